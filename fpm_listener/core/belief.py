@@ -1,0 +1,75 @@
+"""Which lines of a failed start are believed: text is no proof, the life decides.
+
+An application can write any line into php-fpm's log, to the byte (`decorate_workers_output = no`, as
+in the official Docker image). So a line that tells of a failed start counts
+
+- only in a life that has not yet said "fpm is running", or has said since then that it reloads, and
+- only when that life then fails within seconds, and
+- not when a signal has ended it: php-fpm itself would have exited with 78 or 70.
+
+Line and event come over different ways, so either may be first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fpm_listener.core.facts import START_FAILURES, FactKind
+from fpm_listener.core.lives import SHORT_LIFE_S
+
+if TYPE_CHECKING:
+    from fpm_listener.core.facts import LogFact
+
+#: Seconds for which a line waits for the end of its life: the life fails within milliseconds, but
+#: supervisord tells it up to two seconds later, and the listener itself may have been away.
+WAITS_S = 10.0
+#: Seconds after the end of a life in which a line can still be its own: the follower's delay.
+LATE_S = 5.0
+#: Seconds that a start-up phase may last: the recipes' sleeps and the guard's wait are in it.
+START_UP_S = 60.0 + SHORT_LIFE_S
+#: Lines that can wait at once; a flood of forged ones must not fill the memory.
+_MOST = 64
+
+
+class StartUp:
+    """The start-up phase of one process's present life, and the lines that belong to it."""
+
+    def __init__(self) -> None:
+        self._open_since: float | None = None  # monotonic; None = said "fpm is running"
+        self._waiting: list[tuple[float, LogFact]] = []
+        self._failed_at: float | None = None  # end of the last life, where it failed in start-up
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether a line of a failed start could be the present life's own."""
+        return self._open_since is not None
+
+    def began(self, now_s: float) -> None:
+        """A life begins. Lines that wait may be its own: they can outrun the event."""
+        self._open_since = now_s
+
+    def hear(self, now_s: float, fact: LogFact) -> tuple[LogFact, ...]:
+        """Return the facts that are believed now that `fact` was read."""
+        if fact.kind is FactKind.READY:
+            self._open_since = None
+            self._failed_at = None
+            self._waiting.clear()
+        elif fact.kind is FactKind.RELOAD:
+            self._open_since = now_s
+        elif fact.kind in START_FAILURES:
+            if self._failed_at is not None and now_s - self._failed_at <= LATE_S:
+                return (fact,)
+            self._waiting = self._waiting[-_MOST + 1 :]
+            self._waiting.append((now_s, fact))
+            return ()
+        return () if fact.kind in START_FAILURES else (fact,)
+
+    def ended(self, now_s: float, *, failed: bool) -> tuple[LogFact, ...]:
+        """Return the facts that are believed now that the life has ended."""
+        since, self._open_since = self._open_since, now_s
+        waiting, self._waiting = self._waiting, []
+        if not failed or since is None or now_s - since > START_UP_S:
+            self._failed_at = None
+            return ()
+        self._failed_at = now_s
+        return tuple(fact for at, fact in waiting if now_s - at <= WAITS_S)

@@ -1,0 +1,30 @@
+"""Durations as people write them: `500ms`, `10s`, `15m`, `4h`, `1d`."""
+
+from __future__ import annotations
+
+import re
+
+UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+
+
+def parse(text: str) -> float:
+    """Return the seconds that `text` stands for.
+
+    Raises ValueError where it is no number followed by ms, s, m, h or d.
+    """
+    found = _DURATION.fullmatch(text.strip())
+    if not found:
+        raise ValueError("a number followed by ms, s, m, h or d, such as 500ms, 10s, 15m, 4h, 1d")
+    return float(found[1]) * UNITS_S[found[2]]
+
+
+def show(seconds: float) -> str:
+    """Return `seconds` in the largest unit that keeps it short, such as `1.5s`, `2m`, `4h`."""
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.3g}s" if seconds < 100 else f"{seconds:.0f}s"

@@ -1,0 +1,104 @@
+"""What the engine takes in besides events, and what it asks the shell to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fpm_listener.core.alerts import Alert
+    from fpm_listener.core.exits import ExitNote
+    from fpm_listener.core.holders import HolderReport
+    from fpm_listener.core.snapshot import State
+    from fpm_listener.core.values import ProcessName, Program
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FpmSite:
+    """What php-fpm's own configuration says, as far as incidents need it."""
+
+    addresses: tuple[str, ...] = ()  #: listen addresses as configured
+    pools: tuple[str, ...] = ()
+    error_logs: tuple[str, ...] = ()  #: files; empty where it logs to stderr or syslog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramsKnown:
+    """Input: the programs of supervisord, and the php-fpm among them."""
+
+    programs: tuple[Program, ...]
+    sites: Mapping[ProcessName, FpmSite]  #: a key for each php-fpm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessSeen:
+    """Input: what supervisord says of a process when asked, instead of by an event."""
+
+    name: ProcessName
+    state: State
+    pid: int | None
+    started_at_s: float | None  #: wall seconds
+
+
+class ProcessesSeen(NamedTuple):
+    """Input: the answer to `getAllProcessInfo`."""
+
+    processes: tuple[ProcessSeen, ...]
+
+
+class ExitsRead(NamedTuple):
+    """Input: the deaths that supervisord's log tells and that were not read before."""
+
+    notes: tuple[ExitNote, ...]
+    asked_at_s: float  #: monotonic seconds; deaths up to then have no other line to wait for
+
+
+class HolderFound(NamedTuple):
+    """Input: who has the address that a process wanted."""
+
+    process: ProcessName
+    report: HolderReport
+
+
+class Notify(NamedTuple):
+    """Effect: the receivers are owed this alert."""
+
+    alert: Alert
+
+
+class Remember(NamedTuple):
+    """Effect: this must outlive the listener; None = nothing is to be remembered any more."""
+
+    process: ProcessName
+    memory: dict[str, Any] | None
+
+
+class FindHolder(NamedTuple):
+    """Effect: find out who has the address; answer with HolderFound."""
+
+    process: ProcessName
+    address: str
+    former_masters: frozenset[int]
+
+
+class ReadExits(NamedTuple):
+    """Effect: read supervisord's log; answer with ExitsRead."""
+
+    asked_at_s: float  #: monotonic seconds
+
+
+class Hurry(NamedTuple):
+    """Effect: a process has changed its state: its log will speak soon."""
+
+
+Effect = Notify | Remember | FindHolder | ReadExits | Hurry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What tells this supervisord from others, in labels."""
+
+    instance: str
+    supervisor: str = field(default="supervisor")

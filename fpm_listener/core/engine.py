@@ -1,0 +1,364 @@
+"""The one owner of all state: a moment and an input go in, effects come out.
+
+Laws:
+1. The engine knows no clock: the moment is an argument, read once by the shell for each step.
+2. What must last is an effect (`Notify`, `Remember`) of the very step that learnt it, so that the
+   shell can commit it before it acknowledges the event.
+3. An event that was taken in before is taken in as nothing.
+4. No input, however malformed, raises.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from fpm_listener.core.effects import (
+    Effect,
+    ExitsRead,
+    HolderFound,
+    Hurry,
+    Identity,
+    ProcessesSeen,
+    ProgramsKnown,
+    ReadExits,
+    Remember,
+)
+from fpm_listener.core.events import (
+    EVENT_NAMES,
+    GroupChange,
+    ProcessLog,
+    ProcessState,
+    SupervisorChange,
+    read,
+)
+from fpm_listener.core.fpmlog import classify
+from fpm_listener.core.lines import LogLines
+from fpm_listener.core.protocol import Event
+from fpm_listener.core.watched import Watched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from fpm_listener.core.exits import ExitNote
+    from fpm_listener.core.facts import LogFact
+    from fpm_listener.core.snapshot import ProcessView
+    from fpm_listener.core.trouble import Death, Policy
+    from fpm_listener.core.values import Instant, ProcessName
+
+#: Seconds for which a line of supervisord's log waits for the event of the death that it tells of.
+_NOTE_WAITS_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """What the engine is told by the operator."""
+
+    policy: Policy
+    identity: Identity
+    programs: tuple[str, ...] = ()  #: globs over group:name; empty = every program
+    extra_logs: tuple[str, ...] = ()  #: log files that php-fpm's configuration does not name
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Input: the moment that `deadline_s` named has come."""
+
+
+Input = Event | LogLines | ExitsRead | HolderFound | ProgramsKnown | ProcessesSeen | Tick
+
+
+@dataclass(slots=True)
+class Counts:
+    """What is counted of the events as such."""
+
+    events: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys((*EVENT_NAMES, "other"), 0)
+    )
+    missed: int = 0
+    last_event_s: float | None = None  # wall
+
+
+class Engine:
+    """All that is known of supervisord's processes."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.counts = Counts()
+        self._settings = settings
+        self._watched: dict[ProcessName, Watched] = {}
+        self._deadlines: dict[ProcessName, float] = {}
+        self._deaths: deque[tuple[Watched, Death]] = deque()  # whose exit is not known yet
+        self._notes: deque[tuple[float, ExitNote]] = deque()  # whose death is not known yet
+        self._stopping = False
+        self._reads_exits = False
+        self._labels = self._make_labels()
+
+    # -- the one way in ----------------------------------------------------------------------------
+
+    def step(self, now: Instant, given: Input) -> list[Effect]:
+        """Take in one input and return what is to be done about it."""
+        if isinstance(given, Event):
+            return self._event(now, given)
+        if isinstance(given, LogLines):
+            return self._log_lines(now, given)
+        if isinstance(given, Tick):
+            return self._tick(now)
+        if isinstance(given, ExitsRead):
+            return self._exits_read(now, given)
+        if isinstance(given, HolderFound):
+            return self._holder_found(now, given)
+        if isinstance(given, ProgramsKnown):
+            return self._programs_known(now, given)
+        return self._processes_seen(now, given)
+
+    def deadline_s(self) -> float | None:
+        """Return the monotonic moment at which `Tick` is due."""
+        return min(self._deadlines.values(), default=None)
+
+    def missed(self, count: int) -> None:
+        """Count events that supervisord has thrown away before we could read them."""
+        self.counts.missed += count
+
+    def views(self) -> tuple[ProcessView, ...]:
+        """Return all processes, for other threads."""
+        return tuple(watched.view() for watched in self._watched.values())
+
+    @property
+    def supervisor(self) -> str:
+        """Return supervisord's identifier."""
+        return self._settings.identity.supervisor
+
+    # -- inputs ------------------------------------------------------------------------------------
+
+    def _event(self, now: Instant, event: Event) -> list[Effect]:
+        counts = self.counts
+        counts.events[event.name if event.name in EVENT_NAMES else "other"] += 1
+        counts.last_event_s = now.wall_s
+        if event.server and event.server != self._settings.identity.supervisor:
+            self._identify(event.server)
+        content = read(event.name, event.payload)
+        if isinstance(content, ProcessState):
+            return self._process_state(now, content)
+        if isinstance(content, ProcessLog):
+            return self._process_log(now, content)
+        if isinstance(content, GroupChange):
+            return self._group(now, content)
+        if isinstance(content, SupervisorChange):
+            self._stopping = not content.running
+        return []
+
+    def _process_state(self, now: Instant, event: ProcessState) -> list[Effect]:
+        watched = self._find(event.process)
+        if watched is None:
+            return []
+        effects: list[Effect] = []
+        if watched.is_fpm:
+            effects.append(Hurry())
+        death = watched.changed(now, event)
+        if death is not None:
+            for line in watched.stderr.flush():
+                effects += self._line(now, watched, line)
+            effects += self._death(now, watched, death)
+        return effects + self._review(now, watched)
+
+    def _death(self, now: Instant, watched: Watched, death: Death) -> list[Effect]:
+        """Join the death with the line of supervisord's log that tells how, or ask for it."""
+        while self._notes and self._notes[0][0] < now.monotonic_s - _NOTE_WAITS_S:
+            self._notes.popleft()
+        for index, (_, note) in enumerate(self._notes):
+            if note.process == watched.name.process:
+                del self._notes[index]
+                watched.exit_known(death, note)
+                return []
+        if not self._reads_exits:
+            return []
+        self._deaths.append((watched, death))
+        watched.exit_expected()
+        return [ReadExits(now.monotonic_s)]
+
+    def _exits_read(self, now: Instant, given: ExitsRead) -> list[Effect]:
+        touched: list[Watched] = []
+        for note in given.notes:
+            for index, (watched, death) in enumerate(self._deaths):
+                if watched.name.process == note.process:
+                    del self._deaths[index]
+                    watched.exit_known(death, note)
+                    touched.append(watched)
+                    break
+            else:
+                self._notes.append((now.monotonic_s, note))
+        while self._deaths and self._deaths[0][1].at_s <= given.asked_at_s:
+            watched, death = self._deaths.popleft()
+            watched.exit_known(death, None)
+            touched.append(watched)
+        return [effect for watched in touched for effect in self._review(now, watched)]
+
+    def _process_log(self, now: Instant, log: ProcessLog) -> list[Effect]:
+        watched = self._watched.get(log.process)
+        if watched is None or not watched.is_fpm:
+            return []
+        effects: list[Effect] = []
+        for line in watched.stderr.feed(log.text):
+            effects += self._line(now, watched, line)
+        return effects + self._review(now, watched) if effects or watched.in_trouble else effects
+
+    def _line(self, now: Instant, watched: Watched, line: str) -> list[Effect]:
+        fact = classify(line)
+        return watched.hear(now, fact) if fact else []
+
+    def _log_lines(self, now: Instant, lines: LogLines) -> list[Effect]:
+        candidates = [
+            watched
+            for watched in self._watched.values()
+            if lines.path in watched.site.error_logs
+            or (watched.is_fpm and lines.path in self._settings.extra_logs)
+        ]
+        effects: list[Effect] = []
+        touched: dict[ProcessName, Watched] = {}
+        for fact in lines.facts:
+            watched = choose(fact, candidates)
+            if watched is not None:
+                effects += watched.hear(now, fact)
+                touched[watched.name] = watched
+        for watched in touched.values():
+            effects += self._review(now, watched)
+        return effects
+
+    def _holder_found(self, now: Instant, found: HolderFound) -> list[Effect]:
+        watched = self._watched.get(found.process)
+        if watched is None:
+            return []
+        watched.found_holder(now, found.report)
+        return self._review(now, watched)
+
+    def _group(self, now: Instant, change: GroupChange) -> list[Effect]:
+        if change.added:
+            return []
+        effects: list[Effect] = []
+        for watched in [w for name, w in self._watched.items() if name.group == change.group]:
+            watched.remove(now)
+            effects += self._review(now, watched)
+        return effects
+
+    def _programs_known(self, now: Instant, known: ProgramsKnown) -> list[Effect]:
+        effects: list[Effect] = []
+        for program in known.programs:
+            watched = self._find(program.name)
+            if watched is None:
+                continue
+            site = known.sites.get(program.name)
+            watched.recognise(site)
+            effects += self._review(now, watched)
+        return effects
+
+    def _processes_seen(self, now: Instant, seen: ProcessesSeen) -> list[Effect]:
+        effects: list[Effect] = []
+        for process in seen.processes:
+            watched = self._find(process.name)
+            if watched is not None:
+                watched.seen(now, process.state, process.pid, process.started_at_s)
+                effects += self._review(now, watched)
+        return effects
+
+    def _tick(self, now: Instant) -> list[Effect]:
+        due = [name for name, at in self._deadlines.items() if at <= now.monotonic_s]
+        effects: list[Effect] = []
+        for name in due:
+            effects += self._review(now, self._watched[name])
+        return effects
+
+    # -- details -----------------------------------------------------------------------------------
+
+    def _review(self, now: Instant, watched: Watched) -> list[Effect]:
+        effects = watched.review(now, self._labels, stopping=self._stopping)
+        if watched.removed and not watched.in_trouble:
+            del self._watched[watched.name]
+            self._deadlines.pop(watched.name, None)
+            return effects
+        deadline = watched.deadline_s(now)
+        if deadline is None:
+            self._deadlines.pop(watched.name, None)
+        else:
+            self._deadlines[watched.name] = deadline
+        return effects
+
+    def _find(self, name: ProcessName) -> Watched | None:
+        watched = self._watched.get(name)
+        if watched is None and self._is_chosen(name):
+            watched = self._watched[name] = Watched(name, self._settings.policy)
+        return watched
+
+    def _is_chosen(self, name: ProcessName) -> bool:
+        globs = self._settings.programs
+        return not globs or any(fnmatchcase(str(name), glob) for glob in globs)
+
+    def _identify(self, supervisor: str) -> None:
+        instance = self._settings.identity.instance
+        identity = Identity(instance=instance, supervisor=supervisor)
+        self._settings = EngineSettings(
+            policy=self._settings.policy,
+            identity=identity,
+            programs=self._settings.programs,
+            extra_logs=self._settings.extra_logs,
+        )
+        self._labels = self._make_labels()
+
+    def _make_labels(self) -> dict[str, str]:
+        identity = self._settings.identity
+        return {"instance": identity.instance, "supervisor": identity.supervisor}
+
+    # -- settings and memory -----------------------------------------------------------------------
+
+    def reads_exits(self, *, possible: bool) -> None:
+        """Know whether supervisord's log can be read at all."""
+        self._reads_exits = possible
+
+    def adopt(self, settings: EngineSettings) -> None:
+        """Go on under new settings; programs that are not chosen any more are let go."""
+        supervisor = self._settings.identity.supervisor
+        self._settings = settings
+        self._identify(supervisor)
+        for name in [name for name in self._watched if not self._is_chosen(name)]:
+            del self._watched[name]
+            self._deadlines.pop(name, None)
+        for watched in self._watched.values():
+            watched.adopt(settings.policy)
+
+    def restore(
+        self, now: Instant, memory: Mapping[ProcessName, Mapping[str, Any]]
+    ) -> list[Effect]:
+        """Take up what `Remember` saved; what is not understood is forgotten."""
+        effects: list[Effect] = []
+        for name, saved in memory.items():
+            watched = self._find(name)
+            if watched is None:
+                effects.append(Remember(name, None))
+                continue
+            try:
+                watched.restore(now, saved)
+            except (KeyError, ValueError, TypeError, AttributeError):
+                del self._watched[name]
+                effects.append(Remember(name, None))
+            else:
+                effects += self._review(now, watched)
+        return effects
+
+
+def choose(fact: LogFact, candidates: Iterable[Watched]) -> Watched | None:
+    """Return the process that a line of a shared log belongs to; None where there is none.
+
+    By address, by pid, by pool; then who is starting up rather than who runs; then the first.
+    """
+    left = list(candidates)
+    if len(left) > 1:
+        for matches in (
+            lambda w: fact.address is not None and fact.address in w.site.addresses,
+            lambda w: fact.pid is not None and fact.pid == w.life.pid,
+            lambda w: fact.pool is not None and fact.pool in w.site.pools,
+            lambda w: w.starting_up,
+        ):
+            matching = [watched for watched in left if matches(watched)]
+            left = matching or left
+    return left[0] if left else None

@@ -1,0 +1,131 @@
+"""One trouble of one process, from first to last: when it opens, what is told of it, when it ends.
+
+Laws:
+1. A process has at most one incident; what is learnt later updates it and opens no second one.
+2. A receiver hears: first, cause changed, got worse, repeat, resolved. Nothing else is worth waking
+   somebody for.
+3. The labels of an incident, severity among them, do not change while it lives.
+4. What is told next is a pure function of what was told before and what is known now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fpm_listener.core.alerts import Alert, Reason, Status
+from fpm_listener.core.facts import FactKind
+from fpm_listener.core.snapshot import Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from fpm_listener.core.values import Instant
+
+#: Lines of evidence that an alert carries.
+EVIDENCE_LINES = 8
+
+#: The cause that a believed fact of a failed start stands for.
+CAUSES: dict[FactKind, Cause] = {
+    FactKind.BIND_CONFLICT: Cause.BIND_CONFLICT,
+    FactKind.ADDRESS_ABSENT: Cause.ADDRESS_ABSENT,
+    FactKind.MISSING_PATH: Cause.MISSING_PATH,
+    FactKind.PERMISSION: Cause.PERMISSION,
+    FactKind.UNKNOWN_USER: Cause.UNKNOWN_USER,
+    FactKind.CONFIG_ERROR: Cause.CONFIG_ERROR,
+}
+
+_RANK = {cause: rank for rank, cause in enumerate(Cause)}
+
+
+def root_cause(explanations: Iterable[Cause | None], *, gave_up: bool, looping: bool) -> Cause:
+    """Return the root of what explains the latest failed lives, or else the symptom."""
+    known = [cause for cause in explanations if cause is not None]
+    if known:
+        return min(known, key=_RANK.__getitem__)
+    return Cause.GAVE_UP if gave_up and not looping else Cause.RESTART_LOOP
+
+
+@dataclass(slots=True, kw_only=True)
+class Incident:
+    """One trouble. Owned by the engine; times are wall seconds, since they outlive a reboot."""
+
+    incident_id: str
+    started_at_s: float
+    labels: dict[str, str]  #: its identity: they never change
+    cause: Cause
+    failed_lives: int = 0
+    gave_up: bool = False
+    address: str | None = None
+    told_cause: Cause | None = None  #: None = nobody was told yet
+    told_gave_up: bool = False
+    told_at_s: float = 0.0
+    sequence: int = 0
+    known_at_s: float = 0.0  #: when the fact that is to be told next was known
+
+    def reason(self, wall_s: float, repeat_interval_s: float) -> Reason | None:
+        """Return why a receiver should be told now; None where there is no reason."""
+        if self.told_cause is None:
+            return Reason.FIRST
+        if self.gave_up and not self.told_gave_up:
+            return Reason.WORSE
+        if self.cause is not self.told_cause:
+            return Reason.CAUSE_CHANGED
+        if wall_s >= self.told_at_s + repeat_interval_s:
+            return Reason.REPEAT
+        return None
+
+    def tell(self, now: Instant, reason: Reason, annotations: Mapping[str, str]) -> Alert:
+        """Return the alert that tells `reason`, and remember that it was told."""
+        resolved = reason is Reason.RESOLVED
+        known_at_s = now.wall_s if reason in {Reason.REPEAT, Reason.RESOLVED} else self.known_at_s
+        self.told_cause, self.told_gave_up = self.cause, self.gave_up or self.told_gave_up
+        self.told_at_s = now.wall_s
+        self.sequence += 1
+        return Alert(
+            incident_id=self.incident_id,
+            sequence=self.sequence,
+            reason=reason,
+            status=Status.RESOLVED if resolved else Status.FIRING,
+            labels=self.labels,
+            annotations=annotations,
+            starts_at_s=self.started_at_s,
+            ends_at_s=now.wall_s if resolved else None,
+            known_at_s=known_at_s,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all that must outlive the listener."""
+        return {
+            "id": self.incident_id,
+            "started_at": self.started_at_s,
+            "labels": self.labels,
+            "cause": self.cause.value,
+            "failed_lives": self.failed_lives,
+            "gave_up": self.gave_up,
+            "address": self.address,
+            "told_cause": self.told_cause.value if self.told_cause else None,
+            "told_gave_up": self.told_gave_up,
+            "told_at": self.told_at_s,
+            "sequence": self.sequence,
+            "known_at": self.known_at_s,
+        }
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> Incident:
+        """Return the incident that `to_json` saved. Raises KeyError, ValueError or TypeError."""
+        told = saved["told_cause"]
+        return cls(
+            incident_id=str(saved["id"]),
+            started_at_s=float(saved["started_at"]),
+            labels={str(name): str(value) for name, value in saved["labels"].items()},
+            cause=Cause(saved["cause"]),
+            failed_lives=int(saved["failed_lives"]),
+            gave_up=bool(saved["gave_up"]),
+            address=saved["address"],
+            told_cause=Cause(told) if told else None,
+            told_gave_up=bool(saved["told_gave_up"]),
+            told_at_s=float(saved["told_at"]),
+            sequence=int(saved["sequence"]),
+            known_at_s=float(saved["known_at"]),
+        )

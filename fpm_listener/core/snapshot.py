@@ -1,0 +1,129 @@
+"""What the engine shows to other threads: frozen, complete, cheap to read.
+
+The owner rebinds one attribute with a new Snapshot; a reader takes it once and reads it at leisure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fpm_listener.core.exits import ExitReason
+    from fpm_listener.core.facts import FactKind
+    from fpm_listener.core.histogram import HistogramView
+    from fpm_listener.core.holders import HolderReport
+    from fpm_listener.core.values import ProcessName
+
+
+class State(Enum):
+    """The states of supervisor's processes, by its own names (supervisor/states.py)."""
+
+    STOPPED = "STOPPED"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    BACKOFF = "BACKOFF"
+    STOPPING = "STOPPING"
+    EXITED = "EXITED"
+    FATAL = "FATAL"
+    UNKNOWN = "UNKNOWN"
+
+
+class Tier(Enum):
+    """The two windows of a restart loop."""
+
+    FAST = "fast"
+    SLOW = "slow"
+
+
+class Cause(Enum):
+    """Why a program fails, root causes first: an earlier one beats a later one."""
+
+    BIND_CONFLICT = "bind_conflict"
+    ADDRESS_ABSENT = "address_absent"
+    UNKNOWN_USER = "unknown_user"
+    MISSING_PATH = "missing_path"
+    PERMISSION = "permission"
+    CONFIG_ERROR = "config_error"
+    CRASH_SIGNAL = "crash_signal"
+    RESTART_LOOP = "restart_loop"
+    GAVE_UP = "gave_up"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentView:
+    """An incident that is firing."""
+
+    incident_id: str
+    cause: Cause
+    severity: str
+    gave_up: bool
+    started_at_s: float  #: wall seconds
+    failed_lives: int
+    address: str | None
+    holder: HolderReport | None
+    evidence: tuple[str, ...]  #: the last log lines, oldest first
+    summary: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessView:
+    """One supervised process."""
+
+    name: ProcessName
+    is_fpm: bool
+    state: State
+    pid: int | None = None
+    starts: int = 0
+    exits: int = 0
+    unexpected_exits: int = 0
+    failed_starts: int = 0
+    fatal: int = 0
+    restarts: int = 0
+    start_time_s: float | None = None  #: wall seconds; None = never seen to start
+    last_exit_s: float | None = None  #: wall seconds; None = never seen to end
+    last_exit: ExitReason | None = None
+    restart_seconds: HistogramView | None = None  #: death seen to next start seen
+    loops: frozenset[Tier] = frozenset()
+    facts: Mapping[FactKind, int] = field(default_factory=dict)  #: believed; only for php-fpm
+    incident: IncidentView | None = None
+    error_logs: tuple[str, ...] = ()  #: files that are followed for it
+    addresses: tuple[str, ...] = ()  #: what php-fpm is configured to listen on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiverView:
+    """One receiver, and what it is owed."""
+
+    name: str
+    kind: str
+    pending: int = 0
+    sent: int = 0  #: alerts that the receiver took, plus those it did not: all attempts ended
+    failed: Mapping[str, int] = field(default_factory=dict)  #: attempts that failed, by reason
+    dropped: Mapping[str, int] = field(default_factory=dict)  #: alerts given up, by reason
+    seconds: HistogramView | None = None  #: fact known to receiver's yes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """All that metrics, status and page show."""
+
+    processes: tuple[ProcessView, ...] = ()
+    receivers: tuple[ReceiverView, ...] = ()
+    events: Mapping[str, int] = field(default_factory=dict)  #: by event name
+    events_missed: int = 0
+    protocol_garbage: int = 0  #: headers that made no sense
+    last_event_s: float | None = None  #: wall seconds
+    ack_seconds: HistogramView | None = None
+    supervisor_up: bool = False
+    supervisor: str = ""  #: supervisord's identifier
+    log_bytes_read: int = 0
+    log_read_errors: int = 0
+    outbox_persistent: bool = True
+    config_reload_ok: bool = True
+    config_reload_s: float = 0.0  #: wall seconds of the last good reading
+    started_s: float = 0.0  #: wall seconds

@@ -1,0 +1,332 @@
+"""The failures of one process, and the incident that they make: opens, worsens, repeats, resolves.
+
+Laws:
+1. `review` is the only place where an alert is made, and it decides from what is known, not from
+   what has just happened: so the order in which things become known does not matter.
+2. An alert waits a moment for what is being looked up, never longer.
+3. What is remembered is in wall time, so that it outlives a restart of the machine.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fpm_listener.core import wording
+from fpm_listener.core.alerts import Reason
+from fpm_listener.core.effects import Effect, FindHolder, Notify
+from fpm_listener.core.incidents import CAUSES, EVIDENCE_LINES, Incident, root_cause
+from fpm_listener.core.loops import LoopDetector
+from fpm_listener.core.snapshot import Cause, IncidentView, Tier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from fpm_listener.core.exits import ExitNote, ExitReason
+    from fpm_listener.core.facts import LogFact
+    from fpm_listener.core.holders import HolderReport
+    from fpm_listener.core.loops import LoopPolicy
+    from fpm_listener.core.values import Instant, ProcessName
+
+#: Seconds that an alert waits for what is being looked up (holder, exit code).
+GRACE_S = 0.2
+#: Seconds for which a holder's name is good.
+HOLDER_FRESH_S = 30.0
+#: Seconds between two looks for a holder while the lines of a loop come in.
+LOOK_AGAIN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The settings that decisions depend on."""
+
+    loops: Mapping[Tier, LoopPolicy]
+    stable_for_s: float = 120.0
+    repeat_interval_s: float = 4 * 3600.0
+
+
+@dataclass(slots=True)
+class Death:
+    """One end of a life, and why, as far as it is known."""
+
+    at_s: float  # monotonic
+    failed: bool
+    cause: Cause | None = None
+
+
+class Trouble:
+    """Owned by the process that has it."""
+
+    def __init__(self, name: ProcessName, policy: Policy) -> None:
+        self._name = name
+        self._policy = policy
+        self._loops = LoopDetector(policy.loops)
+        self._deaths: deque[Death] = deque(maxlen=policy.loops[Tier.FAST].threshold)
+        self._incident: Incident | None = None
+        self._evidence: deque[str] = deque(maxlen=EVIDENCE_LINES)
+        self._address: str | None = None
+        self._holder: HolderReport | None = None
+        self._holder_at_s = float("-inf")
+        self._looking: set[str] = set()  # what is being looked up: "holder", "exit"
+        self._tell_at_s: float | None = None  # monotonic; until then an alert waits
+        self.dirty = False  #: there is something new to remember
+
+    # -- what becomes known ------------------------------------------------------------------------
+
+    def failed(self, death: Death) -> None:
+        """Count a failed life."""
+        self._deaths.append(death)
+        self._loops.fail(death.at_s)
+        if self._incident:
+            self._incident.failed_lives += 1
+        self.dirty = True
+
+    def explained(self, facts: Iterable[LogFact]) -> None:
+        """Take in the believed lines of the life that failed last."""
+        for fact in facts:
+            self._evidence.append(fact.line)
+            cause = CAUSES.get(fact.kind)
+            if not cause or not self._deaths or self._deaths[-1].cause is Cause.CRASH_SIGNAL:
+                continue
+            death = self._deaths[-1]
+            death.cause = root_cause((death.cause, cause), gave_up=False, looping=True)
+            if cause in {Cause.BIND_CONFLICT, Cause.ADDRESS_ABSENT} and fact.address:
+                self._address = fact.address
+            self.dirty = True
+
+    def exit_known(self, death: Death, note: ExitNote) -> None:
+        """Take in how a process ended. A signal refutes what a line said: php-fpm exits itself."""
+        self._evidence.append(note.line)
+        if death.failed and note.reason.signal is not None:
+            death.cause = Cause.CRASH_SIGNAL
+            self.dirty = True
+
+    def looking_for(self, what: str) -> None:
+        """Let alerts wait a moment for what is being looked up."""
+        self._looking.add(what)
+
+    def looked(self, what: str) -> None:
+        """Have the answer, or know that there is none."""
+        self._looking.discard(what)
+
+    def found_holder(self, now: Instant, report: HolderReport) -> None:
+        """Take in who has the address."""
+        self.looked("holder")
+        self._holder, self._holder_at_s = report, now.monotonic_s
+
+    def look_for_holder(
+        self,
+        now: Instant,
+        address: str | None,
+        former_masters: Iterable[int],
+        fresh_s: float = LOOK_AGAIN_S,
+    ) -> list[Effect]:
+        """Ask who has the address, unless that was asked a moment ago."""
+        if now.monotonic_s - self._holder_at_s < fresh_s:
+            return []
+        self._holder_at_s = now.monotonic_s
+        self.looking_for("holder")
+        return [FindHolder(self._name, address or "", frozenset(former_masters))]
+
+    def forget(self) -> None:
+        """Begin anew, where no incident is open: its operator has stopped the program."""
+        if self._incident is None and self._deaths:
+            self._clear()
+
+    def _clear(self) -> None:
+        self._incident = self._holder = self._address = self._tell_at_s = None
+        self._holder_at_s = float("-inf")
+        self._loops.forget()
+        self._deaths.clear()
+        self._evidence.clear()
+        self.dirty = True
+
+    # -- what follows from it ----------------------------------------------------------------------
+
+    def review(
+        self,
+        now: Instant,
+        *,
+        gave_up: bool,
+        settled_at_s: float | None,
+        labels: Mapping[str, str],
+        last_exit: ExitReason | None,
+        former_masters: Iterable[int],
+    ) -> list[Effect]:
+        """Return what is to be told now, if anything."""
+        if self._incident is None:
+            if not self._loops.tiers and not gave_up:
+                return []
+            self._open(now, labels, gave_up=gave_up)
+        incident = self._incident
+        if incident is None:  # pragma: no cover - _open has just made it
+            return []
+        settled = self._settles_at_s(settled_at_s)
+        if settled is not None and now.monotonic_s >= settled:
+            return self._resolve(now, incident, last_exit)
+        self._update(incident, gave_up=gave_up)
+        reason = incident.reason(now.wall_s, self._policy.repeat_interval_s)
+        if reason is None or (reason is Reason.REPEAT and settled_at_s is not None):
+            return []
+        effects: list[Effect] = []
+        if self._tell_at_s is None:
+            incident.known_at_s = now.wall_s
+            if incident.cause is Cause.BIND_CONFLICT:
+                effects += self.look_for_holder(
+                    now,
+                    incident.address,
+                    former_masters,
+                    HOLDER_FRESH_S,
+                )
+            self._tell_at_s = now.monotonic_s + GRACE_S
+        if self._looking and now.monotonic_s < self._tell_at_s:
+            return effects
+        self._tell_at_s = None
+        self.dirty = True
+        texts = self._annotations(incident, last_exit)
+        return [*effects, Notify(incident.tell(now, reason, texts))]
+
+    def _open(self, now: Instant, labels: Mapping[str, str], *, gave_up: bool) -> None:
+        urgent = gave_up or Tier.FAST in self._loops.tiers
+        severity = "critical" if urgent else "warning"
+        self._incident = Incident(
+            incident_id=f"{self._name}-{now.wall_s:.3f}",
+            started_at_s=now.wall_s,
+            labels={**labels, "severity": severity},
+            cause=Cause.RESTART_LOOP,
+            failed_lives=len(self._loops.failures),
+        )
+        self.dirty = True
+
+    def _update(self, incident: Incident, *, gave_up: bool) -> None:
+        cause = root_cause(
+            (death.cause for death in self._deaths),
+            gave_up=gave_up,
+            looping=bool(self._loops.tiers),
+        )
+        self.dirty = self.dirty or (cause, gave_up) != (incident.cause, incident.gave_up)
+        incident.cause, incident.gave_up = cause, gave_up
+        incident.address = self._address
+
+    def _resolve(
+        self,
+        now: Instant,
+        incident: Incident,
+        last_exit: ExitReason | None,
+    ) -> list[Effect]:
+        effects: list[Effect] = []
+        if incident.told_cause is not None:
+            texts = self._annotations(incident, last_exit)
+            effects.append(Notify(incident.tell(now, Reason.RESOLVED, texts)))
+        self._clear()
+        return effects
+
+    def _settles_at_s(self, settled_at_s: float | None) -> float | None:
+        if settled_at_s is None:
+            return None
+        return settled_at_s + self._loops.stable_after_s(self._policy.stable_for_s)
+
+    def deadline_s(self, now: Instant, settled_at_s: float | None) -> float | None:
+        """Return the monotonic moment at which `review` can have something new to say."""
+        incident = self._incident
+        if incident is None:
+            return None
+        moments = [self._tell_at_s, self._settles_at_s(settled_at_s)]
+        if settled_at_s is None:
+            repeat_at_s = incident.told_at_s + self._policy.repeat_interval_s
+            moments.append(now.monotonic_s + max(0.0, repeat_at_s - now.wall_s))
+        return min((at for at in moments if at is not None), default=None)
+
+    # -- what is shown -----------------------------------------------------------------------------
+
+    @property
+    def open(self) -> bool:
+        """Return whether there is an incident."""
+        return self._incident is not None
+
+    @property
+    def tiers(self) -> frozenset[Tier]:
+        """Return the windows that the process loops in."""
+        return self._loops.tiers
+
+    def _annotations(self, incident: Incident, last_exit: ExitReason | None) -> dict[str, str]:
+        view = self._view_of(incident, last_exit)
+        how = "" if last_exit is None else f" Its last end: {wording.how(last_exit)}."
+        texts = {
+            "summary": view.summary,
+            "description": f"{view.failed_lives} failed lives in this incident.{how}",
+            "cause": view.cause.value,
+            "evidence": "\n".join(view.evidence),
+            "remedy": view.remedy,
+        }
+        if view.address:
+            texts["address"] = view.address
+        if view.holder:
+            texts["holder"] = str(view.holder)
+        return texts
+
+    def view(self, last_exit: ExitReason | None) -> IncidentView | None:
+        """Return the incident that is open, for the status page."""
+        return self._view_of(self._incident, last_exit) if self._incident else None
+
+    def _view_of(self, incident: Incident, last_exit: ExitReason | None) -> IncidentView:
+        holder = self._holder if incident.cause is Cause.BIND_CONFLICT else None
+        said = {"gave_up": incident.gave_up, "address": incident.address, "holder": holder}
+        return IncidentView(
+            incident_id=incident.incident_id,
+            cause=incident.cause,
+            severity=incident.labels["severity"],
+            gave_up=incident.gave_up,
+            started_at_s=incident.started_at_s,
+            failed_lives=incident.failed_lives,
+            address=incident.address,
+            holder=holder,
+            evidence=tuple(dict.fromkeys(self._evidence)),
+            summary=wording.summary(self._name, incident.cause, last_exit=last_exit, **said),
+            remedy=wording.remedy(self._name, incident.cause, **said),
+        )
+
+    # -- what outlives the listener ----------------------------------------------------------------
+
+    def memory(self, now: Instant) -> dict[str, Any] | None:
+        """Return what must be remembered; None where there is nothing."""
+        self.dirty = False
+        offset = now.wall_s - now.monotonic_s
+        if not self._deaths and not self._incident:
+            return None
+        return {
+            "failures": [at + offset for at in self._loops.failures],
+            "tiers": sorted(tier.value for tier in self._loops.tiers),
+            "causes": [death.cause.value if death.cause else None for death in self._deaths],
+            "address": self._address,
+            "evidence": list(self._evidence),
+            "incident": self._incident.to_json() if self._incident else None,
+        }
+
+    def restore(self, now: Instant, saved: Mapping[str, Any]) -> None:
+        """Take up what `memory` returned in an earlier life of the listener.
+
+        Raises KeyError, ValueError or TypeError where it is not of that shape.
+        """
+        offset = now.wall_s - now.monotonic_s
+        failures = [min(float(at) - offset, now.monotonic_s) for at in saved["failures"]]
+        self._loops = LoopDetector(self._policy.loops, failures)
+        self._loops.latch(Tier(word) for word in saved["tiers"])
+        causes = [Cause(word) if word else None for word in saved["causes"]]
+        self._deaths.extend(
+            Death(at, failed=True, cause=cause)
+            for at, cause in zip(failures[-len(causes) :], causes, strict=False)
+        )
+        self._address = saved["address"]
+        self._evidence.extend(str(line) for line in saved["evidence"])
+        if saved["incident"]:
+            self._incident = Incident.from_json(saved["incident"])
+
+    def adopt(self, policy: Policy) -> None:
+        """Go on under new settings."""
+        tiers = self._loops.tiers
+        self._policy = policy
+        self._loops = LoopDetector(policy.loops, self._loops.all_failures)
+        self._loops.latch(tiers)
+        self._deaths = deque(self._deaths, maxlen=policy.loops[Tier.FAST].threshold)

@@ -1,0 +1,294 @@
+"""One watched process: its life, the lines of its log, its counts; its trouble, if it has one.
+
+Laws:
+1. Every fact about the process is joined here, in whatever order it arrives.
+2. A log line with a stamp counts once, wherever and however often it is seen.
+3. Nothing here knows another process.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Any
+
+from fpm_listener.core.belief import StartUp
+from fpm_listener.core.effects import Effect, FpmSite, Remember
+from fpm_listener.core.facts import START_FAILURES, FactKind, LogFact
+from fpm_listener.core.histogram import Histogram
+from fpm_listener.core.lines import LineSplitter
+from fpm_listener.core.lives import ENDINGS, Life, Outcome, Phase, signal_of
+from fpm_listener.core.snapshot import ProcessView, State
+from fpm_listener.core.trouble import Death, Policy, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fpm_listener.core.events import ProcessState
+    from fpm_listener.core.exits import ExitNote, ExitReason
+    from fpm_listener.core.holders import HolderReport
+    from fpm_listener.core.values import Instant, ProcessName
+
+#: Seconds after which a process that died and was not started again counts as given up.
+ABANDONED_S = 10.0
+_KEPT_LINES = 256
+_KEPT_MASTERS = 16
+#: Seconds: prodded, polled, behind the recipe's sleep, behind BACKOFF's delays.
+_RESTART_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
+
+
+class Watched:
+    """Owned by the engine."""
+
+    def __init__(self, name: ProcessName, policy: Policy) -> None:
+        self.name = name
+        self.is_fpm = False
+        self.site = FpmSite()
+        self.state = State.UNKNOWN
+        self.life = Life()
+        self.removed = False
+        self.stderr = LineSplitter()
+        self._trouble = Trouble(name, policy)
+        self._start_up = StartUp()
+        self._settled_at_s: float | None = None  # monotonic; runs, or rests as its operator wants
+        self._died_at_s: float | None = None  # monotonic; died on its own, not started again yet
+        self._given_up = False
+        self._masters: deque[int] = deque(maxlen=_KEPT_MASTERS)
+        self._lines: OrderedDict[object, None] = OrderedDict()
+        self._starts = self._exits = self._unexpected_exits = 0
+        self._failed_starts = self._fatal = self._restarts = 0
+        self._facts = dict.fromkeys(FactKind, 0)
+        self._restart_seconds = Histogram(_RESTART_BUCKETS_S)
+        self._start_time_s: float | None = None
+        self._last_exit_s: float | None = None
+        self._last_exit: ExitReason | None = None
+        self._view: ProcessView | None = None
+
+    # -- what happens to it ------------------------------------------------------------------------
+
+    def changed(self, now: Instant, event: ProcessState) -> Death | None:
+        """Take in an event; return the death that it tells of, if it does."""
+        self._view = None
+        self.removed = False
+        before, pid = self.life.phase, event.pid or self.life.pid
+        signal = signal_of(event.state, expected=event.expected)
+        outcome = self.life.step(now.monotonic_s, signal, event.pid)
+        self.state = event.state
+        if outcome is Outcome.BEGAN or (outcome is Outcome.CONFIRMED and before is Phase.NONE):
+            self._began(now)
+        if outcome is Outcome.CONFIRMED:
+            self._settled_at_s = now.monotonic_s
+        elif outcome is Outcome.GAVE_UP:
+            self._fatal += 1
+            self._died_at_s = None
+            self._given_up = True
+        elif outcome is Outcome.STOPPED and before is Phase.NONE:
+            self._rests(now)  # stopped while it waited to be started again: nobody has died
+        elif outcome in ENDINGS:
+            return self._ended(now, outcome, pid)
+        return None
+
+    def _began(self, now: Instant) -> None:
+        self._starts += 1
+        if self._died_at_s is not None:
+            self._restarts += 1
+            self._restart_seconds.observe(now.monotonic_s - self._died_at_s)
+        self._died_at_s = self._settled_at_s = None
+        self._given_up = False
+        self._start_time_s = now.wall_s
+        self._start_up.began(now.monotonic_s)
+
+    def _ended(self, now: Instant, outcome: Outcome, pid: int | None) -> Death:
+        failed = self.life.failed(outcome, is_fpm=self.is_fpm)
+        self._failed_starts += outcome is Outcome.FAILED_START
+        self._exits += outcome in {Outcome.CRASH, Outcome.EXPECTED_EXIT}
+        self._unexpected_exits += outcome is Outcome.CRASH
+        self._last_exit_s, self._last_exit = now.wall_s, None
+        self._settled_at_s = None
+        self.life.pid = None
+        if pid is not None:
+            self._masters.append(pid)
+        death = Death(now.monotonic_s, failed)
+        if failed:
+            self._trouble.failed(death)
+        believed = self._start_up.ended(now.monotonic_s, failed=failed)
+        self._believe(believed)
+        if outcome is Outcome.STOPPED:
+            self._rests(now)
+        else:
+            self._died_at_s = now.monotonic_s
+            if not failed and not self.is_fpm:
+                self._settled_at_s = now.monotonic_s  # a job that has done its work
+        return death
+
+    def _rests(self, now: Instant) -> None:
+        """Its operator has stopped it: that is no failure, and ends a trouble if it lasts."""
+        self._died_at_s = None
+        self._given_up = False
+        self._settled_at_s = now.monotonic_s
+        self._trouble.forget()
+
+    def remove(self, now: Instant) -> None:
+        """supervisord does not know it any more (`update`); it may be back at once."""
+        self._view = None
+        self.removed = True
+        self.state = State.STOPPED
+        self.life = Life()
+        self._rests(now)
+
+    def seen(self, now: Instant, state: State, pid: int | None, started_s: float | None) -> None:
+        """Take up what supervisord says when asked; where an event has come, it knows better."""
+        if self.state is not State.UNKNOWN:
+            return
+        self._view = None
+        self.state = state
+        self._start_time_s = started_s
+        if state is State.RUNNING:
+            self.life.phase, self.life.pid = Phase.RUNNING, pid
+            age_s = max(0.0, now.wall_s - started_s) if started_s else 0.0
+            self._settled_at_s = now.monotonic_s - age_s
+        elif state is State.STARTING:
+            self.life.phase = Phase.STARTING
+            self._start_up.began(now.monotonic_s)
+        elif state is State.STOPPED:
+            self._settled_at_s = now.monotonic_s
+        elif state is State.FATAL:
+            self._given_up = True
+
+    def hear(self, now: Instant, fact: LogFact) -> list[Effect]:
+        """Take in what a line of its log states."""
+        if self._was_seen(fact):
+            return []
+        self._view = None
+        effects: list[Effect] = []
+        if fact.kind is FactKind.BIND_CONFLICT:
+            address = fact.address or next(iter(self.site.addresses), None)
+            effects += self._trouble.look_for_holder(now, address, self._masters)
+        self._believe(self._start_up.hear(now.monotonic_s, fact))
+        return effects
+
+    def _was_seen(self, fact: LogFact) -> bool:
+        stamped = fact.line.startswith("[") and fact.line[1:2].isdigit()
+        if not stamped and fact.kind not in START_FAILURES:
+            return False
+        key: object = fact.line if stamped else (self._starts, fact.line)
+        if key in self._lines:
+            return True
+        self._lines[key] = None
+        if len(self._lines) > _KEPT_LINES:
+            self._lines.popitem(last=False)
+        return False
+
+    def _believe(self, facts: tuple[LogFact, ...]) -> None:
+        for fact in facts:
+            self._facts[fact.kind] += 1
+        self._trouble.explained(fact for fact in facts if fact.kind in START_FAILURES)
+
+    def exit_expected(self) -> None:
+        """Let alerts wait a moment for the exit code, which is being looked up."""
+        self._trouble.looking_for("exit")
+
+    def exit_known(self, death: Death, note: ExitNote | None) -> None:
+        """Take in how its life ended; None = that could not be found out."""
+        self._view = None
+        self._trouble.looked("exit")
+        if note is not None:
+            self._last_exit = note.reason
+            self._trouble.exit_known(death, note)
+
+    def found_holder(self, now: Instant, report: HolderReport) -> None:
+        """Take in who has the address."""
+        self._view = None
+        self._trouble.found_holder(now, report)
+
+    def adopt(self, policy: Policy) -> None:
+        """Go on under new settings."""
+        self._trouble.adopt(policy)
+
+    # -- what follows from it ----------------------------------------------------------------------
+
+    def recognise(self, site: FpmSite | None) -> None:
+        """Know what kind of program it is; `site` = it is a php-fpm, and this is its own view."""
+        self._view = None
+        self.is_fpm = site is not None
+        self.site = site or FpmSite()
+
+    def review(self, now: Instant, labels: Mapping[str, str], *, stopping: bool) -> list[Effect]:
+        """Return what is to be done now."""
+        self._view = None
+        if (
+            self._died_at_s is not None
+            and now.monotonic_s >= self._died_at_s + ABANDONED_S
+            and self.state in {State.EXITED, State.UNKNOWN}
+            and self._settled_at_s is None
+            and not stopping
+        ):
+            self._given_up = True
+        effects = self._trouble.review(
+            now,
+            gave_up=self._given_up,
+            settled_at_s=self._settled_at_s,
+            labels={
+                "alertname": "PhpFpmFailing" if self.is_fpm else "ProgramFailing",
+                "group": self.name.group,
+                "process": self.name.process,
+                **labels,
+            },
+            last_exit=self._last_exit,
+            former_masters=self._masters,
+        )
+        if self._trouble.dirty:
+            effects.append(Remember(self.name, self.memory(now)))
+        return effects
+
+    def deadline_s(self, now: Instant) -> float | None:
+        """Return the monotonic moment at which `review` can have something new to say."""
+        moments = [self._trouble.deadline_s(now, self._settled_at_s)]
+        if self._died_at_s is not None and self.state is State.EXITED and not self._given_up:
+            moments.append(self._died_at_s + ABANDONED_S)
+        return min((at for at in moments if at is not None), default=None)
+
+    def memory(self, now: Instant) -> dict[str, Any] | None:
+        """Return what must outlive the listener; None where there is nothing."""
+        trouble = self._trouble.memory(now)
+        return {**trouble, "masters": list(self._masters)} if trouble else None
+
+    def restore(self, now: Instant, saved: Mapping[str, Any]) -> None:
+        """Take up what `memory` returned. Raises KeyError, ValueError or TypeError."""
+        self._masters.extend(int(pid) for pid in saved["masters"])
+        self._trouble.restore(now, saved)
+
+    @property
+    def in_trouble(self) -> bool:
+        """Return whether an incident is open."""
+        return self._trouble.open
+
+    @property
+    def starting_up(self) -> bool:
+        """Return whether it lives, and has not said yet that it runs."""
+        return self.life.phase is not Phase.NONE and self._start_up.is_open
+
+    def view(self) -> ProcessView:
+        """Return what other threads may read."""
+        if self._view is None:
+            self._view = ProcessView(
+                name=self.name,
+                is_fpm=self.is_fpm,
+                state=self.state,
+                pid=self.life.pid,
+                starts=self._starts,
+                exits=self._exits,
+                unexpected_exits=self._unexpected_exits,
+                failed_starts=self._failed_starts,
+                fatal=self._fatal,
+                restarts=self._restarts,
+                start_time_s=self._start_time_s,
+                last_exit_s=self._last_exit_s,
+                last_exit=self._last_exit,
+                restart_seconds=self._restart_seconds.view(),
+                loops=self._trouble.tiers,
+                facts=dict(self._facts),
+                incident=self._trouble.view(self._last_exit),
+                error_logs=self.site.error_logs,
+                addresses=self.site.addresses,
+            )
+        return self._view

@@ -1,0 +1,107 @@
+"""Which event was answered last: what tells a repeated event, and a hole, from the next one.
+
+Laws:
+1. It outlives kill -9 (a mapped page), and need not outlive a power failure: supervisord does not
+   either.
+2. Serials mean something only for one life of supervisord, told by its pid and its start.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fpm_listener.core.protocol import Event
+
+_FORMAT = struct.Struct("<4sqqqq")
+_MAGIC = b"fpl1"
+_RECENT = 256
+
+
+class Verdict(NamedTuple):
+    """What an event is to the ones before it."""
+
+    repeated: bool
+    missed: int  #: events that supervisord has thrown away between the last one and this
+
+
+class Ledger:
+    """The last event of our own listener pool, and the last few of any."""
+
+    def __init__(self, path: Path | None, supervisord: tuple[int, int]) -> None:
+        """`supervisord`: its pid and its start, in the kernel's ticks."""
+        self._supervisord = supervisord
+        self._page: mmap.mmap | bytearray = bytearray(_FORMAT.size)
+        self._persistent = False
+        if path is not None:
+            self._open(path)
+        self._serial, self._poolserial = self._recall()
+        self._known = self._poolserial >= 0 or self._persistent
+        self._pool: str | None = None
+        self._recent: OrderedDict[Event, None] = OrderedDict()
+
+    def _open(self, path: Path) -> None:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return  # the database has said already that the folder cannot be written
+        try:
+            os.ftruncate(descriptor, _FORMAT.size)
+            self._page = mmap.mmap(descriptor, _FORMAT.size)
+            self._persistent = True
+        except OSError:
+            return
+        finally:
+            os.close(descriptor)
+
+    def _recall(self) -> tuple[int, int]:
+        magic, pid, start, serial, poolserial = _FORMAT.unpack(self._page[: _FORMAT.size])
+        if magic != _MAGIC or (pid, start) != self._supervisord:
+            return -1, -1
+        return serial, poolserial
+
+    def judge(self, event: Event) -> Verdict:
+        """Return what `event` is to the ones before it."""
+        first, own = not self._recent, self._pool is None or event.pool == self._pool
+        if not own:  # a rejected event of another pool: supervisor hands it round (its process.py)
+            return Verdict(repeated=event in self._recent, missed=0)
+        if event in self._recent and (event.poolserial or next(reversed(self._recent)) == event):
+            return Verdict(repeated=True, missed=0)
+        if event.poolserial < 0:
+            return Verdict(repeated=False, missed=0)
+        if first and event.serial == self._serial and event.poolserial == self._poolserial:
+            return Verdict(repeated=True, missed=0)
+        if event.poolserial <= self._poolserial:  # a new pool, or a new supervisord
+            self._recent.clear()
+            return Verdict(repeated=False, missed=event.poolserial)
+        missed = event.poolserial - self._poolserial - 1
+        return Verdict(repeated=False, missed=missed if self._known else 0)
+
+    def mark(self, event: Event) -> None:
+        """Remember that `event` was taken in; to be called before it is acknowledged."""
+        self._recent[event] = None
+        if len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
+        if self._pool is None:
+            self._pool = event.pool
+        if event.pool != self._pool or event.poolserial < 0:
+            return
+        self._known = True
+        self._serial, self._poolserial = event.serial, event.poolserial
+        packed = _FORMAT.pack(_MAGIC, *self._supervisord, event.serial, event.poolserial)
+        self._page[: _FORMAT.size] = packed
+
+
+def supervisord_identity(pid: int, proc: str = "/proc") -> tuple[int, int]:
+    """Return pid and start (clock ticks since boot, /proc/PID/stat field 22; 0 = not known)."""
+    try:
+        with open(f"{proc}/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            return pid, int(file.read().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return pid, 0

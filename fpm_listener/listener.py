@@ -1,0 +1,91 @@
+"""supervisord's two pipes: its events on fd 0, our protocol words on what was fd 1.
+
+Laws:
+1. Nothing but protocol words ever reaches supervisord on our stdout: fd 1 is moved away before
+   anything else is imported (`protect_stdout`, called by `__main__` first).
+2. READY is said once for each event; RESULT follows what was committed, never a network.
+3. The answer to a host that talks nonsense is patience: an event that could not be read is given an
+   answer only when nothing has followed it for a while.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from fpm_listener.core import protocol
+
+if TYPE_CHECKING:
+    from fpm_listener.core.protocol import Event, Garbage
+
+#: Bytes read at once: supervisord's own pieces are 128 KiB.
+_CHUNK = 1 << 17
+
+
+def protect_stdout() -> int:
+    """Return a private descriptor of the protocol pipe; from now on fd 1 is stderr.
+
+    supervisord shuts its ear for ever to a listener that lets one stray byte through
+    (supervisor/dispatchers.py, state UNKNOWN).
+    """
+    private = os.dup(1)
+    os.set_inheritable(private, False)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return private
+
+
+class Pipe:
+    """The listener's end of supervisord's pipes."""
+
+    def __init__(self, source: int, sink: int) -> None:
+        self._source = source
+        self._sink = sink
+        self._decoder = protocol.Decoder()
+        self.closed = False
+        self.ready = False  #: READY was said, and no event has come since
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait for."""
+        return self._source
+
+    def say_ready(self) -> None:
+        """Tell supervisord that the next event may come."""
+        self.ready = True
+        self._write(protocol.READY)
+
+    def acknowledge(self) -> None:
+        """Tell supervisord that the event is ours now, and that the next may come."""
+        self.ready = True
+        self._write(protocol.ACKNOWLEDGED + protocol.READY)
+
+    def read(self) -> list[Event | Garbage]:
+        """Return what has become complete; sets `closed` at the end of the stream."""
+        data = os.read(self._source, _CHUNK)
+        if not data:
+            self.closed = True
+            return []
+        found = self._decoder.feed(data)
+        if any(isinstance(item, protocol.Event) for item in found):
+            self.ready = False
+        return found
+
+    @property
+    def unreadable(self) -> bool:
+        """Return whether supervisord waits for an answer to something that we could not read."""
+        return self.ready and self._decoder.skipping
+
+    def give_up_unreadable(self) -> Garbage:
+        """Answer what we could not read, so that the next event may come; return what it was."""
+        garbage = self._decoder.give_up_garbage()
+        self.acknowledge()
+        return garbage
+
+    def _write(self, words: bytes) -> None:
+        """Write all of `words`; the pipe is empty whenever it is our turn, so this cannot block."""
+        try:
+            while words:
+                words = words[os.write(self._sink, words) :]
+        except BrokenPipeError:
+            self.closed = True

@@ -1,0 +1,135 @@
+"""The settings file, and what it says when something in it is wrong."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fpm_listener.core.loops import LoopPolicy
+from fpm_listener.core.values import FpmListenerError
+from fpm_listener.settings import Settings, load
+
+Writer = Callable[..., Settings]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Writer:
+    """Return a function that writes a settings file and reads it."""
+
+    def reader(text: str, **environ: str) -> Settings:
+        path = tmp_path / "fpm_listener.conf"
+        path.write_text(text, encoding="utf-8")
+        return load(str(path), environ)
+
+    return reader
+
+
+def test_an_empty_file_has_all_defaults(read: Writer) -> None:
+    """Nothing needs to be set."""
+    settings = read("")
+
+    assert (settings.web.host, settings.web.port) == ("127.0.0.1", 19253)
+    assert settings.loop == LoopPolicy(threshold=3, window_s=60.0)
+    assert settings.receivers == ()
+    assert settings.instance
+
+
+def test_it_shares_its_file_with_supervisor(read: Writer) -> None:
+    """Sections of supervisor are left alone; comments and blanks are read as supervisor does."""
+    settings = read(
+        "[eventlistener:fpm-listener]\ncommand=fpm-listener listen --config %(here)s/x.conf\n"
+        "[fpm-listener]\nlisten = [::1]:9999   ; metrics\nloop = 4 in 90s # fast\n"
+        "programs = web:* php-fpm:php-fpm, cron:*\n"
+        "[fpm-listener:receiver:ops]\nurl = http://127.0.0.1/%2Fx?a=b;c\nsend_resolved = no\n",
+    )
+
+    assert (settings.web.host, settings.web.port) == ("::1", 9999)
+    assert settings.loop == LoopPolicy(threshold=4, window_s=90.0)
+    assert settings.programs == ("web:*", "php-fpm:php-fpm", "cron:*")
+    (ops,) = settings.receivers
+    assert (ops.name, ops.url, ops.send_resolved) == ("ops", "http://127.0.0.1/%2Fx?a=b;c", False)
+
+
+def test_the_environment_wins(read: Writer) -> None:
+    """Every setting can come from the environment, a whole receiver too."""
+    settings = read(
+        "[fpm-listener]\nlisten=127.0.0.1:1\n[fpm-listener:receiver:on-call]\nurl=http://a/\n",
+        FPM_LISTENER_LISTEN=":2",
+        FPM_LISTENER_STABLE_FOR="5s",
+        FPM_LISTENER_RECEIVER_ON_CALL_SEND_RESOLVED="false",
+        FPM_LISTENER_RECEIVER_OPS_URL_FILE="/run/secrets/ops",
+    )
+
+    assert (settings.web.port, settings.stable_for_s) == (2, 5.0)
+    assert [r.name for r in settings.receivers] == ["on-call", "ops"]
+    assert not settings.receivers[0].send_resolved
+    assert settings.receivers[1].url_file == Path("/run/secrets/ops")
+
+
+def test_variables_that_fit_nothing_are_only_warned_of(read: Writer) -> None:
+    """Kubernetes sets FPM_LISTENER_PORT beside a service of that name; that must not stop us."""
+    settings = read("", FPM_LISTENER_PORT="tcp://10.0.0.1:19253", FPM_LISTENER_SERVICE_HOST="x")
+
+    assert len(settings.warnings) == 2
+
+
+def test_relative_files_lie_beside_the_settings(read: Writer, tmp_path: Path) -> None:
+    """A relative path does not depend on where supervisord was started."""
+    settings = read("[fpm-listener]\nstate_dir = state\ntextfile = /var/x.prom\n")
+
+    assert settings.state_dir == tmp_path / "state"
+    assert settings.textfile == Path("/var/x.prom")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[fpm-listener]\nlissten=x\n", ["[fpm-listener]", "'lissten'", "did you mean 'listen'?"]),
+        ("[fpm-listener]\nzzz=x\n", ["'zzz'", "known: listen"]),
+        ("[fpm-listener]\nlisten=9000\n", ["listen = '9000'", "host:port"]),
+        ("[fpm-listener]\nlisten=::1:9000\n", ["brackets"]),
+        ("[fpm-listener]\nlisten=a:99999\n", ["host:port"]),
+        ("[fpm-listener]\nloop=3\n", ["loop = '3'", "3 in 60s"]),
+        ("[fpm-listener]\nloop=1 in 60s\n", ["2 or more"]),
+        ("[fpm-listener]\nloop=3 in soon\n", ["3 in 60s"]),
+        ("[fpm-listener]\nstable_for=120\n", ["stable_for = '120'", "10s, 15m"]),
+        ("[fpm-listener]\nstable_for=0s\n", ["above 0"]),
+        ("[fpm-listener]\nmax_alerts=-1\n", ["whole number"]),
+        ("[fpm-listener]\nlog_level=loud\n", ["debug, info"]),
+        ("[fpm-listener]\nweb_cert_file=x\n", ["web_cert_file, web_key_file go together"]),
+        ("[fpm-listener]\nweb_username=x\n", ["go together"]),
+        ("[fpm-listner]\nlisten=:1\n", ["no such section; known: [fpm-listener]"]),
+        ("[fpm-listener:reciever:x]\nurl=http://a/\n", ["no such section"]),
+        ("[fpm-listener:receiver:a b]\nurl=http://a/\n", ["letters, digits"]),
+        ("[fpm-listener:receiver:x]\ntype=webhook\n", ["exactly one of url and url_file"]),
+        ("[fpm-listener:receiver:x]\nurl=http://a/\nurl_file=f\n", ["exactly one of"]),
+        ("[fpm-listener:receiver:x]\nurl=http://a/\ntype=pigeon\n", ["type = 'pigeon'", "webhook"]),
+        ("[fpm-listener:receiver:x]\nurl=http://a/\nsend_resolved=maybe\n", ["true or false"]),
+        ("[fpm-listener:receiver:x]\nurl=http://a/\ntimout=3s\n", ["did you mean 'timeout'?"]),
+        ("[fpm-listener:receiver:x]\nurl=http://a/\ncert_file=c\n", ["cert_file, key_file"]),
+        ("[fpm-listener:receiver:x]\nurl=http://a/\nusername=c\n", ["go together"]),
+        ("no section\n", ["not an INI file"]),
+    ],
+)
+def test_a_mistake_is_told_in_full(read: Writer, text: str, words: list[str]) -> None:
+    """An error names the file, the section, the key and what is allowed."""
+    with pytest.raises(FpmListenerError) as caught:
+        read(text)
+
+    for word in ["fpm_listener.conf", *words]:
+        assert word in str(caught.value)
+
+
+def test_no_message_shows_a_url(read: Writer) -> None:
+    """The URL of a webhook is a secret, also where it is wrong."""
+    with pytest.raises(FpmListenerError) as caught:
+        read("[fpm-listener:receiver:x]\nurl = hooks.example/T0KEN\n")
+    assert "T0KEN" not in str(caught.value)
+
+    assert "T0KEN" not in repr(read("[fpm-listener:receiver:x]\nurl = http://a/T0KEN\n"))
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    """A file that is not there is told with its name and the reason."""
+    with pytest.raises(FpmListenerError, match=r"nope.conf: cannot be read: No such file"):
+        load(str(tmp_path / "nope.conf"), {})
