@@ -1,7 +1,7 @@
 """Runs the shipped files on a real supervisord and a real php-fpm until Ctrl-C.
 
 Laws:
-1. The files of supervisord.d/ are included as they are; what differs stands in overrides.conf.
+1. The files of supervisord.d/ are included as they are; what must differ is laid over them.
 2. Everything lies in .demo/ and on free loopback ports: other php-fpms are not disturbed.
 3. Whatever ends the demo, nothing that it started goes on, orphans of php-fpm included.
 """
@@ -9,7 +9,10 @@ Laws:
 from __future__ import annotations
 
 import argparse
+import errno
 import fcntl
+import http.client
+import io
 import os
 import shutil
 import signal
@@ -18,8 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +45,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run supervisord.d/ for real, until Ctrl-C.")
     parser.add_argument("--recipe", action="store_true", help="the 2015 recipe in php-fpm's place")
     recipe = parser.parse_args().recipe
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # log lines come in any alphabet
     why_not = _obstacle()
     if why_not:
         print(f"demo: {why_not}", file=sys.stderr)
@@ -98,10 +102,19 @@ class Demo:
         self._pool = f"demo-{os.getpid()}"
         self._fpm_port = _free_port()
         self._metrics_port = _free_port(19253)
-
-    @property
-    def _url(self) -> str:
-        return f"http://127.0.0.1:{self._metrics_port}"
+        self._words = {
+            "@ROOT@": str(ROOT),
+            "@DIR@": str(DIR),
+            "@BIN@": str(BIN.relative_to(ROOT) if BIN.is_relative_to(ROOT) else BIN),
+            "@USER@": "user=root" if os.geteuid() == 0 else "",
+            "@PHP_FPM@": php_fpm(),
+            "@POOL@": self._pool,
+            "@FPM_PORT@": str(self._fpm_port),
+            "@METRICS_PORT@": str(self._metrics_port),
+            "@SINK_PORT@": str(self._sink.server_port),
+            "@URL@": f"http://127.0.0.1:{self._metrics_port}",
+            "@SECONDS@": f"{_RECIPE_KILLS_AFTER_S:.0f}",
+        }
 
     def run(self) -> int:
         """Return 0 after Ctrl-C, 1 where it could not start or ended by itself."""
@@ -117,7 +130,7 @@ class Demo:
             start_new_session=True,
         )
         try:
-            self._show(supervisord)
+            self._show(lambda: supervisord.poll() is not None)
             self._wait(lambda: supervisord.poll() is not None)
         finally:
             ended_by_itself = supervisord.poll() is not None
@@ -137,22 +150,122 @@ class Demo:
 
     def _write_files(self) -> None:
         """Write .demo/*.conf: those of demo/, with the ports and paths of this run."""
-        shipped = ROOT / "supervisord.d"
-        ours = ["recipe.conf"] if self._recipe else ["php-fpm-program.conf"]
-        theirs = [shipped / "fpm_listener.conf"] if self._recipe else [shipped / "*.conf"]
-        included = [*theirs, DIR / "overrides.conf", *(DIR / name for name in ours)]
-        words = {
-            "@DIR@": str(DIR),
-            "@FILES@": " ".join(map(str, included)),
-            "@USER@": "user=root" if os.geteuid() == 0 else "",
-            "@PHP_FPM@": php_fpm(),
-            "@POOL@": self._pool,
-            "@FPM_PORT@": str(self._fpm_port),
-            "@METRICS_PORT@": str(self._metrics_port),
-            "@SINK_PORT@": str(self._sink.server_port),
-        }
-        for name in ("supervisord.conf", "overrides.conf", "php-fpm.conf", *ours):
-            text = (ROOT / "demo" / name).read_text()
-            for word, value in words.items():
-                text = text.replace(word, value)
-            (DIR / name).write_text(text)
+        shipped = ["fpm_listener.conf"] if self._recipe else ["*.conf"]
+        ours = ["listener.conf", "recipe.conf" if self._recipe else "program.conf"]
+        files = [
+            *(ROOT / "supervisord.d" / name for name in shipped),
+            *(DIR / name for name in ours),
+        ]
+        self._words["@FILES@"] = " ".join(map(str, files))
+        for name in ("supervisord.conf", "php-fpm.conf", *ours):
+            (DIR / name).write_text(self._filled(name))
+
+    def _filled(self, name: str) -> str:
+        """Return the text of a file of demo/, its @WORDS@ replaced."""
+        text = (ROOT / "demo" / name).read_text()
+        for word, value in self._words.items():
+            text = text.replace(word, value)
+        return text
+
+    def _show(self, ended: Callable[[], bool]) -> None:
+        """Say what there is to see, once it is there; in the recipe's demo, bring the trouble."""
+        self._wait(lambda: ended() or (self._is_ready() and self._serves()), 30)
+        if ended() or self._asked_to_end.is_set():
+            return
+        if not self._is_ready():
+            say(f"the listener does not answer; what it says is in {DIR}/fpm-listener.log")
+        say(self._filled("welcome.txt"))
+        if not self._recipe:
+            say(self._filled("try.txt"))
+            return
+        say(self._filled("recipe.txt"))
+        self._wait(ended, _RECIPE_KILLS_AFTER_S)
+        self._kill_master()
+
+    def _is_ready(self) -> bool:
+        client = http.client.HTTPConnection("127.0.0.1", self._metrics_port, timeout=1)
+        try:
+            client.request("GET", "/-/ready")
+            return client.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            client.close()
+
+    def _serves(self) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self._fpm_port)) == 0
+
+    def _kill_master(self) -> None:
+        path = DIR / "php-fpm.pid"
+        pid = path.read_text() if path.exists() else ""
+        if not self._asked_to_end.is_set() and pid.isdigit() and int(pid) in self._fpm_pids():
+            say(f"kill -9 {pid}")
+            _signal(int(pid), signal.SIGKILL)
+
+    def _fpm_pids(self) -> list[int]:
+        """Return the pids of this demo's php-fpms, known by file or pool in their titles."""
+        marks = (f"{DIR}/php-fpm.conf".encode(), f"pool {self._pool}".encode())
+        return [
+            pid
+            for pid, name, command in _processes()
+            if name.startswith(b"php-fpm") and any(mark in command for mark in marks)
+        ]
+
+    def _stop(self, supervisord: subprocess.Popen[bytes]) -> None:
+        """End supervisord with all it runs, then the workers whose master was killed."""
+        say("ending")
+        supervisord.terminate()
+        try:
+            supervisord.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            supervisord.kill()
+            supervisord.wait()
+        for number in (signal.SIGQUIT, signal.SIGKILL):
+            for pid in self._fpm_pids():
+                say(f"php-fpm {pid} lives on without a master: {number.name}")
+                _signal(pid, number)
+            end = time.monotonic() + 5
+            while self._fpm_pids() and time.monotonic() < end:
+                time.sleep(0.05)
+        left = self._fpm_pids()
+        say(f"could not end php-fpm {left}" if left else "nothing is left running")
+        self._sink.shutdown()
+
+
+def say(text: str) -> None:
+    """Print a message of the demo itself, set off from supervisord's log and from alerts."""
+    with suppress(OSError):  # the terminal may be gone; what was started must be ended all the same
+        print("\n".join(f"demo: {line}" for line in text.splitlines()), flush=True)
+
+
+def _free_port(wanted: int = 0) -> int:
+    """Return a loopback port that is free now: the one that is wanted, or any."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _processes() -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield pid, name and command line of each process."""
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            try:
+                yield int(path.name), (path / "comm").read_bytes(), (path / "cmdline").read_bytes()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it ended meanwhile
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # it ended by itself
+        os.kill(pid, number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

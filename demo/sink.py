@@ -28,7 +28,10 @@ def show(alert: dict[str, Any]) -> str:
     for key in _SHOWN:
         text = str(annotations.get(key, "")).splitlines() or [""]
         if any(text):
-            lines += [f"| {word:<12}{line}" for word, line in zip([key] + [""] * len(text), text, strict=False)]
+            lines += [
+                f"| {word:<12}{line}"
+                for word, line in zip([key] + [""] * len(text), text, strict=False)
+            ]
     return "\n".join([*map(_printable, lines), "+".ljust(100, "-")])
 
 

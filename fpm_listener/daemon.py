@@ -14,83 +14,317 @@ import os
 import select
 import signal
 import time
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from fpm_listener import settings as settings_module
+from fpm_listener import settings as settings_file
 from fpm_listener.core.effects import (
-    Effect,
-    ExitsRead,
     FindHolder,
-    HolderFound,
     Hurry,
     Identity,
     Notify,
+    ProcessesSeen,
+    ProgramsKnown,
     ReadExits,
     Remember,
 )
 from fpm_listener.core.engine import Engine, EngineSettings, Tick
 from fpm_listener.core.histogram import Histogram
 from fpm_listener.core.protocol import Event, Garbage
+from fpm_listener.core.retry import Attempted
 from fpm_listener.core.snapshot import Snapshot
 from fpm_listener.core.trouble import Policy
 from fpm_listener.core.values import FpmListenerError, Instant
+from fpm_listener.inbox import Failed, Inbox
 from fpm_listener.ledger import Ledger, supervisord_identity
+from fpm_listener.surroundings import Surroundings, SupervisorAnswered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
+    from fpm_listener.core.effects import Effect
+    from fpm_listener.core.engine import Input
     from fpm_listener.listener import Pipe
     from fpm_listener.settings import Settings
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two snapshots while events pour in.
-_SNAPSHOT_EVERY_S = 0.02
+SNAPSHOT_EVERY_S = 0.02
 #: Seconds after which an event that could not be read is answered all the same.
-_UNREADABLE_AFTER_S = 5.0
+UNREADABLE_AFTER_S = 5.0
+#: Seconds between two tries to write the database again, and between two looks at supervisord.
+UPKEEP_EVERY_S = 30.0
+#: Seconds that alerts under way have to be taken before the listener ends.
+PARTING_S = 1.0
 _ACK_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 
 
-class Failed(NamedTuple):
-    """Inbox: a thread met an exception that nobody foresaw."""
-
-    error: BaseException
-
-
-class Inbox:
-    """What other threads have to say to the owner; putting wakes it."""
-
-    def __init__(self) -> None:
-        self._items: SimpleQueue[Any] = SimpleQueue()
-        self._read, self.wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-
-    def fileno(self) -> int:
-        """Return the descriptor to wait for."""
-        return self._read
-
-    def put(self, item: object) -> None:
-        """Hand an item to the owner; callable from any thread, never waits."""
-        self._items.put(item)
-        try:
-            os.write(self.wake, b"\0")
-        except BlockingIOError:
-            pass  # the pipe is full of wake-ups already
-
-    def take(self) -> list[Any]:
-        """Return what has come in."""
-        try:
-            os.read(self._read, 4096)
-        except BlockingIOError:
-            pass
-        items = []
-        while True:
-            try:
-                items.append(self._items.get_nowait())
-            except Empty:
-                return items
-
-
-def now() -> Instant:
-    """Return the present moment on both clocks; the only place that reads them for the engine."""
+def read_clocks() -> Instant:
+    """Return the present moment on both clocks; the engine's only source of time."""
     return Instant(time.monotonic(), time.time())
+
+
+class Daemon:
+    """The listener: one owner, its threads around it."""
+
+    def __init__(self, settings: Settings, pipe: Pipe) -> None:
+        self._settings = settings
+        self._pipe = pipe
+        self._inbox = Inbox()
+        self._engine = Engine(engine_settings(settings))
+        self._snapshot = Snapshot()
+        self._snapshot_due_s: float | None = 0.0
+        self._snapshot_at_s = 0.0
+        self._upkeep_at_s = 0.0
+        self._garbage_since_s: float | None = None
+        self._garbage = 0
+        self._supervisor_up = False
+        self._reload_ok, self._reload_at_s = True, time.time()
+        self._started_at_s = time.time()
+        self._ack_seconds = Histogram(_ACK_BUCKETS_S)
+        self._stop = False
+        self._hang_up = False
+        self._exit_status = 0
+        self._around = Surroundings(settings, self._inbox, lambda: self._snapshot)
+        self._ledger = Ledger(
+            self._around.database.folder / "ledger" if self._around.database.persistent else None,
+            supervisord_identity(os.getppid()),
+        )
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Serve supervisord until it goes away or says so; return the exit status."""
+        self._catch_signals()
+        for warning in self._settings.warnings:
+            log.warning("settings doubtful: %s", warning)
+        now = read_clocks()
+        self._engine.reads_exits(possible=self._around.has_rpc)
+        self._perform(now, self._engine.restore(now, self._around.memory()))
+        self._around.start()
+        log.info("listener started events_missed=0 supervisord=%s", os.getppid())
+        poller = select.poll()
+        poller.register(self._pipe, select.POLLIN)
+        poller.register(self._inbox, select.POLLIN)
+        try:
+            while not self._stop:
+                ready = {descriptor for descriptor, _ in poller.poll(self._timeout_ms())}
+                self._turn(from_supervisord=self._pipe.fileno() in ready)
+        finally:
+            self._close()
+        return self._exit_status
+
+    def _turn(self, *, from_supervisord: bool) -> None:
+        if from_supervisord:
+            self._read_events()
+        for item in self._inbox.take():
+            self._from_inbox(item)
+        now = read_clocks()
+        deadline_s = self._engine.deadline_s()
+        if deadline_s is not None and deadline_s <= now.monotonic_s:
+            self._step(now, Tick())
+        if self._hang_up:
+            self._reload()
+        if now.monotonic_s >= self._upkeep_at_s:
+            self._upkeep_at_s = now.monotonic_s + UPKEEP_EVERY_S
+            self._around.upkeep()
+        self._look_after_garbage(now)
+        self._around.send_due(now.wall_s)
+        self._publish(now)
+
+    def _timeout_ms(self) -> int:
+        now = read_clocks()
+        moments = [self._engine.deadline_s(), self._snapshot_due_s, self._upkeep_at_s]
+        if self._garbage_since_s is not None:
+            moments.append(self._garbage_since_s + UNREADABLE_AFTER_S)
+        due_wall_s = self._around.next_due_s()
+        if due_wall_s is not None:
+            moments.append(now.monotonic_s + max(0.0, due_wall_s - now.wall_s))
+        due_s = min(moment for moment in moments if moment is not None)
+        # A millisecond more than needed: who wakes too early wakes twice.
+        return max(0, int((due_s - now.monotonic_s) * 1000) + 1)
+
+    # -- supervisord -------------------------------------------------------------------------------
+
+    def _read_events(self) -> None:
+        for item in self._pipe.read():
+            if isinstance(item, Garbage):
+                self._note_garbage(item)
+            else:
+                self._event(item)
+        if self._pipe.closed:
+            log.info("supervisord has gone away, the listener ends")
+            self._stop = True
+
+    def _event(self, event: Event) -> None:
+        now = read_clocks()
+        verdict = self._ledger.judge(event)
+        if verdict.missed:
+            self._engine.missed(verdict.missed)
+            log.error(
+                "events lost, supervisord's buffer was too small count=%s poolserial=%s",
+                verdict.missed,
+                event.poolserial,
+            )
+        if not verdict.repeated:
+            self._step(now, event)
+        self._ledger.mark(event)
+        self._pipe.acknowledge()
+        self._ack_seconds.observe(time.monotonic() - now.monotonic_s)
+
+    def _note_garbage(self, garbage: Garbage) -> None:
+        self._garbage += 1
+        log.error(
+            "event header not understood, skipped bytes=%s length=%s",
+            garbage.sample,
+            garbage.length,
+        )
+
+    def _look_after_garbage(self, now: Instant) -> None:
+        if not self._pipe.unreadable:
+            self._garbage_since_s = None
+        elif self._garbage_since_s is None:
+            self._garbage_since_s = now.monotonic_s
+        elif now.monotonic_s >= self._garbage_since_s + UNREADABLE_AFTER_S:
+            self._note_garbage(self._pipe.give_up_unreadable())
+            self._garbage_since_s = None
+
+    # -- steps and effects -------------------------------------------------------------------------
+
+    def _step(self, now: Instant, given: Input) -> None:
+        self._perform(now, self._engine.step(now, given))
+        self._soil(now)
+
+    def _perform(self, now: Instant, effects: list[Effect]) -> None:
+        """Commit what must last, then hand out what is slow."""
+        lasting = [effect for effect in effects if isinstance(effect, Notify | Remember)]
+        if lasting:
+            self._around.commit(lasting, now.wall_s)
+        for effect in effects:
+            if isinstance(effect, Hurry):
+                self._around.hurry()
+            elif isinstance(effect, FindHolder):
+                self._around.find_holder(effect)
+            elif isinstance(effect, ReadExits):
+                self._around.read_exits(effect)
+            elif isinstance(effect, Notify):
+                tell(effect)
+
+    def _from_inbox(self, item: Any) -> None:  # noqa: ANN401 - each kind is told apart here
+        now = read_clocks()
+        if isinstance(item, Attempted):
+            self._around.settle(item, now.wall_s)
+            self._soil(now)
+        elif isinstance(item, SupervisorAnswered):
+            self._supervisor_up = item.up
+            self._engine.reads_exits(possible=item.up)
+            self._soil(now)
+        elif isinstance(item, Failed):
+            log.critical("a thread has died, the listener ends", exc_info=item.error)
+            self._exit_status, self._stop = 1, True
+        else:
+            if isinstance(item, ProgramsKnown):
+                self._around.follow(item)
+            elif isinstance(item, ProcessesSeen):
+                self._supervisor_up = True
+            self._step(now, item)
+
+    # -- what others read --------------------------------------------------------------------------
+
+    def _soil(self, now: Instant) -> None:
+        """Have a new snapshot made, soon but not for every event of a storm."""
+        if self._snapshot_due_s is None:
+            self._snapshot_due_s = max(now.monotonic_s, self._snapshot_at_s + SNAPSHOT_EVERY_S)
+
+    def _publish(self, now: Instant) -> None:
+        if self._snapshot_due_s is None or now.monotonic_s < self._snapshot_due_s:
+            return
+        self._snapshot_due_s, self._snapshot_at_s = None, now.monotonic_s
+        counts = self._engine.counts
+        self._snapshot = Snapshot(
+            processes=self._engine.views(),
+            receivers=self._around.receiver_views(),
+            events=dict(counts.events),
+            events_missed=counts.missed,
+            protocol_garbage=self._garbage,
+            last_event_s=counts.last_event_s,
+            ack_seconds=self._ack_seconds.view(),
+            supervisor_up=self._supervisor_up,
+            supervisor=self._engine.supervisor,
+            log_bytes_read=self._around.tail.bytes_read,
+            log_read_errors=self._around.tail.read_errors,
+            outbox_persistent=self._around.database.persistent,
+            config_reload_ok=self._reload_ok,
+            config_reload_s=self._reload_at_s,
+            started_s=self._started_at_s,
+        )
+
+    # -- signals -----------------------------------------------------------------------------------
+
+    def _catch_signals(self) -> None:
+        signal.set_wakeup_fd(self._inbox.wake_fd, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_hang_up)
+
+    def _on_stop(self, number: int, _frame: object) -> None:
+        log.info("told to end signal=%s", signal.Signals(number).name)
+        self._stop = True
+
+    def _on_hang_up(self, _number: int, _frame: object) -> None:
+        self._hang_up = True
+
+    def _reload(self) -> None:
+        """Take up changed settings; a file with a mistake in it changes nothing."""
+        self._hang_up = False
+        now = read_clocks()
+        self._soil(now)
+        try:
+            fresh = settings_file.load(self._settings.source)
+        except FpmListenerError as error:
+            self._reload_ok = False
+            log.error("settings not taken over, the old ones stay: %s", error)  # noqa: TRY400
+            return
+        self._reload_ok, self._reload_at_s = True, now.wall_s
+        self._settings = fresh
+        self._engine.adopt(engine_settings(fresh))
+        self._around.adopt(fresh, now.wall_s)
+        log.info("settings read anew file=%s", fresh.source)
+
+    def _close(self) -> None:
+        end_s = time.monotonic() + PARTING_S
+        self._around.stop_sending()
+        while self._around.under_way and time.monotonic() < end_s:
+            select.select([self._inbox], [], [], max(0.0, end_s - time.monotonic()))
+            for item in self._inbox.take():
+                if isinstance(item, Attempted):
+                    self._around.settle(item, time.time())
+        self._around.close()
+
+
+def engine_settings(settings: Settings) -> EngineSettings:
+    """Return the part of the settings that decisions depend on."""
+    repeats = [r.repeat_interval_s for r in settings.receivers if r.repeat_interval_s is not None]
+    return EngineSettings(
+        policy=Policy(
+            loops=settings.loops,
+            stable_for_s=settings.stable_for_s,
+            repeat_interval_s=min([settings.repeat_interval_s, *repeats]),
+        ),
+        identity=Identity(instance=settings.instance),
+        programs=settings.programs,
+        extra_logs=tuple(str(path) for path in settings.error_log),
+    )
+
+
+def tell(effect: Notify) -> None:
+    """Say in our own log what the receivers are told."""
+    alert = effect.alert
+    log.warning(
+        "incident %s program=%s:%s reason=%r cause=%s summary=%r holder=%r",
+        alert.status.value,
+        alert.labels["group"],
+        alert.labels["process"],
+        alert.reason.value,
+        alert.annotations["cause"],
+        alert.annotations["summary"],
+        alert.annotations.get("holder", ""),
+    )

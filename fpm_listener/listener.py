@@ -1,8 +1,7 @@
 """supervisord's two pipes: its events on fd 0, our protocol words on what was fd 1.
 
 Laws:
-1. Nothing but protocol words ever reaches supervisord on our stdout: fd 1 is moved away before
-   anything else is imported (`protect_stdout`, called by `__main__` first).
+1. The protocol words are written here and nowhere else (`stdout.py` keeps all others off the pipe).
 2. READY is said once for each event; RESULT follows what was committed, never a network.
 3. The answer to a host that talks nonsense is patience: an event that could not be read is given an
    answer only when nothing has followed it for a while.
@@ -11,7 +10,6 @@ Laws:
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from fpm_listener.core import protocol
@@ -21,19 +19,6 @@ if TYPE_CHECKING:
 
 #: Bytes read at once: supervisord's own pieces are 128 KiB.
 _CHUNK = 1 << 17
-
-
-def protect_stdout() -> int:
-    """Return a private descriptor of the protocol pipe; from now on fd 1 is stderr.
-
-    supervisord shuts its ear for ever to a listener that lets one stray byte through
-    (supervisor/dispatchers.py, state UNKNOWN).
-    """
-    private = os.dup(1)
-    os.set_inheritable(private, False)
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    return private
 
 
 class Pipe:

@@ -1,7 +1,7 @@
 """Which lines of a failed start are believed: text is no proof, the life decides.
 
-An application can write any line into php-fpm's log, to the byte (`decorate_workers_output = no`, as
-in the official Docker image). So a line that tells of a failed start counts
+An application can write any line into php-fpm's log, to the byte (with `decorate_workers_output =
+no`, as in the official Docker image). So a line that tells of a failed start counts
 
 - only in a life that has not yet said "fpm is running", or has said since then that it reloads, and
 - only when that life then fails within seconds, and

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from fpm_listener.core.values import Instant
 
+#: Seconds by which a wall clock's float may be rounded; without it a deadline could come too early.
+CLOCK_GRAIN_S = 0.001
 #: Lines of evidence that an alert carries.
 EVIDENCE_LINES = 8
 
@@ -71,7 +73,7 @@ class Incident:
             return Reason.WORSE
         if self.cause is not self.told_cause:
             return Reason.CAUSE_CHANGED
-        if wall_s >= self.told_at_s + repeat_interval_s:
+        if wall_s >= self.told_at_s + repeat_interval_s - CLOCK_GRAIN_S:
             return Reason.REPEAT
         return None
 

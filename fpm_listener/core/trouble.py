@@ -168,6 +168,7 @@ class Trouble:
         self._update(incident, gave_up=gave_up)
         reason = incident.reason(now.wall_s, self._policy.repeat_interval_s)
         if reason is None or (reason is Reason.REPEAT and settled_at_s is not None):
+            self._tell_at_s = None
             return []
         effects: list[Effect] = []
         if self._tell_at_s is None:
@@ -233,7 +234,8 @@ class Trouble:
         if incident is None:
             return None
         moments = [self._tell_at_s, self._settles_at_s(settled_at_s)]
-        if settled_at_s is None:
+        told = incident.told_cause is not None
+        if told and settled_at_s is None and self._tell_at_s is None:
             repeat_at_s = incident.told_at_s + self._policy.repeat_interval_s
             moments.append(now.monotonic_s + max(0.0, repeat_at_s - now.wall_s))
         return min((at for at in moments if at is not None), default=None)

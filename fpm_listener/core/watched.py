@@ -79,7 +79,7 @@ class Watched:
             self._settled_at_s = now.monotonic_s
         elif outcome is Outcome.GAVE_UP:
             self._fatal += 1
-            self._died_at_s = None
+            self._died_at_s = self._settled_at_s = None
             self._given_up = True
         elif outcome is Outcome.STOPPED and before is Phase.NONE:
             self._rests(now)  # stopped while it waited to be started again: nobody has died
@@ -160,7 +160,7 @@ class Watched:
             return []
         self._view = None
         effects: list[Effect] = []
-        if fact.kind is FactKind.BIND_CONFLICT:
+        if fact.kind is FactKind.BIND_CONFLICT and self._start_up.is_open:
             address = fact.address or next(iter(self.site.addresses), None)
             effects += self._trouble.look_for_holder(now, address, self._masters)
         self._believe(self._start_up.hear(now.monotonic_s, fact))
@@ -243,7 +243,7 @@ class Watched:
     def deadline_s(self, now: Instant) -> float | None:
         """Return the monotonic moment at which `review` can have something new to say."""
         moments = [self._trouble.deadline_s(now, self._settled_at_s)]
-        if self._died_at_s is not None and self.state is State.EXITED and not self._given_up:
+        if self._died_at_s is not None and now.monotonic_s < self._died_at_s + ABANDONED_S:
             moments.append(self._died_at_s + ABANDONED_S)
         return min((at for at in moments if at is not None), default=None)
 

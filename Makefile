@@ -1,0 +1,45 @@
+# What one types here. `make` alone lists it.
+
+.DELETE_ON_ERROR:
+.PHONY: help demo demo-recipe test unit lint bench matrix clean setup-demo setup-test
+
+BIN := .venv/bin
+# Looked up when a recipe runs: setup may only just have installed it. `exec`: a signal that ends make
+# must reach the demo, not a shell in between.
+WITH_FPM = PHP_FPM="$$(scripts/php-fpm-path.sh)"
+
+help:  ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: setup-demo  ## supervisord, php-fpm and the listener from supervisord.d/, until Ctrl-C
+	@exec env $(WITH_FPM) $(BIN)/python -m demo.run_demo
+
+demo-recipe: setup-demo  ## the same with the recipe of 2015, its port kept by orphans
+	@exec env $(WITH_FPM) $(BIN)/python -m demo.run_demo --recipe
+
+test: setup-test lint unit  ## everything that must pass: linters, types, all tests
+	env $(WITH_FPM) $(BIN)/python -m pytest tests/integration tests/conformance tests/e2e
+
+lint: setup-test  ## ruff and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+unit: setup-test  ## the pure tests only; under two seconds
+	$(BIN)/python -m pytest -q tests/unit
+
+bench: setup-test  ## measurements, as ratios side by side
+	@exec env $(WITH_FPM) $(BIN)/python bench/run.py
+
+matrix: setup-test  ## the tests on each Python 3.10 to 3.13 here, with supervisor 4.3.0 and 4.2.5
+	@scripts/matrix.sh
+
+clean:  ## remove what these targets made in this folder; Debian packages stay
+	rm -rf .venv .matrix .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find fpm_listener tests bench demo -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup-demo:
+	@scripts/setup.sh demo
+
+setup-test:
+	@scripts/setup.sh test

@@ -1,0 +1,115 @@
+"""Arguments and dispatch: `fpm-listener listen|status|version`.
+
+Law: what a command needs is imported by that command, after fd 1 is safe: a listener says READY
+before it loads the rest, and `version` loads nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from fpm_listener.stdout import protect_stdout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+SNIPPET = """\
+fpm-listener listen is started by supervisord, not by hand: it speaks supervisord's event-listener
+protocol on stdin and stdout. Put this into a file of its own in supervisord.d/ (the project ships it,
+commented, as supervisord.d/fpm_listener.conf), then type: supervisorctl update
+
+    [eventlistener:fpm-listener]
+    command=fpm-listener listen --config %(here)s/fpm_listener.conf
+    events=PROCESS_STATE,PROCESS_LOG_STDERR,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE
+    buffer_size=1024
+    priority=-50
+    autorestart=true
+    startretries=1000000
+
+    [fpm-listener]
+    listen = 127.0.0.1:19253
+
+    [fpm-listener:receiver:ops]
+    url_file = /etc/fpm-listener/ops.url
+
+Then `fpm-listener status` shows what it knows; its metrics are on http://127.0.0.1:19253/metrics.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one of the commands; return the exit status."""
+    words = sys.argv[1:] if arguments is None else arguments
+    sink = protect_stdout() if words[:1] == ["listen"] else -1
+    from fpm_listener.core.values import FpmListenerError
+
+    options = _parser().parse_args(words)
+    try:
+        if options.command == "listen":
+            return _listen(options.config, sink)
+        if options.command == "status":
+            return _status(options)
+    except FpmListenerError as error:
+        print(f"fpm-listener: {error}", file=sys.stderr)
+        return 2
+    from fpm_listener import __version__
+
+    print(f"fpm-listener {__version__}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="fpm-listener",
+        description="Notices php-fpm restart loops under supervisord, says why, tells somebody.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    listen = commands.add_parser("listen", help="run as an [eventlistener:...] of supervisord")
+    listen.add_argument("--config", required=True, metavar="FILE", help="the settings")
+    status = commands.add_parser("status", help="show what the listener knows now")
+    status.add_argument(
+        "--url",
+        metavar="URL",
+        help="where the listener serves (default: http://$FPM_LISTENER_LISTEN or "
+        "http://127.0.0.1:19253)",
+    )
+    status.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    commands.add_parser("version", help="print the version")
+    return parser
+
+
+def _listen(config: str, sink: int) -> int:
+    """Run the listener until supervisord goes away."""
+    import os
+
+    from fpm_listener import settings
+    from fpm_listener.listener import Pipe
+
+    if os.isatty(0):
+        print(SNIPPET, file=sys.stderr)
+        return 2
+    loaded = settings.load(config)
+    pipe = Pipe(0, sink)
+    pipe.say_ready()  # before the rest is loaded: what waits in supervisord's buffer can be lost
+    from fpm_listener.daemon import Daemon
+
+    return Daemon(loaded, pipe).run()
+
+
+def _status(options: argparse.Namespace) -> int:
+    """Print what a running listener knows."""
+    import json
+    import os
+
+    from fpm_listener import status
+
+    url = options.url or f"http://{os.environ.get('FPM_LISTENER_LISTEN', '127.0.0.1:19253')}"
+    document = status.fetch(url)
+    print(json.dumps(document, indent=2) if options.json else status.to_table(document))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,304 @@
+"""The file on disk that mirrors what must outlive the listener.
+
+Laws:
+1. Memory is the authority, the file its mirror: nothing that befalls the file stops the listener.
+2. What cannot be used (corrupt, or made by a newer version) is renamed and kept, never destroyed.
+3. While the file cannot be written, `persistent` is false and one log line has said so.
+4. One listener has a folder at a time; another one goes on in memory, and says so.
+5. Nobody but the owner of the files can read them; no URL and no secret is ever in them.
+6. One thread, the one that opens it, uses it: sqlite3 itself refuses others.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+import time
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from fpm_listener.core.values import Instant
+
+log = logging.getLogger(__name__)
+
+FILE = "fpm-listener.sqlite3"
+LOCK = "lock"
+VERSION = 1
+
+#: Every table, with its columns; texts that come from outside are stored as JSON, thus as ASCII.
+TABLES = {
+    "outbox": "id INTEGER PRIMARY KEY, receiver TEXT NOT NULL, enqueued_at REAL NOT NULL,"
+    " alert TEXT NOT NULL",
+    "heard": "receiver TEXT NOT NULL, incident TEXT NOT NULL, told_at REAL NOT NULL,"
+    " PRIMARY KEY (receiver, incident)",
+    "memory": "name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL",
+}
+
+_PRAGMAS = (
+    "PRAGMA busy_timeout=1000",
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA journal_size_limit=1048576",
+)
+
+Rows = list[tuple[Any, ...]]
+
+
+class Statement(NamedTuple):
+    """One change of the file; it must be harmless to carry out twice."""
+
+    sql: str
+    values: tuple[str | int | float, ...] = ()
+
+
+class Mirror(Protocol):
+    """Somebody whose memory the file mirrors."""
+
+    tables: tuple[str, ...]
+
+    def restore(self, found: Mapping[str, Rows], now: Instant) -> None:
+        """Take up the rows that an earlier listener left; what is in memory already wins."""
+
+    def rows(self) -> Iterable[Statement]:
+        """Return what fills the empty tables with all that is to be in them."""
+
+
+class _UnusableError(Exception):
+    """The file is not ours to use as it is; `why` becomes a part of its new name."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class Database:
+    """The file in `folder`, as long as it can be had."""
+
+    def __init__(self, folder: Path, wall: Callable[[], float] = time.time) -> None:
+        """`wall`: seconds since 1970, for the names of files that are set aside."""
+        self.persistent = False
+        self._folder = folder
+        self._wall = wall
+        self._mirrors: list[Mirror] = []
+        self._connection: sqlite3.Connection | None = None
+        self._lock: int | None = None
+        self._restored = False
+        self._lost = False  # whether it was said that the file cannot be written
+        self._durable: bool | None = None  # what the connection is set to
+
+    def attach(self, mirror: Mirror) -> None:
+        """Mirror the memory of `mirror` from the next `open` on."""
+        self._mirrors.append(mirror)
+
+    def open(self, now: Instant) -> None:
+        """Make the file mirror the memory, if that can be done now; else say so, once.
+
+        To be called at the start, and every half minute as long as `persistent` is false. What an
+        earlier listener left is taken up by the first call that succeeds, however late.
+        """
+        if self.persistent:
+            return
+        try:
+            self._prepare_folder()
+            try:
+                self._fill(now)
+            except _UnusableError as unusable:
+                self._set_aside(unusable.why)
+                self._fill(now)
+        except (OSError, sqlite3.OperationalError, _UnusableError) as error:
+            self._lose(error)
+            return
+        self.persistent = True
+        if self._lost:
+            self._lost = False
+            log.info("the database can be written again folder=%s", self._folder)
+
+    def write(self, statements: Iterable[Statement], *, durable: bool) -> bool:
+        """Carry out all of `statements`, or none; return whether they are in the file now.
+
+        durable: survives a power failure (about 0.3 ms); without it kill -9 (about 0.02 ms).
+        """
+        if self._connection is None:
+            return False
+        try:
+            self._transact(self._connection, statements, durable=durable)
+        except sqlite3.DatabaseError as error:
+            if _is_corrupt(error):
+                return self._replace()
+            if isinstance(error, sqlite3.OperationalError):
+                return self._lose(error)
+            raise  # a mistake of ours
+        return True
+
+    def close(self) -> None:
+        """Let the file and the folder go."""
+        self._disconnect()
+        self.persistent = False
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    # -- opening -----------------------------------------------------------------------------------
+
+    def _prepare_folder(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._lock is None:
+            self._lock = self._take_lock()
+        path = self._folder / FILE
+        # sqlite3 gives its other files the mode of this one, so it is made before sqlite3 sees it.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            os.fchmod(descriptor, 0o600)
+        finally:
+            os.close(descriptor)
+
+    def _take_lock(self) -> int:
+        descriptor = os.open(
+            self._folder / LOCK,
+            os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
+            0o600,
+        )
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                error.strerror = "another listener uses this folder; both send alerts"
+            raise
+        return descriptor
+
+    def _fill(self, now: Instant | None) -> None:
+        """Connect, restore the mirrors the first time, and write all that they have.
+
+        Raises OSError, sqlite3.Error, and _UnusableError where the file has to be set aside.
+        """
+        self._disconnect()
+        connection = sqlite3.connect(self._folder / FILE, isolation_level=None, timeout=1.0)
+        try:
+            found = _read(connection)
+            if now is not None and not self._restored:
+                for mirror in self._mirrors:
+                    mirror.restore(found, now)
+                self._restored = True
+            self._durable = None
+            self._transact(connection, self._everything(), durable=True)
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):
+                connection.close()
+            if _is_corrupt(error):
+                raise _UnusableError("corrupt") from error
+            raise
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+
+    def _everything(self) -> Iterable[Statement]:
+        for mirror in self._mirrors:
+            for table in mirror.tables:
+                yield Statement(f"DELETE FROM {table}")  # noqa: S608 - the names are our own
+            yield from mirror.rows()
+
+    def _transact(
+        self,
+        connection: sqlite3.Connection,
+        statements: Iterable[Statement],
+        *,
+        durable: bool,
+    ) -> None:
+        if durable is not self._durable:
+            connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for sql, values in statements:
+                connection.execute(sql, values)
+            connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # some errors have rolled back already
+                connection.execute("ROLLBACK")
+            raise
+
+    # -- trouble -----------------------------------------------------------------------------------
+
+    def _set_aside(self, why: str) -> None:
+        """Rename the file and its companions; raises OSError."""
+        moment = datetime.fromtimestamp(self._wall(), tz=timezone.utc)
+        kept = f"{FILE}.{why}-{moment.strftime('%Y%m%dT%H%M%S.%fZ')}"
+        for companion in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                (self._folder / (FILE + companion)).rename(self._folder / (kept + companion))
+        log.error(
+            "the database cannot be used and is set aside; a new one is made folder=%s kept=%s"
+            " reason=%s",
+            self._folder,
+            kept,
+            why,
+        )
+        self._prepare_folder()
+
+    def _replace(self) -> bool:
+        """Put a new file, filled from memory, in the place of one that proved to be corrupt."""
+        self._disconnect()
+        try:
+            self._set_aside("corrupt")
+            self._fill(None)
+        except (OSError, sqlite3.OperationalError, _UnusableError) as error:
+            return self._lose(error)
+        return True
+
+    def _lose(self, error: Exception) -> bool:
+        """Go on without the file; return False: what was to be written is not."""
+        self._disconnect()
+        self.persistent = False
+        if self._lost:
+            return False
+        self._lost = True
+        log.error(
+            "alerts are kept in memory only; they will be lost if the listener stops folder=%s"
+            " error=%r",
+            self._folder,
+            (error.strerror if isinstance(error, OSError) else None) or str(error),
+        )
+        return False
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            with suppress(sqlite3.Error):  # a full disk also fails the checkpoint of closing
+                self._connection.close()
+            self._connection = None
+
+
+def _read(connection: sqlite3.Connection) -> dict[str, Rows]:
+    """Return all rows of all tables, which are made where they are missing.
+
+    That every page of a table is read here also shows most of what can be corrupt.
+    """
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise _UnusableError("newer")
+    for table, columns in TABLES.items():
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
+    if version < VERSION:
+        connection.execute(f"PRAGMA user_version={VERSION}")
+    return {
+        table: connection.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - our own names
+        for table in TABLES
+    }
+
+
+def _is_corrupt(error: sqlite3.Error) -> bool:
+    """Return whether the file itself is at fault.
+
+    SQLITE_CORRUPT and SQLITE_NOTADB are the errors that sqlite3 raises as DatabaseError itself
+    (CPython 3.10 to 3.13, Modules/_sqlite/util.c); the codes as such are known only from 3.11 on.
+    """
+    return type(error) is sqlite3.DatabaseError

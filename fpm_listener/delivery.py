@@ -1,0 +1,83 @@
+"""Sends what the outbox owes: one thread for each receiver, which knows no database and no policy.
+
+Laws:
+1. A sender takes an attempt and answers with how it ended; each attempt is answered once.
+2. A receiver that hangs delays neither the owner nor another receiver, and not the end either: what
+   it did not answer is still owed.
+3. A thread that meets what nobody foresaw says so; the daemon ends for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Protocol
+
+from fpm_listener.core.retry import Attempted
+from fpm_listener.receivers.webhook import Webhook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fpm_listener.core.alerts import Alert
+    from fpm_listener.core.retry import Attempt, Outcome
+    from fpm_listener.settings import ReceiverSettings
+
+
+class Receiver(Protocol):
+    """One kind of receiver: payload, signature, and what counts as success."""
+
+    def send(self, alert: Alert) -> Outcome:
+        """Tell the receiver of `alert`, once; failures of any kind are values."""
+
+
+#: By the setting `type`: what makes a receiver of its settings and of our own external URL.
+KINDS: dict[str, Callable[[ReceiverSettings, str], Receiver]] = {"webhook": Webhook}
+
+
+class Sender:
+    """The thread of one receiver; it starts with its first attempt."""
+
+    def __init__(
+        self,
+        settings: ReceiverSettings,
+        deliver: Callable[[Attempted], None],
+        failed: Callable[[BaseException], None],
+        external_url: str = "",
+    ) -> None:
+        """`deliver` and `failed` are called by the thread; they must not wait."""
+        self._receiver = KINDS[settings.kind](settings, external_url)
+        self._deliver = deliver
+        self._failed = failed
+        self._attempts: SimpleQueue[Attempt | None] = SimpleQueue()
+        self._thread = threading.Thread(
+            target=self._run,
+            name=f"sender-{settings.name}",
+            daemon=True,  # law 2
+        )
+
+    def send(self, attempt: Attempt) -> None:
+        """Attempt it; returns at once."""
+        if self._thread.ident is None:
+            self._thread.start()
+        self._attempts.put(attempt)
+
+    def stop(self, deadline_s: float = 0.0) -> bool:
+        """End after what is under way; return whether it ended by `deadline_s` (monotonic).
+
+        Without a deadline it does not wait. To end several, stop each without a deadline, then with
+        the same one.
+        """
+        self._attempts.put(None)
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, deadline_s - time.monotonic()))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            while (attempt := self._attempts.get()) is not None:
+                outcome = self._receiver.send(attempt.alert)
+                self._deliver(Attempted(attempt=attempt, outcome=outcome))
+        except BaseException as error:  # noqa: BLE001 - law 3: it is passed on, traceback and all
+            self._failed(error)

@@ -1,0 +1,110 @@
+"""A deadline over a whole HTTP exchange: connecting, TLS, headers and body.
+
+Law: what the deadline cannot cut short is the resolver, which has limits of its own (resolv.conf).
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from requests import Session
+
+
+class Watch:
+    """Shuts an attempt's socket when its time is over.
+
+    requests' own timeout starts anew with every byte that a slow server sends (facts measured with
+    requests 2.34), so a timer ends the connection from outside.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self.over = False
+        self._ends_at_s = time.monotonic() + timeout_s
+        self._timer = threading.Timer(timeout_s, self._end)
+        self._timer.daemon = True
+        self._handle: socket.socket | None = None
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._timer.join()
+        if self._handle is not None:
+            self._handle.close()
+
+    def _end(self) -> None:
+        self.over = True  # before the look at the handle: `connect` looks in the other order
+        if self._handle is not None:
+            with suppress(OSError):
+                self._handle.shutdown(socket.SHUT_RDWR)
+
+    def connect(self, host: str, port: int) -> socket.socket:
+        """Return a connection to the first address of `host` that takes one. Raises OSError."""
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        failure: OSError = TimeoutError()
+        for index, (family, kind, protocol, _, address) in enumerate(found):
+            left_s = self._ends_at_s - time.monotonic()
+            if left_s <= 0:
+                break
+            connection = socket.socket(family, kind, protocol)
+            try:
+                # A dead address gets its share of the time, not all of it.
+                connection.settimeout(left_s / (len(found) - index))
+                connection.connect(address)
+            except OSError as error:
+                connection.close()
+                failure = error
+            else:
+                # A second handle on the same socket: the first is handed on into the TLS layer.
+                self._handle = connection.dup()
+                if self.over:
+                    self._end()
+                connection.settimeout(max(0.001, self._ends_at_s - time.monotonic()))
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return connection
+        raise failure
+
+
+def mount(session: Session, watch: Watch) -> None:
+    """Make all connections of `session` through `watch`, and read nothing from the environment.
+
+    `_new_conn` is how urllib3 1.26 and 2.x open a socket, to the receiver or to its proxy.
+    """
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415 - see http.py
+    from urllib3 import HTTPConnectionPool, HTTPSConnectionPool  # noqa: PLC0415 - the same
+    from urllib3.connection import HTTPConnection, HTTPSConnection  # noqa: PLC0415 - the same
+
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return watch.connect(self.host, int(self.port or 80))
+
+    class Secure(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return watch.connect(self.host, int(self.port or 443))
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    class Adapter(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - requests' own
+            super().init_poolmanager(*args, **kwargs)
+            self.poolmanager.pool_classes_by_scheme = pools
+
+        def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - requests' own
+            manager = super().proxy_manager_for(*args, **kwargs)
+            manager.pool_classes_by_scheme = pools
+            return manager
+
+    pools = {"http": PlainPool, "https": SecurePool}
+    session.trust_env = False
+    session.mount("http://", Adapter())
+    session.mount("https://", Adapter())

@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# Installs what this checkout needs and does not find: Debian packages, and .venv/ with fpm-listener.
+#
+#   scripts/setup.sh demo    php-fpm, and fpm-listener with what it depends on
+#   scripts/setup.sh test    these, Prometheus, and the tools of the tests
+#
+# It says what it does, does nothing twice, and is done in a moment when nothing is missing.
+# PYTHON=/path/to/python3.12 chooses the interpreter of .venv/ (3.10 or newer).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+mode=${1:-demo}
+case $mode in demo | test) ;; *) echo "usage: scripts/setup.sh demo|test" >&2; exit 2 ;; esac
+
+say() { echo "setup: $*"; }
+die() { echo "setup: $*" >&2; exit 1; }
+
+# --- Python: $PYTHON, or the first one that is new enough -------------------------------------------
+
+is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }
+
+find_python() {
+    local python
+    if [ -n "${PYTHON:-}" ]; then
+        is_new_enough "$PYTHON" || die "PYTHON=$PYTHON is not a Python 3.10 or newer"
+        command -v "$PYTHON"
+        return
+    fi
+    for python in python3 python3.13 python3.12 python3.11 python3.10; do
+        if is_new_enough "$python"; then
+            command -v "$python"
+            return
+        fi
+    done
+}
+
+# Debian splits it off: python3 without python3-venv can make no virtual environment.
+can_make_venv() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
+
+# --- Debian packages --------------------------------------------------------------------------------
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
+installed_packages() { dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | sort; }
+
+# Debian starts a service, now and at boot, when its package is installed: a php-fpm and a Prometheus
+# that nobody asked for. Only those that this very run brought are touched.
+quiet_service() {
+    if [ -d /run/systemd/system ]; then
+        as_root systemctl disable --now --quiet "$1"
+    else
+        as_root service "$1" stop >/dev/null 2>&1 || true
+        as_root update-rc.d "$1" disable >/dev/null 2>&1 || true
+    fi
+    say "stopped and disabled the service $1, which Debian starts with that package"
+}
+
+install_packages() {
+    local before fresh package
+    [ -x /usr/bin/apt-get ] ||
+        die "missing: $*. This is no Debian-like system: install them by its own means, then run this again"
+    [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
+        die "missing: $*. This is not root, and there is no sudo; as root, type: apt-get install $*"
+    say "missing: $*; installing with apt-get"
+    before=$(installed_packages)
+    as_root apt-get update -qq || die "apt-get update failed; is the network there?"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        -o DPkg::Lock::Timeout=120 "$@" </dev/null >/dev/null ||
+        die "apt-get could not install: $*"
+    fresh=$(comm -13 <(echo "$before") <(installed_packages))
+    say "installed:" $fresh
+    for package in $fresh; do
+        case $package in
+            php*.*-fpm | prometheus) quiet_service "$package" ;;
+        esac
+    done
+}
+
+missing=()
+scripts/php-fpm-path.sh >/dev/null || missing+=(php-fpm)
+if [ "$mode" = test ]; then
+    command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(prometheus)
+fi
+python=$(find_python)
+if [ -z "$python" ]; then
+    missing+=(python3 python3-venv)
+elif ! can_make_venv "$python"; then
+    case $(readlink -f "$("$python" -c 'import sys; print(sys.executable)')") in
+        /usr/bin/*) missing+=("$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')") ;;
+        *) die "$python has no ensurepip, so it can make no virtual environment; choose another with PYTHON=" ;;
+    esac
+fi
+if [ ${#missing[@]} -gt 0 ]; then
+    install_packages "${missing[@]}"
+    python=$(find_python)
+    [ -n "$python" ] || die "this system's Python is older than 3.10; name a newer one with PYTHON="
+    scripts/php-fpm-path.sh >/dev/null || die "php-fpm is installed, but scripts/php-fpm-path.sh does not find it"
+fi
+
+# --- .venv ------------------------------------------------------------------------------------------
+
+# The stamp says what .venv/ was made for. Scripts in it name their interpreter by its whole path, so a
+# checkout that moved needs a new one; a changed setup.cfg only wants pip again.
+stamp=.venv/.set-up
+place="$PWD${PYTHON:+ with $python}"
+needs=$(cat setup.cfg pyproject.toml | sha256sum)
+have_place='' have_needs='' have_mode=''
+if [ -r "$stamp" ] && .venv/bin/python -c '' 2>/dev/null; then
+    { read -r have_place && read -r have_needs && read -r have_mode; } <"$stamp" || true
+fi
+case $have_place in
+    "$place" | "$place with "*) place=$have_place ;;
+    *)
+        say "making .venv with $python ($("$python" -V))"
+        "$python" -m venv --clear .venv
+        have_needs=''
+        ;;
+esac
+# What the tests need holds what the demo needs.
+[ "$have_mode" != test ] || mode=test
+if [ "$have_needs" != "$needs" ] || [ "$have_mode" != "$mode" ]; then
+    what=.
+    [ "$mode" = demo ] || what='.[test]'
+    say "installing $what in .venv with pip, and what it depends on"
+    .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --editable "$what" ||
+        die "pip could not install $what; is the network there?"
+    printf '%s\n' "$place" "$needs" "$mode" >"$stamp"
+fi

@@ -1,0 +1,21 @@
+"""Bad: stays when it is asked to go."""
+
+import signal
+import time
+
+from supervisor import childutils
+
+
+def main() -> None:
+    """Answer for ever."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        while True:
+            childutils.listener.wait()
+            childutils.listener.ok()
+    except (KeyError, OSError):  # the end of stdin, of stdout
+        time.sleep(3600)
+
+
+if __name__ == "__main__":
+    main()

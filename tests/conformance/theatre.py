@@ -1,0 +1,99 @@
+"""Listeners to be judged, and the theatre that puts each on a stage and clears up behind it."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .stage import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SPECIMENS = Path(__file__).parent / "specimens"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """A command to be judged."""
+
+    name: str
+    argv: tuple[str, ...]
+    takes_settings: bool = False  #: it is fpm-listener
+    takes_url: bool = False  #: its last argument is the URL of a receiver
+
+    def command(self, folder: Path, settings: str, url: str) -> list[str]:
+        """Return the whole command; what it needs is written into `folder`."""
+        command = list(self.argv)
+        if self.takes_settings:
+            file = folder / "fpm_listener.conf"
+            receiver = f"[fpm-listener:receiver:hang]\ntype = webhook\nurl = {url}\n" if url else ""
+            file.write_text(
+                f"[fpm-listener]\nlisten = 127.0.0.1:{_free_port()}\n"
+                f"state_dir = {folder / 'state'}\n{settings}\n{receiver}",
+            )
+            command += ["--config", str(file)]
+        if self.takes_url:
+            command.append(url)
+        return command
+
+
+OURS = Listener(
+    name="fpm-listener",
+    argv=(sys.executable, "-m", "fpm_listener", "listen"),
+    takes_settings=True,
+)
+
+
+def specimen(name: str, *, takes_url: bool = False) -> Listener:
+    """Return one of the listeners that prove what the scenes can see."""
+    argv = (sys.executable, str(SPECIMENS / f"{name}.py"))
+    return Listener(name=name, argv=argv, takes_url=takes_url)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+@dataclass(kw_only=True)
+class Theatre:
+    """Opens stages for one listener, and ends them all."""
+
+    listener: Listener
+    folder: Path
+    patience_s: float = 20.0
+    ready_within_s: float = 20.0
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def open(
+        self,
+        *,
+        environment: Mapping[str, str] | None = None,
+        identifier: str = "supervisor",
+        settings: str = "",
+        url: str = "",
+    ) -> Stage:
+        """Return a stage on which the listener is READY.
+
+        settings: lines for fpm-listener's own file. url: of the receiver, where it takes one.
+        """
+        stage = Stage(
+            self.listener.command(self.folder, settings, url),
+            environment=environment or {},
+            identifier=identifier,
+            patience_s=self.ready_within_s,
+        )
+        self._stack.callback(stage.close)
+        stage.settle()
+        stage.patience_s = self.patience_s
+        return stage
+
+    def close(self) -> None:
+        """End all listeners."""
+        self._stack.close()

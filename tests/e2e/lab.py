@@ -1,0 +1,402 @@
+"""A real supervisord, real php-fpm and our listener in a folder of their own, and a webhook sink.
+
+Every process that is started is ended by pid, also when a test fails: supervisord by its pid, php-fpm
+by the pools' names, which no other php-fpm on the machine has.
+"""
+
+from __future__ import annotations
+
+import glob
+import http.server
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Value = TypeVar("Value")
+
+#: Seconds. Generous: machines are shared; nothing is asserted to be quick here.
+DEADLINE_S = 40.0
+
+
+def php_fpm() -> str:
+    """Return the path of the php-fpm that `scripts/setup.sh` has installed."""
+    found = [
+        *([os.environ["PHP_FPM"]] if os.environ.get("PHP_FPM") else []),
+        *sorted(glob.glob("/usr/sbin/php-fpm[0-9]*"), reverse=True),
+        *filter(None, [shutil.which("php-fpm")]),
+    ]
+    assert found, "no php-fpm on this machine: run scripts/setup.sh"
+    return found[0]
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody has just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def wait(what: str, probe: Callable[[], Value], deadline_s: float = DEADLINE_S) -> Value:
+    """Return the first true answer of `probe`; fail with `what` when none comes in time."""
+    end = time.monotonic() + deadline_s
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        assert time.monotonic() < end, f"waited {deadline_s:.0f} s in vain for: {what}"
+        time.sleep(0.05)
+
+
+def processes(pattern: str) -> list[int]:
+    """Return the pids whose command line matches."""
+    found = []
+    for entry in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            command = Path(entry).read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+        except OSError:
+            continue
+        if re.search(pattern, command):
+            found.append(int(entry.split("/")[2]))
+    return sorted(found)
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
+    """Send a signal to a process that may be gone."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+@dataclass
+class Sink:
+    """A webhook receiver that keeps what it is sent; `status` is what it answers."""
+
+    port: int = field(default_factory=free_port)
+    status: int = 200
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    server: http.server.ThreadingHTTPServer | None = None
+
+    @property
+    def url(self) -> str:
+        """Return where alerts go."""
+        return f"http://127.0.0.1:{self.port}/hook"
+
+    def up(self) -> None:
+        """Begin to answer."""
+        sink = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if sink.status == 200:
+                    sink.keys.append(self.headers.get("Idempotency-Key", ""))
+                    sink.requests.append(json.loads(body))
+                self.send_response(sink.status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def down(self) -> None:
+        """Refuse connections."""
+        if self.server:
+            self.server.shutdown()
+            self.server.server_close()
+            self.server = None
+
+    def heard(self, status: str = "", process: str = "") -> list[dict[str, Any]]:
+        """Return the alerts that came, oldest first."""
+        return [
+            alert
+            for request in list(self.requests)
+            for alert in request["alerts"]
+            if status in {"", alert["status"]} and process in {"", alert["labels"]["process"]}
+        ]
+
+
+class Lab:
+    """One supervisord with its programs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.web_port = free_port()
+        self.sink = Sink()
+        self.rpc = True
+        self.main_extra = ""
+        self.settings: dict[str, str] = {
+            "listen": f"127.0.0.1:{self.web_port}",
+            "state_dir": str(folder / "state"),
+            "loop": "3 in 60s",
+            "stable_for": "3s",
+            "log_level": "debug",
+        }
+        self.receiver: dict[str, str] = {"url": self.sink.url}
+        self.listener_keys: dict[str, str] = {"buffer_size": "1024", "priority": "-50"}
+        self.sections: dict[str, dict[str, str]] = {}
+        self.pools: set[str] = set()
+        self._supervisord: subprocess.Popen[bytes] | None = None
+        self._strays: list[subprocess.Popen[bytes]] = []
+
+    # -- what there is to run ----------------------------------------------------------------------
+
+    def fpm_conf(
+        self, listen: str, *, name: str = "php-fpm", glob: str = "", pool: str = ""
+    ) -> Path:
+        """Write a php-fpm configuration; return its path."""
+        pool_name = f"lab{self.web_port}{name.replace('-', '')}"
+        self.pools.add(pool_name)
+        path = self.folder / f"{name}.conf"
+        owner = "user = www-data\ngroup = www-data\n" if os.geteuid() == 0 else ""
+        path.write_text(
+            f"[global]\nerror_log = {self.fpm_log(name)}\ndaemonize = no\n{glob}\n"
+            f"[{pool_name}]\n{owner}listen = {listen}\npm = static\npm.max_children = 2\n"
+            f"ping.path = /ping\n{pool}\n",
+        )
+        return path
+
+    def fpm_log(self, name: str = "php-fpm") -> Path:
+        """Return the path of php-fpm's error log."""
+        return self.folder / f"{name}.log"
+
+    def program(self, name: str, command: str, **keys: str) -> None:
+        """Add a [program:…] section."""
+        self.sections[f"program:{name}"] = {
+            "command": command.replace("%", "%%"),
+            "stdout_logfile": "NONE",
+            "stderr_logfile": str(self.folder / f"{name}.stderr"),
+            **keys,
+        }
+
+    def fpm_program(self, listen: str, *, name: str = "php-fpm", **keys: str) -> Path:
+        """Add a php-fpm that is run as it should be; return its configuration's path."""
+        conf = self.fpm_conf(listen, name=name)
+        self.program(name, f"{php_fpm()} -F -y {conf}", **{"autorestart": "true", **keys})
+        return conf
+
+    def recipe(self, listen: str, **keys: str) -> Path:
+        """Add the recipe of 2015, its text unchanged but for the paths."""
+        conf = self.fpm_conf(listen)
+        pid_file = self.folder / "php-fpm.pid"
+        self.program(
+            "php-fpm",
+            f'bash -c "sleep 1 && {php_fpm()} --fpm-config {conf} --pid {pid_file}"',
+            **{
+                "autorestart": "true",
+                "startretries": "5",
+                "exitcodes": "0,2,70",
+                "stopsignal": "QUIT",
+                "stopwaitsecs": "2",
+                **keys,
+            },
+        )
+        return conf
+
+    # -- running it --------------------------------------------------------------------------------
+
+    def write(self) -> Path:
+        """Write supervisord's configuration; return its path."""
+        parts = self.folder / "supervisord.d"
+        parts.mkdir(exist_ok=True)
+        main = [
+            "[supervisord]\nnodaemon=true\nuser=root\n" if os.geteuid() == 0 else "[supervisord]\n",
+            f"logfile={self.folder}/supervisord.log\npidfile={self.folder}/supervisord.pid\n",
+            f"childlogdir={self.folder}\n{self.main_extra}\n",
+            f"[include]\nfiles={parts}/*.conf\n",
+        ]
+        if self.rpc:
+            main.append(
+                f"[unix_http_server]\nfile={self.folder}/s.sock\n"
+                "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory="
+                "supervisor.rpcinterface:make_main_rpcinterface\n"
+                f"[supervisorctl]\nserverurl=unix://{self.folder}/s.sock\n",
+            )
+        path = self.folder / "supervisord.conf"
+        path.write_text("\n".join(main))
+        (parts / "fpm_listener.conf").write_text(
+            _ini(
+                "eventlistener:fpm-listener",
+                {
+                    "command": f"{sys.executable} -m fpm_listener listen "
+                    "--config %(here)s/fpm_listener.conf",
+                    "events": "PROCESS_STATE,PROCESS_LOG_STDERR,PROCESS_GROUP,"
+                    "SUPERVISOR_STATE_CHANGE",
+                    "autorestart": "true",
+                    "startretries": "1000000",
+                    "stderr_logfile": str(self.folder / "listener.log"),
+                    **self.listener_keys,
+                },
+            )
+            + _ini("fpm-listener", self.settings)
+            + (_ini("fpm-listener:receiver:ops", self.receiver) if self.receiver else ""),
+        )
+        (parts / "programs.conf").write_text(
+            "".join(_ini(name, keys) for name, keys in self.sections.items()),
+        )
+        return path
+
+    def start(self, *, sink: bool = True) -> None:
+        """Run supervisord and wait until the listener serves and is ready."""
+        if sink and self.sink.server is None:
+            self.sink.up()
+        command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self.write())]
+        with (self.folder / "supervisord.out").open("ab") as out:
+            self._supervisord = subprocess.Popen(command, stdout=out, stderr=out, cwd="/")
+        wait("the listener to be ready", self.is_ready)
+
+    @property
+    def supervisord_pid(self) -> int:
+        """Return the pid of supervisord."""
+        assert self._supervisord
+        return self._supervisord.pid
+
+    def is_ready(self) -> bool:
+        """Return whether the listener serves and has said READY."""
+        try:
+            return self.get("/-/ready") is not None
+        except (OSError, urllib.error.URLError):
+            return False
+
+    def stray(self, *command: str) -> subprocess.Popen[bytes]:
+        """Run a program outside supervisord; it is ended with the lab."""
+        child = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._strays.append(child)
+        return child
+
+    def ctl(self, *words: str) -> str:
+        """Run supervisorctl; return what it prints."""
+        command = [sys.executable, "-m", "supervisor.supervisorctl"]
+        command += ["-c", str(self.folder / "supervisord.conf"), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return done.stdout + done.stderr
+
+    def close(self) -> None:
+        """End everything."""
+        self.sink.down()
+        if self._supervisord:
+            kill(self._supervisord.pid, signal.SIGCONT)
+            self._supervisord.terminate()
+            try:
+                self._supervisord.wait(20)
+            except subprocess.TimeoutExpired:
+                self._supervisord.kill()
+                self._supervisord.wait()
+        for child in self._strays:
+            kill(child.pid)
+            child.wait()
+        left = [pid for pool in self.pools for pid in processes(rf"php-fpm: pool {pool}\b")]
+        for pid in [*processes(re.escape(str(self.folder))), *left]:
+            if pid != os.getpid():
+                kill(pid)
+
+    # -- looking at it -----------------------------------------------------------------------------
+
+    def get(self, path: str) -> str:
+        """Return what the listener serves at `path`."""
+        url = f"http://127.0.0.1:{self.web_port}{path}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            body: str = answer.read().decode()
+        return body
+
+    def metrics(self) -> dict[str, float]:
+        """Return the samples by name and labels, as they stand in the exposition."""
+        samples = {}
+        for line in self.get("/metrics").splitlines():
+            if not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                samples[name] = float(value)
+        return samples
+
+    def metric(self, name: str, process: str = "php-fpm", group: str = "", **labels: str) -> float:
+        """Return one sample of a process; labels in the order of the exposition do not matter."""
+        wanted = {"group": group or process, "process": process, **labels}
+        for key, value in self.metrics().items():
+            found, _, rest = key.partition("{")
+            if (
+                found == name
+                and wanted.items() <= dict(re.findall(r'(\w+)="([^"]*)"', rest)).items()
+            ):
+                return value
+        raise AssertionError(f"no sample {name}{wanted}")
+
+    def master(self, name: str = "php-fpm") -> int | None:
+        """Return the pid of the php-fpm master that uses this lab's configuration."""
+        conf = re.escape(str(self.folder / f"{name}.conf"))
+        found = processes(rf"php-fpm: master process \({conf}\)")
+        return found[0] if found else None
+
+    def workers(self, name: str = "php-fpm") -> list[int]:
+        """Return the pids of the workers, orphans included."""
+        return processes(rf"php-fpm: pool lab{self.web_port}{name.replace('-', '')}\b")
+
+    def listener_pid(self) -> int:
+        """Return the pid of our listener."""
+        (pid,) = processes(
+            r"-m fpm_listener listen --config " + re.escape(str(self.folder / "supervisord.d")),
+        )
+        return pid
+
+    def running(self, name: str = "php-fpm") -> int:
+        """Wait until php-fpm answers; return its master's pid."""
+        return wait(f"{name} to run", lambda: self.master(name) if self.workers(name) else None)
+
+    def log(self) -> str:
+        """Return the listener's log."""
+        path = self.folder / "listener.log"
+        return path.read_text() if path.exists() else ""
+
+
+def _ini(section: str, keys: dict[str, str]) -> str:
+    return f"[{section}]\n" + "".join(f"{key}={value}\n" for key, value in keys.items()) + "\n"
+
+
+def ping(
+    address: str, script: str = "/ping", filename: str = "/ping", timeout_s: float = 5.0
+) -> str:
+    """Return php-fpm's answer over FastCGI; an empty text where there is none."""
+
+    def record(kind: int, content: bytes) -> bytes:
+        return struct.pack("!BBHHBB", 1, kind, 1, len(content), 0, 0) + content
+
+    words = {"SCRIPT_NAME": script, "SCRIPT_FILENAME": filename, "REQUEST_METHOD": "GET"}
+    params = b"".join(bytes([len(k), len(v)]) + k.encode() + v.encode() for k, v in words.items())
+    request = record(1, struct.pack("!HB5x", 1, 0)) + record(4, params) + record(4, b"")
+    family = socket.AF_UNIX if "/" in address else socket.AF_INET
+    host, _, port = address.rpartition(":")
+    with socket.socket(family) as client:
+        client.settimeout(timeout_s)
+        try:
+            client.connect(address if "/" in address else (host, int(port)))
+            client.sendall(request + record(5, b""))
+            answer = b""
+            while chunk := client.recv(65536):
+                answer += chunk
+        except OSError:
+            return ""
+    return answer.decode("latin-1")

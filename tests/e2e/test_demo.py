@@ -1,0 +1,125 @@
+"""`make demo` and `make demo-recipe` as a user lives through them, but for the setup before."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from lab import kill, processes, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.timeout(240)
+
+
+class Terminal:
+    """The demo in a terminal of its own, where Ctrl-C is a key."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.folder = folder
+        for name in ("demo", "scripts", "supervisord.d"):
+            shutil.copytree(ROOT / name, folder / name)
+        command = shlex.join([sys.executable, "-m", "demo.run_demo", *words])
+        self._screen = (folder / "screen").open("wb")
+        # script(1) gives it a terminal, and types there what comes on its own standard input.
+        self._script = subprocess.Popen(
+            ["script", "--quiet", "--return", "--flush", "--command", command, "/dev/null"],
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=self._screen,
+        )
+
+    def screen(self) -> str:
+        """Return all that was shown."""
+        return (self.folder / "screen").read_text(errors="replace").replace("\r", "")
+
+    def shows(self, text: str, deadline_s: float = 60.0) -> str:
+        """Wait until `text` is shown; return what follows it."""
+        wait(f"{text!r} on the screen", lambda: text in self.screen(), deadline_s)
+        return self.screen().partition(text)[2]
+
+    def type_ctrl_c(self) -> int:
+        """Type Ctrl-C; return the exit status of the demo."""
+        assert self._script.stdin
+        self._script.stdin.write(b"\x03")
+        self._script.stdin.flush()
+        return self._script.wait(60)
+
+    def left(self) -> list[int]:
+        """Return the pids of what the demo has started."""
+        found = processes(re.escape(str(self.folder)))
+        for pool in re.findall(r"^\[(demo-\d+)\]", self._fpm_conf(), re.MULTILINE):
+            found += processes(rf"php-fpm: pool {pool}\b")
+        return found
+
+    def _fpm_conf(self) -> str:
+        path = self.folder / ".demo/php-fpm.conf"
+        return path.read_text() if path.exists() else ""
+
+    def close(self) -> None:
+        """End what is left after a failure."""
+        self._script.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._script.wait(40)
+        for pid in self.left():
+            kill(pid)
+        self._screen.close()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Return a folder with a short name: a unix socket's path has 107 bytes."""
+    path = Path(tempfile.mkdtemp(prefix="demo-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+def test_the_master_is_killed_and_ctrl_c_leaves_nothing(folder: Path) -> None:
+    """The first thing to try: an alert with cause, holder and remedy. Orphans end with the demo."""
+    demo = Terminal(folder)
+    try:
+        demo.shows("Ctrl-C ends it all")
+        kill(int((folder / ".demo/php-fpm.pid").read_text()))
+        demo.shows("FIRING php-fpm:php-fpm")
+        demo.shows("bind_conflict")
+        demo.shows("kill -QUIT ")
+        status = demo.type_ctrl_c()
+
+        assert "lives on without a master" in demo.screen()
+        assert "nothing is left running" in demo.screen()
+        assert demo.left() == []
+        assert status == 0
+    finally:
+        demo.close()
+
+
+def test_the_recipe_loops_and_is_told(folder: Path) -> None:
+    """supervisord says RUNNING each time and never gives up; the alert's remedy ends it."""
+    demo = Terminal(folder, "--recipe")
+    try:
+        demo.shows("FIRING php-fpm:php-fpm")
+        pids = demo.shows("kill -QUIT ").partition("\n")[0]
+        for pid in pids.split():
+            os.kill(int(pid), signal.SIGQUIT)
+        demo.shows("RESOLVED php-fpm:php-fpm")
+        demo.type_ctrl_c()
+
+        assert demo.screen().count("success: php-fpm entered RUNNING") > 2
+        assert "FATAL" not in demo.screen()
+        assert demo.left() == []
+    finally:
+        demo.close()

@@ -1,0 +1,38 @@
+"""A new user's first minute: `pip install .` into an empty environment."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import venv
+from pathlib import Path
+
+import pytest
+
+from fpm_listener import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.timeout(300)
+def test_pip_install_into_an_empty_environment(tmp_path: Path) -> None:
+    """The command works, its dependencies agree, and the files to drop in are there."""
+    clone, environment = tmp_path / "clone", tmp_path / "environment"
+    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".*", "*.egg-info", "build", "dist"))
+    venv.create(environment, with_pip=True)
+    run = (str(environment / "bin/python"), "-I", "-m")
+
+    check(*run, "pip", "install", "--quiet", str(clone))
+
+    assert check(environment / "bin/fpm-listener", "version") == f"fpm-listener {__version__}\n"
+    assert check(*run, "fpm_listener", "version") == f"fpm-listener {__version__}\n"
+    check(*run, "pip", "check")
+    shipped = environment / "share/fpm-listener"
+    assert {path.name for path in shipped.iterdir()} == {"fpm_listener.conf", "php-fpm.conf"}
+
+
+def check(*command: str | Path) -> str:
+    """Run a command that must succeed; return what it prints."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

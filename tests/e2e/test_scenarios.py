@@ -1,0 +1,398 @@
+"""What users live through, with real supervisord and real php-fpm; each scene by its name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from lab import Lab, free_port, kill, php_fpm, ping, processes, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def alert(lab: Lab, status: str, **annotations: str) -> dict[str, Any]:
+    """Wait for an alert whose annotations are these; return it."""
+
+    def find() -> dict[str, Any] | None:
+        for heard in lab.sink.heard(status):
+            if annotations.items() <= heard["annotations"].items():
+                return heard
+        return None
+
+    return wait(f"an alert {status} {annotations}", find)
+
+
+def make_orphans(lab: Lab) -> int:
+    """Kill the master the hard way; return its pid. Its workers keep the address."""
+    master = lab.running()
+    kill(master)
+    return master
+
+
+def silent_for(lab: Lab, seconds: float, probe: Callable[[], object]) -> None:
+    """Assert that `probe` stays false; silence can only be shown by waiting."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert not probe()
+        time.sleep(0.1)
+
+
+def test_master_killed_and_back(lab: Lab) -> None:
+    """One crash is counted, with its signal, and wakes nobody."""
+    lab.fpm_program(f"127.0.0.1:{free_port()}")
+    lab.start()
+    master = lab.running()
+    wait("RUNNING", lambda: lab.metric("fpm_listener_process_state", state="RUNNING") == 1)
+    for worker in lab.workers():  # so that no orphan keeps the address
+        kill(worker, signal.SIGSTOP)
+    os.kill(master, signal.SIGSEGV)
+    for worker in lab.workers():
+        kill(worker)
+    wait("the crash", lambda: lab.metric("fpm_listener_process_unexpected_exits_total") == 1)
+    wait("the new master", lambda: lab.master() not in {None, master})
+
+    wait(
+        "the signal",
+        lambda: lab.metric("fpm_listener_process_last_exit_status") == -signal.SIGSEGV,
+    )
+    wait("the restart", lambda: lab.metric("fpm_listener_process_restarts_total") == 1)
+    assert lab.metric("fpm_listener_process_starts_total") == 2
+    assert lab.sink.heard() == []
+
+
+def test_the_recipe_with_orphans_on_its_port(lab: Lab) -> None:
+    """The recipe loops for ever, never FATAL; one alert says why and who; one says that it is over."""
+    port = free_port()
+    lab.recipe(f"127.0.0.1:{port}")
+    lab.start()
+    master = make_orphans(lab)
+    orphans = lab.workers()
+
+    firing = alert(lab, "firing", cause="bind_conflict")
+    assert firing["labels"]["alertname"] == "PhpFpmFailing"
+    assert firing["labels"]["process"] == "php-fpm"
+    holder = firing["annotations"]["holder"]
+    assert f"orphan of the dead master {master}" in holder
+    assert str(orphans[0]) in holder
+    assert "Address already in use (98)" in firing["annotations"]["evidence"]
+    assert "kill -QUIT" in firing["annotations"]["remedy"]
+    assert lab.metric("fpm_listener_process_fatal_total") == 0
+    assert lab.metric("fpm_listener_bind_conflicts_total") >= 1
+    assert lab.metric("fpm_listener_restart_loop", tier="fast") == 1
+
+    for orphan in orphans:
+        kill(orphan, signal.SIGQUIT)
+    resolved = alert(lab, "resolved")
+    assert resolved["startsAt"] == firing["startsAt"]
+    assert resolved["labels"] == firing["labels"]
+    assert [heard["status"] for heard in lab.sink.heard()] == ["firing", "resolved"]
+    assert lab.metric("fpm_listener_restart_loop", tier="fast") == 0
+
+
+def test_a_plain_command_until_fatal(lab: Lab) -> None:
+    """supervisord gives up on a plain command; the incident gets worse, and is not doubled."""
+    lab.fpm_program(f"127.0.0.1:{free_port()}", startsecs="2", startretries="3")
+    lab.start()
+    make_orphans(lab)
+
+    wait("FATAL", lambda: lab.metric("fpm_listener_process_fatal_total") == 1)
+    worse = wait(
+        "the alert that it got worse",
+        lambda: [a for a in lab.sink.heard("firing") if "gave up" in a["annotations"]["summary"]],
+    )[0]
+    assert worse["annotations"]["cause"] == "bind_conflict"
+    assert "supervisorctl start php-fpm:php-fpm" in worse["annotations"]["remedy"]
+    assert len({heard["startsAt"] for heard in lab.sink.heard()}) == 1
+    assert lab.metric("fpm_listener_process_last_exit_status") == 78
+    assert lab.metric("fpm_listener_incident_firing", cause="bind_conflict") == 1
+
+
+def test_a_stray_daemonized_master(lab: Lab) -> None:
+    """A master that daemonized itself is named as a living php-fpm, and is left alone."""
+    port = free_port()
+    conf = lab.fpm_conf(f"127.0.0.1:{port}", name="stray")
+    subprocess.run([php_fpm(), "-D", "-y", str(conf)], check=True)
+    stray = lab.running("stray")
+    lab.fpm_program(f"127.0.0.1:{port}")
+    lab.start()
+
+    holder = alert(lab, "firing", cause="bind_conflict")["annotations"]["holder"]
+    assert f"pid {stray} " in holder
+    assert "another php-fpm that lives" in holder
+    assert lab.master("stray") == stray
+
+
+def test_a_unix_socket_that_is_taken(lab: Lab) -> None:
+    """A conflict on a unix socket, whose line has no errno, is one as well."""
+    path = lab.folder / "w.sock"
+    stray = lab.fpm_conf(str(path), name="stray")
+    lab.stray(php_fpm(), "-F", "-y", str(stray))
+    lab.running("stray")
+    lab.fpm_program(str(path))
+    lab.start()
+
+    annotations = alert(lab, "firing", cause="bind_conflict")["annotations"]
+    assert annotations["address"] == str(path)
+    assert f"pid {lab.master('stray')} " in annotations["holder"]
+
+
+def test_a_broken_configuration(lab: Lab) -> None:
+    """What php-fpm says before it opens its log is only on stderr, and is heard there."""
+    conf = lab.fpm_program(f"127.0.0.1:{free_port()}", stderr_events_enabled="true")
+    conf.write_text(conf.read_text() + "nonsense = 1\n")
+    lab.start()
+
+    evidence = alert(lab, "firing", cause="config_error")["annotations"]["evidence"]
+    assert "unknown entry 'nonsense'" in evidence
+    assert lab.metric("fpm_listener_bind_conflicts_total") == 0
+
+
+def test_an_operators_stop_and_restart_are_silent(lab: Lab) -> None:
+    """Whatever the operator does by supervisorctl is no failure."""
+    lab.fpm_program(f"127.0.0.1:{free_port()}", stopsignal="QUIT")
+    lab.start()
+    lab.running()
+    for _ in range(4):
+        lab.ctl("restart", "php-fpm")
+    lab.ctl("stop", "php-fpm")
+    wait("STOPPED", lambda: lab.metric("fpm_listener_process_state", state="STOPPED") == 1)
+
+    assert lab.metric("fpm_listener_process_starts_total") == 5
+    for name in ("restarts", "failed_starts", "unexpected_exits", "exits", "fatal"):
+        assert lab.metric(f"fpm_listener_process_{name}_total") == 0
+    assert lab.metric("fpm_listener_restart_loop", tier="fast") == 0
+    assert lab.sink.heard() == []
+
+
+@pytest.mark.parametrize("how", ["rename", "copytruncate"])
+def test_the_log_is_rotated_in_mid_loop(lab: Lab, how: str) -> None:
+    """Rotation neither hides a line nor counts one twice."""
+    port = free_port()
+    lab.recipe(f"127.0.0.1:{port}")
+    lab.start()
+    make_orphans(lab)
+    alert(lab, "firing", cause="bind_conflict")
+
+    kept = lab.fpm_log().with_suffix(".log.1")
+    if how == "rename":
+        lab.fpm_log().rename(kept)
+    else:
+        kept.write_bytes(lab.fpm_log().read_bytes())
+        os.truncate(lab.fpm_log(), 0)
+
+    def lines() -> int:
+        logs = [path.read_text() for path in (kept, lab.fpm_log()) if path.exists()]
+        return sum(text.count("unable to bind") for text in logs)
+
+    at_rotation = lines()
+    wait("three more failures", lambda: lines() >= at_rotation + 3)
+    for orphan in lab.workers():
+        kill(orphan)
+    lab.running()
+    wait("all lines", lambda: lab.metric("fpm_listener_bind_conflicts_total") == lines())
+    assert len(lab.sink.heard("firing")) == 1
+
+
+def test_docker_style_stderr(lab: Lab) -> None:
+    """With `error_log = /proc/self/fd/2` each line comes twice on stderr and counts once."""
+    port = free_port()
+    conf = lab.fpm_conf(f"127.0.0.1:{port}")
+    conf.write_text(conf.read_text().replace(str(lab.fpm_log()), "/proc/self/fd/2"))
+    lab.program("php-fpm", f"{php_fpm()} -F -y {conf}", stderr_events_enabled="true", startsecs="2")
+    lab.start()
+    make_orphans(lab)
+
+    alert(lab, "firing", cause="bind_conflict")
+    wait("FATAL", lambda: lab.metric("fpm_listener_process_fatal_total") == 1)
+    stderr = (lab.folder / "php-fpm.stderr").read_text()
+    distinct = {line for line in stderr.splitlines() if "unable to bind" in line}
+    assert stderr.count("unable to bind") == 2 * len(distinct)
+    assert lab.metric("fpm_listener_bind_conflicts_total") == len(distinct)
+
+
+def test_without_xml_rpc(lab: Lab) -> None:
+    """Without [unix_http_server] all works but the exit codes, and a metric says so."""
+    lab.rpc = False
+    lab.fpm_program(f"127.0.0.1:{free_port()}", startsecs="2")
+    lab.start()
+    make_orphans(lab)
+
+    annotations = alert(lab, "firing", cause="bind_conflict")["annotations"]
+    assert "orphan of the dead master" in annotations["holder"]
+    assert lab.metrics()["fpm_listener_supervisor_up"] == 0
+
+
+def test_the_listener_is_killed_in_a_storm(lab: Lab) -> None:
+    """kill -9 of the listener loses no incident, and doubles none under another id."""
+    lab.settings["stable_for"] = "2s"
+    lab.fpm_program(f"127.0.0.1:{free_port()}", startsecs="2")
+    for number in range(4):
+        lab.program(f"storm{number}", "/bin/sh -c 'sleep 1.3; exit 3'", autorestart="true")
+    lab.start()
+    make_orphans(lab)
+    for _ in range(5):
+        time.sleep(1.0)  # the storm goes on between two kills; there is nothing to wait for
+        kill(lab.listener_pid())
+        wait("the listener to be back", lab.is_ready)
+
+    wait(
+        "every incident",
+        lambda: (
+            {a["labels"]["process"] for a in lab.sink.heard("firing")}
+            >= {"php-fpm", "storm0", "storm1", "storm2", "storm3"}
+        ),
+    )
+    assert len(set(lab.sink.keys)) >= 5
+    starts = {(a["labels"]["process"], a["startsAt"]) for a in lab.sink.heard()}
+    assert len(starts) == 5, starts
+
+
+def test_supervisord_reload_and_update(lab: Lab) -> None:
+    """A reload forgets no incident, and a group that is removed and added again is followed."""
+    lab.fpm_program(f"127.0.0.1:{free_port()}", startsecs="2", startretries="1000")
+    lab.program("job", "/bin/sleep 1000")
+    lab.start()
+    master = make_orphans(lab)
+    firing = alert(lab, "firing", cause="bind_conflict")
+    lab.ctl("reload")
+    wait("the listener to be back", lab.is_ready)
+    wait("a failure", lambda: lab.metric("fpm_listener_process_failed_starts_total") >= 1)
+    assert lab.metric("fpm_listener_incident_firing", cause="bind_conflict") == 1
+    assert {heard["startsAt"] for heard in lab.sink.heard()} == {firing["startsAt"]}
+    assert f"dead master {master}" in lab.get("/status.json")
+
+    lab.sections["program:job"]["command"] = "/bin/sleep 2000"
+    lab.write()
+    lab.ctl("update")
+    wait("the new job", lambda: processes("^/bin/sleep 2000"))
+    wait("RUNNING", lambda: lab.metric("fpm_listener_process_state", "job", state="RUNNING") == 1)
+    for pid in processes("^/bin/sleep 2000"):
+        kill(pid)
+    wait("its crash", lambda: lab.metric("fpm_listener_process_unexpected_exits_total", "job") == 1)
+
+
+def test_a_receiver_that_is_down_for_longer_than_the_storm(lab: Lab) -> None:
+    """A receiver that comes up late is told of the incident, and then of its end."""
+    lab.recipe(f"127.0.0.1:{free_port()}")
+    lab.start(sink=False)
+    make_orphans(lab)
+    wait("the loop", lambda: lab.metric("fpm_listener_restart_loop", tier="fast") == 1)
+    assert lab.metrics()['fpm_listener_alerts_pending{receiver="ops"}'] >= 1
+    for orphan in lab.workers():
+        kill(orphan)
+    wait("its end", lambda: lab.metric("fpm_listener_restart_loop", tier="fast") == 0)
+    lab.sink.up()
+
+    alert(lab, "resolved")
+    assert [heard["status"] for heard in lab.sink.heard()] == ["firing", "resolved"]
+    wait("nothing owed", lambda: lab.metrics()['fpm_listener_alerts_pending{receiver="ops"}'] == 0)
+
+
+def test_an_overflow_of_supervisords_buffer(lab: Lab) -> None:
+    """Events that supervisord threw away are counted by the holes that they leave."""
+    lab.listener_keys["buffer_size"] = "5"
+    for number in range(6):
+        lab.program(f"p{number}", "/bin/sleep 1000")
+    lab.start()
+    wait("RUNNING", lambda: lab.metric("fpm_listener_process_state", "p5", state="RUNNING") == 1)
+    before = lab.metrics()["fpm_listener_events_missed_total"]
+    pid = lab.listener_pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for _ in range(2):
+            lab.ctl("restart", *(f"p{number}" for number in range(6)))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    overflows = (lab.folder / "supervisord.log").read_text().count("overflowed")
+    assert overflows > 0
+    wait(
+        "the holes",
+        lambda: lab.metrics()["fpm_listener_events_missed_total"] - before == overflows,
+    )
+
+
+def test_an_application_forges_lines(lab: Lab) -> None:
+    """A byte-perfect false line counts nothing: the life had said that it runs."""
+    port = free_port()
+    script = lab.folder / "forge.php"
+    line = (
+        "[23-Nov-2026 10:00:00] ERROR: unable to bind listening socket for address "
+        f"'127.0.0.1:{port}': Address already in use (98)"
+    )
+    script.write_text(f"<?php file_put_contents('php://stderr', \"{line}\\n\"); echo 'done';")
+    script.chmod(0o644)
+    lab.settings["stable_for"] = "60s"
+    conf = lab.fpm_program(f"127.0.0.1:{port}")
+    conf.write_text(conf.read_text() + "catch_workers_output=yes\ndecorate_workers_output=no\n")
+    lab.start()
+    for _ in range(3):
+        master = lab.running()
+        wait("the script", lambda: "done" in ping(f"127.0.0.1:{port}", str(script), str(script)))
+        wait("the false line", lambda: line in lab.fpm_log().read_text())
+        workers = lab.workers()
+        kill(master)
+        for worker in workers:
+            kill(worker)
+        wait("another master", lambda old=master: lab.master() not in {None, old})
+
+    alert(lab, "firing", cause="crash_signal")
+    assert lab.metric("fpm_listener_bind_conflicts_total") == 0
+    assert not [a for a in lab.sink.heard() if a["annotations"]["cause"] == "bind_conflict"]
+
+
+def test_programs_that_are_not_php_fpm(lab: Lab) -> None:
+    """Groups and numprocs are told apart, and a crashing job is alerted on as well."""
+    lab.program(
+        "worker",
+        "/bin/sh -c 'sleep 1.2; exit 7'",
+        numprocs="2",
+        process_name="%(program_name)s_%(process_num)02d",
+        autorestart="true",
+    )
+    lab.program("fine", "/bin/sleep 1000")
+    lab.program("done", "/bin/true", startsecs="0", autorestart="false")
+    lab.start()
+    for process in ("worker_00", "worker_01"):
+        heard = wait("the alert", lambda name=process: lab.sink.heard("firing", name))[0]
+        assert heard["labels"]["group"] == "worker"
+        assert heard["labels"]["alertname"] == "ProgramFailing"
+        assert "exit status 7" in heard["annotations"]["summary"]
+    assert not lab.sink.heard(process="fine")
+    assert not lab.sink.heard(process="done")
+    assert lab.metric("fpm_listener_process_last_exit_status", "worker_00", "worker") == 7
+
+
+def test_a_receiver_that_hangs_delays_nothing(lab: Lab) -> None:
+    """SIGTERM ends the listener at once, though a receiver never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        lab.receiver["url"] = f"http://127.0.0.1:{hanging.getsockname()[1]}/"
+        lab.program("worker", "/bin/sh -c 'sleep 1.2; exit 7'", autorestart="true")
+        lab.start(sink=False)
+        wait(
+            "the loop",
+            lambda: lab.metric("fpm_listener_restart_loop", "worker", tier="fast") == 1,
+        )
+        starts = lab.metric("fpm_listener_process_starts_total", "worker")
+        wait(
+            "events to go on",
+            lambda: lab.metric("fpm_listener_process_starts_total", "worker") >= starts + 2,
+        )
+        pid = lab.listener_pid()
+        os.kill(pid, signal.SIGTERM)
+        wait("the listener to end", lambda: pid_gone(pid))
+
+
+def pid_gone(pid: int) -> bool:
+    """Return whether no process has this pid any more."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False

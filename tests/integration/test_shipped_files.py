@@ -1,0 +1,206 @@
+"""The files of supervisord.d/, as a real supervisord and our own settings read them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from configparser import RawConfigParser
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xmlrpc.client import ServerProxy
+
+import pytest
+from supervisor.xmlrpc import SupervisorTransport
+
+from fpm_listener.__main__ import SNIPPET
+from fpm_listener.core import durations
+from fpm_listener.settings import (
+    GENERAL_KEYS,
+    RECEIVER_KEYS,
+    RECEIVER_PREFIX,
+    SECTION,
+    ReceiverSettings,
+    Settings,
+    load,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = ROOT / "supervisord.d"
+OURS, PHP_FPM = SHIPPED / "fpm_listener.conf", SHIPPED / "php-fpm.conf"
+LISTENER_SECTION = "eventlistener:fpm-listener"
+
+#: A setting that is commented out has no blank after the semicolon; a sentence has one.
+COMMENTED_OUT = re.compile(r"^;(?=[\[a-z])", re.MULTILINE)
+
+MAIN = """\
+[unix_http_server]
+file={here}/s.sock
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+[supervisord]
+logfile={here}/supervisord.log
+pidfile={here}/supervisord.pid
+childlogdir={here}
+[include]
+files={shipped}/*.conf {here}/quiet.conf
+"""
+
+#: Read, but not started: their paths are those of a real host.
+QUIET = f"[{LISTENER_SECTION}]\nautostart=false\n[program:php-fpm]\nautostart=false\n"
+
+
+def sections(path: Path, *, uncomment: bool = False) -> dict[str, dict[str, str]]:
+    """Return the sections of an INI file, as supervisor reads it."""
+    text = path.read_text(encoding="ascii")
+    if uncomment:
+        text = COMMENTED_OUT.sub("", text)
+    parser = RawConfigParser(inline_comment_prefixes=(";", "#"), strict=not uncomment)
+    parser.read_string(text)
+    return {name: dict(parser.items(name)) for name in parser.sections()}
+
+
+@pytest.fixture(scope="module")
+def known() -> Iterator[dict[str, dict[str, Any]]]:
+    """Return what a real supervisord has made of the shipped files, by program."""
+    here = Path(tempfile.mkdtemp(prefix="shipped-"))  # short: a unix socket's path has 107 bytes
+    (here / "supervisord.conf").write_text(MAIN.format(here=here, shipped=SHIPPED))
+    (here / "quiet.conf").write_text(QUIET)
+    supervisord = subprocess.Popen(
+        [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", here / "supervisord.conf"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        end = time.monotonic() + 30
+        while not (here / "s.sock").exists():
+            assert supervisord.poll() is None, (here / "supervisord.log").read_text()
+            assert time.monotonic() < end, "supervisord does not serve its socket"
+            time.sleep(0.05)
+        yield {program["name"]: program for program in ask(here / "s.sock", "getAllConfigInfo")}
+    finally:
+        supervisord.send_signal(signal.SIGTERM)
+        try:
+            supervisord.wait(30)
+        finally:
+            supervisord.kill()
+            shutil.rmtree(here)
+
+
+def ask(path: Path, method: str) -> Any:  # noqa: ANN401 - what XML-RPC gives
+    transport = SupervisorTransport(None, None, f"unix://{path}")
+    try:
+        return getattr(ServerProxy("http://127.0.0.1", transport).supervisor, method)()
+    finally:
+        transport.close()
+
+
+def test_supervisord_reads_them_and_ignores_our_sections(known: dict[str, dict[str, Any]]) -> None:
+    """One event listener and one program: our sections, `%` and all, are nothing to supervisord."""
+    assert sorted(known) == ["fpm-listener", "php-fpm"]
+
+
+def test_the_listener_finds_its_settings_in_its_own_file(known: dict[str, dict[str, Any]]) -> None:
+    """`%(here)s` is the folder of the included file, not that of supervisord.conf."""
+    command = shlex.split(known["fpm-listener"]["command"])
+
+    assert command == ["fpm-listener", "listen", "--config", str(OURS)]
+
+
+def test_the_listener_is_not_lost(known: dict[str, dict[str, Any]]) -> None:
+    """supervisord never gives up on it, and shares no priority of its own defaults with it."""
+    listener = known["fpm-listener"]
+
+    assert listener["group_prio"] == -50
+    assert listener["startretries"] >= 1000
+    assert sections(OURS)[LISTENER_SECTION]["buffer_size"] == "1024"
+    assert sections(OURS)[LISTENER_SECTION]["autorestart"] == "true"
+    assert not listener["redirect_stderr"]
+    assert listener["stdout_logfile"] == "none"
+
+
+def test_php_fpm_is_run_so_that_states_mean_something(known: dict[str, dict[str, Any]]) -> None:
+    """In the foreground, without a shell; a failure is a failure; a stop has time for grace."""
+    fpm = known["php-fpm"]
+    command = shlex.split(fpm["command"])
+    grace = re.search(r"process_control_timeout = (\S+)", PHP_FPM.read_text())
+
+    assert Path(command[0]).is_absolute()
+    assert "-F" in command
+    assert fpm["startsecs"] >= 2
+    assert fpm["exitcodes"] == [0]
+    assert fpm["stopsignal"] == signal.SIGQUIT
+    assert grace
+    assert fpm["stopwaitsecs"] >= durations.parse(grace[1]) + 5
+    assert fpm["killasgroup"]
+    assert sections(PHP_FPM)["program:php-fpm"]["stopasgroup"] == "false"
+    assert fpm["stderr_events_enabled"]
+    assert not fpm["redirect_stderr"]
+    assert fpm["stdout_logfile_maxbytes"] > 0
+    assert fpm["stderr_logfile_maxbytes"] > 0
+    assert fpm["stderr_logfile_backups"] > 0
+    assert sections(PHP_FPM)["program:php-fpm"]["autorestart"] == "true"
+
+
+@pytest.mark.parametrize("path", [OURS, PHP_FPM], ids=lambda path: path.name)
+def test_no_value_is_cut_and_no_locale_matters(path: Path) -> None:
+    """ASCII only, and no comment behind a value: supervisor cuts at ` ;` and ` #`."""
+    for line in path.read_text(encoding="ascii").splitlines():
+        assert line.startswith(";") or not re.search(r"\s[;#]", line), line
+        assert len(line) <= 100, line
+
+
+def test_every_setting_is_shown_with_its_default(tmp_path: Path) -> None:
+    """With each setting's line made live, the settings are those of an empty file."""
+    shown = sections(OURS, uncomment=True)[SECTION]
+    empty, all_live = tmp_path / "empty.conf", tmp_path / "live.conf"
+    empty.write_text("")
+    all_live.write_text("".join([f"[{SECTION}]\n", *(f"{k} = {v}\n" for k, v in shown.items())]))
+
+    assert sorted(shown) == sorted(GENERAL_KEYS)
+    assert without_source(load(str(all_live), {})) == without_source(load(str(empty), {}))
+
+
+def without_source(settings: Settings) -> Settings:
+    return replace(settings, source="")
+
+
+def test_every_setting_of_a_receiver_is_shown_with_its_default(tmp_path: Path) -> None:
+    """The example is complete, and but for its url_file it says what is true anyway."""
+    shown = sections(OURS, uncomment=True)[f"{RECEIVER_PREFIX}ops"]
+    live = tmp_path / "live.conf"
+    live.write_text(
+        "".join([f"[{RECEIVER_PREFIX}ops]\n", *(f"{k} = {v}\n" for k, v in shown.items())]),
+    )
+    (receiver,) = load(str(live), {}).receivers
+
+    assert sorted(shown) == sorted(RECEIVER_KEYS)
+    assert receiver.url_file == Path("/etc/fpm-listener/ops.url")
+    assert receiver == ReceiverSettings(name="ops", url_file=receiver.url_file)
+
+
+def test_as_shipped_they_set_nothing() -> None:
+    """Every setting is commented out, so a new default reaches those who kept the file."""
+    assert sections(OURS)[SECTION] == {}
+    assert not load(str(OURS), {}).receivers
+
+
+def test_the_snippet_on_the_terminal_agrees() -> None:
+    """What `fpm-listener listen` tells to paste says nothing that the shipped file does not."""
+    text = "\n".join(line[4:] for line in SNIPPET.splitlines() if line.startswith("    "))
+    parser = RawConfigParser()
+    parser.read_string(text)
+    shipped = sections(OURS, uncomment=True)
+
+    for name in parser.sections():
+        for key, value in parser.items(name):
+            assert shipped[name][key] == value

@@ -1,0 +1,85 @@
+"""An owner of database and outbox, as the daemon is one, with a clock that tests move."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fpm_listener.core.values import Instant
+from fpm_listener.database import Database
+from fpm_listener.memory import Memory
+from fpm_listener.outbox import Limits, Outbox
+from fpm_listener.settings import ReceiverSettings
+from tests.samples import LIMITS, at, ended
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fpm_listener.core.alerts import Alert
+    from fpm_listener.core.retry import Attempt, Attempted, Outcome
+
+SECRET = "http://127.0.0.1:9/s3cret-path?token=t0ken"
+OPS = ReceiverSettings(name="ops", url=SECRET)
+CHAT = ReceiverSettings(name="chat", url=SECRET)
+
+
+class Owner:
+    """The daemon's part: one database, one outbox, one clock."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *receivers: ReceiverSettings,
+        limits: Limits = LIMITS,
+        now: Instant | None = None,
+    ) -> None:
+        self.now = now or at(0.0)
+        self.folder = folder
+        self.database = Database(folder)
+        self.memory = Memory(self.database)
+        self.outbox = Outbox(self.database, receivers or (OPS,), limits, random=lambda: 1.0)
+        self.database.open(self.now)
+
+    def owe(self, *alerts: Alert) -> None:
+        """Enqueue and commit."""
+        for alert in alerts:
+            assert self.database.write(self.outbox.enqueue(alert, self.now), durable=True)
+
+    def due(self) -> dict[str, str]:
+        """Return what is due, by receiver."""
+        return {one.receiver: one.alert.alert_id for one in self.outbox.due(self.now)}
+
+    def take(self) -> Attempt | None:
+        """Return what is due for the one receiver."""
+        return next(iter(self.outbox.due(self.now)), None)
+
+    def answer(self, outcome: Outcome) -> str:
+        """Let the one receiver answer."""
+        attempt = self.take()
+        assert attempt is not None
+        self.outbox.settle(ended(attempt, outcome), self.now)
+        return attempt.alert.alert_id
+
+    def settle(self, attempted: Attempted) -> None:
+        """Take in an answer."""
+        self.outbox.settle(attempted, self.now)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now = Instant(self.now.monotonic_s + seconds, self.now.wall_s + seconds)
+
+    def ids(self, receiver: str = "ops") -> list[str]:
+        """Return what a receiver is owed."""
+        return [alert.alert_id for alert in self.outbox.pending(receiver)]
+
+    def dropped(self) -> dict[str, int]:
+        """Return the drops of the first receiver that are not 0."""
+        view = self.outbox.views()[0]
+        return {reason: count for reason, count in view.dropped.items() if count}
+
+
+def again(owner: Owner, *receivers: ReceiverSettings, after_s: float = 0.0) -> Owner:
+    """Return the owner of a listener that was started anew."""
+    owner.database.close()
+    # The monotonic clock may have begun anew with the machine: only the wall clock goes on.
+    now = Instant(5.0, owner.now.wall_s + after_s)
+    return Owner(owner.folder, *receivers, limits=owner.outbox._limits, now=now)

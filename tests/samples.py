@@ -1,0 +1,151 @@
+"""Alerts, receivers and moments for tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+
+from fpm_listener.core.alerts import Alert, Reason, Status
+from fpm_listener.core.outcomes import FailureReason
+from fpm_listener.core.retry import Attempt, Attempted, Delivered, Outcome, Rejected, RetryLater
+from fpm_listener.core.values import Instant
+from fpm_listener.outbox import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Wall seconds at which the monotonic clock of these tests stands at 0.
+EPOCH_S = 1_795_000_000.0
+
+LIMITS = Limits(max_age_s=86400.0, max_alerts=1000, repeat_interval_s=4 * 3600.0)
+
+YES = Delivered()
+DOWN = RetryLater(reason=FailureReason.REFUSED, detail="Connection refused")
+NO = Rejected(reason=FailureReason.CLIENT_ERROR, detail="status 400")
+
+
+def at(seconds: float) -> Instant:
+    """Return the moment `seconds` after the beginning, on both clocks."""
+    return Instant(seconds, EPOCH_S + seconds)
+
+
+def fires(incident: str = "www:php-fpm", sequence: int = 1, **others: Any) -> Alert:  # noqa: ANN401 - fields of Alert
+    """Return a firing alert."""
+    reason = Reason.FIRST if sequence == 1 else Reason.WORSE
+    alert = Alert(
+        incident_id=incident,
+        sequence=sequence,
+        reason=reason,
+        status=Status.FIRING,
+        labels={"alertname": "PhpFpmFailing", "group": "www", "process": "php-fpm"},
+        annotations={"summary": "www:php-fpm fails to start", "cause": "bind_conflict"},
+        starts_at_s=EPOCH_S,
+        ends_at_s=None,
+        known_at_s=EPOCH_S + sequence,
+    )
+    return replace(alert, **others)
+
+
+def resolves(incident: str = "www:php-fpm", sequence: int = 2) -> Alert:
+    """Return the resolution."""
+    return replace(
+        fires(incident, sequence),
+        reason=Reason.RESOLVED,
+        status=Status.RESOLVED,
+        ends_at_s=EPOCH_S + 60.0,
+    )
+
+
+def ended(attempt: Attempt | None, outcome: Outcome) -> Attempted:
+    """Return the answer of a sender."""
+    assert attempt is not None
+    return Attempted(attempt=attempt, outcome=outcome)
+
+
+#: Anything that can happen to a receiver's alerts, in any order: names of methods of `Story`.
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("fire"), st.sampled_from("abc")),
+        st.tuples(st.just("resolve"), st.sampled_from("abc")),
+        st.tuples(st.just("lease"), st.none()),
+        st.tuples(st.just("answer"), st.sampled_from([YES, YES, DOWN, NO])),
+        st.tuples(st.just("wait"), st.floats(0, 2000)),
+        st.tuples(st.just("interrupt"), st.booleans()),
+    ),
+    max_size=60,
+)
+
+
+@dataclass(kw_only=True)
+class Story:
+    """What happened to one receiver's alerts; `check` holds the laws against it."""
+
+    owe: Callable[[Alert], None]
+    take: Callable[[], Attempt | None]
+    settle: Callable[[Attempted], None]
+    wait: Callable[[float], None]
+    restart: Callable[[], None]  #: the outbox expects no answer any more
+    enqueued: list[Alert] = field(default_factory=list)
+    told: list[Alert] = field(default_factory=list)  #: what the receiver took
+    waiting: Attempt | None = None
+
+    def fire(self, incident: str) -> None:
+        """Let an incident fire."""
+        self._enqueue(fires(incident, len(self.enqueued) + 1))
+
+    def resolve(self, incident: str) -> None:
+        """Let it be over."""
+        self._enqueue(resolves(incident, len(self.enqueued) + 1))
+
+    def lease(self, _: None = None) -> None:
+        """Send what is due."""
+        attempt = self.take()
+        if attempt is not None:
+            assert self.waiting is None
+            self.waiting = attempt
+
+    def answer(self, outcome: Outcome) -> None:
+        """Let the receiver answer."""
+        if self.waiting is not None:
+            attempt, self.waiting = self.waiting, None
+            self.told += [attempt.alert] if isinstance(outcome, Delivered) else []
+            self.settle(ended(attempt, outcome))
+
+    def interrupt(self, took_it: bool) -> None:  # noqa: FBT001 - a strategy's value
+        """Lose the answer; the receiver may have taken the alert all the same."""
+        if self.waiting is not None:
+            self.told += [self.waiting.alert] if took_it else []
+            self.waiting = None
+        self.restart()
+
+    def finish(self) -> None:
+        """Let the receiver take all that is left."""
+        self.answer(YES)
+        self.wait(2000.0)
+        while (attempt := self.take()) is not None:
+            self.waiting = attempt
+            self.answer(YES)
+
+    def check(self, dropped: int) -> None:
+        """Assert order within each incident, and that every loss is among those counted."""
+        ids = {alert.alert_id for alert in self.told}
+        missing = 0
+        for incident in {alert.incident_id for alert in self.enqueued}:
+            told = [a for a in self.told if a.incident_id == incident]
+            told = [next(same) for _, same in groupby(told, key=lambda a: a.sequence)]
+            assert [a.sequence for a in told] == sorted({a.sequence for a in told})
+            assert not told or told[0].status is Status.FIRING
+            for one, next_one in pairwise(told):
+                assert Status.FIRING in {one.status, next_one.status}
+            owed = [alert for alert in self.enqueued if alert.incident_id == incident]
+            for one, newer in zip(owed, [*owed[1:], None], strict=True):
+                replaced = newer is not None and {one.status, newer.status} == {Status.FIRING}
+                missing += one.alert_id not in ids and not replaced
+        assert missing <= dropped
+
+    def _enqueue(self, alert: Alert) -> None:
+        self.enqueued.append(alert)
+        self.owe(alert)
