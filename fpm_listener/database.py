@@ -83,7 +83,7 @@ class Database:
     def __init__(self, folder: Path, wall: Callable[[], float] = time.time) -> None:
         """`wall`: seconds since 1970, for the names of files that are set aside."""
         self.persistent = False
-        self._folder = folder
+        self.folder = folder
         self._wall = wall
         self._mirrors: list[Mirror] = []
         self._connection: sqlite3.Connection | None = None
@@ -117,7 +117,7 @@ class Database:
         self.persistent = True
         if self._lost:
             self._lost = False
-            log.info("the database can be written again folder=%s", self._folder)
+            log.info("the database can be written again folder=%s", self.folder)
 
     def write(self, statements: Iterable[Statement], *, durable: bool) -> bool:
         """Carry out all of `statements`, or none; return whether they are in the file now.
@@ -147,10 +147,10 @@ class Database:
     # -- opening -----------------------------------------------------------------------------------
 
     def _prepare_folder(self) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._lock is None:
             self._lock = self._take_lock()
-        path = self._folder / FILE
+        path = self.folder / FILE
         # sqlite3 gives its other files the mode of this one, so it is made before sqlite3 sees it.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -160,7 +160,7 @@ class Database:
 
     def _take_lock(self) -> int:
         descriptor = os.open(
-            self._folder / LOCK,
+            self.folder / LOCK,
             os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
             0o600,
         )
@@ -179,7 +179,7 @@ class Database:
         Raises OSError, sqlite3.Error, and _UnusableError where the file has to be set aside.
         """
         self._disconnect()
-        connection = sqlite3.connect(self._folder / FILE, isolation_level=None, timeout=1.0)
+        connection = sqlite3.connect(self.folder / FILE, isolation_level=None, timeout=1.0)
         try:
             found = _read(connection)
             if now is not None and not self._restored:
@@ -233,11 +233,11 @@ class Database:
         kept = f"{FILE}.{why}-{moment.strftime('%Y%m%dT%H%M%S.%fZ')}"
         for companion in ("", "-wal", "-shm"):
             with suppress(FileNotFoundError):
-                (self._folder / (FILE + companion)).rename(self._folder / (kept + companion))
+                (self.folder / (FILE + companion)).rename(self.folder / (kept + companion))
         log.error(
             "the database cannot be used and is set aside; a new one is made folder=%s kept=%s"
             " reason=%s",
-            self._folder,
+            self.folder,
             kept,
             why,
         )
@@ -263,7 +263,7 @@ class Database:
         log.error(
             "alerts are kept in memory only; they will be lost if the listener stops folder=%s"
             " error=%r",
-            self._folder,
+            self.folder,
             (error.strerror if isinstance(error, OSError) else None) or str(error),
         )
         return False

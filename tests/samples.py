@@ -141,11 +141,29 @@ class Story:
             for one, next_one in pairwise(told):
                 assert Status.FIRING in {one.status, next_one.status}
             owed = [alert for alert in self.enqueued if alert.incident_id == incident]
-            for one, newer in zip(owed, [*owed[1:], None], strict=True):
-                replaced = newer is not None and {one.status, newer.status} == {Status.FIRING}
-                missing += one.alert_id not in ids and not replaced
+            missing += sum(
+                not _replaced(owed[index:], ids)
+                for index, alert in enumerate(owed)
+                if alert.alert_id not in ids
+            )
         assert missing <= dropped
 
     def _enqueue(self, alert: Alert) -> None:
         self.enqueued.append(alert)
         self.owe(alert)
+
+
+def _replaced(alerts: list[Alert], told: set[str]) -> bool:
+    """Return whether the first of an incident's alerts gave way to a newer firing one.
+
+    A resolution between them was lost, then: it is counted itself.
+    """
+    first, *later = alerts
+    if first.status is not Status.FIRING:
+        return False
+    for alert in later:
+        if alert.status is Status.FIRING:
+            return True
+        if alert.alert_id in told:
+            return False
+    return False

@@ -384,7 +384,9 @@ def test_a_certificate_for_another_name(authority: trustme.CA, tmp_path: Path) -
         outcome = tell(sink.url, ca_file=in_file(tmp_path, authority))
         assert sink.requests == []
 
-    assert outcome == RetryLater(reason=FailureReason.TLS, detail="IP address mismatch")
+    assert isinstance(outcome, RetryLater)
+    assert outcome.reason is FailureReason.TLS
+    assert not re.search(r"127\.0|elsewhere", outcome.detail)
 
 
 def test_a_certificate_of_our_own(authority: trustme.CA, tmp_path: Path) -> None:

@@ -1,0 +1,198 @@
+"""One line of php-fpm's error log in, the fact that it states out.
+
+Laws:
+1. Patterns are anchored at the line's beginning: what an application said through php-fpm (`said into
+   stderr`, a request's URI) is never looked into.
+2. Text is no proof. An application can forge any line to the byte; such a line is classified like a
+   real one, and `belief.py` decides whether it counts.
+3. `scan` finds in a chunk what `classify` finds in its lines, much faster where there is nothing.
+
+Source: php-src sapi/fpm/fpm (7.4 to 8.4: zlog.c, fpm_sockets.c, fpm_conf.c, fpm_unix.c,
+fpm_children.c, fpm_request.c, fpm_process_ctl.c), and lines seen with php-fpm 8.2.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from fpm_listener.core.facts import FactKind, LogFact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Characters of a line that are kept: php-fpm's own default for log_limit.
+KEPT = 1024
+
+_HEAD = re.compile(
+    r"(?:\[\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d(?:\.\d{6})?\] )?"
+    r"(?:[\w.-]+\[\d+\]: )?"  # the ident of syslog, where somebody has written it to a file
+    r"(?:(?P<level>DEBUG|NOTICE|WARNING|ERROR|ALERT): |\[(?P<syslog>[A-Z]+)\] )"
+    r"(?:pid \d+, )?(?:[\w()]+\(\), line \d+: )?"
+    r"(?:\[pool (?P<pool>[^\]]*)\] )?",
+)
+_ERRNO = re.compile(r"\((\d+)\)$")
+_BIND = re.compile(r"unable to bind listening socket for address '?(.*?)'?: .* \((\d+)\)$")
+_LISTEN = re.compile(r"failed to listen to address '?(.*?)'?: .* \((\d+)\)$")
+_ANOTHER = re.compile(r"An(?: an)?other FPM instance seems to already listen on (.+)$")
+_RUNNING = re.compile(r"fpm is running, pid (\d+)$")
+_SIGNAL = re.compile(r"child (\d+) exited on signal (\d+) \(")
+_CODE = re.compile(r"child (\d+) exited with code (\d+) after ")
+_SCRIPT = re.compile(r"child (\d+), script '.*\) (executing too slow|execution timed out) \(")
+
+#: EADDRINUSE of Linux, of BSD and macOS, of MIPS.
+_IN_USE = {98, 48, 125}
+_BY_ERRNO = {
+    **dict.fromkeys(_IN_USE, FactKind.BIND_CONFLICT),
+    **dict.fromkeys((99, 49), FactKind.ADDRESS_ABSENT),
+    2: FactKind.MISSING_PATH,
+    **dict.fromkeys((1, 13), FactKind.PERMISSION),
+}
+
+#: Beginnings of a message at ERROR whose errno says what is wrong.
+_PATHS = (
+    "Unable to create the PID file (",
+    "failed to open error_log (",
+    "Unable to create or open slowlog(",
+    "failed to open access log (",
+    "failed to chown() the socket ",
+)
+_CONFIG = (
+    "failed to load configuration file ",
+    "failed to post process the configuration",
+    "failed to open configuration file ",
+    "No pool defined. ",
+    "Unable to globalize ",
+    "Unable to include ",
+    "getaddrinfo: ",
+    "invalid port value ",
+    "log_limit must be ",
+    "unable to set listen address as it's already used in another pool ",
+    "please specify user and group other than root",
+    "wrong format for access.format ",
+    "failed to include more than ",
+    "the chdir path ",
+    "the chroot path ",
+    "the prefix ",
+    "'slowlog' must be specified ",
+    "event mechanism ",
+)
+_USER = ("cannot get uid for user ", "cannot get gid for group ")
+_FILE_AND_LINE = re.compile(r"\[[^\]]+:\d+\] ")
+
+
+def classify(line: str) -> LogFact | None:
+    """Return the fact that one line of php-fpm's error log states, or None.
+
+    line: without its newline, with php-fpm's stamp (local time, whole seconds; not used), if any.
+    """
+    head = _HEAD.match(line)
+    if head is None:
+        if line.startswith("PHP:  syntax error"):  # before the log is open, without any level
+            return LogFact(kind=FactKind.CONFIG_ERROR, line=line[:KEPT])
+        return None
+    level = head["level"] or head["syslog"]
+    read = _LEVELS.get(level)
+    found = read(line[head.end() :]) if read else None
+    if found is None:
+        return None
+    kind, words = found
+    return LogFact(kind=kind, line=line[:KEPT], pool=head["pool"], **words)
+
+
+Found = tuple[FactKind, dict[str, "str | int | None"]] | None
+
+
+def _error(text: str) -> Found:
+    for pattern in (_BIND, _LISTEN):
+        if bind := pattern.match(text):
+            kind = _BY_ERRNO.get(int(bind[2]), FactKind.CONFIG_ERROR)
+            return kind, {"address": bind[1]}
+    if another := _ANOTHER.match(text):
+        return FactKind.BIND_CONFLICT, {"address": another[1]}
+    if text == "FPM initialization failed":
+        return FactKind.INIT_FAILED, {}
+    if text.startswith(_PATHS):
+        errno = _ERRNO.search(text)
+        return _BY_ERRNO.get(int(errno[1]) if errno else 0, FactKind.PERMISSION), {}
+    if text.startswith(_USER):
+        return FactKind.UNKNOWN_USER, {}
+    if text.startswith(_CONFIG) or _FILE_AND_LINE.match(text):
+        return FactKind.CONFIG_ERROR, {}
+    return None
+
+
+def _alert(text: str) -> Found:
+    # Older masters cry ALERT of an unknown child while they run; all else is their configuration.
+    return None if text.startswith("oops, unknown child") else (FactKind.CONFIG_ERROR, {})
+
+
+def _warning(text: str) -> Found:
+    if died := _SIGNAL.match(text):
+        return FactKind.CHILD_SIGNAL, {"pid": int(died[1]), "signal": int(died[2])}
+    if died := _CODE.match(text):
+        return FactKind.CHILD_EXIT, {"pid": int(died[1])}
+    if script := _SCRIPT.match(text):
+        slow = script[2] == "executing too slow"
+        return (FactKind.SLOW if slow else FactKind.TERMINATED), {"pid": int(script[1])}
+    if text.startswith("failed processes threshold ("):
+        return FactKind.EMERGENCY_RELOAD, {}
+    if text.startswith(
+        (
+            "server reached pm.max_children setting (",
+            "server reached max_children setting (",  # pm = ondemand
+            "The maximum number of processes has been reached",
+        ),
+    ):
+        return FactKind.MAX_CHILDREN, {}
+    return None
+
+
+def _notice(text: str) -> Found:
+    if running := _RUNNING.match(text):
+        return FactKind.READY, {"pid": int(running[1])}
+    if text == "ready to handle connections":
+        return FactKind.READY, {}
+    if text.startswith("reloading: execvp("):
+        return FactKind.RELOAD, {}
+    return None
+
+
+_LEVELS: dict[str, Callable[[str], Found]] = {
+    "ERROR": _error,
+    "ALERT": _alert,
+    "WARNING": _warning,
+    "NOTICE": _notice,
+}
+
+#: What a line that states a fact must have in it. ERROR, WARNING and ALERT share an R, which NOTICE
+#: has not; looking for one letter costs next to nothing (memchr), each word 0.2 to 0.5 ms a MiB.
+_LETTERS = ((b"R", (b"ERROR", b"WARNING", b"ALERT")), (b"H", (b"PHP:  syntax error",)))
+_QUIET = (b"fpm is running, pid ", b"ready to handle connections", b"reloading: execvp(")
+
+
+def scan(chunk: bytes | bytearray, end: int | None = None) -> list[LogFact]:
+    """Return the facts of a chunk of whole lines, in order.
+
+    end: bytes of the chunk that count; a buffer may hold more.
+    """
+    end = len(chunk) if end is None else end
+    needles = list(_QUIET)
+    for letter, words in _LETTERS:
+        if chunk.find(letter, 0, end) >= 0:
+            needles += words
+    starts: set[int] = set()
+    for needle in needles:
+        at = chunk.find(needle, 0, end)
+        while at >= 0:
+            starts.add(chunk.rfind(b"\n", 0, at) + 1)
+            at = chunk.find(b"\n", at, end)
+            at = chunk.find(needle, at, end) if at >= 0 else -1
+    facts = []
+    for start in sorted(starts):
+        stop = chunk.find(b"\n", start, end)
+        line = bytes(chunk[start : stop if stop >= 0 else end])
+        fact = classify(line.removesuffix(b"\r").decode("utf-8", "replace"))
+        if fact is not None:
+            facts.append(fact)
+    return facts
