@@ -91,11 +91,24 @@ def _listen(config: str, sink: int) -> int:
         print(SNIPPET, file=sys.stderr)
         return 2
     loaded = settings.load(config)
+    _log_to_stderr(loaded.log_level)
     pipe = Pipe(0, sink)
     pipe.say_ready()  # before the rest is loaded: what waits in supervisord's buffer can be lost
     from fpm_listener.daemon import Daemon
 
     return Daemon(loaded, pipe).run()
+
+
+def _log_to_stderr(level: str) -> None:
+    """Log one line an event to stderr, which supervisord keeps."""
+    import logging
+
+    logging.raiseExceptions = False  # a broken stderr is no reason to stop watching
+    logging.basicConfig(
+        level=level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
 
 
 def _status(options: argparse.Namespace) -> int:

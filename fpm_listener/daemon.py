@@ -83,9 +83,14 @@ class Daemon:
         self._stop = False
         self._hang_up = False
         self._exit_status = 0
-        self._around = Surroundings(settings, self._inbox, lambda: self._snapshot)
+        self._around = Surroundings(
+            settings,
+            self._inbox,
+            lambda: self._snapshot,
+            read_clocks(),
+        )
         self._ledger = Ledger(
-            self._around.database.folder / "ledger" if self._around.database.persistent else None,
+            settings.state_dir / "ledger" if self._around.database.persistent else None,
             supervisord_identity(os.getppid()),
         )
 
@@ -125,19 +130,21 @@ class Daemon:
             self._reload()
         if now.monotonic_s >= self._upkeep_at_s:
             self._upkeep_at_s = now.monotonic_s + UPKEEP_EVERY_S
-            self._around.upkeep()
+            self._around.upkeep(now)
         self._look_after_garbage(now)
-        self._around.send_due(now.wall_s)
+        self._around.send_due(now)
         self._publish(now)
 
     def _timeout_ms(self) -> int:
         now = read_clocks()
-        moments = [self._engine.deadline_s(), self._snapshot_due_s, self._upkeep_at_s]
+        moments = [
+            self._engine.deadline_s(),
+            self._snapshot_due_s,
+            self._upkeep_at_s,
+            self._around.next_due_s(),
+        ]
         if self._garbage_since_s is not None:
             moments.append(self._garbage_since_s + UNREADABLE_AFTER_S)
-        due_wall_s = self._around.next_due_s()
-        if due_wall_s is not None:
-            moments.append(now.monotonic_s + max(0.0, due_wall_s - now.wall_s))
         due_s = min(moment for moment in moments if moment is not None)
         # A millisecond more than needed: who wakes too early wakes twice.
         return max(0, int((due_s - now.monotonic_s) * 1000) + 1)
@@ -197,10 +204,10 @@ class Daemon:
         """Commit what must last, then hand out what is slow."""
         lasting = [effect for effect in effects if isinstance(effect, Notify | Remember)]
         if lasting:
-            self._around.commit(lasting, now.wall_s)
+            self._around.commit(lasting, now)
         for effect in effects:
             if isinstance(effect, Hurry):
-                self._around.hurry()
+                self._around.hurry(now)
             elif isinstance(effect, FindHolder):
                 self._around.find_holder(effect)
             elif isinstance(effect, ReadExits):
@@ -211,7 +218,7 @@ class Daemon:
     def _from_inbox(self, item: Any) -> None:  # noqa: ANN401 - each kind is told apart here
         now = read_clocks()
         if isinstance(item, Attempted):
-            self._around.settle(item, now.wall_s)
+            self._around.settle(item, now)
             self._soil(now)
         elif isinstance(item, SupervisorAnswered):
             self._supervisor_up = item.up
@@ -286,7 +293,7 @@ class Daemon:
         self._reload_ok, self._reload_at_s = True, now.wall_s
         self._settings = fresh
         self._engine.adopt(engine_settings(fresh))
-        self._around.adopt(fresh, now.wall_s)
+        self._around.adopt(fresh)
         log.info("settings read anew file=%s", fresh.source)
 
     def _close(self) -> None:
@@ -296,8 +303,8 @@ class Daemon:
             select.select([self._inbox], [], [], max(0.0, end_s - time.monotonic()))
             for item in self._inbox.take():
                 if isinstance(item, Attempted):
-                    self._around.settle(item, time.time())
-        self._around.close()
+                    self._around.settle(item, read_clocks())
+        self._around.close(read_clocks())
 
 
 def engine_settings(settings: Settings) -> EngineSettings:

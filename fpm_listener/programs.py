@@ -7,3 +7,112 @@ Laws:
 """
 
 from __future__ import annotations
+
+import glob
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fpm_listener import supervisord_conf
+from fpm_listener.core import fpmcommand, fpmconf
+from fpm_listener.core.effects import FpmSite, ProgramsKnown
+from fpm_listener.core.fpmconf import LogKind
+from fpm_listener.supervisor_rpc import RpcFailed
+from fpm_listener.supervisord_conf import ConfUnreadable
+
+if TYPE_CHECKING:
+    from fpm_listener.core.fpmcommand import FpmInvocation, Layout
+    from fpm_listener.core.fpmconf import FpmConf
+    from fpm_listener.core.values import ProcessName, Program
+    from fpm_listener.supervisor_rpc import SupervisorRpc
+
+log = logging.getLogger(__name__)
+
+
+class DiskFiles:
+    """Files as they are on disk, in supervisord's view of it."""
+
+    def __init__(self, directory: str | None) -> None:
+        self._directory = directory or "/"
+
+    def read(self, path: str) -> str:
+        """Return a file's text. Raises OSError."""
+        return (Path(self._directory) / path).read_text(encoding="utf-8", errors="replace")
+
+    def glob(self, pattern: str) -> list[str]:
+        """Return the paths that match, sorted."""
+        return sorted(glob.glob(pattern))  # noqa: PTH207 - the pattern is absolute
+
+
+class Programs:
+    """Reads the programs, and remembers what it has complained of. Used by one thread."""
+
+    def __init__(self, rpc: SupervisorRpc | None, supervisord_pid: int) -> None:
+        self._rpc = rpc
+        self._pid = supervisord_pid
+        self._programs: tuple[Program, ...] = ()
+        self._said: set[str] = set()
+
+    def read(self, *, anew: bool) -> ProgramsKnown:
+        """Return the programs; `anew` = supervisord's configuration may have changed as well."""
+        if anew or not self._programs:
+            self._programs = self._find()
+        sites: dict[ProcessName, FpmSite] = {}
+        for program in self._programs:
+            invocation = fpmcommand.find(program.command)
+            if invocation is not None and not invocation.test_only:
+                sites[program.name] = self._site(program, invocation)
+        return ProgramsKnown(programs=self._programs, sites=sites)
+
+    def _find(self) -> tuple[Program, ...]:
+        why = ["supervisord's configuration file was not found"]
+        path = supervisord_conf.find_conf(self._pid)
+        if path is not None:
+            found = supervisord_conf.read_programs(path)
+            if not isinstance(found, ConfUnreadable):
+                return found
+            why = [found.why]
+        if self._rpc is not None:
+            answer = self._rpc.programs()
+            if not isinstance(answer, RpcFailed):
+                return answer
+            why.append(answer.why)
+        self._say("programs are not known, php-fpm cannot be recognised why=%r", "; ".join(why))
+        return self._programs
+
+    def _site(self, program: Program, invocation: FpmInvocation) -> FpmSite:
+        conf = self._load(program, invocation)
+        for problem in conf.problems:
+            self._say("php-fpm's configuration is not understood problem=%r", problem)
+        logs = (conf.error_log,) if conf.log_kind is LogKind.FILE and conf.error_log else ()
+        if logs and not os.path.isabs(logs[0]):  # noqa: PTH117 - a text stays a text
+            logs = (f"{program.directory or ''}/{logs[0]}",)
+        return FpmSite(
+            addresses=conf.addresses,
+            pools=tuple(pool.name for pool in conf.pools),
+            error_logs=logs,
+        )
+
+    def _load(self, program: Program, invocation: FpmInvocation) -> FpmConf:
+        layout = self._layout(invocation)
+        return fpmconf.load(
+            invocation.config or layout.config,
+            DiskFiles(program.directory),
+            layout=layout,
+            invocation=invocation,
+            environment={**os.environ, **program.environment},
+        )
+
+    def _layout(self, invocation: FpmInvocation) -> Layout:
+        """Return where this php-fpm has its files; `php-fpm` alone is often a link to a version."""
+        found = shutil.which(invocation.binary) or invocation.binary
+        real = fpmcommand.FpmInvocation(binary=os.path.realpath(found))
+        layouts = (*fpmcommand.layouts(real), *fpmcommand.layouts(invocation))
+        return next((layout for layout in layouts if Path(layout.config).is_file()), layouts[0])
+
+    def _say(self, sentence: str, what: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            log.warning(sentence, what)

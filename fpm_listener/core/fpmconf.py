@@ -91,9 +91,7 @@ def load(
     reader.read(path, 0)
     glob = reader.sections.pop("global", {})
     kind, error_log = _error_log(glob, invocation, prefix, layout)
-    pools = tuple(
-        _pool(reader.names[key], words, prefix) for key, words in reader.sections.items()
-    )
+    pools = tuple(_pool(reader.names[key], words, prefix) for key, words in reader.sections.items())
     if not pools:
         reader.problems.append(f"{path}: no pool is defined")
     daemonize = _boolean(glob.get("daemonize", "yes"))

@@ -1,0 +1,300 @@
+"""Everything around the owner: the threads that look, send and serve, and the database.
+
+Laws:
+1. Called by the owner only; each call returns at once.
+2. What a thread has found comes back through the inbox, never in another way.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fpm_listener.core.effects import (
+    ExitsRead,
+    FindHolder,
+    HolderFound,
+    Notify,
+    ProcessesSeen,
+    ProgramsKnown,
+    ReadExits,
+    Remember,
+)
+from fpm_listener.core.exits import LogCursor
+from fpm_listener.core.values import ProcessName
+from fpm_listener.database import Database, Statement
+from fpm_listener.delivery import Sender
+from fpm_listener.logtail import LogTail, Position
+from fpm_listener.memory import Memory
+from fpm_listener.outbox import Limits, Outbox
+from fpm_listener.programs import Programs
+from fpm_listener.sockets import find_holders
+from fpm_listener.supervisor_rpc import RpcFailed, SupervisorRpc
+from fpm_listener.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fpm_listener.core.retry import Attempted
+    from fpm_listener.core.snapshot import ReceiverView, Snapshot
+    from fpm_listener.core.values import Instant
+    from fpm_listener.inbox import Inbox
+    from fpm_listener.settings import ReceiverSettings, Settings
+    from fpm_listener.textfile import TextfileWriter
+    from fpm_listener.web import WebServer
+
+log = logging.getLogger(__name__)
+
+#: Bytes of supervisord's log that are read after a death; a line has some 100.
+LOG_TAIL = 32 << 10
+_PROCESS, _POSITIONS = "process ", "positions"
+
+
+class SupervisorAnswered(NamedTuple):
+    """Inbox: whether supervisord's XML-RPC has answered."""
+
+    up: bool
+
+
+class _Look(NamedTuple):
+    """Request to the supervisor thread: ask how all processes are."""
+
+
+class _Discover(NamedTuple):
+    """Request to the programs thread: read the configurations."""
+
+    anew: bool  #: supervisord's too
+
+
+class Surroundings:
+    """Owned by the daemon."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        inbox: Inbox,
+        snapshot: Callable[[], Snapshot],
+        now: Instant,
+    ) -> None:
+        self._settings = settings
+        self._inbox = inbox
+        self._snapshot = snapshot
+        self.database = Database(settings.state_dir)
+        self._memory = Memory(self.database)
+        self._outbox = Outbox(self.database, settings.receivers, _limits(settings))
+        self.database.open(now)
+        self.under_way = 0  #: attempts that senders have in hand
+        self._sending = True
+        self._senders: dict[str, Sender] = {}
+        self._sites_at_s = float("-inf")
+        self.tail = LogTail(inbox.put, inbox.failed, self._positions())
+        rpc = SupervisorRpc.from_environment(os.environ)
+        self.has_rpc = rpc is not None
+        self._rpc = rpc
+        self._cursor = LogCursor()
+        self._rpc_said: str | None = None
+        self._programs = Programs(rpc, os.getppid())
+        self._supervisor = Worker("supervisor", self._ask_supervisor, inbox.failed)
+        self._discovery = Worker("programs", self._read_programs, inbox.failed)
+        self._holders = Worker("holders", self._find_holders, inbox.failed)
+        self._web: WebServer | None = None
+        self._textfile: TextfileWriter | None = None
+
+    def start(self) -> None:
+        """Start all threads."""
+        for thread in (self._supervisor, self._discovery, self._holders, self.tail):
+            thread.start()
+        self._make_senders(self._settings.receivers)
+        self.tail.follow(str(path) for path in self._settings.error_log)
+        self._discovery.ask(_Discover(anew=True))
+        self._serve()
+
+    # -- what must last ----------------------------------------------------------------------------
+
+    def memory(self) -> dict[ProcessName, Any]:
+        """Return what the engine wanted remembered."""
+        found = {}
+        for key, value in self._memory.values.items():
+            group, colon, process = key.removeprefix(_PROCESS).partition(":")
+            if key.startswith(_PROCESS) and colon:
+                found[ProcessName(group, process)] = value
+        return found
+
+    def commit(self, effects: Sequence[Notify | Remember], now: Instant) -> None:
+        """Have this on disk before returning: alerts against a power failure, the rest against us."""
+        statements: list[Statement] = []
+        durable = False
+        for effect in effects:
+            if isinstance(effect, Notify):
+                statements += self._outbox.enqueue(effect.alert, now)
+                durable = True
+            else:
+                statements.append(self._memory.put(f"{_PROCESS}{effect.process}", effect.memory))
+        self.database.write(statements, durable=durable)
+
+    def _positions(self) -> dict[str, Position]:
+        saved = self._memory.values.get(_POSITIONS)
+        found = {}
+        for path, words in saved.items() if isinstance(saved, dict) else ():
+            try:
+                found[path] = Position(**words)
+            except TypeError:
+                continue
+        return found
+
+    def upkeep(self, now: Instant) -> None:
+        """Do what is due every half minute."""
+        self.database.open(now)
+        positions = {path: at.to_json() for path, at in self.tail.positions.items()}
+        if positions != self._memory.values.get(_POSITIONS, {}):
+            self.database.write([self._memory.put(_POSITIONS, positions)], durable=False)
+        self._supervisor.ask(_Look())
+
+    # -- alerts ------------------------------------------------------------------------------------
+
+    def send_due(self, now: Instant) -> None:
+        """Give the senders what is due."""
+        if not self._sending:
+            return
+        for attempt in self._outbox.due(now):
+            self.under_way += 1
+            self._senders[attempt.receiver].send(attempt)
+
+    def next_due_s(self) -> float | None:
+        """Return the monotonic moment of the next attempt."""
+        return self._outbox.next_due_s()
+
+    def settle(self, attempted: Attempted, now: Instant) -> None:
+        """Take in how an attempt has ended."""
+        self.under_way -= 1
+        self._outbox.settle(attempted, now)
+
+    def receiver_views(self) -> tuple[ReceiverView, ...]:
+        """Return what receivers are owed."""
+        return self._outbox.views()
+
+    def _make_senders(self, receivers: Sequence[ReceiverSettings]) -> None:
+        url = f"http://{self._settings.instance}:{self._settings.web.port}/"
+        for receiver in receivers:
+            sender = Sender(receiver, self._inbox.put, self._inbox.failed, url)
+            self._senders[receiver.name] = sender
+
+    # -- what threads do ---------------------------------------------------------------------------
+
+    def hurry(self, now: Instant) -> None:
+        """Look at the logs at once, and at php-fpm's configuration if that was long ago."""
+        self.tail.hurry()
+        if now.monotonic_s - self._sites_at_s >= 10.0:
+            self._sites_at_s = now.monotonic_s
+            self._discovery.ask(_Discover(anew=False))
+
+    def discover(self) -> None:
+        """Read supervisord's configuration again: it has changed."""
+        self._discovery.ask(_Discover(anew=True))
+
+    def find_holder(self, look: FindHolder) -> None:
+        """Find out who has an address."""
+        self._holders.ask(look)
+
+    def read_exits(self, request: ReadExits) -> None:
+        """Find out how processes ended."""
+        self._supervisor.ask(request)
+
+    def follow(self, known: ProgramsKnown) -> None:
+        """Follow the logs of the php-fpm that are known now."""
+        logs = [path for site in known.sites.values() for path in site.error_logs]
+        self.tail.follow([*logs, *(str(path) for path in self._settings.error_log)])
+
+    def _find_holders(self, looks: tuple[FindHolder, ...]) -> None:
+        for look in dict.fromkeys(looks):
+            report = find_holders(look.address, former_masters=look.former_masters)
+            self._inbox.put(HolderFound(look.process, report))
+
+    def _read_programs(self, requests: tuple[_Discover, ...]) -> None:
+        self._inbox.put(self._programs.read(anew=any(request.anew for request in requests)))
+
+    def _ask_supervisor(self, requests: tuple[ReadExits | _Look, ...]) -> None:
+        if self._rpc is None:
+            return
+        asked = [request.asked_at_s for request in requests if isinstance(request, ReadExits)]
+        answer = self._rpc.log_tail(LOG_TAIL)
+        notes = () if isinstance(answer, RpcFailed) else tuple(self._cursor.take(answer))
+        if asked or notes:
+            self._inbox.put(ExitsRead(notes, max(asked, default=0.0)))
+        if any(isinstance(request, _Look) for request in requests):
+            processes = self._rpc.processes()
+            self._say_rpc(processes.why if isinstance(processes, RpcFailed) else None)
+            self._inbox.put(SupervisorAnswered(up=not isinstance(processes, RpcFailed)))
+            if not isinstance(processes, RpcFailed):
+                self._inbox.put(ProcessesSeen(processes))
+
+    def _say_rpc(self, why: str | None) -> None:
+        if why == self._rpc_said:
+            return
+        if why is not None:
+            log.warning(
+                "supervisord's XML-RPC is not to be had, exit codes are unknown why=%r", why
+            )
+        elif self._rpc_said is not None:
+            log.info("supervisord's XML-RPC answers again")
+        self._rpc_said = why
+
+    # -- what is served ----------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        # Imported late: READY was said long before this, and prometheus_client takes its time.
+        from fpm_listener.metrics import make_registry  # noqa: PLC0415
+        from fpm_listener.textfile import TextfileWriter  # noqa: PLC0415
+        from fpm_listener.web import WebServer  # noqa: PLC0415
+
+        registry = make_registry(self._snapshot)
+        self._web = WebServer(self._settings.web, self._snapshot, registry, self._inbox.failed)
+        self._web.start()
+        if self._settings.textfile is not None:
+            self._textfile = TextfileWriter(self._settings.textfile, registry, self._inbox.failed)
+            self._textfile.start()
+
+    # -- changes and the end -----------------------------------------------------------------------
+
+    def adopt(self, settings: Settings) -> None:
+        """Go on under new settings."""
+        before, self._settings = self._settings, settings
+        old = {receiver.name: receiver for receiver in before.receivers}
+        changed = [r for r in settings.receivers if old.get(r.name) != r]
+        gone = set(old) - {receiver.name for receiver in settings.receivers}
+        for name in [*gone, *(r.name for r in changed if r.name in old)]:
+            self._senders.pop(name).stop()
+        self._make_senders(changed)
+        self._outbox.reconfigure(settings.receivers, _limits(settings))
+        self.discover()
+        if self._web is not None and before.web != settings.web:
+            self._web.rebind(settings.web)
+        if before.textfile != settings.textfile:
+            log.warning("textfile is changed only by a restart of the listener")
+        if before.state_dir != settings.state_dir:
+            log.warning("state_dir is changed only by a restart of the listener")
+
+    def stop_sending(self) -> None:
+        """Begin no further attempt."""
+        self._sending = False
+
+    def close(self, now: Instant) -> None:
+        """End what can be ended; what is still under way is sent again by the next listener."""
+        for sender in self._senders.values():
+            sender.stop()
+        self.tail.stop()
+        self.upkeep(now)
+        if self._textfile is not None:
+            self._textfile.stop()
+        if self._web is not None:
+            self._web.stop()
+        self.database.close()
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_age_s=settings.max_age_s,
+        max_alerts=settings.max_alerts,
+        repeat_interval_s=settings.repeat_interval_s,
+    )

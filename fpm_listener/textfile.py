@@ -1,0 +1,80 @@
+"""The metrics as a file, for node_exporter's textfile collector: no port needed."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from prometheus_client import generate_latest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from prometheus_client import CollectorRegistry
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two writings: as often as Prometheus usually scrapes.
+INTERVAL_S = 15.0
+
+
+class TextfileWriter:
+    """A thread that writes the file anew, whole or not at all."""
+
+    def __init__(
+        self,
+        path: Path,
+        registry: CollectorRegistry,
+        failed: Callable[[BaseException], None],
+        interval_s: float = INTERVAL_S,
+    ) -> None:
+        self._path = path
+        self._registry = registry
+        self._failed = failed
+        self._interval_s = interval_s
+        self._stop = threading.Event()
+        self._said: str | None = None
+        self._thread = threading.Thread(target=self._run, name="textfile", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; waits a moment for the thread."""
+        self._stop.set()
+        self._thread.join(1.0)
+
+    def write(self) -> None:
+        """Write the file once; what hinders is said once."""
+        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        try:
+            with temporary.open("wb") as file:
+                file.write(generate_latest(self._registry))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(0o644)  # node_exporter runs as somebody else
+            temporary.replace(self._path)
+        except OSError as error:
+            if self._said != error.strerror:
+                self._said = error.strerror
+                log.warning("textfile cannot be written path=%s why=%r", self._path, error.strerror)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        else:
+            if self._said is not None:
+                log.info("textfile can be written again path=%s", self._path)
+            self._said = None
+
+    def _run(self) -> None:
+        try:
+            while True:
+                self.write()
+                if self._stop.wait(self._interval_s):
+                    return
+        except BaseException as error:  # noqa: BLE001 - half-dead is worse than dead
+            self._failed(error)
