@@ -10,13 +10,15 @@ import json
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import zip_longest
+from textwrap import wrap
 from typing import Any
 
 #: Bytes. Our largest body has some ten kilobytes.
 _LARGEST_BODY = 1 << 20
 
-#: The annotations to show, in this order; what else an alert holds is not shown.
-_SHOWN = ("summary", "cause", "description", "evidence", "remedy")
+#: The annotations to show, in this order, and how wide. Log lines and commands are left whole.
+_SHOWN = {"summary": 86, "cause": 86, "description": 86, "evidence": 10**4, "remedy": 10**4}
 
 
 def show(alert: dict[str, Any]) -> str:
@@ -25,13 +27,12 @@ def show(alert: dict[str, Any]) -> str:
     status = str(alert.get("status", "?")).upper()
     program = f"{labels.get('group', '?')}:{labels.get('process', '?')}"
     lines = [f"+-- {status} {program} ({labels.get('severity', '?')})".ljust(100, "-")]
-    for key in _SHOWN:
-        text = str(annotations.get(key, "")).splitlines() or [""]
-        if any(text):
-            lines += [
-                f"| {word:<12}{line}"
-                for word, line in zip([key] + [""] * len(text), text, strict=False)
-            ]
+    for key, width in _SHOWN.items():
+        text = str(annotations.get(key, "")).splitlines()
+        rows = [row for line in text for row in wrap(line, width, break_on_hyphens=False)]
+        lines += [
+            f"| {word:<12}{row}" for word, row in zip_longest([key], rows, fillvalue="") if rows
+        ]
     return "\n".join([*map(_printable, lines), "+".ljust(100, "-")])
 
 

@@ -76,6 +76,7 @@ class Daemon:
         self._upkeep_at_s = 0.0
         self._garbage_since_s: float | None = None
         self._garbage = 0
+        self._ready = False
         self._supervisor_up = False
         self._reload_ok, self._reload_at_s = True, time.time()
         self._started_at_s = time.time()
@@ -229,6 +230,7 @@ class Daemon:
             self._exit_status, self._stop = 1, True
         else:
             if isinstance(item, ProgramsKnown):
+                self._ready = True
                 self._around.follow(item)
             elif isinstance(item, ProcessesSeen):
                 self._supervisor_up = True
@@ -254,6 +256,7 @@ class Daemon:
             protocol_garbage=self._garbage,
             last_event_s=counts.last_event_s,
             ack_seconds=self._ack_seconds.view(),
+            ready=self._ready,
             supervisor_up=self._supervisor_up,
             supervisor=self._engine.supervisor,
             log_bytes_read=self._around.tail.bytes_read,

@@ -94,9 +94,8 @@ class Application:
             return _answer(start, 200, "healthy\n", head=head)
         snapshot = self._snapshot()
         if path == "/-/ready":
-            ready = snapshot.started_s > 0
-            text = "ready\n" if ready else "not ready yet\n"
-            return _answer(start, 200 if ready else 503, text, head=head)
+            text = "ready\n" if snapshot.ready else "not ready yet\n"
+            return _answer(start, 200 if snapshot.ready else 503, text, head=head)
         if path in {"/", "/status.json"}:
             document = status.to_json(snapshot, time.time())
             if path == "/":

@@ -119,6 +119,7 @@ class Snapshot:
     protocol_garbage: int = 0  #: headers that made no sense
     last_event_s: float | None = None  #: wall seconds
     ack_seconds: HistogramView | None = None
+    ready: bool = False  #: the programs are known, so that every series is there
     supervisor_up: bool = False
     supervisor: str = ""  #: supervisord's identifier
     log_bytes_read: int = 0

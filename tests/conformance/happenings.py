@@ -21,6 +21,7 @@ PAYLOADS = (
     *("", " ", "\n", ":", "::::", "garbage", "processname:", "processname:a", "groupname:b"),
     "processname:a groupname:b from_state:RUNNING expected:0 pid:abc",
     "processname:a groupname:b from_state:NOWHERE expected:maybe pid:-1",
+    "processname:a groupname:b from_state:RUNNING expected:0 pid:" + "9" * 20,
     "processname:a groupname:b from_state:RUNNING expected:0 pid:" + "9" * 5000,
     "processname:a groupname:b from_state:BACKOFF tries:many",
     "processname:two words groupname:three more words from_state:RUNNING expected:0 pid:1",

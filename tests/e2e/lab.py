@@ -343,7 +343,7 @@ class Lab:
                 and wanted.items() <= dict(re.findall(r'(\w+)="([^"]*)"', rest)).items()
             ):
                 return value
-        raise AssertionError(f"no sample {name}{wanted}")
+        return float("nan")  # there is no such sample (yet)
 
     def master(self, name: str = "php-fpm") -> int | None:
         """Return the pid of the php-fpm master that uses this lab's configuration."""

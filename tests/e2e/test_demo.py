@@ -71,6 +71,8 @@ class Terminal:
 
     def close(self) -> None:
         """End what is left after a failure."""
+        assert self._script.stdin
+        self._script.stdin.close()
         self._script.terminate()
         with suppress(subprocess.TimeoutExpired):
             self._script.wait(40)
