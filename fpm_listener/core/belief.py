@@ -64,6 +64,12 @@ class StartUp:
             return ()
         return () if fact.kind in START_FAILURES else (fact,)
 
+    def refute(self) -> None:
+        """Believe nothing of the present life any more, nor late lines of the last one."""
+        self._open_since = None
+        self._failed_at = None
+        self._waiting.clear()
+
     def ended(self, now_s: float, *, failed: bool) -> tuple[LogFact, ...]:
         """Return the facts that are believed now that the life has ended."""
         since, self._open_since = self._open_since, now_s

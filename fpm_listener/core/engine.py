@@ -173,6 +173,7 @@ class Engine:
                 watched.exit_known(death, note)
                 return []
         if not self._reads_exits:
+            watched.exit_known(death, None)
             return []
         self._deaths.append((watched, death))
         watched.exit_expected()
@@ -272,10 +273,11 @@ class Engine:
     # -- details -----------------------------------------------------------------------------------
 
     def _review(self, now: Instant, watched: Watched) -> list[Effect]:
+        if self._watched.get(watched.name) is not watched:
+            return []  # it was removed while something was being looked up for it
         effects = watched.review(now, self._labels, stopping=self._stopping)
         if watched.removed and not watched.in_trouble:
-            del self._watched[watched.name]
-            self._deadlines.pop(watched.name, None)
+            self._let_go(watched)
             return effects
         deadline = watched.deadline_s(now)
         if deadline is None:
@@ -283,6 +285,11 @@ class Engine:
         else:
             self._deadlines[watched.name] = deadline
         return effects
+
+    def _let_go(self, watched: Watched) -> None:
+        del self._watched[watched.name]
+        self._deadlines.pop(watched.name, None)
+        self._deaths = deque(pair for pair in self._deaths if pair[0] is not watched)
 
     def _find(self, name: ProcessName) -> Watched | None:
         watched = self._watched.get(name)
@@ -320,9 +327,8 @@ class Engine:
         supervisor = self._settings.identity.supervisor
         self._settings = settings
         self._identify(supervisor)
-        for name in [name for name in self._watched if not self._is_chosen(name)]:
-            del self._watched[name]
-            self._deadlines.pop(name, None)
+        for watched in [w for name, w in self._watched.items() if not self._is_chosen(name)]:
+            self._let_go(watched)
         for watched in self._watched.values():
             watched.adopt(settings.policy)
 

@@ -116,4 +116,4 @@ def _name(words: dict[str, str]) -> ProcessName | None:
 def _pid(words: dict[str, str]) -> int | None:
     """Return the pid; supervisor says 0 where there is no process."""
     text = words.get("pid", "")
-    return int(text) or None if text.isascii() and text.isdigit() else None
+    return int(text) or None if text.isascii() and text.isdigit() and len(text) <= 18 else None

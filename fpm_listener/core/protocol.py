@@ -168,4 +168,5 @@ def parse_header(line: str) -> dict[str, str] | None:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() else -1
+    """Return a number of up to 18 digits (it fits 64 bits), else -1."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else -1

@@ -52,6 +52,8 @@ class Watched:
         self._settled_at_s: float | None = None  # monotonic; runs, or rests as its operator wants
         self._died_at_s: float | None = None  # monotonic; died on its own, not started again yet
         self._given_up = False
+        self._undecided: list[LogFact] = []  # lines of the last death, until its exit is known
+        self._undecided_death: Death | None = None
         self._masters: deque[int] = deque(maxlen=_KEPT_MASTERS)
         self._lines: OrderedDict[object, None] = OrderedDict()
         self._starts = self._exits = self._unexpected_exits = 0
@@ -110,8 +112,8 @@ class Watched:
         death = Death(now.monotonic_s, failed)
         if failed:
             self._trouble.failed(death)
-        believed = self._start_up.ended(now.monotonic_s, failed=failed)
-        self._believe(believed)
+        self._undecided = [*self._start_up.ended(now.monotonic_s, failed=failed)]
+        self._undecided_death = death
         if outcome is Outcome.STOPPED:
             self._rests(now)
         else:
@@ -163,7 +165,11 @@ class Watched:
         if fact.kind is FactKind.BIND_CONFLICT and self._start_up.is_open:
             address = fact.address or next(iter(self.site.addresses), None)
             effects += self._trouble.look_for_holder(now, address, self._masters)
-        self._believe(self._start_up.hear(now.monotonic_s, fact))
+        heard = self._start_up.hear(now.monotonic_s, fact)
+        if self._undecided_death is not None and fact.kind in START_FAILURES:
+            self._undecided += heard
+        else:
+            self._believe(heard)
         return effects
 
     def _was_seen(self, fact: LogFact) -> bool:
@@ -188,12 +194,22 @@ class Watched:
         self._trouble.looking_for("exit")
 
     def exit_known(self, death: Death, note: ExitNote | None) -> None:
-        """Take in how its life ended; None = that could not be found out."""
+        """Take in how its life ended; None = that could not be found out.
+
+        A signal refutes what the lines of a failed start said: php-fpm itself would have exited.
+        """
         self._view = None
         self._trouble.looked("exit")
         if note is not None:
             self._last_exit = note.reason
             self._trouble.exit_known(death, note)
+        if death is self._undecided_death:
+            self._undecided_death = None
+            facts, self._undecided = self._undecided, []
+            if note is not None and note.reason.signal is not None:
+                self._start_up.refute()
+            else:
+                self._believe(tuple(facts))
 
     def found_holder(self, now: Instant, report: HolderReport) -> None:
         """Take in who has the address."""
@@ -209,6 +225,8 @@ class Watched:
     def recognise(self, site: FpmSite | None) -> None:
         """Know what kind of program it is; `site` = it is a php-fpm, and this is its own view."""
         self._view = None
+        if site is not None and not self.is_fpm and self.life.phase is not Phase.NONE:
+            self._start_up.refute()  # its log was not read so far: it may have said that it runs
         self.is_fpm = site is not None
         self.site = site or FpmSite()
 

@@ -250,6 +250,7 @@ def test_the_listener_is_killed_in_a_storm(lab: Lab) -> None:
     )
     assert len(set(lab.sink.keys)) >= 5
     starts = {(a["labels"]["process"], a["startsAt"]) for a in lab.sink.heard()}
+    starts = {start for start in starts if start[0] != "fpm-listener"}  # it was in trouble as well
     assert len(starts) == 5, starts
 
 
@@ -265,7 +266,7 @@ def test_supervisord_reload_and_update(lab: Lab) -> None:
     wait("a failure", lambda: lab.metric("fpm_listener_process_failed_starts_total") >= 1)
     assert lab.metric("fpm_listener_incident_firing", cause="bind_conflict") == 1
     assert {heard["startsAt"] for heard in lab.sink.heard()} == {firing["startsAt"]}
-    assert f"dead master {master}" in lab.get("/status.json")
+    wait("the holder", lambda: f"dead master {master}" in lab.get("/status.json"))
 
     lab.sections["program:job"]["command"] = "/bin/sleep 2000"
     lab.write()
@@ -301,7 +302,6 @@ def test_an_overflow_of_supervisords_buffer(lab: Lab) -> None:
         lab.program(f"p{number}", "/bin/sleep 1000")
     lab.start()
     wait("RUNNING", lambda: lab.metric("fpm_listener_process_state", "p5", state="RUNNING") == 1)
-    before = lab.metrics()["fpm_listener_events_missed_total"]
     pid = lab.listener_pid()
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -312,10 +312,7 @@ def test_an_overflow_of_supervisords_buffer(lab: Lab) -> None:
 
     overflows = (lab.folder / "supervisord.log").read_text().count("overflowed")
     assert overflows > 0
-    wait(
-        "the holes",
-        lambda: lab.metrics()["fpm_listener_events_missed_total"] - before == overflows,
-    )
+    wait("the holes", lambda: lab.metrics()["fpm_listener_events_missed_total"] == overflows)
 
 
 def test_an_application_forges_lines(lab: Lab) -> None:

@@ -377,6 +377,18 @@ def test_a_removed_group_is_forgotten() -> None:
     assert scene.told == ["first: restart_loop", "resolved: restart_loop"]
 
 
+def test_a_program_is_removed_while_its_exit_is_looked_up() -> None:
+    """An answer that comes after the removal finds nobody, and does no harm."""
+    scene = Scene(exits=True).play("0 starting job", "2 running job", "3 stopping job")
+    scene.play("3.1 stopped job")
+    scene.give(3.2, Event("lab", "l", 9, 9, "PROCESS_GROUP_REMOVED", "groupname:job\n"))
+    scene.play("3.3 exits 0/job", "3.4 exits", "100 tick")
+
+    assert [view.name for view in scene.engine.views()] == [FPM]
+    scene.play("200 starting job")
+    assert scene.view(JOB).starts == 1
+
+
 def memory(scene: Scene) -> dict[ProcessName, dict[str, object]]:
     """Return what was saved last, as it comes back from a file."""
     saved = {}
