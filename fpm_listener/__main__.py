@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SNIPPET = """\
 fpm-listener listen is started by supervisord, not by hand: it speaks supervisord's event-listener
 protocol on stdin and stdout. Put this into a file of its own in supervisord.d/ (the project ships it,
-commented, as supervisord.d/fpm_listener.conf), then type: supervisorctl update
+as supervisord.d/fpm_listener.conf), then type: supervisorctl update
 
     [eventlistener:fpm-listener]
     command=fpm-listener listen --config %(here)s/fpm_listener.conf
@@ -43,8 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
     sink = protect_stdout() if words[:1] == ["listen"] else -1
     from fpm_listener.core.values import FpmListenerError
 
-    options = _parser().parse_args(words)
     try:
+        if words[:2] == ["listen", "--config"] and len(words) == 3:
+            return _listen(words[2], sink)  # as supervisord calls it: argparse costs 1.4 MiB
+        options = _parser().parse_args(words)
         if options.command == "listen":
             return _listen(options.config, sink)
         if options.command == "status":

@@ -112,17 +112,19 @@ class Daemon:
         poller.register(self._inbox, select.POLLIN)
         try:
             while not self._stop:
-                ready = {descriptor for descriptor, _ in poller.poll(self._timeout_ms())}
-                self._turn(from_supervisord=self._pipe.fileno() in ready)
+                for descriptor, _ in poller.poll(self._timeout_ms()):
+                    if descriptor == self._pipe.fileno():
+                        self._read_events()
+                    else:
+                        for item in self._inbox.take():
+                            self._from_inbox(item)
+                self._turn()
         finally:
             self._close()
         return self._exit_status
 
-    def _turn(self, *, from_supervisord: bool) -> None:
-        if from_supervisord:
-            self._read_events()
-        for item in self._inbox.take():
-            self._from_inbox(item)
+    def _turn(self) -> None:
+        """Do what is due."""
         now = read_clocks()
         deadline_s = self._engine.deadline_s()
         if deadline_s is not None and deadline_s <= now.monotonic_s:
@@ -133,7 +135,9 @@ class Daemon:
             self._upkeep_at_s = now.monotonic_s + UPKEEP_EVERY_S
             self._around.upkeep(now)
         self._look_after_garbage(now)
-        self._around.send_due(now)
+        due_s = self._around.next_due_s()
+        if due_s is not None and due_s <= now.monotonic_s:
+            self._around.send_due(now)
         self._publish(now)
 
     def _timeout_ms(self) -> int:

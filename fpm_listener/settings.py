@@ -15,7 +15,6 @@ import os
 import re
 import socket
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from fpm_listener.core.snapshot import Tier
 from fpm_listener.core.values import FpmListenerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 SECTION = "fpm-listener"
 RECEIVER_PREFIX = "fpm-listener:receiver:"
@@ -357,12 +356,23 @@ def _env_name(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "_", name.lower())
 
 
+def _closest(word: str, known: Sequence[str], cutoff: float = 0.6) -> str | None:
+    # Imported when something is wrong: it costs a listener that runs half a mebibyte.
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    return next(iter(get_close_matches(word, known, n=1, cutoff=cutoff)), None)
+
+
+def _looks_like_ours(head: str) -> bool:
+    return head.startswith("fpm") and _closest(head, [SECTION], 0.85) is not None
+
+
 def _refuse_unknown_sections(path: str, sections: Mapping[str, Any]) -> None:
     for name in sections:
         if name == SECTION or name.startswith(RECEIVER_PREFIX):
             continue
         head = name.partition(":")[0]
-        if head == SECTION or get_close_matches(head, [SECTION], cutoff=0.85):
+        if head == SECTION or _looks_like_ours(head):
             raise FpmListenerError(
                 f"{path} [{name}]: no such section; known: [{SECTION}], [{RECEIVER_PREFIX}NAME]",
             )
@@ -371,8 +381,8 @@ def _refuse_unknown_sections(path: str, sections: Mapping[str, Any]) -> None:
 def _refuse_unknown_keys(where: str, words: Mapping[str, str], known: tuple[str, ...]) -> None:
     for key in words:
         if key not in known:
-            close = get_close_matches(key, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+            close = _closest(key, known)
+            hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known)}"
             raise FpmListenerError(f"{where}: {key!r} is no setting; {hint}")
 
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
-from itertools import pairwise
-from statistics import median
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 from fpm_listener.core.snapshot import Tier
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Failures that are remembered at the least; more where a policy needs more.
 _KEPT = 512
+#: Failures by which the usual distance between them is told.
+_FOR_GAPS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +49,12 @@ class LoopDetector:
         kept = max(_KEPT, *(policy.threshold for policy in policies.values()))
         self._failures: deque[float] = deque(sorted(failures), maxlen=kept)
         self.tiers: frozenset[Tier] = frozenset()
+        self._gap_s: float | None = None  # until it is asked for
 
     def fail(self, now_s: float) -> None:
         """Count a failed life; a window that is full now is latched."""
         self._failures.append(now_s)
+        self._gap_s = None
         full = {tier for tier in self._policies if self._is_full(tier, now_s)}
         self.tiers = self.tiers | full
 
@@ -83,14 +86,23 @@ class LoopDetector:
         Twice the usual distance between its failures where that is longer than `stable_for_s`: who
         dies every 150 seconds is not well after 120.
         """
-        slow = self._policies[Tier.SLOW].window_s
-        recent = [at for at in self._failures if at > self._failures[-1] - slow]
-        gaps = [later - sooner for sooner, later in pairwise(recent)]
-        return max(stable_for_s, 2 * median(gaps)) if gaps else stable_for_s
+        if self._gap_s is None:
+            self._gap_s = self._usual_gap_s()
+        return max(stable_for_s, 2 * self._gap_s)
+
+    def _usual_gap_s(self) -> float:
+        """Return the median distance of the last failures in the slow window; 0 where none."""
+        if not self._failures:
+            return 0.0
+        since = self._failures[-1] - self._policies[Tier.SLOW].window_s
+        recent = [at for at in islice(reversed(self._failures), _FOR_GAPS) if at > since]
+        gaps = sorted(later - sooner for later, sooner in pairwise(recent))
+        return gaps[len(gaps) // 2] if gaps else 0.0
 
     def forget(self) -> None:
         """Begin anew: the program is stable, or its operator has ended the trouble."""
         self._failures.clear()
+        self._gap_s = None
         self.tiers = frozenset()
 
     @property
@@ -102,4 +114,4 @@ class LoopDetector:
     def failures(self) -> tuple[float, ...]:
         """Return the failures that a verdict may still need, oldest first."""
         needed = max(policy.threshold for policy in self._policies.values())
-        return tuple(self._failures)[-needed:]
+        return tuple(islice(reversed(self._failures), needed))[::-1]

@@ -206,7 +206,7 @@ class Trouble:
             gave_up=gave_up,
             looping=bool(self._loops.tiers),
         )
-        self.dirty = self.dirty or (cause, gave_up) != (incident.cause, incident.gave_up)
+        self.dirty = self.dirty or cause is not incident.cause
         incident.cause, incident.gave_up = cause, gave_up
         incident.address = self._address
 
