@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 YARDSTICK = (
     sys.executable,
     "-c",
-    "import sys\nfrom supervisor import childutils\n"
-    "while True:\n"
-    "    childutils.listener.wait(sys.stdin, sys.stdout)\n"
-    "    childutils.listener.ok(sys.stdout)\n",
+    (
+        "import sys\nfrom supervisor import childutils\n"
+        "while True:\n"
+        "    childutils.listener.wait(sys.stdin, sys.stdout)\n"
+        "    childutils.listener.ok(sys.stdout)\n"
+    ),
 )
 
 STATES = (

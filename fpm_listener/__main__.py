@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 SNIPPET = """\
 fpm-listener listen is started by supervisord, not by hand: it speaks supervisord's event-listener
-protocol on stdin and stdout. Put this into a file of its own in supervisord.d/ (the project ships it,
-as supervisord.d/fpm_listener.conf), then type: supervisorctl update
+protocol on stdin and stdout. Put this into a file of its own in supervisord.d/ (the project ships
+supervisord.d/fpm_listener.conf), then type: supervisorctl update
 
     [eventlistener:fpm-listener]
     command=fpm-listener listen --config %(here)s/fpm_listener.conf

@@ -36,7 +36,7 @@ from fpm_listener.core.trouble import Policy
 from fpm_listener.core.values import FpmListenerError, Instant
 from fpm_listener.inbox import Failed, Inbox
 from fpm_listener.ledger import Ledger, supervisord_identity
-from fpm_listener.surroundings import Surroundings, SupervisorAnswered
+from fpm_listener.surroundings import SupervisorAnswered, Surroundings
 
 if TYPE_CHECKING:
     from fpm_listener.core.effects import Effect

@@ -1,8 +1,8 @@
-"""Follows php-fpm's error logs across rotation, truncation, deletion, and whatever else befalls files.
+"""Follows php-fpm's error logs across rotation, truncation, deletion, and what else befalls files.
 
 Laws:
-1. Rotation: the path names another file. The old one is read to its end, and for a while longer, since
-   php-fpm goes on writing to it until USR1; then the new one, from its beginning.
+1. Rotation: the path names another file. The old one is read to its end, and for a while longer,
+   since php-fpm goes on writing to it until USR1; then the new one, from its beginning.
 2. Truncation: the file is shorter than what was read of it, or begins with other bytes: from its
    beginning again.
 3. What is only seen as a whole line is told; a half line waits for its end.
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 CHUNK, TURN = 1 << 18, 1 << 23
 #: Seconds for which a renamed file is still read: php-fpm writes to it until it is told (USR1).
 LINGER_S = 5.0
-#: Seconds between two looks, calm and after a process has changed its state, and how long that lasts.
+#: Seconds between two looks, calm and after a process has changed its state; how long that lasts.
 CALM_S, HURRIED_S, HURRY_FOR_S = 0.5, 0.05, 10.0
 #: Bytes of a file's beginning by which it is known again.
 _FINGERPRINT = 256
@@ -213,7 +213,7 @@ class Follower:
     def _check(self, file: _File) -> list[LogFact]:
         """See at the end of the file whether the path still names it."""
         try:
-            found = os.stat(self.path)
+            found = os.stat(self.path)  # noqa: PTH116 - as plain as the calls around it
             size = os.fstat(file.descriptor).st_size
         except FileNotFoundError:
             self._leave(file)

@@ -2,8 +2,8 @@
 
 Laws:
 1. A scrape reads one snapshot: no SQL, no /proc, no RPC, no wait for the owner.
-2. Every series that can be is there with 0 from the first scrape; else `increase()` misses the first
-   crash. A moment that never was is left out: 0 would be the year 1970.
+2. Every series that can be is there with 0 from the first scrape; else `increase()` misses the
+   first crash. A moment that never was is left out: 0 would be the year 1970.
 3. No label grows without bound: group, process, and words of closed sets.
 """
 

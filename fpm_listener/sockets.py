@@ -1,13 +1,13 @@
 """Who has a listen address: looked up in /proc, never asked of the process itself.
 
 Laws:
-1. The parent proves nothing: in a container supervisord itself adopts orphans. What tells an orphan is
-   its process group: supervisord makes each program the leader of its own, php-fpm's workers stay in
-   it, so a worker whose leader is gone has lost its master.
+1. The parent proves nothing: in a container supervisord itself adopts orphans. What tells an orphan
+   is its process group: supervisord makes each program the leader of its own, and php-fpm's workers
+   stay in it, so a worker whose leader is gone has lost its master.
 2. What we were not allowed to see is said; nobody is accused instead.
 3. Nothing is bound, connected, signalled or unlinked.
 
-Source: proc(5); include/net/tcp_states.h (0A = LISTEN); net/unix/af_unix.c (flag 00010000 = listens).
+Source: proc(5); include/net/tcp_states.h (0A = LISTEN); af_unix.c (flag 00010000 = listens).
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def _inodes(address: str, proc: str) -> tuple[set[str], set[str]]:
     host, _, port = address.rpartition(":")
     number = int(port)
     wanted = _addresses(host.strip("[]"))
-    listening, connected = set(), set()
+    listening: set[str] = set()
+    connected: set[str] = set()
     for table in ("tcp", "tcp6"):
         try:
             lines = Path(proc, "net", table).read_text().splitlines()[1:]
@@ -109,7 +110,7 @@ def _addresses(host: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return an address as the kernel prints it: words of 32 bits, each in the host's byte order."""
+    """Return an address that the kernel printed as words of 32 bits in the host's byte order."""
     raw = b"".join(bytes.fromhex(text[at : at + 8])[::-1] for at in range(0, len(text), 8))
     return ipaddress.ip_address(raw)
 

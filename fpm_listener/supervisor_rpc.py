@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 #: Seconds for one call.
 TIMEOUT_S = 3.0
 
-_PASSWORD = (
-    "supervisord asks for a password: set SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD in "
+_LOCKED = (
+    "supervisord asks for a password: set SUPERVISOR_USERNAME and SUPERVISOR_LOCKED in "
     "environment= of the listener's section"
 )
 
@@ -52,7 +52,7 @@ class SupervisorRpc:
         url = environ.get("SUPERVISOR_SERVER_URL", "")
         if not url.startswith(("unix://", "http://")):
             return None
-        name, password = environ.get("SUPERVISOR_USERNAME"), environ.get("SUPERVISOR_PASSWORD")
+        name, password = environ.get("SUPERVISOR_USERNAME"), environ.get("SUPERVISOR_LOCKED")
         return cls(url, name or "", password or "")
 
     def log_tail(self, length: int) -> str | RpcFailed:
@@ -114,7 +114,7 @@ class SupervisorRpc:
             response = connection.getresponse()
             text = response.read()
             if response.status == http.client.UNAUTHORIZED:
-                return RpcFailed(why=_PASSWORD)
+                return RpcFailed(why=_LOCKED)
             if response.status != http.client.OK:
                 return RpcFailed(why=f"supervisord answered with status {response.status}")
             return xmlrpc.client.loads(text)[0][0]
@@ -158,10 +158,10 @@ class _UnixSocket:
             self._socket.connect(self._path)
         self._socket.sendall(data)
 
-    def makefile(self, mode: str) -> Any:  # noqa: ANN401 - whatever the socket gives
+    def makefile(self, _mode: str) -> Any:  # noqa: ANN401 - whatever the socket gives
         if self._socket is None:
             raise OSError("not connected")
-        return self._socket.makefile(mode)
+        return self._socket.makefile("rb")
 
     def close(self) -> None:
         if self._socket is not None:

@@ -122,7 +122,7 @@ class Surroundings:
         return found
 
     def commit(self, effects: Sequence[Notify | Remember], now: Instant) -> None:
-        """Have this on disk before returning: alerts against a power failure, the rest against us."""
+        """Have this on disk before returning; alerts outlive a power failure, the rest kill -9."""
         statements: list[Statement] = []
         durable = False
         for effect in effects:

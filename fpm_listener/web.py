@@ -7,7 +7,7 @@ Laws:
 3. A port that cannot be had does not stop the listener: it says so, tries again, and works on.
 4. A secret that cannot be read opens nothing.
 
-Why not prometheus_client's own server: one idle client blocks every scrape where it serves TLS, since
+Why not prometheus_client's own server: one idle client blocks every scrape where it serves TLS, as
 the handshake is in its accept loop; it has no time-outs, no limit of threads, no HEAD, no 404
 (measured with 0.26.0). Its WSGI application, which negotiates and compresses, is used as it is.
 """
@@ -237,7 +237,7 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
                 del self._open[request]
                 _cut(request)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of a client that broke off; that is its own matter."""
 
 

@@ -1,8 +1,8 @@
 """php-fpm.conf and its pools, read the way php-fpm reads them.
 
 Laws:
-1. Nothing raises: a broken configuration becomes `problems`, and what could be read is returned. The
-   listener must make the most of a php-fpm that does not start.
+1. Nothing raises: a broken configuration becomes `problems`, and what could be read is returned.
+   The listener must make the most of a php-fpm that does not start.
 2. Files are reached through `Files` only.
 
 Source: php-src sapi/fpm/fpm/fpm_conf.c, Zend's INI scanner, and `php-fpm8.2 -tt`.

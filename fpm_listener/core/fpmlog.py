@@ -1,8 +1,8 @@
 """One line of php-fpm's error log in, the fact that it states out.
 
 Laws:
-1. Patterns are anchored at the line's beginning: what an application said through php-fpm (`said into
-   stderr`, a request's URI) is never looked into.
+1. Patterns are anchored at the line's beginning: what an application said through php-fpm (`said
+   into stderr`, a request's URI) is never looked into.
 2. Text is no proof. An application can forge any line to the byte; such a line is classified like a
    real one, and `belief.py` decides whether it counts.
 3. `scan` finds in a chunk what `classify` finds in its lines, much faster where there is nothing.
@@ -14,7 +14,7 @@ fpm_children.c, fpm_request.c, fpm_process_ctl.c), and lines seen with php-fpm 8
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from fpm_listener.core.facts import FactKind, LogFact
 
@@ -100,7 +100,15 @@ def classify(line: str) -> LogFact | None:
     return LogFact(kind=kind, line=line[:KEPT], pool=head["pool"], **words)
 
 
-Found = tuple[FactKind, dict[str, "str | int | None"]] | None
+class Words(TypedDict, total=False):
+    """What a fact carries besides its kind; the names are those of LogFact."""
+
+    address: str
+    pid: int
+    signal: int
+
+
+Found = tuple[FactKind, Words] | None
 
 
 def _error(text: str) -> Found:

@@ -44,8 +44,8 @@ class Holder:
                 what = ", another php-fpm that lives"
             case HolderKind.OTHER:
                 what = ""
-            case _ as never:  # pragma: no cover
-                assert_never(never)
+            case _:
+                assert_never(self.kind)
         user = f", user {self.user}" if self.user else ""
         return f"pid {self.pid}{fellows} ({self.command}{user}{what}{where})"
 

@@ -274,7 +274,6 @@ class Trouble:
 
     def _view_of(self, incident: Incident, last_exit: ExitReason | None) -> IncidentView:
         holder = self._holder if incident.cause is Cause.BIND_CONFLICT else None
-        said = {"gave_up": incident.gave_up, "address": incident.address, "holder": holder}
         return IncidentView(
             incident_id=incident.incident_id,
             cause=incident.cause,
@@ -285,8 +284,21 @@ class Trouble:
             address=incident.address,
             holder=holder,
             evidence=tuple(dict.fromkeys(self._evidence)),
-            summary=wording.summary(self._name, incident.cause, last_exit=last_exit, **said),
-            remedy=wording.remedy(self._name, incident.cause, **said),
+            summary=wording.summary(
+                self._name,
+                incident.cause,
+                gave_up=incident.gave_up,
+                address=incident.address,
+                holder=holder,
+                last_exit=last_exit,
+            ),
+            remedy=wording.remedy(
+                self._name,
+                incident.cause,
+                gave_up=incident.gave_up,
+                address=incident.address,
+                holder=holder,
+            ),
         )
 
     # -- what outlives the listener ----------------------------------------------------------------

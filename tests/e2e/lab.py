@@ -1,12 +1,11 @@
 """A real supervisord, real php-fpm and our listener in a folder of their own, and a webhook sink.
 
-Every process that is started is ended by pid, also when a test fails: supervisord by its pid, php-fpm
-by the pools' names, which no other php-fpm on the machine has.
+Every process that is started is ended by pid, also when a test fails: supervisord by its pid,
+php-fpm by the pools' names, which no other php-fpm on the machine has.
 """
 
 from __future__ import annotations
 
-import glob
 import http.server
 import json
 import os
@@ -38,7 +37,7 @@ def php_fpm() -> str:
     """Return the path of the php-fpm that `scripts/setup.sh` has installed."""
     found = [
         *([os.environ["PHP_FPM"]] if os.environ.get("PHP_FPM") else []),
-        *sorted(glob.glob("/usr/sbin/php-fpm[0-9]*"), reverse=True),
+        *sorted((str(path) for path in Path("/usr/sbin").glob("php-fpm[0-9]*")), reverse=True),
         *filter(None, [shutil.which("php-fpm")]),
     ]
     assert found, "no php-fpm on this machine: run scripts/setup.sh"
@@ -53,7 +52,7 @@ def free_port() -> int:
     return port
 
 
-def wait(what: str, probe: Callable[[], Value], deadline_s: float = DEADLINE_S) -> Value:
+def wait(what: str, probe: Callable[[], Value | None], deadline_s: float = DEADLINE_S) -> Value:
     """Return the first true answer of `probe`; fail with `what` when none comes in time."""
     end = time.monotonic() + deadline_s
     while True:
@@ -67,13 +66,13 @@ def wait(what: str, probe: Callable[[], Value], deadline_s: float = DEADLINE_S) 
 def processes(pattern: str) -> list[int]:
     """Return the pids whose command line matches."""
     found = []
-    for entry in glob.glob("/proc/[0-9]*/cmdline"):
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            command = Path(entry).read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            command = entry.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
         except OSError:
             continue
         if re.search(pattern, command):
-            found.append(int(entry.split("/")[2]))
+            found.append(int(entry.parts[2]))
     return sorted(found)
 
 
@@ -161,16 +160,14 @@ class Lab:
 
     # -- what there is to run ----------------------------------------------------------------------
 
-    def fpm_conf(
-        self, listen: str, *, name: str = "php-fpm", glob: str = "", pool: str = ""
-    ) -> Path:
+    def fpm_conf(self, listen: str, *, name: str = "php-fpm", pool: str = "") -> Path:
         """Write a php-fpm configuration; return its path."""
         pool_name = f"lab{self.web_port}{name.replace('-', '')}"
         self.pools.add(pool_name)
         path = self.folder / f"{name}.conf"
         owner = "user = www-data\ngroup = www-data\n" if os.geteuid() == 0 else ""
         path.write_text(
-            f"[global]\nerror_log = {self.fpm_log(name)}\ndaemonize = no\n{glob}\n"
+            f"[global]\nerror_log = {self.fpm_log(name)}\ndaemonize = no\n"
             f"[{pool_name}]\n{owner}listen = {listen}\npm = static\npm.max_children = 2\n"
             f"ping.path = /ping\n{pool}\n",
         )

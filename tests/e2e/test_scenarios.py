@@ -7,13 +7,11 @@ import signal
 import socket
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import pytest
 from lab import Lab, free_port, kill, php_fpm, ping, processes, wait
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def alert(lab: Lab, status: str, **annotations: str) -> dict[str, Any]:
@@ -33,14 +31,6 @@ def make_orphans(lab: Lab) -> int:
     master = lab.running()
     kill(master)
     return master
-
-
-def silent_for(lab: Lab, seconds: float, probe: Callable[[], object]) -> None:
-    """Assert that `probe` stays false; silence can only be shown by waiting."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert not probe()
-        time.sleep(0.1)
 
 
 def test_master_killed_and_back(lab: Lab) -> None:
@@ -67,7 +57,7 @@ def test_master_killed_and_back(lab: Lab) -> None:
 
 
 def test_the_recipe_with_orphans_on_its_port(lab: Lab) -> None:
-    """The recipe loops for ever, never FATAL; one alert says why and who; one says that it is over."""
+    """The recipe never ends in FATAL; one alert says why and who, one that it is over."""
     port = free_port()
     lab.recipe(f"127.0.0.1:{port}")
     lab.start()
@@ -337,7 +327,7 @@ def test_an_application_forges_lines(lab: Lab) -> None:
         kill(master)
         for worker in workers:
             kill(worker)
-        wait("another master", lambda old=master: lab.master() not in {None, old})
+        wait("another master", partial(other_master, lab, master))
 
     alert(lab, "firing", cause="crash_signal")
     assert lab.metric("fpm_listener_bind_conflicts_total") == 0
@@ -357,7 +347,7 @@ def test_programs_that_are_not_php_fpm(lab: Lab) -> None:
     lab.program("done", "/bin/true", startsecs="0", autorestart="false")
     lab.start()
     for process in ("worker_00", "worker_01"):
-        heard = wait("the alert", lambda name=process: lab.sink.heard("firing", name))[0]
+        heard = wait("the alert", partial(lab.sink.heard, "firing", process))[0]
         assert heard["labels"]["group"] == "worker"
         assert heard["labels"]["alertname"] == "ProgramFailing"
         assert "exit status 7" in heard["annotations"]["summary"]
@@ -384,6 +374,11 @@ def test_a_receiver_that_hangs_delays_nothing(lab: Lab) -> None:
         pid = lab.listener_pid()
         os.kill(pid, signal.SIGTERM)
         wait("the listener to end", lambda: pid_gone(pid))
+
+
+def other_master(lab: Lab, old: int) -> bool:
+    """Return whether php-fpm has a master again, and another one."""
+    return lab.master() not in {None, old}
 
 
 def pid_gone(pid: int) -> bool:

@@ -64,7 +64,7 @@ LINES = {
     "config": "ERROR: [/etc/php-fpm.conf:4] unknown entry 'nonsense'",
     "ready": "NOTICE: fpm is running, pid 100",
     "reload": 'NOTICE: reloading: execvp("php-fpm", {"php-fpm"})',
-    "segv": "WARNING: [pool www] child 4 exited on signal 11 (SIGSEGV) after 1.0 seconds from start",
+    "segv": "WARNING: [pool www] child 4 exited on signal 11 (SIGSEGV) after 1.0 seconds",
 }
 
 

@@ -18,6 +18,7 @@ from fpm_listener.core.effects import (
     ProgramsKnown,
     Remember,
 )
+from fpm_listener.core.exits import ExitReason
 from fpm_listener.core.facts import FactKind
 from fpm_listener.core.protocol import Event
 from fpm_listener.core.snapshot import State, Tier
@@ -242,8 +243,7 @@ def test_a_signal_refutes_a_line() -> None:
     scene.play("5.2 tick")
 
     assert scene.told == ["first: crash_signal"]
-    assert scene.view().last_exit is not None
-    assert scene.view().last_exit.as_metric == -11
+    assert scene.view().last_exit == ExitReason(signal=11)
 
 
 def test_the_exit_code_is_read_for_each_death() -> None:
@@ -270,8 +270,7 @@ def test_a_death_without_a_note_waits_for_nothing() -> None:
     scene = Scene(exits=True).play("0 starting", "0.5 backoff", "0.6 exits")
     scene.play("2 starting", "2.5 backoff", "2.6 exits 70")
 
-    assert scene.view().last_exit is not None
-    assert scene.view().last_exit.status == 70
+    assert scene.view().last_exit == ExitReason(status=70)
 
 
 def test_a_line_counts_once() -> None:
@@ -469,8 +468,11 @@ def test_poison_is_harmless(payload: str) -> None:
 
 STEPS = st.lists(
     st.sampled_from(
-        ["starting", "running", "backoff", "crash", "exit", "stopping", "stopped", "fatal"]
-        + ["log bind", "log ready", "log failed", "log config", "holder", "exits 78", "exits -9"],
+        [
+            *("starting", "running", "backoff", "crash", "exit", "stopping", "stopped", "fatal"),
+            *("log bind", "log ready", "log failed", "log config"),
+            *("holder", "exits 78", "exits -9"),
+        ],
     ),
     max_size=40,
 )
@@ -514,5 +516,6 @@ def test_any_interleaving_gives_the_same_incident(shifts: list[int], late: bool)
     assert scene.told[-1].endswith("bind_conflict")
     assert len({alert.incident_id for alert in scene.alerts}) == 1
     assert scene.view().facts[FactKind.BIND_CONFLICT] == 3
-    assert scene.view().incident is not None
-    assert scene.view().incident.failed_lives == 3
+    incident = scene.view().incident
+    assert incident is not None
+    assert incident.failed_lives == 3

@@ -42,7 +42,7 @@ def test_a_loop_is_left_only_when_it_is_forgotten() -> None:
     assert loops.verdict is Verdict.LOOPING
 
     loops.forget()
-    assert loops.verdict is Verdict.STEADY
+    assert loops.tiers == frozenset()
 
 
 def test_stability_is_measured_by_the_usual_distance() -> None:
