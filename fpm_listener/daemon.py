@@ -333,12 +333,11 @@ def tell(effect: Notify) -> None:
     """Say in our own log what the receivers are told."""
     alert = effect.alert
     log.warning(
-        "incident %s program=%s:%s reason=%r cause=%s summary=%r holder=%r",
+        "incident %s program=%s:%s reason=%r cause=%s summary=%r",
         alert.status.value,
         alert.labels["group"],
         alert.labels["process"],
         alert.reason.value,
         alert.annotations["cause"],
         alert.annotations["summary"],
-        alert.annotations.get("holder", ""),
     )
