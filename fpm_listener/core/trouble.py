@@ -80,7 +80,7 @@ class Trouble:
         self._loops.fail(death.at_s)
         if self._incident:
             self._incident.failed_lives += 1
-        self.dirty = True
+        self._learned()
 
     def explained(self, facts: Iterable[LogFact]) -> None:
         """Take in the believed lines of the life that failed last."""
@@ -93,13 +93,21 @@ class Trouble:
             death.cause = root_cause((death.cause, cause), gave_up=False, looping=True)
             if cause in {Cause.BIND_CONFLICT, Cause.ADDRESS_ABSENT} and fact.address:
                 self._address = fact.address
-            self.dirty = True
+            self._learned()
 
     def exit_known(self, death: Death, note: ExitNote) -> None:
         """Take in how a process ended. A signal refutes what a line said: php-fpm exits itself."""
         self._evidence.append(note.line)
         if death.failed and note.reason.signal is not None:
             death.cause = Cause.CRASH_SIGNAL
+            self._learned()
+
+    def _learned(self) -> None:
+        """Have it remembered, unless it is one more failure of what was told already.
+
+        A storm would write the same verdict again and again; what changes it is remembered anyway.
+        """
+        if self._incident is None or self._incident.told_cause is None:
             self.dirty = True
 
     def looking_for(self, what: str) -> None:

@@ -11,7 +11,7 @@ def main() -> None:
     while True:
         headers, payload = childutils.listener.wait()
         if headers["eventname"] == "PROCESS_STATE_EXITED":
-            urllib.request.urlopen(sys.argv[-1], payload.encode())  # noqa: S310 - the tests' own URL
+            urllib.request.urlopen(sys.argv[-1], payload.encode())
         childutils.listener.ok()
 
 

@@ -1,0 +1,113 @@
+"""A real Prometheus scrapes the listener."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from lab import Lab, free_port, kill, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def prometheus(lab: Lab) -> Iterator[str]:
+    """Run a Prometheus that scrapes the lab twice a second; return its URL."""
+    program = shutil.which("prometheus")
+    assert program, "no prometheus on this machine: run scripts/setup.sh"
+    port = free_port()
+    conf = lab.folder / "prometheus.yml"
+    conf.write_text(
+        "global: {scrape_interval: 500ms}\nscrape_configs:\n"
+        f"- {{job_name: fpm, static_configs: [{{targets: ['127.0.0.1:{lab.web_port}']}}]}}\n",
+    )
+    child = subprocess.Popen(
+        [
+            program,
+            f"--config.file={conf}",
+            f"--storage.tsdb.path={lab.folder}/tsdb",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        child.terminate()
+        child.wait(20)
+
+
+def ask(url: str, query: str) -> float | None:
+    """Return the value of a query with one answer; None where there is none (yet)."""
+    words = urllib.parse.urlencode({"query": query})
+    try:
+        with urllib.request.urlopen(f"{url}/api/v1/query?{words}", timeout=10) as answer:
+            result = json.loads(answer.read())["data"]["result"]
+    except (OSError, urllib.error.URLError):
+        return None
+    return float(result[0]["value"][1]) if result else None
+
+
+def says(url: str, query: str, wanted: float) -> bool:
+    """Return whether Prometheus answers with this number."""
+    return ask(url, query) == wanted
+
+
+def has_other_master(lab: Lab, old: int) -> bool:
+    """Return whether php-fpm has a master again, and another one."""
+    return lab.master() not in {None, old}
+
+
+def test_prometheus_counts_what_was_done(lab: Lab, prometheus: str) -> None:
+    """The target is up, and its counters are equal to what was done to php-fpm."""
+    lab.fpm_program(f"127.0.0.1:{free_port()}", stopsignal="QUIT")
+    lab.start()
+    wait("the target", lambda: ask(prometheus, 'up{job="fpm"}') == 1)
+    for _ in range(2):
+        lab.running()
+        lab.ctl("restart", "php-fpm")
+    for _ in range(2):
+        master = lab.running()
+        wait("RUNNING", lambda: lab.metric("fpm_listener_process_state", state="RUNNING") == 1)
+        workers = lab.workers()
+        os.kill(master, signal.SIGKILL)
+        for worker in workers:
+            kill(worker)
+        wait("its end", partial(has_other_master, lab, master))
+
+    wanted = {"starts": 5, "unexpected_exits": 2, "exits": 2, "restarts": 2, "fatal": 0}
+    for name, count in wanted.items():
+        query = f'fpm_listener_process_{name}_total{{process="php-fpm"}}'
+        wait(f"{name} to be {count}", partial(says, prometheus, query, count))
+    query = 'fpm_listener_process_last_exit_status{process="php-fpm"}'
+    wait("the exit status", lambda: ask(prometheus, query) == -signal.SIGKILL)
+
+
+def test_promtool_has_nothing_to_say(lab: Lab) -> None:
+    """`promtool check metrics` is silent on a real exposition."""
+    promtool = shutil.which("promtool")
+    assert promtool, "no promtool on this machine: run scripts/setup.sh"
+    lab.recipe(f"127.0.0.1:{free_port()}")
+    lab.start()
+    kill(lab.running())
+    wait("the loop", lambda: lab.metric("fpm_listener_restart_loop", tier="fast") == 1)
+    done = subprocess.run(
+        [promtool, "check", "metrics"],
+        input=lab.get("/metrics"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
