@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpm_listener import settings as settings_file
 from fpm_listener.core.effects import (
+    Discover,
     FindHolder,
     Hurry,
     Identity,
@@ -213,6 +214,8 @@ class Daemon:
         for effect in effects:
             if isinstance(effect, Hurry):
                 self._around.hurry(now)
+            elif isinstance(effect, Discover):
+                self._around.discover()
             elif isinstance(effect, FindHolder):
                 self._around.find_holder(effect)
             elif isinstance(effect, ReadExits):

@@ -93,7 +93,11 @@ class Hurry(NamedTuple):
     """Effect: a process has changed its state: its log will speak soon."""
 
 
-Effect = Notify | Remember | FindHolder | ReadExits | Hurry
+class Discover(NamedTuple):
+    """Effect: supervisord has other programs than before; answer with ProgramsKnown."""
+
+
+Effect = Notify | Remember | FindHolder | ReadExits | Hurry | Discover
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

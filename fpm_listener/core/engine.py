@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.core.effects import (
+    Discover,
     Effect,
     ExitsRead,
     HolderFound,
@@ -236,7 +237,7 @@ class Engine:
 
     def _group(self, now: Instant, change: GroupChange) -> list[Effect]:
         if change.added:
-            return []
+            return [Discover()]
         effects: list[Effect] = []
         for watched in [w for name, w in self._watched.items() if name.group == change.group]:
             watched.remove(now)

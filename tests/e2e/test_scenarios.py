@@ -267,6 +267,15 @@ def test_supervisord_reload_and_update(lab: Lab) -> None:
         kill(pid)
     wait("its crash", lambda: lab.metric("fpm_listener_process_unexpected_exits_total", "job") == 1)
 
+    lab.fpm_program(f"127.0.0.1:{free_port()}", name="second")
+    lab.write()
+    lab.ctl("update")
+    name = "fpm_listener_bind_conflicts_total"  # only a php-fpm has it
+    wait("a php-fpm that is new", lambda: lab.metric(name, "second") == 0)
+    lab.ctl("stop", "second")
+    lab.ctl("remove", "second")
+    wait("it to be gone", lambda: lab.metric(name, "second") != 0)
+
 
 def test_a_receiver_that_is_down_for_longer_than_the_storm(lab: Lab) -> None:
     """A receiver that comes up late is told of the incident, and then of its end."""

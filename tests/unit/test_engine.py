@@ -11,6 +11,7 @@ from scenes import ADDRESS, EPOCH, FPM, JOB, LOG, POLICY, Scene, moment
 
 from fpm_listener.core.alerts import Status
 from fpm_listener.core.effects import (
+    Discover,
     FpmSite,
     Hurry,
     ProcessesSeen,
@@ -374,6 +375,16 @@ def test_a_removed_group_is_forgotten() -> None:
     scene.play("131 tick")
     assert scene.engine.views() == ()
     assert scene.told == ["first: restart_loop", "resolved: restart_loop"]
+
+
+def test_a_new_group_lets_the_programs_be_read() -> None:
+    """`supervisorctl update` can bring a php-fpm that nobody knew."""
+    scene = Scene()
+
+    assert scene.give(
+        1.0,
+        Event("lab", "l", 1, 1, "PROCESS_GROUP_ADDED", "groupname:new\n"),
+    ) == [Discover()]
 
 
 def test_a_program_is_removed_while_its_exit_is_looked_up() -> None:
