@@ -53,6 +53,7 @@ class Programs:
         self._rpc = rpc
         self._pid = supervisord_pid
         self._programs: tuple[Program, ...] = ()
+        self._made_up: dict[ProcessName, str] = {}
         self._said: set[str] = set()
 
     def read(self, *, anew: bool) -> ProgramsKnown:
@@ -60,10 +61,12 @@ class Programs:
         if anew or not self._programs:
             self._programs = self._find()
         sites: dict[ProcessName, FpmSite] = {}
+        made_up = self._made_up_logs() if anew else self._made_up
         for program in self._programs:
             invocation = fpmcommand.find(program.command)
             if invocation is not None and not invocation.test_only:
-                sites[program.name] = self._site(program, invocation)
+                stderr_log = program.stderr_log or made_up.get(program.name)
+                sites[program.name] = self._site(program, invocation, stderr_log)
         return ProgramsKnown(programs=self._programs, sites=sites)
 
     def _find(self) -> tuple[Program, ...]:
@@ -82,13 +85,27 @@ class Programs:
         self._say("programs are not known, php-fpm cannot be recognised why=%r", "; ".join(why))
         return self._programs
 
-    def _site(self, program: Program, invocation: FpmInvocation) -> FpmSite:
+    def _made_up_logs(self) -> dict[ProcessName, str]:
+        """Return the files of stderr whose names supervisord has made up."""
+        answer = self._rpc.stderr_logs() if self._rpc is not None else {}
+        self._made_up = {} if isinstance(answer, RpcFailed) else answer
+        return self._made_up
+
+    def _site(
+        self,
+        program: Program,
+        invocation: FpmInvocation,
+        stderr_log: str | None,
+    ) -> FpmSite:
         conf = self._load(program, invocation)
         for problem in conf.problems:
             self._say("php-fpm's configuration is not understood problem=%r", problem)
         logs = (conf.error_log,) if conf.log_kind is LogKind.FILE and conf.error_log else ()
         if logs and not os.path.isabs(logs[0]):  # noqa: PTH117 - a text stays a text
             logs = (f"{program.directory or ''}/{logs[0]}",)
+        # What php-fpm says before its log is open, it says on stderr only.
+        if stderr_log and stderr_log not in logs and Path(stderr_log).is_file():
+            logs = (*logs, stderr_log)
         return FpmSite(
             addresses=conf.addresses,
             pools=tuple(pool.name for pool in conf.pools),

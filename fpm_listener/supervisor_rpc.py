@@ -75,6 +75,20 @@ class SupervisorRpc:
             for info in answer
         )
 
+    def stderr_logs(self) -> dict[ProcessName, str] | RpcFailed:
+        """Return the file that each process's stderr is written to, where there is one.
+
+        Only supervisord knows the names that it has made up itself (`AUTO`, its default).
+        """
+        answer = self._call("supervisor.getAllProcessInfo")
+        if isinstance(answer, RpcFailed):
+            return answer
+        return {
+            ProcessName(str(info["group"]), str(info["name"])): str(path)
+            for info in answer
+            if (path := info["stderr_logfile"] or info["stdout_logfile"])
+        }
+
     def programs(self) -> tuple[Program, ...] | RpcFailed:
         """Return all programs as they were configured when supervisord read its files.
 
@@ -91,8 +105,6 @@ class SupervisorRpc:
                 command=str(info["command"]),
                 directory=None if info["directory"] == "none" else str(info["directory"]),
                 startsecs=float(info["startsecs"]),
-                stderr_events=bool(info["stderr_events_enabled"]),
-                redirect_stderr=bool(info["redirect_stderr"]),
             )
             for info in answer
         )

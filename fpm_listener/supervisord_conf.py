@@ -98,8 +98,7 @@ def read_programs(path: str) -> tuple[Program, ...] | ConfUnreadable:
             directory=found["directory"],
             environment=found["environment"],
             startsecs=found["startsecs"],
-            stderr_events=found["stderr_events_enabled"],
-            redirect_stderr=found["redirect_stderr"],
+            stderr_log=found["stdout_logfile" if found["redirect_stderr"] else "stderr_logfile"],
         )
         for found in json.loads(done.stdout)["processes"]
     )
@@ -147,6 +146,7 @@ def _process(group: Any, process: Any) -> dict[str, Any]:  # noqa: ANN401 - supe
         "killasgroup": bool(process.killasgroup),
         "redirect_stderr": bool(process.redirect_stderr),
         "stderr_events_enabled": bool(process.stderr_events_enabled),
+        "stdout_logfile": _text(process.stdout_logfile),
         "stderr_logfile": _text(process.stderr_logfile),
     }
 

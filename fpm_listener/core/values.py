@@ -53,5 +53,4 @@ class Program:
     directory: str | None = None  #: where it is started; None = supervisord's own
     environment: Mapping[str, str] = field(default_factory=dict)  #: what the section adds
     startsecs: float = 1.0  #: seconds; supervisor's default
-    stderr_events: bool = False  #: supervisord sends us this program's stderr
-    redirect_stderr: bool = False  #: its stderr arrives on the stdout channel
+    stderr_log: str | None = None  #: the file that supervisord writes its stderr to, where known

@@ -132,15 +132,28 @@ def test_a_unix_socket_that_is_taken(lab: Lab) -> None:
     assert f"pid {lab.master('stray')} " in annotations["holder"]
 
 
-def test_a_broken_configuration(lab: Lab) -> None:
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"stderr_events_enabled": "true", "stderr_logfile": "NONE"},
+        {"stderr_events_enabled": "true"},
+        {},
+        {"stderr_logfile": "AUTO"},
+        {"redirect_stderr": "true", "stdout_logfile": "AUTO"},
+    ],
+    ids=["events", "events and file", "file", "a file that supervisord names", "on stdout"],
+)
+def test_a_broken_configuration(lab: Lab, keys: dict[str, str]) -> None:
     """What php-fpm says before it opens its log is only on stderr, and is heard there."""
-    conf = lab.fpm_program(f"127.0.0.1:{free_port()}", stderr_events_enabled="true")
+    conf = lab.fpm_program(f"127.0.0.1:{free_port()}", **keys)
     conf.write_text(conf.read_text() + "nonsense = 1\n")
     lab.start()
 
     evidence = alert(lab, "firing", cause="config_error")["annotations"]["evidence"]
     assert "unknown entry 'nonsense'" in evidence
     assert lab.metric("fpm_listener_bind_conflicts_total") == 0
+    facts = lab.metric("fpm_listener_fpm_log_facts_total", fact="config_error")
+    assert facts <= 2 * lab.metric("fpm_listener_process_starts_total")
 
 
 def test_an_operators_stop_and_restart_are_silent(lab: Lab) -> None:
