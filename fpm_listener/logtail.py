@@ -6,7 +6,8 @@ Laws:
 2. Truncation: the file is shorter than what was read of it, or begins with other bytes: from its
    beginning again.
 3. What is only seen as a whole line is told; a half line waits for its end.
-4. A file that cannot be read is said once, counted, and tried again; nothing here blocks.
+4. No line is told twice: a file that comes back to its path goes on where it was left.
+5. A file that cannot be read is said once, counted, and tried again; nothing here blocks.
 
 Why our own, and why by polling: no package on PyPI follows a file through all of this, and inotify
 says nothing on several file systems that containers use.
@@ -21,6 +22,7 @@ import stat
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.core.fpmlog import scan
@@ -65,12 +67,19 @@ class _File:
         found = os.fstat(descriptor)
         self.key = (found.st_dev, found.st_ino)
         self.offset = offset
+        self.line_at = offset  # where the half line begins
         self.half = b""
         self.head = b""
+        self.at_end = False  # the last look has read all that there was
         self.left_at: float | None = None  # monotonic: since when the path names another file
 
     def close(self) -> None:
         os.close(self.descriptor)
+
+
+def _position(file: _File, offset: int) -> Position:
+    device, inode = file.key
+    return Position(device=device, inode=inode, offset=offset, head=file.head.hex())
 
 
 class Follower:
@@ -102,23 +111,22 @@ class Follower:
         facts: list[LogFact] = []
         for old in list(self._old):
             facts += self._read(old)
-            if self._clock() - (old.left_at or 0.0) >= LINGER_S:
+            if old.at_end and self._clock() - (old.left_at or 0.0) >= LINGER_S:
                 facts += self._finish(old)
         if self._file is None:
             self._open()
         if self._file is not None:
+            self._check_beginning(self._file)  # first: what is behind `offset` may be read already
             facts += self._read(self._file)
-            facts += self._check(self._file)
+            if self._file.at_end:
+                facts += self._check_path(self._file)
         self._from_start = True  # a file that appears later is new from its first byte
         return facts
 
     def position(self) -> Position | None:
-        """Return how far the present file was read; None where there is none."""
-        if self._file is None:
-            return None
-        device, inode = self._file.key
-        offset = self._file.offset - len(self._file.half)
-        return Position(device=device, inode=inode, offset=offset, head=self._file.head.hex())
+        """Return how far the file was read that the path names, or named last; None at first."""
+        file = self._file or (self._old[-1] if self._old else None)
+        return self._resume if file is None else _position(file, file.line_at)
 
     def close(self) -> None:
         """Let the files go."""
@@ -130,7 +138,10 @@ class Follower:
 
     def _open(self) -> None:
         try:
-            # O_NONBLOCK: a fifo at this path must not hold us.
+            # Asked before it is opened: a fifo's writer would notice a reader that comes and goes.
+            if not stat.S_ISREG(Path(self.path).stat().st_mode):
+                self._complain(None)
+                return
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             self._complain(error.errno)
@@ -140,9 +151,13 @@ class Follower:
             os.close(descriptor)
             self._complain(None)
             return
-        if self._trouble is not None:
-            log.info("log file can be read now path=%s", self.path)
-            self._trouble = None
+        self._can_be_read()
+        for old in self._old:
+            if old.key == (found.st_dev, found.st_ino):  # it was renamed and has been renamed back
+                os.close(descriptor)
+                self._old.remove(old)
+                self._file = old
+                return
         self._file = _File(descriptor, self._begin_at(descriptor, found))
         self._file.head = self._head(self._file)
 
@@ -157,6 +172,11 @@ class Follower:
         if resume is not None:
             return 0  # it was rotated while the listener was away
         return 0 if self._from_start else found.st_size
+
+    def _can_be_read(self) -> None:
+        if self._trouble is not None:
+            log.info("log file can be read now path=%s", self.path)
+            self._trouble = None
 
     def _complain(self, number: int | None) -> None:
         """Count, and say once, why the path cannot be followed."""
@@ -177,6 +197,7 @@ class Follower:
     def _read(self, file: _File) -> list[LogFact]:
         facts: list[LogFact] = []
         taken = 0
+        file.at_end = False
         while taken < TURN:
             held = len(file.half)
             self._buffer[:held] = file.half
@@ -190,6 +211,7 @@ class Follower:
                 self._complain(error.errno)
                 break
             if not got:
+                file.at_end = True
                 break
             if file.offset < _FINGERPRINT:
                 fresh = bytes(self._buffer[held : held + min(got, _FINGERPRINT)])
@@ -200,6 +222,7 @@ class Follower:
             end = self._buffer.rfind(b"\n", 0, held + got) + 1
             if end:
                 facts += scan(self._buffer, end)
+                file.line_at = file.offset - (held + got - end)
             # A line without end is kept by its beginning; the rest of it states nothing.
             file.half = bytes(self._buffer[end : min(held + got, end + LONGEST_LINE)])
         return facts
@@ -210,26 +233,33 @@ class Follower:
         except OSError:
             return b""
 
-    def _check(self, file: _File) -> list[LogFact]:
+    def _check_beginning(self, file: _File) -> None:
+        """Begin again where the file was truncated, even if it has grown past `offset` since."""
+        try:
+            size = os.fstat(file.descriptor).st_size
+        except OSError as error:
+            self._complain(error.errno)
+            return
+        if size < file.offset or (file.head and self._head(file) != file.head):
+            log.info("log file was truncated path=%s", self.path)
+            file.offset, file.line_at, file.half, file.head = 0, 0, b"", b""
+
+    def _check_path(self, file: _File) -> list[LogFact]:
         """See at the end of the file whether the path still names it."""
         try:
-            found = os.stat(self.path)  # noqa: PTH116 - as plain as the calls around it
-            size = os.fstat(file.descriptor).st_size
+            found = Path(self.path).stat()
         except FileNotFoundError:
             self._leave(file)
             return []
         except OSError as error:
             self._complain(error.errno)
             return []
-        if (found.st_dev, found.st_ino) != file.key:
-            self._leave(file)
-            self._open()
-            return self._read(self._file) if self._file else []
-        if size < file.offset or (file.head and self._head(file) != file.head):
-            log.info("log file was truncated path=%s", self.path)
-            file.offset, file.half, file.head = 0, b"", b""
-            return self._read(file)
-        return []
+        if (found.st_dev, found.st_ino) == file.key:
+            self._can_be_read()
+            return []
+        self._leave(file)
+        self._open()
+        return self._read(self._file) if self._file else []
 
     def _leave(self, file: _File) -> None:
         """Go on reading the renamed file for a while; the next one is read from its beginning."""
@@ -241,6 +271,8 @@ class Follower:
     def _finish(self, file: _File) -> list[LogFact]:
         self._old.remove(file)
         file.close()
+        if self._file is None:
+            self._resume = _position(file, file.offset)  # should it come back
         return scan(file.half) if file.half else []
 
 
@@ -292,7 +324,6 @@ class LogTail:
     def _run(self) -> None:
         try:
             while not self._stopped:
-                self._wake.clear()
                 busy = self._poll()
                 hurried = time.monotonic() < self._hurried_until
                 if not busy:
@@ -307,6 +338,7 @@ class LogTail:
             self._wake.wait()  # there is nothing to look at
         else:
             self._wake.wait(HURRIED_S if hurried else CALM_S)
+        self._wake.clear()  # after the wait, so that what is asked for meanwhile is looked at next
 
     def _poll(self) -> bool:
         """Look at every file once; return whether one has more to read."""
@@ -319,9 +351,8 @@ class LogTail:
         followers = self._followers.values()
         self.bytes_read = self._gone_bytes + sum(f.bytes_read for f in followers)
         self.read_errors = self._gone_errors + sum(f.read_errors for f in followers)
-        if self.bytes_read != before:
-            known = {path: f.position() for path, f in self._followers.items()}
-            self.positions = {path: at for path, at in known.items() if at is not None}
+        known = {path: f.position() for path, f in self._followers.items()}
+        self.positions = {path: at for path, at in known.items() if at is not None}
         return self.bytes_read - before >= TURN
 
     def _change(self) -> None:

@@ -43,7 +43,8 @@ class DiskFiles:
 
     def glob(self, pattern: str) -> list[str]:
         """Return the paths that match, sorted."""
-        return sorted(glob.glob(pattern))  # noqa: PTH207 - the pattern is absolute
+        # A relative prefix of the command line makes a relative pattern.
+        return sorted(glob.glob(str(Path(self._directory) / pattern)))  # noqa: PTH207 - Path.glob takes no absolute pattern
 
 
 class Programs:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 3.0
 
 _LOCKED = (
-    "supervisord asks for a password: set SUPERVISOR_USERNAME and SUPERVISOR_LOCKED in "
+    "supervisord asks for a password: set SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD in "
     "environment= of the listener's section"
 )
 
@@ -52,7 +52,7 @@ class SupervisorRpc:
         url = environ.get("SUPERVISOR_SERVER_URL", "")
         if not url.startswith(("unix://", "http://")):
             return None
-        name, password = environ.get("SUPERVISOR_USERNAME"), environ.get("SUPERVISOR_LOCKED")
+        name, password = environ.get("SUPERVISOR_USERNAME"), environ.get("SUPERVISOR_PASSWORD")
         return cls(url, name or "", password or "")
 
     def log_tail(self, length: int) -> str | RpcFailed:

@@ -65,7 +65,7 @@ class LogCursor:
     """Finds what is new in the end of a log that is read again and again."""
 
     def __init__(self) -> None:
-        self._last: str | None = None  # the end of what was taken, up to a newline
+        self._last: str | None = None  # the last whole line that was taken; None = never looked
 
     def take(self, text: str) -> list[ExitNote]:
         """Return the deaths of the lines that were not there before.
@@ -73,9 +73,11 @@ class LogCursor:
         text: the last bytes of the log. The first call only marks where we are.
         """
         whole = text[: text.rfind("\n") + 1]
-        last, self._last = self._last, whole[-2048:] or self._last
+        last, self._last = self._last, whole[whole.rfind("\n", 0, -1) + 1 :] or self._last or ""
         if last is None:
             return []
-        at = whole.rfind(last)
+        # By the last line alone: a longer mark could be cut off at the window's beginning.
+        # Its stamp has milliseconds.
+        at = whole.rfind(last) if last else -1
         fresh = whole[at + len(last) :] if at >= 0 else whole
         return [note for line in fresh.splitlines() if (note := parse_line(line)) is not None]

@@ -23,7 +23,13 @@ _WRAPPERS = re.compile(
     r"(?:.*/)?(?:env|exec|nice|ionice|nohup|setsid|chroot|setpriv|gosu|su-exec|tini|dumb-init|"
     r"stdbuf|chrt|taskset|timeout|sudo|catchsegv|busybox|fpm-listener|python[\d.]*)",
 )
-_ENDS = {"&&", "||", ";", "|", "&", "(", ")", "\n"}
+#: Programs that take php-fpm's name as their argument.
+_OTHERS = re.compile(
+    r"(?:.*/)?(?:tail|cat|grep|service|systemctl|rc-service|supervisorctl|p?kill|killall|pgrep|test)",
+)
+_ENDS = set("&|;()\n")
+#: Words of the shell before a command.
+_RESERVED = {"if", "then", "elif", "else", "while", "until", "do", "!", "{", "time"}
 _LONG = {
     "fpm-config": "y",
     "prefix": "p",
@@ -86,6 +92,8 @@ def _find(words: list[str]) -> FpmInvocation | None:
             return _in_shell(words[at + 1 :])
         if at == 0 and not _WRAPPERS.fullmatch(word) and not _ASSIGNMENT.match(word):
             return None
+        if _OTHERS.fullmatch(word):
+            return None
         if word == "listen" and at and words[at - 1].endswith(("fpm-listener", "fpm_listener")):
             return None
     return None
@@ -109,8 +117,8 @@ def _in_shell(words: list[str]) -> FpmInvocation | None:
 def _among(tokens: list[str]) -> FpmInvocation | None:
     simple: list[str] = []
     for token in [*tokens, ";"]:
-        if token in _ENDS:
-            while simple and _ASSIGNMENT.match(simple[0]):
+        if set(token) <= _ENDS:
+            while simple and (simple[0] in _RESERVED or _ASSIGNMENT.match(simple[0])):
                 simple.pop(0)
             if simple and (found := _find(simple)):
                 return found

@@ -90,13 +90,15 @@ def load(
     reader = _Reader(files, prefix, environment or {})
     reader.read(path, 0)
     glob = reader.sections.pop("global", {})
-    kind, error_log = _error_log(glob, invocation, prefix, layout)
-    pools = tuple(_pool(reader.names[key], words, prefix) for key, words in reader.sections.items())
-    if not pools:
-        reader.problems.append(f"{path}: no pool is defined")
     daemonize = _boolean(glob.get("daemonize", "yes"))
     if invocation and invocation.foreground is not None:
         daemonize = not invocation.foreground
+    own_stderr = invocation is not None and invocation.force_stderr and not daemonize
+    root = invocation.prefix if invocation and invocation.prefix else layout.localstatedir
+    kind, error_log = _error_log(glob.get("error_log", ""), root, own_stderr=own_stderr)
+    pools = tuple(_pool(reader.names[key], words, prefix) for key, words in reader.sections.items())
+    if not pools:
+        reader.problems.append(f"{path}: no pool is defined")
     return FpmConf(
         path=path,
         log_kind=kind,
@@ -119,6 +121,7 @@ class _Reader:
         self.names: dict[str, str] = {}  # php-fpm compares names without regard to case
         self.files: list[str] = []
         self.problems: list[str] = []
+        self._section = "global"  # outlives a file: php-fpm goes on with it, in and out of includes
 
     def read(self, path: str, depth: int) -> None:
         """Take in a file, and what it includes, in the order of the lines."""
@@ -128,25 +131,24 @@ class _Reader:
             self.problems.append(f"{path}: cannot be read: {error.strerror}")
             return
         self.files.append(path)
-        section = "global"
-        for number, raw in enumerate(text.splitlines(), 1):
+        for number, raw in enumerate(re.split(r"\r\n|\r|\n", text), 1):
             line = raw.strip()
             if not line or line.startswith(";"):
                 continue
             if named := _SECTION.match(line):
-                section = named[1].strip().lower()
-                self.names.setdefault(section, named[1].strip())
-                self.sections.setdefault(section, {})
+                self._section = named[1].strip().lower()
+                self.names.setdefault(self._section, named[1].strip())
+                self.sections.setdefault(self._section, {})
                 continue
             key, equals, value = line.partition("=")
             if not equals:
                 self.problems.append(f"{path}:{number}: {line!r} is no key = value (comment: ;)")
                 continue
-            self._set(section, key.strip().lower(), self._value(value), path, depth)
+            self._set(key.strip().lower(), self._value(value), path, depth)
 
-    def _set(self, section: str, key: str, value: str, path: str, depth: int) -> None:
+    def _set(self, key: str, value: str, path: str, depth: int) -> None:
         if key != "include":
-            self.sections[section][key] = value
+            self.sections[self._section][key] = value
             return
         if depth >= _DEEPEST:
             self.problems.append(f"{path}: includes are nested deeper than {_DEEPEST}")
@@ -172,23 +174,14 @@ class _Reader:
         return self._environment.get(found[1]) or found[2] or ""
 
 
-def _error_log(
-    glob: Mapping[str, str],
-    invocation: FpmInvocation | None,
-    prefix: str,
-    layout: Layout,
-) -> tuple[LogKind, str | None]:
-    value = glob.get("error_log", "")
-    if value == "syslog":
-        return LogKind.SYSLOG, None
-    if value in _STDERR or (invocation and invocation.force_stderr):
+def _error_log(value: str, root: str, *, own_stderr: bool) -> tuple[LogKind, str | None]:
+    """Return where the log goes; `root` is what a relative path is below."""
+    if own_stderr or value in _STDERR:
         return LogKind.STDERR, None
-    if not value:
-        return LogKind.FILE, f"{layout.localstatedir}/log/php-fpm.log"
-    if value.startswith("/"):
-        return LogKind.FILE, value
-    root = prefix if invocation and invocation.prefix else layout.localstatedir
-    return LogKind.FILE, f"{root}/{value}"
+    if value.lower() == "syslog":
+        return LogKind.SYSLOG, None
+    value = value or "log/php-fpm.log"
+    return LogKind.FILE, value if value.startswith("/") else f"{root}/{value}"
 
 
 def _pool(name: str, words: Mapping[str, str], prefix: str) -> Pool:
@@ -199,7 +192,8 @@ def _pool(name: str, words: Mapping[str, str], prefix: str) -> Pool:
     return Pool(
         name=name,
         listen=_listen(words.get("listen", ""), root),
-        status_listen=_listen(words.get("pm.status_listen", ""), root),
+        # php-fpm 8.2 puts this one below its own prefix, never below the pool's.
+        status_listen=_listen(words.get("pm.status_listen", ""), prefix),
         options=words,
     )
 

@@ -5,7 +5,9 @@ Laws:
    into stderr`, a request's URI) is never looked into.
 2. Text is no proof. An application can forge any line to the byte; such a line is classified like a
    real one, and `belief.py` decides whether it counts.
-3. `scan` finds in a chunk what `classify` finds in its lines, much faster where there is nothing.
+3. Text may be hostile: numbers and addresses are bounded, so that no line raises, or costs much
+   more than its length.
+4. `scan` finds in a chunk what `classify` finds in its lines, much faster where there is nothing.
 
 Source: php-src sapi/fpm/fpm (7.4 to 8.4: zlog.c, fpm_sockets.c, fpm_conf.c, fpm_unix.c,
 fpm_children.c, fpm_request.c, fpm_process_ctl.c), and lines seen with php-fpm 8.2.
@@ -31,14 +33,17 @@ _HEAD = re.compile(
     r"(?:pid \d+, )?(?:[\w()]+\(\), line \d+: )?"
     r"(?:\[pool (?P<pool>[^\]]*)\] )?",
 )
-_ERRNO = re.compile(r"\((\d+)\)$")
-_BIND = re.compile(r"unable to bind listening socket for address '?(.*?)'?: .* \((\d+)\)$")
-_LISTEN = re.compile(r"failed to listen to address '?(.*?)'?: .* \((\d+)\)$")
-_ANOTHER = re.compile(r"An(?: an)?other FPM instance seems to already listen on (.+)$")
-_RUNNING = re.compile(r"fpm is running, pid (\d+)$")
-_SIGNAL = re.compile(r"child (\d+) exited on signal (\d+) \(")
-_CODE = re.compile(r"child (\d+) exited with code (\d+) after ")
-_SCRIPT = re.compile(r"child (\d+), script '.*\) (executing too slow|execution timed out) \(")
+_ERRNO = re.compile(r"\(([0-9]{1,9})\)$")
+_REASON = r"'?(.{0,1024}?)'?: [^():]{1,99} \(([0-9]{1,9})\)$"
+_BIND = re.compile(rf"unable to bind listening socket for address {_REASON}")
+_LISTEN = re.compile(rf"failed to listen to address {_REASON}")
+_ANOTHER = re.compile(r"An(?: an)?other FPM instance seems to already listen on (.{1,1024})$")
+_RUNNING = re.compile(r"fpm is running, pid ([0-9]{1,9})$")
+_SIGNAL = re.compile(r"child ([0-9]{1,9}) exited on signal ([0-9]{1,9}) \(")
+_CODE = re.compile(r"child ([0-9]{1,9}) exited with code [0-9]{1,9} after ")
+_SCRIPT = re.compile(
+    r"child ([0-9]{1,9}), script '.*\) (executing too slow|execution timed out) \("
+)
 
 #: EADDRINUSE of Linux, of BSD and macOS, of MIPS.
 _IN_USE = {98, 48, 125}

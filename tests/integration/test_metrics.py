@@ -1,0 +1,179 @@
+"""The exposition: names, labels, zeros, and what promtool thinks of it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics import exposition, parser
+
+from fpm_listener.core.events import EVENT_NAMES
+from fpm_listener.core.exits import ExitReason
+from fpm_listener.core.facts import FactKind
+from fpm_listener.core.histogram import Histogram
+from fpm_listener.core.outcomes import DropReason, FailureReason
+from fpm_listener.core.snapshot import (
+    Cause,
+    IncidentView,
+    ProcessView,
+    ReceiverView,
+    Snapshot,
+    State,
+    Tier,
+)
+from fpm_listener.core.values import ProcessName
+from fpm_listener.metrics import SnapshotCollector, make_registry
+
+FPM = {"group": "php-fpm", "process": "php-fpm"}
+JOB = {"group": "job", "process": "job"}
+
+
+def histogram(*values: float) -> Histogram:
+    made = Histogram((0.1, 1.0))
+    for value in values:
+        made.observe(value)
+    return made
+
+
+FRESH = Snapshot(
+    processes=(
+        ProcessView(
+            name=ProcessName("php-fpm", "php-fpm"),
+            is_fpm=True,
+            state=State.UNKNOWN,
+            restart_seconds=histogram().view(),
+        ),
+        ProcessView(name=ProcessName("job", "job"), is_fpm=False, state=State.RUNNING),
+    ),
+    receivers=(ReceiverView(name="ops", kind="webhook", seconds=histogram().view()),),
+    events=dict.fromkeys((*EVENT_NAMES, "other"), 0),
+    ack_seconds=histogram().view(),
+)
+
+
+def registry_of(snapshot: Snapshot) -> CollectorRegistry:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(SnapshotCollector(lambda: snapshot))
+    return registry
+
+
+def value(snapshot: Snapshot, name: str, **labels: str) -> float | None:
+    return registry_of(snapshot).get_sample_value(f"fpm_listener_{name}", labels)
+
+
+def test_every_series_is_there_from_the_first_scrape() -> None:
+    """All series of the closed sets stand at 0 before anything has happened."""
+    counters = ("starts", "exits", "unexpected_exits", "failed_starts", "fatal", "restarts")
+    for labels in (FPM, JOB):
+        for name in counters:
+            assert value(FRESH, f"process_{name}_total", **labels) == 0
+        for tier in Tier:
+            assert value(FRESH, "restart_loop", **labels, tier=tier.value) == 0
+    for fact in FactKind:
+        assert value(FRESH, "fpm_log_facts_total", **FPM, fact=fact.value) == 0
+    for cause in Cause:
+        assert value(FRESH, "incident_firing", **FPM, cause=cause.value) == 0
+    assert value(FRESH, "bind_conflicts_total", **FPM) == 0
+    for name in EVENT_NAMES:
+        assert value(FRESH, "events_total", event=name) == 0
+    for reason in FailureReason:
+        labels = {"receiver": "ops", "reason": reason.value}
+        assert value(FRESH, "notifications_failed_total", **labels) == 0
+    for drop in DropReason:
+        assert value(FRESH, "alerts_dropped_total", receiver="ops", reason=drop.value) == 0
+    for name in ("events_missed_total", "log_bytes_read_total", "log_read_errors_total"):
+        assert value(FRESH, name) == 0
+    assert value(FRESH, "process_restart_seconds_count", **FPM) == 0
+    assert value(FRESH, "event_ack_seconds_count") == 0
+    assert value(FRESH, "notification_seconds_count", receiver="ops") == 0
+
+
+def test_php_fpms_own_series_are_php_fpms_only() -> None:
+    """A program that is not php-fpm has no facts, conflicts or causes of one."""
+    assert value(FRESH, "bind_conflicts_total", **JOB) is None
+    assert value(FRESH, "incident_firing", **JOB, cause="bind_conflict") is None
+    assert value(FRESH, "incident_firing", **JOB, cause="restart_loop") == 0
+
+
+def test_moments_that_never_were_are_left_out() -> None:
+    """A timestamp of 0 would be the year 1970."""
+    assert value(FRESH, "process_last_exit_timestamp_seconds", **FPM) is None
+    assert value(FRESH, "process_last_exit_status", **FPM) is None
+
+
+def test_states_are_told_by_one_and_zeros() -> None:
+    """Exactly the present state is 1."""
+    states = {s: value(FRESH, "process_state", **JOB, state=s.value) for s in State}
+
+    assert states == {state: float(state is State.RUNNING) for state in State}
+
+
+def test_values_of_a_process_in_trouble() -> None:
+    """Counts, exit, loop, cause and histogram are those of the snapshot."""
+    incident = IncidentView(
+        incident_id="x",
+        cause=Cause.BIND_CONFLICT,
+        severity="critical",
+        gave_up=False,
+        started_at_s=1.0,
+        failed_lives=3,
+        address="127.0.0.1:9000",
+        holder=None,
+        evidence=("line",),
+        summary="s",
+        remedy="r",
+    )
+    view = ProcessView(
+        name=ProcessName("php-fpm", "php-fpm"),
+        is_fpm=True,
+        state=State.BACKOFF,
+        failed_starts=3,
+        last_exit=ExitReason(signal=9),
+        last_exit_s=1.7e9,
+        loops=frozenset({Tier.FAST}),
+        facts={FactKind.BIND_CONFLICT: 3},
+        incident=incident,
+        restart_seconds=histogram(0.05, 0.5, 7.0).view(),
+    )
+    snapshot = Snapshot(processes=(view,))
+
+    assert value(snapshot, "process_failed_starts_total", **FPM) == 3
+    assert value(snapshot, "process_last_exit_status", **FPM) == -9
+    assert value(snapshot, "restart_loop", **FPM, tier="fast") == 1
+    assert value(snapshot, "restart_loop", **FPM, tier="slow") == 0
+    assert value(snapshot, "bind_conflicts_total", **FPM) == 3
+    assert value(snapshot, "incident_firing", **FPM, cause="bind_conflict") == 1
+    assert value(snapshot, "incident_firing", **FPM, cause="restart_loop") == 0
+    buckets = [
+        value(snapshot, "process_restart_seconds_bucket", **FPM, le=le)
+        for le in ("0.1", "1.0", "+Inf")
+    ]
+    assert buckets == [1, 2, 3]
+    assert value(snapshot, "process_restart_seconds_sum", **FPM) == 7.55
+
+
+def test_promtool_has_nothing_to_say() -> None:
+    """`promtool check metrics` is silent; a missing promtool is a failure."""
+    promtool = shutil.which("promtool")
+    assert promtool, "no promtool on this machine: run scripts/setup.sh"
+    done = subprocess.run(
+        [promtool, "check", "metrics"],
+        input=generate_latest(make_registry(lambda: FRESH)),
+        capture_output=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+def test_openmetrics_parses() -> None:
+    """A strict parser of OpenMetrics takes it."""
+    generate: Any = exposition.generate_latest  # the library has no types here
+    parse: Any = parser.text_string_to_metric_families
+    text = generate(make_registry(lambda: FRESH)).decode()
+    families = {family.name for family in parse(text)}
+
+    assert "fpm_listener_process_restarts" in families
+    assert "fpm_listener_self_process_resident_memory_bytes" in families
