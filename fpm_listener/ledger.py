@@ -52,7 +52,8 @@ class Ledger:
         except OSError:
             return  # the database has said already that the folder cannot be written
         try:
-            os.ftruncate(descriptor, _FORMAT.size)
+            # Not ftruncate: a page without a block behind it kills us (SIGBUS) on a full disk.
+            os.posix_fallocate(descriptor, 0, _FORMAT.size)
             self._page = mmap.mmap(descriptor, _FORMAT.size)
             self._persistent = True
         except OSError:
