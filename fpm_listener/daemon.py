@@ -105,8 +105,10 @@ class Daemon:
             log.warning("settings doubtful: %s", warning)
         now = read_clocks()
         self._engine.reads_exits(possible=self._around.has_rpc)
-        self._perform(now, self._engine.restore(now, self._around.memory()))
+        effects = self._engine.restore(now, self._around.memory())
+        self._commit(now, effects)
         self._around.start()
+        self._hand_out(now, effects)
         log.info("listener started events_missed=0 supervisord=%s", os.getppid())
         poller = select.poll()
         poller.register(self._pipe, select.POLLIN)
@@ -177,11 +179,13 @@ class Daemon:
                 verdict.missed,
                 event.poolserial,
             )
-        if not verdict.repeated:
-            self._step(now, event)
+        effects = [] if verdict.repeated else self._engine.step(now, event)
+        self._commit(now, effects)
         self._ledger.mark(event)
         self._pipe.acknowledge()
         self._ack_seconds.observe(time.monotonic() - now.monotonic_s)
+        self._hand_out(now, effects)
+        self._soil(now)
 
     def _note_garbage(self, garbage: Garbage) -> None:
         self._garbage += 1
@@ -203,14 +207,18 @@ class Daemon:
     # -- steps and effects -------------------------------------------------------------------------
 
     def _step(self, now: Instant, given: Input) -> None:
-        self._perform(now, self._engine.step(now, given))
+        effects = self._engine.step(now, given)
+        self._commit(now, effects)
+        self._hand_out(now, effects)
         self._soil(now)
 
-    def _perform(self, now: Instant, effects: list[Effect]) -> None:
-        """Commit what must last, then hand out what is slow."""
+    def _commit(self, now: Instant, effects: list[Effect]) -> None:
         lasting = [effect for effect in effects if isinstance(effect, Notify | Remember)]
         if lasting:
             self._around.commit(lasting, now)
+
+    def _hand_out(self, now: Instant, effects: list[Effect]) -> None:
+        """Wake the threads that do what is slow; after an answer, since waking takes time too."""
         for effect in effects:
             if isinstance(effect, Hurry):
                 self._around.hurry(now)

@@ -311,8 +311,11 @@ class LogTail:
 
     def hurry(self) -> None:
         """Look often for a while: a process has changed its state."""
-        self._hurried_until = time.monotonic() + HURRY_FOR_S
-        self._wake.set()
+        now_s = time.monotonic()
+        calm = now_s >= self._hurried_until
+        self._hurried_until = now_s + HURRY_FOR_S
+        if calm:  # else it looks often already; to wake it for each event of a storm costs us time
+            self._wake.set()
 
     def stop(self) -> None:
         """End; waits a moment for the thread."""
