@@ -64,11 +64,15 @@ class StartUp:
             return ()
         return () if fact.kind in START_FAILURES else (fact,)
 
-    def refute(self) -> None:
-        """Believe nothing of the present life any more, nor late lines of the last one."""
+    def close(self) -> None:
+        """Believe nothing of the present life, nor late lines of the last one."""
         self._open_since = None
         self._failed_at = None
         self._waiting.clear()
+
+    def refute(self) -> None:
+        """Believe no late line of the last life. The next one may have begun already."""
+        self._failed_at = None
 
     def ended(self, now_s: float, *, failed: bool) -> tuple[LogFact, ...]:
         """Return the facts that are believed now that the life has ended."""

@@ -226,7 +226,7 @@ class Watched:
         """Know what kind of program it is; `site` = it is a php-fpm, and this is its own view."""
         self._view = None
         if site is not None and not self.is_fpm and self.life.phase is not Phase.NONE:
-            self._start_up.refute()  # its log was not read so far: it may have said that it runs
+            self._start_up.close()  # its log was not read so far: it may have said that it runs
         self.is_fpm = site is not None
         self.site = site or FpmSite()
 

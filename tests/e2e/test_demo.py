@@ -32,7 +32,8 @@ class Terminal:
         self.folder = folder
         for name in ("demo", "scripts", "supervisord.d"):
             shutil.copytree(ROOT / name, folder / name)
-        command = shlex.join([sys.executable, "-m", "demo.run_demo", *words])
+        # exec: /bin/sh in between would end by Ctrl-C as well, and its status would hide the demo's.
+        command = "exec " + shlex.join([sys.executable, "-m", "demo.run_demo", *words])
         self._screen = (folder / "screen").open("wb")
         # script(1) gives it a terminal, and types there what comes on its own standard input.
         self._script = subprocess.Popen(

@@ -247,6 +247,15 @@ def test_a_signal_refutes_a_line() -> None:
     assert scene.view().last_exit == ExitReason(signal=11)
 
 
+def test_a_signal_refutes_nothing_of_the_next_life() -> None:
+    """How a life ended is known after the next one has begun, whose lines are its own."""
+    scene = Scene(exits=True).play("0 starting", "0.1 log ready", "1 running")
+    scene.play("9 crash", "9.001 starting", "9.01 exits -9", "10 log bind", "10.1 running")
+    scene.play("11 crash", "11.001 starting", "11.01 exits 78")
+
+    assert scene.view().facts[FactKind.BIND_CONFLICT] == 1
+
+
 def test_the_exit_code_is_read_for_each_death() -> None:
     """Each death asks for supervisord's log; the answer goes into metric and alert."""
     scene = Scene(exits=True)
