@@ -322,7 +322,7 @@ class Daemon:
             for item in self._inbox.take():
                 if isinstance(item, Attempted):
                     self._around.settle(item, read_clocks())
-        self._around.close(read_clocks())
+        self._around.close()
 
 
 def engine_settings(settings: Settings) -> EngineSettings:

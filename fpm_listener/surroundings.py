@@ -146,10 +146,13 @@ class Surroundings:
     def upkeep(self, now: Instant) -> None:
         """Do what is due every half minute."""
         self.database.open(now)
+        self._save_positions()
+        self._supervisor.ask(_Look())
+
+    def _save_positions(self) -> None:
         positions = {path: at.to_json() for path, at in self.tail.positions.items()}
         if positions != self._memory.values.get(_POSITIONS, {}):
             self.database.write([self._memory.put(_POSITIONS, positions)], durable=False)
-        self._supervisor.ask(_Look())
 
     # -- alerts ------------------------------------------------------------------------------------
 
@@ -230,8 +233,8 @@ class Surroundings:
                 self._inbox.put(ProcessesSeen(processes))
 
     def _say_rpc(self, why: str | None) -> None:
-        if why == self._rpc_said:
-            return
+        if why == self._rpc_said or (why and "SHUTDOWN_STATE" in why):
+            return  # that it refuses while it shuts down is as it should be
         if why is not None:
             log.warning(
                 "supervisord's XML-RPC is not to be had, exit codes are unknown why=%r", why
@@ -279,12 +282,12 @@ class Surroundings:
         """Begin no further attempt."""
         self._sending = False
 
-    def close(self, now: Instant) -> None:
+    def close(self) -> None:
         """End what can be ended; what is still under way is sent again by the next listener."""
         for sender in self._senders.values():
             sender.stop()
         self.tail.stop()
-        self.upkeep(now)
+        self._save_positions()
         if self._textfile is not None:
             self._textfile.stop()
         if self._web is not None:

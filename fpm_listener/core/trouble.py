@@ -68,7 +68,7 @@ class Trouble:
         self._address: str | None = None
         self._holder: HolderReport | None = None
         self._holder_at_s = float("-inf")
-        self._looking: set[str] = set()  # what is being looked up: "holder", "exit"
+        self._looking: set[str] = set()  # what is being looked up: "holder", "exit", "log"
         self._tell_at_s: float | None = None  # monotonic; until then an alert waits
         self.dirty = False  #: there is something new to remember
 
@@ -85,6 +85,7 @@ class Trouble:
     def explained(self, facts: Iterable[LogFact]) -> None:
         """Take in the believed lines of the life that failed last."""
         for fact in facts:
+            self.looked("log")
             self._evidence.append(fact.line)
             cause = CAUSES.get(fact.kind)
             if not cause or not self._deaths or self._deaths[-1].cause is Cause.CRASH_SIGNAL:
@@ -192,6 +193,7 @@ class Trouble:
         if self._looking and now.monotonic_s < self._tell_at_s:
             return effects
         self._tell_at_s = None
+        self.looked("log")
         self.dirty = True
         texts = self._annotations(incident, last_exit)
         return [*effects, Notify(incident.tell(now, reason, texts))]
@@ -227,6 +229,14 @@ class Trouble:
         effects: list[Effect] = []
         if incident.told_cause is not None:
             texts = self._annotations(incident, last_exit)
+            texts["summary"] = wording.well_again(
+                self._name,
+                incident.cause,
+                address=incident.address,
+                holder=self._holder,
+                last_exit=last_exit,
+            )
+            texts["remedy"] = "There is nothing to do any more"
             effects.append(Notify(incident.tell(now, Reason.RESOLVED, texts)))
         self._clear()
         return effects

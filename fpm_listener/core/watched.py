@@ -52,6 +52,7 @@ class Watched:
         self._settled_at_s: float | None = None  # monotonic; runs, or rests as its operator wants
         self._died_at_s: float | None = None  # monotonic; died on its own, not started again yet
         self._given_up = False
+        self._log_spoke = False  # the log has told of a failed start in this life
         self._undecided: list[LogFact] = []  # lines of the last death, until its exit is known
         self._undecided_death: Death | None = None
         self._masters: deque[int] = deque(maxlen=_KEPT_MASTERS)
@@ -98,13 +99,14 @@ class Watched:
         self._given_up = False
         self._start_time_s = now.wall_s
         self._start_up.began(now.monotonic_s)
+        self._log_spoke = False
 
     def _ended(self, now: Instant, outcome: Outcome, pid: int | None) -> Death:
         failed = self.life.failed(outcome, is_fpm=self.is_fpm)
         self._failed_starts += outcome is Outcome.FAILED_START
         self._exits += outcome in {Outcome.CRASH, Outcome.EXPECTED_EXIT}
         self._unexpected_exits += outcome is Outcome.CRASH
-        self._last_exit_s, self._last_exit = now.wall_s, None
+        self._last_exit_s = now.wall_s
         self._settled_at_s = None
         self.life.pid = None
         if pid is not None:
@@ -112,6 +114,8 @@ class Watched:
         death = Death(now.monotonic_s, failed)
         if failed:
             self._trouble.failed(death)
+            if self.site.error_logs and not self._log_spoke:
+                self._trouble.looking_for("log")  # its follower is a moment behind
         self._undecided = [*self._start_up.ended(now.monotonic_s, failed=failed)]
         self._undecided_death = death
         if outcome is Outcome.STOPPED:
@@ -166,6 +170,7 @@ class Watched:
             address = fact.address or next(iter(self.site.addresses), None)
             effects += self._trouble.look_for_holder(now, address, self._masters)
         heard = self._start_up.hear(now.monotonic_s, fact)
+        self._log_spoke = self._log_spoke or fact.kind in START_FAILURES
         if self._undecided_death is not None and fact.kind in START_FAILURES:
             self._undecided += heard
         else:
@@ -200,8 +205,8 @@ class Watched:
         """
         self._view = None
         self._trouble.looked("exit")
+        self._last_exit = note.reason if note is not None else None
         if note is not None:
-            self._last_exit = note.reason
             self._trouble.exit_known(death, note)
         if death is self._undecided_death:
             self._undecided_death = None

@@ -29,6 +29,19 @@ def summary(
     return f"{name}: {_why(cause, address, holder, last_exit)}; {what}"
 
 
+def well_again(
+    name: ProcessName,
+    cause: Cause,
+    *,
+    address: str | None,
+    holder: HolderReport | None,
+    last_exit: ExitReason | None,
+) -> str:
+    """Return one line: the trouble is over, and what it was."""
+    was = _why(cause, address, holder, last_exit)
+    return f"{name}: well again, or stopped by its operator; the trouble was: {was}"
+
+
 def _why(
     cause: Cause,
     address: str | None,

@@ -32,7 +32,7 @@ class Terminal:
         self.folder = folder
         for name in ("demo", "scripts", "supervisord.d"):
             shutil.copytree(ROOT / name, folder / name)
-        # exec: /bin/sh in between would end by Ctrl-C as well, and its status would hide the demo's.
+        # exec: a /bin/sh in between would die of Ctrl-C, and its status hide the demo's.
         command = "exec " + shlex.join([sys.executable, "-m", "demo.run_demo", *words])
         self._screen = (folder / "screen").open("wb")
         # script(1) gives it a terminal, and types there what comes on its own standard input.

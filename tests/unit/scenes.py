@@ -139,6 +139,12 @@ class Scene:
 
     @property
     def alerts(self) -> list[Alert]:
+        """Return the alerts so far, those included that wait a moment for what is looked up."""
+        self.give(self.now_s + 0.25, Tick())
+        return self.alerts_now
+
+    @property
+    def alerts_now(self) -> list[Alert]:
         """Return the alerts so far."""
         return [effect.alert for effect in self.effects if isinstance(effect, Notify)]
 
