@@ -150,8 +150,8 @@ class Watched:
         self._start_time_s = started_s
         if state is State.RUNNING:
             self.life.phase, self.life.pid = Phase.RUNNING, pid
-            age_s = max(0.0, now.wall_s - started_s) if started_s else 0.0
-            self._settled_at_s = now.monotonic_s - age_s
+            # Not since its start: that is a spawn, in whole seconds; a looping program has one too.
+            self._settled_at_s = now.monotonic_s
         elif state is State.STARTING:
             self.life.phase = Phase.STARTING
             self._start_up.began(now.monotonic_s)

@@ -363,6 +363,22 @@ def test_what_supervisord_says_when_asked() -> None:
     assert scene.view(JOB).starts == 0
 
 
+def test_an_incident_is_not_over_because_the_listener_was_restarted() -> None:
+    """A program that loops is RUNNING, too, when it is asked for: only lasting ends the trouble."""
+    before = Scene().fail(0.0, 2.0, 4.0)
+    assert before.told == ["first: restart_loop"]
+    after = Scene()
+    after.engine.restore(moment(200.0), memory(before))
+    seen = ProcessSeen(name=FPM, state=State.RUNNING, pid=5, started_at_s=EPOCH)
+    after.give(200.0, ProcessesSeen((seen,)))
+    assert after.told == []
+
+    after.play("319 tick")
+    assert after.told == []
+    after.play("321 tick")
+    assert after.told == ["resolved: restart_loop"]
+
+
 def test_programs_that_are_not_chosen_are_not_watched() -> None:
     """`programs` decides what is followed."""
     scene = Scene()
