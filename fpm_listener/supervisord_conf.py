@@ -3,15 +3,19 @@
 Laws:
 1. The well-kept library reads it, so that includes, expansions and `numprocs` are exact; but in a
    child process, so that the listener does not carry the library in its memory.
-2. The child changes nothing: it parses, prints JSON and ends.
+2. The child changes nothing: it parses, prints JSON and ends. It imports no plugin that the file
+   names.
 3. What supervisor says of a file that it refuses is not passed on: its messages print whole values,
-   passwords among them.
+   passwords among them. The section and the file are told.
 """
 
 from __future__ import annotations
 
+import configparser
+import getopt
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,11 +25,28 @@ from typing import TYPE_CHECKING, Any
 from fpm_listener.core.values import ProcessName, Program
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+#: supervisord's options (supervisor/options.py, `Options` and `ServerOptions`; 4.2.5 and 4.3.0).
+_SHORT = "h?c:vnu:m:d:l:y:z:e:j:i:q:a:kts"
+_LONG = (
+    *("help", "configuration=", "version", "nodaemon", "user=", "umask=", "directory=", "logfile="),
+    *("logfile_maxbytes=", "logfile_backups=", "loglevel=", "pidfile=", "identifier="),
+    *("childlogdir=", "minfds=", "minprocs=", "nocleanup", "strip_ansi", "profile_options="),
+    "silent",
+)
 #: Where supervisord looks when it is started without -c (supervisor/options.py, `searchpaths`).
-_SEARCHED = ("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
-_TIMEOUT_S = 20.0
+_SEARCHED = (
+    *("supervisord.conf", "etc/supervisord.conf"),
+    *("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf"),
+)
+#: -I: modules come from where the listener's own come from, not from the folder that supervisord
+#: happens to stand in: in a container that is often one that php may write to. -B: no caches.
+_CHILD = (
+    "import sys, json; sys.path = json.loads(sys.argv[1]); "
+    "from fpm_listener.supervisord_conf import main; sys.exit(main(sys.argv[2:]))"
+)
+_SECTION = re.compile(r" in section ('[^']*') \(file: ('[^']*')\)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,85 +59,107 @@ class ConfUnreadable:
 def find_conf(supervisord_pid: int, proc: str = "/proc") -> str | None:
     """Return the file that a running supervisord was started with; None where it cannot be told."""
     try:
-        command = (
-            Path(proc, str(supervisord_pid), "cmdline").read_bytes().decode("utf-8", "replace")
-        )
+        command = Path(proc, str(supervisord_pid), "cmdline").read_bytes()
         folder = os.readlink(f"{proc}/{supervisord_pid}/cwd")  # noqa: PTH115 - a text is needed
     except OSError:
         return None
-    words = command.split("\0")
-    named = _named(words)
+    words = os.fsdecode(command.removesuffix(b"\0")).split("\0")
+    # `python /usr/bin/supervisord …`, `python -m supervisor.supervisord …`
+    at = next((at for at, word in enumerate(words) if "supervisord" in Path(word).name), 0)
+    try:
+        options = dict(getopt.getopt(words[at + 1 :], _SHORT, _LONG)[0])
+    except getopt.GetoptError:
+        options = {}
+    named = options.get("-c") or options.get("--configuration")
     if named:
         return os.path.join(folder, named)  # noqa: PTH118 - an absolute path wins, as it should
-    program = next((word for word in words if word.endswith("supervisord")), "")
-    root = os.path.dirname(os.path.dirname(os.path.join(folder, program)))  # noqa: PTH118, PTH120
-    searched = (
-        *(f"{root}/etc/supervisord.conf", f"{root}/supervisord.conf"),
-        *(f"{folder}/supervisord.conf", f"{folder}/etc/supervisord.conf"),
-        *_SEARCHED,
-    )
-    return next((path for path in searched if Path(path).is_file()), None)
+    beside = Path(words[at]).parent.parent
+    searched = (f"{beside}/etc/supervisord.conf", f"{beside}/supervisord.conf", *_SEARCHED)
+    found = (Path(folder, path) for path in searched)
+    return next((str(path) for path in found if path.is_file()), None)
 
 
-def _named(words: Sequence[str]) -> str | None:
-    for at, word in enumerate(words):
-        if word.startswith("--configuration="):
-            return word.partition("=")[2]
-        short = word.startswith("-") and not word.startswith("--")
-        if word == "--configuration" or (short and word.endswith("c")):
-            return words[at + 1] if at + 1 < len(words) else None
-        if short and "c" in word and set(word[1 : word.index("c")]) <= set("nskt"):
-            return word[word.index("c") + 1 :]
-    return None
+def read_programs(
+    path: str,
+    timeout_s: float = 20.0,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[Program, ...] | ConfUnreadable:
+    """Return the processes that the configuration at `path` has.
 
-
-def read_programs(path: str) -> tuple[Program, ...] | ConfUnreadable:
-    """Return the processes that the configuration at `path` has."""
-    command = [sys.executable, "-m", __name__, path]
-    folders = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
+    environ: what `%(ENV_X)s` stands for; None = our own, which supervisord has handed down.
+    """
     try:
         done = subprocess.run(
-            command,
+            [sys.executable, "-IBc", _CHILD, json.dumps(sys.path), path],
             check=False,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=_TIMEOUT_S,
+            stderr=subprocess.DEVNULL,  # law 3
+            timeout=timeout_s,
             env=environ,
         )
     except subprocess.TimeoutExpired:
-        return ConfUnreadable(why=f"{path}: reading it took longer than {_TIMEOUT_S:.0f} s")
+        return ConfUnreadable(why=f"{path}: reading it took longer than {timeout_s:g} s")
     except OSError as error:
         return ConfUnreadable(why=f"{path}: no child could be started: {error.strerror}")
     if done.returncode:
-        return ConfUnreadable(why=f"{path}: supervisor refuses it; supervisorctl reread says why")
-    return tuple(
-        Program(
-            name=ProcessName(found["group"], found["name"]),
-            command=found["command"],
-            directory=found["directory"],
-            environment=found["environment"],
-            startsecs=found["startsecs"],
-            stderr_log=found["stdout_logfile" if found["redirect_stderr"] else "stderr_logfile"],
-        )
-        for found in json.loads(done.stdout)["processes"]
+        return ConfUnreadable(why=f"{path}: supervisor's parser failed, status {done.returncode}")
+    answer = json.loads(done.stdout)
+    if "refused" in answer:
+        return ConfUnreadable(why=f"{path}: {answer['refused']}")
+    return tuple(map(_program, answer["processes"]))
+
+
+def _program(found: Mapping[str, Any]) -> Program:
+    log = found["stdout_logfile" if found["redirect_stderr"] else "stderr_logfile"]
+    return Program(
+        name=ProcessName(found["group"], found["name"]),
+        command=found["command"],
+        directory=found["directory"],
+        environment=found["environment"],
+        startsecs=found["startsecs"],
+        stderr_log=None if log == "AUTO" else log,
     )
 
 
 # -- the child -------------------------------------------------------------------------------------
 
 
-def _describe(path: str) -> dict[str, Any]:
-    """Return what supervisor's own parser makes of the file."""
-    from supervisor.options import ServerOptions  # noqa: PLC0415 - the child's, not the listener's
+def describe(path: str) -> dict[str, Any]:
+    """Return what supervisor's own parser makes of the file, or why it does not take it.
 
-    options = ServerOptions()
-    options.configfile = path
-    # What `realize` does before it reads the file, without its checks of the running process.
-    options.here = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - as supervisor
-    options.read_config(path)
-    section = options.configroot.supervisord
+    Either `identifier` and `processes`, or `refused`.
+    """
+    import tempfile  # noqa: PLC0415 - the child's, see law 1
+
+    # gettempdir would try whether it can write; what it returns is the default of a folder for logs
+    # that are not opened here.
+    tempfile.tempdir = "/"
+    try:
+        from supervisor.options import ServerOptions  # noqa: PLC0415 - the child's, see law 1
+    except ImportError:
+        return {"refused": f"{sys.executable} has no supervisor to read it with"}
+
+    class Parser(ServerOptions):  # type: ignore[misc]  # supervisor has no types
+        def import_spec(self, spec: str) -> str:
+            return spec  # law 2; a plugin may be in supervisord's environment only, too
+
+    if not os.access(path, os.R_OK):
+        return {"refused": "it is not there, or may not be read"}
+    parser = Parser()
+    parser.configfile = path
+    try:
+        # All that `realize` does, but for the command line and the checks of the running process.
+        parser.process_config_file(do_usage=False)
+    except (ValueError, configparser.Error) as error:
+        return {"refused": _refused(str(error))}
+    # A file that may not be opened is passed over in silence (configparser's `read`); supervisord,
+    # as root, has read it. A link to nowhere has been passed over by both.
+    for info in parser.parse_infos:
+        included = info.partition('"')[2].rpartition('"')[0]
+        if Path(included).exists() and not os.access(included, os.R_OK):
+            return {"refused": f"{included}, which it includes, may not be read"}
+    section = parser.configroot.supervisord
     return {
         "identifier": section.identifier,
         "processes": [
@@ -127,42 +170,52 @@ def _describe(path: str) -> dict[str, Any]:
     }
 
 
+def _refused(message: str) -> str:
+    found = _SECTION.search(message)
+    where = f", section {found[1]} of {found[2]}" if found else ""
+    return f"supervisor refuses it{where}; supervisorctl reread says why"
+
+
 def _process(group: Any, process: Any) -> dict[str, Any]:  # noqa: ANN401 - supervisor has no types
-    signal = process.stopsignal
     return {
         "group": group.name,
         "name": process.name,
-        "kind": type(group).__name__,
+        "kind": _KINDS.get(type(process).__name__, "program"),
         "command": process.command,
         "directory": process.directory,
         "environment": dict(process.environment or {}),
         "startsecs": float(process.startsecs),
         "startretries": int(process.startretries),
-        "autorestart": getattr(process.autorestart, "__name__", str(process.autorestart)),
+        "autorestart": _RESTARTS.get(getattr(process.autorestart, "__name__", ""), "false"),
         "exitcodes": list(process.exitcodes),
-        "stopsignal": int(signal),
+        "stopsignal": int(process.stopsignal),
         "stopwaitsecs": float(process.stopwaitsecs),
         "stopasgroup": bool(process.stopasgroup),
         "killasgroup": bool(process.killasgroup),
         "redirect_stderr": bool(process.redirect_stderr),
         "stderr_events_enabled": bool(process.stderr_events_enabled),
-        "stdout_logfile": _text(process.stdout_logfile),
-        "stderr_logfile": _text(process.stderr_logfile),
+        "stdout_logfile": _log(process.stdout_logfile),
+        "stderr_logfile": _log(process.stderr_logfile),
     }
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+_KINDS = {"EventListenerConfig": "eventlistener", "FastCGIProcessConfig": "fcgi-program"}
+_RESTARTS = {"RestartUnconditionally": "true", "RestartWhenExitUnexpected": "unexpected"}
 
 
-def main() -> int:
-    """Print what the file named on the command line says."""
-    protocol = os.dup(1)
+def _log(value: object) -> str | None:
+    """Return a file, `AUTO` for one whose name supervisord makes up, or None."""
+    return value if value is None or isinstance(value, str) else "AUTO"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print what the file named on the command line says, as one JSON document."""
+    answers = os.dup(1)
     os.dup2(2, 1)  # supervisor may warn on stdout; the JSON must stay clean
-    with os.fdopen(protocol, "w", encoding="utf-8") as out:
-        json.dump(_describe(sys.argv[1]), out)
+    with os.fdopen(answers, "w", encoding="utf-8") as out:
+        json.dump(describe(arguments[0]), out)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

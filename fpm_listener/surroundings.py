@@ -221,7 +221,7 @@ class Surroundings:
         if self._rpc is None:
             return
         asked = [request.asked_at_s for request in requests if isinstance(request, ReadExits)]
-        answer = self._rpc.log_tail(LOG_TAIL)
+        answer = self._rpc.read_log_tail(LOG_TAIL)
         notes = () if isinstance(answer, RpcFailed) else tuple(self._cursor.take(answer))
         if asked or notes:
             self._inbox.put(ExitsRead(notes, max(asked, default=0.0)))

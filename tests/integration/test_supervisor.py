@@ -123,7 +123,7 @@ def test_what_supervisord_tells(tmp_path: Path) -> None:
     assert logs[ProcessName("job", "job_00")].startswith(str(tmp_path))
 
     def tail() -> str:
-        answer = rpc.log_tail(4096)
+        answer = rpc.read_log_tail(4096)
         assert isinstance(answer, str)
         return answer
 
@@ -147,7 +147,7 @@ def test_a_password(tmp_path: Path) -> None:
 
 def test_nobody_there(tmp_path: Path) -> None:
     """A socket that is not there is a value, not an exception."""
-    failed = client(tmp_path).log_tail(10)
+    failed = client(tmp_path).read_log_tail(10)
 
     assert isinstance(failed, RpcFailed)
     assert "No such file" in failed.why
