@@ -20,13 +20,13 @@ from fpm_listener import __version__
 from fpm_listener.core.facts import FactKind
 from fpm_listener.core.incidents import CAUSES
 from fpm_listener.core.outcomes import DropReason, FailureReason
-from fpm_listener.core.snapshot import Cause, State, Tier
+from fpm_listener.core.snapshot import Cause, Snapshot, State, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from fpm_listener.core.histogram import HistogramView
-    from fpm_listener.core.snapshot import ProcessView, ReceiverView, Snapshot
+    from fpm_listener.core.snapshot import ProcessView, ReceiverView
 
 PREFIX = "fpm_listener_"
 #: Causes that only a php-fpm can have.
@@ -56,6 +56,10 @@ class SnapshotCollector:
         yield from _listener(snapshot)
         yield from _processes(snapshot.processes)
         yield from _receivers(snapshot.receivers)
+
+    def describe(self) -> Iterator[Metric]:
+        """Return the families without what is in them: `/metrics?name[]=…` asks for some."""
+        yield from SnapshotCollector(Snapshot).collect()
 
 
 def _family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> Metric:
@@ -117,12 +121,11 @@ def _listener(snapshot: Snapshot) -> Iterator[Metric]:
         "When the last event came.",
         _one(snapshot.last_event_s),
     )
-    if snapshot.ack_seconds is not None:
-        yield _histogram(
-            "event_ack_seconds",
-            "From an event's last byte to its acknowledgement.",
-            [({}, snapshot.ack_seconds)],
-        )
+    yield _histogram(
+        "event_ack_seconds",
+        "From an event's last byte to its acknowledgement.",
+        [] if snapshot.ack_seconds is None else [({}, snapshot.ack_seconds)],
+    )
     yield _counter("log_bytes_read", "Bytes read of followed logs.", _one(snapshot.log_bytes_read))
     yield _counter(
         "log_read_errors",

@@ -9,7 +9,6 @@ import html
 import json
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.core import durations
 from fpm_listener.core.values import FpmListenerError
 from fpm_listener.core.wording import how
 
@@ -20,11 +19,16 @@ Document = dict[str, Any]
 
 
 def to_json(snapshot: Snapshot, now_s: float) -> Document:
-    """Return the status as plain words; `now_s` in wall seconds."""
+    """Return the status as plain words; `now_s` in wall seconds.
+
+    shape: `supervisor`, `listener`, `programs`, `receivers`. Keys stay as they are; new ones may
+    come. What ends in `_s` is in seconds, `…_at_s` and `last_exit_s` since 1970. What is not known,
+    or never was, is null.
+    """
     return {
         "supervisor": snapshot.supervisor,
         "listener": {
-            "uptime_s": round(max(0.0, now_s - snapshot.started_s), 1),
+            "uptime_s": _since(snapshot.started_s, now_s),
             "supervisor_up": snapshot.supervisor_up,
             "events_missed": snapshot.events_missed,
             "outbox_persistent": snapshot.outbox_persistent,
@@ -35,18 +39,23 @@ def to_json(snapshot: Snapshot, now_s: float) -> Document:
     }
 
 
+def _since(moment_s: float | None, now_s: float) -> float | None:
+    """Return the seconds gone by; never fewer than 0, though the wall clock may be set back."""
+    return None if moment_s is None else round(max(0.0, now_s - moment_s), 1)
+
+
 def _by_name(view: ProcessView) -> tuple[str, str]:
     return view.name.group, view.name.process
 
 
 def _program(view: ProcessView, now_s: float) -> Document:
-    up = view.start_time_s is not None and view.state.value in {"RUNNING", "STARTING"}
+    up = view.state.value in {"RUNNING", "STARTING"}
     return {
         "name": str(view.name),
         "kind": "php-fpm" if view.is_fpm else "program",
         "state": view.state.value,
         "pid": view.pid,
-        "uptime_s": round(now_s - view.start_time_s, 1) if up and view.start_time_s else None,
+        "uptime_s": _since(view.start_time_s, now_s) if up else None,
         "starts": view.starts,
         "restarts": view.restarts,
         "failed_starts": view.failed_starts,
@@ -96,7 +105,7 @@ def _rows(document: Document) -> list[tuple[str, ...]]:
             program["name"],
             program["state"],
             str(program["pid"] or "-"),
-            "-" if program["uptime_s"] is None else durations.show(round(program["uptime_s"])),
+            "-" if program["uptime_s"] is None else _age(int(program["uptime_s"])),
             str(program["restarts"]),
             str(program["failed_starts"] + program["unexpected_exits"]),
             program["last_exit"] or "-",
@@ -104,6 +113,18 @@ def _rows(document: Document) -> list[tuple[str, ...]]:
         )
         for program in document["programs"]
     ]
+
+
+def _age(seconds: int) -> str:
+    """Return a time by its two largest units, such as `3d4h`."""
+    for size, unit, smaller, rest in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "m"),
+        (60, "m", 1, "s"),
+    ):
+        if seconds >= size:
+            return f"{seconds // size}{unit}{seconds % size // smaller}{rest}"
+    return f"{seconds}s"
 
 
 def _notes(document: Document) -> list[str]:
@@ -171,6 +192,7 @@ def to_html(document: Document) -> str:
     sections = "".join(
         f"<section><h2>{html.escape(incident['summary'])}</h2>"
         f"<p>{html.escape(incident['remedy'])}</p>"
+        f"<p>{html.escape('holder: ' + incident['holder'] if incident['holder'] else '')}</p>"
         f"<pre>{html.escape(chr(10).join(incident['evidence']))}</pre></section>"
         for program in document["programs"]
         if (incident := program["incident"])

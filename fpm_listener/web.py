@@ -1,15 +1,12 @@
 """The HTTP server: metrics, health, status.
 
 Laws:
-1. Idle or slow clients can neither block a scrape nor pile up threads: a connection has a total
-   deadline, there are few of them, and one that says nothing makes room for the next.
-2. No request is answered from anything but the latest snapshot.
-3. A port that cannot be had does not stop the listener: it says so, tries again, and works on.
-4. A secret that cannot be read opens nothing.
+1. No request is answered from anything but the latest snapshot.
+2. A port that cannot be had does not stop the listener: it says so, tries again, and works on.
+3. A secret that cannot be read opens nothing.
 
-Why not prometheus_client's own server: one idle client blocks every scrape where it serves TLS, as
-the handshake is in its accept loop; it has no time-outs, no limit of threads, no HEAD, no 404
-(measured with 0.26.0). Its WSGI application, which negotiates and compresses, is used as it is.
+prometheus_client's WSGI application, which negotiates and compresses, is used as it is; its server
+is not (connections.py).
 """
 
 from __future__ import annotations
@@ -18,18 +15,14 @@ import base64
 import hmac
 import json
 import logging
-import os
-import socket
-import socketserver
-import ssl
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import make_wsgi_app
 
 from fpm_listener import status
+from fpm_listener.connections import Certificate, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,8 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Connections at once, and seconds for one of them, from accept to the last byte.
-CONNECTIONS, DEADLINE_S = 32, 10.0
 #: Seconds between two tries to have the port.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 #: Seconds between two looks at deadlines, and the longest time that `stop` takes.
@@ -60,6 +51,7 @@ _REASONS = {
     401: "401 Unauthorized",
     404: "404 Not Found",
     405: "405 Method Not Allowed",
+    500: "500 Internal Server Error",
     503: "503 Service Unavailable",
 }
 
@@ -77,6 +69,13 @@ class Application:
 
     def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
         """Answer one request; HEAD is GET without the body."""
+        try:
+            return self._route(environ, start)
+        except Exception:
+            log.exception("request cannot be answered")
+            return _answer(start, 500, "this is a mistake of the listener, its log says more\n")
+
+    def _route(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "/")
         if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
             return _answer(start, 405, "GET and HEAD only\n", [("Allow", "GET, HEAD")])
@@ -85,9 +84,27 @@ class Application:
             challenge = [("WWW-Authenticate", self.keys.challenge)]
             return _answer(start, 401, "not without a password\n", challenge, head=head)
         if path == "/metrics":
-            body = self._metrics({**environ, "REQUEST_METHOD": "GET"}, start)
-            return [] if head else body
+            return self._exposition(environ, start, head=head)
         return self._page(path, start, head=head)
+
+    def _exposition(
+        self,
+        environ: Environ,
+        start: StartResponse,
+        *,
+        head: bool,
+    ) -> Iterable[bytes]:
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+        body = b"".join(
+            self._metrics(
+                {**environ, "REQUEST_METHOD": "GET"},
+                lambda line, headers: started.append((line, headers)),
+            ),
+        )
+        line, headers = started[0]
+        # Said here: wsgiref would tell a HEAD that the length is 0.
+        start(line, [*headers, ("Content-Length", str(len(body)))])
+        return [] if head else [body]
 
     def _page(self, path: str, start: StartResponse, *, head: bool) -> Iterable[bytes]:
         if path == "/-/healthy":
@@ -101,7 +118,8 @@ class Application:
             if path == "/":
                 text, kind = status.to_html(document), "text/html; charset=utf-8"
             else:
-                text, kind = json.dumps(document, indent=2) + "\n", "application/json"
+                text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+                kind = "application/json"
             return _answer(start, 200, text, [("Content-Type", kind)], head=head)
         return _answer(start, 404, "not here; try /metrics\n", head=head)
 
@@ -114,7 +132,8 @@ def _answer(
     *,
     head: bool = False,
 ) -> Iterable[bytes]:
-    body = text.encode()
+    # Lone surrogates stand for bytes of a log line or command that are not UTF-8.
+    body = text.encode("utf-8", "replace")
     headers = headers or []
     if not any(name == "Content-Type" for name, _ in headers):
         headers = [*headers, ("Content-Type", "text/plain; charset=utf-8")]
@@ -134,13 +153,18 @@ class Keys:
 
     def fit(self, environ: Environ) -> bool:
         """Return whether the request may pass; never where a secret cannot be read."""
-        given = environ.get("HTTP_AUTHORIZATION", "").encode("utf-8", "replace")
+        scheme, _, word = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        given = f"{scheme.lower()} {word}".encode("utf-8", "replace")
         try:
             wanted = self._wanted()
         except OSError as error:
             if not self._said:
                 self._said = True
-                log.error("secret file cannot be read, nobody is let in why=%r", error.strerror)  # noqa: TRY400
+                log.error(  # noqa: TRY400 - expected, and the traceback says no more
+                    "secret file cannot be read, nobody is let in file=%s why=%r",
+                    error.filename,
+                    error.strerror,
+                )
             return False
         self._said = False
         return any([hmac.compare_digest(given, one) for one in wanted])  # noqa: C419 - all compared
@@ -148,146 +172,19 @@ class Keys:
     def _wanted(self) -> list[bytes]:
         wanted = []
         if self._settings.token_file is not None:
-            wanted.append(b"Bearer " + _secret(self._settings.token_file))
+            wanted.append(b"bearer " + _secret(self._settings.token_file))
         if self._settings.password_file is not None:
             pair = (self._settings.username or "").encode() + b":"
             word = base64.b64encode(pair + _secret(self._settings.password_file))
-            wanted.append(b"Basic " + word)
+            wanted.append(b"basic " + word)
         return wanted
 
 
 def _secret(path: Path) -> bytes:
     secret = path.read_bytes().strip()
     if not secret:
-        raise OSError(0, "the file is empty")
+        raise OSError(0, "the file is empty", str(path))
     return secret
-
-
-class _Handler(WSGIRequestHandler):
-    server: _Server
-
-    def parse_request(self) -> bool:
-        good = super().parse_request()
-        self.server.heard(self.connection)
-        return good
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Say nothing: scrapes are no news, and a client's text is not ours to print."""
-
-
-class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    """A thread for each connection, few connections, each with a deadline."""
-
-    daemon_threads = True
-    block_on_close = False
-    allow_reuse_address = True
-    request_queue_size = 128
-
-    def __init__(self, address: tuple[str, int], certificate: Certificate | None) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self._certificate = certificate
-        self._guard = threading.Lock()
-        # When each connection came, and whether it has said what it wants; oldest first.
-        self._open: dict[socket.socket, tuple[float, bool]] = {}
-        super().__init__(address, _Handler)
-
-    def server_bind(self) -> None:
-        """Bind without asking a resolver for our own name, which can take half a minute."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = "fpm-listener", self.server_address[1]
-        self.setup_environ()
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        connection, address = self.socket.accept()
-        connection.settimeout(DEADLINE_S)
-        if self._certificate is not None:
-            try:
-                connection = self._certificate.wrap(connection)
-            except (OSError, ValueError) as error:
-                connection.close()
-                raise OSError from error
-        return connection, address
-
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        with self._guard:
-            if len(self._open) >= CONNECTIONS:
-                idle = (one for one, (_, heard) in self._open.items() if not heard)
-                victim = next(idle, request)
-                self._open.pop(victim, None)
-                _cut(victim)
-            self._open[request] = (time.monotonic(), False)
-        super().process_request(request, client_address)
-
-    def heard(self, request: socket.socket) -> None:
-        """Know that a connection has said what it wants."""
-        with self._guard:
-            if request in self._open:
-                self._open[request] = (self._open[request][0], True)
-
-    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as the base class has it
-        with self._guard:
-            self._open.pop(request, None)
-        super().shutdown_request(request)
-
-    def service_actions(self) -> None:
-        """End connections that are older than their deadline."""
-        late = time.monotonic() - DEADLINE_S
-        with self._guard:
-            for request in [one for one, (since, _) in self._open.items() if since < late]:
-                del self._open[request]
-                _cut(request)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of a client that broke off; that is its own matter."""
-
-
-def _cut(connection: socket.socket) -> None:
-    """End a connection that another thread may be waiting for."""
-    try:
-        # Of the plain socket: TLS would want to say goodbye.
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)
-    except OSError:
-        return
-
-
-class Certificate:
-    """Certificate and key, loaded again when the files change."""
-
-    def __init__(self, cert_file: Path, key_file: Path) -> None:
-        self._files = (cert_file, key_file)
-        self._stamp: tuple[int, ...] = ()
-        self._context: ssl.SSLContext | None = None
-        self._load()
-
-    def wrap(self, connection: socket.socket) -> socket.socket:
-        """Return the connection with TLS; the handshake comes with the first read."""
-        stamp = self._stamps()
-        if stamp != self._stamp:
-            try:
-                self._load()
-            except (OSError, ValueError) as error:
-                self._stamp = stamp
-                log.warning("new certificate cannot be used, the old one stays why=%r", str(error))
-        if self._context is None:
-            raise OSError(0, "no certificate")
-        return self._context.wrap_socket(
-            connection,
-            server_side=True,
-            do_handshake_on_connect=False,
-        )
-
-    def _load(self) -> None:
-        stamp = self._stamps()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(*self._files)
-        self._context, self._stamp = context, stamp
-
-    def _stamps(self) -> tuple[int, ...]:
-        try:
-            return tuple(os.stat(path).st_mtime_ns for path in self._files)  # noqa: PTH116 - plain
-        except OSError:
-            return ()
 
 
 class WebServer:
@@ -305,7 +202,7 @@ class WebServer:
         self._failed = failed
         self._changed = threading.Event()
         self._stopped = False
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
 
     def start(self) -> None:
@@ -325,20 +222,24 @@ class WebServer:
 
     def _end_serving(self) -> None:
         self._changed.set()
-        if self._server is not None:
-            threading.Thread(target=self._server.shutdown, daemon=True).start()
+        if (server := self._server) is not None:
+            threading.Thread(target=server.shutdown, daemon=True).start()
 
     @property
     def port(self) -> int | None:
         """Return the port that is served; None while there is none."""
-        return self._server.server_port if self._server is not None else None
+        server = self._server
+        return server.server_port if server is not None else None
 
     def _run(self) -> None:
         try:
             retry_s, said = FIRST_RETRY_S, None
-            while not self._stopped:
+            while True:
+                # In this order: a word that comes meanwhile is heard at the next wait.
                 self._changed.clear()
                 settings = self._settings
+                if self._stopped:
+                    return
                 try:
                     server = self._bind(settings)
                 except (OSError, ValueError) as error:
@@ -362,17 +263,17 @@ class WebServer:
         except BaseException as error:  # noqa: BLE001 - half-dead is worse than dead
             self._failed(error)
 
-    def _bind(self, settings: WebSettings) -> _Server:
+    def _bind(self, settings: WebSettings) -> Server:
         certificate = None
         if settings.cert_file is not None and settings.key_file is not None:
             certificate = Certificate(settings.cert_file, settings.key_file)
         locked = settings.password_file is not None or settings.token_file is not None
         self._application.keys = Keys(settings) if locked else None
-        server = _Server((settings.host, settings.port), certificate)
+        server = Server((settings.host, settings.port), certificate)
         server.set_app(self._application)
         return server
 
-    def _serve(self, server: _Server) -> None:
+    def _serve(self, server: Server) -> None:
         self._server = server
         try:
             if not self._changed.is_set():

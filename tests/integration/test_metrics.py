@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -25,6 +28,8 @@ from fpm_listener.core.snapshot import (
 )
 from fpm_listener.core.values import ProcessName
 from fpm_listener.metrics import SnapshotCollector, make_registry
+
+GOLDEN = Path(__file__).parent.parent / "data" / "metrics-golden.txt"
 
 FPM = {"group": "php-fpm", "process": "php-fpm"}
 JOB = {"group": "job", "process": "job"}
@@ -110,9 +115,16 @@ def test_states_are_told_by_one_and_zeros() -> None:
     assert states == {state: float(state is State.RUNNING) for state in State}
 
 
-def test_values_of_a_process_in_trouble() -> None:
-    """Counts, exit, loop, cause and histogram are those of the snapshot."""
-    incident = IncidentView(
+TROUBLED = ProcessView(
+    name=ProcessName("php-fpm", "php-fpm"),
+    is_fpm=True,
+    state=State.BACKOFF,
+    failed_starts=3,
+    last_exit=ExitReason(signal=9),
+    last_exit_s=1.7e9,
+    loops=frozenset({Tier.FAST}),
+    facts={FactKind.BIND_CONFLICT: 3},
+    incident=IncidentView(
         incident_id="x",
         cause=Cause.BIND_CONFLICT,
         severity="critical",
@@ -124,20 +136,14 @@ def test_values_of_a_process_in_trouble() -> None:
         evidence=("line",),
         summary="s",
         remedy="r",
-    )
-    view = ProcessView(
-        name=ProcessName("php-fpm", "php-fpm"),
-        is_fpm=True,
-        state=State.BACKOFF,
-        failed_starts=3,
-        last_exit=ExitReason(signal=9),
-        last_exit_s=1.7e9,
-        loops=frozenset({Tier.FAST}),
-        facts={FactKind.BIND_CONFLICT: 3},
-        incident=incident,
-        restart_seconds=histogram(0.05, 0.5, 7.0).view(),
-    )
-    snapshot = Snapshot(processes=(view,))
+    ),
+    restart_seconds=histogram(0.05, 0.5, 7.0).view(),
+)
+
+
+def test_values_of_a_process_in_trouble() -> None:
+    """Counts, exit, loop, cause and histogram are those of the snapshot."""
+    snapshot = Snapshot(processes=(TROUBLED,))
 
     assert value(snapshot, "process_failed_starts_total", **FPM) == 3
     assert value(snapshot, "process_last_exit_status", **FPM) == -9
@@ -177,3 +183,47 @@ def test_openmetrics_parses() -> None:
 
     assert "fpm_listener_process_restarts" in families
     assert "fpm_listener_self_process_resident_memory_bytes" in families
+
+
+def test_the_text_is_the_golden_one() -> None:
+    """Names, labels, help and order are part of the contract: a change of them breaks dashboards.
+
+    Where one is wanted, write it into the golden file, and into the CHANGELOG.
+    """
+    snapshot = dataclasses.replace(
+        FRESH,
+        processes=(TROUBLED, FRESH.processes[1]),
+        receivers=(ReceiverView(name="ops", kind="webhook", seconds=histogram(0.5).view()),),
+        last_event_s=1.7e9,
+        config_reload_s=1.7e9,
+    )
+    text = generate_latest(registry_of(snapshot)).decode()
+    text = re.sub(r'version="[^"]*"', 'version="X"', text)
+
+    assert text == GOLDEN.read_text()
+
+
+def test_a_family_can_be_asked_for() -> None:
+    """`/metrics?name[]=…` finds each family by its name, those of receivers and programs too."""
+    registry = make_registry(lambda: FRESH)
+    for name in (
+        "process_state",
+        "alerts_pending",
+        "event_ack_seconds_count",
+        "events_missed_total",
+    ):
+        asked = registry.restricted_registry([f"fpm_listener_{name}"])
+        text = generate_latest(asked).decode()
+
+        assert f"\nfpm_listener_{name}" in text
+        assert "build_info" not in text
+
+
+def test_no_series_comes_twice() -> None:
+    """Our own process's metrics have names of their own, and no `_created` series are there."""
+    lines = generate_latest(make_registry(lambda: FRESH)).decode().splitlines()
+    series = [line.rpartition(" ")[0] for line in lines if not line.startswith("#")]
+
+    assert len(series) == len(set(series))
+    assert not [one for one in series if "_created" in one]
+    assert any(one.startswith("fpm_listener_self_process_cpu_seconds_total") for one in series)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import http.client
+import json
+import logging
 import socket
 import ssl
 import threading
@@ -13,9 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 
-from fpm_listener import web
-from fpm_listener.core.snapshot import ProcessView, Snapshot, State
+from fpm_listener import connections
+from fpm_listener.core.snapshot import Cause, IncidentView, ProcessView, Snapshot, State
 from fpm_listener.core.values import ProcessName
 from fpm_listener.metrics import make_registry
 from fpm_listener.settings import WebSettings
@@ -30,6 +34,31 @@ SNAPSHOT = Snapshot(
     ready=True,
     processes=(
         ProcessView(name=ProcessName("web", HOSTILE), is_fpm=True, state=State.RUNNING, pid=7),
+    ),
+)
+
+#: A page of it is larger than what the kernel takes for a client that does not read.
+LARGE = Snapshot(
+    ready=True,
+    processes=(
+        ProcessView(
+            name=ProcessName("web", "php-fpm"),
+            is_fpm=True,
+            state=State.BACKOFF,
+            incident=IncidentView(
+                incident_id="i",
+                cause=Cause.RESTART_LOOP,
+                severity="warning",
+                gave_up=False,
+                started_at_s=1.0,
+                failed_lives=3,
+                address=None,
+                holder=None,
+                evidence=("x" * 8_000_000,),
+                summary="not UTF-8: \udcff",
+                remedy="r",
+            ),
+        ),
     ),
 )
 
@@ -80,7 +109,10 @@ def ask(
     try:
         connection.request(method, path, headers=words)
         answer = connection.getresponse()
-        return answer.status, dict(answer.getheaders()), answer.read().decode()
+        body = answer.read()
+        if answer.headers["Content-Encoding"] == "gzip":
+            body = gzip.decompress(body)
+        return answer.status, dict(answer.getheaders()), body.decode()
     finally:
         connection.close()
 
@@ -136,6 +168,75 @@ def test_openmetrics_is_negotiated(serve: Serve) -> None:
     assert body.endswith("# EOF\n")
 
 
+def test_compression_is_negotiated(serve: Serve) -> None:
+    """A client that takes gzip gets it, and the same text."""
+    server = serve()
+    _, headers, body = ask(server, Accept_Encoding="gzip")
+
+    assert headers["Content-Encoding"] == "gzip"
+    assert "fpm_listener_build_info" in body
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics?name[]=fpm_listener_build_info", "/-/healthy"])
+def test_head_tells_the_length(serve: Serve, path: str) -> None:
+    """HEAD has the headers of GET: a length of 0 would be a lie."""
+    server = serve()
+    got, told = ask(server, path)[1], ask(server, path, "HEAD")[1]
+
+    assert int(told["Content-Length"]) > 0
+    assert {**told, "Date": ""} == {**got, "Date": ""}
+
+
+def test_bytes_that_are_not_utf_8(serve: Serve) -> None:
+    """A log line in another encoding breaks neither the page nor the JSON."""
+    server = serve(LARGE)
+
+    assert ask(server, "/")[0] == 200
+    status, _, body = ask(server, "/status.json")
+    assert status == 200
+    assert json.loads(body)["programs"][0]["incident"]["summary"] == "not UTF-8: ?"
+
+
+def test_a_mistake_of_ours_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be answered is a 500 for the client, and a traceback for us."""
+
+    def broken() -> Snapshot:
+        raise RuntimeError("no snapshot")
+
+    settings = WebSettings(port=0)
+    server = WebServer(settings, broken, make_registry(Snapshot), print)
+    server.start()
+    try:
+        assert ask(server, "/status.json")[0] == 500
+        assert ask(server, "/metrics")[0] == 200
+    finally:
+        server.stop()
+    assert "no snapshot" in caplog.text
+    assert caplog.messages == ["request cannot be answered"]
+
+
+def test_a_port_in_use(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """A port that another has is asked for again until it is free; each is said once."""
+    caplog.set_level(logging.INFO)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        server = serve(port=port)
+        wait(lambda: "Address already in use" in caplog.text)
+        assert server.port is None
+    assert ask(server)[0] == 200
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert f"127.0.0.1:{port}" in caplog.messages[0]
+
+
+def test_stop_while_the_port_is_in_use(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """Waiting for a port does not keep the listener from ending."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        server = serve(port=other.getsockname()[1])
+        wait(lambda: "Address already in use" in caplog.text)
+        server.stop()
+    assert not [thread for thread in threading.enumerate() if thread.name == "web"]
+
+
 def test_idle_clients_make_room(serve: Serve) -> None:
     """Two hundred clients that say nothing neither block a scrape nor pile up threads."""
     server = serve()
@@ -146,7 +247,7 @@ def test_idle_clients_make_room(serve: Serve) -> None:
             idle.append(socket.create_connection(("127.0.0.1", server.port or 0)))  # noqa: PERF401 - closed below
         for _ in range(5):
             assert ask(server)[0] == 200
-        assert threading.active_count() <= web.CONNECTIONS + 20
+        assert threading.active_count() <= connections.CONNECTIONS + 20
     finally:
         for client in idle:
             client.close()
@@ -154,7 +255,7 @@ def test_idle_clients_make_room(serve: Serve) -> None:
 
 def test_a_dripping_client_is_cut_off(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that sends a byte now and then has a deadline for all of it."""
-    monkeypatch.setattr(web, "DEADLINE_S", 1.0)
+    monkeypatch.setattr(connections, "HEAD_DEADLINE_S", 1.0)
     server = serve()
     wait(lambda: server.port is not None)
     with socket.create_connection(("127.0.0.1", server.port or 0)) as client:
@@ -170,6 +271,54 @@ def test_a_dripping_client_is_cut_off(serve: Serve, monkeypatch: pytest.MonkeyPa
                 continue
             except OSError:
                 cut = True
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"X: " + b"a" * connections.HEAD_BYTES, b"".join(b"X-%d: a\r\n" % n for n in range(150))],
+)
+def test_a_request_has_a_size(serve: Serve, head: bytes) -> None:
+    """Headers without end are refused, before they fill the memory."""
+    server = serve()
+    wait(lambda: server.port is not None)
+    with socket.create_connection(("127.0.0.1", server.port or 0), timeout=20) as client:
+        client.sendall(b"GET / HTTP/1.1\r\n" + head[: connections.HEAD_BYTES])
+        assert client.recv(100).startswith(b"HTTP/1.0 431 ")
+    assert ask(server)[0] == 200
+
+
+def do_not_read(server: WebServer, trust: ssl.SSLContext | None = None) -> socket.socket:
+    """Return a client that has asked for a large page, and leaves it where it is."""
+    wait(lambda: server.port is not None)
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(20)
+    client.connect(("127.0.0.1", server.port or 0))
+    if trust is not None:
+        client = trust.wrap_socket(client, server_hostname="localhost")
+    client.sendall(b"GET /status.json HTTP/1.0\r\n\r\n")
+    return client
+
+
+def answers(server: WebServer) -> bool:
+    """Return whether the server answers, rather than closing the connection."""
+    try:
+        return ask(server, "/-/healthy")[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def test_slow_readers_make_room(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that ask and do not read are cut, oldest first, when their places are needed."""
+    monkeypatch.setattr(connections, "CONNECTIONS", 4)
+    monkeypatch.setattr(connections, "DEADLINE_S", 1000.0)
+    server = serve(LARGE)
+    slow = [do_not_read(server) for _ in range(4)]
+    try:
+        wait(lambda: answers(server))
+    finally:
+        for client in slow:
+            client.close()
 
 
 @pytest.fixture
@@ -200,10 +349,28 @@ def test_tls_with_an_idle_client(serve: Serve, authority: trustme.CA, tmp_path: 
         assert ask(server, trust=trusting(authority))[0] == 200
 
 
+def test_a_slow_reader_is_cut_off_in_silence(
+    serve: Serve,
+    authority: trustme.CA,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The deadline ends answers too, TLS or not, and writes no traceback to our log."""
+    monkeypatch.setattr(connections, "DEADLINE_S", 1.0)
+    plain, tls = serve(LARGE), serve(LARGE, **certify(authority, tmp_path))
+    before = threading.active_count()
+    with do_not_read(plain), do_not_read(tls, trusting(authority)):
+        wait(lambda: threading.active_count() >= before + 2)
+        wait(lambda: threading.active_count() <= before)
+    assert capfd.readouterr().err == ""
+
+
 def test_a_new_certificate_is_taken_up(
     serve: Serve,
     authority: trustme.CA,
     tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Changed files are used for the next connection; broken ones leave the old in use."""
     server = serve(**certify(authority, tmp_path))
@@ -213,7 +380,51 @@ def test_a_new_certificate_is_taken_up(
     files = certify(other, tmp_path)
     assert ask(server, trust=trusting(other))[0] == 200
     files["cert_file"].write_text("broken")
-    assert ask(server, trust=trusting(other))[0] == 200
+    for _ in range(3):
+        assert ask(server, trust=trusting(other))[0] == 200
+    (said,) = caplog.messages
+    assert said.startswith("new certificate cannot be used, the old one stays")
+    assert str(files["cert_file"]) in said
+
+
+def test_a_key_with_a_passphrase(
+    serve: Serve,
+    authority: trustme.CA,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody is asked for a passphrase: on fd 0 there are events; it is said what to do."""
+    files = certify(authority, tmp_path)
+    key = serialization.load_pem_private_key(files["key_file"].read_bytes(), None)
+    files["key_file"].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        ),
+    )
+    server = serve(**files)
+    wait(lambda: caplog.messages)
+
+    assert "the key has a passphrase; write one without" in caplog.text
+    assert server.port is None
+
+
+def test_a_certificate_that_is_not_there(
+    serve: Serve,
+    authority: trustme.CA,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The log names the files; nothing is served without them, and https once they are there."""
+    server = serve(cert_file=tmp_path / "cert.pem", key_file=tmp_path / "key.pem")
+    wait(lambda: caplog.messages)
+    assert server.port is None
+    certify(authority, tmp_path)
+    assert ask(server, trust=trusting(authority))[0] == 200
+
+    assert "No such file or directory" in caplog.messages[0]
+    assert str(tmp_path / "cert.pem") in caplog.messages[0]
 
 
 def basic(user: str, password: str) -> str:
@@ -227,7 +438,11 @@ def test_a_password(serve: Serve, tmp_path: Path) -> None:
     server = serve(username="prom", password_file=secret)
 
     assert ask(server, Authorization=basic("prom", "right"))[0] == 200
+    assert ask(server, Authorization=basic("prom", "right").replace("Basic", "basic"))[0] == 200
     assert ask(server, Authorization=basic("prom", "wrong"))[0] == 401
+    assert ask(server, Authorization="Bearer right")[0] == 401
+    for path in ("/", "/status.json", "/-/ready", "/nowhere"):
+        assert ask(server, path)[0] == 401
     assert ask(server, Authorization=basic("other", "right"))[0] == 401
     assert "Basic" in ask(server)[1]["WWW-Authenticate"]
     assert ask(server, "/-/healthy")[0] == 200
@@ -242,8 +457,9 @@ def test_a_secret_that_is_not_there_opens_nothing(
     serve: Serve,
     tmp_path: Path,
     content: str | None,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A missing or empty token file lets nobody in."""
+    """A missing or empty token file lets nobody in, and is said once."""
     secret = tmp_path / "token"
     if content is not None:
         secret.write_text(content)
@@ -251,6 +467,8 @@ def test_a_secret_that_is_not_there_opens_nothing(
 
     for word in ("Bearer ", "Bearer", "Bearer x", ""):
         assert ask(server, Authorization=word)[0] == 401
+    (said,) = caplog.messages
+    assert str(secret) in said
     secret.write_text("x")
     assert ask(server, Authorization="Bearer x")[0] == 200
 

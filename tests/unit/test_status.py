@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
+
 from fpm_listener import status
 from fpm_listener.core.exits import ExitReason
+from fpm_listener.core.holders import Holder, HolderKind, HolderReport
 from fpm_listener.core.snapshot import (
     Cause,
     IncidentView,
@@ -40,7 +45,12 @@ SNAPSHOT = Snapshot(
                 started_at_s=1001.0,
                 failed_lives=7,
                 address="127.0.0.1:9000",
-                holder=None,
+                holder=HolderReport(
+                    address="127.0.0.1:9000",
+                    holders=(
+                        Holder(kind=HolderKind.OTHER, pid=7, command="<i>nc</i>", user="bob"),
+                    ),
+                ),
                 evidence=(HOSTILE,),
                 summary="taken",
                 remedy="do something",
@@ -65,7 +75,11 @@ def test_the_table() -> None:
     """The terminal shows state, trouble, evidence, remedy and what receivers are owed."""
     table = status.to_table(status.to_json(SNAPSHOT, 1090.0))
 
-    assert "php-fpm:php-fpm  RUNNING  42   90s  7         7       killed by SIGKILL  bind" in table
+    head, row = table.splitlines()[:2]
+    assert row.split("  ")[0] == "php-fpm:php-fpm"
+    assert "RUNNING  42   1m30s  7         7       killed by SIGKILL  bind_conflict" in row
+    assert len(head) <= 120
+    assert "  holder:   pid 7 (<i>nc</i>, user bob)" in table
     assert "CRITICAL: taken" in table
     assert "remedy:   do something" in table
     assert "receiver ops: 2 owed, 5 attempts, 4 failed, 0 dropped" in table
@@ -77,7 +91,10 @@ def test_text_of_others_is_harmless() -> None:
     document = status.to_json(SNAPSHOT, 1090.0)
 
     assert "\x1b" not in status.to_table(document)
-    assert "<b>" not in status.to_html(document)
+    page = status.to_html(document)
+    assert "<b>" not in page
+    assert "<i>" not in page
+    assert "holder: pid 7 (&lt;i&gt;nc&lt;/i&gt;, user bob)" in page
 
 
 def test_what_is_wrong_with_the_listener_itself() -> None:
@@ -87,3 +104,31 @@ def test_what_is_wrong_with_the_listener_itself() -> None:
 
     for words in ("XML-RPC", "3 events were lost", "memory only", "has a mistake"):
         assert words in table
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0s"), (59.9, "59s"), (60, "1m0s"), (3725, "1h2m"), (86400 * 3 + 3600 * 4, "3d4h")],
+)
+def test_how_long_it_has_been_up(seconds: float, shown: str) -> None:
+    """The time up is shown in its two largest units."""
+    row = status.to_table(status.to_json(SNAPSHOT, 1000.0 + seconds)).splitlines()[1]
+
+    assert row.split()[3] == shown
+
+
+def test_a_wall_clock_that_is_set_back() -> None:
+    """No time up is below 0."""
+    document = status.to_json(SNAPSHOT, 1.0)
+
+    assert document["programs"][0]["uptime_s"] == 0
+    assert document["listener"]["uptime_s"] == 0
+
+
+def test_a_process_that_is_down_is_not_up() -> None:
+    """Only what runs, or starts, has a time up."""
+    (view,) = SNAPSHOT.processes
+    down = dataclasses.replace(view, state=State.FATAL)
+    document = status.to_json(dataclasses.replace(SNAPSHOT, processes=(down,)), 1090.0)
+
+    assert document["programs"][0]["uptime_s"] is None
