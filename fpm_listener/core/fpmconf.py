@@ -3,29 +3,40 @@
 Laws:
 1. Nothing raises: a broken configuration becomes `problems`, and what could be read is returned.
    The listener must make the most of a php-fpm that does not start.
-2. Files are reached through `Files` only.
+2. A problem names file and line, and no value that can be a secret.
+3. Files are reached through `Files` only.
+4. Unknown words are kept, not judged: each version of php-fpm knows others. PHP's constants, its
+   arithmetic (`E_ALL & ~E_NOTICE`) and php.ini's words in `${…}` are not looked up.
 
-Source: php-src sapi/fpm/fpm/fpm_conf.c, Zend's INI scanner, and `php-fpm8.2 -tt`.
+Source: php-src sapi/fpm/fpm/fpm_conf.c and Zend/zend_ini_scanner.l; compared with `php-fpm8.2 -tt`.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from fpm_listener.core import addresses
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from fpm_listener.core.addresses import Address
     from fpm_listener.core.fpmcommand import FpmInvocation, Layout
 
-#: Includes within includes (fpm_conf.c).
-_DEEPEST = 5
-_SECTION = re.compile(r"\[([^\]]*)\]")
-_VARIABLE = re.compile(r"\$\{([^}:]*)(?::-([^}]*))?\}")
-_TIMES = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    T = TypeVar("T")
+
+_DEEPEST = 5  # files within files, the first one counted (fpm_conf.c, ini_recursion)
 _STDERR = {"/proc/self/fd/2", "/dev/stderr", "/dev/fd/2"}
+_LEVELS = ("debug", "notice", "warning", "error", "alert")
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+#: What php-fpm takes for a boolean. Without quotes PHP's scanner has already made "1" of the words
+#: in the first row and "" of those in the second, whatever their case; and of none and null.
+_TRUE = ("1", "true", "on", "yes")
+_FALSE = ("", "0", "false", "off", "no")
+_BARE = dict.fromkeys(_TRUE[1:], "1") | dict.fromkeys((*_FALSE[2:], "none", "null"), "")
 
 
 class Files(Protocol):
@@ -44,6 +55,15 @@ class LogKind(Enum):
     FILE = "file"
     STDERR = "stderr"
     SYSLOG = "syslog"
+    DEVICE = "device"  #: below /dev or /proc: a stream that nobody can follow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorLog:
+    """Where php-fpm's error log goes."""
+
+    kind: LogKind
+    path: str | None = None  #: FILE, DEVICE; absolute, unless -p is a relative path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +71,12 @@ class Pool:
     """One FPM pool."""
 
     name: str
-    listen: str = ""  #: as written, expansions done, a relative path made absolute
-    status_listen: str = ""  #: likewise
-    options: Mapping[str, str] = field(default_factory=dict)  #: every key, as written
+    listen: Address | None = None  #: a relative path made absolute; None = not configured
+    status_listen: Address | None = None  #: likewise
+    user: str | None = None
+    group: str | None = None
+    #: Every key, small letters, as php-fpm's scanner yields it: `yes` is "1", `no` is "".
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,20 +84,33 @@ class FpmConf:
     """What php-fpm would make of its files."""
 
     path: str
-    log_kind: LogKind = LogKind.FILE
-    error_log: str | None = None  #: absolute path, where it is a file
+    log: ErrorLog
+    pid_file: str | None = None
     daemonize: bool = True
+    log_level: str = "notice"
     process_control_timeout_s: float = 0.0
-    options: Mapping[str, str] = field(default_factory=dict)  #: [global], every key as written
+    emergency_restart_threshold: int = 0  #: crashed workers; 0 = never
+    emergency_restart_interval_s: float = 0.0
+    options: Mapping[str, str] = field(default_factory=dict)  #: [global], as Pool.options
     pools: tuple[Pool, ...] = ()
     files: tuple[str, ...] = ()  #: what was read, in order
-    problems: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()  #: what could not be read or understood, a sentence each
+
+    @property
+    def log_kind(self) -> LogKind:
+        """Return where the error log goes."""
+        return self.log.kind
+
+    @property
+    def error_log(self) -> str | None:
+        """Return the error log's path where it is a file."""
+        return self.log.path if self.log.kind is LogKind.FILE else None
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Return every address that it wants, each once."""
         wanted = (a for pool in self.pools for a in (pool.listen, pool.status_listen))
-        return tuple(dict.fromkeys(address for address in wanted if address))
+        return tuple(dict.fromkeys(address.text for address in wanted if address))
 
 
 def load(
@@ -85,130 +121,262 @@ def load(
     invocation: FpmInvocation | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> FpmConf:
-    """Return the configuration of the file at `path` and of all that it includes."""
-    prefix = (invocation.prefix if invocation else None) or layout.prefix
-    reader = _Reader(files, prefix, environment or {})
-    reader.read(path, 0)
-    glob = reader.sections.pop("global", {})
-    daemonize = _boolean(glob.get("daemonize", "yes"))
-    if invocation and invocation.foreground is not None:
-        daemonize = not invocation.foreground
-    own_stderr = invocation is not None and invocation.force_stderr and not daemonize
-    root = invocation.prefix if invocation and invocation.prefix else layout.localstatedir
-    kind, error_log = _error_log(glob.get("error_log", ""), root, own_stderr=own_stderr)
-    pools = tuple(_pool(reader.names[key], words, prefix) for key, words in reader.sections.items())
-    if not pools:
+    """Return the configuration of the file at `path` and of all that it includes.
+
+    invocation: its -p, -g, -F, -D and -O are applied; its version tells whether `${A:-b}` is known.
+    """
+    given = invocation.prefix if invocation else None
+    prefix, state = (layout.prefix, layout.localstatedir) if given is None else (given, given)
+    version = invocation.version if invocation else ()
+    scanner = _Scanner(environment=environment or {}, fallbacks=not version or version >= (8, 3))
+    reader = _Reader(files, prefix, scanner)
+    reader.read(path, "", 1)
+    main, *sections = reader.sections.values()
+    if not sections:
         reader.problems.append(f"{path}: no pool is defined")
-    return FpmConf(
+    pid = main.values.get("pid", invocation.pid_file if invocation else None)
+    conf = FpmConf(
         path=path,
-        log_kind=kind,
-        error_log=error_log,
-        daemonize=daemonize,
-        process_control_timeout_s=_seconds(glob.get("process_control_timeout", "0")),
-        options=glob,
-        pools=pools,
+        log=_error_log(main.values.get("error_log"), state),
+        pid_file=None if pid is None else _below(state, pid),
+        daemonize=reader.take(main, "daemonize", _boolean, True),
+        log_level=reader.take(main, "log_level", _level, "notice"),
+        process_control_timeout_s=reader.take(main, "process_control_timeout", _seconds, 0.0),
+        emergency_restart_threshold=reader.take(main, "emergency_restart_threshold", _whole, 0),
+        emergency_restart_interval_s=reader.take(main, "emergency_restart_interval", _seconds, 0.0),
+        options=main.values,
+        pools=tuple(_pool(section, prefix) for section in sections),
         files=tuple(reader.files),
         problems=tuple(reader.problems),
     )
+    if invocation is None:
+        return conf
+    if invocation.foreground is not None:
+        conf = replace(conf, daemonize=not invocation.foreground)
+    return replace(conf, log=effective_error_log(conf, invocation))
+
+
+def effective_error_log(conf: FpmConf, invocation: FpmInvocation) -> ErrorLog:
+    """Return where the log goes under this command line: -O counts in the foreground only."""
+    daemonize = conf.daemonize if invocation.foreground is None else not invocation.foreground
+    if invocation.force_stderr and not daemonize:
+        return ErrorLog(kind=LogKind.STDERR)
+    return conf.log
+
+
+# -- files and sections ----------------------------------------------------------------------------
+
+_SECTION = re.compile(
+    r"""\[((?:'[^']*'|"(?:[^"\\]|\\.)*"|\$\{[^{}]*\}|[^]"';$]|\$(?!\{))*)][ \t]*""",
+)
+_ENTRY = re.compile(r"""([^]=\[;&|^$~(){}!"]+)(?:\[([^]]*)][ \t]*)?=[ \t]*(.*)""", re.DOTALL)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Section:
+    name: str
+    values: dict[str, str] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)  #: "file:line" of each key's last value
 
 
 class _Reader:
-    def __init__(self, files: Files, prefix: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, files: Files, prefix: str, scanner: _Scanner) -> None:
         self._files = files
         self._prefix = prefix
-        self._environment = environment
-        self.sections: dict[str, dict[str, str]] = {"global": {}}
-        self.names: dict[str, str] = {}  # php-fpm compares names without regard to case
+        self._scanner = scanner
+        self._includes: list[str] = []
+        # Outlives a file: php-fpm goes on with it, in and out of includes.
+        self._current = self._main = _Section(name="global")
+        self.sections = {"global": self._main}  # names are compared without regard to case
         self.files: list[str] = []
         self.problems: list[str] = []
-        self._section = "global"  # outlives a file: php-fpm goes on with it, in and out of includes
 
-    def read(self, path: str, depth: int) -> None:
-        """Take in a file, and what it includes, in the order of the lines."""
+    def read(self, path: str, place: str, depth: int) -> None:
+        """Take in a file, and what it includes, line by line; `place` includes it."""
         try:
             text = self._files.read(path)
         except OSError as error:
-            self.problems.append(f"{path}: cannot be read: {error.strerror}")
+            if not (place and isinstance(error, IsADirectoryError)):  # php-fpm passes folders over
+                what = f"{place}: the included {path}" if place else f"{path}:"
+                self.problems.append(f"{what} cannot be read: {error.strerror or error}")
             return
         self.files.append(path)
-        for number, raw in enumerate(re.split(r"\r\n|\r|\n", text), 1):
-            line = raw.strip()
-            if not line or line.startswith(";"):
-                continue
-            if named := _SECTION.match(line):
-                self._section = named[1].strip().lower()
-                self.names.setdefault(self._section, named[1].strip())
-                self.sections.setdefault(self._section, {})
-                continue
-            key, equals, value = line.partition("=")
-            if not equals:
-                self.problems.append(f"{path}:{number}: {line!r} is no key = value (comment: ;)")
-                continue
-            self._set(key.strip().lower(), self._value(value), path, depth)
+        for number, line in enumerate(text.split("\n"), 1):
+            here = f"{path}:{number}"
+            for statement in line.removeprefix("\ufeff").split("\r"):
+                self._take_in(statement, here)
+            includes, self._includes = self._includes, []
+            for pattern in includes:
+                self._include(_below(self._prefix, pattern), here, depth)
 
-    def _set(self, key: str, value: str, path: str, depth: int) -> None:
-        if key != "include":
-            self.sections[self._section][key] = value
-            return
-        if depth >= _DEEPEST:
-            self.problems.append(f"{path}: includes are nested deeper than {_DEEPEST}")
-            return
-        pattern = value if value.startswith("/") else f"{self._prefix}/{value}"
+    def _include(self, pattern: str, place: str, depth: int) -> None:
         found = self._files.glob(pattern)
         if not found:
-            self.problems.append(f"{path}: nothing matches the include {pattern!r}")
-        for included in found:
-            self.read(included, depth + 1)
-
-    def _value(self, text: str) -> str:
-        text = text.strip()
-        if text[:1] in {'"', "'"} and (end := text.find(text[0], 1)) > 0:
-            quote, text = text[0], text[1:end]
-            if quote == "'":
-                return text
+            self.problems.append(f"{place}: nothing matches the include {pattern!r}")
+        elif depth >= _DEEPEST:
+            self.problems.append(f"{place}: includes are nested deeper than {_DEEPEST} files")
         else:
-            text = text.partition(";")[0].rstrip()
+            for path in found:
+                self.read(path, place, depth + 1)
+
+    def _take_in(self, text: str, place: str) -> None:
+        if head := _SECTION.match(text.lstrip(" \t")):
+            if text[0] != "[":
+                self.problems.append(f"{place}: blanks before a section's [ stop php-fpm")
+            name = self._scanner.expand(re.sub("""['"]""", "", head[1]))
+            self._current = self.sections.setdefault(name.lower(), _Section(name=name))
+            text = text.lstrip(" \t")[head.end() :]
+        text = text.strip(" \t")
+        if not text or text.startswith(";"):
+            return
+        entry = _ENTRY.fullmatch(text)
+        if not entry:
+            why = "this line is neither [section] nor key = value (a comment begins with ;)"
+            self.problems.append(f"{place}: {why}")
+            return
+        name, offset = entry[1].strip(), entry[2]
+        key = name.lower() if offset is None else f"{name}[{offset.strip()}]"
+        value, complaint = self._scanner.value(entry[3], arithmetic=name.startswith("php_"))
+        if "$pool" in value and self._current is self._main:
+            complaint = "$pool means nothing outside a pool"
+        if complaint:
+            self.problems.append(f"{place}: {key}: {complaint}")
+        if key == "include":
+            self._includes.append(value)
+            return
+        self._current.values[key] = value.replace("$pool", self._current.name)
+        self._current.places[key] = place
+
+    def take(self, section: _Section, key: str, read: Callable[[str], T | None], default: T) -> T:
+        """Return what `read` makes of the value; what it refuses is a problem."""
+        text = section.values.get(key)
+        if text is None:
+            return default
+        value = read(text)
+        if value is None:
+            self.problems.append(f"{section.places[key]}: php-fpm refuses {key} = {text!r}")
+            return default
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scanner:
+    """PHP's INI scanner for the right side of `=`."""
+
+    environment: Mapping[str, str]
+    fallbacks: bool  #: ${A:-b}: known from PHP 8.3 on
+
+    def value(self, text: str, *, arithmetic: bool) -> tuple[str, str | None]:
+        """Return the value, and what php-fpm would complain of."""
+        parts: list[str] = []
+        words: list[str] = []
+        at, complaint = 0, None
+        while piece := _PIECE.match(text, at):
+            at = piece.end()
+            kind, part = piece.lastgroup, piece[piece.lastgroup or 0]
+            if kind == "end":
+                break
+            if kind == "operator" and not arithmetic:
+                complaint = f"php-fpm computes with {part}: put the value in quotes"
+            if kind == "word" and part.lower() in _BARE:
+                words.append(part)
+            parts.append(self.expand(part) if kind in {"double", "variable"} else part)
+        else:
+            complaint = "a quote or a ${ is not closed, or a = stands outside of quotes"
+        if words and len(parts) == 1:
+            return _BARE[words[0].lower()], complaint
+        if words:
+            complaint = f"the word {words[0]!r} needs quotes beside others"
+        return "".join(parts), complaint
+
+    def expand(self, text: str) -> str:
+        """Return the text with its variables and escapes replaced."""
         return _VARIABLE.sub(self._variable, text)
 
     def _variable(self, found: re.Match[str]) -> str:
-        return self._environment.get(found[1]) or found[2] or ""
+        escaped, name, fallback = found.groups()
+        if escaped:
+            return str(escaped)
+        if fallback is not None and not self.fallbacks:
+            return ""
+        value = self.environment.get(name.strip(" \t"))
+        return value if value is not None else self.expand((fallback or "").strip("'\""))
 
 
-def _error_log(value: str, root: str, *, own_stderr: bool) -> tuple[LogKind, str | None]:
-    """Return where the log goes; `root` is what a relative path is below."""
-    if own_stderr or value in _STDERR:
-        return LogKind.STDERR, None
-    if value.lower() == "syslog":
-        return LogKind.SYSLOG, None
-    value = value or "log/php-fpm.log"
-    return LogKind.FILE, value if value.startswith("/") else f"{root}/{value}"
+_PIECE = re.compile(
+    r"""
+    [ \t]* (?P<end> (?:;.*)? \Z )
+    | ' (?P<single> [^']+ ) '
+    | [ \t]* " (?P<double> (?: [^"\\] | \\. )* ) " [ \t]*
+    | (?P<variable> \$\{ (?: [^{}] | \$\{ [^{}]* \} )* \} )
+    | (?P<word> (?: [^$= \t;&|^~()!"'] | \$(?:\\.|[^{]|\Z) )+ )  # $ takes the next character along
+    | (?P<blank> [ \t]+ )
+    | (?P<operator> [&|^~()!] )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_VARIABLE = re.compile(
+    r"""\\(["\\$])|\$\{((?:[^{}:]|:(?!-))*)(?::-((?:[^{}]|\$\{[^{}]*\})*))?\}""",
+)
 
 
-def _pool(name: str, words: Mapping[str, str], prefix: str) -> Pool:
-    words = {key: value.replace("$pool", name) for key, value in words.items()}
-    root = words.get("prefix") or prefix
-    if not root.startswith("/"):
-        root = f"{prefix}/{root}"
+# -- what the words mean ---------------------------------------------------------------------------
+
+
+def _below(root: str, path: str) -> str:
+    return path if path.startswith("/") else f"{root}/{path}"
+
+
+def _error_log(value: str | None, root: str) -> ErrorLog:
+    if value in _STDERR:
+        return ErrorLog(kind=LogKind.STDERR)
+    if value is not None and value.lower() == "syslog":
+        return ErrorLog(kind=LogKind.SYSLOG)
+    path = _below(root, "log/php-fpm.log" if value is None else value)
+    device = path.startswith(("/dev/", "/proc/"))
+    return ErrorLog(kind=LogKind.DEVICE if device else LogKind.FILE, path=path)
+
+
+def _pool(section: _Section, prefix: str) -> Pool:
+    words = section.values
+    own = words.get("prefix")
+    root = prefix if own is None else own and _below(prefix, own)
     return Pool(
-        name=name,
-        listen=_listen(words.get("listen", ""), root),
-        # php-fpm 8.2 puts this one below its own prefix, never below the pool's.
-        status_listen=_listen(words.get("pm.status_listen", ""), prefix),
+        name=section.name,
+        listen=_address(words.get("listen"), root, prefix),
+        # php-fpm puts this one below its own prefix, never below the pool's.
+        status_listen=_address(words.get("pm.status_listen"), prefix, prefix),
+        user=words.get("user"),
+        group=words.get("group"),
         options=words,
     )
 
 
-def _listen(value: str, root: str) -> str:
-    """Return the address; what has no colon and is no number is a path."""
-    if not value or ":" in value or value.isdigit() or value.startswith("/"):
-        return value
-    return f"{root}/{value}"
+def _address(text: str | None, root: str, prefix: str) -> Address | None:
+    if text is None:
+        return None
+    if addresses.is_path(text):
+        # What is still relative, since -p is, comes below the prefix once more.
+        text = _below(prefix, _below(root, text))
+    return addresses.parse(text)
 
 
-def _boolean(text: str) -> bool:
-    return text.lower() in {"1", "on", "yes", "true"}
+def _boolean(text: str) -> bool | None:
+    return text in _TRUE if text in _TRUE + _FALSE else None
 
 
-def _seconds(text: str) -> float:
-    found = re.fullmatch(r"(\d+)([smhd]?)", text)
-    return int(found[1]) * _TIMES[found[2]] if found else 0.0
+def _level(text: str) -> str | None:
+    name = "warning" if text.lower() == "warn" else text.lower()
+    return name if name in _LEVELS else None
+
+
+def _whole(text: str) -> int | None:
+    return int(text or 0) if re.fullmatch(r"-?[0-9]{1,10}|", text) else None
+
+
+def _seconds(text: str) -> float | None:
+    unit = text[-1:]
+    if not unit or unit not in "smhd0123456789":
+        return None
+    number = re.match(r"[ \t]*[+-]?[0-9]{1,10}", text)  # php-fpm uses atoi(3)
+    return float(number[0]) * _UNITS_S.get(unit, 1) if number else 0.0

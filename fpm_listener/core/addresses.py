@@ -1,0 +1,147 @@
+"""A listen address as php-fpm writes it.
+
+Laws:
+1. What php-fpm cannot listen on is a value too, `UnusableAddress`, and says why: `php-fpm -t` is
+   content with most of them, so they are met in earnest.
+2. No name is resolved. `localhost` alone counts as 127.0.0.1, which the hosts file may change.
+
+Source: php-src sapi/fpm/fpm/fpm_sockets.c; each form was started with php-fpm 8.2.36.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_PORT = re.compile(r"[ \t]*\+?0*([0-9]{1,5})")  # as atoi(3) and getaddrinfo(3) take it
+_NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
+_BYTE = re.compile(r"0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]{0,9}")
+_GROUP = re.compile(r"[0-9a-fA-F]{1,4}")
+#: Bytes of a unix path that the kernel has room for, the final zero left out (unix(7)).
+_SUN_PATH = 107
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpAddress:
+    """A port on one address of this host, or on all of them."""
+
+    text: str  #: as configured
+    host: str | None  #: name or number, without brackets; None = a bare port: `::`, else `0.0.0.0`
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnixAddress:
+    """A unix socket."""
+
+    text: str  #: as configured
+    path: str  #: as bound: php-fpm cuts it to the bytes that the kernel has room for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnusableAddress:
+    """Something that php-fpm takes for an address, and then cannot listen on."""
+
+    text: str  #: as configured
+    why: str  #: one clause
+
+
+Address = TcpAddress | UnixAddress | UnusableAddress
+
+
+def parse(text: str) -> Address:
+    """Return what php-fpm makes of `text`.
+
+    text: expansions done, and a relative path (see `is_path`) already below its prefix.
+    """
+    if not text:
+        return UnusableAddress(text=text, why="it is empty")
+    if is_path(text):
+        raw = text.encode(errors="surrogatepass")
+        path = raw[:_SUN_PATH].decode(errors="ignore") if len(raw) > _SUN_PATH else text
+        return UnixAddress(text=text, path=path)
+    host, colon, port_text = text.rpartition(":")
+    port = _PORT.fullmatch(port_text)
+    if not port or not 0 < int(port[1]) < 65536:
+        hint = "; a unix socket is written without unix:" if host == "unix" else ""
+        return UnusableAddress(text=text, why=f"{port_text!r} is no port of 1 to 65535{hint}")
+    if colon and host[:1] == "[" and host[-1:] == "]":
+        host = host[1:-1]
+    if colon and not _NAME.fullmatch(host) and _ipv6(host) is None:
+        return UnusableAddress(text=text, why=f"{host!r} is neither a host's name nor its number")
+    return TcpAddress(text=text, host=host if colon else None, port=int(port[1]))
+
+
+def is_path(text: str) -> bool:
+    """Return whether php-fpm takes `text` for a path: it has no colon and is more than digits."""
+    return ":" not in text and not re.fullmatch(r"[0-9]*", text)
+
+
+def same(one: Address, other: Address) -> bool:
+    """Return whether two spellings mean one and the same socket.
+
+    True for `[0:0:0:0:0:0:0:1]:9000` and `[::1]:9000`, for `9000` and `[::]:9000`. False where both
+    only collide, as `9000` and `127.0.0.1:9000` do, and for what cannot be listened on.
+    """
+    key = _key(one)
+    return key is not None and key == _key(other)
+
+
+def _key(address: Address) -> object:
+    match address:
+        case TcpAddress(host=host, port=port):
+            return _number("::" if host is None else host), port
+        case UnixAddress(path=path):
+            parts = [part for part in path.split("/") if part not in {"", "."}]
+            return path.startswith("/"), *parts
+        case _:
+            return None
+
+
+def _number(host: str) -> object:
+    if host.lower() == "localhost":
+        return 127, 0, 0, 1
+    return _ipv4(host) or _ipv6(host) or host.lower()
+
+
+def _ipv4(text: str) -> tuple[int, ...] | None:
+    """Return the bytes of a number in one of inet_aton(3)'s forms, such as 127.1."""
+    parts = text.split(".")
+    if len(parts) > 4 or not all(_BYTE.fullmatch(part) for part in parts):
+        return None
+    *first, last = (int(part, _base(part)) for part in parts)
+    if any(byte > 255 for byte in first) or last >= 256 ** (4 - len(first)):
+        return None
+    return (*first, *last.to_bytes(4 - len(first), "big"))
+
+
+def _base(digits: str) -> int:
+    if digits[:2] in {"0x", "0X"}:
+        return 16
+    return 8 if digits[0] == "0" else 10
+
+
+def _ipv6(text: str) -> tuple[object, ...] | None:
+    """Return the eight groups and the zone."""
+    number, _, zone = text.partition("%")
+    head, _, tail = number.rpartition(":")
+    if "." in tail:
+        quad = _ipv4(tail) if tail.count(".") == 3 else None
+        if quad is None:
+            return None
+        number = f"{head}:{quad[0] << 8 | quad[1]:x}:{quad[2] << 8 | quad[3]:x}"
+    head, gap, tail = number.partition("::")
+    left, right = _groups(head), _groups(tail)
+    if left is None or right is None:
+        return None
+    missing = 8 - len(left) - len(right)
+    if missing < 1 if gap else missing:
+        return None
+    return (*left, *[0] * missing, *right, zone)
+
+
+def _groups(text: str) -> tuple[int, ...] | None:
+    parts = text.split(":") if text else []
+    if not all(_GROUP.fullmatch(part) for part in parts):
+        return None
+    return tuple(int(part, 16) for part in parts)
