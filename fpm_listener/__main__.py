@@ -1,4 +1,4 @@
-"""Arguments and dispatch: `fpm-listener listen|status|version`.
+"""Arguments and dispatch: `fpm-listener listen|guard|status|version`.
 
 Law: what a command needs is imported by that command, after fd 1 is safe: a listener says READY
 before it loads the rest, and `version` loads nothing.
@@ -44,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     from fpm_listener.core.values import FpmListenerError
 
     try:
+        if words[:1] == ["guard"] and words[1:] not in (["-h"], ["--help"]):
+            return _guard(words[1:])
         if words[:2] == ["listen", "--config"] and len(words) == 3:
             return _listen(words[2], sink)  # as supervisord calls it: argparse costs 1.4 MiB
         options = _parser().parse_args(words)
@@ -78,8 +80,34 @@ def _parser() -> argparse.ArgumentParser:
         "http://127.0.0.1:19253)",
     )
     status.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    guard = commands.add_parser(
+        "guard",
+        help="wait until php-fpm's addresses are free, and become php-fpm",
+        usage="%(prog)s [--wait 2s] [--orphans quit|report] [--hold] [--config FILE] -- "
+        "php-fpm ARGUMENTS",
+    )
+    guard.add_argument("--wait", metavar="2s", help="for the address, at most (default: 2s)")
+    guard.add_argument(
+        "--orphans",
+        choices=("quit", "report"),
+        help="what to do with workers that a dead master of this program has left (default: quit)",
+    )
+    guard.add_argument(
+        "--hold",
+        action="store_true",
+        help="have the listener keep the listening sockets while php-fpm is away",
+    )
+    guard.add_argument("--config", metavar="FILE", help="the listener's settings")
+    guard.add_argument("command", nargs="+", metavar="php-fpm", help="php-fpm and its arguments")
     commands.add_parser("version", help="print the version")
     return parser
+
+
+def _guard(words: list[str]) -> int:
+    """Become php-fpm as soon as its addresses are free."""
+    from fpm_listener import guard
+
+    return guard.run(words)
 
 
 def _listen(config: str, sink: int) -> int:

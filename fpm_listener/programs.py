@@ -8,43 +8,24 @@ Laws:
 
 from __future__ import annotations
 
-import glob
 import logging
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fpm_listener import supervisord_conf
-from fpm_listener.core import fpmcommand, fpmconf
+from fpm_listener import fpmfiles, supervisord_conf
+from fpm_listener.core import fpmcommand
 from fpm_listener.core.effects import FpmSite, ProgramsKnown
 from fpm_listener.core.fpmconf import LogKind
 from fpm_listener.supervisor_rpc import RpcFailed
 from fpm_listener.supervisord_conf import ConfUnreadable
 
 if TYPE_CHECKING:
-    from fpm_listener.core.fpmcommand import FpmInvocation, Layout
-    from fpm_listener.core.fpmconf import FpmConf
+    from fpm_listener.core.fpmcommand import FpmInvocation
     from fpm_listener.core.values import ProcessName, Program
     from fpm_listener.supervisor_rpc import SupervisorRpc
 
 log = logging.getLogger(__name__)
-
-
-class DiskFiles:
-    """Files as they are on disk, in supervisord's view of it."""
-
-    def __init__(self, directory: str | None) -> None:
-        self._directory = directory or "/"
-
-    def read(self, path: str) -> str:
-        """Return a file's text. Raises OSError."""
-        return (Path(self._directory) / path).read_text(encoding="utf-8", errors="replace")
-
-    def glob(self, pattern: str) -> list[str]:
-        """Return the paths that match, sorted."""
-        # A relative prefix of the command line makes a relative pattern.
-        return sorted(glob.glob(str(Path(self._directory) / pattern)))  # noqa: PTH207 - Path.glob takes no absolute pattern
 
 
 class Programs:
@@ -98,7 +79,11 @@ class Programs:
         invocation: FpmInvocation,
         stderr_log: str | None,
     ) -> FpmSite:
-        conf = self._load(program, invocation)
+        conf = fpmfiles.read(
+            invocation,
+            directory=program.directory,
+            environment={**os.environ, **program.environment},
+        )
         for problem in conf.problems:
             self._say("php-fpm's configuration is not understood problem=%r", problem)
         logs = (conf.error_log,) if conf.log_kind is LogKind.FILE and conf.error_log else ()
@@ -112,23 +97,6 @@ class Programs:
             pools=tuple(pool.name for pool in conf.pools),
             error_logs=logs,
         )
-
-    def _load(self, program: Program, invocation: FpmInvocation) -> FpmConf:
-        layout = self._layout(invocation)
-        return fpmconf.load(
-            invocation.config or layout.config,
-            DiskFiles(program.directory),
-            layout=layout,
-            invocation=invocation,
-            environment={**os.environ, **program.environment},
-        )
-
-    def _layout(self, invocation: FpmInvocation) -> Layout:
-        """Return where this php-fpm has its files; `php-fpm` alone is often a link to a version."""
-        found = shutil.which(invocation.binary) or invocation.binary
-        real = fpmcommand.FpmInvocation(binary=os.path.realpath(found))
-        layouts = (*fpmcommand.layouts(real), *fpmcommand.layouts(invocation))
-        return next((layout for layout in layouts if Path(layout.config).is_file()), layouts[0])
 
     def _say(self, sentence: str, what: str) -> None:
         if what not in self._said:

@@ -88,13 +88,17 @@ class SupervisorRpc:
         self._timeout_s = timeout_s
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> SupervisorRpc | None:
+    def from_environment(
+        cls,
+        environ: Mapping[str, str],
+        timeout_s: float = TIMEOUT_S,
+    ) -> SupervisorRpc | None:
         """Return a client for the supervisord that has started us; None where it serves no RPC."""
         url = environ.get("SUPERVISOR_SERVER_URL", "")
         if not url.startswith(("unix://", "http://")):
             return None
         name, password = environ.get("SUPERVISOR_USERNAME"), environ.get("SUPERVISOR_PASSWORD")
-        return cls(url, name or "", password or "", TIMEOUT_S)
+        return cls(url, name or "", password or "", timeout_s)
 
     # -- questions ---------------------------------------------------------------------------------
 

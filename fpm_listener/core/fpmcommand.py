@@ -126,13 +126,13 @@ _WRAPPERS = {
 def find(command: str) -> FpmInvocation | None:
     """Return the php-fpm that the command becomes; None where it is another program."""
     try:
-        return _find(shlex.split(command))
+        return find_in(shlex.split(command))
     except ValueError:
         return None
 
 
-def _find(words: list[str]) -> FpmInvocation | None:
-    """Return the php-fpm that one simple command becomes."""
+def find_in(words: list[str]) -> FpmInvocation | None:
+    """Return the php-fpm that one simple command becomes, its words apart already."""
     while words:
         name = _base(words[0])
         if _NAME.fullmatch(name):
@@ -209,7 +209,7 @@ def _command_string(words: list[str]) -> tuple[str, list[str]]:
 
 def _in_shell(text: str, arguments: list[str]) -> FpmInvocation | None:
     """Return the php-fpm among the shell's commands; one that serves goes before `php-fpm -t`."""
-    found = [one for words in _simple_commands(text, arguments) if (one := _find(words))]
+    found = [one for words in _simple_commands(text, arguments) if (one := find_in(words))]
     return min(found, key=lambda one: one.test_only, default=None)
 
 

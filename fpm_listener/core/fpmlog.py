@@ -45,6 +45,21 @@ _SCRIPT = re.compile(
     r"child ([0-9]{1,9}), script '.*\) (executing too slow|execution timed out) \("
 )
 
+#: What our own guard says instead of php-fpm, when it does not let it start.
+_GUARD = "fpm-listener guard: "
+_REFUSALS = (
+    (
+        re.compile(r"(.{1,1024}?) is (?:held by|taken; by whom) .*\(exit 75\)"),
+        FactKind.BIND_CONFLICT,
+    ),
+    (re.compile(r"(.{1,1024}?) is not to be had: .*\(exit 75\)"), FactKind.ADDRESS_ABSENT),
+    (
+        re.compile(r"cannot listen on (.{1,1024}?): its folder \S+ does not exist; .*\(exit 78\)"),
+        FactKind.MISSING_PATH,
+    ),
+    (re.compile(r"cannot listen on (.{1,1024}?): .*\(exit 78\)"), FactKind.PERMISSION),
+)
+
 #: EADDRINUSE of Linux, of BSD and macOS, of MIPS.
 _IN_USE = {98, 48, 125}
 _BY_ERRNO = {
@@ -95,7 +110,7 @@ def classify(line: str) -> LogFact | None:
     if head is None:
         if line.startswith("PHP:  syntax error"):  # before the log is open, without any level
             return LogFact(kind=FactKind.CONFIG_ERROR, line=line[:KEPT])
-        return None
+        return _refusal(line) if line.startswith(_GUARD) else None
     level = head["level"] or head["syslog"]
     read = _LEVELS.get(level)
     found = read(line[head.end() :]) if read else None
@@ -103,6 +118,13 @@ def classify(line: str) -> LogFact | None:
         return None
     kind, words = found
     return LogFact(kind=kind, line=line[:KEPT], pool=head["pool"], **words)
+
+
+def _refusal(line: str) -> LogFact | None:
+    for pattern, kind in _REFUSALS:
+        if found := pattern.match(line, len(_GUARD), 16 * KEPT):
+            return LogFact(kind=kind, line=line[:KEPT], address=found[1])
+    return None
 
 
 class Words(TypedDict, total=False):
@@ -181,7 +203,10 @@ _LEVELS: dict[str, Callable[[str], Found]] = {
 #: What a line that states a fact must have in it. ERROR, WARNING and ALERT share an R, which NOTICE
 #: has not; looking for one letter costs next to nothing (memchr), each word 0.2 to 0.5 ms a MiB.
 _LETTERS = ((b"R", (b"ERROR", b"WARNING", b"ALERT")), (b"H", (b"PHP:  syntax error",)))
-_QUIET = (b"fpm is running, pid ", b"ready to handle connections", b"reloading: execvp(")
+_QUIET = (
+    *(b"fpm is running, pid ", b"ready to handle connections", b"reloading: execvp("),
+    _GUARD.encode(),
+)
 
 
 def scan(chunk: bytes | bytearray, end: int | None = None) -> list[LogFact]:

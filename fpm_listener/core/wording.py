@@ -117,8 +117,8 @@ def _cure(name: ProcessName, cause: Cause, address: str | None, holder: HolderRe
     match cause:
         case Cause.BIND_CONFLICT:
             if holder and holder.holders:
-                return _end(holder.holders[0])
-            return f"Find who has the address: {_look(address)}"
+                return end(holder.holders[0])
+            return f"Find who has the address: {look(address)}"
         case Cause.ADDRESS_ABSENT:
             return "Bring the address up (ip addr), or change `listen` in the php-fpm pool"
         case Cause.UNKNOWN_USER:
@@ -140,7 +140,8 @@ def _cure(name: ProcessName, cause: Cause, address: str | None, holder: HolderRe
             return assert_never(never)
 
 
-def _end(holder: Holder) -> str:
+def end(holder: Holder) -> str:
+    """Return one sentence that says how to have the address back from its holder."""
     pids = " ".join(str(pid) for pid in (holder.pid, *holder.others))
     if holder.kind is HolderKind.ORPHAN:
         return f"End the orphaned workers, which finish their requests first: kill -QUIT {pids}"
@@ -154,7 +155,8 @@ def _end(holder: Holder) -> str:
     return f"Stop pid {holder.pid}, or give php-fpm another address"
 
 
-def _look(address: str | None) -> str:
+def look(address: str | None) -> str:
+    """Return the command that shows who has an address."""
     if not address:
         return "ss -lxtnp, as root"
     if "/" in address:

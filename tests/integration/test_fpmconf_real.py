@@ -14,7 +14,7 @@ import pytest
 from fpm_listener.core import addresses, fpmcommand, fpmconf
 from fpm_listener.core.addresses import UnusableAddress
 from fpm_listener.core.fpmconf import FpmConf, LogKind
-from fpm_listener.programs import DiskFiles
+from fpm_listener.fpmfiles import DiskFiles
 
 #: Without php-fpm every test here fails: there is nothing to compare with.
 BINARY = shutil.which("php-fpm8.2", path=f"{os.environ['PATH']}:/usr/sbin") or "php-fpm8.2"

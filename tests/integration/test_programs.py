@@ -10,7 +10,8 @@ import pytest
 
 from fpm_listener.core.effects import FpmSite
 from fpm_listener.core.values import ProcessName, Program
-from fpm_listener.programs import DiskFiles, Programs
+from fpm_listener.fpmfiles import DiskFiles
+from fpm_listener.programs import Programs
 from fpm_listener.supervisor_rpc import RpcFailed, SupervisorRpc
 
 FPM = ProcessName("web", "fpm")

@@ -19,12 +19,14 @@ FLOORS = (
     ("__main__",),
     ("daemon",),
     ("surroundings",),
-    ("delivery", "outbox", "memory", "programs", "web", "textfile", "logtail"),
+    ("delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
     ("receivers.webhook",),
     ("receivers.http",),
     ("receivers.deadline",),
     ("database", "supervisord_conf", "supervisor_rpc", "status", "metrics", "sockets"),
-    ("listener", "ledger", "worker", "inbox", "settings", "stdout", "receivers", "connections", ""),
+    ("masters", "fpmfiles", "binding"),
+    ("listener", "ledger", "worker", "inbox", "settings", "stdout", "receivers", "connections"),
+    ("procfs", ""),
 )
 
 

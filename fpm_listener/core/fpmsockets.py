@@ -1,0 +1,110 @@
+"""Listening sockets that php-fpm inherits: which it would make, and how it is told of them.
+
+Laws:
+1. What we cannot make exactly as php-fpm would is left to php-fpm, and the reason is said.
+2. php-fpm believes FPM_SOCKETS without a look: only keys that it will use are written there. An
+   inherited unix socket that no pool uses, it unlinks.
+
+Source: php-src sapi/fpm/fpm/fpm_sockets.c, fpm_unix.c, fpm_conf.c; tried with php-fpm 8.2.36.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fpm_listener.core.addresses import TcpAddress, UnixAddress, UnusableAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from fpm_listener.core.fpmconf import FpmConf, Pool
+
+VARIABLE = "FPM_SOCKETS"
+#: Sockets that php-fpm reads from one variable, before it looks for the next (FPM_SOCKETS_1 …).
+_IN_ONE = 128
+#: What is asked for where listen.backlog is not set; from PHP 8.2 on as many as the kernel allows.
+_OLD_BACKLOG, _NEW_BACKLOG = 511, -1
+_DEFAULT_MODE = 0o660
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rights:
+    """Who may connect to a unix socket."""
+
+    owner: str | None = None  #: name or number; None = who makes it
+    group: str | None = None
+    mode: int = _DEFAULT_MODE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A listening socket that php-fpm would make."""
+
+    address: TcpAddress | UnixAddress
+    backlog: int = _NEW_BACKLOG  #: below 0 = as many as the kernel allows
+    rights: Rights = Rights()
+    beyond_us: str | None = None  #: why php-fpm must make it itself; the rest means nothing then
+
+
+def wishes(conf: FpmConf, version: tuple[int, ...] = ()) -> tuple[Wish, ...]:
+    """Return what php-fpm would listen on, in its order; not what it takes for an address only.
+
+    version: php-fpm's own; () = not known.
+    """
+    default = _OLD_BACKLOG if version and version < (8, 2) else _NEW_BACKLOG
+    return tuple(wish for pool in conf.pools for wish in _of_pool(pool, default))
+
+
+def _of_pool(pool: Pool, default: int) -> Iterator[Wish]:
+    for address, backlog in (
+        (pool.listen, pool.options.get("listen.backlog", str(default))),
+        (pool.status_listen, str(default)),  # php-fpm copies the rights to it, not the backlog
+    ):
+        if address is None or isinstance(address, UnusableAddress):
+            continue
+        if why := _beyond_us(address, pool.options, backlog):
+            yield Wish(address=address, beyond_us=why)
+        else:
+            rights = Rights(
+                owner=pool.options.get("listen.owner") or None,
+                group=pool.options.get("listen.group") or None,
+                mode=int(pool.options.get("listen.mode") or "660", 8),
+            )
+            yield Wish(address=address, backlog=int(backlog), rights=rights)
+
+
+def _beyond_us(
+    address: TcpAddress | UnixAddress, options: Mapping[str, str], backlog: str
+) -> str | None:
+    """Return why we cannot make this socket as php-fpm would."""
+    if not re.fullmatch(r"-?[0-9]{1,9}", backlog):
+        return f"listen.backlog = {backlog!r} is no number"
+    if options.get("listen.setfib"):
+        return "listen.setfib is for FreeBSD"
+    if isinstance(address, TcpAddress):
+        return None
+    if options.get("listen.acl_users") or options.get("listen.acl_groups"):
+        return "access lists (listen.acl_users, listen.acl_groups) are php-fpm's own to set"
+    if not re.fullmatch(r"0*[0-7]{1,3}|", options.get("listen.mode", "")):
+        return f"listen.mode = {options['listen.mode']!r} is no octal number up to 777"
+    if set(address.path) & set(",="):
+        return f"{VARIABLE} has no way to write a path with a comma or an equals sign"
+    return None
+
+
+def is_inherited(variable: str) -> bool:
+    """Return whether a variable of the environment would hand sockets to php-fpm."""
+    return variable == VARIABLE or variable.startswith(f"{VARIABLE}_")
+
+
+def environment(sockets: Sequence[tuple[str, int]]) -> dict[str, str]:
+    """Return the variables that hand these sockets, key and descriptor each, to php-fpm."""
+    sets = [sockets[at : at + _IN_ONE] for at in range(0, len(sockets), _IN_ONE)]
+    return {
+        f"{VARIABLE}_{number}" if number else VARIABLE: ",".join(
+            f"{key}={descriptor}" for key, descriptor in some
+        )
+        for number, some in enumerate(sets)
+    }

@@ -1,0 +1,78 @@
+"""php-fpm's configuration, read from disk as the php-fpm of a command would.
+
+Law: nothing raises; what cannot be read stands in the configuration's `problems`.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from fpm_listener.core import fpmcommand, fpmconf
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fpm_listener.core.fpmcommand import FpmInvocation, Layout
+    from fpm_listener.core.fpmconf import FpmConf
+
+
+class DiskFiles:
+    """Files as they are on disk; relative paths are below `directory`."""
+
+    def __init__(self, directory: str | None) -> None:
+        self._directory = directory or "/"
+
+    def read(self, path: str) -> str:
+        """Return a file's text. Raises OSError."""
+        with open(  # noqa: PTH123 - pathlib costs the guard milliseconds
+            os.path.join(self._directory, path),  # noqa: PTH118 - the same
+            encoding="utf-8",
+            errors="replace",
+        ) as file:
+            return file.read()
+
+    def glob(self, pattern: str) -> list[str]:
+        """Return the paths that match, sorted."""
+        # A relative prefix of the command line makes a relative pattern.
+        return sorted(glob.glob(os.path.join(self._directory, pattern)))  # noqa: PTH118, PTH207 - Path.glob takes no absolute pattern
+
+
+def read(
+    invocation: FpmInvocation,
+    *,
+    directory: str | None,
+    environment: Mapping[str, str],
+) -> FpmConf:
+    """Return the configuration that this php-fpm would read.
+
+    directory: where it is started, None = /; environment: what it is started with.
+    """
+    layout = _layout(invocation)
+    return fpmconf.load(
+        invocation.config or layout.config,
+        DiskFiles(directory),
+        layout=layout,
+        invocation=invocation,
+        environment=environment,
+    )
+
+
+def real_binary(invocation: FpmInvocation) -> str:
+    """Return the path of what is run; `php-fpm` alone is often a link to a version."""
+    return os.path.realpath(shutil.which(invocation.binary) or invocation.binary)
+
+
+def version(invocation: FpmInvocation) -> tuple[int, ...]:
+    """Return PHP's version as far as the binary's name, or its link's target, tells it."""
+    real = fpmcommand.FpmInvocation(binary=real_binary(invocation))
+    return invocation.version or real.version
+
+
+def _layout(invocation: FpmInvocation) -> Layout:
+    """Return where this php-fpm has its files."""
+    real = fpmcommand.FpmInvocation(binary=real_binary(invocation), prefix=invocation.prefix)
+    layouts = (*fpmcommand.layouts(real), *fpmcommand.layouts(invocation))
+    return next((one for one in layouts if os.path.isfile(one.config)), layouts[0])  # noqa: PTH113 - a text

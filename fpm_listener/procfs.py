@@ -1,0 +1,70 @@
+"""What /proc tells of one process.
+
+Law: a process that is gone, or that we may not look at, is None; a pid alone proves nothing, pid
+and start together do.
+
+Source: proc(5).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+
+class ProcessStat(NamedTuple):
+    """One process, as /proc/PID/stat has it."""
+
+    pid: int
+    state: str  #: Z and X: it has ended, and holds nothing any more
+    ppid: int
+    pgid: int
+    started: int  #: ticks since boot
+
+
+def read_stat(pid: int | str, proc: str = "/proc") -> ProcessStat | None:
+    """Return how the process is; `self` is ours."""
+    try:
+        with open(f"{proc}/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib costs the guard milliseconds
+            text = file.read()
+        number = int(text[: text.index(" ")])
+        words = text.rpartition(")")[2].split()
+        return ProcessStat(number, words[0], int(words[1]), int(words[2]), int(words[19]))
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def executable(pid: int, proc: str = "/proc") -> str | None:
+    """Return the path of what the process runs; the one it had, where that was replaced since."""
+    try:
+        return os.readlink(f"{proc}/{pid}/exe").removesuffix(" (deleted)")  # noqa: PTH115 - a text
+    except OSError:
+        return None
+
+
+def pids(proc: str = "/proc") -> list[int]:
+    """Return all processes. Raises OSError where there is no procfs."""
+    return [int(name) for name in os.listdir(proc) if name.isdigit()]  # noqa: PTH208 - names only
+
+
+def boot_id(proc: str = "/proc") -> str:
+    """Return what tells this boot from others; empty where the kernel does not say."""
+    try:
+        with open(f"{proc}/sys/kernel/random/boot_id", encoding="utf-8") as file:  # noqa: PTH123 - as above
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def open_pidfd(pid: int) -> int | None:
+    """Return a descriptor that is readable once the process has ended; None where there is none.
+
+    Raises ProcessLookupError where the process is gone already. None: a kernel before 5.3, a
+    sandbox that forbids it, or no descriptor left.
+    """
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise
+    except (OSError, AttributeError):
+        return None
