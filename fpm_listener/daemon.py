@@ -9,6 +9,7 @@ Laws:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -23,10 +24,13 @@ from fpm_listener.core.effects import (
     Hurry,
     Identity,
     Notify,
+    ProcessDied,
     ProcessesSeen,
     ProgramsKnown,
     ReadExits,
     Remember,
+    WakeSupervisord,
+    WatchPid,
 )
 from fpm_listener.core.engine import Engine, EngineSettings, Tick
 from fpm_listener.core.histogram import Histogram
@@ -35,6 +39,7 @@ from fpm_listener.core.retry import Attempted
 from fpm_listener.core.snapshot import Snapshot
 from fpm_listener.core.trouble import Policy
 from fpm_listener.core.values import FpmListenerError, Instant
+from fpm_listener.deaths import Deaths, can_be_seen
 from fpm_listener.inbox import Failed, Inbox
 from fpm_listener.ledger import Ledger, supervisord_identity
 from fpm_listener.surroundings import SupervisorAnswered, Surroundings
@@ -70,6 +75,9 @@ class Daemon:
         self._settings = settings
         self._pipe = pipe
         self._inbox = Inbox()
+        self._poller = select.poll()
+        self._deaths = Deaths(self._poller)
+        self._sees_deaths = can_be_seen()
         self._engine = Engine(engine_settings(settings))
         self._snapshot = Snapshot()
         self._snapshot_due_s: float | None = 0.0
@@ -110,17 +118,18 @@ class Daemon:
         self._around.start()
         self._hand_out(now, effects)
         log.info("listener started events_missed=0 supervisord=%s", os.getppid())
-        poller = select.poll()
-        poller.register(self._pipe, select.POLLIN)
-        poller.register(self._inbox, select.POLLIN)
+        self._poller.register(self._pipe, select.POLLIN)
+        self._poller.register(self._inbox, select.POLLIN)
         try:
             while not self._stop:
-                for descriptor, _ in poller.poll(self._timeout_ms()):
+                for descriptor, _ in self._poller.poll(self._timeout_ms()):
                     if descriptor == self._pipe.fileno():
                         self._read_events()
-                    else:
+                    elif descriptor == self._inbox.fileno():
                         for item in self._inbox.take():
                             self._from_inbox(item)
+                    else:
+                        self._step(read_clocks(), ProcessDied(*self._deaths.take(descriptor)))
                 self._turn()
         finally:
             self._close()
@@ -228,6 +237,11 @@ class Daemon:
                 self._around.find_holder(effect)
             elif isinstance(effect, ReadExits):
                 self._around.read_exits(effect)
+            elif isinstance(effect, WatchPid):
+                if not self._deaths.watch(*effect):
+                    self._inbox.put(ProcessDied(*effect))
+            elif isinstance(effect, WakeSupervisord):
+                wake(effect)
             elif isinstance(effect, Notify):
                 tell(effect)
 
@@ -274,6 +288,7 @@ class Daemon:
             ready=self._ready,
             supervisor_up=self._supervisor_up,
             supervisor=self._engine.supervisor,
+            fast_restart=self._settings.fast_restart and self._sees_deaths,
             log_bytes_read=self._around.tail.bytes_read,
             log_read_errors=self._around.tail.read_errors,
             outbox_persistent=self._around.database.persistent,
@@ -323,6 +338,7 @@ class Daemon:
                 if isinstance(item, Attempted):
                     self._around.settle(item, read_clocks())
         self._around.close()
+        self._deaths.close()
 
 
 def engine_settings(settings: Settings) -> EngineSettings:
@@ -335,9 +351,20 @@ def engine_settings(settings: Settings) -> EngineSettings:
             repeat_interval_s=min([settings.repeat_interval_s, *repeats]),
         ),
         identity=Identity(instance=settings.instance),
+        fast_restart=settings.fast_restart,
         programs=settings.programs,
         extra_logs=tuple(str(path) for path in settings.error_log),
     )
+
+
+def wake(effect: WakeSupervisord) -> None:
+    """End supervisord's poll: it reads what its children write to stderr.
+
+    Whatever log_level says: the line is not for people, though they may as well understand it.
+    """
+    line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} waking supervisord program={effect.process}\n"
+    with contextlib.suppress(OSError):
+        os.write(2, line.encode(errors="replace"))
 
 
 def tell(effect: Notify) -> None:

@@ -104,6 +104,11 @@ def _listener(snapshot: Snapshot) -> Iterator[Metric]:
         "Whether supervisord's XML-RPC answers; without it exit codes are unknown.",
         _one(snapshot.supervisor_up),
     )
+    yield _gauge(
+        "fast_restart_enabled",
+        "Whether supervisord is woken when a process dies: asked for, and the kernel has pidfds.",
+        _one(snapshot.fast_restart),
+    )
     events = (({"event": name}, count) for name, count in sorted(snapshot.events.items()))
     yield _counter("events", "Events of supervisord that were taken in.", events)
     yield _counter(

@@ -79,6 +79,8 @@ class Settings:
     loop: LoopPolicy = FAST_LOOP
     slow_loop: LoopPolicy = SLOW_LOOP
     stable_for_s: float = 120.0
+    fast_restart: bool = True
+    hold_linger_s: float = 5.0  #: sockets of a stopped program are held for so long
     repeat_interval_s: float = 4 * 3600.0
     max_age_s: float = 24 * 3600.0  #: older alerts are dropped from the outbox
     max_alerts: int = 1000  #: per receiver
@@ -202,6 +204,7 @@ class _Section:
 
 GENERAL_KEYS = (
     *("listen", "state_dir", "programs", "error_log", "loop", "slow_loop", "stable_for"),
+    *("fast_restart", "hold_linger"),
     *("repeat_interval", "max_age", "max_alerts", "textfile", "log_level", "instance"),
     *("web_cert_file", "web_key_file", "web_username", "web_password_file", "web_token_file"),
 )
@@ -277,6 +280,8 @@ def _build(path: str, sections: dict[str, dict[str, str]], environ: Mapping[str,
         loop=take("loop", _loop, defaults.loop),
         slow_loop=take("slow_loop", _loop, defaults.slow_loop),
         stable_for_s=take("stable_for", _duration, defaults.stable_for_s),
+        fast_restart=take("fast_restart", _boolean, defaults.fast_restart),
+        hold_linger_s=take("hold_linger", _duration, defaults.hold_linger_s),
         repeat_interval_s=take("repeat_interval", _duration, defaults.repeat_interval_s),
         max_age_s=take("max_age", _duration, defaults.max_age_s),
         max_alerts=take("max_alerts", _count, defaults.max_alerts),

@@ -62,6 +62,13 @@ class HolderFound(NamedTuple):
     report: HolderReport
 
 
+class ProcessDied(NamedTuple):
+    """Input: the kernel says that a process has ended; supervisord may not know it yet."""
+
+    process: ProcessName
+    pid: int
+
+
 class Notify(NamedTuple):
     """Effect: the receivers are owed this alert."""
 
@@ -89,6 +96,19 @@ class ReadExits(NamedTuple):
     asked_at_s: float  #: monotonic seconds
 
 
+class WatchPid(NamedTuple):
+    """Effect: wait for the end of this process; answer with ProcessDied."""
+
+    process: ProcessName
+    pid: int
+
+
+class WakeSupervisord(NamedTuple):
+    """Effect: end supervisord's poll, so that it sees who has died."""
+
+    process: ProcessName
+
+
 class Hurry(NamedTuple):
     """Effect: a process has changed its state: its log will speak soon."""
 
@@ -97,7 +117,7 @@ class Discover(NamedTuple):
     """Effect: supervisord has other programs than before; answer with ProgramsKnown."""
 
 
-Effect = Notify | Remember | FindHolder | ReadExits | Hurry | Discover
+Effect = Notify | Remember | FindHolder | ReadExits | WatchPid | WakeSupervisord | Hurry | Discover
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ Laws:
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from fpm_listener.core.effects import (
     HolderFound,
     Hurry,
     Identity,
+    ProcessDied,
     ProcessesSeen,
     ProgramsKnown,
     ReadExits,
@@ -60,6 +61,7 @@ class EngineSettings:
     policy: Policy
     identity: Identity
     programs: tuple[str, ...] = ()  #: globs over group:name; empty = every program
+    fast_restart: bool = True  #: wake supervisord when a process dies
     extra_logs: tuple[str, ...] = ()  #: log files that php-fpm's configuration does not name
 
 
@@ -68,7 +70,9 @@ class Tick:
     """Input: the moment that `deadline_s` named has come."""
 
 
-Input = Event | LogLines | ExitsRead | HolderFound | ProgramsKnown | ProcessesSeen | Tick
+Input = (
+    Event | LogLines | ExitsRead | HolderFound | ProgramsKnown | ProcessesSeen | ProcessDied | Tick
+)
 
 
 @dataclass(slots=True)
@@ -112,6 +116,8 @@ class Engine:
             return self._holder_found(now, given)
         if isinstance(given, ProgramsKnown):
             return self._programs_known(now, given)
+        if isinstance(given, ProcessDied):
+            return self._process_died(now, given)
         return self._processes_seen(now, given)
 
     def deadline_s(self) -> float | None:
@@ -162,6 +168,8 @@ class Engine:
             for line in watched.stderr.flush():
                 effects += self._line(now, watched, line)
             effects += self._death(now, watched, death)
+            if self._hurries:
+                watched.hurry(now)
         return effects + self._review(now, watched)
 
     def _death(self, now: Instant, watched: Watched, death: Death) -> list[Effect]:
@@ -264,12 +272,23 @@ class Engine:
                 effects += self._review(now, watched)
         return effects
 
+    def _process_died(self, now: Instant, died: ProcessDied) -> list[Effect]:
+        watched = self._watched.get(died.process)
+        if watched is None or not self._hurries:
+            return []
+        watched.hurry(now, died.pid)
+        return self._review(now, watched)
+
     def _tick(self, now: Instant) -> list[Effect]:
         due = [name for name, at in self._deadlines.items() if at <= now.monotonic_s]
         effects: list[Effect] = []
         for name in due:
             effects += self._review(now, self._watched[name])
         return effects
+
+    @property
+    def _hurries(self) -> bool:
+        return self._settings.fast_restart and not self._stopping
 
     # -- details -----------------------------------------------------------------------------------
 
@@ -305,12 +324,7 @@ class Engine:
     def _identify(self, supervisor: str) -> None:
         instance = self._settings.identity.instance
         identity = Identity(instance=instance, supervisor=supervisor)
-        self._settings = EngineSettings(
-            policy=self._settings.policy,
-            identity=identity,
-            programs=self._settings.programs,
-            extra_logs=self._settings.extra_logs,
-        )
+        self._settings = replace(self._settings, identity=identity)
         self._labels = self._make_labels()
 
     def _make_labels(self) -> dict[str, str]:

@@ -32,6 +32,7 @@ class ProcessState(NamedTuple):
     from_state: State | None
     pid: int | None
     expected: bool | None  #: EXITED only: the exit code is one of `exitcodes`
+    tries: int | None = None  #: STARTING, BACKOFF: failed starts so far; seconds until the next one
 
 
 class ProcessLog(NamedTuple):
@@ -92,6 +93,7 @@ def _process_state(state: State, payload: str) -> ProcessState | Malformed:
         from_state=_BY_NAME.get(words.get("from_state", "")),
         pid=_pid(words),
         expected=None if expected is None else expected == "1",
+        tries=_number(words, "tries"),
     )
 
 
@@ -115,5 +117,9 @@ def _name(words: dict[str, str]) -> ProcessName | None:
 
 def _pid(words: dict[str, str]) -> int | None:
     """Return the pid; supervisor says 0 where there is no process."""
-    text = words.get("pid", "")
-    return int(text) or None if text.isascii() and text.isdigit() and len(text) <= 18 else None
+    return _number(words, "pid") or None
+
+
+def _number(words: dict[str, str], key: str) -> int | None:
+    text = words.get(key, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None

@@ -121,6 +121,7 @@ class Snapshot:
     ack_seconds: HistogramView | None = None
     ready: bool = False  #: the programs are known, so that every series is there
     supervisor_up: bool = False
+    fast_restart: bool = False  #: deaths are seen, and supervisord is woken
     supervisor: str = ""  #: supervisord's identifier
     log_bytes_read: int = 0
     log_read_errors: int = 0

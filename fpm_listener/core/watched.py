@@ -12,13 +12,14 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.core.belief import StartUp
-from fpm_listener.core.effects import Effect, FpmSite, Remember
+from fpm_listener.core.effects import Effect, FpmSite, Remember, WakeSupervisord, WatchPid
 from fpm_listener.core.facts import START_FAILURES, FactKind, LogFact
 from fpm_listener.core.histogram import Histogram
 from fpm_listener.core.lines import LineSplitter
 from fpm_listener.core.lives import ENDINGS, Life, Outcome, Phase, signal_of
 from fpm_listener.core.snapshot import ProcessView, State
 from fpm_listener.core.trouble import Death, Policy, Trouble
+from fpm_listener.core.waking import SHORTEST_LIFE_S, Waking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +53,9 @@ class Watched:
         self._settled_at_s: float | None = None  # monotonic; runs, or rests as its operator wants
         self._died_at_s: float | None = None  # monotonic; died on its own, not started again yet
         self._given_up = False
+        self._waking = Waking()
+        self._watched_pid: int | None = None
+        self._next_start_s: float | None = None  # monotonic; the end of a BACKOFF's delay
         self._log_spoke = False  # the log has told of a failed start in this life
         self._undecided: list[LogFact] = []  # lines of the last death, until its exit is known
         self._undecided_death: Death | None = None
@@ -76,6 +80,10 @@ class Watched:
         signal = signal_of(event.state, expected=event.expected)
         outcome = self.life.step(now.monotonic_s, signal, event.pid)
         self.state = event.state
+        if event.state is not State.EXITED:
+            self._waking.end()
+        if event.state is State.BACKOFF and event.tries:
+            self._next_start_s = now.monotonic_s + event.tries
         if outcome is Outcome.BEGAN or (outcome is Outcome.CONFIRMED and before is Phase.NONE):
             self._began(now)
         if outcome is Outcome.CONFIRMED:
@@ -97,6 +105,7 @@ class Watched:
             self._restart_seconds.observe(now.monotonic_s - self._died_at_s)
         self._died_at_s = self._settled_at_s = None
         self._given_up = False
+        self._next_start_s = None
         self._start_time_s = now.wall_s
         self._start_up.began(now.monotonic_s)
         self._log_spoke = False
@@ -125,6 +134,21 @@ class Watched:
             if not failed and not self.is_fpm:
                 self._settled_at_s = now.monotonic_s  # a job that has done its work
         return death
+
+    def hurry(self, now: Instant, pid: int | None = None) -> None:
+        """Have supervisord see a death, or follow it by a start, without delay.
+
+        pid: of who has died, where the kernel has told it; supervisord may not know it yet.
+        """
+        if pid is not None and (pid != self.life.pid or self.life.phase is Phase.STOPPING):
+            return  # an operator's stop is supervisord's own business
+        if self._next_start_s is not None:
+            self._waking.begin(self._next_start_s)
+            self._next_start_s = None
+        elif not self._waking.under_way and (pid is not None or self._died_at_s is not None):
+            began_at = self.life.began_at
+            if began_at is None or now.monotonic_s - began_at >= SHORTEST_LIFE_S:
+                self._waking.begin(now.monotonic_s)
 
     def _rests(self, now: Instant) -> None:
         """Its operator has stopped it: that is no failure, and ends a trouble if it lasts."""
@@ -261,11 +285,16 @@ class Watched:
         )
         if self._trouble.dirty:
             effects.append(Remember(self.name, self.memory(now)))
+        if self.life.pid is not None and self.life.pid != self._watched_pid:
+            self._watched_pid = self.life.pid
+            effects.append(WatchPid(self.name, self.life.pid))
+        if self._waking.take(now.monotonic_s) and not stopping:
+            effects.append(WakeSupervisord(self.name))
         return effects
 
     def deadline_s(self, now: Instant) -> float | None:
         """Return the monotonic moment at which `review` can have something new to say."""
-        moments = [self._trouble.deadline_s(now, self._settled_at_s)]
+        moments = [self._trouble.deadline_s(now, self._settled_at_s), self._waking.deadline_s()]
         if self._died_at_s is not None and now.monotonic_s < self._died_at_s + ABANDONED_S:
             moments.append(self._died_at_s + ABANDONED_S)
         return min((at for at in moments if at is not None), default=None)

@@ -131,6 +131,11 @@ class Scene:
         event = Event("lab", "l", self._serial, self._serial, f"PROCESS_STATE_{state}", text)
         return self.give(at_s, event)
 
+    def event_named(self, at_s: float, name: str, payload: str = "") -> list[Effect]:
+        """Let supervisord send an event by its whole name."""
+        self._serial += 1
+        return self.give(at_s, Event("lab", "l", self._serial, self._serial, name, payload))
+
     def fail(self, *at_s: float) -> Scene:
         """Play failed starts."""
         for at in at_s:

@@ -24,7 +24,7 @@ FLOORS = (
     ("receivers.http",),
     ("receivers.deadline",),
     ("database", "supervisord_conf", "supervisor_rpc", "status", "metrics", "sockets"),
-    ("masters", "fpmfiles", "binding"),
+    ("masters", "fpmfiles", "binding", "deaths"),
     ("listener", "ledger", "worker", "inbox", "settings", "stdout", "receivers", "connections"),
     ("procfs", ""),
 )
