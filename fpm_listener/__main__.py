@@ -124,9 +124,12 @@ def _listen(config: str, sink: int) -> int:
     _log_to_stderr(loaded.log_level)
     pipe = Pipe(0, sink)
     pipe.say_ready()  # before the rest is loaded: what waits in supervisord's buffer can be lost
+    from fpm_listener import rendezvous
+
+    door = rendezvous.open_door(str(loaded.state_dir))  # guards that start now find us
     from fpm_listener.daemon import Daemon
 
-    return Daemon(loaded, pipe).run()
+    return Daemon(loaded, pipe, door).run()
 
 
 def _log_to_stderr(level: str) -> None:

@@ -140,6 +140,21 @@ def listen_again(fd: int, backlog: int) -> None:
         again.listen(_MOST if backlog < 0 else backlog)
 
 
+def set_rights(path: str, rights: Rights) -> None:
+    """Give a unix socket that exists the rights that php-fpm would make it with.
+
+    Raises OSError, and KeyError with a name that is not known.
+    """
+    uid, gid = owner_of(rights)
+    found = os.lstat(path)
+    # Not set: as if it were made now.
+    uid, gid = (os.geteuid() if uid < 0 else uid), (os.getegid() if gid < 0 else gid)
+    if (found.st_uid, found.st_gid) != (uid, gid):
+        os.chown(path, uid, gid)
+    if stat.S_IMODE(found.st_mode) != rights.mode:
+        os.chmod(path, rights.mode)  # noqa: PTH101 - texts stay texts
+
+
 # -- TCP -------------------------------------------------------------------------------------------
 
 _SockAddr = tuple[str, int] | tuple[str, int, int, int]

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from fpm_listener import settings as settings_file
 from fpm_listener.core.effects import (
+    AnswerGuard,
     Discover,
     FindHolder,
     Hurry,
     Identity,
+    LetGo,
     Notify,
     ProcessDied,
     ProcessesSeen,
@@ -41,10 +43,14 @@ from fpm_listener.core.trouble import Policy
 from fpm_listener.core.values import FpmListenerError, Instant
 from fpm_listener.deaths import Deaths, can_be_seen
 from fpm_listener.inbox import Failed, Inbox
+from fpm_listener.keeper import Keeper
 from fpm_listener.ledger import Ledger, supervisord_identity
 from fpm_listener.surroundings import SupervisorAnswered, Surroundings
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
     from fpm_listener.core.effects import Effect
     from fpm_listener.core.engine import Input
     from fpm_listener.listener import Pipe
@@ -71,7 +77,8 @@ def read_clocks() -> Instant:
 class Daemon:
     """The listener: one owner, its threads around it."""
 
-    def __init__(self, settings: Settings, pipe: Pipe) -> None:
+    def __init__(self, settings: Settings, pipe: Pipe, door: socket.socket | OSError) -> None:
+        """`door`: where guards come to, or why there is none."""
         self._settings = settings
         self._pipe = pipe
         self._inbox = Inbox()
@@ -96,9 +103,11 @@ class Daemon:
         self._around = Surroundings(
             settings,
             self._inbox,
+            Keeper(door, self._inbox.put, self._inbox.failed),
             lambda: self._snapshot,
             read_clocks(),
         )
+        self._performers = self._make_performers()
         self._ledger = Ledger(
             settings.state_dir / "ledger" if self._around.database.persistent else None,
             supervisord_identity(os.getppid()),
@@ -116,7 +125,7 @@ class Daemon:
         effects = self._engine.restore(now, self._around.memory())
         self._commit(now, effects)
         self._around.start()
-        self._hand_out(now, effects)
+        self._hand_out(effects)
         log.info("listener started events_missed=0 supervisord=%s", os.getppid())
         self._poller.register(self._pipe, select.POLLIN)
         self._poller.register(self._inbox, select.POLLIN)
@@ -193,7 +202,7 @@ class Daemon:
         self._ledger.mark(event)
         self._pipe.acknowledge()
         self._ack_seconds.observe(time.monotonic() - now.monotonic_s)
-        self._hand_out(now, effects)
+        self._hand_out(effects)
         self._soil(now)
 
     def _note_garbage(self, garbage: Garbage) -> None:
@@ -218,7 +227,7 @@ class Daemon:
     def _step(self, now: Instant, given: Input) -> None:
         effects = self._engine.step(now, given)
         self._commit(now, effects)
-        self._hand_out(now, effects)
+        self._hand_out(effects)
         self._soil(now)
 
     def _commit(self, now: Instant, effects: list[Effect]) -> None:
@@ -226,24 +235,30 @@ class Daemon:
         if lasting:
             self._around.commit(lasting, now)
 
-    def _hand_out(self, now: Instant, effects: list[Effect]) -> None:
+    def _hand_out(self, effects: list[Effect]) -> None:
         """Wake the threads that do what is slow; after an answer, since waking takes time too."""
         for effect in effects:
-            if isinstance(effect, Hurry):
-                self._around.hurry(now)
-            elif isinstance(effect, Discover):
-                self._around.discover()
-            elif isinstance(effect, FindHolder):
-                self._around.find_holder(effect)
-            elif isinstance(effect, ReadExits):
-                self._around.read_exits(effect)
-            elif isinstance(effect, WatchPid):
-                if not self._deaths.watch(*effect):
-                    self._inbox.put(ProcessDied(*effect))
-            elif isinstance(effect, WakeSupervisord):
-                wake(effect)
-            elif isinstance(effect, Notify):
-                tell(effect)
+            perform = self._performers.get(type(effect))
+            if perform is not None:  # what must last was committed before
+                perform(effect)
+
+    def _make_performers(self) -> dict[type, Callable[[Any], None]]:
+        around = self._around
+        return {
+            Hurry: lambda _: around.hurry(read_clocks()),
+            Discover: around.discover,
+            FindHolder: around.find_holder,
+            ReadExits: around.read_exits,
+            WatchPid: self._watch,
+            WakeSupervisord: wake,
+            AnswerGuard: lambda effect: around.keeper.answer(*effect),
+            LetGo: lambda effect: around.keeper.release(*effect),
+            Notify: tell,
+        }
+
+    def _watch(self, effect: WatchPid) -> None:
+        if not self._deaths.watch(*effect):
+            self._inbox.put(ProcessDied(*effect))
 
     def _from_inbox(self, item: Any) -> None:  # noqa: ANN401 - each kind is told apart here
         now = read_clocks()
@@ -352,6 +367,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
         ),
         identity=Identity(instance=settings.instance),
         fast_restart=settings.fast_restart,
+        hold_linger_s=settings.hold_linger_s,
         programs=settings.programs,
         extra_logs=tuple(str(path) for path in settings.error_log),
     )

@@ -20,13 +20,13 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from fpm_listener import binding, fpmfiles, masters, procfs
-from fpm_listener.binding import Answer
+from fpm_listener import binding, deposit, fpmfiles, masters, procfs
+from fpm_listener.becoming import become, original_environment
+from fpm_listener.binding import Answer, Bound
 from fpm_listener.core import durations, fpmcommand, fpmsockets
-from fpm_listener.core.fpmsockets import is_inherited
-from fpm_listener.core.values import FpmListenerError
+from fpm_listener.core.values import FpmListenerError, ProcessName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,7 +117,14 @@ def run(words: Sequence[str]) -> int:
         except _Refused as refused:
             say(str(refused))
             return refused.status
-    return become(options.command, environment)
+    try:
+        become(options.command, environment)
+    except FileNotFoundError:
+        say(f"{options.command[0]}: not found (exit {_NOT_FOUND})")
+        return _NOT_FOUND
+    except OSError as error:
+        say(f"{options.command[0]}: {error.strerror} (exit {_CANNOT_RUN})")
+        return _CANNOT_RUN
 
 
 def say(what: str) -> None:
@@ -158,8 +165,14 @@ class _Guard:
         for problem in conf.problems:
             say(f"php-fpm's configuration is not wholly understood: {problem}")
         self._record = self._open_record(conf)
-        for wish in fpmsockets.wishes(conf, fpmfiles.version(self._invocation)):
-            self._wait_for(wish, conf)
+        self._conf_path = conf.path
+        wishes = fpmsockets.wishes(conf, fpmfiles.version(self._invocation))
+        handover = self._begin_handover(conf, wishes)
+        if handover is None:
+            for wish in wishes:
+                self._wait_for(wish.address)
+        else:
+            self._take_over(handover, wishes)
         try:
             self._record.add_self()
         except OSError as error:
@@ -172,14 +185,81 @@ class _Guard:
         group = self._text.get("SUPERVISOR_GROUP_NAME")
         process = self._text.get("SUPERVISOR_PROCESS_NAME")
         self._state_dir = state_dir(self._options.config, self._text)
-        name = f"{group}:{process}" if group and process else f"by hand:{conf.path}"
-        return masters.Record(self._state_dir, name)
+        self._name = ProcessName(group, process) if group and process else None
+        return masters.Record(self._state_dir, str(self._name or f"by hand:{conf.path}"))
+
+    # -- held sockets ------------------------------------------------------------------------------
+
+    def _begin_handover(self, conf: FpmConf, wishes: Sequence[Wish]) -> deposit.Handover | None:
+        """Return the conversation with the listener; None where nothing is held this time."""
+        why_not = None
+        if conf.problems:
+            why_not = "php-fpm's configuration is not wholly understood"
+        elif conf.daemonize:
+            why_not = "php-fpm daemonizes itself (daemonize = yes, and no -F in its command)"
+        elif self._name is None:
+            why_not = "supervisord has not started this (no SUPERVISOR_PROCESS_NAME)"
+        hold = self._options.hold and why_not is None
+        if self._name is None or not (self._options.hold or self._options.config):
+            begun = None
+        else:
+            # Without --hold as well: what is still held from before stands in our way.
+            begun = deposit.begin(self._state_dir, self._name, hold=hold, most=len(wishes))
+        if isinstance(begun, deposit.Handover):
+            return begun
+        if self._options.hold:
+            say(f"listening sockets are not held: {why_not or (begun.why if begun else '')}")
+        return None
+
+    def _take_over(self, handover: deposit.Handover, wishes: Sequence[Wish]) -> None:
+        """Have php-fpm given every socket that can be, and the listener hold them."""
+        sockets: dict[str, tuple[Wish, Bound]] = {}
+        for wish in wishes:
+            bound = None if wish.beyond_us else handover.take(wish) or self._bind(wish, sockets)
+            if wish.beyond_us:
+                say(f"{wish.address.text} is left to php-fpm, not held: {wish.beyond_us}")
+                self._wait_for(wish.address)
+            elif bound is not None:
+                sockets[bound.key] = (wish, bound)
+        if why := handover.leave(list(sockets.values())):
+            say(f"listening sockets are not held: {why}")
+        self._part_from_orphans([bound.fd for _, bound in sockets.values()])
+        for _, bound in sockets.values():
+            os.set_inheritable(bound.fd, True)
+        given = fpmsockets.environment([(key, bound.fd) for key, (_, bound) in sockets.items()])
+        self._environment |= {os.fsencode(k): os.fsencode(v) for k, v in given.items()}
+
+    def _bind(self, wish: Wish, sockets: Mapping[str, object]) -> Bound | None:
+        """Return a socket of our own; None where php-fpm has to make it, or has it already."""
+        if any(key in sockets for key in binding.keys(wish.address)):
+            return None  # another pool's: php-fpm lets both have the same socket
+        while True:
+            self._wait_for(wish.address)
+            bound = binding.bind(wish.address, backlog=wish.backlog, rights=wish.rights)
+            if isinstance(bound, Bound):
+                return bound
+            if isinstance(bound, binding.NotOurs):
+                say(f"{wish.address.text} is left to php-fpm, not held: {bound.why}")
+                return None
+            # Somebody was faster: wait for it again.
+
+    def _part_from_orphans(self, descriptors: Sequence[int]) -> None:
+        """Tell proven orphans on held sockets to finish what they have, and take no more."""
+        known = self._record.read()
+        left = masters.orphans(known, self._binary)
+        inodes = {os.fstat(descriptor).st_ino for descriptor in descriptors} if left else set()
+        for pid in left:
+            if not procfs.has_socket(pid, inodes):
+                continue
+            if not self._options.end_orphans:
+                say(f"pid {pid}, an orphan of our own, takes requests still: kill -QUIT {pid}")
+            elif masters.tell(pid, signal.SIGQUIT, known, self._binary):
+                say(f"telling pid {pid}, an orphan of our own, to end: SIGQUIT")
 
     # -- waiting -----------------------------------------------------------------------------------
 
-    def _wait_for(self, wish: Wish, conf: FpmConf) -> None:
+    def _wait_for(self, address: TcpAddress | UnixAddress) -> None:
         """Return when the address is free. Raises _Refused where it is not to be had in time."""
-        address = wish.address
         while True:
             found = binding.ask(address)
             if found.answer is Answer.FREE:
@@ -189,7 +269,7 @@ class _Guard:
             report = self._holders(address) if found.answer is Answer.BUSY else None
             self._end_orphans(report)
             if self._is_over():
-                raise self._refuse(address, found, report, conf)
+                raise self._refuse(address, found, report)
             self._sleep(report)
 
     def _is_over(self) -> bool:
@@ -260,7 +340,6 @@ class _Guard:
         address: TcpAddress | UnixAddress,
         found: Availability,
         report: HolderReport | None,
-        conf: FpmConf,
     ) -> _Refused:
         from fpm_listener.core import wording  # noqa: PLC0415 - law 5
 
@@ -278,7 +357,7 @@ class _Guard:
         if former:
             why += "; it is this program's own, left behind by an earlier supervisord"
             return _Refused(EX_TEMPFAIL, why, f"End it, then all is well: kill -QUIT {first.pid}")
-        if first.command == f"php-fpm: master process ({conf.path})" and not first.unit:
+        if first.command == f"php-fpm: master process ({self._conf_path})" and not first.unit:
             why += "; it runs this very configuration: started by hand, or daemonized"
             why += " (daemonize = yes, and no -F in its command)"
         return _Refused(EX_TEMPFAIL, why, wording.end(first))
@@ -294,8 +373,7 @@ def _pids(report: HolderReport | None) -> list[int]:
 
 def _startsecs(environment: Mapping[str, str]) -> float | None:
     """Return this program's startsecs; None where supervisord does not tell."""
-    from fpm_listener.core.values import ProcessName  # noqa: PLC0415 - law 5
-    from fpm_listener.supervisor_rpc import RpcFailed, SupervisorRpc  # noqa: PLC0415
+    from fpm_listener.supervisor_rpc import RpcFailed, SupervisorRpc  # noqa: PLC0415 - law 5
 
     rpc = SupervisorRpc.from_environment(environment, timeout_s=0.5)
     answer = rpc.programs() if rpc is not None else ()
@@ -326,38 +404,3 @@ def state_dir(config: str | None, environment: Mapping[str, str]) -> str:
     except FpmListenerError as error:
         say(f"the listener's settings are not used: {error}")
         return default
-
-
-# -- becoming php-fpm ------------------------------------------------------------------------------
-
-
-def original_environment() -> dict[bytes, bytes]:
-    """Return the environment that we were started with, less what would hand sockets to php-fpm.
-
-    Not os.environ: Python adds LC_CTYPE to it in the C locale (PEP 538).
-    """
-    try:
-        with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 - pathlib costs milliseconds
-            pairs = [word.partition(b"=") for word in file.read().split(b"\0")]
-        words = {name: value for name, equals, value in pairs if name and equals}
-    except OSError:
-        words = dict(os.environb)
-    return {name: value for name, value in words.items() if not is_inherited(os.fsdecode(name))}
-
-
-def become(command: Sequence[str], environment: Mapping[bytes, bytes]) -> int:
-    """Become the command; return the exit status where it cannot be run."""
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)  # Python ignores them, and a child would inherit it
-    try:
-        _exec(command, environment)
-    except FileNotFoundError:
-        say(f"{command[0]}: not found (exit {_NOT_FOUND})")
-        return _NOT_FOUND
-    except OSError as error:
-        say(f"{command[0]}: {error.strerror} (exit {_CANNOT_RUN})")
-        return _CANNOT_RUN
-
-
-def _exec(command: Sequence[str], environment: Mapping[bytes, bytes]) -> NoReturn:
-    os.execvpe(command[0], list(command), environment)  # noqa: S606 - to become it is our purpose

@@ -105,7 +105,7 @@ def _is_orphan(pid: int, groups: dict[int, Master], binary: str) -> bool:
     master = groups[found.pgid]
     if pid == master.pid or found.started < master.started:
         return False  # the number was given away: whose group this is, we do not know
-    return procfs.executable(pid) == binary
+    return not alive(master) and procfs.executable(pid) == binary
 
 
 def tell(pid: int, number: int, masters: Iterable[Master], binary: str) -> bool:

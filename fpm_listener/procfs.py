@@ -8,8 +8,12 @@ Source: proc(5).
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 class ProcessStat(NamedTuple):
@@ -40,6 +44,20 @@ def executable(pid: int, proc: str = "/proc") -> str | None:
         return os.readlink(f"{proc}/{pid}/exe").removesuffix(" (deleted)")  # noqa: PTH115 - a text
     except OSError:
         return None
+
+
+def has_socket(pid: int, inodes: Collection[int], proc: str = "/proc") -> bool:
+    """Return whether the process has one of the sockets open, as far as we may look."""
+    links = {f"socket:[{inode}]" for inode in inodes}
+    folder = f"{proc}/{pid}/fd"
+    try:
+        for name in os.listdir(folder):  # noqa: PTH208 - names only
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                if os.readlink(f"{folder}/{name}") in links:  # noqa: PTH115 - a text
+                    return True
+    except OSError:
+        return False
+    return False
 
 
 def pids(proc: str = "/proc") -> list[int]:

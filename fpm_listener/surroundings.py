@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener.core.effects import (
+    Discover,
     ExitsRead,
     FindHolder,
     HolderFound,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from fpm_listener.core.snapshot import ReceiverView, Snapshot
     from fpm_listener.core.values import Instant
     from fpm_listener.inbox import Inbox
+    from fpm_listener.keeper import Keeper
     from fpm_listener.settings import ReceiverSettings, Settings
     from fpm_listener.textfile import TextfileWriter
     from fpm_listener.web import WebServer
@@ -61,12 +63,6 @@ class _Look(NamedTuple):
     """Request to the supervisor thread: ask how all processes are."""
 
 
-class _Discover(NamedTuple):
-    """Request to the programs thread: read the configurations."""
-
-    anew: bool  #: supervisord's too
-
-
 class Surroundings:
     """Owned by the daemon."""
 
@@ -74,6 +70,7 @@ class Surroundings:
         self,
         settings: Settings,
         inbox: Inbox,
+        keeper: Keeper,
         snapshot: Callable[[], Snapshot],
         now: Instant,
     ) -> None:
@@ -98,6 +95,7 @@ class Surroundings:
         self._supervisor = Worker("supervisor", self._ask_supervisor, inbox.failed)
         self._discovery = Worker("programs", self._read_programs, inbox.failed)
         self._holders = Worker("holders", self._find_holders, inbox.failed)
+        self.keeper = keeper
         self._web: WebServer | None = None
         self._textfile: TextfileWriter | None = None
 
@@ -107,7 +105,8 @@ class Surroundings:
             thread.start()
         self._make_senders(self._settings.receivers)
         self.tail.follow(str(path) for path in self._settings.error_log)
-        self._discovery.ask(_Discover(anew=True))
+        self._discovery.ask(Discover())
+        self.keeper.start()
         self._serve()
 
     # -- what must last ----------------------------------------------------------------------------
@@ -190,11 +189,11 @@ class Surroundings:
         self.tail.hurry()
         if now.monotonic_s - self._sites_at_s >= 10.0:
             self._sites_at_s = now.monotonic_s
-            self._discovery.ask(_Discover(anew=False))
+            self._discovery.ask(Discover(anew=False))
 
-    def discover(self) -> None:
-        """Read supervisord's configuration again: it has changed."""
-        self._discovery.ask(_Discover(anew=True))
+    def discover(self, request: Discover) -> None:
+        """Read configurations again: they may have changed."""
+        self._discovery.ask(request)
 
     def find_holder(self, look: FindHolder) -> None:
         """Find out who has an address."""
@@ -214,7 +213,7 @@ class Surroundings:
             report = find_holders(look.address, former_masters=look.former_masters)
             self._inbox.put(HolderFound(look.process, report))
 
-    def _read_programs(self, requests: tuple[_Discover, ...]) -> None:
+    def _read_programs(self, requests: tuple[Discover, ...]) -> None:
         self._inbox.put(self._programs.read(anew=any(request.anew for request in requests)))
 
     def _ask_supervisor(self, requests: tuple[ReadExits | _Look, ...]) -> None:
@@ -270,7 +269,7 @@ class Surroundings:
             self._senders.pop(name).stop()
         self._make_senders(changed)
         self._outbox.reconfigure(settings.receivers, _limits(settings))
-        self.discover()
+        self.discover(Discover())
         if self._web is not None and before.web != settings.web:
             self._web.rebind(settings.web)
         if before.textfile != settings.textfile:
@@ -284,6 +283,7 @@ class Surroundings:
 
     def close(self) -> None:
         """End what can be ended; what is still under way is sent again by the next listener."""
+        self.keeper.stop()
         for sender in self._senders.values():
             sender.stop()
         self.tail.stop()

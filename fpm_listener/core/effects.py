@@ -69,6 +69,36 @@ class ProcessDied(NamedTuple):
     pid: int
 
 
+class GuardAsks(NamedTuple):
+    """Input: a guard is about to become php-fpm; answer it with AnswerGuard."""
+
+    process: ProcessName
+    pid: int  #: of the guard, and soon of php-fpm; 0 = not known
+    hold: bool  #: whether it wants its listening sockets held
+    ticket: int
+
+
+class SocketsHeld(NamedTuple):
+    """Input: these listen addresses are held for a process, and no others."""
+
+    process: ProcessName
+    addresses: tuple[str, ...]
+
+
+class AnswerGuard(NamedTuple):
+    """Effect: give a guard what is held for it; `refused` = let go of it, and why."""
+
+    ticket: int
+    refused: str | None
+
+
+class LetGo(NamedTuple):
+    """Effect: hold these addresses no longer."""
+
+    process: ProcessName
+    addresses: tuple[str, ...]
+
+
 class Notify(NamedTuple):
     """Effect: the receivers are owed this alert."""
 
@@ -114,10 +144,23 @@ class Hurry(NamedTuple):
 
 
 class Discover(NamedTuple):
-    """Effect: supervisord has other programs than before; answer with ProgramsKnown."""
+    """Effect: read the configurations; answer with ProgramsKnown."""
+
+    anew: bool = True  #: supervisord's too; False: php-fpm's only
 
 
-Effect = Notify | Remember | FindHolder | ReadExits | WatchPid | WakeSupervisord | Hurry | Discover
+Effect = (
+    Notify
+    | Remember
+    | FindHolder
+    | ReadExits
+    | WatchPid
+    | WakeSupervisord
+    | AnswerGuard
+    | LetGo
+    | Hurry
+    | Discover
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

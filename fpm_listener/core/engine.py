@@ -16,17 +16,21 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.core.effects import (
+    AnswerGuard,
     Discover,
     Effect,
     ExitsRead,
+    GuardAsks,
     HolderFound,
     Hurry,
     Identity,
+    LetGo,
     ProcessDied,
     ProcessesSeen,
     ProgramsKnown,
     ReadExits,
     Remember,
+    SocketsHeld,
 )
 from fpm_listener.core.events import (
     EVENT_NAMES,
@@ -62,6 +66,7 @@ class EngineSettings:
     identity: Identity
     programs: tuple[str, ...] = ()  #: globs over group:name; empty = every program
     fast_restart: bool = True  #: wake supervisord when a process dies
+    hold_linger_s: float = 5.0  #: sockets of a stopped process are held for so long
     extra_logs: tuple[str, ...] = ()  #: log files that php-fpm's configuration does not name
 
 
@@ -71,7 +76,16 @@ class Tick:
 
 
 Input = (
-    Event | LogLines | ExitsRead | HolderFound | ProgramsKnown | ProcessesSeen | ProcessDied | Tick
+    Event
+    | LogLines
+    | ExitsRead
+    | HolderFound
+    | ProgramsKnown
+    | ProcessesSeen
+    | ProcessDied
+    | GuardAsks
+    | SocketsHeld
+    | Tick
 )
 
 
@@ -118,6 +132,10 @@ class Engine:
             return self._programs_known(now, given)
         if isinstance(given, ProcessDied):
             return self._process_died(now, given)
+        if isinstance(given, GuardAsks):
+            return self._guard_asks(now, given)
+        if isinstance(given, SocketsHeld):
+            return self._sockets_held(now, given)
         return self._processes_seen(now, given)
 
     def deadline_s(self) -> float | None:
@@ -154,6 +172,7 @@ class Engine:
             return self._group(now, content)
         if isinstance(content, SupervisorChange):
             self._stopping = not content.running
+            return [effect for w in self._watched.values() for effect in self._review(now, w)]
         return []
 
     def _process_state(self, now: Instant, event: ProcessState) -> list[Effect]:
@@ -279,6 +298,22 @@ class Engine:
         watched.hurry(now, died.pid)
         return self._review(now, watched)
 
+    def _guard_asks(self, now: Instant, asked: GuardAsks) -> list[Effect]:
+        if self._stopping:
+            return [AnswerGuard(asked.ticket, "supervisord is shutting down")]
+        watched = self._find(asked.process)
+        if watched is None:
+            return [AnswerGuard(asked.ticket, "the listener's settings leave this program out")]
+        answer = watched.guard_asks(asked)
+        return [answer, *self._review(now, watched)]
+
+    def _sockets_held(self, now: Instant, held: SocketsHeld) -> list[Effect]:
+        watched = self._watched.get(held.process)
+        if watched is None:
+            return [LetGo(held.process, held.addresses)]
+        watched.sockets_held(held.addresses)
+        return self._review(now, watched)
+
     def _tick(self, now: Instant) -> list[Effect]:
         due = [name for name, at in self._deadlines.items() if at <= now.monotonic_s]
         effects: list[Effect] = []
@@ -314,7 +349,8 @@ class Engine:
     def _find(self, name: ProcessName) -> Watched | None:
         watched = self._watched.get(name)
         if watched is None and self._is_chosen(name):
-            watched = self._watched[name] = Watched(name, self._settings.policy)
+            settings = self._settings
+            watched = self._watched[name] = Watched(name, settings.policy, settings.hold_linger_s)
         return watched
 
     def _is_chosen(self, name: ProcessName) -> bool:
@@ -345,7 +381,7 @@ class Engine:
         for watched in [w for name, w in self._watched.items() if not self._is_chosen(name)]:
             self._let_go(watched)
         for watched in self._watched.values():
-            watched.adopt(settings.policy)
+            watched.adopt(settings.policy, settings.hold_linger_s)
 
     def restore(
         self, now: Instant, memory: Mapping[ProcessName, Mapping[str, Any]]

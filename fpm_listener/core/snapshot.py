@@ -93,6 +93,7 @@ class ProcessView:
     incident: IncidentView | None = None
     error_logs: tuple[str, ...] = ()  #: files that are followed for it
     addresses: tuple[str, ...] = ()  #: what php-fpm is configured to listen on
+    held: tuple[str, ...] = ()  #: those whose sockets are held for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,20 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.core.belief import StartUp
-from fpm_listener.core.effects import Effect, FpmSite, Remember, WakeSupervisord, WatchPid
+from fpm_listener.core.effects import (
+    AnswerGuard,
+    Discover,
+    Effect,
+    FpmSite,
+    GuardAsks,
+    LetGo,
+    Remember,
+    WakeSupervisord,
+    WatchPid,
+)
 from fpm_listener.core.facts import START_FAILURES, FactKind, LogFact
 from fpm_listener.core.histogram import Histogram
+from fpm_listener.core.hold import Hold
 from fpm_listener.core.lines import LineSplitter
 from fpm_listener.core.lives import ENDINGS, Life, Outcome, Phase, signal_of
 from fpm_listener.core.snapshot import ProcessView, State
@@ -40,7 +51,7 @@ _RESTART_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0
 class Watched:
     """Owned by the engine."""
 
-    def __init__(self, name: ProcessName, policy: Policy) -> None:
+    def __init__(self, name: ProcessName, policy: Policy, linger_s: float) -> None:
         self.name = name
         self.is_fpm = False
         self.site = FpmSite()
@@ -54,6 +65,9 @@ class Watched:
         self._died_at_s: float | None = None  # monotonic; died on its own, not started again yet
         self._given_up = False
         self._waking = Waking()
+        self._hold = Hold()
+        self._linger_s = linger_s
+        self._never_ran = False  # the last life: its log has not said that it runs
         self._watched_pid: int | None = None
         self._next_start_s: float | None = None  # monotonic; the end of a BACKOFF's delay
         self._log_spoke = False  # the log has told of a failed start in this life
@@ -108,6 +122,7 @@ class Watched:
         self._next_start_s = None
         self._start_time_s = now.wall_s
         self._start_up.began(now.monotonic_s)
+        self._hold.began()
         self._log_spoke = False
 
     def _ended(self, now: Instant, outcome: Outcome, pid: int | None) -> Death:
@@ -120,6 +135,7 @@ class Watched:
         self.life.pid = None
         if pid is not None:
             self._masters.append(pid)
+        self._never_ran = self._start_up.is_open
         death = Death(now.monotonic_s, failed)
         if failed:
             self._trouble.failed(death)
@@ -156,6 +172,7 @@ class Watched:
         self._given_up = False
         self._settled_at_s = now.monotonic_s
         self._trouble.forget()
+        self._hold.rests(now.monotonic_s + self._linger_s)
 
     def remove(self, now: Instant) -> None:
         """supervisord does not know it any more (`update`); it may be back at once."""
@@ -194,6 +211,10 @@ class Watched:
             address = fact.address or next(iter(self.site.addresses), None)
             effects += self._trouble.look_for_holder(now, address, self._masters)
         heard = self._start_up.hear(now.monotonic_s, fact)
+        if fact.kind is FactKind.READY:
+            self._hold.serves()
+        elif fact.kind is FactKind.RELOAD and self._hold.addresses:
+            effects.append(Discover(anew=False))  # it may listen elsewhere from now on
         self._log_spoke = self._log_spoke or fact.kind in START_FAILURES
         if self._undecided_death is not None and fact.kind in START_FAILURES:
             self._undecided += heard
@@ -232,6 +253,8 @@ class Watched:
         self._last_exit = note.reason if note is not None else None
         if note is not None:
             self._trouble.exit_known(death, note)
+        if death.failed and self._never_ran:
+            self._hold.failed_to_start(self._last_exit, self.life.length_s)
         if death is self._undecided_death:
             self._undecided_death = None
             facts, self._undecided = self._undecided, []
@@ -245,9 +268,35 @@ class Watched:
         self._view = None
         self._trouble.found_holder(now, report)
 
-    def adopt(self, policy: Policy) -> None:
+    def adopt(self, policy: Policy, linger_s: float) -> None:
         """Go on under new settings."""
         self._trouble.adopt(policy)
+        self._linger_s = linger_s
+
+    # -- its listening sockets ---------------------------------------------------------------------
+
+    def guard_asks(self, asked: GuardAsks) -> Effect:
+        """Let a guard have what is held, or not."""
+        self._view = None
+        if self.life.pid is None and self.life.phase is Phase.STARTING:
+            self.life.pid = asked.pid or None  # no event tells it before RUNNING
+        return AnswerGuard(asked.ticket, self._hold.ask(wanted=asked.hold))
+
+    def sockets_held(self, addresses: tuple[str, ...]) -> None:
+        """Know what is held."""
+        self._view = None
+        self._hold.keep(addresses)
+
+    def _let_go(self, now: Instant, *, stopping: bool) -> list[Effect]:
+        """Return what is held no longer."""
+        if not self._hold.addresses:
+            return []
+        gone: tuple[str, ...] = ()
+        if stopping or self.removed or self._given_up or self._hold.is_over(now.monotonic_s):
+            gone = self._hold.let_go()
+        elif self.site.addresses:
+            gone = self._hold.let_go(keep=frozenset(self.site.addresses))
+        return [LetGo(self.name, gone)] if gone else []
 
     # -- what follows from it ----------------------------------------------------------------------
 
@@ -290,11 +339,15 @@ class Watched:
             effects.append(WatchPid(self.name, self.life.pid))
         if self._waking.take(now.monotonic_s) and not stopping:
             effects.append(WakeSupervisord(self.name))
-        return effects
+        return effects + self._let_go(now, stopping=stopping)
 
     def deadline_s(self, now: Instant) -> float | None:
         """Return the monotonic moment at which `review` can have something new to say."""
-        moments = [self._trouble.deadline_s(now, self._settled_at_s), self._waking.deadline_s()]
+        moments = [
+            self._trouble.deadline_s(now, self._settled_at_s),
+            self._waking.deadline_s(),
+            self._hold.deadline_s(),
+        ]
         if self._died_at_s is not None and now.monotonic_s < self._died_at_s + ABANDONED_S:
             moments.append(self._died_at_s + ABANDONED_S)
         return min((at for at in moments if at is not None), default=None)
@@ -342,5 +395,6 @@ class Watched:
                 incident=self._trouble.view(self._last_exit),
                 error_logs=self.site.error_logs,
                 addresses=self.site.addresses,
+                held=self._hold.addresses,
             )
         return self._view

@@ -20,11 +20,12 @@ FLOORS = (
     ("daemon",),
     ("surroundings",),
     ("delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
+    ("keeper", "deposit"),
     ("receivers.webhook",),
     ("receivers.http",),
     ("receivers.deadline",),
     ("database", "supervisord_conf", "supervisor_rpc", "status", "metrics", "sockets"),
-    ("masters", "fpmfiles", "binding", "deaths"),
+    ("masters", "fpmfiles", "binding", "deaths", "rendezvous", "names", "becoming"),
     ("listener", "ledger", "worker", "inbox", "settings", "stdout", "receivers", "connections"),
     ("procfs", ""),
 )

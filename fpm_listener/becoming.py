@@ -1,0 +1,37 @@
+"""Becoming another program, as if we had never been there.
+
+Law: it gets the environment that we were started with, and signals as they are by default; what
+Python has changed in either is undone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, NoReturn
+
+from fpm_listener.core.fpmsockets import is_inherited
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def original_environment() -> dict[bytes, bytes]:
+    """Return the environment that we were started with, less what would hand sockets to php-fpm.
+
+    Not os.environ: Python adds LC_CTYPE to it in the C locale (PEP 538).
+    """
+    try:
+        with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 - pathlib costs milliseconds
+            pairs = [word.partition(b"=") for word in file.read().split(b"\0")]
+        words = {name: value for name, equals, value in pairs if name and equals}
+    except OSError:
+        words = dict(os.environb)
+    return {name: value for name, value in words.items() if not is_inherited(os.fsdecode(name))}
+
+
+def become(command: Sequence[str], environment: Mapping[bytes, bytes]) -> NoReturn:
+    """Become the command, looked up in PATH. Raises OSError where it cannot be run."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)  # Python ignores them, and a child would inherit it
+    os.execvpe(command[0], list(command), environment)  # noqa: S606 - to become it is our purpose

@@ -1,0 +1,128 @@
+"""The guard's side of a handover: what is held for it is taken back, the rest is bound anew.
+
+Laws:
+1. Whatever goes wrong, php-fpm starts: with sockets of our own making, or without any.
+2. php-fpm is given only what is as it should be: it looks at nothing itself.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fpm_listener import binding, procfs, rendezvous
+from fpm_listener.core.addresses import UnixAddress
+from fpm_listener.core.handover import MOST_SOCKETS, Deposit, Done, Hello, Offer
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from fpm_listener.binding import Bound
+    from fpm_listener.core.fpmsockets import Wish
+    from fpm_listener.core.values import ProcessName
+
+
+#: Seconds that a listener takes to start, on a machine that boots; and that supervisord's own start
+#: may be ago. Its priority lets the listener be started first, a moment before us.
+LISTENER_START_S, _YOUNG_S = 1.0, 5.0
+_STEP_S = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Nothing is held this time."""
+
+    why: str
+
+
+class Handover:
+    """A conversation with the listener that has begun: what it holds for us is ours now."""
+
+    def __init__(self, connection: socket.socket, held: dict[str, int]) -> None:
+        self._connection = connection
+        self._held = held  # descriptors by key
+
+    def take(self, wish: Wish) -> Bound | None:
+        """Return the held socket for this address, as it is configured now; None = none is held."""
+        for key in binding.keys(wish.address):
+            fd = self._held.get(key)
+            if fd is None:
+                continue
+            if binding.flaw(fd, key) is not None:
+                break
+            try:
+                binding.listen_again(fd, wish.backlog)
+                if isinstance(wish.address, UnixAddress):
+                    binding.set_rights(wish.address.path, wish.rights)
+            except (OSError, KeyError):
+                break
+            del self._held[key]
+            return binding.Bound(key=key, fd=fd)
+        return None
+
+    def leave(self, sockets: Sequence[tuple[Wish, Bound]]) -> str | None:
+        """Have all these held, and nothing else; return why they are not."""
+        for fd in self._held.values():
+            os.close(fd)
+        self._held.clear()
+        deposit = Deposit(
+            keys=tuple(bound.key for _, bound in sockets),
+            addresses=tuple(wish.address.text for wish, _ in sockets),
+        )
+        try:
+            rendezvous.send(self._connection, deposit, [bound.fd for _, bound in sockets])
+            rendezvous.receive(self._connection, Done)
+        except (OSError, ValueError) as error:
+            return f"the listener does not answer: {error}"
+        finally:
+            self._connection.close()
+        return None
+
+
+def _connect(state_dir: str) -> socket.socket | OSError:
+    """Return a connection; where supervisord has only just come up, so has the listener."""
+    patience_s = 0.0
+    while True:
+        try:
+            return rendezvous.connect(state_dir)
+        except OSError as error:
+            if patience_s > LISTENER_START_S or not _supervisord_is_young():
+                return error
+        time.sleep(_STEP_S)
+        patience_s += _STEP_S
+
+
+def _supervisord_is_young() -> bool:
+    found = procfs.read_stat(os.getppid())
+    if found is None:
+        return False
+    ticks = time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
+    return ticks - found.started < _YOUNG_S * os.sysconf("SC_CLK_TCK")
+
+
+def begin(state_dir: str, name: ProcessName, *, hold: bool, most: int) -> Handover | Refused:
+    """Return the conversation with the listener.
+
+    hold: False = have it let go of what it holds; most: sockets that there can be.
+    """
+    if most > MOST_SOCKETS:
+        hold = False
+    connection = _connect(state_dir)
+    if isinstance(connection, OSError):
+        return Refused(why=f"the listener is not to be reached in {state_dir}: {connection}")
+    try:
+        rendezvous.send(connection, Hello(group=name.group, process=name.process, hold=hold))
+        offer, descriptors = rendezvous.receive(connection, Offer)
+    except (OSError, ValueError) as error:
+        connection.close()
+        return Refused(why=f"the listener does not answer: {error}")
+    if offer.refused is not None or not hold:
+        connection.close()
+        for fd in descriptors:
+            os.close(fd)
+        too_many = f"more than {MOST_SOCKETS} sockets" if most > MOST_SOCKETS else ""
+        return Refused(why=too_many or offer.refused or "not asked for")
+    return Handover(connection, dict(zip(offer.keys, descriptors, strict=True)))

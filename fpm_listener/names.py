@@ -1,0 +1,105 @@
+"""The names of held unix sockets: php-fpm unlinks its own when it ends, and they are put back.
+
+Laws:
+1. A second name, a hard link beside the first, keeps the socket reachable; owner, group and mode
+   are those of the one socket.
+2. The first name is put back as soon as the kernel tells that it is gone (inotify): clients that
+   come in between find nothing there. php-fpm gives no earlier sign.
+3. What is not the socket that was held is never touched.
+
+Source: php-src fpm_sockets.c (cleanup at the master's exit); inotify(7).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+from dataclasses import dataclass
+
+_IN_DELETE, _IN_MOVED_FROM, _IN_ONLYDIR = 0x200, 0x40, 0x01000000
+_SUFFIX = ".held-by-fpm-listener"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Name:
+    """One held unix socket's name, and its second one."""
+
+    path: str
+    second: str
+    socket: tuple[int, int]  #: device and inode
+
+    def is_there(self) -> bool:
+        """Return whether the name leads to the socket."""
+        return _identity(self.path) == self.socket
+
+    def put_back(self) -> bool:
+        """Have the name lead to the socket again; return whether it does."""
+        with contextlib.suppress(OSError):
+            os.link(self.second, self.path)
+        return self.is_there()
+
+    def forget(self, *, first_too: bool) -> None:
+        """Remove the second name; the first one too where php-fpm itself cannot."""
+        for path in (self.second, self.path) if first_too else (self.second,):
+            if _identity(path) == self.socket:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)  # noqa: PTH108 - texts stay texts
+
+
+def keep(path: str) -> Name:
+    """Give the socket at `path` a second name. Raises OSError."""
+    found = _identity(path)
+    if found is None:
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    folder, _, base = path.rpartition("/")
+    second = f"{folder}/.{base}{_SUFFIX}"
+    if _identity(second) != found:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(second)  # noqa: PTH108 - of a listener that was killed
+        os.link(path, second)
+    return Name(path=path, second=second, socket=found)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+class Watch:
+    """Tells when a name disappears. Owned by one thread, waited for by its poll.
+
+    Why not a library: three calls of the C library are all that there is to it.
+    """
+
+    def __init__(self) -> None:
+        """Raise OSError where the kernel gives no inotify."""
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._fd: int = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fd < 0:
+            raise OSError(ctypes.get_errno(), "inotify is not to be had")
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait for."""
+        return self._fd
+
+    def add(self, path: str) -> None:
+        """Watch the folder of `path`. Raises OSError."""
+        folder = path.rpartition("/")[0] or "/"
+        mask = _IN_DELETE | _IN_MOVED_FROM | _IN_ONLYDIR
+        if self._libc.inotify_add_watch(self._fd, os.fsencode(folder), mask) < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), folder)
+
+    def drain(self) -> None:
+        """Forget what was told: who wants to know looks at the names."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._fd, 1 << 16)
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        os.close(self._fd)
