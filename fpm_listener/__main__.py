@@ -40,6 +40,10 @@ Then `fpm-listener status` shows what it knows; its metrics are on http://127.0.
 def main(arguments: list[str] | None = None) -> int:
     """Run one of the commands; return the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["guard"]:
+        from fpm_listener import quickstart
+
+        quickstart.attempt(words[1:])
     sink = protect_stdout() if words[:1] == ["listen"] else -1
     from fpm_listener.core.values import FpmListenerError
 
@@ -124,9 +128,9 @@ def _listen(config: str, sink: int) -> int:
     _log_to_stderr(loaded.log_level)
     pipe = Pipe(0, sink)
     pipe.say_ready()  # before the rest is loaded: what waits in supervisord's buffer can be lost
-    from fpm_listener import rendezvous
+    from fpm_listener.door import open_door
 
-    door = rendezvous.open_door(str(loaded.state_dir))  # guards that start now find us
+    door = open_door(str(loaded.state_dir))  # guards that start now find us
     from fpm_listener.daemon import Daemon
 
     return Daemon(loaded, pipe, door).run()

@@ -6,14 +6,15 @@ Python has changed in either is undone.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found] # no stubs; `signal` brings enum along
 import os
-import signal
-from typing import TYPE_CHECKING, NoReturn
 
-from fpm_listener.core.fpmsockets import is_inherited
+from fpm_listener.core.inheritance import is_inherited
 
+TYPE_CHECKING = False  # `typing` costs the guard milliseconds, and so does `signal`
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import NoReturn
 
 
 def original_environment() -> dict[bytes, bytes]:
@@ -32,6 +33,6 @@ def original_environment() -> dict[bytes, bytes]:
 
 def become(command: Sequence[str], environment: Mapping[bytes, bytes]) -> NoReturn:
     """Become the command, looked up in PATH. Raises OSError where it cannot be run."""
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)  # Python ignores them, and a child would inherit it
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
+        _signal.signal(number, _signal.SIG_DFL)  # Python ignores them, and a child would inherit it
     os.execvpe(command[0], list(command), environment)  # noqa: S606 - to become it is our purpose

@@ -16,9 +16,8 @@ import errno
 import os
 import socket
 import stat
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.core.addresses import TcpAddress, UnixAddress
 
@@ -35,24 +34,21 @@ class Answer(Enum):
     FORBIDDEN = "forbidden"  #: waiting does not help
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Availability:
+class Availability(NamedTuple):
     """The answer about one address."""
 
     answer: Answer
     why: str = ""  #: one clause for people; empty where it is free
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bound:
+class Bound(NamedTuple):
     """A listening socket of ours."""
 
     key: str  #: by which php-fpm knows it in FPM_SOCKETS
     fd: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotOurs:
+class NotOurs(NamedTuple):
     """A socket that php-fpm must make itself, since we cannot make it alike."""
 
     why: str

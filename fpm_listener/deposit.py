@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener import binding, procfs, rendezvous
 from fpm_listener.core.addresses import UnixAddress
 from fpm_listener.core.handover import MOST_SOCKETS, Deposit, Done, Hello, Offer
 
 if TYPE_CHECKING:
-    import socket
+    import _socket
     from collections.abc import Sequence
 
     from fpm_listener.binding import Bound
@@ -31,8 +30,7 @@ LISTENER_START_S, _YOUNG_S = 1.0, 5.0
 _STEP_S = 0.01
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Refused(NamedTuple):
     """Nothing is held this time."""
 
     why: str
@@ -41,7 +39,7 @@ class Refused:
 class Handover:
     """A conversation with the listener that has begun: what it holds for us is ours now."""
 
-    def __init__(self, connection: socket.socket, held: dict[str, int]) -> None:
+    def __init__(self, connection: _socket.socket, held: dict[str, int]) -> None:
         self._connection = connection
         self._held = held  # descriptors by key
 
@@ -63,12 +61,19 @@ class Handover:
             return binding.Bound(key=key, fd=fd)
         return None
 
-    def leave(self, sockets: Sequence[tuple[Wish, Bound]]) -> str | None:
+    def leave(
+        self,
+        sockets: Sequence[tuple[Wish, Bound]],
+        stamp: str,
+        watched: tuple[str, ...],
+    ) -> str | None:
         """Have all these held, and nothing else; return why they are not."""
         for fd in self._held.values():
             os.close(fd)
         self._held.clear()
         deposit = Deposit(
+            stamp=stamp,
+            watched=watched,
             keys=tuple(bound.key for _, bound in sockets),
             addresses=tuple(wish.address.text for wish, _ in sockets),
         )
@@ -82,7 +87,7 @@ class Handover:
         return None
 
 
-def _connect(state_dir: str) -> socket.socket | OSError:
+def _connect(state_dir: str) -> _socket.socket | OSError:
     """Return a connection; where supervisord has only just come up, so has the listener."""
     patience_s = 0.0
     while True:
@@ -119,7 +124,7 @@ def begin(state_dir: str, name: ProcessName, *, hold: bool, most: int) -> Handov
     except (OSError, ValueError) as error:
         connection.close()
         return Refused(why=f"the listener does not answer: {error}")
-    if offer.refused is not None or not hold:
+    if offer.refused or not hold:
         connection.close()
         for fd in descriptors:
             os.close(fd)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import glob
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 from fpm_listener.core import fpmcommand, fpmconf
@@ -62,6 +61,10 @@ def read(
 
 def real_binary(invocation: FpmInvocation) -> str:
     """Return the path of what is run; `php-fpm` alone is often a link to a version."""
+    if "/" in invocation.binary:
+        return os.path.realpath(invocation.binary)
+    import shutil  # noqa: PLC0415 - zip and its like come along: milliseconds of each start
+
     return os.path.realpath(shutil.which(invocation.binary) or invocation.binary)
 
 

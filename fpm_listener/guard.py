@@ -19,20 +19,21 @@ import select
 import signal
 import sys
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener import binding, deposit, fpmfiles, masters, procfs
+from fpm_listener import binding, deposit, fpmfiles, masters, procfs, quickstart
 from fpm_listener.becoming import become, original_environment
 from fpm_listener.binding import Answer, Bound
 from fpm_listener.core import durations, fpmcommand, fpmsockets
+from fpm_listener.core.addresses import TcpAddress
+from fpm_listener.core.inheritance import environment as inheritance
 from fpm_listener.core.values import FpmListenerError, ProcessName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fpm_listener.binding import Availability
-    from fpm_listener.core.addresses import TcpAddress, UnixAddress
+    from fpm_listener.core.addresses import UnixAddress
     from fpm_listener.core.fpmcommand import FpmInvocation
     from fpm_listener.core.fpmconf import FpmConf
     from fpm_listener.core.fpmsockets import Wish
@@ -51,14 +52,13 @@ _SUPERVISORD_LOOKS_S = 1.2
 _LOOK_EVERY_S = 0.1
 #: Parts of the wait after which orphans that do not finish are told more strongly.
 _STRONGER = ((0.0, signal.SIGQUIT), (0.6, signal.SIGTERM), (0.85, signal.SIGKILL))
-_DEFAULT_STATE_DIR = "/var/lib/fpm-listener"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(NamedTuple):
     """What the command line says."""
 
     command: tuple[str, ...]
+    words: tuple[str, ...] = ()  #: all of it, as it was given
     wait_s: float = 2.0
     end_orphans: bool = True  #: --orphans quit; False: report
     hold: bool = False
@@ -78,6 +78,7 @@ def parse(words: Sequence[str]) -> Options:
         raise FpmListenerError(f"guard: --orphans {given['--orphans']!r}: allowed: quit, report")
     return Options(
         command=tuple(command),
+        words=tuple(words),
         wait_s=_seconds(given["--wait"]) if "--wait" in given else Options(command=()).wait_s,
         end_orphans=given.get("--orphans") != "report",
         hold="--hold" in given,
@@ -172,7 +173,7 @@ class _Guard:
             for wish in wishes:
                 self._wait_for(wish.address)
         else:
-            self._take_over(handover, wishes)
+            self._take_over(handover, wishes, conf)
         try:
             self._record.add_self()
         except OSError as error:
@@ -184,7 +185,11 @@ class _Guard:
     def _open_record(self, conf: FpmConf) -> masters.Record:
         group = self._text.get("SUPERVISOR_GROUP_NAME")
         process = self._text.get("SUPERVISOR_PROCESS_NAME")
-        self._state_dir = state_dir(self._options.config, self._text)
+        try:
+            self._state_dir = quickstart.glance_at_state_dir(self._options.config)
+        except OSError as error:
+            self._state_dir = quickstart.DEFAULT_STATE_DIR
+            say(f"the listener's settings are not used: {error.filename}: {error.strerror}")
         self._name = ProcessName(group, process) if group and process else None
         return masters.Record(self._state_dir, str(self._name or f"by hand:{conf.path}"))
 
@@ -211,7 +216,7 @@ class _Guard:
             say(f"listening sockets are not held: {why_not or (begun.why if begun else '')}")
         return None
 
-    def _take_over(self, handover: deposit.Handover, wishes: Sequence[Wish]) -> None:
+    def _take_over(self, handover: deposit.Handover, wishes: Sequence[Wish], conf: FpmConf) -> None:
         """Have php-fpm given every socket that can be, and the listener hold them."""
         sockets: dict[str, tuple[Wish, Bound]] = {}
         for wish in wishes:
@@ -221,13 +226,30 @@ class _Guard:
                 self._wait_for(wish.address)
             elif bound is not None:
                 sockets[bound.key] = (wish, bound)
-        if why := handover.leave(list(sockets.values())):
+        watched = self._watched(wishes, conf) if len(sockets) == len(wishes) else ()
+        stamp = quickstart.stamp(self._options.words, watched) if watched else ""
+        if why := handover.leave(list(sockets.values()), stamp, watched):
             say(f"listening sockets are not held: {why}")
         self._part_from_orphans([bound.fd for _, bound in sockets.values()])
         for _, bound in sockets.values():
             os.set_inheritable(bound.fd, True)
-        given = fpmsockets.environment([(key, bound.fd) for key, (_, bound) in sockets.items()])
+        given = inheritance([(key, bound.fd) for key, (_, bound) in sockets.items()])
         self._environment |= {os.fsencode(k): os.fsencode(v) for k, v in given.items()}
+
+    def _watched(self, wishes: Sequence[Wish], conf: FpmConf) -> tuple[str, ...]:
+        """Return what must be unchanged for the next start to be as this one; () = who knows."""
+        folders = [pattern.rpartition("/")[0] for pattern in conf.includes]
+        named = any(
+            isinstance(wish.address, TcpAddress) and not wish.address.is_numeric for wish in wishes
+        )
+        paths = (
+            *(self._options.config or "", conf.path, *conf.files, *folders, self._binary),
+            *("/etc/passwd", "/etc/group"),  # owners of unix sockets
+        )
+        unsure = named or any(set(folder) & set("*?[") for folder in folders)
+        if unsure or not all(path.startswith("/") for path in paths):
+            return ()
+        return tuple(dict.fromkeys(paths))
 
     def _bind(self, wish: Wish, sockets: Mapping[str, object]) -> Bound | None:
         """Return a socket of our own; None where php-fpm has to make it, or has it already."""
@@ -390,17 +412,3 @@ def _end_at_once_when_told() -> None:
     """Let supervisord's stop end the wait: SIGQUIT alone would leave a core dump."""
     for number in (signal.SIGQUIT, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
-
-
-def state_dir(config: str | None, environment: Mapping[str, str]) -> str:
-    """Return the listener's folder; the default one where its settings cannot be read."""
-    default = environment.get("FPM_LISTENER_STATE_DIR") or _DEFAULT_STATE_DIR
-    if config is None:
-        return default
-    from fpm_listener import settings  # noqa: PLC0415 - law 5
-
-    try:
-        return str(settings.load(config, environment).state_dir)
-    except FpmListenerError as error:
-        say(f"the listener's settings are not used: {error}")
-        return default

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener import binding, names, procfs, rendezvous
 from fpm_listener.core.effects import GuardAsks, SocketsHeld
-from fpm_listener.core.handover import PATIENCE_S, Deposit, Done, Hello, Offer
+from fpm_listener.core.handover import PATIENCE_S, Deposit, Done, Hello, Keep, Offer
 from fpm_listener.core.values import ProcessName
+from fpm_listener.door import caller
 
 if TYPE_CHECKING:
     import socket
@@ -79,6 +80,8 @@ class _Site:
 
     held: dict[str, _Held] = field(default_factory=dict)  # by key
     master: tuple[int, int] = (0, 0)  # pid and start of who was given them last
+    stamp: str = ""
+    watched: tuple[str, ...] = ()
 
 
 class Keeper:
@@ -192,7 +195,7 @@ class Keeper:
             connection, _ = server.accept()
         except OSError:
             return  # it has gone again, or no descriptor is left
-        pid, uid = rendezvous.peer(connection)
+        pid, uid = caller(connection)
         if uid not in {0, os.geteuid()} or len(self._guards) >= _MOST_GUARDS:
             log.warning("a stranger came for sockets and was sent away uid=%s pid=%s", uid, pid)
             connection.close()
@@ -224,7 +227,7 @@ class Keeper:
                 guard.ticket = next(self._tickets)
                 self._put(GuardAsks(guard.process, guard.pid, hello.hold, guard.ticket))
             elif guard.offered:
-                self._take_in(guard, guard.process, *rendezvous.receive(guard.connection, Deposit))
+                self._settle(guard, guard.process)
             else:
                 self._hang_up(guard)
         except (OSError, ValueError):
@@ -240,7 +243,12 @@ class Keeper:
         for held in list(site.held.values()):
             if held.name is not None and not held.name.is_there() and not held.name.put_back():
                 self._drop(guard.process, held, "its name cannot be put back")
-        offer = Offer(keys=tuple(site.held), refused=answer.refused)
+        offer = Offer(
+            refused=answer.refused or "",
+            stamp=site.stamp,
+            watched=site.watched,
+            keys=tuple(site.held),
+        )
         try:
             rendezvous.send(guard.connection, offer, [held.fd for held in site.held.values()])
         except OSError:
@@ -252,13 +260,24 @@ class Keeper:
         if answer.refused is not None:
             self._hang_up(guard)
 
-    def _take_in(
-        self, guard: _Guard, process: ProcessName, deposit: Deposit, descriptors: list[int]
-    ) -> None:
-        """Hold what the guard has brought, and nothing else."""
+    def _settle(self, guard: _Guard, process: ProcessName) -> None:
+        """Take in what the guard makes of the offer. Raises OSError and ValueError."""
         site = self._sites.setdefault(process, _Site())
         found = procfs.read_stat(guard.pid)
         site.master = (guard.pid, found.started) if found else (0, 0)
+        message, descriptors = rendezvous.receive_any(guard.connection, (Keep, Deposit))
+        if isinstance(message, Deposit):
+            self._take_in(process, site, message, descriptors)
+            with contextlib.suppress(OSError):
+                rendezvous.send(guard.connection, Done())
+        self._hang_up(guard)
+        self._put(SocketsHeld(process, tuple(held.address for held in site.held.values())))
+
+    def _take_in(
+        self, process: ProcessName, site: _Site, deposit: Deposit, descriptors: list[int]
+    ) -> None:
+        """Hold what the guard has brought, and nothing else."""
+        site.stamp, site.watched = deposit.stamp, deposit.watched
         before, site.held = site.held, {}
         for key, address, fd in zip(deposit.keys, deposit.addresses, descriptors, strict=True):
             old = before.pop(key, None)
@@ -276,10 +295,6 @@ class Keeper:
         for old in before.values():
             self._forget(old, alive=True)
         self._keep_names(process, site)
-        with contextlib.suppress(OSError):
-            rendezvous.send(guard.connection, Done())
-        self._hang_up(guard)
-        self._put(SocketsHeld(process, tuple(held.address for held in site.held.values())))
 
     # -- what is held ------------------------------------------------------------------------------
 
@@ -301,7 +316,7 @@ class Keeper:
     def _is_alive(site: _Site) -> bool:
         pid, started = site.master
         found = procfs.read_stat(pid) if pid else None
-        return found is not None and found.started == started and found.state not in "ZX"
+        return found is not None and found.started == started and not found.has_ended
 
     @staticmethod
     def _forget(held: _Held, *, alive: bool) -> None:

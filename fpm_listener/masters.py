@@ -12,14 +12,11 @@ Laws:
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote
 
 from fpm_listener import procfs
 
+TYPE_CHECKING = False  # `typing` itself would cost the guard milliseconds
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -28,11 +25,12 @@ _KEPT = 32
 _FOLDER = "masters"
 
 
-class Master(NamedTuple):
+class Master:
     """One life of a program, recorded by its guard."""
 
-    pid: int
-    started: int  #: ticks since boot
+    def __init__(self, pid: int, started: int) -> None:
+        """`started`: ticks since boot."""
+        self.pid, self.started = pid, started
 
 
 class Record:
@@ -41,17 +39,18 @@ class Record:
     def __init__(self, state_dir: str, name: str) -> None:
         """`name`: `group:process`."""
         self._folder = f"{state_dir}/{_FOLDER}"
-        self._path = f"{self._folder}/{quote(name, safe=':')}"
+        self._path = f"{self._folder}/{name.replace('%', '%25').replace('/', '%2F')}"
 
     def read(self) -> tuple[Master, ...]:
         """Return the masters of this boot, oldest first; () where nothing is recorded."""
         try:
             with open(self._path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs the guard milliseconds
-                words = json.load(file)
-            if words["boot"] != procfs.boot_id():
+                boot, *lines = file.read().splitlines()
+            if boot != procfs.boot_id():
                 return ()
-            return tuple(Master(int(pid), int(started)) for pid, started in words["masters"])
-        except (OSError, ValueError, KeyError, TypeError):
+            pairs = (line.split(" ", 1) for line in lines)
+            return tuple(Master(int(pid), int(started)) for pid, started in pairs)
+        except (OSError, ValueError, TypeError):
             return ()
 
     def add_self(self) -> None:
@@ -63,17 +62,22 @@ class Record:
         masters = [*known, Master(own.pid, own.started)][-_KEPT:]
         os.makedirs(self._folder, mode=0o700, exist_ok=True)  # noqa: PTH103 - as above
         fresh = f"{self._path}.{own.pid}"
-        text = json.dumps({"boot": procfs.boot_id(), "masters": masters})
+        lines = [procfs.boot_id(), *(f"{master.pid} {master.started}" for master in masters)]
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+            file.write("\n".join(lines))
         os.replace(fresh, self._path)  # noqa: PTH105 - as above
 
 
 def alive(master: Master) -> bool:
     """Return whether this very master lives."""
     found = procfs.read_stat(master.pid)
-    return found is not None and found.started == master.started and found.state not in "ZX"
+    return found is not None and found.started == master.started and not found.has_ended
+
+
+def have_left_somebody(masters: Iterable[Master]) -> bool:
+    """Return whether a process is left of a group that one of them led, though it is gone."""
+    return any(_has_group(master.pid) and not alive(master) for master in masters)
 
 
 def orphans(masters: Iterable[Master], binary: str) -> tuple[int, ...]:
@@ -100,7 +104,7 @@ def _has_group(pid: int) -> bool:
 
 def _is_orphan(pid: int, groups: dict[int, Master], binary: str) -> bool:
     found = procfs.read_stat(pid)
-    if found is None or found.state in "ZX" or found.pgid not in groups:
+    if found is None or found.has_ended or found.pgid not in groups:
         return False
     master = groups[found.pgid]
     if pid == master.pid or found.started < master.started:
@@ -119,6 +123,8 @@ def tell(pid: int, number: int, masters: Iterable[Master], binary: str) -> bool:
         if not _is_orphan(pid, groups, binary):
             return False
         if descriptor is not None:
+            import signal  # noqa: PLC0415 - a start without orphans needs none
+
             signal.pidfd_send_signal(descriptor, number)
         else:
             os.kill(pid, number)

@@ -8,32 +8,35 @@ Source: proc(5).
 
 from __future__ import annotations
 
-import contextlib
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
+TYPE_CHECKING = False  # `typing` itself would cost the guard milliseconds
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 
-class ProcessStat(NamedTuple):
+class ProcessStat:
     """One process, as /proc/PID/stat has it."""
 
-    pid: int
-    state: str  #: Z and X: it has ended, and holds nothing any more
-    ppid: int
-    pgid: int
-    started: int  #: ticks since boot
+    def __init__(self, text: str) -> None:
+        """Raise ValueError and IndexError where the text is of another kind."""
+        words = text.rpartition(")")[2].split()
+        self.pid = int(text[: text.index(" ")])
+        self.state = words[0]
+        self.ppid, self.pgid = int(words[1]), int(words[2])
+        self.started = int(words[19])  #: ticks since boot
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether only its number is left: a zombie holds nothing any more."""
+        return self.state in {"Z", "X"}
 
 
 def read_stat(pid: int | str, proc: str = "/proc") -> ProcessStat | None:
     """Return how the process is; `self` is ours."""
     try:
         with open(f"{proc}/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib costs the guard milliseconds
-            text = file.read()
-        number = int(text[: text.index(" ")])
-        words = text.rpartition(")")[2].split()
-        return ProcessStat(number, words[0], int(words[1]), int(words[2]), int(words[19]))
+            return ProcessStat(file.read())
     except (OSError, ValueError, IndexError):
         return None
 
@@ -52,12 +55,18 @@ def has_socket(pid: int, inodes: Collection[int], proc: str = "/proc") -> bool:
     folder = f"{proc}/{pid}/fd"
     try:
         for name in os.listdir(folder):  # noqa: PTH208 - names only
-            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-                if os.readlink(f"{folder}/{name}") in links:  # noqa: PTH115 - a text
-                    return True
+            if _target(f"{folder}/{name}") in links:
+                return True
     except OSError:
         return False
     return False
+
+
+def _target(path: str) -> str:
+    try:
+        return os.readlink(path)  # noqa: PTH115 - a text
+    except FileNotFoundError:
+        return ""  # closed meanwhile
 
 
 def pids(proc: str = "/proc") -> list[int]:

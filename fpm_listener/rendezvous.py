@@ -1,77 +1,51 @@
-"""Where guards and the listener meet: a unix socket in state_dir over which sockets are handed.
+"""How guards and the listener reach each other, and how sockets pass between them.
 
 Laws:
-1. Only root and our own user are listened to; the kernel says who it is (SO_PEERCRED).
-2. A packet is a whole message or none; a socket that comes with a packet that is not understood is
+1. A packet is a whole message or none; a socket that comes with a packet that is not understood is
    closed, never lost.
-3. A listening socket that passes through here is never made non-blocking: the flag would be
+2. A listening socket that passes through here is never made non-blocking: the flag would be
    everybody's, and php-fpm would fork without end.
+3. `_socket`, not `socket`: what the latter imports costs five milliseconds of each start.
 """
 
 from __future__ import annotations
 
-import errno
+import _socket
 import os
-import socket
-import struct
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+import sys
 
 from fpm_listener.core import handover
 from fpm_listener.core.handover import LONGEST, MOST_SOCKETS, PATIENCE_S, SOCKET_NAME
 
+TYPE_CHECKING = False  # `typing` itself would cost milliseconds
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from fpm_listener.core.handover import Deposit, Done, Hello, Offer
+    from fpm_listener.core.handover import Message, Packet
 
-Message = TypeVar("Message", bound="Hello | Offer | Deposit | Done")
-
-_CREDENTIALS = struct.Struct("3i")
-_WAITING = 64
+_INT = 4  # bytes of a descriptor in a control message
 
 
-def listen(state_dir: str) -> socket.socket:
-    """Return the socket that guards come to; the folder is made if it is missing.
+class Reachable:
+    """A path to the listener's socket, however long its folder's own is: 107 bytes is the limit."""
 
-    Raises OSError, with EADDRINUSE where another listener uses the folder.
-    """
-    os.makedirs(state_dir, mode=0o700, exist_ok=True)  # noqa: PTH103 - texts stay texts
-    with _reachable(state_dir) as path:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
-            probe.settimeout(PATIENCE_S)
-            if probe.connect_ex(path) in {0, errno.EAGAIN}:
-                raise OSError(errno.EADDRINUSE, "another listener uses this folder")
-        server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        before = os.umask(0o177)
-        try:
-            if os.path.lexists(path):
-                os.unlink(path)  # noqa: PTH108 - texts stay texts
-            server.bind(path)
-            server.listen(_WAITING)
-        except OSError:
-            server.close()
-            raise
-        finally:
-            os.umask(before)
-    server.setblocking(False)
-    return server
+    def __init__(self, state_dir: str) -> None:
+        """Raise OSError where there is no such folder."""
+        self._folder = os.open(state_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __enter__(self) -> str:
+        return f"/proc/self/fd/{self._folder}/{SOCKET_NAME}"
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._folder)
 
 
-def open_door(state_dir: str) -> socket.socket | OSError:
-    """Return what `listen` does; its error is the keeper's to tell."""
-    try:
-        return listen(state_dir)
-    except OSError as error:
-        return error
-
-
-def connect(state_dir: str) -> socket.socket:
+def connect(state_dir: str) -> _socket.socket:
     """Return a connection to the listener. Raises OSError where there is none."""
-    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    client = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
     client.settimeout(PATIENCE_S)
     try:
-        with _reachable(state_dir) as path:
+        with Reachable(state_dir) as path:
             client.connect(path)
     except OSError:
         client.close()
@@ -79,54 +53,44 @@ def connect(state_dir: str) -> socket.socket:
     return client
 
 
-@contextmanager
-def _reachable(state_dir: str) -> Iterator[str]:
-    """Yield a path to the socket, however long the folder's own is: the kernel has 107 bytes."""
-    folder = os.open(state_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{SOCKET_NAME}"
-    finally:
-        os.close(folder)
-
-
-def peer(connection: socket.socket) -> tuple[int, int]:
-    """Return pid and uid of the other side; pid 0 = of a process that we cannot see."""
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, _ = _CREDENTIALS.unpack(raw)
-    return pid, uid
-
-
-def send(
-    connection: socket.socket,
-    message: Hello | Offer | Deposit | Done,
-    descriptors: Sequence[int] = (),
-) -> None:
-    """Send a message, and sockets beside it. Raises OSError."""
+def send(connection: _socket.socket, message: Packet, descriptors: Sequence[int] = ()) -> None:
+    """Send a message, and sockets beside it. Raises OSError, and ValueError as `encode` does."""
     packet = handover.encode(message)
-    if descriptors:
-        socket.send_fds(connection, [packet], list(descriptors))
-    else:
-        connection.send(packet)
+    numbers = b"".join(descriptor.to_bytes(_INT, sys.byteorder) for descriptor in descriptors)
+    beside = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, numbers)] if descriptors else []
+    connection.sendmsg([packet], beside)
 
 
-def receive(connection: socket.socket, kind: type[Message]) -> tuple[Message, list[int]]:
+def receive(connection: _socket.socket, kind: type[Message]) -> tuple[Message, list[int]]:
     """Return the next message with its sockets. Raises OSError, ValueError where it is none."""
-    packet, descriptors, flags, _ = socket.recv_fds(
-        connection, LONGEST, MOST_SOCKETS, socket.MSG_CMSG_CLOEXEC
-    )
-    try:
-        whole = bool(packet) and not flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC)
-        message = handover.decode(packet if whole else b"", kind)
-        keys: Sequence[str] = getattr(message, "keys", ())
-    except ValueError:
-        _close(descriptors)
-        raise
-    if len(keys) != len(descriptors):
-        _close(descriptors)
-        raise ValueError("a socket is missing")
+    message, descriptors = receive_any(connection, (kind,))
+    assert isinstance(message, kind)  # noqa: S101 - of no other kind, or it is not understood
     return message, descriptors
 
 
-def _close(descriptors: Sequence[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
+def receive_any(
+    connection: _socket.socket, kinds: tuple[type[Packet], ...]
+) -> tuple[Packet, list[int]]:
+    """Return the next message, of one of these kinds, with its sockets. Raises as `receive`."""
+    room = _socket.CMSG_SPACE(MOST_SOCKETS * _INT)
+    packet, beside, flags, _ = connection.recvmsg(LONGEST, room, _socket.MSG_CMSG_CLOEXEC)
+    descriptors = [
+        int.from_bytes(numbers[at : at + _INT], sys.byteorder)
+        for level, kind, numbers in beside
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
+        for at in range(0, len(numbers) - len(numbers) % _INT, _INT)
+    ]
+    try:
+        whole = bool(packet) and not flags & (_socket.MSG_TRUNC | _socket.MSG_CTRUNC)
+        message = handover.decode(packet if whole else b"", kinds)
+        if len(getattr(message, "keys", ())) != len(descriptors):
+            _refuse("a socket is missing")
+    except ValueError:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise
+    return message, descriptors
+
+
+def _refuse(why: str) -> None:
+    raise ValueError(why)

@@ -128,7 +128,8 @@ if [ "$have_needs" != "$needs" ] || [ "$have_mode" != "$mode" ]; then
     what=.
     [ "$mode" = demo ] || what='.[test]'
     say "installing $what in .venv with pip, and what it depends on"
-    .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --editable "$what" ||
+    .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --editable "$what" \
+        --config-settings editable_mode=compat ||
         die "pip could not install $what; is the network there?"
     printf '%s\n' "$place" "$needs" "$mode" >"$stamp"
 fi

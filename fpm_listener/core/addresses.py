@@ -11,7 +11,7 @@ Source: php-src sapi/fpm/fpm/fpm_sockets.c; each form was started with php-fpm 8
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _PORT = re.compile(r"[ \t]*\+?0*([0-9]{1,5})")  # as atoi(3) and getaddrinfo(3) take it
 _NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
@@ -21,25 +21,27 @@ _GROUP = re.compile(r"[0-9a-fA-F]{1,4}")
 _SUN_PATH = 107
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TcpAddress:
+class TcpAddress(NamedTuple):
     """A port on one address of this host, or on all of them."""
 
     text: str  #: as configured
     host: str | None  #: name or number, without brackets; None = a bare port: `::`, else `0.0.0.0`
     port: int
 
+    @property
+    def is_numeric(self) -> bool:
+        """Return whether no resolver is asked for the host."""
+        return self.host is None or _ipv4(self.host) is not None or _ipv6(self.host) is not None
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnixAddress:
+
+class UnixAddress(NamedTuple):
     """A unix socket."""
 
     text: str  #: as configured
     path: str  #: as bound: php-fpm cuts it to the bytes that the kernel has room for
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnusableAddress:
+class UnusableAddress(NamedTuple):
     """Something that php-fpm takes for an address, and then cannot listen on."""
 
     text: str  #: as configured

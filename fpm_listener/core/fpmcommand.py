@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
 from itertools import dropwhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,8 +46,7 @@ _CLUSTER = re.compile(r"-([ehimnvtRDFO?]*)(?:([cdypg])(=?)(.*))?", re.DOTALL)
 _TAKES_VALUE, _ENDS_AT_ONCE = "cdypg", "tvimh?"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FpmInvocation:
+class FpmInvocation(NamedTuple):
     """A php-fpm as it is called."""
 
     binary: str
@@ -69,8 +67,7 @@ class FpmInvocation:
         return tuple(int(part) for part in parts if part)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class Layout(NamedTuple):
     """Where a build of php-fpm has its files."""
 
     config: str
@@ -81,8 +78,7 @@ class Layout:
 # -- finding it ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wrapper:
+class _Wrapper(NamedTuple):
     """A program that starts another, and goes away or stays in front of it."""
 
     values: str = ""  #: short options that take a value

@@ -14,9 +14,8 @@ Source: php-src sapi/fpm/fpm/fpm_conf.c and Zend/zend_ini_scanner.l; compared wi
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from fpm_listener.core import addresses
 
@@ -58,16 +57,14 @@ class LogKind(Enum):
     DEVICE = "device"  #: below /dev or /proc: a stream that nobody can follow
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorLog:
+class ErrorLog(NamedTuple):
     """Where php-fpm's error log goes."""
 
     kind: LogKind
     path: str | None = None  #: FILE, DEVICE; absolute, unless -p is a relative path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
+class Pool(NamedTuple):
     """One FPM pool."""
 
     name: str
@@ -76,11 +73,10 @@ class Pool:
     user: str | None = None
     group: str | None = None
     #: Every key, small letters, as php-fpm's scanner yields it: `yes` is "1", `no` is "".
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FpmConf:
+class FpmConf(NamedTuple):
     """What php-fpm would make of its files."""
 
     path: str
@@ -91,9 +87,10 @@ class FpmConf:
     process_control_timeout_s: float = 0.0
     emergency_restart_threshold: int = 0  #: crashed workers; 0 = never
     emergency_restart_interval_s: float = 0.0
-    options: Mapping[str, str] = field(default_factory=dict)  #: [global], as Pool.options
+    options: Mapping[str, str] = {}  #: [global], as Pool.options
     pools: tuple[Pool, ...] = ()
     files: tuple[str, ...] = ()  #: what was read, in order
+    includes: tuple[str, ...] = ()  #: the patterns that were looked for
     problems: tuple[str, ...] = ()  #: what could not be read or understood, a sentence each
 
     @property
@@ -147,13 +144,14 @@ def load(
         options=main.values,
         pools=tuple(_pool(section, prefix) for section in sections),
         files=tuple(reader.files),
+        includes=tuple(reader.patterns),
         problems=tuple(reader.problems),
     )
     if invocation is None:
         return conf
     if invocation.foreground is not None:
-        conf = replace(conf, daemonize=not invocation.foreground)
-    return replace(conf, log=effective_error_log(conf, invocation))
+        conf = conf._replace(daemonize=not invocation.foreground)
+    return conf._replace(log=effective_error_log(conf, invocation))
 
 
 def effective_error_log(conf: FpmConf, invocation: FpmInvocation) -> ErrorLog:
@@ -172,11 +170,11 @@ _SECTION = re.compile(
 _ENTRY = re.compile(r"""([^]=\[;&|^$~(){}!"]+)(?:\[([^]]*)][ \t]*)?=[ \t]*(.*)""", re.DOTALL)
 
 
-@dataclass(slots=True, kw_only=True)
 class _Section:
-    name: str
-    values: dict[str, str] = field(default_factory=dict)
-    places: dict[str, str] = field(default_factory=dict)  #: "file:line" of each key's last value
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.values: dict[str, str] = {}
+        self.places: dict[str, str] = {}  # "file:line" of each key's last value
 
 
 class _Reader:
@@ -189,6 +187,7 @@ class _Reader:
         self._current = self._main = _Section(name="global")
         self.sections = {"global": self._main}  # names are compared without regard to case
         self.files: list[str] = []
+        self.patterns: list[str] = []
         self.problems: list[str] = []
 
     def read(self, path: str, place: str, depth: int) -> None:
@@ -210,6 +209,7 @@ class _Reader:
                 self._include(_below(self._prefix, pattern), here, depth)
 
     def _include(self, pattern: str, place: str, depth: int) -> None:
+        self.patterns.append(pattern)
         found = self._files.glob(pattern)
         if not found:
             self.problems.append(f"{place}: nothing matches the include {pattern!r}")
@@ -259,8 +259,7 @@ class _Reader:
         return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Scanner:
+class _Scanner(NamedTuple):
     """PHP's INI scanner for the right side of `=`."""
 
     environment: Mapping[str, str]

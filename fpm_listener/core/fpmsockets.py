@@ -1,9 +1,6 @@
-"""Listening sockets that php-fpm inherits: which it would make, and how it is told of them.
+"""The listening sockets that php-fpm would make of its configuration.
 
-Laws:
-1. What we cannot make exactly as php-fpm would is left to php-fpm, and the reason is said.
-2. php-fpm believes FPM_SOCKETS without a look: only keys that it will use are written there. An
-   inherited unix socket that no pool uses, it unlinks.
+Law: what we cannot make exactly as php-fpm would is left to php-fpm, and the reason is said.
 
 Source: php-src sapi/fpm/fpm/fpm_sockets.c, fpm_unix.c, fpm_conf.c; tried with php-fpm 8.2.36.
 """
@@ -11,26 +8,22 @@ Source: php-src sapi/fpm/fpm/fpm_sockets.c, fpm_unix.c, fpm_conf.c; tried with p
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.core.addresses import TcpAddress, UnixAddress, UnusableAddress
+from fpm_listener.core.inheritance import VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from fpm_listener.core.fpmconf import FpmConf, Pool
 
-VARIABLE = "FPM_SOCKETS"
-#: Sockets that php-fpm reads from one variable, before it looks for the next (FPM_SOCKETS_1 …).
-_IN_ONE = 128
 #: What is asked for where listen.backlog is not set; from PHP 8.2 on as many as the kernel allows.
 _OLD_BACKLOG, _NEW_BACKLOG = 511, -1
 _DEFAULT_MODE = 0o660
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rights:
+class Rights(NamedTuple):
     """Who may connect to a unix socket."""
 
     owner: str | None = None  #: name or number; None = who makes it
@@ -38,8 +31,7 @@ class Rights:
     mode: int = _DEFAULT_MODE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(NamedTuple):
     """A listening socket that php-fpm would make."""
 
     address: TcpAddress | UnixAddress
@@ -92,19 +84,3 @@ def _beyond_us(
     if set(address.path) & set(",="):
         return f"{VARIABLE} has no way to write a path with a comma or an equals sign"
     return None
-
-
-def is_inherited(variable: str) -> bool:
-    """Return whether a variable of the environment would hand sockets to php-fpm."""
-    return variable == VARIABLE or variable.startswith(f"{VARIABLE}_")
-
-
-def environment(sockets: Sequence[tuple[str, int]]) -> dict[str, str]:
-    """Return the variables that hand these sockets, key and descriptor each, to php-fpm."""
-    sets = [sockets[at : at + _IN_ONE] for at in range(0, len(sockets), _IN_ONE)]
-    return {
-        f"{VARIABLE}_{number}" if number else VARIABLE: ",".join(
-            f"{key}={descriptor}" for key, descriptor in some
-        )
-        for number, some in enumerate(sets)
-    }
