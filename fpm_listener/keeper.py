@@ -14,14 +14,15 @@ import itertools
 import logging
 import os
 import select
+import signal
 import threading
 import time
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener import binding, names, procfs, rendezvous
-from fpm_listener.core.effects import GuardAsks, SocketsHeld
+from fpm_listener import binding, forkstorm, names, procfs, rendezvous
+from fpm_listener.core.effects import GuardAsks, HoldFailed, SocketsHeld
 from fpm_listener.core.handover import PATIENCE_S, Deposit, Done, Hello, Keep, Offer
 from fpm_listener.core.values import ProcessName
 from fpm_listener.door import caller
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Seconds after which a php-fpm must serve on what it was given.
+SERVES_WITHIN_S = 1.0
 #: Guards that are talked to at once; supervisord starts programs one after the other.
 _MOST_GUARDS = 64
 
@@ -80,6 +83,7 @@ class _Site:
 
     held: dict[str, _Held] = field(default_factory=dict)  # by key
     master: tuple[int, int] = (0, 0)  # pid and start of who was given them last
+    check_at_s: float | None = None  # monotonic; when that master must serve
     stamp: str = ""
     watched: tuple[str, ...] = ()
 
@@ -144,6 +148,7 @@ class Keeper:
                 for descriptor, _ in self._poller.poll(self._patience_ms()):
                     self._serve(descriptor)
                 self._hang_up_on_the_silent()
+                self._check_starts()
             self._close()
         except BaseException as error:  # noqa: BLE001 - half-dead is worse than dead
             self._failed(error)
@@ -162,10 +167,11 @@ class Keeper:
             self._accept(self._door)
 
     def _patience_ms(self) -> int | None:
-        if not self._guards:
+        moments = [guard.ends_at_s for guard in self._guards.values()]
+        moments += [s.check_at_s for s in self._sites.values() if s.check_at_s is not None]
+        if not moments:
             return None
-        ends_at_s = min(guard.ends_at_s for guard in self._guards.values())
-        return max(0, int((ends_at_s - time.monotonic()) * 1000) + 1)
+        return max(0, int((min(moments) - time.monotonic()) * 1000) + 1)
 
     def _take_orders(self) -> None:
         while True:
@@ -265,6 +271,7 @@ class Keeper:
         site = self._sites.setdefault(process, _Site())
         found = procfs.read_stat(guard.pid)
         site.master = (guard.pid, found.started) if found else (0, 0)
+        site.check_at_s = time.monotonic() + SERVES_WITHIN_S
         message, descriptors = rendezvous.receive_any(guard.connection, (Keep, Deposit))
         if isinstance(message, Deposit):
             self._take_in(process, site, message, descriptors)
@@ -295,6 +302,35 @@ class Keeper:
         for old in before.values():
             self._forget(old, alive=True)
         self._keep_names(process, site)
+
+    def _check_starts(self) -> None:
+        """Notice a php-fpm that does not serve on what it was given."""
+        now_s = time.monotonic()
+        for process, site in self._sites.items():
+            if site.check_at_s is None or site.check_at_s > now_s:
+                continue
+            site.check_at_s = None
+            if not site.held or not self._is_alive(site):
+                continue
+            for held in site.held.values():
+                if not os.get_blocking(held.fd):
+                    log.warning("a held socket did not block program=%s", process)
+                    os.set_blocking(held.fd, True)
+            if forkstorm.rages(site.master[0], next(iter(site.held.values())).fd):
+                self._end(process, site)
+
+    def _end(self, process: ProcessName, site: _Site) -> None:
+        log.error(
+            "php-fpm forks in vain on held sockets; it is ended, and does without them from now on "
+            "program=%s pid=%s",
+            process,
+            site.master[0],
+        )
+        self._put(HoldFailed(process))
+        if self._is_alive(site):
+            # Not TERM, after which it exits with 0: autorestart=unexpected would leave it down.
+            with contextlib.suppress(OSError):
+                os.kill(site.master[0], signal.SIGKILL)
 
     # -- what is held ------------------------------------------------------------------------------
 

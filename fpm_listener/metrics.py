@@ -233,6 +233,11 @@ def _moments(named: Sequence[tuple[Labels, ProcessView]]) -> Iterator[Metric]:
         [(labels, v.start_time_s) for labels, v in named if v.start_time_s is not None],
     )
     yield _gauge(
+        "held_sockets",
+        "Listening sockets that are held for a php-fpm, so that clients can wait while it is away.",
+        [(labels, len(v.held)) for labels, v in named if v.is_fpm],
+    )
+    yield _gauge(
         "process_last_exit_timestamp_seconds",
         "When the process ended last.",
         [(labels, v.last_exit_s) for labels, v in named if v.last_exit_s is not None],

@@ -65,6 +65,7 @@ def _program(view: ProcessView, now_s: float) -> Document:
         "last_exit_s": view.last_exit_s,
         "error_logs": list(view.error_logs),
         "addresses": list(view.addresses),
+        "held": list(view.held),
         "incident": _incident(view.incident) if view.incident else None,
     }
 

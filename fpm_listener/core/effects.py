@@ -85,6 +85,12 @@ class SocketsHeld(NamedTuple):
     addresses: tuple[str, ...]
 
 
+class HoldFailed(NamedTuple):
+    """Input: php-fpm does not serve on the sockets that were held for it."""
+
+    process: ProcessName
+
+
 class AnswerGuard(NamedTuple):
     """Effect: give a guard what is held for it; `refused` = let go of it, and why."""
 

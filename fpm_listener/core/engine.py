@@ -22,6 +22,7 @@ from fpm_listener.core.effects import (
     ExitsRead,
     GuardAsks,
     HolderFound,
+    HoldFailed,
     Hurry,
     Identity,
     LetGo,
@@ -85,6 +86,7 @@ Input = (
     | ProcessDied
     | GuardAsks
     | SocketsHeld
+    | HoldFailed
     | Tick
 )
 
@@ -126,16 +128,12 @@ class Engine:
             return self._tick(now)
         if isinstance(given, ExitsRead):
             return self._exits_read(now, given)
-        if isinstance(given, HolderFound):
-            return self._holder_found(now, given)
+        if isinstance(given, HolderFound | ProcessDied | SocketsHeld | HoldFailed):
+            return self._about_one(now, given)
         if isinstance(given, ProgramsKnown):
             return self._programs_known(now, given)
-        if isinstance(given, ProcessDied):
-            return self._process_died(now, given)
         if isinstance(given, GuardAsks):
             return self._guard_asks(now, given)
-        if isinstance(given, SocketsHeld):
-            return self._sockets_held(now, given)
         return self._processes_seen(now, given)
 
     def deadline_s(self) -> float | None:
@@ -255,11 +253,20 @@ class Engine:
             effects += self._review(now, watched)
         return effects
 
-    def _holder_found(self, now: Instant, found: HolderFound) -> list[Effect]:
-        watched = self._watched.get(found.process)
+    def _about_one(
+        self, now: Instant, given: HolderFound | ProcessDied | SocketsHeld | HoldFailed
+    ) -> list[Effect]:
+        watched = self._watched.get(given.process)
         if watched is None:
-            return []
-        watched.found_holder(now, found.report)
+            return [LetGo(*given)] if isinstance(given, SocketsHeld) else []
+        if isinstance(given, HolderFound):
+            watched.found_holder(now, given.report)
+        elif isinstance(given, SocketsHeld):
+            watched.sockets_held(given.addresses)
+        elif isinstance(given, HoldFailed):
+            watched.hold_failed()
+        elif self._hurries:
+            watched.hurry(now, given.pid)
         return self._review(now, watched)
 
     def _group(self, now: Instant, change: GroupChange) -> list[Effect]:
@@ -291,13 +298,6 @@ class Engine:
                 effects += self._review(now, watched)
         return effects
 
-    def _process_died(self, now: Instant, died: ProcessDied) -> list[Effect]:
-        watched = self._watched.get(died.process)
-        if watched is None or not self._hurries:
-            return []
-        watched.hurry(now, died.pid)
-        return self._review(now, watched)
-
     def _guard_asks(self, now: Instant, asked: GuardAsks) -> list[Effect]:
         if self._stopping:
             return [AnswerGuard(asked.ticket, "supervisord is shutting down")]
@@ -306,13 +306,6 @@ class Engine:
             return [AnswerGuard(asked.ticket, "the listener's settings leave this program out")]
         answer = watched.guard_asks(asked)
         return [answer, *self._review(now, watched)]
-
-    def _sockets_held(self, now: Instant, held: SocketsHeld) -> list[Effect]:
-        watched = self._watched.get(held.process)
-        if watched is None:
-            return [LetGo(held.process, held.addresses)]
-        watched.sockets_held(held.addresses)
-        return self._review(now, watched)
 
     def _tick(self, now: Instant) -> list[Effect]:
         due = [name for name, at in self._deadlines.items() if at <= now.monotonic_s]

@@ -98,7 +98,9 @@ class Hold:
         return gone
 
     def is_over(self, now_s: float) -> bool:
-        """Return whether the time after a stop is over."""
+        """Return whether it is time to let go of everything."""
+        if self.trust is Trust.GIVEN_UP:
+            return True
         return self._until_s is not None and now_s >= self._until_s
 
     def deadline_s(self) -> float | None:

@@ -287,12 +287,18 @@ class Watched:
         self._view = None
         self._hold.keep(addresses)
 
+    def hold_failed(self) -> None:
+        """Know that it does not serve on held sockets."""
+        self._view = None
+        self._hold.break_off()
+
     def _let_go(self, now: Instant, *, stopping: bool) -> list[Effect]:
         """Return what is held no longer."""
         if not self._hold.addresses:
             return []
         gone: tuple[str, ...] = ()
-        if stopping or self.removed or self._given_up or self._hold.is_over(now.monotonic_s):
+        over = self._hold.is_over(now.monotonic_s)
+        if stopping or self.removed or self._given_up or over:
             gone = self._hold.let_go()
         elif self.site.addresses:
             gone = self._hold.let_go(keep=frozenset(self.site.addresses))

@@ -26,7 +26,7 @@ FLOORS = (
     ("receivers.http",),
     ("receivers.deadline",),
     ("database", "supervisord_conf", "supervisor_rpc", "status", "metrics", "sockets"),
-    ("masters", "fpmfiles", "binding", "deaths", "rendezvous", "names", "becoming"),
+    ("masters", "fpmfiles", "binding", "deaths", "rendezvous", "names", "becoming", "forkstorm"),
     ("listener", "ledger", "worker", "inbox", "settings", "stdout", "receivers", "connections"),
     ("procfs", ""),
 )
