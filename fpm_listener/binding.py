@@ -166,7 +166,9 @@ def _resolve(address: TcpAddress) -> list[tuple[int, _SockAddr]] | Availability:
         ]
         return both if socket.has_ipv6 else both[1:]
     try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        # Bytes: of text, Python would make an international name first, which can fail.
+        host = address.host.encode()
+        found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         why = f"the name {address.host!r} cannot be resolved: {error.strerror}"
         return Availability(answer=Answer.ABSENT, why=why)

@@ -7,6 +7,7 @@ Laws:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -49,14 +50,14 @@ class Handover:
             fd = self._held.get(key)
             if fd is None:
                 continue
+            os.set_blocking(fd, True)
             if binding.flaw(fd, key) is not None:
                 break
-            try:
+            # What cannot be changed stays as it was: php-fpm itself would change nothing of it.
+            with contextlib.suppress(OSError, KeyError):
                 binding.listen_again(fd, wish.backlog)
                 if isinstance(wish.address, UnixAddress):
                     binding.set_rights(wish.address.path, wish.rights)
-            except (OSError, KeyError):
-                break
             del self._held[key]
             return binding.Bound(key=key, fd=fd)
         return None

@@ -5,6 +5,7 @@ Law: nothing raises; what cannot be read stands in the configuration's `problems
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from typing import TYPE_CHECKING
@@ -26,16 +27,20 @@ class DiskFiles:
 
     def read(self, path: str) -> str:
         """Return a file's text. Raises OSError."""
+        if "\0" in path:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         with open(  # noqa: PTH123 - pathlib costs the guard milliseconds
             os.path.join(self._directory, path),  # noqa: PTH118 - the same
             encoding="utf-8",
-            errors="replace",
+            errors="surrogateescape",  # a path has bytes, not letters
         ) as file:
             return file.read()
 
     def glob(self, pattern: str) -> list[str]:
         """Return the paths that match, sorted."""
         # A relative prefix of the command line makes a relative pattern.
+        if "\0" in pattern:
+            return []
         return sorted(glob.glob(os.path.join(self._directory, pattern)))  # noqa: PTH118, PTH207 - Path.glob takes no absolute pattern
 
 

@@ -15,43 +15,30 @@ from __future__ import annotations
 
 import getopt
 import os
-import select
-import signal
-import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener import binding, deposit, fpmfiles, masters, procfs, quickstart
+from fpm_listener import binding, deposit, fpmfiles, masters, quickstart
 from fpm_listener.becoming import become, original_environment
-from fpm_listener.binding import Answer, Bound
+from fpm_listener.binding import Bound
 from fpm_listener.core import durations, fpmcommand, fpmsockets
 from fpm_listener.core.addresses import TcpAddress
 from fpm_listener.core.inheritance import environment as inheritance
 from fpm_listener.core.values import FpmListenerError, ProcessName
+from fpm_listener.obstacles import Obstacles, Refused, Start, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fpm_listener.binding import Availability
-    from fpm_listener.core.addresses import UnixAddress
     from fpm_listener.core.fpmcommand import FpmInvocation
     from fpm_listener.core.fpmconf import FpmConf
     from fpm_listener.core.fpmsockets import Wish
-    from fpm_listener.core.holders import Holder, HolderReport
 
 USAGE = (
     "fpm-listener guard [--wait 2s] [--orphans quit|report] [--hold] [--config FILE] "
     "-- php-fpm ARGUMENTS"
 )
-EX_TEMPFAIL, EX_CONFIG = 75, 78  # sysexits.h; 78 is php-fpm's own for what waiting cannot cure
 _CANNOT_RUN, _NOT_FOUND = 126, 127  # as a shell says it
-#: supervisord looks at its children once a second: who is to be seen dying before startsecs are
-#: over must be dead that much earlier. The rest is for the end itself.
-_SUPERVISORD_LOOKS_S = 1.2
-#: Seconds between two looks at an address while nothing tells that it is free.
-_LOOK_EVERY_S = 0.1
-#: Parts of the wait after which orphans that do not finish are told more strongly.
-_STRONGER = ((0.0, signal.SIGQUIT), (0.6, signal.SIGTERM), (0.85, signal.SIGKILL))
 
 
 class Options(NamedTuple):
@@ -93,14 +80,6 @@ def _seconds(text: str) -> float:
         raise FpmListenerError(f"guard: --wait {text!r}: allowed: {error}") from None
 
 
-class _Refused(Exception):  # noqa: N818 - not an error of ours: php-fpm must not start
-    def __init__(self, status: int, why: str, remedy: str = "") -> None:
-        """`why`: a clause that core/fpmlog.py knows; `remedy`: a sentence without its full stop."""
-        self.status = status
-        end = f". {remedy}" if remedy else ""
-        super().__init__(f"{why}; not starting php-fpm (exit {status}){end}")
-
-
 def run(words: Sequence[str]) -> int:
     """Become php-fpm; or return the exit status where that must not be.
 
@@ -115,7 +94,7 @@ def run(words: Sequence[str]) -> int:
     elif not invocation.test_only:
         try:
             _Guard(options, invocation, environment, started_at_s).prepare()
-        except _Refused as refused:
+        except Refused as refused:
             say(str(refused))
             return refused.status
     try:
@@ -126,15 +105,6 @@ def run(words: Sequence[str]) -> int:
     except OSError as error:
         say(f"{options.command[0]}: {error.strerror} (exit {_CANNOT_RUN})")
         return _CANNOT_RUN
-
-
-def say(what: str) -> None:
-    """Tell people one line."""
-    try:
-        sys.stderr.write(f"fpm-listener guard: {what}\n")
-        sys.stderr.flush()
-    except OSError:
-        return  # nobody reads our stderr: that is no reason to keep php-fpm down
 
 
 class _Guard:
@@ -153,25 +123,35 @@ class _Guard:
         self._started_at_s = started_at_s
         self._text = {os.fsdecode(k): os.fsdecode(v) for k, v in environment.items()}
         self._binary = fpmfiles.real_binary(invocation)
-        self._ends_at_s: float | None = None  # of the wait; None = there was none so far
-        self._told: dict[int, int] = {}  # orphans, and how strongly each was told to end
 
     def prepare(self) -> None:
-        """Return when php-fpm can start. Raises _Refused where it must not."""
+        """Return when php-fpm can start. Raises Refused where it must not."""
         conf = fpmfiles.read(
             self._invocation,
-            directory=os.getcwd(),  # noqa: PTH109 - a text
+            directory=quickstart.working_directory(),
             environment=self._text,
         )
         for problem in conf.problems:
             say(f"php-fpm's configuration is not wholly understood: {problem}")
         self._record = self._open_record(conf)
-        self._conf_path = conf.path
+        start = Start(
+            binary=self._binary,
+            conf_path=conf.path,
+            environment=self._text,
+            began_at_s=self._started_at_s,
+            may_have_more_rights=self._may_have_more_rights(),
+        )
+        self._way = Obstacles(
+            start,
+            self._record,
+            wait_s=self._options.wait_s,
+            end_orphans=self._options.end_orphans,
+        )
         wishes = fpmsockets.wishes(conf, fpmfiles.version(self._invocation))
         handover = self._begin_handover(conf, wishes)
         if handover is None:
             for wish in wishes:
-                self._wait_for(wish.address)
+                self._way.wait_for(wish.address)
         else:
             self._take_over(handover, wishes, conf)
         try:
@@ -188,10 +168,20 @@ class _Guard:
         try:
             self._state_dir = quickstart.glance_at_state_dir(self._options.config)
         except OSError as error:
-            self._state_dir = quickstart.DEFAULT_STATE_DIR
+            self._state_dir = quickstart.glance_at_state_dir(None)
             say(f"the listener's settings are not used: {error.filename}: {error.strerror}")
         self._name = ProcessName(group, process) if group and process else None
         return masters.Record(self._state_dir, str(self._name or f"by hand:{conf.path}"))
+
+    def _may_have_more_rights(self) -> bool:
+        """Return whether php-fpm will be allowed what we are not: by a wrapper, or by its file."""
+        if self._options.command[0] != self._invocation.binary:
+            return True
+        try:
+            os.getxattr(self._binary, "security.capability")
+        except OSError:
+            return False
+        return True
 
     # -- held sockets ------------------------------------------------------------------------------
 
@@ -223,14 +213,14 @@ class _Guard:
             bound = None if wish.beyond_us else handover.take(wish) or self._bind(wish, sockets)
             if wish.beyond_us:
                 say(f"{wish.address.text} is left to php-fpm, not held: {wish.beyond_us}")
-                self._wait_for(wish.address)
+                self._way.wait_for(wish.address)
             elif bound is not None:
                 sockets[bound.key] = (wish, bound)
         watched = self._watched(wishes, conf) if len(sockets) == len(wishes) else ()
         stamp = quickstart.stamp(self._options.words, watched) if watched else ""
         if why := handover.leave(list(sockets.values()), stamp, watched):
             say(f"listening sockets are not held: {why}")
-        self._part_from_orphans([bound.fd for _, bound in sockets.values()])
+        self._way.part_from_orphans([bound.fd for _, bound in sockets.values()])
         for _, bound in sockets.values():
             os.set_inheritable(bound.fd, True)
         given = inheritance([(key, bound.fd) for key, (_, bound) in sockets.items()])
@@ -243,7 +233,8 @@ class _Guard:
             isinstance(wish.address, TcpAddress) and not wish.address.is_numeric for wish in wishes
         )
         paths = (
-            *(self._options.config or "", conf.path, *conf.files, *folders, self._binary),
+            *((self._options.config,) if self._options.config else ()),
+            *(conf.path, *conf.files, *folders, self._binary),
             *("/etc/passwd", "/etc/group"),  # owners of unix sockets
         )
         unsure = named or any(set(folder) & set("*?[") for folder in folders)
@@ -256,7 +247,7 @@ class _Guard:
         if any(key in sockets for key in binding.keys(wish.address)):
             return None  # another pool's: php-fpm lets both have the same socket
         while True:
-            self._wait_for(wish.address)
+            self._way.wait_for(wish.address)
             bound = binding.bind(wish.address, backlog=wish.backlog, rights=wish.rights)
             if isinstance(bound, Bound):
                 return bound
@@ -264,151 +255,3 @@ class _Guard:
                 say(f"{wish.address.text} is left to php-fpm, not held: {bound.why}")
                 return None
             # Somebody was faster: wait for it again.
-
-    def _part_from_orphans(self, descriptors: Sequence[int]) -> None:
-        """Tell proven orphans on held sockets to finish what they have, and take no more."""
-        known = self._record.read()
-        left = masters.orphans(known, self._binary)
-        inodes = {os.fstat(descriptor).st_ino for descriptor in descriptors} if left else set()
-        for pid in left:
-            if not procfs.has_socket(pid, inodes):
-                continue
-            if not self._options.end_orphans:
-                say(f"pid {pid}, an orphan of our own, takes requests still: kill -QUIT {pid}")
-            elif masters.tell(pid, signal.SIGQUIT, known, self._binary):
-                say(f"telling pid {pid}, an orphan of our own, to end: SIGQUIT")
-
-    # -- waiting -----------------------------------------------------------------------------------
-
-    def _wait_for(self, address: TcpAddress | UnixAddress) -> None:
-        """Return when the address is free. Raises _Refused where it is not to be had in time."""
-        while True:
-            found = binding.ask(address)
-            if found.answer is Answer.FREE:
-                return
-            if found.answer is Answer.FORBIDDEN:
-                raise _Refused(EX_CONFIG, f"cannot listen on {address.text}: {found.why}")
-            report = self._holders(address) if found.answer is Answer.BUSY else None
-            self._end_orphans(report)
-            if self._is_over():
-                raise self._refuse(address, found, report)
-            self._sleep(report)
-
-    def _is_over(self) -> bool:
-        """Return whether the wait is over; the first call begins it."""
-        if self._ends_at_s is None:
-            self._ends_at_s = self._started_at_s + self._longest_wait_s()
-            _end_at_once_when_told()
-        return time.monotonic() >= self._ends_at_s
-
-    def _longest_wait_s(self) -> float:
-        """Return how long to wait at most: what the option says, but less than startsecs."""
-        wait_s = self._options.wait_s
-        startsecs = _startsecs(self._text)
-        if startsecs is None:
-            return wait_s
-        return min(wait_s, max(startsecs / 2, startsecs - _SUPERVISORD_LOOKS_S))
-
-    def _sleep(self, report: HolderReport | None) -> None:
-        """Wait until a holder ends, or for a moment."""
-        poller = select.poll()
-        descriptors = []
-        for pid in _pids(report):
-            try:
-                descriptor = procfs.open_pidfd(pid)
-            except ProcessLookupError:
-                return
-            if descriptor is not None:
-                descriptors.append(descriptor)
-                poller.register(descriptor, select.POLLIN)
-        left_s = max(0.0, (self._ends_at_s or 0.0) - time.monotonic())
-        try:
-            poller.poll(min(_LOOK_EVERY_S, left_s) * 1000 + 1)
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
-
-    # -- who is in the way -------------------------------------------------------------------------
-
-    def _holders(self, address: TcpAddress | UnixAddress) -> HolderReport:
-        from fpm_listener.sockets import find_holders  # noqa: PLC0415 - law 5
-
-        former = frozenset(master.pid for master in self._record.read())
-        return find_holders(address.text, former_masters=former)
-
-    def _end_orphans(self, report: HolderReport | None) -> None:
-        """Tell proven orphans to finish, and more strongly as time goes by."""
-        if not self._options.end_orphans or report is None:
-            return
-        pids = {pid for holder in report.holders if holder.ours for pid in _all(holder)}
-        if not pids:
-            return
-        known = self._record.read()
-        now_s = time.monotonic()
-        for step, (part, number) in enumerate(_STRONGER, 1):
-            due_s = now_s
-            if part and self._ends_at_s is not None:
-                due_s = self._started_at_s + part * (self._ends_at_s - self._started_at_s)
-            elif part:
-                continue
-            for pid in sorted(pids):
-                if due_s <= now_s and self._told.get(pid, 0) < step:
-                    self._told[pid] = step
-                    if masters.tell(pid, number, known, self._binary):
-                        say(f"telling pid {pid}, an orphan of our own, to end: {number.name}")
-
-    def _refuse(
-        self,
-        address: TcpAddress | UnixAddress,
-        found: Availability,
-        report: HolderReport | None,
-    ) -> _Refused:
-        from fpm_listener.core import wording  # noqa: PLC0415 - law 5
-
-        waited = f"waited {durations.show(round(time.monotonic() - self._started_at_s, 1))}"
-        if report is None:
-            why = f"{address.text} is not to be had: {found.why}; {waited}"
-            return _Refused(EX_TEMPFAIL, why)
-        if not report.holders:
-            unseen = report.blind or "nobody is seen to have it"
-            why = f"{address.text} is taken; by whom is not known: {unseen}; {waited}"
-            return _Refused(EX_TEMPFAIL, why, f"Find who has it: {wording.look(address.text)}")
-        first = report.holders[0]
-        why = f"{address.text} is held by {report}; {waited}"
-        former = any(first.pid == one.pid and masters.alive(one) for one in self._record.read())
-        if former:
-            why += "; it is this program's own, left behind by an earlier supervisord"
-            return _Refused(EX_TEMPFAIL, why, f"End it, then all is well: kill -QUIT {first.pid}")
-        if first.command == f"php-fpm: master process ({self._conf_path})" and not first.unit:
-            why += "; it runs this very configuration: started by hand, or daemonized"
-            why += " (daemonize = yes, and no -F in its command)"
-        return _Refused(EX_TEMPFAIL, why, wording.end(first))
-
-
-def _all(holder: Holder) -> tuple[int, ...]:
-    return (holder.pid, *holder.others)
-
-
-def _pids(report: HolderReport | None) -> list[int]:
-    return [pid for holder in report.holders for pid in _all(holder)] if report else []
-
-
-def _startsecs(environment: Mapping[str, str]) -> float | None:
-    """Return this program's startsecs; None where supervisord does not tell."""
-    from fpm_listener.supervisor_rpc import RpcFailed, SupervisorRpc  # noqa: PLC0415 - law 5
-
-    rpc = SupervisorRpc.from_environment(environment, timeout_s=0.5)
-    answer = rpc.programs() if rpc is not None else ()
-    if isinstance(answer, RpcFailed):
-        return None
-    own = ProcessName(
-        environment.get("SUPERVISOR_GROUP_NAME", ""),
-        environment.get("SUPERVISOR_PROCESS_NAME", ""),
-    )
-    return next((program.startsecs for program in answer if program.name == own), None)
-
-
-def _end_at_once_when_told() -> None:
-    """Let supervisord's stop end the wait: SIGQUIT alone would leave a core dump."""
-    for number in (signal.SIGQUIT, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os._exit(0))

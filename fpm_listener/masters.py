@@ -109,7 +109,8 @@ def _is_orphan(pid: int, groups: dict[int, Master], binary: str) -> bool:
     master = groups[found.pgid]
     if pid == master.pid or found.started < master.started:
         return False  # the number was given away: whose group this is, we do not know
-    return not alive(master) and procfs.executable(pid) == binary
+    # Where the number leads a process, it lives, or was given to another whose workers these are.
+    return procfs.read_stat(master.pid) is None and procfs.executable(pid) == binary
 
 
 def tell(pid: int, number: int, masters: Iterable[Master], binary: str) -> bool:

@@ -77,15 +77,23 @@ def stamp(words: Sequence[str], watched: Sequence[str]) -> str:
 
     words: the guard's; watched: paths of files and folders.
     """
-    circumstances = [os.getcwd(), *words]  # noqa: PTH109 - pathlib costs milliseconds
+    circumstances = [working_directory() or "", *words]
     for path in watched:
         try:
-            found = os.stat(path)  # noqa: PTH116 - the same
+            found = os.stat(path)  # noqa: PTH116 - pathlib costs milliseconds
         except OSError:
             circumstances.append(f"{path} is not there")
         else:
             circumstances.append(f"{path} {found.st_ino} {found.st_size} {found.st_ctime_ns}")
     return "\n".join(circumstances)
+
+
+def working_directory() -> str | None:
+    """Return where we are; None where that folder was removed."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - the same
+    except OSError:
+        return None
 
 
 def glance_at_state_dir(config: str | None) -> str:

@@ -71,6 +71,7 @@ def find_holders(
 
     if not address:
         return blind("php-fpm did not name the address")
+    hidden: list[int] = []
     for _ in range(_LOOKS):
         try:
             sockets = _find_sockets(address, proc)
@@ -87,15 +88,15 @@ def find_holders(
             if not sockets.listening:
                 holders = tuple(map(_connected, holders))
             return HolderReport(address=address, holders=holders)
-        if hidden:
-            return blind(_why_hidden(hidden, former_masters, proc))
+    if hidden:
+        return blind(_why_hidden(hidden, former_masters, proc))
     return blind("it is taken, but by no process that can be seen here (another container?)")
 
 
 def _why_hidden(hidden: list[int], former_masters: frozenset[int], proc: str) -> str:
     # Docker grants root no CAP_SYS_PTRACE, without which it may not look into www-data's processes.
-    mend = "the listener needs CAP_SYS_PTRACE" if os.geteuid() == 0 else "run the listener as root"
-    why = f"we may not look into other users' processes ({mend} to name the holder)"
+    mend = "CAP_SYS_PTRACE is needed" if os.geteuid() == 0 else "root may"
+    why = f"we may not look into other users' processes ({mend}, to name the holder)"
     processes = [found for pid in hidden if (found := _process(pid, proc))]
     left = [str(process.pid) for process in processes if process.pgid in former_masters]
     return f"{why}; an earlier life of the program has left pid {' '.join(left)}" if left else why

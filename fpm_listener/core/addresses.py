@@ -59,7 +59,7 @@ def parse(text: str) -> Address:
     if not text:
         return UnusableAddress(text=text, why="it is empty")
     if is_path(text):
-        raw = text.encode(errors="surrogatepass")
+        raw = _bytes(text)
         path = raw[:_SUN_PATH].decode(errors="ignore") if len(raw) > _SUN_PATH else text
         return UnixAddress(text=text, path=path)
     host, colon, port_text = text.rpartition(":")
@@ -72,6 +72,13 @@ def parse(text: str) -> Address:
     if colon and not _NAME.fullmatch(host) and _ipv6(host) is None:
         return UnusableAddress(text=text, why=f"{host!r} is neither a host's name nor its number")
     return TcpAddress(text=text, host=host if colon else None, port=int(port[1]))
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode(errors="surrogateescape")  # as files and the environment are read
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass")
 
 
 def is_path(text: str) -> bool:

@@ -54,7 +54,7 @@ _REFUSALS = (
     ),
     (re.compile(r"(.{1,1024}?) is not to be had: .*\(exit 75\)"), FactKind.ADDRESS_ABSENT),
     (
-        re.compile(r"cannot listen on (.{1,1024}?): its folder \S+ does not exist; .*\(exit 78\)"),
+        re.compile(r"cannot listen on (.{1,1024}?): its folder .+ does not exist; .*\(exit 78\)"),
         FactKind.MISSING_PATH,
     ),
     (re.compile(r"cannot listen on (.{1,1024}?): .*\(exit 78\)"), FactKind.PERMISSION),

@@ -58,6 +58,8 @@ def _of_pool(pool: Pool, default: int) -> Iterator[Wish]:
             continue
         if why := _beyond_us(address, pool.options, backlog):
             yield Wish(address=address, beyond_us=why)
+        elif isinstance(address, TcpAddress):
+            yield Wish(address=address, backlog=int(backlog))
         else:
             rights = Rights(
                 owner=pool.options.get("listen.owner") or None,

@@ -345,7 +345,7 @@ def test_what_another_user_may_not_see(fpm: Callable[..., Fpm]) -> None:
     fpm(address)
 
     assert look_as("os.setuid(65534)", address) == (
-        "() we may not look into other users' processes (run the listener as root to name the"
+        "() we may not look into other users' processes (root may, to name the"
         " holder)"
     )
     assert look_as("os.setuid(65534)", f"127.0.0.1:{free_port()}") == "() None"
@@ -369,7 +369,7 @@ def test_what_root_in_a_container_may_not_see(fpm: Callable[..., Fpm]) -> None:
 
     assert len(workers) == 2
     assert said == (
-        "() we may not look into other users' processes (the listener needs CAP_SYS_PTRACE to name"
+        "() we may not look into other users' processes (CAP_SYS_PTRACE is needed, to name"
         f" the holder); an earlier life of the program has left pid {' '.join(workers)}"
     )
 

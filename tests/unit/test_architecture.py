@@ -20,7 +20,7 @@ FLOORS = (
     ("daemon",),
     ("surroundings",),
     ("delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
-    ("keeper", "deposit", "quickstart"),
+    ("keeper", "deposit", "quickstart", "obstacles"),
     ("door",),
     ("receivers.webhook",),
     ("receivers.http",),

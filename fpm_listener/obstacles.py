@@ -1,0 +1,233 @@
+"""What is in php-fpm's way: waited for, ended where it is proven our own, named where it is not.
+
+Laws:
+1. Only proven orphans of this very program are signalled: QUIT, then TERM, then KILL.
+2. The wait is shorter than startsecs, so that supervisord's own BACKOFF and FATAL apply.
+3. A refusal is one line that says what, who, how long, and what to type; core/fpmlog.py reads it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from fpm_listener import binding, masters, procfs
+from fpm_listener.binding import Answer
+from fpm_listener.core import durations
+from fpm_listener.core.values import ProcessName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fpm_listener.binding import Availability
+    from fpm_listener.core.addresses import TcpAddress, UnixAddress
+    from fpm_listener.core.holders import Holder, HolderReport
+
+EX_TEMPFAIL, EX_CONFIG = 75, 78  # sysexits.h; 78 is php-fpm's own for what waiting cannot cure
+#: supervisord looks at its children once a second: who is to be seen dying before startsecs are
+#: over must be dead that much earlier. The rest is for the end itself.
+_SUPERVISORD_LOOKS_S = 1.2
+#: Seconds between two looks at an address while nothing tells that it is free.
+_LOOK_EVERY_S = 0.1
+#: Parts of the wait after which orphans that do not finish are told more strongly.
+_STRONGER = ((0.0, signal.SIGQUIT), (0.6, signal.SIGTERM), (0.85, signal.SIGKILL))
+
+
+class Start(NamedTuple):
+    """What is known of the php-fpm that is to be started."""
+
+    binary: str  #: its real path
+    conf_path: str
+    environment: Mapping[str, str]
+    began_at_s: float  #: monotonic
+    may_have_more_rights: bool  #: than we have
+
+
+class Refused(Exception):  # noqa: N818 - it is no error of ours
+    """php-fpm must not start."""
+
+    def __init__(self, status: int, why: str, remedy: str = "") -> None:
+        """`why`: a clause that core/fpmlog.py knows; `remedy`: a sentence without its full stop."""
+        self.status = status
+        end = f". {remedy}" if remedy else ""
+        super().__init__(f"{why}; not starting php-fpm (exit {status}){end}")
+
+
+def say(what: str) -> None:
+    """Tell people one line."""
+    if sys.stderr is None:
+        return  # it was closed when we were started
+    try:
+        sys.stderr.write(f"fpm-listener guard: {what}\n")
+        sys.stderr.flush()
+    except OSError:
+        return  # nobody reads our stderr: that is no reason to keep php-fpm down
+
+
+class Obstacles:
+    """What is in the way of one start."""
+
+    def __init__(
+        self, start: Start, record: masters.Record, *, wait_s: float, end_orphans: bool
+    ) -> None:
+        """`record`: of former masters; `wait_s`: the longest wait; `end_orphans`: or name them."""
+        self._start = start
+        self._record = record
+        self._wait_s = wait_s
+        self._end = end_orphans
+        self._ends_at_s: float | None = None  # of the wait; None = there was none so far
+        self._told: dict[int, int] = {}  # orphans, and how strongly each was told to end
+
+    def wait_for(self, address: TcpAddress | UnixAddress) -> None:
+        """Return when the address is free. Raises Refused where it is not to be had in time."""
+        while True:
+            found = binding.ask(address)
+            if found.answer is Answer.FREE:
+                return
+            if found.answer is Answer.FORBIDDEN:
+                why = f"cannot listen on {address.text}: {found.why}"
+                if self._start.may_have_more_rights:
+                    say(f"{why}; php-fpm may have more rights, so it is started")
+                    return
+                raise Refused(EX_CONFIG, why)
+            report = self._holders(address) if found.answer is Answer.BUSY else None
+            self._end_orphans(report)
+            if self._is_over():
+                raise self._refuse(address, found, report)
+            self._sleep(report)
+
+    def _is_over(self) -> bool:
+        """Return whether the wait is over; the first call begins it."""
+        if self._ends_at_s is None:
+            self._ends_at_s = self._start.began_at_s + self._longest_wait_s()
+            _end_at_once_when_told()
+        return time.monotonic() >= self._ends_at_s
+
+    def _longest_wait_s(self) -> float:
+        """Return how long to wait at most: what the option says, but less than startsecs."""
+        wait_s = self._wait_s
+        startsecs = _startsecs(self._start.environment)
+        if startsecs is None:
+            return wait_s
+        return min(wait_s, max(startsecs / 2, startsecs - _SUPERVISORD_LOOKS_S))
+
+    def _sleep(self, report: HolderReport | None) -> None:
+        """Wait until a holder ends, or for a moment."""
+        poller = select.poll()
+        descriptors = []
+        for pid in _pids(report):
+            try:
+                descriptor = procfs.open_pidfd(pid)
+            except ProcessLookupError:
+                return
+            if descriptor is not None:
+                descriptors.append(descriptor)
+                poller.register(descriptor, select.POLLIN)
+        left_s = max(0.0, (self._ends_at_s or 0.0) - time.monotonic())
+        try:
+            poller.poll(min(_LOOK_EVERY_S, left_s) * 1000 + 1)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    # -- who is in the way -------------------------------------------------------------------------
+
+    def _holders(self, address: TcpAddress | UnixAddress) -> HolderReport:
+        from fpm_listener.sockets import find_holders  # noqa: PLC0415 - most starts need it not
+
+        former = frozenset(master.pid for master in self._record.read())
+        return find_holders(address.text, former_masters=former)
+
+    def _end_orphans(self, report: HolderReport | None) -> None:
+        """Tell proven orphans to finish, and more strongly as time goes by."""
+        if not self._end or report is None:
+            return
+        pids = {pid for holder in report.holders if holder.ours for pid in _all(holder)}
+        if not pids:
+            return
+        known = self._record.read()
+        now_s = time.monotonic()
+        for step, (part, number) in enumerate(_STRONGER, 1):
+            due_s = now_s
+            if part and self._ends_at_s is not None:
+                due_s = self._start.began_at_s + part * (self._ends_at_s - self._start.began_at_s)
+            elif part:
+                continue
+            for pid in sorted(pids):
+                if due_s <= now_s and self._told.get(pid, 0) < step:
+                    self._told[pid] = step
+                    if masters.tell(pid, number, known, self._start.binary):
+                        say(f"telling pid {pid}, an orphan of our own, to end: {number.name}")
+
+    def _refuse(
+        self,
+        address: TcpAddress | UnixAddress,
+        found: Availability,
+        report: HolderReport | None,
+    ) -> Refused:
+        from fpm_listener.core import wording  # noqa: PLC0415 - most starts need it not
+
+        waited = f"waited {durations.show(round(time.monotonic() - self._start.began_at_s, 1))}"
+        if report is None:
+            why = f"{address.text} is not to be had: {found.why}; {waited}"
+            return Refused(EX_TEMPFAIL, why)
+        if not report.holders:
+            unseen = report.blind or "nobody is seen to have it"
+            why = f"{address.text} is taken; by whom is not known: {unseen}; {waited}"
+            return Refused(EX_TEMPFAIL, why, f"Find who has it: {wording.look(address.text)}")
+        first = report.holders[0]
+        why = f"{address.text} is held by {report}; {waited}"
+        former = any(first.pid == one.pid and masters.alive(one) for one in self._record.read())
+        if former:
+            why += "; it is this program's own, left behind by an earlier supervisord"
+            return Refused(EX_TEMPFAIL, why, f"End it, then all is well: kill -QUIT {first.pid}")
+        if first.command == f"php-fpm: master process ({self._start.conf_path})" and not first.unit:
+            why += "; it runs this very configuration: started by hand, or daemonized"
+            why += " (daemonize = yes, and no -F in its command)"
+        return Refused(EX_TEMPFAIL, why, wording.end(first))
+
+    def part_from_orphans(self, descriptors: Sequence[int]) -> None:
+        """Tell proven orphans on held sockets to finish what they have, and take no more."""
+        known = self._record.read()
+        left = masters.orphans(known, self._start.binary)
+        inodes = {os.fstat(descriptor).st_ino for descriptor in descriptors} if left else set()
+        for pid in left:
+            if not procfs.has_socket(pid, inodes):
+                continue
+            if not self._end:
+                say(f"pid {pid}, an orphan of our own, takes requests still: kill -QUIT {pid}")
+            elif masters.tell(pid, signal.SIGQUIT, known, self._start.binary):
+                say(f"telling pid {pid}, an orphan of our own, to end: SIGQUIT")
+
+
+def _all(holder: Holder) -> tuple[int, ...]:
+    return (holder.pid, *holder.others)
+
+
+def _pids(report: HolderReport | None) -> list[int]:
+    return [pid for holder in report.holders for pid in _all(holder)] if report else []
+
+
+def _startsecs(environment: Mapping[str, str]) -> float | None:
+    """Return this program's startsecs; None where supervisord does not tell."""
+    from fpm_listener.supervisor_rpc import RpcFailed, SupervisorRpc  # noqa: PLC0415 - most starts need it not
+
+    rpc = SupervisorRpc.from_environment(environment, timeout_s=0.5)
+    answer = rpc.programs() if rpc is not None else ()
+    if isinstance(answer, RpcFailed):
+        return None
+    own = ProcessName(
+        environment.get("SUPERVISOR_GROUP_NAME", ""),
+        environment.get("SUPERVISOR_PROCESS_NAME", ""),
+    )
+    return next((program.startsecs for program in answer if program.name == own), None)
+
+
+def _end_at_once_when_told() -> None:
+    """Let supervisord's stop end the wait: SIGQUIT alone would leave a core dump."""
+    for number in (signal.SIGQUIT, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
