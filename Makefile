@@ -1,7 +1,7 @@
 # What one types here. `make` alone lists it.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-recipe test unit lint bench matrix clean setup-demo setup-test
+.PHONY: help demo demo-recipe test unit lint bench bench-restart matrix clean setup-demo setup-test
 
 BIN := .venv/bin
 # Looked up when a recipe runs: setup may only just have installed it. `exec`: a signal that ends make
@@ -30,6 +30,9 @@ unit: setup-test  ## the pure tests only; under two seconds
 
 bench: setup-test  ## measurements, as ratios side by side
 	@exec env $(WITH_FPM) $(BIN)/python bench/run.py
+
+bench-restart: setup-test  ## what clients see while php-fpm is restarted, side by side
+	@exec env $(WITH_FPM) $(BIN)/python bench/restart.py
 
 matrix: setup-test  ## the tests on each Python 3.10 to 3.13 here, with supervisor 4.3.0 and 4.2.5
 	@scripts/matrix.sh

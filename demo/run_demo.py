@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo import sink
+from demo.clients import Clients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -177,6 +178,7 @@ class Demo:
         say(self._filled("welcome.txt"))
         if not self._recipe:
             say(self._filled("try.txt"))
+            Clients(self._fpm_port, say).start()
             return
         say(self._filled("recipe.txt"))
         self._wait(ended, _RECIPE_KILLS_AFTER_S)

@@ -21,6 +21,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from fpm_listener.__main__ import SNIPPET
 from fpm_listener.core import durations
+from fpm_listener.guard import parse
 from fpm_listener.settings import (
     GENERAL_KEYS,
     RECEIVER_KEYS,
@@ -134,8 +135,12 @@ def test_php_fpm_is_run_so_that_states_mean_something(known: dict[str, dict[str,
     command = shlex.split(fpm["command"])
     grace = re.search(r"process_control_timeout = (\S+)", PHP_FPM.read_text())
 
-    assert Path(command[0]).is_absolute()
-    assert "-F" in command
+    guard, php_fpm = command[: command.index("--")], command[command.index("--") + 1 :]
+
+    assert guard == ["fpm-listener", "guard", "--hold", "--config", str(OURS)]
+    assert parse(command[2:]).wait_s <= fpm["startsecs"] - 1
+    assert Path(php_fpm[0]).is_absolute()
+    assert "-F" in php_fpm
     assert fpm["startsecs"] >= 2
     assert fpm["exitcodes"] == [0]
     assert fpm["stopsignal"] == signal.SIGQUIT
@@ -156,7 +161,7 @@ def test_no_value_is_cut_and_no_locale_matters(path: Path) -> None:
     """ASCII only, and no comment behind a value: supervisor cuts at ` ;` and ` #`."""
     for line in path.read_text(encoding="ascii").splitlines():
         assert line.startswith(";") or not re.search(r"\s[;#]", line), line
-        assert len(line) <= 100, line
+        assert len(line) <= 100 or line.startswith("command="), line
 
 
 def test_every_setting_is_shown_with_its_default(tmp_path: Path) -> None:
