@@ -2,8 +2,8 @@
 
 Laws:
 1. A worker is our orphan where its process group is that of a master which this very program's
-   guard has recorded, that master is gone, the worker came after it, and it runs the same php-fpm.
-   That it has the address is the caller's to prove.
+   guard has recorded, that master is gone, the worker came after it, and it runs the same php-fpm;
+   by its title, where we may not look at its file. Its socket is the caller's to look at.
 2. What was proven is proven again through the descriptor that is signalled, so that a pid that was
    given away meanwhile is never hit.
 3. The record is of this boot: pids of another one mean nothing. A kernel gives no pid away while a
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 #: Masters that are remembered for one program.
 _KEPT = 32
 _FOLDER = "masters"
+_WORKER = "php-fpm: pool "
 
 
 class Master:
@@ -110,7 +111,10 @@ def _is_orphan(pid: int, groups: dict[int, Master], binary: str) -> bool:
     if pid == master.pid or found.started < master.started:
         return False  # the number was given away: whose group this is, we do not know
     # Where the number leads a process, it lives, or was given to another whose workers these are.
-    return procfs.read_stat(master.pid) is None and procfs.executable(pid) == binary
+    if procfs.read_stat(master.pid) is not None:
+        return False
+    runs = procfs.executable(pid)
+    return runs == binary or (runs is None and procfs.title(pid).startswith(_WORKER))
 
 
 def tell(pid: int, number: int, masters: Iterable[Master], binary: str) -> bool:

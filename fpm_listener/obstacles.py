@@ -146,10 +146,13 @@ class Obstacles:
         """Tell proven orphans to finish, and more strongly as time goes by."""
         if not self._end or report is None:
             return
+        known = self._record.read()
         pids = {pid for holder in report.holders if holder.ours for pid in _all(holder)}
+        if not report.holders:  # we may not look at who has it; whose orphans there are, we know
+            left = masters.orphans(known, self._start.binary)
+            pids = {pid for pid in left if procfs.has_socket(pid, ()) is None}
         if not pids:
             return
-        known = self._record.read()
         now_s = time.monotonic()
         for step, (part, number) in enumerate(_STRONGER, 1):
             due_s = now_s
@@ -196,7 +199,7 @@ class Obstacles:
         left = masters.orphans(known, self._start.binary)
         inodes = {os.fstat(descriptor).st_ino for descriptor in descriptors} if left else set()
         for pid in left:
-            if not procfs.has_socket(pid, inodes):
+            if procfs.has_socket(pid, inodes) is False:
                 continue
             if not self._end:
                 say(f"pid {pid}, an orphan of our own, takes requests still: kill -QUIT {pid}")

@@ -42,23 +42,37 @@ def read_stat(pid: int | str, proc: str = "/proc") -> ProcessStat | None:
 
 
 def executable(pid: int, proc: str = "/proc") -> str | None:
-    """Return the path of what the process runs; the one it had, where that was replaced since."""
+    """Return the path of what the process runs; the one it had, where that was replaced since.
+
+    None where it is gone, or where we may not look: in a container, root lacks CAP_SYS_PTRACE.
+    """
     try:
         return os.readlink(f"{proc}/{pid}/exe").removesuffix(" (deleted)")  # noqa: PTH115 - a text
     except OSError:
         return None
 
 
-def has_socket(pid: int, inodes: Collection[int], proc: str = "/proc") -> bool:
-    """Return whether the process has one of the sockets open, as far as we may look."""
+def title(pid: int, proc: str = "/proc") -> str:
+    """Return the command line, which everybody may read; empty where it is gone."""
+    try:
+        with open(f"{proc}/{pid}/cmdline", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib costs the guard milliseconds
+            return file.read().replace("\0", " ").rstrip()
+    except OSError:
+        return ""
+
+
+def has_socket(pid: int, inodes: Collection[int], proc: str = "/proc") -> bool | None:
+    """Return whether the process has one of the sockets open; None where we may not look."""
     links = {f"socket:[{inode}]" for inode in inodes}
     folder = f"{proc}/{pid}/fd"
     try:
         for name in os.listdir(folder):  # noqa: PTH208 - names only
             if _target(f"{folder}/{name}") in links:
                 return True
+    except PermissionError:
+        return None
     except OSError:
-        return False
+        return False  # it has ended
     return False
 
 

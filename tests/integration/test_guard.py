@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -561,6 +562,19 @@ def test_orphans_are_reported(site: Site) -> None:
     assert "pong" in request(address)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user has no such capability anyway")
+def test_orphans_in_a_container(site: Site) -> None:
+    """Without CAP_SYS_PTRACE, which docker gives to nobody, record and process group must do."""
+    address = free_address()
+    left = site.orphans(address)
+    confined = ("setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace")
+    second = site.started(site.run(*confined, *GUARD, "--wait", "30s", "--", *site.command))
+
+    all_end(left)
+    assert "pong" in request(address)
+    assert len(second.said()) == 2
+
+
 def test_orphans_of_others(site: Site) -> None:
     """Where no guard has recorded their master, nothing proves that they are ours."""
     address = free_address()
@@ -917,6 +931,68 @@ def test_the_listeners_settings(site: Site) -> None:
 
     assert str(run.pid) in recorded.read_text()
     assert run.said() == []
+
+
+def test_settings_that_cannot_be_read(site: Site) -> None:
+    """That is said, and php-fpm starts; the environment's folder is used."""
+    site.configure(free_address())
+    run = site.started(site.guard("--config", f"{site.folder}/none.conf"))
+
+    assert run.said() == [
+        f"{SAID}the listener's settings are not used: {site.folder}/none.conf: "
+        "No such file or directory",
+    ]
+    state_dir = site.environment["FPM_LISTENER_STATE_DIR"]
+    assert list(Path(f"{state_dir}/masters").iterdir())
+
+
+def test_nobody_reads_what_is_said(site: Site) -> None:
+    """A closed standard error is no reason to keep php-fpm down."""
+    site.configure(free_address())
+    command = shlex.join([*GUARD, "--config", f"{site.folder}/none.conf", "--", *site.command])
+    site.started(site.run("/bin/sh", "-c", f"exec {command} 2>&-"))
+
+
+def test_a_folder_that_was_removed(site: Site) -> None:
+    """The working folder may be gone: php-fpm itself does not mind."""
+    site.configure(free_address())
+    command = shlex.join([*GUARD, "--", *site.command])
+    folder = f"{site.folder}/gone"
+    site.started(
+        site.run(
+            "/bin/sh", "-c", f"mkdir {folder} && cd {folder} && rmdir {folder}; exec {command}"
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("listen", "more"),
+    [
+        ("127.0.0.1:{port}", "listen.mode = rw-rw----\n"),
+        ("{folder}/caf\udce9/w.sock", ""),
+        ("127.0.0.1:{port}", "include = /nowhere\0/*.conf\n"),
+    ],
+    ids=["mode of a port", "bytes in a path", "NUL in an include"],
+)
+def test_what_php_fpm_does_not_mind(site: Site, listen: str, more: str) -> None:
+    """The guard is no stricter than php-fpm."""
+    Path(f"{site.folder}/caf\udce9").mkdir()
+    port = free_address().rpartition(":")[2]
+    site.configure("127.0.0.1:1")
+    text = Path(site.conf).read_text()
+    listen = listen.format(port=port, folder=site.folder)
+    text = text.replace("listen = 127.0.0.1:1\n", f"listen = {listen}\n{more}")
+    Path(site.conf).write_bytes(text.encode(errors="surrogateescape"))
+    site.started(site.guard())
+
+
+def test_a_host_with_an_endless_label(site: Site) -> None:
+    """php-fpm itself refuses it, in its own words or ours; nothing is a traceback."""
+    site.configure(f"{'a' * 70}.example:9000")
+    run = site.guard("--wait", "0")
+
+    assert run.exit() in {75, 78}
+    assert "Traceback" not in run.err()
 
 
 # -- what cannot be run, or understood -------------------------------------------------------------
