@@ -938,10 +938,8 @@ def test_settings_that_cannot_be_read(site: Site) -> None:
     site.configure(free_address())
     run = site.started(site.guard("--config", f"{site.folder}/none.conf"))
 
-    assert run.said() == [
-        f"{SAID}the listener's settings are not used: {site.folder}/none.conf: "
-        "No such file or directory",
-    ]
+    (said,) = run.said()
+    assert said.startswith(f"{SAID}the listener's settings are not used: {site.folder}/none.conf: ")
     state_dir = site.environment["FPM_LISTENER_STATE_DIR"]
     assert list(Path(f"{state_dir}/masters").iterdir())
 

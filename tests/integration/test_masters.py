@@ -396,6 +396,17 @@ def test_workers_from_before_the_master(state: Path, fpm: Leader) -> None:
     assert all(map(lives, fpm.members))
 
 
+def test_a_number_that_was_given_away(fpm: Leader) -> None:
+    """Where another process has the recorded number by now, the group is that one's."""
+    alive = procfs.read_stat(fpm.pid)
+    assert alive is not None
+    earlier = [Master(fpm.pid, alive.started - 1)]
+
+    assert masters.orphans(earlier, php_fpm()) == ()
+    assert not any(masters.tell(pid, signal.SIGKILL, earlier, php_fpm()) for pid in fpm.members)
+    assert all(map(lives, fpm.members))
+
+
 def test_orphans_of_one_of_many(state: Path, fpm: Leader) -> None:
     """Masters that have left nobody, or live, are no obstacle."""
     fpm.kill()

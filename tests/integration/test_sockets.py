@@ -345,8 +345,7 @@ def test_what_another_user_may_not_see(fpm: Callable[..., Fpm]) -> None:
     fpm(address)
 
     assert look_as("os.setuid(65534)", address) == (
-        "() we may not look into other users' processes (root may, to name the"
-        " holder)"
+        "() we may not look into other users' processes (root may, to name the holder)"
     )
     assert look_as("os.setuid(65534)", f"127.0.0.1:{free_port()}") == "() None"
 

@@ -86,7 +86,7 @@ def test_an_address_that_is_not_there(address: str, why: str) -> None:
     assert (found.kind, found.address) == (FactKind.ADDRESS_ABSENT, address)
 
 
-@pytest.mark.parametrize("folder", ["/run/php", "/run/x;y,(1):z", "/srv/ä"])
+@pytest.mark.parametrize("folder", ["/run/php", "/run/php fpm", "/run/x;y,(1):z", "/srv/ä"])
 def test_a_folder_that_is_missing(folder: str) -> None:
     """A unix socket's folder that does not exist is a missing path."""
     address = f"{folder}/w.sock"
