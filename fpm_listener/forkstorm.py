@@ -18,6 +18,8 @@ from fpm_listener import procfs
 
 #: Seconds that a worker lives in any case; in a storm it is three milliseconds.
 _ADULT_S = 0.25
+#: Looks for a worker, and seconds between them.
+_LOOKS, _LOOK_S = 5, 0.01
 #: Seconds for an answer.
 _ANSWER_S = 0.5
 _NAME = b"FCGI_MAX_CONNS"
@@ -30,25 +32,37 @@ def rages(master: int, listener: int) -> bool:
 
     Takes no time where a worker is a quarter of a second old, else up to a second.
     """
-    before = _young_workers(master)
+    before = _newborn(master)
     if not before:
         return False
     time.sleep(_ADULT_S)
-    after = _young_workers(master)
+    after = _newborn(master)
     return bool(after) and not before & after and not _answers(listener)
 
 
-def _young_workers(master: int) -> set[int]:
-    """Return the workers, if all of them have only just begun; else none."""
-    try:
-        with open(f"/proc/{master}/task/{master}/children", encoding="ascii") as file:  # noqa: PTH123 - as all of /proc here
-            workers = {int(word) for word in file.read().split()}
-    except (OSError, ValueError):
-        return set()
+def _newborn(master: int) -> set[int]:
+    """Return the workers, if all of them have only just begun; else none.
+
+    Between two of a storm's there may be a moment without any, so it is looked several times.
+    """
+    workers = _workers(master)
+    for _ in range(_LOOKS):
+        if workers:
+            break
+        time.sleep(_LOOK_S)
+        workers = _workers(master)
     ticks = os.sysconf("SC_CLK_TCK")
-    oldest = time.clock_gettime(time.CLOCK_BOOTTIME) * ticks - _ADULT_S * ticks
+    oldest = (time.clock_gettime(time.CLOCK_BOOTTIME) - _ADULT_S) * ticks
     stats = [procfs.read_stat(worker) for worker in workers]
     return workers if all(stat is None or stat.started > oldest for stat in stats) else set()
+
+
+def _workers(master: int) -> set[int]:
+    try:
+        with open(f"/proc/{master}/task/{master}/children", encoding="ascii") as file:  # noqa: PTH123 - as all of /proc here
+            return {int(word) for word in file.read().split()}
+    except (OSError, ValueError):
+        return set()
 
 
 def _answers(listener: int) -> bool:
