@@ -145,8 +145,10 @@ def set_rights(path: str, rights: Rights) -> None:
     found = os.lstat(path)
     # Not set: as if it were made now.
     uid, gid = (os.geteuid() if uid < 0 else uid), (os.getegid() if gid < 0 else gid)
+    if not stat.S_ISSOCK(found.st_mode):
+        return  # somebody has put something else there: that is not ours to touch
     if (found.st_uid, found.st_gid) != (uid, gid):
-        os.chown(path, uid, gid)
+        os.chown(path, uid, gid, follow_symlinks=False)
     if stat.S_IMODE(found.st_mode) != rights.mode:
         os.chmod(path, rights.mode)  # noqa: PTH101 - texts stay texts
 
@@ -256,7 +258,7 @@ def _bind_unix(path: str, backlog: int, rights: Rights) -> Bound | NotOurs | Ava
     try:
         listener.bind(path)
         if (uid, gid) != (-1, -1):
-            os.chown(path, uid, gid)
+            os.chown(path, uid, gid, follow_symlinks=False)
         listener.listen(backlog)
     except OSError as error:
         listener.close()

@@ -11,6 +11,7 @@ Laws:
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 import sys
 
@@ -47,10 +48,19 @@ def connect(state_dir: str) -> _socket.socket:
     try:
         with Reachable(state_dir) as path:
             client.connect(path)
+        # pid, uid, gid of who listens there: in a folder that others may write to, anybody could.
+        raw = client.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 3 * _INT)
+        uid = int.from_bytes(raw[_INT : 2 * _INT], sys.byteorder)
+        if uid not in {0, os.geteuid()}:
+            _refuse_stranger(uid)
     except OSError:
         client.close()
         raise
     return client
+
+
+def _refuse_stranger(uid: int) -> None:
+    raise OSError(errno.EPERM, f"who listens there is neither root nor we, but user {uid}")
 
 
 def send(connection: _socket.socket, message: Packet, descriptors: Sequence[int] = ()) -> None:

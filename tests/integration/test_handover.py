@@ -296,6 +296,32 @@ def test_strangers_are_sent_away(owner: Owner) -> None:
     assert not any(isinstance(item, GuardAsks) for item in owner.heard)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_stranger_behind_the_door(folder: str) -> None:
+    """In a folder that others may write to, anybody can listen: nothing is taken from there."""
+    Path(folder).chmod(0o777)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+        server.bind(f"{folder}/guard.sock")
+        ready, go_on = os.pipe(), os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.setuid(65534)
+            server.listen()  # its uid at this moment is what the kernel tells
+            os.write(ready[1], b"x")
+            os.read(go_on[0], 1)
+            os._exit(0)
+        os.read(ready[0], 1)
+        try:
+            begun = deposit.begin(folder, FPM, hold=True, most=1)
+        finally:
+            os.write(go_on[1], b"x")
+            os.waitpid(child, 0)
+            close([*ready, *go_on])
+
+    assert isinstance(begun, Refused)
+    assert "neither root nor we, but user 65534" in begun.why
+
+
 # -- names of unix sockets -------------------------------------------------------------------------
 
 
