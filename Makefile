@@ -18,7 +18,7 @@ demo-recipe: setup-demo  ## the same with the recipe of 2015, its port kept by o
 	@exec env $(WITH_FPM) $(BIN)/python -m demo.run_demo --recipe
 
 test: setup-test lint unit  ## everything that must pass: linters, types, all tests
-	env $(WITH_FPM) $(BIN)/python -m pytest tests/integration tests/conformance tests/e2e
+	@exec env $(WITH_FPM) scripts/test.sh
 
 lint: setup-test  ## ruff and mypy
 	$(BIN)/ruff check

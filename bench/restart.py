@@ -27,10 +27,11 @@ from supervisor import childutils
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "e2e")]  # the tests are no packages
 
-from lab import Lab, free_port, kill, php_fpm, wait  # noqa: E402 - the same
+from lab import Lab, kill, php_fpm, wait  # noqa: E402 - the same
 
 from fpm_listener import procfs  # noqa: E402 - after the path
 from tests.fastcgi import Load, LoadReport, ask  # noqa: E402 - the same
+from tests.ports import free_port  # noqa: E402 - the same
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

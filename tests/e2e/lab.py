@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tests.ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -42,14 +44,6 @@ def php_fpm() -> str:
     ]
     assert found, "no php-fpm on this machine: run scripts/setup.sh"
     return found[0]
-
-
-def free_port() -> int:
-    """Return a TCP port that nobody has just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def wait(what: str, probe: Callable[[], Value | None], deadline_s: float = DEADLINE_S) -> Value:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from lab import Lab, free_port, kill, php_fpm, ping, wait
+from lab import Lab, kill, php_fpm, ping, wait
 from supervisor.xmlrpc import SupervisorTransport
 
 from fpm_listener import procfs
 from tests.fastcgi import Load, ask
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from lab import Lab, free_port, kill, wait
+from lab import Lab, kill, wait
+
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

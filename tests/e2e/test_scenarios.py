@@ -11,7 +11,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from lab import Lab, free_port, kill, php_fpm, ping, processes, wait
+from lab import Lab, kill, php_fpm, ping, processes, wait
+
+from tests.ports import free_port
 
 
 def alert(lab: Lab, status: str, **annotations: str) -> dict[str, Any]:

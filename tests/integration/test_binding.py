@@ -24,6 +24,7 @@ from fpm_listener.binding import Answer, Availability, Bound, NotOurs
 from fpm_listener.core import addresses, fpmcommand, fpmsockets, inheritance
 from fpm_listener.core.addresses import TcpAddress, UnixAddress
 from fpm_listener.core.fpmsockets import Rights
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,14 +58,6 @@ def parse(text: str) -> TcpAddress | UnixAddress:
 
 def ask(text: str) -> Answer:
     return binding.ask(parse(text)).answer
-
-
-def free_port() -> int:
-    """Return a port that nobody has on any address."""
-    with socket.socket(socket.AF_INET6) as probe:
-        probe.bind(("::", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def opened(host: str, port: int = 0) -> socket.socket:

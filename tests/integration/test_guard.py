@@ -26,6 +26,7 @@ import pytest
 
 from fpm_listener.core.facts import FactKind
 from fpm_listener.core.fpmlog import classify
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,13 +65,6 @@ def wait(what: str, probe: Callable[[], Value | None]) -> Value:
             return answer
         assert time.monotonic() < end, f"waited in vain for: {what}"
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def free_address() -> str:

@@ -26,6 +26,7 @@ from fpm_listener.core.fpmsockets import Rights, Wish
 from fpm_listener.core.values import ProcessName
 from fpm_listener.deposit import Handover, Refused
 from fpm_listener.keeper import Keeper
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,13 +85,6 @@ def owner(folder: str) -> Iterator[Owner]:
     yield found
     found.keeper.stop()
     assert [item for item in found.heard if isinstance(item, BaseException)] == []
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def wish(text: str, backlog: int = 5, mode: int = 0o660) -> Wish:

@@ -17,6 +17,7 @@ import pytest
 from fpm_listener.core.snapshot import State
 from fpm_listener.core.values import ProcessName
 from fpm_listener.supervisor_rpc import LONGEST_ANSWER, ProcessInfo, RpcFailed, SupervisorRpc
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,13 +57,6 @@ def wait(probe: Callable[[], object]) -> None:
     while not probe():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 class Supervisord:
