@@ -351,7 +351,9 @@ class Keeper:
     @staticmethod
     def _is_alive(site: _Site) -> bool:
         pid, started = site.master
-        found = procfs.read_stat(pid) if pid else None
+        if not pid:
+            return True  # in another pid namespace: who knows; its name is its own to remove
+        found = procfs.read_stat(pid)
         return found is not None and found.started == started and not found.has_ended
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from fpm_listener.core.exits import ExitReason
     from fpm_listener.core.holders import HolderReport
     from fpm_listener.core.values import ProcessName
+
+
+#: Our own listener, as its command line stands.
+_LISTENER = re.compile(r"fpm[-_]listener listen\b")
 
 
 def summary(
@@ -142,6 +147,11 @@ def _cure(name: ProcessName, cause: Cause, address: str | None, holder: HolderRe
 
 def end(holder: Holder) -> str:
     """Return one sentence that says how to have the address back from its holder."""
+    if _LISTENER.search(holder.command):
+        return (
+            "Wait some seconds: the listener holds it for a program that was stopped, and lets go "
+            "of it by itself (hold_linger)"
+        )
     pids = " ".join(str(pid) for pid in (holder.pid, *holder.others))
     if holder.kind is HolderKind.ORPHAN:
         return f"End the orphaned workers, which finish their requests first: kill -QUIT {pids}"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from scenes import ADDRESS, FPM, Scene
 
+from fpm_listener.core import wording
 from fpm_listener.core.effects import (
     AnswerGuard,
     Discover,
@@ -15,6 +18,7 @@ from fpm_listener.core.effects import (
     ProgramsKnown,
     SocketsHeld,
 )
+from fpm_listener.core.holders import Holder, HolderKind
 from fpm_listener.core.values import ProcessName, Program
 
 OTHER = "/run/php/w.sock"
@@ -208,3 +212,12 @@ def test_the_guard_tells_the_pid() -> None:
     ask(scene, 0.05)
 
     assert scene.view().pid == 100
+
+
+def test_our_own_listener_as_the_holder() -> None:
+    """Whoever meets sockets that linger after a stop is told to wait, not to stop the listener."""
+    command = "/opt/x/bin/python /opt/x/bin/fpm-listener listen --config /etc/x.conf"
+    holder = Holder(kind=HolderKind.OTHER, pid=7, command=command, user="root")
+
+    assert "lets go of it by itself" in wording.end(holder)
+    assert wording.end(replace(holder, command="nginx")).startswith("Stop pid 7")
