@@ -43,14 +43,19 @@ class Clients:
         self._lock = threading.Lock()
         self._answered = self._failed = 0
         self._slowest_ms = 0.0
+        self._over = threading.Event()
 
     def start(self) -> None:
         """Begin to ask."""
         for work in (*(self._ask_on,) * _CLIENTS, self._tell_on):
             threading.Thread(target=work, daemon=True).start()
 
+    def stop(self) -> None:
+        """Ask and tell no more: php-fpm is about to end."""
+        self._over.set()
+
     def _ask_on(self) -> None:
-        while True:
+        while not self._over.is_set():
             began = time.monotonic()
             answered = self._ask()
             took_ms = (time.monotonic() - began) * 1000
@@ -74,8 +79,7 @@ class Clients:
     def _tell_on(self) -> None:
         """Tell how it goes when something was noticed, and now and then."""
         told_at = time.monotonic()
-        while True:
-            time.sleep(1.0)
+        while not self._over.wait(1.0):
             with self._lock:
                 noticed = self._failed > 0 or self._slowest_ms > _SLOW_MS
                 if not noticed and time.monotonic() - told_at < _TELL_EVERY_S:

@@ -102,6 +102,7 @@ class Demo:
         self._sink = sink.start()
         self._pool = f"demo-{os.getpid()}"
         self._fpm_port = _free_port()
+        self._clients = Clients(self._fpm_port, say)
         self._metrics_port = _free_port(19253)
         self._words = {
             "@ROOT@": str(ROOT),
@@ -178,7 +179,7 @@ class Demo:
         say(self._filled("welcome.txt"))
         if not self._recipe:
             say(self._filled("try.txt"))
-            Clients(self._fpm_port, say).start()
+            self._clients.start()
             return
         say(self._filled("recipe.txt"))
         self._wait(ended, _RECIPE_KILLS_AFTER_S)
@@ -216,6 +217,7 @@ class Demo:
 
     def _stop(self, supervisord: subprocess.Popen[bytes]) -> None:
         """End supervisord with all it runs, then the workers whose master was killed."""
+        self._clients.stop()
         say("ending")
         supervisord.terminate()
         try:
