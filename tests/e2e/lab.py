@@ -336,6 +336,11 @@ class Lab:
                 return value
         return float("nan")  # there is no such sample (yet)
 
+    def pid(self, name: str) -> int:
+        """Return what the listener knows to be the pid of a program of one process."""
+        programs = json.loads(self.get("/status.json"))["programs"]
+        return int(next(one["pid"] for one in programs if one["name"] == f"{name}:{name}"))
+
     def master(self, name: str = "php-fpm") -> int | None:
         """Return the pid of the php-fpm master that uses this lab's configuration."""
         conf = re.escape(str(self.folder / f"{name}.conf"))
