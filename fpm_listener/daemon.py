@@ -156,7 +156,7 @@ class Daemon:
             self._upkeep_at_s = now.monotonic_s + UPKEEP_EVERY_S
             self._around.upkeep(now)
         self._look_after_garbage(now)
-        due_s = self._around.next_due_s()
+        due_s = self._around.next_due_s(now)
         if due_s is not None and due_s <= now.monotonic_s:
             self._around.send_due(now)
         self._publish(now)
@@ -167,7 +167,7 @@ class Daemon:
             self._engine.deadline_s(),
             self._snapshot_due_s,
             self._upkeep_at_s,
-            self._around.next_due_s(),
+            self._around.next_due_s(now),
         ]
         if self._garbage_since_s is not None:
             moments.append(self._garbage_since_s + UNREADABLE_AFTER_S)
@@ -364,6 +364,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
             loops=settings.loops,
             stable_for_s=settings.stable_for_s,
             repeat_interval_s=min([settings.repeat_interval_s, *repeats]),
+            chinese=any(receiver.language == "zh" for receiver in settings.receivers),
         ),
         identity=Identity(instance=settings.instance),
         fast_restart=settings.fast_restart,

@@ -38,6 +38,7 @@ TABLES = {
     " alert TEXT NOT NULL",
     "heard": "receiver TEXT NOT NULL, incident TEXT NOT NULL, told_at REAL NOT NULL,"
     " PRIMARY KEY (receiver, incident)",
+    "failing": "receiver TEXT PRIMARY KEY NOT NULL, state TEXT NOT NULL",
     "memory": "name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL",
 }
 

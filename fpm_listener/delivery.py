@@ -11,29 +11,40 @@ from __future__ import annotations
 
 import threading
 import time
+from importlib import import_module
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
+from fpm_listener.core.kinds import KINDS
 from fpm_listener.core.retry import Attempted
-from fpm_listener.receivers.webhook import Webhook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from fpm_listener.core.alerts import Alert
     from fpm_listener.core.retry import Attempt, Outcome
-    from fpm_listener.settings import ReceiverSettings
+    from fpm_listener.receiver_settings import ReceiverSettings
+    from fpm_listener.receivers.http import Trace
 
 
 class Receiver(Protocol):
     """One kind of receiver: payload, signature, and what counts as success."""
 
-    def send(self, alert: Alert) -> Outcome:
-        """Tell the receiver of `alert`, once; failures of any kind are values."""
+    def send(self, alerts: Sequence[Alert]) -> Outcome:
+        """Tell the receiver of `alerts`, in one message, once; failures of any kind are values.
+
+        More than one only where the kind joins them (core/kinds.py).
+        """
 
 
-#: By the setting `type`: what makes a receiver of its settings and of our own external URL.
-KINDS: dict[str, Callable[[ReceiverSettings, str], Receiver]] = {"webhook": Webhook}
+def make_receiver(
+    settings: ReceiverSettings,
+    external_url: str = "",
+    trace: Trace | None = None,
+) -> Receiver:
+    """Return what speaks to a receiver. `external_url`: of this listener's page, for people."""
+    module = import_module(f"fpm_listener.receivers.{KINDS[settings.kind].module}")
+    return cast("Receiver", module.make(settings, external_url, trace))
 
 
 class Sender:
@@ -47,7 +58,9 @@ class Sender:
         external_url: str = "",
     ) -> None:
         """`deliver` and `failed` are called by the thread; they must not wait."""
-        self._receiver = KINDS[settings.kind](settings, external_url)
+        self._receiver: Receiver | None = None  # made by the thread: its module is loaded then
+        self._settings = settings
+        self._external_url = external_url
         self._deliver = deliver
         self._failed = failed
         self._attempts: SimpleQueue[Attempt | None] = SimpleQueue()
@@ -77,7 +90,9 @@ class Sender:
     def _run(self) -> None:
         try:
             while (attempt := self._attempts.get()) is not None:
-                outcome = self._receiver.send(attempt.alert)
+                if self._receiver is None:
+                    self._receiver = make_receiver(self._settings, self._external_url)
+                outcome = self._receiver.send(attempt.alerts)
                 self._deliver(Attempted(attempt=attempt, outcome=outcome))
         except BaseException as error:  # noqa: BLE001 - law 3: it is passed on, traceback and all
             self._failed(error)

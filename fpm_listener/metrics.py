@@ -279,6 +279,11 @@ def _receivers(views: Sequence[ReceiverView]) -> Iterator[Metric]:
             for reason in DropReason
         ),
     )
+    yield _gauge(
+        "receiver_failing",
+        "Whether the others were told that the receiver cannot be told.",
+        [(labels, view.failing) for labels, view in named],
+    )
     yield _histogram(
         "notification_seconds",
         "From the moment that the fact was known to the receiver's yes.",

@@ -4,7 +4,8 @@ Laws:
 1. Memory is the authority, the database its mirror; the owner alone uses this.
 2. An alert is enqueued by the very transaction that commits what the engine learnt.
 3. An alert is stored as itself and formatted anew at each attempt; its id never changes.
-4. Who is told, in which order, and when again is decided in core/lane.py.
+4. Who is told, in which order, and when again is decided in core/lane.py and core/standing.py.
+5. A receiver that cannot be told is an incident of its own, for all the others (core/failing.py).
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ from __future__ import annotations
 import json
 import logging
 import random as random_module
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fpm_listener.core import durations
+from fpm_listener.core import failing
+from fpm_listener.core.alerts import Reason
+from fpm_listener.core.failing import FAILING_AFTER_S, Failing
+from fpm_listener.core.histogram import merge
+from fpm_listener.core.kinds import KINDS
 from fpm_listener.core.lane import Lane
 from fpm_listener.core.outcomes import DropReason
 from fpm_listener.core.owed import (
@@ -30,20 +36,25 @@ from fpm_listener.core.owed import (
     from_json,
     to_json,
 )
-from fpm_listener.core.retry import Attempt, Attempted, Delivered, Rejected, RetryLater
-from fpm_listener.core.values import assert_never
+from fpm_listener.core.retry import Delivered
+from fpm_listener.core.snapshot import ReceiverView
+from fpm_listener.core.standing import Standing
+from fpm_listener.core.tally import add_up
 from fpm_listener.database import Statement
+from fpm_listener.outbox_log import OutboxLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from fpm_listener.core.alerts import Alert
-    from fpm_listener.core.snapshot import ReceiverView
+    from fpm_listener.core.retry import Attempt, Attempted
     from fpm_listener.core.values import Instant
     from fpm_listener.database import Database, Rows
-    from fpm_listener.settings import ReceiverSettings
+    from fpm_listener.receiver_settings import ReceiverSettings
 
 log = logging.getLogger(__name__)
+
+AnyLane = Lane | Standing
 
 #: Seconds after which a receiver is taken to have forgotten an incident that never was resolved.
 _HEARD_FOR_S = 90 * 86400.0
@@ -61,39 +72,49 @@ class Limits:
 class Outbox:
     """What is owed to the receivers of `receivers`. Attaches itself to the database."""
 
-    tables: tuple[str, ...] = ("outbox", "heard")
+    tables: tuple[str, ...] = ("outbox", "heard", "failing")
 
     def __init__(
         self,
         database: Database,
         receivers: Sequence[ReceiverSettings],
         limits: Limits,
+        instance: str = "",
         random: Callable[[], float] = random_module.random,
     ) -> None:
-        """`random`: from 0 up to 1, for the delays."""
+        """`instance`: the name of this host in alerts; `random`: from 0 up to 1, for the delays."""
         self._database = database
         self._random = random
         self._limits = limits
+        self._instance = instance
         self._settings = {receiver.name: receiver for receiver in receivers}
-        self._lanes = {name: Lane(name, self._policy(name)) for name in self._settings}
+        self._lanes = {
+            lane: _make_lane(lane, settings, self._policy(settings))
+            for settings in receivers
+            for lane in settings.lanes
+        }
         self._last_number = 0
-        self._failing: dict[str, str] = {}  # receiver → what its last attempt failed of
-        self._said: set[tuple[str, DropReason]] = set()  # drops that were logged
+        self._failing: dict[str, Failing] = {}  # by receiver
+        self._log = OutboxLog()
         database.attach(self)
 
     # -- alerts ------------------------------------------------------------------------------------
 
     def enqueue(self, alert: Alert, now: Instant) -> list[Statement]:
         """Owe `alert` to every receiver that is to hear of it; return what is to be committed."""
+        return self._owe(alert, now, self._lanes.values())
+
+    def _owe(self, alert: Alert, now: Instant, lanes: Iterable[AnyLane]) -> list[Statement]:
         statements = []
-        for lane in self._lanes.values():
+        for lane in lanes:
             # From the clock, so that a file that turns up late holds smaller numbers than ours.
             self._last_number = max(self._last_number + 1, int(now.wall_s * 1e6))
             statements += self._record(lane, lane.enqueue(self._last_number, alert, now))
         return statements
 
     def due(self, now: Instant) -> list[Attempt]:
-        """Return what is to be attempted now: at most one alert for each receiver."""
+        """Return what is to be attempted now: at most one message for each place."""
+        self._tell_of_failing(now)
         attempts = []
         for lane in self._lanes.values():
             attempt, changes = lane.lease(now)
@@ -103,9 +124,10 @@ class Outbox:
                 self._database.write(self._record(lane, changes), durable=False)
         return attempts
 
-    def next_due_s(self) -> float | None:
+    def next_due_s(self, now: Instant) -> float | None:
         """Return the monotonic moment from which `due` has something; None = nothing is waiting."""
-        moments = (lane.wake_s() for lane in self._lanes.values())
+        moments = [lane.wake_s(now) for lane in self._lanes.values()]
+        moments += [self._failing_due_s(name, now) for name in self._settings]
         return min((moment for moment in moments if moment is not None), default=None)
 
     def settle(self, attempted: Attempted, now: Instant) -> None:
@@ -113,14 +135,71 @@ class Outbox:
 
         Not durable: what a power failure undoes is sent once more, under the same id.
         """
-        lane = self._lanes.get(attempted.attempt.receiver)
+        lane = self._lanes.get(attempted.attempt.lane)
         if lane is None:
             return
         changes = lane.settle(attempted, now, self._random())
-        self._say(lane, attempted, now)
+        self._log.ended(attempted, max(0.0, lane.pace.retry_at_s - now.monotonic_s))
         statements = self._record(lane, changes)
         if statements:
             self._database.write(statements, durable=False)
+        receiver = _receiver_of(lane.name)
+        if Drop(DropReason.REJECTED) in changes:
+            self._begin_failing(receiver, now, f"it rejects alerts ({lane.tally.last_failure})")
+        elif isinstance(attempted.outcome, Delivered) and receiver in self._failing:
+            self._end_failing(receiver, now)
+
+    # -- a receiver that cannot be told ------------------------------------------------------------
+
+    def _failing_due_s(self, name: str, now: Instant) -> float | None:
+        """Return the monotonic moment at which the others are to be told (again)."""
+        known = self._failing.get(name)
+        if known is not None:
+            repeat_s = known.told_at_s + self._limits.repeat_interval_s
+            return now.monotonic_s + max(0.0, repeat_s - now.wall_s)
+        lanes = self._lanes_of(name)
+        since = [lane.pace.failing_since_s for lane in lanes if lane.pending()]
+        found = [moment for moment in since if moment is not None]
+        if not found or len(found) < len(lanes):
+            return None  # one place of several that says yes is enough
+        return max(found) + FAILING_AFTER_S
+
+    def _tell_of_failing(self, now: Instant) -> None:
+        for name in set(self._failing) - set(self._settings):
+            self._end_failing(name, now)
+        for name in self._settings:
+            due_s = self._failing_due_s(name, now)
+            if due_s is None or now.monotonic_s < due_s:
+                continue
+            why = self._lanes_of(name)[0].tally.last_failure
+            known = self._failing.get(name)
+            if known is None:
+                self._begin_failing(name, now, why)
+            else:
+                self._failing[name] = failing.again(known, now, why)
+                self._tell_others(name, Reason.REPEAT, now)
+
+    def _begin_failing(self, name: str, now: Instant, why: str) -> None:
+        if name in self._failing:
+            return
+        log.error("alerts do not reach a receiver receiver=%s why=%r", name, why)
+        self._failing[name] = failing.begins(name, now, why)
+        self._tell_others(name, Reason.FIRST, now)
+
+    def _end_failing(self, name: str, now: Instant) -> None:
+        self._failing[name] = failing.again(self._failing[name], now)
+        self._tell_others(name, Reason.RESOLVED, now)
+        del self._failing[name]
+        gone = Statement("DELETE FROM failing WHERE receiver = ?", (name,))
+        self._database.write([gone], durable=False)
+
+    def _tell_others(self, name: str, reason: Reason, now: Instant) -> None:
+        known = self._failing[name]
+        owed = sum(lane.pending() for lane in self._lanes_of(name))
+        alert = failing.alert(known, reason, now, self._instance, owed)
+        others = [lane for lane in self._lanes.values() if _receiver_of(lane.name) != name]
+        statements = [*self._owe(alert, now, others), _failing_statement(known)]
+        self._database.write(statements, durable=True)
 
     # -- receivers ---------------------------------------------------------------------------------
 
@@ -136,40 +215,105 @@ class Outbox:
         """
         before, self._settings = self._settings, {one.name: one for one in receivers}
         self._limits = limits
+        wanted = {lane: one for one in receivers for lane in one.lanes}
         statements: list[Statement] = []
-        for name in [name for name in self._lanes if name not in self._settings]:
-            lane = self._lanes.pop(name)
-            self._failing.pop(name, None)
-            statements.append(Statement("DELETE FROM outbox WHERE receiver = ?", (name,)))
-            statements.append(Statement("DELETE FROM heard WHERE receiver = ?", (name,)))
-            if len(lane):
-                log.warning(
-                    "alerts are dropped: the settings do not name their receiver any more"
-                    " receiver=%s count=%s",
-                    name,
-                    len(lane),
-                )
-        for name, settings in self._settings.items():
-            lane = self._lanes.setdefault(name, Lane(name, None))
-            statements += self._record(lane, lane.adopt(self._policy(name)))
-            if before.get(name) != settings:
+        for name in [name for name in self._lanes if name not in wanted]:
+            statements += self._abandon(name)
+        for name, settings in wanted.items():
+            old, policy = before.get(settings.name), self._policy(settings)
+            if old is not None and KINDS[old.kind].standing != KINDS[settings.kind].standing:
+                statements += self._abandon(name)
+            lane = self._lanes.setdefault(name, _make_lane(name, settings, None))
+            statements += self._record(lane, lane.adopt(policy))
+            if old != settings:
                 lane.release()
         self._database.write(statements, durable=False)
 
+    def _abandon(self, name: str) -> list[Statement]:
+        """Drop a lane, and all that is owed there."""
+        lane = self._lanes.pop(name)
+        if len(lane):
+            log.warning(
+                "alerts are dropped: the settings do not name their receiver any more"
+                " receiver=%s count=%s",
+                name,
+                len(lane),
+            )
+        return [
+            Statement("DELETE FROM outbox WHERE receiver = ?", (name,)),
+            Statement("DELETE FROM heard WHERE receiver = ?", (name,)),
+        ]
+
     def views(self) -> tuple[ReceiverView, ...]:
         """Return all receivers of the settings, for other threads."""
-        lanes = self._lanes
-        return tuple(lanes[name].view(one.kind) for name, one in self._settings.items())
+        return tuple(self._view(one) for one in self._settings.values())
+
+    def _view(self, settings: ReceiverSettings) -> ReceiverView:
+        lanes = self._lanes_of(settings.name)
+        return ReceiverView(
+            name=settings.name,
+            kind=settings.kind,
+            pending=sum(lane.pending() for lane in lanes),
+            sent=sum(lane.tally.sent for lane in lanes),
+            failed=add_up([lane.tally.failed for lane in lanes]),
+            dropped=add_up([lane.tally.dropped for lane in lanes]),
+            seconds=merge([lane.tally.seconds.view() for lane in lanes]),
+            failing=settings.name in self._failing,
+            last_failure=next(filter(None, (lane.tally.last_failure for lane in lanes)), ""),
+        )
 
     def pending(self, receiver: str) -> tuple[Alert, ...]:
         """Return what is owed to a receiver, oldest first."""
         lane = self._lanes.get(receiver)
         return tuple(row.alert for row in lane.rows()) if lane else ()
 
+    # -- what the operator does --------------------------------------------------------------------
+
+    def listing(self, now: Instant) -> list[dict[str, Any]]:
+        """Return all that is owed, for `fpm-listener alerts list`; no secret is in it."""
+        return [
+            {
+                "number": row.number,
+                "receiver": lane.name,
+                "alert": row.alert.alert_id,
+                "status": row.alert.status.value,
+                "reason": row.alert.reason.value,
+                "state": row.state.value,
+                "age_s": round(max(0.0, now.monotonic_s - row.since_s), 1),
+                "attempts": row.attempts,
+                "last_failure": lane.tally.last_failure if row.attempts else "",
+                "summary": row.alert.annotations.get("summary", ""),
+            }
+            for lane in self._lanes.values()
+            for row in lane.rows()
+        ]
+
+    def hasten(self, receiver: str | None) -> int:
+        """Try again at once what waits for its retry; return for how many alerts that is so."""
+        lanes = [one for one in self._lanes.values() if receiver in {None, _receiver_of(one.name)}]
+        for lane in lanes:
+            lane.hasten()
+        return sum(lane.pending() for lane in lanes)
+
+    def drop(self, receiver: str | None, number: int | None) -> int:
+        """Give up one alert, or all of a receiver's; return how many. What is in flight stays."""
+        dropped = 0
+        for lane in self._lanes.values():
+            if receiver not in {None, _receiver_of(lane.name)}:
+                continue
+            numbers = [row.number for row in lane.rows() if number in {None, row.number}]
+            before = len(lane)
+            self._database.write(self._record(lane, lane.drop(numbers)), durable=True)
+            dropped += before - len(lane)
+        return dropped
+
     # -- the mirror --------------------------------------------------------------------------------
 
     def restore(self, found: Mapping[str, Rows], now: Instant) -> None:
         """Take up what an earlier listener left owed."""
+        for receiver, text in found["failing"]:
+            with suppress(KeyError, ValueError, TypeError):
+                self._failing.setdefault(receiver, Failing.from_json(text))
         for receiver, incident, told_at_s in found["heard"]:
             if now.wall_s - told_at_s < _HEARD_FOR_S:
                 self._lane(receiver).heard.setdefault(json.loads(incident), told_at_s)
@@ -205,6 +349,7 @@ class Outbox:
 
     def rows(self) -> Iterable[Statement]:
         """Return all that is owed and all that was heard."""
+        yield from map(_failing_statement, self._failing.values())
         for lane in self._lanes.values():
             for row in lane.rows():
                 yield _statement(lane.name, Put(row.number, row.enqueued_at_s, row.alert))
@@ -213,81 +358,46 @@ class Outbox:
 
     # -- details -----------------------------------------------------------------------------------
 
-    def _lane(self, name: str) -> Lane:
+    def _lane(self, name: str) -> AnyLane:
         return self._lanes.setdefault(name, Lane(name, None))
 
-    def _policy(self, name: str) -> LanePolicy:
-        receiver, limits = self._settings[name], self._limits
+    def _lanes_of(self, receiver: str) -> list[AnyLane]:
+        settings = self._settings.get(receiver)
+        return [self._lanes[name] for name in settings.lanes] if settings else []
+
+    def _policy(self, receiver: ReceiverSettings) -> LanePolicy:
+        limits = self._limits
         return LanePolicy(
             send_resolved=receiver.send_resolved,
             repeat_interval_s=receiver.repeat_interval_s or limits.repeat_interval_s,
             max_age_s=limits.max_age_s,
             max_alerts=limits.max_alerts,
+            min_severity=receiver.min_severity,
+            programs=receiver.programs,
+            causes=receiver.causes,
+            quiet=receiver.quiet,
+            rates=receiver.rates,
+            joins=KINDS[receiver.kind].joins,
         )
 
-    def _record(self, lane: Lane, changes: Iterable[Change]) -> list[Statement]:
+    def _record(self, lane: AnyLane, changes: Iterable[Change]) -> list[Statement]:
         """Return what tells the database of `changes`, having logged what is lost by them."""
-        dropped: dict[DropReason, int] = {}
-        statements = []
-        for change in changes:
-            if isinstance(change, Drop):
-                dropped[change.reason] = dropped.get(change.reason, 0) + 1
-            else:
-                statements.append(_statement(lane.name, change))
-        for reason, count in dropped.items():
-            if reason is DropReason.REJECTED:
-                continue  # the answer itself is logged
-            if reason is DropReason.NOT_HEARD:
-                log.info(
-                    "a resolution is not sent: its firing was not heard receiver=%s count=%s",
-                    lane.name,
-                    count,
-                )
-            elif (lane.name, reason) not in self._said:
-                self._said.add((lane.name, reason))
-                log.error(
-                    "alerts are dropped, unsent, until the receiver takes some again"
-                    " receiver=%s reason=%s count=%s",
-                    lane.name,
-                    reason.value,
-                    count,
-                )
-        return statements
+        changes = list(changes)
+        self._log.dropped(lane.name, [one.reason for one in changes if isinstance(one, Drop)])
+        return [_statement(lane.name, one) for one in changes if not isinstance(one, Drop)]
 
-    def _say(self, lane: Lane, attempted: Attempted, now: Instant) -> None:
-        """Log what is new about a receiver."""
-        outcome, name = attempted.outcome, lane.name
-        if isinstance(outcome, RetryLater):
-            if self._failing.get(name) == outcome.reason.value:
-                return
-            self._failing[name] = outcome.reason.value
-            log.warning(
-                "a receiver cannot be told and is tried again receiver=%s reason=%s detail=%r"
-                " retry_in=%s",
-                name,
-                outcome.reason.value,
-                outcome.detail,
-                durations.show(max(0.0, lane.retry_at_s - now.monotonic_s)),
-            )
-        elif isinstance(outcome, Rejected):
-            log.error(
-                "a receiver rejected an alert, which is dropped receiver=%s reason=%s detail=%r"
-                " alert=%r",
-                name,
-                outcome.reason.value,
-                outcome.detail,
-                attempted.attempt.alert.alert_id,
-            )
-        elif isinstance(outcome, Delivered):
-            self._said -= {(name, reason) for reason in DropReason}
-            if self._failing.pop(name, None) is not None:
-                log.info(
-                    "a receiver can be told again receiver=%s attempts=%s",
-                    name,
-                    attempted.attempt.number,
-                )
-        else:
-            assert_never(outcome)
+
+def _make_lane(name: str, settings: ReceiverSettings, policy: LanePolicy | None) -> AnyLane:
+    return (Standing if KINDS[settings.kind].standing else Lane)(name, policy)
+
+
+def _receiver_of(lane: str) -> str:
+    return lane.partition("#")[0]  # which is in no receiver's name
+
+
+def _failing_statement(known: Failing) -> Statement:
+    sql = "INSERT OR REPLACE INTO failing VALUES (?, ?)"
+    return Statement(sql, (known.receiver, known.to_json()))
 
 
 def _statement(receiver: str, change: Put | Remove | Hear | Forget) -> Statement:

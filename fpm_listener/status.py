@@ -94,6 +94,8 @@ def _receiver(view: ReceiverView) -> Document:
         "attempts": view.sent,
         "failed": sum(view.failed.values()),
         "dropped": sum(view.dropped.values()),
+        "failing": view.failing,
+        "last_failure": view.last_failure,
     }
 
 
@@ -164,6 +166,8 @@ def to_table(document: Document) -> str:
         owed = f"{receiver['pending']} owed, {receiver['attempts']} attempts"
         failed = f"{receiver['failed']} failed, {receiver['dropped']} dropped"
         lines += ["", _plain(f"receiver {receiver['name']}: {owed}, {failed}")]
+        if receiver["last_failure"]:
+            lines.append(_plain(f"  last failure: {receiver['last_failure']}"))
     lines += [f"\nnote: {note}" for note in _notes(document)]
     return "\n".join(lines)
 

@@ -79,7 +79,9 @@ class Surroundings:
         self._snapshot = snapshot
         self.database = Database(settings.state_dir)
         self._memory = Memory(self.database)
-        self._outbox = Outbox(self.database, settings.receivers, _limits(settings))
+        self._outbox = Outbox(
+            self.database, settings.receivers, _limits(settings), settings.instance
+        )
         self.database.open(now)
         self.under_way = 0  #: attempts that senders have in hand
         self._sending = True
@@ -161,11 +163,11 @@ class Surroundings:
             return
         for attempt in self._outbox.due(now):
             self.under_way += 1
-            self._senders[attempt.receiver].send(attempt)
+            self._senders[attempt.lane].send(attempt)
 
-    def next_due_s(self) -> float | None:
+    def next_due_s(self, now: Instant) -> float | None:
         """Return the monotonic moment of the next attempt."""
-        return self._outbox.next_due_s()
+        return self._outbox.next_due_s(now)
 
     def settle(self, attempted: Attempted, now: Instant) -> None:
         """Take in how an attempt has ended."""
@@ -178,9 +180,8 @@ class Surroundings:
 
     def _make_senders(self, receivers: Sequence[ReceiverSettings]) -> None:
         url = f"http://{self._settings.instance}:{self._settings.web.port}/"
-        for receiver in receivers:
-            sender = Sender(receiver, self._inbox.put, self._inbox.failed, url)
-            self._senders[receiver.name] = sender
+        for lane, receiver in [pair for one in receivers for pair in one.lanes.items()]:
+            self._senders[lane] = Sender(receiver, self._inbox.put, self._inbox.failed, url)
 
     # -- what threads do ---------------------------------------------------------------------------
 
@@ -262,12 +263,10 @@ class Surroundings:
     def adopt(self, settings: Settings) -> None:
         """Go on under new settings."""
         before, self._settings = self._settings, settings
-        old = {receiver.name: receiver for receiver in before.receivers}
-        changed = [r for r in settings.receivers if old.get(r.name) != r]
-        gone = set(old) - {receiver.name for receiver in settings.receivers}
-        for name in [*gone, *(r.name for r in changed if r.name in old)]:
-            self._senders.pop(name).stop()
-        self._make_senders(changed)
+        for gone in [r for r in before.receivers if r not in settings.receivers]:
+            for lane in gone.lanes:
+                self._senders.pop(lane).stop()
+        self._make_senders([r for r in settings.receivers if r not in before.receivers])
         self._outbox.reconfigure(settings.receivers, _limits(settings))
         self.discover(Discover())
         if self._web is not None and before.web != settings.web:

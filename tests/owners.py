@@ -8,7 +8,7 @@ from fpm_listener.core.values import Instant
 from fpm_listener.database import Database
 from fpm_listener.memory import Memory
 from fpm_listener.outbox import Limits, Outbox
-from fpm_listener.settings import ReceiverSettings
+from fpm_listener.receiver_settings import ReceiverSettings
 from tests.samples import LIMITS, at, ended
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Owner:
 
     def due(self) -> dict[str, str]:
         """Return what is due, by receiver."""
-        return {one.receiver: one.alert.alert_id for one in self.outbox.due(self.now)}
+        return {one.lane: one.alerts[0].alert_id for one in self.outbox.due(self.now)}
 
     def take(self) -> Attempt | None:
         """Return what is due for the one receiver."""
@@ -57,7 +57,7 @@ class Owner:
         attempt = self.take()
         assert attempt is not None
         self.outbox.settle(ended(attempt, outcome), self.now)
-        return attempt.alert.alert_id
+        return attempt.alerts[0].alert_id
 
     def settle(self, attempted: Attempted) -> None:
         """Take in an answer."""

@@ -111,13 +111,13 @@ class Story:
         """Let the receiver answer."""
         if self.waiting is not None:
             attempt, self.waiting = self.waiting, None
-            self.told += [attempt.alert] if isinstance(outcome, Delivered) else []
+            self.told += attempt.alerts if isinstance(outcome, Delivered) else ()
             self.settle(ended(attempt, outcome))
 
     def interrupt(self, took_it: bool) -> None:  # noqa: FBT001 - a strategy's value
         """Lose the answer; the receiver may have taken the alert all the same."""
         if self.waiting is not None:
-            self.told += [self.waiting.alert] if took_it else []
+            self.told += self.waiting.alerts if took_it else ()
             self.waiting = None
         self.restart()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,6 +28,19 @@ class Reason(Enum):
     TEST = "test"
 
 
+class Severity(IntEnum):
+    """How urgent an incident is, in the order of urgency."""
+
+    INFO = 0
+    WARNING = 1
+    CRITICAL = 2
+
+    @classmethod
+    def of(cls, word: str) -> Severity:
+        """Return the severity of a label; a word that is none counts as critical."""
+        return cls.__members__.get(word.upper(), cls.CRITICAL)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
     """What a receiver is to be told of one incident.
@@ -44,6 +57,8 @@ class Alert:
     starts_at_s: float  #: wall seconds, UTC
     ends_at_s: float | None  #: wall seconds, UTC; None while firing
     known_at_s: float  #: wall seconds at which the fact that caused this alert was known
+    #: By language other than English: what stands in its annotations instead, for people to read.
+    translations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def alert_id(self) -> str:

@@ -28,3 +28,15 @@ def show(seconds: float) -> str:
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:.0f}{unit}"
     return f"{seconds:.3g}s" if seconds < 100 else f"{seconds:.0f}s"
+
+
+def rough(seconds: float) -> str:
+    """Return `seconds` as people say them: `40s`, `12m`, `3h5m`, `2d4h`."""
+    left = int(seconds)
+    days, left = divmod(left, 86400)
+    hours, left = divmod(left, 3600)
+    minutes, left = divmod(left, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "m"), (left, "s")]
+    first = next((at for at, (size, _) in enumerate(parts) if size), 3)
+    second = first + 1 if first < 2 else first  # minutes and seconds are not worth two units
+    return "".join(f"{size}{unit}" for size, unit in parts[first : second + 1] if size) or "0s"

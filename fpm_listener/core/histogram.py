@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,3 +35,12 @@ class Histogram:
     def view(self) -> HistogramView:
         """Return the counts so far."""
         return HistogramView(bounds=self._bounds, counts=tuple(self._counts), total=self._total)
+
+
+def merge(views: Sequence[HistogramView]) -> HistogramView:
+    """Return what histograms of the same bounds have seen together; of at least one."""
+    return HistogramView(
+        bounds=views[0].bounds,
+        counts=tuple(sum(counts) for counts in zip(*(v.counts for v in views), strict=True)),
+        total=sum(view.total for view in views),
+    )

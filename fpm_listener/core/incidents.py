@@ -77,7 +77,13 @@ class Incident:
             return Reason.REPEAT
         return None
 
-    def tell(self, now: Instant, reason: Reason, annotations: Mapping[str, str]) -> Alert:
+    def tell(
+        self,
+        now: Instant,
+        reason: Reason,
+        annotations: Mapping[str, str],
+        translations: Mapping[str, Mapping[str, str]],
+    ) -> Alert:
         """Return the alert that tells `reason`, and remember that it was told."""
         resolved = reason is Reason.RESOLVED
         known_at_s = now.wall_s if reason in {Reason.REPEAT, Reason.RESOLVED} else self.known_at_s
@@ -94,6 +100,7 @@ class Incident:
             starts_at_s=self.started_at_s,
             ends_at_s=now.wall_s if resolved else None,
             known_at_s=known_at_s,
+            translations=translations,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """What one receiver is owed: which alerts, in which order, and what it has heard already.
 
 Laws:
-1. One alert is in flight at a time, so no receiver sees two of them out of order.
+1. One message is in flight at a time, so no receiver sees two alerts out of order.
 2. Alerts of an incident keep their order; a resolution is told only to who heard its firing.
 3. A newer firing alert takes the place of one that still waits: what is heard is the latest state.
 4. Nothing leaves without an answer of the receiver, but what is counted as dropped.
 5. Ages and delays are measured on the monotonic clock; a step of the wall clock neither drops an
    alert nor holds one back.
+6. Where more incidents wait than may be told one by one, they share a message; one that is rejected
+   is taken apart, so that none is lost for another's fault.
 """
 
 from __future__ import annotations
@@ -15,8 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fpm_listener.core.alerts import Reason, Status
-from fpm_listener.core.histogram import Histogram
-from fpm_listener.core.outcomes import DropReason, FailureReason
+from fpm_listener.core.outcomes import DropReason
 from fpm_listener.core.owed import (
     STATES,
     Change,
@@ -30,19 +31,16 @@ from fpm_listener.core.owed import (
     State,
     Step,
 )
-from fpm_listener.core.retry import Attempt, Delivered, RetryLater, delay
-from fpm_listener.core.snapshot import ReceiverView
+from fpm_listener.core.pace import Pace
+from fpm_listener.core.retry import Attempt, Delivered, RetryLater
+from fpm_listener.core.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from fpm_listener.core.alerts import Alert
-    from fpm_listener.core.retry import Attempted, Outcome
+    from fpm_listener.core.retry import Attempted
     from fpm_listener.core.values import Instant
-
-
-#: Seconds from the moment a fact is known to the receiver's yes.
-SECONDS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
 
 
 class Lane:
@@ -52,37 +50,25 @@ class Lane:
         """`policy`: None = no settings name this receiver; its alerts are kept, not sent."""
         self.name = name
         self.policy = policy
-        self.heard: dict[str, float] = {}
-        self.failures = 0  # attempts in a row that the receiver failed, by its own schedule
-        self.retry_at_s = 0.0  # monotonic: for alerts that were tried before
-        self._not_before_s = 0.0  # monotonic: for all alerts, by the receiver's own wish
+        self.heard: dict[str, float] = {}  # wall seconds, by incident
+        self.pace = Pace(policy.rates if policy else ())
+        self.tally = Tally()
+        self._rows: dict[int, Row] = {}  # by number, oldest first
         self._queues: dict[str, list[Row]] = {}  # by incident
         self._leased: Attempt | None = None
         self._wake_s: float | None = None
         self._stale = True  # whether _wake_s has to be found anew
-        self._sent = 0
-        self._failed = {reason.value: 0 for reason in FailureReason}
-        self._dropped = {reason.value: 0 for reason in DropReason}
-        self._seconds = Histogram(SECONDS_BUCKETS)
 
     def rows(self) -> Iterator[Row]:
         """Return all that is owed, oldest first."""
-        return iter(sorted((r for q in self._queues.values() for r in q), key=lambda r: r.number))
+        return iter(list(self._rows.values()))
 
     def __len__(self) -> int:
-        return sum(len(queue) for queue in self._queues.values())
+        return len(self._rows)
 
-    def view(self, kind: str) -> ReceiverView:
-        """Return what other threads may know."""
-        return ReceiverView(
-            name=self.name,
-            kind=kind,
-            pending=len(self),
-            sent=self._sent,
-            failed=dict(self._failed),
-            dropped=dict(self._dropped),
-            seconds=self._seconds.view(),
-        )
+    def pending(self) -> int:
+        """Return how many alerts the receiver has not taken yet."""
+        return len(self._rows)
 
     # -- what comes in -----------------------------------------------------------------------------
 
@@ -91,14 +77,15 @@ class Lane:
         policy, incident = self.policy, alert.incident_id
         if policy is None:
             return []
+        queue = self._queues.get(incident)
+        if incident not in self.heard and not queue and not policy.wants(alert):
+            return []
         if alert.reason is Reason.REPEAT and self._heard_lately(incident, now.wall_s, policy):
             return []
-        self._stale = True
-        queue = self._queues.setdefault(incident, [])
         last = queue[-1] if queue else None
         if alert.status is Status.FIRING and last is not None and _waits_to_fire(last):
-            queue.remove(last)
-            number = last.number
+            self._queues[incident].remove(last)
+            number = last.number  # and thus its place among all rows
             alert = replace(alert, known_at_s=min(alert.known_at_s, last.alert.known_at_s))
         row = Row(
             number=number,
@@ -106,40 +93,57 @@ class Lane:
             enqueued_at_s=now.wall_s,
             since_s=now.monotonic_s,
         )
-        queue.append(row)
+        self._add(row)
         changes = [*self._sweep(incident), *self._crowd()]
         return [*changes, *([_put(row)] if row.state is State.PENDING else [])]
 
     def restore(self, row: Row) -> None:
         """Owe the receiver what it was owed before the listener started."""
-        self._stale = True
-        queue = self._queues.setdefault(row.alert.incident_id, [])
-        queue.append(row)
-        queue.sort(key=lambda one: one.number)
+        self._add(row)
+        self._queues[row.alert.incident_id].sort(key=lambda one: one.number)
+        self._rows = dict(sorted(self._rows.items()))
 
     def adopt(self, policy: LanePolicy) -> list[Change]:
         """Go on under a new policy."""
         self.policy, self._stale = policy, True
+        self.pace.adopt(policy.rates)
         swept = [change for incident in list(self._queues) for change in self._sweep(incident)]
         return [*swept, *self._crowd()]
 
     def release(self) -> None:
         """Expect no answer any more of a sender that was replaced; its successor begins at once."""
-        self.failures, self.retry_at_s, self._not_before_s = 0, 0.0, 0.0
-        self._leased, self._stale = None, True
+        self.hasten()
+        self._leased = None
         for row in self.rows():
             _step(row, Step.RELEASED)
 
+    def hasten(self) -> None:
+        """Try again at once what waits for its retry."""
+        self.pace.hasten()
+        self._stale = True
+
+    def drop(self, numbers: Collection[int]) -> list[Change]:
+        """Give up alerts because the operator says so; what is in flight stays."""
+        changes: list[Change] = []
+        for number in numbers:
+            row = self._rows.get(number)
+            if row is not None and row.state is State.PENDING:
+                changes += self._give_up(row, DropReason.OPERATOR)
+                changes += self._sweep(row.alert.incident_id)
+        return changes
+
     # -- what goes out -----------------------------------------------------------------------------
 
-    def wake_s(self) -> float | None:
+    def wake_s(self, now: Instant) -> float | None:
         """Return the monotonic moment from which `lease` has something to give."""
         if self._stale:
             self._stale, self._wake_s = False, None
             if self.policy is not None and self._leased is None and self._queues:
                 tried = all(queue[0].attempts for queue in self._queues.values())
-                self._wake_s = max(self._not_before_s, self.retry_at_s if tried else 0.0)
-        return self._wake_s
+                self._wake_s = max(self.pace.free_at_s(), self.pace.retry_at_s if tried else 0.0)
+        if self._wake_s is None or self.policy is None:
+            return None
+        return self.policy.heard_from_s(self._wake_s, now)
 
     def lease(self, now: Instant) -> tuple[Attempt | None, list[Change]]:
         """Return what is to be attempted now: the oldest of the alerts with the fewest attempts.
@@ -152,66 +156,73 @@ class Lane:
         changes = self._expire(now)
         if not self._due(now):
             return None, changes
-        heads = (queue[0] for queue in self._queues.values())
-        row = min(heads, key=lambda head: (head.attempts, head.number))
-        _step(row, Step.LEASED)
-        row.attempts += 1
+        rows = self._choose(now)
+        for row in rows:
+            _step(row, Step.LEASED)
+            row.attempts += 1
+        self.pace.begin(now)
         self._stale = True
         self._leased = Attempt(
-            receiver=self.name,
-            row=row.number,
-            number=row.attempts,
-            alert=row.alert,
+            lane=self.name,
+            number=rows[0].attempts,
+            rows=tuple(row.number for row in rows),
+            alerts=tuple(row.alert for row in rows),
         )
         return self._leased, changes
+
+    def _choose(self, now: Instant) -> list[Row]:
+        """Return the alerts of the next message: of one incident, or of as many as share one."""
+        joins = self.policy.joins if self.policy else 1
+        retries = now.monotonic_s >= self.pace.retry_at_s
+        queues = [q for q in self._queues.values() if retries or not q[0].attempts]
+        if joins == 1:
+            return [min((queue[0] for queue in queues), key=_urgency)]
+        queues.sort(key=lambda queue: _urgency(queue[0]))
+        budget = self.pace.budget(now)
+        crowded = budget is not None and len(queues) > budget
+        if not crowded or queues[0][0].alone:
+            return list(queues[0])
+        together = [queue for queue in queues if not queue[0].alone]
+        return [row for queue in together[:joins] for row in queue]
 
     def settle(self, attempted: Attempted, now: Instant, random: float) -> list[Change]:
         """Take in how an attempt ended; random: from 0 up to 1, for the delay."""
         attempt, outcome = attempted.attempt, attempted.outcome
-        self._sent += 1
+        self.tally.ended(outcome)
         awaited = attempt == self._leased
         if awaited:
             self._leased, self._stale = None, True
-        if not isinstance(outcome, Delivered):
-            self._failed[outcome.reason.value] += 1
-            if not awaited:
-                return []
-        self._pace(outcome, now, random)
-        incident = attempt.alert.incident_id
-        row = next((r for r in self._queues.get(incident, ()) if r.number == attempt.row), None)
-        if row is None:
+        elif not isinstance(outcome, Delivered):
             return []
-        self._stale = True
-        if isinstance(outcome, Delivered):
-            return [*self._delivered(row, attempt.alert, now), *self._sweep(incident)]
-        if isinstance(outcome, RetryLater):
-            return self._came_back(row)
-        return [*self._remove(row, Step.REJECTED, DropReason.REJECTED), *self._sweep(incident)]
+        self.pace.settle(outcome, now, random)
+        incidents = dict.fromkeys(alert.incident_id for alert in attempt.alerts)
+        changes: list[Change] = []
+        for number, alert in zip(attempt.rows, attempt.alerts, strict=True):
+            row = self._rows.get(number)
+            if row is None:
+                continue
+            self._stale = True
+            if isinstance(outcome, Delivered):
+                changes += self._delivered(row, alert, now)
+            elif isinstance(outcome, RetryLater):
+                changes += self._came_back(row)
+            elif len(incidents) > 1:
+                row.alone = True
+                _step(row, Step.FAILED)
+            else:
+                changes += self._remove(row, Step.REJECTED, DropReason.REJECTED)
+        return [*changes, *(change for incident in incidents for change in self._sweep(incident))]
 
     # -- details -----------------------------------------------------------------------------------
 
     def _due(self, now: Instant) -> bool:
-        wake_s = self.wake_s()
+        wake_s = self.wake_s(now)
         return wake_s is not None and now.monotonic_s >= wake_s
 
     def _heard_lately(self, incident: str, wall_s: float, policy: LanePolicy) -> bool:
         told_at_s = self.heard.get(incident)
         # A second's grace: the engine's own sum may round the other way.
         return told_at_s is not None and 0 <= wall_s - told_at_s < policy.repeat_interval_s - 1.0
-
-    def _pace(self, outcome: Outcome, now: Instant, random: float) -> None:
-        """Decide when the receiver is next asked."""
-        if not isinstance(outcome, RetryLater):
-            self.failures, self.retry_at_s = 0, 0.0
-            return
-        pause_s = delay(self.failures + 1, random)
-        if outcome.after_s is not None:
-            pause_s += outcome.after_s
-            self._not_before_s = max(self._not_before_s, now.monotonic_s + pause_s)
-        if now.monotonic_s >= self.retry_at_s or outcome.after_s is not None:
-            # New alerts that fail while an older one waits for its retry do not lengthen the wait.
-            self.failures += 1
-            self.retry_at_s = now.monotonic_s + pause_s
 
     def _delivered(self, row: Row, alert: Alert, now: Instant) -> list[Change]:
         changes: list[Change] = []
@@ -222,7 +233,7 @@ class Lane:
             changes.append(Hear(alert.incident_id, row.enqueued_at_s))
         if row.alert.alert_id != alert.alert_id:
             return changes  # a late yes to what the row held before; its present alert still waits
-        self._seconds.observe(max(0.0, now.wall_s - row.alert.known_at_s))
+        self.tally.seconds.observe(max(0.0, now.wall_s - row.alert.known_at_s))
         return [*changes, *self._remove(row, Step.DELIVERED, None)]
 
     def _came_back(self, row: Row) -> list[Change]:
@@ -237,7 +248,7 @@ class Lane:
             known_at_s=min(newer.alert.known_at_s, row.alert.known_at_s),
         )
         newer.attempts = row.attempts
-        queue.remove(row)
+        self._discard(row)
         return [_put(newer), Remove(row.number)]
 
     def _sweep(self, incident: str) -> list[Change]:
@@ -254,12 +265,17 @@ class Lane:
         return changes
 
     def _expire(self, now: Instant) -> list[Change]:
-        """Drop what is older than the operator wants to hear of."""
+        """Drop what is older than the operator wants to hear of; quiet time does not count."""
         changes: list[Change] = []
+        policy = self.policy
+        if policy is None:
+            return changes
+        if policy.quiet is not None:
+            ended_s = policy.quiet.ended_s(now.wall_s)
+            if ended_s is not None and now.wall_s - ended_s <= policy.max_age_s:
+                return changes
         for incident, queue in list(self._queues.items()):
-            while (
-                self.policy and queue and now.monotonic_s - queue[0].since_s > self.policy.max_age_s
-            ):
+            while queue and now.monotonic_s - queue[0].since_s > policy.max_age_s:
                 changes += self._give_up(queue[0], DropReason.MAX_AGE)
                 changes += self._sweep(incident)
         return changes
@@ -268,7 +284,7 @@ class Lane:
         """Drop the oldest of more than the operator wants kept."""
         changes: list[Change] = []
         while self.policy is not None and len(self) > self.policy.max_alerts:
-            waiting = (row for row in self.rows() if row.state is State.PENDING)
+            waiting = (row for row in self._rows.values() if row.state is State.PENDING)
             oldest = next(waiting, None)
             if oldest is None:
                 break
@@ -283,16 +299,24 @@ class Lane:
 
     def _remove(self, row: Row, step: Step, dropped: DropReason | None) -> list[Change]:
         _step(row, step)
-        incident = row.alert.incident_id
-        queue = self._queues[incident]
-        queue.remove(row)
-        if not queue:
-            del self._queues[incident]
-        self._stale = True
+        self._discard(row)
         if dropped is None:
             return [Remove(row.number)]
-        self._dropped[dropped.value] += 1
+        self.tally.dropped[dropped.value] += 1
         return [Remove(row.number), Drop(dropped)]
+
+    def _add(self, row: Row) -> None:
+        self._stale = True
+        self._rows[row.number] = row
+        self._queues.setdefault(row.alert.incident_id, []).append(row)
+
+    def _discard(self, row: Row) -> None:
+        self._stale = True
+        del self._rows[row.number]
+        queue = self._queues[row.alert.incident_id]
+        queue.remove(row)
+        if not queue:
+            del self._queues[row.alert.incident_id]
 
     def _forget(self, incident: str) -> list[Change]:
         return [Forget(incident)] if self.heard.pop(incident, None) is not None else []
@@ -300,6 +324,10 @@ class Lane:
 
 def _step(row: Row, step: Step) -> None:
     row.state = STATES[row.state][step]
+
+
+def _urgency(row: Row) -> tuple[int, int]:
+    return row.attempts, row.number
 
 
 def _waits_to_fire(row: Row) -> bool:

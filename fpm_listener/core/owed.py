@@ -10,12 +10,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import Enum
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fpm_listener.core.alerts import Alert, Reason, Status
+from fpm_listener.core.alerts import Alert, Reason, Severity, Status
 
 if TYPE_CHECKING:
+    from fpm_listener.core.kinds import Rate
     from fpm_listener.core.outcomes import DropReason
+    from fpm_listener.core.quiet import QuietTimes
+    from fpm_listener.core.values import Instant
 
 
 class State(Enum):
@@ -59,12 +63,42 @@ STATES: dict[State, dict[Step, State]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanePolicy:
-    """What the operator wants this receiver to hear of."""
+    """What the operator wants this receiver to hear of, and when."""
 
     send_resolved: bool
     repeat_interval_s: float  #: repeats that come sooner are left out
     max_age_s: float
     max_alerts: int
+    min_severity: Severity = Severity.INFO
+    programs: tuple[str, ...] = ()  #: globs over group:name; empty = every program
+    causes: tuple[str, ...] = ()  #: empty = every cause
+    quiet: QuietTimes | None = None
+    rates: tuple[Rate, ...] = ()
+    joins: int = 1  #: the most incidents in one message, where more wait than may be sent
+
+    def wants(self, alert: Alert) -> bool:
+        """Return whether the receiver is to hear of an incident that it has not heard of yet."""
+        if alert.reason is Reason.TEST:
+            return True
+        labels = alert.labels
+        if self.causes and alert.annotations.get("cause") not in self.causes:
+            return False
+        # What supervisord gave up on is critical, whatever the incident began as.
+        urgent = alert.reason is Reason.WORSE
+        if not urgent and Severity.of(labels.get("severity", "")) < self.min_severity:
+            return False
+        if not self.programs or "process" not in labels:
+            return True
+        name = f"{labels.get('group', '')}:{labels['process']}"
+        return any(fnmatchcase(name, glob) for glob in self.programs)
+
+    def heard_from_s(self, monotonic_s: float, now: Instant) -> float:
+        """Return the first moment from `monotonic_s` on, and from now on, that is not quiet."""
+        if self.quiet is None:
+            return monotonic_s
+        ahead_s = max(0.0, monotonic_s - now.monotonic_s)
+        ends_s = self.quiet.ends_s(now.wall_s + ahead_s)
+        return monotonic_s if ends_s is None else now.monotonic_s + ends_s - now.wall_s
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -76,6 +110,7 @@ class Row:
     enqueued_at_s: float  #: wall seconds
     since_s: float  #: monotonic seconds from which its age counts
     attempts: int = 0  #: since the listener started
+    alone: bool = False  #: was in a message that was rejected, and might not be why
     state: State = State.PENDING
 
 
@@ -117,19 +152,20 @@ Change = Put | Remove | Hear | Forget | Drop
 
 def to_json(alert: Alert) -> str:
     """Return all of an alert as text."""
-    return json.dumps(
-        {
-            "incident_id": alert.incident_id,
-            "sequence": alert.sequence,
-            "reason": alert.reason.value,
-            "status": alert.status.value,
-            "labels": dict(alert.labels),
-            "annotations": dict(alert.annotations),
-            "starts_at": alert.starts_at_s,
-            "ends_at": alert.ends_at_s,
-            "known_at": alert.known_at_s,
-        },
-    )
+    saved: dict[str, Any] = {
+        "incident_id": alert.incident_id,
+        "sequence": alert.sequence,
+        "reason": alert.reason.value,
+        "status": alert.status.value,
+        "labels": dict(alert.labels),
+        "annotations": dict(alert.annotations),
+        "starts_at": alert.starts_at_s,
+        "ends_at": alert.ends_at_s,
+        "known_at": alert.known_at_s,
+    }
+    if alert.translations:
+        saved["translations"] = {tongue: dict(t) for tongue, t in alert.translations.items()}
+    return json.dumps(saved)
 
 
 def from_json(text: str) -> Alert:
@@ -146,4 +182,8 @@ def from_json(text: str) -> Alert:
         starts_at_s=float(saved["starts_at"]),
         ends_at_s=None if ends_at is None else float(ends_at),
         known_at_s=float(saved["known_at"]),
+        translations={
+            str(tongue): {str(name): str(value) for name, value in texts.items()}
+            for tongue, texts in saved.get("translations", {}).items()
+        },
     )

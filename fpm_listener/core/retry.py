@@ -62,12 +62,12 @@ Outcome = Delivered | RetryLater | Rejected
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What a sender is given: tell this receiver of this alert, once."""
+    """What a sender is given: tell this receiver of these alerts, in one message, once."""
 
-    receiver: str  #: its name
-    row: int  #: which entry of the outbox this is
-    number: int  #: 1, 2, … for this alert and receiver, since the listener started
-    alert: Alert
+    lane: str  #: of the receiver; one that is told at several places has several
+    number: int  #: 1, 2, … for the first of the alerts, since the listener started
+    rows: tuple[int, ...]  #: which entries of the outbox these are
+    alerts: tuple[Alert, ...]  #: one for each row; never none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

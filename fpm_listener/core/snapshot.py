@@ -107,6 +107,8 @@ class ReceiverView:
     failed: Mapping[str, int] = field(default_factory=dict)  #: attempts that failed, by reason
     dropped: Mapping[str, int] = field(default_factory=dict)  #: alerts given up, by reason
     seconds: HistogramView | None = None  #: fact known to receiver's yes
+    failing: bool = False  #: the others were told that it cannot be told
+    last_failure: str = ""  #: for people: why the last attempt failed; empty = it did not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.core import wording
+from fpm_listener.core import chinese, wording
 from fpm_listener.core.alerts import Reason
 from fpm_listener.core.effects import Effect, FindHolder, Notify
 from fpm_listener.core.incidents import CAUSES, EVIDENCE_LINES, Incident, root_cause
 from fpm_listener.core.loops import LoopDetector
 from fpm_listener.core.snapshot import Cause, IncidentView, Tier
+from fpm_listener.core.wording import Plight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,6 +45,7 @@ class Policy:
     loops: Mapping[Tier, LoopPolicy]
     stable_for_s: float = 120.0
     repeat_interval_s: float = 4 * 3600.0
+    chinese: bool = False  #: a receiver wants to read Chinese
 
 
 @dataclass(slots=True)
@@ -195,8 +197,7 @@ class Trouble:
         self._tell_at_s = None
         self.looked("log")
         self.dirty = True
-        texts = self._annotations(incident, last_exit)
-        return [*effects, Notify(incident.tell(now, reason, texts))]
+        return [*effects, self._tell(now, incident, reason, last_exit)]
 
     def _open(self, now: Instant, labels: Mapping[str, str], *, gave_up: bool) -> None:
         urgent = gave_up or Tier.FAST in self._loops.tiers
@@ -228,18 +229,30 @@ class Trouble:
     ) -> list[Effect]:
         effects: list[Effect] = []
         if incident.told_cause is not None:
-            texts = self._annotations(incident, last_exit)
-            texts["summary"] = wording.well_again(
-                self._name,
-                incident.cause,
-                address=incident.address,
-                holder=self._holder,
-                last_exit=last_exit,
-            )
-            texts["remedy"] = "There is nothing to do any more"
-            effects.append(Notify(incident.tell(now, Reason.RESOLVED, texts)))
+            effects.append(self._tell(now, incident, Reason.RESOLVED, last_exit))
         self._clear()
         return effects
+
+    def _tell(
+        self,
+        now: Instant,
+        incident: Incident,
+        reason: Reason,
+        last_exit: ExitReason | None,
+    ) -> Notify:
+        plight = self._plight(incident, last_exit)
+        over = reason is Reason.RESOLVED
+        texts = {
+            **wording.sentences(plight, over=over),
+            "cause": plight.cause.value,
+            "evidence": "\n".join(dict.fromkeys(self._evidence)),
+        }
+        if plight.address:
+            texts["address"] = plight.address
+        if plight.holder:
+            texts["holder"] = str(plight.holder)
+        translations = {"zh": chinese.sentences(plight, over=over)} if self._policy.chinese else {}
+        return Notify(incident.tell(now, reason, texts, translations))
 
     def _settles_at_s(self, settled_at_s: float | None) -> float | None:
         if settled_at_s is None:
@@ -270,28 +283,12 @@ class Trouble:
         """Return the windows that the process loops in."""
         return self._loops.tiers
 
-    def _annotations(self, incident: Incident, last_exit: ExitReason | None) -> dict[str, str]:
-        view = self._view_of(incident, last_exit)
-        how = "" if last_exit is None else f" Its last end: {wording.how(last_exit)}."
-        texts = {
-            "summary": view.summary,
-            "description": f"{view.failed_lives} failed lives in this incident.{how}",
-            "cause": view.cause.value,
-            "evidence": "\n".join(view.evidence),
-            "remedy": view.remedy,
-        }
-        if view.address:
-            texts["address"] = view.address
-        if view.holder:
-            texts["holder"] = str(view.holder)
-        return texts
-
     def view(self, last_exit: ExitReason | None) -> IncidentView | None:
         """Return the incident that is open, for the status page."""
-        return self._view_of(self._incident, last_exit) if self._incident else None
-
-    def _view_of(self, incident: Incident, last_exit: ExitReason | None) -> IncidentView:
-        holder = self._holder if incident.cause is Cause.BIND_CONFLICT else None
+        incident = self._incident
+        if incident is None:
+            return None
+        plight = self._plight(incident, last_exit)
         return IncidentView(
             incident_id=incident.incident_id,
             cause=incident.cause,
@@ -300,23 +297,21 @@ class Trouble:
             started_at_s=incident.started_at_s,
             failed_lives=incident.failed_lives,
             address=incident.address,
-            holder=holder,
+            holder=plight.holder,
             evidence=tuple(dict.fromkeys(self._evidence)),
-            summary=wording.summary(
-                self._name,
-                incident.cause,
-                gave_up=incident.gave_up,
-                address=incident.address,
-                holder=holder,
-                last_exit=last_exit,
-            ),
-            remedy=wording.remedy(
-                self._name,
-                incident.cause,
-                gave_up=incident.gave_up,
-                address=incident.address,
-                holder=holder,
-            ),
+            summary=wording.summary(plight),
+            remedy=wording.remedy(plight),
+        )
+
+    def _plight(self, incident: Incident, last_exit: ExitReason | None) -> Plight:
+        return Plight(
+            name=self._name,
+            cause=incident.cause,
+            gave_up=incident.gave_up,
+            address=incident.address,
+            holder=self._holder if incident.cause is Cause.BIND_CONFLICT else None,
+            last_exit=last_exit,
+            failed_lives=incident.failed_lives,
         )
 
     # -- what outlives the listener ----------------------------------------------------------------

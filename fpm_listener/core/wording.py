@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fpm_listener.core.holders import Holder, HolderKind
@@ -20,42 +21,49 @@ if TYPE_CHECKING:
 _LISTENER = re.compile(r"fpm[-_]listener listen\b")
 
 
-def summary(
-    name: ProcessName,
-    cause: Cause,
-    *,
-    gave_up: bool,
-    address: str | None,
-    holder: HolderReport | None,
-    last_exit: ExitReason | None,
-) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plight:
+    """What is known of an incident, before it is put into words."""
+
+    name: ProcessName
+    cause: Cause
+    gave_up: bool
+    address: str | None
+    holder: HolderReport | None  #: of the address, where that is the cause
+    last_exit: ExitReason | None
+    failed_lives: int
+
+
+def sentences(plight: Plight, *, over: bool) -> dict[str, str]:
+    """Return what is read first of an alert, by the names of its annotations."""
+    return {
+        "summary": _well_again(plight) if over else summary(plight),
+        "description": _description(plight),
+        "remedy": "There is nothing to do any more" if over else remedy(plight),
+    }
+
+
+def summary(plight: Plight) -> str:
     """Return one line: which program, what happens to it, and why."""
-    what = "supervisord gave up on it" if gave_up else "it keeps failing"
-    return f"{name}: {_why(cause, address, holder, last_exit)}; {what}"
+    what = "supervisord gave up on it" if plight.gave_up else "it keeps failing"
+    return f"{plight.name}: {_why(plight)}; {what}"
 
 
-def well_again(
-    name: ProcessName,
-    cause: Cause,
-    *,
-    address: str | None,
-    holder: HolderReport | None,
-    last_exit: ExitReason | None,
-) -> str:
-    """Return one line: the trouble is over, and what it was."""
-    was = _why(cause, address, holder, last_exit)
-    return f"{name}: well again, or stopped by its operator; the trouble was: {was}"
+def _well_again(plight: Plight) -> str:
+    was = _why(plight)
+    return f"{plight.name}: well again, or stopped by its operator; the trouble was: {was}"
 
 
-def _why(
-    cause: Cause,
-    address: str | None,
-    holder: HolderReport | None,
-    last_exit: ExitReason | None,
-) -> str:
-    match cause:
+def _description(plight: Plight) -> str:
+    last = "" if plight.last_exit is None else f" Its last end: {how(plight.last_exit)}."
+    return f"{plight.failed_lives} failed lives in this incident.{last}"
+
+
+def _why(plight: Plight) -> str:
+    address, last_exit = plight.address, plight.last_exit
+    match plight.cause:
         case Cause.BIND_CONFLICT:
-            return f"{address or 'its listen address'} is taken{_by(holder)}"
+            return f"{address or 'its listen address'} is taken{_by(plight.holder)}"
         case Cause.ADDRESS_ABSENT:
             return f"{address or 'its listen address'} is on no interface of this host"
         case Cause.UNKNOWN_USER:
@@ -103,27 +111,20 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def remedy(
-    name: ProcessName,
-    cause: Cause,
-    *,
-    gave_up: bool,
-    address: str | None,
-    holder: HolderReport | None,
-) -> str:
+def remedy(plight: Plight) -> str:
     """Return one sentence that says what to do, ready to type."""
-    sentence = _cure(name, cause, address, holder)
-    if gave_up:
-        return f"{sentence}, then type: supervisorctl start {name}"
+    sentence = _cure(plight)
+    if plight.gave_up:
+        return f"{sentence}, then type: supervisorctl start {plight.name}"
     return sentence
 
 
-def _cure(name: ProcessName, cause: Cause, address: str | None, holder: HolderReport | None) -> str:
-    match cause:
+def _cure(plight: Plight) -> str:
+    match plight.cause:
         case Cause.BIND_CONFLICT:
-            if holder and holder.holders:
-                return end(holder.holders[0])
-            return f"Find who has the address: {look(address)}"
+            if plight.holder and plight.holder.holders:
+                return end(plight.holder.holders[0])
+            return f"Find who has the address: {look(plight.address)}"
         case Cause.ADDRESS_ABSENT:
             return "Bring the address up (ip addr), or change `listen` in the php-fpm pool"
         case Cause.UNKNOWN_USER:
@@ -140,14 +141,14 @@ def _cure(name: ProcessName, cause: Cause, address: str | None, holder: HolderRe
                 "(dmesg), SIGSEGV an extension of PHP"
             )
         case Cause.RESTART_LOOP | Cause.GAVE_UP:
-            return f"Read what it said last: supervisorctl tail {name} stderr"
+            return f"Read what it said last: supervisorctl tail {plight.name} stderr"
         case _ as never:  # pragma: no cover
             return assert_never(never)
 
 
 def end(holder: Holder) -> str:
     """Return one sentence that says how to have the address back from its holder."""
-    if _LISTENER.search(holder.command):
+    if is_our_listener(holder):
         return (
             "Wait some seconds: the listener holds it for a program that was stopped, and lets go "
             "of it by itself (hold_linger)"
@@ -165,10 +166,20 @@ def end(holder: Holder) -> str:
     return f"Stop pid {holder.pid}, or give php-fpm another address"
 
 
+def is_our_listener(holder: Holder) -> bool:
+    """Return whether a holder is our own listener, which keeps sockets for a while."""
+    return _LISTENER.search(holder.command) is not None
+
+
 def look(address: str | None) -> str:
+    """Return how to see who has an address."""
+    return f"{look_command(address)}, as root"
+
+
+def look_command(address: str | None) -> str:
     """Return the command that shows who has an address."""
     if not address:
-        return "ss -lxtnp, as root"
+        return "ss -lxtnp"
     if "/" in address:
-        return f"ss -lxp src {address}, as root"
-    return f"ss -ltnp 'sport = :{address.rpartition(':')[2]}', as root"
+        return f"ss -lxp src {address}"
+    return f"ss -ltnp 'sport = :{address.rpartition(':')[2]}'"

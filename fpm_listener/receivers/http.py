@@ -1,12 +1,11 @@
-"""One POST to a receiver, which ends at its deadline whatever the other side does.
+"""One POST to a receiver: what is sent, what comes back, and what went wrong between.
 
 Laws:
 1. No URL, host, password or token is in a log or in a returned text; an exception's own text, which
    is full of them, is never used.
-2. Redirects are not followed, the environment's proxies and .netrc are not read, nothing is retried
-   here.
-3. Files that hold URLs, passwords, tokens and certificates are read anew for each attempt, so they
-   can be exchanged without a word to the listener.
+2. Redirects are not followed, .netrc is not read, nothing is retried here, and the proxies of the
+   environment are used only by who asks for them.
+3. Certificates are read anew for each attempt, as secrets are.
 4. A connection serves one attempt: alerts are rare, and one that idled for hours is often dead.
 
 What the deadline cannot cut short is the resolver, which has limits of its own (resolv.conf).
@@ -14,30 +13,40 @@ What the deadline cannot cut short is the resolver, which has limits of its own 
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
-import re
 import socket
-import stat
+import time
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fpm_listener import __version__
 from fpm_listener.core.outcomes import FailureReason
-from fpm_listener.core.retry import RetryLater
+from fpm_listener.core.retry import Delivered, RetryLater, classify
 from fpm_listener.receivers.deadline import Watch, mount
+from fpm_listener.receivers.secrets import BadFileError, Secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from fpm_listener.settings import ReceiverSettings
-
-log = logging.getLogger(__name__)
+    from fpm_listener.core.alerts import Alert
+    from fpm_listener.core.retry import Outcome
+    from fpm_listener.receiver_settings import ReceiverSettings
 
 #: Bytes of an answer's body that are read; no service says more than this that matters.
 BODY_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is posted."""
+
+    url: str = field(repr=False)
+    body: bytes
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,38 +54,100 @@ class Answer:
     """What came back."""
 
     status: int
-    retry_after: str | None  #: the header
-    body: bytes  #: its first 64 KiB; less, or nothing, where it broke off
+    retry_after: str | None = None  #: the header
+    body: bytes = b""  #: its first 64 KiB; less, or nothing, where it broke off
 
 
-_LATE = "no whole answer before the deadline"
-_TOO_LATE = RetryLater(reason=FailureReason.TIMEOUT, detail=_LATE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What a kind makes a request of, besides the alerts."""
+
+    settings: ReceiverSettings
+    secrets: Secrets
+    external_url: str  #: where this listener's own page is, for people; may be empty
+    now_s: float  #: wall seconds
+
+    def authorization(self) -> dict[str, str]:
+        """Return the header that says who we are, if the operator wants one.
+
+        Raises BadFileError.
+        """
+        settings, secrets = self.settings, self.secrets
+        if settings.token_file is not None:
+            token = secrets.one("token_file", settings.token_file)
+            return {"Authorization": f"Bearer {token}"}
+        if settings.username is None:
+            return {}
+        password = secrets.one("password_file", settings.password_file)
+        pair = base64.b64encode(f"{settings.username}:{password}".encode()).decode("ascii")
+        return {"Authorization": f"Basic {secrets.remember(pair)}"}
 
 
-class Poster:
-    """Posts to the URL of one receiver. Used by one thread."""
+class Trace(Protocol):
+    """Somebody who watches an attempt: `fpm-listener alerts test`. Sees no secret."""
 
-    def __init__(self, settings: ReceiverSettings) -> None:
+    def sent(self, what: str, body: str) -> None:
+        """What is sent: where to, without its secret parts, and what."""
+
+    def came_back(self, what: str, body: str) -> None:
+        """What came back."""
+
+
+class HttpReceiver:
+    """A receiver of any kind that is told by a POST."""
+
+    def __init__(
+        self,
+        settings: ReceiverSettings,
+        external_url: str,
+        trace: Trace | None,
+        compose: Callable[[Sequence[Alert], Site], Request],
+        judge: Callable[[Answer, float], Outcome] | None = None,
+    ) -> None:
+        """`compose` and `judge` are the kind's; without `judge`, the status alone decides."""
         self._settings = settings
-        self._warned: set[str] = set()
+        self._external_url = external_url
+        self._secrets = Secrets(settings)
+        self._trace = trace
+        self._compose = compose
+        self._judge = judge or by_status
 
-    def post(self, body: bytes, headers: Mapping[str, str]) -> Answer | RetryLater:
-        """Return what the receiver answered, or why there is no answer."""
+    def send(self, alerts: Sequence[Alert]) -> Outcome:
+        """Tell the receiver of `alerts`, in one message, once."""
+        site = Site(
+            settings=self._settings,
+            secrets=self._secrets,
+            external_url=self._external_url,
+            now_s=time.time(),
+        )
+        try:
+            request = self._compose(alerts, site)
+            answer = self._post(request)
+        except BadFileError as error:
+            return RetryLater(reason=error.reason, detail=str(error))
+        if not isinstance(answer, Answer):
+            return answer
+        self._show_answer(answer)
+        outcome = self._judge(answer, time.time())
+        if isinstance(outcome, Delivered):
+            return outcome
+        return replace(outcome, detail=self._secrets.hide(outcome.detail))
+
+    def _post(self, request: Request) -> Answer | RetryLater:
+        """Return what the receiver answered, or why there is no answer. Raises BadFileError."""
         import requests  # noqa: PLC0415 - 11 MiB that a listener without trouble never needs
         import urllib3  # noqa: PLC0415 - the same
 
         # Its messages hold URLs, at any level; what matters of them is in what we return.
         logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
-        try:
-            wanted = self._wanted(headers)
-        except _BadFileError as error:
-            return RetryLater(reason=error.reason, detail=str(error))
+        wanted = self._wanted(request)
+        self._show_request(request)
         watch = Watch(self._settings.timeout_s)
         try:
             with watch, requests.Session() as session:
                 mount(session, watch)
                 response = session.post(
-                    data=body,
+                    data=request.body,
                     allow_redirects=False,
                     stream=True,
                     timeout=self._settings.timeout_s,
@@ -98,102 +169,76 @@ class Poster:
             reason, detail = explain(error)
             return RetryLater(reason=reason, detail=detail)
 
-    # -- what the operator said --------------------------------------------------------------------
-
-    def _wanted(self, headers: Mapping[str, str]) -> dict[str, Any]:
-        """Return the arguments for requests. Raises _BadFileError."""
+    def _wanted(self, request: Request) -> dict[str, Any]:
+        """Return the arguments for requests. Raises BadFileError."""
         settings = self._settings
-        url = settings.url or self._secret("url_file", settings.url_file)
-        if not re.fullmatch(r"https?://[^\s/]+\S*", url):
-            raise _BadFileError("url_file: no URL that begins with http:// or https://")
-        self._warn_of_plain_text(url)
         for name in ("ca_file", "cert_file", "key_file"):
             path = getattr(settings, name)
             if path is not None:
                 _probe(name, path)
         if settings.key_file is not None:
-            self._warn_of_mode("key_file", settings.key_file)
-        auth = None
-        given: dict[str, str | bytes] = {"User-Agent": f"fpm-listener/{__version__}"}
-        given |= {"Accept-Encoding": "identity", "Connection": "close", **headers}
-        if settings.token_file is not None:
-            given["Authorization"] = (
-                b"Bearer "
-                + self._secret(
-                    "token_file",
-                    settings.token_file,
-                ).encode()
-            )
-        elif settings.username is not None:
-            password = self._secret("password_file", settings.password_file)
-            auth = (settings.username.encode(), password.encode())
+            self._secrets.warn_of_mode("key_file", settings.key_file)
+        given = {"User-Agent": f"fpm-listener/{__version__}"}
+        given |= {"Accept-Encoding": "identity", "Connection": "close", **request.headers}
         return {
-            "url": url,
-            "headers": given,
-            "auth": auth,
+            "url": request.url,
+            # As bytes: a token may be any UTF-8, and requests would take it for Latin-1.
+            "headers": {name: value.encode() for name, value in given.items()},
             "verify": str(settings.ca_file) if settings.ca_file else True,
             "cert": (str(settings.cert_file), str(settings.key_file))
             if settings.cert_file
             else None,
-            "proxies": {"http": settings.proxy, "https": settings.proxy} if settings.proxy else {},
+            "proxies": _proxies(settings, request.url),
         }
 
-    def _secret(self, name: str, path: Path | None) -> str:
-        if path is None:
-            raise _BadFileError(f"{name}: is not set")
-        try:
-            text = path.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise _BadFileError(f"{name}: {os.strerror(error.errno or 0)}") from error
-        except UnicodeDecodeError:
-            raise _BadFileError(f"{name}: is not UTF-8") from None
-        self._warn_of_mode(name, path)
-        if not text or not text.isprintable():
-            raise _BadFileError(f"{name}: is empty, or more than one line")
-        return text
+    # -- for who watches ---------------------------------------------------------------------------
 
-    def _warn_of_mode(self, name: str, path: Path) -> None:
-        with suppress(OSError):
-            if stat.S_IMODE(path.stat().st_mode) & stat.S_IROTH:
-                self._warn("a file with a secret can be read by everybody on this host", name)
+    def _show_request(self, request: Request) -> None:
+        if self._trace is not None:
+            from urllib.parse import urlsplit  # noqa: PLC0415 - only who watches needs it
 
-    def _warn_of_plain_text(self, url: str) -> None:
-        if url.startswith("http://") and not _is_loopback(url):
-            self._warn("a receiver on another host is told without encryption", "url")
+            parts = urlsplit(request.url)
+            where = f"POST {parts.scheme}://{parts.hostname}/... (the rest is not shown)"
+            body = request.body.decode("utf-8", "replace")
+            self._trace.sent(where, self._secrets.hide(body))
 
-    def _warn(self, sentence: str, setting: str) -> None:
-        if setting not in self._warned:
-            self._warned.add(setting)
-            log.warning("%s receiver=%s setting=%s", sentence, self._settings.name, setting)
+    def _show_answer(self, answer: Answer) -> None:
+        if self._trace is not None:
+            body = answer.body.decode("utf-8", "replace")
+            self._trace.came_back(f"status {answer.status}", self._secrets.hide(body))
 
 
-class _BadFileError(Exception):
-    """A file of the settings that cannot be used now; the operator may mend it."""
+def by_status(answer: Answer, now_s: float) -> Outcome:
+    """Return what the status alone says; now_s: wall seconds."""
+    return classify(answer.status, answer.retry_after, now_s)
 
-    def __init__(self, message: str, reason: FailureReason = FailureReason.OTHER) -> None:
-        super().__init__(message)
-        self.reason = reason
+
+_LATE = "no whole answer before the deadline"
+_TOO_LATE = RetryLater(reason=FailureReason.TIMEOUT, detail=_LATE)
+
+
+def _proxies(settings: ReceiverSettings, url: str) -> dict[str, str]:
+    if settings.proxy:
+        return {"http": settings.proxy, "https": settings.proxy}
+    if not settings.trust_env:
+        return {}
+    from requests.utils import get_environ_proxies  # noqa: PLC0415 - see HttpReceiver._post
+
+    return dict(get_environ_proxies(url))
 
 
 def _probe(name: str, path: Path) -> None:
-    """Raise _BadFileError where a certificate cannot be opened."""
+    """Raise BadFileError where a certificate cannot be opened."""
     try:
         path.open("rb").close()
     except OSError as error:
         message = f"{name}: {os.strerror(error.errno or 0)}"
-        raise _BadFileError(message, FailureReason.TLS) from error
-
-
-def _is_loopback(url: str) -> bool:
-    from urllib.parse import urlsplit  # noqa: PLC0415 - see Poster.post
-
-    host = urlsplit(url).hostname or ""
-    return host in {"localhost", "::1"} or bool(re.fullmatch(r"127(\.\d+){3}", host))
+        raise BadFileError(message, FailureReason.TLS) from error
 
 
 def _read(raw: Any) -> bytes:  # noqa: ANN401 - requests does not say what it is
     """Return the beginning of the body; what breaks off is no failure: the status has come."""
-    from urllib3.exceptions import HTTPError  # noqa: PLC0415 - see Poster.post
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415 - see HttpReceiver._post
 
     with suppress(OSError, HTTPError):
         return bytes(raw.read(BODY_LIMIT, decode_content=False))

@@ -15,7 +15,7 @@ from fpm_listener.core.alerts import Alert
 from fpm_listener.core.retry import Attempt, Attempted, Delivered, RetryLater
 from fpm_listener.core.values import Instant
 from fpm_listener.delivery import Sender
-from fpm_listener.settings import ReceiverSettings
+from fpm_listener.receiver_settings import ReceiverSettings
 from tests import sinks
 from tests.owners import Owner
 from tests.samples import fires, resolves
@@ -51,14 +51,14 @@ class Daemon:
     def send(self) -> None:
         """Hand what is due to the senders."""
         for attempt in self.owner.outbox.due(self.now()):
-            self.senders[attempt.receiver].send(attempt)
+            self.senders[attempt.lane].send(attempt)
 
     def run_until(self, condition: Callable[[], object], what: str) -> None:
         """Do the owner's work until `condition` holds."""
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
             assert time.monotonic() < deadline, f"waited in vain for {what}"
-            next_s = self.owner.outbox.next_due_s()
+            next_s = self.owner.outbox.next_due_s(self.now())
             wait_s = 1.0 if next_s is None else min(1.0, max(0.0, next_s - time.monotonic()))
             try:
                 item = self.inbox.get(timeout=max(0.001, wait_s))
@@ -218,7 +218,7 @@ def test_what_nobody_foresaw_is_passed_on() -> None:
     broken = fires("a", labels=None)
     with Sink() as sink:
         sender = Sender(receiver(sink), answers.put, answers.put)
-        sender.send(Attempt(receiver="ops", row=1, number=1, alert=broken))
+        sender.send(Attempt(lane="ops", number=1, rows=(1,), alerts=(broken,)))
         error = answers.get(timeout=PATIENCE_S)
 
         assert isinstance(error, AttributeError)
@@ -232,7 +232,8 @@ def test_each_attempt_is_answered_once_in_order() -> None:
     with Sink(status(500), status(200)) as sink:
         sender = Sender(receiver(sink), answers.put, answers.put)
         attempts = [
-            Attempt(receiver="ops", row=row, number=1, alert=fires(str(row))) for row in range(3)
+            Attempt(lane="ops", number=1, rows=(row,), alerts=(fires(str(row)),))
+            for row in range(3)
         ]
         for attempt in attempts:
             sender.send(attempt)

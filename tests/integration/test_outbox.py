@@ -63,7 +63,7 @@ def test_every_receiver_is_owed_its_own(owner: Owner) -> None:
     owner.settle(ended(ops, YES))
 
     assert (owner.ids("ops"), owner.ids("chat")) == ([], ["a-1"])
-    assert chat.alert == ops.alert
+    assert chat.alerts == ops.alerts
     owner.owe(fires("b"))
     assert owner.due() == {"ops": "b-1"}
 
@@ -82,7 +82,7 @@ def test_what_is_owed_outlives_the_listener(owner: Owner) -> None:
     assert told == ["a-1", "b-1", "a-2"]
     third = again(second)
     assert third.ids() == []
-    assert third.outbox.next_due_s() is None
+    assert third.outbox.next_due_s(third.now) is None
     third.database.close()
 
 
@@ -95,8 +95,8 @@ def test_what_was_in_flight_is_sent_again(owner: Owner) -> None:
 
     assert first is not None
     assert attempt is not None
-    assert attempt.alert == first.alert
-    assert attempt.alert.alert_id == "a-1"
+    assert attempt.alerts == first.alerts
+    assert attempt.alerts[0].alert_id == "a-1"
     second.database.close()
 
 
@@ -249,7 +249,7 @@ def test_a_reload_that_changes_nothing_sends_nothing_twice(owner: Owner) -> None
     assert owner.due() == {}
     owner.settle(ended(ops, YES))
     assert owner.ids("ops") == []
-    assert owner.outbox.next_due_s() == 1.0
+    assert owner.outbox.next_due_s(owner.now) == 1.0
 
 
 def test_new_limits_hold_at_once(owner: Owner) -> None:
@@ -275,13 +275,13 @@ def test_an_answer_for_a_receiver_that_is_gone(owner: Owner) -> None:
 
 def test_when_something_is_due(owner: Owner) -> None:
     """The owner can sleep until then: not at all, for the delay, or without end."""
-    assert owner.outbox.next_due_s() is None
+    assert owner.outbox.next_due_s(owner.now) is None
     owner.owe(fires("a"))
-    assert owner.outbox.next_due_s() == 0.0
+    assert owner.outbox.next_due_s(owner.now) == 0.0
     attempt = owner.take()
-    assert owner.outbox.next_due_s() is None
+    assert owner.outbox.next_due_s(owner.now) is None
     owner.settle(ended(attempt, DOWN))
-    assert owner.outbox.next_due_s() == 1.0
+    assert owner.outbox.next_due_s(owner.now) == 1.0
 
 
 def test_each_change_is_said_once(owner: Owner, caplog: pytest.LogCaptureFixture) -> None:
@@ -314,6 +314,7 @@ def test_a_rejection_is_said(owner: Owner, caplog: pytest.LogCaptureFixture) -> 
             "a receiver rejected an alert, which is dropped receiver=ops reason=client_error"
             " detail='status 400' alert='a-1'"
         ),
+        "alerts do not reach a receiver receiver=ops why='it rejects alerts (status 400)'",
     ]
     assert owner.dropped() == {"rejected": 1}
 

@@ -21,16 +21,11 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from fpm_listener.__main__ import SNIPPET
 from fpm_listener.core import durations
+from fpm_listener.core.kinds import KINDS, keys
 from fpm_listener.guard import parse
-from fpm_listener.settings import (
-    GENERAL_KEYS,
-    RECEIVER_KEYS,
-    RECEIVER_PREFIX,
-    SECTION,
-    ReceiverSettings,
-    Settings,
-    load,
-)
+from fpm_listener.receiver_settings import PREFIX as RECEIVER_PREFIX
+from fpm_listener.receiver_settings import ReceiverSettings
+from fpm_listener.settings import GENERAL_KEYS, SECTION, Settings, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -188,7 +183,7 @@ def test_every_setting_of_a_receiver_is_shown_with_its_default(tmp_path: Path) -
     )
     (receiver,) = load(str(live), {}).receivers
 
-    assert sorted(shown) == sorted(RECEIVER_KEYS)
+    assert sorted(shown) == sorted(keys(KINDS["webhook"]))
     assert receiver.url_file == Path("/etc/fpm-listener/ops.url")
     assert receiver == ReceiverSettings(name="ops", url_file=receiver.url_file)
 

@@ -14,9 +14,9 @@ import trustme
 from fpm_listener import __version__
 from fpm_listener.core.outcomes import FailureReason
 from fpm_listener.core.retry import Delivered, Outcome, Rejected, RetryLater
-from fpm_listener.receivers.http import BODY_LIMIT, Answer, Poster
-from fpm_listener.receivers.webhook import Webhook, payload
-from fpm_listener.settings import ReceiverSettings
+from fpm_listener.receiver_settings import ReceiverSettings
+from fpm_listener.receivers.http import BODY_LIMIT, Answer, HttpReceiver
+from fpm_listener.receivers.webhook import compose, make, payload
 from tests import sinks
 from tests.samples import fires
 from tests.sinks import Sink, status
@@ -35,7 +35,7 @@ def settings_for(url: str | None, **others: object) -> ReceiverSettings:
 
 def tell(url: str, **others: object) -> Outcome:
     """Tell a receiver of an alert, once."""
-    return Webhook(settings_for(url, **others), "").send(fires())
+    return make(settings_for(url, **others), "").send([fires()])
 
 
 def a_port_without_listener() -> int:
@@ -47,8 +47,8 @@ def a_port_without_listener() -> int:
 def test_what_arrives() -> None:
     """One POST: the body to the letter, with the headers that name it and us."""
     with Sink() as sink:
-        webhook = Webhook(settings_for(sink.url), "http://web1:19253/")
-        assert webhook.send(fires()) == DELIVERED
+        webhook = make(settings_for(sink.url), "http://web1:19253/")
+        assert webhook.send([fires()]) == DELIVERED
         (request,) = sink.requests
 
     assert (request.method, request.path) == ("POST", "/hook/s3cret-path?token=t0ken")
@@ -120,10 +120,15 @@ def test_a_yes_with_a_body_that_never_ends() -> None:
 def test_no_more_of_a_body_is_read_than_matters() -> None:
     """64 KiB of the 10 MiB."""
     with Sink(sinks.big_body) as sink:
-        answer = Poster(settings_for(sink.url)).post(b"{}", {})
+        seen: list[Answer] = []
 
-    assert isinstance(answer, Answer)
-    assert answer.body == b"x" * BODY_LIMIT
+        def judge(answer: Answer, _: float) -> Outcome:
+            seen.append(answer)
+            return DELIVERED
+
+        HttpReceiver(settings_for(sink.url), "", None, compose, judge).send([fires()])
+
+    assert [answer.body for answer in seen] == [b"x" * BODY_LIMIT]
 
 
 def test_a_redirect_is_not_followed() -> None:
@@ -222,20 +227,20 @@ def test_a_file_with_the_url_is_read_each_time(tmp_path: Path) -> None:
     """The operator can exchange it; while it is missing or wrong the alert waits."""
     file = tmp_path / "ops.url"
     with Sink() as sink:
-        webhook = Webhook(settings_for(None, url_file=file), "")
-        missing = webhook.send(fires())
+        webhook = make(settings_for(None, url_file=file), "")
+        missing = webhook.send([fires()])
         file.write_text("ftp://s3cret\n")
-        wrong = webhook.send(fires())
+        wrong = webhook.send([fires()])
         file.write_text("")
-        empty = webhook.send(fires())
+        empty = webhook.send([fires()])
         file.write_text(f"  {sink.url}\n\n")
-        assert webhook.send(fires()) == DELIVERED
+        assert webhook.send([fires()]) == DELIVERED
 
     details = [one.detail for one in (missing, wrong, empty) if isinstance(one, RetryLater)]
     assert details == [
         "url_file: No such file or directory",
         "url_file: no URL that begins with http:// or https://",
-        "url_file: is empty, or more than one line",
+        "url_file: is empty",
     ]
 
 
@@ -243,18 +248,18 @@ def test_a_bearer_token_from_a_file(tmp_path: Path) -> None:
     """It is read each time, without its newline; what is no header value is refused unshown."""
     file = tmp_path / "token"
     with Sink() as sink:
-        webhook = Webhook(settings_for(sink.url, token_file=file), "")
+        webhook = make(settings_for(sink.url, token_file=file), "")
         for token in ("first\n", "sécond"):
             file.write_text(token, encoding="utf-8")
-            assert webhook.send(fires()) == DELIVERED
+            assert webhook.send([fires()]) == DELIVERED
         file.write_text("s3cret\nHost: elsewhere")
-        outcome = webhook.send(fires())
+        outcome = webhook.send([fires()])
         sent = [request.headers["authorization"] for request in sink.requests]
 
     assert sent == ["Bearer first", "Bearer s\u00c3\u00a9cond"]
     assert outcome == RetryLater(
         reason=FailureReason.OTHER,
-        detail="token_file: is empty, or more than one line",
+        detail="token_file: has more than one line",
     )
 
 
@@ -275,13 +280,13 @@ def test_a_secret_that_everybody_can_read_is_said_once(
     file = tmp_path / "token"
     file.write_text("s3cret")
     with Sink() as sink:
-        webhook = Webhook(settings_for(sink.url, token_file=file), "")
+        webhook = make(settings_for(sink.url, token_file=file), "")
         file.chmod(0o640)
-        webhook.send(fires())
+        webhook.send([fires()])
         assert caplog.messages == []
         file.chmod(0o644)
-        webhook.send(fires())
-        webhook.send(fires())
+        webhook.send([fires()])
+        webhook.send([fires()])
 
     said = "a file with a secret can be read by everybody on this host"
     assert caplog.messages == [f"{said} receiver=ops setting=token_file"]
@@ -299,9 +304,9 @@ def test_plain_http_to_another_host_is_said_once(
 ) -> None:
     """Whoever is on the way can read the alert, and the URL."""
     proxy = f"http://127.0.0.1:{a_port_without_listener()}"  # so that no name is looked up
-    webhook = Webhook(settings_for(f"http://{host}/", proxy=proxy), "")
-    webhook.send(fires())
-    webhook.send(fires())
+    webhook = make(settings_for(f"http://{host}/", proxy=proxy), "")
+    webhook.send([fires()])
+    webhook.send([fires()])
 
     said = "a receiver on another host is told without encryption receiver=ops setting=url"
     assert caplog.messages == [said] * warns
@@ -324,8 +329,8 @@ def test_no_secret_is_logged_whatever_happens(
     token = tmp_path / "s3cret-token-file"
     token.write_text("b3arer")
     with Sink(fault) as sink:
-        webhook = Webhook(settings_for(sink.url, token_file=token, timeout_s=0.3), "")
-        outcome = webhook.send(fires())
+        webhook = make(settings_for(sink.url, token_file=token, timeout_s=0.3), "")
+        outcome = webhook.send([fires()])
         told = f"{caplog.text} {outcome!r} {settings_for(sink.url)!r}"
 
     assert not re.search(

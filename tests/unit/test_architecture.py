@@ -14,6 +14,11 @@ PURE = {
     *("datetime", "enum", "fnmatch", "itertools", "json", "re", "shlex", "signal", "typing"),
 }
 
+RECEIVERS = (
+    *("webhook", "alertmanager", "slack", "discord", "teams", "google_chat", "telegram", "ntfy"),
+    *("pagerduty", "feishu", "dingtalk", "wecom", "email"),
+)
+
 #: The rim, from the top down. A module imports only what stands below it.
 FLOORS = (
     ("__main__",),
@@ -22,12 +27,24 @@ FLOORS = (
     ("delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
     ("keeper", "deposit", "quickstart", "obstacles"),
     ("door",),
-    ("receivers.webhook",),
-    ("receivers.http",),
-    ("receivers.deadline",),
-    ("database", "supervisord_conf", "supervisor_rpc", "status", "metrics", "sockets"),
+    ("receivers.exec",),
+    tuple(f"receivers.{kind}" for kind in RECEIVERS),
+    ("receivers.body", "receivers.markdown"),
+    ("receivers.http", "receivers.text"),
+    ("receivers.deadline", "receivers.secrets", "receivers.phrases", "receivers.stamp"),
+    (
+        "database",
+        "outbox_log",
+        "supervisord_conf",
+        "supervisor_rpc",
+        "status",
+        "metrics",
+        "sockets",
+    ),
     ("masters", "fpmfiles", "binding", "deaths", "rendezvous", "names", "becoming", "forkstorm"),
     ("listener", "ledger", "worker", "inbox", "settings", "stdout", "receivers", "connections"),
+    ("receiver_settings",),
+    ("sections",),
     ("procfs", ""),
 )
 

@@ -47,7 +47,7 @@ class Play:
         if attempt is None:
             return None
         self.lane.settle(ended(attempt, outcome), self.now, random)
-        return attempt.alert.alert_id
+        return attempt.alerts[0].alert_id
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
@@ -55,7 +55,7 @@ class Play:
 
     def wait_for_retry(self) -> None:
         """Let time pass until something is due."""
-        wake_s = self.lane.wake_s()
+        wake_s = self.lane.wake_s(self.now)
         assert wake_s is not None
         self.wait(max(0.0, wake_s - self.now.monotonic_s))
 
@@ -72,7 +72,7 @@ class Play:
 
     def dropped(self) -> dict[str, int]:
         """Return the counts of drops that are not 0."""
-        return {name: count for name, count in self.lane.view("webhook").dropped.items() if count}
+        return {name: count for name, count in self.lane.tally.dropped.items() if count}
 
 
 def test_oldest_first() -> None:
@@ -81,7 +81,7 @@ def test_oldest_first() -> None:
     play.owe(fires("a"), fires("b"), fires("c"))
 
     assert play.drain() == ["a-1", "b-1", "c-1"]
-    assert play.lane.wake_s() is None
+    assert play.lane.wake_s(play.now) is None
 
 
 def test_one_at_a_time() -> None:
@@ -91,7 +91,7 @@ def test_one_at_a_time() -> None:
     play.take()
 
     assert play.take() is None
-    assert play.lane.wake_s() is None
+    assert play.lane.wake_s(play.now) is None
 
 
 def test_a_resolution_waits_for_its_firing() -> None:
@@ -114,7 +114,7 @@ def test_the_latest_state_takes_the_place_of_one_that_waits() -> None:
     attempt = play.take()
 
     assert attempt is not None
-    assert attempt.alert == fires("a", 3, known_at_s=fires("a", 1).known_at_s)
+    assert attempt.alerts[0] == fires("a", 3, known_at_s=fires("a", 1).known_at_s)
     assert len(play.lane) == 1
 
 
@@ -284,9 +284,9 @@ def test_an_alert_that_the_receiver_chokes_on_does_not_hold_up_others() -> None:
     for _ in range(20):
         attempt = play.take()
         if attempt is not None:
-            poisoned = attempt.alert.incident_id == "poison"
+            poisoned = attempt.alerts[0].incident_id == "poison"
             play.lane.settle(ended(attempt, DOWN if poisoned else YES), play.now, 1.0)
-            told += [] if poisoned else [attempt.alert.alert_id]
+            told += [] if poisoned else [attempt.alerts[0].alert_id]
         play.wait(1.0)
 
     assert told == ["a-1", "b-1"]
@@ -314,8 +314,8 @@ def test_news_during_an_outage_do_not_lengthen_the_delay() -> None:
     for _ in range(10):
         play.answer(DOWN)
 
-    assert play.lane.failures == 1
-    assert play.lane.retry_at_s == 1.0
+    assert play.lane.pace.failures == 1
+    assert play.lane.pace.retry_at_s == 1.0
 
 
 def test_delays_double_until_a_yes() -> None:
@@ -331,7 +331,7 @@ def test_delays_double_until_a_yes() -> None:
 
     assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0]
     play.answer(YES)
-    assert play.lane.failures == 0
+    assert play.lane.pace.failures == 0
 
 
 def test_a_receiver_that_asks_for_rest_gets_it() -> None:
@@ -394,13 +394,13 @@ def test_a_receiver_without_settings_keeps_what_it_is_owed() -> None:
 
     assert lane.enqueue(2, fires("b"), at(10**6)) == []
     assert lane.lease(at(10**6)) == (None, [])
-    assert lane.wake_s() is None
+    assert lane.wake_s(at(0.0)) is None
     assert len(lane) == 1
 
 
 def test_counters_begin_at_zero_for_every_reason() -> None:
     """Each series exists before its first event."""
-    view = Lane("ops", POLICY).view("webhook")
+    view = Lane("ops", POLICY).tally
 
     assert view.failed == dict.fromkeys((reason.value for reason in FailureReason), 0)
     assert view.dropped == dict.fromkeys((reason.value for reason in DropReason), 0)
@@ -413,11 +413,10 @@ def test_what_is_counted() -> None:
     play.answer(DOWN)
     play.wait(3.0)
     play.answer(YES)
-    view = play.lane.view("webhook")
+    tally = play.lane.tally
 
-    assert (view.sent, view.failed["refused"], view.pending) == (2, 1, 0)
-    assert view.seconds is not None
-    assert view.seconds.total == 3.0
+    assert (tally.sent, tally.failed["refused"], play.lane.pending()) == (2, 1, 0)
+    assert tally.seconds.view().total == 3.0
 
 
 @given(steps=STEPS, max_alerts=st.integers(1, 5), random=st.floats(0, 1, exclude_max=True))

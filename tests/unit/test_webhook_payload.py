@@ -106,8 +106,9 @@ def test_the_headers_name_the_alert() -> None:
     """The idempotency key is the alert's id, whatever a program is called."""
     alert = replace(fires("café:php-fpm", 3), reason=Reason.CAUSE_CHANGED)
 
-    assert headers(alert) == {
-        "Content-Type": "application/json",
+    assert headers(alert, 1700000000) == {
         "Idempotency-Key": "caf?:php-fpm-3",
+        "Webhook-Id": "caf?:php-fpm-3",
+        "Webhook-Timestamp": "1700000000",
         "X-Fpm-Listener-Reason": "cause changed",
     }

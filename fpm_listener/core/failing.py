@@ -1,0 +1,120 @@
+"""A receiver that cannot be told: an incident of its own, told to all the others.
+
+Laws:
+1. Who loses an alert for good is told of at once; who is late, after FAILING_AFTER_S without a yes.
+2. It is over with the receiver's next yes.
+3. A receiver never hears of its own failing: it would be the last to know.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from fpm_listener.core import chinese, durations
+from fpm_listener.core.alerts import Alert, Reason, Status
+
+if TYPE_CHECKING:
+    from fpm_listener.core.values import Instant
+
+#: Seconds without a yes, after a failure, from which a receiver counts as failing.
+FAILING_AFTER_S = 300.0
+#: The cause in such an alert; no cause of a program.
+NOTIFICATION_FAILING = "notification_failing"
+_ALERTNAME = "NotificationFailing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failing:
+    """The incident of one receiver."""
+
+    receiver: str
+    started_at_s: float  #: wall seconds
+    sequence: int
+    told_at_s: float  #: wall seconds
+    text: str  #: what its last alert said
+
+    @property
+    def incident_id(self) -> str:
+        """The identity over all its alerts."""
+        return f"receiver:{self.receiver}-{self.started_at_s:.3f}"
+
+    def to_json(self) -> str:
+        """Return it as text."""
+        return json.dumps(
+            {
+                "receiver": self.receiver,
+                "started_at": self.started_at_s,
+                "sequence": self.sequence,
+                "told_at": self.told_at_s,
+                "text": self.text,
+            },
+        )
+
+    @classmethod
+    def from_json(cls, saved_text: str) -> Failing:
+        """Return what `to_json` saved. Raises KeyError, ValueError or TypeError."""
+        saved: dict[str, Any] = json.loads(saved_text)
+        return cls(
+            receiver=str(saved["receiver"]),
+            started_at_s=float(saved["started_at"]),
+            sequence=int(saved["sequence"]),
+            told_at_s=float(saved["told_at"]),
+            text=str(saved["text"]),
+        )
+
+
+def begins(receiver: str, now: Instant, text: str) -> Failing:
+    """Return the incident of a receiver that fails from now on."""
+    return Failing(
+        receiver=receiver,
+        started_at_s=now.wall_s,
+        sequence=1,
+        told_at_s=now.wall_s,
+        text=text,
+    )
+
+
+def again(failing: Failing, now: Instant, text: str | None = None) -> Failing:
+    """Return the incident with one more alert."""
+    return replace(
+        failing,
+        sequence=failing.sequence + 1,
+        told_at_s=now.wall_s,
+        text=text or failing.text,
+    )
+
+
+def alert(failing: Failing, reason: Reason, now: Instant, instance: str, owed: int) -> Alert:
+    """Return what the others are told; owed: alerts that wait for the receiver."""
+    over = reason is Reason.RESOLVED
+    lasted = durations.rough(max(0.0, now.wall_s - failing.started_at_s))
+    name = failing.receiver
+    return Alert(
+        incident_id=failing.incident_id,
+        sequence=failing.sequence,
+        reason=reason,
+        status=Status.RESOLVED if over else Status.FIRING,
+        labels={
+            "alertname": _ALERTNAME,
+            "instance": instance,
+            "receiver": name,
+            "severity": "warning",
+        },
+        annotations={
+            "summary": f"receiver {name} can be told again, after {lasted}"
+            if over
+            else f"receiver {name} cannot be told of alerts: {failing.text}",
+            "description": f"{owed} alerts wait for it.",
+            "cause": NOTIFICATION_FAILING,
+            "evidence": failing.text,
+            "remedy": "There is nothing to do any more"
+            if over
+            else f"Try it by hand, on this host: fpm-listener alerts test {name}",
+        },
+        starts_at_s=failing.started_at_s,
+        ends_at_s=now.wall_s if over else None,
+        known_at_s=now.wall_s,
+        translations={"zh": chinese.failing(name, failing.text, lasted, owed, over=over)},
+    )

@@ -1,0 +1,114 @@
+"""Times of the week at which a receiver is left in peace: `Mon-Fri 00:00-06:00, Sat-Sun`.
+
+Laws:
+1. Quiet delays, it never loses: what came meanwhile is told when it is over.
+2. A range whose end is before its beginning goes over midnight, and belongs to the day it begins.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_DAY_MINUTES = 24 * 60
+_WEEK_MINUTES = 7 * _DAY_MINUTES
+_ALLOWED = "such as Mon-Fri 22:00-06:00, Sat-Sun, 12:00-13:00"
+
+
+@dataclass(frozen=True, slots=True)
+class QuietTimes:
+    """Minutes of the local week, as ranges; an end may lie beyond the week's."""
+
+    ranges: tuple[tuple[int, int], ...]
+    location: tzinfo | None = None  #: None = the time of this host
+
+    def ends_s(self, wall_s: float) -> float | None:
+        """Return the wall moment at which the present quiet is over; None where it is not quiet."""
+        minute = self._minute(wall_s)
+        end = minute
+        for _ in range(len(self.ranges) + 1):  # ranges that touch are one
+            further = max((e for e in self._ends(end)), default=end)
+            if further <= end:
+                break
+            end = further
+        if end == minute:
+            return None
+        # By steps of elapsed time, then corrected: a change of the clocks may lie in between.
+        return self._moment(wall_s, end - minute)
+
+    def ended_s(self, wall_s: float) -> float | None:
+        """Return the wall moment at which the last quiet was over; None where it is quiet now."""
+        if not self.ranges or self.ends_s(wall_s) is not None:
+            return None
+        minute = self._minute(wall_s)
+        ago = min((minute - end) % _WEEK_MINUTES for _, end in self.ranges)
+        return self._moment(wall_s, -ago)
+
+    def _ends(self, minute: int) -> list[int]:
+        """Return the ends of the ranges that `minute` lies in; it may lie beyond the week."""
+        base = minute - minute % _WEEK_MINUTES
+        return [
+            base + week + end
+            for week in (-_WEEK_MINUTES, 0, _WEEK_MINUTES)
+            for begin, end in self.ranges
+            if base + week + begin <= minute < base + week + end
+        ]
+
+    def _local(self, wall_s: float) -> datetime:
+        return datetime.fromtimestamp(wall_s, tz=self.location).replace(tzinfo=None)
+
+    def _minute(self, wall_s: float) -> int:
+        local = self._local(wall_s)
+        return local.weekday() * _DAY_MINUTES + local.hour * 60 + local.minute
+
+    def _moment(self, wall_s: float, minutes: int) -> float:
+        """Return the wall moment so many local minutes from the whole minute of `wall_s`."""
+        local = self._local(wall_s).replace(second=0, microsecond=0) + timedelta(minutes=minutes)
+        return local.replace(tzinfo=self.location).timestamp()
+
+
+def parse(text: str, location: tzinfo | None = None) -> QuietTimes:
+    """Return the times that `text` names. Raises ValueError with what is allowed."""
+    ranges = [one for part in text.split(",") for one in _part(part.strip())]
+    if (
+        len({at % _WEEK_MINUTES for begin, end in ranges for at in range(begin, end)})
+        == _WEEK_MINUTES
+    ):
+        raise ValueError(f"some time of the week must be left; {_ALLOWED}")
+    return QuietTimes(tuple(sorted(ranges)), location)
+
+
+def _part(text: str) -> list[tuple[int, int]]:
+    found = re.fullmatch(
+        r"(?:([a-z]{3})(?:-([a-z]{3}))?)?\s*(?:(\d\d):(\d\d)-(\d\d):(\d\d))?",
+        text.lower(),
+    )
+    if not text or not found:
+        raise ValueError(_ALLOWED)
+    first, last, *clock = found.groups()
+    begin, end = 0, _DAY_MINUTES
+    if clock[0] is not None:
+        begin, end = _minutes(clock[0], clock[1]), _minutes(clock[2], clock[3])
+    if begin == end:
+        raise ValueError(_ALLOWED)
+    if end < begin:
+        end += _DAY_MINUTES
+    return [(day * _DAY_MINUTES + begin, day * _DAY_MINUTES + end) for day in _days(first, last)]
+
+
+def _days(first: str | None, last: str | None) -> list[int]:
+    if first is None:
+        return list(range(7))
+    last = last or first
+    if first not in _DAYS or last not in _DAYS:
+        raise ValueError(_ALLOWED)
+    begin, end = _DAYS.index(first), _DAYS.index(last)
+    return [day % 7 for day in range(begin, end + 1 + (7 if end < begin else 0))]
+
+
+def _minutes(hours: str, minutes: str) -> int:
+    if int(hours) > 24 or int(minutes) > 59 or (int(hours) == 24 and int(minutes)):
+        raise ValueError(_ALLOWED)
+    return int(hours) * 60 + int(minutes)

@@ -1,0 +1,99 @@
+"""A command of the operator's, told of an alert as JSON on its stdin.
+
+Exit status 0 is a yes. 64 to 78, as sysexits.h has them, are a no for ever, but for 69, 71, 74 and
+75 (unavailable, system, input/output, try again); everything else may heal.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import tempfile
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from fpm_listener.core.outcomes import FailureReason
+from fpm_listener.core.retry import Delivered, Rejected, RetryLater
+from fpm_listener.receivers.body import said
+from fpm_listener.receivers.webhook import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fpm_listener.core.alerts import Alert
+    from fpm_listener.core.retry import Outcome
+    from fpm_listener.receiver_settings import ReceiverSettings
+    from fpm_listener.receivers.http import Trace
+
+log = logging.getLogger(__name__)
+
+_FOR_EVER = set(range(64, 79)) - {69, 71, 74, 75}
+#: Bytes of what a command says that are read.
+_SAID = 4096
+
+
+def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = None) -> Exec:  # noqa: ARG001 - as every kind
+    """Return the receiver."""
+    return Exec(settings, trace)
+
+
+class Exec:
+    """One receiver of kind `exec`."""
+
+    def __init__(self, settings: ReceiverSettings, trace: Trace | None) -> None:
+        self._settings = settings
+        self._trace = trace
+
+    def send(self, alerts: Sequence[Alert]) -> Outcome:
+        """Run the command, once."""
+        (alert,) = alerts
+        body = plain(alert) + b"\n"
+        if self._trace is not None:
+            self._trace.sent(f"RUN {self._settings.command[0]}", body.decode("ascii"))
+        # A file, not a pipe: who has inherited it and lives on must not keep us waiting.
+        with tempfile.TemporaryFile() as output:
+            try:
+                status = self._run(body, output.fileno())
+            except OSError as error:
+                detail = os.strerror(error.errno or 0)
+                return RetryLater(reason=FailureReason.COMMAND, detail=f"cannot be run: {detail}")
+            output.seek(0)
+            text = output.read(_SAID).decode("utf-8", "replace")
+        if status is None:
+            return RetryLater(
+                reason=FailureReason.TIMEOUT, detail="did not end before the deadline"
+            )
+        if self._trace is not None:
+            self._trace.came_back(f"exit status {status}", text)
+        if status == 0:
+            return Delivered()
+        log.warning(
+            "the command of a receiver failed receiver=%s status=%s said=%r",
+            self._settings.name,
+            status,
+            said(text),
+        )
+        kind = Rejected if status in _FOR_EVER else RetryLater
+        what = f"exit status {status}" if status > 0 else f"ended by signal {-status}"
+        return kind(reason=FailureReason.COMMAND, detail=what)
+
+    def _run(self, body: bytes, output: int) -> int | None:
+        """Return the exit status, or minus the signal; None after the deadline. Raises OSError."""
+        command = subprocess.Popen(
+            self._settings.command,
+            stdin=subprocess.PIPE,
+            stdout=output,  # never our own fd 1: that is supervisord's protocol
+            stderr=output,
+            start_new_session=True,
+        )
+        try:
+            with suppress(BrokenPipeError):  # it need not read what it is told
+                command.communicate(body, timeout=self._settings.timeout_s)
+        except subprocess.TimeoutExpired:
+            # Not reaped yet, so the number is still its own: its whole group ends.
+            os.killpg(command.pid, signal.SIGKILL)
+            command.wait()
+            return None
+        return command.wait()

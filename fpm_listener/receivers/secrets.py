@@ -1,0 +1,111 @@
+"""The files that hold URLs, passwords, tokens and keys of one receiver.
+
+Laws:
+1. A file is read anew for each attempt, so it can be exchanged without a word to the listener.
+2. Nothing that was read here is in a log or in a returned text: `hide` takes it out.
+3. Who lets everybody read such a file is warned, once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from fpm_listener.core.outcomes import FailureReason
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fpm_listener.receiver_settings import ReceiverSettings
+
+log = logging.getLogger(__name__)
+
+HIDDEN = "***"
+
+
+class BadFileError(Exception):
+    """A file of the settings that cannot be used now; the operator may mend it."""
+
+    def __init__(self, message: str, reason: FailureReason = FailureReason.OTHER) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Secrets:
+    """Those of one receiver. Used by one thread."""
+
+    def __init__(self, settings: ReceiverSettings) -> None:
+        self._settings = settings
+        self._warned: set[str] = set()
+        self._seen: set[str] = set()
+
+    def url(self) -> str:
+        """Return where the receiver is. Raises BadFileError."""
+        settings = self._settings
+        url = settings.url or self.one("url_file", settings.url_file)
+        if not re.fullmatch(r"https?://[^\s/]+\S*", url):
+            raise BadFileError("url_file: no URL that begins with http:// or https://")
+        if url.startswith("http://") and not is_loopback(url):
+            self._warn("a receiver on another host is told without encryption", "url")
+        return url
+
+    def one(self, setting: str, path: Path | None) -> str:
+        """Return the one line of a file. Raises BadFileError."""
+        lines = self.lines(setting, path)
+        if len(lines) != 1:
+            raise BadFileError(f"{setting}: has more than one line")
+        return lines[0]
+
+    def lines(self, setting: str, path: Path | None) -> list[str]:
+        """Return the lines of a file that are not empty. Raises BadFileError."""
+        if path is None:
+            raise BadFileError(f"{setting}: is not set")
+        try:
+            text = path.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise BadFileError(f"{setting}: {os.strerror(error.errno or 0)}") from error
+        except UnicodeDecodeError:
+            raise BadFileError(f"{setting}: is not UTF-8") from None
+        self.warn_of_mode(setting, path)
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        if not lines:
+            raise BadFileError(f"{setting}: is empty")
+        if not all(line.isprintable() for line in lines):
+            raise BadFileError(f"{setting}: is not plain text")
+        for line in lines:
+            self.remember(line)
+        return lines
+
+    def remember(self, secret: str) -> str:
+        """Return `secret`, which `hide` takes out of texts from now on."""
+        self._seen.add(secret)
+        return secret
+
+    def hide(self, text: str) -> str:
+        """Return `text` without any secret that was seen."""
+        for secret in sorted(self._seen, key=len, reverse=True):
+            text = text.replace(secret, HIDDEN)
+        return text
+
+    def warn_of_mode(self, setting: str, path: Path) -> None:
+        """Warn where everybody on this host can read a file."""
+        with suppress(OSError):
+            if stat.S_IMODE(path.stat().st_mode) & stat.S_IROTH:
+                self._warn("a file with a secret can be read by everybody on this host", setting)
+
+    def _warn(self, sentence: str, setting: str) -> None:
+        if setting not in self._warned:
+            self._warned.add(setting)
+            log.warning("%s receiver=%s setting=%s", sentence, self._settings.name, setting)
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether a URL stays on this host."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 - only who sends needs it
+
+    host = urlsplit(url).hostname or ""
+    return host in {"localhost", "::1"} or bool(re.fullmatch(r"127(\.\d+){3}", host))

@@ -1,0 +1,86 @@
+"""Slack's incoming webhooks, and what understands them (Mattermost, Rocket.Chat).
+
+Success: 200 with the body `ok`. Source: docs.slack.dev, "Sending messages using incoming webhooks",
+"Formatting text" (escapes), "Rate limits"; a section's text has at most 3000 characters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fpm_listener.core.alerts import Severity
+from fpm_listener.core.outcomes import FailureReason
+from fpm_listener.core.retry import Delivered, RetryLater
+from fpm_listener.receivers.body import as_json, parse, said
+from fpm_listener.receivers.http import HttpReceiver, by_status
+from fpm_listener.receivers.text import Style, stories, title, worst, write
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fpm_listener.core.alerts import Alert
+    from fpm_listener.core.retry import Outcome
+    from fpm_listener.receiver_settings import ReceiverSettings
+    from fpm_listener.receivers.http import Answer, Request, Site, Trace
+    from fpm_listener.receivers.text import Story
+
+#: `good` and its like are for Slack's oldest clients; these are the same colours.
+_COLOURS = {Severity.CRITICAL: "#d92d20", Severity.WARNING: "#f79009", Severity.INFO: "#2e90fa"}
+_OVER = "#12b76a"
+
+
+def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = None) -> HttpReceiver:
+    """Return the receiver."""
+    return HttpReceiver(settings, external_url, trace, compose, judge)
+
+
+def escape(text: str) -> str:
+    """Return `text` so that it calls nobody (`<!channel>`) and marks nothing up.
+
+    A backtick has no escape: a look-alike stands for it. So for what begins bold, italic and struck
+    text, with an invisible joiner before it.
+    """
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for mark in "*_~":
+        text = text.replace(mark, f"\N{WORD JOINER}{mark}\N{WORD JOINER}")
+    return text.replace("`", "\N{MODIFIER LETTER GRAVE ACCENT}")
+
+
+def _block(lines: str) -> str:
+    text = lines.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return f"```{text.replace('`', chr(0x2CB))}```"
+
+
+STYLE = Style(limit=2900, escape=escape, strong=lambda text: f"*{text}*", block=_block)
+
+
+def colour(story: Story) -> str:
+    """Return the colour of a story."""
+    return _OVER if story.over else _COLOURS[story.severity]
+
+
+def compose(alerts: Sequence[Alert], site: Site) -> Request:
+    """Return the message: a coloured attachment with one section."""
+    language = site.settings.language
+    told = stories(alerts, language)
+    section = {"type": "mrkdwn", "text": write(told, STYLE, language)}
+    attachment = {
+        "color": colour(worst(told)),
+        "blocks": [{"type": "section", "text": section}],
+    }
+    # `fallback` is what notifications show; a `text` beside attachments would be shown twice.
+    attachment["fallback"] = escape(title(told, language))[:1000]
+    return as_json(site.secrets.url(), {"attachments": [attachment]})
+
+
+def judge(answer: Answer, now_s: float) -> Outcome:
+    """Return what the answer means."""
+    outcome = by_status(answer, now_s)
+    body = answer.body.decode("utf-8", "replace").strip()
+    if isinstance(outcome, Delivered):
+        document = parse(answer)
+        if body == "ok" or (document is not None and document.get("success") is True):
+            return outcome  # the latter is Rocket.Chat's
+        detail = f"status {answer.status}: {said(body) or 'no body'}"
+        return RetryLater(reason=FailureReason.ANSWER, detail=detail)
+    return outcome

@@ -1,0 +1,69 @@
+"""Microsoft Teams, by a workflow ("Send webhook alerts to a channel"): an adaptive card.
+
+Success: any 2xx (202); the old connectors, which are gone, said no in the body of a 200, and so do
+gateways that imitate them. Source: adaptivecards.io, schema 1.4; learn.microsoft.com, "Create
+incoming webhooks with Workflows": 28 KB a message.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fpm_listener.core.alerts import Severity
+from fpm_listener.core.outcomes import FailureReason
+from fpm_listener.core.retry import Delivered, RetryLater
+from fpm_listener.receivers.body import as_json, said
+from fpm_listener.receivers.http import HttpReceiver, by_status
+from fpm_listener.receivers.text import Style, count_bytes, short_title, stories, worst, write
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fpm_listener.core.alerts import Alert
+    from fpm_listener.core.retry import Outcome
+    from fpm_listener.receiver_settings import ReceiverSettings
+    from fpm_listener.receivers.http import Answer, Request, Site, Trace
+
+_COLOURS = {Severity.CRITICAL: "Attention", Severity.WARNING: "Warning", Severity.INFO: "Accent"}
+#: JSON may double the length of a text, and the card around it has some hundred bytes.
+_STYLE = Style(limit=12_000, measure=count_bytes)
+
+
+def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = None) -> HttpReceiver:
+    """Return the receiver."""
+    return HttpReceiver(settings, external_url, trace, compose, judge)
+
+
+def compose(alerts: Sequence[Alert], site: Site) -> Request:
+    """Return the message. RichTextBlock knows no markup and no mentions, so nothing is escaped."""
+    language = site.settings.language
+    told = stories(alerts, language)
+    story = worst(told)
+    colour = "Good" if story.over else _COLOURS[story.severity]
+    text = write(told, _STYLE, language, head="")
+    head = _rich(short_title(told, language)[:500], weight="Bolder", size="Medium", color=colour)
+    card = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": [head, *(_rich(line) for line in text.split("\n") if line)],
+        "msteams": {"width": "full"},
+    }
+    kind = "application/vnd.microsoft.card.adaptive"
+    attachment = {"contentType": kind, "contentUrl": None, "content": card}
+    return as_json(site.secrets.url(), {"type": "message", "attachments": [attachment]})
+
+
+def _rich(text: str, **looks: str) -> dict[str, Any]:
+    run = {"type": "TextRun", "text": text, **looks}
+    return {"type": "RichTextBlock", "inlines": [run], "spacing": "Small"}
+
+
+def judge(answer: Answer, now_s: float) -> Outcome:
+    """Return what the answer means."""
+    outcome = by_status(answer, now_s)
+    body = answer.body.decode("utf-8", "replace")
+    if isinstance(outcome, Delivered) and "failed with error" in body:
+        reason = FailureReason.RATE_LIMITED if "429" in body else FailureReason.ANSWER
+        return RetryLater(reason=reason, detail=f"status {answer.status}: {said(body)}")
+    return outcome

@@ -1,0 +1,88 @@
+"""Telegram, by a bot's sendMessage.
+
+Success: 200 with `ok` true. Source: core.telegram.org/bots/api, "sendMessage": 4096 characters, its
+markup not counted; "HTML style"; 429 says `parameters.retry_after`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html import escape as escape_html
+from typing import TYPE_CHECKING
+
+from fpm_listener.core.outcomes import FailureReason
+from fpm_listener.core.retry import RETRY_AFTER_CAP_S, Delivered, Rejected, RetryLater
+from fpm_listener.receivers.body import as_json, not_understood, parse, said
+from fpm_listener.receivers.http import HttpReceiver, by_status
+from fpm_listener.receivers.secrets import BadFileError
+from fpm_listener.receivers.text import Style, stories, write
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fpm_listener.core.alerts import Alert
+    from fpm_listener.core.retry import Outcome
+    from fpm_listener.receiver_settings import ReceiverSettings
+    from fpm_listener.receivers.http import Answer, Request, Site, Trace
+
+_API = "https://api.telegram.org"
+
+
+def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = None) -> HttpReceiver:
+    """Return the receiver."""
+    return HttpReceiver(settings, external_url, trace, compose, judge)
+
+
+def escape(text: str) -> str:
+    """Return `text` as HTML in which `@name` calls nobody and `/word` is no command."""
+    text = escape_html(text, quote=False)
+    return re.sub(r"(?<![^\s(])([@/#])(?=\w)", "\\1\N{WORD JOINER}", text)
+
+
+_STYLE = Style(
+    limit=4000,
+    escape=escape,
+    strong=lambda text: f"<b>{text}</b>",
+    block=lambda lines: f"<pre>{escape_html(lines, quote=False)}</pre>",
+)
+
+
+def compose(alerts: Sequence[Alert], site: Site) -> Request:
+    """Return the message."""
+    settings = site.settings
+    token = site.secrets.one("token_file", settings.token_file)
+    if not re.fullmatch(r"[0-9]+:[A-Za-z0-9_-]+", token):
+        raise BadFileError("token_file: is no bot's token, such as 123456:ABC-DEF")
+    told = stories(alerts, settings.language)
+    document: dict[str, object] = {
+        "chat_id": settings.chat_id,
+        "text": write(told, _STYLE, settings.language),
+        "parse_mode": "HTML",
+        "link_preview_options": {"is_disabled": True},
+    }
+    if settings.thread_id:
+        document["message_thread_id"] = int(settings.thread_id)
+    base = (settings.url or _API).rstrip("/")
+    return as_json(f"{base}/bot{token}/sendMessage", document)
+
+
+def judge(answer: Answer, now_s: float) -> Outcome:
+    """Return what the answer means."""
+    outcome = by_status(answer, now_s)
+    document = parse(answer)
+    if isinstance(outcome, Delivered):
+        if document is None or "ok" not in document:
+            return not_understood()
+        if document["ok"] is True:
+            return outcome
+        return Rejected(
+            reason=FailureReason.ANSWER,
+            detail=f"error_code {document.get('error_code')}: {said(document.get('description'))}",
+        )
+    if document is None:
+        return outcome
+    wait_s = (document.get("parameters") or {}).get("retry_after")
+    if answer.status == 429 and isinstance(outcome, RetryLater) and isinstance(wait_s, int):
+        return replace(outcome, after_s=min(float(wait_s), RETRY_AFTER_CAP_S))
+    return replace(outcome, detail=f"{outcome.detail}: {said(document.get('description', ''))}")
