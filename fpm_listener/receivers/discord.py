@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _COLOURS = {Severity.CRITICAL: 0xD92D20, Severity.WARNING: 0xF79009, Severity.INFO: 0x2E90FA}
 _OVER = 0x12B76A
-_MARKUP = re.compile(r"([\\*_~`|<>\[\]()#@:-])")
+_MARKUP = re.compile(r"([\\*_~`|<>\[\]()#@])")
 
 
 def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = None) -> HttpReceiver:

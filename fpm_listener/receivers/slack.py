@@ -6,6 +6,7 @@ Success: 200 with the body `ok`. Source: docs.slack.dev, "Sending messages using
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from fpm_listener.core.alerts import Severity
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 #: `good` and its like are for Slack's oldest clients; these are the same colours.
 _COLOURS = {Severity.CRITICAL: "#d92d20", Severity.WARNING: "#f79009", Severity.INFO: "#2e90fa"}
 _OVER = "#12b76a"
+_BEGINNING = re.compile(r"(?<!\w)([*_~])(?=\S)")
 
 
 def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = None) -> HttpReceiver:
@@ -37,18 +39,19 @@ def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = No
 def escape(text: str) -> str:
     """Return `text` so that it calls nobody (`<!channel>`) and marks nothing up.
 
-    A backtick has no escape: a look-alike stands for it. So for what begins bold, italic and struck
-    text, with an invisible joiner before it.
+    What begins bold, italic and struck text has no escape: an invisible joiner follows it.
     """
+    return _BEGINNING.sub("\\1\N{WORD JOINER}", _escape_code(text))
+
+
+def _escape_code(text: str) -> str:
+    """Return `text` for a block of code; a backtick has no escape: a look-alike stands for it."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for mark in "*_~":
-        text = text.replace(mark, f"\N{WORD JOINER}{mark}\N{WORD JOINER}")
     return text.replace("`", "\N{MODIFIER LETTER GRAVE ACCENT}")
 
 
 def _block(lines: str) -> str:
-    text = lines.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return f"```{text.replace('`', chr(0x2CB))}```"
+    return f"```{_escape_code(lines)}```"
 
 
 STYLE = Style(limit=2900, escape=escape, strong=lambda text: f"*{text}*", block=_block)
