@@ -77,7 +77,7 @@ install_packages() {
     say "installed:" $fresh
     for package in $fresh; do
         case $package in
-            php*.*-fpm | prometheus) quiet_service "$package" ;;
+            php*.*-fpm | prometheus | prometheus-alertmanager) quiet_service "$package" ;;
         esac
     done
 }
@@ -86,6 +86,8 @@ missing=()
 scripts/php-fpm-path.sh >/dev/null || missing+=(php-fpm)
 if [ "$mode" = test ]; then
     command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(prometheus)
+    command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null ||
+        missing+=(prometheus-alertmanager)
 fi
 python=$(find_python)
 if [ -z "$python" ]; then

@@ -51,7 +51,7 @@ _ALL = (
     Kind("alertmanager", "alertmanager", ("urls",), (*_AUTH, *_HTTP), standing=True, joins=64),
     Kind("slack", "slack", _URL, (*_TEXT, *_HTTP), (Rate(1, 1.0), Rate(30, _MINUTE)), joins=40),
     Kind("discord", "discord", _URL, (*_TEXT, *_HTTP), (Rate(4, 5.0), Rate(25, _MINUTE)), joins=50),
-    Kind("teams", "teams", _URL, (*_TEXT, *_HTTP), (Rate(1, 1.0), Rate(30, _MINUTE)), joins=80),
+    Kind("teams", "teams", _URL, (*_TEXT, *_HTTP), (Rate(1, 1.0), Rate(30, _MINUTE)), joins=60),
     Kind("google_chat", "google_chat", _URL, (*_TEXT, *_HTTP), (Rate(1, 1.0),), joins=100),
     Kind(
         "telegram",

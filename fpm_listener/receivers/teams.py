@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _COLOURS = {Severity.CRITICAL: "Attention", Severity.WARNING: "Warning", Severity.INFO: "Accent"}
 #: JSON may double the length of a text, and the card around it has some hundred bytes.
-_STYLE = Style(limit=12_000, measure=count_bytes)
+_STYLE = Style(limit=10_000, measure=count_bytes)
 
 
 def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = None) -> HttpReceiver:

@@ -194,10 +194,10 @@ def write(told: Sequence[Story], style: Style, language: str, *, head: str | Non
     """
     say = PHRASES[language]
     head = title(told, language) if head is None else head
-    first = cut(
-        head, style.limit // 3, style, say.cut, lambda text: style.strong(style.escape(text))
-    )
-    first = f"{first}\n" if first else ""
+    first = ""
+    if head:
+        first = cut(head, style.limit // 3, style, say.cut, lambda t: style.strong(style.escape(t)))
+        first += "\n"
     if len(told) > 1:
         return first + _several(told, style, say, style.limit - style.measure(first))
     summary = "" if head else told[0].summary
