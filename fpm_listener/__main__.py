@@ -1,4 +1,4 @@
-"""Arguments and dispatch: `fpm-listener listen|guard|status|version`.
+"""Arguments and dispatch: `fpm-listener listen|guard|status|alerts|version`.
 
 Law: what a command needs is imported by that command, after fd 1 is safe: a listener says READY
 before it loads the rest, and `version` loads nothing.
@@ -57,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _listen(options.config, sink)
         if options.command == "status":
             return _status(options)
+        if options.command == "alerts":
+            return _alerts(options)
     except FpmListenerError as error:
         print(f"fpm-listener: {error}", file=sys.stderr)
         return 2
@@ -103,6 +105,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     guard.add_argument("--config", metavar="FILE", help="the listener's settings")
     guard.add_argument("command", nargs="+", metavar="php-fpm", help="php-fpm and its arguments")
+    alerts = commands.add_parser("alerts", help="try a receiver; show and mend what is owed")
+    alerts.add_argument("--config", metavar="FILE", help="the settings (default: the drop-in file)")
+    actions = alerts.add_subparsers(dest="action", required=True, metavar="ACTION")
+    test = actions.add_parser("test", help="send a test alert now, and show what came of it")
+    test.add_argument("name", metavar="NAME", help="of the receiver")
+    listing = actions.add_parser("list", help="show what receivers are owed")
+    listing.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    retry = actions.add_parser("retry", help="try again at once what waits for its retry")
+    retry.add_argument("name", nargs="?", metavar="NAME", help="of the receiver (default: all)")
+    drop = actions.add_parser("drop", help="give up an alert, or all that a receiver is owed")
+    drop.add_argument("which", metavar="NUMBER|NAME", help="as `list` shows them")
     commands.add_parser("version", help="print the version")
     return parser
 
@@ -158,6 +171,26 @@ def _status(options: argparse.Namespace) -> int:
     url = options.url or f"http://{os.environ.get('FPM_LISTENER_LISTEN', '127.0.0.1:19253')}"
     document = status.fetch(url)
     print(json.dumps(document, indent=2) if options.json else status.to_table(document))
+    return 0
+
+
+def _alerts(options: argparse.Namespace) -> int:
+    """Try a receiver, or show and mend what receivers are owed."""
+    import json
+
+    from fpm_listener import alerts_command
+
+    _log_to_stderr("warning")
+    settings = alerts_command.load(options.config)
+    if options.action == "test":
+        return alerts_command.test(settings, options.name, print)
+    if options.action == "list":
+        owed = alerts_command.listing(settings)
+        print(json.dumps(owed, indent=2) if options.json else alerts_command.to_table(owed))
+    elif options.action == "retry":
+        print(f"{alerts_command.retry(settings, options.name)} alerts are tried again now")
+    else:
+        print(f"{alerts_command.drop(settings, options.which)} alerts dropped")
     return 0
 
 

@@ -18,6 +18,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener import settings as settings_file
+from fpm_listener.control import Asked
 from fpm_listener.core.effects import (
     AnswerGuard,
     Discover,
@@ -264,6 +265,9 @@ class Daemon:
         now = read_clocks()
         if isinstance(item, Attempted):
             self._around.settle(item, now)
+            self._soil(now)
+        elif isinstance(item, Asked):
+            self._around.answer(item, now)
             self._soil(now)
         elif isinstance(item, SupervisorAnswered):
             self._supervisor_up = item.up

@@ -112,12 +112,13 @@ class Keeper:
 
     # -- the owner's side --------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Begin to talk to guards."""
+    def start(self) -> bool:
+        """Begin to talk to guards; return whether there is a door that they come to."""
         if isinstance(self._door, OSError):
             log.warning("sockets cannot be held why=%r", str(self._door))
-        else:
-            self._thread.start()
+            return False
+        self._thread.start()
+        return True
 
     def answer(self, ticket: int, refused: str | None) -> None:
         """Let a guard have what is held for it; `refused` = why it may not."""

@@ -28,14 +28,15 @@ _INT = 4  # bytes of a descriptor in a control message
 
 
 class Reachable:
-    """A path to the listener's socket, however long its folder's own is: 107 bytes is the limit."""
+    """A path to a socket of the listener's, however long its folder's own is: 107 bytes at most."""
 
-    def __init__(self, state_dir: str) -> None:
+    def __init__(self, state_dir: str, name: str = SOCKET_NAME) -> None:
         """Raise OSError where there is no such folder."""
+        self._name = name
         self._folder = os.open(state_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def __enter__(self) -> str:
-        return f"/proc/self/fd/{self._folder}/{SOCKET_NAME}"
+        return f"/proc/self/fd/{self._folder}/{self._name}"
 
     def __exit__(self, *_: object) -> None:
         os.close(self._folder)

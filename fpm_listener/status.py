@@ -148,31 +148,31 @@ def _notes(document: Document) -> list[str]:
 def to_table(document: Document) -> str:
     """Return the status for a terminal."""
     rows = [_COLUMNS, *_rows(document)]
-    widths = [max(len(_plain(row[at])) for row in rows) for at in range(len(_COLUMNS))]
+    widths = [max(len(plain(row[at])) for row in rows) for at in range(len(_COLUMNS))]
     lines = [
         "  ".join(
-            _plain(cell).ljust(width) for cell, width in zip(row, widths, strict=True)
+            plain(cell).ljust(width) for cell, width in zip(row, widths, strict=True)
         ).rstrip()
         for row in rows
     ]
     for program in document["programs"]:
         if incident := program["incident"]:
-            lines += ["", _plain(f"{incident['severity'].upper()}: {incident['summary']}")]
+            lines += ["", plain(f"{incident['severity'].upper()}: {incident['summary']}")]
             if incident["holder"]:
-                lines.append(_plain(f"  holder:   {incident['holder']}"))
-            lines += [_plain(f"  evidence: {line}") for line in incident["evidence"]]
-            lines.append(_plain(f"  remedy:   {incident['remedy']}"))
+                lines.append(plain(f"  holder:   {incident['holder']}"))
+            lines += [plain(f"  evidence: {line}") for line in incident["evidence"]]
+            lines.append(plain(f"  remedy:   {incident['remedy']}"))
     for receiver in document["receivers"]:
         owed = f"{receiver['pending']} owed, {receiver['attempts']} attempts"
         failed = f"{receiver['failed']} failed, {receiver['dropped']} dropped"
-        lines += ["", _plain(f"receiver {receiver['name']}: {owed}, {failed}")]
+        lines += ["", plain(f"receiver {receiver['name']}: {owed}, {failed}")]
         if receiver["last_failure"]:
-            lines.append(_plain(f"  last failure: {receiver['last_failure']}"))
+            lines.append(plain(f"  last failure: {receiver['last_failure']}"))
     lines += [f"\nnote: {note}" for note in _notes(document)]
     return "\n".join(lines)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return text that cannot move the cursor or colour the terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)
 

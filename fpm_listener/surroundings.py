@@ -11,6 +11,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fpm_listener.control import Control
 from fpm_listener.core.effects import (
     Discover,
     ExitsRead,
@@ -37,6 +38,7 @@ from fpm_listener.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fpm_listener.control import Asked
     from fpm_listener.core.retry import Attempted
     from fpm_listener.core.snapshot import ReceiverView, Snapshot
     from fpm_listener.core.values import Instant
@@ -98,6 +100,7 @@ class Surroundings:
         self._discovery = Worker("programs", self._read_programs, inbox.failed)
         self._holders = Worker("holders", self._find_holders, inbox.failed)
         self.keeper = keeper
+        self._control = Control(str(settings.state_dir), inbox.put, inbox.failed)
         self._web: WebServer | None = None
         self._textfile: TextfileWriter | None = None
 
@@ -108,7 +111,8 @@ class Surroundings:
         self._make_senders(self._settings.receivers)
         self.tail.follow(str(path) for path in self._settings.error_log)
         self._discovery.ask(Discover())
-        self.keeper.start()
+        if self.keeper.start():
+            self._control.start()
         self._serve()
 
     # -- what must last ----------------------------------------------------------------------------
@@ -182,6 +186,18 @@ class Surroundings:
         url = f"http://{self._settings.instance}:{self._settings.web.port}/"
         for lane, receiver in [pair for one in receivers for pair in one.lanes.items()]:
             self._senders[lane] = Sender(receiver, self._inbox.put, self._inbox.failed, url)
+
+    def answer(self, asked: Asked, now: Instant) -> None:
+        """Do what an operator asks for, and say what came of it."""
+        outbox, request = self._outbox, asked.request
+        match request.action:
+            case "list":
+                result: Any = outbox.listing(now)
+            case "retry":
+                result = outbox.hasten(request.receiver)
+            case _:
+                result = outbox.drop(request.receiver, request.number)
+        asked.reply.put(result)
 
     # -- what threads do ---------------------------------------------------------------------------
 
@@ -282,6 +298,7 @@ class Surroundings:
 
     def close(self) -> None:
         """End what can be ended; what is still under way is sent again by the next listener."""
+        self._control.stop()
         self.keeper.stop()
         for sender in self._senders.values():
             sender.stop()

@@ -26,6 +26,7 @@ class Kind(NamedTuple):
     rates: tuple[Rate, ...] = ()  #: below what the service itself allows
     joins: int = 1  #: the most incidents in one message, where there are more than may be sent
     standing: bool = False  #: told again and again while an incident lasts, as Alertmanager wants
+    opens: bool = False  #: a firing alert stays open there until it is resolved
 
 
 #: Settings that every receiver has.
@@ -48,7 +49,15 @@ _MINUTE = 60.0
 #: messages instead of using up the minute at once.
 _ALL = (
     Kind("webhook", "webhook", _URL, ("format", "secret_file", *_AUTH, *_HTTP)),
-    Kind("alertmanager", "alertmanager", ("urls",), (*_AUTH, *_HTTP), standing=True, joins=64),
+    Kind(
+        "alertmanager",
+        "alertmanager",
+        ("urls",),
+        (*_AUTH, *_HTTP),
+        joins=64,
+        standing=True,
+        opens=True,
+    ),
     Kind("slack", "slack", _URL, (*_TEXT, *_HTTP), (Rate(1, 1.0), Rate(30, _MINUTE)), joins=40),
     Kind("discord", "discord", _URL, (*_TEXT, *_HTTP), (Rate(4, 5.0), Rate(25, _MINUTE)), joins=50),
     Kind("teams", "teams", _URL, (*_TEXT, *_HTTP), (Rate(1, 1.0), Rate(30, _MINUTE)), joins=60),
@@ -62,7 +71,14 @@ _ALL = (
         joins=40,
     ),
     Kind("ntfy", "ntfy", _URL, (*_AUTH, *_TEXT, *_HTTP), (Rate(10, _MINUTE),), joins=40),
-    Kind("pagerduty", "pagerduty", ("routing_key_file",), ("url", *_HTTP), (Rate(60, _MINUTE),)),
+    Kind(
+        "pagerduty",
+        "pagerduty",
+        ("routing_key_file",),
+        ("url", *_HTTP),
+        (Rate(60, _MINUTE),),
+        opens=True,
+    ),
     Kind("feishu", "feishu", _URL, _BOT, (Rate(4, 1.0), Rate(90, _MINUTE)), joins=100),
     Kind("dingtalk", "dingtalk", _URL, _BOT, (Rate(2, 10.0), Rate(18, _MINUTE)), joins=80),
     Kind(

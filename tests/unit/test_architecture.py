@@ -22,10 +22,10 @@ RECEIVERS = (
 #: The rim, from the top down. A module imports only what stands below it.
 FLOORS = (
     ("__main__",),
-    ("daemon",),
+    ("daemon", "alerts_command"),
     ("surroundings",),
     ("delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
-    ("keeper", "deposit", "quickstart", "obstacles"),
+    ("keeper", "control", "deposit", "quickstart", "obstacles"),
     ("door",),
     ("receivers.exec",),
     tuple(f"receivers.{kind}" for kind in RECEIVERS),

@@ -1,0 +1,157 @@
+"""What an operator asks of a listener that runs: a unix socket in state_dir.
+
+One request a connection, one line of JSON each way.
+
+Laws:
+1. Only root and our own user are listened to, as at the door for guards.
+2. A thread of its own talks; the owner answers, and waits for nobody.
+3. No answer holds a secret or a URL: none is in what is owed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import threading
+from dataclasses import asdict, dataclass
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fpm_listener.core.values import FpmListenerError
+from fpm_listener.door import caller
+from fpm_listener.rendezvous import Reachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+SOCKET_NAME = "control.sock"
+ACTIONS = ("list", "retry", "drop")
+#: Seconds that either side waits for the other's next word.
+_PATIENCE_S = 10.0
+_LONGEST_REQUEST = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked for."""
+
+    action: str  #: one of ACTIONS
+    receiver: str | None = None  #: None = all
+    number: int | None = None  #: of one alert; None = all
+
+
+class Asked(NamedTuple):
+    """For the owner: a request, and where the answer is waited for."""
+
+    request: Request
+    reply: SimpleQueue[Any]
+
+
+class Control:
+    """The listener's side: a thread that the daemon starts and stops."""
+
+    def __init__(
+        self,
+        state_dir: str,
+        put: Callable[[object], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._state_dir = state_dir
+        self._put = put
+        self._failed = failed
+        self._server: socket.socket | None = None
+        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen; to be called by the only listener of its state_dir."""
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
+        try:
+            with Reachable(self._state_dir, SOCKET_NAME) as path:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)  # noqa: PTH108 - it stays text
+                server.bind(path)
+            server.listen(8)
+        except OSError as error:
+            server.close()
+            log.warning("`fpm-listener alerts` cannot reach this listener why=%r", str(error))
+            return
+        finally:
+            os.umask(before)
+        self._server = server
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            with contextlib.suppress(OSError):
+                self._server.shutdown(socket.SHUT_RDWR)  # ends accept()
+            self._thread.join(1.0)
+            self._server.close()
+
+    def _run(self) -> None:
+        try:
+            while self._server is not None:
+                try:
+                    connection, _ = self._server.accept()
+                except OSError:
+                    return
+                with connection, contextlib.suppress(OSError, ValueError, TypeError, Empty):
+                    self._talk(connection)
+        except BaseException as error:  # noqa: BLE001 - the daemon ends for it
+            self._failed(error)
+
+    def _talk(self, connection: socket.socket) -> None:
+        """Answer one request. Raises OSError, ValueError, TypeError or Empty: it is hung up on."""
+        connection.settimeout(_PATIENCE_S)
+        _, uid = caller(connection)
+        if uid not in {0, os.geteuid()}:
+            return
+        said = json.loads(_read_line(connection))
+        request = Request(**said)
+        if request.action not in ACTIONS:
+            return
+        reply: SimpleQueue[Any] = SimpleQueue()
+        self._put(Asked(request, reply))
+        connection.sendall(json.dumps(reply.get(timeout=_PATIENCE_S)).encode() + b"\n")
+
+
+def _read_line(connection: socket.socket) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        chunk = connection.recv(_LONGEST_REQUEST)
+        if not chunk or len(line) > _LONGEST_REQUEST:
+            raise ValueError("no whole line")
+        line += chunk
+    return line
+
+
+def ask(state_dir: Path, request: Request) -> Any:  # noqa: ANN401 - JSON
+    """Return the listener's answer; None where no listener is there.
+
+    Raises FpmListenerError where one is there and does not answer.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_PATIENCE_S)
+        try:
+            with Reachable(str(state_dir), SOCKET_NAME) as path:
+                connection.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        except OSError as error:
+            raise FpmListenerError(
+                f"{state_dir}: the listener cannot be reached: {error.strerror};"
+                " it answers root, and the user that it runs as",
+            ) from error
+        try:
+            connection.sendall(json.dumps(asdict(request)).encode() + b"\n")
+            with connection.makefile("rb") as answer:
+                return json.loads(answer.read())
+        except (OSError, ValueError) as error:
+            raise FpmListenerError(f"{state_dir}: the listener does not answer") from error
