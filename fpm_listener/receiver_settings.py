@@ -120,8 +120,8 @@ def build(path: str, name: str, found: Mapping[str, str], folder: Path) -> Recei
         format=take("format", one_of(*FORMATS), defaults.format),
         language=take("language", one_of(*LANGUAGES), defaults.language),
         keyword=take("keyword", text, ""),
-        chat_id=take("chat_id", text, ""),
-        thread_id=take("thread_id", text, ""),
+        chat_id=take("chat_id", _chat, ""),
+        thread_id=take("thread_id", _thread, ""),
         smarthost=take("smarthost", sections.address, defaults.smarthost),
         sender=take("from", _address, ""),
         to=take("to", _addresses, ()),
@@ -173,6 +173,18 @@ def _location(word: str) -> tzinfo:
 
 
 _LOCATIONS = "a time zone of this host's database (/usr/share/zoneinfo), such as Asia/Shanghai"
+
+
+def _chat(word: str) -> str:
+    if not re.fullmatch(r"-?[0-9]{1,20}|@\w+", word, re.ASCII):
+        raise ValueError("a chat's number, such as -1001234567890, or a channel's @name")
+    return word
+
+
+def _thread(word: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,20}", word, re.ASCII):
+        raise ValueError("a topic's number")
+    return word
 
 
 def _address(word: str) -> str:
