@@ -61,7 +61,7 @@ def by_code(
     if found is None:
         return not_understood() if isinstance(outcome, Delivered) else outcome
     code, message = document[found[0]], document.get(found[1], "")
-    if code == 0 and isinstance(code, int):
+    if code == 0 and type(code) is int:
         return outcome
     detail = f"{found[0]} {str(code)[:20]}: {said(message)}"
     if code in too_fast:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HIDDEN = "***"
+#: Characters from which on a part of a URL may be a key.
+_KEY_LENGTH = 6
 
 
 class BadFileError(Exception):
@@ -51,7 +53,19 @@ class Secrets:
             raise BadFileError("url_file: no URL that begins with http:// or https://")
         if url.startswith("http://") and not is_loopback(url):
             self._warn("a receiver on another host is told without encryption", "url")
+        self._remember_parts(url)
         return url
+
+    def _remember_parts(self, url: str) -> None:
+        """Hide a URL, and what in it is long enough to be a key."""
+        from urllib.parse import parse_qsl, urlsplit  # noqa: PLC0415 - only who sends needs it
+
+        parts = urlsplit(url)
+        self.remember(url)
+        values = [value for _, value in parse_qsl(parts.query)]
+        for part in (parts.path, parts.query, *parts.path.split("/"), *values):
+            if len(part) >= _KEY_LENGTH:
+                self.remember(part)
 
     def one(self, setting: str, path: Path | None) -> str:
         """Return the one line of a file. Raises BadFileError."""
