@@ -25,7 +25,7 @@ class Phrases:
     firing: str
     resolved: str
     test: str
-    several: str  #: with {firing} and {over}
+    several: str  #: with {host}, {firing} and {over}
     not_told_before: str
     cut: str  #: with {n} characters
     left_out: str  #: with {n} lines
@@ -45,7 +45,7 @@ ENGLISH = Phrases(
     firing="Firing",
     resolved="Resolved",
     test="Test",
-    several="{firing} incidents are firing, {over} are resolved",
+    several="{host}: {firing} firing, {over} resolved",
     not_told_before="it came and went while you could not be told",
     cut="... ({n} characters cut)",
     left_out="({n} earlier lines left out)",
@@ -73,7 +73,7 @@ CHINESE = Phrases(
     firing="告警",
     resolved="已恢复",
     test="测试",
-    several="{firing} 个故障正在告警，{over} 个已恢复",
+    several="{host}：{firing} 个故障告警中，{over} 个已恢复",
     not_told_before="该故障在无法通知期间发生并已恢复",
     cut="…（略去 {n} 字）",
     left_out="（略去更早的 {n} 行）",

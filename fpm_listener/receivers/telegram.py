@@ -35,9 +35,9 @@ def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = No
 
 
 def escape(text: str) -> str:
-    """Return `text` as HTML in which `@name` calls nobody and `/word` is no command."""
+    """Return `text` as HTML in which `@name` calls nobody."""
     text = escape_html(text, quote=False)
-    return re.sub(r"(?<![^\s(])([@/#])(?=\w)", "\\1\N{WORD JOINER}", text)
+    return re.sub(r"(?<!\w)@(?=\w)", "@\N{WORD JOINER}", text)
 
 
 _STYLE = Style(

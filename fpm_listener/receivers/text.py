@@ -46,6 +46,7 @@ class Story:
 
     incident_id: str
     name: str  #: www:php-fpm
+    host: str
     over: bool
     severity: Severity
     heading: str  #: Firing, critical
@@ -80,7 +81,8 @@ def _story(told: Sequence[Alert], say: Phrases, language: str) -> Story:
     severity = Severity.of(labels.get("severity", ""))
     process, receiver = labels.get("process"), labels.get("receiver", "")
     name = f"{labels.get('group', '')}:{process}" if process else receiver
-    facts = [(say.host, clean(labels.get("instance", "")))]
+    host = clean(labels.get("instance", "")).replace("\n", " ")
+    facts = [(say.host, host)]
     facts.append((say.cause, say.causes.get(texts.get("cause", ""), texts.get("cause", ""))))
     facts.append((say.since, moment(alert.starts_at_s)))
     if over and alert.ends_at_s is not None:
@@ -93,14 +95,19 @@ def _story(told: Sequence[Alert], say: Phrases, language: str) -> Story:
     return Story(
         incident_id=alert.incident_id,
         name=clean(name).replace("\n", " "),
+        host=host,
         over=over,
         severity=severity,
         heading=_heading(alert, severity, say),
         summary=texts.get("summary", "").replace("\n", " "),
         facts=tuple((label, value.replace("\n", " ")) for label, value in facts if value),
-        remedy=texts.get("remedy", ""),
-        evidence=tuple(line for line in texts.get("evidence", "").split("\n") if line.strip()),
+        remedy="" if over else texts.get("remedy", ""),
+        evidence=() if over and len(told) == 1 else _lines(texts.get("evidence", "")),
     )
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(line for line in text.split("\n") if line.strip())
 
 
 def _heading(alert: Alert, severity: Severity, say: Phrases) -> str:
@@ -128,7 +135,8 @@ def short_title(told: Sequence[Story], language: str) -> str:
     if len(told) == 1:
         return f"{told[0].mark} {told[0].heading}: {told[0].name}"
     firing = sum(not story.over for story in told)
-    several = PHRASES[language].several.format(firing=firing, over=len(told) - firing)
+    host = told[0].host[:100]  # all are of one listener, so of one host
+    several = PHRASES[language].several.format(host=host, firing=firing, over=len(told) - firing)
     return f"{worst(told).mark} {several}"
 
 
