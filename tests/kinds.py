@@ -137,6 +137,7 @@ def storm(count: int) -> list[Alert]:
                 "summary": f"pool:php-fpm-{index}: it dies and is restarted again and again (killed"
                 " by SIGKILL); it keeps failing",
             },
+            translations={},
         )
         for index in range(count)
     ]

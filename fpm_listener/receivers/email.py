@@ -126,6 +126,9 @@ def _refused(error: smtplib.SMTPException) -> Outcome:
     elif isinstance(error, smtplib.SMTPNotSupportedError):
         why = "the server has no STARTTLS, or cannot do what is asked; see the setting tls"
         return Rejected(reason=FailureReason.CLIENT_ERROR, detail=why)
+    elif isinstance(error.__context__, OSError):  # smtplib hides it behind a text of its own
+        reason, detail = explain(error.__context__)
+        return RetryLater(reason=reason, detail=detail)
     else:
         return RetryLater(reason=FailureReason.CONNECTION, detail="closed without an answer")
     detail = f"SMTP {code}: {said(_words(text))}"

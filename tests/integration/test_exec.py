@@ -1,0 +1,126 @@
+"""A command that is told of alerts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fpm_listener.core.outcomes import FailureReason
+from fpm_listener.core.retry import Delivered, Outcome, Rejected, RetryLater
+from fpm_listener.delivery import make_receiver
+from fpm_listener.receiver_settings import ReceiverSettings
+from tests.kinds import hostile, trouble
+from tests.sinks import PATIENCE_S, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run(command: str, timeout_s: float = 20.0) -> Outcome:
+    """Run a command, once."""
+    made = ReceiverSettings(
+        name="cmd",
+        kind="exec",
+        command=tuple(shlex.split(command)),
+        timeout_s=timeout_s,
+    )
+    return make_receiver(made).send([trouble()])
+
+
+def test_what_it_is_told(tmp_path: Path) -> None:
+    """One line of JSON on its stdin."""
+    assert run(f"tee {tmp_path}/told") == Delivered()
+    told = json.loads((tmp_path / "told").read_text())
+
+    assert told["id"] == trouble().alert_id
+    assert told["status"] == "firing"
+    assert told["labels"] == trouble().labels
+    assert told["annotations"]["remedy"].endswith("kill -QUIT 812 813")
+
+
+def test_hostile_texts_are_only_data(tmp_path: Path) -> None:
+    """No shell sees them."""
+    made = ReceiverSettings(name="cmd", kind="exec", command=("tee", f"{tmp_path}/told"))
+    assert make_receiver(made).send([hostile()]) == Delivered()
+
+    assert json.loads((tmp_path / "told").read_text())["id"]
+
+
+@pytest.mark.parametrize(
+    ("command", "outcome"),
+    [
+        ("true", Delivered()),
+        ("false", RetryLater(reason=FailureReason.COMMAND, detail="exit status 1")),
+        ("sh -c 'exit 65'", Rejected(reason=FailureReason.COMMAND, detail="exit status 65")),
+        ("sh -c 'exit 75'", RetryLater(reason=FailureReason.COMMAND, detail="exit status 75")),
+        (
+            "sh -c 'kill -9 $$'",
+            RetryLater(reason=FailureReason.COMMAND, detail="ended by signal 9"),
+        ),
+        (
+            "/nonexistent/command",
+            RetryLater(
+                reason=FailureReason.COMMAND,
+                detail="cannot be run: No such file or directory",
+            ),
+        ),
+    ],
+)
+def test_what_its_end_means(command: str, outcome: Outcome) -> None:
+    """0 is a yes; what sysexits.h calls final is; the rest is tried again."""
+    assert run(command) == outcome
+
+
+def test_the_deadline_ends_its_whole_group(tmp_path: Path) -> None:
+    """What it has started ends with it."""
+    pids = tmp_path / "pids"
+    outcome = run(f"sh -c 'sleep 1000 & echo $! $$ >{pids}; wait'", timeout_s=1.0)
+
+    assert outcome == RetryLater(
+        reason=FailureReason.TIMEOUT,
+        detail="did not end before the deadline",
+    )
+    for pid in pids.read_text().split():
+        wait_until(lambda pid=pid: _ended(int(pid)), f"the end of {pid}")  # type: ignore[misc]
+
+
+def _ended(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:  # noqa: PTH123 - a file of the kernel's
+        return file.read().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_who_stays_behind_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """A command may leave something that has its output open."""
+    began = time.monotonic()
+    pid = tmp_path / "pid"
+    assert run(f"sh -c 'sleep 1000 & echo $! >{pid}'") == Delivered()
+    os.kill(int(pid.read_text()), 9)
+
+    assert time.monotonic() - began < PATIENCE_S
+
+
+def test_its_output_never_reaches_ours(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """fd 1 is supervisord's; what a command says is logged where it failed."""
+    script = "print('out'); import sys; print('err', file=sys.stderr); sys.exit(3)"
+    run(shlex.join([sys.executable, "-c", script]))
+
+    assert capfd.readouterr() == ("", "")
+    assert "said='err out'" in caplog.text or "said='out err'" in caplog.text
+
+
+def test_a_command_that_does_not_read(tmp_path: Path) -> None:
+    """It need not."""
+    assert run(f"sh -c 'exec 0<&-; sleep 0.1; touch {tmp_path}/done'") == Delivered()
+    assert (tmp_path / "done").exists()
