@@ -149,7 +149,7 @@ def _refuse_missing(section: Section, kind: Kind) -> None:
         )
     if section.has("mute_location") and not section.has("mute_times"):
         raise FpmListenerError(
-            f"{section.where}: mute_location says where mute_times are; add them"
+            f"{section.where}: mute_location is for mute_times, which is missing"
         )
 
 
