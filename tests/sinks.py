@@ -221,6 +221,9 @@ def _read_request(connection: socket.socket) -> Request | None:
     pairs = (line.partition(":") for line in lines)
     headers = {name.lower(): value.strip() for name, _, value in pairs}
     while len(body) < int(headers.get("content-length", "0")):
-        body += connection.recv(65536)
+        chunk = connection.recv(65536)
+        if not chunk:
+            return None
+        body += chunk
     method, path, _ = first.split(" ", 2)
     return Request(method=method, path=path, headers=headers, body=body, at_s=time.monotonic())

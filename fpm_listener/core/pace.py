@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from fpm_listener.core.retry import Delivered, RetryLater, delay
+from fpm_listener.core.retry import CAP_S, Delivered, RetryLater, delay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 class Pace:
     """Belongs to the lane of the receiver."""
 
-    def __init__(self, rates: Sequence[Rate] = ()) -> None:
+    def __init__(self, rates: Sequence[Rate] = (), longest_s: float = CAP_S) -> None:
+        """`longest_s`: no delay after a failure is longer, unless the receiver asks for it."""
+        self._longest_s = longest_s
         self._rates = tuple(rates)
         self._began: deque[float] = deque()  # monotonic; when the last attempts were begun
         self.failures = 0  #: attempts in a row that failed, by the receiver's own schedule
@@ -64,7 +66,7 @@ class Pace:
         if not isinstance(outcome, RetryLater):
             self.failures, self.retry_at_s = 0, 0.0
             return
-        pause_s = delay(self.failures + 1, random)
+        pause_s = min(self._longest_s, delay(self.failures + 1, random))
         if outcome.after_s is not None:
             pause_s += outcome.after_s
             self._not_before_s = max(self._not_before_s, now.monotonic_s + pause_s)

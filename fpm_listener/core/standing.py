@@ -56,7 +56,8 @@ class Standing:
         self.name = name
         self.policy = policy
         self.heard: dict[str, float] = {}
-        self.pace = Pace(policy.rates if policy else ())
+        # Who is back is told before it takes a firing incident to be over.
+        self.pace = Pace(policy.rates if policy else (), longest_s=RESEND_S)
         self.tally = Tally()
         self._incidents: dict[str, _Told] = {}
         self._leased: Attempt | None = None
@@ -94,7 +95,7 @@ class Standing:
         if alert.status is Status.RESOLVED:
             if not policy.send_resolved:
                 return self._end(incident, None)  # Alertmanager finds out by itself: LASTS_S
-            if incident not in self.heard:
+            if incident not in self.heard and not self._in_flight(incident):
                 return self._end(incident, DropReason.NOT_HEARD)
         changes = self._crowd()
         return [*changes, *([_put(row)] if incident in self._incidents else [])]
@@ -131,9 +132,12 @@ class Standing:
         """Return the monotonic moment from which `lease` has something to give."""
         if self.policy is None or self._leased is not None or not self._incidents:
             return None
-        due_s = min(told.due_s for told in self._incidents.values())
-        tried = all(told.row.attempts for told in self._incidents.values() if told.due_s <= due_s)
-        wake_s = max(due_s, self.pace.free_at_s(), self.pace.retry_at_s if tried else 0.0)
+        retry_at_s = self.pace.retry_at_s
+        due_s = min(
+            max(told.due_s, retry_at_s) if told.row.attempts else told.due_s
+            for told in self._incidents.values()
+        )
+        wake_s = max(due_s, self.pace.free_at_s())
         return self.policy.heard_from_s(wake_s, now)
 
     def lease(self, now: Instant) -> tuple[Attempt | None, list[Change]]:
@@ -173,6 +177,8 @@ class Standing:
                 continue
             if isinstance(outcome, Delivered):
                 changes += self._taken(told, alert, now)
+            elif self._ended_unheard(told):
+                changes += self._end(alert.incident_id, DropReason.NOT_HEARD)
             elif isinstance(outcome, RetryLater):
                 told.due_s = min(told.due_s, now.monotonic_s)
             elif len(attempt.alerts) > 1:
@@ -182,6 +188,14 @@ class Standing:
         return changes
 
     # -- details -----------------------------------------------------------------------------------
+
+    def _in_flight(self, incident: str) -> bool:
+        leased = self._leased.alerts if self._leased else ()
+        return any(alert.incident_id == incident for alert in leased)
+
+    def _ended_unheard(self, told: _Told) -> bool:
+        over = told.row.alert.status is Status.RESOLVED
+        return over and told.row.alert.incident_id not in self.heard
 
     def _taken(self, told: _Told, alert: Alert, now: Instant) -> list[Change]:
         changes: list[Change] = []

@@ -67,7 +67,7 @@ def compose(alerts: Sequence[Alert], site: Site) -> Request:
                 name: _cut(texts[name], 16_000) for name in details if texts.get(name)
             },
         }
-    return as_json(site.settings.url or _EVENTS, event)
+    return as_json(site.secrets.url() if site.settings.url else _EVENTS, event)
 
 
 def _cut(text: str, limit: int) -> str:

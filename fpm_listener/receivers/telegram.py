@@ -63,7 +63,7 @@ def compose(alerts: Sequence[Alert], site: Site) -> Request:
     }
     if settings.thread_id:
         document["message_thread_id"] = int(settings.thread_id)
-    base = (settings.url or _API).rstrip("/")
+    base = (site.secrets.url() if settings.url else _API).rstrip("/")
     return as_json(f"{base}/bot{token}/sendMessage", document)
 
 

@@ -149,14 +149,40 @@ def test_after_a_failure_all_is_told_again() -> None:
     """By the schedule of failures, and a new incident need not wait for it."""
     play = Play()
     play.owe(fires("a"))
-    attempt = play.take()
-    play.lane.settle(ended(attempt, DOWN), play.now, 1.0)
+    for _ in range(9):
+        play.wait(max(0.0, (play.lane.wake_s(play.now) or 0.0) - play.now.monotonic_s))
+        assert play.tell(DOWN) == ["a-1"]
+    play.wait(0.5)
     assert play.take() is None
     play.owe(fires("b"))
-    attempt = play.take()
 
-    assert attempt is not None
-    assert [alert.alert_id for alert in attempt.alerts] == ["b-1", "a-1"]
+    assert play.tell() == ["b-1", "a-1"]
+
+
+def test_who_is_back_is_told_before_it_takes_an_incident_to_be_over() -> None:
+    """However long it was away, no two attempts are further apart than two tellings."""
+    play = Play()
+    play.owe(fires("a"))
+    play.tell()
+    for _ in range(20):
+        wake_s = play.lane.wake_s(play.now)
+        assert wake_s is not None
+        assert wake_s - play.now.monotonic_s <= RESEND_S
+        play.wait(wake_s - play.now.monotonic_s)
+        play.tell(DOWN)
+
+
+@pytest.mark.parametrize(("outcome", "told"), [(YES, ["a-2"]), (DOWN, []), (NO, [])])
+def test_an_end_that_comes_while_the_firing_is_in_flight(outcome: Outcome, told: list[str]) -> None:
+    """The answer decides: who took the firing hears of the end, who did not does not."""
+    play = Play()
+    play.owe(fires("a"))
+    attempt = play.take()
+    play.owe(resolves("a"))
+    play.lane.settle(ended(attempt, outcome), play.now, 0.0)
+
+    assert play.tell() == told
+    assert play.dropped() == ({} if told else {"not_heard": 1})
 
 
 def test_an_incident_of_which_nobody_speaks() -> None:
