@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import requests
 import trustme
 
 from fpm_listener import __version__
 from fpm_listener.core.outcomes import FailureReason
 from fpm_listener.core.retry import Delivered, Outcome, Rejected, RetryLater
 from fpm_listener.receiver_settings import ReceiverSettings
+from fpm_listener.receivers.deadline import Watch, mount
 from fpm_listener.receivers.http import BODY_LIMIT, Answer, HttpReceiver
 from fpm_listener.receivers.webhook import compose, make, payload
 from tests import sinks
@@ -207,6 +209,19 @@ def test_a_proxy_of_the_settings() -> None:
     outcome = tell("https://127.0.0.1:1/x", proxy=dead)
 
     assert outcome == RetryLater(reason=FailureReason.REFUSED, detail="Connection refused")
+
+
+def test_the_environments_proxy_for_who_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With trust_env; not where no_proxy names the receiver, and a proxy of the settings wins."""
+    with Sink() as proxy, Sink() as other:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert tell("http://far.invalid:1/x", trust_env=True) == DELIVERED
+        assert tell("http://far.invalid:1/x", trust_env=True, proxy=other.url) == DELIVERED
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert tell(other.url, trust_env=True) == DELIVERED
+
+        assert [request.path for request in proxy.requests] == ["http://far.invalid:1/x"]
+        assert len(other.requests) == 2
 
 
 def test_a_proxy_that_gives_no_connection() -> None:
@@ -438,6 +453,23 @@ def test_files_that_cannot_be_used(setting: str, authority: trustme.CA, tmp_path
     assert isinstance(nonsense, RetryLater)
     assert nonsense.reason is FailureReason.TLS
     assert str(tmp_path) not in nonsense.detail
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+def test_an_old_tls_is_not_spoken(authority: trustme.CA, tmp_path: Path) -> None:
+    """1.2 at the least, whatever OpenSSL's own configuration allows."""
+    tls = server_side(authority, "127.0.0.1")
+    tls.set_ciphers("ALL:@SECLEVEL=0")
+    tls.minimum_version, tls.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    with Sink(tls=tls) as sink:
+        outcome = tell(sink.url, ca_file=in_file(tmp_path, authority))
+
+    assert isinstance(outcome, RetryLater)
+    assert outcome.reason is FailureReason.TLS
+    session, watch = requests.Session(), Watch(1.0)
+    mount(session, watch)
+    pool = session.get_adapter("https://x").poolmanager.connection_pool_kw  # type: ignore[attr-defined]  # requests' own adapter has it
+    assert pool["ssl_context"].minimum_version is ssl.TLSVersion.TLSv1_2
 
 
 def test_a_handshake_that_never_ends(tmp_path: Path, authority: trustme.CA) -> None:
