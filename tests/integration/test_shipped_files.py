@@ -21,7 +21,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from fpm_listener.__main__ import SNIPPET
 from fpm_listener.core import durations
-from fpm_listener.core.kinds import KINDS, keys
+from fpm_listener.core.kinds import KEYS, KINDS, keys
 from fpm_listener.guard import parse
 from fpm_listener.receiver_settings import PREFIX as RECEIVER_PREFIX
 from fpm_listener.receiver_settings import ReceiverSettings
@@ -204,3 +204,23 @@ def test_the_snippet_on_the_terminal_agrees() -> None:
     for name in parser.sections():
         for key, value in parser.items(name):
             assert shipped[name][key] == value
+
+
+def test_the_page_of_receivers_tells_the_truth() -> None:
+    """Its table has each kind with its needs, rates and messages; every setting is on the page."""
+    page = (ROOT / "docs" / "receivers.md").read_text()
+    rows = re.findall(
+        r"^\| (`[a-z_`, ]+`) \| (.+?) \| (.*?) \| .+? \| (.+?) \| (.+?) \|$", page, re.MULTILINE
+    )
+    found = {name: row for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+
+    assert set(KINDS) <= set(found)
+    for name, kind in KINDS.items():
+        _, needs, takes, rates, joins = found[name]
+        assert all(f"`{key}`" in needs for need in kind.needs for key in need.split("|")), name
+        shown = ", ".join(f"{r.messages} in {durations.show(r.window_s)}" for r in kind.rates)
+        assert rates == (shown or "none"), name
+        assert joins == ("no" if kind.joins == 1 else str(kind.joins)), name
+        general = {"ca_file", "cert_file", "key_file", "proxy", "trust_env"}
+        assert all(f"`{key}`" in takes for key in kind.takes if key not in general), name
+    assert [key for key in KEYS if f"`{key}`" not in page] == []
