@@ -87,9 +87,9 @@ class LanePolicy:
         urgent = alert.reason is Reason.WORSE
         if not urgent and Severity.of(labels.get("severity", "")) < self.min_severity:
             return False
-        if not self.programs or "process" not in labels:
+        if not self.programs:
             return True
-        name = f"{labels.get('group', '')}:{labels['process']}"
+        name = f"{labels.get('group', '')}:{labels.get('process', '')}"  # of no program: `:`
         return any(fnmatchcase(name, glob) for glob in self.programs)
 
     def heard_from_s(self, monotonic_s: float, now: Instant) -> float:

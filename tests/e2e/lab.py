@@ -146,6 +146,7 @@ class Lab:
             "log_level": "debug",
         }
         self.receiver: dict[str, str] = {"url": self.sink.url}
+        self.receivers: dict[str, dict[str, str]] = {}
         self.listener_keys: dict[str, str] = {"buffer_size": "1024", "priority": "-50"}
         self.sections: dict[str, dict[str, str]] = {}
         self.pools: set[str] = set()
@@ -240,7 +241,10 @@ class Lab:
                 },
             )
             + _ini("fpm-listener", self.settings)
-            + (_ini("fpm-listener:receiver:ops", self.receiver) if self.receiver else ""),
+            + (_ini("fpm-listener:receiver:ops", self.receiver) if self.receiver else "")
+            + "".join(
+                _ini(f"fpm-listener:receiver:{name}", keys) for name, keys in self.receivers.items()
+            ),
         )
         (parts / "programs.conf").write_text(
             "".join(_ini(name, keys) for name, keys in self.sections.items()),

@@ -179,6 +179,14 @@ def test_programs(programs: tuple[str, ...], *, heard: bool) -> None:
     assert chosen(fires(), programs=programs) == heard
 
 
+def test_what_is_of_no_program() -> None:
+    """Who has chosen programs hears of programs only."""
+    labels = {"alertname": "NotificationFailing", "receiver": "chat"}
+
+    assert chosen(replace(fires(), labels=labels))
+    assert not chosen(replace(fires(), labels=labels), programs=("www:*",))
+
+
 @pytest.mark.parametrize(
     ("causes", "heard"),
     [((), True), (("bind_conflict",), True), (("gave_up", "restart_loop"), False)],

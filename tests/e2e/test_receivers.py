@@ -1,0 +1,61 @@
+"""Receivers of several kinds hear of a real trouble, each in its own way."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from lab import Lab, wait
+
+from tests.ports import free_port
+from tests.sinks import Sink, status
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_conflict_as_each_is_told_of_it(lab: Lab, tmp_path: Path) -> None:
+    """In Chinese, as a command, as a webhook; who says no is named, and told of to the others."""
+    port, told = free_port(), tmp_path / "told"
+    holder = "import socket, time; s = socket.create_server(('127.0.0.1', %d)); time.sleep(1000)"
+    lab.stray(sys.executable, "-c", holder % port)
+    lab.fpm_program(f"127.0.0.1:{port}", startsecs="2")
+    with Sink() as wecom, Sink() as dingtalk:
+        wecom.otherwise = status(200, body=b'{"errcode":0,"errmsg":"ok"}')
+        dingtalk.otherwise = status(200, body=b'{"errcode":310000,"errmsg":"sign not match"}')
+        lab.receivers = {
+            "wecom": {"type": "wecom", "url": wecom.url, "language": "zh"},
+            "dingtalk": {"type": "dingtalk", "url": dingtalk.url},
+            "local": {"type": "exec", "command": shlex.join(["tee", "-a", str(told)])},
+            "others": {"type": "slack", "url": wecom.url, "programs": "elsewhere:*"},
+        }
+        lab.start()
+        text = wecom.wait_for(1, 60.0)[0].json["markdown"]["content"]
+        wait("the command", lambda: told.exists() and told.read_text().endswith("\n"))
+        failing = wait("the others to hear", lambda: _failing(lab))
+
+        assert "\u76d1\u542c\u5730\u5740\u51b2\u7a81" in text
+        assert f"127.0.0.1:{port}" in text
+        assert "Address already in use (98)" in text
+        assert (
+            json.loads(told.read_text().splitlines()[0])["annotations"]["cause"] == "bind_conflict"
+        )
+        assert failing["labels"]["receiver"] == "dingtalk"
+        assert "310000" in failing["annotations"]["summary"]
+        assert "sign not match" in lab.log()
+        assert lab.metrics()['fpm_listener_receiver_failing{receiver="dingtalk"}'] == 1
+        assert all("markdown" in request.json for request in wecom.requests), "Slack is not told"
+        assert wecom.url not in lab.log()
+        command = [sys.executable, "-m", "fpm_listener", "alerts", "--config"]
+        command.append(str(lab.folder / "supervisord.d" / "fpm_listener.conf"))
+        done = subprocess.run([*command, "list"], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, "nothing is owed\n")
+
+
+def _failing(lab: Lab) -> dict[str, dict[str, str]] | None:
+    alerts = [alert for request in list(lab.sink.requests) for alert in request["alerts"]]
+    names = [alert["labels"]["alertname"] for alert in alerts]
+    return alerts[names.index("NotificationFailing")] if "NotificationFailing" in names else None
