@@ -70,7 +70,10 @@ class _Told:
 
 
 def test(settings: Settings, name: str, say: Callable[[str], None]) -> int:
-    """Send a test alert to a receiver; return the exit status: 0 = it took it, 1 = it did not."""
+    """Send a test alert to a receiver; return the exit status: 0 = it took it, 1 = it did not.
+
+    A listener that runs is told that it did: it may have given up hope.
+    """
     by_name = {receiver.name: receiver for receiver in settings.receivers}
     receiver = by_name.get(name)
     if receiver is None:
@@ -78,7 +81,12 @@ def test(settings: Settings, name: str, say: Callable[[str], None]) -> int:
         known = f"did you mean {close!r}?" if close else f"known: {', '.join(by_name) or 'none'}"
         raise FpmListenerError(f"{settings.source}: no receiver is called {name!r}; {known}")
     taken = [_try(lane, one, settings, say) for lane, one in receiver.lanes.items()]
-    return 0 if all(taken) else 1
+    if not all(taken):
+        return 1
+    owed = ask(settings.state_dir, Request(action="worked", receiver=name))
+    if owed:
+        say(f"{name}: {owed} alerts that wait for it are tried again now")
+    return 0
 
 
 def _try(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SOCKET_NAME = "control.sock"
-ACTIONS = ("list", "retry", "drop")
+ACTIONS = ("list", "retry", "drop", "worked")
 #: Seconds that either side waits for the other's next word.
 _PATIENCE_S = 10.0
 _LONGEST_REQUEST = 4096

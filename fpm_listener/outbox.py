@@ -144,7 +144,7 @@ class Outbox:
         if statements:
             self._database.write(statements, durable=False)
         receiver = _receiver_of(lane.name)
-        if Drop(DropReason.REJECTED) in changes:
+        if Drop(DropReason.REJECTED) in changes and len(self._lanes_of(receiver)) == 1:
             self._begin_failing(receiver, now, f"it rejects alerts ({lane.tally.last_failure})")
         elif isinstance(attempted.outcome, Delivered) and receiver in self._failing:
             self._end_failing(receiver, now)
@@ -294,6 +294,12 @@ class Outbox:
         for lane in lanes:
             lane.hasten()
         return sum(lane.pending() for lane in lanes)
+
+    def worked(self, receiver: str, now: Instant) -> int:
+        """Take in that a test was taken: it fails no more; return what is tried again now."""
+        if receiver in self._failing:
+            self._end_failing(receiver, now)
+        return self.hasten(receiver)
 
     def drop(self, receiver: str | None, number: int | None) -> int:
         """Give up one alert, or all of a receiver's; return how many. What is in flight stays."""

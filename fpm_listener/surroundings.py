@@ -195,6 +195,8 @@ class Surroundings:
                 result: Any = outbox.listing(now)
             case "retry":
                 result = outbox.hasten(request.receiver)
+            case "worked":
+                result = outbox.worked(request.receiver or "", now)
             case _:
                 result = outbox.drop(request.receiver, request.number)
         asked.reply.put(result)

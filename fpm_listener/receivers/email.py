@@ -17,7 +17,7 @@ from fpm_listener.core.retry import Delivered, Rejected, RetryLater
 from fpm_listener.receivers.body import said
 from fpm_listener.receivers.deadline import Watch
 from fpm_listener.receivers.http import explain
-from fpm_listener.receivers.secrets import BadFileError, Secrets
+from fpm_listener.receivers.secrets import BadFileError, Secrets, is_loopback, probe
 from fpm_listener.receivers.text import Style, stories, title, write
 
 if TYPE_CHECKING:
@@ -74,6 +74,10 @@ class Email:
     def _hand_over(self, message: EmailMessage, watch: Watch) -> None:
         settings = self._settings
         host, port = settings.smarthost
+        if settings.ca_file is not None:
+            probe("ca_file", settings.ca_file)
+        if settings.tls == "none" and not is_loopback(f"smtp://{host}"):
+            self._secrets.warn("a receiver on another host is told without encryption", "tls")
         context = ssl.create_default_context(
             cafile=str(settings.ca_file) if settings.ca_file else None,
         )

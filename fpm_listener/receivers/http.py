@@ -26,11 +26,10 @@ from fpm_listener import __version__
 from fpm_listener.core.outcomes import FailureReason
 from fpm_listener.core.retry import Delivered, RetryLater, classify
 from fpm_listener.receivers.deadline import Watch, mount
-from fpm_listener.receivers.secrets import BadFileError, Secrets
+from fpm_listener.receivers.secrets import BadFileError, Secrets, probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from fpm_listener.core.alerts import Alert
     from fpm_listener.core.retry import Outcome
@@ -175,7 +174,7 @@ class HttpReceiver:
         for name in ("ca_file", "cert_file", "key_file"):
             path = getattr(settings, name)
             if path is not None:
-                _probe(name, path)
+                probe(name, path)
         if settings.key_file is not None:
             self._secrets.warn_of_mode("key_file", settings.key_file)
         given = {"User-Agent": f"fpm-listener/{__version__}"}
@@ -225,15 +224,6 @@ def _proxies(settings: ReceiverSettings, url: str) -> dict[str, str]:
     from requests.utils import get_environ_proxies  # noqa: PLC0415 - see HttpReceiver._post
 
     return dict(get_environ_proxies(url))
-
-
-def _probe(name: str, path: Path) -> None:
-    """Raise BadFileError where a certificate cannot be opened."""
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        message = f"{name}: {os.strerror(error.errno or 0)}"
-        raise BadFileError(message, FailureReason.TLS) from error
 
 
 def _read(raw: Any) -> bytes:  # noqa: ANN401 - requests does not say what it is

@@ -52,7 +52,7 @@ class Secrets:
         if not re.fullmatch(r"https?://[^\s/]+\S*", url):
             raise BadFileError("url_file: no URL that begins with http:// or https://")
         if url.startswith("http://") and not is_loopback(url):
-            self._warn("a receiver on another host is told without encryption", "url")
+            self.warn("a receiver on another host is told without encryption", "url")
         self._remember_parts(url)
         return url
 
@@ -109,12 +109,22 @@ class Secrets:
         """Warn where everybody on this host can read a file."""
         with suppress(OSError):
             if stat.S_IMODE(path.stat().st_mode) & stat.S_IROTH:
-                self._warn("a file with a secret can be read by everybody on this host", setting)
+                self.warn("a file with a secret can be read by everybody on this host", setting)
 
-    def _warn(self, sentence: str, setting: str) -> None:
+    def warn(self, sentence: str, setting: str) -> None:
+        """Warn of a setting, once."""
         if setting not in self._warned:
             self._warned.add(setting)
             log.warning("%s receiver=%s setting=%s", sentence, self._settings.name, setting)
+
+
+def probe(setting: str, path: Path) -> None:
+    """Raise BadFileError where a certificate cannot be opened."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        message = f"{setting}: {os.strerror(error.errno or 0)}"
+        raise BadFileError(message, FailureReason.TLS) from error
 
 
 def is_loopback(url: str) -> bool:

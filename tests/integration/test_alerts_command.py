@@ -159,6 +159,17 @@ def test_a_folder_with_a_long_name(tmp_path: Path) -> None:
     thread.join(PATIENCE_S)
 
 
+@pytest.mark.usefixtures("running")
+def test_the_listener_hears_of_a_test_that_was_taken(config: Path) -> None:
+    """It tries what waits; here it is still told of the old URL."""
+    with Sink() as sink:
+        config.write_text(config.read_text().replace("http://127.0.0.1:9/s3cret", sink.url, 1))
+        done = run(config, "test", "ops")
+
+    assert done.returncode == 0
+    assert "ops: 2 alerts that wait for it are tried again now" in done.stdout
+
+
 # -- without a listener ----------------------------------------------------------------------------
 
 

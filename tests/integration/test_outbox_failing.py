@@ -112,6 +112,27 @@ def test_it_outlives_the_listener(owner: Owner) -> None:
     after.database.close()
 
 
+def test_a_test_that_was_taken_ends_it(owner: Owner) -> None:
+    """`fpm-listener alerts test`: no alert need come to find out."""
+    owner.owe(fires("a"))
+    answer(owner, ops=NO)
+    owner.outbox.worked("ops", owner.now)
+
+    assert not owner.outbox.views()[0].failing
+    assert names(answer(owner)["chat"]) == [("NotificationFailing", "resolved")]
+
+
+def test_one_place_that_rejects_is_no_receiver_that_fails(tmp_path: Path) -> None:
+    """The other Alertmanagers take the alert; log and metric tell of the one."""
+    owner = Owner(tmp_path, AM, CHAT)
+    owner.owe(fires("a"))
+    told = answer(owner, **{"am#2": NO})
+
+    assert names(told["chat"]) == [("PhpFpmFailing", "first")]
+    assert owner.outbox.views()[0].dropped["rejected"] == 1
+    owner.database.close()
+
+
 def test_a_receiver_that_is_gone_fails_no_more(owner: Owner) -> None:
     """Its end is told when the settings do not name it any more."""
     owner.owe(fires("a"))
