@@ -112,6 +112,7 @@ class Daemon:
         self._ledger = Ledger(
             settings.state_dir / "ledger" if self._around.database.persistent else None,
             supervisord_identity(os.getppid()),
+            self._around.committed(),
         )
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -199,7 +200,7 @@ class Daemon:
                 event.poolserial,
             )
         effects = [] if verdict.repeated else self._engine.step(now, event)
-        self._commit(now, effects)
+        self._commit(now, effects, self._ledger.stamp(event))
         self._ledger.mark(event)
         self._pipe.acknowledge()
         self._ack_seconds.observe(time.monotonic() - now.monotonic_s)
@@ -231,10 +232,15 @@ class Daemon:
         self._hand_out(effects)
         self._soil(now)
 
-    def _commit(self, now: Instant, effects: list[Effect]) -> None:
+    def _commit(
+        self,
+        now: Instant,
+        effects: list[Effect],
+        stamp: list[int] | None = None,
+    ) -> None:
         lasting = [effect for effect in effects if isinstance(effect, Notify | Remember)]
         if lasting:
-            self._around.commit(lasting, now)
+            self._around.commit(lasting, now, stamp)
 
     def _hand_out(self, effects: list[Effect]) -> None:
         """Wake the threads that do what is slow; after an answer, since waking takes time too."""

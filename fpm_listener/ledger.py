@@ -15,6 +15,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from fpm_listener.core.protocol import Event
@@ -34,14 +35,26 @@ class Verdict(NamedTuple):
 class Ledger:
     """The last event of our own listener pool, and the last few of any."""
 
-    def __init__(self, path: Path | None, supervisord: tuple[int, int]) -> None:
-        """`supervisord`: its pid and its start, in the kernel's ticks."""
+    def __init__(
+        self,
+        path: Path | None,
+        supervisord: tuple[int, int],
+        committed: Sequence[int] = (),
+    ) -> None:
+        """`supervisord`: its pid and its start, in the kernel's ticks.
+
+        committed: `stamp` of the event that was committed last; the page may be one event behind.
+        """
         self._supervisord = supervisord
         self._page: mmap.mmap | bytearray = bytearray(_FORMAT.size)
         self._persistent = False
         if path is not None:
             self._open(path)
-        self._serial, self._poolserial = self._recall()
+        self._serial, self._poolserial = max(
+            self._recall(),
+            self._recall_committed(committed),
+            key=lambda serials: serials[1],
+        )
         self._known = self._poolserial >= 0 or self._persistent
         self._pool: str | None = None
         self._recent: OrderedDict[Event, None] = OrderedDict()
@@ -66,6 +79,17 @@ class Ledger:
         if magic != _MAGIC or (pid, start) != self._supervisord:
             return -1, -1
         return serial, poolserial
+
+    def _recall_committed(self, committed: Sequence[int]) -> tuple[int, int]:
+        if len(committed) != 4 or tuple(committed[:2]) != self._supervisord:
+            return -1, -1
+        return int(committed[2]), int(committed[3])
+
+    def stamp(self, event: Event) -> list[int] | None:
+        """Return what to commit with all that an event has led to; None = it is of another pool."""
+        if (self._pool is not None and event.pool != self._pool) or event.poolserial < 0:
+            return None
+        return [*self._supervisord, event.serial, event.poolserial]
 
     def judge(self, event: Event) -> Verdict:
         """Return what `event` is to the ones before it."""

@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 #: Bytes of supervisord's log that are read after a death; a line has some 100.
 LOG_TAIL = 32 << 10
-_PROCESS, _POSITIONS = "process ", "positions"
+_PROCESS, _POSITIONS, _STAMP = "process ", "positions", "event"
 
 
 class SupervisorAnswered(NamedTuple):
@@ -126,8 +126,22 @@ class Surroundings:
                 found[ProcessName(group, process)] = value
         return found
 
-    def commit(self, effects: Sequence[Notify | Remember], now: Instant) -> None:
-        """Have this on disk before returning; alerts outlive a power failure, the rest kill -9."""
+    def committed(self) -> list[int]:
+        """Return the stamp of the event that was committed last."""
+        stamp = self._memory.values.get(_STAMP)
+        good = isinstance(stamp, list) and all(isinstance(number, int) for number in stamp)
+        return stamp if good and stamp is not None else []
+
+    def commit(
+        self,
+        effects: Sequence[Notify | Remember],
+        now: Instant,
+        stamp: list[int] | None = None,
+    ) -> None:
+        """Have this on disk before returning; alerts outlive a power failure, the rest kill -9.
+
+        stamp: of the event that has led to it, so that it is not counted twice.
+        """
         statements: list[Statement] = []
         durable = False
         for effect in effects:
@@ -136,6 +150,8 @@ class Surroundings:
                 durable = True
             else:
                 statements.append(self._memory.put(f"{_PROCESS}{effect.process}", effect.memory))
+        if stamp is not None:
+            statements.append(self._memory.put(_STAMP, stamp))
         self.database.write(statements, durable=durable)
 
     def _positions(self) -> dict[str, Position]:

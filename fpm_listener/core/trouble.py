@@ -212,11 +212,11 @@ class Trouble:
         self.dirty = True
 
     def _update(self, incident: Incident, *, gave_up: bool) -> None:
-        cause = root_cause(
-            (death.cause for death in self._deaths),
-            gave_up=gave_up,
-            looping=bool(self._loops.tiers),
-        )
+        explanations = [death.cause for death in self._deaths]
+        cause = incident.cause
+        if any(explanations) or gave_up or self._loops.tiers:  # else it runs again: nothing is new
+            looping = bool(self._loops.tiers)
+            cause = root_cause(explanations, gave_up=gave_up, looping=looping)
         self.dirty = self.dirty or cause is not incident.cause
         incident.cause, incident.gave_up = cause, gave_up
         incident.address = self._address
@@ -277,6 +277,11 @@ class Trouble:
     def open(self) -> bool:
         """Return whether there is an incident."""
         return self._incident is not None
+
+    @property
+    def gave_up(self) -> bool:
+        """Return whether nobody will start the process again, as far as the incident knows."""
+        return self._incident is not None and self._incident.gave_up
 
     @property
     def tiers(self) -> frozenset[Tier]:

@@ -64,6 +64,7 @@ class Watched:
         self._settled_at_s: float | None = None  # monotonic; runs, or rests as its operator wants
         self._died_at_s: float | None = None  # monotonic; died on its own, not started again yet
         self._given_up = False
+        self._found_dead = False  # it was dead when we came: how it died is not known
         self._waking = Waking()
         self._hold = Hold()
         self._linger_s = linger_s
@@ -118,7 +119,7 @@ class Watched:
             self._restarts += 1
             self._restart_seconds.observe(now.monotonic_s - self._died_at_s)
         self._died_at_s = self._settled_at_s = None
-        self._given_up = False
+        self._given_up = self._found_dead = False
         self._next_start_s = None
         self._start_time_s = now.wall_s
         self._start_up.began(now.monotonic_s)
@@ -198,8 +199,10 @@ class Watched:
             self._start_up.began(now.monotonic_s)
         elif state is State.STOPPED:
             self._settled_at_s = now.monotonic_s
-        elif state is State.FATAL:
-            self._given_up = True
+        elif state is State.EXITED:
+            self._died_at_s, self._found_dead = now.monotonic_s, True
+        if state is not State.EXITED:
+            self._given_up = state is State.FATAL
 
     def hear(self, now: Instant, fact: LogFact) -> list[Effect]:
         """Take in what a line of its log states."""
@@ -322,6 +325,7 @@ class Watched:
             and now.monotonic_s >= self._died_at_s + ABANDONED_S
             and self.state in {State.EXITED, State.UNKNOWN}
             and self._settled_at_s is None
+            and (self.is_fpm or not self._found_dead)  # else a job that may have done its work
             and not stopping
         ):
             self._given_up = True
@@ -367,6 +371,7 @@ class Watched:
         """Take up what `memory` returned. Raises KeyError, ValueError or TypeError."""
         self._masters.extend(int(pid) for pid in saved["masters"])
         self._trouble.restore(now, saved)
+        self._given_up = self._trouble.gave_up
 
     @property
     def in_trouble(self) -> bool:

@@ -74,6 +74,23 @@ def test_the_last_event_outlives_the_listener(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_what_was_committed_counts_where_the_file_is_behind(tmp_path: Path) -> None:
+    """A listener that was killed between the two counts nothing twice."""
+    path = tmp_path / "ledger"
+    first = Ledger(path, SUPERVISORD)
+    take(first, event(7))
+    committed = first.stamp(event(8))
+    assert committed
+
+    assert Ledger(path, SUPERVISORD, committed).judge(event(8)).repeated
+    assert not Ledger(path, (1, 200), committed).judge(event(8)).repeated
+    take(first, event(8))
+    take(first, event(9))
+    assert Ledger(path, SUPERVISORD, committed).judge(event(9)).repeated
+    assert not Ledger(path, SUPERVISORD, [1, 2]).judge(event(10)).repeated
+    assert first.stamp(event(5, pool="other")) is None
+
+
 def test_another_supervisord_begins_anew(tmp_path: Path) -> None:
     """Serials of a former supervisord say nothing; what the new one lost before us is counted."""
     path = tmp_path / "ledger"

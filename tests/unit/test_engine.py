@@ -475,6 +475,52 @@ def test_an_alert_that_was_not_told_yet_is_told_after_a_restart() -> None:
     assert after.told == ["first: bind_conflict"]
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_was_given_up_stays_so_after_a_restart(*, asked: bool) -> None:
+    """Nobody is told of a change that is none, whether supervisord can be asked or not."""
+    before = Scene().play("0 starting", "1 backoff", "2 fatal")
+    assert before.told == ["first: gave_up"]
+    after = Scene()
+    after.effects += after.engine.restore(moment(10.0), memory(before))
+    if asked:
+        seen = ProcessSeen(name=FPM, state=State.FATAL, pid=None, started_at_s=None)
+        after.give(10.5, ProcessesSeen((seen,)))
+    after.play("30 tick")
+    assert after.told == []
+
+    after.play("40 starting", "43 running", "200 tick")
+    assert after.told == ["resolved: gave_up"]
+
+
+def test_what_was_started_while_the_listener_was_away_is_not_given_up() -> None:
+    """supervisord says so when it is asked."""
+    before = Scene().play("0 starting", "1 backoff", "2 fatal")
+    assert before.told == ["first: gave_up"]
+    after = Scene()
+    after.effects += after.engine.restore(moment(10.0), memory(before))
+    seen = ProcessSeen(name=FPM, state=State.RUNNING, pid=5, started_at_s=EPOCH)
+    after.give(10.5, ProcessesSeen((seen,)))
+    after.play("200 tick")
+
+    assert after.told[-1] == "resolved: gave_up"
+
+
+def test_dead_already_when_the_listener_comes() -> None:
+    """A php-fpm that is EXITED and that nobody starts is told of; a job may have done its work."""
+    scene = Scene()
+    seen = [
+        ProcessSeen(name=name, state=State.EXITED, pid=None, started_at_s=EPOCH)
+        for name in (FPM, JOB)
+    ]
+    scene.give(1.0, ProcessesSeen(tuple(seen)))
+    scene.play("10 tick")
+    assert scene.told == []
+
+    scene.play("12 tick")
+    assert scene.told == ["first: gave_up"]
+    assert scene.alerts[0].labels["process"] == FPM.process
+
+
 @pytest.mark.parametrize("saved", [{}, {"masters": 3}, {"masters": [], "failures": "x"}, []])
 def test_a_memory_that_makes_no_sense_is_dropped(saved: dict[str, object]) -> None:
     """A broken memory costs the memory, not the listener."""

@@ -1,0 +1,115 @@
+"""The listener, which kills itself at one of its steps: `killable.py SETTINGS`.
+
+A step is what others can see of it: a statement of the database, a word to a receiver or from it,
+the answer to supervisord. KILL_AT says which one (1, 2, …; 0 = none), counted from the `start` or
+from the first `event`, as KILL_SINCE says; KILL_WHEN says whether the end comes `before` or `after`
+it. The last line on stderr tells where it was.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sqlite3
+import sys
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fpm_listener.__main__ import main
+from fpm_listener.listener import Pipe
+from fpm_listener.receivers.deadline import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Value = TypeVar("Value")
+
+
+class Steps:
+    """Counts the steps of all threads."""
+
+    def __init__(self, kill_at: int, kill_when: str, *, counts: bool) -> None:
+        self.counts = counts
+        self._kill_at = kill_at
+        self._kill_when = kill_when
+        self._taken = 0
+        self._lock = threading.Lock()
+
+    def take(self, name: str, step: Callable[..., Value], *arguments: Any) -> Value:  # noqa: ANN401 - of any step
+        """Take a step and return what comes of it, unless this is the end."""
+        with self._lock:
+            self._taken += self.counts
+            last = self.counts and self._taken == self._kill_at
+        if last and self._kill_when == "before":
+            self._end(name)
+        try:
+            return step(*arguments)
+        finally:
+            if last:
+                self._end(name)
+
+    def _end(self, name: str) -> None:
+        os.write(2, f"killed {self._kill_when} {name}\n".encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+STEPS = Steps(
+    int(os.environ["KILL_AT"]),
+    os.environ["KILL_WHEN"],
+    counts=os.environ["KILL_SINCE"] == "start",
+)
+
+
+class Connection(sqlite3.Connection):
+    """A connection to the database, each statement of which is a step."""
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:  # noqa: ANN401 - as sqlite3's
+        """Carry out a statement."""
+        return STEPS.take(sql.split(maxsplit=1)[0], super().execute, sql, *values)
+
+
+class Socket(socket.socket):
+    """A connection to a receiver, each word of which is a step."""
+
+    def sendall(self, *arguments: Any) -> None:  # noqa: ANN401 - as socket's
+        """Say something."""
+        STEPS.take("sendall", super().sendall, *arguments)
+
+    def recv_into(self, *arguments: Any) -> int:  # noqa: ANN401 - as socket's
+        """Hear something."""
+        return STEPS.take("recv", super().recv_into, *arguments)
+
+
+def watch() -> None:
+    """Make steps of the calls that are steps."""
+    connect, read, acknowledge = Watch.connect, Pipe.read, Pipe.acknowledge
+
+    def connect_in_steps(self: Watch, host: str, port: int) -> socket.socket:
+        plain = STEPS.take("connect", connect, self, host, port)
+        timeout_s = plain.gettimeout()
+        connection = Socket(fileno=plain.detach())
+        connection.settimeout(timeout_s)
+        return connection
+
+    def read_and_count(self: Pipe) -> Any:  # noqa: ANN401 - as Pipe's
+        STEPS.counts = True
+        return read(self)
+
+    def acknowledge_as_a_step(self: Pipe) -> None:
+        STEPS.take("acknowledge", acknowledge, self)
+
+    patched: list[tuple[Any, str, object]] = [
+        (sqlite3, "connect", partial(sqlite3.connect, factory=Connection)),
+        (Watch, "connect", connect_in_steps),
+        (Pipe, "read", read_and_count),
+        (Pipe, "acknowledge", acknowledge_as_a_step),
+    ]
+    for owner, name, value in patched:
+        setattr(owner, name, value)
+
+
+if __name__ == "__main__":
+    watch()
+    sys.exit(main(["listen", "--config", sys.argv[1]]))
