@@ -262,7 +262,7 @@ class Engine:
         if isinstance(given, HolderFound):
             watched.found_holder(now, given.report)
         elif isinstance(given, SocketsHeld):
-            watched.sockets_held(given.addresses)
+            return [*watched.sockets_held(given.addresses), *self._review(now, watched)]
         elif isinstance(given, HoldFailed):
             watched.hold_failed()
         elif self._hurries:

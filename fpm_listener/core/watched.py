@@ -55,6 +55,7 @@ class Watched:
         self.name = name
         self.is_fpm = False
         self.site = FpmSite()
+        self._site_is_old = False  # a guard has read php-fpm's configuration since
         self.state = State.UNKNOWN
         self.life = Life()
         self.removed = False
@@ -285,10 +286,14 @@ class Watched:
             self.life.pid = asked.pid or None  # no event tells it before RUNNING
         return AnswerGuard(asked.ticket, self._hold.ask(wanted=asked.hold))
 
-    def sockets_held(self, addresses: tuple[str, ...]) -> None:
-        """Know what is held."""
+    def sockets_held(self, addresses: tuple[str, ...]) -> list[Effect]:
+        """Know what is held. The guard has read php-fpm's configuration later than we have."""
         self._view = None
         self._hold.keep(addresses)
+        if set(addresses) <= set(self.site.addresses):
+            return []
+        self._site_is_old = True
+        return [Discover(anew=False)]
 
     def hold_failed(self) -> None:
         """Know that it does not serve on held sockets."""
@@ -303,7 +308,7 @@ class Watched:
         over = self._hold.is_over(now.monotonic_s)
         if stopping or self.removed or self._given_up or over:
             gone = self._hold.let_go()
-        elif self.site.addresses:
+        elif self.site.addresses and not self._site_is_old:
             gone = self._hold.let_go(keep=frozenset(self.site.addresses))
         return [LetGo(self.name, gone)] if gone else []
 
@@ -316,6 +321,7 @@ class Watched:
             self._start_up.close()  # its log was not read so far: it may have said that it runs
         self.is_fpm = site is not None
         self.site = site or FpmSite()
+        self._site_is_old = False
 
     def review(self, now: Instant, labels: Mapping[str, str], *, stopping: bool) -> list[Effect]:
         """Return what is to be done now."""

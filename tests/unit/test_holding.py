@@ -125,6 +125,21 @@ def test_an_address_that_left_the_configuration() -> None:
     assert scene.view().held == (OTHER,)
 
 
+def test_a_guard_knows_the_configuration_before_we_do() -> None:
+    """What it holds is not let go because we have read the files earlier; they are read again."""
+    scene = held()
+    effects = scene.give(41, SocketsHeld(FPM, (OTHER,)))
+    assert Discover(anew=False) in effects
+    scene.play("42 tick")
+    assert let_go(scene) == []
+
+    site = FpmSite(addresses=(OTHER,))
+    program = Program(name=FPM, command="php-fpm -F")
+    scene.give(43, ProgramsKnown(programs=(program,), sites={FPM: site}))
+    assert let_go(scene) == []
+    assert scene.view().held == (OTHER,)
+
+
 def test_a_reload_asks_what_it_listens_on_now() -> None:
     """A changed configuration counts from USR2 on; where nothing is held, who cares."""
     effects = held().log(50, '[23-Nov-2026 10:00:50] NOTICE: reloading: execvp("x", {"x"})')
