@@ -126,16 +126,16 @@ def hostile() -> Alert:
     )
 
 
-def storm(count: int) -> list[Alert]:
-    """Return incidents of as many programs."""
+def storm(count: int, name: str = "php-fpm-{}") -> list[Alert]:
+    """Return incidents of as many programs; name: with the number of each."""
     return [
         replace(
             trouble(1, f"pool:php-fpm-{index}-1795000000.000"),
-            labels={**trouble().labels, "group": "pool", "process": f"php-fpm-{index}"},
+            labels={**trouble().labels, "group": "pool", "process": name.format(index)},
             annotations={
                 **trouble().annotations,
-                "summary": f"pool:php-fpm-{index}: it dies and is restarted again and again (killed"
-                " by SIGKILL); it keeps failing",
+                "summary": f"pool:{name.format(index)}: it dies and is restarted again and again"
+                " (killed by SIGKILL); it keeps failing",
             },
             translations={},
         )

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from fpm_listener.receivers.http import Answer, Request, Site, Trace
 
 _LIMIT = 9_000  # JSON escapes what we count: 20,000 bytes in all
-#: Seconds for which a bot is left alone that was asked too often; DingTalk's own are ten minutes.
-_REST_S = 120.0
+#: Seconds for which a bot is left alone that was asked too often: DingTalk's own ten minutes.
+_REST_S = 600.0
 
 
 def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = None) -> HttpReceiver:

@@ -263,7 +263,7 @@ def explain(error: BaseException) -> tuple[FailureReason, str]:
 
 
 def _of_the_system(error: OSError) -> tuple[FailureReason, str] | None:
-    import ssl  # noqa: PLC0415 - 4 MiB and 15 ms; see Poster.post
+    import ssl  # noqa: PLC0415 - 4 MiB and 15 ms; see HttpReceiver._post
 
     if isinstance(error, ssl.SSLCertVerificationError):
         # The message goes on with the host's name after a comma.

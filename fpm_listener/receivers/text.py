@@ -250,8 +250,21 @@ def _several(told: Sequence[Story], style: Style, say: Phrases, room: int) -> st
         if style.measure(text) <= room:
             return text
     each = room // len(told) - 1
-    causes = [dict(story.facts).get(say.cause, "") for story in told]
-    pairs = zip(told, causes, strict=True)
-    return "\n".join(
-        cut(f"{s.mark} {s.name} {cause}", each, style, _ELLIPSIS) for s, cause in pairs
-    )
+    return "\n".join(_short_line(story, each, style, say) for story in told)
+
+
+def _short_line(story: Story, room: int, style: Style, say: Phrases) -> str:
+    """Return which program it is, with the cause if there is room.
+
+    A name that is too long loses its middle: what tells a hundred programs apart stands at its end.
+    """
+    cause, name = dict(story.facts).get(say.cause, ""), story.name
+    for text in (f"{story.mark} {name} {cause}", f"{story.mark} {name}"):
+        if style.measure(style.escape(text)) <= room:
+            return style.escape(text)
+    for kept in range(len(name) - 1, 0, -1):
+        head, tail = name[: kept // 3], name[len(name) - (kept - kept // 3) :]
+        text = style.escape(f"{story.mark} {head}{_ELLIPSIS}{tail}")
+        if style.measure(text) <= room:
+            return text
+    return ""

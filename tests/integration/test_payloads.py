@@ -168,6 +168,20 @@ def test_every_incident_of_a_message_is_named(kind: str, tmp_path: Path) -> None
         assert length <= limit
 
 
+@pytest.mark.parametrize("kind", [kind for kind in TEXT_KINDS if KINDS[kind].joins > 1])
+def test_long_names_keep_what_tells_them_apart(kind: str, tmp_path: Path) -> None:
+    """Their middle is left out, not their end."""
+    name = "customer-portal-production.example.com:php-fpm8.2-customer-portal-production-no{}"
+    alerts = storm(KINDS[kind].joins, name)
+    sent = request(kind, alerts, tmp_path)
+    text = json.dumps(json.loads(sent.body), ensure_ascii=False).replace("\\\\", "")
+
+    for index in range(len(alerts)):
+        assert re.search(rf"-no{index}\b", text), index
+    for length, limit in limits(kind, sent):
+        assert length <= limit
+
+
 def test_what_is_left_of_evidence_is_the_newest(tmp_path: Path) -> None:
     """And it is said how many lines are not there."""
     evidence = "\n".join(f"line {index} {'x' * 90}" for index in range(100))
