@@ -1,4 +1,4 @@
-"""Arguments and dispatch: `fpm-listener listen|guard|status|alerts|version`.
+"""Arguments and dispatch: `fpm-listener listen|guard|check|status|alerts|version`.
 
 Law: what a command needs is imported by that command, after fd 1 is safe: a listener says READY
 before it loads the rest, and `version` loads nothing.
@@ -57,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _listen(options.config, sink)
         if options.command == "status":
             return _status(options)
+        if options.command == "check":
+            return _check(options)
         if options.command == "alerts":
             return _alerts(options)
     except FpmListenerError as error:
@@ -105,6 +107,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     guard.add_argument("--config", metavar="FILE", help="the listener's settings")
     guard.add_argument("command", nargs="+", metavar="php-fpm", help="php-fpm and its arguments")
+    check = commands.add_parser("check", help="find what will go wrong, before it does")
+    check.add_argument(
+        "--supervisord-conf",
+        metavar="FILE",
+        help="supervisord's configuration (default: where supervisord looks for it)",
+    )
+    check.add_argument("--json", action="store_true", help="print JSON instead of text")
     alerts = commands.add_parser("alerts", help="try a receiver; show and mend what is owed")
     alerts.add_argument("--config", metavar="FILE", help="the settings (default: the drop-in file)")
     actions = alerts.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -172,6 +181,19 @@ def _status(options: argparse.Namespace) -> int:
     document = status.fetch(url)
     print(json.dumps(document, indent=2) if options.json else status.to_table(document))
     return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Print what the doctor finds."""
+    from fpm_listener import check
+    from fpm_listener.status import plain
+
+    findings = check.check(check.find_conf(options.supervisord_conf))
+    if options.json:
+        print(check.to_json(findings))
+    else:
+        print("\n".join(plain(line) for line in check.to_text(findings).splitlines()))
+    return check.exit_status(findings)
 
 
 def _alerts(options: argparse.Namespace) -> int:

@@ -88,6 +88,18 @@ def read_programs(
 
     environ: what `%(ENV_X)s` stands for; None = our own, which supervisord has handed down.
     """
+    answer = read(path, timeout_s, environ)
+    if isinstance(answer, ConfUnreadable):
+        return answer
+    return tuple(map(_program, answer["processes"]))
+
+
+def read(
+    path: str,
+    timeout_s: float = 20.0,
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, Any] | ConfUnreadable:
+    """Return all that `describe` says of the configuration at `path`; environ: as read_programs."""
     try:
         done = subprocess.run(
             [sys.executable, "-IBc", _CHILD, json.dumps(sys.path), path],
@@ -104,10 +116,10 @@ def read_programs(
         return ConfUnreadable(why=f"{path}: no child could be started: {error.strerror}")
     if done.returncode:
         return ConfUnreadable(why=f"{path}: supervisor's parser failed, status {done.returncode}")
-    answer = json.loads(done.stdout)
+    answer: dict[str, Any] = json.loads(done.stdout)
     if "refused" in answer:
         return ConfUnreadable(why=f"{path}: {answer['refused']}")
-    return tuple(map(_program, answer["processes"]))
+    return answer
 
 
 def _program(found: Mapping[str, Any]) -> Program:
@@ -128,7 +140,7 @@ def _program(found: Mapping[str, Any]) -> Program:
 def describe(path: str) -> dict[str, Any]:
     """Return what supervisor's own parser makes of the file, or why it does not take it.
 
-    Either `identifier` and `processes`, or `refused`.
+    Either `refused`, or `identifier`, `nodaemon`, `minfds`, `servers`, `files` and `processes`.
     """
     import tempfile  # noqa: PLC0415 - the child's, see law 1
 
@@ -155,18 +167,35 @@ def describe(path: str) -> dict[str, Any]:
         return {"refused": _refused(str(error))}
     # A file that may not be opened is passed over in silence (configparser's `read`); supervisord,
     # as root, has read it. A link to nowhere has been passed over by both.
-    for info in parser.parse_infos:
-        included = info.partition('"')[2].rpartition('"')[0]
+    for included in _included(parser.parse_infos):
         if Path(included).exists() and not os.access(included, os.R_OK):
             return {"refused": f"{included}, which it includes, may not be read"}
     section = parser.configroot.supervisord
     return {
         "identifier": section.identifier,
+        "nodaemon": bool(section.nodaemon),
+        "minfds": int(section.minfds),
+        "servers": [_server(server) for server in section.server_configs],
+        "files": [path, *_included(parser.parse_infos)],
         "processes": [
             _process(group, process)
             for group in section.process_group_configs
             for process in group.process_configs
         ],
+    }
+
+
+def _included(parse_infos: Sequence[str]) -> list[str]:
+    return [info.partition('"')[2].rpartition('"')[0] for info in parse_infos]
+
+
+def _server(server: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a server of supervisord's, without its password."""
+    return {
+        "family": "inet" if "port" in server else "unix",
+        "host": server.get("host") or "",
+        "port": server.get("port"),
+        "password": bool(server.get("password")),
     }
 
 
@@ -181,6 +210,10 @@ def _process(group: Any, process: Any) -> dict[str, Any]:  # noqa: ANN401 - supe
         "group": group.name,
         "name": process.name,
         "kind": _KINDS.get(type(process).__name__, "program"),
+        "priority": int(group.priority),
+        "buffer_size": getattr(group, "buffer_size", None),
+        "events": [_event_name(event) for event in getattr(group, "pool_events", ())],
+        "user": process.uid,
         "command": process.command,
         "directory": process.directory,
         "environment": dict(process.environment or {}),
@@ -197,6 +230,12 @@ def _process(group: Any, process: Any) -> dict[str, Any]:  # noqa: ANN401 - supe
         "stdout_logfile": _log(process.stdout_logfile),
         "stderr_logfile": _log(process.stderr_logfile),
     }
+
+
+def _event_name(event: object) -> str:
+    from supervisor.events import getEventNameByType  # noqa: PLC0415 - the child's, see law 1
+
+    return str(getEventNameByType(event))
 
 
 _KINDS = {"EventListenerConfig": "eventlistener", "FastCGIProcessConfig": "fcgi-program"}

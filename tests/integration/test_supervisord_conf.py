@@ -142,6 +142,10 @@ def test_all_that_a_section_says(conf: Path) -> None:
         "stderr_events_enabled": False,
         "stdout_logfile": f"{folder}/logs/fpm.log",
         "stderr_logfile": None,
+        "priority": 999,
+        "buffer_size": None,
+        "events": [],
+        "user": None,
     }
     assert [processes[name]["autorestart"] for name in ("fast", "plain")] == ["false", "unexpected"]
     assert [processes[name]["stderr_logfile"] for name in ("ours", "plain")] == [None, "AUTO"]

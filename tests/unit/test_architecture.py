@@ -22,7 +22,7 @@ RECEIVERS = (
 #: The rim, from the top down. A module imports only what stands below it.
 FLOORS = (
     ("__main__",),
-    ("daemon", "alerts_command"),
+    ("daemon", "alerts_command", "check"),
     ("surroundings",),
     ("delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
     ("keeper", "control", "deposit", "quickstart", "obstacles"),
@@ -45,7 +45,7 @@ FLOORS = (
     ("listener", "ledger", "worker", "inbox", "settings", "stdout", "receivers", "connections"),
     ("receiver_settings",),
     ("sections",),
-    ("procfs", ""),
+    ("procfs", "machine", ""),
 )
 
 

@@ -1,0 +1,192 @@
+"""`fpm-listener check`: gathers what the doctor looks at, and prints what it finds.
+
+Laws:
+1. It changes nothing and starts nothing: php-fpm -tt would write to the production error log.
+2. supervisord's files are read by supervisor's own parser; what it refuses is a finding.
+"""
+
+from __future__ import annotations
+
+import configparser
+import glob
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fpm_listener import fpmfiles, supervisord_conf
+from fpm_listener.core import (
+    fpmcommand,
+    inilines,
+    rules_address,
+    rules_fpm,
+    rules_program,
+    rules_stop,
+    rules_supervisord,
+)
+from fpm_listener.core.findings import Checkup, Fpm, Section, Severity, Supervised, examine
+from fpm_listener.core.values import FpmListenerError
+from fpm_listener.machine import Host
+from fpm_listener.supervisord_conf import ConfUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from fpm_listener.core.findings import Finding, Machine
+
+#: They put their rules into the list when they are imported.
+RULE_MODULES = (rules_address, rules_fpm, rules_program, rules_stop, rules_supervisord)
+#: Where supervisord's configuration lies, as supervisord itself looks for it.
+USUAL_FILES = ("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
+
+
+def find_conf(named: str | None) -> str:
+    """Return supervisord's configuration file. Raises FpmListenerError."""
+    found = named or next((path for path in USUAL_FILES if Path(path).is_file()), None)
+    if found is None:
+        raise FpmListenerError(
+            f"no configuration of supervisord at {', '.join(USUAL_FILES)}; say where it is:"
+            " --supervisord-conf FILE",
+        )
+    if not os.access(found, os.R_OK):
+        raise FpmListenerError(f"{found}: is not there, or may not be read")
+    return found
+
+
+def check(
+    path: str,
+    machine: Machine | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> list[Finding]:
+    """Return what the doctor finds in the configuration at `path`, the worst first.
+
+    machine: the host; environ: supervisord's environment, None = our own. Raises FpmListenerError.
+    """
+    return examine(gather(path, machine or Host(), os.environ if environ is None else environ))
+
+
+def gather(path: str, machine: Machine, environ: Mapping[str, str]) -> Checkup:
+    """Return all that the rules look at. Raises FpmListenerError."""
+    answer = supervisord_conf.read(path, environ=environ)
+    if isinstance(answer, ConfUnreadable):
+        return Checkup(
+            supervisord={"refused": answer.why},
+            sections=inilines.scan(_texts([path, *_included(path)])),
+            processes=(),
+            fpms=(),
+            machine=machine,
+        )
+    sections = inilines.scan(_texts(answer["files"]))
+    processes = tuple(_supervised(found, sections, environ) for found in answer["processes"])
+    fpms = []
+    seen: set[str] = set()
+    for process in processes:
+        invocation = fpmcommand.find(process.command)
+        if invocation is None or invocation.test_only or process.section.name in seen:
+            continue
+        seen.add(process.section.name)
+        conf = fpmfiles.read(
+            invocation,
+            directory=process.settings["directory"],
+            environment=process.settings["inherited"],
+        )
+        fpms.append(
+            Fpm(
+                process=process,
+                invocation=invocation,
+                conf=conf,
+                sections=inilines.scan(_texts(conf.files), php=True),
+                version=fpmfiles.version(invocation),
+            ),
+        )
+    return Checkup(
+        supervisord={name: answer[name] for name in ("nodaemon", "minfds", "servers")},
+        sections=sections,
+        processes=processes,
+        fpms=tuple(fpms),
+        machine=machine,
+    )
+
+
+def _texts(paths: Iterable[str]) -> list[tuple[str, str]]:
+    found = []
+    for path in paths:
+        try:
+            found.append((path, Path(path).read_text(encoding="utf-8", errors="replace")))
+        except OSError:
+            continue
+    return found
+
+
+def _included(path: str) -> list[str]:
+    """Return the files that a configuration includes which supervisor's parser refuses."""
+    parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
+    folder = str(Path(path).absolute().parent)
+    try:
+        parser.read(path, encoding="utf-8")
+        patterns = parser.get("include", "files", fallback="") or ""
+    except (configparser.Error, UnicodeDecodeError):
+        return []
+    words = (word.replace("%(here)s", folder) for word in patterns.split())
+    return [one for word in words for one in sorted(glob.glob(os.path.join(folder, word)))]  # noqa: PTH118, PTH207 - patterns
+
+
+def _supervised(
+    found: Mapping[str, Any],
+    sections: Mapping[str, Section],
+    environ: Mapping[str, str],
+) -> Supervised:
+    section = _section_of(found, sections)
+    line = section.lines.get("numprocs")
+    count = line.value.split(";")[0].strip() if line else "1"
+    settings = {
+        **found,
+        "numprocs": int(count) if count.isdigit() else 1,
+        "inherited": {**environ, **found["environment"]},
+    }
+    return Supervised(found["kind"], found["group"], found["name"], section, settings)
+
+
+def _section_of(found: Mapping[str, Any], sections: Mapping[str, Section]) -> Section:
+    """Return the section that a process comes from: of its group's name, or of a program of it."""
+    kind, group = found["kind"], found["group"]
+    names = [f"{kind}:{group}", f"{kind}:{found['name']}"]
+    members = sections.get(f"group:{group}")
+    if members is not None and "programs" in members.lines:
+        said = members.lines["programs"].value.split(";")[0]
+        programs = [word.strip() for word in said.split(",")]
+        alike = sorted(programs, key=lambda name: not found["name"].startswith(name))
+        names += [f"program:{name}" for name in alike]
+    for name in names:
+        if name in sections:
+            return sections[name]
+    return Section(names[0], "supervisord.conf", 1, {})
+
+
+# -- what is printed -------------------------------------------------------------------------------
+
+
+def exit_status(findings: Iterable[Finding]) -> int:
+    """Return 1 where something is worse than a hint, else 0."""
+    return int(any(finding.severity is not Severity.HINT for finding in findings))
+
+
+def to_json(findings: Iterable[Finding]) -> str:
+    """Return the findings as JSON."""
+    return json.dumps([finding.to_json() for finding in findings], indent=2)
+
+
+def to_text(findings: list[Finding]) -> str:
+    """Return the findings for people."""
+    if not findings:
+        return "nothing found"
+    blocks = [
+        f"{one.severity.value.upper()} {one.id} {one.where}\n"
+        f"  what  {one.what}\n  why   {one.why}\n  mend  {one.mend}"
+        for one in findings
+    ]
+    counts = [
+        f"{sum(one.severity is severity for one in findings)} {severity.value}s"
+        for severity in Severity
+    ]
+    return "\n\n".join([*blocks, ", ".join(counts)])

@@ -1,0 +1,227 @@
+"""What the doctor finds: the values, and the list of rules that find them.
+
+Laws:
+1. A rule looks and says; it reads no file and asks no clock: what it needs is in the Checkup.
+2. An id is for ever: it names one rule, and no other one gets it later.
+3. A finding says where, what, why it will hurt, and what to write instead.
+4. A value that can be a secret is in no finding.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from fpm_listener.core.fpmcommand import FpmInvocation
+    from fpm_listener.core.fpmconf import FpmConf, Pool
+
+
+#: A shell with a command of its own: `/bin/sh -c "..."`.
+SHELL = re.compile(r"^(\S*/)?((?:ba|da|z|k|a)?sh)\s+(?:-\w+\s+)*-\w*c\b")
+
+
+class Severity(Enum):
+    """How bad it is."""
+
+    ERROR = "error"  #: will break
+    WARNING = "warning"  #: breaks under load, at a restart, or when something else breaks
+    HINT = "hint"  #: would be better otherwise
+
+
+class Finding(NamedTuple):
+    """One result of the doctor."""
+
+    id: str
+    severity: Severity
+    where: str  #: file, line and section, as far as they are known
+    what: str
+    why: str
+    mend: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return it as a document."""
+        return {**self._asdict(), "severity": self.severity.value}
+
+
+# -- what is looked at -----------------------------------------------------------------------------
+
+
+class Line(NamedTuple):
+    """One `key = value` of an INI file."""
+
+    file: str
+    number: int
+    value: str  #: as it stands there
+
+
+class Section(NamedTuple):
+    """One section of an INI file, or of several files: later ones win."""
+
+    name: str
+    file: str
+    number: int
+    lines: Mapping[str, Line]  #: by key, small letters
+
+    def where(self, key: str) -> str:
+        """Return where a key stands, or where it would."""
+        line = self.lines.get(key)
+        file, number = (line.file, line.number) if line else (self.file, self.number)
+        return f"{file}:{number} [{self.name}]"
+
+
+class Supervised(NamedTuple):
+    """One process as supervisor reads it, with its section."""
+
+    kind: str  #: program, eventlistener, fcgi-program
+    group: str
+    name: str
+    section: Section
+    settings: Mapping[str, Any]  #: by the names of the section's keys; types as supervisor has them
+
+    @property
+    def command(self) -> str:
+        """Return the command, expansions done."""
+        return str(self.settings["command"])
+
+
+class Fpm(NamedTuple):
+    """A php-fpm among the programs."""
+
+    process: Supervised
+    invocation: FpmInvocation
+    conf: FpmConf
+    sections: Mapping[str, Section]  #: of php-fpm's own files: global, and pools by name
+    version: tuple[int, ...] = ()
+
+    def at(self, key: str) -> str:
+        """Return where a key of the program stands."""
+        return self.process.section.where(key)
+
+    def in_fpm(self, section: str, key: str) -> str:
+        """Return where a key of php-fpm's configuration stands, or where it would."""
+        known = self.sections.get(section.lower())
+        return known.where(key) if known else f"{self.conf.path} [{section}]"
+
+    @property
+    def guarded(self) -> bool:
+        """Return whether our guard starts it."""
+        words = self.process.command.split()
+        return any(word.endswith(("fpm-listener", "fpm_listener")) for word in words[:3])
+
+    @property
+    def in_shell(self) -> bool:
+        """Return whether a shell starts it."""
+        return SHELL.match(self.process.command) is not None
+
+    def option(self, pool: Pool, key: str, otherwise: str = "") -> str:
+        """Return a setting of a pool as php-fpm's scanner yields it."""
+        return pool.options.get(key, otherwise)
+
+
+class Machine(Protocol):
+    """What the doctor asks the host."""
+
+    def exists(self, path: str) -> bool:
+        """Return whether there is such a file or folder."""
+
+    def is_folder(self, path: str) -> bool:
+        """Return whether it is a folder."""
+
+    def user(self, name: str) -> bool:
+        """Return whether there is such a user."""
+
+    def group(self, name: str) -> bool:
+        """Return whether there is such a group."""
+
+    def enabled_units(self) -> tuple[str, ...]:
+        """Return the systemd services of php-fpm that are enabled."""
+
+    def port_range(self) -> tuple[int, int]:
+        """Return the ports that outgoing connections use."""
+
+    def memory_limit(self) -> int | None:
+        """Return the bytes that everything here may use: of the cgroup, or of the host."""
+
+    def in_container(self) -> bool:
+        """Return whether this is a container."""
+
+
+class Checkup(NamedTuple):
+    """All that is looked at."""
+
+    supervisord: Mapping[str, Any]  #: of [supervisord]: nodaemon, minfds; inet and unix servers
+    sections: Mapping[str, Section]  #: of supervisord's files
+    processes: tuple[Supervised, ...]
+    fpms: tuple[Fpm, ...]
+    machine: Machine
+
+    def where(self, section: str, key: str = "") -> str:
+        """Return where a key of supervisord's files stands, or where it would."""
+        known = self.sections.get(section)
+        if known:
+            return known.where(key)
+        first = next(iter(self.sections.values()), None)
+        return f"{first.file if first else 'supervisord.conf'} [{section}]"
+
+
+# -- the list of rules -----------------------------------------------------------------------------
+
+
+class Said(NamedTuple):
+    """What a rule says of one place."""
+
+    where: str
+    what: str
+    why: str
+    mend: str
+
+
+class Rule(NamedTuple):
+    """One thing that the doctor looks for."""
+
+    id: str
+    severity: Severity
+    title: str
+    look: Callable[[Checkup], Iterator[Said]]
+
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(
+    identity: str, severity: Severity, title: str
+) -> Callable[[Callable[[Checkup], Iterator[Said]]], Callable[[Checkup], Iterator[Said]]]:
+    """Return what puts a function into the list."""
+
+    def put(look: Callable[[Checkup], Iterator[Said]]) -> Callable[[Checkup], Iterator[Said]]:
+        if identity in RULES:
+            raise ValueError(f"two rules are called {identity}")
+        RULES[identity] = Rule(identity, severity, title, look)
+        return look
+
+    return put
+
+
+def for_each_fpm(
+    look: Callable[[Fpm], Iterator[Said]],
+) -> Callable[[Checkup], Iterator[Said]]:
+    """Return a rule over all of a rule over one php-fpm."""
+
+    def over_all(checkup: Checkup) -> Iterator[Said]:
+        for fpm in checkup.fpms:
+            yield from look(fpm)
+
+    return over_all
+
+
+def examine(checkup: Checkup) -> list[Finding]:
+    """Return what all rules find, the worst first."""
+    order = list(Severity)
+    found = {
+        Finding(one.id, one.severity, *said) for one in RULES.values() for said in one.look(checkup)
+    }
+    return sorted(found, key=lambda f: (order.index(f.severity), f.where, f.id))

@@ -1,0 +1,90 @@
+"""What the doctor asks the host: files, users, systemd's units, ports, memory.
+
+Law: nothing here needs root, and nothing is changed; what cannot be seen counts as being in order.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from contextlib import suppress
+from pathlib import Path
+
+_WANTS = ("/etc/systemd/system/multi-user.target.wants", "/etc/systemd/system/default.target.wants")
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+class Host:
+    """The host that we run on; a `Machine`."""
+
+    def __init__(self, root: str = "/") -> None:
+        """`root`: where its files are."""
+        self._root = Path(root)
+
+    def _path(self, path: str) -> Path:
+        return self._root / path.lstrip("/")
+
+    def exists(self, path: str) -> bool:
+        """As Machine."""
+        return self._path(path).exists()
+
+    def is_folder(self, path: str) -> bool:
+        """As Machine; a folder that may not be looked into counts as being there."""
+        try:
+            return self._path(path).is_dir()
+        except PermissionError:
+            return True
+
+    def user(self, name: str) -> bool:
+        """As Machine."""
+        try:
+            pwd.getpwnam(name)
+        except KeyError:
+            return False
+        return True
+
+    def group(self, name: str) -> bool:
+        """As Machine."""
+        try:
+            grp.getgrnam(name)
+        except KeyError:
+            return False
+        return True
+
+    def enabled_units(self) -> tuple[str, ...]:
+        """As Machine; only where systemd runs this host."""
+        if not self._path("/run/systemd/system").is_dir():
+            return ()
+        found: set[str] = set()
+        for folder in _WANTS:
+            with suppress(OSError):
+                names = {entry.name for entry in self._path(folder).iterdir()}
+                found |= {name for name in names if name.startswith("php") and "fpm" in name}
+        return tuple(sorted(found))
+
+    def port_range(self) -> tuple[int, int]:
+        """As Machine."""
+        try:
+            text = self._path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+            low, high = (int(word) for word in text.split())
+        except (OSError, ValueError):
+            return 32768, 60999
+        return low, high
+
+    def memory_limit(self) -> int | None:
+        """As Machine."""
+        for path in _LIMITS:
+            with suppress(OSError, ValueError):
+                limit = int(self._path(path).read_text())
+                if limit < 1 << 60:  # cgroup v1 says so for `no limit`
+                    return limit
+        with suppress(OSError, ValueError, IndexError):
+            first = self._path("/proc/meminfo").read_text().splitlines()[0]
+            return int(first.split()[1]) * 1024
+        return None
+
+    def in_container(self) -> bool:
+        """As Machine."""
+        marks = ("/.dockerenv", "/run/.containerenv")
+        return any(self.exists(mark) for mark in marks) or bool(os.environ.get("KUBERNETES_PORT"))
