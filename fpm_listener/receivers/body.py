@@ -61,9 +61,11 @@ def by_code(
     if found is None:
         return not_understood() if isinstance(outcome, Delivered) else outcome
     code, message = document[found[0]], document.get(found[1], "")
-    if code == 0 and type(code) is int:
+    if type(code) is not int:  # true and false are numbers to Python
+        code = None
+    if code == 0:
         return outcome
-    detail = f"{found[0]} {str(code)[:20]}: {said(message)}"
+    detail = f"{found[0]} {code}: {said(message)}"
     if code in too_fast:
         return RetryLater(reason=FailureReason.RATE_LIMITED, detail=detail, after_s=wait_s)
     if code in never:

@@ -82,7 +82,8 @@ def judge(answer: Answer, now_s: float) -> Outcome:
         )
     if document is None:
         return outcome
-    wait_s = (document.get("parameters") or {}).get("retry_after")
+    parameters = document.get("parameters")
+    wait_s = parameters.get("retry_after") if isinstance(parameters, dict) else None
     if answer.status == 429 and isinstance(outcome, RetryLater) and isinstance(wait_s, int):
-        return replace(outcome, after_s=min(float(wait_s), RETRY_AFTER_CAP_S))
+        return replace(outcome, after_s=min(max(0.0, float(wait_s)), RETRY_AFTER_CAP_S))
     return replace(outcome, detail=f"{outcome.detail}: {said(document.get('description', ''))}")
