@@ -18,6 +18,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener import settings as settings_file
+from fpm_listener.checkup import Examined
 from fpm_listener.control import Asked
 from fpm_listener.core.effects import (
     AnswerGuard,
@@ -93,6 +94,7 @@ class Daemon:
         self._upkeep_at_s = 0.0
         self._garbage_since_s: float | None = None
         self._garbage = 0
+        self._findings: dict[str, int] = {}
         self._ready = False
         self._supervisor_up = False
         self._reload_ok, self._reload_at_s = True, time.time()
@@ -272,6 +274,9 @@ class Daemon:
         if isinstance(item, Attempted):
             self._around.settle(item, now)
             self._soil(now)
+        elif isinstance(item, Examined):
+            self._findings = item.counts
+            self._soil(now)
         elif isinstance(item, Asked):
             self._around.answer(item, now)
             self._soil(now)
@@ -308,6 +313,7 @@ class Daemon:
             events=dict(counts.events),
             events_missed=counts.missed,
             protocol_garbage=self._garbage,
+            findings=self._findings,
             last_event_s=counts.last_event_s,
             ack_seconds=self._ack_seconds.view(),
             ready=self._ready,

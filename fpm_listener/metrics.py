@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PREFIX = "fpm_listener_"
 #: Causes that only a php-fpm can have.
+_SEVERITIES = ("error", "warning", "hint")  # of findings
 _FPM_CAUSES = frozenset(CAUSES.values())
 
 Labels = dict[str, str]
@@ -108,6 +109,11 @@ def _listener(snapshot: Snapshot) -> Iterator[Metric]:
         "fast_restart_enabled",
         "Whether supervisord is woken when a process dies: asked for, and the kernel has pidfds.",
         _one(snapshot.fast_restart),
+    )
+    yield _gauge(
+        "findings",
+        "What `fpm-listener check` found in supervisord's configuration when the listener started.",
+        [({"severity": name}, snapshot.findings.get(name, 0)) for name in _SEVERITIES],
     )
     events = (({"event": name}, count) for name, count in sorted(snapshot.events.items()))
     yield _counter("events", "Events of supervisord that were taken in.", events)

@@ -11,6 +11,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fpm_listener import checkup
 from fpm_listener.control import Control
 from fpm_listener.core.effects import (
     Discover,
@@ -61,6 +62,10 @@ class SupervisorAnswered(NamedTuple):
     up: bool
 
 
+class _Examine(NamedTuple):
+    """Request to the doctor's thread: have a look at supervisord's configuration."""
+
+
 class _Look(NamedTuple):
     """Request to the supervisor thread: ask how all processes are."""
 
@@ -99,6 +104,7 @@ class Surroundings:
         self._supervisor = Worker("supervisor", self._ask_supervisor, inbox.failed)
         self._discovery = Worker("programs", self._read_programs, inbox.failed)
         self._holders = Worker("holders", self._find_holders, inbox.failed)
+        self._doctor = Worker("doctor", self._examine, inbox.failed)
         self.keeper = keeper
         self._control = Control(str(settings.state_dir), inbox.put, inbox.failed)
         self._web: WebServer | None = None
@@ -106,8 +112,10 @@ class Surroundings:
 
     def start(self) -> None:
         """Start all threads."""
-        for thread in (self._supervisor, self._discovery, self._holders, self.tail):
+        workers = (self._supervisor, self._discovery, self._holders, self._doctor)
+        for thread in (*workers, self.tail):
             thread.start()
+        self._doctor.ask(_Examine())
         self._make_senders(self._settings.receivers)
         self.tail.follow(str(path) for path in self._settings.error_log)
         self._discovery.ask(Discover())
@@ -248,6 +256,11 @@ class Surroundings:
             report = find_holders(look.address, former_masters=look.former_masters)
             self._inbox.put(HolderFound(look.process, report))
 
+    def _examine(self, _: tuple[_Examine, ...]) -> None:
+        examined = checkup.visit(os.getppid())
+        if examined is not None:
+            self._inbox.put(examined)
+
     def _read_programs(self, requests: tuple[Discover, ...]) -> None:
         self._inbox.put(self._programs.read(anew=any(request.anew for request in requests)))
 
@@ -303,6 +316,7 @@ class Surroundings:
         self._make_senders([r for r in settings.receivers if r not in before.receivers])
         self._outbox.reconfigure(settings.receivers, _limits(settings))
         self.discover(Discover())
+        self._doctor.ask(_Examine())
         if self._web is not None and before.web != settings.web:
             self._web.rebind(settings.web)
         if before.textfile != settings.textfile:

@@ -75,15 +75,16 @@ def inet_server(checkup: Checkup) -> Iterator[Said]:
             )
 
 
-@rule("FPM103", _E, "supervisord leaves its container")
+@rule("FPM103", _W, "supervisord leaves its container")
 def nodaemon(checkup: Checkup) -> Iterator[Said]:
     """The first process must stay."""
     if checkup.machine.in_container() and not checkup.supervisord.get("nodaemon"):
         yield Said(
             checkup.where("supervisord", "nodaemon"),
             "nodaemon is false, in a container",
-            "supervisord goes into the background, and the container ends with its first process",
-            "nodaemon=true, or supervisord -n",
+            "supervisord goes into the background, and the container ends with its first process,"
+            " unless whoever starts it remembers -n",
+            "nodaemon=true",
         )
 
 

@@ -120,6 +120,7 @@ class Snapshot:
     events: Mapping[str, int] = field(default_factory=dict)  #: by event name
     events_missed: int = 0
     protocol_garbage: int = 0  #: headers that made no sense
+    findings: Mapping[str, int] = field(default_factory=dict)  #: of the doctor, by severity
     last_event_s: float | None = None  #: wall seconds
     ack_seconds: HistogramView | None = None
     ready: bool = False  #: the programs are known, so that every series is there

@@ -24,7 +24,7 @@ FLOORS = (
     ("__main__",),
     ("daemon", "alerts_command", "check"),
     ("surroundings",),
-    ("delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
+    ("checkup", "delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
     ("keeper", "control", "deposit", "quickstart", "obstacles"),
     ("door",),
     ("receivers.exec",),
