@@ -1,4 +1,4 @@
-"""Arguments and dispatch: `fpm-listener listen|guard|check|status|alerts|version`.
+"""Arguments and dispatch: `fpm-listener listen|guard|init|check|status|alerts|version`.
 
 Law: what a command needs is imported by that command, after fd 1 is safe: a listener says READY
 before it loads the rest, and `version` loads nothing.
@@ -57,6 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
             return _listen(options.config, sink)
         if options.command == "status":
             return _status(options)
+        if options.command == "init":
+            from fpm_listener import init_command
+
+            return init_command.write(options.folder, print)
         if options.command == "check":
             return _check(options)
         if options.command == "alerts":
@@ -107,6 +111,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     guard.add_argument("--config", metavar="FILE", help="the listener's settings")
     guard.add_argument("command", nargs="+", metavar="php-fpm", help="php-fpm and its arguments")
+    init = commands.add_parser("init", help="write the files to drop in, for this machine")
+    init.add_argument(
+        "folder",
+        nargs="?",
+        metavar="DIR",
+        help="that supervisord includes files from (default: the one of this system's package)",
+    )
     check = commands.add_parser("check", help="find what will go wrong, before it does")
     check.add_argument(
         "--supervisord-conf",

@@ -22,7 +22,7 @@ RECEIVERS = (
 #: The rim, from the top down. A module imports only what stands below it.
 FLOORS = (
     ("__main__",),
-    ("daemon", "alerts_command", "check"),
+    ("daemon", "alerts_command", "check", "init_command"),
     ("surroundings",),
     ("checkup", "delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
     ("keeper", "control", "deposit", "quickstart", "obstacles"),

@@ -1,0 +1,122 @@
+"""`fpm-listener init`: files for this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fpm_listener import check, init_command, supervisord_conf
+from fpm_listener.core.values import FpmListenerError
+from fpm_listener.init_command import Php, find_php
+from fpm_listener.machine import Host
+from fpm_listener.settings import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Two versions side by side, as Sury's packages have them.
+BOTH = [
+    Php("/usr/sbin/php-fpm8.2", "/etc/php/8.2/fpm/php-fpm.conf", 0.0),
+    Php("/usr/sbin/php-fpm8.4", "/etc/php/8.4/fpm/php-fpm.conf", 60.0),
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder to drop files in."""
+    made = tmp_path / "conf.d"
+    made.mkdir()
+    return made
+
+
+def with_main(folder: Path) -> str:
+    """Return a supervisord.conf that includes the folder."""
+    path = folder.parent / "supervisord.conf"
+    path.write_text(
+        f"[unix_http_server]\nfile={folder}/s\n[supervisord]\nnodaemon=true\n"
+        f"[include]\nfiles={folder}/*.conf\n",
+    )
+    return str(path)
+
+
+def test_the_php_fpm_of_this_machine() -> None:
+    """It is found, once, with its configuration."""
+    real = os.environ["PHP_FPM"]
+    found = find_php()
+
+    assert [one for one in found if os.path.realpath(one.binary) == os.path.realpath(real)]
+    assert all(os.path.isfile(one.config) for one in found)  # noqa: PTH113 - texts
+    assert find_php(["/nonexistent/php-fpm*"]) == []
+
+
+def test_what_is_written_is_sound(folder: Path) -> None:
+    """supervisor reads it, the listener reads it, and the doctor finds nothing in it."""
+    said: list[str] = []
+    assert init_command.write(str(folder), said.append) == 0
+    findings = check.check(with_main(folder), Host())
+
+    assert [one for one in findings if one.where.startswith(str(folder))] == []
+    assert load(str(folder / "fpm_listener.conf"), {}).receivers == ()
+    assert said[-1] == "then type: supervisorctl update"
+
+
+def test_several_versions(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program for each, with its own logs, and time enough to finish requests."""
+    monkeypatch.setattr(init_command, "find_php", lambda: BOTH)
+    init_command.write(str(folder), print)
+    read = supervisord_conf.read(with_main(folder))
+    assert isinstance(read, dict)
+    programs = {one["name"]: one for one in read["processes"] if one["kind"] == "program"}
+
+    assert sorted(programs) == ["php-fpm8.2", "php-fpm8.4"]
+    for php in BOTH:
+        one = programs[f"php-fpm{php.binary[-3:]}"]
+        assert one["command"].endswith(f"-- {php.binary} -F --fpm-config {php.config}")
+        assert one["stderr_logfile"] == f"/var/log/{one['name']}.stderr.log"
+        assert one["stopwaitsecs"] >= php.timeout_s + 10
+        assert one["killasgroup"]
+
+
+def test_nothing_is_overwritten(folder: Path) -> None:
+    """What is there stays, and is named."""
+    mine = folder / "php-fpm.conf"
+    mine.write_text("mine")
+    said: list[str] = []
+    init_command.write(str(folder), said.append)
+
+    assert mine.read_text() == "mine"
+    assert f"{mine} is there already, and is left as it is" in said
+    assert (folder / "fpm_listener.conf").exists()
+
+
+def test_without_a_php_fpm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The listener's file is written all the same, for the other programs."""
+    monkeypatch.setattr(init_command, "find_php", list)
+    said: list[str] = []
+    init_command.write(str(folder), said.append)
+
+    assert "no php-fpm with a configuration was found" in said[0]
+    assert sorted(path.name for path in folder.iterdir()) == ["fpm_listener.conf"]
+
+
+def test_nowhere_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The places that were looked for are named."""
+    with pytest.raises(FpmListenerError, match="no such folder"):
+        init_command.write(str(tmp_path / "none"), print)
+    monkeypatch.setattr(init_command, "FOLDERS", ((str(tmp_path / "none"), "conf"),))
+    with pytest.raises(FpmListenerError, match="fpm-listener init DIR"):
+        init_command.write(None, print)
+
+
+def test_the_command(folder: Path) -> None:
+    """As one types it; the endings are those of the folder's system."""
+    words = [sys.executable, "-m", "fpm_listener", "init", str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 0
+    assert f"{folder}/fpm_listener.conf written" in done.stdout
+    assert "command=" in (folder / "php-fpm.conf").read_text()
