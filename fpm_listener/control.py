@@ -35,6 +35,7 @@ ACTIONS = ("list", "retry", "drop", "worked")
 #: Seconds that either side waits for the other's next word.
 _PATIENCE_S = 10.0
 _LONGEST_REQUEST = 4096
+_HANG_UP = (OSError, ValueError, TypeError, RecursionError, Empty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,20 +103,25 @@ class Control:
                     connection, _ = self._server.accept()
                 except OSError:
                     return
-                with connection, contextlib.suppress(OSError, ValueError, TypeError, Empty):
+                with connection, contextlib.suppress(*_HANG_UP):
                     self._talk(connection)
         except BaseException as error:  # noqa: BLE001 - the daemon ends for it
             self._failed(error)
 
     def _talk(self, connection: socket.socket) -> None:
-        """Answer one request. Raises OSError, ValueError, TypeError or Empty: it is hung up on."""
+        """Answer one request. Raises one of _HANG_UP where it is none."""
         connection.settimeout(_PATIENCE_S)
         _, uid = caller(connection)
         if uid not in {0, os.geteuid()}:
             return
         said = json.loads(_read_line(connection))
         request = Request(**said)
-        if request.action not in ACTIONS:
+        receiver, number = said.get("receiver"), said.get("number")
+        plain = (receiver is None or isinstance(receiver, str)) and type(number) in {
+            type(None),
+            int,
+        }
+        if request.action not in ACTIONS or not plain:
             return
         reply: SimpleQueue[Any] = SimpleQueue()
         self._put(Asked(request, reply))

@@ -4,19 +4,24 @@ Laws:
 1. A sender takes an attempt and answers with how it ended; each attempt is answered once.
 2. A receiver that hangs delays neither the owner nor another receiver, and not the end either: what
    it did not answer is still owed.
-3. A thread that meets what nobody foresaw says so; the daemon ends for it.
+3. What nobody foresaw of one receiver is said and tried again: it must not silence the others, as
+   it would if the listener ended for it, again and again.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+import traceback
 from importlib import import_module
+from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol, cast
 
 from fpm_listener.core.kinds import KINDS
-from fpm_listener.core.retry import Attempted
+from fpm_listener.core.outcomes import FailureReason
+from fpm_listener.core.retry import Attempted, RetryLater
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +30,9 @@ if TYPE_CHECKING:
     from fpm_listener.core.retry import Attempt, Outcome
     from fpm_listener.receiver_settings import ReceiverSettings
     from fpm_listener.receivers.http import Trace
+
+
+log = logging.getLogger(__name__)
 
 
 class Receiver(Protocol):
@@ -87,12 +95,27 @@ class Sender:
             self._thread.join(max(0.0, deadline_s - time.monotonic()))
         return not self._thread.is_alive()
 
+    def _tell(self, attempt: Attempt) -> Outcome:
+        """Return how the attempt ended; what nobody foresaw is one receiver's trouble."""
+        try:
+            if self._receiver is None:
+                self._receiver = make_receiver(self._settings, self._external_url)
+            return self._receiver.send(attempt.alerts)
+        except Exception as error:  # noqa: BLE001 - its text may hold secrets, its kind does not
+            kind = type(error).__name__
+            frames = traceback.extract_tb(error.__traceback__)
+            log.error(  # noqa: TRY400 - the same
+                "a receiver could not be told by a mistake of ours receiver=%s error=%s at=%s",
+                self._settings.name,
+                kind,
+                " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames[-4:])),
+            )
+            return RetryLater(reason=FailureReason.OTHER, detail=f"a mistake of ours: {kind}")
+
     def _run(self) -> None:
         try:
             while (attempt := self._attempts.get()) is not None:
-                if self._receiver is None:
-                    self._receiver = make_receiver(self._settings, self._external_url)
-                outcome = self._receiver.send(attempt.alerts)
+                outcome = self._tell(attempt)
                 self._deliver(Attempted(attempt=attempt, outcome=outcome))
         except BaseException as error:  # noqa: BLE001 - law 3: it is passed on, traceback and all
             self._failed(error)

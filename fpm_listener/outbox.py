@@ -144,7 +144,8 @@ class Outbox:
         if statements:
             self._database.write(statements, durable=False)
         receiver = _receiver_of(lane.name)
-        if Drop(DropReason.REJECTED) in changes and len(self._lanes_of(receiver)) == 1:
+        all_fail = all(lane.tally.last_failure for lane in self._lanes_of(receiver))
+        if Drop(DropReason.REJECTED) in changes and all_fail:
             self._begin_failing(receiver, now, f"it rejects alerts ({lane.tally.last_failure})")
         elif isinstance(attempted.outcome, Delivered) and receiver in self._failing:
             self._end_failing(receiver, now)
@@ -158,7 +159,7 @@ class Outbox:
             repeat_s = known.told_at_s + self._limits.repeat_interval_s
             return now.monotonic_s + max(0.0, repeat_s - now.wall_s)
         lanes = self._lanes_of(name)
-        since = [lane.pace.failing_since_s for lane in lanes if lane.pending()]
+        since = [lane.pace.failing_since_s for lane in lanes if len(lane)]
         found = [moment for moment in since if moment is not None]
         if not found or len(found) < len(lanes):
             return None  # one place of several that says yes is enough
@@ -221,9 +222,16 @@ class Outbox:
             statements += self._abandon(name)
         for name, settings in wanted.items():
             old, policy = before.get(settings.name), self._policy(settings)
-            if old is not None and KINDS[old.kind].standing != KINDS[settings.kind].standing:
-                statements += self._abandon(name)
-            lane = self._lanes.setdefault(name, _make_lane(name, settings, None))
+            fresh = _make_lane(name, settings, None)
+            lane = self._lanes.setdefault(name, fresh)
+            if type(lane) is not type(fresh):
+                if old is None:  # it was not known of which kind it is: what it is owed stays owed
+                    for row in lane.rows():
+                        fresh.restore(row)
+                    fresh.heard.update(lane.heard)
+                else:
+                    statements += self._abandon(name)
+                lane = self._lanes[name] = fresh
             statements += self._record(lane, lane.adopt(policy))
             if old != settings:
                 lane.release()
@@ -318,7 +326,7 @@ class Outbox:
     def restore(self, found: Mapping[str, Rows], now: Instant) -> None:
         """Take up what an earlier listener left owed."""
         for receiver, text in found["failing"]:
-            with suppress(KeyError, ValueError, TypeError):
+            with suppress(KeyError, ValueError, TypeError, OverflowError):
                 self._failing.setdefault(receiver, Failing.from_json(text))
         for receiver, incident, told_at_s in found["heard"]:
             if now.wall_s - told_at_s < _HEARD_FOR_S:
@@ -326,7 +334,7 @@ class Outbox:
         for number, receiver, enqueued_at_s, text in found["outbox"]:
             try:
                 alert = from_json(text)
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
                 log.error(  # noqa: TRY400 - how it cannot be read helps nobody
                     "an alert in the database cannot be read and is lost receiver=%s text=%.200r",
                     receiver,

@@ -103,7 +103,7 @@ def build(path: str, name: str, found: Mapping[str, str], folder: Path) -> Recei
         causes=take("causes", some_of(_CAUSES), ()),
         quiet=_quiet(section),
         rates=take("rate_limit", sections.rates, kind.rates),
-        timeout_s=take("timeout", duration, defaults.timeout_s),
+        timeout_s=take("timeout", sections.timeout, defaults.timeout_s),
         url=take("url", sections.url, None),
         url_file=take("url_file", file, None),
         urls=take("urls", sections.urls, ()),
@@ -147,6 +147,11 @@ def _refuse_missing(section: Section, kind: Kind) -> None:
         raise FpmListenerError(
             f"{section.where}: has both token_file and username; write one of them",
         )
+    if kind.standing and section.has("mute_times"):
+        raise FpmListenerError(
+            f"{section.where}: an Alertmanager that is not told takes the incident to be over; use"
+            " its own mute_time_intervals",
+        )
     if section.has("mute_location") and not section.has("mute_times"):
         raise FpmListenerError(
             f"{section.where}: mute_location is for mute_times, which is missing"
@@ -188,10 +193,13 @@ def _thread(word: str) -> str:
 
 
 def _address(word: str) -> str:
-    if not re.fullmatch(r"[^@\s<>,]+@[^@\s<>,]+", word):
+    if not re.fullmatch(r"[\w.!#$%&'*+/=?^{|}~-]+@[A-Za-z0-9][A-Za-z0-9.-]*", word, re.ASCII):
         raise ValueError("an address such as alerts@example.com")
     return word
 
 
 def _addresses(word: str) -> tuple[str, ...]:
-    return tuple(_address(one) for one in words(word))
+    found = tuple(_address(one) for one in words(word))
+    if not found:
+        raise ValueError("addresses such as ops@example.com")
+    return found

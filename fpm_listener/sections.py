@@ -70,6 +70,14 @@ def loop(word: str) -> LoopPolicy:
     return LoopPolicy(threshold=found[0], window_s=found[1])
 
 
+def timeout(word: str) -> float:
+    """Return seconds that an attempt may take."""
+    seconds = duration(word)
+    if seconds > 3600:
+        raise ValueError("a duration up to 1h")
+    return seconds
+
+
 def rates(word: str) -> tuple[Rate, ...]:
     """Return how often a receiver may be spoken to: `18 in 1m, 2 in 10s`, or `off`."""
     if word.lower() == "off":
@@ -99,14 +107,30 @@ def words(word: str) -> tuple[str, ...]:
 
 def url(word: str) -> str:
     """Return a URL; may be secret."""
-    if not re.fullmatch(r"https?://[^\s/]+\S*", word):
+    if not is_url(word):
         raise ValueError("a URL that begins with http:// or https:// (not shown: it may be secret)")
     return word
 
 
+def is_url(word: str) -> bool:
+    """Return whether it is a URL that can be posted to."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 - not every start needs it
+
+    if not re.fullmatch(r"https?://[^\s/]+\S*", word):
+        return False
+    try:
+        parts = urlsplit(word)
+        return bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+
+
 def urls(word: str) -> tuple[str, ...]:
     """Return several URLs, each once; may be secret."""
-    return tuple(dict.fromkeys(url(one) for one in words(word)))
+    found = tuple(dict.fromkeys(url(one) for one in words(word)))
+    if not found:
+        raise ValueError("at least one URL")
+    return found
 
 
 def command(word: str) -> tuple[str, ...]:
@@ -140,7 +164,7 @@ def some_of(allowed: Collection[str]) -> Callable[[str], tuple[str, ...]]:
     return read
 
 
-_SECRET = {url, urls}
+_SECRET = {url, urls, command}
 
 
 class Section:

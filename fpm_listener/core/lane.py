@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fpm_listener.core.alerts import Reason, Status
-from fpm_listener.core.outcomes import DropReason
+from fpm_listener.core.outcomes import DropReason, FailureReason
 from fpm_listener.core.owed import (
     STATES,
     Change,
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from fpm_listener.core.alerts import Alert
     from fpm_listener.core.retry import Attempted
     from fpm_listener.core.values import Instant
+
+
+#: Times that a shared message is tried before it is taken apart.
+_TRIES_TOGETHER = 3
 
 
 class Lane:
@@ -87,6 +91,8 @@ class Lane:
             self._queues[incident].remove(last)
             number = last.number  # and thus its place among all rows
             alert = replace(alert, known_at_s=min(alert.known_at_s, last.alert.known_at_s))
+        if not self._rows:
+            self.pace.failing_since_s = None  # of what was given up since; nothing has failed yet
         row = Row(
             number=number,
             alert=alert,
@@ -181,9 +187,15 @@ class Lane:
         budget = self.pace.budget(now)
         crowded = budget is not None and len(queues) > budget
         if not crowded or queues[0][0].alone:
-            return list(queues[0])
+            return self._wanted(queues[0])
         together = [queue for queue in queues if not queue[0].alone]
-        return [row for queue in together[:joins] for row in queue]
+        return [row for queue in together[:joins] for row in self._wanted(queue)]
+
+    def _wanted(self, queue: list[Row]) -> list[Row]:
+        """Return what is told of an incident in one message."""
+        if self.policy is not None and self.policy.send_resolved:
+            return list(queue)
+        return [row for row in queue if row.alert.status is Status.FIRING]
 
     def settle(self, attempted: Attempted, now: Instant, random: float) -> list[Change]:
         """Take in how an attempt ended; random: from 0 up to 1, for the delay."""
@@ -205,6 +217,8 @@ class Lane:
             if isinstance(outcome, Delivered):
                 changes += self._delivered(row, alert, now)
             elif isinstance(outcome, RetryLater):
+                # Perhaps one of them is why it is never taken: each is tried alone then.
+                row.alone = row.alone or (len(incidents) > 1 and _is_odd(attempt, outcome))
                 changes += self._came_back(row)
             elif len(incidents) > 1:
                 row.alone = True
@@ -270,12 +284,8 @@ class Lane:
         policy = self.policy
         if policy is None:
             return changes
-        if policy.quiet is not None:
-            ended_s = policy.quiet.ended_s(now.wall_s)
-            if ended_s is not None and now.wall_s - ended_s <= policy.max_age_s:
-                return changes
         for incident, queue in list(self._queues.items()):
-            while queue and now.monotonic_s - queue[0].since_s > policy.max_age_s:
+            while queue and policy.age_s(queue[0].since_s, now) > policy.max_age_s:
                 changes += self._give_up(queue[0], DropReason.MAX_AGE)
                 changes += self._sweep(incident)
         return changes
@@ -324,6 +334,12 @@ class Lane:
 
 def _step(row: Row, step: Step) -> None:
     row.state = STATES[row.state][step]
+
+
+def _is_odd(attempt: Attempt, outcome: RetryLater) -> bool:
+    """Return whether a message came back some times for what may lie in it, not in the way."""
+    reasons = {FailureReason.ANSWER, FailureReason.OTHER}
+    return attempt.number >= _TRIES_TOGETHER and outcome.reason in reasons
 
 
 def _urgency(row: Row) -> tuple[int, int]:

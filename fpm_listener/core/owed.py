@@ -100,6 +100,13 @@ class LanePolicy:
         ends_s = self.quiet.ends_s(now.wall_s + ahead_s)
         return monotonic_s if ends_s is None else now.monotonic_s + ends_s - now.wall_s
 
+    def age_s(self, since_s: float, now: Instant) -> float:
+        """Return the seconds from `since_s` (monotonic) to now, quiet times left out."""
+        age_s = now.monotonic_s - since_s
+        if self.quiet is None or age_s <= self.max_age_s:
+            return age_s
+        return age_s - self.quiet.within_s(now.wall_s - age_s, now.wall_s)
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Row:

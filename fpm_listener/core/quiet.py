@@ -14,6 +14,7 @@ from datetime import datetime, timedelta, tzinfo
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_MINUTES = 24 * 60
 _WEEK_MINUTES = 7 * _DAY_MINUTES
+_MONDAY = datetime(1970, 1, 5)  # noqa: DTZ001 - local time, of any place
 _ALLOWED = "such as Mon-Fri 22:00-06:00, Sat-Sun, 12:00-13:00"
 
 
@@ -38,13 +39,26 @@ class QuietTimes:
         # By steps of elapsed time, then corrected: a change of the clocks may lie in between.
         return self._moment(wall_s, end - minute)
 
-    def ended_s(self, wall_s: float) -> float | None:
-        """Return the wall moment at which the last quiet was over; None where it is quiet now."""
-        if not self.ranges or self.ends_s(wall_s) is not None:
-            return None
-        minute = self._minute(wall_s)
-        ago = min((minute - end) % _WEEK_MINUTES for _, end in self.ranges)
-        return self._moment(wall_s, -ago)
+    def within_s(self, begin_s: float, end_s: float) -> float:
+        """Return how many seconds between two wall moments are quiet.
+
+        By the local clock, so a change of it in between is an hour more or less.
+        """
+        begin, end = self._minutes_of(begin_s), self._minutes_of(end_s)
+        quiet, upto = 0.0, begin
+        first_week = int(begin // _WEEK_MINUTES) - 1
+        for week in range(first_week, int(end // _WEEK_MINUTES) + 1):
+            for from_, to in self.ranges:
+                low = max(upto, week * _WEEK_MINUTES + from_)
+                high = min(end, week * _WEEK_MINUTES + to)
+                if high > low:
+                    quiet, upto = quiet + high - low, high
+        return quiet * 60.0
+
+    def _minutes_of(self, wall_s: float) -> float:
+        """Return local minutes since a Monday long ago."""
+        local = self._local(wall_s)
+        return (local - _MONDAY).total_seconds() / 60.0
 
     def _ends(self, minute: int) -> list[int]:
         """Return the ends of the ranges that `minute` lies in; it may lie beyond the week."""
@@ -65,8 +79,11 @@ class QuietTimes:
 
     def _moment(self, wall_s: float, minutes: int) -> float:
         """Return the wall moment so many local minutes from the whole minute of `wall_s`."""
-        local = self._local(wall_s).replace(second=0, microsecond=0) + timedelta(minutes=minutes)
-        return local.replace(tzinfo=self.location).timestamp()
+        start_s = wall_s - wall_s % 60
+        wanted = self._local(start_s) + timedelta(minutes=minutes)
+        moment_s = start_s + minutes * 60
+        # Where the clocks change in between: as often as they differ, but never back in time.
+        return max(moment_s + (wanted - self._local(moment_s)).total_seconds(), start_s + 60)
 
 
 def parse(text: str, location: tzinfo | None = None) -> QuietTimes:

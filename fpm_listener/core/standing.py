@@ -91,6 +91,8 @@ class Standing:
             enqueued_at_s=now.wall_s,
             since_s=now.monotonic_s,
         )
+        if not self._incidents:
+            self.pace.failing_since_s = None  # of what is told no more; nothing has failed yet
         self._incidents[incident] = _Told(row=row, due_s=now.monotonic_s)
         if alert.status is Status.RESOLVED:
             if not policy.send_resolved:

@@ -22,7 +22,7 @@ _SAID = 120
 
 def as_json(url: str, document: Any, headers: Mapping[str, str] | None = None) -> Request:  # noqa: ANN401 - JSON
     """Return a request that posts `document`."""
-    body = json.dumps(document, ensure_ascii=False).encode()
+    body = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
     return Request(
         url=url, body=body, headers={"Content-Type": "application/json", **(headers or {})}
     )

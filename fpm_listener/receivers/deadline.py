@@ -114,5 +114,7 @@ def mount(session: Session, watch: Watch) -> None:
 
     pools = {"http": PlainPool, "https": SecurePool}
     session.trust_env = False
+    # Else requests reads the whole body of a redirect, however long, though it follows none.
+    session.get_redirect_target = lambda _: None  # type: ignore[method-assign, assignment]
     session.mount("http://", Adapter())
     session.mount("https://", Adapter())

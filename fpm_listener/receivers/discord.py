@@ -69,5 +69,5 @@ def judge(answer: Answer, now_s: float) -> Outcome:
     if answer.status == 429 and isinstance(outcome, RetryLater):
         wait_s = (parse(answer) or {}).get("retry_after")
         if isinstance(wait_s, int | float) and wait_s >= 0:
-            return replace(outcome, after_s=min(float(wait_s), RETRY_AFTER_CAP_S))
+            return replace(outcome, after_s=float(min(wait_s, RETRY_AFTER_CAP_S)))
     return outcome

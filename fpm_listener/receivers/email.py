@@ -6,10 +6,13 @@ does not; RFC 3207 (STARTTLS); RFC 8314 (TLS from the start).
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import smtplib
 import ssl
+from contextlib import suppress
 from email.message import EmailMessage
-from email.utils import formatdate, make_msgid
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.core.outcomes import FailureReason
@@ -18,17 +21,21 @@ from fpm_listener.receivers.body import said
 from fpm_listener.receivers.deadline import Watch
 from fpm_listener.receivers.http import explain
 from fpm_listener.receivers.secrets import BadFileError, Secrets, is_loopback, probe
-from fpm_listener.receivers.text import Style, stories, title, write
+from fpm_listener.receivers.text import Style, clean, stories, title, write
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fpm_listener.core.alerts import Alert
     from fpm_listener.core.retry import Outcome
     from fpm_listener.receiver_settings import ReceiverSettings
     from fpm_listener.receivers.http import Trace
 
+log = logging.getLogger(__name__)
+
+_Said = tuple[int, bytes]
+_MOST_REACHED = 100
 _STYLE = Style(limit=100_000)
 _LONGEST_SUBJECT = 200
 
@@ -46,32 +53,57 @@ class Email:
         self._external_url = external_url
         self._trace = trace
         self._secrets = Secrets(settings)
+        self._reached: dict[str, list[str]] = {}  # by mail: who has taken it, where others have not
 
     def send(self, alerts: Sequence[Alert]) -> Outcome:
-        """Send one mail, once."""
+        """Send one mail, once, to those who have not taken it yet."""
         settings = self._settings
         message = compose(alerts, settings, self._external_url)
+        key = str(message["Message-ID"])
+        left = [one for one in settings.to if one not in self._reached.get(key, ())]
         if self._trace is not None:
             host, port = settings.smarthost
-            self._trace.sent(f"MAIL by {host}:{port} to {', '.join(settings.to)}", str(message))
+            self._trace.sent(f"MAIL by {host}:{port} to {', '.join(left)}", str(message))
         watch = Watch(settings.timeout_s)
         try:
             with watch:
-                self._hand_over(message, watch)
+                refused = self._hand_over(message, left, watch)
         except BadFileError as error:
             return RetryLater(reason=error.reason, detail=str(error))
         except smtplib.SMTPException as error:
-            return _late() if watch.over else _refused(error)
+            return _late() if watch.over else self._refused(error)
         except (OSError, ValueError) as error:
             if watch.over:
                 return _late()
             reason, detail = explain(error)
             return RetryLater(reason=reason, detail=detail)
+        return self._some(key, left, refused)
+
+    def _some(self, key: str, left: Sequence[str], refused: Mapping[str, _Said]) -> Outcome:
+        """Return what it means that these were refused; the others have taken it."""
+        later = {one: said for one, said in refused.items() if said[0] < 500}
+        if later:
+            self._reached[key] = [one for one in self._settings.to if one not in later]
+            while len(self._reached) > _MOST_REACHED:
+                del self._reached[next(iter(self._reached))]
+            return self._no(*next(iter(later.values())), len(later))
+        self._reached.pop(key, None)
+        if len(refused) == len(left) == len(self._settings.to):
+            return self._no(*next(iter(refused.values())), len(refused))
+        if refused:
+            log.warning(
+                "a mail was refused for some of its recipients receiver=%s count=%s",
+                self._settings.name,
+                len(refused),
+            )
         if self._trace is not None:
             self._trace.came_back("250", "the server took it")
         return Delivered()
 
-    def _hand_over(self, message: EmailMessage, watch: Watch) -> None:
+    def _hand_over(
+        self, message: EmailMessage, recipients: Sequence[str], watch: Watch
+    ) -> Mapping[str, _Said]:
+        """Return who was refused, and with which words."""
         settings = self._settings
         host, port = settings.smarthost
         if settings.ca_file is not None:
@@ -82,16 +114,48 @@ class Email:
             cafile=str(settings.ca_file) if settings.ca_file else None,
         )
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        with _Connection(watch, host, context if settings.tls == "tls" else None) as server:
+        server = _Connection(watch, host, context if settings.tls == "tls" else None)
+        try:
             server.connect(host, port)
             if settings.tls == "starttls":
                 server.starttls(context=context)
             if settings.username is not None:
                 password = self._secrets.one("password_file", settings.password_file)
+                self._secrets.remember_pair(settings.username, password)
                 server.login(settings.username, password)
-            refused = server.send_message(message, settings.sender, settings.to)
-            if refused:
-                raise smtplib.SMTPRecipientsRefused(refused)
+            try:
+                refused: Mapping[str, _Said] = server.send_message(
+                    message,
+                    settings.sender,
+                    list(recipients),
+                )
+            except smtplib.SMTPRecipientsRefused as error:
+                refused = error.recipients
+            with suppress(smtplib.SMTPException, OSError):  # it has taken the mail already
+                server.quit()
+        finally:
+            server.close()
+        return refused
+
+    def _refused(self, error: smtplib.SMTPException) -> Outcome:
+        """Return what the server's no means."""
+        if isinstance(error, smtplib.SMTPResponseException):
+            return self._no(error.smtp_code, error.smtp_error)
+        if isinstance(error, smtplib.SMTPNotSupportedError):
+            why = "the server has no STARTTLS, or cannot do what is asked; see the setting tls"
+            return Rejected(reason=FailureReason.CLIENT_ERROR, detail=why)
+        if isinstance(error.__context__, OSError):  # smtplib hides it behind a text of its own
+            reason, detail = explain(error.__context__)
+            return RetryLater(reason=reason, detail=detail)
+        return RetryLater(reason=FailureReason.CONNECTION, detail="closed without an answer")
+
+    def _no(self, code: int, text: str | bytes, recipients: int = 1) -> Outcome:
+        words = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        several = f"{recipients} recipients, " if recipients > 1 else ""
+        detail = f"SMTP {code}: {several}{said(self._secrets.hide(words))}"
+        if 500 <= code <= 599:
+            return Rejected(reason=FailureReason.CLIENT_ERROR, detail=detail)
+        return RetryLater(reason=FailureReason.SERVER_ERROR, detail=detail)
 
 
 class _Connection(smtplib.SMTP):
@@ -117,34 +181,6 @@ def _late() -> RetryLater:
     )
 
 
-def _refused(error: smtplib.SMTPException) -> Outcome:
-    """Return what the server's no means."""
-    text: str | bytes
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        answers = list(error.recipients.values())
-        code, text = max(answers, key=lambda answer: answer[0])
-        if len(answers) > 1:
-            text = f"{len(answers)} recipients, {_words(text)}"
-    elif isinstance(error, smtplib.SMTPResponseException):
-        code, text = error.smtp_code, error.smtp_error
-    elif isinstance(error, smtplib.SMTPNotSupportedError):
-        why = "the server has no STARTTLS, or cannot do what is asked; see the setting tls"
-        return Rejected(reason=FailureReason.CLIENT_ERROR, detail=why)
-    elif isinstance(error.__context__, OSError):  # smtplib hides it behind a text of its own
-        reason, detail = explain(error.__context__)
-        return RetryLater(reason=reason, detail=detail)
-    else:
-        return RetryLater(reason=FailureReason.CONNECTION, detail="closed without an answer")
-    detail = f"SMTP {code}: {said(_words(text))}"
-    if 500 <= code <= 599:
-        return Rejected(reason=FailureReason.CLIENT_ERROR, detail=detail)
-    return RetryLater(reason=FailureReason.SERVER_ERROR, detail=detail)
-
-
-def _words(text: str | bytes) -> str:
-    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-
-
 def compose(alerts: Sequence[Alert], settings: ReceiverSettings, external_url: str) -> EmailMessage:
     """Return the mail, in plain text."""
     told = stories(alerts, settings.language)
@@ -153,9 +189,14 @@ def compose(alerts: Sequence[Alert], settings: ReceiverSettings, external_url: s
     message["To"] = ", ".join(settings.to)
     message["Subject"] = title(told, settings.language)[:_LONGEST_SUBJECT]
     message["Date"] = formatdate(localtime=False)
-    message["Message-ID"] = make_msgid(domain=settings.sender.rpartition("@")[2])
+    # The same over retries, so that mail servers know a mail that comes twice.
+    told_ids = " ".join(alert.alert_id for alert in alerts).encode("utf-8", "replace")
+    digest = hashlib.sha256(told_ids).hexdigest()[:32]
+    message["Message-ID"] = f"<{digest}.{settings.name}@{settings.sender.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday notice is wanted
-    message["X-Fpm-Listener-Alert"] = " ".join(alert.alert_id for alert in alerts[:20])
+    shown = " ".join(alert.alert_id for alert in alerts[:20])
+    message["X-Fpm-Listener-Alert"] = clean(shown).replace("\n", " ")
     text = write(told, _STYLE, settings.language)
-    message.set_content(f"{text}\n\n-- \n{external_url}\n" if external_url else f"{text}\n")
+    footer = f"\n-- \n{clean(external_url)}\n" if external_url else ""
+    message.set_content(f"{text}\n{footer}")
     return message

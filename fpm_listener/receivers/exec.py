@@ -52,15 +52,15 @@ class Exec:
         body = plain(alert) + b"\n"
         if self._trace is not None:
             self._trace.sent(f"RUN {self._settings.command[0]}", body.decode("ascii"))
-        # A file, not a pipe: who has inherited it and lives on must not keep us waiting.
-        with tempfile.TemporaryFile() as output:
-            try:
+        try:
+            # A file, not a pipe: who has inherited it and lives on must not keep us waiting.
+            with tempfile.TemporaryFile() as output:
                 status = self._run(body, output.fileno())
-            except OSError as error:
-                detail = os.strerror(error.errno or 0)
-                return RetryLater(reason=FailureReason.COMMAND, detail=f"cannot be run: {detail}")
-            output.seek(0)
-            text = output.read(_SAID).decode("utf-8", "replace")
+                output.seek(0)
+                text = output.read(_SAID).decode("utf-8", "replace")
+        except OSError as error:
+            detail = os.strerror(error.errno or 0)
+            return RetryLater(reason=FailureReason.COMMAND, detail=f"cannot be run: {detail}")
         if status is None:
             return RetryLater(
                 reason=FailureReason.TIMEOUT, detail="did not end before the deadline"

@@ -13,7 +13,6 @@ What the deadline cannot cut short is the resolver, which has limits of its own 
 
 from __future__ import annotations
 
-import base64
 import logging
 import os
 import socket
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Bytes of an answer's body that are read; no service says more than this that matters.
 BODY_LIMIT = 64 * 1024
+#: Characters of the shortest secret that is taken out of a body before it is understood.
+_SHORTEST = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +79,7 @@ class Site:
         if settings.username is None:
             return {}
         password = secrets.one("password_file", settings.password_file)
-        pair = base64.b64encode(f"{settings.username}:{password}".encode()).decode("ascii")
-        return {"Authorization": f"Basic {secrets.remember(pair)}"}
+        return {"Authorization": f"Basic {secrets.remember_pair(settings.username, password)}"}
 
 
 class Trace(Protocol):
@@ -127,6 +127,9 @@ class HttpReceiver:
         if not isinstance(answer, Answer):
             return answer
         self._show_answer(answer)
+        # Before anything is cut out of it: half a secret is found by nobody.
+        body = answer.body.decode("utf-8", "replace")
+        answer = replace(answer, body=self._secrets.hide(body, least=_SHORTEST).encode())
         outcome = self._judge(answer, time.time())
         if isinstance(outcome, Delivered):
             return outcome

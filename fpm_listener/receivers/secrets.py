@@ -8,14 +8,18 @@ Laws:
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
 import os
 import re
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from fpm_listener.core.outcomes import FailureReason
+from fpm_listener.sections import is_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +31,7 @@ log = logging.getLogger(__name__)
 HIDDEN = "***"
 #: Characters from which on a part of a URL may be a key.
 _KEY_LENGTH = 6
+_MOST_SEEN = 500
 
 
 class BadFileError(Exception):
@@ -43,13 +48,13 @@ class Secrets:
     def __init__(self, settings: ReceiverSettings) -> None:
         self._settings = settings
         self._warned: set[str] = set()
-        self._seen: set[str] = set()
+        self._seen: dict[str, None] = {}  # oldest first
 
     def url(self) -> str:
         """Return where the receiver is. Raises BadFileError."""
         settings = self._settings
         url = settings.url or self.one("url_file", settings.url_file)
-        if not re.fullmatch(r"https?://[^\s/]+\S*", url):
+        if not is_url(url):
             raise BadFileError("url_file: no URL that begins with http:// or https://")
         if url.startswith("http://") and not is_loopback(url):
             self.warn("a receiver on another host is told without encryption", "url")
@@ -58,10 +63,13 @@ class Secrets:
 
     def _remember_parts(self, url: str) -> None:
         """Hide a URL, and what in it is long enough to be a key."""
-        from urllib.parse import parse_qsl, urlsplit  # noqa: PLC0415 - only who sends needs it
+        from urllib.parse import parse_qsl, unquote, urlsplit  # noqa: PLC0415 - only who sends needs it
 
         parts = urlsplit(url)
         self.remember(url)
+        if parts.password:
+            self.remember(parts.password)
+            self.remember_pair(unquote(parts.username or ""), unquote(parts.password))
         values = [value for _, value in parse_qsl(parts.query)]
         for part in (parts.path, parts.query, *parts.path.split("/"), *values):
             if len(part) >= _KEY_LENGTH:
@@ -95,14 +103,28 @@ class Secrets:
         return lines
 
     def remember(self, secret: str) -> str:
-        """Return `secret`, which `hide` takes out of texts from now on."""
-        self._seen.add(secret)
+        """Return `secret`, which `hide` takes out of texts from now on, in each of its forms."""
+        for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]):
+            self._seen.pop(form, None)
+            self._seen[form] = None
+        while len(self._seen) > _MOST_SEEN:  # each attempt may have a signature of its own
+            del self._seen[next(iter(self._seen))]
         return secret
 
-    def hide(self, text: str) -> str:
-        """Return `text` without any secret that was seen."""
+    def remember_pair(self, username: str, password: str) -> str:
+        """Return both as basic authentication has them, and hide all forms of it."""
+        plain = base64.b64encode(f"\0{username}\0{password}".encode()).decode("ascii")  # SMTP's
+        self.remember(plain)
+        self.remember(base64.b64encode(password.encode()).decode("ascii"))
+        return self.remember(
+            base64.b64encode(f"{username}:{password}".encode()).decode("ascii"),
+        )
+
+    def hide(self, text: str, least: int = 1) -> str:
+        """Return `text` without any secret that was seen; least: the shortest to be looked for."""
         for secret in sorted(self._seen, key=len, reverse=True):
-            text = text.replace(secret, HIDDEN)
+            if len(secret) >= least:
+                text = text.replace(secret, HIDDEN)
         return text
 
     def warn_of_mode(self, setting: str, path: Path) -> None:

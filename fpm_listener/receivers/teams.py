@@ -7,6 +7,7 @@ incoming webhooks with Workflows": 28 KB a message.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.core.alerts import Severity
@@ -14,7 +15,7 @@ from fpm_listener.core.outcomes import FailureReason
 from fpm_listener.core.retry import Delivered, RetryLater
 from fpm_listener.receivers.body import as_json, said
 from fpm_listener.receivers.http import HttpReceiver, by_status
-from fpm_listener.receivers.text import Style, count_bytes, short_title, stories, worst, write
+from fpm_listener.receivers.text import Style, short_title, stories, worst, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +26,17 @@ if TYPE_CHECKING:
     from fpm_listener.receivers.http import Answer, Request, Site, Trace
 
 _COLOURS = {Severity.CRITICAL: "Attention", Severity.WARNING: "Warning", Severity.INFO: "Accent"}
-#: JSON may double the length of a text, and the card around it has some hundred bytes.
-_STYLE = Style(limit=10_000, measure=count_bytes)
+#: Bytes of the JSON around each line.
+_AROUND = 100
+
+
+def _measure(text: str) -> int:
+    """Return the bytes of a text in the message."""
+    size = len(json.dumps(text, ensure_ascii=False).encode("utf-8", "replace"))
+    return size + _AROUND * (text.count("\n") + 1)
+
+
+_STYLE = Style(limit=26_000, measure=_measure)
 
 
 def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = None) -> HttpReceiver:

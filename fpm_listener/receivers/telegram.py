@@ -85,5 +85,5 @@ def judge(answer: Answer, now_s: float) -> Outcome:
     parameters = document.get("parameters")
     wait_s = parameters.get("retry_after") if isinstance(parameters, dict) else None
     if answer.status == 429 and isinstance(outcome, RetryLater) and isinstance(wait_s, int):
-        return replace(outcome, after_s=min(max(0.0, float(wait_s)), RETRY_AFTER_CAP_S))
+        return replace(outcome, after_s=float(min(max(0, wait_s), RETRY_AFTER_CAP_S)))
     return replace(outcome, detail=f"{outcome.detail}: {said(document.get('description', ''))}")

@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from fpm_listener.core.alerts import Status
 from fpm_listener.receivers.http import HttpReceiver, Request
@@ -33,6 +34,8 @@ _TYPES = {
     "cloudevents": "application/cloudevents+json",
     "plain": "application/json",
 }
+#: What an id may have in a header as it is; the rest is percent-encoded, so that no two are alike.
+_HEADER_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if code != 0x25)
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - no secret, but how each begins
 
 
@@ -65,7 +68,7 @@ def headers(alert: Alert, now_s: int) -> dict[str, str]:
     The id is the same over retries, restarts and receivers: who has seen it can leave it out. The
     reason stands in a header, since version 4 of Alertmanager's body has no place for it.
     """
-    identity = alert.alert_id.encode("ascii", "replace").decode("ascii")
+    identity = quote(alert.alert_id.encode("utf-8", "replace"), safe=_HEADER_SAFE)
     return {
         "Idempotency-Key": identity,
         "Webhook-Id": identity,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fpm_listener.receivers.body import as_json, by_code
 from fpm_listener.receivers.http import HttpReceiver
 from fpm_listener.receivers.markdown import style
-from fpm_listener.receivers.text import stories, title, write
+from fpm_listener.receivers.text import stories, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +36,9 @@ def compose(alerts: Sequence[Alert], site: Site) -> Request:
     """Return the message."""
     settings = site.settings
     told = stories(alerts, settings.language)
-    head = f"{settings.keyword} {title(told, settings.language)}".strip()
-    text = write(told, style(_LIMIT), settings.language, head=head)
+    # As the bot wants it, to the letter: the operator's word is not escaped.
+    first = f"{settings.keyword}\n" if settings.keyword else ""
+    text = first + write(told, style(_LIMIT - len(first.encode())), settings.language)
     return as_json(site.secrets.url(), {"msgtype": "markdown", "markdown": {"content": text}})
 
 

@@ -340,6 +340,15 @@ class Lab:
                 return value
         return float("nan")  # there is no such sample (yet)
 
+    def is_held(self, count: int, patience_s: float = 10.0) -> bool:
+        """Return whether so many sockets are held, soon."""
+        end_s = time.monotonic() + patience_s
+        while self.metric("fpm_listener_held_sockets") != count:
+            if time.monotonic() > end_s:
+                return False
+            time.sleep(0.05)
+        return True
+
     def pid(self, name: str) -> int:
         """Return what the listener knows to be the pid of a program of one process."""
         programs = json.loads(self.get("/status.json"))["programs"]

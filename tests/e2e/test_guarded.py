@@ -72,6 +72,9 @@ def settled(lab: Lab, *, held: int | None = None) -> int:
     """Wait until php-fpm serves and supervisord says RUNNING; return its master."""
     wait("RUNNING", lambda: "RUNNING" in lab.ctl("status", "php-fpm"))
     if held is not None:
+        if not lab.is_held(held):  # the listener was slower than the guard's second for it
+            lab.ctl("restart", "php-fpm")
+            wait("RUNNING again", lambda: "RUNNING" in lab.ctl("status", "php-fpm"))
         wait(f"{held} held", lambda: lab.metric("fpm_listener_held_sockets") == held)
     return lab.running()
 
@@ -124,7 +127,7 @@ def scene(lab: Lab, what: str, *addresses: str) -> dict[str, int]:
             lambda: lab.fpm_log().read_text().count("ready to handle connections") > ready,
         )
         wait("an answer", lambda: all("pong" in ask(address) for address in addresses))
-    assert load.report.requests > 20
+    assert load.report.requests >= CLIENTS
     return dict(load.report.failures)
 
 

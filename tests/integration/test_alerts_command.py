@@ -130,6 +130,7 @@ def test_only_our_own_user_may_ask(settings: Settings) -> None:
     [
         *(b"", b"\n", b"{}\n", b"[1]\n", b"x" * 9000, b"\xff\n"),
         *(b'{"action":"explode"}\n', b'{"action":"list","x":1}\n', b'{"action":["list"]}\n'),
+        *(b'{"action":"drop","receiver":["a"]}\n', b"[" * 4000 + b"\n"),
     ],
 )
 def test_nonsense_is_hung_up_on(settings: Settings, nonsense: bytes) -> None:

@@ -212,18 +212,21 @@ def test_a_sender_that_never_sent() -> None:
         assert sender.stop(time.monotonic() + PATIENCE_S)
 
 
-def test_what_nobody_foresaw_is_passed_on() -> None:
-    """The thread ends and hands over the exception, with its traceback."""
-    answers: SimpleQueue[object] = SimpleQueue()
+def test_what_nobody_foresaw_silences_one_receiver_only(caplog: pytest.LogCaptureFixture) -> None:
+    """It is said, without its text, and tried again; the listener lives on."""
+    answers: SimpleQueue[Any] = SimpleQueue()
     broken = fires("a", labels=None)
     with Sink() as sink:
         sender = Sender(receiver(sink), answers.put, answers.put)
-        sender.send(Attempt(lane="ops", number=1, rows=(1,), alerts=(broken,)))
-        error = answers.get(timeout=PATIENCE_S)
+        for number, alert in enumerate((broken, fires("b"))):
+            sender.send(Attempt(lane="ops", number=1, rows=(number,), alerts=(alert,)))
+        first, second = (answers.get(timeout=PATIENCE_S) for _ in range(2))
 
-        assert isinstance(error, AttributeError)
-        assert error.__traceback__ is not None
+        assert first.outcome.detail == "a mistake of ours: AttributeError"
+        assert isinstance(second.outcome, Delivered)
         assert sender.stop(time.monotonic() + PATIENCE_S)
+    assert "receiver=ops error=AttributeError at=webhook.py:" in caplog.text
+    assert "items" not in caplog.text
 
 
 def test_each_attempt_is_answered_once_in_order() -> None:

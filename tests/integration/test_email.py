@@ -42,6 +42,7 @@ class Box:
         self.mails: list[Any] = []
         self.answer = "250 OK"
         self.recipient = "250 OK"
+        self.answers: dict[str, list[str]] = {}  #: for recipients, one after the other
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self,
@@ -52,6 +53,8 @@ class Box:
         _options: object,
     ) -> str:
         """Take a recipient or not."""
+        if self.answers.get(address):
+            return self.answers[address].pop(0)
         if self.recipient.startswith("2"):
             envelope.rcpt_tos.append(address)
         return self.recipient
@@ -174,6 +177,42 @@ def test_a_server_that_says_no(box: Box, serve: Serve, answer: str, outcome: Out
 
     assert type(refused) is type(outcome)
     assert "2 recipients" in getattr(refused, "detail", "")
+
+
+def test_the_same_mail_twice_is_known(box: Box, serve: Serve) -> None:
+    """Its Message-ID is that of its alerts."""
+    at = serve()
+    for alert in (trouble(), trouble(), over()):
+        send(at, [alert])
+    first, again, other = (box.read(index)["Message-ID"] for index in range(3))
+
+    assert first == again != other
+
+
+def test_only_who_was_put_off_is_told_again(box: Box, serve: Serve) -> None:
+    """One recipient is dead, one is put off, one takes it: no mail is lost or doubled."""
+    box.answers = {
+        "dead@example.com": ["550 no such user"],
+        "grey@example.com": ["450 later"],
+    }
+    to = ("dead@example.com", "grey@example.com", "fine@example.com")
+    receiver = make_receiver(settings(serve(), to=to))
+    first, second = receiver.send([trouble()]), receiver.send([trouble()])
+
+    assert isinstance(first, RetryLater)
+    assert second == DELIVERED
+    assert [mail.rcpt_tos for mail in box.mails] == [["fine@example.com"], ["grey@example.com"]]
+
+
+def test_a_goodbye_that_is_none(box: Box, serve: Serve) -> None:
+    """The mail is taken all the same."""
+
+    async def quit_badly(*_: object) -> str:
+        return "421 go away"
+
+    box.handle_QUIT = quit_badly  # type: ignore[attr-defined]  # aiosmtpd looks for it by its name
+    assert send(serve()) == DELIVERED
+    assert len(box.mails) == 1
 
 
 def certified(*names: str) -> tuple[ssl.SSLContext, trustme.CA]:

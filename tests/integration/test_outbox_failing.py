@@ -184,6 +184,46 @@ def test_alertmanagers_that_are_all_dead(tmp_path: Path) -> None:
     owner.database.close()
 
 
+def test_alertmanagers_that_all_reject(tmp_path: Path) -> None:
+    """A password that is wrong everywhere: the others hear of it at once."""
+    owner = Owner(tmp_path, AM, CHAT)
+    owner.owe(fires("a"))
+    told = answer(owner, **dict.fromkeys(AM.lanes, NO))
+
+    assert names(told["chat"])[-1] == ("NotificationFailing", "first")
+    owner.database.close()
+
+
+def test_an_alertmanager_that_took_it_and_is_down_since(tmp_path: Path) -> None:
+    """It is told again each minute, and that it cannot be is a failing, too."""
+    owner = Owner(tmp_path, replace(AM, urls=("http://a/",)), CHAT)
+    owner.owe(fires("a"))
+    answer(owner)
+    told: list[Alert] = []
+    for _ in range(20):
+        owner.wait(30.0)
+        told += answer(owner, am=DOWN).get("chat", [])
+
+    assert names(told) == [("NotificationFailing", "first")]
+    owner.database.close()
+
+
+def test_an_alertmanager_whose_section_was_missing_for_a_while(tmp_path: Path) -> None:
+    """What it was owed is told on, as an Alertmanager wants it."""
+    owner = Owner(tmp_path, AM, CHAT)
+    owner.owe(fires("a"))
+    answer(owner)
+    after = again(owner, CHAT)
+    after.outbox.reconfigure([AM, CHAT], LIMITS)
+    count = 0
+    for _ in range(5):
+        count += len(answer(after).get("am", []))
+        after.wait(60.0)
+
+    assert count == 5
+    after.database.close()
+
+
 def test_an_alertmanager_that_was_told_before_a_restart(tmp_path: Path) -> None:
     """The next listener tells it on, each place by itself."""
     owner = Owner(tmp_path, AM)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import socket
 import time
+from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 import trustme
 
 from fpm_listener.core.outcomes import FailureReason
-from fpm_listener.core.retry import Delivered, Outcome, RetryLater
+from fpm_listener.core.retry import Delivered, Outcome, Rejected, RetryLater
 from fpm_listener.delivery import make_receiver
 from tests import sinks
 from tests.kinds import HTTP_KINDS, SAYS_YES, SECRETS, YES, hostile, over, settings, trouble
@@ -292,3 +295,49 @@ def test_what_is_sent_is_json(kind: str, tmp_path: Path) -> None:
     assert "json" in request.headers["content-type"]
     request.body.decode("utf-8")
     assert request.json
+
+
+@pytest.mark.parametrize("kind", ["discord", "telegram"])
+def test_a_wait_without_end(kind: str, tmp_path: Path) -> None:
+    """A number of four hundred digits is an hour."""
+    number = "9" * 400
+    body = f'{{"retry_after":{number},"parameters":{{"retry_after":{number}}}}}'.encode()
+    with Sink(status(429, body=body)) as sink:
+        outcome = tell(kind, sink.url, tmp_path)
+
+    assert isinstance(outcome, RetryLater)
+    assert outcome.after_s == 3600.0
+
+
+def test_half_a_secret_is_one_too(tmp_path: Path) -> None:
+    """What a service says is cut after the secrets are taken out, in whatever form they come."""
+    password = tmp_path / "password"
+    password.write_text('s3cret"word')
+    password.chmod(0o600)
+    pair = base64.b64encode(b'me:s3cret"word').decode()
+    for echo in ("x" * 110 + 's3cret"word', pair, quote('s3cret"word'), json.dumps('s3cret"word')):
+        with Sink(status(400, body=echo.encode())) as sink:
+            made = settings("alertmanager", sink.url, tmp_path)
+            made = replace(made, username="me", password_file=password)
+            outcome = make_receiver(made).send([trouble()])
+        assert isinstance(outcome, Rejected)
+        for part in ("s3cret", pair[:10]):
+            assert part not in outcome.detail, echo
+
+
+def test_a_redirect_is_not_read(tmp_path: Path) -> None:
+    """However long its body is, and wherever it points."""
+    with Sink() as elsewhere:
+        for location in (elsewhere.url, "http://["):
+            answer = status(302, {"Location": location}, b"x" * (1 << 22))
+            with Sink(answer) as sink:
+                assert short(tell("webhook", sink.url, tmp_path)) == never(R.REDIRECT)
+        assert elsewhere.connections == 0
+
+
+@pytest.mark.parametrize("kind", ["dingtalk", "wecom"])
+def test_the_keyword_is_sent_to_the_letter(kind: str, tmp_path: Path) -> None:
+    """A bot that wants `[prod]` wants just that."""
+    with Sink(status(200, body=YES[kind])) as sink:
+        tell(kind, sink.url, tmp_path, keyword="[prod]!")
+        assert "[prod]!" in str(sink.requests[0].json["markdown"])

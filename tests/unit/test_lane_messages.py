@@ -8,10 +8,10 @@ from lanes import POLICY, Play
 
 from fpm_listener.core.alerts import Alert, Reason, Severity
 from fpm_listener.core.kinds import Rate
-from fpm_listener.core.outcomes import DropReason
+from fpm_listener.core.outcomes import DropReason, FailureReason
 from fpm_listener.core.owed import LanePolicy
 from fpm_listener.core.quiet import parse
-from fpm_listener.core.retry import Attempt, Outcome
+from fpm_listener.core.retry import Attempt, Outcome, RetryLater
 from fpm_listener.core.values import Instant
 from tests.samples import DOWN, NO, YES, ended, fires, resolves
 
@@ -114,6 +114,57 @@ def test_a_message_that_is_rejected_is_taken_apart() -> None:
 
     assert taken == ["a-1", "c-1"]
     assert play.dropped() == {"rejected": 1}
+
+
+def test_a_message_that_is_never_taken_is_taken_apart() -> None:
+    """A service that says no in other words may mean one of them; the others are told."""
+    odd = RetryLater(reason=FailureReason.ANSWER, detail="errcode 430102: ?")
+    play = Play(CHAT)
+    play.owe(*(fires(name) for name in "abc"), fires("poison"))
+    taken: list[str] = []
+    for _ in range(200):
+        attempt = play.take()
+        if attempt is None:
+            play.wait(10.0)
+            continue
+        poisoned = any(alert.incident_id == "poison" for alert in attempt.alerts)
+        settle(play, attempt, odd if poisoned else YES)
+        taken += [] if poisoned else told(attempt)
+
+    assert sorted(taken) == ["a-1", "b-1", "c-1"]
+    assert play.ids() == ["poison-1"]
+
+
+def test_what_is_down_keeps_its_messages_together() -> None:
+    """A service that does not answer says nothing of what is in a message."""
+    play = Play(CHAT)
+    play.owe(*(fires(name) for name in "abc"))
+    for _ in range(6):
+        settle(play, play.take(), DOWN)
+        play.wait(400.0)
+
+    assert messages(play) == [["a-1", "b-1", "c-1"]]
+
+
+def test_who_wants_no_ends_hears_none() -> None:
+    """Not even of what came and went."""
+    play = Play(replace(CHAT, send_resolved=False))
+    play.owe(fires("a"), resolves("a"))
+
+    assert messages(play) == [["a-1"]]
+    assert len(play.lane) == 0
+
+
+def test_a_failure_of_long_ago_is_no_failing() -> None:
+    """What failed was given up since; nothing has failed now."""
+    play = Play(CHAT)
+    play.owe(fires("a"))
+    settle(play, play.take(), DOWN)
+    play.lane.drop([row.number for row in play.lane.rows()])
+    play.wait(7200.0)
+    play.owe(fires("b"))
+
+    assert play.lane.pace.failing_since_s is None
 
 
 def test_a_retry_counts_for_the_rate_too() -> None:
@@ -261,6 +312,22 @@ def test_what_is_too_old_without_the_quiet_is_dropped() -> None:
 
     assert play.take() is None
     assert play.dropped() == {"max_age": 1}
+
+
+def test_nightly_quiet_does_not_keep_for_ever() -> None:
+    """The hours between the nights count."""
+    nights = parse("22:00-06:00", timezone.utc)
+    play = Play(replace(POLICY, quiet=nights, max_age_s=24 * 3600.0))
+    play.owe(fires("a"))
+    hours = 0
+    while len(play.lane) and hours < 100:
+        if attempt := play.take():
+            settle(play, attempt, DOWN)
+        play.wait(3600.0)
+        hours += 1
+
+    assert play.dropped() == {"max_age": 1}
+    assert 32 <= hours <= 40
 
 
 def test_after_the_quiet_the_latest_state_is_told() -> None:

@@ -107,8 +107,8 @@ def test_the_headers_name_the_alert() -> None:
     alert = replace(fires("café:php-fpm", 3), reason=Reason.CAUSE_CHANGED)
 
     assert headers(alert, 1700000000) == {
-        "Idempotency-Key": "caf?:php-fpm-3",
-        "Webhook-Id": "caf?:php-fpm-3",
+        "Idempotency-Key": "caf%C3%A9:php-fpm-3",
+        "Webhook-Id": "caf%C3%A9:php-fpm-3",
         "Webhook-Timestamp": "1700000000",
         "X-Fpm-Listener-Reason": "cause changed",
     }
