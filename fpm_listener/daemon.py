@@ -33,6 +33,7 @@ from fpm_listener.core.effects import (
     ProgramsKnown,
     ReadExits,
     Remember,
+    StartAgain,
     WakeSupervisord,
     WatchPid,
 )
@@ -258,6 +259,7 @@ class Daemon:
             Discover: around.discover,
             FindHolder: around.find_holder,
             ReadExits: around.read_exits,
+            StartAgain: around.start_again,
             WatchPid: self._watch,
             WakeSupervisord: wake,
             AnswerGuard: lambda effect: around.keeper.answer(*effect),
@@ -380,6 +382,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
             loops=settings.loops,
             stable_for_s=settings.stable_for_s,
             repeat_interval_s=min([settings.repeat_interval_s, *repeats]),
+            restart_fatal=settings.restart_fatal,
             chinese=any(receiver.language == "zh" for receiver in settings.receivers),
         ),
         identity=Identity(instance=settings.instance),

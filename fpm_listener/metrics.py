@@ -166,6 +166,7 @@ _COUNTS = (
     ("unexpected_exits", "Crashes: exits with a code that is not one of exitcodes."),
     ("failed_starts", "Failed starts: ends before startsecs (BACKOFF)."),
     ("fatal", "How often supervisord gave up on the process."),
+    ("healed", "How often supervisord was asked to start again what it had given up on."),
     ("restarts", "Starts after the process had died on its own."),
 )
 

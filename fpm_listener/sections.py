@@ -10,6 +10,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.core import durations
+from fpm_listener.core.healing import Span
 from fpm_listener.core.kinds import Rate
 from fpm_listener.core.loops import LoopPolicy
 from fpm_listener.core.values import FpmListenerError
@@ -86,6 +87,20 @@ def rates(word: str) -> tuple[Rate, ...]:
     if None in found:
         raise ValueError("'N in DURATION', such as 18 in 1m, or several with commas, or off")
     return tuple(Rate(*one) for one in found if one)
+
+
+def span(word: str) -> Span | None:
+    """Return a first and a longest delay: `10s..5m`, or `off`."""
+    if word.lower() == "off":
+        return None
+    first, dots, longest = word.partition("..")
+    try:
+        found = Span(duration(first.strip()), duration(longest.strip())) if dots else None
+    except ValueError:
+        found = None
+    if found is None or found.longest_s < found.first_s or found.first_s < 1.0:
+        raise ValueError("a first and a longest delay, such as 10s..5m, from 1s on; or off")
+    return found
 
 
 def address(word: str) -> tuple[str, int]:

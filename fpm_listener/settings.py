@@ -34,12 +34,15 @@ from fpm_listener.sections import (
     duration,
     loop,
     one_of,
+    span,
     text,
     words,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from fpm_listener.core.healing import Span
 
 __all__ = ["ReceiverSettings", "Settings", "WebSettings", "load"]
 
@@ -76,6 +79,7 @@ class Settings:
     slow_loop: LoopPolicy = SLOW_LOOP
     stable_for_s: float = 120.0
     fast_restart: bool = True
+    restart_fatal: Span | None = None  #: start again what supervisord gave up on
     hold_linger_s: float = 5.0  #: sockets of a stopped program are held for so long
     repeat_interval_s: float = 4 * 3600.0
     max_age_s: float = 24 * 3600.0  #: older alerts are dropped from the outbox
@@ -94,7 +98,7 @@ class Settings:
 
 GENERAL_KEYS = (
     *("listen", "state_dir", "programs", "error_log", "loop", "slow_loop", "stable_for"),
-    *("fast_restart", "hold_linger"),
+    *("fast_restart", "restart_fatal", "hold_linger"),
     *("repeat_interval", "max_age", "max_alerts", "textfile", "log_level", "instance"),
     *("web_cert_file", "web_key_file", "web_username", "web_password_file", "web_token_file"),
 )
@@ -161,6 +165,7 @@ def _build(path: str, found: dict[str, dict[str, str]], environ: Mapping[str, st
         slow_loop=take("slow_loop", loop, defaults.slow_loop),
         stable_for_s=take("stable_for", duration, defaults.stable_for_s),
         fast_restart=take("fast_restart", boolean, defaults.fast_restart),
+        restart_fatal=take("restart_fatal", span, None),
         hold_linger_s=take("hold_linger", duration, defaults.hold_linger_s),
         repeat_interval_s=take("repeat_interval", duration, defaults.repeat_interval_s),
         max_age_s=take("max_age", duration, defaults.max_age_s),

@@ -152,6 +152,10 @@ class SupervisorRpc:
         """
         return self._ask(_programs, "supervisor.getAllConfigInfo")
 
+    def start(self, name: ProcessName) -> bool | RpcFailed:
+        """Have a process started; do not wait until it runs."""
+        return self._ask(bool, "supervisor.startProcess", str(name), False)
+
     def identification(self) -> str | RpcFailed:
         """Return supervisord's identifier."""
         return self._ask(str, "supervisor.getIdentification")
@@ -162,7 +166,7 @@ class SupervisorRpc:
         self,
         read: Callable[[Any], Value],
         method: str,
-        *arguments: int,
+        *arguments: int | str | bool,
     ) -> Value | RpcFailed:
         # Imported here: the listener starts faster without it, and may have no supervisord to ask.
         import http.client  # noqa: PLC0415

@@ -23,6 +23,7 @@ from fpm_listener.core.effects import (
     ProgramsKnown,
     ReadExits,
     Remember,
+    StartAgain,
 )
 from fpm_listener.core.exits import LogCursor
 from fpm_listener.core.values import ProcessName
@@ -246,6 +247,10 @@ class Surroundings:
         """Find out how processes ended."""
         self._supervisor.ask(request)
 
+    def start_again(self, request: StartAgain) -> None:
+        """Have supervisord start a process."""
+        self._supervisor.ask(request)
+
     def follow(self, known: ProgramsKnown) -> None:
         """Follow the logs of the php-fpm that are known now."""
         logs = [path for site in known.sites.values() for path in site.error_logs]
@@ -264,7 +269,9 @@ class Surroundings:
     def _read_programs(self, requests: tuple[Discover, ...]) -> None:
         self._inbox.put(self._programs.read(anew=any(request.anew for request in requests)))
 
-    def _ask_supervisor(self, requests: tuple[ReadExits | _Look, ...]) -> None:
+    def _ask_supervisor(self, requests: tuple[ReadExits | StartAgain | _Look, ...]) -> None:
+        for process in [one.process for one in requests if isinstance(one, StartAgain)]:
+            self._start(process)
         if self._rpc is None:
             return
         asked = [request.asked_at_s for request in requests if isinstance(request, ReadExits)]
@@ -278,6 +285,17 @@ class Surroundings:
             self._inbox.put(SupervisorAnswered(up=not isinstance(processes, RpcFailed)))
             if not isinstance(processes, RpcFailed):
                 self._inbox.put(ProcessesSeen(processes))
+
+    def _start(self, process: ProcessName) -> None:
+        answer = (
+            RpcFailed(why="there is no XML-RPC") if self._rpc is None else self._rpc.start(process)
+        )
+        if isinstance(answer, RpcFailed):
+            log.error("a program is not started again program=%s why=%r", process, answer.why)
+        else:
+            log.warning(
+                "a program that supervisord gave up on is started again program=%s", process
+            )
 
     def _say_rpc(self, why: str | None) -> None:
         if why == self._rpc_said or (why and "SHUTDOWN_STATE" in why):

@@ -132,6 +132,12 @@ class ReadExits(NamedTuple):
     asked_at_s: float  #: monotonic seconds
 
 
+class StartAgain(NamedTuple):
+    """Effect: have supervisord start a process that it has given up on."""
+
+    process: ProcessName
+
+
 class WatchPid(NamedTuple):
     """Effect: wait for the end of this process; answer with ProcessDied."""
 
@@ -160,6 +166,7 @@ Effect = (
     | Remember
     | FindHolder
     | ReadExits
+    | StartAgain
     | WatchPid
     | WakeSupervisord
     | AnswerGuard

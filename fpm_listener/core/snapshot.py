@@ -94,6 +94,8 @@ class ProcessView:
     error_logs: tuple[str, ...] = ()  #: files that are followed for it
     addresses: tuple[str, ...] = ()  #: what php-fpm is configured to listen on
     held: tuple[str, ...] = ()  #: those whose sockets are held for it
+    healed: int = 0  #: how often we have had it started again
+    worn_out: bool = False  #: it was started as often as may be in a day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.core.exits import ExitNote, ExitReason
     from fpm_listener.core.facts import LogFact
+    from fpm_listener.core.healing import Span
     from fpm_listener.core.holders import HolderReport
     from fpm_listener.core.loops import LoopPolicy
     from fpm_listener.core.values import Instant, ProcessName
@@ -46,6 +47,7 @@ class Policy:
     stable_for_s: float = 120.0
     repeat_interval_s: float = 4 * 3600.0
     chinese: bool = False  #: a receiver wants to read Chinese
+    restart_fatal: Span | None = None  #: start again what supervisord gave up on
 
 
 @dataclass(slots=True)

@@ -20,10 +20,12 @@ from fpm_listener.core.effects import (
     GuardAsks,
     LetGo,
     Remember,
+    StartAgain,
     WakeSupervisord,
     WatchPid,
 )
 from fpm_listener.core.facts import START_FAILURES, FactKind, LogFact
+from fpm_listener.core.healing import Healing
 from fpm_listener.core.histogram import Histogram
 from fpm_listener.core.hold import Hold
 from fpm_listener.core.lines import LineSplitter
@@ -67,6 +69,8 @@ class Watched:
         self._given_up = False
         self._found_dead = False  # it was dead when we came: how it died is not known
         self._waking = Waking()
+        self._healing = Healing(str(name))
+        self._restart_fatal = policy.restart_fatal
         self._hold = Hold()
         self._linger_s = linger_s
         self._never_ran = False  # the last life: its log has not said that it runs
@@ -275,6 +279,7 @@ class Watched:
     def adopt(self, policy: Policy, linger_s: float) -> None:
         """Go on under new settings."""
         self._trouble.adopt(policy)
+        self._restart_fatal = policy.restart_fatal
         self._linger_s = linger_s
 
     # -- its listening sockets ---------------------------------------------------------------------
@@ -348,6 +353,9 @@ class Watched:
             last_exit=self._last_exit,
             former_masters=self._masters,
         )
+        span = None if stopping or self.state is not State.FATAL else self._restart_fatal
+        if self._healing.step(now.monotonic_s, span, over=not self._trouble.open):
+            effects.append(StartAgain(self.name))
         if self._trouble.dirty:
             effects.append(Remember(self.name, self.memory(now)))
         if self.life.pid is not None and self.life.pid != self._watched_pid:
@@ -360,6 +368,7 @@ class Watched:
     def deadline_s(self, now: Instant) -> float | None:
         """Return the monotonic moment at which `review` can have something new to say."""
         moments = [
+            self._healing.deadline_s(),
             self._trouble.deadline_s(now, self._settled_at_s),
             self._waking.deadline_s(),
             self._hold.deadline_s(),
@@ -413,5 +422,7 @@ class Watched:
                 error_logs=self.site.error_logs,
                 addresses=self.site.addresses,
                 held=self._hold.addresses,
+                healed=self._healing.starts,
+                worn_out=self._healing.worn_out,
             )
         return self._view

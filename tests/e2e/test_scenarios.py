@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from functools import partial
 from typing import Any
@@ -106,6 +107,26 @@ def test_a_plain_command_until_fatal(lab: Lab) -> None:
     assert len({heard["startsAt"] for heard in lab.sink.heard()}) == 1
     assert lab.metric("fpm_listener_process_last_exit_status") == 78
     assert lab.metric("fpm_listener_incident_firing", cause="bind_conflict") == 1
+
+
+def test_what_was_given_up_is_started_again(lab: Lab) -> None:
+    """With restart_fatal: when the cause has gone away, no human is needed."""
+    port = free_port()
+    holder = "import socket, time; s = socket.create_server(('127.0.0.1', %d)); time.sleep(1000)"
+    stray = lab.stray(sys.executable, "-c", holder % port)
+    lab.settings["restart_fatal"] = "2s..4s"
+    lab.fpm_program(f"127.0.0.1:{port}", startsecs="2", startretries="1")
+    lab.start()
+    wait("FATAL, again", lambda: lab.metric("fpm_listener_process_fatal_total") >= 2)
+    assert lab.metric("fpm_listener_process_healed_total") >= 1
+    stray.kill()
+    stray.wait()
+
+    lab.running()
+    resolved = alert(lab, "resolved")
+    assert resolved["annotations"]["cause"] == "bind_conflict"
+    assert "a program that supervisord gave up on is started again program=php-fpm" in lab.log()
+    assert len({heard["startsAt"] for heard in lab.sink.heard()}) == 1
 
 
 def test_a_stray_daemonized_master(lab: Lab) -> None:
