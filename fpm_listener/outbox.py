@@ -329,11 +329,13 @@ class Outbox:
             with suppress(KeyError, ValueError, TypeError, OverflowError):
                 self._failing.setdefault(receiver, Failing.from_json(text))
         for receiver, incident, told_at_s in found["heard"]:
-            if now.wall_s - told_at_s < _HEARD_FOR_S:
-                self._lane(receiver).heard.setdefault(json.loads(incident), told_at_s)
+            with suppress(ValueError, TypeError):  # what makes no sense is forgotten
+                if now.wall_s - told_at_s < _HEARD_FOR_S:
+                    self._lane(receiver).heard.setdefault(str(json.loads(incident)), told_at_s)
         for number, receiver, enqueued_at_s, text in found["outbox"]:
             try:
                 alert = from_json(text)
+                age_s = max(0.0, now.wall_s - enqueued_at_s)
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
                 log.error(  # noqa: TRY400 - how it cannot be read helps nobody
                     "an alert in the database cannot be read and is lost receiver=%s text=%.200r",
@@ -341,7 +343,6 @@ class Outbox:
                     text,
                 )
                 continue
-            age_s = max(0.0, now.wall_s - enqueued_at_s)
             row = Row(
                 number=number,
                 alert=alert,

@@ -354,6 +354,23 @@ def test_a_row_that_cannot_be_read(owner: Owner, caplog: pytest.LogCaptureFixtur
     second.database.close()
 
 
+def test_values_that_make_no_sense(owner: Owner) -> None:
+    """Moments that are words, names that are lists: they are forgotten, the rest is taken up."""
+    owner.owe(fires("a"))
+    for sql in (
+        "INSERT INTO heard VALUES ('ops', '\"x\"', 'yesterday')",
+        "INSERT INTO heard VALUES ('ops', '[1', 1800000000)",
+        "INSERT INTO outbox VALUES (7, 'ops', 'yesterday', '{}')",
+        "INSERT INTO failing VALUES ('ops', '{\"receiver\": 1}')",
+    ):
+        assert owner.database.write([Statement(sql)], durable=True)
+    second = again(owner)
+
+    assert second.ids() == ["a-1"]
+    assert not second.outbox.views()[0].failing
+    second.database.close()
+
+
 def test_without_a_disk_all_goes_on(tmp_path: Path) -> None:
     """Alerts are sent from memory; what is still owed when the disk is back is written then."""
     in_the_way = tmp_path / "file"
