@@ -23,6 +23,7 @@ from fpm_listener.delivery import make_receiver
 from fpm_listener.receiver_settings import ReceiverSettings
 from tests import sinks
 from tests.kinds import hostile, over, storm, trouble
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -91,12 +92,6 @@ def serve(box: Box) -> Iterator[Callable[..., tuple[str, int]]]:
     yield starter
     for controller in started:
         controller.stop()
-
-
-def free_port() -> int:
-    """Return a port of loopback that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def settings(at: tuple[str, int], **others: Any) -> ReceiverSettings:  # noqa: ANN401 - its fields
