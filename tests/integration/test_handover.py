@@ -130,7 +130,7 @@ def connects(text: str) -> bool:
         client.settimeout(5)
         try:
             client.connect(text if unix else ("127.0.0.1", int(text.rpartition(":")[2])))
-        except (ConnectionRefusedError, FileNotFoundError):
+        except (ConnectionRefusedError, ConnectionResetError, FileNotFoundError):  # reset: just now
             return False
     return True
 
