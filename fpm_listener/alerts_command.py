@@ -74,12 +74,8 @@ def test(settings: Settings, name: str, say: Callable[[str], None]) -> int:
 
     A listener that runs is told that it did: it may have given up hope.
     """
-    by_name = {receiver.name: receiver for receiver in settings.receivers}
-    receiver = by_name.get(name)
-    if receiver is None:
-        close = closest(name, tuple(by_name))
-        known = f"did you mean {close!r}?" if close else f"known: {', '.join(by_name) or 'none'}"
-        raise FpmListenerError(f"{settings.source}: no receiver is called {name!r}; {known}")
+    _known(settings, name)
+    (receiver,) = (one for one in settings.receivers if one.name == name)
     taken = [_try(lane, one, settings, say) for lane, one in receiver.lanes.items()]
     if not all(taken):
         return 1

@@ -54,12 +54,8 @@ def _alert(alert: Alert, site: Site) -> dict[str, Any]:
 
 
 def _texts(texts: Mapping[str, str]) -> dict[str, str]:
-    """Return `texts` without what is no Unicode, and without empty ones: Alertmanager has none."""
-    return {
-        name: value.encode("utf-8", "replace").decode("utf-8")
-        for name, value in texts.items()
-        if value
-    }
+    """Return `texts` without empty ones: Alertmanager has none."""
+    return {name: value for name, value in texts.items() if value}
 
 
 def judge(answer: Answer, now_s: float) -> Outcome:

@@ -10,7 +10,6 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fpm_listener.core.alerts import Severity
 from fpm_listener.core.retry import RETRY_AFTER_CAP_S, RetryLater
 from fpm_listener.receivers.body import as_json, parse
 from fpm_listener.receivers.http import HttpReceiver, by_status
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from fpm_listener.receiver_settings import ReceiverSettings
     from fpm_listener.receivers.http import Answer, Request, Site, Trace
 
-_COLOURS = {Severity.CRITICAL: 0xD92D20, Severity.WARNING: 0xF79009, Severity.INFO: 0x2E90FA}
-_OVER = 0x12B76A
 _MARKUP = re.compile(r"([\\*_~`|<>\[\]()#@])")
 
 
@@ -56,7 +53,7 @@ def compose(alerts: Sequence[Alert], site: Site) -> Request:
     embed = {
         "title": cut(short_title(told, language), _TITLE.limit, _TITLE, PHRASES[language].cut),
         "description": write(told, _STYLE, language, head=""),
-        "color": _OVER if story.over else _COLOURS[story.severity],
+        "color": int(story.colour[1:], 16),
     }
     # No mention is parsed, whatever is in the texts.
     document = {"embeds": [embed], "allowed_mentions": {"parse": []}}

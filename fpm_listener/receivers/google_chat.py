@@ -10,7 +10,6 @@ from html import escape as escape_html
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from fpm_listener.core.alerts import Severity
 from fpm_listener.receivers.body import as_json
 from fpm_listener.receivers.http import HttpReceiver
 from fpm_listener.receivers.text import Style, count_bytes, short_title, stories, worst, write
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from fpm_listener.core.alerts import Alert
     from fpm_listener.receiver_settings import ReceiverSettings
     from fpm_listener.receivers.http import Request, Site, Trace
-
-_COLOURS = {Severity.CRITICAL: "#d92d20", Severity.WARNING: "#f79009", Severity.INFO: "#2e90fa"}
-_OVER = "#12b76a"
 
 
 def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = None) -> HttpReceiver:
@@ -45,11 +41,10 @@ def compose(alerts: Sequence[Alert], site: Site) -> Request:
     language = site.settings.language
     told = stories(alerts, language)
     story = worst(told)
-    colour = _OVER if story.over else _COLOURS[story.severity]
     head = escape_html(short_title(told, language)[:500], quote=False)
     text = write(told, _STYLE, language, head="").replace("\n", "<br>")
     paragraph = {
-        "textParagraph": {"text": f'<font color="{colour}"><b>{head}</b></font><br>{text}'}
+        "textParagraph": {"text": f'<font color="{story.colour}"><b>{head}</b></font><br>{text}'}
     }
     document = {
         "cardsV2": [{"cardId": "fpm-listener", "card": {"sections": [{"widgets": [paragraph]}]}}],

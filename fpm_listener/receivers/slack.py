@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fpm_listener.core.alerts import Severity
 from fpm_listener.core.outcomes import FailureReason
 from fpm_listener.core.retry import Delivered, RetryLater
 from fpm_listener.receivers.body import as_json, parse, said
@@ -23,11 +22,7 @@ if TYPE_CHECKING:
     from fpm_listener.core.retry import Outcome
     from fpm_listener.receiver_settings import ReceiverSettings
     from fpm_listener.receivers.http import Answer, Request, Site, Trace
-    from fpm_listener.receivers.text import Story
 
-#: `good` and its like are for Slack's oldest clients; these are the same colours.
-_COLOURS = {Severity.CRITICAL: "#d92d20", Severity.WARNING: "#f79009", Severity.INFO: "#2e90fa"}
-_OVER = "#12b76a"
 _BEGINNING = re.compile(r"(?<!\w)([*_~])(?=\S)")
 
 
@@ -57,18 +52,13 @@ def _block(lines: str) -> str:
 STYLE = Style(limit=2900, escape=escape, strong=lambda text: f"*{text}*", block=_block)
 
 
-def colour(story: Story) -> str:
-    """Return the colour of a story."""
-    return _OVER if story.over else _COLOURS[story.severity]
-
-
 def compose(alerts: Sequence[Alert], site: Site) -> Request:
     """Return the message: a coloured attachment with one section."""
     language = site.settings.language
     told = stories(alerts, language)
     section = {"type": "mrkdwn", "text": write(told, STYLE, language)}
     attachment = {
-        "color": colour(worst(told)),
+        "color": worst(told).colour,
         "blocks": [{"type": "section", "text": section}],
     }
     # `fallback` is what notifications show; a `text` beside attachments would be shown twice.

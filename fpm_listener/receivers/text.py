@@ -64,6 +64,14 @@ class Story:
             return "\N{LARGE RED CIRCLE}"
         return "\N{LARGE ORANGE CIRCLE}"
 
+    @property
+    def colour(self) -> str:
+        """Return the colour of its message, as #rrggbb."""
+        return "#12b76a" if self.over else _COLOURS[self.severity]
+
+
+_COLOURS = {Severity.CRITICAL: "#d92d20", Severity.WARNING: "#f79009", Severity.INFO: "#2e90fa"}
+
 
 def stories(alerts: Sequence[Alert], language: str) -> list[Story]:
     """Return what is told of `alerts`: one story for each incident, its latest state."""
