@@ -30,12 +30,8 @@ if TYPE_CHECKING:
     from fpm_listener.receiver_settings import ReceiverSettings
     from fpm_listener.settings import Settings
 
-#: Where the drop-in file lies on Debian, Red Hat, Alpine.
-USUAL_FILES = (
-    "/etc/supervisor/conf.d/fpm_listener.conf",
-    "/etc/supervisord.d/fpm_listener.ini",
-    "/etc/supervisor.d/fpm_listener.ini",
-)
+#: Where the drop-in file lies.
+USUAL_FILES = tuple(f"{path}/fpm_listener.{ending}" for path, ending in settings_file.FOLDERS)
 
 
 def load(config: str | None) -> Settings:

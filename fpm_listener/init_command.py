@@ -16,18 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from fpm_listener import fpmfiles
 from fpm_listener.core import fpmcommand
 from fpm_listener.core.values import FpmListenerError
+from fpm_listener.settings import FOLDERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fpm_listener.core.fpmcommand import FpmInvocation
 
-#: Folders that supervisord's packages include files from, and how those files are called.
-FOLDERS = (
-    ("/etc/supervisor/conf.d", "conf"),
-    ("/etc/supervisord.d", "ini"),
-    ("/etc/supervisor.d", "ini"),
-)
 #: Where php-fpm's binaries lie: Debian, Red Hat and Alpine; Docker's image; Remi's packages.
 BINARIES = (
     "/usr/sbin/php-fpm*",

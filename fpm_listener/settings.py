@@ -47,6 +47,13 @@ if TYPE_CHECKING:
 __all__ = ["ReceiverSettings", "Settings", "WebSettings", "load"]
 
 SECTION = "fpm-listener"
+#: Folders that supervisord's packages include files from on Debian, Red Hat and Alpine, and how
+#: those files are called.
+FOLDERS = (
+    ("/etc/supervisor/conf.d", "conf"),
+    ("/etc/supervisord.d", "ini"),
+    ("/etc/supervisor.d", "ini"),
+)
 FAST_LOOP = LoopPolicy(threshold=3, window_s=60.0)
 SLOW_LOOP = LoopPolicy(threshold=5, window_s=900.0)
 ENV_PREFIX = "FPM_LISTENER_"
