@@ -6,6 +6,7 @@ php-fpm by the pools' names, which no other php-fpm on the machine has.
 
 from __future__ import annotations
 
+import http.client
 import http.server
 import json
 import os
@@ -47,13 +48,21 @@ def php_fpm() -> str:
 
 
 def wait(what: str, probe: Callable[[], Value | None], deadline_s: float = DEADLINE_S) -> Value:
-    """Return the first true answer of `probe`; fail with `what` when none comes in time."""
+    """Return the first true answer of `probe`; fail with `what` when none comes in time.
+
+    A probe that cannot connect, or whose connection is cut, has no answer yet: what it asks may
+    just be restarting.
+    """
     end = time.monotonic() + deadline_s
     while True:
-        answer = probe()
+        why = ""
+        try:
+            answer = probe()
+        except (OSError, http.client.HTTPException) as error:
+            answer, why = None, f" ({error!r})"
         if answer:
             return answer
-        assert time.monotonic() < end, f"waited {deadline_s:.0f} s in vain for: {what}"
+        assert time.monotonic() < end, f"waited {deadline_s:.0f} s in vain for: {what}{why}"
         time.sleep(0.05)
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -290,7 +291,9 @@ def test_supervisord_reload_and_update(lab: Lab) -> None:
     lab.start()
     master = make_orphans(lab)
     firing = alert(lab, "firing", cause="bind_conflict")
+    before = lab.listener_pid()
     lab.ctl("reload")
+    wait("the listener to end", lambda: not Path(f"/proc/{before}").exists())
     wait("the listener to be back", lab.is_ready)
     wait("a failure", lambda: lab.metric("fpm_listener_process_failed_starts_total") >= 1)
     assert lab.metric("fpm_listener_incident_firing", cause="bind_conflict") == 1
