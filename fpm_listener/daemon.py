@@ -23,6 +23,7 @@ from fpm_listener.control import Asked
 from fpm_listener.core.effects import (
     AnswerGuard,
     Discover,
+    ExamineDeath,
     FindHolder,
     Hurry,
     Identity,
@@ -258,6 +259,7 @@ class Daemon:
             Hurry: lambda _: around.hurry(read_clocks()),
             Discover: around.discover,
             FindHolder: around.find_holder,
+            ExamineDeath: around.examine_death,
             ReadExits: around.read_exits,
             StartAgain: around.start_again,
             WatchPid: self._watch,

@@ -10,18 +10,23 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fpm_listener import fpmfiles, supervisord_conf
 from fpm_listener.core import fpmcommand
+from fpm_listener.core.autopsy import Needs
 from fpm_listener.core.effects import FpmSite, ProgramsKnown
 from fpm_listener.core.fpmconf import LogKind
 from fpm_listener.supervisor_rpc import RpcFailed
 from fpm_listener.supervisord_conf import ConfUnreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fpm_listener.core.fpmcommand import FpmInvocation
+    from fpm_listener.core.fpmconf import FpmConf
     from fpm_listener.core.values import ProcessName, Program
     from fpm_listener.supervisor_rpc import SupervisorRpc
 
@@ -43,13 +48,18 @@ class Programs:
         if anew or not self._programs:
             self._programs = self._find()
         sites: dict[ProcessName, FpmSite] = {}
+        needs: dict[ProcessName, Needs] = {}
         made_up = self._made_up_logs() if anew else self._made_up
         for program in self._programs:
             invocation = fpmcommand.find(program.command)
             if invocation is not None and not invocation.test_only:
                 stderr_log = program.stderr_log or made_up.get(program.name)
-                sites[program.name] = self._site(program, invocation, stderr_log)
-        return ProgramsKnown(programs=self._programs, sites=sites)
+                conf = self._read_conf(program, invocation)
+                sites[program.name] = _site(program, invocation, conf, stderr_log)
+                needs[program.name] = _needs(program, invocation, conf)
+            else:
+                needs[program.name] = Needs(program=_first_word(program.command))
+        return ProgramsKnown(programs=self._programs, sites=sites, needs=needs)
 
     def _find(self) -> tuple[Program, ...]:
         why = ["supervisord's configuration file was not found"]
@@ -73,12 +83,7 @@ class Programs:
         self._made_up = {} if isinstance(answer, RpcFailed) else answer
         return self._made_up
 
-    def _site(
-        self,
-        program: Program,
-        invocation: FpmInvocation,
-        stderr_log: str | None,
-    ) -> FpmSite:
+    def _read_conf(self, program: Program, invocation: FpmInvocation) -> FpmConf:
         conf = fpmfiles.read(
             invocation,
             directory=program.directory,
@@ -86,19 +91,59 @@ class Programs:
         )
         for problem in conf.problems:
             self._say("php-fpm's configuration is not understood problem=%r", problem)
-        logs = (conf.error_log,) if conf.log_kind is LogKind.FILE and conf.error_log else ()
-        if logs and not os.path.isabs(logs[0]):  # noqa: PTH117 - a text stays a text
-            logs = (f"{program.directory or ''}/{logs[0]}",)
-        # What php-fpm says before its log is open, it says on stderr only.
-        if stderr_log and stderr_log not in logs and Path(stderr_log).is_file():
-            logs = (*logs, stderr_log)
-        return FpmSite(
-            addresses=conf.addresses,
-            pools=tuple(pool.name for pool in conf.pools),
-            error_logs=logs,
-        )
+        return conf
 
     def _say(self, sentence: str, what: str) -> None:
         if what not in self._said:
             self._said.add(what)
             log.warning(sentence, what)
+
+
+def _site(
+    program: Program, invocation: FpmInvocation, conf: FpmConf, stderr_log: str | None
+) -> FpmSite:
+    logs = (conf.error_log,) if conf.log_kind is LogKind.FILE and conf.error_log else ()
+    if logs and not os.path.isabs(logs[0]):  # noqa: PTH117 - a text stays a text
+        logs = (f"{program.directory or ''}/{logs[0]}",)
+    # What php-fpm says before its log is open, it says on stderr only.
+    if stderr_log and stderr_log not in logs and Path(stderr_log).is_file():
+        logs = (*logs, stderr_log)
+    return FpmSite(
+        addresses=conf.addresses,
+        pools=tuple(pool.name for pool in conf.pools),
+        error_logs=logs,
+        user=next((pool.user for pool in conf.pools if pool.user), None),
+        config=conf.path,
+        check_command=shlex.join([invocation.binary, "-t", "-y", conf.path]),
+    )
+
+
+def _needs(program: Program, invocation: FpmInvocation, conf: FpmConf) -> Needs:
+    """Return what this php-fpm cannot start without."""
+    sockets = (address for address in conf.addresses if address.startswith("/"))
+    files = (*sockets, conf.pid_file, conf.error_log)
+    folders = (path.rpartition("/")[0] for path in files if path and path.startswith("/"))
+    relative = "/" in invocation.binary and not invocation.binary.startswith("/")
+    binary = f"{program.directory or ''}/{invocation.binary}" if relative else invocation.binary
+    return Needs(
+        program=binary,
+        folders=tuple(dict.fromkeys(folder or "/" for folder in folders)),
+        users=_names(pool.user for pool in conf.pools),
+        groups=_names(pool.group for pool in conf.pools),
+    )
+
+
+def _names(words: Iterable[str | None]) -> tuple[str, ...]:
+    """Return the names that must exist: numbers need not, and without root none is looked at."""
+    if os.geteuid() != 0:
+        return ()
+    return tuple(dict.fromkeys(word for word in words if word and not word.isdecimal()))
+
+
+def _first_word(command: str) -> str | None:
+    """Return the program that supervisord runs itself; None where that is not plain."""
+    try:
+        word = next(iter(shlex.split(command)), "")
+    except ValueError:
+        return None
+    return word if word.startswith("/") else None

@@ -15,6 +15,7 @@ from fpm_listener import checkup
 from fpm_listener.control import Control
 from fpm_listener.core.effects import (
     Discover,
+    ExamineDeath,
     ExitsRead,
     FindHolder,
     HolderFound,
@@ -29,6 +30,7 @@ from fpm_listener.core.exits import LogCursor
 from fpm_listener.core.values import ProcessName
 from fpm_listener.database import Database, Statement
 from fpm_listener.delivery import Sender
+from fpm_listener.examiner import Examiner, Sample
 from fpm_listener.logtail import LogTail, Position
 from fpm_listener.memory import Memory
 from fpm_listener.outbox import Limits, Outbox
@@ -63,7 +65,7 @@ class SupervisorAnswered(NamedTuple):
     up: bool
 
 
-class _Examine(NamedTuple):
+class _Visit(NamedTuple):
     """Request to the doctor's thread: have a look at supervisord's configuration."""
 
 
@@ -105,7 +107,9 @@ class Surroundings:
         self._supervisor = Worker("supervisor", self._ask_supervisor, inbox.failed)
         self._discovery = Worker("programs", self._read_programs, inbox.failed)
         self._holders = Worker("holders", self._find_holders, inbox.failed)
-        self._doctor = Worker("doctor", self._examine, inbox.failed)
+        self._examiner = Examiner(os.getppid())
+        self._deaths = Worker("deaths", self._examine_deaths, inbox.failed)
+        self._doctor = Worker("doctor", self._visit, inbox.failed)
         self.keeper = keeper
         self._control = Control(str(settings.state_dir), inbox.put, inbox.failed)
         self._web: WebServer | None = None
@@ -113,10 +117,10 @@ class Surroundings:
 
     def start(self) -> None:
         """Start all threads."""
-        workers = (self._supervisor, self._discovery, self._holders, self._doctor)
-        for thread in (*workers, self.tail):
+        workers = (self._supervisor, self._discovery, self._holders, self._deaths)
+        for thread in (*workers, self._doctor, self.tail):
             thread.start()
-        self._doctor.ask(_Examine())
+        self._doctor.ask(_Visit())
         self._make_senders(self._settings.receivers)
         self.tail.follow(str(path) for path in self._settings.error_log)
         self._discovery.ask(Discover())
@@ -178,6 +182,7 @@ class Surroundings:
         self.database.open(now)
         self._save_positions()
         self._supervisor.ask(_Look())
+        self._deaths.ask(Sample())
 
     def _save_positions(self) -> None:
         positions = {path: at.to_json() for path, at in self.tail.positions.items()}
@@ -243,6 +248,10 @@ class Surroundings:
         """Find out who has an address."""
         self._holders.ask(look)
 
+    def examine_death(self, request: ExamineDeath) -> None:
+        """Look what the machine shows."""
+        self._deaths.ask(request)
+
     def read_exits(self, request: ReadExits) -> None:
         """Find out how processes ended."""
         self._supervisor.ask(request)
@@ -261,7 +270,10 @@ class Surroundings:
             report = find_holders(look.address, former_masters=look.former_masters)
             self._inbox.put(HolderFound(look.process, report))
 
-    def _examine(self, _: tuple[_Examine, ...]) -> None:
+    def _examine_deaths(self, requests: tuple[ExamineDeath | Sample, ...]) -> None:
+        self._examiner.work(requests, self._inbox.put)
+
+    def _visit(self, _: tuple[_Visit, ...]) -> None:
         examined = checkup.visit(os.getppid())
         if examined is not None:
             self._inbox.put(examined)
@@ -334,7 +346,7 @@ class Surroundings:
         self._make_senders([r for r in settings.receivers if r not in before.receivers])
         self._outbox.reconfigure(settings.receivers, _limits(settings))
         self.discover(Discover())
-        self._doctor.ask(_Examine())
+        self._doctor.ask(_Visit())
         if self._web is not None and before.web != settings.web:
             self._web.rebind(settings.web)
         if before.textfile != settings.textfile:

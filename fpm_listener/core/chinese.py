@@ -5,9 +5,11 @@ Commands, names and what others have said stay as they are.
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from fpm_listener.core import wording
+from fpm_listener.core.autopsy import mebibytes
 from fpm_listener.core.holders import Holder, HolderKind
 from fpm_listener.core.snapshot import Cause
 from fpm_listener.core.values import assert_never
@@ -16,6 +18,13 @@ if TYPE_CHECKING:
     from fpm_listener.core.exits import ExitReason
     from fpm_listener.core.holders import HolderReport
     from fpm_listener.core.wording import Plight
+
+_RULED_OUT = {
+    Cause.OUT_OF_MEMORY: "因内存不足被杀",
+    Cause.MISSING_PATH: "缺少程序或目录",
+    Cause.DISK_FULL: "磁盘已满",
+    Cause.UNKNOWN_USER: "用户或用户组不存在",
+}
 
 
 def sentences(plight: Plight, *, over: bool) -> dict[str, str]:
@@ -39,10 +48,17 @@ def _well_again(plight: Plight) -> str:
 def _description(plight: Plight) -> str:
     last_exit = plight.last_exit
     how = "" if last_exit is None else f"最近一次退出：{_how(last_exit)}。"
-    return f"本次故障中已失败 {plight.failed_lives} 次。{how}"
+    return f"本次故障中已失败 {plight.failed_lives} 次。{how}{_ruled_out(plight)}"
 
 
-def _why(plight: Plight) -> str:
+def _ruled_out(plight: Plight) -> str:
+    if plight.autopsy is None or plight.cause not in wording.UNEXPLAINED:
+        return ""
+    words = [_RULED_OUT[cause] for cause in plight.autopsy.ruled_out]
+    return f"已检查本机并排除：{'、'.join(words)}。" if words else ""
+
+
+def _why(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
     address, last_exit = plight.address, plight.last_exit
     how = f"（{_how(last_exit)}）" if last_exit else ""
     match plight.cause:
@@ -51,21 +67,39 @@ def _why(plight: Plight) -> str:
         case Cause.ADDRESS_ABSENT:
             return f"本机没有网卡使用 {address or '该监听地址'}"
         case Cause.UNKNOWN_USER:
-            return "配置中的用户或用户组不存在"
+            return f"配置中的用户或用户组不存在{_named(plight)}"
+        case Cause.DISK_FULL:
+            return f"{plight.folder or '套接字、pid 文件或日志'} 所在的磁盘已满"
+        case Cause.FD_LIMIT:
+            return "可打开的文件数不足"
         case Cause.MISSING_PATH:
-            return "缺少所需的目录"
+            if plight.missing_program:
+                return f"程序 {plight.missing_program} 不存在"
+            return f"目录 {plight.folder} 不存在" if plight.folder else "缺少所需的目录"
         case Cause.PERMISSION:
-            return "没有权限打开其监听地址、套接字、pid 文件或日志"
+            what = plight.named or plight.address or "其监听地址、套接字、pid 文件或日志"
+            return f"没有权限打开 {what}"
         case Cause.CONFIG_ERROR:
             return "php-fpm 拒绝其配置"
+        case Cause.OUT_OF_MEMORY:
+            limit = plight.oom and plight.oom.limit
+            return "因内存不足被内核杀死" + (f"（上限 {mebibytes(limit)}）" if limit else "")
         case Cause.CRASH_SIGNAL:
-            return f"进程崩溃{how}"
+            return f"进程崩溃{how}{_every(plight)}"
         case Cause.RESTART_LOOP:
-            return f"进程不断退出并被重启{how}"
+            return f"进程不断退出并被重启{how}{_every(plight)}"
         case Cause.GAVE_UP:
             return f"进程未运行，且不会再被启动{how}"
         case _ as never:  # pragma: no cover
             return assert_never(never)
+
+
+def _named(plight: Plight) -> str:
+    return f"：{plight.named}" if plight.named else ""
+
+
+def _every(plight: Plight) -> str:
+    return f"，约每 {plight.every_s:.0f} 秒一次" if plight.every_s >= wording.SLOW_S else ""
 
 
 def _by(holder: HolderReport | None) -> str:
@@ -106,44 +140,92 @@ def _remedy(plight: Plight) -> str:
     return sentence
 
 
-def _cure(plight: Plight) -> str:
+def _cure(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
     match plight.cause:
         case Cause.BIND_CONFLICT:
             if plight.holder and plight.holder.holders:
-                return _end(plight.holder.holders[0])
+                return _end(plight.holder.holders[0], plight.site.config)
             return f"查看谁占用了该地址（以 root 执行）：{wording.look_command(plight.address)}"
         case Cause.ADDRESS_ABSENT:
             return "启用该地址（ip addr），或修改 php-fpm 进程池中的 listen"
         case Cause.UNKNOWN_USER:
-            return "创建该用户或用户组，或在 php-fpm 进程池中更正（见日志）"
+            return f"创建它（{wording.create(plight.named)}），或更正 php-fpm 进程池的配置"
+        case Cause.DISK_FULL:
+            folder = plight.folder or "/run /var/log"
+            return f"清理磁盘空间：df -h {folder}; df -i {folder}"
+        case Cause.FD_LIMIT:
+            return (
+                "调大 [supervisord] 中的 minfds（supervisord 会据此设置上限并传给子进程）"
+                "或服务的 LimitNOFILE，或调小 php-fpm 配置中的 rlimit_files"
+            )
         case Cause.MISSING_PATH:
-            return "创建日志中提到的目录（重启后 /run 为空）"
+            return _install(plight)
         case Cause.PERMISSION:
-            return "为 php-fpm 的用户授予日志中所述资源的访问权限"
+            return _permit(plight)
         case Cause.CONFIG_ERROR:
-            return "按日志所指更正配置；php-fpm -t 可检查配置"
+            return f"按日志所指更正配置，直到此命令不再报错：{plight.site.check_command}"
+        case Cause.OUT_OF_MEMORY:
+            return (
+                "调小 pm.max_children 或 memory_limit，或调大内存上限（容器、systemd 服务或主机）"
+            )
         case Cause.CRASH_SIGNAL:
-            return "找出杀死它的原因：SIGKILL 多为内核内存不足（dmesg），SIGSEGV 多为 PHP 扩展"
+            return _whodunit(plight)
         case Cause.RESTART_LOOP | Cause.GAVE_UP:
-            return f"查看它最后的输出：supervisorctl tail {plight.name} stderr"
+            return f"查看它最后的输出：{wording.last_words(plight)}"
         case _ as never:  # pragma: no cover
             return assert_never(never)
 
 
-def _end(holder: Holder) -> str:
+def _install(plight: Plight) -> str:
+    if plight.missing_program:
+        instead = plight.autopsy.program_instead if plight.autopsy else ()
+        there = f"（本机有 {'、'.join(instead)}）" if instead else ""
+        return (
+            f"重新安装 {plight.missing_program}，或在 command= 中改用其他程序{there}，"
+            f"然后执行：supervisorctl update {plight.name.group}"
+        )
+    if plight.folder is None:
+        return "创建日志中提到的目录（重启后 /run 为空）"
+    return f"创建该目录（重启后 /run 为空）：{wording.create_folder(plight)}"
+
+
+def _permit(plight: Plight) -> str:
+    port = wording.privileged_port(plight)
+    if port is not None:
+        return f"只有 root 可以监听端口 {port}：以 root 启动 php-fpm，或改用 1024 及以上的端口"
+    path = wording.forbidden_path(plight)
+    if path is None:
+        return "为 php-fpm 的用户授予日志中所述资源的访问权限"
+    return f"查看是哪个目录拒绝访问，并授予权限：namei -l {path}"
+
+
+def _whodunit(plight: Plight) -> str:
+    last = plight.last_exit
+    if last and last.signal == signal.SIGKILL:
+        if plight.autopsy and Cause.OUT_OF_MEMORY in plight.autopsy.ruled_out:
+            return "查明是谁发送了 SIGKILL：看门狗、定时任务、stopwaitsecs 或人工操作"
+        return "查看是否因内存不足被内核杀死：dmesg | grep -i oom"
+    return "多为 PHP 扩展所致（php -m 可列出）：先停用最近新增的扩展"
+
+
+def _end(holder: Holder, config: str) -> str:
     if wording.is_our_listener(holder):
         return "请稍候数秒：监听器为已停止的程序暂留该地址，随后会自动释放（hold_linger）"
-    pids = " ".join(str(pid) for pid in (holder.pid, *holder.others))
     if holder.kind is HolderKind.ORPHAN:
-        return f"结束孤儿进程（会先处理完手头的请求）：kill -QUIT {pids}"
+        return f"结束孤儿进程（会先处理完手头的请求）：kill -QUIT {wording.whom(holder)}"
     if holder.unit:
         return f"彻底停用另一个服务：systemctl disable --now {holder.unit}"
+    if wording.is_itself(holder, config):
+        return (
+            f"停止它（kill -QUIT {holder.pid}）：它使用的正是这份配置，"
+            "在后台运行（命令缺少 -F 且 daemonize = yes）或由人工启动"
+        )
     if holder.kind is HolderKind.MASTER:
         return (
             f"停止另一个 php-fpm（kill -QUIT {holder.pid}），并查明是谁启动了它："
             "发行版自带的服务，或 daemonize = yes"
         )
-    return f"停止 pid {holder.pid}，或为 php-fpm 换一个地址"
+    return f"停止它（kill {holder.pid}），或为 php-fpm 换一个地址"
 
 
 NOTHING_TO_DO = "无需再做任何处理"

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fpm_listener.core.alerts import Alert
+    from fpm_listener.core.autopsy import Autopsy, Needs
     from fpm_listener.core.exits import ExitNote
     from fpm_listener.core.holders import HolderReport
     from fpm_listener.core.snapshot import State
@@ -22,6 +23,17 @@ class FpmSite:
     addresses: tuple[str, ...] = ()  #: listen addresses as configured
     pools: tuple[str, ...] = ()
     error_logs: tuple[str, ...] = ()  #: files; empty where it logs to stderr or syslog
+    user: str | None = None  #: of the first pool's workers
+    config: str = ""  #: the path of its main file
+    check_command: str = "php-fpm -t"  #: has php-fpm check its own configuration
+
+
+class DeathExamined(NamedTuple):
+    """Input: what the machine shows after a death."""
+
+    process: ProcessName
+    died_at_s: float  #: monotonic; as asked
+    autopsy: Autopsy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +42,7 @@ class ProgramsKnown:
 
     programs: tuple[Program, ...]
     sites: Mapping[ProcessName, FpmSite]  #: a key for each php-fpm
+    needs: Mapping[ProcessName, Needs] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +139,14 @@ class FindHolder(NamedTuple):
     former_masters: frozenset[int]
 
 
+class ExamineDeath(NamedTuple):
+    """Effect: look what the machine shows after a death; answer with DeathExamined."""
+
+    process: ProcessName
+    died_at_s: float  #: monotonic
+    needs: Needs
+
+
 class ReadExits(NamedTuple):
     """Effect: read supervisord's log; answer with ExitsRead."""
 
@@ -165,6 +186,7 @@ Effect = (
     Notify
     | Remember
     | FindHolder
+    | ExamineDeath
     | ReadExits
     | StartAgain
     | WatchPid

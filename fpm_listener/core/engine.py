@@ -15,8 +15,10 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from fpm_listener.core.autopsy import Needs
 from fpm_listener.core.effects import (
     AnswerGuard,
+    DeathExamined,
     Discover,
     Effect,
     ExitsRead,
@@ -81,6 +83,7 @@ Input = (
     | LogLines
     | ExitsRead
     | HolderFound
+    | DeathExamined
     | ProgramsKnown
     | ProcessesSeen
     | ProcessDied
@@ -128,7 +131,7 @@ class Engine:
             return self._tick(now)
         if isinstance(given, ExitsRead):
             return self._exits_read(now, given)
-        if isinstance(given, HolderFound | ProcessDied | SocketsHeld | HoldFailed):
+        if isinstance(given, HolderFound | DeathExamined | ProcessDied | SocketsHeld | HoldFailed):
             return self._about_one(now, given)
         if isinstance(given, ProgramsKnown):
             return self._programs_known(now, given)
@@ -254,13 +257,15 @@ class Engine:
         return effects
 
     def _about_one(
-        self, now: Instant, given: HolderFound | ProcessDied | SocketsHeld | HoldFailed
+        self,
+        now: Instant,
+        given: HolderFound | DeathExamined | ProcessDied | SocketsHeld | HoldFailed,
     ) -> list[Effect]:
         watched = self._watched.get(given.process)
         if watched is None:
             return [LetGo(*given)] if isinstance(given, SocketsHeld) else []
-        if isinstance(given, HolderFound):
-            watched.found_holder(now, given.report)
+        if isinstance(given, HolderFound | DeathExamined):
+            watched.found(now, given)
         elif isinstance(given, SocketsHeld):
             return [*watched.sockets_held(given.addresses), *self._review(now, watched)]
         elif isinstance(given, HoldFailed):
@@ -285,7 +290,7 @@ class Engine:
             if watched is None:
                 continue
             site = known.sites.get(program.name)
-            watched.recognise(site)
+            watched.recognise(site, known.needs.get(program.name, Needs()))
             effects += self._review(now, watched)
         return effects
 

@@ -15,6 +15,8 @@ class FactKind(Enum):
     PERMISSION = "permission"  #: the address, socket, pid file or log is forbidden
     UNKNOWN_USER = "unknown_user"  #: user, group, or one of listen's, does not exist
     CONFIG_ERROR = "config_error"  #: php-fpm does not accept its configuration
+    DISK_FULL = "disk_full"  #: no room for a socket, pid file or log
+    FD_LIMIT = "fd_limit"  #: no file descriptor is left, or more are wanted than may be had
     INIT_FAILED = "init_failed"  #: closes the group of lines of a failed start
     READY = "ready"  #: "fpm is running" or "ready to handle connections"
     RELOAD = "reload"  #: the master executes itself anew: its start-up phase begins again
@@ -36,6 +38,8 @@ START_FAILURES = frozenset(
         FactKind.PERMISSION,
         FactKind.UNKNOWN_USER,
         FactKind.CONFIG_ERROR,
+        FactKind.DISK_FULL,
+        FactKind.FD_LIMIT,
         FactKind.INIT_FAILED,
     },
 )
@@ -48,6 +52,7 @@ class LogFact:
     kind: FactKind
     line: str  #: the whole line without its newline, cut at 1,024 characters
     address: str | None = None  #: the listen address as php-fpm's configuration has it
+    named: str | None = None  #: what it is about: a path, or `user NAME`, `group NAME`
     pool: str | None = None
     pid: int | None = None  #: of the master (READY) or of the worker (CHILD_…, SLOW, TERMINATED)
     signal: int | None = None  #: what killed the worker (CHILD_SIGNAL)

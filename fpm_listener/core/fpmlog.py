@@ -57,6 +57,12 @@ _REFUSALS = (
         re.compile(r"cannot listen on (.{1,1024}?): its folder .+ does not exist; .*\(exit 78\)"),
         FactKind.MISSING_PATH,
     ),
+    (re.compile(r"(?P<named>.{1,1024}?): not found \(exit 127\)"), FactKind.MISSING_PATH),
+    (re.compile(r"(?P<named>.{1,1024}?): Permission denied \(exit 126\)"), FactKind.PERMISSION),
+    (
+        re.compile(r"cannot listen on (.{1,1024}?): No space left on .*\(exit 78\)"),
+        FactKind.DISK_FULL,
+    ),
     (re.compile(r"cannot listen on (.{1,1024}?): .*\(exit 78\)"), FactKind.PERMISSION),
 )
 
@@ -66,16 +72,22 @@ _BY_ERRNO = {
     **dict.fromkeys(_IN_USE, FactKind.BIND_CONFLICT),
     **dict.fromkeys((99, 49), FactKind.ADDRESS_ABSENT),
     2: FactKind.MISSING_PATH,
-    **dict.fromkeys((1, 13), FactKind.PERMISSION),
+    **dict.fromkeys((1, 13, 30), FactKind.PERMISSION),  # 30: a file system that is read-only
+    **dict.fromkeys((28, 122), FactKind.DISK_FULL),  # 122: a quota
+    **dict.fromkeys((23, 24), FactKind.FD_LIMIT),
 }
 
-#: Beginnings of a message at ERROR whose errno says what is wrong.
-_PATHS = (
-    "Unable to create the PID file (",
-    "failed to open error_log (",
-    "Unable to create or open slowlog(",
-    "failed to open access log (",
-    "failed to chown() the socket ",
+#: Messages at ERROR that name a path, and whose errno says what is wrong.
+_PATH = re.compile(
+    r"(?:Unable to create the PID file|failed to open error_log|Unable to create or open slowlog"
+    r"|failed to open access log|failed to chown\(\) the socket) ?[('](.{1,1024})[)']\.?: "
+)
+#: Beginnings of messages at ERROR that name none.
+_RESOURCES = (
+    "Unable to write to the PID file",
+    "failed to create new listening socket: ",
+    "failed to init stdio: ",
+    "failed to init signals: ",
 )
 _CONFIG = (
     "failed to load configuration file ",
@@ -97,7 +109,7 @@ _CONFIG = (
     "'slowlog' must be specified ",
     "event mechanism ",
 )
-_USER = ("cannot get uid for user ", "cannot get gid for group ")
+_USER = re.compile(r"cannot get (?:uid for (user)|gid for (group)) '(.{1,256}?)'")
 _FILE_AND_LINE = re.compile(r"\[[^\]]+:\d+\] ")
 
 
@@ -123,7 +135,9 @@ def classify(line: str) -> LogFact | None:
 def _refusal(line: str) -> LogFact | None:
     for pattern, kind in _REFUSALS:
         if found := pattern.match(line, len(_GUARD), 16 * KEPT):
-            return LogFact(kind=kind, line=line[:KEPT], address=found[1])
+            named = found.groupdict().get("named")
+            address = None if named else found[1]
+            return LogFact(kind=kind, line=line[:KEPT], address=address, named=named)
     return None
 
 
@@ -131,6 +145,7 @@ class Words(TypedDict, total=False):
     """What a fact carries besides its kind; the names are those of LogFact."""
 
     address: str
+    named: str
     pid: int
     signal: int
 
@@ -147,14 +162,23 @@ def _error(text: str) -> Found:
         return FactKind.BIND_CONFLICT, {"address": another[1]}
     if text == "FPM initialization failed":
         return FactKind.INIT_FAILED, {}
-    if text.startswith(_PATHS):
-        errno = _ERRNO.search(text)
-        return _BY_ERRNO.get(int(errno[1]) if errno else 0, FactKind.PERMISSION), {}
-    if text.startswith(_USER):
-        return FactKind.UNKNOWN_USER, {}
+    if path := _PATH.match(text):
+        return _by_errno(text) or FactKind.PERMISSION, {"named": path[1]}
+    if text.startswith(_RESOURCES):
+        lack = _by_errno(text)
+        return (lack, {}) if lack else None
+    if text.startswith("failed to set rlimit_files "):
+        return FactKind.FD_LIMIT, {}
+    if user := _USER.match(text):
+        return FactKind.UNKNOWN_USER, {"named": f"{user[1] or user[2]} {user[3]}"}
     if text.startswith(_CONFIG) or _FILE_AND_LINE.match(text):
         return FactKind.CONFIG_ERROR, {}
     return None
+
+
+def _by_errno(text: str) -> FactKind | None:
+    errno = _ERRNO.search(text)
+    return _BY_ERRNO.get(int(errno[1])) if errno else None
 
 
 def _alert(text: str) -> Found:

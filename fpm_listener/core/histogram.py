@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+#: Seconds from a death to the next start: prodded, polled, behind the recipe's sleep, behind
+#: BACKOFF's delays.
+RESTART_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistogramView:

@@ -34,6 +34,8 @@ CAUSES: dict[FactKind, Cause] = {
     FactKind.MISSING_PATH: Cause.MISSING_PATH,
     FactKind.PERMISSION: Cause.PERMISSION,
     FactKind.UNKNOWN_USER: Cause.UNKNOWN_USER,
+    FactKind.DISK_FULL: Cause.DISK_FULL,
+    FactKind.FD_LIMIT: Cause.FD_LIMIT,
     FactKind.CONFIG_ERROR: Cause.CONFIG_ERROR,
 }
 

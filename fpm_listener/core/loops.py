@@ -86,12 +86,16 @@ class LoopDetector:
         Twice the usual distance between its failures where that is longer than `stable_for_s`: who
         dies every 150 seconds is not well after 120.
         """
+        return max(stable_for_s, 2 * self.usual_distance_s)
+
+    @property
+    def usual_distance_s(self) -> float:
+        """Return the median distance of the last failures in the slow window; 0 where none."""
         if self._gap_s is None:
             self._gap_s = self._usual_gap_s()
-        return max(stable_for_s, 2 * self._gap_s)
+        return self._gap_s
 
     def _usual_gap_s(self) -> float:
-        """Return the median distance of the last failures in the slow window; 0 where none."""
         if not self._failures:
             return 0.0
         since = self._failures[-1] - self._policies[Tier.SLOW].window_s

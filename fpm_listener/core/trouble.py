@@ -13,9 +13,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.core import chinese, wording
+from fpm_listener.core import autopsy, chinese, wording
 from fpm_listener.core.alerts import Reason
-from fpm_listener.core.effects import Effect, FindHolder, Notify
+from fpm_listener.core.effects import Effect, ExamineDeath, FindHolder, FpmSite, Notify
 from fpm_listener.core.incidents import CAUSES, EVIDENCE_LINES, Incident, root_cause
 from fpm_listener.core.loops import LoopDetector
 from fpm_listener.core.snapshot import Cause, IncidentView, Tier
@@ -24,6 +24,7 @@ from fpm_listener.core.wording import Plight
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from fpm_listener.core.autopsy import Autopsy, Needs
     from fpm_listener.core.exits import ExitNote, ExitReason
     from fpm_listener.core.facts import LogFact
     from fpm_listener.core.healing import Span
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
 GRACE_S = 0.2
 #: Seconds for which a holder's name is good.
 HOLDER_FRESH_S = 30.0
-#: Seconds between two looks for a holder while the lines of a loop come in.
+#: Seconds between two looks, for a holder or after a death, while a loop goes on.
 LOOK_AGAIN_S = 2.0
+#: Causes that say how it ends, not why.
+_SYMPTOMS = frozenset({None, Cause.CRASH_SIGNAL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,8 @@ class Death:
     at_s: float  # monotonic
     failed: bool
     cause: Cause | None = None
+    exit: ExitReason | None = None
+    examined: bool = False  #: the machine was looked at, or is being looked at
 
 
 class Trouble:
@@ -70,9 +75,13 @@ class Trouble:
         self._incident: Incident | None = None
         self._evidence: deque[str] = deque(maxlen=EVIDENCE_LINES)
         self._address: str | None = None
+        self._named: str | None = None  # the path, user or group that the cause is about
+        self._autopsy: Autopsy | None = None  # of the last death that was looked into
+        self._autopsy_at_s = float("-inf")  # monotonic
+        self._site, self._needs = FpmSite(), autopsy.Needs()
         self._holder: HolderReport | None = None
         self._holder_at_s = float("-inf")
-        self._looking: set[str] = set()  # what is being looked up: "holder", "exit", "log"
+        self._looking: set[str] = set()  # "holder", "exit", "log", "machine": is being looked up
         self._tell_at_s: float | None = None  # monotonic; until then an alert waits
         self.dirty = False  #: there is something new to remember
 
@@ -96,16 +105,57 @@ class Trouble:
                 continue
             death = self._deaths[-1]
             death.cause = root_cause((death.cause, cause), gave_up=False, looping=True)
-            if cause in {Cause.BIND_CONFLICT, Cause.ADDRESS_ABSENT} and fact.address:
+            if fact.address:
                 self._address = fact.address
+            if death.cause is cause:
+                self._named = fact.named
             self._learned()
 
-    def exit_known(self, death: Death, note: ExitNote) -> None:
-        """Take in how a process ended. A signal refutes what a line said: php-fpm exits itself."""
+    def exit_known(self, death: Death, note: ExitNote | None) -> None:
+        """Take in how a process ended. A signal refutes what a line said: php-fpm exits itself.
+
+        note: None = it could not be found out.
+        """
+        self.looked("exit")
+        if note is None:
+            return
         self._evidence.append(note.line)
+        death.exit = note.reason
         if death.failed and note.reason.signal is not None:
             death.cause = Cause.CRASH_SIGNAL
             self._learned()
+
+    def examined(self, died_at_s: float, found: Autopsy) -> None:
+        """Take in what the machine shows after a death."""
+        self.looked("machine")
+        self._autopsy = found
+        death = next((one for one in self._deaths if one.at_s == died_at_s), None)
+        if death is None or death.cause not in _SYMPTOMS:
+            return
+        proof = autopsy.find(found, death.exit)
+        if proof is not None:
+            death.cause, self._named = proof.cause, proof.named
+            self._evidence.append(proof.evidence)
+            self._learned()
+
+    def recognise(self, site: FpmSite, needs: Needs) -> None:
+        """Know what its configuration says."""
+        self._site, self._needs = site, needs
+
+    def _examine(self, now: Instant) -> list[Effect]:
+        """Have the machine looked at, where the last death is not explained by its log."""
+        death = self._deaths[-1] if self._deaths else None
+        if (
+            death is None
+            or death.examined
+            or death.cause not in _SYMPTOMS
+            or "exit" in self._looking
+            or now.monotonic_s - self._autopsy_at_s < LOOK_AGAIN_S
+        ):
+            return []
+        death.examined, self._autopsy_at_s = True, now.monotonic_s
+        self.looking_for("machine")
+        return [ExamineDeath(self._name, death.at_s, self._needs)]
 
     def _learned(self) -> None:
         """Have it remembered, unless it is one more failure of what was told already.
@@ -149,7 +199,8 @@ class Trouble:
 
     def _clear(self) -> None:
         self._incident = self._holder = self._address = self._tell_at_s = None
-        self._holder_at_s = float("-inf")
+        self._named = self._autopsy = None
+        self._holder_at_s = self._autopsy_at_s = float("-inf")
         self._loops.forget()
         self._deaths.clear()
         self._evidence.clear()
@@ -179,11 +230,11 @@ class Trouble:
         if settled is not None and now.monotonic_s >= settled:
             return self._resolve(now, incident, last_exit)
         self._update(incident, gave_up=gave_up)
+        effects = self._examine(now) if incident.cause in wording.UNEXPLAINED else []
         reason = incident.reason(now.wall_s, self._policy.repeat_interval_s)
         if reason is None or (reason is Reason.REPEAT and settled_at_s is not None):
             self._tell_at_s = None
-            return []
-        effects: list[Effect] = []
+            return effects
         if self._tell_at_s is None:
             incident.known_at_s = now.wall_s
             if incident.cause is Cause.BIND_CONFLICT:
@@ -319,6 +370,11 @@ class Trouble:
             holder=self._holder if incident.cause is Cause.BIND_CONFLICT else None,
             last_exit=last_exit,
             failed_lives=incident.failed_lives,
+            named=self._named,
+            every_s=self._loops.usual_distance_s,
+            site=self._site,
+            needs=self._needs,
+            autopsy=self._autopsy,
         )
 
     # -- what outlives the listener ----------------------------------------------------------------
@@ -334,6 +390,7 @@ class Trouble:
             "tiers": sorted(tier.value for tier in self._loops.tiers),
             "causes": [death.cause.value if death.cause else None for death in self._deaths],
             "address": self._address,
+            "named": self._named,
             "evidence": list(self._evidence),
             "incident": self._incident.to_json() if self._incident else None,
         }
@@ -353,6 +410,7 @@ class Trouble:
             for at, cause in zip(failures[-len(causes) :], causes, strict=False)
         )
         self._address = saved["address"]
+        self._named = saved.get("named")
         self._evidence.extend(str(line) for line in saved["evidence"])
         if saved["incident"]:
             self._incident = Incident.from_json(saved["incident"])

@@ -18,6 +18,7 @@ from fpm_listener.core.effects import (
     Effect,
     FpmSite,
     GuardAsks,
+    HolderFound,
     LetGo,
     Remember,
     StartAgain,
@@ -26,7 +27,7 @@ from fpm_listener.core.effects import (
 )
 from fpm_listener.core.facts import START_FAILURES, FactKind, LogFact
 from fpm_listener.core.healing import Healing
-from fpm_listener.core.histogram import Histogram
+from fpm_listener.core.histogram import RESTART_BUCKETS_S, Histogram
 from fpm_listener.core.hold import Hold
 from fpm_listener.core.lines import LineSplitter
 from fpm_listener.core.lives import ENDINGS, Life, Outcome, Phase, signal_of
@@ -37,17 +38,16 @@ from fpm_listener.core.waking import SHORTEST_LIFE_S, Waking
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fpm_listener.core.autopsy import Needs
+    from fpm_listener.core.effects import DeathExamined
     from fpm_listener.core.events import ProcessState
     from fpm_listener.core.exits import ExitNote, ExitReason
-    from fpm_listener.core.holders import HolderReport
     from fpm_listener.core.values import Instant, ProcessName
 
 #: Seconds after which a process that died and was not started again counts as given up.
 ABANDONED_S = 10.0
 _KEPT_LINES = 256
 _KEPT_MASTERS = 16
-#: Seconds: prodded, polled, behind the recipe's sleep, behind BACKOFF's delays.
-_RESTART_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
 
 
 class Watched:
@@ -84,7 +84,7 @@ class Watched:
         self._starts = self._exits = self._unexpected_exits = 0
         self._failed_starts = self._fatal = self._restarts = 0
         self._facts = dict.fromkeys(FactKind, 0)
-        self._restart_seconds = Histogram(_RESTART_BUCKETS_S)
+        self._restart_seconds = Histogram(RESTART_BUCKETS_S)
         self._start_time_s: float | None = None
         self._last_exit_s: float | None = None
         self._last_exit: ExitReason | None = None
@@ -257,10 +257,8 @@ class Watched:
         A signal refutes what the lines of a failed start said: php-fpm itself would have exited.
         """
         self._view = None
-        self._trouble.looked("exit")
         self._last_exit = note.reason if note is not None else None
-        if note is not None:
-            self._trouble.exit_known(death, note)
+        self._trouble.exit_known(death, note)
         if death.failed and self._never_ran:
             self._hold.failed_to_start(self._last_exit, self.life.length_s)
         if death is self._undecided_death:
@@ -271,10 +269,13 @@ class Watched:
             else:
                 self._believe(tuple(facts))
 
-    def found_holder(self, now: Instant, report: HolderReport) -> None:
-        """Take in who has the address."""
+    def found(self, now: Instant, answer: HolderFound | DeathExamined) -> None:
+        """Take in what was looked up."""
         self._view = None
-        self._trouble.found_holder(now, report)
+        if isinstance(answer, HolderFound):
+            self._trouble.found_holder(now, answer.report)
+        else:
+            self._trouble.examined(answer.died_at_s, answer.autopsy)
 
     def adopt(self, policy: Policy, linger_s: float) -> None:
         """Go on under new settings."""
@@ -319,13 +320,14 @@ class Watched:
 
     # -- what follows from it ----------------------------------------------------------------------
 
-    def recognise(self, site: FpmSite | None) -> None:
+    def recognise(self, site: FpmSite | None, needs: Needs) -> None:
         """Know what kind of program it is; `site` = it is a php-fpm, and this is its own view."""
         self._view = None
         if site is not None and not self.is_fpm and self.life.phase is not Phase.NONE:
             self._start_up.close()  # its log was not read so far: it may have said that it runs
         self.is_fpm = site is not None
         self.site = site or FpmSite()
+        self._trouble.recognise(self.site, needs)
         self._site_is_old = False
 
     def review(self, now: Instant, labels: Mapping[str, str], *, stopping: bool) -> list[Effect]:

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import re
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fpm_listener.core.autopsy import Needs, OomKill, mebibytes
+from fpm_listener.core.effects import FpmSite
 from fpm_listener.core.holders import Holder, HolderKind
 from fpm_listener.core.snapshot import Cause
 from fpm_listener.core.values import assert_never
 
 if TYPE_CHECKING:
+    from fpm_listener.core.autopsy import Autopsy
     from fpm_listener.core.exits import ExitReason
     from fpm_listener.core.holders import HolderReport
     from fpm_listener.core.values import ProcessName
 
 
+#: Ports below it are root's (ip_unprivileged_port_start as it usually is).
+PRIVILEGED = 1024
+#: Causes that say how it ends, not why.
+UNEXPLAINED = frozenset({Cause.CRASH_SIGNAL, Cause.RESTART_LOOP, Cause.GAVE_UP})
+#: Seconds from which on it is worth saying how often it dies: supervisord's own delays are shorter.
+SLOW_S = 15.0
+_RULED_OUT = {
+    Cause.OUT_OF_MEMORY: "a kill for want of memory",
+    Cause.MISSING_PATH: "a missing program or folder",
+    Cause.DISK_FULL: "a full disk",
+    Cause.UNKNOWN_USER: "an unknown user or group",
+}
 #: Our own listener, as its command line stands.
 _LISTENER = re.compile(r"fpm[-_]listener listen\b")
 
@@ -32,6 +47,28 @@ class Plight:
     holder: HolderReport | None  #: of the address, where that is the cause
     last_exit: ExitReason | None
     failed_lives: int
+    named: str | None = None  #: the path, `user NAME` or `group NAME` that the cause is about
+    every_s: float = 0.0  #: the usual time from one failure to the next
+    site: FpmSite = field(default_factory=FpmSite)
+    needs: Needs = field(default_factory=Needs)
+    autopsy: Autopsy | None = None  #: what the machine showed after the last death
+
+    @property
+    def missing_program(self) -> str | None:
+        """Return the executable, where it is what is missing."""
+        missing = self.cause is Cause.MISSING_PATH and self.named == self.needs.program
+        return self.named if missing else None
+
+    @property
+    def folder(self) -> str | None:
+        """Return the folder that the cause is about."""
+        path = self.named if self.named and "/" in self.named else self.address
+        return path.rpartition("/")[0] or "/" if path and "/" in path else None
+
+    @property
+    def oom(self) -> OomKill | None:
+        """Return what the out-of-memory killer did."""
+        return self.autopsy.oom if self.autopsy else None
 
 
 def sentences(plight: Plight, *, over: bool) -> dict[str, str]:
@@ -56,10 +93,18 @@ def _well_again(plight: Plight) -> str:
 
 def _description(plight: Plight) -> str:
     last = "" if plight.last_exit is None else f" Its last end: {how(plight.last_exit)}."
-    return f"{plight.failed_lives} failed lives in this incident.{last}"
+    lives = "1 failed life" if plight.failed_lives == 1 else f"{plight.failed_lives} failed lives"
+    return f"{lives} in this incident.{last}{_ruled_out(plight)}"
 
 
-def _why(plight: Plight) -> str:
+def _ruled_out(plight: Plight) -> str:
+    if plight.autopsy is None or plight.cause not in UNEXPLAINED:
+        return ""
+    words = [_RULED_OUT[cause] for cause in plight.autopsy.ruled_out]
+    return f" Ruled out by a look at this machine: {', '.join(words)}." if words else ""
+
+
+def _why(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
     address, last_exit = plight.address, plight.last_exit
     match plight.cause:
         case Cause.BIND_CONFLICT:
@@ -67,17 +112,29 @@ def _why(plight: Plight) -> str:
         case Cause.ADDRESS_ABSENT:
             return f"{address or 'its listen address'} is on no interface of this host"
         case Cause.UNKNOWN_USER:
-            return "a user or group in its configuration does not exist"
+            return f"there is no {plight.named or 'such user or group as it is configured with'}"
+        case Cause.DISK_FULL:
+            return f"the disk of {plight.folder or 'its socket, pid file or log'} is full"
+        case Cause.FD_LIMIT:
+            return "it may not open as many files as it needs"
         case Cause.MISSING_PATH:
-            return "a folder that it needs is missing"
+            if plight.missing_program:
+                return f"its program {plight.missing_program} is not there"
+            return f"{plight.folder or 'a folder that it needs'} is missing"
         case Cause.PERMISSION:
-            return "it is not allowed to open its address, socket, pid file or log"
+            what = plight.named or plight.address or "its address, socket, pid file or log"
+            return f"it is not allowed to open {what}"
         case Cause.CONFIG_ERROR:
             return "php-fpm refuses its configuration"
+        case Cause.OUT_OF_MEMORY:
+            limit = plight.oom and plight.oom.limit
+            return "the kernel kills it for want of memory" + (
+                f" (limit {mebibytes(limit)})" if limit else ""
+            )
         case Cause.CRASH_SIGNAL:
-            return f"it dies{_how(last_exit)}"
+            return f"it dies{_how(last_exit)}{_every(plight)}"
         case Cause.RESTART_LOOP:
-            return f"it dies and is restarted again and again{_how(last_exit)}"
+            return f"it dies and is restarted again and again{_how(last_exit)}{_every(plight)}"
         case Cause.GAVE_UP:
             return f"it does not run and will not be started again{_how(last_exit)}"
         case _ as never:  # pragma: no cover
@@ -90,6 +147,10 @@ def _by(holder: HolderReport | None) -> str:
     if holder.holders:
         return f" by {holder}"
     return f"; by whom is not known: {holder.blind}" if holder.blind else ", though not any more"
+
+
+def _every(plight: Plight) -> str:
+    return f", about every {plight.every_s:.0f} s" if plight.every_s >= SLOW_S else ""
 
 
 def _how(last_exit: ExitReason | None) -> str:
@@ -119,51 +180,169 @@ def remedy(plight: Plight) -> str:
     return sentence
 
 
-def _cure(plight: Plight) -> str:
+def _cure(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
     match plight.cause:
         case Cause.BIND_CONFLICT:
             if plight.holder and plight.holder.holders:
-                return end(plight.holder.holders[0])
+                return end(plight.holder.holders[0], plight.site.config)
             return f"Find who has the address: {look(plight.address)}"
         case Cause.ADDRESS_ABSENT:
-            return "Bring the address up (ip addr), or change `listen` in the php-fpm pool"
-        case Cause.UNKNOWN_USER:
-            return "Create the user or group, or correct it in the php-fpm pool (see the evidence)"
-        case Cause.MISSING_PATH:
-            return "Create the folder that the evidence names (after a reboot /run is empty)"
-        case Cause.PERMISSION:
-            return "Give php-fpm's user access to what the evidence names"
-        case Cause.CONFIG_ERROR:
-            return "Correct the configuration where the evidence points; php-fpm -t checks it"
-        case Cause.CRASH_SIGNAL:
             return (
-                "Look for its killer: SIGKILL is often the kernel's out-of-memory killer "
-                "(dmesg), SIGSEGV an extension of PHP"
+                f"Bring {_host(plight.address) or 'the address'} up (ip address shows what is "
+                "there), or change `listen` in the php-fpm pool"
             )
+        case Cause.UNKNOWN_USER:
+            return f"Create it ({create(plight.named)}), or correct the php-fpm pool"
+        case Cause.DISK_FULL:
+            folder = plight.folder or "/run /var/log"
+            return f"Make room: df -h {folder}; df -i {folder}"
+        case Cause.FD_LIMIT:
+            return (
+                "Raise minfds in [supervisord] (it sets its own limit and hands it down) or the "
+                "service's LimitNOFILE, or lower rlimit_files in php-fpm's configuration"
+            )
+        case Cause.MISSING_PATH:
+            return install(plight)
+        case Cause.PERMISSION:
+            return _permit(plight)
+        case Cause.CONFIG_ERROR:
+            check = plight.site.check_command
+            return f"Correct it where the evidence points, until this is content: {check}"
+        case Cause.OUT_OF_MEMORY:
+            return more_memory(plight)
+        case Cause.CRASH_SIGNAL:
+            return _whodunit(plight)
         case Cause.RESTART_LOOP | Cause.GAVE_UP:
-            return f"Read what it said last: supervisorctl tail {plight.name} stderr"
+            return f"Read what it said last: {last_words(plight)}"
         case _ as never:  # pragma: no cover
             return assert_never(never)
 
 
-def end(holder: Holder) -> str:
-    """Return one sentence that says how to have the address back from its holder."""
+def create(named: str | None) -> str:
+    """Return the command that creates `user NAME` or `group NAME`."""
+    kind, _, name = (named or "user NAME").partition(" ")
+    return f"groupadd --system {name}" if kind == "group" else f"useradd --system {name}"
+
+
+def install(plight: Plight) -> str:
+    """Return what to do about a program or folder that is not there."""
+    if plight.missing_program:
+        instead = plight.autopsy.program_instead if plight.autopsy else ()
+        there = f" (there is {', '.join(instead)})" if instead else ""
+        return (
+            f"Install {plight.missing_program} again, or name another in command={there} "
+            f"and type: supervisorctl update {plight.name.group}"
+        )
+    if plight.folder is None:
+        return "Create the folder that the evidence names (after a reboot /run is empty)"
+    return f"Create it (after a reboot /run is empty): {create_folder(plight)}"
+
+
+def create_folder(plight: Plight) -> str:
+    """Return the command that creates the folder that is missing; a socket's is its pool's."""
+    is_socket = plight.named is None and plight.address is not None
+    owner = f"-o {plight.site.user} " if is_socket and plight.site.user else ""
+    return f"install -d {owner}{plight.folder}"
+
+
+def _permit(plight: Plight) -> str:
+    port = privileged_port(plight)
+    if port is not None:
+        return (
+            f"Only root may listen on port {port}: start php-fpm as root (no user= in "
+            "its section; workers still run as the pool's user), or take a port from 1024 on"
+        )
+    path = forbidden_path(plight)
+    if path is None:
+        return "Give php-fpm's user access to what the evidence names"
+    return f"See which folder shuts it out, and open it: namei -l {path}"
+
+
+def privileged_port(plight: Plight) -> int | None:
+    """Return the port that is root's alone, where that is what is forbidden."""
+    port = "" if plight.folder else (plight.address or "").rpartition(":")[2]
+    return int(port) if port.isdecimal() and int(port) < PRIVILEGED else None
+
+
+def forbidden_path(plight: Plight) -> str | None:
+    """Return the path that is forbidden."""
+    return plight.named or (plight.address if plight.folder else None)
+
+
+def more_memory(plight: Plight) -> str:
+    """Return what to do where memory is short."""
+    oom = plight.oom
+    unit = oom.where.rpartition("/")[2] if oom else ""
+    where = (
+        f"systemctl set-property {unit} MemoryMax=…"
+        if unit.endswith(".service")
+        else "the container's memory limit, or the host's memory"
+    )
+    return f"Lower pm.max_children or memory_limit, or raise what there is: {where}"
+
+
+def _whodunit(plight: Plight) -> str:
+    last = plight.last_exit
+    if last and last.signal == signal.SIGKILL:
+        if plight.autopsy and Cause.OUT_OF_MEMORY in plight.autopsy.ruled_out:
+            return "Find who sends it SIGKILL: a watchdog, a cron job, stopwaitsecs, a person"
+        return "Look whether the kernel has killed it for want of memory: dmesg | grep -i oom"
+    return (
+        "Suspect an extension of PHP (php -m lists them): switch off the one that came last; "
+        "with rlimit_core = unlimited in php-fpm's configuration, gdb tells where it dies"
+    )
+
+
+def last_words(plight: Plight) -> str:
+    """Return the command that shows what it said last."""
+    logs = plight.site.error_logs
+    return f"tail {logs[0]}" if logs else f"supervisorctl tail {plight.name} stderr"
+
+
+def _host(address: str | None) -> str:
+    return (address or "").rpartition(":")[0].strip("[]")
+
+
+def end(holder: Holder, config: str = "") -> str:
+    """Return one sentence that says how to have the address back from its holder.
+
+    config: the path of the configuration of the php-fpm that wants the address.
+    """
     if is_our_listener(holder):
         return (
             "Wait some seconds: the listener holds it for a program that was stopped, and lets go "
             "of it by itself (hold_linger)"
         )
-    pids = " ".join(str(pid) for pid in (holder.pid, *holder.others))
     if holder.kind is HolderKind.ORPHAN:
-        return f"End the orphaned workers, which finish their requests first: kill -QUIT {pids}"
+        return (
+            "End the orphaned workers, which finish their requests first: "
+            f"kill -QUIT {whom(holder)}"
+        )
     if holder.unit:
         return f"Stop the other service for good: systemctl disable --now {holder.unit}"
+    if is_itself(holder, config):
+        return (
+            f"Stop it (kill -QUIT {holder.pid}): it runs this very configuration, in the "
+            "background (no -F in its command, and daemonize = yes) or started by hand"
+        )
     if holder.kind is HolderKind.MASTER:
         return (
             f"Stop the other php-fpm (kill -QUIT {holder.pid}), and find out what starts it: "
             "a distribution's service, or daemonize = yes"
         )
-    return f"Stop pid {holder.pid}, or give php-fpm another address"
+    return f"Stop it (kill {holder.pid}), or give php-fpm another address"
+
+
+def whom(holder: Holder) -> str:
+    """Return orphans as kill takes them: by the group that their dead master has led."""
+    if holder.master_pid:
+        return f"-- -{holder.master_pid}"
+    return " ".join(str(pid) for pid in (holder.pid, *holder.others))
+
+
+def is_itself(holder: Holder, config: str) -> bool:
+    """Return whether a holder is a master of the very configuration that wants the address."""
+    return holder.kind is HolderKind.MASTER and bool(config) and f"({config})" in holder.command
 
 
 def is_our_listener(holder: Holder) -> bool:

@@ -120,9 +120,8 @@ def test_the_recipe_loops_and_is_told(folder: Path) -> None:
     demo = Terminal(folder, "--recipe")
     try:
         demo.shows("FIRING php-fpm:php-fpm")
-        pids = demo.shows("kill -QUIT ").partition("\n")[0]
-        for pid in pids.split():
-            os.kill(int(pid), signal.SIGQUIT)
+        group = demo.shows("kill -QUIT -- -").partition("\n")[0]
+        os.killpg(int(group), signal.SIGQUIT)
         demo.shows("RESOLVED php-fpm:php-fpm")
         demo.type_ctrl_c()
 

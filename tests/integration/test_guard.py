@@ -551,7 +551,7 @@ def test_orphans_are_reported(site: Site) -> None:
     assert f"{address} is held by pid {left[0]} and 1 more (php-fpm: pool p0, user " in line
     assert f", orphan of the dead master {site.runs[0].pid})" in line
     assert "not starting php-fpm (exit 75)." in line
-    assert line.endswith(f"kill -QUIT {left[0]} {left[1]}")
+    assert line.endswith(f"kill -QUIT -- -{site.runs[0].pid}")
     assert all(map(lives, left))
     assert "pong" in request(address)
 
@@ -578,7 +578,7 @@ def test_orphans_of_others(site: Site) -> None:
     assert run.exit() == 75
     assert run.said() == [refusal(run)]
     assert fact(refusal(run)) == (FactKind.BIND_CONFLICT, address)
-    assert refusal(run).endswith(f"kill -QUIT {left[0]} {left[1]}")
+    assert refusal(run).endswith(f"kill -QUIT -- -{site.runs[0].pid}")
     assert all(map(lives, left))
     assert "pong" in request(address)
 
@@ -649,7 +649,7 @@ def test_somebody_else(site: Site) -> None:
     assert fact(line) == (FactKind.BIND_CONFLICT, address)
     assert f"{address} is held by pid {other.pid} ({sys.executable} -c import socket" in line
     assert re.search(r"; waited [0-9.]+m?s; not starting php-fpm \(exit 75\)\. ", line)
-    assert line.endswith(f"Stop pid {other.pid}, or give php-fpm another address")
+    assert line.endswith(f"Stop it (kill {other.pid}), or give php-fpm another address")
     assert not other.ended()
     assert not catches(other.pid, signal.SIGTERM)  # a signal would have ended it
 

@@ -1,6 +1,7 @@
 """Programs come from supervisord's own file; the php-fpm among them are known with their logs."""
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fpm_listener.core.autopsy import Needs
 from fpm_listener.core.effects import FpmSite
 from fpm_listener.core.values import ProcessName, Program
 from fpm_listener.fpmfiles import DiskFiles
@@ -91,9 +93,33 @@ def test_a_php_fpm_and_its_files(tmp_path: Path, supervisord: int) -> None:
             addresses=("127.0.0.1:9077", "/run/api.sock"),
             pools=("www", "api"),
             error_logs=("/var/log/x.log",),
+            config=str(conf),
+            check_command=f"php-fpm8.2 -t -y {conf}",
         ),
     }
+    assert known.needs[FPM] == Needs(program="php-fpm8.2", folders=("/run", "/var/log"))
+    assert known.needs[ProcessName("worker", "worker_1")] == Needs(program="/bin/cat")
     assert rpc.asked == 0
+
+
+def test_what_a_php_fpm_cannot_do_without(tmp_path: Path, supervisord: int) -> None:
+    """Folders of sockets, pid file and log, and names of users; numbers need no entry."""
+    conf = write(
+        tmp_path / "fpm.conf",
+        "[global]\npid = /run/php/x.pid\nerror_log = /var/log/php/e.log\n"
+        "[a]\nuser = one\ngroup = 33\nlisten = /run/php/a.sock\n"
+        "[b]\nuser = two\ngroup = staff\nlisten = 9000\n",
+    )
+    configure(tmp_path, f"./bin/php-fpm8.2 -F -y {conf}", "directory=/opt/php")
+    needs = Programs(None, supervisord).read(anew=True).needs[FPM]
+
+    named = os.geteuid() == 0
+    assert needs == Needs(
+        program="/opt/php/./bin/php-fpm8.2",
+        folders=("/run/php", "/var/log/php"),
+        users=("one", "two") if named else (),
+        groups=("staff",) if named else (),
+    )
 
 
 def test_a_log_on_stderr(tmp_path: Path, supervisord: int) -> None:

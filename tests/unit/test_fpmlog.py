@@ -34,7 +34,7 @@ def test_every_kind_but_one_has_a_line() -> None:
     """The lines cover all kinds; that a worker ends with a code has its scene below."""
     kinds = {kind for kind, _ in CASES} - {"-"}
     assert {kind.value for kind in FactKind} - kinds == {FactKind.CHILD_EXIT.value}
-    assert len(CASES) == 66
+    assert len(CASES) == 75
 
 
 @pytest.mark.parametrize(

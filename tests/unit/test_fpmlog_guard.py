@@ -137,8 +137,7 @@ SILENT = [
     f"{GUARD}{UNRECORDED}/var/lib/fpm-listener/masters: Permission denied",
     f"{GUARD}'sh' is no php-fpm; it is started as it stands",
     f"{GUARD}the listener's settings are not used: settings: x",
-    f"{GUARD}/usr/sbin/php-fpm9.9: not found (exit 127)",
-    f"{GUARD}/usr/sbin/php-fpm8.2: Permission denied (exit 126)",
+    f"{GUARD}/usr/sbin/php-fpm9.9: Exec format error (exit 126)",
     GUARD,
     GUARD.rstrip(),
     f"{GUARD}127.0.0.1:9000 is held by {OTHER}",
@@ -150,6 +149,21 @@ SILENT = [
     f'{STAMP}WARNING: [pool www] child 5 said into stderr: "{GUARD}9 is held by {OTHER}{TAKEN}"',
     f"127.0.0.1:9000 is held by {OTHER}{TAKEN}",
 ]
+
+
+@pytest.mark.parametrize(
+    ("what", "kind"),
+    [
+        ("not found (exit 127)", FactKind.MISSING_PATH),
+        ("Permission denied (exit 126)", FactKind.PERMISSION),
+    ],
+)
+def test_a_program_that_cannot_be_run(what: str, kind: FactKind) -> None:
+    """It is named, and no address is."""
+    found = classify(f"{GUARD}/usr/sbin/php-fpm9.9: {what}")
+
+    assert found is not None
+    assert (found.kind, found.named, found.address) == (kind, "/usr/sbin/php-fpm9.9", None)
 
 
 @pytest.mark.parametrize("line", SILENT)

@@ -235,4 +235,4 @@ def test_our_own_listener_as_the_holder() -> None:
     holder = Holder(kind=HolderKind.OTHER, pid=7, command=command, user="root")
 
     assert "lets go of it by itself" in wording.end(holder)
-    assert wording.end(replace(holder, command="nginx")).startswith("Stop pid 7")
+    assert wording.end(replace(holder, command="nginx")).startswith("Stop it (kill 7)")

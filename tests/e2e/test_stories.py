@@ -1,0 +1,201 @@
+"""Failure stories on a real supervisord and php-fpm: each is told with its cause and its remedy.
+
+All go wrong side by side under one supervisord, so that each must also be told apart from the rest.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lab import Lab, kill, php_fpm, wait
+
+from tests.ports import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Causes that tell how it ends, before it is known why.
+SYMPTOMS = {"restart_loop", "gave_up"}
+
+
+class Story(NamedTuple):
+    """What happens to one program, and what has to be said of it."""
+
+    prepare: Callable[[Lab, str], None]
+    cause: str
+    evidence: str  #: a pattern
+    remedy: str  #: a pattern; {folder} is the lab's
+    then: Callable[[Lab, str], None] | None = None  #: once everything runs
+
+
+def orphans(listen: Callable[[Lab], str]) -> Callable[[Lab, str], None]:
+    def prepare(lab: Lab, name: str) -> None:
+        lab.fpm_program(listen(lab), name=name)
+
+    return prepare
+
+
+def kill_master(lab: Lab, name: str) -> None:
+    kill(lab.running(name))
+
+
+def listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with socket.socket() as client:
+        return client.connect_ex((host, int(port))) == 0
+
+
+def rival(*command: str) -> Callable[[Lab, str], None]:
+    def prepare(lab: Lab, name: str) -> None:
+        address = f"127.0.0.1:{free_port()}"
+        lab.fpm_program(address, name=name)
+        other = lab.fpm_conf(address, name=f"{name}-other")
+        words = [word.format(other=other, port=address.rpartition(":")[2]) for word in command]
+        lab.stray(*words)
+        wait("the rival", partial(listens, address))
+
+    return prepare
+
+
+def daemonized(lab: Lab, name: str) -> None:
+    conf = lab.fpm_conf(f"127.0.0.1:{free_port()}", name=name)
+    conf.write_text(conf.read_text().replace("daemonize = no", "daemonize = yes"))
+    lab.program(name, f"{php_fpm()} -y {conf}", autorestart="true")
+
+
+def broken(
+    listen: str = "", pool: str = "", replace: tuple[str, str] = ("", ""), **keys: str
+) -> Callable[[Lab, str], None]:
+    def prepare(lab: Lab, name: str) -> None:
+        address = listen.format(folder=lab.folder) or f"127.0.0.1:{free_port()}"
+        conf = lab.fpm_program(address, name=name, **keys)
+        before, after = (word.format(folder=lab.folder) for word in replace)
+        text = conf.read_text().replace(before, after) if before else conf.read_text()
+        conf.write_text(text + pool.format(address=address))
+        lab.fpm_log(name).touch()
+        lab.fpm_log(name).chmod(0o666)  # for a master that is not root
+
+    return prepare
+
+
+def missing_binary(lab: Lab, name: str) -> None:
+    conf = lab.fpm_conf(f"127.0.0.1:{free_port()}", name=name)
+    lab.program(name, f"/usr/sbin/php-fpm5.0 -F -y {conf}", autorestart="true")
+
+
+LISTENER = "import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(1000)"
+STORIES = {
+    "orphans-tcp": Story(
+        orphans(lambda _: f"127.0.0.1:{free_port()}"),
+        "bind_conflict",
+        r"Address already in use \(98\)",
+        r"kill -QUIT -- -\d+$",
+        kill_master,
+    ),
+    "orphans-unix": Story(
+        orphans(lambda lab: f"{lab.folder}/orphans.sock"),
+        "bind_conflict",
+        "Another FPM instance seems to already listen on",
+        r"kill -QUIT -- -\d+$",
+        kill_master,
+    ),
+    "another-master": Story(
+        rival(php_fpm(), "-F", "-y", "{other}"),
+        "bind_conflict",
+        r"Address already in use \(98\)",
+        r"Stop the other php-fpm \(kill -QUIT \d+\), .*distribution's service",
+    ),
+    "daemonized": Story(
+        daemonized,
+        "bind_conflict",
+        r"Address already in use \(98\)",
+        r"Stop it \(kill -QUIT \d+\): it runs this very configuration.*daemonize = yes",
+    ),
+    "foreign": Story(
+        rival(sys.executable, "-c", LISTENER),
+        "bind_conflict",
+        r"Address already in use \(98\)",
+        r"Stop it \(kill \d+\), or give php-fpm another address",
+    ),
+    "two-pools": Story(
+        broken(
+            pool="[twin]\nuser = www-data\nlisten = {address}\npm = static\npm.max_children = 1\n"
+        ),
+        "config_error",
+        "it's already used in another pool",
+        "php-fpm[0-9.]* -t -y {folder}/two-pools.conf",
+    ),
+    "directive": Story(
+        broken(pool="nonsense = 1\n"),
+        "config_error",
+        r"directive.conf:\d+\] unknown entry 'nonsense'",
+        "php-fpm[0-9.]* -t -y {folder}/directive.conf",
+    ),
+    "user": Story(
+        broken(pool="user = nosuch\n"),
+        "unknown_user",
+        "cannot get uid for user 'nosuch'",
+        "useradd --system nosuch",
+    ),
+    "folder": Story(
+        broken(listen="{folder}/gone/w.sock"),
+        "missing_path",
+        r"No such file or directory \(2\)",
+        "install -d -o www-data {folder}/gone",
+    ),
+    "port-80": Story(
+        broken(listen="127.0.0.1:80", user="www-data"),
+        "permission",
+        r"Permission denied \(13\)",
+        "Only root may listen on port 80",
+    ),
+    "binary": Story(
+        missing_binary,
+        "missing_path",
+        "php-fpm5.0 is not there",
+        "Install /usr/sbin/php-fpm5.0 again, or name another .*there is /usr/sbin/php-fpm",
+    ),
+    "log-folder": Story(
+        broken(replace=("error_log = {folder}", "error_log = {folder}/lost")),
+        "missing_path",
+        r"failed to open error_log .* No such file or directory \(2\)",
+        "install -d {folder}/lost",
+    ),
+}
+
+
+def test_each_is_told_with_its_cause_and_its_remedy(lab: Lab) -> None:
+    """The first alert, or its update within ten seconds, is right, and no wrong cause is named."""
+    stories = dict(STORIES)
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
+        del stories["port-80"]  # here it is no privilege
+    for name, story in stories.items():
+        story.prepare(lab, name)
+    lab.fpm_program(f"127.0.0.1:{free_port()}", name="operated")
+    lab.start()
+    for name, story in stories.items():
+        if story.then:
+            story.then(lab, name)
+    assert "stopped" in lab.ctl("stop", "operated")
+    assert "started" in lab.ctl("start", "operated")
+    assert "started" in lab.ctl("restart", "operated")
+
+    for name, story in stories.items():
+
+        def told(name: str = name, story: Story = story) -> dict[str, Any] | None:
+            alerts = lab.sink.heard("firing", name)
+            return next((a for a in alerts if a["annotations"]["cause"] == story.cause), None)
+
+        alert = wait(f"{story.cause} of {name}", told)
+        said = alert["annotations"]
+        assert re.search(story.evidence, said["evidence"]), (name, said)
+        assert re.search(story.remedy.format(folder=lab.folder), said["remedy"]), (name, said)
+    assert lab.sink.heard("firing", "operated") == []
+    for name, story in stories.items():
+        causes = {alert["annotations"]["cause"] for alert in lab.sink.heard(process=name)}
+        assert causes <= {story.cause, *SYMPTOMS}, (name, causes)
