@@ -1,18 +1,23 @@
 #!/usr/bin/env bash
 # Runs the tests that need more than the core. Those with real supervisords wait most of their time,
-# so they run beside the others; what they say is shown at the end.
+# so they run beside the others, in two processes; what they say is shown at the end.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-said=$(mktemp)
-trap 'rm -f "$said"' EXIT
+said=$(mktemp -d)
+trap 'rm -rf "$said"' EXIT
 echo "test: end-to-end tests run beside these, and are shown after them"
-TEST_PROCESS=1 .venv/bin/python -m pytest tests/e2e >"$said" 2>&1 &
-e2e=$!
+TEST_PROCESS=1 .venv/bin/python -m pytest tests/e2e/test_scenarios.py >"$said/scenarios" 2>&1 &
+scenarios=$!
+TEST_PROCESS=2 .venv/bin/python -m pytest tests/e2e --ignore tests/e2e/test_scenarios.py \
+    >"$said/others" 2>&1 &
+others=$!
 .venv/bin/python -m pytest tests/integration tests/conformance
+beside=$?
+wait "$scenarios"
+scenarios=$?
+wait "$others"
 others=$?
-wait "$e2e"
-ends=$?
-cat "$said"
-[ "$others" -eq 0 ] || echo "test: integration or conformance tests have failed, see above" >&2
-exit $((others || ends))
+cat "$said/scenarios" "$said/others"
+[ $((beside || scenarios)) -eq 0 ] || echo "test: some tests above have failed as well" >&2
+exit $((beside || scenarios || others))

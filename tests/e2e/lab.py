@@ -147,6 +147,7 @@ class Lab:
         self.sink = Sink()
         self.rpc = True
         self.main_extra = ""
+        self.wrapper: tuple[str, ...] = ()  #: stands before supervisord's command, and becomes it
         self.settings: dict[str, str] = {
             "listen": f"127.0.0.1:{self.web_port}",
             "state_dir": str(folder / "state"),
@@ -264,7 +265,8 @@ class Lab:
         """Run supervisord and wait until the listener serves and is ready."""
         if sink and self.sink.server is None:
             self.sink.up()
-        command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self.write())]
+        command = [*self.wrapper, sys.executable, "-m", "supervisor.supervisord", "-n"]
+        command += ["-c", str(self.write())]
         with (self.folder / "supervisord.out").open("ab") as out:
             self._supervisord = subprocess.Popen(command, stdout=out, stderr=out, cwd="/")
         wait("the listener to be ready", self.is_ready)

@@ -5,6 +5,8 @@ All go wrong side by side under one supervisord, so that each must also be told 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import socket
 import sys
@@ -12,12 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pytest
 from lab import Lab, kill, php_fpm, wait
 
 from tests.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 #: Causes that tell how it ends, before it is known why.
 SYMPTOMS = {"restart_loop", "gave_up"}
@@ -199,3 +202,58 @@ def test_each_is_told_with_its_cause_and_its_remedy(lab: Lab) -> None:
     for name, story in stories.items():
         causes = {alert["annotations"]["cause"] for alert in lab.sink.heard(process=name)}
         assert causes <= {story.cause, *SYMPTOMS}, (name, causes)
+
+
+def is_removed(group: Path) -> bool:
+    group.rmdir()  # raises OSError while a process of it is still ending
+    return True
+
+
+@pytest.fixture
+def small_memory() -> Iterator[Path]:
+    """Return a memory cgroup with a limit of 200 MiB, where this user may make one."""
+    name = f"lab-{os.getpid()}"
+    for group, limit in (
+        (Path("/sys/fs/cgroup/memory") / name, "memory.limit_in_bytes"),
+        (Path("/sys/fs/cgroup") / name, "memory.max"),
+    ):
+        try:
+            group.mkdir()
+            (group / limit).write_text(str(200 << 20))
+        except OSError:
+            with contextlib.suppress(OSError):
+                group.rmdir()
+            continue
+        yield group
+        wait("the cgroup to be empty", partial(is_removed, group))
+        return
+    pytest.skip("no cgroup may be made here; test_oomkills.py has the kernel's files instead")
+
+
+def test_out_of_memory_and_slow_flapping(small_memory: Path, lab: Lab) -> None:
+    """The kernel's own count tells who was killed for memory; who dies slowly is told as well."""
+    lab.settings |= {"loop": "3 in 6s", "slow_loop": "3 in 5m"}
+    lab.wrapper = ("sh", "-c", 'echo $$ >"$0" && exec "$@"', f"{small_memory}/cgroup.procs")
+    hog = f"{sys.executable} -c 'x = bytearray(1 << 30)'"
+    lab.program("hog", hog, autorestart="true", startretries="1000", startsecs="0")
+    lab.program("slow", "/bin/sh -c 'sleep 4; exit 3'", autorestart="true", startsecs="0")
+    lab.fpm_program(f"127.0.0.1:{free_port()}", name="good")
+    lab.start()
+
+    def told(process: str, cause: str) -> dict[str, Any] | None:
+        alerts = [alert["annotations"] for alert in lab.sink.heard("firing", process)]
+        return next((said for said in alerts if said["cause"] == cause), None)
+
+    hog_said = wait("out of memory", lambda: told("hog", "out_of_memory"))
+    assert re.search(
+        r"seen: cgroup .*its limit is 200 MiB, its peak was \d+ MiB", hog_said["evidence"]
+    )
+    assert "for want of memory (limit 200 MiB)" in hog_said["summary"]
+    assert "pm.max_children" in hog_said["remedy"]
+    slow_said = wait("the slow one", lambda: told("slow", "restart_loop"))
+    assert "exit status 3" in slow_said["summary"]
+    # Memory is not ruled out for it: the kernel has killed just now, if another.
+    assert "this machine: a missing program or folder." in slow_said["description"]
+    (alert, *_) = lab.sink.heard("firing", "slow")
+    assert alert["labels"]["severity"] == "warning"
+    assert lab.sink.heard("firing", "good") == []
