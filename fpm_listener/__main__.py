@@ -55,23 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
         options = _parser().parse_args(words)
         if options.command == "listen":
             return _listen(options.config, sink)
-        if options.command == "status":
-            return _status(options)
-        if options.command == "init":
-            from fpm_listener import init_command
-
-            return init_command.write(options.folder, print)
-        if options.command == "check":
-            return _check(options)
-        if options.command == "alerts":
-            return _alerts(options)
+        return _COMMANDS[options.command](options)
     except FpmListenerError as error:
         print(f"fpm-listener: {error}", file=sys.stderr)
         return 2
-    from fpm_listener import __version__
-
-    print(f"fpm-listener {__version__}")
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -136,6 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     retry.add_argument("name", nargs="?", metavar="NAME", help="of the receiver (default: all)")
     drop = actions.add_parser("drop", help="give up an alert, or all that a receiver is owed")
     drop.add_argument("which", metavar="NUMBER|NAME", help="as `list` shows them")
+    leave = commands.add_parser("leave", help="start a program no more by healing")
+    leave.add_argument("--config", metavar="FILE", help="the settings (default: the drop-in file)")
+    leave.add_argument("program", metavar="PROGRAM", help="name, or group:name")
     commands.add_parser("version", help="print the version")
     return parser
 
@@ -226,6 +216,39 @@ def _alerts(options: argparse.Namespace) -> int:
         print(f"{alerts_command.drop(settings, options.which)} alerts dropped")
     return 0
 
+
+def _leave(options: argparse.Namespace) -> int:
+    """Have the listener leave a program alone."""
+    from fpm_listener import alerts_command, leave_command
+
+    _log_to_stderr("warning")
+    print(leave_command.leave(alerts_command.load(options.config), options.program))
+    return 0
+
+
+def _init(options: argparse.Namespace) -> int:
+    """Write the files to drop in."""
+    from fpm_listener import init_command
+
+    return init_command.write(options.folder, print)
+
+
+def _version(_: argparse.Namespace) -> int:
+    """Print the version."""
+    from fpm_listener import __version__
+
+    print(f"fpm-listener {__version__}")
+    return 0
+
+
+_COMMANDS = {
+    "status": _status,
+    "init": _init,
+    "check": _check,
+    "alerts": _alerts,
+    "leave": _leave,
+    "version": _version,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SOCKET_NAME = "control.sock"
-ACTIONS = ("list", "retry", "drop", "worked")
+ACTIONS = ("list", "retry", "drop", "worked", "leave")
 #: Seconds that either side waits for the other's next word.
 _PATIENCE_S = 10.0
 _LONGEST_REQUEST = 4096
@@ -43,7 +43,7 @@ class Request:
     """What is asked for."""
 
     action: str  #: one of ACTIONS
-    receiver: str | None = None  #: None = all
+    receiver: str | None = None  #: None = all; of `leave`: the program, as group:name
     number: int | None = None  #: of one alert; None = all
 
 

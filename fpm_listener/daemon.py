@@ -9,7 +9,6 @@ Laws:
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import select
@@ -25,8 +24,10 @@ from fpm_listener.core.effects import (
     Discover,
     ExamineDeath,
     FindHolder,
+    Heal,
     Hurry,
     Identity,
+    LeaveAlone,
     LetGo,
     Notify,
     ProcessDied,
@@ -34,21 +35,21 @@ from fpm_listener.core.effects import (
     ProgramsKnown,
     ReadExits,
     Remember,
-    StartAgain,
     WakeSupervisord,
     WatchPid,
 )
 from fpm_listener.core.engine import Engine, EngineSettings, Tick
 from fpm_listener.core.histogram import Histogram
+from fpm_listener.core.policy import Policy
 from fpm_listener.core.protocol import Event, Garbage
 from fpm_listener.core.retry import Attempted
 from fpm_listener.core.snapshot import Snapshot
-from fpm_listener.core.trouble import Policy
-from fpm_listener.core.values import FpmListenerError, Instant
+from fpm_listener.core.values import FpmListenerError, Instant, ProcessName
 from fpm_listener.deaths import Deaths, can_be_seen
 from fpm_listener.inbox import Failed, Inbox
 from fpm_listener.keeper import Keeper
 from fpm_listener.ledger import Ledger, supervisord_identity
+from fpm_listener.remarks import tell, wake
 from fpm_listener.surroundings import SupervisorAnswered, Surroundings
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ class Daemon:
             FindHolder: around.find_holder,
             ExamineDeath: around.examine_death,
             ReadExits: around.read_exits,
-            StartAgain: around.start_again,
+            Heal: around.heal,
             WatchPid: self._watch,
             WakeSupervisord: wake,
             AnswerGuard: lambda effect: around.keeper.answer(*effect),
@@ -282,7 +283,10 @@ class Daemon:
             self._findings = item.counts
             self._soil(now)
         elif isinstance(item, Asked):
-            self._around.answer(item, now)
+            if item.request.action == "leave":
+                self._leave_alone(now, item)
+            else:
+                self._around.answer(item, now)
             self._soil(now)
         elif isinstance(item, SupervisorAnswered):
             self._supervisor_up = item.up
@@ -298,6 +302,14 @@ class Daemon:
             elif isinstance(item, ProcessesSeen):
                 self._supervisor_up = True
             self._step(now, item)
+
+    def _leave_alone(self, now: Instant, asked: Asked) -> None:
+        group, _, process = (asked.request.receiver or "").partition(":")
+        name = ProcessName(group, process or group)
+        known = any(view.name == name for view in self._engine.views())
+        if known:
+            self._step(now, LeaveAlone(name))
+        asked.reply.put(known)
 
     # -- what others read --------------------------------------------------------------------------
 
@@ -372,6 +384,7 @@ class Daemon:
             for item in self._inbox.take():
                 if isinstance(item, Attempted):
                     self._around.settle(item, read_clocks())
+        self._around.start_again([view.name for view in self._engine.views() if view.paused])
         self._around.close()
         self._deaths.close()
 
@@ -384,7 +397,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
             loops=settings.loops,
             stable_for_s=settings.stable_for_s,
             repeat_interval_s=min([settings.repeat_interval_s, *repeats]),
-            restart_fatal=settings.restart_fatal,
+            healing=settings.healing,
             chinese=any(receiver.language == "zh" for receiver in settings.receivers),
         ),
         identity=Identity(instance=settings.instance),
@@ -392,28 +405,4 @@ def engine_settings(settings: Settings) -> EngineSettings:
         hold_linger_s=settings.hold_linger_s,
         programs=settings.programs,
         extra_logs=tuple(str(path) for path in settings.error_log),
-    )
-
-
-def wake(effect: WakeSupervisord) -> None:
-    """End supervisord's poll: it reads what its children write to stderr.
-
-    Whatever log_level says: the line is not for people, though they may as well understand it.
-    """
-    line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} waking supervisord program={effect.process}\n"
-    with contextlib.suppress(OSError):
-        os.write(2, line.encode(errors="replace"))
-
-
-def tell(effect: Notify) -> None:
-    """Say in our own log what the receivers are told."""
-    alert = effect.alert
-    log.warning(
-        "incident %s program=%s:%s reason=%r cause=%s summary=%r",
-        alert.status.value,
-        alert.labels["group"],
-        alert.labels["process"],
-        alert.reason.value,
-        alert.annotations["cause"],
-        alert.annotations["summary"],
     )

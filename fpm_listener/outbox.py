@@ -381,18 +381,18 @@ class Outbox:
         return [self._lanes[name] for name in settings.lanes] if settings else []
 
     def _policy(self, receiver: ReceiverSettings) -> LanePolicy:
-        limits = self._limits
         return LanePolicy(
             send_resolved=receiver.send_resolved,
-            repeat_interval_s=receiver.repeat_interval_s or limits.repeat_interval_s,
-            max_age_s=limits.max_age_s,
-            max_alerts=limits.max_alerts,
+            repeat_interval_s=receiver.repeat_interval_s or self._limits.repeat_interval_s,
+            max_age_s=self._limits.max_age_s,
+            max_alerts=self._limits.max_alerts,
             min_severity=receiver.min_severity,
             programs=receiver.programs,
             causes=receiver.causes,
             quiet=receiver.quiet,
             rates=receiver.rates,
             joins=KINDS[receiver.kind].joins,
+            once=receiver.once,
         )
 
     def _record(self, lane: AnyLane, changes: Iterable[Change]) -> list[Statement]:

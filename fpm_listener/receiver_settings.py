@@ -28,6 +28,10 @@ FORMATS = ("alertmanager", "cloudevents", "plain")
 LANGUAGES = ("en", "zh")
 
 
+#: The receiver that stands for `exec_on`.
+EXEC_ON = "exec_on"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiverSettings:
     """`[fpm-listener:receiver:NAME]`; which of them a kind has stands in core/kinds.py."""
@@ -68,6 +72,7 @@ class ReceiverSettings:
     to: tuple[str, ...] = ()
     tls: str = "starttls"
     command: tuple[str, ...] = ()
+    once: bool = False  #: of exec_on: one message an incident, whatever becomes of it
 
     @property
     def lanes(self) -> dict[str, ReceiverSettings]:
@@ -127,6 +132,21 @@ def build(path: str, name: str, found: Mapping[str, str], folder: Path) -> Recei
         to=take("to", _addresses, ()),
         tls=take("tls", one_of("starttls", "tls", "none"), defaults.tls),
         command=take("command", sections.command, ()),
+    )
+
+
+def build_exec_on(section: Section) -> ReceiverSettings | None:
+    """Return the receiver that `exec_on` and `exec_command` stand for. Raises FpmListenerError."""
+    section.refuse_halves("exec_on", "exec_command")
+    if not section.has("exec_on"):
+        return None
+    return ReceiverSettings(
+        name=EXEC_ON,
+        kind="exec",
+        send_resolved=False,
+        causes=section.take("exec_on", some_of(_CAUSES), ()),
+        command=section.take("exec_command", sections.command, ()),
+        once=True,
     )
 
 

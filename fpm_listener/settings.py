@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener import receiver_settings
+from fpm_listener.core.healing import NO_HEALING, HealingPolicy
 from fpm_listener.core.kinds import KEYS as RECEIVER_KEYS
 from fpm_listener.core.loops import LoopPolicy
 from fpm_listener.core.snapshot import Tier
@@ -42,7 +43,6 @@ from fpm_listener.sections import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fpm_listener.core.healing import Span
 
 __all__ = ["ReceiverSettings", "Settings", "WebSettings", "load"]
 
@@ -86,7 +86,7 @@ class Settings:
     slow_loop: LoopPolicy = SLOW_LOOP
     stable_for_s: float = 120.0
     fast_restart: bool = True
-    restart_fatal: Span | None = None  #: start again what supervisord gave up on
+    healing: HealingPolicy = NO_HEALING
     hold_linger_s: float = 5.0  #: sockets of a stopped program are held for so long
     repeat_interval_s: float = 4 * 3600.0
     max_age_s: float = 24 * 3600.0  #: older alerts are dropped from the outbox
@@ -105,7 +105,8 @@ class Settings:
 
 GENERAL_KEYS = (
     *("listen", "state_dir", "programs", "error_log", "loop", "slow_loop", "stable_for"),
-    *("fast_restart", "restart_fatal", "hold_linger"),
+    *("fast_restart", "hold_linger", "restart_fatal", "loop_delay", "on_fatal"),
+    *("exec_on", "exec_command"),
     *("repeat_interval", "max_age", "max_alerts", "textfile", "log_level", "instance"),
     *("web_cert_file", "web_key_file", "web_username", "web_password_file", "web_token_file"),
 )
@@ -172,7 +173,7 @@ def _build(path: str, found: dict[str, dict[str, str]], environ: Mapping[str, st
         slow_loop=take("slow_loop", loop, defaults.slow_loop),
         stable_for_s=take("stable_for", duration, defaults.stable_for_s),
         fast_restart=take("fast_restart", boolean, defaults.fast_restart),
-        restart_fatal=take("restart_fatal", span, None),
+        healing=_healing(section),
         hold_linger_s=take("hold_linger", duration, defaults.hold_linger_s),
         repeat_interval_s=take("repeat_interval", duration, defaults.repeat_interval_s),
         max_age_s=take("max_age", duration, defaults.max_age_s),
@@ -180,12 +181,34 @@ def _build(path: str, found: dict[str, dict[str, str]], environ: Mapping[str, st
         textfile=take("textfile", section.path, None),
         log_level=take("log_level", one_of("debug", "info", "warning", "error"), "info"),
         instance=take("instance", text, None) or socket.gethostname(),
-        receivers=tuple(
-            receiver_settings.build(path, name, said, folder)
-            for name, said in sorted(receivers.items())
-        ),
+        receivers=_receivers(section, path, receivers, folder),
         warnings=tuple(warnings),
     )
+
+
+def _receivers(
+    section: Section, path: str, found: Mapping[str, dict[str, str]], folder: Path
+) -> tuple[ReceiverSettings, ...]:
+    built = [receiver_settings.build(path, name, said, folder) for name, said in found.items()]
+    command = receiver_settings.build_exec_on(section)
+    if command is not None and command.name in found:
+        raise FpmListenerError(
+            f"{section.where}: exec_on, and a receiver of that name; give the receiver another"
+        )
+    return tuple(sorted([*built, *([command] if command else [])], key=lambda one: one.name))
+
+
+def _healing(section: Section) -> HealingPolicy:
+    policy = HealingPolicy(
+        restart_fatal=section.take("restart_fatal", span, None),
+        loop_delay=section.take("loop_delay", span, None),
+        shutdown_on_fatal=section.take("on_fatal", one_of("nothing", "shutdown"), "") == "shutdown",
+    )
+    if policy.restart_fatal and policy.shutdown_on_fatal:
+        raise FpmListenerError(
+            f"{section.where}: restart_fatal and on_fatal = shutdown exclude each other; write one"
+        )
+    return policy
 
 
 def _override(

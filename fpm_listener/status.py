@@ -66,6 +66,14 @@ def _program(view: ProcessView, now_s: float) -> Document:
         "error_logs": list(view.error_logs),
         "addresses": list(view.addresses),
         "held": list(view.held),
+        "healing": {
+            "starts": view.healed,
+            "stopped_by_us": view.paused,
+            "next_start_in_s": None
+            if view.next_start_s is None
+            else round(max(0.0, view.next_start_s - now_s), 1),
+            "worn_out": view.worn_out,
+        },
         "incident": _incident(view.incident) if view.incident else None,
     }
 
@@ -130,10 +138,20 @@ def _age(seconds: int) -> str:
     return f"{seconds}s"
 
 
+def _plan(program: Document) -> str | None:
+    """Return what healing does with a program; None = nothing."""
+    healing = program["healing"]
+    if healing["next_start_in_s"] is None:
+        return None
+    why = "loops and is stopped for a while" if healing["stopped_by_us"] else "was given up"
+    used_up = ", the starts of a day being used up" if healing["worn_out"] else ""
+    return f"{program['name']} {why}; started in {_age(int(healing['next_start_in_s']))}{used_up}"
+
+
 def _notes(document: Document) -> list[str]:
-    """Return what is not as it should be with the listener itself."""
+    """Return what healing plans, and what is not as it should be with the listener itself."""
     listener = document["listener"]
-    notes = []
+    notes = [plan for program in document["programs"] if (plan := _plan(program))]
     if not listener["supervisor_up"]:
         notes.append("supervisord's XML-RPC does not answer: exit codes are unknown")
     if listener["events_missed"]:

@@ -156,6 +156,14 @@ class SupervisorRpc:
         """Have a process started; do not wait until it runs."""
         return self._ask(bool, "supervisor.startProcess", str(name), False)
 
+    def stop(self, name: ProcessName) -> bool | RpcFailed:
+        """Have a process stopped; do not wait until it has ended."""
+        return self._ask(bool, "supervisor.stopProcess", str(name), False)
+
+    def shutdown(self) -> bool | RpcFailed:
+        """Have supervisord end, and all that it runs."""
+        return self._ask(bool, "supervisor.shutdown")
+
     def identification(self) -> str | RpcFailed:
         """Return supervisord's identifier."""
         return self._ask(str, "supervisor.getIdentification")

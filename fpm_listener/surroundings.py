@@ -18,19 +18,21 @@ from fpm_listener.core.effects import (
     ExamineDeath,
     ExitsRead,
     FindHolder,
+    Heal,
     HolderFound,
     Notify,
     ProcessesSeen,
     ProgramsKnown,
     ReadExits,
     Remember,
-    StartAgain,
 )
 from fpm_listener.core.exits import LogCursor
+from fpm_listener.core.healing import Act
 from fpm_listener.core.values import ProcessName
 from fpm_listener.database import Database, Statement
 from fpm_listener.delivery import Sender
 from fpm_listener.examiner import Examiner, Sample
+from fpm_listener.healer import Healer
 from fpm_listener.logtail import LogTail, Position
 from fpm_listener.memory import Memory
 from fpm_listener.outbox import Limits, Outbox
@@ -101,6 +103,7 @@ class Surroundings:
         rpc = SupervisorRpc.from_environment(os.environ)
         self.has_rpc = rpc is not None
         self._rpc = rpc
+        self._healer = Healer(rpc, settings.state_dir, inbox.put, self._are_alerts_owed)
         self._cursor = LogCursor()
         self._rpc_said: str | None = None
         self._programs = Programs(rpc, os.getppid())
@@ -121,6 +124,7 @@ class Surroundings:
         for thread in (*workers, self._doctor, self.tail):
             thread.start()
         self._doctor.ask(_Visit())
+        self._healer.begin()
         self._make_senders(self._settings.receivers)
         self.tail.follow(str(path) for path in self._settings.error_log)
         self._discovery.ask(Discover())
@@ -256,9 +260,14 @@ class Surroundings:
         """Find out how processes ended."""
         self._supervisor.ask(request)
 
-    def start_again(self, request: StartAgain) -> None:
-        """Have supervisord start a process."""
-        self._supervisor.ask(request)
+    def heal(self, order: Heal) -> None:
+        """Have supervisord start or stop a process, or end."""
+        self._supervisor.ask(order)
+
+    def start_again(self, processes: Sequence[ProcessName]) -> None:
+        """Start what we have stopped for a while: nobody else would, once we have ended."""
+        for process in processes:
+            self._healer.heal(Heal(process, Act.START))
 
     def follow(self, known: ProgramsKnown) -> None:
         """Follow the logs of the php-fpm that are known now."""
@@ -281,9 +290,9 @@ class Surroundings:
     def _read_programs(self, requests: tuple[Discover, ...]) -> None:
         self._inbox.put(self._programs.read(anew=any(request.anew for request in requests)))
 
-    def _ask_supervisor(self, requests: tuple[ReadExits | StartAgain | _Look, ...]) -> None:
-        for process in [one.process for one in requests if isinstance(one, StartAgain)]:
-            self._start(process)
+    def _ask_supervisor(self, requests: tuple[ReadExits | Heal | _Look, ...]) -> None:
+        for order in [one for one in requests if isinstance(one, Heal)]:
+            self._healer.heal(order)
         if self._rpc is None:
             return
         asked = [request.asked_at_s for request in requests if isinstance(request, ReadExits)]
@@ -298,16 +307,8 @@ class Surroundings:
             if not isinstance(processes, RpcFailed):
                 self._inbox.put(ProcessesSeen(processes))
 
-    def _start(self, process: ProcessName) -> None:
-        answer = (
-            RpcFailed(why="there is no XML-RPC") if self._rpc is None else self._rpc.start(process)
-        )
-        if isinstance(answer, RpcFailed):
-            log.error("a program is not started again program=%s why=%r", process, answer.why)
-        else:
-            log.warning(
-                "a program that supervisord gave up on is started again program=%s", process
-            )
+    def _are_alerts_owed(self) -> bool:
+        return any(receiver.pending for receiver in self._snapshot().receivers)
 
     def _say_rpc(self, why: str | None) -> None:
         if why == self._rpc_said or (why and "SHUTDOWN_STATE" in why):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.core import wording
 from fpm_listener.core.autopsy import mebibytes
+from fpm_listener.core.healing import MOST_A_DAY
 from fpm_listener.core.holders import Holder, HolderKind
 from fpm_listener.core.snapshot import Cause
 from fpm_listener.core.values import assert_never
@@ -48,7 +49,15 @@ def _well_again(plight: Plight) -> str:
 def _description(plight: Plight) -> str:
     last_exit = plight.last_exit
     how = "" if last_exit is None else f"最近一次退出：{_how(last_exit)}。"
-    return f"本次故障中已失败 {plight.failed_lives} 次。{how}{_ruled_out(plight)}"
+    return (
+        f"本次故障中已失败 {plight.failed_lives} 次。{how}{_worn_out(plight)}{_ruled_out(plight)}"
+    )
+
+
+def _worn_out(plight: Plight) -> str:
+    if not plight.worn_out:
+        return ""
+    return f"一天内已自动重启 {MOST_A_DAY} 次，今天不再启动。"
 
 
 def _ruled_out(plight: Plight) -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fpm_listener.core.alerts import Alert
     from fpm_listener.core.autopsy import Autopsy, Needs
     from fpm_listener.core.exits import ExitNote
+    from fpm_listener.core.healing import Act
     from fpm_listener.core.holders import HolderReport
     from fpm_listener.core.snapshot import State
     from fpm_listener.core.values import ProcessName, Program
@@ -104,6 +105,18 @@ class HoldFailed(NamedTuple):
     process: ProcessName
 
 
+class HaltFailed(NamedTuple):
+    """Input: a process that loops could not be stopped."""
+
+    process: ProcessName
+
+
+class LeaveAlone(NamedTuple):
+    """Input: its operator wants nothing done to a process until somebody starts it."""
+
+    process: ProcessName
+
+
 class AnswerGuard(NamedTuple):
     """Effect: give a guard what is held for it; `refused` = let go of it, and why."""
 
@@ -153,10 +166,14 @@ class ReadExits(NamedTuple):
     asked_at_s: float  #: monotonic seconds
 
 
-class StartAgain(NamedTuple):
-    """Effect: have supervisord start a process that it has given up on."""
+class Heal(NamedTuple):
+    """Effect: have supervisord start or stop a process, or end.
+
+    A stop that is refused is answered with HaltFailed.
+    """
 
     process: ProcessName
+    act: Act
 
 
 class WatchPid(NamedTuple):
@@ -188,7 +205,7 @@ Effect = (
     | FindHolder
     | ExamineDeath
     | ReadExits
-    | StartAgain
+    | Heal
     | WatchPid
     | WakeSupervisord
     | AnswerGuard

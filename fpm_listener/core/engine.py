@@ -23,10 +23,12 @@ from fpm_listener.core.effects import (
     Effect,
     ExitsRead,
     GuardAsks,
+    HaltFailed,
     HolderFound,
     HoldFailed,
     Hurry,
     Identity,
+    LeaveAlone,
     LetGo,
     ProcessDied,
     ProcessesSeen,
@@ -53,8 +55,9 @@ if TYPE_CHECKING:
 
     from fpm_listener.core.exits import ExitNote
     from fpm_listener.core.facts import LogFact
+    from fpm_listener.core.policy import Policy
     from fpm_listener.core.snapshot import ProcessView
-    from fpm_listener.core.trouble import Death, Policy
+    from fpm_listener.core.trouble import Death
     from fpm_listener.core.values import Instant, ProcessName
 
 #: Seconds for which a line of supervisord's log waits for the event of the death that it tells of.
@@ -78,20 +81,11 @@ class Tick:
     """Input: the moment that `deadline_s` named has come."""
 
 
-Input = (
-    Event
-    | LogLines
-    | ExitsRead
-    | HolderFound
-    | DeathExamined
-    | ProgramsKnown
-    | ProcessesSeen
-    | ProcessDied
-    | GuardAsks
-    | SocketsHeld
-    | HoldFailed
-    | Tick
+#: Inputs about one process, that may be unknown by now.
+AboutOne = (
+    HolderFound | DeathExamined | ProcessDied | SocketsHeld | HoldFailed | HaltFailed | LeaveAlone
 )
+Input = Event | LogLines | ExitsRead | ProgramsKnown | ProcessesSeen | GuardAsks | AboutOne | Tick
 
 
 @dataclass(slots=True)
@@ -131,7 +125,7 @@ class Engine:
             return self._tick(now)
         if isinstance(given, ExitsRead):
             return self._exits_read(now, given)
-        if isinstance(given, HolderFound | DeathExamined | ProcessDied | SocketsHeld | HoldFailed):
+        if isinstance(given, AboutOne):
             return self._about_one(now, given)
         if isinstance(given, ProgramsKnown):
             return self._programs_known(now, given)
@@ -259,7 +253,7 @@ class Engine:
     def _about_one(
         self,
         now: Instant,
-        given: HolderFound | DeathExamined | ProcessDied | SocketsHeld | HoldFailed,
+        given: AboutOne,
     ) -> list[Effect]:
         watched = self._watched.get(given.process)
         if watched is None:
@@ -270,6 +264,10 @@ class Engine:
             return [*watched.sockets_held(given.addresses), *self._review(now, watched)]
         elif isinstance(given, HoldFailed):
             watched.hold_failed()
+        elif isinstance(given, HaltFailed):
+            watched.healing.halt_failed()
+        elif isinstance(given, LeaveAlone):
+            watched.leave_alone(now)
         elif self._hurries:
             watched.hurry(now, given.pid)
         return self._review(now, watched)
@@ -380,6 +378,7 @@ class Engine:
             self._let_go(watched)
         for watched in self._watched.values():
             watched.adopt(settings.policy, settings.hold_linger_s)
+            self._deadlines[watched.name] = 0.0  # what follows from them is due at once
 
     def restore(
         self, now: Instant, memory: Mapping[ProcessName, Mapping[str, Any]]

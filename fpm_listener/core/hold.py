@@ -37,6 +37,7 @@ class Hold:
     def __init__(self) -> None:
         self.addresses: tuple[str, ...] = ()  #: as configured
         self.trust = Trust.FULL
+        self._configured: frozenset[str] = frozenset()  # empty = not known, or older than a guard
         self._in_use = False  # this life was started on held sockets
         self._until_s: float | None = None  # monotonic; None = as long as it takes
 
@@ -54,9 +55,20 @@ class Hold:
         self.trust = Trust.TRIED_WITHOUT
         return "the last start on held sockets failed"
 
-    def keep(self, addresses: tuple[str, ...]) -> None:
-        """Know what is held."""
+    def configured(self, addresses: tuple[str, ...]) -> None:
+        """Know what php-fpm's configuration says."""
+        self._configured = frozenset(addresses)
+
+    def keep(self, addresses: tuple[str, ...]) -> bool:
+        """Know what is held; return whether that is news.
+
+        The guard has read php-fpm's configuration later than we have.
+        """
         self.addresses = addresses
+        is_news = not set(addresses) <= self._configured
+        if is_news:
+            self._configured = frozenset()
+        return is_news
 
     def began(self) -> None:
         """A life begins: what its operator's stop would have let go is kept."""
@@ -89,20 +101,22 @@ class Hold:
         if self.addresses:
             self._until_s = until_s
 
-    def let_go(self, keep: frozenset[str] = frozenset()) -> tuple[str, ...]:
-        """Return the addresses that are held no longer: all but those to keep."""
+    def let_go(self, now_s: float, *, everything: bool) -> tuple[str, ...]:
+        """Return the addresses that are held no longer."""
+        keep = self._configured or frozenset(self.addresses)
+        if everything or self._is_over(now_s):
+            keep = frozenset()
         gone = tuple(address for address in self.addresses if address not in keep)
         self.addresses = tuple(address for address in self.addresses if address in keep)
         if not self.addresses:
             self._until_s = None
         return gone
 
-    def is_over(self, now_s: float) -> bool:
-        """Return whether it is time to let go of everything."""
+    def _is_over(self, now_s: float) -> bool:
         if self.trust is Trust.GIVEN_UP:
             return True
         return self._until_s is not None and now_s >= self._until_s
 
     def deadline_s(self) -> float | None:
-        """Return the moment at which `is_over` changes."""
+        """Return the moment at which it is time to let go of everything."""
         return self._until_s

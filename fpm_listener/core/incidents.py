@@ -60,9 +60,11 @@ class Incident:
     cause: Cause
     failed_lives: int = 0
     gave_up: bool = False
+    worn_out: bool = False  #: we have started it as often as may be in a day
     address: str | None = None
     told_cause: Cause | None = None  #: None = nobody was told yet
     told_gave_up: bool = False
+    told_worn_out: bool = False
     told_at_s: float = 0.0
     sequence: int = 0
     known_at_s: float = 0.0  #: when the fact that is to be told next was known
@@ -72,6 +74,8 @@ class Incident:
         if self.told_cause is None:
             return Reason.FIRST
         if self.gave_up and not self.told_gave_up:
+            return Reason.WORSE
+        if self.worn_out and not self.told_worn_out:
             return Reason.WORSE
         if self.cause is not self.told_cause:
             return Reason.CAUSE_CHANGED
@@ -90,6 +94,7 @@ class Incident:
         resolved = reason is Reason.RESOLVED
         known_at_s = now.wall_s if reason in {Reason.REPEAT, Reason.RESOLVED} else self.known_at_s
         self.told_cause, self.told_gave_up = self.cause, self.gave_up or self.told_gave_up
+        self.told_worn_out = self.worn_out
         self.told_at_s = now.wall_s
         self.sequence += 1
         return Alert(
@@ -117,6 +122,7 @@ class Incident:
             "address": self.address,
             "told_cause": self.told_cause.value if self.told_cause else None,
             "told_gave_up": self.told_gave_up,
+            "told_worn_out": self.told_worn_out,
             "told_at": self.told_at_s,
             "sequence": self.sequence,
             "known_at": self.known_at_s,
@@ -136,6 +142,7 @@ class Incident:
             address=saved["address"],
             told_cause=Cause(told) if told else None,
             told_gave_up=bool(saved["told_gave_up"]),
+            told_worn_out=bool(saved.get("told_worn_out")),
             told_at_s=float(saved["told_at"]),
             sequence=int(saved["sequence"]),
             known_at_s=float(saved["known_at"]),

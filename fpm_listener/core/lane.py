@@ -87,7 +87,11 @@ class Lane:
         if alert.reason is Reason.REPEAT and self._heard_lately(incident, now.wall_s, policy):
             return []
         last = queue[-1] if queue else None
-        if alert.status is Status.FIRING and last is not None and _waits_to_fire(last):
+        firing = alert.status is Status.FIRING
+        told = incident in self.heard or (last is not None and not _waits_to_fire(last))
+        if policy.once and firing and told:
+            return []
+        if firing and last is not None and _waits_to_fire(last):
             self._queues[incident].remove(last)
             number = last.number  # and thus its place among all rows
             alert = replace(alert, known_at_s=min(alert.known_at_s, last.alert.known_at_s))

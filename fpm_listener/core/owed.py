@@ -75,6 +75,7 @@ class LanePolicy:
     quiet: QuietTimes | None = None
     rates: tuple[Rate, ...] = ()
     joins: int = 1  #: the most incidents in one message, where more wait than may be sent
+    once: bool = False  #: what it has heard of, it hears of no more
 
     def wants(self, alert: Alert) -> bool:
         """Return whether the receiver is to hear of an incident that it has not heard of yet."""

@@ -99,6 +99,8 @@ class ProcessView:
     held: tuple[str, ...] = ()  #: those whose sockets are held for it
     healed: int = 0  #: how often we have had it started again
     worn_out: bool = False  #: it was started as often as may be in a day
+    paused: bool = False  #: it loops, and we have had it stopped for a while
+    next_start_s: float | None = None  #: wall seconds; when we shall have it started
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

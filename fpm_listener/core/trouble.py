@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from fpm_listener.core.autopsy import Autopsy, Needs
     from fpm_listener.core.exits import ExitNote, ExitReason
     from fpm_listener.core.facts import LogFact
-    from fpm_listener.core.healing import Span
     from fpm_listener.core.holders import HolderReport
-    from fpm_listener.core.loops import LoopPolicy
+    from fpm_listener.core.policy import Policy
     from fpm_listener.core.values import Instant, ProcessName
 
 #: Seconds that an alert waits for what is being looked up (holder, exit code).
@@ -40,17 +39,6 @@ HOLDER_FRESH_S = 30.0
 LOOK_AGAIN_S = 2.0
 #: Causes that say how it ends, not why.
 _SYMPTOMS = frozenset({None, Cause.CRASH_SIGNAL})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """The settings that decisions depend on."""
-
-    loops: Mapping[Tier, LoopPolicy]
-    stable_for_s: float = 120.0
-    repeat_interval_s: float = 4 * 3600.0
-    chinese: bool = False  #: a receiver wants to read Chinese
-    restart_fatal: Span | None = None  #: start again what supervisord gave up on
 
 
 @dataclass(slots=True)
@@ -217,6 +205,7 @@ class Trouble:
         labels: Mapping[str, str],
         last_exit: ExitReason | None,
         former_masters: Iterable[int],
+        worn_out: bool = False,
     ) -> list[Effect]:
         """Return what is to be told now, if anything."""
         if self._incident is None:
@@ -230,6 +219,7 @@ class Trouble:
         if settled is not None and now.monotonic_s >= settled:
             return self._resolve(now, incident, last_exit)
         self._update(incident, gave_up=gave_up)
+        incident.worn_out = worn_out
         effects = self._examine(now) if incident.cause in wording.UNEXPLAINED else []
         reason = incident.reason(now.wall_s, self._policy.repeat_interval_s)
         if reason is None or (reason is Reason.REPEAT and settled_at_s is not None):
@@ -337,6 +327,12 @@ class Trouble:
         return self._incident is not None and self._incident.gave_up
 
     @property
+    def is_told(self) -> bool:
+        """Return whether receivers know how bad it is."""
+        incident = self._incident
+        return incident is not None and incident.told_gave_up == incident.gave_up
+
+    @property
     def tiers(self) -> frozenset[Tier]:
         """Return the windows that the process loops in."""
         return self._loops.tiers
@@ -375,6 +371,7 @@ class Trouble:
             site=self._site,
             needs=self._needs,
             autopsy=self._autopsy,
+            worn_out=incident.worn_out,
         )
 
     # -- what outlives the listener ----------------------------------------------------------------

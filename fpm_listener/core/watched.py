@@ -8,7 +8,7 @@ Laws:
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.core.belief import StartUp
@@ -18,21 +18,22 @@ from fpm_listener.core.effects import (
     Effect,
     FpmSite,
     GuardAsks,
+    Heal,
     HolderFound,
     LetGo,
     Remember,
-    StartAgain,
     WakeSupervisord,
     WatchPid,
 )
 from fpm_listener.core.facts import START_FAILURES, FactKind, LogFact
 from fpm_listener.core.healing import Healing
-from fpm_listener.core.histogram import RESTART_BUCKETS_S, Histogram
 from fpm_listener.core.hold import Hold
 from fpm_listener.core.lines import LineSplitter
 from fpm_listener.core.lives import ENDINGS, Life, Outcome, Phase, signal_of
-from fpm_listener.core.snapshot import ProcessView, State
-from fpm_listener.core.trouble import Death, Policy, Trouble
+from fpm_listener.core.record import Record
+from fpm_listener.core.seenlines import SeenLines, is_stamped
+from fpm_listener.core.snapshot import ProcessView, State, Tier
+from fpm_listener.core.trouble import Death, Trouble
 from fpm_listener.core.waking import SHORTEST_LIFE_S, Waking
 
 if TYPE_CHECKING:
@@ -41,12 +42,12 @@ if TYPE_CHECKING:
     from fpm_listener.core.autopsy import Needs
     from fpm_listener.core.effects import DeathExamined
     from fpm_listener.core.events import ProcessState
-    from fpm_listener.core.exits import ExitNote, ExitReason
+    from fpm_listener.core.exits import ExitNote
+    from fpm_listener.core.policy import Policy
     from fpm_listener.core.values import Instant, ProcessName
 
 #: Seconds after which a process that died and was not started again counts as given up.
 ABANDONED_S = 10.0
-_KEPT_LINES = 256
 _KEPT_MASTERS = 16
 
 
@@ -57,7 +58,6 @@ class Watched:
         self.name = name
         self.is_fpm = False
         self.site = FpmSite()
-        self._site_is_old = False  # a guard has read php-fpm's configuration since
         self.state = State.UNKNOWN
         self.life = Life()
         self.removed = False
@@ -69,8 +69,8 @@ class Watched:
         self._given_up = False
         self._found_dead = False  # it was dead when we came: how it died is not known
         self._waking = Waking()
-        self._healing = Healing(str(name))
-        self._restart_fatal = policy.restart_fatal
+        self.healing = Healing(str(name))
+        self._healing_policy = policy.healing
         self._hold = Hold()
         self._linger_s = linger_s
         self._never_ran = False  # the last life: its log has not said that it runs
@@ -80,14 +80,8 @@ class Watched:
         self._undecided: list[LogFact] = []  # lines of the last death, until its exit is known
         self._undecided_death: Death | None = None
         self._masters: deque[int] = deque(maxlen=_KEPT_MASTERS)
-        self._lines: OrderedDict[object, None] = OrderedDict()
-        self._starts = self._exits = self._unexpected_exits = 0
-        self._failed_starts = self._fatal = self._restarts = 0
-        self._facts = dict.fromkeys(FactKind, 0)
-        self._restart_seconds = Histogram(RESTART_BUCKETS_S)
-        self._start_time_s: float | None = None
-        self._last_exit_s: float | None = None
-        self._last_exit: ExitReason | None = None
+        self._lines = SeenLines()
+        self._record = Record()
         self._view: ProcessView | None = None
 
     # -- what happens to it ------------------------------------------------------------------------
@@ -109,34 +103,29 @@ class Watched:
         if outcome is Outcome.CONFIRMED:
             self._settled_at_s = now.monotonic_s
         elif outcome is Outcome.GAVE_UP:
-            self._fatal += 1
+            self._record.fatal += 1
             self._died_at_s = self._settled_at_s = None
             self._given_up = True
         elif outcome is Outcome.STOPPED and before is Phase.NONE:
-            self._rests(now)  # stopped while it waited to be started again: nobody has died
+            self._stopped(now)  # while it waited to be started again: nobody has died
         elif outcome in ENDINGS:
             return self._ended(now, outcome, pid)
         return None
 
     def _began(self, now: Instant) -> None:
-        self._starts += 1
-        if self._died_at_s is not None:
-            self._restarts += 1
-            self._restart_seconds.observe(now.monotonic_s - self._died_at_s)
+        self._record.began(now, self._died_at_s)
         self._died_at_s = self._settled_at_s = None
         self._given_up = self._found_dead = False
         self._next_start_s = None
-        self._start_time_s = now.wall_s
         self._start_up.began(now.monotonic_s)
         self._hold.began()
+        self._trouble.dirty = self._trouble.dirty or self.healing.paused
+        self.healing.began()
         self._log_spoke = False
 
     def _ended(self, now: Instant, outcome: Outcome, pid: int | None) -> Death:
         failed = self.life.failed(outcome, is_fpm=self.is_fpm)
-        self._failed_starts += outcome is Outcome.FAILED_START
-        self._exits += outcome in {Outcome.CRASH, Outcome.EXPECTED_EXIT}
-        self._unexpected_exits += outcome is Outcome.CRASH
-        self._last_exit_s = now.wall_s
+        self._record.ended(now, outcome)
         self._settled_at_s = None
         self.life.pid = None
         if pid is not None:
@@ -145,12 +134,14 @@ class Watched:
         death = Death(now.monotonic_s, failed)
         if failed:
             self._trouble.failed(death)
+            if Tier.FAST in self._trouble.tiers:
+                self.healing.failed()
             if self.site.error_logs and not self._log_spoke:
                 self._trouble.looking_for("log")  # its follower is a moment behind
         self._undecided = [*self._start_up.ended(now.monotonic_s, failed=failed)]
         self._undecided_death = death
         if outcome is Outcome.STOPPED:
-            self._rests(now)
+            self._stopped(now)
         else:
             self._died_at_s = now.monotonic_s
             if not failed and not self.is_fpm:
@@ -171,6 +162,20 @@ class Watched:
             began_at = self.life.began_at
             if began_at is None or now.monotonic_s - began_at >= SHORTEST_LIFE_S:
                 self._waking.begin(now.monotonic_s)
+
+    def _stopped(self, now: Instant) -> None:
+        if self.healing.stopped():
+            self._died_at_s = None
+            self._trouble.dirty = True
+            self._hold.rests(now.monotonic_s + self._linger_s)
+        else:
+            self._rests(now)
+
+    def leave_alone(self, now: Instant) -> None:
+        """Do nothing more to it until somebody starts it: its operator has said so."""
+        if self.healing.leave_alone():
+            self._rests(now)
+        self._trouble.dirty = True
 
     def _rests(self, now: Instant) -> None:
         """Its operator has stopped it: that is no failure, and ends a trouble if it lasts."""
@@ -194,7 +199,7 @@ class Watched:
             return
         self._view = None
         self.state = state
-        self._start_time_s = started_s
+        self._record.start_time_s = started_s
         if state is State.RUNNING:
             self.life.phase, self.life.pid = Phase.RUNNING, pid
             # Not since its start: that is a spawn, in whole seconds; a looping program has one too.
@@ -202,7 +207,7 @@ class Watched:
         elif state is State.STARTING:
             self.life.phase = Phase.STARTING
             self._start_up.began(now.monotonic_s)
-        elif state is State.STOPPED:
+        elif state is State.STOPPED and not self.healing.paused:
             self._settled_at_s = now.monotonic_s
         elif state is State.EXITED:
             self._died_at_s, self._found_dead = now.monotonic_s, True
@@ -231,20 +236,12 @@ class Watched:
         return effects
 
     def _was_seen(self, fact: LogFact) -> bool:
-        stamped = fact.line.startswith("[") and fact.line[1:2].isdigit()
-        if not stamped and fact.kind not in START_FAILURES:
-            return False
-        key: object = fact.line if stamped else (self._starts, fact.line)
-        if key in self._lines:
-            return True
-        self._lines[key] = None
-        if len(self._lines) > _KEPT_LINES:
-            self._lines.popitem(last=False)
-        return False
+        counts_once = is_stamped(fact.line) or fact.kind in START_FAILURES
+        return counts_once and not self._lines.add(fact.line, self._record.starts)
 
     def _believe(self, facts: tuple[LogFact, ...]) -> None:
         for fact in facts:
-            self._facts[fact.kind] += 1
+            self._record.facts[fact.kind] += 1
         self._trouble.explained(fact for fact in facts if fact.kind in START_FAILURES)
 
     def exit_expected(self) -> None:
@@ -257,10 +254,10 @@ class Watched:
         A signal refutes what the lines of a failed start said: php-fpm itself would have exited.
         """
         self._view = None
-        self._last_exit = note.reason if note is not None else None
+        self._record.last_exit = note.reason if note is not None else None
         self._trouble.exit_known(death, note)
         if death.failed and self._never_ran:
-            self._hold.failed_to_start(self._last_exit, self.life.length_s)
+            self._hold.failed_to_start(self._record.last_exit, self.life.length_s)
         if death is self._undecided_death:
             self._undecided_death = None
             facts, self._undecided = self._undecided, []
@@ -271,7 +268,6 @@ class Watched:
 
     def found(self, now: Instant, answer: HolderFound | DeathExamined) -> None:
         """Take in what was looked up."""
-        self._view = None
         if isinstance(answer, HolderFound):
             self._trouble.found_holder(now, answer.report)
         else:
@@ -280,55 +276,35 @@ class Watched:
     def adopt(self, policy: Policy, linger_s: float) -> None:
         """Go on under new settings."""
         self._trouble.adopt(policy)
-        self._restart_fatal = policy.restart_fatal
+        self._healing_policy = policy.healing
         self._linger_s = linger_s
 
     # -- its listening sockets ---------------------------------------------------------------------
 
     def guard_asks(self, asked: GuardAsks) -> Effect:
         """Let a guard have what is held, or not."""
-        self._view = None
         if self.life.pid is None and self.life.phase is Phase.STARTING:
             self.life.pid = asked.pid or None  # no event tells it before RUNNING
         return AnswerGuard(asked.ticket, self._hold.ask(wanted=asked.hold))
 
     def sockets_held(self, addresses: tuple[str, ...]) -> list[Effect]:
-        """Know what is held. The guard has read php-fpm's configuration later than we have."""
-        self._view = None
-        self._hold.keep(addresses)
-        if set(addresses) <= set(self.site.addresses):
-            return []
-        self._site_is_old = True
-        return [Discover(anew=False)]
+        """Know what is held."""
+        return [Discover(anew=False)] if self._hold.keep(addresses) else []
 
     def hold_failed(self) -> None:
         """Know that it does not serve on held sockets."""
-        self._view = None
         self._hold.break_off()
-
-    def _let_go(self, now: Instant, *, stopping: bool) -> list[Effect]:
-        """Return what is held no longer."""
-        if not self._hold.addresses:
-            return []
-        gone: tuple[str, ...] = ()
-        over = self._hold.is_over(now.monotonic_s)
-        if stopping or self.removed or self._given_up or over:
-            gone = self._hold.let_go()
-        elif self.site.addresses and not self._site_is_old:
-            gone = self._hold.let_go(keep=frozenset(self.site.addresses))
-        return [LetGo(self.name, gone)] if gone else []
 
     # -- what follows from it ----------------------------------------------------------------------
 
     def recognise(self, site: FpmSite | None, needs: Needs) -> None:
         """Know what kind of program it is; `site` = it is a php-fpm, and this is its own view."""
-        self._view = None
         if site is not None and not self.is_fpm and self.life.phase is not Phase.NONE:
             self._start_up.close()  # its log was not read so far: it may have said that it runs
         self.is_fpm = site is not None
         self.site = site or FpmSite()
+        self._hold.configured(self.site.addresses)
         self._trouble.recognise(self.site, needs)
-        self._site_is_old = False
 
     def review(self, now: Instant, labels: Mapping[str, str], *, stopping: bool) -> list[Effect]:
         """Return what is to be done now."""
@@ -352,12 +328,11 @@ class Watched:
                 "process": self.name.process,
                 **labels,
             },
-            last_exit=self._last_exit,
+            last_exit=self._record.last_exit,
             former_masters=self._masters,
+            worn_out=self.healing.worn_out,
         )
-        span = None if stopping or self.state is not State.FATAL else self._restart_fatal
-        if self._healing.step(now.monotonic_s, span, over=not self._trouble.open):
-            effects.append(StartAgain(self.name))
+        effects += self._heal(now, stopping=stopping)
         if self._trouble.dirty:
             effects.append(Remember(self.name, self.memory(now)))
         if self.life.pid is not None and self.life.pid != self._watched_pid:
@@ -365,12 +340,31 @@ class Watched:
             effects.append(WatchPid(self.name, self.life.pid))
         if self._waking.take(now.monotonic_s) and not stopping:
             effects.append(WakeSupervisord(self.name))
-        return effects + self._let_go(now, stopping=stopping)
+        everything = stopping or self.removed or self._given_up
+        if gone := self._hold.let_go(now.monotonic_s, everything=everything):
+            effects.append(LetGo(self.name, gone))
+        return effects
+
+    def _heal(self, now: Instant, *, stopping: bool) -> list[Effect]:
+        if stopping:
+            self.healing.suspend()
+            return []
+        act = self.healing.step(
+            now,
+            self._healing_policy,
+            self.state,
+            over=not self._trouble.open,
+            told=self._trouble.is_told,
+        )
+        if act is None:
+            return []
+        self._trouble.dirty = True  # remembered before it is done
+        return [Heal(self.name, act)]
 
     def deadline_s(self, now: Instant) -> float | None:
         """Return the monotonic moment at which `review` can have something new to say."""
         moments = [
-            self._healing.deadline_s(),
+            self.healing.deadline_s(),
             self._trouble.deadline_s(now, self._settled_at_s),
             self._waking.deadline_s(),
             self._hold.deadline_s(),
@@ -382,12 +376,16 @@ class Watched:
     def memory(self, now: Instant) -> dict[str, Any] | None:
         """Return what must outlive the listener; None where there is nothing."""
         trouble = self._trouble.memory(now)
-        return {**trouble, "masters": list(self._masters)} if trouble else None
+        if trouble is None:
+            return None
+        return {**trouble, "masters": list(self._masters), "healing": self.healing.memory(now)}
 
     def restore(self, now: Instant, saved: Mapping[str, Any]) -> None:
         """Take up what `memory` returned. Raises KeyError, ValueError or TypeError."""
         self._masters.extend(int(pid) for pid in saved["masters"])
         self._trouble.restore(now, saved)
+        if saved.get("healing"):
+            self.healing.restore(now, saved["healing"])
         self._given_up = self._trouble.gave_up
 
     @property
@@ -408,23 +406,25 @@ class Watched:
                 is_fpm=self.is_fpm,
                 state=self.state,
                 pid=self.life.pid,
-                starts=self._starts,
-                exits=self._exits,
-                unexpected_exits=self._unexpected_exits,
-                failed_starts=self._failed_starts,
-                fatal=self._fatal,
-                restarts=self._restarts,
-                start_time_s=self._start_time_s,
-                last_exit_s=self._last_exit_s,
-                last_exit=self._last_exit,
-                restart_seconds=self._restart_seconds.view(),
+                starts=self._record.starts,
+                exits=self._record.exits,
+                unexpected_exits=self._record.unexpected_exits,
+                failed_starts=self._record.failed_starts,
+                fatal=self._record.fatal,
+                restarts=self._record.restarts,
+                start_time_s=self._record.start_time_s,
+                last_exit_s=self._record.last_exit_s,
+                last_exit=self._record.last_exit,
+                restart_seconds=self._record.restart_seconds.view(),
                 loops=self._trouble.tiers,
-                facts=dict(self._facts),
-                incident=self._trouble.view(self._last_exit),
+                facts=dict(self._record.facts),
+                incident=self._trouble.view(self._record.last_exit),
                 error_logs=self.site.error_logs,
                 addresses=self.site.addresses,
                 held=self._hold.addresses,
-                healed=self._healing.starts,
-                worn_out=self._healing.worn_out,
+                healed=self.healing.starts,
+                worn_out=self.healing.worn_out,
+                paused=self.healing.paused,
+                next_start_s=self.healing.next_start_s,
             )
         return self._view

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.core.autopsy import Needs, OomKill, mebibytes
 from fpm_listener.core.effects import FpmSite
+from fpm_listener.core.healing import MOST_A_DAY
 from fpm_listener.core.holders import Holder, HolderKind
 from fpm_listener.core.snapshot import Cause
 from fpm_listener.core.values import assert_never
@@ -52,6 +53,7 @@ class Plight:
     site: FpmSite = field(default_factory=FpmSite)
     needs: Needs = field(default_factory=Needs)
     autopsy: Autopsy | None = None  #: what the machine showed after the last death
+    worn_out: bool = False  #: we have started it as often as may be in a day
 
     @property
     def missing_program(self) -> str | None:
@@ -94,7 +96,15 @@ def _well_again(plight: Plight) -> str:
 def _description(plight: Plight) -> str:
     last = "" if plight.last_exit is None else f" Its last end: {how(plight.last_exit)}."
     lives = "1 failed life" if plight.failed_lives == 1 else f"{plight.failed_lives} failed lives"
-    return f"{lives} in this incident.{last}{_ruled_out(plight)}"
+    return f"{lives} in this incident.{last}{_worn_out(plight)}{_ruled_out(plight)}"
+
+
+def _worn_out(plight: Plight) -> str:
+    if not plight.worn_out:
+        return ""
+    return (
+        f" It was started again {MOST_A_DAY} times in a day, and is left down for the rest of it."
+    )
 
 
 def _ruled_out(plight: Plight) -> str:

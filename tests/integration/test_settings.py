@@ -98,6 +98,21 @@ def test_relative_files_lie_beside_the_settings(read: Writer, tmp_path: Path) ->
         ("[fpm-listener]\nlog_level=loud\n", ["debug, info"]),
         ("[fpm-listener]\nweb_cert_file=x\n", ["web_cert_file, web_key_file go together"]),
         ("[fpm-listener]\nweb_username=x\n", ["go together"]),
+        ("[fpm-listener]\non_fatal=stop\n", ["on_fatal", "'stop'", "nothing", "shutdown"]),
+        ("[fpm-listener]\nloop_delay=10\n", ["loop_delay", "'10'", "10s..5m"]),
+        (
+            "[fpm-listener]\non_fatal=shutdown\nrestart_fatal=1s..2s\n",
+            ["restart_fatal", "on_fatal", "exclude each other"],
+        ),
+        ("[fpm-listener]\nexec_on=gave_up\n", ["exec_on, exec_command go together"]),
+        ("[fpm-listener]\nexec_on=x\nexec_command=/x\n", ["'x'", "out_of_memory", "gave_up"]),
+        (
+            (
+                "[fpm-listener]\nexec_on=gave_up\nexec_command=/x\n"
+                "[fpm-listener:receiver:exec_on]\nurl=http://a/\n"
+            ),
+            ["exec_on", "a receiver of that name"],
+        ),
         ("[fpm-listner]\nlisten=:1\n", ["no such section; known: [fpm-listener]"]),
         ("[fpm-listener:reciever:x]\nurl=http://a/\n", ["no such section"]),
         ("[fpm-listener:receiver:a b]\nurl=http://a/\n", ["letters, digits"]),

@@ -20,9 +20,9 @@ from fpm_listener.core.fpmlog import classify
 from fpm_listener.core.holders import Holder, HolderKind, HolderReport
 from fpm_listener.core.lines import LogLines
 from fpm_listener.core.loops import LoopPolicy
+from fpm_listener.core.policy import Policy
 from fpm_listener.core.protocol import Event
 from fpm_listener.core.snapshot import Tier
-from fpm_listener.core.trouble import Policy
 from fpm_listener.core.values import Instant, ProcessName, Program
 
 if TYPE_CHECKING:

@@ -134,6 +134,23 @@ def test_a_repeat_that_comes_too_soon_is_left_out() -> None:
     assert told == ["a-3", "a-5"]
 
 
+def test_once_is_once() -> None:
+    """Whatever becomes of the incident, the latest state is told a single time; the next anew."""
+    play = Play(replace(POLICY, once=True, send_resolved=False))
+    play.owe(fires("a", 1), fires("a", 2))
+    attempt = play.take()
+    play.owe(fires("a", 3))
+    play.lane.settle(ended(attempt, YES), play.now, 0.0)
+    play.owe(fires("a", 4), resolves("a", 5))
+    assert attempt is not None
+    assert [alert.alert_id for alert in attempt.alerts] == ["a-2"]
+    assert play.drain() == []
+    assert play.lane.heard == {}
+
+    play.owe(fires("b", 1))
+    assert play.drain() == ["b-1"]
+
+
 def test_a_repeat_reaches_who_has_not_heard() -> None:
     """A receiver that never got the firing is told by the next alert, a repeat included."""
     play = Play()

@@ -1,0 +1,100 @@
+"""Has supervisord start, stop or end, where the operator wants healing.
+
+Laws:
+1. Nobody but supervisord is asked, and no process but it is signalled, which is our parent.
+2. Everything that is done is logged, and so is what could not be done.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from fpm_listener.core.effects import HaltFailed, Heal
+from fpm_listener.core.healing import Act
+from fpm_listener.core.values import assert_never
+from fpm_listener.supervisor_rpc import RpcFailed, SupervisorRpc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fpm_listener.core.values import ProcessName
+
+log = logging.getLogger(__name__)
+
+#: In state_dir: why we have ended supervisord. An entry point makes an exit status of it.
+MARK = "shutdown"
+#: Seconds for which alerts may be sent before supervisord ends; they outlive it on disk anyway.
+ALERTS_FIRST_S = 10.0
+_NO_RPC = RpcFailed(why="there is no XML-RPC: add [unix_http_server] and [rpcinterface:supervisor]")
+
+
+class Healer:
+    """Used by one thread."""
+
+    def __init__(
+        self,
+        rpc: SupervisorRpc | None,
+        state_dir: Path,
+        put: Callable[[HaltFailed], None],
+        are_alerts_owed: Callable[[], bool],
+    ) -> None:
+        self._rpc = rpc
+        self._mark = state_dir / MARK
+        self._put = put
+        self._are_alerts_owed = are_alerts_owed
+        self._supervisord = os.getppid()
+
+    def begin(self) -> None:
+        """Forget why supervisord was ended last time."""
+        with suppress(OSError):
+            self._mark.unlink(missing_ok=True)
+
+    def heal(self, order: Heal) -> None:
+        """Do it."""
+        match order.act:
+            case Act.START:
+                self._start(order.process)
+            case Act.HALT:
+                self._halt(order.process)
+            case Act.SHUT_DOWN:
+                self._shut_down(order.process)
+            case _:
+                assert_never(order.act)
+
+    def _start(self, process: ProcessName) -> None:
+        answer = self._rpc.start(process) if self._rpc else _NO_RPC
+        if isinstance(answer, RpcFailed):
+            log.error("a program is not started again program=%s why=%r", process, answer.why)
+        else:
+            log.warning("a program is started again program=%s", process)
+
+    def _halt(self, process: ProcessName) -> None:
+        answer = self._rpc.stop(process) if self._rpc else _NO_RPC
+        if isinstance(answer, RpcFailed):
+            log.error("a program that loops is not stopped program=%s why=%r", process, answer.why)
+            self._put(HaltFailed(process))
+        else:
+            log.warning("a program that loops is stopped for a while program=%s", process)
+
+    def _shut_down(self, process: ProcessName) -> None:
+        log.critical("supervisord is ended, since it gave up on a program program=%s", process)
+        deadline_s = time.monotonic() + ALERTS_FIRST_S
+        while self._are_alerts_owed() and time.monotonic() < deadline_s:
+            time.sleep(0.1)
+        try:
+            self._mark.write_text(f"supervisord gave up on {process}\n", encoding="utf-8")
+        except OSError as error:
+            log.error("the reason is not written path=%s why=%r", self._mark, error.strerror)  # noqa: TRY400 - no traceback at 3 a.m.
+        answer = self._rpc.shutdown() if self._rpc else _NO_RPC
+        if not isinstance(answer, RpcFailed):
+            return
+        try:
+            os.kill(self._supervisord, signal.SIGTERM)
+        except OSError as error:
+            log.error("supervisord is not ended rpc=%r signal=%r", answer.why, error.strerror)  # noqa: TRY400 - as above

@@ -1,0 +1,109 @@
+"""Healing that is asked for, on a real supervisord: pauses, the operator's word, the container."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab import Lab, kill, wait
+
+from tests.ports import free_port
+
+DOCS = Path(__file__).parent.parent.parent / "docs" / "healing.md"
+HOLDER = "import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(1000)"
+
+
+def healing(lab: Lab) -> dict[str, Any]:
+    """Return what healing plans for php-fpm."""
+    programs = json.loads(lab.get("/status.json"))["programs"]
+    found: dict[str, Any] = next(one for one in programs if one["name"] == "php-fpm:php-fpm")
+    return {**found["healing"], "state": found["state"]}
+
+
+def is_paused(lab: Lab) -> bool:
+    return bool(healing(lab)["stopped_by_us"])
+
+
+def test_what_loops_is_paused_and_left_alone_on_demand(lab: Lab) -> None:
+    """It is stopped and started by us; the listener's death forgets nothing; the operator wins."""
+    port, told = free_port(), lab.folder / "told"
+    stray = lab.stray(sys.executable, "-c", HOLDER.format(port=port))
+    lab.settings |= {
+        "loop": "2 in 60s",
+        "loop_delay": "1s..2s",
+        "exec_on": "bind_conflict",
+        "exec_command": f"/bin/sh -c 'cat >>{told}'",
+    }
+    lab.fpm_program(f"127.0.0.1:{port}", startretries="1000")
+    lab.start()
+    wait("the pause", lambda: is_paused(lab))
+    assert "STOPPED" in lab.ctl("status", "php-fpm")
+    assert healing(lab)["next_start_in_s"] <= 2.0
+    kill(lab.listener_pid())
+    wait("a start by the next listener", lambda: healing(lab)["starts"] >= 1)
+
+    wait("another pause", lambda: is_paused(lab))
+    config = str(lab.folder / "supervisord.d" / "fpm_listener.conf")
+    leave = [sys.executable, "-m", "fpm_listener", "leave", "--config", config]
+    refused = subprocess.run([*leave, "nothing"], capture_output=True, text=True, check=False)
+    assert (refused.returncode, "knows no program 'nothing'" in refused.stderr) == (2, True)
+    done = subprocess.run([*leave, "php-fpm"], capture_output=True, text=True, check=True)
+    assert "left alone until somebody starts it" in done.stdout
+    wait("no plan", lambda: not is_paused(lab))
+    assert healing(lab) == {
+        "starts": healing(lab)["starts"],
+        "stopped_by_us": False,
+        "next_start_in_s": None,
+        "worn_out": False,
+        "state": "STOPPED",
+    }
+
+    stray.kill()
+    stray.wait()
+    assert "started" in lab.ctl("start", "php-fpm")
+    lab.running()
+    incidents = [json.loads(line) for line in told.read_text().splitlines()]
+    assert [one["annotations"]["cause"] for one in incidents] == ["bind_conflict"]
+    assert 'fpm_listener_notifications_total{receiver="exec_on"}' in lab.metrics()
+
+
+def entry_point(lab: Lab) -> Path:
+    """Return the entry point of the docs, with this lab's paths."""
+    (script,) = re.findall(r"```sh\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    supervisord = f"{sys.executable} -m supervisor.supervisord"
+    script = script.replace("/var/lib/fpm-listener", str(lab.folder / "state"))
+    script = script.replace("/etc/supervisor/supervisord.conf", str(lab.write()))
+    path = lab.folder / "entrypoint.sh"
+    path.write_text(script.replace("\nsupervisord ", f"\n{supervisord} "))
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(("first", "status"), [("supervisord", 0), ("the entry point", 1)])
+def test_the_container_ends(lab: Lab, first: str, status: int) -> None:
+    """The alert first, then supervisord, as the first process of a container; on_fatal."""
+    lab.settings["on_fatal"] = "shutdown"
+    lab.program("broken", "/bin/false", startretries="0")
+    lab.program("well", "/bin/sleep 1000")
+    lab.sink.up()
+    conf = lab.write()
+    command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(conf)]
+    if first == "the entry point":
+        command = [str(entry_point(lab))]
+    # Where no namespace may be made, the rest is true all the same.
+    alone = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--"]
+    if subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
+        alone = []
+    with (lab.folder / "supervisord.out").open("ab") as out:
+        ended = subprocess.run([*alone, *command], stdout=out, stderr=out, check=False, timeout=60)
+
+    assert ended.returncode == status
+    assert "gave up on broken:broken" in (lab.folder / "state" / "shutdown").read_text()
+    (told,) = lab.sink.heard("firing")
+    assert told["annotations"]["cause"] == "gave_up"
+    assert "supervisord is ended, since it gave up on a program" in lab.log()
