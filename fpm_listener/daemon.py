@@ -21,6 +21,7 @@ from fpm_listener.checkup import Examined
 from fpm_listener.control import Asked
 from fpm_listener.core.effects import (
     AnswerGuard,
+    AreGone,
     Discover,
     ExamineDeath,
     FindHolder,
@@ -260,7 +261,8 @@ class Daemon:
             Hurry: lambda _: around.hurry(read_clocks()),
             Discover: around.discover,
             FindHolder: around.find_holder,
-            ExamineDeath: around.examine_death,
+            ExamineDeath: around.examine,
+            AreGone: around.examine,
             ReadExits: around.read_exits,
             Heal: around.heal,
             WatchPid: self._watch,

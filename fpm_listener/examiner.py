@@ -16,9 +16,10 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.core.autopsy import Autopsy
-from fpm_listener.core.effects import DeathExamined, ExamineDeath
+from fpm_listener.core.effects import AreGone, DeathExamined, ExamineDeath, Gone
 from fpm_listener.core.snapshot import Cause
 from fpm_listener.oomkills import OomKills
+from fpm_listener.procfs import read_stat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,12 +40,17 @@ class Examiner:
         self._kills.look(time.monotonic())
 
     def work(
-        self, requests: tuple[ExamineDeath | Sample, ...], put: Callable[[DeathExamined], None]
+        self,
+        requests: tuple[ExamineDeath | AreGone | Sample, ...],
+        put: Callable[[DeathExamined | Gone], None],
     ) -> None:
         """Do what is asked for."""
         for request in dict.fromkeys(requests):
             if isinstance(request, Sample):
                 self._kills.look(time.monotonic())
+            elif isinstance(request, AreGone):
+                gone = (pid for pid in request.pids if read_stat(pid) is None)
+                put(Gone(request.process, frozenset(gone)))
             else:
                 put(DeathExamined(request.process, request.died_at_s, self.examine(request)))
 

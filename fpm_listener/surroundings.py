@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fpm_listener import checkup
 from fpm_listener.control import Control
 from fpm_listener.core.effects import (
+    AreGone,
     Discover,
     ExamineDeath,
     ExitsRead,
@@ -252,7 +253,7 @@ class Surroundings:
         """Find out who has an address."""
         self._holders.ask(look)
 
-    def examine_death(self, request: ExamineDeath) -> None:
+    def examine(self, request: ExamineDeath | AreGone) -> None:
         """Look what the machine shows."""
         self._deaths.ask(request)
 
@@ -279,7 +280,7 @@ class Surroundings:
             report = find_holders(look.address, former_masters=look.former_masters)
             self._inbox.put(HolderFound(look.process, report))
 
-    def _examine_deaths(self, requests: tuple[ExamineDeath | Sample, ...]) -> None:
+    def _examine_deaths(self, requests: tuple[ExamineDeath | AreGone | Sample, ...]) -> None:
         self._examiner.work(requests, self._inbox.put)
 
     def _visit(self, _: tuple[_Visit, ...]) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.core.facts import START_FAILURES, FactKind
 from fpm_listener.core.lives import SHORT_LIFE_S
+from fpm_listener.core.seenlines import SeenLines, is_stamped
 
 if TYPE_CHECKING:
     from fpm_listener.core.facts import LogFact
@@ -83,3 +84,52 @@ class StartUp:
             return ()
         self._failed_at = now_s
         return tuple(fact for at, fact in waiting if now_s - at <= WAITS_S)
+
+
+class Hearing:
+    """What of one process's log counts, each line once, and when."""
+
+    def __init__(self) -> None:
+        self.start_up = StartUp()
+        self.spoke = False  #: the log has told of a failed start in this life
+        self._lines = SeenLines()
+        self._undecided: list[LogFact] = []  # lines of the last death, until its exit is known
+        self._death: object = None  # that one
+
+    def is_news(self, fact: LogFact, life: int) -> bool:
+        """Return whether a line was not seen before; `life`: the number of the present one."""
+        counts_once = is_stamped(fact.line) or fact.kind in START_FAILURES
+        return not counts_once or self._lines.add(fact.line, life)
+
+    def began(self, now_s: float) -> None:
+        """A life begins."""
+        self.start_up.began(now_s)
+        self.spoke = False
+
+    def hear(self, now_s: float, fact: LogFact) -> tuple[LogFact, ...]:
+        """Return the facts that count now that `fact` was read."""
+        heard = self.start_up.hear(now_s, fact)
+        self.spoke = self.spoke or fact.kind in START_FAILURES
+        if self._death is None or fact.kind not in START_FAILURES:
+            return heard
+        self._undecided += heard
+        return ()
+
+    def ended(self, now_s: float, death: object, *, failed: bool) -> None:
+        """A life has ended with `death`; what it said counts once it is known how."""
+        self._undecided = [*self.start_up.ended(now_s, failed=failed)]
+        self._death = death
+
+    def exit_known(self, death: object, *, killed: bool) -> tuple[LogFact, ...]:
+        """Return the facts that count now that it is known how a life ended.
+
+        killed: by a signal, which refutes what its lines said: php-fpm itself would have exited.
+        """
+        if death is not self._death:
+            return ()
+        self._death = None
+        facts, self._undecided = self._undecided, []
+        if killed:
+            self.start_up.refute()
+            return ()
+        return tuple(facts)

@@ -47,6 +47,8 @@ def _well_again(plight: Plight) -> str:
 
 
 def _description(plight: Plight) -> str:
+    if plight.worker_crashes and not plight.failed_lives:
+        return f"本次故障中已有 {plight.worker_crashes} 个工作进程崩溃，主进程仍在运行。"
     last_exit = plight.last_exit
     how = "" if last_exit is None else f"最近一次退出：{_how(last_exit)}。"
     return (
@@ -93,6 +95,8 @@ def _why(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
         case Cause.OUT_OF_MEMORY:
             limit = plight.oom and plight.oom.limit
             return "因内存不足被内核杀死" + (f"（上限 {mebibytes(limit)}）" if limit else "")
+        case Cause.CRASH_SIGNAL if plight.worker_signal and not plight.failed_lives:
+            return f"工作进程崩溃（{wording.signal_name(plight.worker_signal)}）"
         case Cause.CRASH_SIGNAL:
             return f"进程崩溃{how}{_every(plight)}"
         case Cause.RESTART_LOOP:
@@ -210,7 +214,7 @@ def _permit(plight: Plight) -> str:
 
 def _whodunit(plight: Plight) -> str:
     last = plight.last_exit
-    if last and last.signal == signal.SIGKILL:
+    if last and last.signal == signal.SIGKILL and not plight.worker_signal:
         if plight.autopsy and Cause.OUT_OF_MEMORY in plight.autopsy.ruled_out:
             return "查明是谁发送了 SIGKILL：看门狗、定时任务、stopwaitsecs 或人工操作"
         return "查看是否因内存不足被内核杀死：dmesg | grep -i oom"

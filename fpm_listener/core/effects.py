@@ -160,6 +160,20 @@ class ExamineDeath(NamedTuple):
     needs: Needs
 
 
+class AreGone(NamedTuple):
+    """Effect: see which of these are no processes any more; answer with Gone."""
+
+    process: ProcessName
+    pids: frozenset[int]
+
+
+class Gone(NamedTuple):
+    """Input: these are no processes any more."""
+
+    process: ProcessName
+    pids: frozenset[int]
+
+
 class ReadExits(NamedTuple):
     """Effect: read supervisord's log; answer with ExitsRead."""
 
@@ -204,6 +218,7 @@ Effect = (
     | Remember
     | FindHolder
     | ExamineDeath
+    | AreGone
     | ReadExits
     | Heal
     | WatchPid

@@ -22,6 +22,7 @@ from fpm_listener.core.effects import (
     Discover,
     Effect,
     ExitsRead,
+    Gone,
     GuardAsks,
     HaltFailed,
     HolderFound,
@@ -83,7 +84,14 @@ class Tick:
 
 #: Inputs about one process, that may be unknown by now.
 AboutOne = (
-    HolderFound | DeathExamined | ProcessDied | SocketsHeld | HoldFailed | HaltFailed | LeaveAlone
+    HolderFound
+    | DeathExamined
+    | Gone
+    | ProcessDied
+    | SocketsHeld
+    | HoldFailed
+    | HaltFailed
+    | LeaveAlone
 )
 Input = Event | LogLines | ExitsRead | ProgramsKnown | ProcessesSeen | GuardAsks | AboutOne | Tick
 
@@ -258,7 +266,7 @@ class Engine:
         watched = self._watched.get(given.process)
         if watched is None:
             return [LetGo(*given)] if isinstance(given, SocketsHeld) else []
-        if isinstance(given, HolderFound | DeathExamined):
+        if isinstance(given, HolderFound | DeathExamined | Gone):
             watched.found(now, given)
         elif isinstance(given, SocketsHeld):
             return [*watched.sockets_held(given.addresses), *self._review(now, watched)]

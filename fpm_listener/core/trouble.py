@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener.core import autopsy, chinese, wording
 from fpm_listener.core.alerts import Reason
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fpm_listener.core.holders import HolderReport
     from fpm_listener.core.policy import Policy
     from fpm_listener.core.values import Instant, ProcessName
+    from fpm_listener.core.workercrashes import WorkerCrashes
 
 #: Seconds that an alert waits for what is being looked up (holder, exit code).
 GRACE_S = 0.2
@@ -52,6 +53,17 @@ class Death:
     examined: bool = False  #: the machine was looked at, or is being looked at
 
 
+class Condition(NamedTuple):
+    """How a process is, as far as an incident depends on it."""
+
+    gave_up: bool
+    settled_at_s: float | None  #: monotonic; runs, or rests as its operator wants; None = neither
+    worn_out: bool  #: healing has used up its starts of a day
+    last_exit: ExitReason | None
+    former_masters: tuple[int, ...]
+    crashes: WorkerCrashes
+
+
 class Trouble:
     """Owned by the process that has it."""
 
@@ -69,6 +81,7 @@ class Trouble:
         self._site, self._needs = FpmSite(), autopsy.Needs()
         self._holder: HolderReport | None = None
         self._holder_at_s = float("-inf")
+        self._crashes: WorkerCrashes | None = None  # of workers, where that is a trouble
         self._looking: set[str] = set()  # "holder", "exit", "log", "machine": is being looked up
         self._tell_at_s: float | None = None  # monotonic; until then an alert waits
         self.dirty = False  #: there is something new to remember
@@ -196,43 +209,33 @@ class Trouble:
 
     # -- what follows from it ----------------------------------------------------------------------
 
-    def review(
-        self,
-        now: Instant,
-        *,
-        gave_up: bool,
-        settled_at_s: float | None,
-        labels: Mapping[str, str],
-        last_exit: ExitReason | None,
-        former_masters: Iterable[int],
-        worn_out: bool = False,
-    ) -> list[Effect]:
+    def review(self, now: Instant, state: Condition, labels: Mapping[str, str]) -> list[Effect]:
         """Return what is to be told now, if anything."""
+        crashes, last_exit = state.crashes, state.last_exit
+        self._crashes = crashes if crashes.looping else None
         if self._incident is None:
-            if not self._loops.tiers and not gave_up:
+            if not self._loops.tiers and not state.gave_up and not self._crashes:
                 return []
-            self._open(now, labels, gave_up=gave_up)
+            self._open(now, labels, gave_up=state.gave_up)
         incident = self._incident
         if incident is None:  # pragma: no cover - _open has just made it
             return []
-        settled = self._settles_at_s(settled_at_s)
+        settled = self._settles_at_s(state.settled_at_s)
         if settled is not None and now.monotonic_s >= settled:
+            crashes.forget()
             return self._resolve(now, incident, last_exit)
-        self._update(incident, gave_up=gave_up)
-        incident.worn_out = worn_out
+        self._update(incident, gave_up=state.gave_up)
+        incident.worn_out = state.worn_out
         effects = self._examine(now) if incident.cause in wording.UNEXPLAINED else []
         reason = incident.reason(now.wall_s, self._policy.repeat_interval_s)
-        if reason is None or (reason is Reason.REPEAT and settled_at_s is not None):
+        if reason is None or (reason is Reason.REPEAT and state.settled_at_s is not None):
             self._tell_at_s = None
             return effects
         if self._tell_at_s is None:
             incident.known_at_s = now.wall_s
             if incident.cause is Cause.BIND_CONFLICT:
                 effects += self.look_for_holder(
-                    now,
-                    incident.address,
-                    former_masters,
-                    HOLDER_FRESH_S,
+                    now, incident.address, state.former_masters, HOLDER_FRESH_S
                 )
             self._tell_at_s = now.monotonic_s + GRACE_S
         if self._looking and now.monotonic_s < self._tell_at_s:
@@ -256,6 +259,10 @@ class Trouble:
 
     def _update(self, incident: Incident, *, gave_up: bool) -> None:
         explanations = [death.cause for death in self._deaths]
+        if self._crashes:
+            explanations.append(Cause.CRASH_SIGNAL)
+            if self._crashes.last_line not in self._evidence:
+                self._evidence.append(self._crashes.last_line)
         cause = incident.cause
         if any(explanations) or gave_up or self._loops.tiers:  # else it runs again: nothing is new
             looping = bool(self._loops.tiers)
@@ -372,6 +379,8 @@ class Trouble:
             needs=self._needs,
             autopsy=self._autopsy,
             worn_out=incident.worn_out,
+            worker_crashes=self._crashes.count if self._crashes else 0,
+            worker_signal=self._crashes.last_signal if self._crashes else None,
         )
 
     # -- what outlives the listener ----------------------------------------------------------------

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.core.belief import StartUp
+from fpm_listener.core.belief import Hearing
 from fpm_listener.core.effects import (
     AnswerGuard,
     Discover,
     Effect,
     FpmSite,
+    Gone,
     GuardAsks,
     Heal,
     HolderFound,
@@ -31,10 +32,10 @@ from fpm_listener.core.hold import Hold
 from fpm_listener.core.lines import LineSplitter
 from fpm_listener.core.lives import ENDINGS, Life, Outcome, Phase, signal_of
 from fpm_listener.core.record import Record
-from fpm_listener.core.seenlines import SeenLines, is_stamped
 from fpm_listener.core.snapshot import ProcessView, State, Tier
-from fpm_listener.core.trouble import Death, Trouble
+from fpm_listener.core.trouble import Condition, Death, Trouble
 from fpm_listener.core.waking import SHORTEST_LIFE_S, Waking
+from fpm_listener.core.workercrashes import WorkerCrashes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,25 +64,22 @@ class Watched:
         self.removed = False
         self.stderr = LineSplitter()
         self._trouble = Trouble(name, policy)
-        self._start_up = StartUp()
+        self._hearing = Hearing()
         self._settled_at_s: float | None = None  # monotonic; runs, or rests as its operator wants
         self._died_at_s: float | None = None  # monotonic; died on its own, not started again yet
         self._given_up = False
         self._found_dead = False  # it was dead when we came: how it died is not known
         self._waking = Waking()
         self.healing = Healing(str(name))
-        self._healing_policy = policy.healing
+        self._healing_policy, self._stable_for_s = policy.healing, policy.stable_for_s
         self._hold = Hold()
         self._linger_s = linger_s
         self._never_ran = False  # the last life: its log has not said that it runs
         self._watched_pid: int | None = None
         self._next_start_s: float | None = None  # monotonic; the end of a BACKOFF's delay
-        self._log_spoke = False  # the log has told of a failed start in this life
-        self._undecided: list[LogFact] = []  # lines of the last death, until its exit is known
-        self._undecided_death: Death | None = None
         self._masters: deque[int] = deque(maxlen=_KEPT_MASTERS)
-        self._lines = SeenLines()
         self._record = Record()
+        self._crashes = WorkerCrashes(name, policy.loops)
         self._view: ProcessView | None = None
 
     # -- what happens to it ------------------------------------------------------------------------
@@ -117,11 +115,10 @@ class Watched:
         self._died_at_s = self._settled_at_s = None
         self._given_up = self._found_dead = False
         self._next_start_s = None
-        self._start_up.began(now.monotonic_s)
+        self._hearing.began(now.monotonic_s)
         self._hold.began()
         self._trouble.dirty = self._trouble.dirty or self.healing.paused
         self.healing.began()
-        self._log_spoke = False
 
     def _ended(self, now: Instant, outcome: Outcome, pid: int | None) -> Death:
         failed = self.life.failed(outcome, is_fpm=self.is_fpm)
@@ -130,16 +127,15 @@ class Watched:
         self.life.pid = None
         if pid is not None:
             self._masters.append(pid)
-        self._never_ran = self._start_up.is_open
+        self._never_ran = self._hearing.start_up.is_open
         death = Death(now.monotonic_s, failed)
         if failed:
             self._trouble.failed(death)
             if Tier.FAST in self._trouble.tiers:
                 self.healing.failed()
-            if self.site.error_logs and not self._log_spoke:
+            if self.site.error_logs and not self._hearing.spoke:
                 self._trouble.looking_for("log")  # its follower is a moment behind
-        self._undecided = [*self._start_up.ended(now.monotonic_s, failed=failed)]
-        self._undecided_death = death
+        self._hearing.ended(now.monotonic_s, death, failed=failed)
         if outcome is Outcome.STOPPED:
             self._stopped(now)
         else:
@@ -206,7 +202,7 @@ class Watched:
             self._settled_at_s = now.monotonic_s
         elif state is State.STARTING:
             self.life.phase = Phase.STARTING
-            self._start_up.began(now.monotonic_s)
+            self._hearing.began(now.monotonic_s)
         elif state is State.STOPPED and not self.healing.paused:
             self._settled_at_s = now.monotonic_s
         elif state is State.EXITED:
@@ -216,28 +212,20 @@ class Watched:
 
     def hear(self, now: Instant, fact: LogFact) -> list[Effect]:
         """Take in what a line of its log states."""
-        if self._was_seen(fact):
+        if not self._hearing.is_news(fact, self._record.starts):
             return []
         self._view = None
         effects: list[Effect] = []
-        if fact.kind is FactKind.BIND_CONFLICT and self._start_up.is_open:
+        self._crashes.hear(fact)
+        if fact.kind is FactKind.BIND_CONFLICT and self._hearing.start_up.is_open:
             address = fact.address or next(iter(self.site.addresses), None)
             effects += self._trouble.look_for_holder(now, address, self._masters)
-        heard = self._start_up.hear(now.monotonic_s, fact)
+        self._believe(self._hearing.hear(now.monotonic_s, fact))
         if fact.kind is FactKind.READY:
             self._hold.serves()
         elif fact.kind is FactKind.RELOAD and self._hold.addresses:
             effects.append(Discover(anew=False))  # it may listen elsewhere from now on
-        self._log_spoke = self._log_spoke or fact.kind in START_FAILURES
-        if self._undecided_death is not None and fact.kind in START_FAILURES:
-            self._undecided += heard
-        else:
-            self._believe(heard)
         return effects
-
-    def _was_seen(self, fact: LogFact) -> bool:
-        counts_once = is_stamped(fact.line) or fact.kind in START_FAILURES
-        return counts_once and not self._lines.add(fact.line, self._record.starts)
 
     def _believe(self, facts: tuple[LogFact, ...]) -> None:
         for fact in facts:
@@ -258,25 +246,22 @@ class Watched:
         self._trouble.exit_known(death, note)
         if death.failed and self._never_ran:
             self._hold.failed_to_start(self._record.last_exit, self.life.length_s)
-        if death is self._undecided_death:
-            self._undecided_death = None
-            facts, self._undecided = self._undecided, []
-            if note is not None and note.reason.signal is not None:
-                self._start_up.refute()
-            else:
-                self._believe(tuple(facts))
+        killed = note is not None and note.reason.signal is not None
+        self._believe(self._hearing.exit_known(death, killed=killed))
 
-    def found(self, now: Instant, answer: HolderFound | DeathExamined) -> None:
+    def found(self, now: Instant, answer: HolderFound | DeathExamined | Gone) -> None:
         """Take in what was looked up."""
         if isinstance(answer, HolderFound):
             self._trouble.found_holder(now, answer.report)
+        elif isinstance(answer, Gone):
+            self._crashes.gone(now.monotonic_s, answer.pids)
         else:
             self._trouble.examined(answer.died_at_s, answer.autopsy)
 
     def adopt(self, policy: Policy, linger_s: float) -> None:
         """Go on under new settings."""
         self._trouble.adopt(policy)
-        self._healing_policy = policy.healing
+        self._healing_policy, self._stable_for_s = policy.healing, policy.stable_for_s
         self._linger_s = linger_s
 
     # -- its listening sockets ---------------------------------------------------------------------
@@ -300,7 +285,8 @@ class Watched:
     def recognise(self, site: FpmSite | None, needs: Needs) -> None:
         """Know what kind of program it is; `site` = it is a php-fpm, and this is its own view."""
         if site is not None and not self.is_fpm and self.life.phase is not Phase.NONE:
-            self._start_up.close()  # its log was not read so far: it may have said that it runs
+            # Its log was not read so far: it may have said that it runs.
+            self._hearing.start_up.close()
         self.is_fpm = site is not None
         self.site = site or FpmSite()
         self._hold.configured(self.site.addresses)
@@ -318,21 +304,21 @@ class Watched:
             and not stopping
         ):
             self._given_up = True
-        effects = self._trouble.review(
-            now,
+        mine = {
+            "alertname": "PhpFpmFailing" if self.is_fpm else "ProgramFailing",
+            "group": self.name.group,
+            "process": self.name.process,
+        }
+        state = Condition(
             gave_up=self._given_up,
-            settled_at_s=self._settled_at_s,
-            labels={
-                "alertname": "PhpFpmFailing" if self.is_fpm else "ProgramFailing",
-                "group": self.name.group,
-                "process": self.name.process,
-                **labels,
-            },
-            last_exit=self._record.last_exit,
-            former_masters=self._masters,
+            settled_at_s=self._calm_since_s(),
             worn_out=self.healing.worn_out,
+            last_exit=self._record.last_exit,
+            former_masters=tuple(self._masters),
+            crashes=self._crashes,
         )
-        effects += self._heal(now, stopping=stopping)
+        effects = self._trouble.review(now, state, {**mine, **labels})
+        effects += [*self._crashes.ask(now.monotonic_s), *self._heal(now, stopping=stopping)]
         if self._trouble.dirty:
             effects.append(Remember(self.name, self.memory(now)))
         if self.life.pid is not None and self.life.pid != self._watched_pid:
@@ -344,6 +330,12 @@ class Watched:
         if gone := self._hold.let_go(now.monotonic_s, everything=everything):
             effects.append(LetGo(self.name, gone))
         return effects
+
+    def _calm_since_s(self) -> float | None:
+        """Return since when all is as its operator wants it; None = it is not."""
+        if self._settled_at_s is None:
+            return None
+        return max(self._settled_at_s, self._crashes.calm_since_s(self._stable_for_s))
 
     def _heal(self, now: Instant, *, stopping: bool) -> list[Effect]:
         if stopping:
@@ -365,7 +357,8 @@ class Watched:
         """Return the monotonic moment at which `review` can have something new to say."""
         moments = [
             self.healing.deadline_s(),
-            self._trouble.deadline_s(now, self._settled_at_s),
+            self._crashes.deadline_s(),
+            self._trouble.deadline_s(now, self._calm_since_s()),
             self._waking.deadline_s(),
             self._hold.deadline_s(),
         ]
@@ -396,7 +389,7 @@ class Watched:
     @property
     def starting_up(self) -> bool:
         """Return whether it lives, and has not said yet that it runs."""
-        return self.life.phase is not Phase.NONE and self._start_up.is_open
+        return self.life.phase is not Phase.NONE and self._hearing.start_up.is_open
 
     def view(self) -> ProcessView:
         """Return what other threads may read."""

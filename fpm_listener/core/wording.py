@@ -53,6 +53,8 @@ class Plight:
     site: FpmSite = field(default_factory=FpmSite)
     needs: Needs = field(default_factory=Needs)
     autopsy: Autopsy | None = None  #: what the machine showed after the last death
+    worker_crashes: int = 0  #: where workers crash, and the master lives
+    worker_signal: int | None = None
     worn_out: bool = False  #: we have started it as often as may be in a day
 
     @property
@@ -95,6 +97,8 @@ def _well_again(plight: Plight) -> str:
 
 def _description(plight: Plight) -> str:
     last = "" if plight.last_exit is None else f" Its last end: {how(plight.last_exit)}."
+    if plight.worker_crashes and not plight.failed_lives:
+        return f"{plight.worker_crashes} workers have crashed in this incident; their master lives."
     lives = "1 failed life" if plight.failed_lives == 1 else f"{plight.failed_lives} failed lives"
     return f"{lives} in this incident.{last}{_worn_out(plight)}{_ruled_out(plight)}"
 
@@ -141,6 +145,8 @@ def _why(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
             return "the kernel kills it for want of memory" + (
                 f" (limit {mebibytes(limit)})" if limit else ""
             )
+        case Cause.CRASH_SIGNAL if plight.worker_signal and not plight.failed_lives:
+            return f"its workers crash ({signal_name(plight.worker_signal)})"
         case Cause.CRASH_SIGNAL:
             return f"it dies{_how(last_exit)}{_every(plight)}"
         case Cause.RESTART_LOOP:
@@ -293,7 +299,7 @@ def more_memory(plight: Plight) -> str:
 
 def _whodunit(plight: Plight) -> str:
     last = plight.last_exit
-    if last and last.signal == signal.SIGKILL:
+    if last and last.signal == signal.SIGKILL and not plight.worker_signal:
         if plight.autopsy and Cause.OUT_OF_MEMORY in plight.autopsy.ruled_out:
             return "Find who sends it SIGKILL: a watchdog, a cron job, stopwaitsecs, a person"
         return "Look whether the kernel has killed it for want of memory: dmesg | grep -i oom"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import socket
 import sys
 from functools import partial
@@ -34,6 +35,16 @@ class Story(NamedTuple):
     evidence: str  #: a pattern
     remedy: str  #: a pattern; {folder} is the lab's
     then: Callable[[Lab, str], None] | None = None  #: once everything runs
+
+
+def crash_workers(lab: Lab, name: str) -> None:
+    """Let workers crash one after the other, as a broken extension does."""
+    seen: set[int] = set()
+    lab.running(name)
+    while len(seen) < 4:
+        (worker, *_) = wait("a worker", lambda: set(lab.workers(name)) - seen)
+        seen.add(worker)
+        kill(worker, signal.SIGSEGV)
 
 
 def orphans(listen: Callable[[Lab], str]) -> Callable[[Lab, str], None]:
@@ -106,6 +117,13 @@ STORIES = {
         "Another FPM instance seems to already listen on",
         r"kill -QUIT -- -\d+$",
         kill_master,
+    ),
+    "workers": Story(
+        orphans(lambda _: f"127.0.0.1:{free_port()}"),
+        "crash_signal",
+        r"child \d+ exited on signal 11 \(SIGSEGV",
+        "Suspect an extension of PHP",
+        crash_workers,
     ),
     "another-master": Story(
         rival(php_fpm(), "-F", "-y", "{other}"),

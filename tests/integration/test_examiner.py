@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fpm_listener.core.autopsy import Autopsy, Needs
-from fpm_listener.core.effects import DeathExamined, ExamineDeath
+from fpm_listener.core.effects import AreGone, DeathExamined, ExamineDeath, Gone
 from fpm_listener.core.snapshot import Cause
 from fpm_listener.core.values import ProcessName
 from fpm_listener.examiner import Examiner, Sample
@@ -93,8 +93,19 @@ def test_a_full_disk(small_disk: Path, what: str) -> None:
 
 def test_a_request_is_answered_once() -> None:
     """Equal requests are one, and a sample has no answer."""
-    answers: list[DeathExamined] = []
+    answers: list[DeathExamined | Gone] = []
     asked = ExamineDeath(FPM, 10.0, Needs())
     Examiner(os.getpid()).work((Sample(), asked, asked), answers.append)
 
-    assert [(answer.process, answer.died_at_s) for answer in answers] == [(FPM, 10.0)]
+    assert [answer[:2] for answer in answers] == [(FPM, 10.0)]
+
+
+def test_who_is_gone() -> None:
+    """A process that lives is not; a number that nobody has is."""
+    with subprocess.Popen(["/bin/true"]) as ended:
+        ended.wait()
+    answers: list[DeathExamined | Gone] = []
+    asked = AreGone(FPM, frozenset({os.getpid(), ended.pid}))
+    Examiner(os.getpid()).work((asked,), answers.append)
+
+    assert answers == [Gone(FPM, frozenset({ended.pid}))]
