@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import Metric
 from prometheus_client.samples import Sample
 
-from fpm_listener import __version__
+from fpm_listener import __version__, metrics_pools
 from fpm_listener.core.facts import FactKind
 from fpm_listener.core.incidents import CAUSES
 from fpm_listener.core.outcomes import DropReason, FailureReason
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PREFIX = "fpm_listener_"
 #: Causes that only a php-fpm can have.
 _SEVERITIES = ("error", "warning", "hint")  # of findings
-_FPM_CAUSES = frozenset(CAUSES.values())
+_FPM_CAUSES = frozenset({*CAUSES.values(), Cause.NOT_ANSWERING} - {Cause.MISSING_PATH})
 
 Labels = dict[str, str]
 
@@ -56,6 +56,7 @@ class SnapshotCollector:
         snapshot = self._snapshot()
         yield from _listener(snapshot)
         yield from _processes(snapshot.processes)
+        yield from metrics_pools.families(snapshot.processes)
         yield from _receivers(snapshot.receivers)
 
     def describe(self) -> Iterator[Metric]:

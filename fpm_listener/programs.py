@@ -19,6 +19,7 @@ from fpm_listener.core import fpmcommand
 from fpm_listener.core.autopsy import Needs
 from fpm_listener.core.effects import FpmSite, ProgramsKnown
 from fpm_listener.core.fpmconf import LogKind
+from fpm_listener.core.fpmstatus import PoolTarget
 from fpm_listener.supervisor_rpc import RpcFailed
 from fpm_listener.supervisord_conf import ConfUnreadable
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fpm_listener.core.fpmcommand import FpmInvocation
-    from fpm_listener.core.fpmconf import FpmConf
+    from fpm_listener.core.fpmconf import FpmConf, Pool
     from fpm_listener.core.values import ProcessName, Program
     from fpm_listener.supervisor_rpc import SupervisorRpc
 
@@ -113,8 +114,24 @@ def _site(
         pools=tuple(pool.name for pool in conf.pools),
         error_logs=logs,
         user=next((pool.user for pool in conf.pools if pool.user), None),
+        targets=tuple(target for pool in conf.pools if (target := _target(pool))),
         config=conf.path,
         check_command=shlex.join([invocation.binary, "-t", "-y", conf.path]),
+    )
+
+
+def _target(pool: Pool) -> PoolTarget | None:
+    """Return where a pool can be asked; None where it is configured to answer nothing."""
+    status, ping = pool.options.get("pm.status_path"), pool.options.get("ping.path")
+    if pool.listen is None or not (status or ping):
+        return None
+    return PoolTarget(
+        pool=pool.name,
+        address=pool.listen.text,
+        status_path=status or None,
+        status_address=pool.status_listen.text if pool.status_listen else None,
+        ping_path=ping or None,
+        ping_response=pool.options.get("ping.response") or "pong",
     )
 
 

@@ -87,6 +87,7 @@ class Settings:
     stable_for_s: float = 120.0
     fast_restart: bool = True
     healing: HealingPolicy = NO_HEALING
+    fpm_status_s: float | None = None  #: seconds between two looks at pools; None = off
     hold_linger_s: float = 5.0  #: sockets of a stopped program are held for so long
     repeat_interval_s: float = 4 * 3600.0
     max_age_s: float = 24 * 3600.0  #: older alerts are dropped from the outbox
@@ -106,7 +107,7 @@ class Settings:
 GENERAL_KEYS = (
     *("listen", "state_dir", "programs", "error_log", "loop", "slow_loop", "stable_for"),
     *("fast_restart", "hold_linger", "restart_fatal", "loop_delay", "on_fatal"),
-    *("exec_on", "exec_command"),
+    *("exec_on", "exec_command", "fpm_status", "fpm_status_interval"),
     *("repeat_interval", "max_age", "max_alerts", "textfile", "log_level", "instance"),
     *("web_cert_file", "web_key_file", "web_username", "web_password_file", "web_token_file"),
 )
@@ -174,6 +175,9 @@ def _build(path: str, found: dict[str, dict[str, str]], environ: Mapping[str, st
         stable_for_s=take("stable_for", duration, defaults.stable_for_s),
         fast_restart=take("fast_restart", boolean, defaults.fast_restart),
         healing=_healing(section),
+        fpm_status_s=take("fpm_status_interval", duration, 15.0)
+        if take("fpm_status", boolean, default=False)
+        else None,
         hold_linger_s=take("hold_linger", duration, defaults.hold_linger_s),
         repeat_interval_s=take("repeat_interval", duration, defaults.repeat_interval_s),
         max_age_s=take("max_age", duration, defaults.max_age_s),

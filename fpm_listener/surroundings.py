@@ -37,6 +37,7 @@ from fpm_listener.healer import Healer
 from fpm_listener.logtail import LogTail, Position
 from fpm_listener.memory import Memory
 from fpm_listener.outbox import Limits, Outbox
+from fpm_listener.poolwatch import PoolWatch
 from fpm_listener.programs import Programs
 from fpm_listener.sockets import find_holders
 from fpm_listener.supervisor_rpc import RpcFailed, SupervisorRpc
@@ -116,6 +117,7 @@ class Surroundings:
         self._doctor = Worker("doctor", self._visit, inbox.failed)
         self.keeper = keeper
         self._control = Control(str(settings.state_dir), inbox.put, inbox.failed)
+        self._pools: PoolWatch | None = None
         self._web: WebServer | None = None
         self._textfile: TextfileWriter | None = None
 
@@ -126,6 +128,7 @@ class Surroundings:
             thread.start()
         self._doctor.ask(_Visit())
         self._healer.begin()
+        self._watch_pools()
         self._make_senders(self._settings.receivers)
         self.tail.follow(str(path) for path in self._settings.error_log)
         self._discovery.ask(Discover())
@@ -274,6 +277,8 @@ class Surroundings:
         """Follow the logs of the php-fpm that are known now."""
         logs = [path for site in known.sites.values() for path in site.error_logs]
         self.tail.follow([*logs, *(str(path) for path in self._settings.error_log)])
+        if self._pools is not None:
+            self._pools.follow({name: site.targets for name, site in known.sites.items()})
 
     def _find_holders(self, looks: tuple[FindHolder, ...]) -> None:
         for look in dict.fromkeys(looks):
@@ -347,6 +352,8 @@ class Surroundings:
                 self._senders.pop(lane).stop()
         self._make_senders([r for r in settings.receivers if r not in before.receivers])
         self._outbox.reconfigure(settings.receivers, _limits(settings))
+        if before.fpm_status_s != settings.fpm_status_s:
+            self._watch_pools()
         self.discover(Discover())
         self._doctor.ask(_Visit())
         if self._web is not None and before.web != settings.web:
@@ -355,6 +362,16 @@ class Surroundings:
             log.warning("textfile is changed only by a restart of the listener")
         if before.state_dir != settings.state_dir:
             log.warning("state_dir is changed only by a restart of the listener")
+
+    def _watch_pools(self) -> None:
+        """Ask the pools where that is wanted; `follow` says which there are."""
+        if self._pools is not None:
+            self._pools.stop()
+            self._pools = None
+        if self._settings.fpm_status_s is not None:
+            inbox = self._inbox
+            self._pools = PoolWatch(self._settings.fpm_status_s, inbox.put, inbox.failed)
+            self._pools.start()
 
     def stop_sending(self) -> None:
         """Begin no further attempt."""
@@ -367,6 +384,8 @@ class Surroundings:
         for sender in self._senders.values():
             sender.stop()
         self.tail.stop()
+        if self._pools is not None:
+            self._pools.stop()
         self._save_positions()
         if self._textfile is not None:
             self._textfile.stop()

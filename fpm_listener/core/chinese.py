@@ -99,6 +99,8 @@ def _why(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
             return f"工作进程崩溃（{wording.signal_name(plight.worker_signal)}）"
         case Cause.CRASH_SIGNAL:
             return f"进程崩溃{how}{_every(plight)}"
+        case Cause.NOT_ANSWERING:
+            return "进程在运行并接受连接，但不响应任何请求"
         case Cause.RESTART_LOOP:
             return f"进程不断退出并被重启{how}{_every(plight)}"
         case Cause.GAVE_UP:
@@ -183,6 +185,13 @@ def _cure(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
             )
         case Cause.CRASH_SIGNAL:
             return _whodunit(plight)
+        case Cause.NOT_ANSWERING:
+            name = plight.name
+            return (
+                "查看工作进程在做什么：ps -o pid,stat,etime,wchan:20,cmd --ppid "
+                f"$(supervisorctl pid {name})（状态 T：kill -CONT；全忙：调大 pm.max_children "
+                f"并设置 request_terminate_timeout），或重启：supervisorctl restart {name}"
+            )
         case Cause.RESTART_LOOP | Cause.GAVE_UP:
             return f"查看它最后的输出：{wording.last_words(plight)}"
         case _ as never:  # pragma: no cover

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fpm_listener.core.alerts import Alert
     from fpm_listener.core.autopsy import Autopsy, Needs
     from fpm_listener.core.exits import ExitNote
+    from fpm_listener.core.fpmstatus import PoolTarget, PoolView
     from fpm_listener.core.healing import Act
     from fpm_listener.core.holders import HolderReport
     from fpm_listener.core.snapshot import State
@@ -26,6 +27,7 @@ class FpmSite:
     error_logs: tuple[str, ...] = ()  #: files; empty where it logs to stderr or syslog
     user: str | None = None  #: of the first pool's workers
     config: str = ""  #: the path of its main file
+    targets: tuple[PoolTarget, ...] = ()  #: where its pools can be asked
     check_command: str = "php-fpm -t"  #: has php-fpm check its own configuration
 
 
@@ -172,6 +174,13 @@ class Gone(NamedTuple):
 
     process: ProcessName
     pids: frozenset[int]
+
+
+class PoolsSeen(NamedTuple):
+    """Input: what the pools of a php-fpm have said of themselves."""
+
+    process: ProcessName
+    pools: tuple[PoolView, ...]
 
 
 class ReadExits(NamedTuple):

@@ -31,6 +31,7 @@ from fpm_listener.core.effects import (
     Identity,
     LeaveAlone,
     LetGo,
+    PoolsSeen,
     ProcessDied,
     ProcessesSeen,
     ProgramsKnown,
@@ -87,6 +88,7 @@ AboutOne = (
     HolderFound
     | DeathExamined
     | Gone
+    | PoolsSeen
     | ProcessDied
     | SocketsHeld
     | HoldFailed
@@ -266,7 +268,7 @@ class Engine:
         watched = self._watched.get(given.process)
         if watched is None:
             return [LetGo(*given)] if isinstance(given, SocketsHeld) else []
-        if isinstance(given, HolderFound | DeathExamined | Gone):
+        if isinstance(given, HolderFound | DeathExamined | Gone | PoolsSeen):
             watched.found(now, given)
         elif isinstance(given, SocketsHeld):
             return [*watched.sockets_held(given.addresses), *self._review(now, watched)]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.core.exits import ExitReason
     from fpm_listener.core.facts import FactKind
+    from fpm_listener.core.fpmstatus import PoolView
     from fpm_listener.core.histogram import HistogramView
     from fpm_listener.core.holders import HolderReport
     from fpm_listener.core.values import ProcessName
@@ -52,6 +53,7 @@ class Cause(Enum):
     CONFIG_ERROR = "config_error"
     OUT_OF_MEMORY = "out_of_memory"
     CRASH_SIGNAL = "crash_signal"
+    NOT_ANSWERING = "not_answering"
     RESTART_LOOP = "restart_loop"
     GAVE_UP = "gave_up"
 
@@ -100,6 +102,7 @@ class ProcessView:
     healed: int = 0  #: how often we have had it started again
     worn_out: bool = False  #: it was started as often as may be in a day
     paused: bool = False  #: it loops, and we have had it stopped for a while
+    pools: tuple[PoolView, ...] = ()  #: what php-fpm's pools have said; empty = not asked
     next_start_s: float | None = None  #: wall seconds; when we shall have it started
 
 

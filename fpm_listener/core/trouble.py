@@ -20,17 +20,18 @@ from fpm_listener.core.incidents import CAUSES, EVIDENCE_LINES, Incident, root_c
 from fpm_listener.core.loops import LoopDetector
 from fpm_listener.core.snapshot import Cause, IncidentView, Tier
 from fpm_listener.core.wording import Plight
+from fpm_listener.core.workercrashes import WorkerCrashes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from fpm_listener.core.ailments import Ailments
     from fpm_listener.core.autopsy import Autopsy, Needs
     from fpm_listener.core.exits import ExitNote, ExitReason
     from fpm_listener.core.facts import LogFact
     from fpm_listener.core.holders import HolderReport
     from fpm_listener.core.policy import Policy
     from fpm_listener.core.values import Instant, ProcessName
-    from fpm_listener.core.workercrashes import WorkerCrashes
 
 #: Seconds that an alert waits for what is being looked up (holder, exit code).
 GRACE_S = 0.2
@@ -61,7 +62,7 @@ class Condition(NamedTuple):
     worn_out: bool  #: healing has used up its starts of a day
     last_exit: ExitReason | None
     former_masters: tuple[int, ...]
-    crashes: WorkerCrashes
+    ailments: Ailments
 
 
 class Trouble:
@@ -81,7 +82,8 @@ class Trouble:
         self._site, self._needs = FpmSite(), autopsy.Needs()
         self._holder: HolderReport | None = None
         self._holder_at_s = float("-inf")
-        self._crashes: WorkerCrashes | None = None  # of workers, where that is a trouble
+        self._ailing: dict[Cause, str] = {}  # what is wrong with a life that goes on
+        self._crashes = WorkerCrashes(name, policy.loops)
         self._looking: set[str] = set()  # "holder", "exit", "log", "machine": is being looked up
         self._tell_at_s: float | None = None  # monotonic; until then an alert waits
         self.dirty = False  #: there is something new to remember
@@ -211,19 +213,16 @@ class Trouble:
 
     def review(self, now: Instant, state: Condition, labels: Mapping[str, str]) -> list[Effect]:
         """Return what is to be told now, if anything."""
-        crashes, last_exit = state.crashes, state.last_exit
-        self._crashes = crashes if crashes.looping else None
-        if self._incident is None:
-            if not self._loops.tiers and not state.gave_up and not self._crashes:
-                return []
-            self._open(now, labels, gave_up=state.gave_up)
+        self._ailing, self._crashes = state.ailments.evidence, state.ailments.crashes
         incident = self._incident
-        if incident is None:  # pragma: no cover - _open has just made it
-            return []
+        if incident is None:
+            if not self._loops.tiers and not state.gave_up and not self._ailing:
+                return []
+            incident = self._incident = self._open(now, labels, gave_up=state.gave_up)
         settled = self._settles_at_s(state.settled_at_s)
         if settled is not None and now.monotonic_s >= settled:
-            crashes.forget()
-            return self._resolve(now, incident, last_exit)
+            self._crashes.forget()
+            return self._resolve(now, incident, state.last_exit)
         self._update(incident, gave_up=state.gave_up)
         incident.worn_out = state.worn_out
         effects = self._examine(now) if incident.cause in wording.UNEXPLAINED else []
@@ -243,26 +242,26 @@ class Trouble:
         self._tell_at_s = None
         self.looked("log")
         self.dirty = True
-        return [*effects, self._tell(now, incident, reason, last_exit)]
+        return [*effects, self._tell(now, incident, reason, state.last_exit)]
 
-    def _open(self, now: Instant, labels: Mapping[str, str], *, gave_up: bool) -> None:
-        urgent = gave_up or Tier.FAST in self._loops.tiers
+    def _open(self, now: Instant, labels: Mapping[str, str], *, gave_up: bool) -> Incident:
+        urgent = gave_up or Tier.FAST in self._loops.tiers or Cause.NOT_ANSWERING in self._ailing
         severity = "critical" if urgent else "warning"
-        self._incident = Incident(
+        self.dirty = True
+        return Incident(
             incident_id=f"{self._name}-{now.wall_s:.3f}",
             started_at_s=now.wall_s,
             labels={**labels, "severity": severity},
             cause=Cause.RESTART_LOOP,
             failed_lives=len(self._loops.failures),
         )
-        self.dirty = True
 
     def _update(self, incident: Incident, *, gave_up: bool) -> None:
         explanations = [death.cause for death in self._deaths]
-        if self._crashes:
-            explanations.append(Cause.CRASH_SIGNAL)
-            if self._crashes.last_line not in self._evidence:
-                self._evidence.append(self._crashes.last_line)
+        for cause, line in self._ailing.items():
+            explanations.append(cause)
+            if line not in self._evidence:
+                self._evidence.append(line)
         cause = incident.cause
         if any(explanations) or gave_up or self._loops.tiers:  # else it runs again: nothing is new
             looping = bool(self._loops.tiers)
@@ -330,7 +329,7 @@ class Trouble:
 
     @property
     def gave_up(self) -> bool:
-        """Return whether nobody will start the process again, as far as the incident knows."""
+        """Return whether nobody will start the process again, as far as is remembered."""
         return self._incident is not None and self._incident.gave_up
 
     @property
@@ -379,8 +378,8 @@ class Trouble:
             needs=self._needs,
             autopsy=self._autopsy,
             worn_out=incident.worn_out,
-            worker_crashes=self._crashes.count if self._crashes else 0,
-            worker_signal=self._crashes.last_signal if self._crashes else None,
+            worker_crashes=self._crashes.count,
+            worker_signal=self._crashes.last_signal or None,
         )
 
     # -- what outlives the listener ----------------------------------------------------------------

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from fpm_listener.core.ailments import Ailments
 from fpm_listener.core.belief import Hearing
 from fpm_listener.core.effects import (
     AnswerGuard,
@@ -22,6 +23,7 @@ from fpm_listener.core.effects import (
     Heal,
     HolderFound,
     LetGo,
+    PoolsSeen,
     Remember,
     WakeSupervisord,
     WatchPid,
@@ -35,7 +37,6 @@ from fpm_listener.core.record import Record
 from fpm_listener.core.snapshot import ProcessView, State, Tier
 from fpm_listener.core.trouble import Condition, Death, Trouble
 from fpm_listener.core.waking import SHORTEST_LIFE_S, Waking
-from fpm_listener.core.workercrashes import WorkerCrashes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from fpm_listener.core.effects import DeathExamined
     from fpm_listener.core.events import ProcessState
     from fpm_listener.core.exits import ExitNote
+    from fpm_listener.core.fpmstatus import PoolView
     from fpm_listener.core.policy import Policy
     from fpm_listener.core.values import Instant, ProcessName
 
@@ -71,7 +73,7 @@ class Watched:
         self._found_dead = False  # it was dead when we came: how it died is not known
         self._waking = Waking()
         self.healing = Healing(str(name))
-        self._healing_policy, self._stable_for_s = policy.healing, policy.stable_for_s
+        self._healing_policy = policy.healing
         self._hold = Hold()
         self._linger_s = linger_s
         self._never_ran = False  # the last life: its log has not said that it runs
@@ -79,7 +81,8 @@ class Watched:
         self._next_start_s: float | None = None  # monotonic; the end of a BACKOFF's delay
         self._masters: deque[int] = deque(maxlen=_KEPT_MASTERS)
         self._record = Record()
-        self._crashes = WorkerCrashes(name, policy.loops)
+        self._pools: tuple[PoolView, ...] = ()
+        self._ailments = Ailments(name, policy)
         self._view: ProcessView | None = None
 
     # -- what happens to it ------------------------------------------------------------------------
@@ -135,6 +138,7 @@ class Watched:
                 self.healing.failed()
             if self.site.error_logs and not self._hearing.spoke:
                 self._trouble.looking_for("log")  # its follower is a moment behind
+        self._ailments.silence.forget()
         self._hearing.ended(now.monotonic_s, death, failed=failed)
         if outcome is Outcome.STOPPED:
             self._stopped(now)
@@ -216,7 +220,7 @@ class Watched:
             return []
         self._view = None
         effects: list[Effect] = []
-        self._crashes.hear(fact)
+        self._ailments.crashes.hear(fact)
         if fact.kind is FactKind.BIND_CONFLICT and self._hearing.start_up.is_open:
             address = fact.address or next(iter(self.site.addresses), None)
             effects += self._trouble.look_for_holder(now, address, self._masters)
@@ -249,19 +253,22 @@ class Watched:
         killed = note is not None and note.reason.signal is not None
         self._believe(self._hearing.exit_known(death, killed=killed))
 
-    def found(self, now: Instant, answer: HolderFound | DeathExamined | Gone) -> None:
+    def found(self, now: Instant, answer: HolderFound | DeathExamined | Gone | PoolsSeen) -> None:
         """Take in what was looked up."""
         if isinstance(answer, HolderFound):
             self._trouble.found_holder(now, answer.report)
         elif isinstance(answer, Gone):
-            self._crashes.gone(now.monotonic_s, answer.pids)
+            self._ailments.crashes.gone(now.monotonic_s, answer.pids)
+        elif isinstance(answer, PoolsSeen):
+            self._pools = answer.pools
+            self._ailments.silence.hear(now.monotonic_s, self.state, answer.pools)
         else:
             self._trouble.examined(answer.died_at_s, answer.autopsy)
 
     def adopt(self, policy: Policy, linger_s: float) -> None:
         """Go on under new settings."""
         self._trouble.adopt(policy)
-        self._healing_policy, self._stable_for_s = policy.healing, policy.stable_for_s
+        self._healing_policy = policy.healing
         self._linger_s = linger_s
 
     # -- its listening sockets ---------------------------------------------------------------------
@@ -311,14 +318,17 @@ class Watched:
         }
         state = Condition(
             gave_up=self._given_up,
-            settled_at_s=self._calm_since_s(),
+            settled_at_s=self._ailments.calm_since_s(self._settled_at_s),
             worn_out=self.healing.worn_out,
             last_exit=self._record.last_exit,
             former_masters=tuple(self._masters),
-            crashes=self._crashes,
+            ailments=self._ailments,
         )
         effects = self._trouble.review(now, state, {**mine, **labels})
-        effects += [*self._crashes.ask(now.monotonic_s), *self._heal(now, stopping=stopping)]
+        effects += [
+            *self._ailments.crashes.ask(now.monotonic_s),
+            *self._heal(now, stopping=stopping),
+        ]
         if self._trouble.dirty:
             effects.append(Remember(self.name, self.memory(now)))
         if self.life.pid is not None and self.life.pid != self._watched_pid:
@@ -330,12 +340,6 @@ class Watched:
         if gone := self._hold.let_go(now.monotonic_s, everything=everything):
             effects.append(LetGo(self.name, gone))
         return effects
-
-    def _calm_since_s(self) -> float | None:
-        """Return since when all is as its operator wants it; None = it is not."""
-        if self._settled_at_s is None:
-            return None
-        return max(self._settled_at_s, self._crashes.calm_since_s(self._stable_for_s))
 
     def _heal(self, now: Instant, *, stopping: bool) -> list[Effect]:
         if stopping:
@@ -357,8 +361,8 @@ class Watched:
         """Return the monotonic moment at which `review` can have something new to say."""
         moments = [
             self.healing.deadline_s(),
-            self._crashes.deadline_s(),
-            self._trouble.deadline_s(now, self._calm_since_s()),
+            self._ailments.crashes.deadline_s(),
+            self._trouble.deadline_s(now, self._ailments.calm_since_s(self._settled_at_s)),
             self._waking.deadline_s(),
             self._hold.deadline_s(),
         ]
@@ -418,6 +422,7 @@ class Watched:
                 healed=self.healing.starts,
                 worn_out=self.healing.worn_out,
                 paused=self.healing.paused,
+                pools=self._pools,
                 next_start_s=self.healing.next_start_s,
             )
         return self._view

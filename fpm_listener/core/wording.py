@@ -149,6 +149,8 @@ def _why(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
             return f"its workers crash ({signal_name(plight.worker_signal)})"
         case Cause.CRASH_SIGNAL:
             return f"it dies{_how(last_exit)}{_every(plight)}"
+        case Cause.NOT_ANSWERING:
+            return "it runs, takes connections, and answers nobody"
         case Cause.RESTART_LOOP:
             return f"it dies and is restarted again and again{_how(last_exit)}{_every(plight)}"
         case Cause.GAVE_UP:
@@ -228,6 +230,8 @@ def _cure(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
             return more_memory(plight)
         case Cause.CRASH_SIGNAL:
             return _whodunit(plight)
+        case Cause.NOT_ANSWERING:
+            return wake_up(plight)
         case Cause.RESTART_LOOP | Cause.GAVE_UP:
             return f"Read what it said last: {last_words(plight)}"
         case _ as never:  # pragma: no cover
@@ -306,6 +310,16 @@ def _whodunit(plight: Plight) -> str:
     return (
         "Suspect an extension of PHP (php -m lists them): switch off the one that came last; "
         "with rlimit_core = unlimited in php-fpm's configuration, gdb tells where it dies"
+    )
+
+
+def wake_up(plight: Plight) -> str:
+    """Return what to do about a php-fpm that answers nobody."""
+    return (
+        "See what its workers do: ps -o pid,stat,etime,wchan:20,cmd --ppid "
+        f"$(supervisorctl pid {plight.name}) (T: kill -CONT them; all busy: raise "
+        "pm.max_children, and set request_terminate_timeout), or restart it: "
+        f"supervisorctl restart {plight.name}"
     )
 
 

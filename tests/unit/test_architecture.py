@@ -24,7 +24,7 @@ FLOORS = (
     ("__main__",),
     ("daemon", "alerts_command", "leave_command", "check", "init_command"),
     ("surroundings",),
-    ("examiner", "healer"),
+    ("examiner", "healer", "poolwatch"),
     ("checkup", "delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
     ("keeper", "control", "deposit", "quickstart", "obstacles"),
     ("door",),
@@ -42,6 +42,7 @@ FLOORS = (
         "metrics",
         "sockets",
         "oomkills",
+        "fastcgi",
     ),
     ("masters", "fpmfiles", "binding", "deaths", "rendezvous", "names", "becoming", "forkstorm"),
     (
@@ -57,7 +58,7 @@ FLOORS = (
     ),
     ("receiver_settings",),
     ("sections",),
-    ("procfs", "machine", ""),
+    ("procfs", "machine", "metrics_pools", ""),
 )
 
 
@@ -145,7 +146,7 @@ def test_heavy_libraries_wait() -> None:
     """What an idle listener has no use for is imported by the one module that needs it."""
     heavy = {
         "requests": {"receivers.http", "receivers.deadline"},
-        "prometheus_client": {"metrics", "web", "textfile"},
+        "prometheus_client": {"metrics", "metrics_pools", "web", "textfile"},
     }
     for library, allowed in heavy.items():
         users = {

@@ -199,6 +199,20 @@ TOLD = {
         "Suspect an extension of PHP",
         "扩展",
     ),
+    "silence": (
+        replace(PLIGHT, cause=Cause.NOT_ANSWERING),
+        "it runs, takes connections, and answers nobody",
+        "supervisorctl restart php-fpm:php-fpm",
+        "supervisorctl restart php-fpm:php-fpm",
+    ),
+    "workers": (
+        replace(
+            PLIGHT, cause=Cause.CRASH_SIGNAL, worker_crashes=4, worker_signal=11, failed_lives=0
+        ),
+        "its workers crash (SIGSEGV)",
+        "Suspect an extension of PHP",
+        "扩展",
+    ),
     "slow flapping": (
         replace(PLIGHT, every_s=91.0),
         "again and again (exit status 78), about every 91 s",

@@ -1,0 +1,149 @@
+"""php-fpm's own numbers of a pool: the text of its status page in, values out.
+
+Laws:
+1. What requests are about (URIs, scripts, users) is never taken out of the text.
+2. Old versions write lists of processes that are no JSON (quotes in URIs): the pool's own numbers
+   stand before them, and are read all the same.
+
+Source: `pm.status_path?json&full` of php-fpm 8.2; sapi/fpm/fpm/fpm_status.c of 7.4 to 8.4.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from fpm_listener.core.snapshot import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: The numbers by their keys in the JSON, and by the names that exporters have given them.
+NUMBERS = {
+    "start since": "start_since",
+    "accepted conn": "accepted_connections",
+    "listen queue": "listen_queue",
+    "max listen queue": "max_listen_queue",
+    "listen queue len": "listen_queue_length",
+    "idle processes": "idle_processes",
+    "active processes": "active_processes",
+    "total processes": "total_processes",
+    "max active processes": "max_active_processes",
+    "max children reached": "max_children_reached",
+    "slow requests": "slow_requests",
+    "memory peak": "memory_peak",  # from 8.4 on
+}
+#: What a worker can be doing, by php-fpm's words (fpm_request.c).
+STATES = {
+    "Creating": "creating",
+    "Idle": "idle",
+    "Reading headers": "reading_headers",
+    "Getting request informations": "getting_request_information",
+    "Getting request information": "getting_request_information",
+    "Running": "running",
+    "Ending": "ending",
+    "Finishing": "finishing",
+}
+_PROCESSES = ',"processes":'
+#: Silent probes in a row, and the seconds that they must last, before it is said.
+SILENT_PROBES, SILENT_FOR_S = 3, 20.0
+
+
+class PoolTarget(NamedTuple):
+    """Where a pool can be asked."""
+
+    pool: str
+    address: str  #: as configured
+    status_path: str | None = None
+    status_address: str | None = None  #: pm.status_listen: it answers when all workers are busy
+    ping_path: str | None = None
+    ping_response: str = "pong"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolView:
+    """What one pool has said."""
+
+    pool: str
+    up: bool  #: it has answered the last question
+    failures: int = 0  #: questions without an answer, over the life of the listener
+    numbers: Mapping[str, float] = field(default_factory=dict)  #: by NUMBERS' names
+    states: Mapping[str, int] = field(default_factory=dict)  #: workers by STATES' names
+    silent: bool = False  #: the connection was taken, and no answer came in time
+    detail: str = ""  #: for people: why there was no answer
+
+    @property
+    def saturated(self) -> bool:
+        """Return whether requests wait, or no worker is free besides who answers us."""
+        numbers = self.numbers
+        full = "idle_processes" in numbers and numbers["idle_processes"] == 0
+        return full or numbers.get("listen_queue", 0) > 0
+
+
+def parse(text: str) -> tuple[dict[str, float], dict[str, int]] | None:
+    """Return the numbers and the states of the workers; None where it is no status page."""
+    head, found, _ = text.partition(_PROCESSES)
+    pool = _object(head + "}" * bool(found))
+    if pool is None or "accepted conn" not in pool:
+        return None
+    numbers = {
+        name: float(value)
+        for key, name in NUMBERS.items()
+        if isinstance(value := pool.get(key), int) and not isinstance(value, bool)
+    }
+    return numbers, _states(text)
+
+
+def _states(text: str) -> dict[str, int]:
+    whole = _object(text)
+    processes = whole.get("processes") if whole else None
+    if not isinstance(processes, list):
+        return {}
+    counts = dict.fromkeys(STATES.values(), 0)
+    for process in processes:
+        state = STATES.get(process.get("state", "")) if isinstance(process, dict) else None
+        if state is not None:
+            counts[state] += 1
+    return counts
+
+
+def _object(text: str) -> dict[str, object] | None:
+    try:
+        found = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+class Silence:
+    """Whether a php-fpm that runs answers nobody. Belongs to one process."""
+
+    def __init__(self) -> None:
+        self.why = ""  #: a sentence; empty = it answers, as far as is known
+        self.ended_s = float("-inf")  #: monotonic; when it answered again
+        self._count = 0
+        self._since_s = 0.0  # monotonic
+
+    def hear(self, now_s: float, state: State, pools: tuple[PoolView, ...]) -> None:
+        """Take in what its pools have said, and whether supervisord says that it runs."""
+        silent = [pool for pool in pools if pool.silent and state is State.RUNNING]
+        if not silent:
+            if self.why:
+                self.ended_s = now_s
+            self.forget()
+            return
+        if not self._count:
+            self._since_s = now_s
+        self._count += 1
+        lasted_s = now_s - self._since_s
+        if not self.why and self._count >= SILENT_PROBES and lasted_s >= SILENT_FOR_S:
+            names = ", ".join(pool.pool for pool in silent)
+            self.why = (
+                f"seen: pool {names}: {silent[0].detail}; asked {self._count} times "
+                f"in {lasted_s:.0f} s"
+            )
+
+    def forget(self) -> None:
+        """It has answered, or lives anew."""
+        self.why, self._count = "", 0

@@ -1,0 +1,130 @@
+"""One GET over FastCGI, with a hard deadline.
+
+Why our own: the clients on PyPI are unmaintained, or have no deadline that a slow server respects;
+what is needed of the protocol fits on this page.
+
+Source: the FastCGI specification, version 1.0 (archived 1996): records, BEGIN_REQUEST, PARAMS.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import time
+from typing import NamedTuple
+
+_BEGIN, _END, _PARAMS, _STDIN, _STDOUT = 1, 3, 4, 5, 6
+_HEADER = struct.Struct("!BBHHBB")
+#: Bytes of an answer that are read: a status page of a thousand workers has some 300 KiB.
+LONGEST_ANSWER = 1 << 21
+
+
+class Response(NamedTuple):
+    """What came back."""
+
+    status: int  #: of HTTP; 200 where php-fpm says nothing else
+    body: str
+
+
+class NoAnswer(NamedTuple):
+    """Why nothing came back."""
+
+    why: str
+    silent: bool  #: the connection was taken, or waited, and no answer came in time
+
+
+def get(
+    address: tuple[str, int] | str, path: str, query: str, deadline_s: float
+) -> Response | NoAnswer:
+    """Return what php-fpm answers.
+
+    address: host and port, or the path of a unix socket; deadline_s: monotonic.
+    """
+    family = socket.AF_UNIX if isinstance(address, str) else _family(address[0])
+    with socket.socket(family, socket.SOCK_STREAM) as connection:
+        try:
+            connection.settimeout(_left_s(deadline_s))
+            connection.connect(address)
+            connection.sendall(_request(path, query))
+            return _response(_read(connection, deadline_s))
+        except (TimeoutError, BlockingIOError):  # EAGAIN: a unix socket's queue is full
+            return NoAnswer("it takes connections and does not answer", silent=True)
+        except PermissionError:
+            why = f"uid {os.geteuid()} may not connect: see listen.owner, .group and .mode"
+            return NoAnswer(why, silent=False)
+        except OSError as error:
+            return NoAnswer(f"no connection: {error.strerror or error}", silent=False)
+        except ValueError as error:
+            return NoAnswer(str(error), silent=False)
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _left_s(deadline_s: float) -> float:
+    left_s = deadline_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError
+    return left_s
+
+
+def _record(kind: int, content: bytes) -> bytes:
+    return _HEADER.pack(1, kind, 1, len(content), 0, 0) + content
+
+
+def _request(path: str, query: str) -> bytes:
+    words = {
+        "SCRIPT_NAME": path,
+        "SCRIPT_FILENAME": path,
+        "REQUEST_URI": path,
+        "QUERY_STRING": query,
+        "REQUEST_METHOD": "GET",
+        "GATEWAY_INTERFACE": "CGI/1.1",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+    }
+    pairs = [(name.encode(), value.encode()) for name, value in words.items()]
+    params = b"".join(_length(name) + _length(value) + name + value for name, value in pairs)
+    begin = _record(_BEGIN, struct.pack("!HB5x", 1, 0))  # a responder; the connection is closed
+    return begin + _record(_PARAMS, params) + _record(_PARAMS, b"") + _record(_STDIN, b"")
+
+
+def _length(text: bytes) -> bytes:
+    size = len(text)
+    return struct.pack("!I", size | 1 << 31) if size > 127 else bytes([size])
+
+
+def _read(connection: socket.socket, deadline_s: float) -> bytes:
+    """Return what was written to stdout. Raises ValueError where it is no FastCGI."""
+    out, raw = b"", b""
+    while True:
+        while len(raw) >= _HEADER.size:
+            version, kind, _, size, padding, _ = _HEADER.unpack_from(raw)
+            if version != 1:
+                raise ValueError("what answers is no php-fpm")
+            end = _HEADER.size + size
+            if len(raw) < end + padding:
+                break
+            if kind == _STDOUT:
+                out += raw[_HEADER.size : end]
+            raw = raw[end + padding :]
+            if kind == _END:
+                return out
+        connection.settimeout(_left_s(deadline_s))
+        chunk = connection.recv(1 << 16)
+        if not chunk:
+            raise ValueError("the connection was closed before the answer's end")
+        raw += chunk
+        if len(out) + len(raw) > LONGEST_ANSWER:
+            raise ValueError(f"the answer is longer than {LONGEST_ANSWER} bytes")
+
+
+def _response(text: bytes) -> Response:
+    head, _, body = text.partition(b"\r\n\r\n")
+    status = 200
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"status" and value.split()[:1] and value.split()[0].isdigit():
+            status = int(value.split()[0])
+    return Response(status, body.decode("utf-8", "replace"))

@@ -1,0 +1,120 @@
+"""php-fpm's own numbers, on a real php-fpm: equal to what it says itself, and silence is told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from lab import Lab, kill, ping, wait
+from prometheus_client.openmetrics import parser
+
+from fpm_listener import fastcgi
+from fpm_listener.core import addresses
+from fpm_listener.core.addresses import TcpAddress, UnixAddress
+from tests.ports import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: What the question itself, or the time, changes.
+_MOVES = {"phpfpm_accepted_connections", "phpfpm_start_since"}
+
+
+def said_by_itself(address: str) -> dict[str, float]:
+    """Return what php-fpm's own `?openmetrics` says."""
+    where = addresses.parse(address)
+    assert isinstance(where, TcpAddress | UnixAddress)
+    target = where.path if isinstance(where, UnixAddress) else ("127.0.0.1", where.port)
+    answer = fastcgi.get(target, "/status", "openmetrics", time.monotonic() + 10)
+    assert isinstance(answer, fastcgi.Response)
+    lines = (line.split() for line in answer.body.splitlines() if line[:1] not in {"#", ""})
+    return {name: float(value) for name, value in lines}
+
+
+def turn(lab: Lab, **settings: str) -> None:
+    """Have the listener read other settings."""
+    lab.settings |= settings
+    lab.write()
+    os.kill(lab.listener_pid(), signal.SIGHUP)
+
+
+def of(lab: Lab, pool: str) -> dict[str, float]:
+    """Return the samples of a pool by name."""
+    return {
+        key.partition("{")[0]: value
+        for key, value in lab.metrics().items()
+        if key.startswith("phpfpm_") and f'pool="{pool}"' in key
+    }
+
+
+def is_up(lab: Lab, pool: str) -> bool:
+    return of(lab, pool).get("phpfpm_up") == 1
+
+
+def names(families: Iterable[Any]) -> set[str]:
+    return {family.name for family in families}
+
+
+def test_numbers_and_silence(lab: Lab) -> None:
+    """Two pools, TCP and unix: each number is php-fpm's own; who answers nobody is told."""
+    tcp, unix = f"127.0.0.1:{free_port()}", f"{lab.folder}/w.sock"
+    conf = lab.fpm_program(tcp)
+    status = "pm.status_path = /status\n"
+    other = f"[other]\nlisten = {unix}\npm = static\npm.max_children = 3\n{status}"
+    owner = "user = www-data\ngroup = www-data\n" if os.geteuid() == 0 else ""
+    conf.write_text(conf.read_text() + status + other + owner)
+    lab.pools.add("other")
+    lab.start()
+    lab.running()
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(lambda _: ping(tcp), range(200)))
+    assert all("pong" in answer for answer in answers)
+    assert not any(key.startswith("phpfpm_") for key in lab.metrics())  # off by default
+
+    turn(lab, fpm_status="on", fpm_status_interval="1h")
+    (main,) = lab.pools - {"other"}
+    for pool, address in ((main, tcp), ("other", unix)):
+        wait(f"pool {pool}", partial(is_up, lab, pool))
+        ours, its_own = of(lab, pool), said_by_itself(address)
+        assert ours.pop("phpfpm_scrape_failures") == 0
+        assert set(ours) == set(its_own)
+        for name in set(ours) - _MOVES:
+            assert ours[name] == its_own[name], (pool, name)
+        assert ours["phpfpm_accepted_connections"] == its_own["phpfpm_accepted_connections"] - 1
+        assert 0 <= its_own["phpfpm_start_since"] - ours["phpfpm_start_since"] < 60
+        assert lab.metric("fpm_listener_pool_processes", pool=pool, state="running") == 1
+    assert of(lab, main)["phpfpm_accepted_connections"] > 200
+    promtool = shutil.which("promtool")
+    assert promtool, "no promtool on this machine: run scripts/setup.sh"
+    text = lab.get("/metrics")
+    check = [promtool, "check", "metrics"]
+    done = subprocess.run(check, input=text, capture_output=True, text=True, check=False)
+    assert done.stdout + done.stderr == ""
+    request = urllib.request.Request(f"http://127.0.0.1:{lab.web_port}/metrics")
+    request.add_header("Accept", "application/openmetrics-text; version=1.0.0")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        parse: Any = parser.text_string_to_metric_families
+        assert "phpfpm_accepted_connections" in names(parse(answer.read().decode()))
+
+    turn(lab, fpm_status_interval="1s")
+    workers = lab.workers()
+    for worker in workers:
+        kill(worker, signal.SIGSTOP)
+    try:
+        told = wait("the silence", lambda: lab.sink.heard("firing"), 90)
+        assert [alert["annotations"]["cause"] for alert in told] == ["not_answering"]
+        assert "does not answer; asked" in told[0]["annotations"]["evidence"]
+        assert of(lab, main)["phpfpm_up"] == 0
+        assert of(lab, "other")["phpfpm_up"] == 1
+    finally:
+        for worker in workers:
+            kill(worker, signal.SIGCONT)
+    wait("its end", lambda: lab.sink.heard("resolved"), 90)
+    assert lab.log().count("a pool does not answer") == 1

@@ -1,0 +1,159 @@
+"""php-fpm's status page becomes numbers and states; silence becomes a cause after a while."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scenes import FPM, Scene
+
+from fpm_listener.core.effects import PoolsSeen
+from fpm_listener.core.fpmstatus import PoolView, parse
+
+#: What php-fpm 8.2 says, its list of processes shortened.
+PAGE = {
+    "pool": "www",
+    "process manager": "static",
+    "start time": 1795467600,
+    "start since": 12,
+    "accepted conn": 3,
+    "listen queue": 0,
+    "max listen queue": 1,
+    "listen queue len": 511,
+    "idle processes": 1,
+    "active processes": 1,
+    "total processes": 2,
+    "max active processes": 2,
+    "max children reached": 0,
+    "slow requests": 4,
+    "processes": [
+        {"pid": 11, "state": "Running", "request uri": "/status?json&full&token=s3cret"},
+        {"pid": 12, "state": "Idle", "request uri": "/"},
+        {"pid": 13, "state": "Something new"},
+    ],
+}
+
+
+def test_a_page() -> None:
+    """All numbers by the names of the exporters, and workers by what they do."""
+    found = parse(json.dumps(PAGE))
+
+    assert found is not None
+    numbers, states = found
+    assert numbers == {
+        "start_since": 12,
+        "accepted_connections": 3,
+        "listen_queue": 0,
+        "max_listen_queue": 1,
+        "listen_queue_length": 511,
+        "idle_processes": 1,
+        "active_processes": 1,
+        "total_processes": 2,
+        "max_active_processes": 2,
+        "max_children_reached": 0,
+        "slow_requests": 4,
+    }
+    assert (states["running"], states["idle"], sum(states.values())) == (1, 1, 2)
+    assert "s3cret" not in repr(found)
+
+
+def test_a_list_that_is_no_json() -> None:
+    """Old versions do not escape URIs: the pool's own numbers are read all the same."""
+    text = json.dumps(PAGE, separators=(",", ":")).replace("/status?json", 'a"b\x01\\x')
+    found = parse(text)
+
+    assert found is not None
+    assert found[0]["accepted_connections"] == 3
+    assert found[1] == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", "pong", '{"pool":"www"}', "{" * 100_000, '{"accepted conn":"x"', "null"],
+)
+def test_what_is_no_page(text: str) -> None:
+    """It is none, and nothing raises."""
+    assert parse(text) is None
+
+
+@given(st.text(max_size=300))
+def test_any_text(text: str) -> None:
+    """Nothing raises, whatever stands in a page."""
+    parse(text)
+    parse(json.dumps({**PAGE, "processes": [text]}))
+    parse(json.dumps({**PAGE, "idle processes": text}))
+
+
+def seen(scene: Scene, at_s: float, *, silent: bool, up: bool = True) -> None:
+    view = PoolView(pool="www", up=up and not silent, silent=silent, detail="it does not answer")
+    scene.give(at_s, PoolsSeen(FPM, (view,)))
+
+
+def running() -> Scene:
+    return Scene().play("0 starting", "1 running")
+
+
+def test_a_master_that_answers_nobody() -> None:
+    """It is told after three probes in a row over some time, as critical, and its end as well."""
+    scene = running()
+    for at_s in (10, 25):
+        seen(scene, at_s, silent=True)
+    assert scene.told == []
+    seen(scene, 55, silent=True)
+    seen(scene, 115, silent=True)
+
+    assert scene.told == ["first: not_answering"]
+    alert = scene.alerts[0]
+    assert alert.labels["severity"] == "critical"
+    evidence = alert.annotations["evidence"]
+    assert "seen: pool www: it does not answer; asked 3 times in 45 s" in evidence
+    assert "--ppid $(supervisorctl pid php-fpm:php-fpm)" in alert.annotations["remedy"]
+    seen(scene, 175, silent=False)
+    scene.play("290 tick")
+    assert len(scene.told) == 1
+    scene.play("300 tick")
+    assert scene.told[-1] == "resolved: not_answering"
+
+
+def test_a_pause_between_silences() -> None:
+    """Who answers in between is busy, not dead."""
+    scene = running()
+    for at_s in range(10, 600, 15):
+        seen(scene, at_s, silent=at_s % 45 != 10)
+
+    assert scene.told == []
+
+
+def test_probes_too_close_to_one_another() -> None:
+    """A moment of silence is none."""
+    scene = running()
+    for tenth in range(100):
+        seen(scene, 10 + tenth / 10, silent=True)
+
+    assert scene.told == []
+
+
+def test_who_refuses_is_not_silent() -> None:
+    """A connection that is refused, or forbidden, says something of us, not of php-fpm."""
+    scene = running()
+    for at_s in range(10, 600, 15):
+        seen(scene, at_s, silent=False, up=False)
+
+    assert scene.told == []
+
+
+def test_an_operators_stop_and_a_start_are_no_silence() -> None:
+    """Held sockets take connections while php-fpm is away."""
+    scene = running()
+    for at_s in (10, 25):
+        seen(scene, at_s, silent=True)
+    scene.play("30 stopping", "31 stopped")
+    for at_s in (40, 55, 85):
+        seen(scene, at_s, silent=True)
+    scene.play("90 starting", "91 running")
+    for at_s in (92, 107):
+        seen(scene, at_s, silent=True)
+
+    assert scene.told == []
