@@ -2,7 +2,7 @@
 # Installs what this checkout needs and does not find: Debian packages, and .venv/ with fpm-listener.
 #
 #   scripts/setup.sh demo    php-fpm, and fpm-listener with what it depends on
-#   scripts/setup.sh test    these, Prometheus, and the tools of the tests
+#   scripts/setup.sh test    these, Prometheus, shells, and the tools of the tests
 #
 # It says what it does, does nothing twice, and is done in a moment when nothing is missing.
 # PYTHON=/path/to/python3.12 chooses the interpreter of .venv/ (3.10 or newer).
@@ -88,6 +88,9 @@ if [ "$mode" = test ]; then
     command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(prometheus)
     command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null ||
         missing+=(prometheus-alertmanager)
+    for tool in mandoc zsh fish; do
+        command -v "$tool" >/dev/null || missing+=("$tool")
+    done
 fi
 python=$(find_python)
 if [ -z "$python" ]; then

@@ -323,10 +323,14 @@ class Lab:
 
     # -- looking at it -----------------------------------------------------------------------------
 
+    @property
+    def url(self) -> str:
+        """Return where the listener serves."""
+        return f"http://127.0.0.1:{self.web_port}"
+
     def get(self, path: str) -> str:
         """Return what the listener serves at `path`."""
-        url = f"http://127.0.0.1:{self.web_port}{path}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
             body: str = answer.read().decode()
         return body
 

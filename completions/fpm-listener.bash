@@ -1,0 +1,33 @@
+# bash completion for fpm-listener
+_fpm_listener() {
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} offers=
+    COMPREPLY=()
+    case $before in
+        --config | --supervisord-conf)
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
+        --orphans) offers='quit report' ;;
+        --url | --wait) return ;;
+        *)
+            if [ "$COMP_CWORD" -eq 1 ]; then
+                offers='listen status guard init check alerts leave version --help'
+            else
+                case ${COMP_WORDS[1]} in
+                    listen) offers='--config' ;;
+                    status) offers='--url --json' ;;
+                    guard) offers='--wait --orphans --hold --config --' ;;
+                    check) offers='--supervisord-conf --json' ;;
+                    alerts) offers='test list retry drop --config --json' ;;
+                    leave) offers='--config' ;;
+                    init)
+                        mapfile -t COMPREPLY < <(compgen -d -- "$word")
+                        return
+                        ;;
+                esac
+            fi
+            ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$offers" -- "$word")
+}
+complete -F _fpm_listener fpm-listener

@@ -1,0 +1,60 @@
+"""Each command line that a page shows is typed, beside a real supervisord and php-fpm."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from lab import Lab, wait
+
+from tests.ports import free_port
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [*sorted(ROOT.glob("README*.md")), *sorted(ROOT.glob("docs/*.md"))]
+#: Exit statuses that are no failure: `check` finds something in the lab, too.
+GOOD = {"check": {0, 1}}
+
+
+def shown() -> list[str]:
+    """Return the command lines of all pages, each once."""
+    lines = []
+    for page in PAGES:
+        for block in re.findall(
+            r"^```console\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE
+        ):
+            lines += [line[2:] for line in block.splitlines() if line.startswith("$ ")]
+    return list(dict.fromkeys(lines))
+
+
+def typed(line: str, lab: Lab) -> str:
+    """Return the line as it is typed here: this lab's files in place of the system's."""
+    ours = f"{sys.executable} -m fpm_listener"
+    config = f"--config {lab.folder}/supervisord.d/fpm_listener.conf"
+    line = re.sub(r"^fpm-listener (alerts|leave)\b", rf"fpm-listener \1 {config}", line)
+    line = re.sub(r"^fpm-listener status\b", rf"fpm-listener status --url {lab.url}", line)
+    line = line.replace("/etc/supervisor/supervisord.conf", f"{lab.folder}/supervisord.conf")
+    if line.startswith("fpm-listener check") and "--supervisord-conf" not in line:
+        line += f" --supervisord-conf {lab.folder}/supervisord.conf"
+    line = line.replace("/etc/fpm-listener", str(lab.folder))
+    return re.sub(r"^fpm-listener\b", ours, line)
+
+
+def test_what_pages_show_can_be_typed(lab: Lab) -> None:
+    """It does what it should, and ends with a status that says so."""
+    lab.fpm_program(f"127.0.0.1:{free_port()}")
+    lab.start()
+    lab.running()
+    wait("the program", lambda: "php-fpm:php-fpm" in lab.get("/status.json"))
+    lines = shown()
+    assert any(line.startswith("fpm-listener check") for line in lines)
+    for line in lines:
+        command = typed(line, lab)
+        done = subprocess.run(
+            ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60
+        )
+        words = line.split()
+        good = GOOD.get(words[1] if len(words) > 1 else "", {0})
+        assert done.returncode in good, (line, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr, line
