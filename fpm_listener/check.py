@@ -138,7 +138,7 @@ def _supervised(
 ) -> Supervised:
     section = _section_of(found, sections)
     line = section.lines.get("numprocs")
-    count = line.value.split(";")[0].strip() if line else "1"
+    count = line.value if line else "1"
     settings = {
         **found,
         "numprocs": int(count) if count.isdigit() else 1,
@@ -153,8 +153,7 @@ def _section_of(found: Mapping[str, Any], sections: Mapping[str, Section]) -> Se
     names = [f"{kind}:{group}", f"{kind}:{found['name']}"]
     members = sections.get(f"group:{group}")
     if members is not None and "programs" in members.lines:
-        said = members.lines["programs"].value.split(";")[0]
-        programs = [word.strip() for word in said.split(",")]
+        programs = [word.strip() for word in members.lines["programs"].value.split(",")]
         alike = sorted(programs, key=lambda name: not found["name"].startswith(name))
         names += [f"program:{name}" for name in alike]
     for name in names:

@@ -55,7 +55,9 @@ class Line(NamedTuple):
 
     file: str
     number: int
-    value: str  #: as it stands there
+    value: str  #: as it stands there; of supervisor's files without comments
+    cut: str = ""  #: the comment behind it, in supervisor's files
+    last: int = 0  #: the number of its last line, where it has several
 
 
 class Section(NamedTuple):
@@ -63,14 +65,14 @@ class Section(NamedTuple):
 
     name: str
     file: str
-    number: int
+    number: int  #: 0 = where the file begins, without a header
     lines: Mapping[str, Line]  #: by key, small letters
 
     def where(self, key: str) -> str:
         """Return where a key stands, or where it would."""
         line = self.lines.get(key)
         file, number = (line.file, line.number) if line else (self.file, self.number)
-        return f"{file}:{number} [{self.name}]"
+        return f"{file}:{number or 1} [{self.name}]"
 
 
 class Supervised(NamedTuple):
@@ -221,7 +223,14 @@ def for_each_fpm(
 def examine(checkup: Checkup) -> list[Finding]:
     """Return what all rules find, the worst first."""
     order = list(Severity)
+
+    def place(finding: Finding) -> tuple[int, list[tuple[str, int]], str, str]:
+        """Return what to sort by: lines by their numbers, not letter by letter."""
+        parts = re.findall(r"(\D+)(\d*)", finding.where)
+        where = [(text, int(number or 0)) for text, number in parts]
+        return order.index(finding.severity), where, finding.id, finding.what
+
     found = {
         Finding(one.id, one.severity, *said) for one in RULES.values() for said in one.look(checkup)
     }
-    return sorted(found, key=lambda f: (order.index(f.severity), f.where, f.id))
+    return sorted(found, key=place)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _HEADER = re.compile(r"\s*\[([^]]+)\]")
 _ENTRY = re.compile(r"\s*([^=:\s][^=:]*?)\s*[=:]\s*(.*?)\s*$")
+#: Where a comment begins within supervisor's values (configparser's inline_comment_prefixes there).
+_COMMENT = re.compile(r"(?:^|(?<=\s))[;#]")
 _PHP_ENTRY = re.compile(r"\s*([^=\s][^=]*?)\s*=\s*(.*?)\s*$")
 
 
@@ -28,27 +30,49 @@ def scan(
     texts: paths with texts, in the order in which they count. php: as php-fpm has them: only a
     semicolon begins a comment, `=` alone ends a key, and [global] is where no section is.
     """
-    entry = _PHP_ENTRY if php else _ENTRY
     sections: dict[str, Section] = {}
     for path, text in texts:
-        section = _begin(sections, "global", path, 1) if php else None
-        last = ""
-        for number, line in enumerate(text.splitlines(), 1):
-            if not line.strip() or line.lstrip()[0] in (";" if php else ";#"):
-                continue
-            if header := _HEADER.match(line):
-                name = header[1].strip()
-                section, last = _begin(sections, name.lower() if php else name, path, number), ""
-            elif section is None:
-                continue
-            elif line[0].isspace() and last and not php:
-                before = section.lines[last]
-                more = before._replace(value=f"{before.value} {line.strip()}")
-                section = _put(sections, section, last, more)
-            elif found := entry.match(line):
-                last = found[1].lower() if not php else found[1]
-                section = _put(sections, section, last, Line(path, number, found[2]))
+        if php:
+            _scan_php(sections, path, text)
+        else:
+            _scan_ini(sections, path, text)
     return sections
+
+
+def _scan_ini(sections: dict[str, Section], path: str, text: str) -> None:
+    """Take in a file as Python's configparser does: what is indented more goes on with a value."""
+    section, last, indent = None, "", 0
+    for number, line in enumerate(text.splitlines(), 1):
+        comment = _COMMENT.search(line)
+        kept = line[: comment.start()] if comment else line
+        cut = line[comment.start() :].strip() if comment else ""
+        own = len(kept) - len(kept.lstrip())
+        if not kept.strip():
+            continue
+        if section and last and own > indent:
+            before = section.lines[last]
+            more = before._replace(value=f"{before.value} {kept.strip()}", last=number)
+            section = _put(sections, section, last, more)
+        elif header := _HEADER.match(kept):
+            section, last, indent = _begin(sections, header[1], path, number), "", own
+        elif section and (found := _ENTRY.match(kept)):
+            last, indent = found[1].lower(), own
+            entry = Line(path, number, found[2], cut, number)
+            section = _put(sections, section, last, entry)
+
+
+def _scan_php(sections: dict[str, Section], path: str, text: str) -> None:
+    section = _begin(sections, "global", path, 0)
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+        if not line.strip() or line.lstrip()[0] == ";":
+            continue
+        if header := _HEADER.match(line):
+            section = _begin(sections, header[1].strip().lower(), path, number)
+            if not section.number:
+                section = section._replace(file=path, number=number)
+                sections[section.name] = section
+        elif found := _PHP_ENTRY.match(line):
+            section = _put(sections, section, found[1], Line(path, number, found[2], "", number))
 
 
 def _begin(sections: dict[str, Section], name: str, path: str, number: int) -> Section:

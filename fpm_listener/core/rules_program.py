@@ -305,20 +305,12 @@ def cut_short(checkup: Checkup) -> Iterator[Said]:
         line = process.section.lines.get("command")
         if line is None:
             continue
-        found = re.search(r"\s([;#])", line.value)
-        if found and found[1] == ";":
+        if line.cut:
             yield Said(
                 process.section.where("command"),
-                f"a semicolon after a blank ends the command: {process.command!r} is what runs",
+                f"{line.cut[0]} after a blank ends the command: {process.command!r} is what runs",
                 "what stands behind it is a comment to supervisor",
-                "no blank before the semicolon, or a script",
-            )
-        elif found:
-            yield Said(
-                process.section.where("command"),
-                "a # in the command is no comment: its words are arguments",
-                "php-fpm refuses arguments that it does not know",
-                "comments on a line of their own, or after a blank and a semicolon",
+                f"no blank before {line.cut[0]}, comments on lines of their own",
             )
 
 

@@ -173,8 +173,8 @@ CASES = [
     ),
     Case("FPM022", plain('environment=FPM_SOCKETS="127.0.0.1:9000=3"'), what="FPM_SOCKETS is set"),
     Case("FPM023", machine={"missing": {"/usr/sbin/php-fpm8.2"}}),
-    Case("FPM024", ((GUARDED, f"{PLAIN} ; the best"),), what="semicolon"),
-    Case("FPM024", ((GUARDED, f"{PLAIN} # the best"),), what="#"),
+    Case("FPM024", ((GUARDED, f"{PLAIN} ; the best"),), what="; after a blank"),
+    Case("FPM024", ((GUARDED, f"{PLAIN} # the best"),), what="# after a blank"),
     Case(
         "FPM025",
         program("exitcodes=0", "exitcodes=0\nuser=nobody"),

@@ -159,7 +159,11 @@ for word in (
 Dump = dict[str, dict[str, str]]
 
 
-def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+def run(
+    arguments: list[str],
+    folder: Path,
+    environment: Mapping[str, str] = MappingProxyType(ENVIRONMENT),
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [BINARY, *arguments],
         check=False,
@@ -167,13 +171,17 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=60,
         cwd=folder,
-        env={**os.environ, **ENVIRONMENT},
+        env={**os.environ, **environment},
     )
 
 
-def dump(arguments: list[str], folder: Path) -> Dump:
+def dump(
+    arguments: list[str],
+    folder: Path,
+    environment: Mapping[str, str] = MappingProxyType(ENVIRONMENT),
+) -> Dump:
     """Return what php-fpm says of its configuration: section, key, value."""
-    done = run(["-tt", *arguments], folder)
+    done = run(["-tt", *arguments], folder, environment)
     assert done.returncode == 0, done.stderr
     found: Dump = {}
     section: dict[str, str] = {}
@@ -205,6 +213,9 @@ def agree(conf: FpmConf, real: Dump) -> None:
     """Assert that php-fpm says what we have read."""
     assert conf.problems == ()
     glob = real.pop("global")
+    logged = glob["error_log"].replace("SYSLOG", "syslog")
+    if conf.log_kind is LogKind.STDERR:  # by either name, or by -O, of which -tt says nothing
+        logged = "/proc/self/fd/2"
     assert {
         "error_log": log_of(conf),
         "pid": conf.pid_file or "",
@@ -212,7 +223,7 @@ def agree(conf: FpmConf, real: Dump) -> None:
         "process_control_timeout": f"{conf.process_control_timeout_s:.0f}s",
         "emergency_restart_interval": f"{conf.emergency_restart_interval_s:.0f}s",
         "emergency_restart_threshold": str(conf.emergency_restart_threshold),
-    }.items() <= {**glob, "error_log": glob["error_log"].replace("SYSLOG", "syslog")}.items()
+    }.items() <= {**glob, "error_log": logged}.items()
     assert [pool.name for pool in conf.pools] == list(real)
     for pool in conf.pools:
         said = real[pool.name]
