@@ -111,7 +111,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="supervisord's configuration (default: where supervisord looks for it)",
     )
-    check.add_argument("--json", action="store_true", help="print JSON instead of text")
+    form = check.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON instead of text")
+    form.add_argument(
+        "--fix-preview",
+        action="store_true",
+        help="print what mends them as a diff, for patch -p0 -d /; nothing is written",
+    )
     alerts = commands.add_parser("alerts", help="try a receiver; show and mend what is owed")
     alerts.add_argument("--config", metavar="FILE", help="the settings (default: the drop-in file)")
     actions = alerts.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -192,6 +198,14 @@ def _check(options: argparse.Namespace) -> int:
     findings = check.check(check.find_conf(options.supervisord_conf))
     if options.json:
         print(check.to_json(findings))
+    elif options.fix_preview:
+        sys.stdout.buffer.write(check.preview(findings).encode("utf-8", "surrogateescape"))
+        mended = sum(bool(one.edits) for one in findings)
+        print(
+            f"fpm-listener: this mends {mended} of {len(findings)} findings; the others need a"
+            " decision: fpm-listener check says which",
+            file=sys.stderr,
+        )
     else:
         print("\n".join(plain(line) for line in check.to_text(findings).splitlines()))
     return check.exit_status(findings)

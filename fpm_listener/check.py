@@ -8,6 +8,7 @@ Laws:
 from __future__ import annotations
 
 import configparser
+import difflib
 import glob
 import json
 import os
@@ -24,6 +25,7 @@ from fpm_listener.core import (
     rules_stop,
     rules_supervisord,
 )
+from fpm_listener.core.edits import apply, lines_of
 from fpm_listener.core.findings import Checkup, Fpm, Section, Severity, Supervised, examine
 from fpm_listener.core.values import FpmListenerError
 from fpm_listener.machine import Host
@@ -32,7 +34,7 @@ from fpm_listener.supervisord_conf import ConfUnreadable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from fpm_listener.core.findings import Finding, Machine
+    from fpm_listener.core.findings import Edit, Finding, Machine
 
 #: They put their rules into the list when they are imported.
 RULE_MODULES = (rules_address, rules_fpm, rules_program, rules_stop, rules_supervisord)
@@ -173,6 +175,31 @@ def exit_status(findings: Iterable[Finding]) -> int:
 def to_json(findings: Iterable[Finding]) -> str:
     """Return the findings as JSON."""
     return json.dumps([finding.to_json() for finding in findings], indent=2)
+
+
+def preview(findings: Iterable[Finding]) -> str:
+    """Return the edits of the findings as a unified diff of the files that they change.
+
+    For `patch -p0` or `git apply` in the root folder: the files are named by their whole paths. The
+    lines around a change stand there as they are, secrets among them. Raises FpmListenerError.
+    """
+    by_file: dict[str, list[Edit]] = {}
+    for edit in (edit for finding in findings for edit in finding.edits):
+        by_file.setdefault(os.path.realpath(edit.file), []).append(edit)
+    parts = []
+    for path, edits in sorted(by_file.items()):
+        try:
+            text = Path(path).read_bytes().decode("utf-8", "surrogateescape")
+        except OSError as error:
+            raise FpmListenerError(f"{path}: cannot be read: {error.strerror}") from error
+        name = f"{path}\t" if " " in path else path
+        old, new = lines_of(text), lines_of(apply(text, edits))
+        lines = difflib.unified_diff(old, new, name, name)
+        parts += [
+            line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+            for line in lines
+        ]
+    return "".join(parts)
 
 
 def to_text(findings: list[Finding]) -> str:

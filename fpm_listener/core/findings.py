@@ -32,6 +32,16 @@ class Severity(Enum):
     HINT = "hint"  #: would be better otherwise
 
 
+class Edit(NamedTuple):
+    """A change of one key: what mends a finding without a decision of anybody's."""
+
+    file: str
+    section: str
+    key: str
+    value: str | None  #: None = without this key
+    php: bool = False  #: of php-fpm's files
+
+
 class Finding(NamedTuple):
     """One result of the doctor."""
 
@@ -41,10 +51,13 @@ class Finding(NamedTuple):
     what: str
     why: str
     mend: str
+    edits: tuple[Edit, ...] = ()  #: that make it go away, where that needs no decision
 
     def to_json(self) -> dict[str, str]:
-        """Return it as a document."""
-        return {**self._asdict(), "severity": self.severity.value}
+        """Return it as a document, without the edits."""
+        document = {**self._asdict(), "severity": self.severity.value}
+        del document["edits"]
+        return document
 
 
 # -- what is looked at -----------------------------------------------------------------------------
@@ -73,6 +86,11 @@ class Section(NamedTuple):
         line = self.lines.get(key)
         file, number = (line.file, line.number) if line else (self.file, self.number)
         return f"{file}:{number or 1} [{self.name}]"
+
+    def edit(self, key: str, value: str | None, *, php: bool = False) -> Edit:
+        """Return a change of a key where it stands, or where it would."""
+        line = self.lines.get(key)
+        return Edit(line.file if line else self.file, self.name, key, value, php)
 
 
 class Supervised(NamedTuple):
@@ -107,6 +125,18 @@ class Fpm(NamedTuple):
         """Return where a key of php-fpm's configuration stands, or where it would."""
         known = self.sections.get(section.lower())
         return known.where(key) if known else f"{self.conf.path} [{section}]"
+
+    def edits(self, **values: str | None) -> tuple[Edit, ...]:
+        """Return changes of the program's keys."""
+        section = self.process.section
+        return tuple(section.edit(key, value) for key, value in values.items())
+
+    def edits_in_fpm(self, section: str, values: Mapping[str, str]) -> tuple[Edit, ...]:
+        """Return changes of keys of php-fpm's configuration; none where the section is not seen."""
+        known = self.sections.get(section.lower())
+        if known is None:
+            return ()
+        return tuple(known.edit(key, value, php=True) for key, value in values.items())
 
     @property
     def guarded(self) -> bool:
@@ -169,6 +199,12 @@ class Checkup(NamedTuple):
         first = next(iter(self.sections.values()), None)
         return f"{first.file if first else 'supervisord.conf'} [{section}]"
 
+    def edits(self, section: str, **values: str) -> tuple[Edit, ...]:
+        """Return changes of keys of supervisord's files; a new section goes into the main one."""
+        first = next(iter(self.sections.values()), None)
+        known = self.sections.get(section) or Section(section, first.file if first else "", 0, {})
+        return tuple(known.edit(key, value) for key, value in values.items()) if first else ()
+
 
 # -- the list of rules -----------------------------------------------------------------------------
 
@@ -180,6 +216,7 @@ class Said(NamedTuple):
     what: str
     why: str
     mend: str
+    edits: tuple[Edit, ...] = ()
 
 
 class Rule(NamedTuple):

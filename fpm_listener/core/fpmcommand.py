@@ -127,6 +127,28 @@ def find(command: str) -> FpmInvocation | None:
         return None
 
 
+def find_behind_sleep(command: str) -> FpmInvocation | None:
+    """Return the php-fpm of `sh -c "sleep 1 && php-fpm"`; None where the shell does more than that.
+
+    command: as it stands in supervisord's file, with its `%(here)s`.
+    """
+    hidden = re.sub(r"%\((\w+)\)(\w+)", "\1\\1\2\\2", command)
+    try:
+        words = shlex.split(hidden)
+    except ValueError:
+        return None
+    if len(words) != 3 or words[1] != "-c" or not _SHELL.fullmatch(_base(words[0])):
+        return None
+    text = words[2]
+    if re.search(r"[$`<>*?~()\[\]{}|]|(?<!&)&(?!&)", text):
+        return None
+    *before, last = [words for words in _simple_commands(text, []) if words] or [[]]
+    last = last[1:] if last[:1] == ["exec"] else last
+    if not last or not _NAME.fullmatch(_base(last[0])) or any(w[0] != "sleep" for w in before):
+        return None
+    return _invocation(*_shown(last))
+
+
 def find_in(words: list[str]) -> FpmInvocation | None:
     """Return the php-fpm that one simple command becomes, its words apart already."""
     while words:
@@ -148,6 +170,12 @@ def find_in(words: list[str]) -> FpmInvocation | None:
         else:
             return None
     return None
+
+
+def _shown(words: list[str]) -> tuple[str, list[str]]:
+    """Return the binary and its arguments, with their `%(here)s` again."""
+    own = [re.sub("\1(\\w+)\2", r"%(\1)", word) for word in words]
+    return own[0], own[1:]
 
 
 def _behind(words: list[str], wrapper: _Wrapper) -> list[str]:

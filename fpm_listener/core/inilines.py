@@ -42,7 +42,7 @@ def scan(
 def _scan_ini(sections: dict[str, Section], path: str, text: str) -> None:
     """Take in a file as Python's configparser does: what is indented more goes on with a value."""
     section, last, indent = None, "", 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         comment = _COMMENT.search(line)
         kept = line[: comment.start()] if comment else line
         cut = line[comment.start() :].strip() if comment else ""
@@ -63,7 +63,7 @@ def _scan_ini(sections: dict[str, Section], path: str, text: str) -> None:
 
 def _scan_php(sections: dict[str, Section], path: str, text: str) -> None:
     section = _begin(sections, "global", path, 0)
-    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         if not line.strip() or line.lstrip()[0] == ";":
             continue
         if header := _HEADER.match(line):

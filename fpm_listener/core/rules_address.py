@@ -127,6 +127,7 @@ def open_socket(fpm: Fpm) -> Iterator[Said]:
                 f"listen.mode = {mode}",
                 "every user of this host can run PHP code as the pool's user",
                 "listen.mode = 0660, with the web server's group in listen.group",
+                fpm.edits_in_fpm(pool.name, {"listen.mode": "0660"}),
             )
 
 

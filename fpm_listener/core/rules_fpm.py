@@ -48,6 +48,10 @@ def emergency(fpm: Fpm) -> Iterator[Said]:
             "emergency_restart_threshold and emergency_restart_interval are not set",
             "where shared memory is broken every worker crashes, and the master lets them",
             "emergency_restart_threshold = 10 and emergency_restart_interval = 1m",
+            fpm.edits_in_fpm(
+                "global",
+                {"emergency_restart_threshold": "10", "emergency_restart_interval": "1m"},
+            ),
         )
 
 
@@ -56,6 +60,7 @@ def emergency(fpm: Fpm) -> Iterator[Said]:
 def terminate(fpm: Fpm) -> Iterator[Said]:
     """max_execution_time does not count waiting."""
     for pool in fpm.conf.pools:
+        slow = _seconds(fpm.option(pool, "request_slowlog_timeout", "0"))
         if not _seconds(fpm.option(pool, "request_terminate_timeout", "0")):
             yield Said(
                 fpm.in_fpm(pool.name, "request_terminate_timeout"),
@@ -63,6 +68,10 @@ def terminate(fpm: Fpm) -> Iterator[Said]:
                 "a request that waits for something is never ended (max_execution_time counts no"
                 " waiting): the pool runs out of workers, one by one",
                 "request_terminate_timeout = 60s, above max_execution_time",
+                fpm.edits_in_fpm(
+                    pool.name,
+                    {"request_terminate_timeout": f"{max(60, 2 * int(slow))}s"},
+                ),
             )
 
 
@@ -80,6 +89,10 @@ def slowlog(fpm: Fpm) -> Iterator[Said]:
                 f" ({ends:g} s)",
                 "php-fpm does not start (78)",
                 f"request_slowlog_timeout = {max(1, int(ends) // 2)}s",
+                fpm.edits_in_fpm(
+                    pool.name,
+                    {"request_slowlog_timeout": f"{max(1, int(ends) // 2)}s"},
+                ),
             )
 
 
@@ -94,6 +107,7 @@ def log_level(fpm: Fpm) -> Iterator[Said]:
             "php-fpm does not say that it runs, reloads or ends: the listener tells a start from a"
             " failure by supervisord's word only",
             "log_level = notice",
+            fpm.edits_in_fpm("global", {"log_level": "notice"}),
         )
 
 
@@ -112,6 +126,7 @@ def forged(fpm: Fpm) -> Iterator[Said]:
                 "catch_workers_output = yes with decorate_workers_output = no",
                 "what the application prints stands in the log as if php-fpm had said it",
                 "decorate_workers_output = yes",
+                fpm.edits_in_fpm(pool.name, {"decorate_workers_output": "yes"}),
             )
 
 
@@ -120,12 +135,17 @@ def forged(fpm: Fpm) -> Iterator[Said]:
 def lost_output(fpm: Fpm) -> Iterator[Said]:
     """Fatal errors of a start-up go to /dev/null."""
     for pool in fpm.conf.pools:
+        decorated = {"decorate_workers_output"} & set(pool.options)  # or it is FPM055
         if fpm.option(pool, "catch_workers_output").lower() not in _YES:
             yield Said(
                 fpm.in_fpm(pool.name, "catch_workers_output"),
                 "catch_workers_output is off",
                 "what workers say on stderr goes to /dev/null, fatal errors among it",
                 "catch_workers_output = yes",
+                fpm.edits_in_fpm(
+                    pool.name,
+                    dict.fromkeys(["catch_workers_output", *decorated], "yes"),
+                ),
             )
 
 
@@ -176,6 +196,7 @@ def max_requests(fpm: Fpm) -> Iterator[Said]:
                 "what leaks grows until something breaks, and workers that have lost their master"
                 " never wear out",
                 "pm.max_requests = 1000",
+                fpm.edits_in_fpm(pool.name, {"pm.max_requests": "1000"}),
             )
 
 
@@ -190,6 +211,7 @@ def probes(fpm: Fpm) -> Iterator[Said]:
                 "neither ping.path nor pm.status_path is set",
                 "nobody can ask whether the pool answers, or how many wait",
                 "ping.path = /ping and pm.status_path = /status",
+                fpm.edits_in_fpm(pool.name, {"ping.path": "/ping", "pm.status_path": "/status"}),
             )
 
 

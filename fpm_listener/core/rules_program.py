@@ -6,16 +6,18 @@ Each consequence was measured with supervisor 4.3.0 and php-fpm 8.2; see docs/ch
 from __future__ import annotations
 
 import re
+import shlex
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from fpm_listener.core import durations
+from fpm_listener.core import durations, fpmcommand
 from fpm_listener.core.findings import SHELL, Said, Severity, for_each_fpm, rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fpm_listener.core.findings import Checkup, Fpm
+    from fpm_listener.core.findings import Checkup, Edit, Fpm
+    from fpm_listener.core.fpmcommand import FpmInvocation
 
 _E, _W, _H = Severity.ERROR, Severity.WARNING, Severity.HINT
 _WAITS = re.compile(r"(?:^|[\s;&|'\"])(sleep|wait-for|wait-for-it|wait-for-it\.sh)\s")
@@ -24,6 +26,38 @@ _INIT = re.compile(
     r"(?:^|[\s'\"])(?:service\s+php\S*\s+(?:re)?start|\S*/init\.d/php\S*|\S*php-fpm\.sh)"
 )
 _GUARD_WAIT_S = 2.0
+
+
+def _without_shell(fpm: Fpm) -> tuple[Edit, ...]:
+    """Return the guard in a shell's place, where the shell does nothing but wait for php-fpm."""
+    line = fpm.process.section.lines.get("command")
+    call = fpmcommand.find_behind_sleep(line.value) if line else None
+    better = _foreground(call, shlex.join([call.binary, *call.arguments])) if call else None
+    if not better:
+        return ()
+    edits = fpm.edits(command=f"fpm-listener guard --hold -- {better}")
+    if fpm.process.settings["stopasgroup"]:
+        edits += fpm.edits(stopasgroup=None)
+    if float(fpm.process.settings["startsecs"]) <= _GUARD_WAIT_S:
+        edits += fpm.edits(startsecs="3")
+    return edits
+
+
+def _in_foreground(fpm: Fpm) -> tuple[Edit, ...]:
+    line = fpm.process.section.lines.get("command")
+    call = fpmcommand.find(line.value) if line else None
+    better = _foreground(call, line.value) if line and call else None
+    return fpm.edits(command=better) if better else ()
+
+
+def _foreground(call: FpmInvocation, command: str) -> str | None:
+    """Return the command with -F and without -D; None where that takes more than a word."""
+    if call.foreground:
+        return command
+    words = re.sub(r"\s(?:-D|--daemonize)(?=\s|$)", "", command)
+    better = words.replace(call.binary, f"{call.binary} -F", 1)
+    found = fpmcommand.find(better)
+    return better if found and found.foreground else None
 
 
 @rule("FPM001", _E, "the command waits before php-fpm")
@@ -38,6 +72,7 @@ def waits(fpm: Fpm) -> Iterator[Said]:
             "supervisord says RUNNING while it still waits, so a php-fpm that cannot start loops"
             " for ever: FATAL is never reached, and nobody is told",
             "no shell and no sleep: command=fpm-listener guard --hold -- php-fpm -F ...",
+            _without_shell(fpm),
         )
 
 
@@ -62,6 +97,7 @@ def shell(fpm: Fpm) -> Iterator[Said]:
         "stop signals reach the shell only: php-fpm's master is orphaned by every stop and keeps"
         " the address",
         "exec before php-fpm, or no shell at all",
+        _without_shell(fpm),
     )
 
 
@@ -78,6 +114,7 @@ def daemonizes(fpm: Fpm) -> Iterator[Said]:
             "supervisord sees it exit with 0 after some milliseconds and starts it again: every"
             " next one fails with 70, and the first runs on, unwatched",
             "add -F to the command",
+            _without_shell(fpm) if fpm.in_shell else _in_foreground(fpm),
         )
 
 
@@ -109,6 +146,7 @@ def startsecs(fpm: Fpm) -> Iterator[Said]:
             else "php-fpm fails within 30 ms, but supervisord looks once a second: it called 41 of"
             " 150 failed starts RUNNING",
             "startsecs=3",
+            fpm.edits(startsecs="3"),
         )
 
 
@@ -131,6 +169,7 @@ def guard_waits(fpm: Fpm) -> Iterator[Said]:
             "the guard waits less than it was told where supervisord's XML-RPC answers; where it"
             " does not, a start that will fail looks RUNNING",
             f"startsecs={int(wait_s) + 2}",
+            fpm.edits(startsecs=f"{int(wait_s) + 2}"),
         )
 
 
@@ -147,6 +186,7 @@ def startretries(fpm: Fpm) -> Iterator[Said]:
             f"after about {seconds} s of failing supervisord gives up (FATAL), and the site stays"
             " down until somebody comes",
             "startretries=10",
+            fpm.edits(startretries="10"),
         )
 
 
@@ -164,6 +204,7 @@ def exitcodes(fpm: Fpm) -> Iterator[Said]:
             " wrong: supervisord calls it expected, and with autorestart=unexpected never starts it"
             " again",
             "exitcodes=0",
+            fpm.edits(exitcodes="0"),
         )
 
 
@@ -180,6 +221,7 @@ def autorestart(fpm: Fpm) -> Iterator[Said]:
             if how == "unexpected"
             else "whatever ends php-fpm, the site stays down",
             "autorestart=true",
+            fpm.edits(autorestart="true"),
         )
 
 
@@ -193,6 +235,7 @@ def numprocs(fpm: Fpm) -> Iterator[Said]:
             f"numprocs is {fpm.process.settings['numprocs']}",
             "all have the same listen addresses: every one but the first fails with 78, for ever",
             "numprocs=1; more workers come from pm.max_children",
+            fpm.edits(numprocs="1"),
         )
 
 
@@ -235,6 +278,7 @@ def redirects(fpm: Fpm) -> Iterator[Said]:
             "supervisord sends what php-fpm says of a failed start as output, not as an error, so"
             " the listener hears of it from the log file only",
             "redirect_stderr=false and stderr_events_enabled=true",
+            fpm.edits(redirect_stderr="false", stderr_events_enabled="true"),
         )
 
 
@@ -251,6 +295,7 @@ def unheard(fpm: Fpm) -> Iterator[Said]:
             "what is wrong with php-fpm.conf is said there only, before error_log is open: the"
             " reason of a failed start is lost",
             "stderr_events_enabled=true, and a file in stderr_logfile",
+            fpm.edits(stderr_events_enabled="true", stderr_logfile=None),
         )
 
 
@@ -265,6 +310,7 @@ def log_on_stderr(fpm: Fpm) -> Iterator[Said]:
             "the listener reads stderr_logfile instead, if supervisord keeps one; otherwise it is"
             " blind",
             "stderr_events_enabled=true",
+            fpm.edits(stderr_events_enabled="true"),
         )
 
 

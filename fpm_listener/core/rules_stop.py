@@ -13,10 +13,28 @@ from fpm_listener.core.findings import Said, Severity, for_each_fpm, rule
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fpm_listener.core.findings import Fpm
+    from fpm_listener.core.findings import Edit, Fpm
 
 _E, _W = Severity.ERROR, Severity.WARNING
 _QUIT, _TERM, _INT = signal.SIGQUIT, signal.SIGTERM, signal.SIGINT
+_DRAINS_S = 10.0
+
+
+def _stopwaitsecs(drains_s: float) -> int:
+    """Return how long supervisord has to wait, also when requests come to be finished."""
+    return max(20, int(drains_s) + 5)
+
+
+def _graceful(fpm: Fpm) -> tuple[Edit, ...]:
+    """Return what makes QUIT finish requests, and supervisord wait for that."""
+    drains_s = fpm.conf.process_control_timeout_s
+    edits: tuple[Edit, ...] = ()
+    if not drains_s:
+        drains_s = _DRAINS_S
+        edits = fpm.edits_in_fpm("global", {"process_control_timeout": f"{drains_s:g}s"})
+    if float(fpm.process.settings["stopwaitsecs"]) <= drains_s + 2:
+        edits += fpm.edits(stopwaitsecs=str(_stopwaitsecs(drains_s)))
+    return edits
 
 
 @rule("FPM010", _W, "the stop signal cuts requests")
@@ -30,6 +48,7 @@ def stopsignal(fpm: Fpm) -> Iterator[Said]:
             f"stopsignal is {signal.Signals(number).name.removeprefix('SIG')}",
             "every stop and restart cuts the requests that are being answered",
             "stopsignal=QUIT, and process_control_timeout = 10s in php-fpm.conf",
+            fpm.edits(stopsignal="QUIT") + _graceful(fpm),
         )
 
 
@@ -45,6 +64,7 @@ def wrong_stopsignal(fpm: Fpm) -> Iterator[Said]:
             "php-fpm does not end by it: supervisord kills the master after stopwaitsecs, and its"
             " workers keep the address",
             "stopsignal=QUIT",
+            fpm.edits(stopsignal="QUIT") + _graceful(fpm),
         )
 
 
@@ -58,7 +78,8 @@ def control_timeout(fpm: Fpm) -> Iterator[Said]:
             fpm.in_fpm("global", "process_control_timeout"),
             "process_control_timeout is 0",
             "php-fpm ends its workers at once on QUIT, too: requests in their hands are cut",
-            "process_control_timeout = 10s",
+            "process_control_timeout = 10s; stopwaitsecs must be longer than that by 3 or more",
+            _graceful(fpm),
         )
 
 
@@ -69,13 +90,14 @@ def stopwaitsecs(fpm: Fpm) -> Iterator[Said]:
     waits_s = float(fpm.process.settings["stopwaitsecs"])
     drains_s = fpm.conf.process_control_timeout_s
     if waits_s <= drains_s + 2:
-        least = max(10, int(drains_s) + 5)
+        least = _stopwaitsecs(drains_s)
         yield Said(
             fpm.at("stopwaitsecs"),
             f"stopwaitsecs is {waits_s:g}, process_control_timeout {drains_s:g} s",
             "supervisord sends KILL to the master before its workers have ended: they live on and"
             " keep the address, and the next start fails",
             f"stopwaitsecs={least}",
+            fpm.edits(stopwaitsecs=str(least)),
         )
 
 
@@ -90,6 +112,7 @@ def killasgroup(fpm: Fpm) -> Iterator[Said]:
             "supervisord's KILL reaches the master only: its workers live for ever, and the next"
             " start fails (Address already in use)",
             "killasgroup=true",
+            fpm.edits(killasgroup="true"),
         )
 
 
@@ -104,4 +127,5 @@ def stopasgroup(fpm: Fpm) -> Iterator[Said]:
             "the stop signal reaches the workers before their master knows of it, which takes them"
             " for crashed",
             "stopasgroup=false",
+            fpm.edits(stopasgroup=None),
         )

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from fpm_listener.core.findings import Checkup, Supervised
 
 _E, _W, _H = Severity.ERROR, Severity.WARNING, Severity.HINT
+_EVENTS = "PROCESS_STATE,PROCESS_LOG_STDERR,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE"
+_FACTORY = "supervisor.rpcinterface_factory"
+_INTERFACE = "supervisor.rpcinterface:make_main_rpcinterface"
 _OURS = re.compile(r"fpm[-_]listener\b.*\blisten\b")
 #: What supervisor knows in the section of a program (options.py of 4.2.5 and 4.3.0).
 PROGRAM_KEYS = frozenset(
@@ -52,6 +55,8 @@ def unix_server(checkup: Checkup) -> Iterator[Said]:
             "supervisorctl does not work, and how a process ended is known to nobody",
             "[unix_http_server] with file=/run/supervisor.sock and chmod=0700, and"
             " [rpcinterface:supervisor]",
+            checkup.edits("unix_http_server", file="/run/supervisor.sock", chmod="0700")
+            + checkup.edits("rpcinterface:supervisor", **{_FACTORY: _INTERFACE}),
         )
 
 
@@ -85,6 +90,7 @@ def nodaemon(checkup: Checkup) -> Iterator[Said]:
             "supervisord goes into the background, and the container ends with its first process,"
             " unless whoever starts it remembers -n",
             "nodaemon=true",
+            checkup.edits("supervisord", nodaemon="true"),
         )
 
 
@@ -112,6 +118,7 @@ def buffer_size(checkup: Checkup) -> Iterator[Said]:
                 f"buffer_size is {size}",
                 "supervisord throws away the oldest events of a burst, such as its own start",
                 "buffer_size=1024",
+                (process.section.edit("buffer_size", "1024"),),
             )
 
 
@@ -145,6 +152,7 @@ def listener_restarts(checkup: Checkup) -> Iterator[Said]:
                 f"autorestart is {how}",
                 "a listener that has ended stays down, and nobody hears of it",
                 "autorestart=true",
+                (process.section.edit("autorestart", "true"),),
             )
         if retries < 100:
             yield Said(
@@ -152,6 +160,7 @@ def listener_restarts(checkup: Checkup) -> Iterator[Said]:
                 f"startretries is {retries}",
                 "a listener that could not start some times stays down, and nobody hears of it",
                 "startretries=1000000",
+                (process.section.edit("startretries", "1000000"),),
             )
 
 
@@ -180,7 +189,8 @@ def events(checkup: Checkup) -> Iterator[Said]:
                 process.section.where("events"),
                 f"events has no PROCESS_STATE: {', '.join(sorted(heard))}",
                 "the listener hears of no start and no end",
-                "events=PROCESS_STATE,PROCESS_LOG_STDERR,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE",
+                f"events={_EVENTS}",
+                (process.section.edit("events", _EVENTS),),
             )
 
 
@@ -194,6 +204,7 @@ def listener_stdout(checkup: Checkup) -> Iterator[Said]:
                 "stderr_events_enabled is true for the listener itself",
                 "each of its log lines becomes an event for itself",
                 "stderr_events_enabled=false",
+                (process.section.edit("stderr_events_enabled", "false"),),
             )
 
 
