@@ -17,7 +17,7 @@ _fpm_listener() {
                     listen) offers='--config' ;;
                     status) offers='--url --json' ;;
                     guard) offers='--wait --orphans --hold --config --' ;;
-                    check) offers='--supervisord-conf --json' ;;
+                    check) offers='--supervisord-conf --json --fix-preview' ;;
                     alerts) offers='test list retry drop --config --json' ;;
                     leave) offers='--config' ;;
                     init)

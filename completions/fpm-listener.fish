@@ -12,6 +12,7 @@ complete -c fpm-listener -n '__fish_seen_subcommand_from listen guard alerts lea
 complete -c fpm-listener -n '__fish_seen_subcommand_from status check list' -l json -d 'print JSON'
 complete -c fpm-listener -n '__fish_seen_subcommand_from status' -l url -x -d 'where the listener serves'
 complete -c fpm-listener -n '__fish_seen_subcommand_from check' -l supervisord-conf -r -F -d 'its configuration'
+complete -c fpm-listener -n '__fish_seen_subcommand_from check' -l fix-preview -d 'print what mends the findings as a diff'
 complete -c fpm-listener -n '__fish_seen_subcommand_from guard' -l wait -x -d 'for the address, at most'
 complete -c fpm-listener -n '__fish_seen_subcommand_from guard' -l orphans -x -a 'quit report' -d 'what to do with orphans'
 complete -c fpm-listener -n '__fish_seen_subcommand_from guard' -l hold -d 'have the listener keep the sockets'

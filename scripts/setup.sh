@@ -88,7 +88,7 @@ if [ "$mode" = test ]; then
     command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(prometheus)
     command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null ||
         missing+=(prometheus-alertmanager)
-    for tool in mandoc zsh fish; do
+    for tool in mandoc zsh fish patch git; do
         command -v "$tool" >/dev/null || missing+=("$tool")
     done
 fi

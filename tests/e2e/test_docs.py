@@ -37,7 +37,7 @@ def typed(line: str, lab: Lab) -> str:
     line = line.replace("/etc/supervisor/supervisord.conf", f"{lab.folder}/supervisord.conf")
     if line.startswith("fpm-listener check") and "--supervisord-conf" not in line:
         line += f" --supervisord-conf {lab.folder}/supervisord.conf"
-    line = line.replace("/etc/fpm-listener", str(lab.folder))
+    line = line.replace("/etc/fpm-listener", str(lab.folder)).replace("/tmp/f", f"{lab.folder}/f")
     return re.sub(r"^fpm-listener\b", ours, line)
 
 
