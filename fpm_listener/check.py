@@ -12,10 +12,11 @@ import difflib
 import glob
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener import fpmfiles, supervisord_conf
+from fpm_listener import fpmfiles, settings, supervisord_conf
 from fpm_listener.core import (
     fpmcommand,
     inilines,
@@ -32,12 +33,14 @@ from fpm_listener.machine import Host
 from fpm_listener.supervisord_conf import ConfUnreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from fpm_listener.core.findings import Edit, Finding, Machine
 
 #: They put their rules into the list when they are imported.
 RULE_MODULES = (rules_address, rules_fpm, rules_program, rules_stop, rules_supervisord)
+#: Our listener's command, and the file of its settings.
+_LISTENS = re.compile(r"fpm[-_]listener listen --config[= ](\S+)")
 #: Where supervisord's configuration lies, as supervisord itself looks for it.
 USUAL_FILES = ("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
 
@@ -107,7 +110,21 @@ def gather(path: str, machine: Machine, environ: Mapping[str, str]) -> Checkup:
         processes=processes,
         fpms=tuple(fpms),
         machine=machine,
+        refused=tuple(_refused(processes, environ)),
     )
+
+
+def _refused(
+    processes: Iterable[Supervised], environ: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Return the files of our own settings that a listener would not start with, and why."""
+    for process in processes:
+        found = _LISTENS.search(process.command)
+        if process.kind == "eventlistener" and found and os.access(found[1], os.R_OK):
+            try:
+                settings.load(found[1], environ)
+            except FpmListenerError as error:
+                yield found[1], str(error)
 
 
 def _texts(paths: Iterable[str]) -> list[tuple[str, str]]:
@@ -141,12 +158,12 @@ def _supervised(
     section = _section_of(found, sections)
     line = section.lines.get("numprocs")
     count = line.value if line else "1"
-    settings = {
+    values = {
         **found,
         "numprocs": int(count) if count.isdigit() else 1,
         "inherited": {**environ, **found["environment"]},
     }
-    return Supervised(found["kind"], found["group"], found["name"], section, settings)
+    return Supervised(found["kind"], found["group"], found["name"], section, values)
 
 
 def _section_of(found: Mapping[str, Any], sections: Mapping[str, Section]) -> Section:

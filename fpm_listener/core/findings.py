@@ -71,6 +71,7 @@ class Line(NamedTuple):
     value: str  #: as it stands there; of supervisor's files without comments
     cut: str = ""  #: the comment behind it, in supervisor's files
     last: int = 0  #: the number of its last line, where it has several
+    overrides: str = ""  #: where the key stood before, for nothing: file:number
 
 
 class Section(NamedTuple):
@@ -85,7 +86,7 @@ class Section(NamedTuple):
         """Return where a key stands, or where it would."""
         line = self.lines.get(key)
         file, number = (line.file, line.number) if line else (self.file, self.number)
-        return f"{file}:{number or 1} [{self.name}]"
+        return f"{file}{f':{number}' if number else ''} [{self.name}]"
 
     def edit(self, key: str, value: str | None, *, php: bool = False) -> Edit:
         """Return a change of a key where it stands, or where it would."""
@@ -190,6 +191,7 @@ class Checkup(NamedTuple):
     processes: tuple[Supervised, ...]
     fpms: tuple[Fpm, ...]
     machine: Machine
+    refused: tuple[tuple[str, str], ...] = ()  #: files of our own settings, and what is wrong
 
     def where(self, section: str, key: str = "") -> str:
         """Return where a key of supervisord's files stands, or where it would."""

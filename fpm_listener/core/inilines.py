@@ -80,6 +80,9 @@ def _begin(sections: dict[str, Section], name: str, path: str, number: int) -> S
 
 
 def _put(sections: dict[str, Section], section: Section, key: str, line: Line) -> Section:
+    before = section.lines.get(key)
+    if before is not None and (before.file, before.number) != (line.file, line.number):
+        line = line._replace(overrides=f"{before.file}:{before.number}")
     changed = section._replace(lines={**section.lines, key: line})
     sections[section.name] = changed
     return changed

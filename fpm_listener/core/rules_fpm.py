@@ -200,6 +200,55 @@ def max_requests(fpm: Fpm) -> Iterator[Said]:
             )
 
 
+@rule("FPM070", _H, "a slow log that cannot look")
+def slow_log(checkup: Checkup) -> Iterator[Said]:
+    """php-fpm stops the worker with ptrace to read where it is."""
+    if not checkup.machine.in_container():
+        return
+    for fpm in checkup.fpms:
+        for pool in fpm.conf.pools:
+            if fpm.option(pool, "request_slowlog_timeout", "0") not in {"", "0", "0s"}:
+                yield Said(
+                    fpm.in_fpm(pool.name, "request_slowlog_timeout"),
+                    "a slow log in a container",
+                    "without the capability SYS_PTRACE each slow request is one line more,"
+                    " `failed to ptrace(ATTACH)`, and no trace",
+                    "run the container with --cap-add SYS_PTRACE, or leave the slow log out",
+                )
+
+
+@rule("FPM071", _H, "an address that a later line overrides")
+@for_each_fpm
+def overridden(fpm: Fpm) -> Iterator[Said]:
+    """Files that are included later change pools of the same name."""
+    for pool in fpm.conf.pools:
+        section = fpm.sections.get(pool.name.lower())
+        line = section.lines.get("listen") if section else None
+        if line is not None and line.overrides:
+            yield Said(
+                fpm.in_fpm(pool.name, "listen"),
+                f"listen of pool {pool.name} stands at {line.overrides} as well",
+                f"php-fpm takes the last one, {line.value}: who reads or changes the other one,"
+                " nginx among them, is at the wrong address",
+                "one listen for each pool",
+            )
+
+
+@rule("FPM072", _H, "php-fpm says everything")
+@for_each_fpm
+def debug(fpm: Fpm) -> Iterator[Said]:
+    """The log grows by lines for each request."""
+    if fpm.conf.log_level == "debug":
+        yield Said(
+            fpm.in_fpm("global", "log_level"),
+            "log_level is debug",
+            "several lines a second for each pool fill the disk; with a full disk php-fpm's words"
+            " are lost, and a start fails",
+            "log_level = notice",
+            fpm.edits_in_fpm("global", {"log_level": "notice"}),
+        )
+
+
 @rule("FPM060", _H, "no probe")
 @for_each_fpm
 def probes(fpm: Fpm) -> Iterator[Said]:

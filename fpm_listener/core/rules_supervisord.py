@@ -287,3 +287,16 @@ def relative_command(checkup: Checkup) -> Iterator[Said]:
                 "it is looked for from wherever supervisord was started",
                 "the whole path",
             )
+
+
+@rule("FPM116", _E, "the listener refuses its settings")
+def own_settings(checkup: Checkup) -> Iterator[Said]:
+    """It ends at once, and nobody is told of anything."""
+    for path, why in checkup.refused:
+        yield Said(
+            path,
+            why.removeprefix(f"{path} ").removeprefix(f"{path}: "),
+            "the listener ends with status 2 each time that supervisord starts it: nothing is"
+            " watched and nobody is told",
+            "what is allowed there; supervisord.d/fpm_listener.conf shows every setting",
+        )

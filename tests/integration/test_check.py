@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fpm_listener.core.findings import Finding
 
 ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests" / "data" / "findings.txt"
 
 SUPERVISORD = """\
 [unix_http_server]
@@ -232,6 +234,9 @@ CASES = [
     Case("FPM067", fpm=((TCP, "listen = 127.0.0.1:${PORT}\n"),), what="${PORT}"),
     Case("FPM068", fpm=(("[www]", "include = /etc/php/absent-??.conf\n[www"),)),
     Case("FPM069", fpm=(("error_log = {logs}/php-fpm.log", "error_log = syslog"),)),
+    Case("FPM070", fpm=pool("request_slowlog_timeout = 5s"), machine={"container": True}),
+    Case("FPM071", fpm=((TCP, f"listen = 9009\n{TCP}"),), what="as well"),
+    Case("FPM072", fpm=(("[global]\n", "[global]\nlog_level = debug\n"),)),
     Case("FPM101", program("[unix_http_server]\nfile=/run/supervisor.sock\n", "")),
     Case(
         "FPM102",
@@ -271,6 +276,15 @@ CASES = [
     Case("FPM111", program("startsecs=3", "startsecs=three"), what="supervisor refuses it"),
     Case("FPM112", program("exitcodes=0", "exitcodes=0\nusername=www-data"), what="'username'"),
     Case("FPM113", machine={"missing": {"LOGS"}}, what="does not exist"),
+    Case(
+        "FPM116",
+        program(
+            "/etc/supervisor/conf.d/fpm_listener.conf\nevents",
+            "{logs}/supervisord.conf\nevents",
+        )
+        + program("[program:php-fpm]", "[fpm-listener]\nlisten = nowhere\n[program:php-fpm]"),
+        what="listen",
+    ),
     Case("FPM114", ((GUARDED, "command=bin/php-fpm8.2 -F -y {conf}"),), what="bin/php-fpm8.2"),
 ]
 
@@ -311,6 +325,22 @@ def test_each_rule(case: Case, tmp_path: Path) -> None:
         assert str(tmp_path) in one.where or one.where.startswith("/usr")
         assert one.why
         assert one.mend
+
+
+def test_what_is_printed_is_the_golden_text(tmp_path: Path) -> None:
+    """Each finding is read at night; with FPM_LISTENER_WRITE_GOLDEN=1 it is written anew."""
+    texts = []
+    for number, case in enumerate(sorted(CASES, key=lambda case: case.rule)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        found = [one for one in examine(folder, case) if one.id == case.rule]
+        text = check.to_text(found[:1]).rpartition("\n\n")[0]
+        texts.append(text.replace(str(folder), "/etc/x"))
+    printed = "\n\n".join(dict.fromkeys(texts)) + "\n"
+    if os.environ.get("FPM_LISTENER_WRITE_GOLDEN"):
+        GOLDEN.write_text(printed)
+
+    assert printed == GOLDEN.read_text()
 
 
 def test_every_rule_has_a_case() -> None:
