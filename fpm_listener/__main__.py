@@ -192,10 +192,16 @@ def _status(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     """Print what the doctor finds."""
+    import os
+
     from fpm_listener import check
+    from fpm_listener.core.values import FpmListenerError
     from fpm_listener.status import plain
 
-    findings = check.check(check.find_conf(options.supervisord_conf))
+    try:
+        findings = check.check(check.find_conf(options.supervisord_conf), live=True)
+    except FpmListenerError as error:
+        raise check.could_not(error, os.environ) from error
     if options.json:
         print(check.to_json(findings))
     elif options.fix_preview:

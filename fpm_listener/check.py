@@ -22,14 +22,16 @@ from fpm_listener.core import (
     inilines,
     rules_address,
     rules_fpm,
+    rules_live,
     rules_program,
     rules_stop,
     rules_supervisord,
 )
 from fpm_listener.core.edits import apply, lines_of
 from fpm_listener.core.findings import Checkup, Fpm, Section, Severity, Supervised, examine
-from fpm_listener.core.values import FpmListenerError
+from fpm_listener.core.values import FpmListenerError, Loaded
 from fpm_listener.machine import Host
+from fpm_listener.supervisor_rpc import SupervisorRpc
 from fpm_listener.supervisord_conf import ConfUnreadable
 
 if TYPE_CHECKING:
@@ -38,11 +40,16 @@ if TYPE_CHECKING:
     from fpm_listener.core.findings import Edit, Finding, Machine
 
 #: They put their rules into the list when they are imported.
-RULE_MODULES = (rules_address, rules_fpm, rules_program, rules_stop, rules_supervisord)
+RULE_MODULES = (rules_address, rules_fpm, rules_live, rules_program, rules_stop, rules_supervisord)
 #: Our listener's command, and the file of its settings.
 _LISTENS = re.compile(r"fpm[-_]listener listen --config[= ](\S+)")
 #: Where supervisord's configuration lies, as supervisord itself looks for it.
 USUAL_FILES = ("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
+#: Where supervisord answers, as Debian, Red Hat and supervisor's own sample have it.
+USUAL_URLS = (
+    *("unix:///run/supervisor.sock", "unix:///run/supervisor/supervisor.sock"),
+    "unix:///tmp/supervisor.sock",
+)
 
 
 def find_conf(named: str | None) -> str:
@@ -62,17 +69,52 @@ def check(
     path: str,
     machine: Machine | None = None,
     environ: Mapping[str, str] | None = None,
+    *,
+    live: bool = False,
 ) -> list[Finding]:
     """Return what the doctor finds in the configuration at `path`, the worst first.
 
-    machine: the host; environ: supervisord's environment, None = our own. Raises FpmListenerError.
+    machine: the host; environ: supervisord's environment, None = our own; live: ask the supervisord
+    that runs as well. Raises FpmListenerError.
     """
-    return examine(gather(path, machine or Host(), os.environ if environ is None else environ))
+    known = os.environ if environ is None else environ
+    checkup = gather(path, machine or Host(), known)
+    if live:
+        urls = [server["url"] for server in checkup.supervisord.get("servers") or ()]
+        _, loaded = ask(urls, known)
+        checkup = checkup._replace(loaded=loaded)
+    return examine(checkup)
+
+
+def ask(urls: Iterable[str], environ: Mapping[str, str]) -> tuple[str, Loaded | None]:
+    """Return where a supervisord answers, the sockets first, and what it has loaded."""
+    for url in sorted(urls, key=lambda url: not url.startswith("unix:")):
+        rpc = SupervisorRpc.from_environment({**environ, "SUPERVISOR_SERVER_URL": url})
+        loaded = rpc.loaded() if rpc else None
+        if isinstance(loaded, Loaded):
+            return url, loaded
+    return "", None
+
+
+def could_not(error: FpmListenerError, environ: Mapping[str, str]) -> FpmListenerError:
+    """Return the error with what can be told of a supervisord that runs all the same."""
+    urls = [*filter(None, [environ.get("SUPERVISOR_SERVER_URL")]), *USUAL_URLS]
+    url, loaded = ask(urls, environ)
+    if loaded is None:
+        return error
+    names = {str(info["group"]) for info in loaded.processes}
+    return FpmListenerError(
+        f"{error}. A supervisord runs ({url}; {', '.join(sorted(names))}), but neither its"
+        " files nor php-fpm's could be checked: name its file with --supervisord-conf, or run this"
+        " as a user who may read it",
+    )
 
 
 def gather(path: str, machine: Machine, environ: Mapping[str, str]) -> Checkup:
     """Return all that the rules look at. Raises FpmListenerError."""
     answer = supervisord_conf.read(path, environ=environ)
+    if isinstance(answer, ConfUnreadable) and not answer.refused:
+        raise FpmListenerError(answer.why)
     if isinstance(answer, ConfUnreadable):
         return Checkup(
             supervisord={"refused": answer.why},

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from fpm_listener.core.effects import ProcessSeen
 from fpm_listener.core.snapshot import State
-from fpm_listener.core.values import ProcessName, Program
+from fpm_listener.core.values import Loaded, ProcessName, Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -151,6 +151,14 @@ class SupervisorRpc:
         Their environment is not told. supervisor 4.2.5 and 4.3.0 tell commands, older ones do not.
         """
         return self._ask(_programs, "supervisor.getAllConfigInfo")
+
+    def loaded(self) -> Loaded | RpcFailed:
+        """Return what supervisord has read, and which processes it has."""
+        configs = self._ask(tuple[Any, ...], "supervisor.getAllConfigInfo")
+        if isinstance(configs, RpcFailed):
+            return configs
+        processes = self._ask(tuple[Any, ...], "supervisor.getAllProcessInfo")
+        return processes if isinstance(processes, RpcFailed) else Loaded(configs, processes)
 
     def start(self, name: ProcessName) -> bool | RpcFailed:
         """Have a process started; do not wait until it runs."""

@@ -54,6 +54,7 @@ class ConfUnreadable:
     """The configuration could not be read."""
 
     why: str
+    refused: bool = False  #: supervisord would not take it either
 
 
 def find_conf(supervisord_pid: int, proc: str = "/proc") -> str | None:
@@ -118,7 +119,8 @@ def read(
         return ConfUnreadable(why=f"{path}: supervisor's parser failed, status {done.returncode}")
     answer: dict[str, Any] = json.loads(done.stdout)
     if "refused" in answer:
-        return ConfUnreadable(why=f"{path}: {answer['refused']}")
+        refused = not answer.get("unreadable")
+        return ConfUnreadable(why=f"{path}: {answer['refused']}", refused=refused)
     return answer
 
 
@@ -140,7 +142,8 @@ def _program(found: Mapping[str, Any]) -> Program:
 def describe(path: str) -> dict[str, Any]:
     """Return what supervisor's own parser makes of the file, or why it does not take it.
 
-    Either `refused`, or `identifier`, `nodaemon`, `minfds`, `servers`, `files` and `processes`.
+    Either `refused` (with `unreadable` where that is not the file's fault), or `identifier`,
+    `nodaemon`, `minfds`, `servers`, `files` and `processes`.
     """
     import tempfile  # noqa: PLC0415 - the child's, see law 1
 
@@ -150,14 +153,15 @@ def describe(path: str) -> dict[str, Any]:
     try:
         from supervisor.options import ServerOptions  # noqa: PLC0415 - the child's, see law 1
     except ImportError:
-        return {"refused": f"{sys.executable} has no supervisor to read it with"}
+        why = f"{sys.executable} has no supervisor to read it with"
+        return {"refused": why, "unreadable": True}
 
     class Parser(ServerOptions):  # type: ignore[misc]  # supervisor has no types
         def import_spec(self, spec: str) -> str:
             return spec  # law 2; a plugin may be in supervisord's environment only, too
 
     if not os.access(path, os.R_OK):
-        return {"refused": "it is not there, or may not be read"}
+        return {"refused": "it is not there, or may not be read", "unreadable": True}
     parser = Parser()
     parser.configfile = path
     try:
@@ -169,7 +173,8 @@ def describe(path: str) -> dict[str, Any]:
     # as root, has read it. A link to nowhere has been passed over by both.
     for included in _included(parser.parse_infos):
         if Path(included).exists() and not os.access(included, os.R_OK):
-            return {"refused": f"{included}, which it includes, may not be read"}
+            why = f"{included}, which it includes, may not be read"
+            return {"refused": why, "unreadable": True}
     section = parser.configroot.supervisord
     return {
         "identifier": section.identifier,
@@ -191,9 +196,14 @@ def _included(parse_infos: Sequence[str]) -> list[str]:
 
 def _server(server: Mapping[str, Any]) -> dict[str, Any]:
     """Return a server of supervisord's, without its password."""
+    host = server.get("host") or ""
+    reached = "127.0.0.1" if host in {"", "*", "0.0.0.0"} else host  # noqa: S104 - compared
     return {
+        "url": f"http://{reached}:{server['port']}"
+        if "port" in server
+        else f"unix://{server['file']}",
         "family": "inet" if "port" in server else "unix",
-        "host": server.get("host") or "",
+        "host": host,
         "port": server.get("port"),
         "password": bool(server.get("password")),
     }

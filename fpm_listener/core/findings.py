@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.core.fpmcommand import FpmInvocation
     from fpm_listener.core.fpmconf import FpmConf, Pool
+    from fpm_listener.core.values import Loaded
 
 
 #: A shell with a command of its own: `/bin/sh -c "..."`.
@@ -192,6 +193,7 @@ class Checkup(NamedTuple):
     fpms: tuple[Fpm, ...]
     machine: Machine
     refused: tuple[tuple[str, str], ...] = ()  #: files of our own settings, and what is wrong
+    loaded: Loaded | None = None  #: None = nobody answers, or does not say
 
     def where(self, section: str, key: str = "") -> str:
         """Return where a key of supervisord's files stands, or where it would."""

@@ -5,7 +5,7 @@ Laws: a value never changes; units stand in its name; no value knows where it ca
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,3 +55,10 @@ class Program(NamedTuple):
     environment: Mapping[str, str] = {}  #: what the section adds
     startsecs: float = 1.0  #: seconds; supervisor's default
     stderr_log: str | None = None  #: the file that supervisord writes its stderr to, where known
+
+
+class Loaded(NamedTuple):
+    """What a supervisord that runs tells of itself."""
+
+    configs: tuple[Mapping[str, Any], ...]  #: getAllConfigInfo
+    processes: tuple[Mapping[str, Any], ...]  #: getAllProcessInfo
