@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from typing import NamedTuple
 
+from fpm_listener.core.snapshot import FindingView
 from fpm_listener.supervisord_conf import find_conf
 
 log = logging.getLogger(__name__)
@@ -25,12 +26,16 @@ _CHILD = (
 )
 #: Seconds that a visit may take.
 _PATIENCE_S = 60.0
+#: Findings that are shown, and characters of each of their texts.
+_SHOWN, _CHARACTERS = 50, 1000
+_KEYS = FindingView._fields
 
 
 class Examined(NamedTuple):
-    """For the owner: how many findings there are, by severity."""
+    """For the owner: how many findings there are, by severity, and the worst of them."""
 
     counts: dict[str, int]
+    found: tuple[FindingView, ...] = ()
 
 
 def visit(supervisord_pid: int) -> Examined | None:
@@ -51,6 +56,7 @@ def visit(supervisord_pid: int) -> Examined | None:
             timeout=_PATIENCE_S,
         )
         findings = json.loads(done.stdout)
+        found = [FindingView(*(one[key][:_CHARACTERS] for key in _KEYS)) for one in findings]
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         log.warning("supervisord's configuration could not be checked why=%r", type(error).__name__)
         return None
@@ -71,4 +77,5 @@ def visit(supervisord_pid: int) -> Examined | None:
         counts["hint"],
         "fpm-listener check",
     )
-    return Examined({name: counts[name] for name in ("error", "warning", "hint")})
+    severities = {name: counts[name] for name in ("error", "warning", "hint")}
+    return Examined(severities, tuple(found[:_SHOWN]))

@@ -98,7 +98,7 @@ class Daemon:
         self._upkeep_at_s = 0.0
         self._garbage_since_s: float | None = None
         self._garbage = 0
-        self._findings: dict[str, int] = {}
+        self._examined = Examined({})
         self._ready = False
         self._supervisor_up = False
         self._reload_ok, self._reload_at_s = True, time.time()
@@ -130,6 +130,9 @@ class Daemon:
             log.warning("settings doubtful: %s", warning)
         now = read_clocks()
         self._engine.reads_exits(possible=self._around.has_rpc)
+        timeline = self._engine.timeline
+        timeline.restore(self._around.past())
+        timeline.began(now)
         effects = self._engine.restore(now, self._around.memory())
         self._commit(now, effects)
         self._around.start()
@@ -162,7 +165,7 @@ class Daemon:
             self._reload()
         if now.monotonic_s >= self._upkeep_at_s:
             self._upkeep_at_s = now.monotonic_s + UPKEEP_EVERY_S
-            self._around.upkeep(now)
+            self._around.upkeep(now, self._engine.timeline.memory())
         self._look_after_garbage(now)
         due_s = self._around.next_due_s(now)
         if due_s is not None and due_s <= now.monotonic_s:
@@ -282,7 +285,7 @@ class Daemon:
             self._around.settle(item, now)
             self._soil(now)
         elif isinstance(item, Examined):
-            self._findings = item.counts
+            self._examined = item
             self._soil(now)
         elif isinstance(item, Asked):
             if item.request.action == "leave":
@@ -331,7 +334,12 @@ class Daemon:
             events=dict(counts.events),
             events_missed=counts.missed,
             protocol_garbage=self._garbage,
-            findings=self._findings,
+            findings=self._examined.counts,
+            found=self._examined.found,
+            timeline=self._engine.timeline.view(),
+            windows=self._settings.loops,
+            failures=self._engine.timeline.failures(),
+            instance=self._settings.instance,
             last_event_s=counts.last_event_s,
             ack_seconds=self._ack_seconds.view(),
             ready=self._ready,
@@ -387,7 +395,7 @@ class Daemon:
                 if isinstance(item, Attempted):
                     self._around.settle(item, read_clocks())
         self._around.start_again([view.name for view in self._engine.views() if view.paused])
-        self._around.close()
+        self._around.close(self._engine.timeline.memory())
         self._deaths.close()
 
 

@@ -60,7 +60,7 @@ log = logging.getLogger(__name__)
 
 #: Bytes of supervisord's log that are read after a death; a line has some 100.
 LOG_TAIL = 32 << 10
-_PROCESS, _POSITIONS, _STAMP = "process ", "positions", "event"
+_PROCESS, _POSITIONS, _STAMP, _TIMELINE = "process ", "positions", "event", "timeline"
 
 
 class SupervisorAnswered(NamedTuple):
@@ -147,6 +147,10 @@ class Surroundings:
                 found[ProcessName(group, process)] = value
         return found
 
+    def past(self) -> object:
+        """Return what had happened before the listener was started."""
+        return self._memory.values.get(_TIMELINE)
+
     def committed(self) -> list[int]:
         """Return the stamp of the event that was committed last."""
         stamp = self._memory.values.get(_STAMP)
@@ -185,17 +189,21 @@ class Surroundings:
                 continue
         return found
 
-    def upkeep(self, now: Instant) -> None:
+    def upkeep(self, now: Instant, timeline: list[Any]) -> None:
         """Do what is due every half minute."""
         self.database.open(now)
-        self._save_positions()
+        self._save(timeline)
         self._supervisor.ask(_Look())
         self._deaths.ask(Sample())
 
-    def _save_positions(self) -> None:
+    def _save(self, timeline: list[Any]) -> None:
+        """Keep what may lose its last half minute when the listener is killed."""
         positions = {path: at.to_json() for path, at in self.tail.positions.items()}
-        if positions != self._memory.values.get(_POSITIONS, {}):
-            self.database.write([self._memory.put(_POSITIONS, positions)], durable=False)
+        kept: dict[str, object] = {_POSITIONS: positions, _TIMELINE: timeline}
+        changed = [name for name, value in kept.items() if value != self._memory.values.get(name)]
+        if changed:
+            statements = [self._memory.put(name, kept[name]) for name in changed]
+            self.database.write(statements, durable=False)
 
     # -- alerts ------------------------------------------------------------------------------------
 
@@ -377,7 +385,7 @@ class Surroundings:
         """Begin no further attempt."""
         self._sending = False
 
-    def close(self) -> None:
+    def close(self, timeline: list[Any]) -> None:
         """End what can be ended; what is still under way is sent again by the next listener."""
         self._control.stop()
         self.keeper.stop()
@@ -386,7 +394,7 @@ class Surroundings:
         self.tail.stop()
         if self._pools is not None:
             self._pools.stop()
-        self._save_positions()
+        self._save(timeline)
         if self._textfile is not None:
             self._textfile.stop()
         if self._web is not None:

@@ -50,13 +50,14 @@ from fpm_listener.core.events import (
 from fpm_listener.core.fpmlog import classify
 from fpm_listener.core.lines import LogLines
 from fpm_listener.core.protocol import Event
+from fpm_listener.core.timeline import Timeline
 from fpm_listener.core.watched import Watched
+from fpm_listener.core.whose import choose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from fpm_listener.core.exits import ExitNote
-    from fpm_listener.core.facts import LogFact
     from fpm_listener.core.policy import Policy
     from fpm_listener.core.snapshot import ProcessView
     from fpm_listener.core.trouble import Death
@@ -114,6 +115,7 @@ class Engine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self.counts = Counts()
+        self.timeline = Timeline()
         self._settings = settings
         self._watched: dict[ProcessName, Watched] = {}
         self._deadlines: dict[ProcessName, float] = {}
@@ -127,6 +129,11 @@ class Engine:
 
     def step(self, now: Instant, given: Input) -> list[Effect]:
         """Take in one input and return what is to be done about it."""
+        effects = self._take(now, given)
+        self.timeline.heed(now, effects)
+        return effects
+
+    def _take(self, now: Instant, given: Input) -> list[Effect]:
         if isinstance(given, Event):
             return self._event(now, given)
         if isinstance(given, LogLines):
@@ -188,6 +195,7 @@ class Engine:
         if watched.is_fpm:
             effects.append(Hurry())
         death = watched.changed(now, event)
+        self.timeline.changed(now, event, died=death is not None)
         if death is not None:
             for line in watched.stderr.flush():
                 effects += self._line(now, watched, line)
@@ -204,9 +212,11 @@ class Engine:
             if note.process == watched.name.process:
                 del self._notes[index]
                 watched.exit_known(death, note)
+                self.timeline.ended(now, watched.name, death, note)
                 return []
         if not self._reads_exits:
             watched.exit_known(death, None)
+            self.timeline.ended(now, watched.name, death, None)
             return []
         self._deaths.append((watched, death))
         watched.exit_expected()
@@ -219,6 +229,7 @@ class Engine:
                 if watched.name.process == note.process:
                     del self._deaths[index]
                     watched.exit_known(death, note)
+                    self.timeline.ended(now, watched.name, death, note)
                     touched.append(watched)
                     break
             else:
@@ -226,6 +237,7 @@ class Engine:
         while self._deaths and self._deaths[0][1].at_s <= given.asked_at_s:
             watched, death = self._deaths.popleft()
             watched.exit_known(death, None)
+            self.timeline.ended(now, watched.name, death, None)
             touched.append(watched)
         return [effect for watched in touched for effect in self._review(now, watched)]
 
@@ -408,21 +420,3 @@ class Engine:
             else:
                 effects += self._review(now, watched)
         return effects
-
-
-def choose(fact: LogFact, candidates: Iterable[Watched]) -> Watched | None:
-    """Return the process that a line of a shared log belongs to; None where there is none.
-
-    By address, by pid, by pool; then who is starting up rather than who runs; then the first.
-    """
-    left = list(candidates)
-    if len(left) > 1:
-        for matches in (
-            lambda w: fact.address is not None and fact.address in w.site.addresses,
-            lambda w: fact.pid is not None and fact.pid == w.life.pid,
-            lambda w: fact.pool is not None and fact.pool in w.site.pools,
-            lambda w: w.starting_up,
-        ):
-            matching = [watched for watched in left if matches(watched)]
-            left = matching or left
-    return left[0] if left else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from fpm_listener.core.fpmstatus import PoolView
     from fpm_listener.core.histogram import HistogramView
     from fpm_listener.core.holders import HolderReport
+    from fpm_listener.core.loops import LoopPolicy
+    from fpm_listener.core.timeline import Entry
     from fpm_listener.core.values import ProcessName
 
 
@@ -121,6 +123,17 @@ class ReceiverView:
     last_failure: str = ""  #: for people: why the last attempt failed; empty = it did not
 
 
+class FindingView(NamedTuple):
+    """One result of the doctor, as `check --json` prints it."""
+
+    id: str
+    severity: str
+    where: str
+    what: str
+    why: str
+    mend: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """All that metrics, status and page show."""
@@ -131,6 +144,11 @@ class Snapshot:
     events_missed: int = 0
     protocol_garbage: int = 0  #: headers that made no sense
     findings: Mapping[str, int] = field(default_factory=dict)  #: of the doctor, by severity
+    found: tuple[FindingView, ...] = ()  #: the worst of them
+    timeline: tuple[Entry, ...] = ()  #: what has happened, the latest last
+    failures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  #: wall, by group:name
+    windows: Mapping[Tier, LoopPolicy] = field(default_factory=dict)
+    instance: str = ""
     last_event_s: float | None = None  #: wall seconds
     ack_seconds: HistogramView | None = None
     ready: bool = False  #: the programs are known, so that every series is there

@@ -50,7 +50,15 @@ def test_what_it_finds_is_counted_and_said(start: Start, caplog: pytest.LogCaptu
         "[supervisord]\nnodaemon=true\n[program:x]\ncommand=service php8.2-fpm start\nexitcode=0\n"
     )
 
-    assert checkup.visit(pid) == checkup.Examined({"error": 1, "warning": 1, "hint": 0})
+    examined = checkup.visit(pid)
+
+    assert examined is not None
+    assert examined.counts == {"error": 1, "warning": 1, "hint": 0}
+    assert [(one.id, one.severity) for one in examined.found] == [
+        ("FPM004", "error"),
+        ("FPM112", "warning"),
+    ]
+    assert "[program:x]" in examined.found[0].where
     assert "the configuration will break id=FPM004" in caplog.text
     assert "errors=1 warnings=1 hints=0" in caplog.text
     assert "FPM112" not in caplog.text
