@@ -75,8 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument(
         "--url",
         metavar="URL",
-        help="where the listener serves (default: http://$FPM_LISTENER_LISTEN or "
-        "http://127.0.0.1:19253)",
+        help="where the listener serves (default: as its settings say)",
+    )
+    status.add_argument(
+        "--config",
+        metavar="FILE",
+        help="its settings: where it serves, and what it wants to be told (default: the drop-in "
+        "file)",
     )
     status.add_argument("--json", action="store_true", help="print JSON instead of a table")
     guard = commands.add_parser(
@@ -179,15 +184,9 @@ def _log_to_stderr(level: str) -> None:
 
 def _status(options: argparse.Namespace) -> int:
     """Print what a running listener knows."""
-    import json
-    import os
+    from fpm_listener import status_command
 
-    from fpm_listener import status
-
-    url = options.url or f"http://{os.environ.get('FPM_LISTENER_LISTEN', '127.0.0.1:19253')}"
-    document = status.fetch(url)
-    print(json.dumps(document, indent=2) if options.json else status.to_table(document))
-    return 0
+    return status_command.run(options.url, options.config, sys.stdout, as_json=options.json)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fpm_listener.settings import Settings
 
 #: Where the drop-in file lies.
-USUAL_FILES = tuple(f"{path}/fpm_listener.{ending}" for path, ending in settings_file.FOLDERS)
+USUAL_FILES = settings_file.USUAL_FILES
 
 
 def load(config: str | None) -> Settings:

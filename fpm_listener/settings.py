@@ -54,6 +54,8 @@ FOLDERS = (
     ("/etc/supervisord.d", "ini"),
     ("/etc/supervisor.d", "ini"),
 )
+#: Where the drop-in file lies.
+USUAL_FILES = tuple(f"{path}/fpm_listener.{ending}" for path, ending in FOLDERS)
 FAST_LOOP = LoopPolicy(threshold=3, window_s=60.0)
 SLOW_LOOP = LoopPolicy(threshold=5, window_s=900.0)
 ENV_PREFIX = "FPM_LISTENER_"

@@ -1,19 +1,21 @@
-"""What the listener knows now, as JSON, as a table for a terminal, and as a plain page.
+"""What the listener knows now, as JSON; the table (terminal.py) and the page (page.py) show it.
 
 Law: everything that comes from a log, a command line or a configuration is untrusted text.
 """
 
 from __future__ import annotations
 
-import html
-import json
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.core.values import FpmListenerError
+from fpm_listener import __version__
+from fpm_listener.core.timeline import KEPT_S
 from fpm_listener.core.wording import how
 
 if TYPE_CHECKING:
+    from fpm_listener.core.histogram import HistogramView
     from fpm_listener.core.snapshot import IncidentView, ProcessView, ReceiverView, Snapshot
+    from fpm_listener.core.timeline import Entry
 
 Document = dict[str, Any]
 
@@ -21,22 +23,50 @@ Document = dict[str, Any]
 def to_json(snapshot: Snapshot, now_s: float) -> Document:
     """Return the status as plain words; `now_s` in wall seconds.
 
-    shape: `supervisor`, `listener`, `programs`, `receivers`. Keys stay as they are; new ones may
-    come. What ends in `_s` is in seconds, `…_at_s` and `last_exit_s` since 1970. What is not known,
-    or never was, is null.
+    shape: `now_s`, `instance`, `supervisor`, `listener`, `programs`, `receivers`, `findings`,
+    `timeline` (the latest last). Keys stay as they are; new ones may come. What ends in `_s` is in
+    seconds, `…_at_s`, `now_s` and `last_exit_s` since 1970. What is not known, or never was, is
+    null.
     """
+    timeline = sorted(snapshot.timeline, key=lambda entry: entry.last_s)
     return {
+        "now_s": round(now_s, 3),
+        "instance": snapshot.instance,
         "supervisor": snapshot.supervisor,
         "listener": {
+            "version": __version__,
+            "ready": snapshot.ready,
             "uptime_s": _since(snapshot.started_s, now_s),
             "supervisor_up": snapshot.supervisor_up,
+            "fast_restart": snapshot.fast_restart,
+            "events": sum(snapshot.events.values()),
             "events_missed": snapshot.events_missed,
+            "protocol_garbage": snapshot.protocol_garbage,
+            "last_event_age_s": _since(snapshot.last_event_s, now_s),
+            "answered_within_s": _quantile(snapshot.ack_seconds, 0.99),
+            "log_read_errors": snapshot.log_read_errors,
             "outbox_persistent": snapshot.outbox_persistent,
             "settings_good": snapshot.config_reload_ok,
         },
-        "programs": [_program(view, now_s) for view in sorted(snapshot.processes, key=_by_name)],
+        "programs": [
+            _program(view, snapshot, now_s) for view in sorted(snapshot.processes, key=_by_name)
+        ],
         "receivers": [_receiver(view) for view in snapshot.receivers],
+        "findings": {
+            "counts": dict(snapshot.findings),
+            "worst": [finding._asdict() for finding in snapshot.found],
+        },
+        "timeline": [_entry(one) for one in timeline if one.last_s > now_s - KEPT_S],
     }
+
+
+def _quantile(view: HistogramView | None, share: float) -> float | None:
+    """Return below which bound of its buckets that share of the observations is."""
+    total = sum(view.counts) if view else 0
+    if view is None or total == 0:
+        return None
+    below = zip(view.bounds, accumulate(view.counts), strict=False)
+    return next((bound for bound, count in below if count >= share * total), None)
 
 
 def _since(moment_s: float | None, now_s: float) -> float | None:
@@ -48,7 +78,22 @@ def _by_name(view: ProcessView) -> tuple[str, str]:
     return view.name.group, view.name.process
 
 
-def _program(view: ProcessView, now_s: float) -> Document:
+def _windows(view: ProcessView, snapshot: Snapshot, now_s: float) -> list[Document]:
+    """Return how full the windows are in which a restart loop is told."""
+    failures = snapshot.failures.get(str(view.name), ())
+    return [
+        {
+            "tier": tier.value,
+            "failed": sum(now_s - window.window_s < at_s <= now_s for at_s in failures),
+            "threshold": window.threshold,
+            "window_s": window.window_s,
+            "looping": tier in view.loops,
+        }
+        for tier, window in snapshot.windows.items()
+    ]
+
+
+def _program(view: ProcessView, snapshot: Snapshot, now_s: float) -> Document:
     up = view.state.value in {"RUNNING", "STARTING"}
     return {
         "name": str(view.name),
@@ -61,6 +106,7 @@ def _program(view: ProcessView, now_s: float) -> Document:
         "failed_starts": view.failed_starts,
         "unexpected_exits": view.unexpected_exits,
         "loops": sorted(tier.value for tier in view.loops),
+        "windows": _windows(view, snapshot, now_s),
         "last_exit": how(view.last_exit) if view.last_exit else None,
         "last_exit_s": view.last_exit_s,
         "error_logs": list(view.error_logs),
@@ -107,149 +153,112 @@ def _receiver(view: ReceiverView) -> Document:
     }
 
 
-_COLUMNS = ("PROGRAM", "STATE", "PID", "UP", "RESTARTS", "FAILED", "LAST END", "TROUBLE")
+def _entry(entry: Entry) -> Document:
+    return {
+        "what": entry.what.value,
+        "program": entry.process,
+        "detail": entry.detail,
+        "first_at_s": entry.first_s,
+        "last_at_s": entry.last_s,
+        "count": entry.count,
+        "away_s": None if entry.away_s is None else round(entry.away_s, 3),
+    }
 
 
-def _rows(document: Document) -> list[tuple[str, ...]]:
-    return [
-        (
-            program["name"],
-            program["state"],
-            str(program["pid"] or "-"),
-            "-" if program["uptime_s"] is None else _age(int(program["uptime_s"])),
-            str(program["restarts"]),
-            str(program["failed_starts"] + program["unexpected_exits"]),
-            program["last_exit"] or "-",
-            program["incident"]["cause"] if program["incident"] else "-",
-        )
-        for program in document["programs"]
-    ]
+# -- what is said of it in words -------------------------------------------------------------------
 
 
-def _age(seconds: int) -> str:
+def headline(document: Document) -> tuple[str, str]:
+    """Return how things are, in a few words, and their tone: ok, warn, bad, idle."""
+    known = document["programs"]
+    if not known:
+        ready = document["listener"]["ready"]
+        return ("No program is watched" if ready else "The programs are not known yet"), "idle"
+    of = "1 program" if len(known) == 1 else f"{len(known)} programs"
+    # What was given up before the listener came makes no incident, and is down all the same.
+    bad = [one for one in known if one["incident"] or one["state"] == "FATAL"]
+    if bad:
+        worst = any(not one["incident"] or one["incident"]["severity"] == "critical" for one in bad)
+        verb = "is" if len(bad) == 1 else "are"
+        return f"{len(bad)} of {of} {verb} in trouble", "bad" if worst else "warn"
+    if all(one["state"] == "RUNNING" for one in known):
+        words = "The one program runs" if len(known) == 1 else f"All {of} run"
+    else:
+        words = f"None of {of} is in trouble" if len(known) > 1 else "The program is not in trouble"
+    if notes(document) or any(receiver["failing"] for receiver in document["receivers"]):
+        return f"{words}, but see below", "warn"
+    return words, "ok"
+
+
+def age(seconds: float) -> str:
     """Return a time by its two largest units, such as `3d4h`."""
+    left = int(seconds)
     for size, unit, smaller, rest in (
         (86400, "d", 3600, "h"),
         (3600, "h", 60, "m"),
         (60, "m", 1, "s"),
     ):
-        if seconds >= size:
-            return f"{seconds // size}{unit}{seconds % size // smaller}{rest}"
-    return f"{seconds}s"
+        if left >= size:
+            return f"{left // size}{unit}{left % size // smaller}{rest}"
+    return f"{left}s"
 
 
-def _plan(program: Document) -> str | None:
-    """Return what healing does with a program; None = nothing."""
+def story(entry: Document) -> str:
+    """Return in words what an entry of the timeline tells, without its program and time."""
+    detail, count = entry["detail"], entry["count"]
+    because = f": {detail}" if detail else ""
+    away = "" if entry["away_s"] is None else f" after {short(entry['away_s'])}"
+    longest = ", at the longest" if count > 1 and away else ""
+    words = {
+        "died": f"died{because}",
+        "ended": f"ended{because}",
+        "stopped": "stopped by its operator",
+        "started": f"started again{away}{longest}",
+        "healed": "started again by the listener",
+        "paused": "stopped by the listener for a while, as it loops",
+        "ending": "given up: supervisord is ended by the listener",
+        "incident": f"incident{because}",
+        "changed": f"the cause is another{because}",
+        "worse": f"got worse{because}",
+        "resolved": detail or "well again",
+        "listener": "the listener was started",
+    }
+    times = f" ({count} times)" if count > 1 else ""
+    return words.get(entry["what"], f"{entry['what']}{because}") + times
+
+
+def short(seconds: float) -> str:
+    """Return a short time: `38 ms`, `4.1 s`, `5m3s`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    return f"{seconds:.1f} s" if seconds < 60 else age(seconds)
+
+
+def plan(program: Document) -> str | None:
+    """Return what healing is about to do with a program; None = nothing."""
     healing = program["healing"]
     if healing["next_start_in_s"] is None:
         return None
-    why = "loops and is stopped for a while" if healing["stopped_by_us"] else "was given up"
+    why = "stopped for a while, as it loops" if healing["stopped_by_us"] else "given up"
     used_up = ", the starts of a day being used up" if healing["worn_out"] else ""
-    return f"{program['name']} {why}; started in {_age(int(healing['next_start_in_s']))}{used_up}"
+    return f"{why}; the listener starts it in {age(healing['next_start_in_s'])}{used_up}"
 
 
-def _notes(document: Document) -> list[str]:
-    """Return what healing plans, and what is not as it should be with the listener itself."""
+def notes(document: Document) -> list[str]:
+    """Return what is not as it should be with the listener itself."""
     listener = document["listener"]
-    notes = [plan for program in document["programs"] if (plan := _plan(program))]
+    found = []
     if not listener["supervisor_up"]:
-        notes.append("supervisord's XML-RPC does not answer: exit codes are unknown")
+        found.append("supervisord's XML-RPC does not answer: exit codes are unknown")
     if listener["events_missed"]:
-        notes.append(f"{listener['events_missed']} events were lost: raise buffer_size")
+        found.append(f"{listener['events_missed']} events were lost: raise buffer_size")
     if not listener["outbox_persistent"]:
-        notes.append("alerts owed are kept in memory only: state_dir cannot be written")
+        found.append("alerts owed are kept in memory only: state_dir cannot be written")
     if not listener["settings_good"]:
-        notes.append("the settings file has a mistake: the old settings are in force")
-    return notes
-
-
-def to_table(document: Document) -> str:
-    """Return the status for a terminal."""
-    rows = [_COLUMNS, *_rows(document)]
-    widths = [max(len(plain(row[at])) for row in rows) for at in range(len(_COLUMNS))]
-    lines = [
-        "  ".join(
-            plain(cell).ljust(width) for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
-    for program in document["programs"]:
-        if incident := program["incident"]:
-            lines += ["", plain(f"{incident['severity'].upper()}: {incident['summary']}")]
-            if incident["holder"]:
-                lines.append(plain(f"  holder:   {incident['holder']}"))
-            lines += [plain(f"  evidence: {line}") for line in incident["evidence"]]
-            lines.append(plain(f"  remedy:   {incident['remedy']}"))
-    for receiver in document["receivers"]:
-        owed = f"{receiver['pending']} owed, {receiver['attempts']} attempts"
-        failed = f"{receiver['failed']} failed, {receiver['dropped']} dropped"
-        lines += ["", plain(f"receiver {receiver['name']}: {owed}, {failed}")]
-        if receiver["last_failure"]:
-            lines.append(plain(f"  last failure: {receiver['last_failure']}"))
-    lines += [f"\nnote: {note}" for note in _notes(document)]
-    return "\n".join(lines)
+        found.append("the settings file has a mistake: the old settings are in force")
+    return found
 
 
 def plain(text: str) -> str:
-    """Return text that cannot move the cursor or colour the terminal."""
+    """Return text that cannot move the cursor or colour the terminal, nor hide or turn itself."""
     return "".join(c if c.isprintable() else "?" for c in text)
-
-
-_STYLE = """
-:root{color-scheme:light dark;font:15px/1.5 system-ui,sans-serif}
-body{max-width:70rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;width:100%}
-th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #8884}
-section{border-left:4px solid #c33;padding:.2rem 1rem;margin:1rem 0}
-pre{white-space:pre-wrap;overflow-wrap:anywhere}
-"""
-
-
-def to_html(document: Document) -> str:
-    """Return the status as a page of its own; nothing is loaded from anywhere."""
-    head = "".join(f'<th scope="col">{cell.capitalize()}</th>' for cell in _COLUMNS)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>"
-        for row in _rows(document)
-    )
-    sections = "".join(
-        f"<section><h2>{html.escape(incident['summary'])}</h2>"
-        f"<p>{html.escape(incident['remedy'])}</p>"
-        f"<p>{html.escape('holder: ' + incident['holder'] if incident['holder'] else '')}</p>"
-        f"<pre>{html.escape(chr(10).join(incident['evidence']))}</pre></section>"
-        for program in document["programs"]
-        if (incident := program["incident"])
-    )
-    notes = "".join(f"<p>{html.escape(note)}</p>" for note in _notes(document))
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>fpm-listener</title>'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f'<meta http-equiv="refresh" content="5"><style>{_STYLE}</style></head><body>'
-        f"<h1>fpm-listener</h1>{sections}{notes}<table><thead><tr>{head}</tr></thead>"
-        f'<tbody>{body}</tbody></table><p><a href="/metrics">metrics</a> · '
-        '<a href="/status.json">status.json</a></p></body></html>\n'
-    )
-
-
-def fetch(url: str) -> Document:
-    """Return the status of the listener that serves at `url`.
-
-    Raises FpmListenerError where there is none.
-    """
-    # Imported here: the web server uses this module, and has no need of a client.
-    import urllib.error  # noqa: PLC0415
-    import urllib.request  # noqa: PLC0415
-
-    if not url.startswith(("http://", "https://")):
-        raise FpmListenerError(f"--url {url!r} is no URL; write http://host:port")
-    try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/status.json", timeout=10) as answer:  # noqa: S310 - checked above
-            document: Document = json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        raise FpmListenerError(f"{url}: the listener answers {error.code} {error.reason}") from None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "reason", error)
-        raise FpmListenerError(
-            f"{url}: no listener answers there ({why}); is it running, and does `listen` say so?",
-        ) from None
-    return document

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import make_wsgi_app
 
-from fpm_listener import status
+from fpm_listener import page, status
 from fpm_listener.connections import Certificate, Server
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 _POLL_S = 0.5
 
 _HEADERS = [
-    ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
+    ("Content-Security-Policy", page.POLICY),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),
@@ -55,6 +55,8 @@ _REASONS = {
     503: "503 Service Unavailable",
 }
 
+_KINDS = {"/": "text/html; charset=utf-8", "/status.json": "application/json"}
+
 StartResponse = Any  # wsgiref's own type is only for type checkers
 Environ = dict[str, Any]
 
@@ -62,10 +64,18 @@ Environ = dict[str, Any]
 class Application:
     """The WSGI application."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        registry: CollectorRegistry,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._snapshot = snapshot
+        self._clock = clock
         self._metrics = make_wsgi_app(registry)
         self.keys: Keys | None = None
+        # What was made last of each path, of which snapshot, in which second: many may look.
+        self._made: dict[str, tuple[Snapshot, int, str]] = {}
 
     def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
         """Answer one request; HEAD is GET without the body."""
@@ -113,15 +123,27 @@ class Application:
         if path == "/-/ready":
             text = "ready\n" if snapshot.ready else "not ready yet\n"
             return _answer(start, 200 if snapshot.ready else 503, text, head=head)
-        if path in {"/", "/status.json"}:
-            document = status.to_json(snapshot, time.time())
+        if path in _KINDS:
+            return _answer(
+                start,
+                200,
+                self._shown(path, snapshot),
+                [("Content-Type", _KINDS[path])],
+                head=head,
+            )
+        return _answer(start, 404, "not here; try /metrics\n", head=head)
+
+    def _shown(self, path: str, snapshot: Snapshot) -> str:
+        now_s = self._clock()
+        of, second, text = self._made.get(path, (None, 0, ""))
+        if of is not snapshot or second != int(now_s):
+            document = status.to_json(snapshot, now_s)
             if path == "/":
-                text, kind = status.to_html(document), "text/html; charset=utf-8"
+                text = page.to_html(document)
             else:
                 text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-                kind = "application/json"
-            return _answer(start, 200, text, [("Content-Type", kind)], head=head)
-        return _answer(start, 404, "not here; try /metrics\n", head=head)
+            self._made[path] = (snapshot, int(now_s), text)
+        return text
 
 
 def _answer(
@@ -147,14 +169,16 @@ class Keys:
     def __init__(self, settings: WebSettings) -> None:
         self._settings = settings
         self._said = False
-        self.challenge = 'Bearer realm="fpm-listener"'
-        if settings.username:
-            self.challenge = 'Basic realm="fpm-listener"'
+        # A browser asks for a password, not for a token; it may be given the token as one.
+        self.challenge = 'Basic realm="fpm-listener"'
+        if settings.token_file is not None:
+            self.challenge += ', Bearer realm="fpm-listener"'
 
     def fit(self, environ: Environ) -> bool:
         """Return whether the request may pass; never where a secret cannot be read."""
         scheme, _, word = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         given = f"{scheme.lower()} {word}".encode("utf-8", "replace")
+        as_token = b"bearer " + _password(word) if scheme.lower() == "basic" else given
         try:
             wanted = self._wanted()
         except OSError as error:
@@ -167,7 +191,8 @@ class Keys:
                 )
             return False
         self._said = False
-        return any([hmac.compare_digest(given, one) for one in wanted])  # noqa: C419 - all compared
+        words = [(one, word) for one in wanted for word in (given, as_token)]
+        return any([hmac.compare_digest(*pair) for pair in words])  # noqa: C419 - all compared
 
     def _wanted(self) -> list[bytes]:
         wanted = []
@@ -178,6 +203,14 @@ class Keys:
             word = base64.b64encode(pair + _secret(self._settings.password_file))
             wanted.append(b"basic " + word)
         return wanted
+
+
+def _password(word: str) -> bytes:
+    """Return the password of basic authentication, whoever it is of; empty where there is none."""
+    try:
+        return base64.b64decode(word, validate=True).partition(b":")[2]
+    except ValueError:
+        return b""
 
 
 def _secret(path: Path) -> bytes:

@@ -137,7 +137,7 @@ def test_status_of_a_listener(tmp_path: Path) -> None:
     try:
         child.says("metrics are served")
         url = f"http://127.0.0.1:{child.port}"
-        assert run("status", "--url", url).stdout.startswith("PROGRAM")
+        assert run("status", "--url", url).stdout.startswith("supervisor")
         assert "programs" in json.loads(run("status", "--json", "--url", url).stdout)
     finally:
         assert child.close() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import gzip
 import http.client
 import json
@@ -18,12 +19,13 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from fpm_listener import connections
+from fpm_listener import connections, web
 from fpm_listener.core.snapshot import Cause, IncidentView, ProcessView, Snapshot, State
 from fpm_listener.core.values import ProcessName
 from fpm_listener.metrics import make_registry
 from fpm_listener.settings import WebSettings
 from fpm_listener.web import WebServer
+from tests import snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,7 +158,53 @@ def test_the_page_shows_no_markup_of_others(serve: Serve) -> None:
 
     assert HOSTILE not in body
     assert "&lt;script&gt;" in body
-    assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+    policy = headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy
+
+
+def test_fifty_pages_left_open(serve: Serve) -> None:
+    """Tabs that ask every second neither fail nor keep a scrape from its answer."""
+    server = serve(snapshots.MANY)
+    answers: list[int] = []
+
+    def tab() -> None:
+        for _ in range(3):
+            answers.append(ask(server, "/")[0])  # noqa: PERF401 - one after the other
+
+    assert ask(server)[0] == 200
+    tabs = [threading.Thread(target=tab) for _ in range(50)]
+    for thread in tabs:
+        thread.start()
+        assert ask(server)[0] == 200
+    for thread in tabs:
+        thread.join()
+    assert answers == [200] * 150
+
+
+def test_a_page_is_made_once_for_many() -> None:
+    """However many look at it within a second; what is news is seen at once."""
+    asked: list[float] = []
+    seen = [snapshots.WELL]
+
+    def clock() -> float:
+        asked.append(1000.25 + len(asked) / 10)
+        return asked[-1]
+
+    application = web.Application(lambda: seen[0], make_registry(Snapshot), clock)
+
+    def look() -> bytes:
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}
+        return b"".join(application(environ, lambda *_: None))
+
+    first = look()
+    assert look() == first
+    seen[0] = dataclasses.replace(snapshots.WELL, events_missed=1)
+    assert b"1 missed" in look()
+    before = look()
+    while asked[-1] < 1001:
+        look()
+    assert look() != before
 
 
 def test_openmetrics_is_negotiated(serve: Serve) -> None:
@@ -450,6 +498,20 @@ def test_a_password(serve: Serve, tmp_path: Path) -> None:
     secret.write_text("changed")
     assert ask(server, Authorization=basic("prom", "right"))[0] == 401
     assert ask(server, Authorization=basic("prom", "changed"))[0] == 200
+
+
+def test_a_token_for_a_browser(serve: Serve, tmp_path: Path) -> None:
+    """A browser asks for a password, never for a token: the token may be given as one."""
+    secret = tmp_path / "token"
+    secret.write_text("t0ken\n")
+    server = serve(token_file=secret)
+
+    assert ask(server, "/", Authorization="Bearer t0ken")[0] == 200
+    assert ask(server, "/", Authorization=basic("", "t0ken"))[0] == 200
+    assert ask(server, "/", Authorization=basic("whoever", "t0ken"))[0] == 200
+    for wrong in (basic("t0ken", ""), basic("", "other"), "Basic t0ken", "Basic", "Basic \xff"):
+        assert ask(server, "/", Authorization=wrong)[0] == 401
+    assert "Basic" in ask(server)[1]["WWW-Authenticate"]
 
 
 @pytest.mark.parametrize("content", [None, "", "\n"])

@@ -22,7 +22,7 @@ RECEIVERS = (
 #: The rim, from the top down. A module imports only what stands below it.
 FLOORS = (
     ("__main__",),
-    ("daemon", "alerts_command", "leave_command", "check", "init_command"),
+    ("daemon", "alerts_command", "leave_command", "check", "init_command", "status_command"),
     ("surroundings",),
     ("examiner", "healer", "poolwatch"),
     ("checkup", "delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
@@ -33,6 +33,9 @@ FLOORS = (
     ("receivers.body", "receivers.markdown"),
     ("receivers.http", "receivers.text"),
     ("receivers.deadline", "receivers.secrets", "receivers.phrases", "receivers.stamp"),
+    ("page", "terminal"),
+    ("page_day", "page_programs"),
+    ("markup",),
     (
         "database",
         "outbox_log",

@@ -1,109 +1,71 @@
-"""The status as words, as a table and as a page."""
+"""The status as words, as lines for a terminal, and as a page."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 
-from fpm_listener import status
-from fpm_listener.core.exits import ExitReason
-from fpm_listener.core.holders import Holder, HolderKind, HolderReport
-from fpm_listener.core.snapshot import (
-    Cause,
-    IncidentView,
-    ProcessView,
-    ReceiverView,
-    Snapshot,
-    State,
-    Tier,
-)
-from fpm_listener.core.values import ProcessName
+from fpm_listener import page, status, terminal
+from fpm_listener.core.snapshot import ReceiverView, Snapshot, State
+from tests import snapshots
+from tests.snapshots import EVIL, HOSTILE, MANY, NOTHING, NOW_S, TROUBLE, WELL
 
-HOSTILE = "\x1b[2J<b>boo</b>\n"
+#: All that a terminal obeys, or that turns or hides text.
+COMMANDS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+ALL = {"nothing": NOTHING, "well": WELL, "trouble": TROUBLE, "many": MANY, "evil": EVIL}
 
-SNAPSHOT = Snapshot(
-    started_s=1000.0,
-    supervisor_up=True,
-    processes=(
-        ProcessView(
-            name=ProcessName("php-fpm", "php-fpm"),
-            is_fpm=True,
-            state=State.RUNNING,
-            pid=42,
-            start_time_s=1000.0,
-            restarts=7,
-            failed_starts=3,
-            unexpected_exits=4,
-            last_exit=ExitReason(signal=9),
-            loops=frozenset({Tier.FAST}),
-            incident=IncidentView(
-                incident_id="i",
-                cause=Cause.BIND_CONFLICT,
-                severity="critical",
-                gave_up=False,
-                started_at_s=1001.0,
-                failed_lives=7,
-                address="127.0.0.1:9000",
-                holder=HolderReport(
-                    address="127.0.0.1:9000",
-                    holders=(
-                        Holder(kind=HolderKind.OTHER, pid=7, command="<i>nc</i>", user="bob"),
-                    ),
-                ),
-                evidence=(HOSTILE,),
-                summary="taken",
-                remedy="do something",
-            ),
-        ),
-    ),
-    receivers=(ReceiverView(name="ops", kind="webhook", pending=2, sent=5, failed={"dns": 4}),),
-)
+
+def document(snapshot: Snapshot, later_s: float = 0.0) -> status.Document:
+    return status.to_json(snapshot, NOW_S + later_s)
+
+
+# -- the words -------------------------------------------------------------------------------------
 
 
 def test_the_words() -> None:
     """Each key says what the snapshot has."""
-    (program,) = status.to_json(SNAPSHOT, 1090.0)["programs"]
+    words = document(TROUBLE)
+    program = next(one for one in words["programs"] if one["name"] == "php-fpm:php-fpm")
 
-    assert program["name"] == "php-fpm:php-fpm"
-    assert program["uptime_s"] == 90.0
-    assert program["last_exit"] == "killed by SIGKILL"
+    assert program["uptime_s"] is None
+    assert program["last_exit"] == "exit status 78"
     assert program["incident"]["cause"] == "bind_conflict"
+    assert words["instance"] == "web-7"
+    assert words["listener"]["answered_within_s"] == 0.001
+    assert words["findings"]["counts"] == {"error": 1, "warning": 1, "hint": 0}
+    assert words["findings"]["worst"][0]["id"] == "FPM002"
+    assert words["timeline"][-1]["what"] == "died"
+    assert words["timeline"][-1]["count"] == 6
 
 
-def test_the_table() -> None:
-    """The terminal shows state, trouble, evidence, remedy and what receivers are owed."""
-    table = status.to_table(status.to_json(SNAPSHOT, 1090.0))
+def test_how_full_the_windows_are() -> None:
+    """Failed lives are counted as of now, each window by itself."""
+    name = "php-fpm:php-fpm"
+    counts = []
+    for later_s in (0.0, 55.0, 1000.0):
+        (one,) = [p for p in document(TROUBLE, later_s)["programs"] if p["name"] == name]
+        counts.append([window["failed"] for window in one["windows"]])
 
-    head, row = table.splitlines()[:2]
-    assert row.split("  ")[0] == "php-fpm:php-fpm"
-    assert "RUNNING  42   1m30s  7         7       killed by SIGKILL  bind_conflict" in row
-    assert len(head) <= 120
-    assert "  holder:   pid 7 (<i>nc</i>, user bob)" in table
-    assert "CRITICAL: taken" in table
-    assert "remedy:   do something" in table
-    assert "receiver ops: 2 owed, 5 attempts, 4 failed, 0 dropped" in table
-    assert "note:" not in table
+    assert counts == [[7, 7], [2, 7], [0, 0]]
 
 
-def test_text_of_others_is_harmless() -> None:
-    """Neither the terminal nor the page obeys what stands in a log."""
-    document = status.to_json(SNAPSHOT, 1090.0)
-
-    assert "\x1b" not in status.to_table(document)
-    page = status.to_html(document)
-    assert "<b>" not in page
-    assert "<i>" not in page
-    assert "holder: pid 7 (&lt;i&gt;nc&lt;/i&gt;, user bob)" in page
+def test_what_is_older_than_a_day_is_gone() -> None:
+    """The timeline is read long after it was written."""
+    assert document(TROUBLE, 6400.0)["timeline"][0]["what"] == "died"
+    assert document(TROUBLE, 86400.0)["timeline"] == []
 
 
-def test_what_is_wrong_with_the_listener_itself() -> None:
-    """The status says what the listener cannot do."""
-    snapshot = Snapshot(events_missed=3, outbox_persistent=False, config_reload_ok=False)
-    table = status.to_table(status.to_json(snapshot, 1.0))
+def test_a_wall_clock_that_is_set_back() -> None:
+    """No time is below 0."""
+    words = document(TROUBLE, -5 * 86400.0)
 
-    for words in ("XML-RPC", "3 events were lost", "memory only", "has a mistake"):
-        assert words in table
+    assert words["programs"][0]["uptime_s"] == 0
+    assert words["listener"]["uptime_s"] == 0
+    assert words["listener"]["last_event_age_s"] == 0
+    for show in (terminal.to_table, page.to_html):
+        show(words)
 
 
 @pytest.mark.parametrize(
@@ -111,24 +73,183 @@ def test_what_is_wrong_with_the_listener_itself() -> None:
     [(0, "0s"), (59.9, "59s"), (60, "1m0s"), (3725, "1h2m"), (86400 * 3 + 3600 * 4, "3d4h")],
 )
 def test_how_long_it_has_been_up(seconds: float, shown: str) -> None:
-    """The time up is shown in its two largest units."""
-    row = status.to_table(status.to_json(SNAPSHOT, 1000.0 + seconds)).splitlines()[1]
-
-    assert row.split()[3] == shown
+    """A time is shown in its two largest units."""
+    assert status.age(seconds) == shown
 
 
-def test_a_wall_clock_that_is_set_back() -> None:
-    """No time up is below 0."""
-    document = status.to_json(SNAPSHOT, 1.0)
+@pytest.mark.parametrize(
+    ("snapshot", "words", "tone"),
+    [
+        (NOTHING, "The programs are not known yet", "idle"),
+        (dataclasses.replace(NOTHING, ready=True), "No program is watched", "idle"),
+        (WELL, "All 3 programs run", "ok"),
+        (TROUBLE, "1 of 6 programs is in trouble", "bad"),
+        (MANY, "2 of 200 programs are in trouble", "bad"),
+        (dataclasses.replace(WELL, events_missed=1), "All 3 programs run, but see below", "warn"),
+        (dataclasses.replace(WELL, processes=WELL.processes[:1]), "The one program runs", "ok"),
+        (
+            dataclasses.replace(WELL, processes=(snapshots.program("x", State.FATAL),)),
+            "1 of 1 program is in trouble",
+            "bad",
+        ),
+        (
+            dataclasses.replace(WELL, processes=(snapshots.program("x", State.STOPPED),)),
+            "The program is not in trouble",
+            "ok",
+        ),
+        (
+            dataclasses.replace(WELL, receivers=(ReceiverView(name="x", kind="y", failing=True),)),
+            "All 3 programs run, but see below",
+            "warn",
+        ),
+    ],
+)
+def test_how_things_are(snapshot: Snapshot, words: str, tone: str) -> None:
+    """A few words say it, and never that all is well when something is not."""
+    assert status.headline(document(snapshot)) == (words, tone)
 
-    assert document["programs"][0]["uptime_s"] == 0
-    assert document["listener"]["uptime_s"] == 0
+
+# -- for a terminal --------------------------------------------------------------------------------
 
 
-def test_a_process_that_is_down_is_not_up() -> None:
-    """Only what runs, or starts, has a time up."""
-    (view,) = SNAPSHOT.processes
-    down = dataclasses.replace(view, state=State.FATAL)
-    document = status.to_json(dataclasses.replace(SNAPSHOT, processes=(down,)), 1090.0)
+def test_the_table() -> None:
+    """The terminal shows state, trouble, evidence, remedy and what receivers are owed."""
+    table = terminal.to_table(document(TROUBLE))
 
-    assert document["programs"][0]["uptime_s"] is None
+    assert table.splitlines()[0] == "supervisor on web-7: 1 of 6 programs is in trouble"
+    row = next(line for line in table.splitlines() if line.startswith("php-fpm:php-fpm "))
+    assert row.split("  ")[-1] == "exit 78"
+    assert "BACKOFF" in row
+    assert "7 (loop, 1m)" in row
+    for words in (
+        "CRITICAL: php-fpm:php-fpm: 127.0.0.1:9000 is taken by pid 24150",
+        "  holder:   pid 24150 and 1 more",
+        "  evidence: [23-Nov-2026 12:15:32] ERROR: unable to bind",
+        "  remedy:   End the orphaned workers, which finish their requests first: kill -QUIT",
+        "listens on /run/php/admin.sock, held",
+        "php-fpm:php-fpm died: exit status 78 (6 times)",
+        "started again after 71 ms",
+        "receiver pager: 2 owed, 5 attempts, 4 failed, 0 dropped",
+        "last failure: the name events.pagerduty.com is not known",
+        "FPM002 /etc/supervisor/conf.d/app.conf:3",
+        "1204 events, 0 missed",
+        "99 % answered within 1 ms",
+    ):
+        assert words in table
+
+
+@pytest.mark.parametrize("width", [40, 80, 132])
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_is_wider_than_the_terminal(name: str, width: int) -> None:
+    """Names are cut and lines are folded; a remedy alone is one line, as it will be copied."""
+    table = terminal.to_table(document(ALL[name]), width)
+    long = [line for line in table.splitlines() if len(line) > max(width, 68)]
+
+    assert [line for line in long if not line.startswith("  remedy: ")] == []
+
+
+def test_wide_characters_take_two_columns() -> None:
+    """A name in Chinese neither breaks the columns nor the width."""
+    wide = snapshots.program("\u961f\u5217" * 30)
+    table = terminal.to_table(
+        document(dataclasses.replace(WELL, processes=(*WELL.processes, wide))), 80
+    )
+    row = next(line for line in table.splitlines() if "\u961f" in line)
+
+    assert len(row) + row.count("\u961f") + row.count("\u5217") <= 80
+    assert row.index("RUNNING") < 80
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_text_of_others_does_nothing_to_a_terminal(name: str) -> None:
+    """No escape, no title, nothing that turns or hides text; colours are our own, if wanted."""
+    words = document(ALL[name])
+
+    assert not COMMANDS.search(terminal.to_table(words))
+    coloured = terminal.to_table(words, 80, colour=True)
+    assert "\x1b[1m" in coloured or name == "nothing"
+    assert not COMMANDS.search(re.sub(r"\x1b\[\d+m", "", coloured))
+
+
+def test_what_is_wrong_with_the_listener_itself() -> None:
+    """The status says what the listener cannot do."""
+    snapshot = Snapshot(events_missed=3, outbox_persistent=False, config_reload_ok=False)
+    for show in (terminal.to_table, page.to_html):
+        shown = show(document(snapshot)).replace("&#x27;", "'")
+        for words in ("XML-RPC", "3 events were lost", "memory only", "has a mistake"):
+            assert words in shown
+
+
+def test_what_healing_is_about_to_do() -> None:
+    """It is said when, and how often it was done."""
+    name = "queue:worker"
+    healed = snapshots.program(name, State.STOPPED, healed=3, paused=True, next_start_s=NOW_S + 240)
+    given_up = snapshots.program("php", State.FATAL, next_start_s=NOW_S + 9, worn_out=True)
+    words = document(dataclasses.replace(WELL, processes=(healed, given_up)))
+    for show in (terminal.to_table, page.to_html):
+        shown = show(words)
+        assert "stopped for a while, as it loops; the listener starts it in 4m0s" in shown
+        assert "given up; the listener starts it in 9s, the starts of a day being used up" in shown
+    assert "(3 ours)" in terminal.to_table(words)
+    assert "3 by the listener" in page.to_html(words)
+
+
+# -- as a page -------------------------------------------------------------------------------------
+
+
+def test_the_page_has_it_all() -> None:
+    """Whoever has no JavaScript sees the same."""
+    shown = page.to_html(document(TROUBLE))
+    for words in (
+        "<title>1 of 6 programs is in trouble \u00b7 web-7</title>",
+        "kill -QUIT 24150 24151",
+        "unable to bind listening socket",
+        "sockets held",
+        "taken by another",
+        "7 in 1m, a loop at 3",
+        "in a fast loop",
+        "started again after 71 ms",
+        "13 failed lives in the last 24 hours",
+        "the name events.pagerduty.com is not known",
+        "process_control_timeout = 10s",
+        "1204; none missed",
+    ):
+        assert words in shown
+
+
+def test_the_page_is_small() -> None:
+    """It is sent again and again."""
+    assert len(page.to_html(document(TROUBLE)).encode()) < 60 << 10
+    assert len(page.to_html(document(NOTHING)).encode()) < 20 << 10
+
+
+def test_text_of_others_is_no_markup() -> None:
+    """Everything is escaped, and what turns or hides text is shown as a question mark."""
+    shown = page.to_html(document(EVIL))
+    live = shown[shown.index('<div id="live">') : shown.rindex("<script>")]
+
+    assert "<script" not in live
+    assert "<img" not in live
+    assert shown.count("<script>") == 1
+    assert not COMMANDS.search(live.replace("\t", ""))
+    assert "@LIVE@ @TITLE@ ]]&gt;" in live
+    assert len(live) < 60 << 10
+    assert HOSTILE[3][:10] in live  # Hebrew may be Hebrew
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_page_is_whole(name: str) -> None:
+    """What is opened is closed, and no placeholder is left."""
+    shown = page.to_html(document(ALL[name]))
+    opened = re.findall(r"<(\w+)[ >]", shown[shown.index("<body") : shown.index("<script>")])
+    for element in {*opened} - {"path", "circle"}:
+        assert len(re.findall(rf"<{element}[ >]", shown)) == shown.count(f"</{element}>"), element
+    assert "@PAGE@" not in shown
+    assert shown.startswith("<!doctype html>")
+
+
+def test_an_incident_of_which_the_beginning_is_forgotten() -> None:
+    """The picture of the day shows an incident also where only its end is in the timeline."""
+    ends = dataclasses.replace(WELL, timeline=TROUBLE.timeline[5:6])
+
+    assert 'class="span bad"' in page.to_html(document(ends))

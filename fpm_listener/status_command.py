@@ -1,0 +1,144 @@
+"""`fpm-listener status`: asks a running listener what it knows.
+
+Laws:
+1. No password is on a command line, in an error, or sent to a place that its settings do not name:
+   with --url, only what --config or the environment says is used.
+2. A certificate of the settings is trusted as it is: it may be its own authority.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import ssl
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, TextIO
+
+from fpm_listener import settings as settings_file
+from fpm_listener.core.values import FpmListenerError
+from fpm_listener.settings import USUAL_FILES
+from fpm_listener.terminal import to_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fpm_listener.settings import WebSettings
+    from fpm_listener.status import Document
+
+_PATIENCE_S = 10
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound here
+
+
+def run(url: str | None, config: str | None, out: TextIO, *, as_json: bool) -> int:
+    """Print the status; return the exit status. Raises FpmListenerError."""
+    web = settings_of(url, config, os.environ)
+    document = fetch(url or url_of(web), web)
+    if as_json:
+        out.write(json.dumps(document, indent=2) + "\n")
+        return 0
+    seen = out.isatty()
+    width = shutil.get_terminal_size().columns if seen else None
+    colour = seen and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    out.write(to_table(document, width, colour=colour) + "\n")
+    return 0
+
+
+def settings_of(url: str | None, config: str | None, environ: Mapping[str, str]) -> WebSettings:
+    """Return where the listener serves, and what it wants to be told.
+
+    From `config`, or else from the drop-in file at its usual place, unless a URL is given; the
+    environment wins over both. Raises FpmListenerError.
+    """
+    if config is not None:
+        return settings_file.load(config, environ).web
+    for path in () if url else USUAL_FILES:
+        if os.access(path, os.R_OK):
+            return settings_file.load(path, environ).web
+    return settings_file.load(os.devnull, environ).web
+
+
+def url_of(web: WebSettings) -> str:
+    """Return where a listener of these settings answers."""
+    host = _ANYWHERE.get(web.host, web.host)
+    host = f"[{host}]" if ":" in host else host
+    return f"{'https' if web.cert_file else 'http'}://{host}:{web.port}"
+
+
+def fetch(url: str, web: WebSettings) -> Document:
+    """Return the status of the listener that serves at `url`.
+
+    Raises FpmListenerError where there is none, or where it wants another password.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise FpmListenerError(f"--url {url!r} is no URL; write http://host:port")
+    headers = _headers(web)
+    try:
+        request = urllib.request.Request(f"{url.rstrip('/')}/status.json", headers=headers)  # noqa: S310 - checked above
+        opener = urllib.request.build_opener(
+            urllib.request.HTTPSHandler(context=trust(web)), _Straight()
+        )
+        with opener.open(request, timeout=_PATIENCE_S) as answer:
+            document: Document = json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code != 401:
+            raise FpmListenerError(f"{url}: it answers {error.code} {error.reason}") from None
+        what = "another password or token" if headers else "a password or token"
+        raise FpmListenerError(
+            f"{url}: the listener wants {what}; name its settings with --config FILE, or set "
+            "FPM_LISTENER_WEB_TOKEN_FILE, or FPM_LISTENER_WEB_USERNAME and "
+            "FPM_LISTENER_WEB_PASSWORD_FILE",
+        ) from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "reason", error)
+        raise FpmListenerError(
+            f"{url}: no listener answers there ({why}); is it running, and does `listen` say so?",
+        ) from None
+    return document
+
+
+class _Straight(urllib.request.HTTPRedirectHandler):
+    """Follows nobody elsewhere: a password would go along."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Let the answer be an error."""
+
+
+def _headers(web: WebSettings) -> dict[str, str]:
+    if web.token_file is not None:
+        return {"Authorization": f"Bearer {_secret(web.token_file)}"}
+    if web.password_file is not None:
+        pair = f"{web.username or ''}:{_secret(web.password_file)}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+    return {}
+
+
+def _secret(path: os.PathLike[str]) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - any path
+            return file.read().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "is not UTF-8"
+        raise FpmListenerError(
+            f"{os.fspath(path)}: the listener's password or token cannot be read ({why}); "
+            "type it as who may read it, such as root",
+        ) from None
+
+
+def trust(web: WebSettings) -> ssl.SSLContext:
+    """Return whose certificates are believed. Raises FpmListenerError."""
+    context = ssl.create_default_context()
+    if web.cert_file is not None:
+        # The very certificate that the listener shows: whose name it has does not matter then.
+        try:
+            context.load_verify_locations(web.cert_file)
+        except OSError as error:
+            raise FpmListenerError(
+                f"{web.cert_file}: cannot be read as a certificate: {error.strerror}"
+            ) from None
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.check_hostname = False
+    return context

@@ -1,0 +1,211 @@
+"""`fpm-listener status` against listeners with a password, a token, a certificate."""
+
+from __future__ import annotations
+
+import io
+import json
+import ssl
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+from fpm_listener import status_command
+from fpm_listener.core.values import FpmListenerError
+from fpm_listener.metrics import make_registry
+from fpm_listener.settings import WebSettings, load
+from fpm_listener.web import WebServer
+from tests.ports import free_port
+from tests.snapshots import WELL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Serve = Callable[..., Path]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Return a function that serves under settings, and returns their file."""
+    servers: list[WebServer] = []
+
+    def start(**keys: object) -> Path:
+        lines = [f"listen = {keys.pop('listen', '127.0.0.1')}:{free_port()}"]
+        lines += [f"{name} = {value}" for name, value in keys.items()]
+        path = tmp_path / "fpm_listener.conf"
+        path.write_text("\n".join(["[fpm-listener]", *lines]))
+        server = WebServer(load(str(path)).web, lambda: WELL, make_registry(lambda: WELL), print)
+        servers.append(server)
+        server.start()
+        end = time.monotonic() + 30
+        while server.port is None:
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.01)
+        return path
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def shown(config: Path | None = None, url: str | None = None, *, as_json: bool = False) -> str:
+    out = io.StringIO()
+    status_command.run(url, str(config) if config else None, out, as_json=as_json)
+    return out.getvalue()
+
+
+def secret(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text + "\n")
+    return path
+
+
+def test_where_its_settings_say(serve: Serve) -> None:
+    """Nothing but the settings is needed; a wildcard address is asked on this host."""
+    config = serve(listen="0.0.0.0")
+
+    assert shown(config).startswith("supervisor on web-7: All 3 programs run")
+    assert "\x1b" not in shown(config)
+    assert json.loads(shown(config, as_json=True))["instance"] == "web-7"
+
+
+def test_with_a_password(serve: Serve, tmp_path: Path) -> None:
+    """Name and password come from the settings, and are not only ASCII."""
+    password = secret(tmp_path, "password", "gr\u00fcn:rot")
+    config = serve(web_username="ops", web_password_file=password)
+
+    assert "All 3 programs run" in shown(config)
+
+
+def test_with_a_token(serve: Serve, tmp_path: Path) -> None:
+    """A token likewise."""
+    config = serve(web_token_file=secret(tmp_path, "token", "t0ken"))
+
+    assert "All 3 programs run" in shown(config)
+
+
+def test_from_the_environment(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are no settings to read, variables say the same; the error says which."""
+    token = secret(tmp_path, "token", "t0ken")
+    config = serve(web_token_file=token)
+    url = status_command.url_of(load(str(config)).web)
+    with pytest.raises(FpmListenerError, match=r"wants a password or token.*WEB_TOKEN_FILE") as e:
+        shown(url=url)
+    assert "t0ken" not in str(e.value)
+
+    monkeypatch.setenv("FPM_LISTENER_WEB_TOKEN_FILE", str(token))
+    assert "All 3 programs run" in shown(url=url)
+    monkeypatch.setenv("FPM_LISTENER_WEB_TOKEN_FILE", str(secret(tmp_path, "old", "wrong")))
+    with pytest.raises(FpmListenerError, match="wants another password or token"):
+        shown(url=url)
+
+
+def test_a_secret_that_cannot_be_read(serve: Serve, tmp_path: Path) -> None:
+    """The file is named, and what to do."""
+    config = serve(web_token_file=tmp_path / "none")
+
+    with pytest.raises(FpmListenerError, match=r"/none: .* cannot be read .*such as root"):
+        shown(config)
+
+
+def test_with_a_certificate(serve: Serve, tmp_path: Path) -> None:
+    """The certificate of the settings is trusted whatever name it has, and no other one."""
+    authority = trustme.CA()
+    one = authority.issue_cert("web-7.example")
+    cert_file, key_file = tmp_path / "cert.pem", tmp_path / "key.pem"
+    one.cert_chain_pems[0].write_to_path(str(cert_file))
+    one.private_key_pem.write_to_path(str(key_file))
+    config = serve(web_cert_file=cert_file, web_key_file=key_file)
+
+    assert "All 3 programs run" in shown(config)
+    web = load(str(config)).web
+    other = authority.issue_cert("web-7.example").cert_chain_pems[0]
+    other.write_to_path(str(tmp_path / "other.pem"))
+    with pytest.raises(FpmListenerError, match="CERTIFICATE_VERIFY_FAILED"):
+        status_command.fetch(
+            status_command.url_of(web), WebSettings(cert_file=tmp_path / "other.pem")
+        )
+    (tmp_path / "bad.pem").write_text("no certificate")
+    with pytest.raises(FpmListenerError, match=r"bad\.pem: cannot be read as a certificate"):
+        status_command.fetch("https://127.0.0.1:1", WebSettings(cert_file=tmp_path / "bad.pem"))
+
+
+def test_nobody_leads_it_astray(tmp_path: Path) -> None:
+    """A redirection is an error: what would be sent there is a secret."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", "/there")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        web = WebSettings(token_file=secret(tmp_path, "token", "t0ken"))
+        with pytest.raises(FpmListenerError, match="it answers 302"):
+            status_command.fetch(f"http://127.0.0.1:{server.server_port}", web)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert asked == ["/status.json"]
+
+
+def test_which_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual file is used, but not for a URL: its password is for its own listener."""
+    usual = tmp_path / "usual.conf"
+    usual.write_text("[fpm-listener]\nlisten = 127.0.0.1:4\nweb_token_file = token\n")
+    monkeypatch.setattr(status_command, "USUAL_FILES", ("/nowhere/x.conf", str(usual)))
+
+    assert status_command.settings_of(None, None, {}).port == 4
+    assert status_command.settings_of("http://other", None, {}) == WebSettings()
+    assert status_command.settings_of(None, None, {"FPM_LISTENER_LISTEN": "[::]:5"}).port == 5
+    assert status_command.url_of(WebSettings(host="::", port=5)) == "http://[::1]:5"
+    assert status_command.url_of(WebSettings(host="10.0.0.1", port=5)) == "http://10.0.0.1:5"
+
+
+def test_a_url_that_is_none() -> None:
+    """What is asked for is not opened as a file."""
+    with pytest.raises(FpmListenerError, match="is no URL"):
+        shown(url="file:///etc/passwd")
+
+
+def test_on_a_terminal(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colours are for terminals alone, and NO_COLOR is heeded; there it fits 80 columns."""
+    config = serve()
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def seen() -> str:
+        out = Terminal()
+        status_command.run(None, str(config), out, as_json=False)
+        return out.getvalue()
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[32mRUNNING" in seen()
+    for name, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
+        monkeypatch.setenv(name, value)
+        assert "\x1b" not in seen()
+        assert max(len(line) for line in seen().splitlines()) <= 80
+        monkeypatch.delenv(name)
+
+
+def test_the_trust_of_others_is_as_usual() -> None:
+    """Without a certificate in the settings, names are checked."""
+    assert status_command.trust(WebSettings()).check_hostname
+    assert status_command.trust(WebSettings()).verify_mode is ssl.CERT_REQUIRED

@@ -1,0 +1,284 @@
+"""What a listener may have to show: nothing, all well, trouble, hundreds, what is hostile."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from fpm_listener.core.exits import ExitReason
+from fpm_listener.core.histogram import Histogram
+from fpm_listener.core.holders import Holder, HolderKind, HolderReport
+from fpm_listener.core.loops import LoopPolicy
+from fpm_listener.core.snapshot import (
+    Cause,
+    FindingView,
+    IncidentView,
+    ProcessView,
+    ReceiverView,
+    Snapshot,
+    State,
+    Tier,
+)
+from fpm_listener.core.timeline import Entry, Happening
+from fpm_listener.core.values import ProcessName
+
+NOW_S = time.time()
+
+#: Markup, a terminal's escapes, text that turns or hides itself, Hebrew, and an end without end.
+HOSTILE = (
+    "<script>window.pwned=1</script><img src=x onerror='window.pwned=1'>",
+    "\x1b[2J\x1b[31mred\x1b]0;title\x07 \x9b1m",
+    "user \u202egpj.exe\u202c and zero\u200bwidth \u2066isolated\u2069 \ufeff",
+    "\u05e9\u05d2\u05d9\u05d0\u05d4: \u05d4\u05db\u05ea\u05d5\u05d1\u05ea 127.0.0.1:9000",
+    "not UTF-8: \udcff\udcfe",
+    "@LIVE@ @TITLE@ ]]> --> </pre></style></script>",
+    "x" * 65536,
+)
+
+
+def program(name: str, state: State = State.RUNNING, **more: object) -> ProcessView:
+    """Return a program that does as it should."""
+    group, _, process = name.partition(":")
+    words: dict[str, object] = {
+        "name": ProcessName(group, process or group),
+        "is_fpm": name.startswith("php"),
+        "state": state,
+        "pid": 4711,
+        "starts": 1,
+        "start_time_s": NOW_S - 3 * 86400 - 4 * 3600,
+    }
+    return ProcessView(**{**words, **more})  # type: ignore[arg-type] # the test's own words
+
+
+def incident(**more: object) -> IncidentView:
+    """Return a bind conflict."""
+    words: dict[str, object] = {
+        "incident_id": "1",
+        "cause": Cause.BIND_CONFLICT,
+        "severity": "critical",
+        "gave_up": False,
+        "started_at_s": NOW_S - 192,
+        "failed_lives": 7,
+        "address": "127.0.0.1:9000",
+        "holder": HolderReport(
+            address="127.0.0.1:9000",
+            holders=(
+                Holder(
+                    kind=HolderKind.ORPHAN,
+                    pid=24150,
+                    command="php-fpm: pool www",
+                    user="www-data",
+                    master_pid=24135,
+                    others=(24151,),
+                ),
+            ),
+        ),
+        "evidence": (
+            "12:15:30,332 WARN exited: php-fpm (terminated by SIGKILL; not expected)",
+            "12:15:32,372 WARN exited: php-fpm (exit status 78; not expected)",
+            (
+                "[23-Nov-2026 12:15:32] ERROR: unable to bind listening socket for address "
+                "'127.0.0.1:9000': Address already in use (98)"
+            ),
+        ),
+        "summary": "php-fpm:php-fpm: 127.0.0.1:9000 is taken by pid 24150 and 1 more "
+        "(php-fpm: pool www, user www-data, orphan of the dead master 24135); it keeps failing",
+        "remedy": "End the orphaned workers, which finish their requests first: "
+        "kill -QUIT 24150 24151",
+    }
+    return IncidentView(**{**words, **more})  # type: ignore[arg-type] # the test's own words
+
+
+def entry(what: Happening, ago_s: float, process: str = "", **more: object) -> Entry:
+    """Return something that has happened."""
+    words = {"what": what, "process": process, "first_s": NOW_S - ago_s, "last_s": NOW_S - ago_s}
+    return Entry(**{**words, **more})  # type: ignore[arg-type] # the test's own words
+
+
+def _acks() -> Histogram:
+    acks = Histogram((0.001, 0.0025, 0.01))
+    for _ in range(1200):
+        acks.observe(0.0006)
+    return acks
+
+
+FOUND = (
+    FindingView(
+        "FPM002",
+        "error",
+        "/etc/supervisor/conf.d/app.conf:3 [program:app]",
+        "startsecs is 1, and the command sleeps for 1 s before php-fpm is started",
+        "supervisord says RUNNING of a php-fpm that has not tried to open its port yet, sets its "
+        "retries back to 0, and never gives up",
+        "command=fpm-listener guard --hold -- /usr/sbin/php-fpm8.2 -F",
+    ),
+    FindingView(
+        "FPM031",
+        "warning",
+        "/etc/php/8.2/fpm/php-fpm.conf:12 [global]",
+        "process_control_timeout is 0",
+        "every stop and restart cuts the requests that are being answered",
+        "process_control_timeout = 10s",
+    ),
+)
+
+#: No program, and none known yet.
+NOTHING = Snapshot(instance="web-7", started_s=NOW_S - 3)
+
+#: All is well.
+WELL = Snapshot(
+    processes=(
+        program("php-fpm", addresses=("/run/php/www.sock",), held=("/run/php/www.sock",)),
+        program("nginx"),
+        program("queue:worker_00", restarts=1, last_exit=ExitReason(status=0)),
+    ),
+    receivers=(ReceiverView(name="ops", kind="slack", sent=4),),
+    events={"PROCESS_STATE_RUNNING": 1204},
+    windows={
+        Tier.FAST: LoopPolicy(threshold=3, window_s=60.0),
+        Tier.SLOW: LoopPolicy(threshold=5, window_s=900.0),
+    },
+    last_event_s=NOW_S - 41,
+    ack_seconds=_acks().view(),
+    ready=True,
+    supervisor_up=True,
+    fast_restart=True,
+    supervisor="supervisor",
+    instance="web-7",
+    started_s=NOW_S - 3 * 86400 - 4 * 3600,
+)
+
+#: A bad night.
+TROUBLE = replace(
+    WELL,
+    processes=(
+        program(
+            "php-fpm",
+            State.BACKOFF,
+            pid=None,
+            restarts=7,
+            failed_starts=6,
+            unexpected_exits=1,
+            last_exit=ExitReason(status=78),
+            last_exit_s=NOW_S - 1,
+            loops=frozenset({Tier.FAST}),
+            addresses=("127.0.0.1:9000",),
+            incident=incident(),
+        ),
+        program(
+            "php-fpm-admin",
+            addresses=("/run/php/admin.sock",),
+            held=("/run/php/admin.sock",),
+            restarts=2,
+            unexpected_exits=2,
+            last_exit=ExitReason(signal=9),
+            last_exit_s=NOW_S - 9200,
+            start_time_s=NOW_S - 9200,
+        ),
+        program("nginx", pid=812),
+        program("queue:worker_00", pid=4711, restarts=1, last_exit=ExitReason(status=0)),
+        program("queue:worker_01", pid=4712),
+        program("reports", State.STOPPED, pid=None, last_exit=ExitReason(status=0)),
+    ),
+    failures={"php-fpm:php-fpm": tuple(NOW_S - 1 - 2 * n for n in range(7))},
+    receivers=(
+        ReceiverView(name="ops", kind="slack", sent=12),
+        ReceiverView(
+            name="pager",
+            kind="pagerduty",
+            pending=2,
+            sent=5,
+            failed={"dns": 4},
+            failing=True,
+            last_failure="the name events.pagerduty.com is not known",
+        ),
+    ),
+    findings={"error": 1, "warning": 1, "hint": 0},
+    found=FOUND,
+    timeline=(
+        entry(Happening.LISTENER, 80000, "fpm-listener"),
+        entry(Happening.DIED, 52000, "php-fpm-admin:php-fpm-admin", detail="killed by SIGSEGV"),
+        entry(Happening.STARTED, 51999.9, "php-fpm-admin:php-fpm-admin", away_s=0.064),
+        entry(
+            Happening.DIED,
+            30200,
+            "queue:worker_00",
+            detail="exit status 1",
+            count=4,
+            first_s=NOW_S - 30700,
+        ),
+        entry(
+            Happening.INCIDENT,
+            30690,
+            "queue:worker_00",
+            detail="it dies and is restarted again and again (exit status 1); it keeps failing",
+        ),
+        entry(
+            Happening.RESOLVED,
+            29000,
+            "queue:worker_00",
+            detail="well again, or stopped by its operator; the trouble was: it dies and is "
+            "restarted again and again",
+        ),
+        entry(Happening.STOPPED, 21000, "reports:reports"),
+        entry(Happening.DIED, 9200, "php-fpm-admin:php-fpm-admin", detail="killed by SIGKILL"),
+        entry(Happening.STARTED, 9199.9, "php-fpm-admin:php-fpm-admin", away_s=0.071),
+        entry(Happening.DIED, 196, "php-fpm:php-fpm", detail="killed by SIGKILL"),
+        entry(
+            Happening.INCIDENT,
+            192,
+            "php-fpm:php-fpm",
+            detail="it dies and is restarted again and again (exit status 78); it keeps failing",
+        ),
+        entry(
+            Happening.CHANGED,
+            191.6,
+            "php-fpm:php-fpm",
+            detail="127.0.0.1:9000 is taken by pid 24150 and 1 more (php-fpm: pool www, user "
+            "www-data, orphan of the dead master 24135); it keeps failing",
+        ),
+        entry(Happening.STARTED, 2, "php-fpm:php-fpm", away_s=1.02, count=7),
+        entry(
+            Happening.DIED,
+            1,
+            "php-fpm:php-fpm",
+            detail="exit status 78",
+            count=6,
+            first_s=NOW_S - 194,
+        ),
+    ),
+)
+
+#: Hundreds, some with names that nobody should give.
+MANY = replace(
+    WELL,
+    processes=(
+        *(
+            program(f"queue-of-the-{n % 7}th-kind:worker_{n:03}", pid=2000 + n, restarts=n % 5)
+            for n in range(198)
+        ),
+        program("a-" + "very-long-" * 20 + "name", State.FATAL, pid=None),
+        program("php-fpm", State.FATAL, pid=None, incident=incident(gave_up=True)),
+    ),
+)
+
+#: Each text that others may write is hostile.
+EVIL = replace(
+    TROUBLE,
+    processes=(
+        program(
+            f"{HOSTILE[0]}:{HOSTILE[1]}",
+            State.FATAL,
+            addresses=HOSTILE[:3],
+            incident=incident(
+                evidence=HOSTILE, summary=HOSTILE[0] + HOSTILE[2], remedy=HOSTILE[1],
+                incident_id=HOSTILE[0],
+            ),
+        ),
+    ),
+    timeline=tuple(entry(Happening.DIED, 10, HOSTILE[0], detail=one) for one in HOSTILE),
+    receivers=(ReceiverView(name=HOSTILE[0], kind="webhook", last_failure=HOSTILE[2]),),
+    found=(FindingView(*(HOSTILE[n % 6] for n in range(6))),),
+    instance=HOSTILE[0],
+    supervisor=HOSTILE[2],
+)  # fmt: skip
