@@ -177,9 +177,9 @@ def _findings(findings: Document) -> Markup:
         body = tag(
             "div",
             tag("p", one["where"], class_="mono soft"),
-            tag("h4", "Why"),
+            tag("h3", "Why"),
             tag("p", one["why"]),
-            tag("h4", "What to write"),
+            tag("h3", "What to write"),
             tag("p", one["mend"]),
         )
         key = f"{one['id']} {one['where']}"

@@ -184,7 +184,9 @@ def headline(document: Document) -> tuple[str, str]:
     if all(one["state"] == "RUNNING" for one in known):
         words = "The one program runs" if len(known) == 1 else f"All {of} run"
     else:
-        words = f"None of {of} is in trouble" if len(known) > 1 else "The program is not in trouble"
+        words = (
+            f"None of the {of} is in trouble" if len(known) > 1 else "The program is not in trouble"
+        )
     if notes(document) or any(receiver["failing"] for receiver in document["receivers"]):
         return f"{words}, but see below", "warn"
     return words, "ok"

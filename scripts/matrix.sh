@@ -33,6 +33,7 @@ run() {
     [ -x "$venv/bin/pip" ] || "$python" -m venv --clear "$venv" || return
     # shellcheck disable=SC2046 # two words
     "$venv/bin/pip" install --quiet --disable-pip-version-check --editable '.[test]' $(pins "$supervisor") &&
+        "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps -r scripts/axe-core.txt &&
         "$venv/bin/python" -m pytest -p no:cacheprovider "$@"
 }
 

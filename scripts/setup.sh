@@ -2,7 +2,7 @@
 # Installs what this checkout needs and does not find: Debian packages, and .venv/ with fpm-listener.
 #
 #   scripts/setup.sh demo    php-fpm, and fpm-listener with what it depends on
-#   scripts/setup.sh test    these, Prometheus, shells, and the tools of the tests
+#   scripts/setup.sh test    these, Prometheus, Chromium, shells, and the tools of the tests
 #
 # It says what it does, does nothing twice, and is done in a moment when nothing is missing.
 # PYTHON=/path/to/python3.12 chooses the interpreter of .venv/ (3.10 or newer).
@@ -88,7 +88,7 @@ if [ "$mode" = test ]; then
     command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(prometheus)
     command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null ||
         missing+=(prometheus-alertmanager)
-    for tool in mandoc zsh fish patch git; do
+    for tool in chromium mandoc zsh fish patch git; do
         command -v "$tool" >/dev/null || missing+=("$tool")
     done
 fi
@@ -114,7 +114,7 @@ fi
 # checkout that moved needs a new one; a changed setup.cfg only wants pip again.
 stamp=.venv/.set-up
 place="$PWD${PYTHON:+ with $python}"
-needs=$(cat setup.cfg pyproject.toml | sha256sum)
+needs=$(cat setup.cfg pyproject.toml scripts/setup.sh scripts/axe-core.txt | sha256sum)
 have_place='' have_needs='' have_mode=''
 if [ -r "$stamp" ] && .venv/bin/python -c '' 2>/dev/null; then
     { read -r have_place && read -r have_needs && read -r have_mode; } <"$stamp" || true
@@ -136,5 +136,11 @@ if [ "$have_needs" != "$needs" ] || [ "$have_mode" != "$mode" ]; then
     .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --editable "$what" \
         --config-settings editable_mode=compat ||
         die "pip could not install $what; is the network there?"
+    if [ "$mode" = test ]; then
+        # For its copy of axe-core; the browser that it would bring is not used.
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+            --requirement scripts/axe-core.txt ||
+            die "pip could not install axe-core; is the network there?"
+    fi
     printf '%s\n' "$place" "$needs" "$mode" >"$stamp"
 fi

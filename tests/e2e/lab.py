@@ -364,10 +364,14 @@ class Lab:
             time.sleep(0.05)
         return True
 
+    def status(self, name: str) -> dict[str, Any]:
+        """Return what the listener knows of a program of one process."""
+        programs: list[dict[str, Any]] = json.loads(self.get("/status.json"))["programs"]
+        return next(one for one in programs if one["name"] == f"{name}:{name}")
+
     def pid(self, name: str) -> int:
         """Return what the listener knows to be the pid of a program of one process."""
-        programs = json.loads(self.get("/status.json"))["programs"]
-        return int(next(one["pid"] for one in programs if one["name"] == f"{name}:{name}"))
+        return int(self.status(name)["pid"])
 
     def master(self, name: str = "php-fpm") -> int | None:
         """Return the pid of the php-fpm master that uses this lab's configuration."""
