@@ -36,6 +36,17 @@ HOSTILE = (
 )
 
 
+BIND = (
+    "ERROR: unable to bind listening socket for address '127.0.0.1:9000': Address already in use "
+    "(98)"
+)
+
+
+def stamp(form: str, ago_s: float) -> str:
+    """Return a moment as a log has it."""
+    return time.strftime(form, time.localtime(NOW_S - ago_s))
+
+
 def program(name: str, state: State = State.RUNNING, **more: object) -> ProcessView:
     """Return a program that does as it should."""
     group, _, process = name.partition(":")
@@ -74,12 +85,9 @@ def incident(**more: object) -> IncidentView:
             ),
         ),
         "evidence": (
-            "12:15:30,332 WARN exited: php-fpm (terminated by SIGKILL; not expected)",
-            "12:15:32,372 WARN exited: php-fpm (exit status 78; not expected)",
-            (
-                "[23-Nov-2026 12:15:32] ERROR: unable to bind listening socket for address "
-                "'127.0.0.1:9000': Address already in use (98)"
-            ),
+            f"{stamp('%T', 196)},332 WARN exited: php-fpm (terminated by SIGKILL; not expected)",
+            f"{stamp('%T', 193)},372 WARN exited: php-fpm (exit status 78; not expected)",
+            f"[{stamp('%d-%b-%Y %T', 193)}] {BIND}",
         ),
         "summary": "php-fpm:php-fpm: 127.0.0.1:9000 is taken by pid 24150 and 1 more "
         "(php-fpm: pool www, user www-data, orphan of the dead master 24135); it keeps failing",

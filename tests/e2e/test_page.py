@@ -147,11 +147,15 @@ def test_light_and_quick(served: Served, browser: Chromium) -> None:
     served.snapshot = TROUBLE
     browser.look()
     browser.go(served.url)
-    size = browser.run("performance.getEntriesByType('navigation')[0].encodedBodySize")
+    size, packed = (
+        browser.run(f"performance.getEntriesByType('navigation')[0].{body}BodySize")
+        for body in ("decoded", "encoded")
+    )
     paint = browser.wait("a paint", lambda: browser.run(PAINT))
     browser.wait("a second look", lambda: len(browser.events("Network.requestWillBeSent")) > 2)
 
-    print(f"the page has {size} bytes, its first paint comes after {paint:.0f} ms")  # noqa: T201 - a figure
+    figures = f"{size} bytes, {packed} as they are sent, first paint after {paint:.0f} ms"
+    print(f"the page: {figures}")  # noqa: T201 - figures, not verdicts
     assert size < SIZE_LIMIT
     assert paint < 5000  # 200 ms is the aim; this machine is shared
     assert requests(browser) == {served.url}

@@ -64,6 +64,12 @@ def owner_of(settings: Settings) -> Owner:
     return owner
 
 
+def listens(path: Path) -> bool:
+    """Return whether a socket is listened on: one that is only bound is there as well."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
 @pytest.fixture
 def running(settings: Settings, config: Path) -> Iterator[None]:
     """Run a listener that owes its receivers two alerts each; nobody takes them."""
@@ -79,7 +85,7 @@ def running(settings: Settings, config: Path) -> Iterator[None]:
         ) as listener,
     ):
         try:
-            wait_until((settings.state_dir / SOCKET_NAME).exists, "the listener")
+            wait_until(lambda: listens(settings.state_dir / SOCKET_NAME), "the listener")
             yield
         finally:
             listener.terminate()

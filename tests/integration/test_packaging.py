@@ -69,7 +69,7 @@ def test_the_wheel_has_code_types_and_licence(built: Mapping[str, str | Path]) -
     package = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "fpm_listener").rglob("*")
-        if path.suffix in {".py", ".typed"}
+        if path.suffix in {".py", ".typed", ".html"}
     }
 
     assert package <= set(names)

@@ -216,13 +216,22 @@ def test_openmetrics_is_negotiated(serve: Serve) -> None:
     assert body.endswith("# EOF\n")
 
 
-def test_compression_is_negotiated(serve: Serve) -> None:
-    """A client that takes gzip gets it, and the same text."""
-    server = serve()
-    _, headers, body = ask(server, Accept_Encoding="gzip")
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("/metrics", "fpm_listener_build_info"), ("/", "</html>"), ("/status.json", '"programs"')],
+)
+def test_compression_is_negotiated(serve: Serve, path: str, words: str) -> None:
+    """A client that takes gzip gets it, and the same text; another one does not."""
+    server = serve(snapshots.MANY)
+    _, headers, body = ask(server, path, Accept_Encoding="gzip, deflate, br")
 
     assert headers["Content-Encoding"] == "gzip"
-    assert "fpm_listener_build_info" in body
+    assert words in body
+    assert int(headers["Content-Length"]) < len(body) / 4
+    for nothing in ("", "identity"):
+        _, headers, body = ask(server, path, Accept_Encoding=nothing)
+        assert "Content-Encoding" not in headers
+        assert words in body
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics?name[]=fpm_listener_build_info", "/-/healthy"])

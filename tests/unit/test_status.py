@@ -124,7 +124,7 @@ def test_the_table() -> None:
     for words in (
         "CRITICAL: php-fpm:php-fpm: 127.0.0.1:9000 is taken by pid 24150",
         "  holder:   pid 24150 and 1 more",
-        "  evidence: [23-Nov-2026 12:15:32] ERROR: unable to bind",
+        "] ERROR: unable to bind listening socket for address",
         "  remedy:   End the orphaned workers, which finish their requests first: kill -QUIT",
         "listens on /run/php/admin.sock, held",
         "php-fpm:php-fpm died: exit status 78 (6 times)",

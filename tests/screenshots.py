@@ -1,0 +1,43 @@
+"""Makes the pictures of the page that README.md shows: `make screenshots`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from fpm_listener.metrics import make_registry
+from fpm_listener.settings import WebSettings
+from fpm_listener.web import WebServer
+from tests.chromium import Chromium
+from tests.snapshots import TROUBLE
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+#: Name, colours, width and height; README.md shows each at half of its size or less.
+SHOTS = (
+    ("page-light.png", "light", 1180, 1060),
+    ("page-dark.png", "dark", 1180, 1060),
+    ("page-phone.png", "dark", 400, 860),
+)
+
+
+def main() -> None:
+    """Write the pictures."""
+    server = WebServer(WebSettings(port=0), lambda: TROUBLE, make_registry(lambda: TROUBLE), print)
+    server.start()
+    browser = Chromium()
+    try:
+        while server.port is None:
+            time.sleep(0.01)
+        for name, scheme, width, height in SHOTS:
+            browser.look(scheme=scheme, width=width, height=height)
+            browser.go(f"http://127.0.0.1:{server.port}/")
+            browser.wait("it to be live", lambda: browser.text("#pulse") == "live")
+            (IMAGES / name).write_bytes(browser.picture())
+            print(f"{IMAGES / name}: {(IMAGES / name).stat().st_size} bytes")  # noqa: T201 - a script
+    finally:
+        browser.close()
+        server.stop()
+
+
+if __name__ == "__main__":
+    main()
