@@ -162,32 +162,40 @@ def _receivers(document: Document) -> Markup:
 
 
 def _findings(findings: Document) -> Markup:
-    tones = {"error": "bad", "warning": "warn"}
-    found = []
-    for one in findings["worst"]:
-        tone = tones.get(one["severity"], "idle")
-        head = tag(
-            "summary",
-            badge(tone, tone, one["severity"]),
-            " ",
-            tag("span", one["id"], class_="mono soft"),
-            " ",
-            one["what"],
-        )
-        body = tag(
-            "div",
-            tag("p", one["where"], class_="mono soft"),
-            tag("h3", "Why"),
-            tag("p", one["why"]),
-            tag("h3", "What to write"),
-            tag("p", one["mend"]),
-        )
-        key = f"{one['id']} {one['where']}"
-        found.append(tag("details", head, body, class_="card finding", data_key=key))
-    more = sum(findings["counts"].values()) - len(findings["worst"])
-    if more > 0:
-        found.append(tag("p", f"{more} more: fpm-listener check", class_="card empty"))
-    return section("findings", "What check found", *found)
+    worst = findings["worst"]
+    errors = [_finding(one) for one in worst if one["severity"] == "error"]
+    others = [_finding(one) for one in worst if one["severity"] != "error"]
+    parts = [*errors]
+    if others:
+        words = f"{len(others)} {'more, ' if errors else ''}less severe"
+        parts.append(tag("details", tag("summary", words), *others, data_key="others"))
+    unseen = sum(findings["counts"].values()) - len(worst)
+    if unseen > 0:
+        parts.append(tag("p", f"{unseen} more: fpm-listener check", class_="empty"))
+    return section("findings", "What check found", tag("div", *parts, class_="card"))
+
+
+def _finding(one: Document) -> Markup:
+    tone = {"error": "bad", "warning": "warn"}.get(one["severity"], "idle")
+    where = one["where"].rpartition(" ")[2]  # the section; the whole is below
+    head = tag(
+        "summary",
+        badge(tone, tone, one["severity"]),
+        " ",
+        one["what"],
+        " ",
+        tag("span", f"{where} {one['id']}", class_="mono soft"),
+    )
+    body = tag(
+        "div",
+        tag("p", one["where"], class_="mono soft"),
+        tag("h3", "Why"),
+        tag("p", one["why"]),
+        tag("h3", "What to write"),
+        tag("p", one["mend"]),
+    )
+    key = f"{one['id']} {one['where']}"
+    return tag("details", head, body, class_="finding", data_key=key)
 
 
 def _listener(listener: Document) -> Markup:

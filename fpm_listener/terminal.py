@@ -115,7 +115,8 @@ class _Screen:
         for entry in shown:
             at = time.localtime(entry["last_at_s"])
             when = time.strftime("%H:%M:%S" if at[:3] == today else "%a %H:%M:%S", at)
-            yield from self._folded(f"{entry['program']} {story(entry)}", f"  {when}  ")
+            who = "" if entry["what"] == "listener" else f"{entry['program']} "
+            yield from self._folded(who + story(entry), f"  {when}  ")
 
     def _receiver(self, receiver: Document) -> Iterator[str]:
         yield ""
