@@ -34,7 +34,7 @@ from fpm_listener.markup import (
 )
 from fpm_listener.page_day import timeline
 from fpm_listener.page_programs import incidents, programs
-from fpm_listener.status import age, headline, notes, short
+from fpm_listener.status import age, answered, headline, notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -204,18 +204,14 @@ def _listener(listener: Document) -> Markup:
         mark = Markup("") if good is None else symbol(tone, tone)
         return tag("div", tag("dt", name), tag("dd", mark, " ", words))
 
-    last_s, within_s = listener["last_event_age_s"], listener["answered_within_s"]
+    last_s = listener["last_event_age_s"]
     up, missed = listener["supervisor_up"], listener["events_missed"]
     facts = (
         fact("Up", NONE if listener["uptime_s"] is None else age(listener["uptime_s"]), good=None),
         fact("supervisord's XML-RPC", "answers" if up else "does not answer", good=up),
         fact("Events", f"{listener['events']}; {missed or 'none'} missed", good=not missed),
         fact("Last event", "none so far" if last_s is None else f"{age(last_s)} ago", good=None),
-        fact(
-            "99 % of events answered",
-            NONE if within_s is None else f"within {short(within_s)}",
-            good=None,
-        ),
+        fact("99 % of events answered", answered(listener), good=None),
         fact(
             "Fast restart",
             "on" if listener["fast_restart"] else "off",

@@ -246,6 +246,14 @@ def plan(program: Document) -> str | None:
     return f"{why}; the listener starts it in {age(healing['next_start_in_s'])}{used_up}"
 
 
+def answered(listener: Document) -> str:
+    """Return how soon nearly all events are answered: the listener's lag."""
+    within_s = listener["answered_within_s"]
+    if within_s is not None:
+        return f"within {short(within_s)}"
+    return "later than it measures" if listener["events"] else "none so far"
+
+
 def notes(document: Document) -> list[str]:
     """Return what is not as it should be with the listener itself."""
     listener = document["listener"]

@@ -1,7 +1,9 @@
 """The status for a terminal.
 
-Law: text of others can neither move the cursor, nor colour, turn or hide anything; nothing is
-wider than the terminal, but for a remedy: it has a command in it, to be copied as one line.
+Laws:
+1. Text of others can neither move the cursor, nor colour, turn or hide anything.
+2. Nothing is wider than a terminal of 80 columns or more, but for a remedy: it has a command in it,
+   to be copied as one line.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from fpm_listener.core import durations
-from fpm_listener.status import age, headline, notes, plain, plan, short, story
+from fpm_listener.status import age, answered, headline, notes, plain, plan, story
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,13 +143,13 @@ class _Screen:
 
     def _listener(self, document: Document) -> Iterator[str]:
         listener = document["listener"]
-        last_s, within_s = listener["last_event_age_s"], listener["answered_within_s"]
+        last_s = listener["last_event_age_s"]
         facts = [
             f"version {listener['version']}",
             "up -" if listener["uptime_s"] is None else f"up {age(listener['uptime_s'])}",
             f"{listener['events']} events, {listener['events_missed']} missed",
             "no event yet" if last_s is None else f"the last {age(last_s)} ago",
-            *([] if within_s is None else [f"99 % answered within {short(within_s)}"]),
+            f"99 % answered {answered(listener)}",
             f"fast restart {'on' if listener['fast_restart'] else 'off'}",
         ]
         yield ""

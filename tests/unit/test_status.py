@@ -8,6 +8,7 @@ import re
 import pytest
 
 from fpm_listener import page, status, terminal
+from fpm_listener.core.histogram import HistogramView
 from fpm_listener.core.snapshot import ReceiverView, Snapshot, State
 from tests import snapshots
 from tests.snapshots import EVIL, HOSTILE, MANY, NOTHING, NOW_S, TROUBLE, WELL
@@ -55,6 +56,16 @@ def test_what_is_older_than_a_day_is_gone() -> None:
     """The timeline is read long after it was written."""
     assert document(TROUBLE, 6400.0)["timeline"][0]["what"] == "died"
     assert document(TROUBLE, 86400.0)["timeline"] == []
+
+
+def test_answers_that_come_late() -> None:
+    """A lag beyond all bounds is no lag that is not known."""
+    late = HistogramView(bounds=(0.1, 1.0), counts=(90, 0, 10), total=99.0)
+    for acks, shown in ((late, "later than it measures"), (WELL.ack_seconds, "within 1 ms")):
+        words = document(dataclasses.replace(WELL, ack_seconds=acks))
+        assert f"99 % answered {shown}" in terminal.to_table(words)
+        assert shown in page.to_html(words)
+    assert "99 % answered none so far" in terminal.to_table(document(NOTHING))
 
 
 def test_a_wall_clock_that_is_set_back() -> None:
