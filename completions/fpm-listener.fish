@@ -8,7 +8,7 @@ complete -c fpm-listener -n __fish_use_subcommand -a check -d 'find what will go
 complete -c fpm-listener -n __fish_use_subcommand -a alerts -d 'try a receiver; show and mend what is owed'
 complete -c fpm-listener -n __fish_use_subcommand -a leave -d 'start a program no more by healing'
 complete -c fpm-listener -n __fish_use_subcommand -a version -d 'print the version'
-complete -c fpm-listener -n '__fish_seen_subcommand_from listen guard alerts leave' -l config -r -F -d 'the settings'
+complete -c fpm-listener -n '__fish_seen_subcommand_from listen status guard alerts leave' -l config -r -F -d 'the settings'
 complete -c fpm-listener -n '__fish_seen_subcommand_from status check list' -l json -d 'print JSON'
 complete -c fpm-listener -n '__fish_seen_subcommand_from status' -l url -x -d 'where the listener serves'
 complete -c fpm-listener -n '__fish_seen_subcommand_from check' -l supervisord-conf -r -F -d 'its configuration'

@@ -19,7 +19,7 @@ from fpm_listener.markup import (
     table,
     tag,
 )
-from fpm_listener.status import age, plan
+from fpm_listener.status import age, load, plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -157,4 +157,10 @@ def _addresses(program: Document) -> Markup:
             words = "taken by another"
         mono = tag("span", address, class_="mono")
         found.append(tag("span", mono, f" · {words}" if words else "", class_="sub"))
+    for pool in program["pools"]:
+        tone = "warn" if pool["saturated"] or not pool["up"] else "idle"
+        words = f" pool {pool['name']}: {load(pool)}"
+        found.append(
+            tag("span", symbol("warn" if tone == "warn" else "run", tone), words, class_="sub")
+        )
     return joined(found)

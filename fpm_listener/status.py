@@ -13,6 +13,7 @@ from fpm_listener.core.timeline import KEPT_S
 from fpm_listener.core.wording import how
 
 if TYPE_CHECKING:
+    from fpm_listener.core.fpmstatus import PoolView
     from fpm_listener.core.histogram import HistogramView
     from fpm_listener.core.snapshot import IncidentView, ProcessView, ReceiverView, Snapshot
     from fpm_listener.core.timeline import Entry
@@ -120,7 +121,18 @@ def _program(view: ProcessView, snapshot: Snapshot, now_s: float) -> Document:
             else round(max(0.0, view.next_start_s - now_s), 1),
             "worn_out": view.worn_out,
         },
+        "pools": [_pool(pool) for pool in view.pools],
         "incident": _incident(view.incident) if view.incident else None,
+    }
+
+
+def _pool(view: PoolView) -> Document:
+    return {
+        "name": view.pool,
+        "up": view.up,
+        "saturated": view.saturated,
+        "detail": view.detail,
+        "numbers": dict(view.numbers),
     }
 
 
@@ -234,6 +246,21 @@ def short(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.3g} ms"
     return f"{seconds:.1f} s" if seconds < 60 else age(seconds)
+
+
+def load(pool: Document) -> str:
+    """Return how full a pool is, in words."""
+    if not pool["up"]:
+        return f"no answer ({pool['detail']})" if pool["detail"] else "no answer"
+    said = {
+        "active_processes": "{:.0f} active",
+        "idle_processes": "{:.0f} idle",
+        "listen_queue": "{:.0f} waiting",
+        "max_children_reached": "max_children reached {:.0f} times",
+    }
+    numbers = pool["numbers"]
+    parts = [form.format(numbers[key]) for key, form in said.items() if key in numbers]
+    return ", ".join([*parts, *(["saturated"] if pool["saturated"] else [])]) or "it answers"
 
 
 def plan(program: Document) -> str | None:

@@ -13,7 +13,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from fpm_listener.core import durations
-from fpm_listener.status import age, answered, headline, notes, plain, plan, story
+from fpm_listener.status import age, answered, headline, load, notes, plain, plan, story
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +56,13 @@ class _Screen:
             if planned := plan(program):
                 yield from self._folded(f"{program['name']}: {planned}", "  healing:  ")
         yield from self._addresses(document["programs"])
+        pools = [
+            f"{program['name']}, pool {pool['name']}: {load(pool)}"
+            for program in document["programs"]
+            for pool in program["pools"]
+        ]
+        if pools:
+            yield from self._part("POOLS", pools)
         yield from self._timeline(document["timeline"], document["now_s"])
         for receiver in document["receivers"]:
             yield from self._receiver(receiver)

@@ -14,8 +14,8 @@ from tests.snapshots import TROUBLE
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 #: Name, colours, width and height; README.md shows each at half of its size or less.
 SHOTS = (
-    ("page-light.png", "light", 1180, 1060),
-    ("page-dark.png", "dark", 1180, 1060),
+    ("page-light.png", "light", 1180, 980),
+    ("page-dark.png", "dark", 1180, 980),
     ("page-phone.png", "dark", 400, 860),
 )
 

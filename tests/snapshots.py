@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 from fpm_listener.core.exits import ExitReason
+from fpm_listener.core.fpmstatus import PoolView
 from fpm_listener.core.histogram import Histogram
 from fpm_listener.core.holders import Holder, HolderKind, HolderReport
 from fpm_listener.core.loops import LoopPolicy
@@ -156,6 +157,8 @@ WELL = Snapshot(
     started_s=NOW_S - 3 * 86400 - 4 * 3600,
 )
 
+BUSY = {"active_processes": 5.0, "idle_processes": 0.0, "max_children_reached": 2.0}
+
 #: A bad night.
 TROUBLE = replace(
     WELL,
@@ -177,6 +180,11 @@ TROUBLE = replace(
             "php-fpm-admin",
             addresses=("/run/php/admin.sock",),
             held=("/run/php/admin.sock",),
+            pools=(
+                PoolView(pool="admin", up=True, numbers={**BUSY, "idle_processes": 3.0}),
+                PoolView(pool="api", up=True, numbers={**BUSY, "listen_queue": 12.0}),
+                PoolView(pool="old", up=False, detail="refused"),
+            ),
             restarts=2,
             unexpected_exits=2,
             last_exit=ExitReason(signal=9),

@@ -205,6 +205,18 @@ def test_what_healing_is_about_to_do() -> None:
     assert "3 by the listener" in page.to_html(words)
 
 
+def test_how_full_its_pools_are() -> None:
+    """php-fpm's own numbers are shown where it is asked for them."""
+    for show in (terminal.to_table, page.to_html):
+        shown = show(document(TROUBLE))
+        for words in (
+            "pool admin: 5 active, 3 idle, max_children reached 2 times",
+            "pool api: 5 active, 0 idle, 12 waiting, max_children reached 2 times, saturated",
+            "pool old: no answer (refused)",
+        ):
+            assert words in shown
+
+
 # -- as a page -------------------------------------------------------------------------------------
 
 
