@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 #: Seconds by which a wall clock's float may be rounded; without it a deadline could come too early.
 CLOCK_GRAIN_S = 0.001
-#: Lines of evidence that an alert carries.
-EVIDENCE_LINES = 8
-
 #: The cause that a believed fact of a failed start stands for.
 CAUSES: dict[FactKind, Cause] = {
     FactKind.BIND_CONFLICT: Cause.BIND_CONFLICT,

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fpm_listener.core import autopsy, chinese, wording
 from fpm_listener.core.alerts import Reason
 from fpm_listener.core.effects import Effect, ExamineDeath, FindHolder, FpmSite, Notify
-from fpm_listener.core.incidents import CAUSES, EVIDENCE_LINES, Incident, root_cause
+from fpm_listener.core.evidence import Evidence
+from fpm_listener.core.incidents import CAUSES, Incident, root_cause
 from fpm_listener.core.loops import LoopDetector
 from fpm_listener.core.snapshot import Cause, IncidentView, Tier
 from fpm_listener.core.wording import Plight
@@ -74,7 +75,7 @@ class Trouble:
         self._loops = LoopDetector(policy.loops)
         self._deaths: deque[Death] = deque(maxlen=policy.loops[Tier.FAST].threshold)
         self._incident: Incident | None = None
-        self._evidence: deque[str] = deque(maxlen=EVIDENCE_LINES)
+        self._evidence = Evidence()
         self._address: str | None = None
         self._named: str | None = None  # the path, user or group that the cause is about
         self._autopsy: Autopsy | None = None  # of the last death that was looked into
@@ -102,7 +103,7 @@ class Trouble:
         """Take in the believed lines of the life that failed last."""
         for fact in facts:
             self.looked("log")
-            self._evidence.append(fact.line)
+            self._evidence.add(fact.line)
             cause = CAUSES.get(fact.kind)
             if not cause or not self._deaths or self._deaths[-1].cause is Cause.CRASH_SIGNAL:
                 continue
@@ -122,7 +123,7 @@ class Trouble:
         self.looked("exit")
         if note is None:
             return
-        self._evidence.append(note.line)
+        self._evidence.add(note.line)
         death.exit = note.reason
         if death.failed and note.reason.signal is not None:
             death.cause = Cause.CRASH_SIGNAL
@@ -138,7 +139,7 @@ class Trouble:
         proof = autopsy.find(found, death.exit)
         if proof is not None:
             death.cause, self._named = proof.cause, proof.named
-            self._evidence.append(proof.evidence)
+            self._evidence.add(proof.evidence)
             self._learned()
 
     def recognise(self, site: FpmSite, needs: Needs) -> None:
@@ -260,8 +261,7 @@ class Trouble:
         explanations = [death.cause for death in self._deaths]
         for cause, line in self._ailing.items():
             explanations.append(cause)
-            if line not in self._evidence:
-                self._evidence.append(line)
+            self._evidence.add(line)
         cause = incident.cause
         if any(explanations) or gave_up or self._loops.tiers:  # else it runs again: nothing is new
             looping = bool(self._loops.tiers)
@@ -294,7 +294,7 @@ class Trouble:
         texts = {
             **wording.sentences(plight, over=over),
             "cause": plight.cause.value,
-            "evidence": "\n".join(dict.fromkeys(self._evidence)),
+            "evidence": "\n".join(self._evidence.lines),
         }
         if plight.address:
             texts["address"] = plight.address
@@ -358,7 +358,7 @@ class Trouble:
             failed_lives=incident.failed_lives,
             address=incident.address,
             holder=plight.holder,
-            evidence=tuple(dict.fromkeys(self._evidence)),
+            evidence=tuple(self._evidence.lines),
             summary=wording.summary(plight),
             remedy=wording.remedy(plight),
         )
@@ -396,7 +396,7 @@ class Trouble:
             "causes": [death.cause.value if death.cause else None for death in self._deaths],
             "address": self._address,
             "named": self._named,
-            "evidence": list(self._evidence),
+            "evidence": self._evidence.lines,
             "incident": self._incident.to_json() if self._incident else None,
         }
 
@@ -416,7 +416,8 @@ class Trouble:
         )
         self._address = saved["address"]
         self._named = saved.get("named")
-        self._evidence.extend(str(line) for line in saved["evidence"])
+        for line in saved["evidence"]:
+            self._evidence.add(str(line))
         if saved["incident"]:
             self._incident = Incident.from_json(saved["incident"])
 
