@@ -1,7 +1,7 @@
 # What one types here. `make` alone lists it.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-recipe test unit lint bench bench-restart bench-alerts bench-check screenshots matrix clean setup-demo setup-test
+.PHONY: help demo demo-recipe test unit lint bench bench-restart bench-alerts bench-check bench-fleet screenshots matrix clean setup-demo setup-test
 
 BIN := .venv/bin
 # Looked up when a recipe runs: setup may only just have installed it. `exec`: a signal that ends make
@@ -42,6 +42,9 @@ bench-check: setup-test  ## what the doctor takes on many programs, beside super
 
 screenshots: setup-test  ## the pictures of the page in docs/images/
 	$(BIN)/python -m tests.screenshots
+
+bench-fleet: setup-test  ## a thousand hosts in one Prometheus, all rules loaded
+	@FLEET_HOSTS=1000 $(BIN)/python -m pytest -q -s tests/e2e/test_fleet.py -k once
 
 matrix: setup-test  ## the tests on each Python 3.10 to 3.13 here, with supervisor 4.3.0 and 4.2.5
 	@scripts/matrix.sh

@@ -28,7 +28,8 @@ def test_pip_install_into_an_empty_environment(tmp_path: Path) -> None:
     assert check(*run, "fpm_listener", "version") == f"fpm-listener {__version__}\n"
     check(*run, "pip", "check")
     shipped = environment / "share/fpm-listener"
-    assert {path.name for path in shipped.iterdir()} == {"fpm_listener.conf", "php-fpm.conf"}
+    names = {path.name for path in shipped.iterdir()}
+    assert names == {"fpm_listener.conf", "php-fpm.conf", "monitoring"}
 
 
 def check(*command: str | Path) -> str:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
+
+from fpm_listener.core.fpmstatus import NUMBERS
+from fpm_listener.core.snapshot import Cause
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES, TESTS = ROOT / "monitoring" / "rules.yml", ROOT / "monitoring" / "rules_test.yml"
 METRICS = ROOT / "tests" / "data" / "metrics-golden.txt"
+DASHBOARD = ROOT / "monitoring" / "grafana-dashboard.json"
+RUNBOOK = ROOT / "docs" / "runbook.md"
 
 
 def promtool(*words: str) -> str:
@@ -37,16 +44,92 @@ def test_they_fire_and_keep_silent() -> None:
         assert set(scenes) == {"", " []"}, alert
 
 
-def test_every_metric_of_the_rules_is_served() -> None:
-    """A rule over a metric that nobody has is silent for ever."""
+def test_every_metric_is_served() -> None:
+    """A rule or a panel over a metric that nobody has is silent for ever."""
     served = METRICS.read_text()
-    names = set(re.findall(r"\bfpm_listener_\w+", "\n".join(expressions())))
-
-    assert names
-    for name in names:
-        assert re.search(rf"^{name}[{{ ]", served, re.MULTILINE), name
+    # A real php-fpm has each of these (tests/e2e/test_pools.py).
+    pools = {"phpfpm_up", *(f"phpfpm_{name}" for name in NUMBERS.values())}
+    for text in (*expressions(), *(expression for _, expression in panels())):
+        for name in re.findall(r"\bphpfpm_\w+", text):
+            assert name in pools, name
+        for name in re.findall(r"\bfpm_listener_\w+", text):
+            assert re.search(rf"^{name}[{{ ]", served, re.MULTILINE), name
 
 
 def expressions() -> list[str]:
     """Return the expressions of all rules."""
-    return re.findall(r"^\s+expr: (.+)$", RULES.read_text(), re.MULTILINE)
+    found = re.findall(r"expr: (?:>-\n)?((?:.|\n {10})+)", RULES.read_text())
+    assert len(found) == len(names())
+    return found
+
+
+def names() -> list[str]:
+    """Return the names of all rules."""
+    return re.findall(r"- alert: (\w+)", RULES.read_text())
+
+
+# -- the dashboard ---------------------------------------------------------------------------------
+
+
+def panels() -> list[tuple[dict[str, Any], str]]:
+    """Return each panel with each of its expressions."""
+    dashboard = json.loads(DASHBOARD.read_text())
+    return [
+        (panel, target["expr"])
+        for panel in dashboard["panels"]
+        for target in panel.get("targets", ())
+    ]
+
+
+def test_every_expression_of_the_dashboard_parses(tmp_path: Path) -> None:
+    """promtool reads each, with a host in place of the variable."""
+    rules = [
+        {"record": f"panel:{number}:x", "expr": expression.replace("$instance", "web1")}
+        for number, (_, expression) in enumerate(panels())
+    ]
+    assert len(rules) > 20
+    path = tmp_path / "panels.json"  # YAML has JSON in it
+    path.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
+
+    assert "SUCCESS" in promtool("check", "rules", str(path))
+
+
+def test_every_panel_explains_itself() -> None:
+    """It has a title, a sentence and a unit, and none is over another."""
+    places: set[tuple[int, int]] = set()
+    for panel, _ in panels():
+        assert panel["title"]
+        assert panel["description"].endswith(".")
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        assert panel["datasource"]["uid"] == "${datasource}"
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        at = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
+        assert not cells & places, panel["title"]
+        assert at["x"] + at["w"] <= 24
+        places |= cells
+
+
+# -- the runbook -----------------------------------------------------------------------------------
+
+
+def test_the_runbook_knows_every_rule_and_every_cause() -> None:
+    """Whoever is paged finds a section for what the page says, and where the rule points."""
+    text = RUNBOOK.read_text()
+    sections = re.findall(r"^### (.+)$", text, re.MULTILINE)
+    wanted = [*names(), *(f"`{cause.value}`" for cause in Cause)]
+    assert sorted(sections) == sorted(wanted)
+    for name in names():
+        assert f"runbook: docs/runbook.md#{name.lower()}" in RULES.read_text()
+    for section in re.split(r"^### ", text, flags=re.MULTILINE)[1:]:
+        assert len(section.split()) > 15, section
+
+
+def test_the_example_for_prometheus_is_good() -> None:
+    """promtool reads it, with the rules that it names."""
+    conf = str(ROOT / "monitoring" / "prometheus.yml")
+    assert f"{len(names())} rules found" in promtool("check", "config", conf)
