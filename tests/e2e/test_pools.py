@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab import Lab, kill, ping, wait
@@ -23,6 +25,7 @@ from tests.ports import free_port
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+ROOT = Path(__file__).parent.parent.parent
 #: What the question itself, or the time, changes.
 _MOVES = {"phpfpm_accepted_connections", "phpfpm_start_since"}
 
@@ -52,6 +55,13 @@ def of(lab: Lab, pool: str) -> dict[str, float]:
         for key, value in lab.metrics().items()
         if key.startswith("phpfpm_") and f'pool="{pool}"' in key
     }
+
+
+def monitored() -> set[str]:
+    """Return the metrics that the shipped rules and the dashboard look at."""
+    files = ("rules.yml", "grafana-dashboard.json")
+    text = "".join((ROOT / "monitoring" / name).read_text() for name in files)
+    return set(re.findall(r"\b(?:fpm_listener|phpfpm)_[a-z_]+\b", text))
 
 
 def is_up(lab: Lab, pool: str) -> bool:
@@ -91,6 +101,7 @@ def test_numbers_and_silence(lab: Lab) -> None:
         assert 0 <= its_own["phpfpm_start_since"] - ours["phpfpm_start_since"] < 60
         assert lab.metric("fpm_listener_pool_processes", pool=pool, state="running") == 1
     assert of(lab, main)["phpfpm_accepted_connections"] > 200
+    assert monitored() <= {key.partition("{")[0] for key in lab.metrics()}
     promtool = shutil.which("promtool")
     assert promtool, "no promtool on this machine: run scripts/setup.sh"
     text = lab.get("/metrics")
@@ -103,6 +114,11 @@ def test_numbers_and_silence(lab: Lab) -> None:
         parse: Any = parser.text_string_to_metric_families
         assert "phpfpm_accepted_connections" in names(parse(answer.read().decode()))
 
+    silence_is_told(lab, main)
+
+
+def silence_is_told(lab: Lab, main: str) -> None:
+    """The main pool's workers are stopped, and go on."""
     turn(lab, fpm_status_interval="1s")
     workers = lab.workers()
     for worker in workers:
