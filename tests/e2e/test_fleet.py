@@ -17,6 +17,7 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from lab import Sink, wait
 
 from tests.ports import free_port
@@ -124,6 +125,7 @@ def told(sink: Sink) -> Counter[tuple[str, str]]:
     return Counter((one["alertname"], one["instance"]) for one in labels)
 
 
+@pytest.mark.timeout(300)
 def test_each_incident_of_a_fleet_is_told_once(tmp_path: Path) -> None:
     """Through the shipped rules and the shipped routes; symptoms of what is told are inhibited."""
     prometheus, alertmanager = free_port(), free_port()

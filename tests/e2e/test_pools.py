@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from lab import Lab, kill, ping, wait
 from prometheus_client.openmetrics import parser
 
@@ -72,6 +73,7 @@ def names(families: Iterable[Any]) -> set[str]:
     return {family.name for family in families}
 
 
+@pytest.mark.timeout(300)
 def test_numbers_and_silence(lab: Lab) -> None:
     """Two pools, TCP and unix: each number is php-fpm's own; who answers nobody is told."""
     tcp, unix = f"127.0.0.1:{free_port()}", f"{lab.folder}/w.sock"
