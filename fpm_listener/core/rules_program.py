@@ -383,3 +383,17 @@ def ordinary_user(fpm: Fpm) -> Iterator[Said]:
             "php-fpm opens it by its name, which is root's: Permission denied (13), status 78",
             "a file that the user may write, or no user in the program's section",
         )
+
+
+@rule("FPM026", _E, "php-fpm in an fcgi-program")
+@for_each_fpm
+def fcgi_program(fpm: Fpm) -> Iterator[Said]:
+    """supervisord has the socket, and php-fpm wants one of its own."""
+    if fpm.process.kind == "fcgi-program":
+        yield Said(
+            fpm.at("socket"),
+            "php-fpm in a section for programs that take their socket from supervisord",
+            "php-fpm binds its addresses itself: on the one in socket= it fails with 78 each time"
+            " (Address already in use), on another one nobody answers at the one in socket=",
+            f"[program:{fpm.process.group}], without socket=",
+        )

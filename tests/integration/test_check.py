@@ -190,6 +190,13 @@ CASES = [
         what="error_log is stderr",
     ),
     Case(
+        "FPM026",
+        (
+            ("[program:php-fpm]\n", "[fcgi-program:php-fpm]\nsocket=tcp://127.0.0.1:9000\n"),
+            (GUARDED, PLAIN),
+        ),
+    ),
+    Case(
         "FPM040",
         fpm=((TCP, f"{TCP}[two]\nuser = www-data\nlisten = 9000\n"),),
         what="pool two listens on 9000, pool www on 127.0.0.1:9000",
