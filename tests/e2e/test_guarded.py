@@ -397,7 +397,14 @@ def test_many_restarts_leave_nothing(lab: Lab, rpc: xmlrpc.client.ServerProxy) -
         wait("both to be held", lambda: lab.metric("fpm_listener_held_sockets") == 2)
         return len(list((listener / "fd").iterdir())), len(list((listener / "task").iterdir()))
 
-    descriptors, threads = restart(3)
+    def links() -> list[str]:
+        return [str(entry.readlink()) for entry in (listener / "fd").iterdir()]
+
+    _, threads = restart(3)
+    # It follows the log, and waits for the master's end, from a moment later on.
+    wait("the log to be followed", lambda: str(lab.fpm_log()) in links())
+    wait("the master to be watched", lambda: "anon_inode:[pidfd]" in links())
+    descriptors = len(list((listener / "fd").iterdir()))
     _, later_threads = restart(200)
 
     # A scrape, a child that reads configurations, or a log's rotation may be under way.
