@@ -25,7 +25,7 @@ lint: setup-test  ## ruff and mypy
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-unit: setup-test  ## the pure tests only; under two seconds
+unit: setup-test  ## the pure tests only; some seconds
 	$(BIN)/python -m pytest -q tests/unit
 
 bench: setup-test  ## measurements, as ratios side by side
