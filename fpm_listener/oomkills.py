@@ -97,7 +97,8 @@ class OomKills:
         """Return the folders that the process's memory cgroup can have, best first."""
         try:
             lines = (self._root / f"proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()
-            mounts = (self._root / f"proc/{pid}/mountinfo").read_text(encoding="utf-8")
+            # Our own: we are its child, and others may not be looked at by everybody.
+            mounts = (self._root / "proc/self/mountinfo").read_text(encoding="utf-8")
         except (OSError, ValueError):
             return []
         found = []

@@ -38,7 +38,7 @@ class Host:
     def process(self, cgroup: str, mounts: str) -> None:
         """Let supervisord be there."""
         self.write(f"/proc/{PID}/cgroup", cgroup)
-        self.write(f"/proc/{PID}/mountinfo", f"22 1 8:1 / / rw - ext4 /dev/vda rw\n{mounts}")
+        self.write("/proc/self/mountinfo", f"22 1 8:1 / / rw - ext4 /dev/vda rw\n{mounts}")
 
     def kills(self) -> OomKills:
         """Return what is tested."""
