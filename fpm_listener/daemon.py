@@ -267,13 +267,20 @@ class Daemon:
             ExamineDeath: around.examine,
             AreGone: around.examine,
             ReadExits: around.read_exits,
-            Heal: around.heal,
+            Heal: self._heal,
             WatchPid: self._watch,
             WakeSupervisord: wake,
             AnswerGuard: lambda effect: around.keeper.answer(*effect),
             LetGo: lambda effect: around.keeper.release(*effect),
             Notify: tell,
         }
+
+    def _heal(self, effect: Heal) -> None:
+        # Who waits for alerts to be sent before supervisord ends must see those of this very step.
+        now = read_clocks()
+        self._snapshot_due_s = now.monotonic_s
+        self._publish(now)
+        self._around.heal(effect)
 
     def _watch(self, effect: WatchPid) -> None:
         if not self._deaths.watch(*effect):

@@ -93,6 +93,7 @@ class Sink:
 
     port: int = field(default_factory=free_port)
     status: int = 200
+    takes_s: float = 0.0  #: how slow it is
     requests: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     server: http.server.ThreadingHTTPServer | None = None
@@ -109,6 +110,7 @@ class Sink:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                time.sleep(sink.takes_s)
                 if sink.status == 200:
                     sink.keys.append(self.headers.get("Idempotency-Key", ""))
                     sink.requests.append(json.loads(body))

@@ -86,8 +86,12 @@ def entry_point(lab: Lab) -> Path:
 
 @pytest.mark.parametrize(("first", "status"), [("supervisord", 0), ("the entry point", 1)])
 def test_the_container_ends(lab: Lab, first: str, status: int) -> None:
-    """The alert first, then supervisord, as the first process of a container; on_fatal."""
+    """The alert first, then supervisord, as the first process of a container; on_fatal.
+
+    Its receiver takes longer than a listener that ends waits for answers.
+    """
     lab.settings["on_fatal"] = "shutdown"
+    lab.sink.takes_s = 2.0
     lab.program("broken", "/bin/false", startretries="0")
     lab.program("well", "/bin/sleep 1000")
     lab.sink.up()
