@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from fpm_listener.core.effects import HaltFailed, Heal
 from fpm_listener.core.healing import Act
 from fpm_listener.core.values import assert_never
-from fpm_listener.supervisor_rpc import RpcFailed, SupervisorRpc
+from fpm_listener.supervisor_rpc import Refused, RpcFailed, SupervisorRpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 MARK = "shutdown"
 #: Seconds for which alerts may be sent before supervisord ends; they outlive it on disk anyway.
 ALERTS_FIRST_S = 10.0
-_NO_RPC = RpcFailed(why="there is no XML-RPC: add [unix_http_server] and [rpcinterface:supervisor]")
+_NO_RPC = Refused(why="there is no XML-RPC: add [unix_http_server] and [rpcinterface:supervisor]")
 
 
 class Healer:
@@ -78,7 +78,8 @@ class Healer:
         answer = self._rpc.stop(process) if self._rpc else _NO_RPC
         if isinstance(answer, RpcFailed):
             log.error("a program that loops is not stopped program=%s why=%r", process, answer.why)
-            self._put(HaltFailed(process))
+            if isinstance(answer, Refused):  # else it may have been done all the same
+                self._put(HaltFailed(process))
         else:
             log.warning("a program that loops is stopped for a while program=%s", process)
 

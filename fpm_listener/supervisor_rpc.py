@@ -53,6 +53,11 @@ class RpcFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refused(RpcFailed):
+    """supervisord has said no: what was asked for is not done, and will not be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Stumbled(RpcFailed):
     """supervisord itself raised an exception over it."""
 
@@ -201,7 +206,7 @@ class SupervisorRpc:
         except http.client.HTTPException as error:
             return RpcFailed(why=f"supervisord broke off: {type(error).__name__}")
         except xmlrpc.client.Fault as fault:
-            return RpcFailed(why=f"supervisord refused: {fault.faultString}")
+            return Refused(why=f"supervisord refused: {fault.faultString}")
         except (ExpatError, xmlrpc.client.Error, ValueError, LookupError, TypeError):
             return RpcFailed(why="supervisord's answer is not understood")
 

@@ -108,7 +108,7 @@ class HoldFailed(NamedTuple):
 
 
 class HaltFailed(NamedTuple):
-    """Input: a process that loops could not be stopped."""
+    """Input: supervisord has refused to stop a process that loops."""
 
     process: ProcessName
 

@@ -287,7 +287,7 @@ class Engine:
         elif isinstance(given, HoldFailed):
             watched.hold_failed()
         elif isinstance(given, HaltFailed):
-            watched.healing.halt_failed()
+            watched.halt_failed(now)
         elif isinstance(given, LeaveAlone):
             watched.leave_alone(now)
         elif self._hurries:

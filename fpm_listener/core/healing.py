@@ -81,10 +81,12 @@ class Healing:
         """A life has failed in a restart loop."""
         self._failing = True
 
-    def began(self) -> None:
-        """It was started, by whomever: what was planned is forgotten."""
+    def began(self) -> bool:
+        """It was started, by whomever; return whether there was anything to forget."""
+        was_ours_or_left = self.paused or self._halting or self._left_alone
         self.paused = self._halting = self._left_alone = self._shut_down = False
         self._due_s = None
+        return was_ours_or_left
 
     def stopped(self) -> bool:
         """It was stopped; return whether by us. Its operator's stop ends all plans."""
@@ -93,9 +95,11 @@ class Healing:
         self._due_s = None
         return self.paused
 
-    def halt_failed(self) -> None:
-        """It could not be stopped."""
+    def halt_failed(self) -> bool:
+        """supervisord has refused to stop it; return whether a stop was taken for ours."""
+        was_paused, self.paused = self.paused, False
         self._halting = False
+        return was_paused
 
     def leave_alone(self) -> bool:
         """Its operator wants it left as it is until a start; return whether we had stopped it."""
@@ -136,7 +140,10 @@ class Healing:
             return None
         if state is State.STOPPED and (self.paused or self._halting):
             self.paused, self._halting = True, False
-            return policy.loop_delay or Span(1.0, 1.0)  # switched off meanwhile: law 4
+            if policy.loop_delay is None:  # switched off meanwhile: law 4 beats law 2
+                self._begun.clear()
+                self.worn_out = False
+            return policy.loop_delay or Span(1.0, 1.0)
         return policy.restart_fatal if state is State.FATAL else None
 
     def _is_due(self, now_s: float, span: Span | None) -> bool:
@@ -185,6 +192,7 @@ class Healing:
         return {
             "stopped_by_us": self.paused or self._halting,
             "due": None if self._due_s is None else self._due_s + offset,
+            "left_alone": self._left_alone,
             "failed": self._failed,
             "begun": [at + offset for at in self._begun],
         }
@@ -193,6 +201,7 @@ class Healing:
         """Take up what `memory` returned. Raises KeyError, ValueError or TypeError."""
         offset = now.wall_s - now.monotonic_s
         self.paused = bool(saved["stopped_by_us"])
+        self._left_alone = bool(saved.get("left_alone"))
         self._due_s = None if saved["due"] is None else float(saved["due"]) - offset
         self._failed = int(saved["failed"])
         self._begun.extend(min(float(at) - offset, now.monotonic_s) for at in saved["begun"])

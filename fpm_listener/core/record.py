@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from fpm_listener.core.facts import FactKind
 from fpm_listener.core.histogram import RESTART_BUCKETS_S, Histogram
 from fpm_listener.core.lives import Outcome
+from fpm_listener.core.snapshot import ProcessView, State
 
 if TYPE_CHECKING:
     from fpm_listener.core.exits import ExitReason
-    from fpm_listener.core.values import Instant
+    from fpm_listener.core.values import Instant, ProcessName
 
 
 @dataclass(slots=True)
@@ -44,3 +45,22 @@ class Record:
         self.exits += outcome in {Outcome.CRASH, Outcome.EXPECTED_EXIT}
         self.unexpected_exits += outcome is Outcome.CRASH
         self.last_exit_s = now.wall_s
+
+    def view(self, name: ProcessName, state: State, *, is_fpm: bool) -> ProcessView:
+        """Return what is counted, for other threads; the rest is the process's to add."""
+        return ProcessView(
+            name=name,
+            is_fpm=is_fpm,
+            state=state,
+            starts=self.starts,
+            exits=self.exits,
+            unexpected_exits=self.unexpected_exits,
+            failed_starts=self.failed_starts,
+            fatal=self.fatal,
+            restarts=self.restarts,
+            start_time_s=self.start_time_s,
+            last_exit_s=self.last_exit_s,
+            last_exit=self.last_exit,
+            restart_seconds=self.restart_seconds.view(),
+            facts=dict(self.facts),
+        )

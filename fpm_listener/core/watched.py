@@ -9,6 +9,7 @@ Laws:
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.core.ailments import Ailments
@@ -34,7 +35,7 @@ from fpm_listener.core.hold import Hold
 from fpm_listener.core.lines import LineSplitter
 from fpm_listener.core.lives import ENDINGS, Life, Outcome, Phase, signal_of
 from fpm_listener.core.record import Record
-from fpm_listener.core.snapshot import ProcessView, State, Tier
+from fpm_listener.core.snapshot import State, Tier
 from fpm_listener.core.trouble import Condition, Death, Trouble
 from fpm_listener.core.waking import SHORTEST_LIFE_S, Waking
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from fpm_listener.core.exits import ExitNote
     from fpm_listener.core.fpmstatus import PoolView
     from fpm_listener.core.policy import Policy
+    from fpm_listener.core.snapshot import ProcessView
     from fpm_listener.core.values import Instant, ProcessName
 
 #: Seconds after which a process that died and was not started again counts as given up.
@@ -120,8 +122,8 @@ class Watched:
         self._next_start_s = None
         self._hearing.began(now.monotonic_s)
         self._hold.began()
-        self._trouble.dirty = self._trouble.dirty or self.healing.paused
-        self.healing.began()
+        if self.healing.began():
+            self._trouble.dirty = True
 
     def _ended(self, now: Instant, outcome: Outcome, pid: int | None) -> Death:
         failed = self.life.failed(outcome, is_fpm=self.is_fpm)
@@ -177,6 +179,12 @@ class Watched:
             self._rests(now)
         self._trouble.dirty = True
 
+    def halt_failed(self, now: Instant) -> None:
+        """It was not stopped by us; if it is stopped all the same, that was its operator."""
+        if self.healing.halt_failed():
+            self._rests(now)
+        self._trouble.dirty = True
+
     def _rests(self, now: Instant) -> None:
         """Its operator has stopped it: that is no failure, and ends a trouble if it lasts."""
         self._died_at_s = None
@@ -199,6 +207,8 @@ class Watched:
             return
         self._view = None
         self.state = state
+        if state in {State.STARTING, State.RUNNING, State.BACKOFF} and self.healing.began():
+            self._trouble.dirty = True  # somebody has started it while we were away
         self._record.start_time_s = started_s
         if state is State.RUNNING:
             self.life.phase, self.life.pid = Phase.RUNNING, pid
@@ -324,11 +334,14 @@ class Watched:
             former_masters=tuple(self._masters),
             ailments=self._ailments,
         )
-        effects = self._trouble.review(now, state, {**mine, **labels})
+        mine |= labels
+        effects = self._trouble.review(now, state, mine)
         effects += [
             *self._ailments.crashes.ask(now.monotonic_s),
             *self._heal(now, stopping=stopping),
         ]
+        if self.healing.worn_out and not state.worn_out:  # told now: nothing else may happen today
+            effects += self._trouble.review(now, state._replace(worn_out=True), mine)
         if self._trouble.dirty:
             effects.append(Remember(self.name, self.memory(now)))
         if self.life.pid is not None and self.life.pid != self._watched_pid:
@@ -398,23 +411,10 @@ class Watched:
     def view(self) -> ProcessView:
         """Return what other threads may read."""
         if self._view is None:
-            self._view = ProcessView(
-                name=self.name,
-                is_fpm=self.is_fpm,
-                state=self.state,
+            self._view = replace(
+                self._record.view(self.name, self.state, is_fpm=self.is_fpm),
                 pid=self.life.pid,
-                starts=self._record.starts,
-                exits=self._record.exits,
-                unexpected_exits=self._record.unexpected_exits,
-                failed_starts=self._record.failed_starts,
-                fatal=self._record.fatal,
-                restarts=self._record.restarts,
-                start_time_s=self._record.start_time_s,
-                last_exit_s=self._record.last_exit_s,
-                last_exit=self._record.last_exit,
-                restart_seconds=self._record.restart_seconds.view(),
                 loops=self._trouble.tiers,
-                facts=dict(self._record.facts),
                 incident=self._trouble.view(self._record.last_exit),
                 error_logs=self.site.error_logs,
                 addresses=self.site.addresses,

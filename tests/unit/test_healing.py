@@ -1,11 +1,12 @@
 """Starting again what supervisord gave up on, where the operator wants it."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scenes import FPM, POLICY, Scene, moment
+from scenes import EPOCH, FPM, POLICY, Scene, moment
 
 from fpm_listener.core.alerts import Reason
 from fpm_listener.core.effects import (
@@ -22,6 +23,7 @@ from fpm_listener.core.healing import MOST_A_DAY, Act, Healing, HealingPolicy, S
 from fpm_listener.core.snapshot import State
 
 SPAN = Span(10.0, 300.0)
+PAUSES = HealingPolicy(loop_delay=SPAN)
 
 
 def scene() -> Scene:
@@ -130,7 +132,7 @@ def fatal(healing: Healing, now_s: float, span: Span) -> Act | None:
 
 @given(waits=st.lists(st.floats(0, 4000), min_size=100, max_size=300))
 def test_it_is_bounded(waits: list[float]) -> None:
-    """No day has more than so many starts, whatever happens; the day's end begins anew."""
+    """No day has more than so many starts, and none follows another before the delay is over."""
     healing, now_s, begun = Healing("here:php-fpm"), 0.0, []
     for wait in waits:
         now_s += wait
@@ -139,6 +141,7 @@ def test_it_is_bounded(waits: list[float]) -> None:
 
     for index in range(len(begun) - MOST_A_DAY):
         assert begun[index + MOST_A_DAY] - begun[index] >= 86400.0
+    assert all(later - earlier >= 0.75 for earlier, later in itertools.pairwise(begun))
 
 
 def test_that_the_day_is_used_up_is_known() -> None:
@@ -278,14 +281,55 @@ def test_switched_off_in_a_pause() -> None:
     assert acts(played) == [Act.HALT, Act.START]
 
 
-def restored(played: Scene, at_s: float) -> Scene:
+def worn_out() -> Scene:
+    """Return a scene in which the starts of a day were used up in this very step."""
+    played, at_s = looping(), 4.6
+    for count in range(1, MOST_A_DAY + 1):
+        played.play(f"{at_s} stopped")
+        while acts(played).count(Act.START) < count:
+            played.play(f"{played.now_s + 50} tick")
+        played.play(f"{played.now_s} starting", f"{played.now_s + 1} backoff")
+        at_s = played.now_s + 0.1
+    played.play(f"{at_s} stopped")
+    while not played.view().worn_out:
+        played.play(f"{played.now_s + 1} tick")
+    return played
+
+
+def test_switched_off_when_it_is_worn_out() -> None:
+    """What we have stopped we start all the same: its operator wants no healing any more."""
+    played = worn_out()
+    played.engine.adopt(replace(played.engine._settings, policy=POLICY))
+    done = acts(played).count(Act.START)
+    played.play(f"{played.now_s + 1.1} tick", f"{played.now_s + 2} tick")
+
+    assert acts(played).count(Act.START) == done + 1
+    assert not played.view().worn_out
+
+
+@pytest.mark.parametrize("order", ["the event first", "the refusal first"])
+def test_an_operators_stop_between_our_order_and_its_refusal(order: str) -> None:
+    """supervisord refuses to stop what is stopped: then the stop was not ours, and wins."""
+    played = looping()
+    if order == "the event first":
+        played.play("4.6 stopped")
+        played.give(4.7, HaltFailed(FPM))
+    else:
+        played.give(4.6, HaltFailed(FPM))
+        played.play("4.7 stopped")
+    played.play("900 tick")
+
+    assert acts(played) == [Act.HALT]
+    assert played.told[-1].startswith("resolved")
+
+
+def restored(played: Scene, at_s: float, policy: HealingPolicy = PAUSES) -> Scene:
     """Return a scene of the next listener, that knows what this one has committed."""
     memory = {
         effect.process: effect.memory
         for effect in played.effects
         if isinstance(effect, Remember) and effect.memory
     }
-    policy = HealingPolicy(loop_delay=SPAN)
     after = Scene(policy=replace(POLICY, healing=policy))
     after.now_s = at_s
     after.effects += after.engine.restore(moment(at_s), memory)
@@ -307,6 +351,35 @@ def test_the_listener_is_killed_in_a_pause(told: str) -> None:
     assert acts(after) == [Act.START]
 
 
+@pytest.mark.parametrize("started", [False, True])
+def test_that_it_is_left_alone_outlives_the_listener(*, started: bool) -> None:
+    """Until somebody starts it, whether or not a listener was there to see that."""
+    played, policy = scene(), HealingPolicy(restart_fatal=SPAN)
+    played.give(3, LeaveAlone(FPM))
+    after = restored(played, 20, policy)
+    state = State.BACKOFF if started else State.FATAL
+    seen = ProcessSeen(name=FPM, state=state, pid=None, started_at_s=None)
+    after.give(21, ProcessesSeen((seen,)))
+    if started:
+        after.play("22 fatal")
+    after.play("40 tick")
+
+    assert starts(after) == started
+
+
+def test_a_start_while_nobody_looked_is_remembered() -> None:
+    """The stop that follows is the operator's for the listener after the next one as well."""
+    after = restored(looping().play("4.6 stopped"), 5)
+    seen = ProcessSeen(name=FPM, state=State.RUNNING, pid=7, started_at_s=1.0)
+    after.give(6.0, ProcessesSeen((seen,)))
+    third = restored(after, 8)
+    seen = ProcessSeen(name=FPM, state=State.STOPPED, pid=None, started_at_s=None)
+    third.give(9.0, ProcessesSeen((seen,)))
+    third.play("60 tick")
+
+    assert acts(third) == []
+
+
 def test_supervisord_is_restarted_in_a_pause() -> None:
     """It has started the program itself: nothing is to be done."""
     after = restored(looping().play("4.6 stopped"), 5)
@@ -319,21 +392,14 @@ def test_supervisord_is_restarted_in_a_pause() -> None:
 
 
 def test_that_it_is_worn_out_is_told() -> None:
-    """Once, as something that has got worse."""
-    played = looping()
-    at_s = 4.6
-    for _ in range(MOST_A_DAY):
-        played.play(f"{at_s} stopped")
-        before = acts(played).count(Act.START)
-        while acts(played).count(Act.START) == before:
-            played.play(f"{played.now_s + 50} tick")
-        played.play(f"{played.now_s} starting", f"{played.now_s + 1} backoff")
-        at_s = played.now_s + 0.1
-    played.play(f"{at_s} stopped", f"{at_s + 1000} tick", f"{at_s + 2000} tick")
+    """At once and once, as something that has got worse: there is no other news for a day."""
+    played = worn_out()
+    worn_out_at_s = played.now_s
+    played.play(f"{played.now_s + 1000} tick", f"{played.now_s + 20000} tick")
 
-    assert played.view().worn_out
     worse = [alert for alert in played.alerts if alert.reason is Reason.WORSE]
     assert len(worse) == 1
+    assert worse[0].known_at_s - EPOCH <= worn_out_at_s
     assert "50 times in a day" in worse[0].annotations["description"]
 
 
