@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: Starts of one program in a day.
 MOST_A_DAY = 50
 _DAY_S = 86400.0
+#: Seconds within which supervisord carries out, or refuses, a stop: some time-outs of its XML-RPC.
+_ORDER_LASTS_S = 15.0
 #: States in which supervisord lets a program be stopped (supervisor/states.py, RUNNING_STATES).
 _STOPPABLE = frozenset({State.STARTING, State.RUNNING, State.BACKOFF})
 
@@ -66,6 +68,7 @@ class Healing:
         self.worn_out = False  #: the day's starts are used up
         self.paused = False  #: we have stopped it, and shall start it
         self._halting = False  # we have had it stopped; its STOPPED is still to come
+        self._halted_at_s = 0.0  # monotonic; when that was ordered
         self._failing = False  # a life has failed in a loop: it is to be halted
         self._left_alone = False  # its operator has said so
         self._shut_down = False
@@ -81,12 +84,16 @@ class Healing:
         """A life has failed in a restart loop."""
         self._failing = True
 
-    def began(self) -> bool:
-        """It was started, by whomever; return whether there was anything to forget."""
-        was_ours_or_left = self.paused or self._halting or self._left_alone
-        self.paused = self._halting = self._left_alone = self._shut_down = False
+    def began(self, now_s: float) -> bool:
+        """It was started, by whomever; return whether there was anything to forget.
+
+        It may have been supervisord, a moment before it carries out our stop.
+        """
+        before = (self.paused, self._halting, self._left_alone)
+        self._halting = self._halting and now_s < self._halted_at_s + _ORDER_LASTS_S
+        self.paused = self._left_alone = self._shut_down = False
         self._due_s = None
-        return was_ours_or_left
+        return before != (False, self._halting, False)
 
     def stopped(self) -> bool:
         """It was stopped; return whether by us. Its operator's stop ends all plans."""
@@ -126,11 +133,13 @@ class Healing:
             self._failing = False
         if state not in {State.STOPPED, State.STOPPING, State.UNKNOWN}:
             self.paused = False  # somebody has started it while we were away
+        if state is State.FATAL:
+            self._halting = False  # there is nothing to be stopped any more
         if state is State.FATAL and policy.shutdown_on_fatal and told and not self._shut_down:
             self._shut_down = True
             return Act.SHUT_DOWN
         if self._failing and policy.loop_delay and state in _STOPPABLE and not self._halting:
-            self._failing, self._halting = False, True
+            self._failing, self._halting, self._halted_at_s = False, True, now_s
             return Act.HALT
         return Act.START if self._is_due(now_s, self._span(policy, state)) else None
 

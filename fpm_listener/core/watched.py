@@ -122,7 +122,7 @@ class Watched:
         self._next_start_s = None
         self._hearing.began(now.monotonic_s)
         self._hold.began()
-        if self.healing.began():
+        if self.healing.began(now.monotonic_s):
             self._trouble.dirty = True
 
     def _ended(self, now: Instant, outcome: Outcome, pid: int | None) -> Death:
@@ -207,8 +207,9 @@ class Watched:
             return
         self._view = None
         self.state = state
-        if state in {State.STARTING, State.RUNNING, State.BACKOFF} and self.healing.began():
-            self._trouble.dirty = True  # somebody has started it while we were away
+        started = state in {State.STARTING, State.RUNNING, State.BACKOFF}
+        if started and self.healing.began(now.monotonic_s):  # while we were away
+            self._trouble.dirty = True
         self._record.start_time_s = started_s
         if state is State.RUNNING:
             self.life.phase, self.life.pid = Phase.RUNNING, pid

@@ -4,7 +4,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scenes import EPOCH, FPM, POLICY, Scene, moment
 
@@ -272,6 +272,23 @@ def test_a_stop_that_is_refused() -> None:
     assert acts(played) == [Act.HALT, Act.HALT]
 
 
+def test_supervisord_starts_it_just_before_it_obeys() -> None:
+    """The stop that follows is ours: taken for the operator's, it would be down for ever."""
+    played = looping().play("5.5 starting", "5.6 stopping", "5.7 stopped")
+    assert played.view().paused
+
+    assert acts(played.play("17 tick")) == [Act.HALT, Act.START]
+
+
+def test_a_stop_that_is_never_carried_out() -> None:
+    """Without an answer it is ordered again, and a later stop is the operator's."""
+    played = looping().play("30 starting", "31 backoff")
+    assert acts(played) == [Act.HALT, Act.HALT]
+    played.play("60 starting", "63 running", "64 stopping", "65 stopped", "900 tick")
+
+    assert acts(played) == [Act.HALT, Act.HALT]
+
+
 def test_switched_off_in_a_pause() -> None:
     """What we have stopped we start, at once."""
     played = looping().play("4.6 stopped")
@@ -418,6 +435,10 @@ def test_supervisord_is_ended_once_it_is_told() -> None:
     assert kinds.index(Notify) < kinds.index(Heal)
 
 
+@example(  # given up before our stop reached supervisord, which then had nothing to stop
+    steps=[(1.0, "backoff")] * 3
+    + [(1.0, "fatal"), (10.0, "backoff"), (1.0, "stopped"), (19.0, "starting")]
+)
 @given(
     steps=st.lists(
         st.tuples(
