@@ -69,7 +69,9 @@ class Healer:
 
     def _start(self, process: ProcessName) -> None:
         answer = self._rpc.start(process) if self._rpc else _NO_RPC
-        if isinstance(answer, RpcFailed):
+        if isinstance(answer, RpcFailed) and "SHUTDOWN_STATE" in answer.why:
+            log.info("a program is left to the next supervisord program=%s", process)
+        elif isinstance(answer, RpcFailed):
             log.error("a program is not started again program=%s why=%r", process, answer.why)
         else:
             log.warning("a program is started again program=%s", process)

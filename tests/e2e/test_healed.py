@@ -15,6 +15,7 @@ from lab import Lab, kill, wait
 from tests.ports import free_port
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "healing.md"
+PAUSED = "a program that loops is stopped for a while"
 HOLDER = "import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(1000)"
 
 
@@ -35,7 +36,7 @@ def test_what_loops_is_paused_and_left_alone_on_demand(lab: Lab) -> None:
     stray = lab.stray(sys.executable, "-c", HOLDER.format(port=port))
     lab.settings |= {
         "loop": "2 in 60s",
-        "loop_delay": "1s..2s",
+        "loop_delay": "1s..60s",
         "exec_on": "bind_conflict",
         "exec_command": f"/bin/sh -c 'cat >>{told}'",
     }
@@ -48,10 +49,16 @@ def test_what_loops_is_paused_and_left_alone_on_demand(lab: Lab) -> None:
     wait("a start by the next listener", lambda: healing(lab)["starts"] >= 1)
 
     wait("another pause", lambda: is_paused(lab))
+    lab.ctl("reload")  # supervisord begins anew, and starts the program itself
+    wait("the third listener", lambda: lab.log().count("listener started") == 3)
+    assert "a program is not started again" not in lab.log()
     config = str(lab.folder / "supervisord.d" / "fpm_listener.conf")
     leave = [sys.executable, "-m", "fpm_listener", "leave", "--config", config]
     refused = subprocess.run([*leave, "nothing"], capture_output=True, text=True, check=False)
     assert (refused.returncode, "knows no program 'nothing'" in refused.stderr) == (2, True)
+    pauses = lab.log().count(PAUSED)
+    wait("a new pause, not the remembered one", lambda: lab.log().count(PAUSED) > pauses)
+    wait("its STOPPED", lambda: is_paused(lab))
     done = subprocess.run([*leave, "php-fpm"], capture_output=True, text=True, check=True)
     assert "left alone until somebody starts it" in done.stdout
     wait("no plan", lambda: not is_paused(lab))
