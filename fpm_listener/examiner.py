@@ -11,7 +11,6 @@ import glob
 import grp
 import os
 import pwd
-import shutil
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -80,7 +79,11 @@ class Examiner:
 
 
 def _is_program(name: str) -> bool:
-    return os.path.exists(name) if "/" in name else shutil.which(name) is not None  # noqa: PTH110 - a text stays a text
+    if "/" in name:
+        return os.path.exists(name)  # noqa: PTH110 - a text stays a text
+    import shutil  # noqa: PLC0415 - zip and its like come along: half a mebibyte
+
+    return shutil.which(name) is not None
 
 
 def _instead(program: str) -> tuple[str, ...]:

@@ -37,7 +37,6 @@ from fpm_listener.healer import Healer
 from fpm_listener.logtail import LogTail, Position
 from fpm_listener.memory import Memory
 from fpm_listener.outbox import Limits, Outbox
-from fpm_listener.poolwatch import PoolWatch
 from fpm_listener.programs import Programs
 from fpm_listener.sockets import find_holders
 from fpm_listener.supervisor_rpc import RpcFailed, SupervisorRpc
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from fpm_listener.core.values import Instant
     from fpm_listener.inbox import Inbox
     from fpm_listener.keeper import Keeper
+    from fpm_listener.poolwatch import PoolWatch
     from fpm_listener.settings import ReceiverSettings, Settings
     from fpm_listener.textfile import TextfileWriter
     from fpm_listener.web import WebServer
@@ -377,6 +377,8 @@ class Surroundings:
             self._pools.stop()
             self._pools = None
         if self._settings.fpm_status_s is not None:
+            from fpm_listener.poolwatch import PoolWatch  # noqa: PLC0415 - for who asks for it
+
             inbox = self._inbox
             self._pools = PoolWatch(self._settings.fpm_status_s, inbox.put, inbox.failed)
             self._pools.start()
