@@ -137,9 +137,12 @@ class Chromium:
 
     def go(self, url: str) -> None:
         """Load a page, and wait until it is loaded."""
-        self.said.clear()
-        self.ask("Page.navigate", url=url)
-        self.wait(f"{url} to load", lambda: self.events("Page.loadEventFired"))
+        # The page that is left asks for news each second: it has to be gone, lest its last question
+        # be taken for one of the next page's.
+        for target in ("about:blank", url):
+            self.said.clear()
+            self.ask("Page.navigate", url=target)
+            self.wait(f"{target} to load", lambda: self.events("Page.loadEventFired"))
 
     def run(self, script: str) -> Any:  # noqa: ANN401 - JSON
         """Return the value of a JavaScript expression, awaited; CSP does not apply to it."""
