@@ -7,6 +7,7 @@ database is opened here, under the lock that keeps a second listener out.
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from fpm_listener import settings as settings_file
 from fpm_listener.control import Request, ask
 from fpm_listener.core import durations
 from fpm_listener.core.alerts import Alert, Reason, Status
+from fpm_listener.core.ids import incident_id
 from fpm_listener.core.kinds import KINDS
 from fpm_listener.core.retry import Delivered, RetryLater
 from fpm_listener.core.values import FpmListenerError, Instant
@@ -89,9 +91,15 @@ def _try(
 ) -> bool:
     speaker = make_receiver(receiver, "", _Told(say))
     now_s = time.time()
-    alerts = [_test_alert(settings, receiver, now_s)]
+    test_id = incident_id(
+        settings.instance,
+        f"test:{receiver.name}",
+        started_at_s=now_s,
+        token=secrets.token_hex(16),
+    )
+    alerts = [_test_alert(settings, receiver, now_s, test_id)]
     if KINDS[receiver.kind].opens:
-        alerts.append(_test_alert(settings, receiver, now_s, over=True))
+        alerts.append(_test_alert(settings, receiver, now_s, test_id, over=True))
     for alert in alerts:
         outcome = speaker.send([alert])
         if isinstance(outcome, Delivered):
@@ -107,11 +115,12 @@ def _test_alert(
     settings: Settings,
     receiver: ReceiverSettings,
     now_s: float,
+    test_id: str,
     *,
     over: bool = False,
 ) -> Alert:
     return Alert(
-        incident_id=f"test:{receiver.name}-{now_s:.3f}",
+        incident_id=test_id,
         sequence=2 if over else 1,
         reason=Reason.TEST,
         status=Status.RESOLVED if over else Status.FIRING,

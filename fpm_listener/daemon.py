@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import select
 import signal
 import time
@@ -91,7 +92,7 @@ class Daemon:
         self._poller = select.poll()
         self._deaths = Deaths(self._poller)
         self._sees_deaths = can_be_seen()
-        self._engine = Engine(engine_settings(settings))
+        self._engine = Engine(engine_settings(settings), secrets.token_hex(16))
         self._snapshot = Snapshot()
         self._snapshot_due_s: float | None = 0.0
         self._snapshot_at_s = 0.0

@@ -15,6 +15,7 @@ import logging
 import random as random_module
 from contextlib import suppress
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.core import failing
@@ -159,8 +160,7 @@ class Outbox:
             repeat_s = known.told_at_s + self._limits.repeat_interval_s
             return now.monotonic_s + max(0.0, repeat_s - now.wall_s)
         lanes = self._lanes_of(name)
-        since = [lane.pace.failing_since_s for lane in lanes if len(lane)]
-        found = [moment for moment in since if moment is not None]
+        found = [s for one in lanes if len(one) and (s := one.pace.failing_since_s) is not None]
         if not found or len(found) < len(lanes):
             return None  # one place of several that says yes is enough
         return max(found) + FAILING_AFTER_S
@@ -184,7 +184,7 @@ class Outbox:
         if name in self._failing:
             return
         log.error("alerts do not reach a receiver receiver=%s why=%r", name, why)
-        self._failing[name] = failing.begins(name, now, why)
+        self._failing[name] = failing.begins(name, now, why, self._instance, token_hex(16))
         self._tell_others(name, Reason.FIRST, now)
 
     def _end_failing(self, name: str, now: Instant) -> None:

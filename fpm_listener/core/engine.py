@@ -113,7 +113,9 @@ class Counts:
 class Engine:
     """All that is known of supervisord's processes."""
 
-    def __init__(self, settings: EngineSettings) -> None:
+    def __init__(self, settings: EngineSettings, id_token: str) -> None:
+        """`id_token`: random, new for each start of the listener; makes ids of incidents unique."""
+        self._id_token = id_token
         self.counts = Counts()
         self.timeline = Timeline()
         self._settings = settings
@@ -368,7 +370,9 @@ class Engine:
         watched = self._watched.get(name)
         if watched is None and self._is_chosen(name):
             settings = self._settings
-            watched = self._watched[name] = Watched(name, settings.policy, settings.hold_linger_s)
+            watched = self._watched[name] = Watched(
+                name, settings.policy, settings.hold_linger_s, self._id_token
+            )
         return watched
 
     def _is_chosen(self, name: ProcessName) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpm_listener.core import chinese, durations
 from fpm_listener.core.alerts import Alert, Reason, Status
+from fpm_listener.core.ids import incident_id
 
 if TYPE_CHECKING:
     from fpm_listener.core.values import Instant
@@ -34,11 +35,7 @@ class Failing:
     sequence: int
     told_at_s: float  #: wall seconds
     text: str  #: what its last alert said
-
-    @property
-    def incident_id(self) -> str:
-        """The identity over all its alerts."""
-        return f"receiver:{self.receiver}-{self.started_at_s:.3f}"
+    incident_id: str  #: the identity over all its alerts
 
     def to_json(self) -> str:
         """Return it as text."""
@@ -49,6 +46,7 @@ class Failing:
                 "sequence": self.sequence,
                 "told_at": self.told_at_s,
                 "text": self.text,
+                "id": self.incident_id,
             },
         )
 
@@ -56,23 +54,29 @@ class Failing:
     def from_json(cls, saved_text: str) -> Failing:
         """Return what `to_json` saved. Raises KeyError, ValueError or TypeError."""
         saved: dict[str, Any] = json.loads(saved_text)
+        receiver, started_at_s = str(saved["receiver"]), float(saved["started_at"])
         return cls(
-            receiver=str(saved["receiver"]),
-            started_at_s=float(saved["started_at"]),
+            receiver=receiver,
+            started_at_s=started_at_s,
             sequence=int(saved["sequence"]),
             told_at_s=float(saved["told_at"]),
             text=str(saved["text"]),
+            # Versions that saved no id made it like this.
+            incident_id=str(saved.get("id") or f"receiver:{receiver}-{started_at_s:.3f}"),
         )
 
 
-def begins(receiver: str, now: Instant, text: str) -> Failing:
-    """Return the incident of a receiver that fails from now on."""
+def begins(receiver: str, now: Instant, text: str, instance: str, id_token: str) -> Failing:
+    """Return the incident of a receiver that fails from now on; `id_token`: random."""
     return Failing(
         receiver=receiver,
         started_at_s=now.wall_s,
         sequence=1,
         told_at_s=now.wall_s,
         text=text,
+        incident_id=incident_id(
+            instance, f"receiver:{receiver}", started_at_s=now.wall_s, token=id_token
+        ),
     )
 
 

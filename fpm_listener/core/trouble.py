@@ -13,13 +13,14 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fpm_listener.core import autopsy, chinese, wording
+from fpm_listener.core import autopsy, chinese, incident_texts, wording
 from fpm_listener.core.alerts import Reason
 from fpm_listener.core.effects import Effect, ExamineDeath, FindHolder, FpmSite, Notify
 from fpm_listener.core.evidence import Evidence
+from fpm_listener.core.ids import incident_id
 from fpm_listener.core.incidents import CAUSES, Incident, root_cause
 from fpm_listener.core.loops import LoopDetector
-from fpm_listener.core.snapshot import Cause, IncidentView, Tier
+from fpm_listener.core.snapshot import Cause, Tier
 from fpm_listener.core.wording import Plight
 from fpm_listener.core.workercrashes import WorkerCrashes
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from fpm_listener.core.facts import LogFact
     from fpm_listener.core.holders import HolderReport
     from fpm_listener.core.policy import Policy
+    from fpm_listener.core.snapshot import IncidentView
     from fpm_listener.core.values import Instant, ProcessName
 
 #: Seconds that an alert waits for what is being looked up (holder, exit code).
@@ -69,7 +71,8 @@ class Condition(NamedTuple):
 class Trouble:
     """Owned by the process that has it."""
 
-    def __init__(self, name: ProcessName, policy: Policy) -> None:
+    def __init__(self, name: ProcessName, policy: Policy, id_token: str) -> None:
+        self._id_token = id_token
         self._name = name
         self._policy = policy
         self._loops = LoopDetector(policy.loops)
@@ -250,7 +253,13 @@ class Trouble:
         severity = "critical" if urgent else "warning"
         self.dirty = True
         return Incident(
-            incident_id=f"{self._name}-{now.wall_s:.3f}",
+            incident_id=incident_id(
+                labels.get("instance", ""),
+                labels.get("supervisor", ""),
+                str(self._name),
+                started_at_s=now.wall_s,
+                token=self._id_token,
+            ),
             started_at_s=now.wall_s,
             labels={**labels, "severity": severity},
             cause=Cause.RESTART_LOOP,
@@ -291,15 +300,7 @@ class Trouble:
     ) -> Notify:
         plight = self._plight(incident, last_exit)
         over = reason is Reason.RESOLVED
-        texts = {
-            **wording.sentences(plight, over=over),
-            "cause": plight.cause.value,
-            "evidence": "\n".join(self._evidence.lines),
-        }
-        if plight.address:
-            texts["address"] = plight.address
-        if plight.holder:
-            texts["holder"] = str(plight.holder)
+        texts = incident_texts.alert_texts(plight, self._evidence.lines, over=over)
         translations = {"zh": chinese.sentences(plight, over=over)} if self._policy.chinese else {}
         return Notify(incident.tell(now, reason, texts, translations))
 
@@ -348,19 +349,8 @@ class Trouble:
         incident = self._incident
         if incident is None:
             return None
-        plight = self._plight(incident, last_exit)
-        return IncidentView(
-            incident_id=incident.incident_id,
-            cause=incident.cause,
-            severity=incident.labels["severity"],
-            gave_up=incident.gave_up,
-            started_at_s=incident.started_at_s,
-            failed_lives=incident.failed_lives,
-            address=incident.address,
-            holder=plight.holder,
-            evidence=tuple(self._evidence.lines),
-            summary=wording.summary(plight),
-            remedy=wording.remedy(plight),
+        return incident_texts.view(
+            incident, self._plight(incident, last_exit), self._evidence.lines
         )
 
     def _plight(self, incident: Incident, last_exit: ExitReason | None) -> Plight:

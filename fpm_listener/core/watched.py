@@ -59,7 +59,7 @@ _KEPT_MASTERS = 16
 class Watched:
     """Owned by the engine."""
 
-    def __init__(self, name: ProcessName, policy: Policy, linger_s: float) -> None:
+    def __init__(self, name: ProcessName, policy: Policy, linger_s: float, id_token: str) -> None:
         self.name = name
         self.is_fpm = False
         self.site = FpmSite()
@@ -67,7 +67,7 @@ class Watched:
         self.life = Life()
         self.removed = False
         self.stderr = LineSplitter()
-        self._trouble = Trouble(name, policy)
+        self._trouble = Trouble(name, policy, id_token)
         self._hearing = Hearing()
         self._settled_at_s: float | None = None  # monotonic; runs, or rests as its operator wants
         self._died_at_s: float | None = None  # monotonic; died on its own, not started again yet

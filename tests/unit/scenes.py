@@ -34,6 +34,7 @@ FPM = ProcessName("php-fpm", "php-fpm")
 JOB = ProcessName("job", "job")
 LOG = "/var/log/php-fpm.log"
 ADDRESS = "127.0.0.1:9000"
+ID_TOKEN = "made once for a start"
 #: The wall clock at monotonic 0.
 EPOCH = 1_700_000_000.0
 
@@ -76,9 +77,16 @@ def moment(at_s: float) -> Instant:
 class Scene:
     """An engine that knows one php-fpm and one job, and what came of each step."""
 
-    def __init__(self, *, exits: bool = False, policy: Policy = POLICY) -> None:
-        settings = EngineSettings(policy=policy, identity=Identity(instance="host"))
-        self.engine = Engine(settings)
+    def __init__(
+        self,
+        *,
+        exits: bool = False,
+        policy: Policy = POLICY,
+        instance: str = "host",
+        id_token: str = ID_TOKEN,
+    ) -> None:
+        settings = EngineSettings(policy=policy, identity=Identity(instance=instance))
+        self.engine = Engine(settings, id_token)
         self.engine.reads_exits(possible=exits)
         self.effects: list[Effect] = []
         self.now_s = 0.0

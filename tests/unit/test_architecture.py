@@ -11,7 +11,18 @@ PACKAGE = Path(__file__).parents[2] / "fpm_listener"
 #: What the core may use: values and their arithmetic; no file, clock, thread, network or log.
 PURE = {
     *("__future__", "bisect", "codecs", "collections", "collections.abc", "dataclasses"),
-    *("datetime", "enum", "fnmatch", "itertools", "json", "re", "shlex", "signal", "typing"),
+    *(
+        "datetime",
+        "enum",
+        "fnmatch",
+        "hashlib",
+        "itertools",
+        "json",
+        "re",
+        "shlex",
+        "signal",
+        "typing",
+    ),
 }
 
 RECEIVERS = (

@@ -453,7 +453,7 @@ def test_an_incident_survives_with_its_identity() -> None:
     """After a restart the incident is resolved under the id and labels it was opened with."""
     before = Scene().fail(0.0, 2.0, 4.0)
     assert before.told == ["first: restart_loop"]
-    after = Scene()
+    after = Scene(id_token="of the next start")
     after.effects += after.engine.restore(moment(10.0), memory(before))
     after.play("11 starting", "13 running", "134 tick")
 
