@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from fpm_listener.core import fpmcommand, fpmconf
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from fpm_listener.core.fpmcommand import FpmInvocation, Layout
     from fpm_listener.core.fpmconf import FpmConf
 
+#: Characters of one file; a configuration of this size is a mistake.
+_LARGEST = 4 << 20
+
 
 class DiskFiles:
     """Files as they are on disk; relative paths are below `directory`."""
@@ -26,15 +30,28 @@ class DiskFiles:
         self._directory = directory or "/"
 
     def read(self, path: str) -> str:
-        """Return a file's text. Raises OSError."""
+        """Return a file's text. Raises OSError.
+
+        Regular files only: a pipe would block us, and what we read of it php-fpm would not get.
+        """
         if "\0" in path:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        with open(  # noqa: PTH123 - pathlib costs the guard milliseconds
-            os.path.join(self._directory, path),  # noqa: PTH118 - the same
+        # No pathlib: it costs the guard milliseconds.
+        descriptor = os.open(
+            os.path.join(self._directory, path),  # noqa: PTH118 - see above
+            os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY,
+        )
+        with open(  # noqa: PTH123 - see above
+            descriptor,
             encoding="utf-8",
             errors="surrogateescape",  # a path has bytes, not letters
         ) as file:
-            return file.read()
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "it is not a regular file", path)
+            text = file.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+        return text
 
     def glob(self, pattern: str) -> list[str]:
         """Return the paths that match, sorted."""

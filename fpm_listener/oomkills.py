@@ -74,7 +74,7 @@ class OomKills:
         if counter is None:
             return None
         with suppress(OSError, ValueError):
-            for line in counter.file.read_text(encoding="utf-8").splitlines():
+            for line in counter.file.read_text(encoding="utf-8").split("\n"):
                 name, _, value = line.partition(" ")
                 if name == "oom_kill":
                     return int(value)
@@ -96,7 +96,7 @@ class OomKills:
     def _groups(self, pid: int) -> list[tuple[Path, str]]:
         """Return the folders that the process's memory cgroup can have, best first."""
         try:
-            lines = (self._root / f"proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()
+            lines = (self._root / f"proc/{pid}/cgroup").read_text(encoding="utf-8").split("\n")
             # Our own: we are its child, and others may not be looked at by everybody.
             mounts = (self._root / "proc/self/mountinfo").read_text(encoding="utf-8")
         except (OSError, ValueError):
@@ -117,9 +117,9 @@ class OomKills:
 def _mounts(text: str, *, version: int) -> list[tuple[str, str]]:
     """Return (what of the hierarchy, where) for each mount that can have memory's files."""
     found = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         before, _, after = line.partition(" - ")
-        fields, kind = before.split(), after.split()
+        fields, kind = before.split(" "), after.split(" ")
         if len(fields) < 5 or len(kind) < 3:
             continue
         is_v2 = kind[0] == "cgroup2"

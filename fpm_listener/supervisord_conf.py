@@ -46,6 +46,8 @@ _CHILD = (
     "import sys, json; sys.path = json.loads(sys.argv[1]); "
     "from fpm_listener.supervisord_conf import main; sys.exit(main(sys.argv[2:]))"
 )
+#: What the child may have: bytes of memory, and processes that it tells of.
+_MOST_MEMORY, _MOST_PROCESSES = 1 << 30, 5000
 _SECTION = re.compile(r" in section ('[^']*') \(file: ('[^']*')\)$")
 
 
@@ -176,6 +178,10 @@ def describe(path: str) -> dict[str, Any]:
             why = f"{included}, which it includes, may not be read"
             return {"refused": why, "unreadable": True}
     section = parser.configroot.supervisord
+    count = sum(len(group.process_configs) for group in section.process_group_configs)
+    if count > _MOST_PROCESSES:
+        why = f"it has {count} processes (numprocs); more than {_MOST_PROCESSES} are not read"
+        return {"refused": why, "unreadable": True}
     return {
         "identifier": section.identifier,
         "nodaemon": bool(section.nodaemon),
@@ -259,6 +265,12 @@ def _log(value: object) -> str | None:
 
 def main(arguments: Sequence[str]) -> int:
     """Print what the file named on the command line says, as one JSON document."""
+    import resource  # noqa: PLC0415 - the child's, see law 1
+
+    # numprocs = 1000000000 ends this child, not the host.
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if soft == resource.RLIM_INFINITY or soft > _MOST_MEMORY:
+        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, hard))
     answers = os.dup(1)
     os.dup2(2, 1)  # supervisor may warn on stdout; the JSON must stay clean
     with os.fdopen(answers, "w", encoding="utf-8") as out:

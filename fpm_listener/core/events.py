@@ -107,7 +107,12 @@ def _process_log(name: str, payload: str) -> ProcessLog | Malformed:
 
 
 def _words(text: str) -> dict[str, str]:
-    return dict(token.split(":", 1) for token in text.split() if ":" in token)
+    """Return the words of a payload by key.
+
+    Only spaces separate them, and only a newline ends them: supervisor allows every other blank in
+    a name, such as U+00A0 and U+3000 (datatypes.py, process_or_group_name).
+    """
+    return dict(token.split(":", 1) for token in text.rstrip("\n").split(" ") if ":" in token)
 
 
 def _name(words: dict[str, str]) -> ProcessName | None:

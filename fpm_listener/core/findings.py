@@ -10,6 +10,7 @@ Laws:
 from __future__ import annotations
 
 import re
+import shlex
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 
 #: A shell with a command of its own: `/bin/sh -c "..."`.
 SHELL = re.compile(r"^(\S*/)?((?:ba|da|z|k|a)?sh)\s+(?:-\w+\s+)*-\w*c\b")
+
+
+def words_of(command: str) -> list[str]:
+    """Return the words of a command as supervisor splits it; none where it cannot be split."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []
 
 
 class Severity(Enum):
@@ -143,7 +152,7 @@ class Fpm(NamedTuple):
     @property
     def guarded(self) -> bool:
         """Return whether our guard starts it."""
-        words = self.process.command.split()
+        words = words_of(self.process.command)
         return any(word.endswith(("fpm-listener", "fpm_listener")) for word in words[:3])
 
     @property

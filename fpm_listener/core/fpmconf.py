@@ -18,6 +18,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from fpm_listener.core import addresses
+from fpm_listener.core.phpini import FALSE, LONGEST, TRUE, Scanner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,14 +29,12 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _DEEPEST = 5  # files within files, the first one counted (fpm_conf.c, ini_recursion)
+#: Limits that no real configuration reaches; php-fpm has none. Files that are read, the characters
+#: of all of them, and problems that are kept.
+_MOST_FILES, _MOST_CHARACTERS, _MOST_PROBLEMS = 2000, 16 << 20, 100
 _STDERR = {"/proc/self/fd/2", "/dev/stderr", "/dev/fd/2"}
 _LEVELS = ("debug", "notice", "warning", "error", "alert")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-#: What php-fpm takes for a boolean. Without quotes PHP's scanner has already made "1" of the words
-#: in the first row and "" of those in the second, whatever their case; and of none and null.
-_TRUE = ("1", "true", "on", "yes")
-_FALSE = ("", "0", "false", "off", "no")
-_BARE = dict.fromkeys(_TRUE[1:], "1") | dict.fromkeys((*_FALSE[2:], "none", "null"), "")
 
 
 class Files(Protocol):
@@ -125,12 +124,12 @@ def load(
     given = invocation.prefix if invocation else None
     prefix, state = (layout.prefix, layout.localstatedir) if given is None else (given, given)
     version = invocation.version if invocation else ()
-    scanner = _Scanner(environment=environment or {}, fallbacks=not version or version >= (8, 3))
+    scanner = Scanner(environment=environment or {}, fallbacks=not version or version >= (8, 3))
     reader = _Reader(files, prefix, scanner)
     reader.read(path, "", 1)
     main, *sections = reader.sections.values()
     if not sections:
-        reader.problems.append(f"{path}: no pool is defined")
+        reader.problem(f"{path}: no pool is defined")
     pid = main.values.get("pid", invocation.pid_file if invocation else None)
     conf = FpmConf(
         path=path,
@@ -178,7 +177,7 @@ class _Section:
 
 
 class _Reader:
-    def __init__(self, files: Files, prefix: str, scanner: _Scanner) -> None:
+    def __init__(self, files: Files, prefix: str, scanner: Scanner) -> None:
         self._files = files
         self._prefix = prefix
         self._scanner = scanner
@@ -189,6 +188,9 @@ class _Reader:
         self.files: list[str] = []
         self.patterns: list[str] = []
         self.problems: list[str] = []
+        self._read: set[str] = set()
+        self._left = _MOST_CHARACTERS
+        self._too_deep = False  # php-fpm stops there; each file is read only once from then on
 
     def read(self, path: str, place: str, depth: int) -> None:
         """Take in a file, and what it includes, line by line; `place` includes it."""
@@ -197,9 +199,14 @@ class _Reader:
         except OSError as error:
             if not (place and isinstance(error, IsADirectoryError)):  # php-fpm passes folders over
                 what = f"{place}: the included {path}" if place else f"{path}:"
-                self.problems.append(f"{what} cannot be read: {error.strerror or error}")
+                self.problem(f"{what} cannot be read: {error.strerror or error}")
             return
         self.files.append(path)
+        self._read.add(path)
+        self._left -= len(text)
+        if self._left < 0:
+            self.problem(f"{path}: the files have more than {_MOST_CHARACTERS} characters")
+            return
         for number, line in enumerate(text.split("\n"), 1):
             here = f"{path}:{number}"
             for statement in line.removeprefix("\ufeff").split("\r"):
@@ -209,22 +216,37 @@ class _Reader:
                 self._include(_below(self._prefix, pattern), here, depth)
 
     def _include(self, pattern: str, place: str, depth: int) -> None:
+        if len(self.patterns) >= _MOST_FILES:
+            self.problem(f"{place}: more than {_MOST_FILES} includes")
+            return
         self.patterns.append(pattern)
         found = self._files.glob(pattern)
         if not found:
-            self.problems.append(f"{place}: nothing matches the include {pattern!r}")
+            self.problem(f"{place}: nothing matches the include {pattern!r}")
         elif depth >= _DEEPEST:
-            self.problems.append(f"{place}: includes are nested deeper than {_DEEPEST} files")
+            self.problem(f"{place}: includes are nested deeper than {_DEEPEST} files")
+            self._too_deep = True
         else:
             for path in found:
-                self.read(path, place, depth + 1)
+                if len(self.files) >= _MOST_FILES:
+                    self.problem(f"{place}: more than {_MOST_FILES} files are included")
+                    break
+                if not (self._too_deep and path in self._read):
+                    self.read(path, place, depth + 1)
+
+    def problem(self, sentence: str) -> None:
+        """Keep a problem; after the first hundred there is nothing new to learn."""
+        if len(self.problems) < _MOST_PROBLEMS:
+            self.problems.append(sentence)
 
     def _take_in(self, text: str, place: str) -> None:
+        if len(text) > LONGEST:
+            self.problem(f"{place}: the line is longer than {LONGEST} characters")
+            return
         if head := _SECTION.match(text.lstrip(" \t")):
             if text[0] != "[":
-                self.problems.append(f"{place}: blanks before a section's [ stop php-fpm")
-            name = self._scanner.expand(re.sub("""['"]""", "", head[1]))
-            self._current = self.sections.setdefault(name.lower(), _Section(name=name))
+                self.problem(f"{place}: blanks before a section's [ stop php-fpm")
+            self._begin(re.sub("""['"]""", "", head[1]), place)
             text = text.lstrip(" \t")[head.end() :]
         text = text.strip(" \t")
         if not text or text.startswith(";"):
@@ -232,7 +254,7 @@ class _Reader:
         entry = _ENTRY.fullmatch(text)
         if not entry:
             why = "this line is neither [section] nor key = value (a comment begins with ;)"
-            self.problems.append(f"{place}: {why}")
+            self.problem(f"{place}: {why}")
             return
         name, offset = entry[1].strip(), entry[2]
         key = name.lower() if offset is None else f"{name}[{offset.strip()}]"
@@ -240,12 +262,28 @@ class _Reader:
         if "$pool" in value and self._current is self._main:
             complaint = "$pool means nothing outside a pool"
         if complaint:
-            self.problems.append(f"{place}: {key}: {complaint}")
+            self.problem(f"{place}: {key}: {complaint}")
         if key == "include":
             self._includes.append(value)
-            return
-        self._current.values[key] = value.replace("$pool", self._current.name)
-        self._current.places[key] = place
+        else:
+            self._set(key, value, place)
+
+    def _begin(self, text: str, place: str) -> None:
+        name = self._scanner.expand(text)
+        if len(name) > LONGEST:
+            self.problem(f"{place}: the name is longer than {LONGEST} characters")
+            name = name[:LONGEST]
+        self._current = self.sections.setdefault(name.lower(), _Section(name=name))
+
+    def _set(self, key: str, value: str, place: str) -> None:
+        section = self._current
+        if len(value) + value.count("$pool") * len(section.name) > LONGEST:
+            self.problem(f"{place}: {key}: the value is longer than {LONGEST} characters")
+            value = value[:LONGEST]
+        else:
+            value = value.replace("$pool", section.name)
+        section.values[key] = value
+        section.places[key] = place
 
     def take(self, section: _Section, key: str, read: Callable[[str], T | None], default: T) -> T:
         """Return what `read` makes of the value; what it refuses is a problem."""
@@ -254,69 +292,9 @@ class _Reader:
             return default
         value = read(text)
         if value is None:
-            self.problems.append(f"{section.places[key]}: php-fpm refuses {key} = {text!r}")
+            self.problem(f"{section.places[key]}: php-fpm refuses {key} = {text!r}")
             return default
         return value
-
-
-class _Scanner(NamedTuple):
-    """PHP's INI scanner for the right side of `=`."""
-
-    environment: Mapping[str, str]
-    fallbacks: bool  #: ${A:-b}: known from PHP 8.3 on
-
-    def value(self, text: str, *, arithmetic: bool) -> tuple[str, str | None]:
-        """Return the value, and what php-fpm would complain of."""
-        parts: list[str] = []
-        words: list[str] = []
-        at, complaint = 0, None
-        while piece := _PIECE.match(text, at):
-            at = piece.end()
-            kind, part = piece.lastgroup, piece[piece.lastgroup or 0]
-            if kind == "end":
-                break
-            if kind == "operator" and not arithmetic:
-                complaint = f"php-fpm computes with {part}: put the value in quotes"
-            if kind == "word" and part.lower() in _BARE:
-                words.append(part)
-            parts.append(self.expand(part) if kind in {"double", "variable"} else part)
-        else:
-            complaint = "a quote or a ${ is not closed, or a = stands outside of quotes"
-        if words and len(parts) == 1:
-            return _BARE[words[0].lower()], complaint
-        if words:
-            complaint = f"the word {words[0]!r} needs quotes beside others"
-        return "".join(parts), complaint
-
-    def expand(self, text: str) -> str:
-        """Return the text with its variables and escapes replaced."""
-        return _VARIABLE.sub(self._variable, text)
-
-    def _variable(self, found: re.Match[str]) -> str:
-        escaped, name, fallback = found.groups()
-        if escaped:
-            return str(escaped)
-        if fallback is not None and not self.fallbacks:
-            return ""
-        value = self.environment.get(name.strip(" \t"))
-        return value if value is not None else self.expand((fallback or "").strip("'\""))
-
-
-_PIECE = re.compile(
-    r"""
-    [ \t]* (?P<end> (?:;.*)? \Z )
-    | ' (?P<single> [^']+ ) '
-    | [ \t]* " (?P<double> (?: [^"\\] | \\. )* ) " [ \t]*
-    | (?P<variable> \$\{ (?: [^{}] | \$\{ [^{}]* \} )* \} )
-    | (?P<word> (?: [^$= \t;&|^~()!"'] | \$(?:\\.|[^{]|\Z) )+ )  # $ takes the next character along
-    | (?P<blank> [ \t]+ )
-    | (?P<operator> [&|^~()!] )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_VARIABLE = re.compile(
-    r"""\\(["\\$])|\$\{((?:[^{}:]|:(?!-))*)(?::-((?:[^{}]|\$\{[^{}]*\})*))?\}""",
-)
 
 
 # -- what the words mean ---------------------------------------------------------------------------
@@ -361,7 +339,7 @@ def _address(text: str | None, root: str, prefix: str) -> Address | None:
 
 
 def _boolean(text: str) -> bool | None:
-    return text in _TRUE if text in _TRUE + _FALSE else None
+    return text in TRUE if text in TRUE + FALSE else None
 
 
 def _level(text: str) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fpm_listener.core.findings import Said, Severity, rule
+from fpm_listener.core.findings import Said, Severity, rule, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -278,8 +278,7 @@ def log_folder(checkup: Checkup) -> Iterator[Said]:
 def relative_command(checkup: Checkup) -> Iterator[Said]:
     """PATH is supervisord's."""
     for process in checkup.processes:
-        first = process.command.split(maxsplit=1)[:1]
-        word = first[0] if first else ""
+        word = next(iter(words_of(process.command)), "")
         if "/" in word and not word.startswith("/"):
             yield Said(
                 process.section.where("command"),

@@ -375,3 +375,26 @@ def test_an_address_that_php_fpm_cannot_listen_on(listen: str, tmp_path: Path) -
     assert done.returncode == 78
     assert "FPM initialization failed" in done.stderr
     assert isinstance(addresses.parse(fill(listen, tmp_path)), UnusableAddress)
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    """A pipe neither blocks the reader nor loses what php-fpm would read from it."""
+    pipe = tmp_path / "php-fpm.conf"
+    os.mkfifo(pipe)
+    writer = os.open(pipe, os.O_RDWR)
+    try:
+        os.write(writer, b"[www]\n")
+        with pytest.raises(OSError, match="not a regular file"):
+            DiskFiles(None).read(str(pipe))
+        assert os.read(writer, 100) == b"[www]\n"
+    finally:
+        os.close(writer)
+
+
+def test_a_file_without_end(tmp_path: Path) -> None:
+    """It is not read into memory."""
+    path = tmp_path / "php-fpm.conf"
+    path.touch()
+    os.truncate(path, 1 << 40)
+    with pytest.raises(OSError, match="too large"):
+        DiskFiles(None).read(str(path))

@@ -260,6 +260,16 @@ def test_a_file_that_never_ends(tmp_path: Path) -> None:
     assert found == ConfUnreadable(why=f"{path}: reading it took longer than 1 s")
 
 
+def test_more_processes_than_anybody_has(tmp_path: Path) -> None:
+    """A number with too many digits fills neither the memory of the child nor ours."""
+    path = tmp_path / "supervisord.conf"
+    path.write_text(
+        "[supervisord]\n[program:a]\ncommand=a\nnumprocs=5001\nprocess_name=a%(process_num)d\n"
+    )
+
+    assert "it has 5001 processes (numprocs)" in refusal(path)
+
+
 def test_modules_in_the_folder_where_supervisord_stands(
     conf: Path,
     tmp_path: Path,

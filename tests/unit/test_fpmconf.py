@@ -47,10 +47,12 @@ def read(
     *,
     invocation: FpmInvocation | None = None,
     environment: dict[str, str] | None = None,
-    **others: str | None,
+    others: dict[str, str] | None = None,
+    **more: str | None,
 ) -> FpmConf:
     """Return what is made of a main file, and others named `x__y` for /x/y.conf."""
-    texts = {"/" + name.replace("__", "/") + ".conf": words for name, words in others.items()}
+    named = {**(others or {}), **more}
+    texts = {"/" + name.replace("__", "/") + ".conf": words for name, words in named.items()}
     files = FakeFiles({MAIN: text, **texts})
     return load(MAIN, files, layout=LAYOUT, invocation=invocation, environment=environment)
 
@@ -154,6 +156,50 @@ def test_includes_without_end() -> None:
     assert conf.files == (MAIN,) * 5
     assert conf.problems == (f"{MAIN}:3: includes are nested deeper than 5 files",)
     assert listens(conf) == {"a": "1"}
+
+
+@pytest.mark.parametrize("count", [20, 500])
+def test_files_that_include_each_other(count: int) -> None:
+    """After the fifth level each file is read once more at most; none is left out."""
+    others = {f"d__{n}": f"[p{n}]\nlisten={n + 1}\ninclude=/d/*.conf" for n in range(count)}
+    conf = read("include=/d/*.conf", others=others)
+    assert len(conf.pools) == count
+    assert len(conf.files) <= count + 5
+    assert "includes are nested deeper than 5 files" in conf.problems[0]
+    assert len(conf.problems) <= 100
+
+
+def test_includes_that_multiply() -> None:
+    """Levels that php-fpm allows can still multiply; the number of files has a limit."""
+    last = {f"2__{n}": "[www]" for n in range(30)}
+    first = {f"0__{n}": "include=/1/*.conf" for n in range(30)}
+    second = {f"1__{n}": "include=/2/*.conf" for n in range(30)}
+    conf = read("include=/0/*.conf", others={**first, **second, **last})
+    assert len(conf.files) == 2000
+    assert any("more than 2000 files are included" in problem for problem in conf.problems)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[www]\nx = " + "a" * 70_000,
+        "[" + "n" * 30_000 + "]\nx = " + "$pool" * 10_000,
+        "[www]\nx = " + "${LONG}" * 5000,
+        '[www]\nx = "' + "${LONG}" * 5000 + '"',
+        "[" + "${LONG}" * 5000 + "]",
+    ],
+)
+def test_values_without_end(text: str) -> None:
+    """A line, a name or a value that grows beyond all measure is a problem, and is cut."""
+    conf = read(text, environment={"LONG": "l" * 100_000})
+    assert any("longer than 65536 characters" in problem for problem in conf.problems)
+    texts = [value for pool in conf.pools for value in (pool.name, *pool.options.values())]
+    assert all(len(value) <= 65536 for value in texts)
+
+
+def test_as_many_problems_as_lines() -> None:
+    """A hundred are kept."""
+    assert len(read("nonsense\n" * 1000).problems) == 100
 
 
 def test_a_folder_among_the_included() -> None:
