@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fpm_listener.core.holders import Holder, HolderKind, HolderReport
+from fpm_listener.core.masking import masked
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -31,7 +32,7 @@ _WORKER = re.compile(r"php-fpm: pool ")
 #: docker-ID.scope, /docker/ID, cri-containerd-ID.scope, cri-containerd:ID, libpod-ID.scope, …
 _CONTAINER = re.compile(r"[-/:]([0-9a-f]{64})(?![0-9a-f])")
 _UNIT = re.compile(r"/([^/\n]+\.service)(?=/|$)", re.MULTILINE)
-_COMMAND_LENGTH = 200
+_COMMAND_LENGTH, _COMMAND_READ = 200, 2000
 _TCP_LISTENS, _UNIX_LISTENS = "0A", 0x10000
 #: Looks at the machine, where the holder ends between the look at sockets and that at processes.
 _LOOKS = 2
@@ -245,7 +246,7 @@ def _process(pid: int, proc: str) -> _Process | None:
         return None
     if state in "ZX":
         return None
-    title = title.replace("\0", " ").strip()
+    title = masked(title[:_COMMAND_READ].strip("\0 ").split("\0"))
     if not title:
         title = f"[{words[words.index('(') + 1 : words.rindex(')')]}]"
     unit, container = _placed(pid, proc)

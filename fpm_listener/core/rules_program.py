@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.core import durations, fpmcommand
 from fpm_listener.core.findings import SHELL, Said, Severity, for_each_fpm, rule
+from fpm_listener.core.masking import masked_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -354,7 +355,8 @@ def cut_short(checkup: Checkup) -> Iterator[Said]:
         if line.cut:
             yield Said(
                 process.section.where("command"),
-                f"{line.cut[0]} after a blank ends the command: {process.command!r} is what runs",
+                f"{line.cut[0]} after a blank ends the command:"
+                f" {masked_text(process.command)!r} is what runs",
                 "what stands behind it is a comment to supervisor",
                 f"no blank before {line.cut[0]}, comments on lines of their own",
             )

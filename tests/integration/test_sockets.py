@@ -218,6 +218,27 @@ def test_something_else() -> None:
     assert found.user
 
 
+def test_secrets_of_a_holder() -> None:
+    """The command line of another process is shown without its password."""
+    program = "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); "
+    program += "print(s.getsockname()[1], flush=True); sys.stdin.read()"
+    secrets = ["--password=hunter2", "--token", "hunter3", "https://u:hunter4@host/"]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *secrets],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdin
+        assert other.stdout
+        report = find_holders(f"127.0.0.1:{int(other.stdout.readline())}")
+        other.stdin.close()
+
+    assert [holder.pid for holder in report.holders] == [other.pid]
+    assert "--password=*** --token *** https://***@host/" in str(report)
+    assert "hunter" not in str(report)
+
+
 def test_nobody() -> None:
     """A free address has no holder, and that is no blindness."""
     report = find_holders(f"127.0.0.1:{free_port()}")

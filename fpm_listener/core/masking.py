@@ -1,0 +1,154 @@
+"""Command lines of other processes without the secrets in them.
+
+Laws:
+1. Rather a word too many is masked than one secret shown.
+2. What says which program it is stays: its name, paths, user names, hosts and ports.
+"""
+
+from __future__ import annotations
+
+import re
+
+TYPE_CHECKING = False  # `typing` itself would cost the guard milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+#: What stands in a secret's place.
+MASK = "***"
+#: Parts of a name that make its value a secret, in a name like `db.admin-password` or `apiKey`.
+_SECRET_WORDS = frozenset(
+    (
+        *("pass", "password", "passwd", "passphrase", "passwort", "passin", "passout", "pwd", "pw"),
+        *("secret", "secrets", "token", "tokens", "auth", "authorization", "authtoken", "apikey"),
+        *("credential", "credentials", "cookie", "cookies", "jwt", "otp", "signature", "sig"),
+    ),
+)
+_SECRET_ENDS = ("password", "passwd", "passphrase", "secret", "token", "pwd", "apikey")
+_BEFORE_KEY = frozenset(("api", "access", "private", "secret", "auth", "account", "shared"))
+#: A name that ends so has no secret, only where one is: `--password-file=/run/secrets/x`.
+_HARMLESS_ENDS = frozenset(("file", "path", "dir", "url", "uri", "type", "env", "name", "id"))
+#: Options with a secret behind them that only their program knows as one.
+#: Their `-p` has its secret right behind it; a word of its own is a database.
+_ATTACHED_ONLY = frozenset(
+    (
+        *("mysql", "mysqldump", "mysqladmin", "mysqlcheck", "mysqlimport", "mytop"),
+        *("mariadb", "mariadb-dump", "mariadb-admin", "7z", "7za"),
+    ),
+)
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(_ATTACHED_ONLY, ("-p",)),
+    **dict.fromkeys(("curl",), ("-u", "-U", "--user", "--proxy-user")),
+    **dict.fromkeys(("sshpass", "mongo", "mongosh", "mongodump", "mongorestore"), ("-p",)),
+    **dict.fromkeys(("redis-cli", "redis-benchmark"), ("-a",)),
+    **dict.fromkeys(("ldapsearch", "ldapadd", "ldapmodify", "ldapdelete"), ("-w",)),
+    **dict.fromkeys(("mosquitto_pub", "mosquitto_sub", "ipmitool", "zip", "unzip"), ("-P",)),
+    **dict.fromkeys(("smbclient", "rpcclient"), ("-U",)),
+    **dict.fromkeys(("snmpget", "snmpwalk", "snmpset"), ("-c", "-A", "-X")),
+    "lftp": ("-u",),
+    "openssl": ("-k", "-K"),
+    "login": ("-p",),  # docker login -p
+}
+_SCHEMES = frozenset(("bearer", "basic", "digest", "token"))
+
+_TOKEN = re.compile(r"""\s+|(?:[^\s'"]|'[^']*(?:'|\Z)|"[^"]*(?:"|\Z))+""")
+_ASSIGNED = re.compile(r"""(['"]?(?:--?|/)?([A-Za-z][\w.-]*)(?:=|:(?!//)))(.*)""", re.DOTALL)
+_OPTION = re.compile(r"--?([A-Za-z][\w.-]*)")
+_NAME = re.compile(r"""([A-Za-z][\w.-]*)["']?\s*[=:](?!//)\s*""")
+_VALUE = re.compile(r""""[^"]*"|'[^']*'|[^&\s,;'"}]+""")
+_USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#'\"]*@")
+_BEARER = re.compile(r"\b((?:bearer|basic)\s+)[\w.~+/=-]{6,}", re.IGNORECASE)
+_KNOWN = re.compile(
+    r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|sk[-_]|AKIA|eyJ)[\w.-]{12,}"
+    r"|(?<=hooks\.slack\.com/services/)\S+|(?<=/api/webhooks/)\S+|(?<=api\.telegram\.org/bot)\S+"
+)
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def masked(words: Sequence[str]) -> str:
+    """Return the command line of these words, its secrets masked.
+
+    A single word is a title that the program has written itself, or a shell's command.
+    """
+    if len(words) == 1:
+        return masked_text(words[0])
+    parts: list[str] = []
+    before = ""
+    for word, shown in zip(words, _tokens(words), strict=True):
+        # Of `sh -c "COMMAND"` the word is a command line itself.
+        is_command = re.fullmatch(r"-\w*c", before) and " " in word
+        parts.append(masked_text(word) if is_command else shown)
+        before = word
+    return " ".join(parts)
+
+
+def masked_text(text: str) -> str:
+    """Return a command line that is one text, such as a shell's, its secrets masked."""
+    pieces = _TOKEN.findall(text)
+    shown = _tokens(piece for piece in pieces if not piece.isspace())
+    return "".join(piece if piece.isspace() else next(shown) for piece in pieces)
+
+
+def _tokens(tokens: Iterable[str]) -> Iterator[str]:
+    """Return each token as it may be shown."""
+    program, is_secret = "", False
+    for token in tokens:
+        if is_secret and not token.startswith("--"):
+            is_secret = token.lower() in _SCHEMES
+            yield token if is_secret else MASK
+            continue
+        is_secret = False
+        name = token.rpartition("/")[2]
+        if name in _OPTIONS:
+            program = name
+        assigned, option = _ASSIGNED.fullmatch(token), _OPTION.fullmatch(token)
+        if assigned and _is_secret(assigned[2]) and "?" not in assigned[1]:
+            is_secret = not assigned[3].strip()
+            yield assigned[1] + (MASK if assigned[3].strip() else "")
+        elif attached := _attached(program, token):
+            yield attached
+        elif (option and _is_secret(option[1])) or _takes_secret(program, token):
+            is_secret = True
+            yield token
+        else:
+            yield _within(token)
+
+
+def _is_secret(name: str) -> bool:
+    """Return whether the value of this name is a secret."""
+    parts = [part for part in re.split(r"[-_.]", _CAMEL.sub("-", name).lower()) if part]
+    if not parts or parts[-1] in _HARMLESS_ENDS:
+        return False
+    if any(part in _SECRET_WORDS or part.endswith(_SECRET_ENDS) for part in parts):
+        return True
+    return any(part in _BEFORE_KEY for part in parts) and parts[-1] in {"key", "keys"}
+
+
+def _takes_secret(program: str, token: str) -> bool:
+    return token in _OPTIONS.get(program, ()) and program not in _ATTACHED_ONLY
+
+
+def _attached(program: str, token: str) -> str | None:
+    """Return `-pSECRET` masked; None where the token is another one."""
+    for option in _OPTIONS.get(program, ()):
+        if len(option) == 2 < len(token) and token.startswith(option):
+            return option + MASK
+    return None
+
+
+def _within(token: str) -> str:
+    """Return a token with the secrets masked that stand in its midst."""
+    token = _USERINFO.sub(rf"\1{MASK}@", token)
+    token = _BEARER.sub(rf"\1{MASK}", token)
+    return _KNOWN.sub(MASK, "".join(_values(token)))
+
+
+def _values(token: str) -> Iterator[str]:
+    """Return the token in pieces, a mask in the place of the value of each secret name."""
+    at = 0
+    for name in _NAME.finditer(token):
+        value = _VALUE.match(token, name.end())
+        if value and name.start() >= at and _is_secret(name[1]):
+            yield token[at : name.end()]
+            yield MASK
+            at = value.end()
+    yield token[at:]
