@@ -142,15 +142,36 @@ def set_rights(path: str, rights: Rights) -> None:
     Raises OSError, and KeyError with a name that is not known.
     """
     uid, gid = owner_of(rights)
-    found = os.lstat(path)
     # Not set: as if it were made now.
     uid, gid = (os.geteuid() if uid < 0 else uid), (os.getegid() if gid < 0 else gid)
-    if not stat.S_ISSOCK(found.st_mode):
+    descriptor = _open_socket(path)
+    if descriptor is None:
         return  # somebody has put something else there: that is not ours to touch
-    if (found.st_uid, found.st_gid) != (uid, gid):
-        os.chown(path, uid, gid, follow_symlinks=False)
-    if stat.S_IMODE(found.st_mode) != rights.mode:
-        os.chmod(path, rights.mode)  # noqa: PTH101 - texts stay texts
+    try:
+        found = os.fstat(descriptor)
+        if (found.st_uid, found.st_gid) != (uid, gid):
+            os.chown(_own(descriptor), uid, gid)
+        if stat.S_IMODE(found.st_mode) != rights.mode:
+            os.chmod(_own(descriptor), rights.mode)  # noqa: PTH101 - texts stay texts
+    finally:
+        os.close(descriptor)
+
+
+def _open_socket(path: str) -> int | None:
+    """Return a descriptor of the unix socket at `path`; None if something else is there.
+
+    Other users may be able to replace the path at any moment, so it is looked up only once.
+    """
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _own(descriptor: int) -> str:
+    """Return a path that always leads to what is open; fchmod(2) of a socket has no effect."""
+    return f"/proc/self/fd/{descriptor}"
 
 
 # -- TCP -------------------------------------------------------------------------------------------
@@ -258,7 +279,7 @@ def _bind_unix(path: str, backlog: int, rights: Rights) -> Bound | NotOurs | Ava
     try:
         listener.bind(path)
         if (uid, gid) != (-1, -1):
-            os.chown(path, uid, gid, follow_symlinks=False)
+            _give(path, uid, gid)
         listener.listen(backlog)
     except OSError as error:
         listener.close()
@@ -268,6 +289,17 @@ def _bind_unix(path: str, backlog: int, rights: Rights) -> Bound | NotOurs | Ava
     finally:
         os.umask(before)
     return Bound(key=path, fd=listener.detach())
+
+
+def _give(path: str, uid: int, gid: int) -> None:
+    """Change the owner of the socket that was bound at `path`."""
+    descriptor = _open_socket(path)
+    if descriptor is None:
+        raise OSError(errno.EEXIST, "somebody has replaced the socket")
+    try:
+        os.chown(_own(descriptor), uid, gid)
+    finally:
+        os.close(descriptor)
 
 
 def owner_of(rights: Rights) -> tuple[int, int]:

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two writings: as often as Prometheus usually scrapes.
 INTERVAL_S = 15.0
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class TextfileWriter:
@@ -51,24 +52,36 @@ class TextfileWriter:
 
     def write(self) -> None:
         """Write the file once; what hinders is said once."""
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            with temporary.open("wb") as file:
-                file.write(generate_latest(self._registry))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.chmod(0o644)  # node_exporter runs as somebody else
-            temporary.replace(self._path)
+            self._replace(generate_latest(self._registry))
         except OSError as error:
             if self._said != error.strerror:
                 self._said = error.strerror
                 log.warning("textfile cannot be written path=%s why=%r", self._path, error.strerror)
-            with contextlib.suppress(OSError):
-                temporary.unlink()
         else:
             if self._said is not None:
                 log.info("textfile can be written again path=%s", self._path)
             self._said = None
+
+    def _replace(self, text: bytes) -> None:
+        """Replace the file in one step; other users may be able to write in its folder."""
+        name = f".{self._path.name}.{os.urandom(8).hex()}"
+        folder = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(name, _CREATE, 0o600, dir_fd=folder)
+            try:
+                with open(descriptor, "wb") as file:  # noqa: PTH123 - it has no path of its own
+                    file.write(text)
+                    file.flush()
+                    os.fsync(descriptor)
+                    os.fchmod(descriptor, 0o644)  # node_exporter runs as another user
+                os.replace(name, self._path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(name, dir_fd=folder)
+                raise
+        finally:
+            os.close(folder)
 
     def _run(self) -> None:
         try:
