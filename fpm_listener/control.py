@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fpm_listener import state_directory
 from fpm_listener.core.values import FpmListenerError
 from fpm_listener.door import caller
 from fpm_listener.rendezvous import Reachable
@@ -35,6 +36,8 @@ ACTIONS = ("list", "retry", "drop", "worked", "leave")
 #: Seconds that either side waits for the other's next word.
 _PATIENCE_S = 10.0
 _LONGEST_REQUEST = 4096
+#: Seconds without a new connection after an error that has nothing to do with the last one.
+_PAUSE_S = 0.5
 _HANG_UP = (OSError, ValueError, TypeError, RecursionError, Empty)
 
 
@@ -67,42 +70,55 @@ class Control:
         self._put = put
         self._failed = failed
         self._server: socket.socket | None = None
+        self._identity: tuple[int, int] | None = None  # of the path, after it was bound
+        self._said: str | None = None
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
 
     def start(self) -> None:
-        """Begin to listen; to be called by the only listener of its state_dir."""
-        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        before = os.umask(0o177)
+        """Listen, also again if the path was deleted or replaced since.
+
+        To be called from time to time, by the only listener of its state_dir.
+        """
         try:
-            with Reachable(self._state_dir, SOCKET_NAME) as path:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)  # noqa: PTH108 - it stays text
-                server.bind(path)
-            server.listen(8)
+            with Reachable(state_directory.prepare(self._state_dir), SOCKET_NAME) as path:
+                if self._server is not None and _identity(path) == self._identity:
+                    return
+                fresh = _listen(path)
+                self._identity = _identity(path)
         except OSError as error:
-            server.close()
-            log.warning("`fpm-listener alerts` cannot reach this listener why=%r", str(error))
+            if self._said != str(error):
+                self._said = str(error)
+                log.warning("`fpm-listener alerts` cannot reach this listener why=%r", str(error))
             return
-        finally:
-            os.umask(before)
-        self._server = server
-        self._thread.start()
+        self._said = None
+        old, self._server = self._server, fresh
+        if old is None:
+            self._thread.start()
+        else:
+            _end_accept(old)
 
     def stop(self) -> None:
         """Listen no more."""
-        if self._server is not None:
-            with contextlib.suppress(OSError):
-                self._server.shutdown(socket.SHUT_RDWR)  # ends accept()
+        old, self._server = self._server, None
+        self._stopped.set()
+        if old is not None:
+            _end_accept(old)
             self._thread.join(1.0)
-            self._server.close()
 
     def _run(self) -> None:
         try:
-            while self._server is not None:
+            server = self._server
+            while server is not None:
                 try:
-                    connection, _ = self._server.accept()
+                    connection, _ = server.accept()
                 except OSError:
-                    return
+                    if server is self._server:
+                        self._stopped.wait(_PAUSE_S)  # no descriptor is left, for example
+                    else:
+                        server.close()
+                        server = self._server
+                    continue
                 with connection, contextlib.suppress(*_HANG_UP):
                     self._talk(connection)
         except BaseException as error:  # noqa: BLE001 - the daemon ends for it
@@ -128,6 +144,36 @@ class Control:
         connection.sendall(json.dumps(reply.get(timeout=_PATIENCE_S)).encode() + b"\n")
 
 
+def _listen(path: str) -> socket.socket:
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108 - it stays text
+        server.bind(path)
+        server.listen(8)
+    except OSError:
+        server.close()
+        raise
+    finally:
+        os.umask(before)
+    return server
+
+
+def _end_accept(server: socket.socket) -> None:
+    """Let the thread that waits in accept(2) go on."""
+    with contextlib.suppress(OSError):
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _read_line(connection: socket.socket) -> bytes:
     line = b""
     while not line.endswith(b"\n"):
@@ -146,7 +192,7 @@ def ask(state_dir: Path, request: Request) -> Any:  # noqa: ANN401 - JSON
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_PATIENCE_S)
         try:
-            with Reachable(str(state_dir), SOCKET_NAME) as path:
+            with Reachable(state_directory.locate(str(state_dir)), SOCKET_NAME) as path:
                 connection.connect(path)
         except (FileNotFoundError, ConnectionRefusedError):
             return None

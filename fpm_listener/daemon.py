@@ -117,7 +117,7 @@ class Daemon:
         )
         self._performers = self._make_performers()
         self._ledger = Ledger(
-            settings.state_dir / "ledger" if self._around.database.persistent else None,
+            self._around.ledger_path(),
             supervisord_identity(os.getppid()),
             self._around.committed(),
         )
@@ -167,6 +167,7 @@ class Daemon:
         if now.monotonic_s >= self._upkeep_at_s:
             self._upkeep_at_s = now.monotonic_s + UPKEEP_EVERY_S
             self._around.upkeep(now, self._engine.timeline.memory())
+            self._ledger.keep_at(self._around.ledger_path())
         self._look_after_garbage(now)
         due_s = self._around.next_due_s(now)
         if due_s is not None and due_s <= now.monotonic_s:
@@ -403,7 +404,9 @@ class Daemon:
                 if isinstance(item, Attempted):
                     self._around.settle(item, read_clocks())
         self._around.start_again([view.name for view in self._engine.views() if view.paused])
-        self._around.close(self._engine.timeline.memory())
+        ledger_path = self._around.ledger_path()
+        self._around.close(self._engine.timeline.memory())  # which makes a missing folder again
+        self._ledger.keep_at(ledger_path)
         self._deaths.close()
 
 

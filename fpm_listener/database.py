@@ -7,22 +7,29 @@ Laws:
 4. One listener has a folder at a time; another one goes on in memory, and says so.
 5. Nobody but the owner of the files can read them; no URL and no secret is ever in them.
 6. One thread, the one that opens it, uses it: sqlite3 itself refuses others.
+7. An open file proves nothing: its directory can be deleted, renamed, or hidden by a mount. The
+   paths are compared with what is open, and the files are written again from memory.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
 import sqlite3
+import stat
 import time
 from contextlib import suppress
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from fpm_listener import state_directory
+from fpm_listener.state_directory import UnsafeDirectoryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from fpm_listener.core.values import Instant
 
@@ -30,6 +37,8 @@ log = logging.getLogger(__name__)
 
 FILE = "fpm-listener.sqlite3"
 LOCK = "lock"
+#: Endings of the names of the database and of the files that sqlite3 makes beside it.
+_ENDINGS = ("", "-wal", "-shm")
 VERSION = 1
 
 #: Every table, with its columns; texts that come from outside are stored as JSON, thus as ASCII.
@@ -42,6 +51,7 @@ TABLES = {
     "memory": "name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL",
 }
 
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _PRAGMAS = (
     "PRAGMA busy_timeout=1000",
     "PRAGMA journal_mode=WAL",
@@ -79,12 +89,13 @@ class _UnusableError(Exception):
 
 
 class Database:
-    """The file in `folder`, as long as it can be had."""
+    """The file in `state_dir`, as long as it can be used."""
 
-    def __init__(self, folder: Path, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, state_dir: Path, wall: Callable[[], float] = time.time) -> None:
         """`wall`: seconds since 1970, for the names of files that are set aside."""
         self.persistent = False
-        self.folder = folder
+        self.folder = state_dir  #: the directory in use; see state_directory.py
+        self._state_dir = state_dir
         self._wall = wall
         self._mirrors: list[Mirror] = []
         self._connection: sqlite3.Connection | None = None
@@ -92,6 +103,8 @@ class Database:
         self._restored = False
         self._lost = False  # whether it was said that the file cannot be written
         self._durable: bool | None = None  # what the connection is set to
+        self._own: _Identity | None = None  # of the database that was restored or written last
+        self._files: dict[str, _Identity | None] = {}  # of all that is open, by name
 
     def attach(self, mirror: Mirror) -> None:
         """Mirror the memory of `mirror` from the next `open` on."""
@@ -100,11 +113,18 @@ class Database:
     def open(self, now: Instant) -> None:
         """Make the file mirror the memory, if that can be done now; else say so, once.
 
-        To be called at the start, and every half minute as long as `persistent` is false. What an
-        earlier listener left is taken up by the first call that succeeds, however late.
+        To be called at the start, and every half minute. What an earlier listener left is taken up
+        by the first call that succeeds, however late.
         """
-        if self.persistent:
-            return
+        if not self.persistent:
+            self._open(now)
+        elif self._is_out_of_place():
+            self._reopen()
+        elif not os.access(self.folder / FILE, os.W_OK):
+            why = "the file cannot be written any more (is the file system read-only?)"
+            self._lose(OSError(errno.EROFS, why))
+
+    def _open(self, now: Instant | None) -> None:
         try:
             self._prepare_folder()
             try:
@@ -125,6 +145,8 @@ class Database:
 
         durable: survives a power failure (about 0.3 ms); without it kill -9 (about 0.02 ms).
         """
+        if durable and self.persistent and self._is_out_of_place():
+            return self._reopen()  # from memory, which has what is to be written
         if self._connection is None:
             return False
         try:
@@ -139,6 +161,11 @@ class Database:
 
     def close(self) -> None:
         """Let the file and the folder go."""
+        if self.persistent and self._is_out_of_place():
+            self._reopen()
+        self._release()
+
+    def _release(self) -> None:
         self._disconnect()
         self.persistent = False
         if self._lock is not None:
@@ -148,21 +175,37 @@ class Database:
     # -- opening -----------------------------------------------------------------------------------
 
     def _prepare_folder(self) -> None:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder = Path(state_directory.prepare(str(self._state_dir)))
+        if self._lock is not None and _identity(self.folder / LOCK) != _identity(self._lock):
+            os.close(self._lock)
+            self._lock = None
         if self._lock is None:
             self._lock = self._take_lock()
-        path = self.folder / FILE
+        if self.folder != self._state_dir:
+            self._move_in()
+        if self._restored and _identity(self.folder / FILE) not in {None, self._own}:
+            self._rename_all("replaced")
         # sqlite3 gives its other files the mode of this one, so it is made before sqlite3 sees it.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(self.folder / FILE, _CREATE, 0o600)
         try:
             os.fchmod(descriptor, 0o600)
         finally:
             os.close(descriptor)
 
+    def _move_in(self) -> None:
+        """Take over the files that lie in `state_dir` itself, if they are ours."""
+        for name in (FILE + ending for ending in _ENDINGS):
+            path = self._state_dir / name
+            with suppress(FileNotFoundError):
+                found = path.lstat()
+                ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+                if ours and found.st_nlink == 1 and not (self.folder / name).exists():
+                    path.rename(self.folder / name)
+
     def _take_lock(self) -> int:
         descriptor = os.open(
             self.folder / LOCK,
-            os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
+            _CREATE,
             0o600,
         )
         try:
@@ -183,6 +226,7 @@ class Database:
         connection = sqlite3.connect(self.folder / FILE, isolation_level=None, timeout=1.0)
         try:
             found = _read(connection)
+            self._own = _identity(self.folder / FILE)
             if now is not None and not self._restored:
                 for mirror in self._mirrors:
                     mirror.restore(found, now)
@@ -199,6 +243,35 @@ class Database:
             connection.close()
             raise
         self._connection = connection
+        self._files = self._look()
+
+    def _look(self) -> dict[str, _Identity | None]:
+        names = (LOCK, *(FILE + ending for ending in _ENDINGS))
+        return {name: _identity(self.folder / name) for name in names}
+
+    def _is_out_of_place(self) -> bool:
+        """Return whether the paths lead to other files than the open ones, or to none."""
+        try:
+            used = state_directory.prepare(str(self._state_dir))
+        except OSError:
+            return True
+        return Path(used) != self.folder or self._look() != self._files
+
+    def _reopen(self) -> bool:
+        """Write the files again from memory; return whether that was possible."""
+        try:
+            state_directory.prepare(str(self._state_dir))
+        except OSError as error:
+            self._release()
+            return self._lose(error)
+        log.warning(
+            "the files of the database were deleted or replaced; they are written again from"
+            " memory folder=%s",
+            self.folder,
+        )
+        self._release()
+        self._open(None)
+        return self.persistent
 
     def _everything(self) -> Iterable[Statement]:
         for mirror in self._mirrors:
@@ -229,12 +302,17 @@ class Database:
     # -- trouble -----------------------------------------------------------------------------------
 
     def _set_aside(self, why: str) -> None:
+        """Make a new file in the place of this one, which is kept; raises OSError."""
+        self._rename_all(why)
+        self._prepare_folder()
+
+    def _rename_all(self, why: str) -> None:
         """Rename the file and its companions; raises OSError."""
         moment = datetime.fromtimestamp(self._wall(), tz=timezone.utc)
         kept = f"{FILE}.{why}-{moment.strftime('%Y%m%dT%H%M%S.%fZ')}"
-        for companion in ("", "-wal", "-shm"):
+        for ending in _ENDINGS:
             with suppress(FileNotFoundError):
-                (self.folder / (FILE + companion)).rename(self.folder / (kept + companion))
+                (self.folder / (FILE + ending)).rename(self.folder / (kept + ending))
         log.error(
             "the database cannot be used and is set aside; a new one is made folder=%s kept=%s"
             " reason=%s",
@@ -242,7 +320,6 @@ class Database:
             kept,
             why,
         )
-        self._prepare_folder()
 
     def _replace(self) -> bool:
         """Put a new file, filled from memory, in the place of one that proved to be corrupt."""
@@ -261,6 +338,13 @@ class Database:
         if self._lost:
             return False
         self._lost = True
+        if isinstance(error, UnsafeDirectoryError):
+            log.warning(
+                "state_dir is not safe: alerts are kept in memory only and no sockets are held"
+                " why=%r",
+                error.strerror,
+            )
+            return False
         log.error(
             "alerts are kept in memory only; they will be lost if the listener stops folder=%s"
             " error=%r",
@@ -294,6 +378,18 @@ def _read(connection: sqlite3.Connection) -> dict[str, Rows]:
         table: connection.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - our own names
         for table in TABLES
     }
+
+
+_Identity = tuple[int, int]
+
+
+def _identity(file: Path | int) -> _Identity | None:
+    """Return device and inode of a path or a descriptor; None if nothing is there."""
+    try:
+        found = os.fstat(file) if isinstance(file, int) else file.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _is_corrupt(error: sqlite3.Error) -> bool:

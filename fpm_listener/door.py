@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 
+from fpm_listener import state_directory
 from fpm_listener.core.handover import PATIENCE_S
 from fpm_listener.rendezvous import Reachable
 
@@ -31,8 +32,7 @@ def listen(state_dir: str) -> socket.socket:
 
     Raises OSError, with EADDRINUSE where another listener uses the folder.
     """
-    os.makedirs(state_dir, mode=0o700, exist_ok=True)  # noqa: PTH103 - texts stay texts
-    with Reachable(state_dir) as path:
+    with Reachable(state_directory.prepare(state_dir)) as path:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
             probe.settimeout(PATIENCE_S)
             if probe.connect_ex(path) in {0, errno.EAGAIN}:

@@ -14,6 +14,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from fpm_listener import state_directory
 from fpm_listener.core.effects import HaltFailed, Heal
 from fpm_listener.core.healing import Act
 from fpm_listener.core.values import assert_never
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 #: In state_dir: why we have ended supervisord. An entry point makes an exit status of it.
 MARK = "shutdown"
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Seconds for which alerts may be sent before supervisord ends; they outlive it on disk anyway.
 ALERTS_FIRST_S = 10.0
 _NO_RPC = Refused(why="there is no XML-RPC: add [unix_http_server] and [rpcinterface:supervisor]")
@@ -45,7 +47,7 @@ class Healer:
         are_alerts_owed: Callable[[], bool],
     ) -> None:
         self._rpc = rpc
-        self._mark = state_dir / MARK
+        self._state_dir = str(state_dir)
         self._put = put
         self._are_alerts_owed = are_alerts_owed
         self._supervisord = os.getppid()
@@ -53,7 +55,7 @@ class Healer:
     def begin(self) -> None:
         """Forget why supervisord was ended last time."""
         with suppress(OSError):
-            self._mark.unlink(missing_ok=True)
+            os.unlink(f"{state_directory.prepare(self._state_dir)}/{MARK}")  # noqa: PTH108 - it stays text
 
     def heal(self, order: Heal) -> None:
         """Do it."""
@@ -90,10 +92,7 @@ class Healer:
         deadline_s = time.monotonic() + ALERTS_FIRST_S
         while self._are_alerts_owed() and time.monotonic() < deadline_s:
             time.sleep(0.1)
-        try:
-            self._mark.write_text(f"supervisord gave up on {process}\n", encoding="utf-8")
-        except OSError as error:
-            log.error("the reason is not written path=%s why=%r", self._mark, error.strerror)  # noqa: TRY400 - no traceback at 3 a.m.
+        self._write_mark(f"supervisord gave up on {process}\n")
         answer = self._rpc.shutdown() if self._rpc else _NO_RPC
         if not isinstance(answer, RpcFailed):
             return
@@ -101,3 +100,13 @@ class Healer:
             os.kill(self._supervisord, signal.SIGTERM)
         except OSError as error:
             log.error("supervisord is not ended rpc=%r signal=%r", answer.why, error.strerror)  # noqa: TRY400 - as above
+
+    def _write_mark(self, text: str) -> None:
+        try:
+            path = f"{state_directory.prepare(self._state_dir)}/{MARK}"
+            with suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108 - it stays text
+            with open(os.open(path, _CREATE, 0o644), "w", encoding="utf-8") as file:  # noqa: PTH123 - by its descriptor
+                file.write(text)
+        except OSError as error:
+            log.error("the reason is not written path=%s why=%r", self._state_dir, error.strerror)  # noqa: TRY400 - no traceback at 3 a.m.

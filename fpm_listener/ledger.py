@@ -1,17 +1,20 @@
 """Which event was answered last: what tells a repeated event, and a hole, from the next one.
 
 Laws:
-1. It outlives kill -9 (a mapped page), and need not outlive a power failure: supervisord does not
-   either.
+1. It outlives kill -9 (the kernel has it), and need not outlive a power failure: supervisord does
+   not either.
 2. Serials mean something only for one life of supervisord, told by its pid and its start.
+3. A file without a valid entry proves nothing: it may be new because the old one was deleted. So
+   no event counts as lost.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
+import stat
 import struct
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 _FORMAT = struct.Struct("<4sqqqq")
 _MAGIC = b"fpl1"
 _RECENT = 256
+_OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Verdict(NamedTuple):
@@ -46,39 +50,66 @@ class Ledger:
         committed: `stamp` of the event that was committed last; the page may be one event behind.
         """
         self._supervisord = supervisord
-        self._page: mmap.mmap | bytearray = bytearray(_FORMAT.size)
-        self._persistent = False
-        if path is not None:
-            self._open(path)
+        self._descriptor: int | None = None
+        found = self._open(path) if path is not None else None
         self._serial, self._poolserial = max(
-            self._recall(),
+            found or (-1, -1),
             self._recall_committed(committed),
             key=lambda serials: serials[1],
         )
-        self._known = self._poolserial >= 0 or self._persistent
+        self._known = self._poolserial >= 0 or found is not None
         self._pool: str | None = None
         self._recent: OrderedDict[Event, None] = OrderedDict()
 
-    def _open(self, path: Path) -> None:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:
-            return  # the database has said already that the folder cannot be written
-        try:
-            # Not ftruncate: a page without a block behind it kills us (SIGBUS) on a full disk.
-            os.posix_fallocate(descriptor, 0, _FORMAT.size)
-            self._page = mmap.mmap(descriptor, _FORMAT.size)
-            self._persistent = True
-        except OSError:
-            return
-        finally:
-            os.close(descriptor)
+    def keep_at(self, path: Path | None) -> None:
+        """Go on in the file at `path`, if it is not the open one; to be called from time to time.
 
-    def _recall(self) -> tuple[int, int]:
-        magic, pid, start, serial, poolserial = _FORMAT.unpack(self._page[: _FORMAT.size])
-        if magic != _MAGIC or (pid, start) != self._supervisord:
-            return -1, -1
-        return serial, poolserial
+        The file may have been deleted or replaced. path: None = no file can be written now.
+        """
+        if path is None:
+            return
+        try:
+            found = path.lstat()
+        except OSError:
+            pass
+        else:
+            if self._descriptor is not None and os.path.samestat(found, os.fstat(self._descriptor)):
+                return
+        self._open(path)
+        self._write()
+
+    def _open(self, path: Path) -> tuple[int, int] | None:
+        """Return the serials that the file has; None if it has no valid entry."""
+        self.close()
+        try:
+            descriptor = os.open(path, _OPEN, 0o600)
+        except OSError:
+            return None  # the database has said already that the folder cannot be written
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            return None
+        self._descriptor = descriptor
+        try:
+            magic, pid, start, serial, poolserial = _FORMAT.unpack(
+                os.pread(descriptor, _FORMAT.size, 0)
+            )
+        except (OSError, struct.error):
+            return None
+        if magic != _MAGIC:
+            return None
+        return (serial, poolserial) if (pid, start) == self._supervisord else (-1, -1)
+
+    def _write(self) -> None:
+        if self._descriptor is not None and self._poolserial >= 0:
+            packed = _FORMAT.pack(_MAGIC, *self._supervisord, self._serial, self._poolserial)
+            with suppress(OSError):  # a full disk; the database says so
+                os.pwrite(self._descriptor, packed, 0)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def _recall_committed(self, committed: Sequence[int]) -> tuple[int, int]:
         if len(committed) != 4 or tuple(committed[:2]) != self._supervisord:
@@ -119,8 +150,7 @@ class Ledger:
             return
         self._known = True
         self._serial, self._poolserial = event.serial, event.poolserial
-        packed = _FORMAT.pack(_MAGIC, *self._supervisord, event.serial, event.poolserial)
-        self._page[: _FORMAT.size] = packed
+        self._write()
 
 
 def supervisord_identity(pid: int, proc: str = "/proc") -> tuple[int, int]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from fpm_listener import masters, rendezvous
+from fpm_listener import masters, rendezvous, state_directory
 from fpm_listener.becoming import become, original_environment
 from fpm_listener.core.handover import Hello, Keep, Offer
 from fpm_listener.core.inheritance import environment
@@ -103,7 +103,7 @@ def glance_at_state_dir(config: str | None) -> str:
     """
     value, section = os.environ.get("FPM_LISTENER_STATE_DIR", "").strip(), ""
     if config is None:
-        return value or DEFAULT_STATE_DIR
+        return state_directory.locate(value or DEFAULT_STATE_DIR)
     with open(config, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib costs milliseconds
         lines = [] if value else file.read().splitlines()
     for line in lines:
@@ -114,7 +114,8 @@ def glance_at_state_dir(config: str | None) -> str:
             if rest[:1] in {"=", ":"}:
                 value = _uncommented(rest[1:]).strip()
     folder = os.path.dirname(os.path.abspath(config))  # noqa: PTH100, PTH120 - the same
-    return os.path.join(folder, value or DEFAULT_STATE_DIR)  # noqa: PTH118 - the same
+    path = os.path.join(folder, value or DEFAULT_STATE_DIR)  # noqa: PTH118 - the same
+    return state_directory.locate(path)
 
 
 def _uncommented(value: str) -> str:

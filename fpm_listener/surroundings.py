@@ -44,6 +44,7 @@ from fpm_listener.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from fpm_listener.control import Asked
     from fpm_listener.core.retry import Attempted
@@ -157,6 +158,10 @@ class Surroundings:
         good = isinstance(stamp, list) and all(isinstance(number, int) for number in stamp)
         return stamp if good and stamp is not None else []
 
+    def ledger_path(self) -> Path | None:
+        """Return where the last event is remembered; None where nothing can be written."""
+        return self.database.folder / "ledger" if self.database.persistent else None
+
     def commit(
         self,
         effects: Sequence[Notify | Remember],
@@ -192,6 +197,8 @@ class Surroundings:
     def upkeep(self, now: Instant, timeline: list[Any]) -> None:
         """Do what is due every half minute."""
         self.database.open(now)
+        if self.database.persistent:
+            self._control.start()
         self._save(timeline)
         self._supervisor.ask(_Look())
         self._deaths.ask(Sample())

@@ -6,7 +6,6 @@ import os
 import socket
 import stat
 import time
-from pathlib import Path
 
 from fpm_listener import binding
 from fpm_listener.core.fpmsockets import Rights

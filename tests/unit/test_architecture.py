@@ -72,7 +72,7 @@ FLOORS = (
     ),
     ("receiver_settings",),
     ("sections",),
-    ("procfs", "machine", "metrics_pools", ""),
+    ("procfs", "machine", "metrics_pools", "state_directory", ""),
 )
 
 

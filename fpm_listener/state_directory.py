@@ -1,0 +1,83 @@
+"""Which directory the listener, the guard and the commands use for `state_dir`.
+
+Rules:
+1. A directory that other users can write to, such as a volume of Kubernetes with mode 0777, is
+   used through a subdirectory that only its owner can open.
+2. A directory of another user than root and our own is not used.
+
+The guard imports this before each start of php-fpm, so it imports almost nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+#: The name is fixed, because the guard and the commands must find it too.
+SUBDIRECTORY = "fpm-listener"
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+class UnsafeDirectoryError(OSError):
+    """Another user can change what is in the directory."""
+
+    def __init__(self, path: str, problem: str, command: str) -> None:
+        """`problem`: follows the path in a sentence; `command`: what the operator can type."""
+        super().__init__(errno.EPERM, f"{path} {problem}; type: {command}")
+
+
+def locate(state_dir: str) -> str:
+    """Return the directory in use: `state_dir`, or its subdirectory. It may not exist."""
+    try:
+        found = os.stat(state_dir)  # noqa: PTH116 - pathlib costs milliseconds
+    except OSError:
+        return state_dir
+    return f"{state_dir}/{SUBDIRECTORY}" if found.st_mode & _WRITABLE_BY_OTHERS else state_dir
+
+
+def prepare(state_dir: str) -> str:
+    """Return the directory in use, which is created if it is missing.
+
+    Raises OSError; UnsafeDirectoryError if another user can change what is in it.
+    """
+    os.makedirs(state_dir, mode=0o700, exist_ok=True)  # noqa: PTH103 - as above
+    link = os.lstat(state_dir)
+    if stat.S_ISLNK(link.st_mode) and not _is_trusted(link):
+        problem = f"is a symlink of user {link.st_uid}"
+        raise UnsafeDirectoryError(state_dir, problem, f"rm {_quoted(state_dir)}")
+    _check_owner(state_dir, os.stat(state_dir))  # noqa: PTH116 - as above
+    used = locate(state_dir)
+    if used != state_dir:
+        try:
+            os.mkdir(used, 0o700)  # noqa: PTH102 - as above
+        except FileExistsError:
+            _check_subdirectory(used)
+    return used
+
+
+def _check_subdirectory(path: str) -> None:
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode):
+        raise UnsafeDirectoryError(path, "is not a directory", f"rm {_quoted(path)}")
+    _check_owner(path, found)
+    if found.st_mode & _WRITABLE_BY_OTHERS:
+        raise UnsafeDirectoryError(
+            path, "can be changed by other users", f"chmod 700 {_quoted(path)}"
+        )
+
+
+def _check_owner(path: str, found: os.stat_result) -> None:
+    if not _is_trusted(found):
+        command = f"chown {os.geteuid()} {_quoted(path)} && chmod 700 {_quoted(path)}"
+        raise UnsafeDirectoryError(path, f"belongs to user {found.st_uid}", command)
+
+
+def _is_trusted(found: os.stat_result) -> bool:
+    return found.st_uid in {0, os.geteuid()}
+
+
+def _quoted(path: str) -> str:
+    import shlex  # noqa: PLC0415 - the guard has no use for it
+
+    return shlex.quote(path)
