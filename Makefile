@@ -1,7 +1,7 @@
 # What one types here. `make` alone lists it.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-recipe test unit lint bench bench-restart bench-alerts bench-check bench-fleet screenshots matrix clean setup-demo setup-test
+.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-alerts bench-check bench-fleet screenshots matrix clean setup-demo setup-test
 
 BIN := .venv/bin
 # Looked up when a recipe runs: setup may only just have installed it. `exec`: a signal that ends make
@@ -27,6 +27,9 @@ lint: setup-test  ## ruff and mypy
 
 unit: setup-test  ## the pure tests only; some seconds
 	$(BIN)/python -m pytest -q tests/unit
+
+mutants: setup-test  ## which small faults in the pure modules the unit tests notice (SEED=, COUNT=)
+	@$(BIN)/python -m tests.mutants
 
 bench: setup-test  ## measurements, as ratios side by side
 	@exec env $(WITH_FPM) $(BIN)/python bench/run.py
