@@ -6,7 +6,10 @@ import re
 
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+#: Seconds; a hundred years. More digits can mean infinity, which no clock can reach.
+LONGEST_S = 36500 * UNITS_S["d"]
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 
 
 def parse(text: str) -> float:
@@ -17,7 +20,10 @@ def parse(text: str) -> float:
     found = _DURATION.fullmatch(text.strip())
     if not found:
         raise ValueError("a number followed by ms, s, m, h or d, such as 500ms, 10s, 15m, 4h, 1d")
-    return float(found[1]) * UNITS_S[found[2]]
+    seconds = float(found[1]) * UNITS_S[found[2]]
+    if seconds > LONGEST_S:
+        raise ValueError("a duration of at most 36500d")
+    return seconds
 
 
 def show(seconds: float) -> str:
