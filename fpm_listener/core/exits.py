@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _LINE = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ (?:exited|stopped): (?P<name>\S+) \("
-    r"(?:exit status (?P<status>\d+)|terminated by (?P<signal>SIG\w+|signal \d+))"
+    r"(?:exit status (?P<status>\d{1,9})|terminated by (?P<signal>SIG\w+|signal \d{1,9}))"
     r"(?: \(core dumped\))?(?:; (?:not )?expected)?\)",
     re.ASCII,
 )

@@ -74,6 +74,14 @@ def test_other_lines_tell_of_no_death(line: str) -> None:
     assert parse_line(line) is None
 
 
+@pytest.mark.parametrize("how", ["exit status {}", "terminated by signal {}"])
+def test_a_number_of_thousands_of_digits(how: str) -> None:
+    """Python refuses to convert it, so it is no death; the line may come from any program."""
+    line = f"2026-11-23 08:39:55,123 WARN exited: php-fpm ({how.format('9' * 5000)}; not expected)"
+
+    assert parse_line(line) is None
+
+
 def test_the_metric_is_the_code_or_minus_the_signal() -> None:
     """One number for both."""
     assert ExitReason(status=78).as_metric == 78
