@@ -87,8 +87,8 @@ class OomKills:
                 ("memory.events", "memory.max", "memory.peak"),
                 ("memory.oom_control", "memory.limit_in_bytes", "memory.max_usage_in_bytes"),
             ):
-                if (path / events).is_file():
-                    limits = tuple(one / limit for one in above if (one / limit).is_file())
+                if _is_file(path / events):
+                    limits = tuple(one / limit for one in above if _is_file(one / limit))
                     return _Counter(where, path / events, limits, path / peak)
         vmstat = self._root / "proc/vmstat"
         return _Counter("this host", vmstat, (), None) if vmstat.is_file() else None
@@ -127,6 +127,13 @@ def _mounts(text: str, *, version: int) -> list[tuple[str, str]]:
         if is_v2 if version == 2 else is_v1:
             found.append((fields[3], fields[4]))
     return found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # the path is too long, or may not be looked at
+        return False
 
 
 def _number(path: Path) -> int | None:

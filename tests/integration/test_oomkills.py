@@ -160,3 +160,10 @@ def test_strange_mounts(host: Host, mounts: str) -> None:
     """A line that is not understood is left out."""
     host.process("0::/\n::\n:memory\n", mounts)
     assert not host.kills().visible
+
+
+def test_a_mount_whose_path_is_too_long(host: Host) -> None:
+    """The kernel refuses to look there; it counts as not there."""
+    host.process(f"0::{UNIT}\n", f"30 23 0:26 / /{'x' * 400} rw - cgroup2 cgroup2 rw\n")
+
+    assert not host.kills().visible
