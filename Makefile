@@ -1,7 +1,7 @@
 # What one types here. `make` alone lists it.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-alerts bench-check bench-fleet screenshots matrix clean setup-demo setup-test
+.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-alerts bench-check bench-fleet fuzz screenshots matrix clean setup-demo setup-test setup-fuzz
 
 BIN := .venv/bin
 # Looked up when a recipe runs: setup may only just have installed it. `exec`: a signal that ends make
@@ -43,6 +43,9 @@ bench-alerts: setup-test  ## what hanging receivers and storms cost, side by sid
 bench-check: setup-test  ## what the doctor takes on many programs, beside supervisor's own parser
 	@exec $(BIN)/python bench/check.py
 
+fuzz: setup-fuzz  ## every parser of outside input, for FUZZ_SECONDS (600); exit 1 on findings
+	@exec $(BIN)/python -m tests.fuzz.run
+
 screenshots: setup-test  ## the pictures of the page in docs/images/
 	$(BIN)/python -m tests.screenshots
 
@@ -53,7 +56,7 @@ matrix: setup-test  ## the tests on each Python 3.10 to 3.13 here, with supervis
 	@scripts/matrix.sh
 
 clean:  ## remove what these targets made in this folder; Debian packages stay
-	rm -rf .venv .matrix .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .matrix .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz
 	find fpm_listener tests bench demo -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup-demo:
@@ -61,3 +64,6 @@ setup-demo:
 
 setup-test:
 	@scripts/setup.sh test
+
+setup-fuzz:
+	@scripts/setup.sh fuzz

@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh demo    php-fpm, and fpm-listener with what it depends on
 #   scripts/setup.sh test    these, Prometheus, Chromium, shells, and the tools of the tests
+#   scripts/setup.sh fuzz    these, and atheris, which only `make fuzz` needs
 #
 # It says what it does, does nothing twice, and is done in a moment when nothing is missing.
 # PYTHON=/path/to/python3.12 chooses the interpreter of .venv/ (3.10 or newer).
@@ -10,7 +11,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 mode=${1:-demo}
-case $mode in demo | test) ;; *) echo "usage: scripts/setup.sh demo|test" >&2; exit 2 ;; esac
+case $mode in demo | test | fuzz) ;; *) echo "usage: scripts/setup.sh demo|test|fuzz" >&2; exit 2 ;; esac
+fuzz=''
+[ "$mode" != fuzz ] || { fuzz=yes mode=test; }
 
 say() { echo "setup: $*"; }
 die() { echo "setup: $*" >&2; exit 1; }
@@ -143,4 +146,10 @@ if [ "$have_needs" != "$needs" ] || [ "$have_mode" != "$mode" ]; then
             die "pip could not install axe-core; is the network there?"
     fi
     printf '%s\n' "$place" "$needs" "$mode" >"$stamp"
+fi
+if [ -n "$fuzz" ] && ! .venv/bin/python -c 'import atheris' 2>/dev/null; then
+    say "installing atheris in .venv with pip"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+        --requirement scripts/atheris.txt ||
+        die "pip could not install atheris; it exists for CPython 3.11 to 3.13 on x86-64: choose one with PYTHON="
 fi
