@@ -129,10 +129,13 @@ class Incident:
     def from_json(cls, saved: Mapping[str, Any]) -> Incident:
         """Return the incident that `to_json` saved. Raises KeyError, ValueError or TypeError."""
         told = saved["told_cause"]
+        labels = {str(name): str(value) for name, value in saved["labels"].items()}
+        if missing := {"group", "process", "severity"} - labels.keys():
+            raise KeyError(*missing)  # whatever shows an incident uses them
         return cls(
             incident_id=str(saved["id"]),
             started_at_s=float(saved["started_at"]),
-            labels={str(name): str(value) for name, value in saved["labels"].items()},
+            labels=labels,
             cause=Cause(saved["cause"]),
             failed_lives=int(saved["failed_lives"]),
             gave_up=bool(saved["gave_up"]),

@@ -530,6 +530,20 @@ def test_a_memory_that_makes_no_sense_is_dropped(saved: dict[str, object]) -> No
     assert effects == [Remember(ProcessName("a", "b"), None)]
 
 
+@pytest.mark.parametrize("label", ["group", "process", "severity"])
+def test_an_incident_that_was_saved_without_a_label_is_dropped(label: str) -> None:
+    """Its memory is forgotten at the start; showing it would end each listener that restores it."""
+    before = Scene().fail(0.0, 2.0, 5.0)
+    assert before.told == ["first: restart_loop"]
+    saved = json.loads(json.dumps(memory(before)[FPM]))
+    del saved["incident"]["labels"][label]
+    after = Scene()
+
+    assert Remember(FPM, None) in after.engine.restore(moment(10.0), {FPM: saved})
+    after.play("10.5 tick")
+    assert after.view(JOB).incident is None
+
+
 @pytest.mark.parametrize(
     "payload",
     [
