@@ -162,12 +162,14 @@ def _listen(config: str, sink: int) -> int:
     _log_to_stderr(loaded.log_level)
     pipe = Pipe(0, sink)
     pipe.say_ready()  # before the rest is loaded: what waits in supervisord's buffer can be lost
-    from fpm_listener.door import open_door
+    from fpm_listener import procfs, rendezvous
+    from fpm_listener.door import Doors
 
-    door = open_door(str(loaded.state_dir))  # guards that start now find us
+    supervisord = procfs.supervisor_of(os.getpid()) or os.getppid()
+    doors = Doors(str(loaded.state_dir), rendezvous.channel_name(supervisord))  # guards find us now
     from fpm_listener.daemon import Daemon
 
-    return Daemon(loaded, pipe, door).run()
+    return Daemon(loaded, pipe, doors).run()
 
 
 def _log_to_stderr(level: str) -> None:

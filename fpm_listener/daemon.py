@@ -26,9 +26,9 @@ from fpm_listener.core.effects import (
     Discover,
     ExamineDeath,
     FindHolder,
+    GuardAsks,
     Heal,
     Hurry,
-    Identity,
     LeaveAlone,
     LetGo,
     Notify,
@@ -40,14 +40,14 @@ from fpm_listener.core.effects import (
     WakeSupervisord,
     WatchPid,
 )
-from fpm_listener.core.engine import Engine, EngineSettings, Tick
+from fpm_listener.core.engine import Engine, Tick
 from fpm_listener.core.histogram import Histogram
-from fpm_listener.core.policy import Policy
 from fpm_listener.core.protocol import Event, Garbage
 from fpm_listener.core.retry import Attempted
 from fpm_listener.core.snapshot import Snapshot
 from fpm_listener.core.values import FpmListenerError, Instant, ProcessName
 from fpm_listener.deaths import Deaths, can_be_seen
+from fpm_listener.engine_settings import engine_settings
 from fpm_listener.inbox import Failed, Inbox
 from fpm_listener.keeper import Keeper
 from fpm_listener.ledger import Ledger, supervisord_identity
@@ -55,11 +55,11 @@ from fpm_listener.remarks import tell, wake
 from fpm_listener.surroundings import SupervisorAnswered, Surroundings
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from fpm_listener.core.effects import Effect
     from fpm_listener.core.engine import Input
+    from fpm_listener.door import Doors
     from fpm_listener.listener import Pipe
     from fpm_listener.settings import Settings
 
@@ -73,6 +73,8 @@ UNREADABLE_AFTER_S = 5.0
 UPKEEP_EVERY_S = 30.0
 #: Seconds that alerts under way have to be taken before the listener ends.
 PARTING_S = 1.0
+#: Events after which a guard is started, or can be.
+_ENDS = {f"PROCESS_STATE_{state}" for state in ("EXITED", "BACKOFF", "STOPPED", "FATAL")}
 _ACK_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 
 
@@ -84,8 +86,8 @@ def read_clocks() -> Instant:
 class Daemon:
     """The listener: one owner, its threads around it."""
 
-    def __init__(self, settings: Settings, pipe: Pipe, door: socket.socket | OSError) -> None:
-        """`door`: where guards come to, or why there is none."""
+    def __init__(self, settings: Settings, pipe: Pipe, doors: Doors) -> None:
+        """`doors`: the sockets that guards connect to."""
         self._settings = settings
         self._pipe = pipe
         self._inbox = Inbox()
@@ -111,7 +113,7 @@ class Daemon:
         self._around = Surroundings(
             settings,
             self._inbox,
-            Keeper(door, self._inbox.put, self._inbox.failed),
+            Keeper(doors, self._inbox.put, self._inbox.failed),
             lambda: self._snapshot,
             read_clocks(),
         )
@@ -166,6 +168,7 @@ class Daemon:
             self._reload()
         if now.monotonic_s >= self._upkeep_at_s:
             self._upkeep_at_s = now.monotonic_s + UPKEEP_EVERY_S
+            self._around.keeper.look_at_doors()
             self._around.upkeep(now, self._engine.timeline.memory())
             self._ledger.keep_at(self._around.ledger_path())
         self._look_after_garbage(now)
@@ -214,6 +217,8 @@ class Daemon:
         self._commit(now, effects, self._ledger.stamp(event))
         self._ledger.mark(event)
         self._pipe.acknowledge()
+        if event.name in _ENDS:
+            self._around.keeper.look_at_doors()  # the next guard comes soon
         self._ack_seconds.observe(time.monotonic() - now.monotonic_s)
         self._hand_out(effects)
         self._soil(now)
@@ -316,6 +321,8 @@ class Daemon:
             elif isinstance(item, ProcessesSeen):
                 self._supervisor_up = True
             self._step(now, item)
+            if isinstance(item, GuardAsks):
+                self._around.former_masters.add(item)
 
     def _leave_alone(self, now: Instant, asked: Asked) -> None:
         group, _, process = (asked.request.receiver or "").partition(":")
@@ -389,8 +396,18 @@ class Daemon:
             self._reload_ok = False
             log.error("settings not taken over, the old ones stay: %s", error)  # noqa: TRY400
             return
+        if fresh.state_dir != self._settings.state_dir:
+            self._reload_ok = False
+            log.error(
+                "reload rejected, keeping all old settings: state_dir can only change with a "
+                "restart of the listener file=%s old=%s new=%s",
+                *(fresh.source, self._settings.state_dir, fresh.state_dir),
+            )
+            self._around.keeper.look_at_doors()
+            return
         self._reload_ok, self._reload_at_s = True, now.wall_s
         self._settings = fresh
+        self._around.keeper.look_at_doors()
         self._engine.adopt(engine_settings(fresh))
         self._around.adopt(fresh)
         log.info("settings read anew file=%s", fresh.source)
@@ -408,22 +425,3 @@ class Daemon:
         self._around.close(self._engine.timeline.memory())  # which makes a missing folder again
         self._ledger.keep_at(ledger_path)
         self._deaths.close()
-
-
-def engine_settings(settings: Settings) -> EngineSettings:
-    """Return the part of the settings that decisions depend on."""
-    repeats = [r.repeat_interval_s for r in settings.receivers if r.repeat_interval_s is not None]
-    return EngineSettings(
-        policy=Policy(
-            loops=settings.loops,
-            stable_for_s=settings.stable_for_s,
-            repeat_interval_s=min([settings.repeat_interval_s, *repeats]),
-            healing=settings.healing,
-            chinese=any(receiver.language == "zh" for receiver in settings.receivers),
-        ),
-        identity=Identity(instance=settings.instance),
-        fast_restart=settings.fast_restart,
-        hold_linger_s=settings.hold_linger_s,
-        programs=settings.programs,
-        extra_logs=tuple(str(path) for path in settings.error_log),
-    )

@@ -17,19 +17,31 @@ import select
 import signal
 import threading
 import time
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from fpm_listener import binding, forkstorm, names, procfs, rendezvous
+from fpm_listener import binding, forkstorm, masters, names, procfs, rendezvous
 from fpm_listener.core.effects import GuardAsks, HoldFailed, SocketsHeld
 from fpm_listener.core.handover import PATIENCE_S, Deposit, Done, Hello, Keep, Offer
 from fpm_listener.core.values import ProcessName
 from fpm_listener.door import caller
+from fpm_listener.keeper_state import (
+    Answer,
+    Guard,
+    Held,
+    LookAtDoors,
+    Order,
+    Release,
+    Site,
+    Stop,
+)
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from fpm_listener.door import Doors
+    from fpm_listener.masters import Master
 
 log = logging.getLogger(__name__)
 
@@ -39,71 +51,24 @@ SERVES_WITHIN_S = 1.0
 _MOST_GUARDS = 64
 
 
-class _Answer(NamedTuple):
-    """The owner's answer to a guard."""
-
-    ticket: int
-    refused: str | None
-
-
-class _Release(NamedTuple):
-    """The owner's order to let go."""
-
-    process: ProcessName
-    addresses: tuple[str, ...]
-
-
-class _Stop(NamedTuple):
-    pass
-
-
-@dataclass(slots=True, kw_only=True)
-class _Held:
-    key: str
-    address: str
-    fd: int
-    name: names.Name | None = None  # of a unix socket
-
-
-@dataclass(slots=True, kw_only=True)
-class _Guard:
-    """A conversation with one guard."""
-
-    connection: socket.socket
-    pid: int
-    ends_at_s: float
-    process: ProcessName | None = None
-    ticket: int = 0
-    offered: bool = False
-
-
-@dataclass(slots=True)
-class _Site:
-    """What is held for one process."""
-
-    held: dict[str, _Held] = field(default_factory=dict)  # by key
-    master: tuple[int, int] = (0, 0)  # pid and start of who was given them last
-    check_at_s: float | None = None  # monotonic; when that master must serve
-    stamp: str = ""
-    watched: tuple[str, ...] = ()
-
-
 class Keeper:
     """A thread of its own; the owner calls `answer`, `release` and `stop`, which never wait."""
 
     def __init__(
         self,
-        door: socket.socket | OSError,
+        doors: Doors,
         put: Callable[[object], None],
         failed: Callable[[BaseException], None],
     ) -> None:
-        self._door = door
+        self._doors = doors
         self._put = put
         self._failed = failed
-        self._orders: SimpleQueue[_Answer | _Release | _Stop] = SimpleQueue()
+        self._orders: SimpleQueue[Order] = SimpleQueue()
+        self._masters: dict[ProcessName, tuple[Master, ...]] = {}
+        self._strangers: set[int] = set()  # users who were rejected, and logged
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._sites: dict[ProcessName, _Site] = {}
-        self._guards: dict[int, _Guard] = {}
+        self._sites: dict[ProcessName, Site] = {}
+        self._guards: dict[int, Guard] = {}
         self._tickets = itertools.count(1)
         self._poller = select.poll()
         self._watch: names.Watch | None = None
@@ -112,29 +77,38 @@ class Keeper:
 
     # -- the owner's side --------------------------------------------------------------------------
 
-    def start(self) -> bool:
-        """Begin to talk to guards; return whether there is a door that they come to."""
-        if isinstance(self._door, OSError):
-            log.warning("sockets cannot be held why=%r", str(self._door))
-            return False
+    def start(self, masters: Mapping[ProcessName, tuple[Master, ...]]) -> bool:
+        """Begin to talk to guards; return whether state_dir has our socket.
+
+        masters: former masters, as an earlier listener has recorded them.
+        """
+        self._masters = dict(masters)
+        for problem in self._doors.problems:
+            log.warning("guards cannot use one of two ways to this listener why=%r", problem)
+        if not self._doors.sockets:
+            log.warning("sockets cannot be held: guards cannot reach this listener")
         self._thread.start()
-        return True
+        return self._doors.in_state_dir is not None
 
     def answer(self, ticket: int, refused: str | None) -> None:
         """Let a guard have what is held for it; `refused` = why it may not."""
-        self._order(_Answer(ticket, refused))
+        self._order(Answer(ticket, refused))
 
     def release(self, process: ProcessName, addresses: tuple[str, ...]) -> None:
         """Let go of these addresses."""
-        self._order(_Release(process, addresses))
+        self._order(Release(process, addresses))
+
+    def look_at_doors(self) -> None:
+        """Make the socket in state_dir again where it is gone."""
+        self._order(LookAtDoors())
 
     def stop(self) -> None:
         """Let go of everything, and wait for that."""
         if self._thread.is_alive():
-            self._order(_Stop())
+            self._order(Stop())
             self._thread.join(PATIENCE_S)
 
-    def _order(self, order: _Answer | _Release | _Stop) -> None:
+    def _order(self, order: Order) -> None:
         self._orders.put(order)
         with contextlib.suppress(BlockingIOError):
             os.write(self._wake_write, b"\0")
@@ -143,8 +117,9 @@ class Keeper:
 
     def _run(self) -> None:
         try:
-            for waited_for in (self._door, self._wake_read):
-                self._poller.register(waited_for, select.POLLIN)  # type: ignore[arg-type]
+            self._poller.register(self._wake_read, select.POLLIN)
+            for door in self._doors.sockets:
+                self._poller.register(door, select.POLLIN)
             while self._running:
                 for descriptor, _ in self._poller.poll(self._patience_ms()):
                     self._serve(descriptor)
@@ -164,8 +139,10 @@ class Keeper:
         elif self._watch is not None and descriptor == self._watch.fileno():
             self._watch.drain()
             self._put_names_back()
-        elif not isinstance(self._door, OSError):
-            self._accept(self._door)
+        else:
+            for door in self._doors.sockets:
+                if door.fileno() == descriptor:
+                    self._accept(door)
 
     def _patience_ms(self) -> int | None:
         moments = [guard.ends_at_s for guard in self._guards.values()]
@@ -180,10 +157,12 @@ class Keeper:
                 order = self._orders.get_nowait()
             except Empty:
                 return
-            if isinstance(order, _Answer):
+            if isinstance(order, Answer):
                 self._offer(order)
-            elif isinstance(order, _Release):
+            elif isinstance(order, Release):
                 self._let_go(order.process, order.addresses)
+            elif isinstance(order, LookAtDoors):
+                self._renew_door()
             else:
                 self._running = False
 
@@ -192,8 +171,22 @@ class Keeper:
             self._hang_up(guard)
         for process, site in self._sites.items():
             self._let_go(process, tuple(held.address for held in site.held.values()))
-        if not isinstance(self._door, OSError):
-            self._door.close()
+        self._doors.close()
+
+    def _renew_door(self) -> None:
+        before = self._doors.in_state_dir
+        try:
+            self._doors.renew()
+        except OSError as error:
+            log.debug("the socket in state_dir cannot be made why=%r", str(error))
+            return
+        if self._doors.in_state_dir is before:
+            return
+        log.warning("the socket in state_dir was gone; made it again")
+        self._poller.register(self._doors.sockets[0], select.POLLIN)
+        if before is not None:
+            self._poller.unregister(before)
+            before.close()
 
     # -- guards ------------------------------------------------------------------------------------
 
@@ -204,19 +197,22 @@ class Keeper:
             return  # it has gone again, or no descriptor is left
         pid, uid = caller(connection)
         if uid not in {0, os.geteuid()} or len(self._guards) >= _MOST_GUARDS:
-            log.warning("a stranger came for sockets and was sent away uid=%s pid=%s", uid, pid)
+            if uid not in self._strangers and len(self._strangers) < _MOST_GUARDS:
+                self._strangers.add(uid)  # any user can connect: one line for each is enough
+                log.warning("handover connection rejected: wrong user uid=%s pid=%s", uid, pid)
             connection.close()
             return
         connection.setblocking(False)
-        guard = _Guard(
+        guard = Guard(
             connection=connection,
             pid=pid,
             ends_at_s=time.monotonic() + PATIENCE_S,
+            has_version=server is self._doors.abstract,
         )
         self._guards[connection.fileno()] = guard
         self._poller.register(connection.fileno(), select.POLLIN)
 
-    def _hang_up(self, guard: _Guard) -> None:
+    def _hang_up(self, guard: Guard) -> None:
         self._poller.unregister(guard.connection.fileno())
         del self._guards[guard.connection.fileno()]
         guard.connection.close()
@@ -226,13 +222,11 @@ class Keeper:
         for guard in [one for one in self._guards.values() if one.ends_at_s <= now_s]:
             self._hang_up(guard)
 
-    def _listen_to(self, guard: _Guard) -> None:
+    def _listen_to(self, guard: Guard) -> None:
         try:
             if guard.process is None:
                 hello, _ = rendezvous.receive(guard.connection, Hello)
-                guard.process = ProcessName(hello.group, hello.process)
-                guard.ticket = next(self._tickets)
-                self._put(GuardAsks(guard.process, guard.pid, hello.hold, guard.ticket))
+                self._take_hello(guard, hello)
             elif guard.offered:
                 self._settle(guard, guard.process)
             else:
@@ -240,11 +234,24 @@ class Keeper:
         except (OSError, ValueError):
             self._hang_up(guard)
 
-    def _offer(self, answer: _Answer) -> None:
+    def _take_hello(self, guard: Guard, hello: Hello) -> None:
+        process = guard.process = ProcessName(hello.group, hello.process)
+        guard.ticket = next(self._tickets)
+        found = procfs.read_stat(guard.pid)
+        started = found.started if found is not None else 0
+        if found is not None:
+            # It becomes php-fpm, also where it cannot wait for our answer: from now on its sockets'
+            # names are its own to remove.
+            self._sites.setdefault(process, Site()).master = (guard.pid, started)
+            own = [masters.Master(guard.pid, started)]
+            self._masters[process] = masters.add(self._masters.get(process, ()), own)
+        self._put(GuardAsks(process, guard.pid, hello.hold, guard.ticket, started))
+
+    def _offer(self, answer: Answer) -> None:
         guard = next((one for one in self._guards.values() if one.ticket == answer.ticket), None)
         if guard is None or guard.process is None:
             return
-        site = self._sites.setdefault(guard.process, _Site())
+        site = self._sites.setdefault(guard.process, Site())
         if answer.refused is not None:
             self._let_go(guard.process, tuple(held.address for held in site.held.values()))
         for held in list(site.held.values()):
@@ -255,6 +262,9 @@ class Keeper:
             stamp=site.stamp,
             watched=site.watched,
             keys=tuple(site.held),
+            masters=masters.lines(self._masters.get(guard.process, ()))
+            if guard.has_version
+            else (),
         )
         try:
             rendezvous.send(guard.connection, offer, [held.fd for held in site.held.values()])
@@ -267,9 +277,9 @@ class Keeper:
         if answer.refused is not None:
             self._hang_up(guard)
 
-    def _settle(self, guard: _Guard, process: ProcessName) -> None:
+    def _settle(self, guard: Guard, process: ProcessName) -> None:
         """Take in what the guard makes of the offer. Raises OSError and ValueError."""
-        site = self._sites.setdefault(process, _Site())
+        site = self._sites.setdefault(process, Site())
         found = procfs.read_stat(guard.pid)
         site.master = (guard.pid, found.started) if found else (0, 0)
         site.check_at_s = time.monotonic() + SERVES_WITHIN_S
@@ -282,7 +292,7 @@ class Keeper:
         self._put(SocketsHeld(process, tuple(held.address for held in site.held.values())))
 
     def _take_in(
-        self, process: ProcessName, site: _Site, deposit: Deposit, descriptors: list[int]
+        self, process: ProcessName, site: Site, deposit: Deposit, descriptors: list[int]
     ) -> None:
         """Hold what the guard has brought, and nothing else."""
         site.stamp, site.watched = deposit.stamp, deposit.watched
@@ -299,10 +309,21 @@ class Keeper:
                 log.warning("a socket is not held program=%s address=%s why=%s", process, key, why)
                 os.close(fd)
                 continue
-            site.held[key] = _Held(key=key, address=address, fd=fd)
+            self._take_from_others(process, os.fstat(fd).st_ino)
+            site.held[key] = Held(key=key, address=address, fd=fd)
         for old in before.values():
             self._forget(old, alive=True)
         self._keep_names(process, site)
+
+    def _take_from_others(self, process: ProcessName, inode: int) -> None:
+        """Hold a socket for one process only: the one that listens on it now."""
+        for other, site in self._sites.items():
+            for held in list(site.held.values()):
+                if other != process and os.fstat(held.fd).st_ino == inode:
+                    del site.held[held.key]
+                    self._forget(held, alive=True)
+                    left = tuple(one.address for one in site.held.values())
+                    self._put(SocketsHeld(other, left))
 
     def _check_starts(self) -> None:
         """Notice a php-fpm that does not serve on what it was given."""
@@ -320,7 +341,7 @@ class Keeper:
             if forkstorm.rages(site.master[0], next(iter(site.held.values())).fd):
                 self._end(process, site)
 
-    def _end(self, process: ProcessName, site: _Site) -> None:
+    def _end(self, process: ProcessName, site: Site) -> None:
         log.error(
             "php-fpm forks in vain on held sockets; it is ended, and does without them from now on "
             "program=%s pid=%s",
@@ -345,12 +366,12 @@ class Keeper:
                 del site.held[key]
                 self._forget(held, alive=alive)
 
-    def _drop(self, process: ProcessName, held: _Held, why: str) -> None:
+    def _drop(self, process: ProcessName, held: Held, why: str) -> None:
         log.warning("a socket is let go program=%s address=%s why=%s", process, held.address, why)
         self._let_go(process, (held.address,))
 
     @staticmethod
-    def _is_alive(site: _Site) -> bool:
+    def _is_alive(site: Site) -> bool:
         pid, started = site.master
         if not pid:
             return True  # in another pid namespace: who knows; its name is its own to remove
@@ -358,7 +379,7 @@ class Keeper:
         return found is not None and found.started == started and not found.has_ended
 
     @staticmethod
-    def _forget(held: _Held, *, alive: bool) -> None:
+    def _forget(held: Held, *, alive: bool) -> None:
         """Close our end; a php-fpm that lives goes on with its own, and removes its name itself."""
         os.close(held.fd)
         if held.name is not None:
@@ -366,7 +387,7 @@ class Keeper:
 
     # -- names of unix sockets ---------------------------------------------------------------------
 
-    def _keep_names(self, process: ProcessName, site: _Site) -> None:
+    def _keep_names(self, process: ProcessName, site: Site) -> None:
         for held in list(site.held.values()):
             if not held.key.startswith("/") or held.name is not None:
                 continue

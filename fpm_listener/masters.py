@@ -8,20 +8,22 @@ Laws:
    given away meanwhile is never hit.
 3. The record is of this boot: pids of another one mean nothing. A kernel gives no pid away while a
    process group has its number.
+4. The file is opened without following links, in folders that no other user can change.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 
-from fpm_listener import procfs
+from fpm_listener import procfs, state_directory
 
 TYPE_CHECKING = False  # `typing` itself would cost the guard milliseconds
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Masters that are remembered for one program.
-_KEPT = 32
+#: Masters that are remembered for one program, and characters of the file.
+_KEPT, _LONGEST = 32, 4096
 _FOLDER = "masters"
 _WORKER = "php-fpm: pool "
 
@@ -34,23 +36,57 @@ class Master:
         self.pid, self.started = pid, started
 
 
+def parse(lines: Iterable[str]) -> tuple[Master, ...]:
+    """Return the masters of lines `pid start`. Raises ValueError."""
+    pairs = (line.split(" ", 1) for line in lines)
+    return tuple(Master(int(pid), int(started)) for pid, started in pairs)
+
+
+def lines(masters: Iterable[Master]) -> tuple[str, ...]:
+    """Return what `parse` reads."""
+    return tuple(f"{master.pid} {master.started}" for master in masters)
+
+
+def add(known: Iterable[Master], more: Iterable[Master]) -> tuple[Master, ...]:
+    """Return both without duplicates; where there are too many, those that have left a process."""
+    found = list({(master.pid, master.started): master for master in (*known, *more)}.values())
+    if len(found) > _KEPT:
+        old, new = found[: -_KEPT // 2], found[-_KEPT // 2 :]
+        found = [*(master for master in old if _has_group(master.pid)), *new]
+    return tuple(found[-_KEPT:])
+
+
 class Record:
-    """The file with the masters of one process of supervisord's."""
+    """The masters of one process of supervisord's: in a file, and as the listener knows them."""
 
     def __init__(self, state_dir: str, name: str) -> None:
         """`name`: `group:process`."""
-        self._folder = f"{state_dir}/{_FOLDER}"
-        self._path = f"{self._folder}/{name.replace('%', '%25').replace('/', '%2F')}"
+        self._state_dir = state_dir
+        self._name = name.replace("%", "%25").replace("/", "%2F")
+        self._told: tuple[Master, ...] = ()
+
+    def learn(self, lines: Iterable[str]) -> None:
+        """Take in what the listener has recorded."""
+        try:
+            self._told = parse(lines)
+        except (ValueError, TypeError):
+            self._told = ()
 
     def read(self) -> tuple[Master, ...]:
         """Return the masters of this boot, oldest first; () where nothing is recorded."""
+        return add(self._read_file(), self._told)
+
+    def _read_file(self) -> tuple[Master, ...]:
         try:
-            with open(self._path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs the guard milliseconds
-                boot, *lines = file.read().splitlines()
-            if boot != procfs.boot_id():
-                return ()
-            pairs = (line.split(" ", 1) for line in lines)
-            return tuple(Master(int(pid), int(started)) for pid, started in pairs)
+            folder = _open_folder(self._state_dir)
+            try:
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                file = os.open(self._name, flags, dir_fd=folder)
+            finally:
+                os.close(folder)
+            with os.fdopen(file, encoding="utf-8") as text:
+                boot, *lines = text.read(_LONGEST).splitlines()
+            return parse(lines) if boot == procfs.boot_id() else ()
         except (OSError, ValueError, TypeError):
             return ()
 
@@ -60,14 +96,53 @@ class Record:
         if own is None:
             raise OSError(0, "/proc cannot be read")
         known = [master for master in self.read() if master.pid != own.pid]
-        masters = [*known, Master(own.pid, own.started)][-_KEPT:]
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)  # noqa: PTH103 - as above
-        fresh = f"{self._path}.{own.pid}"
-        lines = [procfs.boot_id(), *(f"{master.pid} {master.started}" for master in masters)]
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write("\n".join(lines))
-        os.replace(fresh, self._path)  # noqa: PTH105 - as above
+        masters = add(known, [Master(own.pid, own.started)])
+        text = "\n".join((procfs.boot_id(), *lines(masters)))
+        fresh = f".{os.urandom(8).hex()}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        folder = _open_folder(self._state_dir, make=True)
+        try:
+            file = os.open(fresh, flags, 0o600, dir_fd=folder)
+            try:
+                os.write(file, text.encode())
+            finally:
+                os.close(file)
+            os.rename(fresh, self._name, src_dir_fd=folder, dst_dir_fd=folder)
+        finally:
+            os.close(folder)
+
+
+def _open_folder(state_dir: str, *, make: bool = False) -> int:
+    """Return a descriptor of the folder with the records. Raises OSError."""
+    if make:
+        state_directory.prepare(state_dir)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    above = os.open(state_dir, flags)
+    try:
+        _check_owner(above, state_dir)
+        if make:
+            try:  # noqa: SIM105 - contextlib costs as much as pathlib
+                os.mkdir(_FOLDER, 0o700, dir_fd=above)
+            except FileExistsError:
+                pass  # of an earlier start
+        folder = os.open(_FOLDER, flags | os.O_NOFOLLOW, dir_fd=above)
+    finally:
+        os.close(above)
+    try:
+        _check_owner(folder, f"{state_dir}/{_FOLDER}")
+    except OSError:
+        os.close(folder)
+        raise
+    return folder
+
+
+def _check_owner(folder: int, path: str) -> None:
+    """Raise OSError where another user can change the folder."""
+    found = os.fstat(folder)
+    if found.st_uid not in {0, os.geteuid()}:
+        raise OSError(errno.EPERM, f"the folder belongs to another user, {found.st_uid}", path)
+    if found.st_mode & 0o002 or (found.st_mode & 0o020 and found.st_gid not in {0, os.getegid()}):
+        raise OSError(errno.EPERM, "other users can write to the folder", path)
 
 
 def alive(master: Master) -> bool:

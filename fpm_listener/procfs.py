@@ -41,6 +41,29 @@ def read_stat(pid: int | str, proc: str = "/proc") -> ProcessStat | None:
         return None
 
 
+def program() -> ProcessStat | None:
+    """Return the process that supervisord has started, of which we are a part; None = no procfs.
+
+    A script can be between supervisord and us. supervisord makes each program the leader of its own
+    process group, so the leader is what supervisord started, and its parent is supervisord.
+    """
+    own = read_stat("self")
+    return own and _leader(own)
+
+
+def supervisor_of(pid: int) -> int | None:
+    """Return the parent of the program that a process is a part of; None where it is not seen."""
+    found = read_stat(pid)
+    return _leader(found).ppid if found is not None else None
+
+
+def _leader(process: ProcessStat) -> ProcessStat:
+    if process.pgid in {process.pid, 0}:
+        return process
+    leader = read_stat(process.pgid)
+    return process if leader is None or leader.has_ended else leader
+
+
 def executable(pid: int, proc: str = "/proc") -> str | None:
     """Return the path of what the process runs; the one it had, where that was replaced since.
 

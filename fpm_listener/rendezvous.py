@@ -1,5 +1,8 @@
 """How guards and the listener reach each other, and how sockets pass between them.
 
+The first way is an abstract unix socket that is named after supervisord: it needs no file and no
+setting. The second way is a socket in state_dir.
+
 Laws:
 1. A packet is a whole message or none; a socket that comes with a packet that is not understood is
    closed, never lost.
@@ -15,6 +18,7 @@ import errno
 import os
 import sys
 
+from fpm_listener import procfs
 from fpm_listener.core import handover
 from fpm_listener.core.handover import LONGEST, MOST_SOCKETS, PATIENCE_S, SOCKET_NAME
 
@@ -42,26 +46,60 @@ class Reachable:
         os.close(self._folder)
 
 
-def connect(state_dir: str) -> _socket.socket:
-    """Return a connection to the listener. Raises OSError where there is none."""
-    client = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-    client.settimeout(PATIENCE_S)
+def channel_name(supervisord_pid: int) -> bytes | None:
+    """Return the abstract socket's name for guards of this supervisord; None without procfs.
+
+    Containers can share a network namespace, which has the abstract names; hence the pid namespace.
+    """
+    found = procfs.read_stat(supervisord_pid)
+    if found is None:
+        return None
     try:
-        with Reachable(state_dir) as path:
-            client.connect(path)
-        # pid, uid, gid of who listens there: in a folder that others may write to, anybody could.
+        namespace = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 - pathlib costs milliseconds
+    except OSError:
+        namespace = 0
+    return b"\0fpm-listener/%d/%d/%d" % (namespace, found.pid, found.started)
+
+
+def connect(state_dir: str, patience_s: float = PATIENCE_S) -> _socket.socket:
+    """Return a connection to the listener of our supervisord, or else to the one in state_dir.
+
+    Raises OSError where there is none, TimeoutError where one is there and does not answer.
+    """
+    program = procfs.program()
+    name = channel_name(program.ppid) if program is not None else None
+    if program is not None and name is not None:
+        try:
+            return _connect(name, patience_s, program.ppid)
+        except TimeoutError:
+            raise
+        except OSError:
+            pass  # nobody listens there, or a process of another user
+    with Reachable(state_dir) as path:
+        return _connect(path, patience_s, None)
+
+
+def _connect(address: str | bytes, patience_s: float, supervisord: int | None) -> _socket.socket:
+    """Return a connection; supervisord = the parent that the listener must have."""
+    client = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    client.settimeout(patience_s)
+    try:
+        client.connect(address)
+        # pid, uid, gid of the process that listens there: every user can take an abstract name.
         raw = client.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 3 * _INT)
-        uid = int.from_bytes(raw[_INT : 2 * _INT], sys.byteorder)
+        pid, uid = (int.from_bytes(raw[at : at + _INT], sys.byteorder) for at in (0, _INT))
         if uid not in {0, os.geteuid()}:
-            _refuse_stranger(uid)
+            _refuse_stranger(f"it belongs to user {uid}, who is neither root nor we")
+        if supervisord is not None and procfs.supervisor_of(pid) not in {supervisord, None}:
+            _refuse_stranger("its process was not started by our supervisord")
     except OSError:
         client.close()
         raise
     return client
 
 
-def _refuse_stranger(uid: int) -> None:
-    raise OSError(errno.EPERM, f"who listens there is neither root nor we, but user {uid}")
+def _refuse_stranger(why: str) -> None:
+    raise OSError(errno.EPERM, f"the socket is not our listener's: {why}")
 
 
 def send(connection: _socket.socket, message: Packet, descriptors: Sequence[int] = ()) -> None:

@@ -33,6 +33,7 @@ from fpm_listener.core.values import ProcessName
 from fpm_listener.database import Database, Statement
 from fpm_listener.delivery import Sender
 from fpm_listener.examiner import Examiner, Sample
+from fpm_listener.former_masters import FormerMasters
 from fpm_listener.healer import Healer
 from fpm_listener.logtail import LogTail, Position
 from fpm_listener.memory import Memory
@@ -94,6 +95,7 @@ class Surroundings:
         self._snapshot = snapshot
         self.database = Database(settings.state_dir)
         self._memory = Memory(self.database)
+        self.former_masters = FormerMasters(self.database, self._memory)
         self._outbox = Outbox(
             self.database, settings.receivers, _limits(settings), settings.instance
         )
@@ -133,7 +135,7 @@ class Surroundings:
         self._make_senders(self._settings.receivers)
         self.tail.follow(str(path) for path in self._settings.error_log)
         self._discovery.ask(Discover())
-        if self.keeper.start():
+        if self.keeper.start(self.former_masters.read()):
             self._control.start()
         self._serve()
 
@@ -375,8 +377,6 @@ class Surroundings:
             self._web.rebind(settings.web)
         if before.textfile != settings.textfile:
             log.warning("textfile is changed only by a restart of the listener")
-        if before.state_dir != settings.state_dir:
-            log.warning("state_dir is changed only by a restart of the listener")
 
     def _watch_pools(self) -> None:
         """Ask the pools where that is wanted; `follow` says which there are."""

@@ -92,6 +92,7 @@ class GuardAsks(NamedTuple):
     pid: int  #: of the guard, and soon of php-fpm; 0 = not known
     hold: bool  #: whether it wants its listening sockets held
     ticket: int
+    started: int = 0  #: of the guard, in ticks since boot; 0 = not known
 
 
 class SocketsHeld(NamedTuple):

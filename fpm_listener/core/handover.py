@@ -9,6 +9,8 @@ Laws:
 1. Whoever is not understood is hung up on, and php-fpm starts without a hold.
 2. Plain words and plain classes: clients wait while a guard starts, and json, typing or dataclasses
    would cost it two to seven milliseconds each.
+3. Guard and listener can have different versions. `name` and the order of `fields` never change;
+   new fields are appended and optional. A receiver ignores fields that it does not know.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ PATIENCE_S = 1.0
 class Hello:
     """Guard: I am about to become php-fpm."""
 
-    fields = ("group", "process", "hold")
+    name, fields, required = "Hello", ("group", "process", "hold"), 3
 
     def __init__(self, group: str, process: str, hold: bool) -> None:  # noqa: FBT001 - one of three words
         """`hold`: False = let go of what is held for this process."""
@@ -41,25 +43,35 @@ class Hello:
 class Offer:
     """Listener: these sockets are held for you."""
 
-    fields = ("refused", "stamp", "watched", "keys")
+    name, fields, required = "Offer", ("refused", "stamp", "watched", "keys", "masters"), 4
 
     def __init__(
-        self, refused: str, stamp: str, watched: tuple[str, ...], keys: tuple[str, ...]
+        self,
+        refused: str,
+        stamp: str,
+        watched: tuple[str, ...],
+        keys: tuple[str, ...],
+        masters: tuple[str, ...] = (),
     ) -> None:
-        """`refused`: why nothing is held, or empty; `stamp`, `watched`: as they were deposited."""
+        """Say what is held.
+
+        refused: why nothing is held, or empty; stamp, watched: as they were deposited; masters: pid
+        and start of the guards of this process, as `masters.parse` reads them.
+        """
         self.refused, self.stamp, self.watched, self.keys = refused, stamp, watched, keys
+        self.masters = masters
 
 
 class Keep:
     """Guard: php-fpm gets what you offer; go on holding it."""
 
-    fields = ()
+    name, fields, required = "Keep", (), 0
 
 
 class Deposit:
     """Guard: hold these, and nothing else."""
 
-    fields = ("stamp", "watched", "keys", "addresses")
+    name, fields, required = "Deposit", ("stamp", "watched", "keys", "addresses"), 4
 
     def __init__(
         self,
@@ -82,16 +94,19 @@ class Deposit:
 class Done:
     """Listener: they are held."""
 
-    fields = ()
+    name, fields, required = "Done", (), 0
 
 
 _FIELD, _ITEM = "\0", "\1"
-_LISTS, _FLAGS = {"watched", "keys", "addresses"}, {"hold"}
+_LISTS, _FLAGS = {"watched", "keys", "addresses", "masters"}, {"hold"}
 
 
 def encode(message: Packet) -> bytes:
-    """Return the packet. Raises ValueError where a value has a sign of ours in it."""
-    words = [type(message).__name__]
+    """Return the packet, without optional fields at its end that are empty.
+
+    Raises ValueError where a value has a sign of ours in it.
+    """
+    words = [message.name]
     for field in message.fields:
         value = getattr(message, field)
         if field in _LISTS:
@@ -101,19 +116,24 @@ def encode(message: Packet) -> bytes:
         elif field in _FLAGS:
             value = "1" if value else ""
         words.append(value)
+    while len(words) > 1 + message.required and not words[-1]:
+        del words[-1]
     if any(_FIELD in word for word in words):
         raise ValueError("a value cannot be sent")
     return _FIELD.join(words).encode(errors="surrogateescape")
 
 
 def decode(packet: bytes, kinds: tuple[type[Packet], ...]) -> Packet:
-    """Return the message, of one of these kinds. Raises ValueError where the packet is none."""
+    """Return the message, of one of these kinds. Raises ValueError where the packet is none.
+
+    Fields that a newer version has added are ignored; optional ones that are missing are empty.
+    """
     name, *words = packet.decode(errors="surrogateescape").split(_FIELD)
-    kind = next((one for one in kinds if one.__name__ == name), None)
-    if kind is None or len(words) != len(kind.fields):
+    kind = next((one for one in kinds if one.name == name), None)
+    if kind is None or len(words) < kind.required:
         raise ValueError("this is not what was to be said now")
     values: list[object] = []
-    for field, word in zip(kind.fields, words, strict=True):
+    for field, word in zip(kind.fields, words, strict=False):
         if field in _LISTS:
             values.append(tuple(word.split(_ITEM)) if word else ())
         else:

@@ -3,7 +3,7 @@
 Laws:
 1. Held across crashes, kills, restarts and reloads; let go when its operator has stopped it (after
    a while, so that a restart keeps it), when supervisord gave up or forgot it, when an address left
-   the configuration, and when supervisord stops.
+   the configuration, when a run ended in which no guard asked, and when supervisord stops.
 2. Never worse than without: after a start on held sockets that failed, the next start does without.
    If that one succeeds, the hold was at fault, and is given up.
 """
@@ -39,11 +39,14 @@ class Hold:
         self.trust = Trust.FULL
         self._configured: frozenset[str] = frozenset()  # empty = not known, or older than a guard
         self._in_use = False  # this life was started on held sockets
+        self._was_asked = False  # by a guard, in this life
+        self._blocks = False  # php-fpm cannot start because of what is held
         self._until_s: float | None = None  # monotonic; None = as long as it takes
 
     def ask(self, *, wanted: bool) -> str | None:
         """Return why a start must do without what is held; None where it may have it."""
         self._until_s = None
+        self._was_asked = True
         self._in_use = wanted and self.trust is Trust.FULL
         if self._in_use:
             return None
@@ -73,6 +76,15 @@ class Hold:
     def began(self) -> None:
         """A life begins: what its operator's stop would have let go is kept."""
         self._until_s = None
+
+    def ended(self, *, stopped: bool) -> None:
+        """A life has ended; `stopped` = by its operator.
+
+        Where no guard asked in it, none can reach us, or none is used any more: what is held then
+        only keeps php-fpm from its address.
+        """
+        self._blocks = not self._was_asked and not stopped
+        self._was_asked = False
 
     def serves(self) -> bool:
         """A life has come to run; return whether that proves the hold at fault."""
@@ -104,8 +116,9 @@ class Hold:
     def let_go(self, now_s: float, *, everything: bool) -> tuple[str, ...]:
         """Return the addresses that are held no longer."""
         keep = self._configured or frozenset(self.addresses)
-        if everything or self._is_over(now_s):
+        if everything or self._blocks or self._is_over(now_s):
             keep = frozenset()
+            self._blocks = False
         gone = tuple(address for address in self.addresses if address not in keep)
         self.addresses = tuple(address for address in self.addresses if address in keep)
         if not self.addresses:

@@ -134,6 +134,7 @@ class Watched:
             self._masters.append(pid)
         self._never_ran = self._hearing.start_up.is_open
         death = Death(now.monotonic_s, failed)
+        self._hold.ended(stopped=outcome is Outcome.STOPPED)
         if failed:
             self._trouble.failed(death)
             if Tier.FAST in self._trouble.tiers:

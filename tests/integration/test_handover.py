@@ -54,9 +54,8 @@ class Owner:
         self.refuse: str | None = None
         self.silent = False
         self.heard: list[Any] = []
-        opened = door.listen(folder)
-        self.keeper = Keeper(opened, self.put, self.put)
-        self.keeper.start()
+        self.keeper = Keeper(door.Doors(folder, None), self.put, self.put)
+        self.keeper.start({})
 
     def put(self, item: object) -> None:
         """Take in what the keeper's thread has to say."""
@@ -256,10 +255,93 @@ def test_the_door(folder: str) -> None:
     with door.listen(deep):
         assert stat.S_IMODE(Path(deep).stat().st_mode) == 0o700
         assert stat.S_IMODE(Path(f"{deep}/guard.sock").stat().st_mode) == 0o600
-        assert isinstance(door.open_door(deep), OSError)
+        (problem,) = door.Doors(deep, None).problems
+        assert "another listener uses this folder" in problem
         rendezvous.connect(deep).close()
     with door.listen(deep):
         rendezvous.connect(deep).close()
+
+
+def connects_to(state_dir: str) -> bool:
+    """Return whether a guard finds somebody there."""
+    try:
+        rendezvous.connect(state_dir).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("gone", ["socket", "folder", "replaced"])
+def test_the_socket_in_state_dir_is_gone(owner: Owner, gone: str) -> None:
+    """It is made again as soon as the owner has it looked at; who is connected stays connected."""
+    address = f"127.0.0.1:{free_port()}"
+    talking = begin(owner)
+    if gone == "folder":
+        shutil.rmtree(owner.folder)
+    else:
+        Path(owner.folder, "guard.sock").unlink()
+    if gone == "replaced":
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stale:
+            stale.bind(f"{owner.folder}/guard.sock")
+    owner.keeper.look_at_doors()
+    wait("the socket", lambda: connects_to(owner.folder))
+    assert talking.leave([], "", ()) is None
+    close(leave(owner, wish(address)))
+    close(leave(owner, wish(address)))
+
+    before = door.identity(owner.folder, "guard.sock")
+    owner.keeper.look_at_doors()
+    close(leave(owner, wish(address)))
+    assert door.identity(owner.folder, "guard.sock") == before
+    assert stat.S_IMODE(Path(owner.folder, "guard.sock").stat().st_mode) == 0o600
+
+
+CHANNEL = """
+import os, sys
+from fpm_listener import door, procfs, rendezvous
+from fpm_listener.keeper import Keeper
+from fpm_listener.core.effects import GuardAsks
+name = rendezvous.channel_name(procfs.supervisor_of(os.getpid()))
+answer = lambda i: isinstance(i, GuardAsks) and keeper.answer(i.ticket, None)
+keeper = Keeper(door.Doors(sys.argv[1], name), answer, print)
+keeper.start({})
+print('up', flush=True)
+sys.stdin.read()
+"""
+HELLO = """
+from fpm_listener import rendezvous
+from fpm_listener.core.handover import Hello, Offer
+connection = rendezvous.connect('/nowhere')
+rendezvous.send(connection, Hello('web', 'php-fpm', hold=True))
+print(*rendezvous.receive(connection, Offer)[0].masters)
+"""
+
+
+def test_the_abstract_socket(folder: str) -> None:
+    """Guards of the same supervisord, here this test, reach the listener without its state_dir."""
+    with subprocess.Popen(
+        [sys.executable, "-c", CHANNEL, f"{folder}/state"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as listener:
+        assert listener.stdout is not None
+        assert listener.stdout.readline() == b"up\n"
+        guard = subprocess.Popen(
+            [sys.executable, "-c", HELLO], stdout=subprocess.PIPE, start_new_session=True
+        )
+        told = guard.communicate(timeout=30)[0].split()
+        shell = subprocess.run(
+            ["sh", "-c", '"$@"; exit 0', "sh", sys.executable, "-c", HELLO],
+            capture_output=True,
+            check=True,
+            start_new_session=True,
+            timeout=30,
+        )
+        listener.kill()
+
+    assert told[:1] == [str(guard.pid).encode()]  # the listener's record, with this very guard
+    assert len(shell.stdout.split()) == 4, shell.stderr  # a shell between: its parent counts
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
@@ -313,7 +395,7 @@ def test_a_stranger_behind_the_door(folder: str) -> None:
             close([*ready, *go_on])
 
     assert isinstance(begun, Refused)
-    assert "neither root nor we, but user 65534" in begun.why
+    assert "user 65534, who is neither root nor we" in begun.why
 
 
 # -- names of unix sockets -------------------------------------------------------------------------

@@ -297,7 +297,8 @@ def test_a_directory_of_another_user(caplog: pytest.LogCaptureFixture) -> None:
         one = Opened(state_dir)
         one.database.open(at(30.0))
         assert not one.put("a", durable=True)
-        assert isinstance(door.open_door(str(state_dir)), UnsafeDirectoryError)
+        with pytest.raises(UnsafeDirectoryError):
+            door.listen(str(state_dir))
         (record,) = caplog.records
         assert record.levelno == logging.WARNING
         assert list(state_dir.iterdir()) == []

@@ -69,12 +69,34 @@ def test_nonsense(packet: bytes) -> None:
 
 @pytest.mark.parametrize(
     "packet",
-    [b"", b"Hello", b"Hello\0a\0b", b"Done\0x", b"hello\0a\0b\x001", b"Deposit\0s\0\0k\0"],
+    [b"", b"Hello", b"Hello\0a\0b", b"Gone\0x", b"hello\0a\0b\x001", b"Deposit\0s\0\0k\0"],
 )
 def test_what_is_not_a_message(packet: bytes) -> None:
-    """Another name, too few words, too many, a key without its address."""
+    """Another name, too few words, a key without its address."""
     with pytest.raises(ValueError, match=r"not what|each key"):
         decode(packet, KINDS)
+
+
+@pytest.mark.parametrize("more", [b"", b"\0new", b"\0new\0newer\x01list"])
+def test_a_newer_version(more: bytes) -> None:
+    """Fields that are not known are ignored."""
+    heard = decode(b"Deposit\0s\0w\0k\0a" + more, (Deposit,))
+    assert vars(heard) == vars(Deposit("s", ("w",), ("k",), ("a",)))
+    offer = decode(b"Offer\0\0s\0w\0k\x001 2" + more, (Offer,))
+    assert vars(offer) == vars(Offer("", "s", ("w",), ("k",), ("1 2",)))
+
+
+def test_an_older_version() -> None:
+    """Optional fields are left out where they are empty, and need not be there."""
+    packet = encode(Offer("", "s", ("w",), ("k",)))
+    assert packet == b"Offer\0\0s\0w\0k"
+    assert vars(decode(packet, (Offer,)))["masters"] == ()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_on_the_wire(kind: type[Hello | Offer | Keep | Deposit | Done]) -> None:
+    """They are constants of the protocol, also when a class gets another name."""
+    assert kind.name in {"Hello", "Offer", "Keep", "Deposit", "Done"}
 
 
 def test_a_message_at_the_wrong_moment() -> None:

@@ -210,6 +210,25 @@ def test_php_fpm_that_forks_in_vain() -> None:
     assert ask(scene, 50.3) is not None
 
 
+@pytest.mark.parametrize("end", ["backoff", "exit", "crash"])
+def test_a_run_in_which_no_guard_asked(end: str) -> None:
+    """Its guard did not reach us, or there is none any more: what is held only blocks php-fpm."""
+    scene = held().play("50 crash", "50.1 starting", f"50.9 {end}")
+
+    assert let_go(scene) == [ADDRESS]
+
+
+def test_a_run_in_which_a_guard_asked() -> None:
+    """Failed starts alone release nothing, however many."""
+    scene = held().play("50 crash")
+    for start in (51, 53, 55):
+        scene.play(f"{start} starting")
+        ask(scene, start + 0.05)
+        scene.play(f"{start + 0.2} backoff", f"{start + 0.3} exits -9")
+
+    assert let_go(scene) == []
+
+
 def test_strangers() -> None:
     """What the listener does not know is not held; sockets that came all the same are closed."""
     scene = held()
