@@ -363,6 +363,7 @@ class Daemon:
             supervisor=self._engine.supervisor,
             fast_restart=self._settings.fast_restart and self._sees_deaths,
             log_bytes_read=self._around.tail.bytes_read,
+            log_bytes_skipped=self._around.tail.bytes_skipped,
             log_read_errors=self._around.tail.read_errors,
             outbox_persistent=self._around.database.persistent,
             config_reload_ok=self._reload_ok,

@@ -140,6 +140,11 @@ def _listener(snapshot: Snapshot) -> Iterator[Metric]:
     )
     yield _counter("log_bytes_read", "Bytes read of followed logs.", _one(snapshot.log_bytes_read))
     yield _counter(
+        "log_bytes_skipped",
+        "Bytes of followed logs that could not be read in time.",
+        _one(snapshot.log_bytes_skipped),
+    )
+    yield _counter(
         "log_read_errors",
         "Failures to open or read a followed log.",
         _one(snapshot.log_read_errors),

@@ -43,6 +43,7 @@ class Programs:
         self._programs: tuple[Program, ...] = ()
         self._made_up: dict[ProcessName, str] = {}
         self._said: set[str] = set()
+        self._confs: dict[tuple[ProcessName, str], FpmConf] = {}  # the last that could be read
 
     def read(self, *, anew: bool) -> ProgramsKnown:
         """Return the programs; `anew` = supervisord's configuration may have changed as well."""
@@ -81,7 +82,8 @@ class Programs:
     def _made_up_logs(self) -> dict[ProcessName, str]:
         """Return the files of stderr whose names supervisord has made up."""
         answer = self._rpc.stderr_logs() if self._rpc is not None else {}
-        self._made_up = {} if isinstance(answer, RpcFailed) else answer
+        if not isinstance(answer, RpcFailed):
+            self._made_up = answer
         return self._made_up
 
     def _read_conf(self, program: Program, invocation: FpmInvocation) -> FpmConf:
@@ -92,7 +94,12 @@ class Programs:
         )
         for problem in conf.problems:
             self._say("php-fpm's configuration is not understood problem=%r", problem)
-        return conf
+        # What cannot be read now may be readable soon. The php-fpm that runs has read it, so what
+        # is known stays: another log would be followed otherwise.
+        key = program.name, program.command
+        if not any(" cannot be read: " in problem for problem in conf.problems):
+            self._confs[key] = conf
+        return self._confs.get(key, conf)
 
     def _say(self, sentence: str, what: str) -> None:
         if what not in self._said:

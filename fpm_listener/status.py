@@ -45,6 +45,7 @@ def to_json(snapshot: Snapshot, now_s: float) -> Document:
             "protocol_garbage": snapshot.protocol_garbage,
             "last_event_age_s": _since(snapshot.last_event_s, now_s),
             "answered_within_s": _quantile(snapshot.ack_seconds, 0.99),
+            "log_bytes_skipped": snapshot.log_bytes_skipped,
             "log_read_errors": snapshot.log_read_errors,
             "outbox_persistent": snapshot.outbox_persistent,
             "settings_good": snapshot.config_reload_ok,

@@ -35,7 +35,8 @@ from fpm_listener.delivery import Sender
 from fpm_listener.examiner import Examiner, Sample
 from fpm_listener.former_masters import FormerMasters
 from fpm_listener.healer import Healer
-from fpm_listener.logtail import LogTail, Position
+from fpm_listener.logfile import Position
+from fpm_listener.logtail import LogTail
 from fpm_listener.memory import Memory
 from fpm_listener.outbox import Limits, Outbox
 from fpm_listener.programs import Programs

@@ -156,6 +156,7 @@ class Snapshot:
     fast_restart: bool = False  #: deaths are seen, and supervisord is woken
     supervisor: str = ""  #: supervisord's identifier
     log_bytes_read: int = 0
+    log_bytes_skipped: int = 0
     log_read_errors: int = 0
     outbox_persistent: bool = True
     config_reload_ok: bool = True

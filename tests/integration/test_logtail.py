@@ -12,7 +12,8 @@ import pytest
 
 from fpm_listener.core.facts import LogFact
 from fpm_listener.core.lines import LONGEST_LINE, LogLines
-from fpm_listener.logtail import CHUNK, LINGER_S, TURN, Follower, LogTail, Position
+from fpm_listener.logfile import CHUNK, GIVE_UP_S, LINGER_S, TURN, Follower, Position
+from fpm_listener.logtail import LogTail
 
 DEADLINE_S = 20.0
 
@@ -220,6 +221,154 @@ def test_a_renamed_file_with_much_to_read(scene: Scene) -> None:
     add(old, (b"y" * 99 + b"\n") * (TURN // 100 + CHUNK // 100) + lines(1))
     scene.linger()
     assert [scene.poll(), scene.poll()] == [[], [1]]
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_a_huge_file_does_not_hold_up_the_next_one(
+    scene: Scene,
+    given_up: bool,  # noqa: FBT001 - pytest names it
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The new file is read 5 s after the rotation at the latest, and the old one goes on.
+
+    After a minute the old one is given up, and the bytes that were not read are counted.
+    """
+    scene.write(0)
+    follower = scene.follow()
+    scene.poll()
+    rest = b"y" * 99 + b"\n"
+    add(scene.path, rest * (4 * TURN // 100))
+    old = scene.rotate()
+    add(old, lines(1))
+    scene.write(2)
+    assert scene.poll() == []
+    assert scene.poll() == []
+    scene.linger()
+    assert scene.poll() == [2]
+    if given_up:
+        scene.clock.now_s += GIVE_UP_S
+        scene.poll()
+        scene.write(3)
+        assert scene.poll() == [3]
+        assert 0 < follower.bytes_skipped <= 4 * TURN
+        assert "renamed before it was read" in caplog.text
+    else:
+        assert [pid for _ in range(3) for pid in scene.poll()] == [1]
+        assert follower.bytes_skipped == 0
+
+
+# -- holes -----------------------------------------------------------------------------------------
+
+
+def test_a_sparse_file(scene: Scene) -> None:
+    """A hole of a terabyte is passed at once; nothing was in it, so no byte counts as skipped."""
+    scene.path.touch()
+    follower = scene.follow()
+    scene.poll()
+    with scene.path.open("r+b") as file:
+        for pid, place in ((1, 1 << 40), (2, 3 << 40)):
+            file.seek(place + 99)
+            file.write(lines(pid))
+        file.truncate(4 << 40)
+    assert scene.poll() == [1, 2]
+    assert follower.bytes_skipped == 0
+    assert follower.bytes_read < TURN
+    add(scene.path, lines(3))
+    assert scene.poll() == [3]
+
+
+def test_a_writer_that_goes_on_behind_a_truncation(scene: Scene) -> None:
+    """Without O_APPEND it leaves a hole at the beginning; the lines behind it are read."""
+    with scene.path.open("wb", buffering=0) as file:
+        file.write(lines(0) * 100)
+        scene.follow()
+        scene.poll()
+        os.truncate(scene.path, 0)
+        file.write(lines(1))
+        assert scene.poll() == [1]
+        os.truncate(scene.path, 0)
+        scene.poll()
+        file.write(lines(2))
+        file.write(lines(3))
+        assert scene.poll() == [2, 3]
+
+
+# -- read errors -----------------------------------------------------------------------------------
+
+
+def spoil(scene: Scene) -> None:
+    """Let the next read fail, as one of a file on NFS that is stale."""
+    assert scene.follower is not None
+    assert scene.follower._file is not None
+    unreadable = os.open(scene.path, os.O_WRONLY)
+    os.dup2(unreadable, scene.follower._file.descriptor)
+    os.close(unreadable)
+
+
+def test_a_read_error(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    """The file is opened again and goes on where it was; no line is lost, none comes twice."""
+    scene.write(1)
+    follower = scene.follow()
+    scene.poll()
+    scene.write(2)
+    assert scene.poll() == [2]
+    add(scene.path, lines(3)[:-5])
+    scene.poll()
+    before = descriptors()
+    spoil(scene)
+    add(scene.path, lines(3)[-5:])
+    assert scene.poll() == []
+    assert follower.read_errors == 1
+    assert scene.poll() == [3]
+    scene.write(4)
+    assert scene.poll() == [4]
+    assert descriptors() == before
+    assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 1
+
+
+@pytest.mark.parametrize("other", ["rotated", "deleted"])
+def test_a_read_error_and_another_file(scene: Scene, other: str) -> None:
+    """The file that the path names now is read from its beginning."""
+    scene.write(1)
+    scene.follow()
+    scene.poll()
+    spoil(scene)
+    if other == "rotated":
+        scene.rotate()
+    else:
+        scene.path.unlink()
+    scene.poll()
+    scene.write(2)
+    assert [*scene.poll(), *scene.poll()] == [2]
+
+
+def test_a_file_that_never_can_be_read(scene: Scene) -> None:
+    """EIO at each read: counted, said once, and the next file at the path is read."""
+    scene.path.symlink_to("/proc/self/mem")  # nothing is at address 0
+    follower = scene.follow()
+    for _ in range(3):
+        assert scene.poll() == []
+    assert follower.read_errors == 3
+    scene.path.unlink()
+    scene.write(1)
+    assert scene.poll() == [1]
+
+
+def test_a_renamed_file_that_cannot_be_read(scene: Scene) -> None:
+    """What it still had is counted as skipped."""
+    scene.write(1)
+    follower = scene.follow()
+    scene.poll()
+    scene.rotate()
+    scene.poll()
+    assert follower._old
+    unreadable = os.open(scene.path.with_suffix(".log.1"), os.O_WRONLY)
+    os.dup2(unreadable, follower._old[0].descriptor)
+    os.close(unreadable)
+    add(scene.path.with_suffix(".log.1"), lines(2))
+    scene.write(3)
+    assert scene.poll() == [3]
+    assert follower.bytes_skipped == len(lines(2))
 
 
 # -- truncation ------------------------------------------------------------------------------------
@@ -642,6 +791,20 @@ def test_a_file_that_is_no_longer_wanted(
     until(lambda: say_again(path) or bool(receiver.facts))
     assert {path for path, _ in receiver.facts} == {str(path)}
     assert tail.read_errors >= counted > 0
+
+
+def test_a_file_that_is_wanted_again(tail: LogTail, receiver: Receiver, tmp_path: Path) -> None:
+    """What was written while its configuration could not be read is told."""
+    path, other = tmp_path / "a.log", tmp_path / "b.log"
+    add(path, lines(1))
+    tail.follow([str(path)])
+    until(lambda: str(path) in tail.positions)
+    tail.follow([str(other)])
+    until(lambda: str(path) not in tail._followers)
+    add(path, lines(2))
+    tail.follow([str(path)])
+    until(lambda: bool(receiver.facts))
+    assert receiver.facts == [(str(path), 2)]
 
 
 def test_the_thread_ends() -> None:

@@ -88,7 +88,12 @@ def test_every_series_is_there_from_the_first_scrape() -> None:
         assert value(FRESH, "notifications_failed_total", **labels) == 0
     for drop in DropReason:
         assert value(FRESH, "alerts_dropped_total", receiver="ops", reason=drop.value) == 0
-    for name in ("events_missed_total", "log_bytes_read_total", "log_read_errors_total"):
+    for name in (
+        "events_missed_total",
+        "log_bytes_read_total",
+        "log_bytes_skipped_total",
+        "log_read_errors_total",
+    ):
         assert value(FRESH, name) == 0
     assert value(FRESH, "process_restart_seconds_count", **FPM) == 0
     assert value(FRESH, "event_ack_seconds_count") == 0

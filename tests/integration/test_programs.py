@@ -221,3 +221,24 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "x.conf"
     path.write_bytes(b"; caf\xe9\n[a]\n")
     assert DiskFiles(None).read(str(path)).endswith("\n[a]\n")
+
+
+@pytest.mark.parametrize("which", ["fpm.conf", "pool.d/www.conf"])
+def test_a_configuration_that_cannot_be_read_for_a_moment(
+    tmp_path: Path, supervisord: int, which: str
+) -> None:
+    """What is known stays: php-fpm runs with it, and no other log is followed."""
+    conf = fpm_conf(tmp_path, "/var/log/x.log")
+    configure(tmp_path, f"php-fpm8.2 -F -y {conf}")
+    programs = Programs(None, supervisord)
+    known = programs.read(anew=True).sites[FPM]
+    text = (tmp_path / which).read_text()
+    (tmp_path / which).unlink()
+    (tmp_path / which).symlink_to(tmp_path / "gone")  # as a file of a volume that is not mounted
+    assert programs.read(anew=False).sites[FPM] == known
+    assert programs.read(anew=True).sites[FPM] == known
+
+    (tmp_path / which).unlink()
+    write(tmp_path / which, text.replace("x.log", "y.log").replace("www", "other"))
+    changed = programs.read(anew=False).sites[FPM]
+    assert changed != known

@@ -37,7 +37,7 @@ FLOORS = (
     ("surroundings",),
     ("examiner", "healer", "poolwatch"),
     ("checkup", "delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
-    ("keeper", "control", "deposit", "quickstart", "obstacles", "former_masters"),
+    ("keeper", "control", "deposit", "quickstart", "obstacles", "former_masters", "logfile"),
     ("door",),
     ("receivers.exec",),
     tuple(f"receivers.{kind}" for kind in RECEIVERS),
