@@ -1,7 +1,7 @@
 # What one types here. `make` alone lists it.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-alerts bench-check bench-fleet fuzz screenshots matrix clean setup-demo setup-test setup-fuzz
+.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-alerts bench-check bench-fleet fuzz soak screenshots matrix clean setup-demo setup-test setup-fuzz
 
 BIN := .venv/bin
 # Looked up when a recipe runs: setup may only just have installed it. `exec`: a signal that ends make
@@ -45,6 +45,9 @@ bench-check: setup-test  ## what the doctor takes on many programs, beside super
 
 fuzz: setup-fuzz  ## every parser of outside input, for FUZZ_SECONDS (600); exit 1 on findings
 	@exec $(BIN)/python -m tests.fuzz.run
+
+soak: setup-test  ## 24 simulated hours and SOAK_SECONDS (600) of a real supervisord, with random faults
+	@exec env $(WITH_FPM) $(BIN)/python -m tests.soak.run
 
 screenshots: setup-test  ## the pictures of the page in docs/images/
 	$(BIN)/python -m tests.screenshots

@@ -1,0 +1,199 @@
+"""A listener without threads, sockets or clocks: what the daemon does, in simulated time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from fpm_listener.core.autopsy import Autopsy
+from fpm_listener.core.effects import (
+    AreGone,
+    DeathExamined,
+    Discover,
+    ExamineDeath,
+    ExitsRead,
+    FindHolder,
+    Gone,
+    HolderFound,
+    Identity,
+    Notify,
+    ProcessesSeen,
+    ProgramsKnown,
+    ReadExits,
+    Remember,
+)
+from fpm_listener.core.engine import Engine, EngineSettings, Tick
+from fpm_listener.core.holders import HolderReport
+from fpm_listener.core.retry import Attempted
+from fpm_listener.core.values import Instant, ProcessName, Program
+from fpm_listener.database import Database
+from fpm_listener.ledger import Ledger
+from fpm_listener.memory import Memory
+from fpm_listener.outbox import Outbox
+from fpm_listener.receiver_settings import ReceiverSettings
+from tests.fuzz.saved import POLICY
+from tests.samples import LIMITS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from random import Random
+
+    from fpm_listener.core.alerts import Alert
+    from fpm_listener.core.effects import Effect, ProcessSeen
+    from fpm_listener.core.engine import Input
+    from fpm_listener.core.protocol import Event
+    from tests.soak.world import Receiver
+
+UPKEEP_S = 30.0
+OPS = ReceiverSettings(name="ops", url="http://127.0.0.1/hook")
+#: Ticks in a row at one moment; more is a loop without end.
+_MOST_TICKS = 100
+
+
+class KilledError(Exception):
+    """The listener is killed at this step."""
+
+
+class Around(Protocol):
+    """The world, as a listener sees it."""
+
+    random: Random
+    receiver: Receiver
+    notified: list[Alert]
+
+    @property
+    def now(self) -> Instant:
+        """Return the moment on both clocks."""
+
+    def seen(self) -> tuple[ProcessSeen, ...]:
+        """Return what supervisord answers."""
+
+    @property
+    def names(self) -> list[ProcessName]:
+        """Return the programs of supervisord's configuration."""
+
+
+class Listener:
+    """One start of it. Each method may raise KilledError."""
+
+    def __init__(self, folder: Path, around: Around, supervisord_pid: int) -> None:
+        self._around = around
+        self.kill_at_step = 0  #: the step at which it is killed; 0 = none
+        now = around.now
+        self._database = Database(folder / "state")
+        self._memory = Memory(self._database)
+        self.outbox = Outbox(
+            self._database, (OPS,), LIMITS, instance="host", random=around.random.random
+        )
+        self._database.open(now)
+        stamp = self._memory.values.get("stamp") or []
+        self._ledger = Ledger(folder / "state" / "ledger", (supervisord_pid, 1), stamp)
+        self.engine = Engine(
+            EngineSettings(policy=POLICY, identity=Identity(instance="host")),
+            f"{around.random.random()}",
+        )
+        self.engine.reads_exits(possible=True)
+        self.engine.timeline.began(now)
+        self._upkeep_at_s = now.monotonic_s + UPKEEP_S
+        known = {
+            ProcessName(*name.split(":")): value
+            for name, value in self._memory.values.items()
+            if name != "stamp"
+        }
+        effects = self.engine.restore(now, known)
+        self._commit(effects, None)
+        self._perform(effects)
+        self._take(self._programs())
+        self._take(ProcessesSeen(around.seen()))
+
+    def close(self) -> None:
+        """Leave the files as they are."""
+        self._database.close()
+
+    def due_s(self) -> float:
+        """Return the monotonic moment at which `turn` has something to do."""
+        moments = [self.engine.deadline_s(), self.outbox.next_due_s(self._around.now)]
+        return min([self._upkeep_at_s, *(moment for moment in moments if moment is not None)])
+
+    def event(self, event: Event) -> None:
+        """Take in an event; when it returns, the event is acknowledged."""
+        verdict = self._ledger.judge(event)
+        if verdict.missed:
+            self.engine.missed(verdict.missed)
+        self._step()
+        effects = [] if verdict.repeated else self.engine.step(self._around.now, event)
+        self._step()
+        self._commit(effects, self._ledger.stamp(event))
+        self._step()
+        self._ledger.mark(event)
+        self._step()
+        self._perform(effects)
+
+    def turn(self) -> None:
+        """Do what is due."""
+        now = self._around.now
+        for _ in range(_MOST_TICKS):
+            due_s = self.engine.deadline_s()
+            if due_s is None or due_s > now.monotonic_s:
+                break
+            self._take(Tick())
+        else:
+            raise AssertionError("the engine's deadline stays in the past")
+        if now.monotonic_s >= self._upkeep_at_s:
+            self._upkeep_at_s = now.monotonic_s + UPKEEP_S
+            self._database.open(now)
+            self._take(ProcessesSeen(self._around.seen()))
+        for attempt in self.outbox.due(now):
+            outcome = self._around.receiver.send(attempt.alerts, now.monotonic_s)
+            self._step()
+            self.outbox.settle(Attempted(attempt=attempt, outcome=outcome), now)
+
+    # -- details -----------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        if self.kill_at_step:
+            self.kill_at_step -= 1
+            if not self.kill_at_step:
+                raise KilledError
+
+    def _programs(self) -> ProgramsKnown:
+        programs = tuple(Program(name=name, command=name.process) for name in self._around.names)
+        return ProgramsKnown(programs=programs, sites={})
+
+    def _take(self, given: Input) -> None:
+        effects = self.engine.step(self._around.now, given)
+        self._commit(effects, None)
+        self._perform(effects)
+
+    def _commit(self, effects: list[Effect], stamp: list[int] | None) -> None:
+        now, statements = self._around.now, []
+        lasting = [effect for effect in effects if isinstance(effect, Notify | Remember)]
+        for effect in lasting:
+            if isinstance(effect, Notify):
+                statements += self.outbox.enqueue(effect.alert, now)
+            else:
+                statements.append(self._memory.put(str(effect.process), effect.memory))
+        if not lasting:
+            return
+        if stamp is not None:
+            statements.append(self._memory.put("stamp", stamp))
+        if not self._database.write(statements, durable=False):
+            raise AssertionError("the database cannot be written")
+        self._around.notified += [one.alert for one in effects if isinstance(one, Notify)]
+
+    def _perform(self, effects: list[Effect]) -> None:
+        """Answer at once what threads look up."""
+        for effect in effects:
+            match effect:
+                case FindHolder(process, address, _):
+                    report = HolderReport(address=address, holders=())
+                    self._take(HolderFound(process, report))
+                case ExamineDeath(process, died_at_s, _):
+                    self._take(DeathExamined(process, died_at_s, Autopsy()))
+                case AreGone(process, pids):
+                    self._take(Gone(process, pids))
+                case ReadExits(asked_at_s):
+                    self._take(ExitsRead((), asked_at_s))
+                case Discover():
+                    self._take(self._programs())
+                case _:
+                    pass

@@ -1,0 +1,255 @@
+"""24 simulated hours: an engine and an outbox, programs that fail, and faults of the listener.
+
+Everything follows from the seed. Laws that are checked:
+
+1. A state is wrong for at most a minute of a listener that runs.
+2. What supervisord has given up on is reported as such within that minute.
+3. Each incident reaches its receiver as firing, then as resolved, in this order.
+4. When all is well again, no incident is open and no alert is left.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from fpm_listener.core.alerts import Status
+from fpm_listener.core.snapshot import State
+from fpm_listener.core.values import Instant, ProcessName
+from tests.soak.listener import KilledError, Listener
+from tests.soak.world import Program, Receiver, Supervisord, answer
+
+if TYPE_CHECKING:
+    from fpm_listener.core.alerts import Alert
+    from fpm_listener.core.effects import ProcessSeen
+
+#: Seconds for which a state may be wrong.
+WRONG_S = 60.0
+#: Seconds between two looks at all states.
+LOOK_S = 10.0
+#: Seconds after which all must be well: programs are called stable after twice the usual distance
+#: between their failures, up to half an hour.
+SETTLING_S = 3 * 3600.0
+#: Mean seconds between two faults of a kind.
+FAULTS_S = {"kill": 400.0, "hang": 1200.0, "clock": 3600.0, "receiver": 3600.0}
+_HISTORY = 400
+
+
+class BrokenLawError(AssertionError):
+    """A law does not hold; the message has the history."""
+
+
+class Simulation:
+    """One world, and the listener in it."""
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        self.random = Random(seed)  # noqa: S311 - a simulation
+        self.now_s, self._offset_s = 1000.0, 1_795_000_000.0
+        self.supervisord = Supervisord()
+        self.programs = [
+            Program(ProcessName(name, name), Random(f"{seed} {name}"), self._emit)  # noqa: S311
+            for name in ("php-fpm", "worker", "queue", "cron")
+        ]
+        self.receiver = Receiver(Random(f"{seed} receiver"))  # noqa: S311 - likewise
+        self.notified: list[Alert] = []  #: what was committed
+        self.kills = 0
+        self._folder = folder
+        self._history: deque[str] = deque(maxlen=_HISTORY)
+        self._listener: Listener | None = None
+        self._begins_s = self.now_s  # when the listener is started (again)
+        self._hangs_until_s = 0.0
+        self._faults = {kind: self._later(mean_s) for kind, mean_s in FAULTS_S.items()}
+        self._look_at_s = self.now_s
+        self._wrong_since_s: dict[ProcessName, float] = {}
+        self._up_since_s = self.now_s
+
+    @property
+    def now(self) -> Instant:
+        """Return the moment on both clocks."""
+        return Instant(self.now_s, self.now_s + self._offset_s)
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    def run(self, hours: float) -> None:
+        """Let hours pass, then heal everything, and check the laws. Raises BrokenLawError."""
+        self._until(self.now_s + hours * 3600.0)
+        self._say("all faults end")
+        self._faults.clear()
+        self.receiver.healed = True
+        for program in self.programs:
+            program.heal(self.now_s)
+        self._until(self.now_s + SETTLING_S)
+        self._check_end()
+
+    def _until(self, end_s: float) -> None:
+        while True:
+            moments = [program.due_s for program in self.programs]
+            moments += [*self._faults.values(), self._look_at_s, end_s]
+            if self._listener is None:
+                moments.append(self._begins_s)
+            elif self.now_s < self._hangs_until_s:
+                moments.append(self._hangs_until_s)
+            else:
+                moments.append(self._listener.due_s())
+            self.now_s = max(self.now_s, min(moments))
+            if self.now_s >= end_s:
+                return
+            self._turn()
+
+    def _turn(self) -> None:
+        for kind in [kind for kind, at_s in self._faults.items() if at_s <= self.now_s]:
+            self._faults[kind] = self._later(FAULTS_S[kind])
+            self._fault(kind)
+        for program in self.programs:
+            if program.due_s <= self.now_s:
+                program.turn(self.now_s)
+        if self._listener is None and self._begins_s <= self.now_s:
+            self._say("the listener starts")
+            self._listener = Listener(self._folder, self, self.supervisord.pid)
+            self._up_since_s = self.now_s
+        if self._listener is not None and self.now_s >= self._hangs_until_s:
+            try:
+                self._serve(self._listener)
+            except KilledError:
+                self._kill()
+        if self._look_at_s <= self.now_s:
+            self._look_at_s = self.now_s + LOOK_S
+            self._look()
+
+    def _serve(self, listener: Listener) -> None:
+        waiting = self.supervisord.waiting
+        while waiting:
+            listener.event(waiting[0])  # killed in here, it is sent again
+            waiting.popleft()
+        listener.turn()
+
+    # -- faults ------------------------------------------------------------------------------------
+
+    def _later(self, mean_s: float) -> float:
+        return self.now_s + self.random.expovariate(1 / mean_s)
+
+    def _fault(self, kind: str) -> None:
+        random = self.random
+        if kind == "kill" and self._listener is not None:
+            if random.random() < 0.5:
+                self._listener.kill_at_step = random.randint(1, 6)
+                self._say("the listener is to be killed at one of its next steps")
+            else:
+                self._kill()
+        elif kind == "hang":
+            self._hangs_until_s = self.now_s + random.choice((3.0, 30.0, 120.0))
+            self._say(f"the listener hangs until {self._hangs_until_s:.0f}")
+            self._up_since_s = self._hangs_until_s
+        elif kind == "clock":
+            jump_s = random.choice((-86400.0, -3600.0, 1800.0, 7200.0))
+            self._offset_s += jump_s
+            self._say(f"the clock jumps by {jump_s:.0f} s")
+        elif kind == "receiver":
+            self.receiver.away_until_s = self.now_s + random.choice((60.0, 900.0, 7200.0))
+            self._say(f"the receiver is away until {self.receiver.away_until_s:.0f}")
+
+    def _kill(self) -> None:
+        self.kills += 1
+        self._say("the listener is killed")
+        if self._listener is not None:
+            self._listener.close()
+        self._listener = None
+        self._hangs_until_s = 0.0
+        self._begins_s = self.now_s + self.random.choice((0.1, 1.0, 20.0))
+
+    # -- the laws ----------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        listener = self._listener
+        if listener is None or self.now_s < self._hangs_until_s:
+            self._wrong_since_s.clear()
+            return
+        views = {view.name: view for view in listener.engine.views()}
+        for program in self.programs:
+            view = views.get(program.name)
+            wrong = view is None or view.state is not program.state
+            if view is not None and program.state is State.FATAL:
+                wrong |= view.incident is None or not view.incident.gave_up
+            if not wrong:
+                self._wrong_since_s.pop(program.name, None)
+                continue
+            since_s = self._wrong_since_s.setdefault(program.name, self.now_s)
+            since_s = max(since_s, program.since_s, self._up_since_s)
+            if self.now_s - since_s > WRONG_S:
+                seen = view and (view.state.name, view.incident and view.incident.cause.name)
+                self._break(f"{program.name} is {program.state.name}; the listener says {seen}")
+
+    def _check_end(self) -> None:
+        listener = self._listener
+        if listener is None:
+            self._break("the listener does not run at the end")
+            return
+        for view in listener.engine.views():
+            if view.state is not State.RUNNING or view.incident is not None:
+                self._break(f"{view.name} is {view.state.name} at the end, {view.incident}")
+        if left := listener.outbox.pending("ops"):
+            self._break(f"alerts are left: {[alert.alert_id for alert in left]}")
+        took: dict[str, list[Status]] = {}
+        for alert in self.receiver.took:
+            took.setdefault(alert.incident_id, []).append(alert.status)
+        for incident in {alert.incident_id for alert in self.notified}:
+            statuses = took.get(incident, [])
+            if not statuses or statuses[0] is not Status.FIRING:
+                self._break(f"{incident}: no firing alert came first: {statuses}")
+            if statuses[-1] is not Status.RESOLVED:
+                self._break(f"{incident}: it was never reported as resolved: {statuses}")
+            after = statuses[statuses.index(Status.RESOLVED) :]
+            if Status.FIRING in after:
+                self._break(f"{incident}: it fires after it was resolved: {statuses}")
+
+    def _emit(self, program: Program, words: str) -> None:
+        self._say(f"{program.name.process} {program.state.name} {words}")
+        self.supervisord.emit(program, words)
+
+    @property
+    def names(self) -> list[ProcessName]:
+        """Return the programs of supervisord's configuration."""
+        return [program.name for program in self.programs]
+
+    def seen(self) -> tuple[ProcessSeen, ...]:
+        """Return what supervisord answers."""
+        return answer(self.programs, self.now.wall_s, self.now_s)
+
+    def _say(self, what: str) -> None:
+        self._history.append(f"{self.now_s:12.3f} {what}")
+
+    def _break(self, what: str) -> None:
+        raise BrokenLawError("\n".join([*self._history, f"{self.now_s:12.3f} BROKEN: {what}"]))
+
+
+def run(seed: int, hours: float) -> bool:
+    """Simulate; print what came of it, and return whether all laws held."""
+    logging.disable()
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        simulation = Simulation(seed, Path(folder))
+        try:
+            simulation.run(hours)
+        except Exception as error:
+            if not isinstance(error, BrokenLawError):
+                with suppress(TypeError):
+                    print("\n".join(simulation._history))
+                logging.disable(logging.NOTSET)
+                logging.getLogger(__name__).exception("the simulated listener failed")
+            print(f"{error}\nsoak: simulated half FAILED, SOAK_SEED={seed}")
+            return False
+    incidents = len({alert.incident_id for alert in simulation.notified})
+    figures = {
+        "hours": hours,
+        "kills": simulation.kills,
+        "events_lost": simulation.supervisord.lost,
+        "incidents": incidents,
+        "alerts": len(simulation.receiver.took),
+    }
+    print(f"soak: simulated half passed {json.dumps(figures)}")
+    return True

@@ -1,0 +1,167 @@
+"""What surrounds a simulated listener: supervisord with its programs, and a receiver of alerts."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fpm_listener.core.effects import ProcessSeen
+from fpm_listener.core.outcomes import FailureReason
+from fpm_listener.core.protocol import Event
+from fpm_listener.core.retry import Delivered, RetryLater
+from fpm_listener.core.snapshot import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from fpm_listener.core.alerts import Alert
+    from fpm_listener.core.retry import Outcome
+    from fpm_listener.core.values import ProcessName
+
+#: supervisord's `startsecs` and `startretries`, and the events that it keeps for a busy listener.
+STARTSECS_S, STARTRETRIES, BUFFER = 1.0, 3, 10
+#: Seconds of one way in which a program behaves: from, to.
+REGIME_S = (600.0, 10_000.0)
+#: How long a run lasts, by what is the matter with the program: from, to.
+RUN_S = {
+    "healthy": (40_000.0, 200_000.0),
+    "crashing": (2.0, 40.0),
+    "slow crashes": (90.0, 400.0),
+    "failing": (0.01, 0.9),
+}
+
+
+@dataclass(slots=True)
+class Program:
+    """One program of a simulated supervisord; `emit` is given each event."""
+
+    name: ProcessName
+    random: Random
+    emit: Callable[[Program, str], None]
+    state: State = State.STOPPED
+    pid: int = 0
+    since_s: float = 0.0  #: monotonic; when it entered its state
+    due_s: float = 0.0  #: monotonic; when something happens next
+    healed: bool = False  #: nothing fails any more
+    _regime: str = "healthy"
+    _regime_ends_s: float = 0.0
+    _ends_s: float = 0.0
+    _tries: int = 0
+
+    def turn(self, now_s: float) -> None:
+        """Do what is due."""
+        match self.state:
+            case State.STOPPED | State.FATAL | State.EXITED | State.BACKOFF:
+                self._start(now_s)
+            case State.STARTING if self._ends_s < now_s:
+                self._failed(now_s)
+            case State.STARTING:
+                self._enter(now_s, State.RUNNING, f"pid:{self.pid}", self._ends_s)
+            case State.STOPPING:
+                away_s = 5.0 if self.healed else self.random.uniform(5.0, 600.0)
+                self._enter(now_s, State.STOPPED, f"pid:{self.pid}", now_s + away_s)
+            case _ if self.random.random() < 0.1:  # its operator
+                self._enter(now_s, State.STOPPING, f"pid:{self.pid}", now_s + 0.1)
+            case _:
+                self._enter(now_s, State.EXITED, f"expected:0 pid:{self.pid}", now_s + 0.01)
+
+    def heal(self, now_s: float) -> None:
+        """Let nothing fail any more; start what is not running."""
+        self.healed = True
+        self.due_s = min(self.due_s, now_s + 5.0)
+        if self.state is State.RUNNING:
+            self.due_s = self._ends_s = float("inf")
+
+    def _start(self, now_s: float) -> None:
+        if now_s >= self._regime_ends_s:
+            self._regime = self.random.choice((*RUN_S, "healthy"))
+            self._regime_ends_s = now_s + self.random.uniform(*REGIME_S)
+        if self.state is not State.BACKOFF:
+            self._tries = 0
+        self.pid += 1
+        lasts_s = self.random.uniform(*RUN_S["healthy" if self.healed else self._regime])
+        self._ends_s = (
+            float("inf")
+            if self.healed
+            else now_s + min(lasts_s, max(60.0, self._regime_ends_s - now_s))
+        )
+        starts_s = min(now_s + STARTSECS_S, self._ends_s) + 0.001
+        self._enter(now_s, State.STARTING, f"tries:{self._tries}", starts_s)
+
+    def _failed(self, now_s: float) -> None:
+        self._tries += 1
+        waits_s = now_s + self._tries
+        self._enter(now_s, State.BACKOFF, f"tries:{self._tries}", waits_s)
+        if self._tries > STARTRETRIES:
+            away_s = 5.0 if self.healed else self.random.uniform(60.0, 5000.0)
+            self._enter(now_s, State.FATAL, "", now_s + away_s)
+
+    def _enter(self, now_s: float, state: State, words: str, due_s: float) -> None:
+        before, self.state, self.since_s, self.due_s = self.state, state, now_s, due_s
+        self.emit(self, f"from_state:{before.name} {words}".strip())
+
+    @property
+    def runs(self) -> bool:
+        """Return whether it has a process."""
+        return self.state in {State.STARTING, State.RUNNING, State.STOPPING}
+
+
+@dataclass(slots=True)
+class Supervisord:
+    """Numbers events, keeps some for a busy listener, and answers questions."""
+
+    pid: int = 640
+    waiting: deque[Event] = field(default_factory=deque)
+    lost: int = 0
+    _serial: int = 0
+    _poolserial: int = 0
+
+    def emit(self, program: Program, words: str) -> None:
+        """Send an event; the oldest of too many is thrown away (supervisor/process.py)."""
+        name = program.name
+        payload = f"processname:{name.process} groupname:{name.group} {words}"
+        event = f"PROCESS_STATE_{program.state.name}"
+        self.waiting.append(
+            Event("sim", "fpm-listener", self._serial, self._poolserial, event, payload)
+        )
+        self._serial += 1
+        self._poolserial += 1
+        if len(self.waiting) > BUFFER:
+            self.waiting.popleft()
+            self.lost += 1
+
+
+def answer(programs: list[Program], wall_s: float, now_s: float) -> tuple[ProcessSeen, ...]:
+    """Return what getAllProcessInfo says."""
+    return tuple(
+        ProcessSeen(
+            name=one.name,
+            state=one.state,
+            pid=one.pid if one.runs else None,
+            started_at_s=wall_s - (now_s - one.since_s) if one.runs else None,
+        )
+        for one in programs
+    )
+
+
+@dataclass(slots=True)
+class Receiver:
+    """A receiver of alerts that is away at times, and whose answers get lost at times."""
+
+    random: Random
+    away_until_s: float = 0.0
+    healed: bool = False
+    took: list[Alert] = field(default_factory=list)
+
+    def send(self, alerts: tuple[Alert, ...], now_s: float) -> Outcome:
+        """Take alerts, or not."""
+        lost = RetryLater(reason=FailureReason.TIMEOUT, detail="timeout")
+        if self.healed:
+            self.took += alerts
+            return Delivered()
+        if now_s < self.away_until_s or self.random.random() < 0.1:
+            return lost
+        self.took += alerts
+        return lost if self.random.random() < 0.05 else Delivered()
