@@ -186,8 +186,8 @@ def _included(path: str) -> list[str]:
     try:
         parser.read(path, encoding="utf-8")
         patterns = parser.get("include", "files", fallback="") or ""
-    except (configparser.Error, UnicodeDecodeError):
-        return []
+    except (configparser.Error, UnicodeDecodeError, AttributeError, OSError):
+        return []  # AttributeError: CPython's, for a line that continues a key without a value
     words = (word.replace("%(here)s", folder) for word in patterns.split())
     return [one for word in words for one in sorted(glob.glob(os.path.join(folder, word)))]  # noqa: PTH118, PTH207 - patterns
 

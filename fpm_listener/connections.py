@@ -5,6 +5,8 @@ Laws:
    connection has deadlines, its request has a size, there are few of them, and one that says
    nothing, or is slow to listen, makes room for the next.
 2. Nothing of what a client does or says is printed.
+3. An unexpected error of one connection is reported. Where no descriptor is left, connections wait
+   in the kernel's queue, and the loop that accepts them pauses.
 
 Why not prometheus_client's own server: one idle client blocks every scrape where it serves TLS, as
 the handshake is in its accept loop; it has no time-outs, no limit of threads, no HEAD, no 404
@@ -19,14 +21,20 @@ import os
 import socket
 import socketserver
 import ssl
+import sys
 import threading
 import time
 from http.client import LineTooLong
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+from fpm_listener.core.internal_errors import Where
+from fpm_listener.internal_errors import is_exhausted, log_only
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fpm_listener.internal_errors import Caught
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +94,15 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], certificate: Certificate | None) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        certificate: Certificate | None,
+        caught: Caught = log_only,
+    ) -> None:
+        """`caught`: told of an unexpected error of one connection."""
+        self._caught = caught
+        self.exhausted = False  #: the last accept failed because no descriptor is left
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._certificate = certificate
         self._guard = threading.Lock()
@@ -102,7 +118,13 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Return the next connection; its handshake, if it has one, is still to come."""
-        connection, address = self.socket.accept()
+        try:
+            connection, address = self.socket.accept()
+        except OSError as error:
+            if is_exhausted(error):
+                self.exhausted = True
+                self._caught(Where.WEB, error)
+            raise
         connection.settimeout(DEADLINE_S)
         if self._certificate is not None:
             try:
@@ -158,8 +180,12 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
                     del self._open[request]
                     _cut(request)
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of a client that broke off; that is its own matter."""
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - as the base class has it
+        """Say nothing of a client that broke off; report anything else."""
+        error = sys.exc_info()[1]
+        broke_off = isinstance(error, OSError | ValueError)  # ValueError: its file is closed
+        if isinstance(error, Exception) and (not broke_off or is_exhausted(error)):
+            self._caught(Where.WEB, error)
 
 
 def _cut(connection: socket.socket) -> None:

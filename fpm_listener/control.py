@@ -6,6 +6,7 @@ Laws:
 1. Only root and our own user are listened to, as at the door for guards.
 2. A thread of its own talks; the owner answers, and waits for nobody.
 3. No answer holds a secret or a URL: none is in what is owed.
+4. An unexpected error of one connection is reported, and the next connection is served.
 """
 
 from __future__ import annotations
@@ -21,13 +22,18 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener import state_directory
+from fpm_listener.core.internal_errors import Where
 from fpm_listener.core.values import FpmListenerError
+from fpm_listener.descriptors import PAUSE_S, Reserve
 from fpm_listener.door import caller
+from fpm_listener.internal_errors import is_exhausted, log_only
 from fpm_listener.rendezvous import Reachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from fpm_listener.internal_errors import Caught
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +42,6 @@ ACTIONS = ("list", "retry", "drop", "worked", "leave")
 #: Seconds that either side waits for the other's next word.
 _PATIENCE_S = 10.0
 _LONGEST_REQUEST = 4096
-#: Seconds without a new connection after an error that has nothing to do with the last one.
-_PAUSE_S = 0.5
 _HANG_UP = (OSError, ValueError, TypeError, RecursionError, Empty)
 
 
@@ -65,10 +69,13 @@ class Control:
         state_dir: str,
         put: Callable[[object], None],
         failed: Callable[[BaseException], None],
+        caught: Caught = log_only,
     ) -> None:
+        """`caught`: told of an unexpected error of one connection."""
         self._state_dir = state_dir
         self._put = put
         self._failed = failed
+        self._caught = caught
         self._server: socket.socket | None = None
         self._identity: tuple[int, int] | None = None  # of the path, after it was bound
         self._said: str | None = None
@@ -83,6 +90,7 @@ class Control:
         try:
             with Reachable(state_directory.prepare(self._state_dir), SOCKET_NAME) as path:
                 if self._server is not None and _identity(path) == self._identity:
+                    self._start_thread()
                     return
                 fresh = _listen(path)
                 self._identity = _identity(path)
@@ -93,10 +101,14 @@ class Control:
             return
         self._said = None
         old, self._server = self._server, fresh
-        if old is None:
-            self._thread.start()
-        else:
+        if old is not None:
             _end_accept(old)
+        self._start_thread()
+
+    def _start_thread(self) -> None:
+        """Start the thread, once. Raises RuntimeError where the system has none left."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def stop(self) -> None:
         """Listen no more."""
@@ -104,25 +116,41 @@ class Control:
         self._stopped.set()
         if old is not None:
             _end_accept(old)
-            self._thread.join(1.0)
+            if self._thread.is_alive():
+                self._thread.join(1.0)
 
     def _run(self) -> None:
+        reserve = Reserve()
         try:
             server = self._server
             while server is not None:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    if server is self._server:
-                        self._stopped.wait(_PAUSE_S)  # no descriptor is left, for example
-                    else:
-                        server.close()
-                        server = self._server
+                if self._serve(server, reserve):
                     continue
-                with connection, contextlib.suppress(*_HANG_UP):
-                    self._talk(connection)
+                if server is self._server:
+                    self._stopped.wait(PAUSE_S)  # no descriptor is left, for example
+                else:
+                    server.close()
+                    server = self._server
         except BaseException as error:  # noqa: BLE001 - the daemon ends for it
             self._failed(error)
+        finally:
+            reserve.close()
+
+    def _serve(self, server: socket.socket, reserve: Reserve) -> bool:
+        """Answer the next connection; return False where none can be accepted now."""
+        try:
+            connection = reserve.accept(server)
+        except OSError as error:
+            if is_exhausted(error):
+                self._caught(Where.CONTROL, error)
+            return False
+        try:
+            with connection, contextlib.suppress(*_HANG_UP):
+                self._talk(connection)
+        except Exception as error:  # noqa: BLE001 - law 4
+            self._caught(Where.CONTROL, error)
+        reserve.refill()
+        return True
 
     def _talk(self, connection: socket.socket) -> None:
         """Answer one request. Raises one of _HANG_UP where it is none."""

@@ -5,6 +5,8 @@ Laws:
 2. An event is answered after what must last is committed, and before anything slow.
 3. The owner sleeps until something comes or something is due; it does not tick.
 4. Threads exchange frozen values; a thread that dies takes the process down.
+5. An unexpected error over one event is counted and logged. The event is answered, or supervisord
+   would send it to the next listener too; the next upkeep asks supervisord for all states.
 """
 
 from __future__ import annotations
@@ -13,12 +15,12 @@ import logging
 import os
 import secrets
 import select
-import signal
 import time
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener import settings as settings_file
 from fpm_listener.checkup import Examined
+from fpm_listener.clocks import read_clocks
 from fpm_listener.control import Asked
 from fpm_listener.core.effects import (
     AnswerGuard,
@@ -42,23 +44,27 @@ from fpm_listener.core.effects import (
 )
 from fpm_listener.core.engine import Engine, Tick
 from fpm_listener.core.histogram import Histogram
+from fpm_listener.core.internal_errors import Where
 from fpm_listener.core.protocol import Event, Garbage
 from fpm_listener.core.retry import Attempted
 from fpm_listener.core.snapshot import Snapshot
-from fpm_listener.core.values import FpmListenerError, Instant, ProcessName
+from fpm_listener.core.values import FpmListenerError, ProcessName
 from fpm_listener.deaths import Deaths, can_be_seen
 from fpm_listener.engine_settings import engine_settings
-from fpm_listener.inbox import Failed, Inbox
+from fpm_listener.inbox import Failed, Inbox, SupervisorAnswered, Survived
 from fpm_listener.keeper import Keeper
 from fpm_listener.ledger import Ledger, supervisord_identity
 from fpm_listener.remarks import tell, wake
-from fpm_listener.surroundings import SupervisorAnswered, Surroundings
+from fpm_listener.signals import Signals
+from fpm_listener.surroundings import Surroundings
+from fpm_listener.unreadable_events import UnreadableEvents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fpm_listener.core.effects import Effect
     from fpm_listener.core.engine import Input
+    from fpm_listener.core.values import Instant
     from fpm_listener.door import Doors
     from fpm_listener.listener import Pipe
     from fpm_listener.settings import Settings
@@ -67,20 +73,15 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two snapshots while events pour in.
 SNAPSHOT_EVERY_S = 0.02
-#: Seconds after which an event that could not be read is answered all the same.
-UNREADABLE_AFTER_S = 5.0
 #: Seconds between two tries to write the database again, and between two looks at supervisord.
 UPKEEP_EVERY_S = 30.0
+#: Seconds until what failed unexpectedly is tried again.
+ERROR_PAUSE_S = 1.0
 #: Seconds that alerts under way have to be taken before the listener ends.
 PARTING_S = 1.0
 #: Events after which a guard is started, or can be.
 _ENDS = {f"PROCESS_STATE_{state}" for state in ("EXITED", "BACKOFF", "STOPPED", "FATAL")}
 _ACK_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
-
-
-def read_clocks() -> Instant:
-    """Return the present moment on both clocks; the engine's only source of time."""
-    return Instant(time.monotonic(), time.time())
 
 
 class Daemon:
@@ -91,6 +92,7 @@ class Daemon:
         self._settings = settings
         self._pipe = pipe
         self._inbox = Inbox()
+        self._errors = self._inbox.errors
         self._poller = select.poll()
         self._deaths = Deaths(self._poller)
         self._sees_deaths = can_be_seen()
@@ -99,8 +101,9 @@ class Daemon:
         self._snapshot_due_s: float | None = 0.0
         self._snapshot_at_s = 0.0
         self._upkeep_at_s = 0.0
-        self._garbage_since_s: float | None = None
-        self._garbage = 0
+        self._unreadable = UnreadableEvents(pipe)
+        self._internal_errors = {where.value: 0 for where in Where}
+        self._pause_until_s = 0.0  # monotonic; nothing that is due by time is done before
         self._examined = Examined({})
         self._ready = False
         self._supervisor_up = False
@@ -108,12 +111,12 @@ class Daemon:
         self._started_at_s = time.time()
         self._ack_seconds = Histogram(_ACK_BUCKETS_S)
         self._stop = False
-        self._hang_up = False
+        self._signals = Signals()
         self._exit_status = 0
         self._around = Surroundings(
             settings,
             self._inbox,
-            Keeper(doors, self._inbox.put, self._inbox.failed),
+            Keeper(doors, self._inbox.put, self._inbox.failed, self._inbox.errors.caught),
             lambda: self._snapshot,
             read_clocks(),
         )
@@ -128,15 +131,16 @@ class Daemon:
 
     def run(self) -> int:
         """Serve supervisord until it goes away or says so; return the exit status."""
-        self._catch_signals()
+        self._signals.catch(self._inbox.wake_fd)
         for warning in self._settings.warnings:
             log.warning("settings doubtful: %s", warning)
         now = read_clocks()
         self._engine.reads_exits(possible=self._around.has_rpc)
         timeline = self._engine.timeline
-        timeline.restore(self._around.past())
+        self._errors.survive(Where.MEMORY, timeline.restore, self._around.past())
         timeline.began(now)
-        effects = self._engine.restore(now, self._around.memory())
+        memory = self._around.memory()
+        effects = self._errors.result(Where.MEMORY, self._engine.restore, now, memory) or []
         self._commit(now, effects)
         self._around.start()
         self._hand_out(effects)
@@ -144,49 +148,67 @@ class Daemon:
         self._poller.register(self._pipe, select.POLLIN)
         self._poller.register(self._inbox, select.POLLIN)
         try:
-            while not self._stop:
+            while not (self._stop or self._signals.stop):
                 for descriptor, _ in self._poller.poll(self._timeout_ms()):
                     if descriptor == self._pipe.fileno():
                         self._read_events()
                     elif descriptor == self._inbox.fileno():
                         for item in self._inbox.take():
-                            self._from_inbox(item)
+                            self._errors.survive(Where.INPUT, self._from_inbox, item)
                     else:
-                        self._step(read_clocks(), ProcessDied(*self._deaths.take(descriptor)))
+                        self._errors.survive(Where.INPUT, self._died, descriptor)
                 self._turn()
         finally:
             self._close()
         return self._exit_status
 
     def _turn(self) -> None:
-        """Do what is due."""
+        """Do what is due; a part that fails delays no other part, and is tried again later."""
         now = read_clocks()
+        if self._signals.hang_up:
+            self._errors.survive(Where.SETTINGS, self._reload)
+        if now.monotonic_s < self._pause_until_s:
+            return
+        parts = (self._tick, self._upkeep, self._unreadable.check, self._send_due, self._publish)
+        if not all([self._errors.survive(Where.INPUT, part, now) for part in parts]):  # noqa: C419 - all run
+            self._pause_until_s = now.monotonic_s + ERROR_PAUSE_S
+
+    def _died(self, descriptor: int) -> None:
+        self._step(read_clocks(), ProcessDied(*self._deaths.take(descriptor)))
+
+    def _tick(self, now: Instant) -> None:
         deadline_s = self._engine.deadline_s()
-        if deadline_s is not None and deadline_s <= now.monotonic_s:
-            self._step(now, Tick())
-        if self._hang_up:
-            self._reload()
+        due = deadline_s is not None and deadline_s <= now.monotonic_s
+        if due and not self._step(now, Tick()):
+            self._pause_until_s = now.monotonic_s + ERROR_PAUSE_S
+
+    def _upkeep(self, now: Instant) -> None:
         if now.monotonic_s >= self._upkeep_at_s:
             self._upkeep_at_s = now.monotonic_s + UPKEEP_EVERY_S
             self._around.keeper.look_at_doors()
             self._around.upkeep(now, self._engine.timeline.memory())
             self._ledger.keep_at(self._around.ledger_path())
-        self._look_after_garbage(now)
+
+    def _send_due(self, now: Instant) -> None:
         due_s = self._around.next_due_s(now)
         if due_s is not None and due_s <= now.monotonic_s:
             self._around.send_due(now)
-        self._publish(now)
 
     def _timeout_ms(self) -> int:
         now = read_clocks()
+        if now.monotonic_s < self._pause_until_s:
+            return int((self._pause_until_s - now.monotonic_s) * 1000) + 1
+        due_ms = self._errors.result(Where.INPUT, self._until_due_ms, now)
+        return int(ERROR_PAUSE_S * 1000) if due_ms is None else due_ms
+
+    def _until_due_ms(self, now: Instant) -> int:
         moments = [
             self._engine.deadline_s(),
             self._snapshot_due_s,
             self._upkeep_at_s,
             self._around.next_due_s(now),
+            self._unreadable.due_s,
         ]
-        if self._garbage_since_s is not None:
-            moments.append(self._garbage_since_s + UNREADABLE_AFTER_S)
         due_s = min(moment for moment in moments if moment is not None)
         # A millisecond more than needed: who wakes too early wakes twice.
         return max(0, int((due_s - now.monotonic_s) * 1000) + 1)
@@ -196,7 +218,7 @@ class Daemon:
     def _read_events(self) -> None:
         for item in self._pipe.read():
             if isinstance(item, Garbage):
-                self._note_garbage(item)
+                self._unreadable.note(item)
             else:
                 self._event(item)
         if self._pipe.closed:
@@ -213,7 +235,9 @@ class Daemon:
                 verdict.missed,
                 event.poolserial,
             )
-        effects = [] if verdict.repeated else self._engine.step(now, event)
+        effects: list[Effect] = []
+        if not verdict.repeated:
+            effects = self._errors.result(Where.EVENT, self._engine.step, now, event) or []
         self._commit(now, effects, self._ledger.stamp(event))
         self._ledger.mark(event)
         self._pipe.acknowledge()
@@ -223,30 +247,15 @@ class Daemon:
         self._hand_out(effects)
         self._soil(now)
 
-    def _note_garbage(self, garbage: Garbage) -> None:
-        self._garbage += 1
-        log.error(
-            "event header not understood, skipped bytes=%s length=%s",
-            garbage.sample,
-            garbage.length,
-        )
-
-    def _look_after_garbage(self, now: Instant) -> None:
-        if not self._pipe.unreadable:
-            self._garbage_since_s = None
-        elif self._garbage_since_s is None:
-            self._garbage_since_s = now.monotonic_s
-        elif now.monotonic_s >= self._garbage_since_s + UNREADABLE_AFTER_S:
-            self._note_garbage(self._pipe.give_up_unreadable())
-            self._garbage_since_s = None
-
     # -- steps and effects -------------------------------------------------------------------------
 
-    def _step(self, now: Instant, given: Input) -> None:
-        effects = self._engine.step(now, given)
-        self._commit(now, effects)
-        self._hand_out(effects)
+    def _step(self, now: Instant, given: Input) -> bool:
+        """Return False after an unexpected error."""
+        effects = self._errors.result(Where.INPUT, self._engine.step, now, given)
+        self._commit(now, effects or [])
+        self._hand_out(effects or [])
         self._soil(now)
+        return effects is not None
 
     def _commit(
         self,
@@ -256,14 +265,14 @@ class Daemon:
     ) -> None:
         lasting = [effect for effect in effects if isinstance(effect, Notify | Remember)]
         if lasting:
-            self._around.commit(lasting, now, stamp)
+            self._errors.survive(Where.DATABASE, self._around.commit, lasting, now, stamp)
 
     def _hand_out(self, effects: list[Effect]) -> None:
         """Wake the threads that do what is slow; after an answer, since waking takes time too."""
         for effect in effects:
             perform = self._performers.get(type(effect))
             if perform is not None:  # what must last was committed before
-                perform(effect)
+                self._errors.survive(Where.EFFECT, perform, effect)
 
     def _make_performers(self) -> dict[type, Callable[[Any], None]]:
         around = self._around
@@ -302,14 +311,13 @@ class Daemon:
             self._examined = item
             self._soil(now)
         elif isinstance(item, Asked):
-            if item.request.action == "leave":
-                self._leave_alone(now, item)
-            else:
-                self._around.answer(item, now)
-            self._soil(now)
+            self._answer(now, item)
         elif isinstance(item, SupervisorAnswered):
             self._supervisor_up = item.up
             self._engine.reads_exits(possible=item.up)
+            self._soil(now)
+        elif isinstance(item, Survived):
+            self._internal_errors[item.where.value] += 1
             self._soil(now)
         elif isinstance(item, Failed):
             log.critical("a thread has died, the listener ends", exc_info=item.error)
@@ -323,6 +331,13 @@ class Daemon:
             self._step(now, item)
             if isinstance(item, GuardAsks):
                 self._around.former_masters.add(item)
+
+    def _answer(self, now: Instant, asked: Asked) -> None:
+        if asked.request.action == "leave":
+            self._leave_alone(now, asked)
+        else:
+            self._around.answer(asked, now)
+        self._soil(now)
 
     def _leave_alone(self, now: Instant, asked: Asked) -> None:
         group, _, process = (asked.request.receiver or "").partition(":")
@@ -349,7 +364,7 @@ class Daemon:
             receivers=self._around.receiver_views(),
             events=dict(counts.events),
             events_missed=counts.missed,
-            protocol_garbage=self._garbage,
+            protocol_garbage=self._unreadable.count,
             findings=self._examined.counts,
             found=self._examined.found,
             timeline=self._engine.timeline.view(),
@@ -365,30 +380,18 @@ class Daemon:
             log_bytes_read=self._around.tail.bytes_read,
             log_bytes_skipped=self._around.tail.bytes_skipped,
             log_read_errors=self._around.tail.read_errors,
+            internal_errors=dict(self._internal_errors),
             outbox_persistent=self._around.database.persistent,
             config_reload_ok=self._reload_ok,
             config_reload_s=self._reload_at_s,
             started_s=self._started_at_s,
         )
 
-    # -- signals -----------------------------------------------------------------------------------
-
-    def _catch_signals(self) -> None:
-        signal.set_wakeup_fd(self._inbox.wake_fd, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_stop)
-        signal.signal(signal.SIGHUP, self._on_hang_up)
-
-    def _on_stop(self, number: int, _frame: object) -> None:
-        log.info("told to end signal=%s", signal.Signals(number).name)
-        self._stop = True
-
-    def _on_hang_up(self, _number: int, _frame: object) -> None:
-        self._hang_up = True
+    # -- changes and the end -----------------------------------------------------------------------
 
     def _reload(self) -> None:
         """Take up changed settings; a file with a mistake in it changes nothing."""
-        self._hang_up = False
+        self._signals.hang_up = False
         now = read_clocks()
         self._soil(now)
         try:

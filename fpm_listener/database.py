@@ -228,9 +228,9 @@ class Database:
             found = _read(connection)
             self._own = _identity(self.folder / FILE)
             if now is not None and not self._restored:
+                self._restored = True  # also if it fails: what was taken up is in memory
                 for mirror in self._mirrors:
-                    mirror.restore(found, now)
-                self._restored = True
+                    _restore(mirror, found, now)
             self._durable = None
             self._transact(connection, self._everything(), durable=True)
         except sqlite3.Error as error:
@@ -358,6 +358,14 @@ class Database:
             with suppress(sqlite3.Error):  # a full disk also fails the checkpoint of closing
                 self._connection.close()
             self._connection = None
+
+
+def _restore(mirror: Mirror, found: Mapping[str, Rows], now: Instant) -> None:
+    """Restore one mirror. Raises _UnusableError where the rows make no sense to it."""
+    try:
+        mirror.restore(found, now)
+    except Exception as error:
+        raise _UnusableError("unreadable") from error
 
 
 def _read(connection: sqlite3.Connection) -> dict[str, Rows]:

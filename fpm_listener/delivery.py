@@ -10,29 +10,26 @@ Laws:
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-import traceback
 from importlib import import_module
-from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol, cast
 
+from fpm_listener.core.internal_errors import Where
 from fpm_listener.core.kinds import KINDS
 from fpm_listener.core.outcomes import FailureReason
 from fpm_listener.core.retry import Attempted, RetryLater
+from fpm_listener.internal_errors import log_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fpm_listener.core.alerts import Alert
     from fpm_listener.core.retry import Attempt, Outcome
+    from fpm_listener.internal_errors import Caught
     from fpm_listener.receiver_settings import ReceiverSettings
     from fpm_listener.receivers.http import Trace
-
-
-log = logging.getLogger(__name__)
 
 
 class Receiver(Protocol):
@@ -64,13 +61,15 @@ class Sender:
         deliver: Callable[[Attempted], None],
         failed: Callable[[BaseException], None],
         external_url: str = "",
+        caught: Caught = log_only,
     ) -> None:
-        """`deliver` and `failed` are called by the thread; they must not wait."""
+        """`deliver`, `failed` and `caught` are called by the thread; they must not wait."""
         self._receiver: Receiver | None = None  # made by the thread: its module is loaded then
         self._settings = settings
         self._external_url = external_url
         self._deliver = deliver
         self._failed = failed
+        self._caught = caught
         self._attempts: SimpleQueue[Attempt | None] = SimpleQueue()
         self._thread = threading.Thread(
             target=self._run,
@@ -81,7 +80,13 @@ class Sender:
     def send(self, attempt: Attempt) -> None:
         """Attempt it; returns at once."""
         if self._thread.ident is None:
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError as error:  # no thread is left: the next attempt tries again
+                self._caught(Where.THREAD, error)
+                outcome = RetryLater(reason=FailureReason.OTHER, detail=str(error))
+                self._deliver(Attempted(attempt=attempt, outcome=outcome))
+                return
         self._attempts.put(attempt)
 
     def stop(self, deadline_s: float = 0.0) -> bool:
@@ -102,14 +107,8 @@ class Sender:
                 self._receiver = make_receiver(self._settings, self._external_url)
             return self._receiver.send(attempt.alerts)
         except Exception as error:  # noqa: BLE001 - its text may hold secrets, its kind does not
+            self._caught(Where.RECEIVER, error)
             kind = type(error).__name__
-            frames = traceback.extract_tb(error.__traceback__)
-            log.error(  # noqa: TRY400 - the same
-                "a receiver could not be told by a mistake of ours receiver=%s error=%s at=%s",
-                self._settings.name,
-                kind,
-                " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames[-4:])),
-            )
             return RetryLater(reason=FailureReason.OTHER, detail=f"a mistake of ours: {kind}")
 
     def _run(self) -> None:

@@ -14,6 +14,8 @@ import struct
 import time
 from typing import NamedTuple
 
+from fpm_listener.internal_errors import is_exhausted
+
 _BEGIN, _END, _PARAMS, _STDIN, _STDOUT = 1, 3, 4, 5, 6
 _HEADER = struct.Struct("!BBHHBB")
 #: Bytes of an answer that are read: a status page of a thousand workers has some 300 KiB.
@@ -40,6 +42,8 @@ def get(
     """Return what php-fpm answers.
 
     address: host and port, or the path of a unix socket; deadline_s: monotonic.
+    Raises OSError where this process has no descriptor or memory left: that says nothing about
+    php-fpm.
     """
     family = socket.AF_UNIX if isinstance(address, str) else _family(address[0])
     with socket.socket(family, socket.SOCK_STREAM) as connection:
@@ -54,6 +58,8 @@ def get(
             why = f"uid {os.geteuid()} may not connect: see listen.owner, .group and .mode"
             return NoAnswer(why, silent=False)
         except OSError as error:
+            if is_exhausted(error):
+                raise
             return NoAnswer(f"no connection: {error.strerror or error}", silent=False)
         except ValueError as error:
             return NoAnswer(str(error), silent=False)
@@ -97,20 +103,22 @@ def _length(text: bytes) -> bytes:
 
 def _read(connection: socket.socket, deadline_s: float) -> bytes:
     """Return what was written to stdout. Raises ValueError where it is no FastCGI."""
-    out, raw = b"", b""
+    out, raw = bytearray(), bytearray()
     while True:
-        while len(raw) >= _HEADER.size:
-            version, kind, _, size, padding, _ = _HEADER.unpack_from(raw)
+        at = 0  # cut once for each chunk: a chunk can hold thousands of records
+        while len(raw) - at >= _HEADER.size:
+            version, kind, _, size, padding, _ = _HEADER.unpack_from(raw, at)
             if version != 1:
                 raise ValueError("what answers is no php-fpm")
-            end = _HEADER.size + size
+            end = at + _HEADER.size + size
             if len(raw) < end + padding:
                 break
             if kind == _STDOUT:
-                out += raw[_HEADER.size : end]
-            raw = raw[end + padding :]
+                out += raw[at + _HEADER.size : end]
+            at = end + padding
             if kind == _END:
-                return out
+                return bytes(out)
+        del raw[:at]
         connection.settimeout(_left_s(deadline_s))
         chunk = connection.recv(1 << 16)
         if not chunk:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fpm_listener.internal_errors import InternalErrors
+
+if TYPE_CHECKING:
+    from fpm_listener.core.internal_errors import Where
 
 
 class Failed(NamedTuple):
@@ -14,12 +19,26 @@ class Failed(NamedTuple):
     error: BaseException
 
 
+class Survived(NamedTuple):
+    """A thread has caught an unexpected error, and continues."""
+
+    where: Where
+
+
+class SupervisorAnswered(NamedTuple):
+    """supervisord's XML-RPC has answered, or has not."""
+
+    up: bool
+
+
 class Inbox:
     """A queue with a descriptor, so that the owner can wait for it and for supervisord at once."""
 
     def __init__(self) -> None:
         self._items: SimpleQueue[Any] = SimpleQueue()
         self._read, self.wake_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        #: Reports unexpected errors that were survived; callable from any thread.
+        self.errors = InternalErrors(lambda where: self.put(Survived(where)))
 
     def fileno(self) -> int:
         """Return the descriptor to wait for."""

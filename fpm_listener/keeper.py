@@ -23,8 +23,11 @@ from typing import TYPE_CHECKING
 from fpm_listener import binding, forkstorm, masters, names, procfs, rendezvous
 from fpm_listener.core.effects import GuardAsks, HoldFailed, SocketsHeld
 from fpm_listener.core.handover import PATIENCE_S, Deposit, Done, Hello, Keep, Offer
+from fpm_listener.core.internal_errors import Where
 from fpm_listener.core.values import ProcessName
+from fpm_listener.descriptors import PAUSE_S, AcceptPause, Reserve
 from fpm_listener.door import caller
+from fpm_listener.internal_errors import is_exhausted, log_only
 from fpm_listener.keeper_state import (
     Answer,
     Guard,
@@ -34,6 +37,8 @@ from fpm_listener.keeper_state import (
     Release,
     Site,
     Stop,
+    close,
+    is_alive,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from fpm_listener.door import Doors
+    from fpm_listener.internal_errors import Caught
     from fpm_listener.masters import Master
 
 log = logging.getLogger(__name__)
@@ -59,18 +65,23 @@ class Keeper:
         doors: Doors,
         put: Callable[[object], None],
         failed: Callable[[BaseException], None],
+        caught: Caught = log_only,
     ) -> None:
+        """`caught`: told of an unexpected error of one guard."""
         self._doors = doors
         self._put = put
         self._failed = failed
         self._orders: SimpleQueue[Order] = SimpleQueue()
         self._masters: dict[ProcessName, tuple[Master, ...]] = {}
         self._strangers: set[int] = set()  # users who were rejected, and logged
+        self._caught = caught
+        self._reserve = Reserve()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._sites: dict[ProcessName, Site] = {}
         self._guards: dict[int, Guard] = {}
         self._tickets = itertools.count(1)
         self._poller = select.poll()
+        self._pause = AcceptPause(self._poller)
         self._watch: names.Watch | None = None
         self._running = True
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
@@ -122,12 +133,25 @@ class Keeper:
                 self._poller.register(door, select.POLLIN)
             while self._running:
                 for descriptor, _ in self._poller.poll(self._patience_ms()):
-                    self._serve(descriptor)
-                self._hang_up_on_the_silent()
-                self._check_starts()
+                    self._survive(self._serve, descriptor)
+                self._survive(self._hang_up_on_the_silent)
+                self._survive(self._check_starts)
+                self._pause.end_if_over(self._doors.sockets)
             self._close()
         except BaseException as error:  # noqa: BLE001 - half-dead is worse than dead
             self._failed(error)
+
+    def _survive(self, work: Callable[..., None], *arguments: int) -> None:
+        """Do one piece of work; an unexpected error ends the conversation that it came from."""
+        try:
+            work(*arguments)
+        except Exception as error:  # noqa: BLE001 - one guard must not end the listener
+            self._caught(Where.GUARD, error)
+            guard = self._guards.get(arguments[0]) if arguments else None
+            if guard is not None:
+                self._hang_up(guard)
+            else:
+                time.sleep(PAUSE_S / 10)  # what raised may be due again at once
 
     def _serve(self, descriptor: int) -> None:
         if descriptor == self._wake_read:
@@ -147,6 +171,7 @@ class Keeper:
     def _patience_ms(self) -> int | None:
         moments = [guard.ends_at_s for guard in self._guards.values()]
         moments += [s.check_at_s for s in self._sites.values() if s.check_at_s is not None]
+        moments += self._pause.ends_at_s
         if not moments:
             return None
         return max(0, int((min(moments) - time.monotonic()) * 1000) + 1)
@@ -172,6 +197,7 @@ class Keeper:
         for process, site in self._sites.items():
             self._let_go(process, tuple(held.address for held in site.held.values()))
         self._doors.close()
+        self._reserve.close()
 
     def _renew_door(self) -> None:
         before = self._doors.in_state_dir
@@ -185,22 +211,27 @@ class Keeper:
         log.warning("the socket in state_dir was gone; made it again")
         self._poller.register(self._doors.sockets[0], select.POLLIN)
         if before is not None:
-            self._poller.unregister(before)
+            with contextlib.suppress(KeyError):  # during a pause
+                self._poller.unregister(before)
             before.close()
 
     # -- guards ------------------------------------------------------------------------------------
 
     def _accept(self, server: socket.socket) -> None:
         try:
-            connection, _ = server.accept()
-        except OSError:
-            return  # it has gone again, or no descriptor is left
+            connection = self._reserve.accept(server)
+        except OSError as error:
+            if is_exhausted(error):
+                self._caught(Where.GUARD, error)
+                self._pause.begin(server)
+            return  # else it has gone again
         pid, uid = caller(connection)
         if uid not in {0, os.geteuid()} or len(self._guards) >= _MOST_GUARDS:
             if uid not in self._strangers and len(self._strangers) < _MOST_GUARDS:
                 self._strangers.add(uid)  # any user can connect: one line for each is enough
                 log.warning("handover connection rejected: wrong user uid=%s pid=%s", uid, pid)
             connection.close()
+            self._reserve.refill()
             return
         connection.setblocking(False)
         guard = Guard(
@@ -216,6 +247,7 @@ class Keeper:
         self._poller.unregister(guard.connection.fileno())
         del self._guards[guard.connection.fileno()]
         guard.connection.close()
+        self._reserve.refill()
 
     def _hang_up_on_the_silent(self) -> None:
         now_s = time.monotonic()
@@ -304,7 +336,7 @@ class Keeper:
                 site.held[key] = old
                 continue
             if old is not None:
-                self._forget(old, alive=True)
+                close(old, alive=True)
             if why := binding.flaw(fd, key):
                 log.warning("a socket is not held program=%s address=%s why=%s", process, key, why)
                 os.close(fd)
@@ -312,7 +344,7 @@ class Keeper:
             self._take_from_others(process, os.fstat(fd).st_ino)
             site.held[key] = Held(key=key, address=address, fd=fd)
         for old in before.values():
-            self._forget(old, alive=True)
+            close(old, alive=True)
         self._keep_names(process, site)
 
     def _take_from_others(self, process: ProcessName, inode: int) -> None:
@@ -321,7 +353,7 @@ class Keeper:
             for held in list(site.held.values()):
                 if other != process and os.fstat(held.fd).st_ino == inode:
                     del site.held[held.key]
-                    self._forget(held, alive=True)
+                    close(held, alive=True)
                     left = tuple(one.address for one in site.held.values())
                     self._put(SocketsHeld(other, left))
 
@@ -332,7 +364,7 @@ class Keeper:
             if site.check_at_s is None or site.check_at_s > now_s:
                 continue
             site.check_at_s = None
-            if not site.held or not self._is_alive(site):
+            if not site.held or not is_alive(site):
                 continue
             for held in site.held.values():
                 if not os.get_blocking(held.fd):
@@ -349,7 +381,7 @@ class Keeper:
             site.master[0],
         )
         self._put(HoldFailed(process))
-        if self._is_alive(site):
+        if is_alive(site):
             # Not TERM, after which it exits with 0: autorestart=unexpected would leave it down.
             with contextlib.suppress(OSError):
                 os.kill(site.master[0], signal.SIGKILL)
@@ -360,30 +392,15 @@ class Keeper:
         site = self._sites.get(process)
         if site is None:
             return
-        alive = self._is_alive(site)
+        alive = is_alive(site)
         for key, held in list(site.held.items()):
             if held.address in addresses:
                 del site.held[key]
-                self._forget(held, alive=alive)
+                close(held, alive=alive)
 
     def _drop(self, process: ProcessName, held: Held, why: str) -> None:
         log.warning("a socket is let go program=%s address=%s why=%s", process, held.address, why)
         self._let_go(process, (held.address,))
-
-    @staticmethod
-    def _is_alive(site: Site) -> bool:
-        pid, started = site.master
-        if not pid:
-            return True  # in another pid namespace: who knows; its name is its own to remove
-        found = procfs.read_stat(pid)
-        return found is not None and found.started == started and not found.has_ended
-
-    @staticmethod
-    def _forget(held: Held, *, alive: bool) -> None:
-        """Close our end; a php-fpm that lives goes on with its own, and removes its name itself."""
-        os.close(held.fd)
-        if held.name is not None:
-            held.name.forget(first_too=not alive)
 
     # -- names of unix sockets ---------------------------------------------------------------------
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+
+from fpm_listener import procfs
 
 if TYPE_CHECKING:
     import socket
@@ -69,3 +72,19 @@ class Site:
     check_at_s: float | None = None  # monotonic; when that master must serve
     stamp: str = ""
     watched: tuple[str, ...] = ()
+
+
+def is_alive(site: Site) -> bool:
+    """Return whether the master that was given the sockets lives, or may live."""
+    pid, started = site.master
+    if not pid:
+        return True  # in another pid namespace: who knows; its name is its own to remove
+    found = procfs.read_stat(pid)
+    return found is not None and found.started == started and not found.has_ended
+
+
+def close(held: Held, *, alive: bool) -> None:
+    """Close our end; a php-fpm that lives goes on with its own, and removes its name itself."""
+    os.close(held.fd)
+    if held.name is not None:
+        held.name.forget(first_too=not alive)

@@ -23,6 +23,7 @@ import logging
 import os
 import stat
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,19 @@ class Position:
     def to_json(self) -> dict[str, Any]:
         """Return the position as plain words."""
         return {name: getattr(self, name) for name in ("device", "inode", "offset", "head")}
+
+
+def restore_positions(saved: object) -> dict[str, Position]:
+    """Return the positions that an earlier listener saved; what makes no sense is left out."""
+    found = {}
+    for path, words in saved.items() if isinstance(saved, dict) else ():
+        with suppress(TypeError, ValueError):
+            position = Position(**words)
+            bytes.fromhex(position.head)
+            whole = (position.device, position.inode, position.offset)
+            if all(type(number) is int for number in whole) and position.offset >= 0:
+                found[path] = position
+    return found
 
 
 class _File:
@@ -237,11 +251,11 @@ class Follower:
             file.offset += got
             self.bytes_read += got
             end = self._buffer.rfind(b"\n", 0, held + got) + 1
-            if end:
-                facts += scan(self._buffer, end)
-                file.line_at = file.offset - (held + got - end)
             # A line without end is kept by its beginning; the rest of it states nothing.
             file.half = bytes(self._buffer[end : min(held + got, end + LONGEST_LINE)])
+            if end:
+                file.line_at = file.offset - (held + got - end)
+                facts += scan(self._buffer, end)  # last: what raises here is skipped
         return facts
 
     def _skip_nulls(self, file: _File, held: int, got: int) -> int:

@@ -1,4 +1,7 @@
-"""The thread that follows php-fpm's error logs; what it does with one file is in logfile.py."""
+"""The thread that follows php-fpm's error logs; what it does with one file is in logfile.py.
+
+Law: an unexpected error with one file is reported; the other files are followed as before.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from fpm_listener.core.internal_errors import Where
 from fpm_listener.core.lines import LONGEST_LINE, LogLines
+from fpm_listener.internal_errors import log_only
 from fpm_listener.logfile import CHUNK, TURN, Follower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from fpm_listener.internal_errors import Caught
     from fpm_listener.logfile import Position
 
 #: Seconds between two looks, calm and after a process has changed its state; how long that lasts.
@@ -28,7 +34,10 @@ class LogTail:
         deliver: Callable[[LogLines], None],
         failed: Callable[[BaseException], None],
         resume: Mapping[str, Position] | None = None,
+        caught: Caught = log_only,
     ) -> None:
+        """`caught`: told of an unexpected error with one file."""
+        self._caught = caught
         self.bytes_read = 0  #: read by other threads; written by this one only
         self.bytes_skipped = 0
         self.read_errors = 0
@@ -93,7 +102,11 @@ class LogTail:
         self._change()
         before = self.bytes_read
         for path, follower in self._followers.items():
-            facts = follower.poll()
+            try:
+                facts = follower.poll()
+            except Exception as error:  # noqa: BLE001 - the law above
+                self._caught(Where.LOG, error)
+                continue
             if facts:
                 self._deliver(LogLines(path=path, facts=tuple(facts)))
         followers = self._followers.values()

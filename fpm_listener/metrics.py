@@ -19,6 +19,7 @@ from prometheus_client.samples import Sample
 from fpm_listener import __version__, metrics_pools
 from fpm_listener.core.facts import FactKind
 from fpm_listener.core.incidents import CAUSES
+from fpm_listener.core.internal_errors import Where
 from fpm_listener.core.outcomes import DropReason, FailureReason
 from fpm_listener.core.snapshot import Cause, Snapshot, State, Tier
 
@@ -148,6 +149,11 @@ def _listener(snapshot: Snapshot) -> Iterator[Metric]:
         "log_read_errors",
         "Failures to open or read a followed log.",
         _one(snapshot.log_read_errors),
+    )
+    yield _counter(
+        "internal_errors",
+        "Unexpected errors of one client, pool, log or receiver that the listener survived.",
+        [({"where": where.value}, snapshot.internal_errors.get(where.value, 0)) for where in Where],
     )
     yield _gauge(
         "outbox_persistent",

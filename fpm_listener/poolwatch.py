@@ -4,6 +4,8 @@ Laws:
 1. One question at a time, so that no pool ever has two of ours in hand.
 2. Who does not answer is asked ever more seldom: each question waits in his queue.
 3. What is wrong with a pool is said once, not at each look.
+4. An unexpected error with one pool delays no other pool. A shortage on our side is no news of a
+   pool.
 """
 
 from __future__ import annotations
@@ -18,11 +20,14 @@ from fpm_listener.core import addresses
 from fpm_listener.core.addresses import TcpAddress, UnixAddress
 from fpm_listener.core.effects import PoolsSeen
 from fpm_listener.core.fpmstatus import PoolTarget, PoolView, parse
+from fpm_listener.core.internal_errors import Where
+from fpm_listener.internal_errors import is_exhausted, log_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from fpm_listener.core.values import ProcessName
+    from fpm_listener.internal_errors import Caught
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +46,10 @@ class PoolWatch:
         interval_s: float,
         put: Callable[[PoolsSeen], None],
         failed: Callable[[BaseException], None],
+        caught: Caught = log_only,
     ) -> None:
+        """`caught`: told of an unexpected error with one pool."""
+        self._caught = caught
         self._interval_s = interval_s
         self._put = put
         self._failed = failed
@@ -87,18 +95,29 @@ class PoolWatch:
     def _look(self, process: ProcessName, targets: tuple[PoolTarget, ...]) -> None:
         due = [one for one in targets if self._due_s.get(one, 0.0) <= time.monotonic()]
         for target in due:
-            view = self._ask(target)
-            self._say(process, target, view)
-            self._seen[target] = view
-            self._silent[target] = self._silent.get(target, 0) + 1 if view.silent else 0
-            delay_s = self._interval_s * 2 ** min(max(0, self._silent[target] - 1), 8)
+            view = self._view(target)
+            if view is not None:
+                self._say(process, target, view)
+                self._seen[target] = view
+                self._silent[target] = self._silent.get(target, 0) + 1 if view.silent else 0
+            delay_s = self._interval_s * 2 ** min(max(0, self._silent.get(target, 0) - 1), 8)
             self._due_s[target] = time.monotonic() + min(delay_s, max(SELDOM_S, self._interval_s))
         if due:
             views = tuple(self._seen[target] for target in targets if target in self._seen)
             self._put(PoolsSeen(process, views))
 
-    def _ask(self, target: PoolTarget) -> PoolView:
+    def _view(self, target: PoolTarget) -> PoolView | None:
+        """Return what a pool says; None where nothing can be known because of a shortage here."""
         failures = self._seen[target].failures if target in self._seen else 0
+        try:
+            return self._ask(target, failures)
+        except Exception as error:  # noqa: BLE001 - law 4
+            self._caught(Where.POOL, error)
+            if is_exhausted(error):
+                return None
+            return _without(target, _UNREADABLE, failures)
+
+    def _ask(self, target: PoolTarget, failures: int) -> PoolView:
         # A status page that a worker of the pool has answered is a ping as well, and a worker that
         # has just answered one would still count as active.
         own_page = target.status_path and not target.status_address
@@ -133,6 +152,9 @@ class PoolWatch:
             )
         elif before and not view.detail:
             log.info("a pool answers again program=%s pool=%s", process, target.pool)
+
+
+_UNREADABLE = fastcgi.NoAnswer("its answer cannot be read", silent=False)
 
 
 def _get(address: str, path: str, query: str) -> fastcgi.Response | fastcgi.NoAnswer:

@@ -14,6 +14,7 @@ import configparser
 import os
 import re
 import socket
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,8 @@ FOLDERS = (
 USUAL_FILES = tuple(f"{path}/fpm_listener.{ending}" for path, ending in FOLDERS)
 FAST_LOOP = LoopPolicy(threshold=3, window_s=60.0)
 SLOW_LOOP = LoopPolicy(threshold=5, window_s=900.0)
+#: Bytes of the longest file that is read; a file with a hundred receivers has some 50 KiB.
+LONGEST_FILE = 1 << 20
 ENV_PREFIX = "FPM_LISTENER_"
 ENV_RECEIVER_PREFIX = "FPM_LISTENER_RECEIVER_"
 
@@ -120,6 +123,33 @@ def load(path: str, environ: Mapping[str, str] = os.environ) -> Settings:
 
     Raises FpmListenerError where the file cannot be read or something in it is wrong.
     """
+    return _build(path, _parse(path, _read(path)), environ)
+
+
+def _read(path: str) -> str:
+    """Return the text of the file. Raises FpmListenerError; never waits, as for a FIFO's writer."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+            found = os.fstat(descriptor)
+            nothing = path == os.devnull and stat.S_ISCHR(found.st_mode)
+            if not (stat.S_ISREG(found.st_mode) or nothing):
+                raise FpmListenerError(f"{path}: is not a regular file")
+            text = file.read(LONGEST_FILE + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        why = getattr(error, "strerror", None) or str(error)
+        raise FpmListenerError(f"{path}: cannot be read: {why}") from error
+    if len(text) > LONGEST_FILE:
+        raise FpmListenerError(f"{path}: is longer than {LONGEST_FILE >> 20} MiB")
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = text.count(b"\n", 0, error.start) + 1
+        raise FpmListenerError(f"{path}: line {line} is not UTF-8") from None
+
+
+def _parse(path: str, text: str) -> dict[str, dict[str, str]]:
+    """Return the values by section and key. Raises FpmListenerError."""
     parser = configparser.RawConfigParser(
         inline_comment_prefixes=(";", "#"),  # as supervisor reads the file
         strict=False,
@@ -127,17 +157,19 @@ def load(path: str, environ: Mapping[str, str] = os.environ) -> Settings:
         allow_no_value=True,
     )
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - keeps the path as it was given
-            parser.read_file(file)
-    except OSError as error:
-        raise FpmListenerError(f"{path}: cannot be read: {error.strerror}") from error
-    except (configparser.Error, UnicodeDecodeError) as error:
+        parser.read_string(text, path)
+    except configparser.Error as error:
         first = str(error).splitlines()[0]
         raise FpmListenerError(
             f"{path}: is not an INI file as supervisor has them: {first}"
         ) from None
-    found = {name: {k: v or "" for k, v in parser.items(name)} for name in parser.sections()}
-    return _build(path, found, environ)
+    except AttributeError:
+        # CPython 3.10 to 3.13: a key without a value has no lines that a line could be added to.
+        raise FpmListenerError(
+            f"{path}: a line that begins with a space follows a key without a value; write the "
+            "value behind the key, or remove the spaces"
+        ) from None
+    return {name: {k: v or "" for k, v in parser.items(name)} for name in parser.sections()}
 
 
 def _build(path: str, found: dict[str, dict[str, str]], environ: Mapping[str, str]) -> Settings:

@@ -29,20 +29,22 @@ from fpm_listener.core.effects import (
 )
 from fpm_listener.core.exits import LogCursor
 from fpm_listener.core.healing import Act
+from fpm_listener.core.internal_errors import Where
 from fpm_listener.core.values import ProcessName
 from fpm_listener.database import Database, Statement
 from fpm_listener.delivery import Sender
 from fpm_listener.examiner import Examiner, Sample
 from fpm_listener.former_masters import FormerMasters
 from fpm_listener.healer import Healer
-from fpm_listener.logfile import Position
+from fpm_listener.inbox import SupervisorAnswered
+from fpm_listener.logfile import restore_positions
 from fpm_listener.logtail import LogTail
 from fpm_listener.memory import Memory
 from fpm_listener.outbox import Limits, Outbox
 from fpm_listener.programs import Programs
 from fpm_listener.sockets import find_holders
 from fpm_listener.supervisor_rpc import RpcFailed, SupervisorRpc
-from fpm_listener.worker import Worker
+from fpm_listener.worker import Starter, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,12 +66,6 @@ log = logging.getLogger(__name__)
 #: Bytes of supervisord's log that are read after a death; a line has some 100.
 LOG_TAIL = 32 << 10
 _PROCESS, _POSITIONS, _STAMP, _TIMELINE = "process ", "positions", "event", "timeline"
-
-
-class SupervisorAnswered(NamedTuple):
-    """Inbox: whether supervisord's XML-RPC has answered."""
-
-    up: bool
 
 
 class _Visit(NamedTuple):
@@ -105,7 +101,9 @@ class Surroundings:
         self._sending = True
         self._senders: dict[str, Sender] = {}
         self._sites_at_s = float("-inf")
-        self.tail = LogTail(inbox.put, inbox.failed, self._positions())
+        self._starter = Starter(inbox.errors)
+        positions = restore_positions(self._memory.values.get(_POSITIONS))
+        self.tail = LogTail(inbox.put, inbox.failed, positions, inbox.errors.caught)
         rpc = SupervisorRpc.from_environment(os.environ)
         self.has_rpc = rpc is not None
         self._rpc = rpc
@@ -113,14 +111,16 @@ class Surroundings:
         self._cursor = LogCursor()
         self._rpc_said: str | None = None
         self._programs = Programs(rpc, os.getppid())
-        self._supervisor = Worker("supervisor", self._ask_supervisor, inbox.failed)
-        self._discovery = Worker("programs", self._read_programs, inbox.failed)
-        self._holders = Worker("holders", self._find_holders, inbox.failed)
+        self._supervisor = self._worker("supervisor", self._ask_supervisor, Where.SUPERVISOR)
+        self._discovery = self._worker("programs", self._read_programs, Where.PROGRAMS)
+        self._holders = self._worker("holders", self._find_holders, Where.HOLDER)
         self._examiner = Examiner(os.getppid())
-        self._deaths = Worker("deaths", self._examine_deaths, inbox.failed)
-        self._doctor = Worker("doctor", self._visit, inbox.failed)
+        self._deaths = self._worker("deaths", self._examine_deaths, Where.EXIT)
+        self._doctor = self._worker("doctor", self._visit, Where.CHECK)
         self.keeper = keeper
-        self._control = Control(str(settings.state_dir), inbox.put, inbox.failed)
+        self._control = Control(
+            str(settings.state_dir), inbox.put, inbox.failed, inbox.errors.caught
+        )
         self._pools: PoolWatch | None = None
         self._web: WebServer | None = None
         self._textfile: TextfileWriter | None = None
@@ -129,16 +129,24 @@ class Surroundings:
         """Start all threads."""
         workers = (self._supervisor, self._discovery, self._holders, self._deaths)
         for thread in (*workers, self._doctor, self.tail):
-            thread.start()
+            self._starter.start(thread.start)
         self._doctor.ask(_Visit())
         self._healer.begin()
         self._watch_pools()
         self._make_senders(self._settings.receivers)
         self.tail.follow(str(path) for path in self._settings.error_log)
         self._discovery.ask(Discover())
-        if self.keeper.start(self.former_masters.read()):
-            self._control.start()
+        self._starter.start(self._start_keeper)
         self._serve()
+
+    def _worker(
+        self, name: str, work: Callable[[tuple[Any, ...]], None], where: Where
+    ) -> Worker[Any]:
+        return Worker(name, work, self._inbox.failed, self._inbox.errors, where)
+
+    def _start_keeper(self) -> None:
+        if self.keeper.start(self.former_masters.read()):
+            self._starter.start(self._control.start)
 
     # -- what must last ----------------------------------------------------------------------------
 
@@ -187,21 +195,12 @@ class Surroundings:
             statements.append(self._memory.put(_STAMP, stamp))
         self.database.write(statements, durable=durable)
 
-    def _positions(self) -> dict[str, Position]:
-        saved = self._memory.values.get(_POSITIONS)
-        found = {}
-        for path, words in saved.items() if isinstance(saved, dict) else ():
-            try:
-                found[path] = Position(**words)
-            except TypeError:
-                continue
-        return found
-
     def upkeep(self, now: Instant, timeline: list[Any]) -> None:
         """Do what is due every half minute."""
+        self._starter.try_again()
         self.database.open(now)
         if self.database.persistent:
-            self._control.start()
+            self._inbox.errors.survive(Where.THREAD, self._control.start)
         self._save(timeline)
         self._supervisor.ask(_Look())
         self._deaths.ask(Sample())
@@ -241,7 +240,10 @@ class Surroundings:
     def _make_senders(self, receivers: Sequence[ReceiverSettings]) -> None:
         url = f"http://{self._settings.instance}:{self._settings.web.port}/"
         for lane, receiver in [pair for one in receivers for pair in one.lanes.items()]:
-            self._senders[lane] = Sender(receiver, self._inbox.put, self._inbox.failed, url)
+            inbox = self._inbox
+            self._senders[lane] = Sender(
+                receiver, inbox.put, inbox.failed, url, inbox.errors.caught
+            )
 
     def answer(self, asked: Asked, now: Instant) -> None:
         """Do what an operator asks for, and say what came of it."""
@@ -300,8 +302,11 @@ class Surroundings:
 
     def _find_holders(self, looks: tuple[FindHolder, ...]) -> None:
         for look in dict.fromkeys(looks):
-            report = find_holders(look.address, former_masters=look.former_masters)
-            self._inbox.put(HolderFound(look.process, report))
+            self._inbox.errors.survive(Where.HOLDER, self._find_holder, look)
+
+    def _find_holder(self, look: FindHolder) -> None:
+        report = find_holders(look.address, former_masters=look.former_masters)
+        self._inbox.put(HolderFound(look.process, report))
 
     def _examine_deaths(self, requests: tuple[ExamineDeath | AreGone | Sample, ...]) -> None:
         self._examiner.work(requests, self._inbox.put)
@@ -316,7 +321,7 @@ class Surroundings:
 
     def _ask_supervisor(self, requests: tuple[ReadExits | Heal | _Look, ...]) -> None:
         for order in [one for one in requests if isinstance(one, Heal)]:
-            self._healer.heal(order)
+            self._inbox.errors.survive(Where.SUPERVISOR, self._healer.heal, order)
         if self._rpc is None:
             return
         asked = [request.asked_at_s for request in requests if isinstance(request, ReadExits)]
@@ -354,11 +359,15 @@ class Surroundings:
         from fpm_listener.web import WebServer  # noqa: PLC0415
 
         registry = make_registry(self._snapshot)
-        self._web = WebServer(self._settings.web, self._snapshot, registry, self._inbox.failed)
-        self._web.start()
+        inbox = self._inbox
+        web = self._settings.web
+        self._web = WebServer(web, self._snapshot, registry, inbox.failed, inbox.errors.caught)
+        self._starter.start(self._web.start)
         if self._settings.textfile is not None:
-            self._textfile = TextfileWriter(self._settings.textfile, registry, self._inbox.failed)
-            self._textfile.start()
+            self._textfile = TextfileWriter(
+                self._settings.textfile, registry, inbox.failed, caught=inbox.errors.caught
+            )
+            self._starter.start(self._textfile.start)
 
     # -- changes and the end -----------------------------------------------------------------------
 
@@ -388,8 +397,10 @@ class Surroundings:
             from fpm_listener.poolwatch import PoolWatch  # noqa: PLC0415 - for who asks for it
 
             inbox = self._inbox
-            self._pools = PoolWatch(self._settings.fpm_status_s, inbox.put, inbox.failed)
-            self._pools.start()
+            self._pools = PoolWatch(
+                self._settings.fpm_status_s, inbox.put, inbox.failed, inbox.errors.caught
+            )
+            self._starter.start(self._pools.start)
 
     def stop_sending(self) -> None:
         """Begin no further attempt."""

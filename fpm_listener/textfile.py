@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import generate_latest
 
+from fpm_listener.core.internal_errors import Where
+from fpm_listener.internal_errors import log_only
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from prometheus_client import CollectorRegistry
+
+    from fpm_listener.internal_errors import Caught
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +37,10 @@ class TextfileWriter:
         registry: CollectorRegistry,
         failed: Callable[[BaseException], None],
         interval_s: float = INTERVAL_S,
+        caught: Caught = log_only,
     ) -> None:
+        """`caught`: told of an unexpected error of one writing."""
+        self._caught = caught
         self._path = path
         self._registry = registry
         self._failed = failed
@@ -48,7 +56,8 @@ class TextfileWriter:
     def stop(self) -> None:
         """End; waits a moment for the thread."""
         self._stop.set()
-        self._thread.join(1.0)
+        if self._thread.is_alive():
+            self._thread.join(1.0)
 
     def write(self) -> None:
         """Write the file once; what hinders is said once."""
@@ -86,7 +95,10 @@ class TextfileWriter:
     def _run(self) -> None:
         try:
             while True:
-                self.write()
+                try:
+                    self.write()
+                except Exception as error:  # noqa: BLE001 - the next writing may be good
+                    self._caught(Where.TEXTFILE, error)
                 if self._stop.wait(self._interval_s):
                     return
         except BaseException as error:  # noqa: BLE001 - half-dead is worse than dead

@@ -24,6 +24,9 @@ from prometheus_client import make_wsgi_app
 
 from fpm_listener import page, status
 from fpm_listener.connections import Certificate, Server
+from fpm_listener.core.internal_errors import Where
+from fpm_listener.descriptors import PAUSE_S
+from fpm_listener.internal_errors import log_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from fpm_listener.core.snapshot import Snapshot
+    from fpm_listener.internal_errors import Caught
     from fpm_listener.settings import WebSettings
 
 log = logging.getLogger(__name__)
@@ -73,7 +77,10 @@ class Application:
         snapshot: Callable[[], Snapshot],
         registry: CollectorRegistry,
         clock: Callable[[], float] = time.time,
+        caught: Caught = log_only,
     ) -> None:
+        """`caught`: told of an unexpected error of one request."""
+        self._caught = caught
         self._snapshot = snapshot
         self._clock = clock
         self._metrics = make_wsgi_app(registry)
@@ -85,8 +92,8 @@ class Application:
         """Answer one request; HEAD is GET without the body."""
         try:
             return self._route(environ, start)
-        except Exception:
-            log.exception("request cannot be answered")
+        except Exception as error:  # noqa: BLE001 - one request must not end the listener
+            self._caught(Where.WEB, error)
             return _answer(start, 500, "this is a mistake of the listener, its log says more\n")
 
     def _route(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
@@ -251,10 +258,13 @@ class WebServer:
         snapshot: Callable[[], Snapshot],
         registry: CollectorRegistry,
         failed: Callable[[BaseException], None],
+        caught: Caught = log_only,
     ) -> None:
+        """`caught`: told of an unexpected error of one request or connection."""
         self._settings = settings
-        self._application = Application(snapshot, registry)
+        self._application = Application(snapshot, registry, caught=caught)
         self._failed = failed
+        self._caught = caught
         self._changed = threading.Event()
         self._stopped = False
         self._server: Server | None = None
@@ -267,18 +277,14 @@ class WebServer:
     def rebind(self, settings: WebSettings) -> None:
         """Serve under other settings from now on."""
         self._settings = settings
-        self._end_serving()
+        self._changed.set()
 
     def stop(self) -> None:
         """End; waits a moment for the thread."""
         self._stopped = True
-        self._end_serving()
-        self._thread.join(2 * _POLL_S)
-
-    def _end_serving(self) -> None:
         self._changed.set()
-        if (server := self._server) is not None:
-            threading.Thread(target=server.shutdown, daemon=True).start()
+        if self._thread.is_alive():
+            self._thread.join(2 * _POLL_S)
 
     @property
     def port(self) -> int | None:
@@ -324,15 +330,20 @@ class WebServer:
             certificate = Certificate(settings.cert_file, settings.key_file)
         locked = settings.password_file is not None or settings.token_file is not None
         self._application.keys = Keys(settings) if locked else None
-        server = Server((settings.host, settings.port), certificate)
+        server = Server((settings.host, settings.port), certificate, self._caught)
         server.set_app(self._application)
         return server
 
     def _serve(self, server: Server) -> None:
         self._server = server
+        server.timeout = _POLL_S
         try:
-            if not self._changed.is_set():
-                server.serve_forever(_POLL_S)
+            while not self._changed.is_set():
+                server.handle_request()
+                server.service_actions()
+                if server.exhausted:
+                    server.exhausted = False
+                    self._changed.wait(PAUSE_S)
         finally:
             self._server = None
             server.server_close()

@@ -2,7 +2,8 @@
 
 Laws:
 1. Requests and answers are frozen values; nothing else is shared.
-2. An exception that nobody foresaw takes the process down: half-dead is worse than dead.
+2. An unexpected error of one request is reported, and the next request is served.
+3. A thread that ends by itself takes the process down: half-dead is worse than dead.
 """
 
 from __future__ import annotations
@@ -11,10 +12,36 @@ import threading
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from fpm_listener.core.internal_errors import Where
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fpm_listener.internal_errors import InternalErrors
+
 Request = TypeVar("Request")
+
+
+class Starter:
+    """Starts threads; where the system has no thread left, it tries again later."""
+
+    def __init__(self, errors: InternalErrors) -> None:
+        self._errors = errors
+        self._waiting: list[Callable[[], object]] = []
+
+    def start(self, start: Callable[[], object]) -> None:
+        """Call `start`, which starts a thread, now or at a later `try_again`."""
+        try:
+            start()
+        except RuntimeError as error:  # "can't start new thread"
+            self._errors.caught(Where.THREAD, error)
+            self._waiting.append(start)
+
+    def try_again(self) -> None:
+        """Start what could not be started before."""
+        waiting, self._waiting = self._waiting, []
+        for start in waiting:
+            self.start(start)
 
 
 class Worker(Generic[Request]):
@@ -25,9 +52,14 @@ class Worker(Generic[Request]):
         name: str,
         work: Callable[[tuple[Request, ...]], None],
         failed: Callable[[BaseException], None],
+        errors: InternalErrors,
+        where: Where,
     ) -> None:
+        """`errors`: told of an unexpected error in `work`, with `where`."""
         self._work = work
         self._failed = failed
+        self._errors = errors
+        self._where = where
         self._requests: SimpleQueue[Request | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -54,6 +86,7 @@ class Worker(Generic[Request]):
                         break
                 if None in requests:
                     return
-                self._work(tuple(request for request in requests if request is not None))
-        except BaseException as error:  # noqa: BLE001 - law 2
+                taken = tuple(request for request in requests if request is not None)
+                self._errors.survive(self._where, self._work, taken)
+        except BaseException as error:  # noqa: BLE001 - law 3
             self._failed(error)

@@ -46,6 +46,8 @@ STATES = {
     "Finishing": "finishing",
 }
 _PROCESSES = ',"processes":'
+#: No number of php-fpm's is larger; JSON can hold integers that no float can.
+_LARGEST = 1 << 64
 #: Silent probes in a row, and the seconds that they must last, before it is said.
 SILENT_PROBES, SILENT_FOR_S = 3, 20.0
 
@@ -90,7 +92,9 @@ def parse(text: str) -> tuple[dict[str, float], dict[str, int]] | None:
     numbers = {
         name: float(value)
         for key, name in NUMBERS.items()
-        if isinstance(value := pool.get(key), int) and not isinstance(value, bool)
+        if isinstance(value := pool.get(key), int)
+        and not isinstance(value, bool)
+        and abs(value) <= _LARGEST
     }
     return numbers, _states(text)
 
@@ -102,7 +106,8 @@ def _states(text: str) -> dict[str, int]:
         return {}
     counts = dict.fromkeys(STATES.values(), 0)
     for process in processes:
-        state = STATES.get(process.get("state", "")) if isinstance(process, dict) else None
+        word = process.get("state") if isinstance(process, dict) else None
+        state = STATES.get(word) if isinstance(word, str) else None
         if state is not None:
             counts[state] += 1
     return counts

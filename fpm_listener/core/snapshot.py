@@ -158,6 +158,7 @@ class Snapshot:
     log_bytes_read: int = 0
     log_bytes_skipped: int = 0
     log_read_errors: int = 0
+    internal_errors: Mapping[str, int] = field(default_factory=dict)  #: survived, by place
     outbox_persistent: bool = True
     config_reload_ok: bool = True
     config_reload_s: float = 0.0  #: wall seconds of the last good reading

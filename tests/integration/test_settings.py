@@ -1,5 +1,7 @@
 """The settings file, and what it says when something in it is wrong."""
 
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,3 +150,40 @@ def test_a_missing_file(tmp_path: Path) -> None:
     """A file that is not there is told with its name and the reason."""
     with pytest.raises(FpmListenerError, match=r"nope.conf: cannot be read: No such file"):
         load(str(tmp_path / "nope.conf"), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"[fpm-listener]\nstate_dir\n  /var/lib\n", "a key without a value"),
+        (b"[fpm-listener]\n  indented = 1\nloop\n\tx\n", "a key without a value"),
+        (b"loop = 3 in 60s\n", "no section headers"),
+        (b"[fpm-listener\n", "no section headers"),
+        (b"[fpm-listener]\n= 3\n", "is not an INI file"),
+        (b"[fpm-listener]\ninstance = caf\xe9\n", "line 2 is not UTF-8"),
+        (b"\xff\xfe[\0", "line 1 is not UTF-8"),
+        (b"; " + b"x" * (1 << 20), "is longer than 1 MiB"),
+    ],
+)
+def test_a_file_that_cannot_be_parsed(tmp_path: Path, text: bytes, why: str) -> None:
+    """Each is one sentence that names the file, and no other kind of error."""
+    path = tmp_path / "fpm_listener.conf"
+    path.write_bytes(text)
+
+    with pytest.raises(FpmListenerError, match=f"^{path}: .*{re.escape(why)}") as caught:
+        load(str(path), {})
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    """A FIFO without a writer, a folder and an endless device are refused at once."""
+    os.mkfifo(tmp_path / "fifo")
+    for path, why in (
+        (str(tmp_path / "fifo"), "is not a regular file"),
+        (str(tmp_path), "Is a directory"),
+        ("/dev/zero", "is not a regular file"),
+        (f"{tmp_path}/a\0b", "null"),
+    ):
+        with pytest.raises(FpmListenerError, match=why):
+            load(path, {})
+    assert load(os.devnull, {}).receivers == ()

@@ -20,8 +20,10 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 
 from fpm_listener import connections, web
+from fpm_listener.core.internal_errors import Where
 from fpm_listener.core.snapshot import Cause, IncidentView, ProcessView, Snapshot, State
 from fpm_listener.core.values import ProcessName
+from fpm_listener.internal_errors import InternalErrors
 from fpm_listener.metrics import make_registry
 from fpm_listener.settings import WebSettings
 from fpm_listener.web import WebServer
@@ -255,21 +257,27 @@ def test_bytes_that_are_not_utf_8(serve: Serve) -> None:
 
 
 def test_a_mistake_of_ours_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """What cannot be answered is a 500 for the client, and a traceback for us."""
+    """It is a 500 for the client; we count each, and log one traceback for all of them."""
+    caught: list[Where] = []
 
     def broken() -> Snapshot:
         raise RuntimeError("no snapshot")
 
     settings = WebSettings(port=0)
-    server = WebServer(settings, broken, make_registry(Snapshot), print)
+    errors = InternalErrors(caught.append)
+    server = WebServer(settings, broken, make_registry(Snapshot), print, errors.caught)
     server.start()
     try:
-        assert ask(server, "/status.json")[0] == 500
+        for _ in range(5):
+            assert ask(server, "/status.json")[0] == 500
         assert ask(server, "/metrics")[0] == 200
     finally:
         server.stop()
-    assert "no snapshot" in caplog.text
-    assert caplog.messages == ["request cannot be answered"]
+    (message,) = caplog.messages
+    assert message.startswith("unexpected error, continuing where=web thread=")
+    assert "text='no snapshot'" in message
+    assert 'raise RuntimeError("no snapshot")' in message
+    assert caught == [Where.WEB] * 5
 
 
 def test_a_port_in_use(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:

@@ -70,6 +70,20 @@ def test_a_list_that_is_no_json() -> None:
 
 
 @pytest.mark.parametrize(
+    "value", [None, True, 1, 10**400, -1, 1.5, "Idle", [], {}, [[]], {"a": {}}]
+)
+@pytest.mark.parametrize("key", ["accepted conn", "idle processes", "processes", "state", "pool"])
+def test_values_of_other_types(key: str, value: object) -> None:
+    """Any process can answer on a pool's port: a value of another type is skipped."""
+    processes: object = [{"state": value}, value] if key == "state" else value
+    page = {**PAGE, **({"processes": processes} if key == "state" else {key: value})}
+
+    numbers, states = parse(json.dumps(page)) or ({}, {})
+    assert all(isinstance(number, float) for number in numbers.values())
+    assert set(states.values()) <= {0, 1}
+
+
+@pytest.mark.parametrize(
     "text",
     ["", "{}", "[]", "pong", '{"pool":"www"}', "{" * 100_000, '{"accepted conn":"x"', "null"],
 )
