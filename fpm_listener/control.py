@@ -118,6 +118,7 @@ class Control:
             _end_accept(old)
             if self._thread.is_alive():
                 self._thread.join(1.0)
+            old.close()  # a thread that had not begun yet has not seen it
 
     def _run(self) -> None:
         reserve = Reserve()
