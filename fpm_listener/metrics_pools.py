@@ -54,6 +54,16 @@ def families(processes: Sequence[ProcessView]) -> Iterator[Metric]:
         values = [(labels, pool.numbers[name]) for labels, pool in named if name in pool.numbers]
         if values:
             yield _family(f"phpfpm_{name}", kind, text, values)
+    busy = [(labels, float(pool.busy)) for labels, pool in named if pool.busy is not None]
+    text = "Workers that serve requests, without the one that answers the listener."
+    yield _family("fpm_listener_pool_busy_processes", "gauge", text, busy)
+    most = [
+        (labels, float(pool.max_children))
+        for labels, pool in named
+        if pool.busy is not None and pool.max_children is not None
+    ]
+    text = "pm.max_children: the most workers that the pool may have."
+    yield _family("fpm_listener_pool_max_children", "gauge", text, most)
     states = [
         ({**labels, "state": state}, float(pool.states[state]))
         for labels, pool in named

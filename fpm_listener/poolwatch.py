@@ -120,8 +120,7 @@ class PoolWatch:
     def _ask(self, target: PoolTarget, failures: int) -> PoolView:
         # A status page that a worker of the pool has answered is a ping as well, and a worker that
         # has just answered one would still count as active.
-        own_page = target.status_path and not target.status_address
-        if target.ping_path and not own_page:
+        if target.ping_path and not target.status_takes_worker:
             answer = _get(target.address, target.ping_path, "")
             if isinstance(answer, fastcgi.NoAnswer):
                 return _without(target, answer, failures)
@@ -138,7 +137,13 @@ class PoolWatch:
             return _without(target, _odd(target.status_path, answer), failures)
         numbers, states = found
         return PoolView(
-            pool=target.pool, up=True, failures=failures, numbers=numbers, states=states
+            pool=target.pool,
+            up=True,
+            failures=failures,
+            numbers=numbers,
+            states=states,
+            max_children=target.max_children,
+            own_requests=int(target.status_takes_worker),
         )
 
     def _say(self, process: ProcessName, target: PoolTarget, view: PoolView) -> None:

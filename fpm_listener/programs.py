@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,7 +140,12 @@ def _target(pool: Pool) -> PoolTarget | None:
         status_address=pool.status_listen.text if pool.status_listen else None,
         ping_path=ping or None,
         ping_response=pool.options.get("ping.response") or "pong",
+        max_children=_whole(pool.options.get("pm.max_children", "")),
     )
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[1-9][0-9]{0,8}", text) else None
 
 
 def _needs(program: Program, invocation: FpmInvocation, conf: FpmConf) -> Needs:

@@ -133,6 +133,8 @@ def _pool(view: PoolView) -> Document:
         "up": view.up,
         "saturated": view.saturated,
         "detail": view.detail,
+        "busy": view.busy,
+        "max_children": view.max_children,
         "numbers": dict(view.numbers),
     }
 
@@ -254,13 +256,14 @@ def load(pool: Document) -> str:
     if not pool["up"]:
         return f"no answer ({pool['detail']})" if pool["detail"] else "no answer"
     said = {
-        "active_processes": "{:.0f} active",
         "idle_processes": "{:.0f} idle",
         "listen_queue": "{:.0f} waiting",
         "max_children_reached": "max_children reached {:.0f} times",
     }
     numbers = pool["numbers"]
-    parts = [form.format(numbers[key]) for key, form in said.items() if key in numbers]
+    busy, most = pool["busy"], pool["max_children"]
+    parts = [] if busy is None else [f"{busy} busy" if most is None else f"{busy} of {most} busy"]
+    parts += [form.format(numbers[key]) for key, form in said.items() if key in numbers]
     return ", ".join([*parts, *(["saturated"] if pool["saturated"] else [])]) or "it answers"
 
 

@@ -181,7 +181,13 @@ TROUBLE = replace(
             addresses=("/run/php/admin.sock",),
             held=("/run/php/admin.sock",),
             pools=(
-                PoolView(pool="admin", up=True, numbers={**BUSY, "idle_processes": 3.0}),
+                PoolView(
+                    pool="admin",
+                    up=True,
+                    numbers={**BUSY, "idle_processes": 3.0},
+                    max_children=8,
+                    own_requests=1,
+                ),
                 PoolView(pool="api", up=True, numbers={**BUSY, "listen_queue": 12.0}),
                 PoolView(pool="old", up=False, detail="refused"),
             ),

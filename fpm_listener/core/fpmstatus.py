@@ -61,6 +61,12 @@ class PoolTarget(NamedTuple):
     status_address: str | None = None  #: pm.status_listen: it answers when all workers are busy
     ping_path: str | None = None
     ping_response: str = "pong"
+    max_children: int | None = None  #: pm.max_children; None = unknown
+
+    @property
+    def status_takes_worker(self) -> bool:
+        """Return whether a worker of the pool answers our status request."""
+        return bool(self.status_path and not self.status_address)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +81,29 @@ class PoolView:
     silent: bool = False  #: the connection was taken, and no answer came in time
     detail: str = ""  #: for people: why there was no answer
 
+    max_children: int | None = None  #: pm.max_children; None = unknown
+    own_requests: int = 0  #: of the active workers, those that only answered us
+
+    @property
+    def busy(self) -> int | None:
+        """Return how many workers serve requests of others; None where it is unknown."""
+        active = self.numbers.get("active_processes")
+        return None if active is None else max(0, int(active) - self.own_requests)
+
     @property
     def saturated(self) -> bool:
-        """Return whether requests wait, or no worker is free besides who answers us."""
-        numbers = self.numbers
-        full = "idle_processes" in numbers and numbers["idle_processes"] == 0
-        return full or numbers.get("listen_queue", 0) > 0
+        """Return whether requests wait, or nearly all workers that the pool may have are busy.
+
+        A pool starts workers up to pm.max_children, so it is not full because none is idle.
+        While a worker answers us, at most the others can be busy: in a pool of four or more that
+        counts as nearly all. The rule FpmPoolSaturated of monitoring/rules.yml is the same.
+        """
+        if self.numbers.get("listen_queue", 0) > 0:
+            return True
+        busy, most = self.busy, self.max_children
+        if busy is None or most is None:
+            return False
+        return busy * 10 > most * 9 or (busy * 4 >= most * 3 and busy >= most - 1)
 
 
 def parse(text: str) -> tuple[dict[str, float], dict[str, int]] | None:

@@ -6,10 +6,12 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,3 +138,69 @@ def silence_is_told(lab: Lab, main: str) -> None:
             kill(worker, signal.SIGCONT)
     wait("its end", lambda: lab.sink.heard("resolved"), 90)
     assert lab.log().count("a pool does not answer") == 1
+
+
+#: Each way to run workers, with room for four, and a pool that answers us beside its workers.
+PACES = {
+    "ondemand": "pm = ondemand\npm.max_children = 4\n",
+    "dynamic": "pm = dynamic\npm.max_children = 4\npm.start_servers = 1\n"
+    "pm.min_spare_servers = 1\npm.max_spare_servers = 1\n",
+    "static": "pm = static\npm.max_children = 4\n",
+    "beside": "pm = ondemand\npm.max_children = 4\n",
+}
+
+
+def pools_of(lab: Lab) -> dict[str, dict[str, Any]]:
+    """Return what the listener shows of each pool, by the ends of their names."""
+    return {pool["name"].rpartition("-")[2]: pool for pool in lab.status("php-fpm")["pools"]}
+
+
+def busy(lab: Lab, counts: dict[str, int]) -> bool:
+    """Return whether the listener has seen so many busy workers in each pool."""
+    found = pools_of(lab)
+    return {name: found.get(name, {}).get("busy") for name in counts} == counts
+
+
+def occupy(address: str) -> socket.socket:
+    """Have a worker wait for the rest of a request that never comes."""
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(address)
+    client.sendall(bytes([1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]))  # FCGI_BEGIN_REQUEST
+    return client
+
+
+@pytest.mark.timeout(300)
+def test_idle_pools_and_full_ones(lab: Lab) -> None:
+    """An idle pool is not saturated, however few workers it has; a full one is, of any kind."""
+    lab.folder.chmod(0o755)
+    conf = lab.fpm_program(f"127.0.0.1:{free_port()}")
+    owner = "user = www-data\ngroup = www-data\n" if os.geteuid() == 0 else ""
+    addresses = {name: f"{lab.folder}/{name}.sock" for name in PACES}
+    for name, pace in PACES.items():
+        pool = f"lab{lab.web_port}-{name}"
+        lab.pools.add(pool)
+        beside = f"pm.status_listen = {lab.folder}/status.sock\n" if name == "beside" else ""
+        text = f"[{pool}]\n{owner}listen = {addresses[name]}\n{pace}pm.status_path = /status\n"
+        conf.write_text(conf.read_text() + text + beside)
+    lab.settings |= {"fpm_status": "on", "fpm_status_interval": "1s"}
+    lab.start()
+    lab.running()
+    wait("idle pools", partial(busy, lab, dict.fromkeys(PACES, 0)))
+    assert {name: pools_of(lab)[name]["saturated"] for name in PACES} == dict.fromkeys(PACES, False)
+    assert pools_of(lab)["ondemand"]["numbers"]["total_processes"] == 1  # the one that answers us
+    name = f"lab{lab.web_port}-ondemand"
+    assert lab.metric("fpm_listener_pool_busy_processes", pool=name) == 0
+    assert lab.metric("fpm_listener_pool_max_children", pool=name) == 4
+
+    full = {"ondemand": 3, "dynamic": 3, "static": 3, "beside": 4}  # the fourth one answers us
+    with ExitStack() as clients:
+        # In steps: for connections that come at once, pm = ondemand may start one worker only.
+        for step in range(1, 5):
+            for name, count in full.items():
+                if step <= count:
+                    clients.enter_context(occupy(addresses[name]))
+            counts = {name: min(step, count) for name, count in full.items()}
+            wait(f"{step} busy workers", partial(busy, lab, counts), 60)
+        assert all(pools_of(lab)[name]["saturated"] for name in full)
+    wait("idle pools again", partial(busy, lab, dict.fromkeys(PACES, 0)), 60)
+    assert not any(pools_of(lab)[name]["saturated"] for name in PACES)

@@ -100,6 +100,58 @@ def test_any_text(text: str) -> None:
     parse(json.dumps({**PAGE, "idle processes": text}))
 
 
+def pool(
+    active: int, most: int | None, *, own: int = 1, total: int | None = None, queue: int = 0
+) -> PoolView:
+    idle = (active if total is None else total) - active
+    numbers = {"active_processes": active, "idle_processes": idle, "listen_queue": queue}
+    return PoolView(pool="www", up=True, numbers=numbers, max_children=most, own_requests=own)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        pytest.param(pool(1, 5), id="idle ondemand"),
+        pytest.param(pool(1, 1), id="idle ondemand of one"),
+        pytest.param(pool(2, 50), id="dynamic that starts more workers when it needs them"),
+        pytest.param(pool(1, 5, total=5), id="idle static"),
+        pytest.param(pool(1, 1, total=1), id="idle static of one"),
+        pytest.param(pool(2, 2, total=2), id="one of two is busy, and the other one answers"),
+        pytest.param(pool(3, 3, total=3), id="two of three are busy, and the third one answers"),
+        pytest.param(pool(4, 5, total=5), id="static with one idle worker"),
+        pytest.param(PoolView(pool="www", up=True, max_children=5), id="it answers only pings"),
+        pytest.param(pool(0, 5, own=0), id="idle ondemand, status from pm.status_listen"),
+        pytest.param(pool(7, None), id="pm.max_children is unknown"),
+    ],
+)
+def test_a_pool_that_is_not_saturated(view: PoolView) -> None:
+    """Our own request fills no pool, and a pool may start workers up to pm.max_children."""
+    assert not view.saturated
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        pytest.param(pool(5, 5), id="ondemand"),
+        pytest.param(pool(50, 50), id="dynamic"),
+        pytest.param(pool(4, 4), id="static"),
+        pytest.param(pool(2, 2, own=0), id="static of two, status from pm.status_listen"),
+        pytest.param(pool(1, 1, own=0), id="static of one, status from pm.status_listen"),
+        pytest.param(pool(1, 5, total=5, queue=1), id="requests wait"),
+        pytest.param(pool(1, None, queue=1), id="requests wait, pm.max_children is unknown"),
+    ],
+)
+def test_a_pool_that_is_saturated(view: PoolView) -> None:
+    """All its workers are busy, except the one that answers us, or requests wait."""
+    assert view.saturated
+
+
+def test_busy_workers() -> None:
+    """Our own request is not counted; a pool that only answers pings tells no number."""
+    assert [pool(3, 5).busy, pool(3, 5, own=0).busy, pool(0, 5).busy] == [2, 3, 0]
+    assert PoolView(pool="www", up=True).busy is None
+
+
 def seen(scene: Scene, at_s: float, *, silent: bool, up: bool = True) -> None:
     view = PoolView(pool="www", up=up and not silent, silent=silent, detail="it does not answer")
     scene.give(at_s, PoolsSeen(FPM, (view,)))

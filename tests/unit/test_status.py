@@ -210,8 +210,8 @@ def test_how_full_its_pools_are() -> None:
     for show in (terminal.to_table, page.to_html):
         shown = show(document(TROUBLE))
         for words in (
-            "pool admin: 5 active, 3 idle, max_children reached 2 times",
-            "pool api: 5 active, 0 idle, 12 waiting, max_children reached 2 times, saturated",
+            "pool admin: 4 of 8 busy, 3 idle, max_children reached 2 times",
+            "pool api: 5 busy, 0 idle, 12 waiting, max_children reached 2 times, saturated",
             "pool old: no answer (refused)",
         ):
             assert words in shown
