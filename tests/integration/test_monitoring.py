@@ -134,3 +134,17 @@ def test_the_example_for_prometheus_is_good() -> None:
     """promtool reads it, with the rules that it names."""
     conf = str(ROOT / "monitoring" / "prometheus.yml")
     assert f"{len(names())} rules found" in promtool("check", "config", conf)
+
+
+def test_the_example_with_a_token_is_good(tmp_path: Path) -> None:
+    """promtool reads the lines for listeners with a token too, and they name the token's file."""
+    text = (ROOT / "monitoring" / "prometheus.yml").read_text()
+    lines = re.search(r"    # (authorization:)\n    #(   credentials_file: )(\S+)\n", text)
+    assert lines
+    token = tmp_path / "token"
+    token.write_text("s3cret")
+    asked = f"    {lines[1]}\n    {lines[2]}{token}\n"
+    (tmp_path / "prometheus.yml").write_text(text.replace(lines[0], asked))
+    shutil.copy(RULES, tmp_path)
+
+    assert "SUCCESS" in promtool("check", "config", str(tmp_path / "prometheus.yml"))
