@@ -39,14 +39,17 @@ FILE = "fpm-listener.sqlite3"
 LOCK = "lock"
 #: Endings of the names of the database and of the files that sqlite3 makes beside it.
 _ENDINGS = ("", "-wal", "-shm")
-VERSION = 1
+VERSION = 2
 
+#: Since version 2: the moment on the monotonic clock, and the boot that this clock belongs to.
+_NEW_COLUMNS = ("monotonic REAL NOT NULL DEFAULT 0", "boot TEXT NOT NULL DEFAULT ''")
+_BOOT = ", ".join(_NEW_COLUMNS)
 #: Every table, with its columns; texts that come from outside are stored as JSON, thus as ASCII.
 TABLES = {
     "outbox": "id INTEGER PRIMARY KEY, receiver TEXT NOT NULL, enqueued_at REAL NOT NULL,"
-    " alert TEXT NOT NULL",
+    f" alert TEXT NOT NULL, {_BOOT}",
     "heard": "receiver TEXT NOT NULL, incident TEXT NOT NULL, told_at REAL NOT NULL,"
-    " PRIMARY KEY (receiver, incident)",
+    f" {_BOOT}, PRIMARY KEY (receiver, incident)",
     "failing": "receiver TEXT PRIMARY KEY NOT NULL, state TEXT NOT NULL",
     "memory": "name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL",
 }
@@ -378,10 +381,16 @@ def _read(connection: sqlite3.Connection) -> dict[str, Rows]:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise _UnusableError("newer")
+    connection.execute("BEGIN IMMEDIATE")
     for table, columns in TABLES.items():
         connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
+    if version == 1:
+        for table in ("outbox", "heard"):
+            for column in _NEW_COLUMNS:
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
     if version < VERSION:
         connection.execute(f"PRAGMA user_version={VERSION}")
+    connection.execute("COMMIT")
     return {
         table: connection.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - our own names
         for table in TABLES

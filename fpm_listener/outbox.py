@@ -18,38 +18,38 @@ from dataclasses import dataclass
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
+from fpm_listener import procfs
 from fpm_listener.core import failing
 from fpm_listener.core.alerts import Reason
 from fpm_listener.core.failing import FAILING_AFTER_S, Failing
 from fpm_listener.core.histogram import merge
 from fpm_listener.core.kinds import KINDS
 from fpm_listener.core.lane import Lane
+from fpm_listener.core.moments import Clocks, Written
 from fpm_listener.core.outcomes import DropReason
 from fpm_listener.core.owed import (
     Change,
     Drop,
-    Forget,
     Hear,
     LanePolicy,
     Put,
-    Remove,
     Row,
     from_json,
-    to_json,
 )
 from fpm_listener.core.retry import Delivered
 from fpm_listener.core.snapshot import ReceiverView
 from fpm_listener.core.standing import Standing
 from fpm_listener.core.tally import add_up
+from fpm_listener.core.values import Instant
 from fpm_listener.database import Statement
 from fpm_listener.outbox_log import OutboxLog
+from fpm_listener.outbox_statements import failing_statement, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from fpm_listener.core.alerts import Alert
     from fpm_listener.core.retry import Attempt, Attempted
-    from fpm_listener.core.values import Instant
     from fpm_listener.database import Database, Rows
     from fpm_listener.receiver_settings import ReceiverSettings
 
@@ -82,8 +82,13 @@ class Outbox:
         limits: Limits,
         instance: str = "",
         random: Callable[[], float] = random_module.random,
+        boot_id: str | None = None,
     ) -> None:
-        """`instance`: the name of this host in alerts; `random`: from 0 up to 1, for the delays."""
+        """`instance`: the name of this host in alerts; `random`: from 0 up to 1, for the delays.
+
+        boot_id: None = the one of this machine.
+        """
+        self._clocks = Clocks(Instant(0.0, 0.0), procfs.boot_id() if boot_id is None else boot_id)
         self._database = database
         self._random = random
         self._limits = limits
@@ -107,6 +112,7 @@ class Outbox:
 
     def _owe(self, alert: Alert, now: Instant, lanes: Iterable[AnyLane]) -> list[Statement]:
         statements = []
+        self._clocks = self._clocks._replace(now=now)
         for lane in lanes:
             # From the clock, so that a file that turns up late holds smaller numbers than ours.
             self._last_number = max(self._last_number + 1, int(now.wall_s * 1e6))
@@ -115,6 +121,7 @@ class Outbox:
 
     def due(self, now: Instant) -> list[Attempt]:
         """Return what is to be attempted now: at most one message for each place."""
+        self._clocks = self._clocks._replace(now=now)
         self._tell_of_failing(now)
         attempts = []
         for lane in self._lanes.values():
@@ -128,7 +135,7 @@ class Outbox:
     def next_due_s(self, now: Instant) -> float | None:
         """Return the monotonic moment from which `due` has something; None = nothing is waiting."""
         moments = [lane.wake_s(now) for lane in self._lanes.values()]
-        moments += [self._failing_due_s(name, now) for name in self._settings]
+        moments += [self._failing_due_s(name) for name in self._settings]
         return min((moment for moment in moments if moment is not None), default=None)
 
     def settle(self, attempted: Attempted, now: Instant) -> None:
@@ -139,6 +146,7 @@ class Outbox:
         lane = self._lanes.get(attempted.attempt.lane)
         if lane is None:
             return
+        self._clocks = self._clocks._replace(now=now)
         changes = lane.settle(attempted, now, self._random())
         self._log.ended(attempted, max(0.0, lane.pace.retry_at_s - now.monotonic_s))
         statements = self._record(lane, changes)
@@ -153,12 +161,11 @@ class Outbox:
 
     # -- a receiver that cannot be told ------------------------------------------------------------
 
-    def _failing_due_s(self, name: str, now: Instant) -> float | None:
+    def _failing_due_s(self, name: str) -> float | None:
         """Return the monotonic moment at which the others are to be told (again)."""
         known = self._failing.get(name)
         if known is not None:
-            repeat_s = known.told_at_s + self._limits.repeat_interval_s
-            return now.monotonic_s + max(0.0, repeat_s - now.wall_s)
+            return known.told_s + self._limits.repeat_interval_s
         lanes = self._lanes_of(name)
         found = [s for one in lanes if len(one) and (s := one.pace.failing_since_s) is not None]
         if not found or len(found) < len(lanes):
@@ -169,7 +176,7 @@ class Outbox:
         for name in set(self._failing) - set(self._settings):
             self._end_failing(name, now)
         for name in self._settings:
-            due_s = self._failing_due_s(name, now)
+            due_s = self._failing_due_s(name)
             if due_s is None or now.monotonic_s < due_s:
                 continue
             why = self._lanes_of(name)[0].tally.last_failure
@@ -199,7 +206,7 @@ class Outbox:
         owed = sum(lane.pending() for lane in self._lanes_of(name))
         alert = failing.alert(known, reason, now, self._instance, owed)
         others = [lane for lane in self._lanes.values() if _receiver_of(lane.name) != name]
-        statements = [*self._owe(alert, now, others), _failing_statement(known)]
+        statements = [*self._owe(alert, now, others), failing_statement(self._clocks, known)]
         self._database.write(statements, durable=True)
 
     # -- receivers ---------------------------------------------------------------------------------
@@ -325,17 +332,19 @@ class Outbox:
 
     def restore(self, found: Mapping[str, Rows], now: Instant) -> None:
         """Take up what an earlier listener left owed."""
+        clocks = self._clocks = self._clocks._replace(now=now)
         for receiver, text in found["failing"]:
             with suppress(KeyError, ValueError, TypeError, OverflowError):
-                self._failing.setdefault(receiver, Failing.from_json(text))
-        for receiver, incident, told_at_s in found["heard"]:
+                self._failing.setdefault(receiver, Failing.from_json(text, clocks))
+        for receiver, incident, *told in found["heard"]:
             with suppress(ValueError, TypeError):  # what makes no sense is forgotten
-                if now.wall_s - told_at_s < _HEARD_FOR_S:
-                    self._lane(receiver).heard.setdefault(str(json.loads(incident)), told_at_s)
-        for number, receiver, enqueued_at_s, text in found["outbox"]:
+                told_s = clocks.read(Written(*told))
+                if now.monotonic_s - told_s < _HEARD_FOR_S:
+                    self._lane(receiver).heard.setdefault(str(json.loads(incident)), told_s)
+        for number, receiver, enqueued_at_s, text, *boot in found["outbox"]:
             try:
                 alert = from_json(text)
-                age_s = max(0.0, now.wall_s - enqueued_at_s)
+                since_s = clocks.read(Written(enqueued_at_s, *boot))
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
                 log.error(  # noqa: TRY400 - how it cannot be read helps nobody
                     "an alert in the database cannot be read and is lost receiver=%s text=%.200r",
@@ -346,8 +355,7 @@ class Outbox:
             row = Row(
                 number=number,
                 alert=alert,
-                enqueued_at_s=enqueued_at_s,
-                since_s=now.monotonic_s - age_s,
+                since_s=since_s,
             )
             self._lane(receiver).restore(row)
             self._last_number = max(self._last_number, number)
@@ -364,12 +372,12 @@ class Outbox:
 
     def rows(self) -> Iterable[Statement]:
         """Return all that is owed and all that was heard."""
-        yield from map(_failing_statement, self._failing.values())
+        yield from (failing_statement(self._clocks, one) for one in self._failing.values())
         for lane in self._lanes.values():
             for row in lane.rows():
-                yield _statement(lane.name, Put(row.number, row.enqueued_at_s, row.alert))
-            for incident, told_at_s in lane.heard.items():
-                yield _statement(lane.name, Hear(incident, told_at_s))
+                yield statement(self._clocks, lane.name, Put(row.number, row.since_s, row.alert))
+            for incident, told_s in lane.heard.items():
+                yield statement(self._clocks, lane.name, Hear(incident, told_s))
 
     # -- details -----------------------------------------------------------------------------------
 
@@ -399,7 +407,8 @@ class Outbox:
         """Return what tells the database of `changes`, having logged what is lost by them."""
         changes = list(changes)
         self._log.dropped(lane.name, [one.reason for one in changes if isinstance(one, Drop)])
-        return [_statement(lane.name, one) for one in changes if not isinstance(one, Drop)]
+        kept = (one for one in changes if not isinstance(one, Drop))
+        return [statement(self._clocks, lane.name, one) for one in kept]
 
 
 def _make_lane(name: str, settings: ReceiverSettings, policy: LanePolicy | None) -> AnyLane:
@@ -408,23 +417,3 @@ def _make_lane(name: str, settings: ReceiverSettings, policy: LanePolicy | None)
 
 def _receiver_of(lane: str) -> str:
     return lane.partition("#")[0]  # which is in no receiver's name
-
-
-def _failing_statement(known: Failing) -> Statement:
-    sql = "INSERT OR REPLACE INTO failing VALUES (?, ?)"
-    return Statement(sql, (known.receiver, known.to_json()))
-
-
-def _statement(receiver: str, change: Put | Remove | Hear | Forget) -> Statement:
-    match change:
-        case Put(number, enqueued_at_s, alert):
-            sql = "INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?)"
-            return Statement(sql, (number, receiver, enqueued_at_s, to_json(alert)))
-        case Remove(number):
-            return Statement("DELETE FROM outbox WHERE id = ?", (number,))
-        case Hear(incident, told_at_s):
-            sql = "INSERT OR REPLACE INTO heard VALUES (?, ?, ?)"
-            return Statement(sql, (receiver, json.dumps(incident), told_at_s))
-        case Forget(incident):
-            sql = "DELETE FROM heard WHERE receiver = ? AND incident = ?"
-            return Statement(sql, (receiver, json.dumps(incident)))

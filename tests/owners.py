@@ -31,12 +31,20 @@ class Owner:
         *receivers: ReceiverSettings,
         limits: Limits = LIMITS,
         now: Instant | None = None,
+        boot_id: str = "1",
     ) -> None:
         self.now = now or at(0.0)
+        self.boot_id = boot_id
         self.folder = folder
         self.database = Database(folder)
         self.memory = Memory(self.database)
-        self.outbox = Outbox(self.database, receivers or (OPS,), limits, random=lambda: 1.0)
+        self.outbox = Outbox(
+            self.database,
+            receivers or (OPS,),
+            limits,
+            random=lambda: 1.0,
+            boot_id=boot_id,
+        )
         self.database.open(self.now)
 
     def owe(self, *alerts: Alert) -> None:
@@ -59,6 +67,12 @@ class Owner:
         self.outbox.settle(ended(attempt, outcome), self.now)
         return attempt.alerts[0].alert_id
 
+    def answer_of(self, receiver: str, outcome: Outcome) -> Alert:
+        """Let one of the receivers answer; return the alert."""
+        (attempt,) = (one for one in self.outbox.due(self.now) if one.lane == receiver)
+        self.settle(ended(attempt, outcome))
+        return attempt.alerts[0]
+
     def settle(self, attempted: Attempted) -> None:
         """Take in an answer."""
         self.outbox.settle(attempted, self.now)
@@ -78,8 +92,20 @@ class Owner:
 
 
 def again(owner: Owner, *receivers: ReceiverSettings, after_s: float = 0.0) -> Owner:
-    """Return the owner of a listener that was started anew."""
+    """Return the owner of a listener that was started after a reboot."""
     owner.database.close()
-    # The monotonic clock may have begun anew with the machine: only the wall clock goes on.
-    now = Instant(5.0, owner.now.wall_s + after_s)
-    return Owner(owner.folder, *receivers, limits=owner.outbox._limits, now=now)
+    now = Instant(5.0, owner.now.wall_s + after_s)  # only the wall clock goes on
+    return Owner(
+        owner.folder,
+        *receivers,
+        limits=owner.outbox._limits,
+        now=now,
+        boot_id=owner.boot_id + "1",
+    )
+
+
+def restarted(owner: Owner, *, clock_set_by_s: float, after_s: float = 1.0) -> Owner:
+    """Return the owner of a listener that was started again, after the clock was set."""
+    owner.database.close()
+    now = Instant(owner.now.monotonic_s + after_s, owner.now.wall_s + after_s + clock_set_by_s)
+    return Owner(owner.folder, limits=owner.outbox._limits, now=now, boot_id=owner.boot_id)

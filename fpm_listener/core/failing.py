@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from fpm_listener.core import chinese, durations
 from fpm_listener.core.alerts import Alert, Reason, Status
 from fpm_listener.core.ids import incident_id
+from fpm_listener.core.moments import Written
 
 if TYPE_CHECKING:
+    from fpm_listener.core.moments import Clocks
     from fpm_listener.core.values import Instant
 
 #: Seconds without a yes, after a failure, from which a receiver counts as failing.
@@ -31,39 +33,49 @@ class Failing:
     """The incident of one receiver."""
 
     receiver: str
-    started_at_s: float  #: wall seconds
+    started_at_s: float  #: wall seconds, as its alerts have it
+    started_s: float  #: monotonic seconds
     sequence: int
-    told_at_s: float  #: wall seconds
+    told_s: float  #: monotonic seconds
     text: str  #: what its last alert said
     incident_id: str  #: the identity over all its alerts
 
-    def to_json(self) -> str:
+    def to_json(self, clocks: Clocks) -> str:
         """Return it as text."""
         return json.dumps(
             {
                 "receiver": self.receiver,
                 "started_at": self.started_at_s,
                 "sequence": self.sequence,
-                "told_at": self.told_at_s,
+                "started": clocks.write(self.started_s),
+                "told": clocks.write(self.told_s),
                 "text": self.text,
                 "id": self.incident_id,
             },
         )
 
     @classmethod
-    def from_json(cls, saved_text: str) -> Failing:
+    def from_json(cls, saved_text: str, clocks: Clocks) -> Failing:
         """Return what `to_json` saved. Raises KeyError, ValueError or TypeError."""
         saved: dict[str, Any] = json.loads(saved_text)
         receiver, started_at_s = str(saved["receiver"]), float(saved["started_at"])
+        # Versions before 2 of the database had wall seconds only.
+        started = saved.get("started") or (started_at_s, 0.0, "")
+        told = saved.get("told") or (saved["told_at"], 0.0, "")
         return cls(
             receiver=receiver,
             started_at_s=started_at_s,
+            started_s=clocks.read(_written(*started)),
             sequence=int(saved["sequence"]),
-            told_at_s=float(saved["told_at"]),
+            told_s=clocks.read(_written(*told)),
             text=str(saved["text"]),
             # Versions that saved no id made it like this.
             incident_id=str(saved.get("id") or f"receiver:{receiver}-{started_at_s:.3f}"),
         )
+
+
+def _written(wall_s: float, monotonic_s: float, boot_id: str) -> Written:
+    return Written(float(wall_s), float(monotonic_s), str(boot_id))
 
 
 def begins(receiver: str, now: Instant, text: str, instance: str, id_token: str) -> Failing:
@@ -71,8 +83,9 @@ def begins(receiver: str, now: Instant, text: str, instance: str, id_token: str)
     return Failing(
         receiver=receiver,
         started_at_s=now.wall_s,
+        started_s=now.monotonic_s,
         sequence=1,
-        told_at_s=now.wall_s,
+        told_s=now.monotonic_s,
         text=text,
         incident_id=incident_id(
             instance, f"receiver:{receiver}", started_at_s=now.wall_s, token=id_token
@@ -85,7 +98,7 @@ def again(failing: Failing, now: Instant, text: str | None = None) -> Failing:
     return replace(
         failing,
         sequence=failing.sequence + 1,
-        told_at_s=now.wall_s,
+        told_s=now.monotonic_s,
         text=text or failing.text,
     )
 
@@ -93,7 +106,7 @@ def again(failing: Failing, now: Instant, text: str | None = None) -> Failing:
 def alert(failing: Failing, reason: Reason, now: Instant, instance: str, owed: int) -> Alert:
     """Return what the others are told; owed: alerts that wait for the receiver."""
     over = reason is Reason.RESOLVED
-    lasted = durations.rough(max(0.0, now.wall_s - failing.started_at_s))
+    lasted = durations.rough(max(0.0, now.monotonic_s - failing.started_s))
     name = failing.receiver
     return Alert(
         incident_id=failing.incident_id,

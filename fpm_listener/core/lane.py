@@ -54,7 +54,7 @@ class Lane:
         """`policy`: None = no settings name this receiver; its alerts are kept, not sent."""
         self.name = name
         self.policy = policy
-        self.heard: dict[str, float] = {}  # wall seconds, by incident
+        self.heard: dict[str, float] = {}  # monotonic seconds, by incident
         self.pace = Pace(policy.rates if policy else ())
         self.tally = Tally()
         self._rows: dict[int, Row] = {}  # by number, oldest first
@@ -84,7 +84,7 @@ class Lane:
         queue = self._queues.get(incident)
         if incident not in self.heard and not queue and not policy.wants(alert):
             return []
-        if alert.reason is Reason.REPEAT and self._heard_lately(incident, now.wall_s, policy):
+        if alert.reason is Reason.REPEAT and self._heard_lately(incident, now.monotonic_s, policy):
             return []
         last = queue[-1] if queue else None
         firing = alert.status is Status.FIRING
@@ -100,7 +100,6 @@ class Lane:
         row = Row(
             number=number,
             alert=alert,
-            enqueued_at_s=now.wall_s,
             since_s=now.monotonic_s,
         )
         self._add(row)
@@ -237,18 +236,18 @@ class Lane:
         wake_s = self.wake_s(now)
         return wake_s is not None and now.monotonic_s >= wake_s
 
-    def _heard_lately(self, incident: str, wall_s: float, policy: LanePolicy) -> bool:
-        told_at_s = self.heard.get(incident)
+    def _heard_lately(self, incident: str, now_s: float, policy: LanePolicy) -> bool:
+        told_s = self.heard.get(incident)
         # A second's grace: the engine's own sum may round the other way.
-        return told_at_s is not None and 0 <= wall_s - told_at_s < policy.repeat_interval_s - 1.0
+        return told_s is not None and now_s - told_s < policy.repeat_interval_s - 1.0
 
     def _delivered(self, row: Row, alert: Alert, now: Instant) -> list[Change]:
         changes: list[Change] = []
         if alert.status is Status.RESOLVED:
             changes += self._forget(alert.incident_id)
         elif alert.reason is not Reason.TEST:
-            self.heard[alert.incident_id] = row.enqueued_at_s
-            changes.append(Hear(alert.incident_id, row.enqueued_at_s))
+            self.heard[alert.incident_id] = row.since_s
+            changes.append(Hear(alert.incident_id, row.since_s))
         if row.alert.alert_id != alert.alert_id:
             return changes  # a late yes to what the row held before; its present alert still waits
         self.tally.seconds.observe(max(0.0, now.wall_s - row.alert.known_at_s))
@@ -355,4 +354,4 @@ def _waits_to_fire(row: Row) -> bool:
 
 
 def _put(row: Row) -> Put:
-    return Put(row.number, row.enqueued_at_s, row.alert)
+    return Put(row.number, row.since_s, row.alert)

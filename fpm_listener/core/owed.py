@@ -115,7 +115,6 @@ class Row:
 
     number: int  #: rising with time, over all receivers and restarts
     alert: Alert
-    enqueued_at_s: float  #: wall seconds
     since_s: float  #: monotonic seconds from which its age counts
     attempts: int = 0  #: since the listener started
     alone: bool = False  #: was in a message that was rejected, and might not be why
@@ -126,7 +125,7 @@ class Put(NamedTuple):
     """Change: this is owed now."""
 
     number: int
-    enqueued_at_s: float
+    since_s: float  #: monotonic seconds
     alert: Alert
 
 
@@ -140,7 +139,7 @@ class Hear(NamedTuple):
     """Change: the receiver heard a firing of this incident, enqueued at that moment."""
 
     incident_id: str
-    told_at_s: float
+    told_s: float  #: monotonic seconds
 
 
 class Forget(NamedTuple):

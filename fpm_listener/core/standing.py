@@ -88,7 +88,6 @@ class Standing:
         row = Row(
             number=number,
             alert=alert,
-            enqueued_at_s=now.wall_s,
             since_s=now.monotonic_s,
         )
         if not self._incidents:
@@ -203,8 +202,8 @@ class Standing:
         changes: list[Change] = []
         row, incident = told.row, alert.incident_id
         if alert.status is Status.FIRING and alert.reason is not Reason.TEST:
-            self.heard[incident] = row.enqueued_at_s
-            changes.append(Hear(incident, row.enqueued_at_s))
+            self.heard[incident] = row.since_s
+            changes.append(Hear(incident, row.since_s))
         if row.alert.alert_id != alert.alert_id:
             return changes  # a newer one waits already
         row.attempts = 0
@@ -252,4 +251,4 @@ class Standing:
 
 
 def _put(row: Row) -> Put:
-    return Put(row.number, row.enqueued_at_s, row.alert)
+    return Put(row.number, row.since_s, row.alert)

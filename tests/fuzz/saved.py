@@ -13,6 +13,7 @@ from fpm_listener.core import failing
 from fpm_listener.core.effects import Identity, Remember
 from fpm_listener.core.engine import Engine, EngineSettings
 from fpm_listener.core.loops import LoopPolicy
+from fpm_listener.core.moments import Clocks
 from fpm_listener.core.owed import to_json
 from fpm_listener.core.policy import Policy
 from fpm_listener.core.protocol import Event
@@ -36,7 +37,7 @@ RECEIVERS = (
     ReceiverSettings(name="ops", url="http://127.0.0.1/x"),
     ReceiverSettings(name="am", kind="alertmanager", urls=("http://127.0.0.1/a",)),
 )
-_COLUMNS = {"failing": 2, "heard": 3, "outbox": 4}
+_COLUMNS = {"failing": 2, "heard": 5, "outbox": 6}
 
 
 def memory() -> bytes:
@@ -69,13 +70,17 @@ def parse(data: bytes) -> Any:  # noqa: ANN401 - JSON
 def rows() -> bytes:
     """Return the rows of an outbox, as JSON."""
     alert = to_json(fires())
-    known = failing.begins(
-        "ops", at(0.0), "status 500", instance="host", id_token="token"
-    ).to_json()
+    known = failing.begins("ops", at(0.0), "status 500", instance="host", id_token="token").to_json(
+        Clocks(at(0.0), "boot")
+    )
+    written = (1_795_000_000.0, 0.0, "boot")
     tables = {
         "failing": [["ops", known]],
-        "heard": [["ops", json.dumps("www:php-fpm"), 1_795_000_000.0]],
-        "outbox": [[1, "ops", 1_795_000_000.0, alert], [2, "am", 1_795_000_000.0, alert]],
+        "heard": [["ops", json.dumps("www:php-fpm"), *written]],
+        "outbox": [
+            [1, "ops", written[0], alert, *written[1:]],
+            [2, "am", written[0], alert, *written[1:]],
+        ],
     }
     return json.dumps(tables).encode()
 

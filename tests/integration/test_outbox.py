@@ -343,7 +343,7 @@ def test_drops_are_said_once_until_the_next_yes(
 def test_a_row_that_cannot_be_read(owner: Owner, caplog: pytest.LogCaptureFixture) -> None:
     """It is said with its text, and the others are sent."""
     owner.owe(fires("a"))
-    sql = "INSERT INTO outbox VALUES (1, 'ops', 0, ?)"
+    sql = "INSERT INTO outbox (id, receiver, enqueued_at, alert) VALUES (1, 'ops', 0, ?)"
     for text in ('{"incident_id": "x"}', "[]", "{", '{"labels": 7}'):
         owner.database.write([Statement(sql.replace("1", str(len(text))), (text,))], durable=True)
     second = again(owner)
@@ -358,9 +358,9 @@ def test_values_that_make_no_sense(owner: Owner) -> None:
     """Moments that are words, names that are lists: they are forgotten, the rest is taken up."""
     owner.owe(fires("a"))
     for sql in (
-        "INSERT INTO heard VALUES ('ops', '\"x\"', 'yesterday')",
-        "INSERT INTO heard VALUES ('ops', '[1', 1800000000)",
-        "INSERT INTO outbox VALUES (7, 'ops', 'yesterday', '{}')",
+        "INSERT INTO heard (receiver, incident, told_at) VALUES ('ops', '\"x\"', 'yesterday')",
+        "INSERT INTO heard (receiver, incident, told_at) VALUES ('ops', '[1', 1800000000)",
+        "INSERT INTO outbox (id, receiver, enqueued_at, alert) VALUES (7, 'ops', 'x', '{}')",
         "INSERT INTO failing VALUES ('ops', '{\"receiver\": 1}')",
     ):
         assert owner.database.write([Statement(sql)], durable=True)

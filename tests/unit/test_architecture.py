@@ -38,6 +38,7 @@ FLOORS = (
     ("examiner", "healer", "poolwatch"),
     ("checkup", "delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
     ("keeper", "control", "deposit", "quickstart", "obstacles", "former_masters", "logfile"),
+    ("outbox_statements",),
     ("door",),
     ("receivers.exec",),
     tuple(f"receivers.{kind}" for kind in RECEIVERS),

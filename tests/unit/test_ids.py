@@ -10,6 +10,9 @@ from scenes import Scene, moment
 from fpm_listener.core import failing
 from fpm_listener.core.failing import Failing
 from fpm_listener.core.ids import LONGEST_ID, incident_id
+from fpm_listener.core.moments import Clocks
+
+CLOCKS = Clocks(moment(0.0), "boot")
 
 
 def test_two_hosts_that_fail_in_the_same_millisecond_have_different_ids() -> None:
@@ -69,15 +72,15 @@ def test_the_incident_of_a_receiver_is_unique_as_well_and_is_saved() -> None:
     ]
 
     assert len({one.incident_id for one in ones}) == 3
-    assert Failing.from_json(ones[0].to_json()) == ones[0]
+    assert Failing.from_json(ones[0].to_json(CLOCKS), CLOCKS) == ones[0]
 
 
 def test_an_id_that_an_older_version_made_stays() -> None:
     """What is resolved after an update has the id under which it was firing."""
     one = failing.begins("ops", moment(0.0), "x", "web", "a")
-    saved = json.loads(one.to_json())
+    saved = json.loads(one.to_json(CLOCKS))
     del saved["id"]
 
-    assert Failing.from_json(json.dumps(saved)) == replace(
+    assert Failing.from_json(json.dumps(saved), CLOCKS) == replace(
         one, incident_id="receiver:ops-1700000000.000"
     )

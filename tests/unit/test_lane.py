@@ -349,7 +349,7 @@ def test_any_other_late_answer_is_nothing(outcome: Outcome) -> None:
 def test_a_receiver_without_settings_keeps_what_it_is_owed() -> None:
     """Nothing is sent, nothing is dropped, nothing is added."""
     lane = Lane("gone", None)
-    lane.restore(Row(number=1, alert=fires("a"), enqueued_at_s=EPOCH_S, since_s=0.0))
+    lane.restore(Row(number=1, alert=fires("a"), since_s=0.0))
 
     assert lane.enqueue(2, fires("b"), at(10**6)) == []
     assert lane.lease(at(10**6)) == (None, [])

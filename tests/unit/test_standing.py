@@ -211,7 +211,7 @@ def test_an_incident_that_is_repeated_is_told_on() -> None:
 def test_what_was_told_before_a_restart_is_told_on() -> None:
     """At once; and its time is not measured again."""
     play = Play()
-    row = Row(number=1, alert=fires("a"), enqueued_at_s=play.now.wall_s, since_s=-3600.0)
+    row = Row(number=1, alert=fires("a"), since_s=-3600.0)
     play.lane.restore(row)
 
     assert play.tell() == ["a-1"]
