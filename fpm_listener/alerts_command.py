@@ -89,7 +89,7 @@ def _try(
     settings: Settings,
     say: Callable[[str], None],
 ) -> bool:
-    speaker = make_receiver(receiver, "", _Told(say))
+    speaker = make_receiver(receiver, settings.page_url, _Told(say))
     now_s = time.time()
     test_id = incident_id(
         settings.instance,

@@ -140,6 +140,21 @@ def is_url(word: str) -> bool:
         return False
 
 
+def page_url(word: str) -> str:
+    """Return a URL that is shown to people: it holds no user and no password."""
+    if not is_url(word) or "@" in word or not word.isprintable():
+        raise ValueError("a URL such as https://host/, without user and password (not shown)")
+    return word
+
+
+def hosts(word: str) -> tuple[str, ...]:
+    """Return names of hosts as a browser sends them: lower case, without a port."""
+    found = tuple(one.lower().rstrip(".") for one in words(word))
+    if not all(re.fullmatch(r"[a-z0-9_.-]{1,253}", one) for one in found):
+        raise ValueError("names of hosts, without scheme and port, such as web1.example.com")
+    return found
+
+
 def urls(word: str) -> tuple[str, ...]:
     """Return several URLs, each once; may be secret."""
     found = tuple(dict.fromkeys(url(one) for one in words(word)))
@@ -179,7 +194,7 @@ def some_of(allowed: Collection[str]) -> Callable[[str], tuple[str, ...]]:
     return read
 
 
-_SECRET = {url, urls, command}
+_SECRET = {url, urls, page_url, command}
 
 
 class Section:

@@ -34,8 +34,10 @@ from fpm_listener.sections import (
     closest,
     count,
     duration,
+    hosts,
     loop,
     one_of,
+    page_url,
     span,
     text,
     words,
@@ -76,6 +78,17 @@ class WebSettings:
     username: str | None = None  #: with password_file: basic authentication
     password_file: Path | None = None
     token_file: Path | None = None  #: bearer token
+    allowed_hosts: frozenset[str] = frozenset()  #: in the Host header, besides IP addresses
+
+    @property
+    def needs_secret(self) -> bool:
+        """Return whether a client must know a password or a token."""
+        return self.password_file is not None or self.token_file is not None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Return whether only this machine can reach it."""
+        return _is_loopback(self.host)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +113,7 @@ class Settings:
     textfile: Path | None = None
     log_level: str = "info"
     instance: str = ""
+    external_url: str = ""  #: where people find the page; empty = `page_url` finds one
     receivers: tuple[ReceiverSettings, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -108,12 +122,21 @@ class Settings:
         """Return both windows."""
         return {Tier.FAST: self.loop, Tier.SLOW: self.slow_loop}
 
+    @property
+    def page_url(self) -> str:
+        """Return where others find the page, for links in alerts; empty where they cannot."""
+        web = self.web
+        if self.external_url or web.is_loopback or _is_loopback(self.instance) or not web.port:
+            return self.external_url
+        return f"{'https' if web.cert_file else 'http'}://{self.instance}:{web.port}/"
+
 
 GENERAL_KEYS = (
     *("listen", "state_dir", "programs", "error_log", "loop", "slow_loop", "stable_for"),
     *("fast_restart", "hold_linger", "restart_fatal", "loop_delay", "on_fatal"),
     *("exec_on", "exec_command", "fpm_status", "fpm_status_interval"),
     *("repeat_interval", "max_age", "max_alerts", "textfile", "log_level", "instance"),
+    *("external_url", "allowed_hosts"),
     *("web_cert_file", "web_key_file", "web_username", "web_password_file", "web_token_file"),
 )
 
@@ -189,6 +212,8 @@ def _build(path: str, found: dict[str, dict[str, str]], environ: Mapping[str, st
     host, port = take("listen", address, (defaults.web.host, defaults.web.port))
     section.refuse_halves("web_cert_file", "web_key_file")
     section.refuse_halves("web_username", "web_password_file")
+    instance = take("instance", text, None) or socket.gethostname()
+    external_url = take("external_url", page_url, "")
     web = WebSettings(
         host=host,
         port=port,
@@ -197,6 +222,9 @@ def _build(path: str, found: dict[str, dict[str, str]], environ: Mapping[str, st
         username=take("web_username", text, None),
         password_file=take("web_password_file", section.path, None),
         token_file=take("web_token_file", section.path, None),
+        allowed_hosts=_allowed_hosts(
+            host, instance, external_url, take("allowed_hosts", hosts, ())
+        ),
     )
     return Settings(
         source=path,
@@ -218,10 +246,25 @@ def _build(path: str, found: dict[str, dict[str, str]], environ: Mapping[str, st
         max_alerts=take("max_alerts", count, defaults.max_alerts),
         textfile=take("textfile", section.path, None),
         log_level=take("log_level", one_of("debug", "info", "warning", "error"), "info"),
-        instance=take("instance", text, None) or socket.gethostname(),
+        instance=instance,
+        external_url=external_url,
         receivers=_receivers(section, path, receivers, folder),
         warnings=tuple(warnings),
     )
+
+
+def _is_loopback(host: str) -> bool:
+    return host.lower() in {"localhost", "::1"} or host.startswith(("127.", "::ffff:127."))
+
+
+def _allowed_hosts(
+    host: str, instance: str, external_url: str, others: tuple[str, ...]
+) -> frozenset[str]:
+    from urllib.parse import urlsplit  # noqa: PLC0415 - only with an external_url
+
+    external = urlsplit(external_url).hostname if external_url else None
+    names = ("localhost", host, instance, external or "", *others)
+    return frozenset(name.lower().rstrip(".") for name in names if name)
 
 
 def _receivers(

@@ -238,7 +238,7 @@ class Surroundings:
         return self._outbox.views()
 
     def _make_senders(self, receivers: Sequence[ReceiverSettings]) -> None:
-        url = f"http://{self._settings.instance}:{self._settings.web.port}/"
+        url = self._settings.page_url
         for lane, receiver in [pair for one in receivers for pair in one.lanes.items()]:
             inbox = self._inbox
             self._senders[lane] = Sender(
@@ -374,10 +374,12 @@ class Surroundings:
     def adopt(self, settings: Settings) -> None:
         """Go on under new settings."""
         before, self._settings = self._settings, settings
-        for gone in [r for r in before.receivers if r not in settings.receivers]:
+        same_link = before.page_url == settings.page_url
+        kept = [r for r in before.receivers if r in settings.receivers and same_link]
+        for gone in [r for r in before.receivers if r not in kept]:
             for lane in gone.lanes:
                 self._senders.pop(lane).stop()
-        self._make_senders([r for r in settings.receivers if r not in before.receivers])
+        self._make_senders([r for r in settings.receivers if r not in kept])
         self._outbox.reconfigure(settings.receivers, _limits(settings))
         if before.fpm_status_s != settings.fpm_status_s:
             self._watch_pools()

@@ -16,6 +16,8 @@ import gzip
 import hmac
 import json
 import logging
+import re
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -57,6 +59,7 @@ _HEADERS = [
 _REASONS = {
     200: "200 OK",
     401: "401 Unauthorized",
+    403: "403 Forbidden",
     404: "404 Not Found",
     405: "405 Method Not Allowed",
     500: "500 Internal Server Error",
@@ -64,6 +67,12 @@ _REASONS = {
 }
 
 _KINDS = {"/": "text/html; charset=utf-8", "/status.json": "application/json"}
+
+_REFUSED = (
+    "The host name {!r} is not allowed. If it is a name of this listener, write it into"
+    " allowed_hosts or external_url in [fpm-listener], or require a password.\n"
+)
+_ODD_VERSION = re.compile(r"version\s*=(?!\s*\d{1,4}(\.\d{1,4}){0,3}\s*(;|$))", re.ASCII)
 
 StartResponse = Any  # wsgiref's own type is only for type checkers
 Environ = dict[str, Any]
@@ -85,6 +94,8 @@ class Application:
         self._clock = clock
         self._metrics = make_wsgi_app(registry)
         self.keys: Keys | None = None
+        #: Names in the Host header under which the page is served where there are no keys.
+        self.allowed_hosts: frozenset[str] = frozenset()
         # What was made last of each path, of which snapshot, in which second: many may look.
         self._made: dict[str, tuple[Snapshot, int, bytes, bytes]] = {}
 
@@ -104,6 +115,11 @@ class Application:
         if self.keys is not None and path != "/-/healthy" and not self.keys.fit(environ):
             challenge = [("WWW-Authenticate", self.keys.challenge)]
             return _answer(start, 401, "not without a password\n", challenge, head=head)
+        if self.keys is None and path in _KINDS:
+            # A page of somebody else's, whose name was rebound to our address, has its own name.
+            host = environ.get("HTTP_HOST", "")
+            if not is_allowed(host, self.allowed_hosts):
+                return _answer(start, 403, _REFUSED.format(host[:100]), head=head)
         if path == "/metrics":
             return self._exposition(environ, start, head=head)
         return self._page(environ, start, head=head)
@@ -118,7 +134,11 @@ class Application:
         started: list[tuple[str, list[tuple[str, str]]]] = []
         body = b"".join(
             self._metrics(
-                {**environ, "REQUEST_METHOD": "GET"},
+                {
+                    **environ,
+                    "REQUEST_METHOD": "GET",
+                    "HTTP_ACCEPT": _usable(environ.get("HTTP_ACCEPT", "")),
+                },
                 lambda line, headers: started.append((line, headers)),
             ),
         )
@@ -166,6 +186,30 @@ class Application:
         return body, packed
 
 
+def is_allowed(header: str, names: frozenset[str]) -> bool:
+    """Return whether a Host header has an IP address or one of `names`; no browser sends none."""
+    host = header.strip().lower()
+    if not host:
+        return True
+    if host.startswith("["):
+        return _is_ip(socket.AF_INET6, host[1:].partition("]")[0])
+    host = host.partition(":")[0]
+    return _is_ip(socket.AF_INET, host) or host.rstrip(".") in names
+
+
+def _is_ip(family: socket.AddressFamily, text: str) -> bool:
+    try:
+        socket.inet_pton(family, text)
+    except (OSError, ValueError):  # ValueError: a NUL, or not ASCII
+        return False
+    return True
+
+
+def _usable(accept: str) -> str:
+    """Return an Accept header without what has an odd version: prometheus_client raises on it."""
+    return ",".join(one for one in accept.split(",") if not _ODD_VERSION.search(one))
+
+
 def _takes_gzip(environ: Environ) -> bool:
     words = environ.get("HTTP_ACCEPT_ENCODING", "").replace(" ", "").lower().split(",")
     return bool({"gzip", "gzip;q=1.0", "gzip;q=1"} & {*words})
@@ -206,7 +250,8 @@ class Keys:
     def fit(self, environ: Environ) -> bool:
         """Return whether the request may pass; never where a secret cannot be read."""
         scheme, _, word = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        given = f"{scheme.lower()} {word}".encode("utf-8", "replace")
+        # wsgiref hands on the bytes of a header as Latin-1; a token is UTF-8 in its file.
+        given = f"{scheme.lower()} {word}".encode("latin-1", "replace")
         as_token = b"bearer " + _password(word) if scheme.lower() == "basic" else given
         try:
             wanted = self._wanted()
@@ -328,8 +373,8 @@ class WebServer:
         certificate = None
         if settings.cert_file is not None and settings.key_file is not None:
             certificate = Certificate(settings.cert_file, settings.key_file)
-        locked = settings.password_file is not None or settings.token_file is not None
-        self._application.keys = Keys(settings) if locked else None
+        self._application.keys = Keys(settings) if settings.needs_secret else None
+        self._application.allowed_hosts = settings.allowed_hosts
         server = Server((settings.host, settings.port), certificate, self._caught)
         server.set_app(self._application)
         return server

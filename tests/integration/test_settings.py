@@ -187,3 +187,48 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         with pytest.raises(FpmListenerError, match=why):
             load(path, {})
     assert load(os.devnull, {}).receivers == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "link"),
+    [
+        ("", ""),
+        ("listen = localhost:19253", ""),
+        ("listen = 127.1.2.3:19253", ""),
+        ("listen = [::1]:19253", ""),
+        ("listen = :0", ""),
+        ("listen = :19253\ninstance = localhost", ""),
+        ("listen = :19253", "http://web1:19253/"),
+        ("listen = 10.0.0.1:1\nweb_cert_file = a\nweb_key_file = b", "https://web1:1/"),
+        ("external_url = https://fpm.example/x/", "https://fpm.example/x/"),
+        ("listen = :1\nexternal_url = http://fpm.example", "http://fpm.example"),
+    ],
+)
+def test_the_link_in_alerts(read: Writer, text: str, link: str) -> None:
+    """None to an address that only this host can reach; else as the operator says, or a guess."""
+    assert read(f"[fpm-listener]\ninstance = web1\n{text}\n").page_url == link
+
+
+def test_the_hosts_of_the_page(read: Writer) -> None:
+    """All names that the settings know of, as a browser writes them."""
+    settings = read(
+        "[fpm-listener]\ninstance = Web1\nlisten = fpm:1\nexternal_url = https://A.example:8443/x\n"
+        "allowed_hosts = b.example, C.example.\n"
+    )
+    known = {"localhost", "web1", "fpm", "a.example", "b.example", "c.example"}
+    assert settings.web.allowed_hosts == known
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "external_url = ftp://x",
+        "external_url = https://u:s3cret@x/",
+        "allowed_hosts = http://s3cret",
+    ],
+)
+def test_what_is_no_name(read: Writer, text: str) -> None:
+    """A password would be sent to every receiver."""
+    with pytest.raises(FpmListenerError, match=r"is not understood; allowed: ") as caught:
+        read(f"[fpm-listener]\n{text}\n")
+    assert "external_url" not in text or "s3cret" not in str(caught.value)

@@ -517,6 +517,87 @@ def test_a_password(serve: Serve, tmp_path: Path) -> None:
     assert ask(server, Authorization=basic("prom", "changed"))[0] == 200
 
 
+def test_a_token_that_is_not_ascii(serve: Serve, tmp_path: Path) -> None:
+    """A token is UTF-8 in its file and in the header."""
+    (tmp_path / "token").write_text("gr\u00fcn-\u79d8\u5bc6", encoding="utf-8")
+    server = serve(token_file=tmp_path / "token")
+    sent = "gr\u00fcn-\u79d8\u5bc6".encode().decode("latin-1")
+
+    assert ask(server, Authorization=f"Bearer {sent}")[0] == 200
+    for wrong in ("gr\u00fcn", "gr?n-??", sent[:-1], sent + "x", ""):
+        assert ask(server, Authorization=f"Bearer {wrong}")[0] == 401
+
+
+HOSTS = frozenset({"localhost", "web1", "fpm.example.com"})
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("10.1.2.3:19253", 200),
+        ("[::1]:19253", 200),
+        ("localhost:1", 200),
+        ("LOCALHOST", 200),
+        ("web1", 200),
+        ("fpm.example.com.:80", 200),
+        ("evil.example", 403),
+        ("evil.example:19253", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("web1.evil.example", 403),
+        ("127.0.0.1@evil.example", 403),
+        ("[::1].evil.example", 200),  # no name can begin with a bracket
+        ("[evil.example]", 403),
+        (":80", 403),
+        ("0x7f.1", 403),
+        ("\xe9vil", 403),
+    ],
+)
+def test_a_name_that_was_rebound(serve: Serve, host: str, status: int) -> None:
+    """Without a password the page has names; metrics and health are served under all."""
+    server = serve(allowed_hosts=HOSTS)
+
+    for path in ("/", "/status.json"):
+        answered, _, body = ask(server, path, Host=host)
+        assert answered == status
+        assert ("allowed_hosts or external_url in [fpm-listener]" in body) is (status == 403)
+    for path in ("/metrics", "/-/healthy", "/-/ready"):
+        assert ask(server, path, Host=host)[0] == 200
+
+
+def test_a_password_is_enough(serve: Serve, tmp_path: Path) -> None:
+    """Who knows it may come under every name; a rebound page cannot know it."""
+    (tmp_path / "token").write_text("t0ken")
+    server = serve(token_file=tmp_path / "token")
+
+    assert ask(server, "/", Host="evil.example", Authorization="Bearer t0ken")[0] == 200
+    assert ask(server, "/", Host="evil.example")[0] == 401
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=abc",
+        "application/openmetrics-text;version=",
+        "text/plain;version=1.x",
+        "text/plain; version=1..0",
+        "application/openmetrics-text; version=\xb2",
+        "application/openmetrics-text; version=" + "9" * 5000,
+        "application/openmetrics-text; version=1.0.0; escaping=\xe9, text/plain; version=?",
+        ";;;,,,version",
+    ],
+)
+def test_an_odd_version_is_no_error(
+    serve: Serve, accept: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a client accepts can be anything; it gets a format that it has not ruled out."""
+    status, headers, body = ask(serve(), Accept=accept)
+
+    assert (status, caplog.messages) == (200, [])
+    assert headers["Content-Type"].startswith(("text/plain", "application/openmetrics-text"))
+    assert "fpm_listener_build_info" in body
+
+
 def test_a_token_for_a_browser(serve: Serve, tmp_path: Path) -> None:
     """A browser asks for a password, never for a token: the token may be given as one."""
     secret = tmp_path / "token"
