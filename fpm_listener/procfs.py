@@ -84,6 +84,15 @@ def title(pid: int, proc: str = "/proc") -> str:
         return ""
 
 
+def environment(pid: int, proc: str = "/proc") -> bytes:
+    """Return what the process was started with; empty where it is gone or we may not look."""
+    try:
+        with open(f"{proc}/{pid}/environ", "rb") as file:  # noqa: PTH123 - pathlib costs the guard milliseconds
+            return file.read()
+    except OSError:
+        return b""
+
+
 def has_socket(pid: int, inodes: Collection[int], proc: str = "/proc") -> bool | None:
     """Return whether the process has one of the sockets open; None where we may not look."""
     links = {f"socket:[{inode}]" for inode in inodes}

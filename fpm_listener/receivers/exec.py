@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import subprocess
-import tempfile
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fpm_listener.core.outcomes import FailureReason
 from fpm_listener.core.retry import Delivered, Rejected, RetryLater
 from fpm_listener.receivers.body import said
+from fpm_listener.receivers.command import Command
 from fpm_listener.receivers.webhook import plain
 
 if TYPE_CHECKING:
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FOR_EVER = set(range(64, 79)) - {69, 71, 74, 75}
-#: Bytes of what a command says that are read.
+#: Bytes of what a command wrote that are shown.
 _SAID = 4096
 
 
@@ -53,14 +50,12 @@ class Exec:
         if self._trace is not None:
             self._trace.sent(f"RUN {self._settings.command[0]}", body.decode("ascii"))
         try:
-            # A file, not a pipe: who has inherited it and lives on must not keep us waiting.
-            with tempfile.TemporaryFile() as output:
-                status = self._run(body, output.fileno())
-                output.seek(0)
-                text = output.read(_SAID).decode("utf-8", "replace")
+            command = Command(self._settings.command)
+            status = command.run(body, self._settings.timeout_s)
         except OSError as error:
             detail = os.strerror(error.errno or 0)
             return RetryLater(reason=FailureReason.COMMAND, detail=f"cannot be run: {detail}")
+        text = command.output[:_SAID].decode("utf-8", "replace")
         if status is None:
             return RetryLater(
                 reason=FailureReason.TIMEOUT, detail="did not end before the deadline"
@@ -78,22 +73,3 @@ class Exec:
         kind = Rejected if status in _FOR_EVER else RetryLater
         what = f"exit status {status}" if status > 0 else f"ended by signal {-status}"
         return kind(reason=FailureReason.COMMAND, detail=what)
-
-    def _run(self, body: bytes, output: int) -> int | None:
-        """Return the exit status, or minus the signal; None after the deadline. Raises OSError."""
-        command = subprocess.Popen(
-            self._settings.command,
-            stdin=subprocess.PIPE,
-            stdout=output,  # never our own fd 1: that is supervisord's protocol
-            stderr=output,
-            start_new_session=True,
-        )
-        try:
-            with suppress(BrokenPipeError):  # it need not read what it is told
-                command.communicate(body, timeout=self._settings.timeout_s)
-        except subprocess.TimeoutExpired:
-            # Not reaped yet, so the number is still its own: its whole group ends.
-            os.killpg(command.pid, signal.SIGKILL)
-            command.wait()
-            return None
-        return command.wait()

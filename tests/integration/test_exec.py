@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fpm_listener import procfs
 from fpm_listener.core.outcomes import FailureReason
 from fpm_listener.core.retry import Delivered, Outcome, Rejected, RetryLater
 from fpm_listener.delivery import make_receiver
 from fpm_listener.receiver_settings import ReceiverSettings
+from fpm_listener.receivers import command as command_module
+from fpm_listener.receivers.command import OUTPUT_BYTES, Command
 from tests.kinds import hostile, trouble
 from tests.sinks import PATIENCE_S, wait_until
 
@@ -124,3 +127,91 @@ def test_a_command_that_does_not_read(tmp_path: Path) -> None:
     """It need not."""
     assert run(f"sh -c 'exec 0<&-; sleep 0.1; touch {tmp_path}/done'") == Delivered()
     assert (tmp_path / "done").exists()
+
+
+FLOOD = "import sys\nfor _ in range(200): sys.stdout.write('x' * (1 << 20))\nsys.exit(3)"
+
+
+def test_a_command_that_writes_without_end() -> None:
+    """It never waits for us, and no more than the beginning is kept, in memory or on disk."""
+    command = Command([sys.executable, "-c", FLOOD])
+
+    assert command.run(b"", 300.0) == 3
+    assert command.output == b"x" * OUTPUT_BYTES
+
+
+def test_output_and_input_at_once() -> None:
+    """A command that answers each line fills no pipe that nobody empties."""
+    command = Command(["cat"])
+
+    assert command.run(b"y" * (4 << 20), 300.0) == 0
+    assert command.output == b"y" * OUTPUT_BYTES
+
+
+def test_a_command_that_closes_its_output(tmp_path: Path) -> None:
+    """It is waited for all the same."""
+    assert run(f"sh -c 'exec >&- 2>&-; sleep 0.2; touch {tmp_path}/done'") == Delivered()
+    assert (tmp_path / "done").exists()
+
+
+def test_without_pidfds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old kernel has none: the command is looked at from time to time."""
+    monkeypatch.setattr(procfs, "open_pidfd", lambda _: None)
+
+    assert run("true") == Delivered()
+    test_the_deadline_ends_all_descendants(tmp_path, "setsid sleep 1000 &")
+
+
+def test_its_environment_is_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets what commands need, and nothing that can hold a secret."""
+    for name in ("SUPERVISOR_PASSWORD", "SUPERVISOR_USERNAME", "SUPERVISOR_SERVER_URL"):
+        monkeypatch.setenv(name, "s3cret")
+    for name in ("FPM_LISTENER_RECEIVER_OPS_URL", "AWS_SECRET_ACCESS_KEY", "https_proxy"):
+        monkeypatch.setenv(name, "s3cret")
+    for name in ("TZ", "LANG", "LC_TIME", "HOME"):
+        monkeypatch.setenv(name, f"a {name}")
+
+    assert run(f"sh -c 'env -0 >{tmp_path}/env'") == Delivered()
+    words = (tmp_path / "env").read_text().split("\0")
+    found = dict(word.split("=", 1) for word in words if word)
+    assert "s3cret" not in "".join(words)
+    assert found["PATH"] == os.environ["PATH"]
+    assert (found["TZ"], found["LC_TIME"], found["HOME"]) == ("a TZ", "a LC_TIME", "a HOME")
+    assert set(found) <= {
+        *command_module._INHERITED,
+        "LC_TIME",
+        command_module._MARK,
+        "PWD",
+        "_",
+    } | {name for name in found if name.startswith("LC_")} | {"SHLVL", "OLDPWD"}
+
+
+@pytest.mark.parametrize(
+    "starts",
+    [
+        "setsid sleep 1000 &",
+        "setsid sh -c 'setsid sleep 1000 & wait' &",
+        "(setsid sleep 1000 & exit 0) &",  # its parent ends: init is its parent now
+        "setsid env -i sleep 1000 &",  # it has no mark, but a parent that is ours
+        "trap '' TERM HUP INT; sleep 1000 &",
+    ],
+)
+def test_the_deadline_ends_all_descendants(tmp_path: Path, starts: str) -> None:
+    """Also those that have left the session, or whose parent has ended."""
+    pids = tmp_path / "pids"
+    script = tmp_path / "script"
+    mark = f"{1000 + os.getpid() % 1000}.{time.monotonic_ns() % 10**9}"
+    script.write_text(f"{starts.replace('1000', mark)}\necho $$ >{pids}\nwait\nsleep {mark}\n")
+    for timeout_s in (1.0, 4.0, 30.0):
+        outcome = run(f"sh {script}", timeout_s=timeout_s)
+        assert isinstance(outcome, RetryLater)
+        assert outcome.reason is FailureReason.TIMEOUT
+        if pids.exists():  # else the machine is too slow for this deadline
+            break
+
+    def alive() -> list[int]:
+        return [
+            pid for pid in procfs.pids() if procfs.title(pid) == f"sleep {mark}" and not _ended(pid)
+        ]
+
+    wait_until(lambda: not alive(), "the end of all")

@@ -42,7 +42,7 @@ FLOORS = (
     ("door",),
     ("receivers.exec",),
     tuple(f"receivers.{kind}" for kind in RECEIVERS),
-    ("receivers.body", "receivers.markdown"),
+    ("receivers.body", "receivers.markdown", "receivers.command"),
     ("receivers.http", "receivers.text"),
     ("receivers.deadline", "receivers.secrets", "receivers.phrases", "receivers.stamp"),
     ("page", "terminal"),
