@@ -25,6 +25,7 @@ from fpm_listener.control import Asked
 from fpm_listener.core.effects import (
     AnswerGuard,
     AreGone,
+    AskProcesses,
     Discover,
     ExamineDeath,
     FindHolder,
@@ -54,6 +55,7 @@ from fpm_listener.engine_settings import engine_settings
 from fpm_listener.inbox import Failed, Inbox, SupervisorAnswered, Survived
 from fpm_listener.keeper import Keeper
 from fpm_listener.ledger import Ledger, supervisord_identity
+from fpm_listener.lost_events import LostEvents
 from fpm_listener.remarks import tell, wake
 from fpm_listener.signals import Signals
 from fpm_listener.surroundings import Surroundings
@@ -102,6 +104,7 @@ class Daemon:
         self._snapshot_at_s = 0.0
         self._upkeep_at_s = 0.0
         self._unreadable = UnreadableEvents(pipe)
+        self._lost = LostEvents()
         self._internal_errors = {where.value: 0 for where in Where}
         self._pause_until_s = 0.0  # monotonic; nothing that is due by time is done before
         self._examined = Examined({})
@@ -141,6 +144,7 @@ class Daemon:
         timeline.began(now)
         memory = self._around.memory()
         effects = self._errors.result(Where.MEMORY, self._engine.restore, now, memory) or []
+        effects += self._engine.missed(now)  # how things are is not known yet
         self._commit(now, effects)
         self._around.start()
         self._hand_out(effects)
@@ -169,7 +173,7 @@ class Daemon:
             self._errors.survive(Where.SETTINGS, self._reload)
         if now.monotonic_s < self._pause_until_s:
             return
-        parts = (self._tick, self._upkeep, self._unreadable.check, self._send_due, self._publish)
+        parts = (self._tick, self._upkeep, self._check_unreadable, self._send_due, self._publish)
         if not all([self._errors.survive(Where.INPUT, part, now) for part in parts]):  # noqa: C419 - all run
             self._pause_until_s = now.monotonic_s + ERROR_PAUSE_S
 
@@ -188,6 +192,12 @@ class Daemon:
             self._around.keeper.look_at_doors()
             self._around.upkeep(now, self._engine.timeline.memory())
             self._ledger.keep_at(self._around.ledger_path())
+
+    def _check_unreadable(self, now: Instant) -> None:
+        before = self._unreadable.count
+        self._unreadable.check(now)
+        if self._unreadable.count > before:
+            self._hand_out(self._engine.missed(now))
 
     def _send_due(self, now: Instant) -> None:
         due_s = self._around.next_due_s(now)
@@ -219,6 +229,7 @@ class Daemon:
         for item in self._pipe.read():
             if isinstance(item, Garbage):
                 self._unreadable.note(item)
+                self._hand_out(self._engine.missed(read_clocks()))
             else:
                 self._event(item)
         if self._pipe.closed:
@@ -228,16 +239,12 @@ class Daemon:
     def _event(self, event: Event) -> None:
         now = read_clocks()
         verdict = self._ledger.judge(event)
-        if verdict.missed:
-            self._engine.missed(verdict.missed)
-            log.error(
-                "events lost, supervisord's buffer was too small count=%s poolserial=%s",
-                verdict.missed,
-                event.poolserial,
-            )
         effects: list[Effect] = []
+        if verdict.missed:
+            self._lost.log(now, verdict.missed, event)
+            effects = self._engine.missed(now, verdict.missed)
         if not verdict.repeated:
-            effects = self._errors.result(Where.EVENT, self._engine.step, now, event) or []
+            effects += self._errors.result(Where.EVENT, self._engine.step, now, event) or []
         self._commit(now, effects, self._ledger.stamp(event))
         self._ledger.mark(event)
         self._pipe.acknowledge()
@@ -283,6 +290,7 @@ class Daemon:
             ExamineDeath: around.examine,
             AreGone: around.examine,
             ReadExits: around.read_exits,
+            AskProcesses: lambda _: around.ask_processes(),
             Heal: self._heal,
             WatchPid: self._watch,
             WakeSupervisord: wake,

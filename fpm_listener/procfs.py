@@ -23,7 +23,7 @@ class ProcessStat:
         words = text.rpartition(")")[2].split()
         self.pid = int(text[: text.index(" ")])
         self.state = words[0]
-        self.ppid, self.pgid = int(words[1]), int(words[2])
+        self.ppid, self.pgid, self.session = int(words[1]), int(words[2]), int(words[3])
         self.started = int(words[19])  #: ticks since boot
 
     @property

@@ -22,7 +22,6 @@ from fpm_listener.core.effects import (
     Heal,
     HolderFound,
     Notify,
-    ProcessesSeen,
     ProgramsKnown,
     ReadExits,
     Remember,
@@ -36,11 +35,11 @@ from fpm_listener.delivery import Sender
 from fpm_listener.examiner import Examiner, Sample
 from fpm_listener.former_masters import FormerMasters
 from fpm_listener.healer import Healer
-from fpm_listener.inbox import SupervisorAnswered
 from fpm_listener.logfile import restore_positions
 from fpm_listener.logtail import LogTail
 from fpm_listener.memory import Memory
 from fpm_listener.outbox import Limits, Outbox
+from fpm_listener.process_query import ProcessQuery
 from fpm_listener.programs import Programs
 from fpm_listener.sockets import find_holders
 from fpm_listener.supervisor_rpc import RpcFailed, SupervisorRpc
@@ -109,7 +108,7 @@ class Surroundings:
         self._rpc = rpc
         self._healer = Healer(rpc, settings.state_dir, inbox.put, self._are_alerts_owed)
         self._cursor = LogCursor()
-        self._rpc_said: str | None = None
+        self._query = ProcessQuery(rpc, inbox.put)
         self._programs = Programs(rpc, os.getppid())
         self._supervisor = self._worker("supervisor", self._ask_supervisor, Where.SUPERVISOR)
         self._discovery = self._worker("programs", self._read_programs, Where.PROGRAMS)
@@ -202,7 +201,7 @@ class Surroundings:
         if self.database.persistent:
             self._inbox.errors.survive(Where.THREAD, self._control.start)
         self._save(timeline)
-        self._supervisor.ask(_Look())
+        self.ask_processes()
         self._deaths.ask(Sample())
 
     def _save(self, timeline: list[Any]) -> None:
@@ -284,6 +283,10 @@ class Surroundings:
         """Find out how processes ended."""
         self._supervisor.ask(request)
 
+    def ask_processes(self) -> None:
+        """Find out how all processes are."""
+        self._supervisor.ask(_Look())
+
     def heal(self, order: Heal) -> None:
         """Have supervisord start or stop a process, or end."""
         self._supervisor.ask(order)
@@ -322,6 +325,8 @@ class Surroundings:
     def _ask_supervisor(self, requests: tuple[ReadExits | Heal | _Look, ...]) -> None:
         for order in [one for one in requests if isinstance(one, Heal)]:
             self._inbox.errors.survive(Where.SUPERVISOR, self._healer.heal, order)
+        if any(isinstance(request, _Look) for request in requests):
+            self._query.ask()
         if self._rpc is None:
             return
         asked = [request.asked_at_s for request in requests if isinstance(request, ReadExits)]
@@ -329,26 +334,9 @@ class Surroundings:
         notes = () if isinstance(answer, RpcFailed) else tuple(self._cursor.take(answer))
         if asked or notes:
             self._inbox.put(ExitsRead(notes, max(asked, default=0.0)))
-        if any(isinstance(request, _Look) for request in requests):
-            processes = self._rpc.processes()
-            self._say_rpc(processes.why if isinstance(processes, RpcFailed) else None)
-            self._inbox.put(SupervisorAnswered(up=not isinstance(processes, RpcFailed)))
-            if not isinstance(processes, RpcFailed):
-                self._inbox.put(ProcessesSeen(processes))
 
     def _are_alerts_owed(self) -> bool:
         return any(receiver.pending for receiver in self._snapshot().receivers)
-
-    def _say_rpc(self, why: str | None) -> None:
-        if why == self._rpc_said or (why and "SHUTDOWN_STATE" in why):
-            return  # that it refuses while it shuts down is as it should be
-        if why is not None:
-            log.warning(
-                "supervisord's XML-RPC is not to be had, exit codes are unknown why=%r", why
-            )
-        elif self._rpc_said is not None:
-            log.info("supervisord's XML-RPC answers again")
-        self._rpc_said = why
 
     # -- what is served ----------------------------------------------------------------------------
 
@@ -384,6 +372,7 @@ class Surroundings:
         if before.fpm_status_s != settings.fpm_status_s:
             self._watch_pools()
         self.discover(Discover())
+        self.ask_processes()
         self._doctor.ask(_Visit())
         if self._web is not None and before.web != settings.web:
             self._web.rebind(settings.web)

@@ -62,6 +62,23 @@ class ProcessesSeen(NamedTuple):
     """Input: the answer to `getAllProcessInfo`."""
 
     processes: tuple[ProcessSeen, ...]
+    asked_at_s: float  #: monotonic, just before the call; an event that is received later wins
+
+
+class Child(NamedTuple):
+    """One child of supervisord, as /proc shows it."""
+
+    pid: int
+    name: ProcessName | None  #: from its environment; None where that is blank or unreadable
+    title: str  #: its command line
+    started_at_s: float | None  #: wall seconds
+
+
+class ChildrenSeen(NamedTuple):
+    """Input: the children of supervisord, where it answers no XML-RPC; None = not readable."""
+
+    children: tuple[Child, ...] | None
+    asked_at_s: float  #: monotonic; as in ProcessesSeen
 
 
 class ExitsRead(NamedTuple):
@@ -190,6 +207,10 @@ class ReadExits(NamedTuple):
     asked_at_s: float  #: monotonic seconds
 
 
+class AskProcesses(NamedTuple):
+    """Effect: ask how all processes are; answer with ProcessesSeen or ChildrenSeen."""
+
+
 class Heal(NamedTuple):
     """Effect: have supervisord start or stop a process, or end.
 
@@ -230,6 +251,7 @@ Effect = (
     | ExamineDeath
     | AreGone
     | ReadExits
+    | AskProcesses
     | Heal
     | WatchPid
     | WakeSupervisord

@@ -10,14 +10,16 @@ Laws:
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.core.autopsy import Needs
+from fpm_listener.core.children import identify
 from fpm_listener.core.effects import (
     AnswerGuard,
+    AskProcesses,
+    ChildrenSeen,
     DeathExamined,
     Discover,
     Effect,
@@ -35,36 +37,36 @@ from fpm_listener.core.effects import (
     ProcessDied,
     ProcessesSeen,
     ProgramsKnown,
-    ReadExits,
     Remember,
     SocketsHeld,
 )
 from fpm_listener.core.events import (
     EVENT_NAMES,
+    Counts,
     GroupChange,
+    Malformed,
     ProcessLog,
     ProcessState,
     SupervisorChange,
     read,
 )
+from fpm_listener.core.exit_reasons import Exits
 from fpm_listener.core.fpmlog import classify
+from fpm_listener.core.gap import Gap
 from fpm_listener.core.lines import LogLines
 from fpm_listener.core.protocol import Event
+from fpm_listener.core.snapshot import State
 from fpm_listener.core.timeline import Timeline
 from fpm_listener.core.watched import Watched
 from fpm_listener.core.whose import choose
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from fpm_listener.core.exits import ExitNote
+    from fpm_listener.core.effects import ProcessSeen
     from fpm_listener.core.policy import Policy
     from fpm_listener.core.snapshot import ProcessView
-    from fpm_listener.core.trouble import Death
     from fpm_listener.core.values import Instant, ProcessName
-
-#: Seconds for which a line of supervisord's log waits for the event of the death that it tells of.
-_NOTE_WAITS_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,18 +98,17 @@ AboutOne = (
     | HaltFailed
     | LeaveAlone
 )
-Input = Event | LogLines | ExitsRead | ProgramsKnown | ProcessesSeen | GuardAsks | AboutOne | Tick
-
-
-@dataclass(slots=True)
-class Counts:
-    """What is counted of the events as such."""
-
-    events: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys((*EVENT_NAMES, "other"), 0)
-    )
-    missed: int = 0
-    last_event_s: float | None = None  # wall
+Input = (
+    Event
+    | LogLines
+    | ExitsRead
+    | ProgramsKnown
+    | ProcessesSeen
+    | ChildrenSeen
+    | GuardAsks
+    | AboutOne
+    | Tick
+)
 
 
 class Engine:
@@ -121,10 +122,10 @@ class Engine:
         self._settings = settings
         self._watched: dict[ProcessName, Watched] = {}
         self._deadlines: dict[ProcessName, float] = {}
-        self._deaths: deque[tuple[Watched, Death]] = deque()  # whose exit is not known yet
-        self._notes: deque[tuple[float, ExitNote]] = deque()  # whose death is not known yet
+        self._exits = Exits(self.timeline)
         self._stopping = False
-        self._reads_exits = False
+        self._gap = Gap()
+        self._startsecs: dict[ProcessName, float] = {}  # of the programs that are known
         self._labels = self._make_labels()
 
     # -- the one way in ----------------------------------------------------------------------------
@@ -150,15 +151,24 @@ class Engine:
             return self._programs_known(now, given)
         if isinstance(given, GuardAsks):
             return self._guard_asks(now, given)
-        return self._processes_seen(now, given)
+        return self._seen(now, given)
 
     def deadline_s(self) -> float | None:
         """Return the monotonic moment at which `Tick` is due."""
-        return min(self._deadlines.values(), default=None)
+        moments = (min(self._deadlines.values(), default=None), self._gap.deadline_s())
+        return min((at for at in moments if at is not None), default=None)
 
-    def missed(self, count: int) -> None:
-        """Count events that supervisord has thrown away before we could read them."""
+    def missed(self, now: Instant, count: int = 0) -> list[Effect]:
+        """Take in that events were lost, or could not be read; `count`: as far as it is known.
+
+        What was known before is in doubt: also when the listener starts.
+        """
         self.counts.missed += count
+        self._gap.noticed(now.monotonic_s)
+        return self._ask(now)
+
+    def _ask(self, now: Instant) -> list[Effect]:
+        return [AskProcesses()] if self._gap.asks(now.monotonic_s) else []
 
     def views(self) -> tuple[ProcessView, ...]:
         """Return all processes, for other threads."""
@@ -186,8 +196,8 @@ class Engine:
             return self._group(now, content)
         if isinstance(content, SupervisorChange):
             self._stopping = not content.running
-            return [effect for w in self._watched.values() for effect in self._review(now, w)]
-        return []
+            return self._review_all(now)
+        return self.missed(now) if isinstance(content, Malformed) else []
 
     def _process_state(self, now: Instant, event: ProcessState) -> list[Effect]:
         watched = self._find(event.process)
@@ -201,46 +211,13 @@ class Engine:
         if death is not None:
             for line in watched.stderr.flush():
                 effects += self._line(now, watched, line)
-            effects += self._death(now, watched, death)
+            effects += self._exits.died(now, watched, death)
             if self._hurries:
                 watched.hurry(now)
         return effects + self._review(now, watched)
 
-    def _death(self, now: Instant, watched: Watched, death: Death) -> list[Effect]:
-        """Join the death with the line of supervisord's log that tells how, or ask for it."""
-        while self._notes and self._notes[0][0] < now.monotonic_s - _NOTE_WAITS_S:
-            self._notes.popleft()
-        for index, (_, note) in enumerate(self._notes):
-            if note.process == watched.name.process:
-                del self._notes[index]
-                watched.exit_known(death, note)
-                self.timeline.ended(now, watched.name, death, note)
-                return []
-        if not self._reads_exits:
-            watched.exit_known(death, None)
-            self.timeline.ended(now, watched.name, death, None)
-            return []
-        self._deaths.append((watched, death))
-        watched.exit_expected()
-        return [ReadExits(now.monotonic_s)]
-
     def _exits_read(self, now: Instant, given: ExitsRead) -> list[Effect]:
-        touched: list[Watched] = []
-        for note in given.notes:
-            for index, (watched, death) in enumerate(self._deaths):
-                if watched.name.process == note.process:
-                    del self._deaths[index]
-                    watched.exit_known(death, note)
-                    self.timeline.ended(now, watched.name, death, note)
-                    touched.append(watched)
-                    break
-            else:
-                self._notes.append((now.monotonic_s, note))
-        while self._deaths and self._deaths[0][1].at_s <= given.asked_at_s:
-            watched, death = self._deaths.popleft()
-            watched.exit_known(death, None)
-            self.timeline.ended(now, watched.name, death, None)
-            touched.append(watched)
+        touched = self._exits.read(now, given)
         return [effect for watched in touched for effect in self._review(now, watched)]
 
     def _process_log(self, now: Instant, log: ProcessLog) -> list[Effect]:
@@ -274,11 +251,7 @@ class Engine:
             effects += self._review(now, watched)
         return effects
 
-    def _about_one(
-        self,
-        now: Instant,
-        given: AboutOne,
-    ) -> list[Effect]:
+    def _about_one(self, now: Instant, given: AboutOne) -> list[Effect]:
         watched = self._watched.get(given.process)
         if watched is None:
             return [LetGo(*given)] if isinstance(given, SocketsHeld) else []
@@ -287,18 +260,18 @@ class Engine:
         elif isinstance(given, SocketsHeld):
             return [*watched.sockets_held(given.addresses), *self._review(now, watched)]
         elif isinstance(given, HoldFailed):
-            watched.hold_failed()
+            watched.hold.break_off()
         elif isinstance(given, HaltFailed):
-            watched.halt_failed(now)
+            watched.plan_ended(now, was_paused=watched.healing.halt_failed())
         elif isinstance(given, LeaveAlone):
-            watched.leave_alone(now)
+            watched.plan_ended(now, was_paused=watched.healing.leave_alone())
         elif self._hurries:
             watched.hurry(now, given.pid)
         return self._review(now, watched)
 
     def _group(self, now: Instant, change: GroupChange) -> list[Effect]:
         if change.added:
-            return [Discover()]
+            return [Discover(), AskProcesses()]
         effects: list[Effect] = []
         for watched in [w for name, w in self._watched.items() if name.group == change.group]:
             watched.remove(now)
@@ -307,6 +280,7 @@ class Engine:
 
     def _programs_known(self, now: Instant, known: ProgramsKnown) -> list[Effect]:
         effects: list[Effect] = []
+        self._startsecs = {program.name: program.startsecs for program in known.programs}
         for program in known.programs:
             watched = self._find(program.name)
             if watched is None:
@@ -316,14 +290,31 @@ class Engine:
             effects += self._review(now, watched)
         return effects
 
-    def _processes_seen(self, now: Instant, seen: ProcessesSeen) -> list[Effect]:
-        effects: list[Effect] = []
-        for process in seen.processes:
-            watched = self._find(process.name)
-            if watched is not None:
-                watched.seen(now, process.state, process.pid, process.started_at_s)
-                effects += self._review(now, watched)
+    def _seen(self, now: Instant, seen: ProcessesSeen | ChildrenSeen) -> list[Effect]:
+        if isinstance(seen, ChildrenSeen):
+            found = tuple(identify(now, seen.children, self._watched.values(), self._startsecs))
+            young = any(one.state is State.STARTING for one in found)  # its RUNNING may be lost
+            return self._answers(now, found, seen.asked_at_s, again=young)
+        names, known = {process.name for process in seen.processes}, set(self._watched)
+        absent = [self._watched[name] for name in known - names if names]
+        doubted = [one.absent(now, seen.asked_at_s, self._gap.at_s) for one in absent]
+        effects = self._answers(now, seen.processes, seen.asked_at_s, again=any(doubted))
+        if self._startsecs and not (names - known).isdisjoint(self._watched):
+            effects.append(Discover())  # the event of a group that was added is lost
         return effects
+
+    def _answers(
+        self, now: Instant, answers: Iterable[ProcessSeen], asked_at_s: float, *, again: bool
+    ) -> list[Effect]:
+        for answer in answers:
+            watched = self._find(answer.name)
+            if watched is not None:
+                again |= watched.seen(now, answer, asked_at_s, self._gap.at_s)
+        if again:
+            self._gap.recheck(now.monotonic_s)
+        else:
+            self._gap.answered(asked_at_s)
+        return [*self._review_all(now), *self._ask(now)]
 
     def _guard_asks(self, now: Instant, asked: GuardAsks) -> list[Effect]:
         if self._stopping:
@@ -335,11 +326,15 @@ class Engine:
         return [answer, *self._review(now, watched)]
 
     def _tick(self, now: Instant) -> list[Effect]:
+        if self._gap.expires(now.monotonic_s):
+            for watched in self._watched.values():
+                watched.liveness.confirm()
+            return [*self._review_all(now), *self._ask(now)]
         due = [name for name, at in self._deadlines.items() if at <= now.monotonic_s]
         effects: list[Effect] = []
         for name in due:
             effects += self._review(now, self._watched[name])
-        return effects
+        return [*effects, *self._ask(now)]
 
     @property
     def _hurries(self) -> bool:
@@ -350,7 +345,9 @@ class Engine:
     def _review(self, now: Instant, watched: Watched) -> list[Effect]:
         if self._watched.get(watched.name) is not watched:
             return []  # it was removed while something was being looked up for it
-        effects = watched.review(now, self._labels, stopping=self._stopping)
+        effects = watched.review(
+            now, self._labels, stopping=self._stopping, in_gap=self._gap.is_open
+        )
         if watched.removed and not watched.in_trouble:
             self._let_go(watched)
             return effects
@@ -361,10 +358,14 @@ class Engine:
             self._deadlines[watched.name] = deadline
         return effects
 
+    def _review_all(self, now: Instant) -> list[Effect]:
+        watched = list(self._watched.values())
+        return [effect for one in watched for effect in self._review(now, one)]
+
     def _let_go(self, watched: Watched) -> None:
         del self._watched[watched.name]
         self._deadlines.pop(watched.name, None)
-        self._deaths = deque(pair for pair in self._deaths if pair[0] is not watched)
+        self._exits.forget(watched)
 
     def _find(self, name: ProcessName) -> Watched | None:
         watched = self._watched.get(name)
@@ -376,8 +377,8 @@ class Engine:
         return watched
 
     def _is_chosen(self, name: ProcessName) -> bool:
-        globs = self._settings.programs
-        return not globs or any(fnmatchcase(str(name), glob) for glob in globs)
+        globs = self._settings.programs or ("*",)
+        return any(fnmatchcase(str(name), glob) for glob in globs)
 
     def _identify(self, supervisor: str) -> None:
         instance = self._settings.identity.instance
@@ -386,14 +387,14 @@ class Engine:
         self._labels = self._make_labels()
 
     def _make_labels(self) -> dict[str, str]:
-        identity = self._settings.identity
-        return {"instance": identity.instance, "supervisor": identity.supervisor}
+        known = self._settings.identity
+        return {"instance": known.instance, "supervisor": known.supervisor}
 
     # -- settings and memory -----------------------------------------------------------------------
 
     def reads_exits(self, *, possible: bool) -> None:
-        """Know whether supervisord's log can be read at all."""
-        self._reads_exits = possible
+        """Know whether supervisord's log can be read."""
+        self._exits.readable = possible
 
     def adopt(self, settings: EngineSettings) -> None:
         """Go on under new settings; programs that are not chosen any more are let go."""

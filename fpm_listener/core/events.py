@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fpm_listener.core.snapshot import State
@@ -61,6 +62,17 @@ class Malformed(NamedTuple):
     """A payload that lacks what its event must have."""
 
     why: str
+
+
+@dataclass(slots=True)
+class Counts:
+    """What is counted of the events as such."""
+
+    events: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys((*EVENT_NAMES, "other"), 0)
+    )
+    missed: int = 0
+    last_event_s: float | None = None  # wall
 
 
 Content = ProcessState | ProcessLog | GroupChange | SupervisorChange | Malformed | None

@@ -123,6 +123,19 @@ class Life:
             self.ended_at = now_s
         return outcome
 
+    def correct(self, state: State, pid: int | None) -> tuple[int | None, bool]:
+        """Take over a state that no event has told.
+
+        Return the pid of a run that has ended unseen, if one has, and whether another one goes on.
+        """
+        lives = state.name in Phase.__members__
+        before, self.phase = self.pid, Phase[state.name] if lives else Phase.NONE
+        self.pid = pid if lives and state is not State.STARTING else None
+        is_new = lives and before != pid
+        if is_new:
+            self.began_at = None
+        return (before if is_new or not lives else None), is_new
+
     @property
     def length_s(self) -> float | None:
         """Return how long the ended life was; None where its beginning was not seen."""

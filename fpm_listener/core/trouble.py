@@ -219,8 +219,12 @@ class Trouble:
         """Return what is to be told now, if anything."""
         self._ailing, self._crashes = state.ailments.evidence, state.ailments.crashes
         incident = self._incident
+        has_grounds = bool(self._loops.tiers or state.gave_up or self._ailing)
+        if incident is not None and incident.told_cause is None and not has_grounds:
+            self._incident = incident = self._tell_at_s = None  # refuted before it was sent
+            self.dirty = True
         if incident is None:
-            if not self._loops.tiers and not state.gave_up and not self._ailing:
+            if not has_grounds:
                 return []
             incident = self._incident = self._open(now, labels, gave_up=state.gave_up)
         settled = self._settles_at_s(state.settled_at_s)

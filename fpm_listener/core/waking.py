@@ -26,11 +26,17 @@ class Waking:
 
     def __init__(self) -> None:
         self._moments_s: deque[float] = deque()  # monotonic
+        self.next_start_s: float | None = None  #: monotonic; the end of a BACKOFF's delay
 
-    @property
-    def under_way(self) -> bool:
-        """Return whether supervisord is being woken."""
-        return bool(self._moments_s)
+    def hurry(self, now_s: float, began_at_s: float | None, *, died: bool) -> None:
+        """Let the next start come without delay; `began_at_s`: of the run that has ended."""
+        if self.next_start_s is not None:
+            self.begin(self.next_start_s)
+            self.next_start_s = None
+            return
+        was_long = began_at_s is None or now_s - began_at_s >= SHORTEST_LIFE_S
+        if died and was_long and not self._moments_s:
+            self.begin(now_s)
 
     def begin(self, at_s: float) -> None:
         """Wake supervisord from that moment on."""

@@ -16,6 +16,7 @@ from fpm_listener.core.ailments import Ailments
 from fpm_listener.core.belief import Hearing
 from fpm_listener.core.effects import (
     AnswerGuard,
+    AskProcesses,
     Discover,
     Effect,
     FpmSite,
@@ -33,17 +34,18 @@ from fpm_listener.core.facts import START_FAILURES, FactKind, LogFact
 from fpm_listener.core.healing import Healing
 from fpm_listener.core.hold import Hold
 from fpm_listener.core.lines import LineSplitter
+from fpm_listener.core.liveness import Liveness
 from fpm_listener.core.lives import ENDINGS, Life, Outcome, Phase, signal_of
 from fpm_listener.core.record import Record
 from fpm_listener.core.snapshot import State, Tier
 from fpm_listener.core.trouble import Condition, Death, Trouble
-from fpm_listener.core.waking import SHORTEST_LIFE_S, Waking
+from fpm_listener.core.waking import Waking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fpm_listener.core.autopsy import Needs
-    from fpm_listener.core.effects import DeathExamined
+    from fpm_listener.core.effects import DeathExamined, ProcessSeen
     from fpm_listener.core.events import ProcessState
     from fpm_listener.core.exits import ExitNote
     from fpm_listener.core.fpmstatus import PoolView
@@ -51,9 +53,8 @@ if TYPE_CHECKING:
     from fpm_listener.core.snapshot import ProcessView
     from fpm_listener.core.values import Instant, ProcessName
 
-#: Seconds after which a process that died and was not started again counts as given up.
-ABANDONED_S = 10.0
 _KEPT_MASTERS = 16
+_RUNNING = State.RUNNING
 
 
 class Watched:
@@ -63,24 +64,19 @@ class Watched:
         self.name = name
         self.is_fpm = False
         self.site = FpmSite()
-        self.state = State.UNKNOWN
+        self.liveness = Liveness()
         self.life = Life()
         self.removed = False
         self.stderr = LineSplitter()
         self._trouble = Trouble(name, policy, id_token)
         self._hearing = Hearing()
-        self._settled_at_s: float | None = None  # monotonic; runs, or rests as its operator wants
-        self._died_at_s: float | None = None  # monotonic; died on its own, not started again yet
-        self._given_up = False
-        self._found_dead = False  # it was dead when we came: how it died is not known
         self._waking = Waking()
         self.healing = Healing(str(name))
         self._healing_policy = policy.healing
-        self._hold = Hold()
+        self.hold = Hold()
         self._linger_s = linger_s
         self._never_ran = False  # the last life: its log has not said that it runs
         self._watched_pid: int | None = None
-        self._next_start_s: float | None = None  # monotonic; the end of a BACKOFF's delay
         self._masters: deque[int] = deque(maxlen=_KEPT_MASTERS)
         self._record = Record()
         self._pools: tuple[PoolView, ...] = ()
@@ -96,19 +92,18 @@ class Watched:
         before, pid = self.life.phase, event.pid or self.life.pid
         signal = signal_of(event.state, expected=event.expected)
         outcome = self.life.step(now.monotonic_s, signal, event.pid)
-        self.state = event.state
+        self.liveness.heard(now.monotonic_s, event.state)
         if event.state is not State.EXITED:
             self._waking.end()
         if event.state is State.BACKOFF and event.tries:
-            self._next_start_s = now.monotonic_s + event.tries
+            self._waking.next_start_s = now.monotonic_s + event.tries
         if outcome is Outcome.BEGAN or (outcome is Outcome.CONFIRMED and before is Phase.NONE):
             self._began(now)
         if outcome is Outcome.CONFIRMED:
-            self._settled_at_s = now.monotonic_s
+            self.liveness.settled_at_s = now.monotonic_s
         elif outcome is Outcome.GAVE_UP:
             self._record.fatal += 1
-            self._died_at_s = self._settled_at_s = None
-            self._given_up = True
+            self.liveness.gave_up()
         elif outcome is Outcome.STOPPED and before is Phase.NONE:
             self._stopped(now)  # while it waited to be started again: nobody has died
         elif outcome in ENDINGS:
@@ -116,25 +111,24 @@ class Watched:
         return None
 
     def _began(self, now: Instant) -> None:
-        self._record.began(now, self._died_at_s)
-        self._died_at_s = self._settled_at_s = None
-        self._given_up = self._found_dead = False
-        self._next_start_s = None
+        self._record.began(now, self.liveness.died_at_s)
+        self.liveness.began()
+        self._waking.next_start_s = None
         self._hearing.began(now.monotonic_s)
-        self._hold.began()
+        self.hold.began()
         if self.healing.began(now.monotonic_s):
             self._trouble.dirty = True
 
     def _ended(self, now: Instant, outcome: Outcome, pid: int | None) -> Death:
         failed = self.life.failed(outcome, is_fpm=self.is_fpm)
         self._record.ended(now, outcome)
-        self._settled_at_s = None
+        self.liveness.settled_at_s = None
         self.life.pid = None
         if pid is not None:
             self._masters.append(pid)
         self._never_ran = self._hearing.start_up.is_open
         death = Death(now.monotonic_s, failed)
-        self._hold.ended(stopped=outcome is Outcome.STOPPED)
+        self.hold.ended(stopped=outcome is Outcome.STOPPED)
         if failed:
             self._trouble.failed(death)
             if Tier.FAST in self._trouble.tiers:
@@ -146,9 +140,7 @@ class Watched:
         if outcome is Outcome.STOPPED:
             self._stopped(now)
         else:
-            self._died_at_s = now.monotonic_s
-            if not failed and not self.is_fpm:
-                self._settled_at_s = now.monotonic_s  # a job that has done its work
+            self.liveness.ended(now.monotonic_s, settled=not failed and not self.is_fpm)
         return death
 
     def hurry(self, now: Instant, pid: int | None = None) -> None:
@@ -158,73 +150,92 @@ class Watched:
         """
         if pid is not None and (pid != self.life.pid or self.life.phase is Phase.STOPPING):
             return  # an operator's stop is supervisord's own business
-        if self._next_start_s is not None:
-            self._waking.begin(self._next_start_s)
-            self._next_start_s = None
-        elif not self._waking.under_way and (pid is not None or self._died_at_s is not None):
-            began_at = self.life.began_at
-            if began_at is None or now.monotonic_s - began_at >= SHORTEST_LIFE_S:
-                self._waking.begin(now.monotonic_s)
+        died = pid is not None or self.liveness.died_at_s is not None
+        self._waking.hurry(now.monotonic_s, self.life.began_at, died=died)
 
     def _stopped(self, now: Instant) -> None:
         if self.healing.stopped():
-            self._died_at_s = None
+            self.liveness.died_at_s = None
             self._trouble.dirty = True
-            self._hold.rests(now.monotonic_s + self._linger_s)
+            self.hold.rests(now.monotonic_s + self._linger_s)
         else:
             self._rests(now)
 
-    def leave_alone(self, now: Instant) -> None:
-        """Do nothing more to it until somebody starts it: its operator has said so."""
-        if self.healing.leave_alone():
-            self._rests(now)
-        self._trouble.dirty = True
-
-    def halt_failed(self, now: Instant) -> None:
-        """It was not stopped by us; if it is stopped all the same, that was its operator."""
-        if self.healing.halt_failed():
+    def plan_ended(self, now: Instant, *, was_paused: bool) -> None:
+        """Its operator wants nothing more done to it, or it was not stopped by us."""
+        if was_paused:
             self._rests(now)
         self._trouble.dirty = True
 
     def _rests(self, now: Instant) -> None:
         """Its operator has stopped it: that is no failure, and ends a trouble if it lasts."""
-        self._died_at_s = None
-        self._given_up = False
-        self._settled_at_s = now.monotonic_s
+        self.liveness.rests(now.monotonic_s)
         self._trouble.forget()
-        self._hold.rests(now.monotonic_s + self._linger_s)
+        self.hold.rests(now.monotonic_s + self._linger_s)
 
     def remove(self, now: Instant) -> None:
         """supervisord does not know it any more (`update`); it may be back at once."""
         self._view = None
         self.removed = True
-        self.state = State.STOPPED
+        self.liveness.heard(now.monotonic_s, State.STOPPED)
         self.life = Life()
         self._rests(now)
 
-    def seen(self, now: Instant, state: State, pid: int | None, started_s: float | None) -> None:
-        """Take up what supervisord says when asked; where an event has come, it knows better."""
-        if self.state is not State.UNKNOWN:
-            return
-        self._view = None
-        self.state = state
-        started = state in {State.STARTING, State.RUNNING, State.BACKOFF}
-        if started and self.healing.began(now.monotonic_s):  # while we were away
-            self._trouble.dirty = True
-        self._record.start_time_s = started_s
-        if state is State.RUNNING:
-            self.life.phase, self.life.pid = Phase.RUNNING, pid
-            # Not since its start: that is a spawn, in whole seconds; a looping program has one too.
-            self._settled_at_s = now.monotonic_s
-        elif state is State.STARTING:
-            self.life.phase = Phase.STARTING
+    def seen(self, now: Instant, seen: ProcessSeen, asked_at_s: float, gap_at_s: float) -> bool:
+        """Take in an answer; return whether to ask again; `gap_at_s`: of the latest lost events."""
+        liveness, state = self.liveness, seen.state
+        if liveness.is_newer(asked_at_s):
+            return liveness.is_uncertain and state is not State.FATAL
+        self._trouble.looked("state")
+        if state is State.UNKNOWN and not liveness.is_doubted(gap_at_s):
+            return False  # nothing shows that the events are wrong
+        same_pid = seen.pid is None or self.life.pid in {None, seen.pid}
+        if state is liveness.state and not self.removed and (state is not _RUNNING or same_pid):
+            liveness.agrees(asked_at_s)
+            if state is _RUNNING and self.life.pid is None:
+                self.life.pid = seen.pid
+            return False
+        if not liveness.accepts(asked_at_s, state, seen.pid, gap_at_s):
+            return True
+        self._correct(now, seen)
+        return False
+
+    def absent(self, now: Instant, asked_at_s: float, gap_at_s: float) -> bool:
+        """Take in that supervisord does not know it; return whether to ask again."""
+        unknown = self.removed or self.liveness.state is State.UNKNOWN
+        if unknown or self.liveness.is_newer(asked_at_s):
+            return False
+        if not self.liveness.accepts(asked_at_s, State.UNKNOWN, None, gap_at_s):
+            return True
+        self.remove(now)
+        return False
+
+    def _correct(self, now: Instant, seen: ProcessSeen) -> None:
+        """Take over a state that no event has told."""
+        self._view, self.removed = None, False
+        state, is_first = seen.state, self.liveness.state is State.UNKNOWN
+        ended, is_new = self.life.correct(state, seen.pid)
+        if ended is not None:
+            self._masters.append(ended)
+            self._ailments.silence.forget()
+        self._waking.end()
+        self._waking.next_start_s = None
+        if seen.started_at_s is not None:
+            self._record.start_time_s = seen.started_at_s
+        if state is State.STARTING:
             self._hearing.began(now.monotonic_s)
-        elif state is State.STOPPED and not self.healing.paused:
-            self._settled_at_s = now.monotonic_s
-        elif state is State.EXITED:
-            self._died_at_s, self._found_dead = now.monotonic_s, True
-        if state is not State.EXITED:
-            self._given_up = state is State.FATAL
+        elif is_new and not is_first:
+            self._hearing.start_up.close()  # its first lines may have been read already
+        if is_new and not is_first:
+            self.hold.began()
+        self.liveness.corrected(now.monotonic_s, state)
+        if state in {State.STARTING, _RUNNING, State.BACKOFF}:
+            self._trouble.dirty |= self.healing.began(now.monotonic_s)
+        elif state is State.STOPPED and is_first and self.healing.paused:
+            self.liveness.settled_at_s = None
+        elif state is State.STOPPED and not is_first:
+            self.liveness.settled_at_s = None
+            self._stopped(now)
 
     def hear(self, now: Instant, fact: LogFact) -> list[Effect]:
         """Take in what a line of its log states."""
@@ -238,8 +249,8 @@ class Watched:
             effects += self._trouble.look_for_holder(now, address, self._masters)
         self._believe(self._hearing.hear(now.monotonic_s, fact))
         if fact.kind is FactKind.READY:
-            self._hold.serves()
-        elif fact.kind is FactKind.RELOAD and self._hold.addresses:
+            self.hold.serves()
+        elif fact.kind is FactKind.RELOAD and self.hold.addresses:
             effects.append(Discover(anew=False))  # it may listen elsewhere from now on
         return effects
 
@@ -253,15 +264,12 @@ class Watched:
         self._trouble.looking_for("exit")
 
     def exit_known(self, death: Death, note: ExitNote | None) -> None:
-        """Take in how its life ended; None = that could not be found out.
-
-        A signal refutes what the lines of a failed start said: php-fpm itself would have exited.
-        """
+        """Take in how its life ended; None = that could not be found out."""
         self._view = None
         self._record.last_exit = note.reason if note is not None else None
         self._trouble.exit_known(death, note)
         if death.failed and self._never_ran:
-            self._hold.failed_to_start(self._record.last_exit, self.life.length_s)
+            self.hold.failed_to_start(self._record.last_exit, self.life.length_s)
         killed = note is not None and note.reason.signal is not None
         self._believe(self._hearing.exit_known(death, killed=killed))
 
@@ -273,7 +281,7 @@ class Watched:
             self._ailments.crashes.gone(now.monotonic_s, answer.pids)
         elif isinstance(answer, PoolsSeen):
             self._pools = answer.pools
-            self._ailments.silence.hear(now.monotonic_s, self.state, answer.pools)
+            self._ailments.silence.hear(now.monotonic_s, self.liveness.state, answer.pools)
         else:
             self._trouble.examined(answer.died_at_s, answer.autopsy)
 
@@ -289,15 +297,11 @@ class Watched:
         """Let a guard have what is held, or not."""
         if self.life.pid is None and self.life.phase is Phase.STARTING:
             self.life.pid = asked.pid or None  # no event tells it before RUNNING
-        return AnswerGuard(asked.ticket, self._hold.ask(wanted=asked.hold))
+        return AnswerGuard(asked.ticket, self.hold.ask(wanted=asked.hold))
 
     def sockets_held(self, addresses: tuple[str, ...]) -> list[Effect]:
         """Know what is held."""
-        return [Discover(anew=False)] if self._hold.keep(addresses) else []
-
-    def hold_failed(self) -> None:
-        """Know that it does not serve on held sockets."""
-        self._hold.break_off()
+        return [Discover(anew=False)] if self.hold.keep(addresses) else []
 
     # -- what follows from it ----------------------------------------------------------------------
 
@@ -308,40 +312,38 @@ class Watched:
             self._hearing.start_up.close()
         self.is_fpm = site is not None
         self.site = site or FpmSite()
-        self._hold.configured(self.site.addresses)
+        self.hold.configured(self.site.addresses)
         self._trouble.recognise(self.site, needs)
 
-    def review(self, now: Instant, labels: Mapping[str, str], *, stopping: bool) -> list[Effect]:
-        """Return what is to be done now."""
+    def review(
+        self, now: Instant, labels: Mapping[str, str], *, stopping: bool, in_gap: bool
+    ) -> list[Effect]:
+        """Return what is to be done now; `in_gap`: events were lost, and no answer has come yet."""
         self._view = None
-        if (
-            self._died_at_s is not None
-            and now.monotonic_s >= self._died_at_s + ABANDONED_S
-            and self.state in {State.EXITED, State.UNKNOWN}
-            and self._settled_at_s is None
-            and (self.is_fpm or not self._found_dead)  # else a job that may have done its work
-            and not stopping
-        ):
-            self._given_up = True
+        if not stopping:
+            self.liveness.abandon(now.monotonic_s, certainly_failed=self.is_fpm)
+        effects: list[Effect] = []
+        if self.liveness.is_to_be_checked():
+            self._trouble.looking_for("state")  # a start may be known to supervisord only
+            effects.append(AskProcesses())
         mine = {
             "alertname": "PhpFpmFailing" if self.is_fpm else "ProgramFailing",
             "group": self.name.group,
             "process": self.name.process,
+            **labels,
         }
         state = Condition(
-            gave_up=self._given_up,
-            settled_at_s=self._ailments.calm_since_s(self._settled_at_s),
+            gave_up=self.liveness.surely_given_up(in_gap=in_gap),
+            settled_at_s=self._ailments.calm_since_s(self.liveness.settled_at_s),
             worn_out=self.healing.worn_out,
             last_exit=self._record.last_exit,
             former_masters=tuple(self._masters),
             ailments=self._ailments,
         )
-        mine |= labels
-        effects = self._trouble.review(now, state, mine)
-        effects += [
-            *self._ailments.crashes.ask(now.monotonic_s),
-            *self._heal(now, stopping=stopping),
-        ]
+        effects += self._trouble.review(now, state, mine)
+        if state.gave_up and self._trouble.is_told:
+            self.liveness.confirm()
+        effects += self._ailments.crashes.ask(now.monotonic_s) + self._heal(now, stopping=stopping)
         if self.healing.worn_out and not state.worn_out:  # told now: nothing else may happen today
             effects += self._trouble.review(now, state._replace(worn_out=True), mine)
         if self._trouble.dirty:
@@ -351,22 +353,19 @@ class Watched:
             effects.append(WatchPid(self.name, self.life.pid))
         if self._waking.take(now.monotonic_s) and not stopping:
             effects.append(WakeSupervisord(self.name))
-        everything = stopping or self.removed or self._given_up
-        if gone := self._hold.let_go(now.monotonic_s, everything=everything):
+        everything = stopping or self.removed or state.gave_up
+        if gone := self.hold.let_go(now.monotonic_s, everything=everything):
             effects.append(LetGo(self.name, gone))
         return effects
 
     def _heal(self, now: Instant, *, stopping: bool) -> list[Effect]:
         if stopping:
             self.healing.suspend()
-            return []
-        act = self.healing.step(
-            now,
-            self._healing_policy,
-            self.state,
-            over=not self._trouble.open,
-            told=self._trouble.is_told,
-        )
+        if stopping or self.liveness.held_back:
+            return []  # the answer that is awaited may refute that it is down
+        over, told = not self._trouble.open, self._trouble.is_told
+        policy, state = self._healing_policy, self.liveness.state
+        act = self.healing.step(now, policy, state, over=over, told=told)
         if act is None:
             return []
         self._trouble.dirty = True  # remembered before it is done
@@ -375,14 +374,13 @@ class Watched:
     def deadline_s(self, now: Instant) -> float | None:
         """Return the monotonic moment at which `review` can have something new to say."""
         moments = [
-            self.healing.deadline_s(),
+            None if self.liveness.held_back else self.healing.deadline_s(),
+            self.liveness.deadline_s(now.monotonic_s),
             self._ailments.crashes.deadline_s(),
-            self._trouble.deadline_s(now, self._ailments.calm_since_s(self._settled_at_s)),
+            self._trouble.deadline_s(now, self._ailments.calm_since_s(self.liveness.settled_at_s)),
             self._waking.deadline_s(),
-            self._hold.deadline_s(),
+            self.hold.deadline_s(),
         ]
-        if self._died_at_s is not None and now.monotonic_s < self._died_at_s + ABANDONED_S:
-            moments.append(self._died_at_s + ABANDONED_S)
         return min((at for at in moments if at is not None), default=None)
 
     def memory(self, now: Instant) -> dict[str, Any] | None:
@@ -398,7 +396,7 @@ class Watched:
         self._trouble.restore(now, saved)
         if saved.get("healing"):
             self.healing.restore(now, saved["healing"])
-        self._given_up = self._trouble.gave_up
+        self.liveness.given_up = self._trouble.gave_up
 
     @property
     def in_trouble(self) -> bool:
@@ -414,13 +412,13 @@ class Watched:
         """Return what other threads may read."""
         if self._view is None:
             self._view = replace(
-                self._record.view(self.name, self.state, is_fpm=self.is_fpm),
+                self._record.view(self.name, self.liveness.state, is_fpm=self.is_fpm),
                 pid=self.life.pid,
                 loops=self._trouble.tiers,
                 incident=self._trouble.view(self._record.last_exit),
                 error_logs=self.site.error_logs,
                 addresses=self.site.addresses,
-                held=self._hold.addresses,
+                held=self.hold.addresses,
                 healed=self.healing.starts,
                 worn_out=self.healing.worn_out,
                 paused=self.healing.paused,

@@ -279,7 +279,7 @@ def judge(sink: Receiver, events: Sequence[Event]) -> None:
     assert times[2] <= 1, bodies
     incidents = {identity.rpartition("-")[0] for identity in bodies}
     programs = {event.program for event in events}
-    assert sorted(one.partition("-")[0] for one in incidents) == sorted(
+    assert sorted(one.split("/")[2] for one in incidents) == sorted(
         f"{program}:{program}" for program in programs
     )
     for program in programs:

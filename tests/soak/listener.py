@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from fpm_listener.core.autopsy import Autopsy
 from fpm_listener.core.effects import (
     AreGone,
+    AskProcesses,
     DeathExamined,
     Discover,
     ExamineDeath,
@@ -100,10 +101,11 @@ class Listener:
             if name != "stamp"
         }
         effects = self.engine.restore(now, known)
+        effects += self.engine.missed(now)
         self._commit(effects, None)
         self._perform(effects)
         self._take(self._programs())
-        self._take(ProcessesSeen(around.seen()))
+        self._take_answer()
 
     def close(self) -> None:
         """Leave the files as they are."""
@@ -117,10 +119,12 @@ class Listener:
     def event(self, event: Event) -> None:
         """Take in an event; when it returns, the event is acknowledged."""
         verdict = self._ledger.judge(event)
+        effects: list[Effect] = []
         if verdict.missed:
-            self.engine.missed(verdict.missed)
+            effects = self.engine.missed(self._around.now, verdict.missed)
         self._step()
-        effects = [] if verdict.repeated else self.engine.step(self._around.now, event)
+        if not verdict.repeated:
+            effects += self.engine.step(self._around.now, event)
         self._step()
         self._commit(effects, self._ledger.stamp(event))
         self._step()
@@ -141,7 +145,7 @@ class Listener:
         if now.monotonic_s >= self._upkeep_at_s:
             self._upkeep_at_s = now.monotonic_s + UPKEEP_S
             self._database.open(now)
-            self._take(ProcessesSeen(self._around.seen()))
+            self._take_answer()
         for attempt in self.outbox.due(now):
             outcome = self._around.receiver.send(attempt.alerts, now.monotonic_s)
             self._step()
@@ -158,6 +162,9 @@ class Listener:
     def _programs(self) -> ProgramsKnown:
         programs = tuple(Program(name=name, command=name.process) for name in self._around.names)
         return ProgramsKnown(programs=programs, sites={})
+
+    def _take_answer(self) -> None:
+        self._take(ProcessesSeen(self._around.seen(), self._around.now.monotonic_s))
 
     def _take(self, given: Input) -> None:
         effects = self.engine.step(self._around.now, given)
@@ -193,6 +200,8 @@ class Listener:
                     self._take(Gone(process, pids))
                 case ReadExits(asked_at_s):
                     self._take(ExitsRead((), asked_at_s))
+                case AskProcesses():
+                    self._take_answer()
                 case Discover():
                     self._take(self._programs())
                 case _:

@@ -35,7 +35,7 @@ FLOORS = (
     ("__main__",),
     ("daemon", "alerts_command", "leave_command", "check", "init_command", "status_command"),
     ("surroundings",),
-    ("examiner", "healer", "poolwatch"),
+    ("examiner", "healer", "poolwatch", "process_query"),
     ("checkup", "delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
     ("keeper", "control", "deposit", "quickstart", "obstacles", "former_masters", "logfile"),
     ("outbox_statements",),
@@ -61,6 +61,7 @@ FLOORS = (
     ),
     ("worker", "inbox", "descriptors"),
     ("masters", "fpmfiles", "binding", "deaths", "rendezvous", "names", "becoming", "forkstorm"),
+    ("children", "lost_events"),
     (
         "listener",
         "ledger",

@@ -11,6 +11,7 @@ from scenes import ADDRESS, EPOCH, FPM, JOB, LOG, POLICY, Scene, moment
 
 from fpm_listener.core.alerts import Status
 from fpm_listener.core.effects import (
+    AskProcesses,
     Discover,
     FpmSite,
     Hurry,
@@ -356,7 +357,7 @@ def test_what_supervisord_says_when_asked() -> None:
         ProcessSeen(name=FPM, state=State.RUNNING, pid=5, started_at_s=EPOCH),
         ProcessSeen(name=JOB, state=State.RUNNING, pid=6, started_at_s=EPOCH - 100),
     ]
-    scene.give(1.0, ProcessesSeen(tuple(seen)))
+    scene.give(1.0, ProcessesSeen(tuple(seen), 1.0))
 
     assert scene.view().state is State.BACKOFF
     assert (scene.view(JOB).state, scene.view(JOB).pid) == (State.RUNNING, 6)
@@ -370,7 +371,7 @@ def test_an_incident_is_not_over_because_the_listener_was_restarted() -> None:
     after = Scene()
     after.engine.restore(moment(200.0), memory(before))
     seen = ProcessSeen(name=FPM, state=State.RUNNING, pid=5, started_at_s=EPOCH)
-    after.give(200.0, ProcessesSeen((seen,)))
+    after.give(200.0, ProcessesSeen((seen,), 200.0))
     assert after.told == []
 
     after.play("319 tick")
@@ -411,7 +412,7 @@ def test_a_new_group_lets_the_programs_be_read() -> None:
     assert scene.give(
         1.0,
         Event("lab", "l", 1, 1, "PROCESS_GROUP_ADDED", "groupname:new\n"),
-    ) == [Discover()]
+    ) == [Discover(), AskProcesses()]
 
 
 def test_a_program_is_removed_while_its_exit_is_looked_up() -> None:
@@ -484,7 +485,7 @@ def test_what_was_given_up_stays_so_after_a_restart(*, asked: bool) -> None:
     after.effects += after.engine.restore(moment(10.0), memory(before))
     if asked:
         seen = ProcessSeen(name=FPM, state=State.FATAL, pid=None, started_at_s=None)
-        after.give(10.5, ProcessesSeen((seen,)))
+        after.give(10.5, ProcessesSeen((seen,), 10.5))
     after.play("30 tick")
     assert after.told == []
 
@@ -499,7 +500,7 @@ def test_what_was_started_while_the_listener_was_away_is_not_given_up() -> None:
     after = Scene()
     after.effects += after.engine.restore(moment(10.0), memory(before))
     seen = ProcessSeen(name=FPM, state=State.RUNNING, pid=5, started_at_s=EPOCH)
-    after.give(10.5, ProcessesSeen((seen,)))
+    after.give(10.5, ProcessesSeen((seen,), 10.5))
     after.play("200 tick")
 
     assert after.told[-1] == "resolved: gave_up"
@@ -512,7 +513,7 @@ def test_dead_already_when_the_listener_comes() -> None:
         ProcessSeen(name=name, state=State.EXITED, pid=None, started_at_s=EPOCH)
         for name in (FPM, JOB)
     ]
-    scene.give(1.0, ProcessesSeen(tuple(seen)))
+    scene.give(1.0, ProcessesSeen(tuple(seen), 1.0))
     scene.play("10 tick")
     assert scene.told == []
 

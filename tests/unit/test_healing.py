@@ -109,7 +109,7 @@ def test_after_a_restart_of_the_listener() -> None:
     """What supervisord says is FATAL is started by the next one as well."""
     played = Scene(policy=replace(POLICY, healing=HealingPolicy(restart_fatal=SPAN)))
     seen = ProcessSeen(name=FPM, state=State.FATAL, pid=None, started_at_s=None)
-    played.give(1.0, ProcessesSeen((seen,)))
+    played.give(1.0, ProcessesSeen((seen,), 1.0))
     played.play("12 tick")
 
     assert starts(played) == 1
@@ -359,7 +359,7 @@ def test_the_listener_is_killed_in_a_pause(told: str) -> None:
     if told == "when asked":
         after = restored(looping().play("4.6 stopped"), 5)
         seen = ProcessSeen(name=FPM, state=State.STOPPED, pid=None, started_at_s=None)
-        after.give(6.0, ProcessesSeen((seen,)))
+        after.give(6.0, ProcessesSeen((seen,), 6.0))
     else:
         after = restored(looping(), 4.58).play("4.6 stopped")
     assert after.view().paused
@@ -376,7 +376,7 @@ def test_that_it_is_left_alone_outlives_the_listener(*, started: bool) -> None:
     after = restored(played, 20, policy)
     state = State.BACKOFF if started else State.FATAL
     seen = ProcessSeen(name=FPM, state=state, pid=None, started_at_s=None)
-    after.give(21, ProcessesSeen((seen,)))
+    after.give(21, ProcessesSeen((seen,), 21))
     if started:
         after.play("22 fatal")
     after.play("40 tick")
@@ -388,10 +388,10 @@ def test_a_start_while_nobody_looked_is_remembered() -> None:
     """The stop that follows is the operator's for the listener after the next one as well."""
     after = restored(looping().play("4.6 stopped"), 5)
     seen = ProcessSeen(name=FPM, state=State.RUNNING, pid=7, started_at_s=1.0)
-    after.give(6.0, ProcessesSeen((seen,)))
+    after.give(6.0, ProcessesSeen((seen,), 6.0))
     third = restored(after, 8)
     seen = ProcessSeen(name=FPM, state=State.STOPPED, pid=None, started_at_s=None)
-    third.give(9.0, ProcessesSeen((seen,)))
+    third.give(9.0, ProcessesSeen((seen,), 9.0))
     third.play("60 tick")
 
     assert acts(third) == []
@@ -401,7 +401,7 @@ def test_supervisord_is_restarted_in_a_pause() -> None:
     """It has started the program itself: nothing is to be done."""
     after = restored(looping().play("4.6 stopped"), 5)
     seen = ProcessSeen(name=FPM, state=State.RUNNING, pid=7, started_at_s=1.0)
-    after.give(6.0, ProcessesSeen((seen,)))
+    after.give(6.0, ProcessesSeen((seen,), 6.0))
     after.play("60 tick")
 
     assert acts(after) == []

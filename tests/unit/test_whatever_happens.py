@@ -7,12 +7,14 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import FPM, LINES, LOG, PAYLOADS, POLICY, Scene, moment, note
+from scenes import EPOCH, FPM, LINES, LOG, PAYLOADS, POLICY, Scene, moment, note
 
 from fpm_listener.core.alerts import Status
 from fpm_listener.core.autopsy import Autopsy, OomKill
 from fpm_listener.core.effects import (
     AreGone,
+    Child,
+    ChildrenSeen,
     DeathExamined,
     ExamineDeath,
     ExitsRead,
@@ -53,6 +55,8 @@ WORDS = (
     *("exits 78", "exits -9", "exits 0", "autopsy 0", "autopsy 1", "autopsy 2", "autopsy 3"),
     *("gone", "silent", "answers", "leave", "halt failed", "held", "let go", "tick"),
     *("seen RUNNING", "seen STOPPED", "seen FATAL", "seen EXITED", "again"),
+    *("seen STARTING", "seen STOPPING", "seen BACKOFF", "seen UNKNOWN", "late RUNNING"),
+    *("late FATAL", "lost", "children one", "children none", "children hidden", "children other"),
 )
 #: A tick that finds nothing to do any more; a moment may have several things due.
 _MOST_TICKS = 40
@@ -96,13 +100,27 @@ class Story:
             asked = [one for one in scene.effects if isinstance(one, ExamineDeath)]
             died_at_s = asked[-1].died_at_s if asked else 1.0
             scene.give(at_s, DeathExamined(FPM, died_at_s, AUTOPSIES[int(rest)]))
-        elif kind == "seen":
-            seen = ProcessSeen(name=FPM, state=State[rest], pid=5, started_at_s=1.0)
-            scene.give(at_s, ProcessesSeen((seen,)))
+        elif kind in {"seen", "late", "children", "lost"}:
+            self._answer(kind, rest)
         elif word == "again":
             self._begin_anew()
         elif word != "tick":
             scene.give(at_s, self._given(word))
+
+    def _answer(self, kind: str, rest: str) -> None:
+        """Let events be lost, or supervisord or /proc answer."""
+        scene, at_s = self.scene, self.at_s
+        if kind == "lost":
+            scene.effects += scene.engine.missed(moment(at_s), 3)
+        elif kind == "children":
+            found = (Child(5, FPM, "php-fpm", EPOCH + at_s - 3.0), Child(6, None, "x", None))
+            known = {"one": found, "none": (), "hidden": None, "other": found[1:]}
+            scene.give(at_s, ChildrenSeen(known[rest], at_s))
+        else:  # late: the question was asked before the latest events
+            pid = 5 if rest in {"RUNNING", "STOPPING"} else None
+            seen = ProcessSeen(name=FPM, state=State[rest], pid=pid, started_at_s=1.0)
+            asked_at_s = at_s if kind == "seen" else at_s - 1.0
+            scene.give(at_s, ProcessesSeen((seen,) if rest != "UNKNOWN" else (), asked_at_s))
 
     def _given(self, word: str) -> object:
         gone = [one for one in self.scene.effects if isinstance(one, AreGone)]

@@ -1,0 +1,55 @@
+"""Asks how all processes are: supervisord, or /proc where supervisord does not answer.
+
+Law: an answer carries the moment of the question, so that an event that is received later wins.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from fpm_listener import children
+from fpm_listener.core.effects import ChildrenSeen, ProcessesSeen
+from fpm_listener.inbox import SupervisorAnswered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fpm_listener.supervisor_rpc import SupervisorRpc
+
+log = logging.getLogger(__name__)
+
+
+class ProcessQuery:
+    """Used by one thread."""
+
+    def __init__(self, rpc: SupervisorRpc | None, put: Callable[[object], None]) -> None:
+        """`put`: takes the answers."""
+        self._rpc = rpc
+        self._put = put
+        self._failure: str | None = None  # what the log has reported
+
+    def ask(self) -> None:
+        """Ask, and hand over the answer."""
+        if self._rpc is not None:
+            asked_at_s = time.monotonic()
+            answer = self._rpc.processes()
+            if isinstance(answer, tuple):
+                self._report(None)
+                self._put(SupervisorAnswered(up=True))
+                self._put(ProcessesSeen(answer, asked_at_s))
+                return
+            self._report(answer.why)
+            self._put(SupervisorAnswered(up=False))
+        asked_at_s = time.monotonic()
+        self._put(ChildrenSeen(children.look(), asked_at_s))
+
+    def _report(self, why: str | None) -> None:
+        if why == self._failure or (why and "SHUTDOWN_STATE" in why):
+            return  # that it refuses while it shuts down is as it should be
+        if why is not None:
+            log.warning("supervisord XML-RPC is unavailable; exit codes are unknown why=%r", why)
+        elif self._failure is not None:
+            log.info("supervisord XML-RPC answers again")
+        self._failure = why
