@@ -15,7 +15,7 @@ _fpm_listener() {
             else
                 case ${COMP_WORDS[1]} in
                     listen) offers='--config' ;;
-                    status) offers='--url --config --json' ;;
+                    status) offers='--url --config --json --insecure' ;;
                     guard) offers='--wait --orphans --hold --config --' ;;
                     check) offers='--supervisord-conf --json --fix-preview' ;;
                     alerts) offers='test list retry drop --config --json' ;;

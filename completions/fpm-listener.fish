@@ -11,6 +11,7 @@ complete -c fpm-listener -n __fish_use_subcommand -a version -d 'print the versi
 complete -c fpm-listener -n '__fish_seen_subcommand_from listen status guard alerts leave' -l config -r -F -d 'the settings'
 complete -c fpm-listener -n '__fish_seen_subcommand_from status check list' -l json -d 'print JSON'
 complete -c fpm-listener -n '__fish_seen_subcommand_from status' -l url -x -d 'where the listener serves'
+complete -c fpm-listener -n '__fish_seen_subcommand_from status' -l insecure -d 'send a password in clear text'
 complete -c fpm-listener -n '__fish_seen_subcommand_from check' -l supervisord-conf -r -F -d 'its configuration'
 complete -c fpm-listener -n '__fish_seen_subcommand_from check' -l fix-preview -d 'print what mends the findings as a diff'
 complete -c fpm-listener -n '__fish_seen_subcommand_from guard' -l wait -x -d 'for the address, at most'

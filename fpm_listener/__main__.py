@@ -84,6 +84,11 @@ def _parser() -> argparse.ArgumentParser:
         "file)",
     )
     status.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    status.add_argument(
+        "--insecure",
+        action="store_true",
+        help="send a password or token in clear text, if http:// is the only way",
+    )
     guard = commands.add_parser(
         "guard",
         help="wait until php-fpm's addresses are free, and become php-fpm",
@@ -188,7 +193,13 @@ def _status(options: argparse.Namespace) -> int:
     """Print what a running listener knows."""
     from fpm_listener import status_command
 
-    return status_command.run(options.url, options.config, sys.stdout, as_json=options.json)
+    return status_command.run(
+        options.url,
+        options.config,
+        sys.stdout,
+        as_json=options.json,
+        insecure=options.insecure,
+    )
 
 
 def _check(options: argparse.Namespace) -> int:

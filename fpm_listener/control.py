@@ -12,11 +12,13 @@ Laws:
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
 import socket
 import threading
+import time
 from dataclasses import asdict, dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SOCKET_NAME = "control.sock"
-ACTIONS = ("list", "retry", "drop", "worked", "leave")
+ACTIONS = ("list", "retry", "drop", "worked", "leave", "status")
 #: Seconds that either side waits for the other's next word.
 _PATIENCE_S = 10.0
 _LONGEST_REQUEST = 4096
@@ -58,7 +60,7 @@ class Asked(NamedTuple):
     """For the owner: a request, and where the answer is waited for."""
 
     request: Request
-    reply: SimpleQueue[Any]
+    reply: SimpleQueue[Any]  #: of `status`: the snapshot
 
 
 class Control:
@@ -170,7 +172,12 @@ class Control:
             return
         reply: SimpleQueue[Any] = SimpleQueue()
         self._put(Asked(request, reply))
-        connection.sendall(json.dumps(reply.get(timeout=_PATIENCE_S)).encode() + b"\n")
+        answer = reply.get(timeout=_PATIENCE_S)
+        if request.action == "status":
+            from fpm_listener import status  # noqa: PLC0415 - only for `fpm-listener status`
+
+            answer = status.to_json(answer, time.time())
+        connection.sendall(json.dumps(answer).encode() + b"\n")
 
 
 def _listen(path: str) -> socket.socket:
@@ -213,6 +220,13 @@ def _read_line(connection: socket.socket) -> bytes:
     return line
 
 
+def _refuse_stranger(connection: socket.socket, folder: str) -> None:
+    """Raise PermissionError unless root, we, or the owner of the folder listens there."""
+    _, uid = caller(connection)
+    if uid not in {0, os.geteuid(), os.stat(folder).st_uid}:  # noqa: PTH116 - it stays text
+        raise PermissionError(errno.EPERM, f"user {uid} listens there, who is not its owner")
+
+
 def ask(state_dir: Path, request: Request) -> Any:  # noqa: ANN401 - JSON
     """Return the listener's answer; None where no listener is there.
 
@@ -221,8 +235,10 @@ def ask(state_dir: Path, request: Request) -> Any:  # noqa: ANN401 - JSON
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_PATIENCE_S)
         try:
-            with Reachable(state_directory.locate(str(state_dir)), SOCKET_NAME) as path:
+            folder = state_directory.locate(str(state_dir))
+            with Reachable(folder, SOCKET_NAME) as path:
                 connection.connect(path)
+            _refuse_stranger(connection, folder)
         except (FileNotFoundError, ConnectionRefusedError):
             return None
         except OSError as error:

@@ -146,10 +146,10 @@ def load(path: str, environ: Mapping[str, str] = os.environ) -> Settings:
 
     Raises FpmListenerError where the file cannot be read or something in it is wrong.
     """
-    return _build(path, _parse(path, _read(path)), environ)
+    return _build(path, _parse(path, read_text(path)), environ)
 
 
-def _read(path: str) -> str:
+def read_text(path: str) -> str:
     """Return the text of the file. Raises FpmListenerError; never waits, as for a FIFO's writer."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

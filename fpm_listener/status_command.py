@@ -1,6 +1,8 @@
 """`fpm-listener status`: asks a running listener what it knows.
 
 Laws:
+0. On the listener's host its control socket is asked: the kernel tells who is on either side, and
+   no password is sent. A password or token is sent over TLS, or with --insecure, and else not.
 1. No password is on a command line, in an error, or sent to a place that its settings do not name:
    with --url, only what --config or the environment says is used.
 2. A certificate of the settings is trusted as it is: it may be its own authority.
@@ -13,18 +15,22 @@ import json
 import os
 import shutil
 import ssl
+import sys
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, TextIO
 
-from fpm_listener import settings as settings_file
+from fpm_listener import endpoint
+from fpm_listener.control import Request, ask
 from fpm_listener.core.values import FpmListenerError
 from fpm_listener.settings import USUAL_FILES
+from fpm_listener.status import plain
 from fpm_listener.terminal import to_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fpm_listener.endpoint import Endpoint
     from fpm_listener.settings import WebSettings
     from fpm_listener.status import Document
 
@@ -32,10 +38,20 @@ _PATIENCE_S = 10
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound here
 
 
-def run(url: str | None, config: str | None, out: TextIO, *, as_json: bool) -> int:
-    """Print the status; return the exit status. Raises FpmListenerError."""
-    web = settings_of(url, config, os.environ)
-    document = fetch(url or url_of(web), web)
+def run(
+    url: str | None, config: str | None, out: TextIO, *, as_json: bool, insecure: bool = False
+) -> int:
+    """Print the status; return the exit status. Raises FpmListenerError.
+
+    insecure: a password or token may be sent in clear text.
+    """
+    found = endpoint_of(url, config, os.environ)
+    document = ask_listener(url, found, insecure=insecure)
+    if found.mistake:
+        sys.stderr.write(
+            "fpm-listener: the settings have a mistake, the running listener keeps its old ones: "
+            f"{plain(found.mistake)}\n"
+        )
     if as_json:
         out.write(json.dumps(document, indent=2) + "\n")
         return 0
@@ -46,18 +62,40 @@ def run(url: str | None, config: str | None, out: TextIO, *, as_json: bool) -> i
     return 0
 
 
-def settings_of(url: str | None, config: str | None, environ: Mapping[str, str]) -> WebSettings:
-    """Return where the listener serves, and what it wants to be told.
+def endpoint_of(url: str | None, config: str | None, environ: Mapping[str, str]) -> Endpoint:
+    """Return where the listener can be asked.
 
     From `config`, or else from the drop-in file at its usual place, unless a URL is given; the
     environment wins over both. Raises FpmListenerError.
     """
     if config is not None:
-        return settings_file.load(config, environ).web
+        return endpoint.find(config, environ)
     for path in () if url else USUAL_FILES:
         if os.access(path, os.R_OK):
-            return settings_file.load(path, environ).web
-    return settings_file.load(os.devnull, environ).web
+            return endpoint.find(path, environ)
+    return endpoint.default(environ)
+
+
+def ask_listener(url: str | None, found: Endpoint, *, insecure: bool) -> Document:
+    """Return the status, from the control socket if no URL is given. Raises FpmListenerError."""
+    why = ""
+    if url is None:
+        try:
+            document: Document | None = ask(found.state_dir, Request(action="status"))
+        except FpmListenerError as error:
+            document, why = None, str(error)
+        if isinstance(document, dict):
+            return document
+        why = why or f"{found.state_dir}: no listener answers on the socket there"
+    where = url or url_of(found.web)
+    if found.web.needs_secret and where.startswith("http://") and not insecure:
+        raise FpmListenerError(
+            f"{where}: the password or token is not sent in clear text, since any process could "
+            f"listen there{'; ' + why if why else ''}. Run this as root on the listener's host "
+            "without --url, or let the listener serve https (web_cert_file, web_key_file), or "
+            "send it all the same with --insecure"
+        )
+    return fetch(where, found.web)
 
 
 def url_of(web: WebSettings) -> str:
@@ -109,7 +147,8 @@ class _Straight(urllib.request.HTTPRedirectHandler):
 
 def _headers(web: WebSettings) -> dict[str, str]:
     if web.token_file is not None:
-        return {"Authorization": f"Bearer {_secret(web.token_file)}"}
+        token = _secret(web.token_file).encode()
+        return {"Authorization": "Bearer " + token.decode("latin-1")}  # as http.client encodes it
     if web.password_file is not None:
         pair = f"{web.username or ''}:{_secret(web.password_file)}".encode()
         return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}

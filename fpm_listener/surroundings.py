@@ -248,8 +248,10 @@ class Surroundings:
         """Do what an operator asks for, and say what came of it."""
         outbox, request = self._outbox, asked.request
         match request.action:
+            case "status":
+                result: Any = self._snapshot()
             case "list":
-                result: Any = outbox.listing(now)
+                result = outbox.listing(now)
             case "retry":
                 result = outbox.hasten(request.receiver)
             case "worked":

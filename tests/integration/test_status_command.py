@@ -14,6 +14,7 @@ import pytest
 import trustme
 
 from fpm_listener import status_command
+from fpm_listener.control import Asked, Control
 from fpm_listener.core.values import FpmListenerError
 from fpm_listener.metrics import make_registry
 from fpm_listener.settings import WebSettings, load
@@ -35,6 +36,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
     def start(**keys: object) -> Path:
         lines = [f"listen = {keys.pop('listen', '127.0.0.1')}:{free_port()}"]
+        lines.append(f"state_dir = {tmp_path}/none")
         lines += [f"{name} = {value}" for name, value in keys.items()]
         path = tmp_path / "fpm_listener.conf"
         path.write_text("\n".join(["[fpm-listener]", *lines]))
@@ -52,9 +54,16 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         server.stop()
 
 
-def shown(config: Path | None = None, url: str | None = None, *, as_json: bool = False) -> str:
+def shown(
+    config: Path | None = None,
+    url: str | None = None,
+    *,
+    as_json: bool = False,
+    insecure: bool = False,
+) -> str:
     out = io.StringIO()
-    status_command.run(url, str(config) if config else None, out, as_json=as_json)
+    path = str(config) if config else None
+    status_command.run(url, path, out, as_json=as_json, insecure=insecure)
     return out.getvalue()
 
 
@@ -78,14 +87,14 @@ def test_with_a_password(serve: Serve, tmp_path: Path) -> None:
     password = secret(tmp_path, "password", "gr\u00fcn:rot")
     config = serve(web_username="ops", web_password_file=password)
 
-    assert "All 3 programs run" in shown(config)
+    assert "All 3 programs run" in shown(config, insecure=True)
 
 
 def test_with_a_token(serve: Serve, tmp_path: Path) -> None:
     """A token likewise."""
-    config = serve(web_token_file=secret(tmp_path, "token", "t0ken"))
+    config = serve(web_token_file=secret(tmp_path, "token", "gr\u00fcn-\u79d8"))
 
-    assert "All 3 programs run" in shown(config)
+    assert "All 3 programs run" in shown(config, insecure=True)
 
 
 def test_from_the_environment(
@@ -100,10 +109,10 @@ def test_from_the_environment(
     assert "t0ken" not in str(e.value)
 
     monkeypatch.setenv("FPM_LISTENER_WEB_TOKEN_FILE", str(token))
-    assert "All 3 programs run" in shown(url=url)
+    assert "All 3 programs run" in shown(url=url, insecure=True)
     monkeypatch.setenv("FPM_LISTENER_WEB_TOKEN_FILE", str(secret(tmp_path, "old", "wrong")))
     with pytest.raises(FpmListenerError, match="wants another password or token"):
-        shown(url=url)
+        shown(url=url, insecure=True)
 
 
 def test_a_secret_that_cannot_be_read(serve: Serve, tmp_path: Path) -> None:
@@ -111,7 +120,7 @@ def test_a_secret_that_cannot_be_read(serve: Serve, tmp_path: Path) -> None:
     config = serve(web_token_file=tmp_path / "none")
 
     with pytest.raises(FpmListenerError, match=r"/none: .* cannot be read .*such as root"):
-        shown(config)
+        shown(config, insecure=True)
 
 
 def test_with_a_certificate(serve: Serve, tmp_path: Path) -> None:
@@ -134,6 +143,124 @@ def test_with_a_certificate(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_text("no certificate")
     with pytest.raises(FpmListenerError, match=r"bad\.pem: cannot be read as a certificate"):
         status_command.fetch("https://127.0.0.1:1", WebSettings(cert_file=tmp_path / "bad.pem"))
+
+
+class Owner:
+    """A listener's owner: answers what comes through the control socket."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.asked: list[str] = []
+        self.control = Control(str(state_dir), self.put, print)
+        self.control.start()
+
+    def put(self, item: object) -> None:
+        """As the inbox."""
+        assert isinstance(item, Asked)
+        self.asked.append(item.request.action)
+        item.reply.put(WELL)
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> Iterator[Owner]:
+    """Return an owner with its socket in `tmp_path`/state."""
+    made = Owner(tmp_path / "state")
+    yield made
+    made.control.stop()
+
+
+@pytest.fixture
+def thief() -> Iterator[tuple[int, list[bytes]]]:
+    """Return the port of somebody who is no listener, and what was sent there."""
+    taken: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            taken.append(self.path.encode() + bytes(self.headers))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield server.server_port, taken
+    server.shutdown()
+    server.server_close()
+
+
+def settings(tmp_path: Path, port: int, *lines: str) -> Path:
+    path = tmp_path / "fpm_listener.conf"
+    words = (f"listen = 127.0.0.1:{port}", "state_dir = state", "web_token_file = token", *lines)
+    path.write_text("\n".join(["[fpm-listener]", *words]))
+    secret(tmp_path, "token", "t0ken")
+    return path
+
+
+def test_through_the_control_socket(
+    owner: Owner, thief: tuple[int, list[bytes]], tmp_path: Path
+) -> None:
+    """Locally no password is needed, and nobody who listens on the port is asked."""
+    port, taken = thief
+    config = settings(tmp_path, port)
+
+    assert shown(config).startswith("supervisor on web-7: All 3 programs run")
+    assert json.loads(shown(config, as_json=True))["instance"] == "web-7"
+    assert (owner.asked, taken) == (["status"] * 2, [])
+
+
+def test_the_port_belongs_to_somebody_else(
+    thief: tuple[int, list[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the listener is down, nobody gets its token; the message has the ways out."""
+    port, taken = thief
+    config = settings(tmp_path, port)
+    with pytest.raises(FpmListenerError) as error:
+        shown(config)
+    for word in ("not sent in clear text", "--insecure", "https", "web_cert_file", "/state:"):
+        assert word in str(error.value)
+    monkeypatch.setenv("FPM_LISTENER_WEB_TOKEN_FILE", str(tmp_path / "token"))
+    for url in (f"http://127.0.0.1:{port}", f"http://localhost:{port}"):
+        with pytest.raises(FpmListenerError, match=r"clear text.*--insecure"):
+            shown(url=url)
+
+    assert taken == []
+    status_command.ask_listener(
+        f"http://127.0.0.1:{port}", status_command.endpoint_of(None, str(config), {}), insecure=True
+    )
+    assert b"Bearer t0ken" in taken[0]
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "looop = 3 in 60s",
+        "loop = never",
+        "programs\n   indented",
+        "log_level = loud  ; state_dir = /nowhere",
+        "web_username = only a name",
+    ],
+)
+def test_settings_with_a_mistake(
+    owner: Owner, tmp_path: Path, mistake: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The listener that runs has its old settings; the mistake is shown beside what it says."""
+    config = settings(tmp_path, 1, mistake)
+
+    assert "All 3 programs run" in shown(config)
+    assert owner.asked == ["status"]
+    assert "the settings have a mistake" in capsys.readouterr().err
+
+
+def test_a_mistake_without_a_socket(serve: Serve, tmp_path: Path) -> None:
+    """Where it serves is read all the same; a file that cannot be read is an error."""
+    config = serve()
+    config.write_text(config.read_text() + "\nstable_for = ever\n")
+
+    assert "All 3 programs run" in shown(config)
+    with pytest.raises(FpmListenerError, match="cannot be read"):
+        shown(tmp_path / "missing.conf")
 
 
 def test_nobody_leads_it_astray(tmp_path: Path) -> None:
@@ -168,9 +295,10 @@ def test_which_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     usual.write_text("[fpm-listener]\nlisten = 127.0.0.1:4\nweb_token_file = token\n")
     monkeypatch.setattr(status_command, "USUAL_FILES", ("/nowhere/x.conf", str(usual)))
 
-    assert status_command.settings_of(None, None, {}).port == 4
-    assert status_command.settings_of("http://other", None, {}) == WebSettings()
-    assert status_command.settings_of(None, None, {"FPM_LISTENER_LISTEN": "[::]:5"}).port == 5
+    assert status_command.endpoint_of(None, None, {}).web.port == 4
+    assert not status_command.endpoint_of("http://other", None, {}).web.needs_secret
+    environ = {"FPM_LISTENER_LISTEN": "[::]:5"}
+    assert status_command.endpoint_of(None, None, environ).web.port == 5
     assert status_command.url_of(WebSettings(host="::", port=5)) == "http://[::1]:5"
     assert status_command.url_of(WebSettings(host="10.0.0.1", port=5)) == "http://10.0.0.1:5"
 

@@ -34,7 +34,7 @@ RECEIVERS = (
 FLOORS = (
     ("__main__",),
     ("daemon", "alerts_command", "leave_command", "check", "init_command", "status_command"),
-    ("surroundings",),
+    ("surroundings", "endpoint"),
     ("examiner", "healer", "poolwatch", "process_query"),
     ("checkup", "delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
     ("keeper", "control", "deposit", "quickstart", "obstacles", "former_masters", "logfile"),
