@@ -45,7 +45,11 @@ if TYPE_CHECKING:
     from tests.soak.world import Receiver
 
 UPKEEP_S = 30.0
-OPS = ReceiverSettings(name="ops", url="http://127.0.0.1/hook")
+#: One of each kind: alerts one by one, and incidents that are told again and again.
+RECEIVERS = (
+    ReceiverSettings(name="ops", url="http://127.0.0.1/hook"),
+    ReceiverSettings(name="am", kind="alertmanager", urls=("http://127.0.0.1/api",)),
+)
 #: Ticks in a row at one moment; more is a loop without end.
 _MOST_TICKS = 100
 
@@ -58,7 +62,7 @@ class Around(Protocol):
     """The world, as a listener sees it."""
 
     random: Random
-    receiver: Receiver
+    receivers: dict[str, Receiver]
     notified: list[Alert]
 
     @property
@@ -83,7 +87,7 @@ class Listener:
         self._database = Database(folder / "state")
         self._memory = Memory(self._database)
         self.outbox = Outbox(
-            self._database, (OPS,), LIMITS, instance="host", random=around.random.random
+            self._database, RECEIVERS, LIMITS, instance="host", random=around.random.random
         )
         self._database.open(now)
         stamp = self._memory.values.get("stamp") or []
@@ -147,7 +151,7 @@ class Listener:
             self._database.open(now)
             self._take_answer()
         for attempt in self.outbox.due(now):
-            outcome = self._around.receiver.send(attempt.alerts, now.monotonic_s)
+            outcome = self._around.receivers[attempt.lane].send(attempt.alerts)
             self._step()
             self.outbox.settle(Attempted(attempt=attempt, outcome=outcome), now)
 

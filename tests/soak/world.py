@@ -74,6 +74,10 @@ class Program:
         if self.state is State.RUNNING:
             self.due_s = self._ends_s = float("inf")
 
+    def reboot(self, now_s: float) -> None:
+        """Be gone without an event, and be started soon."""
+        self.state, self.due_s, self._regime_ends_s = State.STOPPED, now_s + 30.0, 0.0
+
     def _start(self, now_s: float) -> None:
         if now_s >= self._regime_ends_s:
             self._regime = self.random.choice((*RUN_S, "healthy"))
@@ -151,17 +155,17 @@ class Receiver:
     """A receiver of alerts that is away at times, and whose answers get lost at times."""
 
     random: Random
-    away_until_s: float = 0.0
+    away: bool = False
     healed: bool = False
     took: list[Alert] = field(default_factory=list)
 
-    def send(self, alerts: tuple[Alert, ...], now_s: float) -> Outcome:
+    def send(self, alerts: tuple[Alert, ...]) -> Outcome:
         """Take alerts, or not."""
         lost = RetryLater(reason=FailureReason.TIMEOUT, detail="timeout")
         if self.healed:
             self.took += alerts
             return Delivered()
-        if now_s < self.away_until_s or self.random.random() < 0.1:
+        if self.away or self.random.random() < 0.1:
             return lost
         self.took += alerts
         return lost if self.random.random() < 0.05 else Delivered()
