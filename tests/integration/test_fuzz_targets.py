@@ -13,17 +13,11 @@ import pytest
 from tests.fuzz.judge import mutate, run, stretch
 from tests.fuzz.targets import TARGETS
 
-#: Parsers with a known fault, each of which is corrected with its own tests.
-KNOWN = {"events", "fpm-status", "http-request", "settings-file", "wsgi-request"}
-KNOWN_FAULT = pytest.mark.xfail(strict=False, reason="a known fault of this parser")
 #: Changed seeds of each target.
 MUTATIONS = 200
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(one, marks=[KNOWN_FAULT] if one in KNOWN else []) for one in sorted(TARGETS)],
-)
+@pytest.mark.parametrize("name", sorted(TARGETS))
 def test_a_parser_of_outside_input(name: str) -> None:
     """No exception but the documented ones, no endless result, no time that grows as a square."""
     target = TARGETS[name]
