@@ -40,16 +40,17 @@ Then `fpm-listener status` shows what it knows; its metrics are on http://127.0.
 def main(arguments: list[str] | None = None) -> int:
     """Run one of the commands; return the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
+    silent = False  # the listener, towards the quick start
     if words[:1] == ["guard"]:
         from fpm_listener import quickstart
 
-        quickstart.attempt(words[1:])
+        silent = quickstart.attempt(words[1:])
     sink = protect_stdout() if words[:1] == ["listen"] else -1
     from fpm_listener.core.values import FpmListenerError
 
     try:
         if words[:1] == ["guard"] and words[1:] not in (["-h"], ["--help"]):
-            return _guard(words[1:])
+            return _guard(words[1:], listener_is_silent=silent)
         if words[:2] == ["listen", "--config"] and len(words) == 3:
             return _listen(words[2], sink)  # as supervisord calls it: argparse costs 1.4 MiB
         options = _parser().parse_args(words)
@@ -146,11 +147,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _guard(words: list[str]) -> int:
+def _guard(words: list[str], *, listener_is_silent: bool) -> int:
     """Become php-fpm as soon as its addresses are free."""
     from fpm_listener import guard
 
-    return guard.run(words)
+    return guard.run(words, listener_is_silent=listener_is_silent)
 
 
 def _listen(config: str, sink: int) -> int:

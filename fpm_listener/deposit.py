@@ -35,14 +35,29 @@ class Refused(NamedTuple):
     """Nothing is held this time."""
 
     why: str
+    answered: bool = False  #: by the listener
 
 
 class Handover:
     """A conversation with the listener that has begun: what it holds for us is ours now."""
 
-    def __init__(self, connection: _socket.socket, held: dict[str, int]) -> None:
+    def __init__(
+        self, connection: _socket.socket, held: dict[str, int], masters: tuple[str, ...] = ()
+    ) -> None:
         self._connection = connection
         self._held = held  # descriptors by key
+        self.masters = masters  #: what the listener has recorded
+
+    @property
+    def has_more(self) -> bool:
+        """Return whether the listener holds something that was not taken."""
+        return bool(self._held)
+
+    def close_held(self) -> None:
+        """Close our copies of what was not taken."""
+        for fd in self._held.values():
+            os.close(fd)
+        self._held.clear()
 
     def take(self, wish: Wish) -> Bound | None:
         """Return the held socket for this address, as it is configured now; None = none is held."""
@@ -69,9 +84,7 @@ class Handover:
         watched: tuple[str, ...],
     ) -> str | None:
         """Have all these held, and nothing else; return why they are not."""
-        for fd in self._held.values():
-            os.close(fd)
-        self._held.clear()
+        self.close_held()
         deposit = Deposit(
             stamp=stamp,
             watched=watched,
@@ -88,14 +101,16 @@ class Handover:
         return None
 
 
-def _connect(state_dir: str) -> _socket.socket | OSError:
+def _connect(state_dir: str, *, wait: bool) -> _socket.socket | OSError:
     """Return a connection; where supervisord has only just come up, so has the listener."""
     patience_s = 0.0
     while True:
         try:
             return rendezvous.connect(state_dir)
+        except TimeoutError as error:
+            return error
         except OSError as error:
-            if patience_s > LISTENER_START_S or not _supervisord_is_young():
+            if not wait or patience_s > LISTENER_START_S or not _supervisord_is_young():
                 return error
         time.sleep(_STEP_S)
         patience_s += _STEP_S
@@ -116,7 +131,7 @@ def begin(state_dir: str, name: ProcessName, *, hold: bool, most: int) -> Handov
     """
     if most > MOST_SOCKETS:
         hold = False
-    connection = _connect(state_dir)
+    connection = _connect(state_dir, wait=hold)
     if isinstance(connection, OSError):
         return Refused(why=f"the listener is not to be reached in {state_dir}: {connection}")
     try:
@@ -130,5 +145,6 @@ def begin(state_dir: str, name: ProcessName, *, hold: bool, most: int) -> Handov
         for fd in descriptors:
             os.close(fd)
         too_many = f"more than {MOST_SOCKETS} sockets" if most > MOST_SOCKETS else ""
-        return Refused(why=too_many or offer.refused or "not asked for")
-    return Handover(connection, dict(zip(offer.keys, descriptors, strict=True)))
+        return Refused(why=too_many or offer.refused or "not asked for", answered=True)
+    held = dict(zip(offer.keys, descriptors, strict=True))
+    return Handover(connection, held, offer.masters)

@@ -4,11 +4,12 @@ Laws:
 1. A working site is never made worse: what the guard does not understand, it says, and becomes
    php-fpm all the same.
 2. It adds no wait where the address is free, and never waits as long as startsecs, so that
-   supervisord's own BACKOFF and FATAL apply.
+   supervisord's own BACKOFF and FATAL apply. Both count from the start of the process.
 3. It becomes php-fpm: same pid, environment, umask, limits; no child, no further descriptor but the
    sockets that php-fpm is given.
 4. Only proven orphans of this very program are signalled; everybody else is named.
 5. It starts before every php-fpm, so it imports little: nothing heavy before it has to wait.
+6. The listener can hang, be absent or have another version: php-fpm starts all the same.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener import binding, deposit, fpmfiles, masters, quickstart
+from fpm_listener import binding, deposit, fpmfiles, masters, procfs, quickstart
 from fpm_listener.becoming import become, original_environment
 from fpm_listener.binding import Bound
 from fpm_listener.core import durations, fpmcommand, fpmsockets
@@ -80,12 +81,12 @@ def _seconds(text: str) -> float:
         raise FpmListenerError(f"guard: --wait {text!r}: allowed: {error}") from None
 
 
-def run(words: Sequence[str]) -> int:
+def run(words: Sequence[str], *, listener_is_silent: bool = False) -> int:
     """Become php-fpm; or return the exit status where that must not be.
 
+    listener_is_silent: it was asked already, and did not answer.
     Raises FpmListenerError where the command line is wrong.
     """
-    started_at_s = time.monotonic()
     options = parse(words)
     environment = original_environment()
     invocation = fpmcommand.find_in(list(options.command))
@@ -93,7 +94,7 @@ def run(words: Sequence[str]) -> int:
         say(f"{options.command[0]!r} is no php-fpm; it is started as it stands")
     elif not invocation.test_only:
         try:
-            _Guard(options, invocation, environment, started_at_s).prepare()
+            _Guard(options, invocation, environment, listener_is_silent).prepare()
         except Refused as refused:
             say(str(refused))
             return refused.status
@@ -115,12 +116,12 @@ class _Guard:
         options: Options,
         invocation: FpmInvocation,
         environment: dict[bytes, bytes],
-        started_at_s: float,
+        listener_is_silent: bool,  # noqa: FBT001 - of one caller
     ) -> None:
         self._options = options
         self._invocation = invocation
         self._environment = environment
-        self._started_at_s = started_at_s
+        self._answered = False if listener_is_silent else None
         self._text = {os.fsdecode(k): os.fsdecode(v) for k, v in environment.items()}
         self._binary = fpmfiles.real_binary(invocation)
 
@@ -133,12 +134,18 @@ class _Guard:
         )
         for problem in conf.problems:
             say(f"php-fpm's configuration is not wholly understood: {problem}")
+        began_at_s = time.monotonic()
         self._record = self._open_record(conf)
+        wishes = fpmsockets.wishes(conf, fpmfiles.version(self._invocation))
+        handover = self._begin_handover(conf, wishes)
         start = Start(
             binary=self._binary,
             conf_path=conf.path,
             environment=self._text,
-            began_at_s=self._started_at_s,
+            began_at_s=procfs.program_began_at_s() if self._name else began_at_s,
+            name=self._name,
+            answered=self._answered,
+            ask=self._ask_to_release,
             may_have_more_rights=self._may_have_more_rights(),
         )
         self._way = Obstacles(
@@ -147,19 +154,18 @@ class _Guard:
             wait_s=self._options.wait_s,
             end_orphans=self._options.end_orphans,
         )
-        wishes = fpmsockets.wishes(conf, fpmfiles.version(self._invocation))
-        handover = self._begin_handover(conf, wishes)
         if handover is None:
-            for wish in wishes:
-                self._way.wait_for(wish.address)
+            self._use(self._get_all(wishes))
         else:
             self._take_over(handover, wishes, conf)
         try:
             self._record.add_self()
         except OSError as error:
+            if self._record.is_shared:
+                return  # the listener has recorded it
             say(
                 "this start cannot be recorded, so its workers will be named, not ended, if they "
-                f"outlive it: {error.filename or self._state_dir}: {error.strerror}",
+                f"outlive it: {self._path_of(error)}: {error.strerror}",
             )
 
     def _open_record(self, conf: FpmConf) -> masters.Record:
@@ -172,6 +178,10 @@ class _Guard:
             say(f"the listener's settings are not used: {error.filename}: {error.strerror}")
         self._name = ProcessName(group, process) if group and process else None
         return masters.Record(self._state_dir, str(self._name or f"by hand:{conf.path}"))
+
+    def _path_of(self, error: OSError) -> str:
+        # Names in the directory are relative to it; an absolute one wins.
+        return os.path.join(self._state_dir, error.filename or "")  # noqa: PTH118 - pathlib costs milliseconds
 
     def _may_have_more_rights(self) -> bool:
         """Return whether php-fpm will be allowed what we are not: by a wrapper, or by its file."""
@@ -195,32 +205,89 @@ class _Guard:
         elif self._name is None:
             why_not = "supervisord has not started this (no SUPERVISOR_PROCESS_NAME)"
         hold = self._options.hold and why_not is None
+        begun: deposit.Handover | deposit.Refused | None
         if self._name is None or not (self._options.hold or self._options.config):
             begun = None
+        elif self._answered is False:
+            begun = deposit.Refused("the listener does not answer: timed out")
         else:
             # Without --hold as well: what is still held from before stands in our way.
             begun = deposit.begin(self._state_dir, self._name, hold=hold, most=len(wishes))
         if isinstance(begun, deposit.Handover):
+            self._answered = True
+            self._record.learn(begun.masters)
             return begun
+        if begun is not None:
+            self._answered = begun.answered
         if self._options.hold:
             say(f"listening sockets are not held: {why_not or (begun.why if begun else '')}")
         return None
+
+    def _ask_to_release(self) -> bool:
+        """Ask the listener to release what it holds; return whether it has answered."""
+        if self._name is None:
+            return False
+        begun = deposit.begin(self._state_dir, self._name, hold=False, most=0)
+        return not isinstance(begun, deposit.Refused) or begun.answered
+
+    def _get_all(self, wishes: Sequence[Wish]) -> dict[str, tuple[Wish, Bound]]:
+        """Wait for all addresses; return the sockets that only our listener had."""
+        sockets: dict[str, tuple[Wish, Bound]] = {}
+        for wish in wishes:
+            if any(key in sockets for key in binding.keys(wish.address)):
+                continue
+            if (bound := self._way.wait_for(wish.address)) is not None:
+                sockets[bound.key] = (wish, bound)
+        return sockets
 
     def _take_over(self, handover: deposit.Handover, wishes: Sequence[Wish], conf: FpmConf) -> None:
         """Have php-fpm given every socket that can be, and the listener hold them."""
         sockets: dict[str, tuple[Wish, Bound]] = {}
         for wish in wishes:
-            bound = None if wish.beyond_us else handover.take(wish) or self._bind(wish, sockets)
+            if not wish.beyond_us and (bound := handover.take(wish)) is not None:
+                sockets[bound.key] = (wish, bound)
+        # No wish is for the rest, but it can be in the way: 0.0.0.0:9000 of 127.0.0.1:9000.
+        more = handover.has_more
+        again = self._release_the_rest(handover, sockets) if more else handover
+        for wish in wishes:
             if wish.beyond_us:
                 say(f"{wish.address.text} is left to php-fpm, not held: {wish.beyond_us}")
-                self._way.wait_for(wish.address)
-            elif bound is not None:
+                bound = self._way.wait_for(wish.address)
+            else:
+                bound = self._bind(wish, sockets)
+            if bound is not None:
                 sockets[bound.key] = (wish, bound)
+        if again is not None:
+            self._leave(again, sockets, wishes, conf)
+        self._way.part_from_orphans([bound.fd for _, bound in sockets.values()])
+        self._use(sockets)
+
+    def _release_the_rest(
+        self, handover: deposit.Handover, sockets: Mapping[str, tuple[Wish, Bound]]
+    ) -> deposit.Handover | None:
+        """Let the listener hold only these sockets; return another conversation with it."""
+        if self._name is None or handover.leave(list(sockets.values()), "", ()):
+            return None
+        begun = deposit.begin(self._state_dir, self._name, hold=True, most=len(sockets))
+        if isinstance(begun, deposit.Refused):
+            return None
+        begun.close_held()
+        return begun
+
+    def _leave(
+        self,
+        handover: deposit.Handover,
+        sockets: Mapping[str, tuple[Wish, Bound]],
+        wishes: Sequence[Wish],
+        conf: FpmConf,
+    ) -> None:
         watched = self._watched(wishes, conf) if len(sockets) == len(wishes) else ()
         stamp = quickstart.stamp(self._options.words, watched) if watched else ""
         if why := handover.leave(list(sockets.values()), stamp, watched):
             say(f"listening sockets are not held: {why}")
-        self._way.part_from_orphans([bound.fd for _, bound in sockets.values()])
+
+    def _use(self, sockets: Mapping[str, tuple[Wish, Bound]]) -> None:
+        """Have php-fpm given these sockets."""
         for _, bound in sockets.values():
             os.set_inheritable(bound.fd, True)
         given = inheritance([(key, bound.fd) for key, (_, bound) in sockets.items()])
@@ -247,7 +314,9 @@ class _Guard:
         if any(key in sockets for key in binding.keys(wish.address)):
             return None  # another pool's: php-fpm lets both have the same socket
         while True:
-            self._way.wait_for(wish.address)
+            reclaimed = self._way.wait_for(wish.address)
+            if reclaimed is not None:
+                return reclaimed
             bound = binding.bind(wish.address, backlog=wish.backlog, rights=wish.rights)
             if isinstance(bound, Bound):
                 return bound

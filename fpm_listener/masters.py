@@ -72,6 +72,11 @@ class Record:
         except (ValueError, TypeError):
             self._told = ()
 
+    @property
+    def is_shared(self) -> bool:
+        """Return whether the listener has recorded this start as well."""
+        return bool(self._told)
+
     def read(self) -> tuple[Master, ...]:
         """Return the masters of this boot, oldest first; () where nothing is recorded."""
         return add(self._read_file(), self._told)

@@ -2,7 +2,8 @@
 
 Laws:
 1. Only proven orphans of this very program are signalled: QUIT, then TERM, then KILL.
-2. The wait is shorter than startsecs, so that supervisord's own BACKOFF and FATAL apply.
+2. The wait, counted from the start of the process, is shorter than startsecs, so that
+   supervisord's own BACKOFF and FATAL apply.
 3. A refusal is one line that says what, who, how long, and what to type; core/fpmlog.py reads it.
 """
 
@@ -18,19 +19,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from fpm_listener import binding, masters, procfs
 from fpm_listener.binding import Answer
 from fpm_listener.core import durations
-from fpm_listener.core.values import ProcessName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from fpm_listener.binding import Availability
+    from fpm_listener.binding import Availability, Bound
     from fpm_listener.core.addresses import TcpAddress, UnixAddress
     from fpm_listener.core.holders import Holder, HolderReport
+    from fpm_listener.core.values import ProcessName
+    from fpm_listener.reclaim import Reclaim
 
 EX_TEMPFAIL, EX_CONFIG = 75, 78  # sysexits.h; 78 is php-fpm's own for what waiting cannot cure
-#: supervisord looks at its children once a second: who is to be seen dying before startsecs are
-#: over must be dead that much earlier. The rest is for the end itself.
-_SUPERVISORD_LOOKS_S = 1.2
+#: Seconds for the rest, such as orphans, once our listener has released the address. They can last
+#: longer than startsecs: php-fpm must start, even if supervisord sees a late failure as RUNNING.
+_AFTER_LISTENER_S = 1.5
 #: Seconds between two looks at an address while nothing tells that it is free.
 _LOOK_EVERY_S = 0.1
 #: Parts of the wait after which orphans that do not finish are told more strongly.
@@ -38,12 +40,19 @@ _STRONGER = ((0.0, signal.SIGQUIT), (0.6, signal.SIGTERM), (0.85, signal.SIGKILL
 
 
 class Start(NamedTuple):
-    """What is known of the php-fpm that is to be started."""
+    """What is known of the php-fpm that is to be started.
+
+    answered: whether the listener has, None = it was not asked; ask: ask it to release what it
+    holds, and return whether it has answered.
+    """
 
     binary: str  #: its real path
     conf_path: str
     environment: Mapping[str, str]
-    began_at_s: float  #: monotonic
+    began_at_s: float  #: monotonic; of the process
+    name: ProcessName | None  #: as supervisord knows it; None = it has not started this
+    answered: bool | None
+    ask: Callable[[], bool]
     may_have_more_rights: bool  #: than we have
 
 
@@ -81,20 +90,32 @@ class Obstacles:
         self._end = end_orphans
         self._ends_at_s: float | None = None  # of the wait; None = there was none so far
         self._told: dict[int, int] = {}  # orphans, and how strongly each was told to end
+        self._reclaim: Reclaim | None = None
 
-    def wait_for(self, address: TcpAddress | UnixAddress) -> None:
-        """Return when the address is free. Raises Refused where it is not to be had in time."""
+    def wait_for(self, address: TcpAddress | UnixAddress) -> Bound | None:
+        """Return when the address is free, or the socket that our own listener holds there.
+
+        Raises Refused where it is not free in time.
+        """
         while True:
             found = binding.ask(address)
             if found.answer is Answer.FREE:
-                return
+                return None
             if found.answer is Answer.FORBIDDEN:
                 why = f"cannot listen on {address.text}: {found.why}"
                 if self._start.may_have_more_rights:
                     say(f"{why}; php-fpm may have more rights, so it is started")
-                    return
+                    return None
                 raise Refused(EX_CONFIG, why)
             report = self._holders(address) if found.answer is Answer.BUSY else None
+            if report is not None and self._start.name is not None:
+                reclaim = self._reclaim = self._reclaim or self._make_reclaim()
+                if (reclaimed := reclaim.get(address, report)) is not None:
+                    return reclaimed
+                if reclaim.has_acted:
+                    reclaim.has_acted = False
+                    self._begin_wait(time.monotonic() + _AFTER_LISTENER_S)
+                    continue
             self._end_orphans(report)
             if self._is_over():
                 raise self._refuse(address, found, report)
@@ -103,17 +124,24 @@ class Obstacles:
     def _is_over(self) -> bool:
         """Return whether the wait is over; the first call begins it."""
         if self._ends_at_s is None:
-            self._ends_at_s = self._start.began_at_s + self._longest_wait_s()
+            self._begin_wait(self._start.began_at_s + self._longest_wait_s())
+        return self._ends_at_s is not None and time.monotonic() >= self._ends_at_s
+
+    def _begin_wait(self, ends_at_s: float) -> None:
+        """Wait until then, or longer if that was said before."""
+        if self._ends_at_s is None:
             _end_at_once_when_told()
-        return time.monotonic() >= self._ends_at_s
+        self._ends_at_s = max(ends_at_s, self._ends_at_s or 0.0)
 
     def _longest_wait_s(self) -> float:
         """Return how long to wait at most: what the option says, but less than startsecs."""
-        wait_s = self._wait_s
-        startsecs = _startsecs(self._start.environment)
-        if startsecs is None:
-            return wait_s
-        return min(wait_s, max(startsecs / 2, startsecs - _SUPERVISORD_LOOKS_S))
+        if self._start.name is None:
+            return self._wait_s
+        from fpm_listener import startsecs  # noqa: PLC0415 - most starts need it not
+
+        passed_s = time.monotonic() - self._start.began_at_s
+        longest_s = startsecs.longest_wait_s(self._start.environment, self._start.name, passed_s)
+        return min(self._wait_s, longest_s)
 
     def _sleep(self, report: HolderReport | None) -> None:
         """Wait until a holder ends, or for a moment."""
@@ -141,6 +169,11 @@ class Obstacles:
 
         former = frozenset(master.pid for master in self._record.read())
         return find_holders(address.text, former_masters=former)
+
+    def _make_reclaim(self) -> Reclaim:
+        from fpm_listener.reclaim import Ask, Reclaim  # noqa: PLC0415 - most starts need it not
+
+        return Reclaim(self._start.environment, Ask(self._start.answered, self._start.ask), say)
 
     def _end_orphans(self, report: HolderReport | None) -> None:
         """Tell proven orphans to finish, and more strongly as time goes by."""
@@ -191,7 +224,7 @@ class Obstacles:
         if first.command == f"php-fpm: master process ({self._start.conf_path})" and not first.unit:
             why += "; it runs this very configuration: started by hand, or daemonized"
             why += " (daemonize = yes, and no -F in its command)"
-        return Refused(EX_TEMPFAIL, why, wording.end(first))
+        return Refused(EX_TEMPFAIL, why, wording.free(report.holders, self._start.conf_path))
 
     def part_from_orphans(self, descriptors: Sequence[int]) -> None:
         """Tell proven orphans on held sockets to finish what they have, and take no more."""
@@ -213,21 +246,6 @@ def _all(holder: Holder) -> tuple[int, ...]:
 
 def _pids(report: HolderReport | None) -> list[int]:
     return [pid for holder in report.holders for pid in _all(holder)] if report else []
-
-
-def _startsecs(environment: Mapping[str, str]) -> float | None:
-    """Return this program's startsecs; None where supervisord does not tell."""
-    from fpm_listener.supervisor_rpc import RpcFailed, SupervisorRpc  # noqa: PLC0415 - most starts need it not
-
-    rpc = SupervisorRpc.from_environment(environment, timeout_s=0.5)
-    answer = rpc.programs() if rpc is not None else ()
-    if isinstance(answer, RpcFailed):
-        return None
-    own = ProcessName(
-        environment.get("SUPERVISOR_GROUP_NAME", ""),
-        environment.get("SUPERVISOR_PROCESS_NAME", ""),
-    )
-    return next((program.startsecs for program in answer if program.name == own), None)
 
 
 def _end_at_once_when_told() -> None:

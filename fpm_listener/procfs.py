@@ -9,10 +9,15 @@ Source: proc(5).
 from __future__ import annotations
 
 import os
+import time
 
 TYPE_CHECKING = False  # `typing` itself would cost the guard milliseconds
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+
+#: Seconds that a script before us may take.
+_SCRIPT_S = 10.0
 
 
 class ProcessStat:
@@ -49,6 +54,18 @@ def program() -> ProcessStat | None:
     """
     own = read_stat("self")
     return own and _leader(own)
+
+
+def program_began_at_s() -> float:
+    """Return the monotonic moment at which supervisord started the program that we are part of."""
+    own, leader = read_stat("self"), program()
+    if own is None or leader is None:
+        return time.monotonic()
+    second = os.sysconf("SC_CLK_TCK")
+    # A script that has run much longer than we restarts php-fpm by itself.
+    started = leader.started if own.started - leader.started < _SCRIPT_S * second else own.started
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - started / second
+    return time.monotonic() - max(0.0, age_s)
 
 
 def supervisor_of(pid: int) -> int | None:

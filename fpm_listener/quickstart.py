@@ -25,32 +25,46 @@ if TYPE_CHECKING:
 DEFAULT_STATE_DIR = "/var/lib/fpm-listener"
 
 
-def attempt(words: Sequence[str]) -> None:
-    """Become php-fpm; return where that takes more than this. words: the guard's."""
+def attempt(words: Sequence[str]) -> bool:
+    """Become php-fpm; return where that takes more than this. words: the guard's.
+
+    The answer is whether the listener is there and was silent: to ask it again would take as long.
+    """
     options, command = _split(words)
     group = os.environ.get("SUPERVISOR_GROUP_NAME")
     process = os.environ.get("SUPERVISOR_PROCESS_NAME")
     if "--hold" not in options or not command or not group or not process:
-        return
+        return False
+    descriptors: list[int] = []
     config = options[options.index("--config") + 1] if "--config" in options[:-1] else None
     try:
         state_dir = glance_at_state_dir(config)
         record = masters.Record(state_dir, f"{group}:{process}")
         if masters.have_left_somebody(record.read()):
-            return  # orphans: the guard knows what to do with them
+            return False  # orphans: the guard knows what to do with them
         connection = rendezvous.connect(state_dir)
         rendezvous.send(connection, Hello(group, process, hold=True))
         offer, descriptors = rendezvous.receive(connection, Offer)
+        record.learn(offer.masters)
         usable = bool(descriptors) and all(map(os.get_blocking, descriptors))
-        if not usable or not offer.stamp or stamp(words, offer.watched) != offer.stamp:
+        if (
+            not usable
+            or not offer.stamp
+            or stamp(words, offer.watched) != offer.stamp
+            or masters.have_left_somebody(record.read())
+        ):
             connection.close()
-            for descriptor in descriptors:
-                os.close(descriptor)
-            return
-        record.add_self()
+            _close(descriptors)
+            return False
+        try:
+            record.add_self()
+        except OSError:
+            if not record.is_shared:
+                raise
         rendezvous.send(connection, Keep())
-    except (OSError, ValueError):
-        return
+    except (OSError, ValueError) as error:
+        _close(descriptors)
+        return isinstance(error, TimeoutError)
     for descriptor in descriptors:
         os.set_inheritable(descriptor, True)
     given = environment(list(zip(offer.keys, descriptors, strict=True)))
@@ -60,8 +74,13 @@ def attempt(words: Sequence[str]) -> None:
             original_environment() | {os.fsencode(k): os.fsencode(v) for k, v in given.items()},
         )
     except OSError:
-        for descriptor in descriptors:
-            os.close(descriptor)
+        _close(descriptors)
+    return False
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _split(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:

@@ -173,6 +173,10 @@ class SupervisorRpc:
         """Have a process stopped; do not wait until it has ended."""
         return self._ask(bool, "supervisor.stopProcess", str(name), False)
 
+    def signal(self, name: ProcessName, signal_name: str) -> bool | RpcFailed:
+        """Have a process sent a signal, such as KILL."""
+        return self._ask(bool, "supervisor.signalProcess", str(name), signal_name)
+
     def shutdown(self) -> bool | RpcFailed:
         """Have supervisord end, and all that it runs."""
         return self._ask(bool, "supervisor.shutdown")

@@ -159,7 +159,9 @@ def _cure(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
     match plight.cause:
         case Cause.BIND_CONFLICT:
             if plight.holder and plight.holder.holders:
-                return _end(plight.holder.holders[0], plight.site.config)
+                holders = plight.holder.holders
+                ours = next((one for one in holders if wording.is_our_listener(one)), None)
+                return _end(ours or holders[0], plight.site.config)
             return f"查看谁占用了该地址（以 root 执行）：{wording.look_command(plight.address)}"
         case Cause.ADDRESS_ABSENT:
             return "启用该地址（ip addr），或修改 php-fpm 进程池中的 listen"
@@ -232,7 +234,10 @@ def _whodunit(plight: Plight) -> str:
 
 def _end(holder: Holder, config: str) -> str:
     if wording.is_our_listener(holder):
-        return "请稍候数秒：监听器为已停止的程序暂留该地址，随后会自动释放（hold_linger）"
+        return (
+            "等待下一次启动：启动失败后监听器会释放该地址；若仍未释放，请重启监听器："
+            "supervisorctl restart fpm-listener"
+        )
     if holder.kind is HolderKind.ORPHAN:
         return f"结束孤儿进程（会先处理完手头的请求）：kill -QUIT {wording.whom(holder)}"
     if holder.unit:

@@ -15,6 +15,8 @@ from fpm_listener.core.snapshot import Cause
 from fpm_listener.core.values import assert_never
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fpm_listener.core.autopsy import Autopsy
     from fpm_listener.core.exits import ExitReason
     from fpm_listener.core.holders import HolderReport
@@ -202,7 +204,7 @@ def _cure(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
     match plight.cause:
         case Cause.BIND_CONFLICT:
             if plight.holder and plight.holder.holders:
-                return end(plight.holder.holders[0], plight.site.config)
+                return free(plight.holder.holders, plight.site.config)
             return f"Find who has the address: {look(plight.address)}"
         case Cause.ADDRESS_ABSENT:
             return (
@@ -333,6 +335,16 @@ def _host(address: str | None) -> str:
     return (address or "").rpartition(":")[0].strip("[]")
 
 
+def free(holders: Sequence[Holder], config: str = "") -> str:
+    """Return one sentence that says how to get the address back from all that have it.
+
+    Where our listener is among them, only it matters: orphans beside it serve the site, and to end
+    them would not free the address.
+    """
+    listener = next((holder for holder in holders if is_our_listener(holder)), None)
+    return end(listener or holders[0], config)
+
+
 def end(holder: Holder, config: str = "") -> str:
     """Return one sentence that says how to have the address back from its holder.
 
@@ -340,8 +352,8 @@ def end(holder: Holder, config: str = "") -> str:
     """
     if is_our_listener(holder):
         return (
-            "Wait some seconds: the listener holds it for a program that was stopped, and lets go "
-            "of it by itself (hold_linger)"
+            "Wait for the next start: the listener releases the address after a failed start. If "
+            "it does not, restart the listener: supervisorctl restart fpm-listener"
         )
     if holder.kind is HolderKind.ORPHAN:
         return (

@@ -279,6 +279,12 @@ class Lab:
         assert self._supervisord
         return self._supervisord.pid
 
+    def kill_supervisord(self) -> None:
+        """Kill supervisord alone; what it has started goes on."""
+        assert self._supervisord
+        self._supervisord.kill()
+        self._supervisord.wait()
+
     def is_ready(self) -> bool:
         """Return whether the listener serves and has said READY."""
         try:

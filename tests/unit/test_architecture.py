@@ -39,6 +39,7 @@ FLOORS = (
     ("checkup", "delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
     ("keeper", "control", "deposit", "quickstart", "obstacles", "former_masters", "logfile"),
     ("outbox_statements",),
+    ("reclaim", "startsecs"),
     ("door",),
     ("receivers.exec",),
     tuple(f"receivers.{kind}" for kind in RECEIVERS),

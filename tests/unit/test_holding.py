@@ -249,9 +249,12 @@ def test_the_guard_tells_the_pid() -> None:
 
 
 def test_our_own_listener_as_the_holder() -> None:
-    """Whoever meets sockets that linger after a stop is told to wait, not to stop the listener."""
+    """Nobody is told to kill the listener, nor orphans beside it."""
     command = "/opt/x/bin/python /opt/x/bin/fpm-listener listen --config /etc/x.conf"
     holder = Holder(kind=HolderKind.OTHER, pid=7, command=command, user="root")
 
-    assert "lets go of it by itself" in wording.end(holder)
+    assert "the listener releases the address after a failed start" in wording.end(holder)
+    orphan = replace(holder, kind=HolderKind.ORPHAN, command="php-fpm: pool www", master_pid=6)
+    assert "kill" not in wording.free([orphan, holder])  # the orphans are all that serves
+    assert "kill -QUIT -- -6" in wording.free([orphan])
     assert wording.end(replace(holder, command="nginx")).startswith("Stop it (kill 7)")
