@@ -16,7 +16,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener import fpmfiles, settings, supervisord_conf
+from fpm_listener import fpmfiles, receiver_check, settings, supervisord_conf
 from fpm_listener.core import (
     fpmcommand,
     inilines,
@@ -31,6 +31,7 @@ from fpm_listener.core.edits import apply, lines_of
 from fpm_listener.core.findings import Checkup, Fpm, Section, Severity, Supervised, examine
 from fpm_listener.core.values import FpmListenerError, Loaded
 from fpm_listener.machine import Host
+from fpm_listener.settings import Settings
 from fpm_listener.supervisor_rpc import SupervisorRpc
 from fpm_listener.supervisord_conf import ConfUnreadable
 
@@ -146,27 +147,34 @@ def gather(path: str, machine: Machine, environ: Mapping[str, str]) -> Checkup:
                 version=fpmfiles.version(invocation),
             ),
         )
+    own = tuple(_own_settings(processes, environ))
     return Checkup(
         supervisord={name: answer[name] for name in ("nodaemon", "minfds", "servers")},
         sections=sections,
         processes=processes,
         fpms=tuple(fpms),
         machine=machine,
-        refused=tuple(_refused(processes, environ)),
+        refused=tuple((path, str(one)) for path, one in own if isinstance(one, Exception)),
+        undeliverable=tuple(
+            (path, problem)
+            for path, one in own
+            if isinstance(one, Settings)
+            for problem in receiver_check.problems(one.receivers, may_read=os.geteuid() == 0)
+        ),
     )
 
 
-def _refused(
+def _own_settings(
     processes: Iterable[Supervised], environ: Mapping[str, str]
-) -> Iterator[tuple[str, str]]:
-    """Return the files of our own settings that a listener would not start with, and why."""
+) -> Iterator[tuple[str, Settings | FpmListenerError]]:
+    """Return the files of our own settings, and what is in them or why they are refused."""
     for process in processes:
         found = _LISTENS.search(process.command)
         if process.kind == "eventlistener" and found and os.access(found[1], os.R_OK):
             try:
-                settings.load(found[1], environ)
+                yield found[1], settings.load(found[1], environ)
             except FpmListenerError as error:
-                yield found[1], str(error)
+                yield found[1], error
 
 
 def _texts(paths: Iterable[str]) -> list[tuple[str, str]]:

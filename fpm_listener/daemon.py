@@ -56,6 +56,7 @@ from fpm_listener.inbox import Failed, Inbox, SupervisorAnswered, Survived
 from fpm_listener.keeper import Keeper
 from fpm_listener.ledger import Ledger, supervisord_identity
 from fpm_listener.lost_events import LostEvents
+from fpm_listener.receiver_check import ReceiversChecked
 from fpm_listener.remarks import tell, wake
 from fpm_listener.signals import Signals
 from fpm_listener.surroundings import Surroundings
@@ -107,7 +108,6 @@ class Daemon:
         self._lost = LostEvents()
         self._internal_errors = {where.value: 0 for where in Where}
         self._pause_until_s = 0.0  # monotonic; nothing that is due by time is done before
-        self._examined = Examined({})
         self._ready = False
         self._supervisor_up = False
         self._reload_ok, self._reload_at_s = True, time.time()
@@ -315,8 +315,8 @@ class Daemon:
         if isinstance(item, Attempted):
             self._around.settle(item, now)
             self._soil(now)
-        elif isinstance(item, Examined):
-            self._examined = item
+        elif isinstance(item, Examined | ReceiversChecked):
+            self._around.checked(item)
             self._soil(now)
         elif isinstance(item, Asked):
             self._answer(now, item)
@@ -373,8 +373,8 @@ class Daemon:
             events=dict(counts.events),
             events_missed=counts.missed,
             protocol_garbage=self._unreadable.count,
-            findings=self._examined.counts,
-            found=self._examined.found,
+            findings=self._around.examined.counts,
+            found=self._around.examined.found,
             timeline=self._engine.timeline.view(),
             windows=self._settings.loops,
             failures=self._engine.timeline.failures(),
@@ -389,6 +389,7 @@ class Daemon:
             log_bytes_skipped=self._around.tail.bytes_skipped,
             log_read_errors=self._around.tail.read_errors,
             internal_errors=dict(self._internal_errors),
+            receiver_problems=self._around.receivers_checked.problems,
             outbox_persistent=self._around.database.persistent,
             config_reload_ok=self._reload_ok,
             config_reload_s=self._reload_at_s,

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener import fpmfiles
+from fpm_listener import fpmfiles, receiver_check, settings
 from fpm_listener.core import fpmcommand
 from fpm_listener.core.values import FpmListenerError
 from fpm_listener.settings import FOLDERS
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fpm_listener.core.fpmcommand import FpmInvocation
+    from fpm_listener.receiver_settings import ReceiverSettings
 
 #: Where php-fpm's binaries lie: Debian, Red Hat and Alpine; Docker's image; Remi's packages.
 BINARIES = (
@@ -90,8 +91,21 @@ def write(folder: str | None, say: Callable[[str], None]) -> int:
         texts[f"php-fpm.{ending}"] = _programs(text, versions, ending)
     for name, text in texts.items():
         _write(place / name, text, say)
+    receivers = receiver_check.problems(_receivers(place / f"fpm_listener.{ending}"))
+    for problem in receivers:
+        of = f"receiver {problem.receiver}: " if problem.receiver else ""
+        say(f"warning: {of}{problem.why}")
+    if receivers:
+        say(f"write a section [fpm-listener:receiver:NAME] into {place}/fpm_listener.{ending}")
     say("then type: supervisorctl update")
     return 0
+
+
+def _receivers(path: Path) -> tuple[ReceiverSettings, ...]:
+    try:
+        return settings.load(str(path)).receivers
+    except FpmListenerError as error:
+        raise FpmListenerError(f"the listener will not start: {error}") from error
 
 
 def _place(folder: str | None) -> tuple[Path, str]:

@@ -59,6 +59,13 @@ class SnapshotCollector:
         yield from _processes(snapshot.processes)
         yield from metrics_pools.families(snapshot.processes)
         yield from _receivers(snapshot.receivers)
+        broken = {problem.receiver for problem in snapshot.receiver_problems}
+        usable = sum(view.name not in broken for view in snapshot.receivers)
+        yield _gauge(
+            "receivers_usable",
+            "Receivers whose files and commands can be used; 0 = alerts are sent nowhere.",
+            [({}, usable)],
+        )
 
     def describe(self) -> Iterator[Metric]:
         """Return the families without what is in them: `/metrics?name[]=…` asks for some."""

@@ -24,10 +24,10 @@ Document = dict[str, Any]
 def to_json(snapshot: Snapshot, now_s: float) -> Document:
     """Return the status as plain words; `now_s` in wall seconds.
 
-    shape: `now_s`, `instance`, `supervisor`, `listener`, `programs`, `receivers`, `findings`,
-    `timeline` (the latest last). Keys stay as they are; new ones may come. What ends in `_s` is in
-    seconds, `…_at_s`, `now_s` and `last_exit_s` since 1970. What is not known, or never was, is
-    null.
+    shape: `now_s`, `instance`, `supervisor`, `listener`, `programs`, `receivers`,
+    `receiver_problems` (why alerts will not be delivered), `findings`, `timeline` (the latest
+    last). Keys stay as they are; new ones may come. What ends in `_s` is in seconds, `…_at_s`,
+    `now_s` and `last_exit_s` since 1970. What is not known, or never was, is null.
     """
     timeline = sorted(snapshot.timeline, key=lambda entry: entry.last_s)
     return {
@@ -54,6 +54,10 @@ def to_json(snapshot: Snapshot, now_s: float) -> Document:
             _program(view, snapshot, now_s) for view in sorted(snapshot.processes, key=_by_name)
         ],
         "receivers": [_receiver(view) for view in snapshot.receivers],
+        "receiver_problems": [
+            {"receiver": receiver or None, "why": why}
+            for receiver, why in snapshot.receiver_problems
+        ],
         "findings": {
             "counts": dict(snapshot.findings),
             "worst": [finding._asdict() for finding in snapshot.found],
@@ -295,6 +299,9 @@ def notes(document: Document) -> list[str]:
         found.append(f"{listener['events_missed']} events were lost: raise buffer_size")
     if not listener["outbox_persistent"]:
         found.append("alerts owed are kept in memory only: state_dir cannot be written")
+    for problem in document["receiver_problems"]:
+        name = problem["receiver"]
+        found.append(f"receiver {name} cannot work: {problem['why']}" if name else problem["why"])
     if not listener["settings_good"]:
         found.append("the settings file has a mistake: the old settings are in force")
     return found

@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener import checkup
+from fpm_listener.checkup import Examined
 from fpm_listener.control import Control
 from fpm_listener.core.effects import (
     AreGone,
@@ -41,6 +42,7 @@ from fpm_listener.memory import Memory
 from fpm_listener.outbox import Limits, Outbox
 from fpm_listener.process_query import ProcessQuery
 from fpm_listener.programs import Programs
+from fpm_listener.receiver_check import ReceiverCheck, ReceiversChecked
 from fpm_listener.sockets import find_holders
 from fpm_listener.supervisor_rpc import RpcFailed, SupervisorRpc
 from fpm_listener.worker import Starter, Worker
@@ -68,7 +70,10 @@ _PROCESS, _POSITIONS, _STAMP, _TIMELINE = "process ", "positions", "event", "tim
 
 
 class _Visit(NamedTuple):
-    """Request to the doctor's thread: have a look at supervisord's configuration."""
+    """Request to the doctor's thread: look at receivers, and at supervisord's configuration."""
+
+    receivers: tuple[ReceiverSettings, ...]
+    supervisord: bool
 
 
 class _Look(NamedTuple):
@@ -115,6 +120,8 @@ class Surroundings:
         self._holders = self._worker("holders", self._find_holders, Where.HOLDER)
         self._examiner = Examiner(os.getppid())
         self._deaths = self._worker("deaths", self._examine_deaths, Where.EXIT)
+        self._receiver_check = ReceiverCheck()
+        self.examined, self.receivers_checked = Examined({}), ReceiversChecked(())
         self._doctor = self._worker("doctor", self._visit, Where.CHECK)
         self.keeper = keeper
         self._control = Control(
@@ -129,7 +136,7 @@ class Surroundings:
         workers = (self._supervisor, self._discovery, self._holders, self._deaths)
         for thread in (*workers, self._doctor, self.tail):
             self._starter.start(thread.start)
-        self._doctor.ask(_Visit())
+        self._doctor.ask(_Visit(self._settings.receivers, supervisord=True))
         self._healer.begin()
         self._watch_pools()
         self._make_senders(self._settings.receivers)
@@ -202,6 +209,7 @@ class Surroundings:
             self._inbox.errors.survive(Where.THREAD, self._control.start)
         self._save(timeline)
         self.ask_processes()
+        self._doctor.ask(_Visit(self._settings.receivers, supervisord=False))
         self._deaths.ask(Sample())
 
     def _save(self, timeline: list[Any]) -> None:
@@ -316,9 +324,17 @@ class Surroundings:
     def _examine_deaths(self, requests: tuple[ExamineDeath | AreGone | Sample, ...]) -> None:
         self._examiner.work(requests, self._inbox.put)
 
-    def _visit(self, _: tuple[_Visit, ...]) -> None:
-        examined = checkup.visit(os.getppid())
-        if examined is not None:
+    def checked(self, found: Examined | ReceiversChecked) -> None:
+        """Take in what the doctor's thread has found."""
+        if isinstance(found, Examined):
+            self.examined = found
+        else:
+            self.receivers_checked = found
+
+    def _visit(self, requests: tuple[_Visit, ...]) -> None:
+        wanted = any(request.supervisord for request in requests)
+        self._inbox.put(self._receiver_check.look(requests[-1].receivers, again=wanted))
+        if wanted and (examined := checkup.visit(os.getppid())) is not None:
             self._inbox.put(examined)
 
     def _read_programs(self, requests: tuple[Discover, ...]) -> None:
@@ -375,7 +391,7 @@ class Surroundings:
             self._watch_pools()
         self.discover(Discover())
         self.ask_processes()
-        self._doctor.ask(_Visit())
+        self._doctor.ask(_Visit(self._settings.receivers, supervisord=True))
         if self._web is not None and before.web != settings.web:
             self._web.rebind(settings.web)
         if before.textfile != settings.textfile:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.core.fpmcommand import FpmInvocation
     from fpm_listener.core.fpmconf import FpmConf, Pool
+    from fpm_listener.core.snapshot import ReceiverProblem
     from fpm_listener.core.values import Loaded
 
 
@@ -202,6 +203,8 @@ class Checkup(NamedTuple):
     fpms: tuple[Fpm, ...]
     machine: Machine
     refused: tuple[tuple[str, str], ...] = ()  #: files of our own settings, and what is wrong
+    #: files of our own settings, and why alerts will not be delivered
+    undeliverable: tuple[tuple[str, ReceiverProblem], ...] = ()
     loaded: Loaded | None = None  #: None = nobody answers, or does not say
 
     def where(self, section: str, key: str = "") -> str:

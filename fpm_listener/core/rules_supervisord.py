@@ -299,3 +299,21 @@ def own_settings(checkup: Checkup) -> Iterator[Said]:
             " watched and nobody is told",
             "what is allowed there; supervisord.d/fpm_listener.conf shows every setting",
         )
+
+
+@rule("FPM121", _W, "alerts are not delivered")
+def undeliverable(checkup: Checkup) -> Iterator[Said]:
+    """No receiver is configured, or one cannot work."""
+    for path, (receiver, why) in checkup.undeliverable:
+        section = f"[fpm-listener:receiver:{receiver or 'NAME'}]"
+        yield Said(
+            f"{path} {section}" if receiver else path,
+            why,
+            "the listener detects problems, but this receiver gets no alert"
+            if receiver
+            else "the listener detects problems, but nobody gets an alert",
+            f"create the file or correct its path, then type: fpm-listener alerts test {receiver}"
+            if receiver
+            else f"a section {section} with type and url_file, then type: fpm-listener alerts test"
+            " NAME",
+        )

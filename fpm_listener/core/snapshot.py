@@ -134,6 +134,13 @@ class FindingView(NamedTuple):
     mend: str
 
 
+class ReceiverProblem(NamedTuple):
+    """Why alerts will not be delivered."""
+
+    receiver: str  #: its name; empty = there is none
+    why: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """All that metrics, status and page show."""
@@ -159,6 +166,7 @@ class Snapshot:
     log_bytes_skipped: int = 0
     log_read_errors: int = 0
     internal_errors: Mapping[str, int] = field(default_factory=dict)  #: survived, by place
+    receiver_problems: tuple[ReceiverProblem, ...] = ()
     outbox_persistent: bool = True
     config_reload_ok: bool = True
     config_reload_s: float = 0.0  #: wall seconds of the last good reading

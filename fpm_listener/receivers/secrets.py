@@ -55,7 +55,9 @@ class Secrets:
         settings = self._settings
         url = settings.url or self.one("url_file", settings.url_file)
         if not is_url(url):
-            raise BadFileError("url_file: no URL that begins with http:// or https://")
+            raise BadFileError(
+                f"url_file {settings.url_file}: no URL that begins with http:// or https://"
+            )
         if url.startswith("http://") and not is_loopback(url):
             self.warn("a receiver on another host is told without encryption", "url")
         self._remember_parts(url)
@@ -79,7 +81,7 @@ class Secrets:
         """Return the one line of a file. Raises BadFileError."""
         lines = self.lines(setting, path)
         if len(lines) != 1:
-            raise BadFileError(f"{setting}: has more than one line")
+            raise BadFileError(f"{setting} {path}: has more than one line")
         return lines[0]
 
     def lines(self, setting: str, path: Path | None) -> list[str]:
@@ -89,15 +91,15 @@ class Secrets:
         try:
             text = path.read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise BadFileError(f"{setting}: {os.strerror(error.errno or 0)}") from error
+            raise BadFileError(f"{setting} {path}: {os.strerror(error.errno or 0)}") from error
         except UnicodeDecodeError:
-            raise BadFileError(f"{setting}: is not UTF-8") from None
+            raise BadFileError(f"{setting} {path}: is not UTF-8") from None
         self.warn_of_mode(setting, path)
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         if not lines:
-            raise BadFileError(f"{setting}: is empty")
+            raise BadFileError(f"{setting} {path}: is empty")
         if not all(line.isprintable() for line in lines):
-            raise BadFileError(f"{setting}: is not plain text")
+            raise BadFileError(f"{setting} {path}: is not plain text")
         for line in lines:
             self.remember(line)
         return lines
@@ -145,7 +147,7 @@ def probe(setting: str, path: Path) -> None:
     try:
         path.open("rb").close()
     except OSError as error:
-        message = f"{setting}: {os.strerror(error.errno or 0)}"
+        message = f"{setting} {path}: {os.strerror(error.errno or 0)}"
         raise BadFileError(message, FailureReason.TLS) from error
 
 

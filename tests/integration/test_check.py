@@ -292,6 +292,18 @@ CASES = [
         + program("[program:php-fpm]", "[fpm-listener]\nlisten = nowhere\n[program:php-fpm]"),
         what="listen",
     ),
+    Case(
+        "FPM121",
+        program(
+            "/etc/supervisor/conf.d/fpm_listener.conf\nevents",
+            "{logs}/supervisord.conf\nevents",
+        )
+        + program(
+            "[program:php-fpm]",
+            "[fpm-listener:receiver:ops]\nurl_file = {logs}/ops.url\n[program:php-fpm]",
+        ),
+        what="ops.url: No such file or directory",
+    ),
     Case("FPM114", ((GUARDED, "command=bin/php-fpm8.2 -F -y {conf}"),), what="bin/php-fpm8.2"),
 ]
 
@@ -403,7 +415,11 @@ def test_what_we_ship_is_clean(tmp_path: Path) -> None:
         SUPERVISORD.partition("[eventlistener")[0] + f"[include]\nfiles={shipped}/*.conf\n"
     )
 
-    assert check.check(str(path), Fake(), {"PATH": "/usr/bin"}) == []
+    environ = {"PATH": "/usr/bin"}
+    receiver = {"FPM_LISTENER_RECEIVER_OPS_URL": "https://ops.example.com/hook"}
+    assert check.check(str(path), Fake(), environ | receiver) == []
+    (no_receiver,) = check.check(str(path), Fake(), environ)
+    assert no_receiver.id == "FPM121"
 
 
 # -- the command -----------------------------------------------------------------------------------

@@ -268,7 +268,7 @@ def test_a_password(
     assert "535" in outcome.detail
     assert missing == RetryLater(
         reason=FailureReason.OTHER,
-        detail="password_file: No such file or directory",
+        detail=f"password_file {password}: No such file or directory",
     )
     for secret in ("s3cretword", "wr0ngword"):
         assert secret not in f"{caplog.text}{outcome!r}"

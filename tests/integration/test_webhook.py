@@ -253,9 +253,9 @@ def test_a_file_with_the_url_is_read_each_time(tmp_path: Path) -> None:
 
     details = [one.detail for one in (missing, wrong, empty) if isinstance(one, RetryLater)]
     assert details == [
-        "url_file: No such file or directory",
-        "url_file: no URL that begins with http:// or https://",
-        "url_file: is empty",
+        f"url_file {file}: No such file or directory",
+        f"url_file {file}: no URL that begins with http:// or https://",
+        f"url_file {file}: is empty",
     ]
 
 
@@ -274,7 +274,7 @@ def test_a_bearer_token_from_a_file(tmp_path: Path) -> None:
     assert sent == ["Bearer first", "Bearer s\u00c3\u00a9cond"]
     assert outcome == RetryLater(
         reason=FailureReason.OTHER,
-        detail="token_file: has more than one line",
+        detail=f"token_file {file}: has more than one line",
     )
 
 
@@ -448,7 +448,7 @@ def test_files_that_cannot_be_used(setting: str, authority: trustme.CA, tmp_path
 
     assert missing == RetryLater(
         reason=FailureReason.TLS,
-        detail=f"{setting}: {os.strerror(2)}",
+        detail=f"{setting} {files[setting]}: {os.strerror(2)}",
     )
     assert isinstance(nonsense, RetryLater)
     assert nonsense.reason is FailureReason.TLS

@@ -38,7 +38,7 @@ FLOORS = (
     ("examiner", "healer", "poolwatch", "process_query"),
     ("checkup", "delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
     ("keeper", "control", "deposit", "quickstart", "obstacles", "former_masters", "logfile"),
-    ("outbox_statements",),
+    ("outbox_statements", "receiver_check"),
     ("reclaim", "startsecs"),
     ("door",),
     ("receivers.exec",),

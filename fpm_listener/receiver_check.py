@@ -1,0 +1,113 @@
+"""Finds receivers that cannot work: files that their settings name and that cannot be used.
+
+No message holds what is in a file, and none holds a URL.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from fpm_listener.core.snapshot import ReceiverProblem
+from fpm_listener.sections import is_url
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fpm_listener.receiver_settings import ReceiverSettings
+
+log = logging.getLogger(__name__)
+
+NO_RECEIVER = ReceiverProblem("", "no receiver is configured: alerts are sent nowhere")
+_FILES = (
+    *("url_file", "token_file", "password_file", "secret_file", "routing_key_file"),
+    *("ca_file", "cert_file", "key_file"),
+)
+#: Bytes of a file that are read: one that holds a secret is much shorter.
+_FORBIDDEN = os.strerror(errno.EACCES)
+_MOST = 64 << 10
+
+
+def problems(
+    receivers: Sequence[ReceiverSettings], *, may_read: bool = True
+) -> tuple[ReceiverProblem, ...]:
+    """Return why alerts will not be delivered, as far as this host shows it.
+
+    may_read: False = the listener has other rights; a file that we may not read is no problem.
+    """
+    if not receivers:
+        return (NO_RECEIVER,)
+    return tuple(
+        ReceiverProblem(receiver.name, why)
+        for receiver in receivers
+        for why in _whys(receiver, may_read=may_read)
+    )
+
+
+class ReceiversChecked(NamedTuple):
+    """For the owner: why alerts will not be delivered."""
+
+    problems: tuple[ReceiverProblem, ...]
+
+
+class ReceiverCheck:
+    """Looks from time to time, and logs what is new. Used by one thread."""
+
+    def __init__(self) -> None:
+        self._known: tuple[ReceiverProblem, ...] = ()
+
+    def look(self, receivers: Sequence[ReceiverSettings], *, again: bool) -> ReceiversChecked:
+        """Return the problems; again: log also those that were logged before."""
+        found = problems(receivers)
+        for problem in found:
+            if problem in self._known and not again:
+                continue
+            if problem.receiver:
+                log.warning(
+                    "a receiver cannot work receiver=%s why=%r", problem.receiver, problem.why
+                )
+            else:
+                log.warning("%s", problem.why)
+        if self._known and not found:
+            log.info("all receivers can work now, as far as this host shows it")
+        self._known = found
+        return ReceiversChecked(found)
+
+
+def _whys(receiver: ReceiverSettings, *, may_read: bool) -> list[str]:
+    found = []
+    for setting in _FILES:
+        path: Path | None = getattr(receiver, setting)
+        why = _why(setting, path) if path is not None else None
+        if why is not None and (may_read or why != _FORBIDDEN):
+            found.append(f"{setting} {path}: {why}")
+    command = receiver.command[0] if receiver.command else None
+    if command is not None and shutil.which(command) is None:
+        found.append(f"command {command}: not found, or it cannot be executed")
+    return found
+
+
+def _why(setting: str, path: Path) -> str | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISDIR(mode):
+                return "is a directory"
+            if not stat.S_ISREG(mode):
+                return None  # what is read of a pipe is missing later
+            text = os.pread(descriptor, _MOST, 0)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return error.strerror or str(error)
+    if not text.strip():
+        return "is empty"
+    if setting == "url_file" and not is_url(text.decode(errors="replace").strip()):
+        return "has no URL that begins with http:// or https://"
+    return None
