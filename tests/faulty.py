@@ -1,0 +1,46 @@
+"""The listener with an engine that fails over some inputs: `faulty.py SETTINGS`.
+
+No input is known over which the real engine fails; this shows what happens if there is one.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from fpm_listener.__main__ import main
+from fpm_listener.core.engine import Engine, Tick
+from fpm_listener.core.protocol import Event
+
+if TYPE_CHECKING:
+    from fpm_listener.core.effects import Effect
+    from fpm_listener.core.engine import Input
+    from fpm_listener.core.values import Instant
+
+#: An event with this in its payload fails, and every tick after the first such event.
+POISON = "poison"
+
+
+def spoil() -> None:
+    """Make the engine fail."""
+    step, deadline_s = Engine.step, Engine.deadline_s
+    poisoned = False
+
+    def fail_over_poison(self: Engine, now: Instant, given: Input) -> list[Effect]:
+        nonlocal poisoned
+        bad = isinstance(given, Event) and POISON in given.payload
+        poisoned = poisoned or bad
+        if bad or (poisoned and isinstance(given, Tick)):
+            raise LookupError("no such thing")
+        return step(self, now, given)
+
+    def due_at_once(self: Engine) -> float | None:
+        return 0.0 if poisoned else deadline_s(self)
+
+    Engine.step = fail_over_poison  # type: ignore[method-assign]
+    Engine.deadline_s = due_at_once  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    spoil()
+    sys.exit(main(["listen", "--config", sys.argv[1]]))
