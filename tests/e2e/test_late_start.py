@@ -1,0 +1,51 @@
+"""A Python that starts late does not make supervisord call a refused start RUNNING."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from lab import Lab, php_fpm, wait
+
+from tests.ports import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(180)
+
+#: Seconds. Late + wait are longer than startsecs; late alone is much shorter, also under load.
+STARTSECS, LATE_S, WAIT_S = 12, 7.5, 6
+
+
+def late(folder: Path, seconds: float) -> str:
+    """Return a PYTHONPATH that lets Python start so much later."""
+    place = folder / "late"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(f"import time\ntime.sleep({seconds})\n")
+    return str(place)
+
+
+@pytest.mark.parametrize("rpc", [True, False], ids=["XML-RPC", "no XML-RPC"])
+def test_every_refused_start_is_a_failed_start(lab: Lab, rpc: bool) -> None:  # noqa: FBT001 - a column
+    """The wait counts from the start of the process; startsecs is supervisord's, or its file's."""
+    address = f"127.0.0.1:{free_port()}"
+    lab.stray(sys.executable, "-m", "http.server", "-b", "127.0.0.1", address.rpartition(":")[2])
+    conf = lab.fpm_conf(address)
+    lab.rpc = rpc
+    guard = f"{sys.executable} -m fpm_listener guard --wait {WAIT_S}s"
+    lab.program(
+        "php-fpm",
+        f"{guard} -- {php_fpm()} -F -y {conf}",
+        autorestart="true",
+        startsecs=str(STARTSECS),
+        startretries="1",
+        environment=f'PYTHONPATH="{late(lab.folder, LATE_S)}"',
+    )
+    lab.start()
+    log = lab.folder / "supervisord.log"
+    wait("FATAL", lambda: "gave up: php-fpm entered FATAL" in log.read_text(), 120.0)
+
+    assert "success: php-fpm entered RUNNING" not in log.read_text()
+    assert log.read_text().count("exited: php-fpm (exit status 75; not expected)") == 2

@@ -1,0 +1,50 @@
+"""startsecs of a process, found in the text of supervisord's configuration."""
+
+from __future__ import annotations
+
+import pytest
+
+from fpm_listener.core.startsecs import find, included
+
+HERE = {"here": "/etc/supervisor", "ENV_SECONDS": "7", "host_node_name": "h"}
+
+
+@pytest.mark.parametrize(
+    ("text", "group", "process", "expected"),
+    [
+        ("[program:php-fpm]\nstartsecs=3", "php-fpm", "php-fpm", 3),
+        ("[program:php-fpm]\nstartsecs = 3 ; seconds", "php-fpm", "php-fpm", 3),
+        ("[program:php-fpm]\ncommand=x", "php-fpm", "php-fpm", 1),
+        ("[program:php-fpm]\nstartsecs=%(ENV_SECONDS)s", "php-fpm", "php-fpm", 7),
+        ("[program:php-fpm]\nstartsecs=%(ENV_UNKNOWN)s", "php-fpm", "php-fpm", None),
+        ("[program:php-fpm]\nstartsecs=soon", "php-fpm", "php-fpm", None),
+        ("[program:other]\nstartsecs=3", "php-fpm", "php-fpm", None),
+        ("[fcgi-program:php-fpm]\nstartsecs=4", "php-fpm", "php-fpm", 4),
+        (
+            "[program:a]\nstartsecs=3\n[program:b]\nstartsecs=9\n[group:g]\nprograms=a, b",
+            *("g", "b", 9),
+        ),
+        (
+            (
+                "[program:a]\nprocess_name=%(program_name)s_%(process_num)02d\nnumprocs=3\nstartsecs=5"
+                "\n[program:b]\nstartsecs=2\n[group:g]\nprograms=a,b"
+            ),
+            *("g", "a_02", 5),
+        ),
+        ("[program:a]\nstartsecs=3\n[program:b]\n[group:g]\nprograms=a,b", "g", "unknown", 1),
+        ("", "php-fpm", "php-fpm", None),
+        ("nonsense\n[program:php-fpm\n\0", "php-fpm", "php-fpm", None),
+    ],
+)
+def test_one_file(text: str, group: str, process: str, expected: float | None) -> None:
+    """As supervisor reads it; where it is not clear whose value counts, the smallest."""
+    assert find([text], group, process, HERE) == expected
+
+
+def test_several_files() -> None:
+    """What is included later counts."""
+    main = "[program:php-fpm]\nstartsecs=3\n[include]\nfiles = %(here)s/conf.d/*.conf *.ini\n"
+
+    assert included(main, HERE) == ("/etc/supervisor/conf.d/*.conf", "*.ini")
+    assert find([main, "[program:php-fpm]\nstartsecs=8"], "php-fpm", "php-fpm", HERE) == 8
+    assert included("[supervisord]", HERE) == ()
