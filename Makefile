@@ -1,7 +1,7 @@
 # What one types here. `make` alone lists it.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-alerts bench-check bench-fleet fuzz soak screenshots matrix clean setup-demo setup-test setup-fuzz
+.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-gap bench-alerts bench-check bench-fleet fuzz soak screenshots matrix clean setup-demo setup-test setup-fuzz
 
 BIN := .venv/bin
 # Looked up when a recipe runs: setup may only just have installed it. `exec`: a signal that ends make
@@ -36,6 +36,9 @@ bench: setup-test  ## measurements, as ratios side by side
 
 bench-restart: setup-test  ## what clients see while php-fpm is restarted, side by side
 	@exec env $(WITH_FPM) $(BIN)/python bench/restart.py
+
+bench-gap: setup-test  ## requests that find no unix socket during restarts, without and with the helper
+	@exec env $(WITH_FPM) $(BIN)/python bench/gap.py
 
 bench-alerts: setup-test  ## what hanging receivers and storms cost, side by side
 	@exec $(BIN)/python bench/alerts.py

@@ -40,6 +40,7 @@ from fpm_listener.keeper_state import (
     close,
     is_alive,
 )
+from fpm_listener.relinker import Relinker
 
 if TYPE_CHECKING:
     import socket
@@ -83,6 +84,7 @@ class Keeper:
         self._poller = select.poll()
         self._pause = AcceptPause(self._poller)
         self._watch: names.Watch | None = None
+        self._relinker = Relinker()
         self._running = True
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
 
@@ -196,6 +198,7 @@ class Keeper:
             self._hang_up(guard)
         for process, site in self._sites.items():
             self._let_go(process, tuple(held.address for held in site.held.values()))
+        self._relinker.close()
         self._doors.close()
         self._reserve.close()
 
@@ -414,6 +417,7 @@ class Keeper:
             except OSError as error:
                 # Its name would be lost with php-fpm's first clean exit.
                 self._drop(process, held, f"{error.filename or held.key}: {error.strerror}")
+        self._relinker.follow(self._names())
 
     def _watch_names(self) -> names.Watch:
         if self._watch is None:
@@ -422,7 +426,15 @@ class Keeper:
         return self._watch
 
     def _put_names_back(self) -> None:
-        for site in self._sites.values():
-            for held in site.held.values():
-                if held.name is not None and not held.name.is_there():
-                    held.name.put_back()
+        for name in self._names():
+            if not name.is_there():
+                name.put_back()
+        self._relinker.follow(self._names())  # it may have ended, or a name was let go
+
+    def _names(self) -> list[names.Name]:
+        return [
+            held.name
+            for site in self._sites.values()
+            for held in site.held.values()
+            if held.name is not None
+        ]

@@ -4,7 +4,7 @@ Laws:
 1. A second name, a hard link beside the first, keeps the socket reachable; owner, group and mode
    are those of the one socket.
 2. The first name is put back as soon as the kernel tells that it is gone (inotify): clients that
-   come in between find nothing there. php-fpm gives no earlier sign.
+   come in between find nothing there. php-fpm gives no earlier sign. `relinker` is faster at it.
 3. What is not the socket that was held is never touched.
 
 Source: php-src fpm_sockets.c (cleanup at the master's exit); inotify(7).
@@ -18,7 +18,8 @@ import errno
 import os
 from dataclasses import dataclass
 
-_IN_DELETE, _IN_MOVED_FROM, _IN_ONLYDIR = 0x200, 0x40, 0x01000000
+_IN_ATTRIB, _IN_DELETE, _IN_MOVED_FROM = 0x4, 0x200, 0x40
+_IN_ONLYDIR, _IN_DONT_FOLLOW = 0x01000000, 0x02000000
 _SUFFIX = ".held-by-fpm-listener"
 
 
@@ -37,7 +38,7 @@ class Name:
     def put_back(self) -> bool:
         """Have the name lead to the socket again; return whether it does."""
         with contextlib.suppress(OSError):
-            os.link(self.second, self.path)
+            os.link(self.second, self.path, follow_symlinks=False)
         return self.is_there()
 
     def forget(self, *, first_too: bool) -> None:
@@ -58,7 +59,7 @@ def keep(path: str) -> Name:
     if _identity(second) != found:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(second)  # noqa: PTH108 - of a listener that was killed
-        os.link(path, second)
+        os.link(path, second, follow_symlinks=False)
     return Name(path=path, second=second, socket=found)
 
 
@@ -81,7 +82,7 @@ class Watch:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._fd: int = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
-            raise OSError(ctypes.get_errno(), "inotify is not to be had")
+            raise OSError(ctypes.get_errno(), "inotify is unavailable")
 
     def fileno(self) -> int:
         """Return the descriptor to wait for."""
@@ -90,10 +91,22 @@ class Watch:
     def add(self, path: str) -> None:
         """Watch the folder of `path`. Raises OSError."""
         folder = path.rpartition("/")[0] or "/"
-        mask = _IN_DELETE | _IN_MOVED_FROM | _IN_ONLYDIR
-        if self._libc.inotify_add_watch(self._fd, os.fsencode(folder), mask) < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), folder)
+        self._add(folder, _IN_DELETE | _IN_MOVED_FROM | _IN_ONLYDIR)
+
+    def add_socket(self, path: str) -> int:
+        """Watch the socket at `path` for changes of its count of names; return the watch's number.
+
+        The kernel reports a lost name before the name is gone for others, and nothing else that
+        happens in the folder. Raises OSError.
+        """
+        return self._add(path, _IN_ATTRIB | _IN_DONT_FOLLOW)
+
+    def _add(self, path: str, mask: int) -> int:
+        number: int = self._libc.inotify_add_watch(self._fd, os.fsencode(path), mask)
+        if number < 0:
+            why = ctypes.get_errno()
+            raise OSError(why, os.strerror(why), path)
+        return number
 
     def drain(self) -> None:
         """Forget what was told: who wants to know looks at the names."""

@@ -40,7 +40,11 @@ FLOORS = (
     ("keeper", "control", "deposit", "quickstart", "obstacles", "former_masters", "logfile"),
     ("outbox_statements", "receiver_check"),
     ("reclaim", "startsecs"),
-    ("door",),
+    (
+        "door",
+        "relinker",
+    ),
+    ("relink_helper",),
     ("receivers.exec",),
     tuple(f"receivers.{kind}" for kind in RECEIVERS),
     ("receivers.body", "receivers.markdown", "receivers.command"),
