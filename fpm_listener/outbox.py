@@ -337,7 +337,7 @@ class Outbox:
             with suppress(KeyError, ValueError, TypeError, OverflowError):
                 self._failing.setdefault(receiver, Failing.from_json(text, clocks))
         for receiver, incident, *told in found["heard"]:
-            with suppress(ValueError, TypeError):  # what makes no sense is forgotten
+            with suppress(ValueError, TypeError, OverflowError):  # what makes no sense is forgotten
                 told_s = clocks.read(Written(*told))
                 if now.monotonic_s - told_s < _HEARD_FOR_S:
                     self._lane(receiver).heard.setdefault(str(json.loads(incident)), told_s)

@@ -419,7 +419,7 @@ class Engine:
                 continue
             try:
                 watched.restore(now, saved)
-            except (KeyError, ValueError, TypeError, AttributeError):
+            except (KeyError, ValueError, TypeError, AttributeError, OverflowError):
                 del self._watched[name]
                 effects.append(Remember(name, None))
             else:

@@ -139,7 +139,7 @@ class Incident:
             cause=Cause(saved["cause"]),
             failed_lives=int(saved["failed_lives"]),
             gave_up=bool(saved["gave_up"]),
-            address=saved["address"],
+            address=saved_text(saved["address"]),
             told_cause=Cause(told) if told else None,
             told_gave_up=bool(saved["told_gave_up"]),
             told_worn_out=bool(saved.get("told_worn_out")),
@@ -147,3 +147,10 @@ class Incident:
             sequence=int(saved["sequence"]),
             known_at_s=float(saved["known_at"]),
         )
+
+
+def saved_text(value: object) -> str | None:
+    """Return a text or nothing, as it was saved. Raises TypeError for anything else."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(type(value).__name__)
+    return value

@@ -209,7 +209,7 @@ class Timeline:
                     count=int(count),
                     away_s=None if away_s is None else float(away_s),
                 )
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, OverflowError):
                 continue
             self._put(entry)
         self._view = None

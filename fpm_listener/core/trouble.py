@@ -18,7 +18,7 @@ from fpm_listener.core.alerts import Reason
 from fpm_listener.core.effects import Effect, ExamineDeath, FindHolder, FpmSite, Notify
 from fpm_listener.core.evidence import Evidence
 from fpm_listener.core.ids import incident_id
-from fpm_listener.core.incidents import CAUSES, Incident, root_cause
+from fpm_listener.core.incidents import CAUSES, Incident, root_cause, saved_text
 from fpm_listener.core.loops import LoopDetector
 from fpm_listener.core.snapshot import Cause, Tier
 from fpm_listener.core.wording import Plight
@@ -408,8 +408,8 @@ class Trouble:
             Death(at, failed=True, cause=cause)
             for at, cause in zip(failures[-len(causes) :], causes, strict=False)
         )
-        self._address = saved["address"]
-        self._named = saved.get("named")
+        self._address = saved_text(saved["address"])
+        self._named = saved_text(saved.get("named"))
         for line in saved["evidence"]:
             self._evidence.add(str(line))
         if saved["incident"]:

@@ -574,6 +574,59 @@ def test_a_password_is_enough(serve: Serve, tmp_path: Path) -> None:
     assert ask(server, "/", Host="evil.example")[0] == 401
 
 
+MALFORMED = (
+    b"",
+    b"\r\n",
+    b"\0" * 100,
+    b"GET\r\n\r\n",
+    b"GET / HTTP/" + b"9" * 5000 + b"\r\n\r\n",
+    b"GET / HTTP/1.1.1\r\n\r\n",
+    b"GET / HTTP/\xb2.0\r\n\r\n",
+    b"GET /" + b"%" * 3000 + b" HTTP/1.0\r\n\r\n",
+    b"GET /%ff%00%c3 HTTP/1.0\r\nHost: \xff\0\r\n\r\n",
+    b"GET //evil/../ HTTP/1.0\r\nHost: a,b\r\nHost: c\r\n\r\n",
+    b"GET http://evil/ HTTP/1.1\r\nHost: [\r\n\r\n",
+    b"GET / HTTP/1.0\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+    b"GET / HTTP/1.0\r\n: \r\n\r\n",
+    b"GET / HTTP/1.0\r\nContent-Length: -1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"GET /metrics?name[]=%ff&name[]=x&x HTTP/1.0\r\nAccept: \xff;version=\xb2,;q=x\r\n\r\n",
+    b"GET / HTTP/1.0\r\nAuthorization: Basic \xff\xfe\r\nAccept-Encoding: \xff\r\n\r\n",
+    b"GET / HTTP/1.0\r\nAuthorization: Bearer\r\n\r\n",
+    b"OPTIONS * HTTP/1.0\r\n\r\n",
+    b"CONNECT evil:80 HTTP/1.0\r\n\r\n",
+    b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
+)
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_malformed_requests(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, locked: bool
+) -> None:
+    """None is an unexpected error, and none is logged; a client that goes at once is no error."""
+    caught: list[Where] = []
+    failures: list[BaseException] = []
+    (tmp_path / "token").write_text("t0ken")
+    settings = WebSettings(port=0, token_file=tmp_path / "token" if locked else None)
+    errors = InternalErrors(caught.append)
+    registry = make_registry(lambda: SNAPSHOT)
+    server = WebServer(settings, lambda: SNAPSHOT, registry, failures.append, errors.caught)
+    server.start()
+    try:
+        wait(lambda: server.port is not None)
+        for request in MALFORMED:
+            with socket.create_connection(("127.0.0.1", server.port or 0), 30) as client:
+                client.sendall(request)
+                client.shutdown(socket.SHUT_WR)
+                answer = client.recv(1 << 16)
+                assert not answer.startswith((b"HTTP/1.0 5", b"HTTP/1.1 5")) or b" 501 " in answer
+            with socket.create_connection(("127.0.0.1", server.port or 0), 30) as client:
+                client.sendall(request)  # and goes without a look at the answer
+        assert ask(server, "/-/healthy")[0] == 200
+    finally:
+        server.stop()
+    assert (caught, failures, caplog.messages) == ([], [], [])
+
+
 @pytest.mark.parametrize(
     "accept",
     [
