@@ -1,4 +1,4 @@
-"""Arguments and dispatch: `fpm-listener listen|guard|init|check|status|alerts|version`.
+"""Arguments and dispatch: `fpm-listener listen|guard|init|check|status|alerts|help|version`.
 
 Law: what a command needs is imported by that command, after fd 1 is safe: a listener says READY
 before it loads the rest, and `version` loads nothing.
@@ -13,6 +13,7 @@ from fpm_listener.stdout import protect_stdout
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Any
 
 SNIPPET = """\
 fpm-listener listen is started by supervisord, not by hand: it speaks supervisord's event-listener
@@ -53,22 +54,49 @@ def main(arguments: list[str] | None = None) -> int:
             return _guard(words[1:], listener_is_silent=silent)
         if words[:2] == ["listen", "--config"] and len(words) == 3:
             return _listen(words[2], sink)  # as supervisord calls it: argparse costs 1.4 MiB
+        return _for_people(words, sink)
+    except FpmListenerError as error:
+        from fpm_listener import output
+
+        output.complain(error)
+        return 2
+
+
+def _for_people(words: list[str], sink: int) -> int:
+    """Run a command that prints something; return its exit status."""
+    from fpm_listener import output
+
+    output.prepare()
+    try:
         options = _parser().parse_args(words)
         if options.command == "listen":
             return _listen(options.config, sink)
         return _COMMANDS[options.command](options)
-    except FpmListenerError as error:
-        print(f"fpm-listener: {error}", file=sys.stderr)
-        return 2
+    except output.PipeClosed:
+        return output.PIPE_CLOSED
+    except KeyboardInterrupt:
+        return 130  # as a shell reports Ctrl-C
 
 
 def _parser() -> argparse.ArgumentParser:
     import argparse
 
-    parser = argparse.ArgumentParser(
+    from fpm_listener import __version__, output
+
+    class Parser(argparse.ArgumentParser):
+        """Prints what it prints on standard output as all commands do."""
+
+        def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ANN401 - argparse
+            if file is sys.stdout:
+                output.write(message.rstrip("\n"))
+            elif message:
+                super()._print_message(message, file)
+
+    parser = Parser(
         prog="fpm-listener",
         description="Notices php-fpm restart loops under supervisord, says why, tells somebody.",
     )
+    parser.add_argument("--version", action="version", version=f"fpm-listener {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     listen = commands.add_parser("listen", help="run as an [eventlistener:...] of supervisord")
     listen.add_argument("--config", required=True, metavar="FILE", help="the settings")
@@ -129,22 +157,49 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print what mends them as a diff, for patch -p0 -d /; nothing is written",
     )
-    alerts = commands.add_parser("alerts", help="try a receiver; show and mend what is owed")
-    alerts.add_argument("--config", metavar="FILE", help="the settings (default: the drop-in file)")
-    actions = alerts.add_subparsers(dest="action", required=True, metavar="ACTION")
-    test = actions.add_parser("test", help="send a test alert now, and show what came of it")
-    test.add_argument("name", metavar="NAME", help="of the receiver")
-    listing = actions.add_parser("list", help="show what receivers are owed")
-    listing.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    retry = actions.add_parser("retry", help="try again at once what waits for its retry")
-    retry.add_argument("name", nargs="?", metavar="NAME", help="of the receiver (default: all)")
-    drop = actions.add_parser("drop", help="give up an alert, or all that a receiver is owed")
-    drop.add_argument("which", metavar="NUMBER|NAME", help="as `list` shows them")
+    _add_alerts(commands)
     leave = commands.add_parser("leave", help="start a program no more by healing")
     leave.add_argument("--config", metavar="FILE", help="the settings (default: the drop-in file)")
     leave.add_argument("program", metavar="PROGRAM", help="name, or group:name")
     commands.add_parser("version", help="print the version")
+    help_ = commands.add_parser("help", help="print the help of a command")
+    help_.add_argument("topic", nargs="?", choices=sorted(commands.choices), metavar="COMMAND")
+    help_.set_defaults(parsers={None: parser, **commands.choices})
     return parser
+
+
+def _add_alerts(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add `alerts`; its options may stand before and after the action."""
+    import argparse
+
+    config: dict[str, Any] = {
+        "metavar": "FILE",
+        "help": "the settings (default: the drop-in file)",
+    }
+    as_json: dict[str, Any] = {
+        "action": "store_true",
+        "help": "of list: print JSON instead of a table",
+    }
+    alerts = commands.add_parser("alerts", help="try a receiver; show and mend what is owed")
+    alerts.add_argument("--config", **config)
+    alerts.add_argument("--json", **as_json)
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--config", **config)
+    actions = alerts.add_subparsers(dest="action", required=True, metavar="ACTION")
+    test = actions.add_parser(
+        "test", parents=[common], help="send a test alert now, and show what came of it"
+    )
+    test.add_argument("name", metavar="NAME", help="of the receiver")
+    listing = actions.add_parser("list", parents=[common], help="show what receivers are owed")
+    listing.add_argument("--json", default=argparse.SUPPRESS, **as_json)
+    retry = actions.add_parser(
+        "retry", parents=[common], help="try again at once what waits for its retry"
+    )
+    retry.add_argument("name", nargs="?", metavar="NAME", help="of the receiver (default: all)")
+    drop = actions.add_parser(
+        "drop", parents=[common], help="give up an alert, or all that a receiver is owed"
+    )
+    drop.add_argument("which", metavar="NUMBER|NAME", help="as `list` shows them")
 
 
 def _guard(words: list[str], *, listener_is_silent: bool) -> int:
@@ -207,18 +262,17 @@ def _check(options: argparse.Namespace) -> int:
     """Print what the doctor finds."""
     import os
 
-    from fpm_listener import check
+    from fpm_listener import check, output
     from fpm_listener.core.values import FpmListenerError
-    from fpm_listener.status import plain
 
     try:
         findings = check.check(check.find_conf(options.supervisord_conf), live=True)
     except FpmListenerError as error:
         raise check.could_not(error, os.environ) from error
     if options.json:
-        print(check.to_json(findings))
+        output.write(check.to_json(findings))
     elif options.fix_preview:
-        sys.stdout.buffer.write(check.preview(findings).encode("utf-8", "surrogateescape"))
+        output.write_exactly(check.preview(findings))
         mended = sum(bool(one.edits) for one in findings)
         print(
             f"fpm-listener: this mends {mended} of {len(findings)} findings; the others need a"
@@ -226,7 +280,7 @@ def _check(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     else:
-        print("\n".join(plain(line) for line in check.to_text(findings).splitlines()))
+        output.say(check.to_text(findings))
     return check.exit_status(findings)
 
 
@@ -234,43 +288,52 @@ def _alerts(options: argparse.Namespace) -> int:
     """Try a receiver, or show and mend what receivers are owed."""
     import json
 
-    from fpm_listener import alerts_command
+    from fpm_listener import alerts_command, output
+    from fpm_listener.core.values import FpmListenerError
 
+    if options.json and options.action != "list":
+        raise FpmListenerError("--json is an option of `fpm-listener alerts list`")
     _log_to_stderr("warning")
     settings = alerts_command.load(options.config)
     if options.action == "test":
-        return alerts_command.test(settings, options.name, print)
+        return alerts_command.test(settings, options.name, output.say)
     if options.action == "list":
         owed = alerts_command.listing(settings)
-        print(json.dumps(owed, indent=2) if options.json else alerts_command.to_table(owed))
+        output.say(json.dumps(owed, indent=2) if options.json else alerts_command.to_table(owed))
     elif options.action == "retry":
-        print(f"{alerts_command.retry(settings, options.name)} alerts are tried again now")
+        output.say(f"{alerts_command.retry(settings, options.name)} alerts are tried again now")
     else:
-        print(f"{alerts_command.drop(settings, options.which)} alerts dropped")
+        return alerts_command.drop_and_say(settings, options.which, output.say)
     return 0
 
 
 def _leave(options: argparse.Namespace) -> int:
     """Have the listener leave a program alone."""
-    from fpm_listener import alerts_command, leave_command
+    from fpm_listener import alerts_command, leave_command, output
 
     _log_to_stderr("warning")
-    print(leave_command.leave(alerts_command.load(options.config), options.program))
+    output.say(leave_command.leave(alerts_command.load(options.config), options.program))
     return 0
 
 
 def _init(options: argparse.Namespace) -> int:
     """Write the files to drop in."""
-    from fpm_listener import init_command
+    from fpm_listener import init_command, output
 
-    return init_command.write(options.folder, print)
+    return init_command.write(options.folder, output.say)
 
 
 def _version(_: argparse.Namespace) -> int:
     """Print the version."""
-    from fpm_listener import __version__
+    from fpm_listener import __version__, output
 
-    print(f"fpm-listener {__version__}")
+    output.say(f"fpm-listener {__version__}")
+    return 0
+
+
+def _help(options: argparse.Namespace) -> int:
+    """Print the help, or that of one command."""
+    options.parsers[options.topic].print_help()
     return 0
 
 
@@ -281,6 +344,7 @@ _COMMANDS = {
     "alerts": _alerts,
     "leave": _leave,
     "version": _version,
+    "help": _help,
 }
 
 if __name__ == "__main__":

@@ -12,10 +12,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fpm_listener import output
 from fpm_listener import settings as settings_file
 from fpm_listener.control import Request, ask
 from fpm_listener.core import durations
 from fpm_listener.core.alerts import Alert, Reason, Status
+from fpm_listener.core.display import plain
 from fpm_listener.core.ids import incident_id
 from fpm_listener.core.kinds import KINDS
 from fpm_listener.core.retry import Delivered, RetryLater
@@ -24,7 +26,6 @@ from fpm_listener.database import Database
 from fpm_listener.delivery import make_receiver
 from fpm_listener.outbox import Limits, Outbox
 from fpm_listener.sections import closest
-from fpm_listener.status import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,7 +156,7 @@ def _indented(text: str) -> str:
         text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except ValueError:
         text = text[:4000]
-    return "\n".join(f"    {plain(line)}" for line in text.splitlines())
+    return "\n".join(f"    {plain(line)}" for line in text.split("\n"))
 
 
 # -- what is owed ----------------------------------------------------------------------------------
@@ -199,9 +200,29 @@ def retry(settings: Settings, receiver: str | None) -> int:
     return done
 
 
+def drop_and_say(settings: Settings, which: str, say: Callable[[str], None]) -> int:
+    """Give up alerts and say how many; return the exit status: 1 = there is no such alert."""
+    dropped = drop(settings, which)
+    if dropped or not _is_number(which):
+        say("1 alert dropped" if dropped == 1 else f"{dropped} alerts dropped")
+        return 0
+    sending = any(one["number"] == int(which) for one in listing(settings))
+    why = (
+        f"alert {which} is being sent at this moment; try again"
+        if sending
+        else (f"no alert has the number {which}; `fpm-listener alerts list` shows them")
+    )
+    output.complain(FpmListenerError(why))
+    return 1
+
+
+def _is_number(which: str) -> bool:
+    return which.isascii() and which.isdigit() and len(which) <= 18
+
+
 def drop(settings: Settings, which: str) -> int:
     """Give up one alert (its number) or all of a receiver (its name); return how many."""
-    if which.isascii() and which.isdigit():
+    if _is_number(which):
         request = Request(action="drop", number=int(which))
     else:
         _known(settings, which)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fpm_listener import fpmfiles, receiver_check, settings
 from fpm_listener.core import fpmcommand
 from fpm_listener.core.values import FpmListenerError
+from fpm_listener.machine import PHP_FPMS
 from fpm_listener.settings import FOLDERS
 
 if TYPE_CHECKING:
@@ -24,12 +25,7 @@ if TYPE_CHECKING:
     from fpm_listener.core.fpmcommand import FpmInvocation
     from fpm_listener.receiver_settings import ReceiverSettings
 
-#: Where php-fpm's binaries lie: Debian, Red Hat and Alpine; Docker's image; Remi's packages.
-BINARIES = (
-    "/usr/sbin/php-fpm*",
-    "/usr/local/sbin/php-fpm*",
-    "/opt/remi/php*/root/usr/sbin/php-fpm",
-)
+BINARIES = PHP_FPMS
 _SHIPPED = (
     Path(sys.prefix) / "share" / "fpm-listener",
     Path(__file__).resolve().parent.parent / "supervisord.d",

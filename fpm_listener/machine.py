@@ -5,6 +5,7 @@ Law: nothing here needs root, and nothing is changed; what cannot be seen counts
 
 from __future__ import annotations
 
+import glob
 import grp
 import os
 import pwd
@@ -13,6 +14,13 @@ from pathlib import Path
 
 _WANTS = ("/etc/systemd/system/multi-user.target.wants", "/etc/systemd/system/default.target.wants")
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+#: Where php-fpm's binaries lie: Debian, Red Hat and Alpine; Docker's image; Remi's packages.
+PHP_FPMS = (
+    "/usr/sbin/php-fpm*",
+    "/usr/local/sbin/php-fpm*",
+    "/opt/remi/php*/root/usr/sbin/php-fpm",
+)
 
 
 class Host:
@@ -51,6 +59,15 @@ class Host:
         except KeyError:
             return False
         return True
+
+    def php_fpms(self) -> tuple[str, ...]:
+        """As Machine."""
+        found: dict[str, None] = {}
+        for pattern in PHP_FPMS:
+            paths = glob.glob(str(self._root).rstrip("/") + pattern)  # noqa: PTH207 - an absolute pattern
+            kept = (path for path in sorted(paths) if os.access(path, os.X_OK))
+            found.update(dict.fromkeys(f"/{Path(one).relative_to(self._root)}" for one in kept))
+        return tuple(found)
 
     def enabled_units(self) -> tuple[str, ...]:
         """As Machine; only where systemd runs this host."""

@@ -10,7 +10,7 @@ import html
 import time
 from typing import TYPE_CHECKING
 
-from fpm_listener.status import plain
+from fpm_listener.core.display import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

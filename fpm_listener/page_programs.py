@@ -19,7 +19,7 @@ from fpm_listener.markup import (
     table,
     tag,
 )
-from fpm_listener.status import age, load, plan
+from fpm_listener.status import age, load, plan, worst_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,12 +95,11 @@ def programs(document: Document) -> Markup:
             else ("supervisord has none, or the settings leave all of them out (programs = …).")
         )
         return section("programs", "Programs", tag("p", words, class_="card empty"))
-    order = sorted(known, key=lambda p: (p["incident"] is None, p["state"] != "FATAL"))
     columns = (
         *(("Program", ""), ("State", ""), ("Up", "n"), ("Restarts", "n")),
         *(("Failed lives", "n"), ("Last end", "")),
     )
-    rows = [_program(program, document["now_s"]) for program in order]
+    rows = [_program(program, document["now_s"]) for program in worst_first(known)]
     return table("programs", "Programs", columns, rows)
 
 

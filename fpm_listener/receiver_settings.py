@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -189,14 +190,24 @@ def _quiet(section: Section) -> QuietTimes | None:
 
 
 def _location(word: str) -> tzinfo:
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only for who asks for it
+    # Only where it is asked for:
+    from importlib.util import find_spec  # noqa: PLC0415
+    from zoneinfo import TZPATH, ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415
 
     try:
         return ZoneInfo(word)
-    except (OSError, ValueError, KeyError):  # ZoneInfoNotFoundError is a KeyError
+    except ZoneInfoNotFoundError:
+        if not any(map(os.path.isdir, TZPATH)) and find_spec("tzdata") is None:
+            raise ValueError(_NO_DATABASE) from None
+        raise ValueError(_LOCATIONS) from None
+    except (OSError, ValueError):
         raise ValueError(_LOCATIONS) from None
 
 
+_NO_DATABASE = (
+    "a time zone, but this system has no time zone data: install the package tzdata"
+    " (apt install tzdata, dnf install tzdata, apk add tzdata), or remove mute_location"
+)
 _LOCATIONS = "a time zone of this host's database (/usr/share/zoneinfo), such as Asia/Shanghai"
 
 

@@ -211,6 +211,17 @@ def headline(document: Document) -> tuple[str, str]:
     return words, "ok"
 
 
+def worst_first(programs: list[Document]) -> list[Document]:
+    """Return the programs, those with problems first: there may be hundreds."""
+
+    def place(program: Document) -> tuple[int, bool]:
+        incident = program["incident"]
+        order = 2 if not incident else 0 if incident["severity"] == "critical" else 1
+        return order, program["state"] not in {"FATAL", "BACKOFF"}
+
+    return sorted(programs, key=place)
+
+
 def age(seconds: float) -> str:
     """Return a time by its two largest units, such as `3d4h`."""
     left = int(seconds)
@@ -305,8 +316,3 @@ def notes(document: Document) -> list[str]:
     if not listener["settings_good"]:
         found.append("the settings file has a mistake: the old settings are in force")
     return found
-
-
-def plain(text: str) -> str:
-    """Return text that cannot move the cursor or colour the terminal, nor hide or turn itself."""
-    return "".join(c if c.isprintable() else "?" for c in text)

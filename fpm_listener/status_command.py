@@ -11,6 +11,7 @@ Laws:
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import shutil
@@ -20,11 +21,11 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, TextIO
 
-from fpm_listener import endpoint
+from fpm_listener import endpoint, output
 from fpm_listener.control import Request, ask
+from fpm_listener.core.display import plain
 from fpm_listener.core.values import FpmListenerError
 from fpm_listener.settings import USUAL_FILES
-from fpm_listener.status import plain
 from fpm_listener.terminal import to_table
 
 if TYPE_CHECKING:
@@ -35,11 +36,18 @@ if TYPE_CHECKING:
     from fpm_listener.status import Document
 
 _PATIENCE_S = 10
+#: Bytes of an answer; hundreds of programs take some hundred kilobytes.
+_LONGEST = 64 << 20
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound here
 
 
 def run(
-    url: str | None, config: str | None, out: TextIO, *, as_json: bool, insecure: bool = False
+    url: str | None,
+    config: str | None,
+    out: TextIO | None,
+    *,
+    as_json: bool,
+    insecure: bool = False,
 ) -> int:
     """Print the status; return the exit status. Raises FpmListenerError.
 
@@ -47,18 +55,25 @@ def run(
     """
     found = endpoint_of(url, config, os.environ)
     document = ask_listener(url, found, insecure=insecure)
+    where = url or f"{found.state_dir} or {url_of(found.web)}"
     if found.mistake:
         sys.stderr.write(
             "fpm-listener: the settings have a mistake, the running listener keeps its old ones: "
             f"{plain(found.mistake)}\n"
         )
-    if as_json:
-        out.write(json.dumps(document, indent=2) + "\n")
-        return 0
-    seen = out.isatty()
+    seen = out is not None and out.isatty()
     width = shutil.get_terminal_size().columns if seen else None
     colour = seen and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    out.write(to_table(document, width, colour=colour) + "\n")
+    try:
+        # The table is made for JSON as well: what has none is not a status.
+        table = to_table(document, width, colour=colour)
+        text = json.dumps(document, indent=2) if as_json else table
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
+        raise FpmListenerError(
+            f"{where}: the answer is not the status of an fpm-listener; does another program use"
+            " that port, or is it another version?"
+        ) from None
+    output.write(text, out)
     return 0
 
 
@@ -119,7 +134,8 @@ def fetch(url: str, web: WebSettings) -> Document:
             urllib.request.HTTPSHandler(context=trust(web)), _Straight()
         )
         with opener.open(request, timeout=_PATIENCE_S) as answer:
-            document: Document = json.loads(answer.read())
+            # Of an endless answer the beginning is no JSON.
+            document: Document = json.loads(answer.read(_LONGEST))
     except urllib.error.HTTPError as error:
         error.close()
         if error.code != 401:
@@ -130,7 +146,9 @@ def fetch(url: str, web: WebSettings) -> Document:
             "FPM_LISTENER_WEB_TOKEN_FILE, or FPM_LISTENER_WEB_USERNAME and "
             "FPM_LISTENER_WEB_PASSWORD_FILE",
         ) from None
-    except (OSError, ValueError) as error:
+    except RecursionError:
+        raise FpmListenerError(f"{url}: the answer is nested too deeply") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
         why = getattr(error, "reason", error)
         raise FpmListenerError(
             f"{url}: no listener answers there ({why}); is it running, and does `listen` say so?",

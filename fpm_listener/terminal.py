@@ -13,7 +13,8 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from fpm_listener.core import durations
-from fpm_listener.status import age, answered, headline, load, notes, plain, plan, story
+from fpm_listener.core.display import plain
+from fpm_listener.status import age, answered, headline, load, notes, plan, story, worst_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,16 +50,17 @@ class _Screen:
         where = " on ".join(filter(None, (document["supervisor"], document["instance"])))
         tone = {"ok": "good", "warn": "doubtful"}.get(tone, tone)
         yield from self._folded(f"{where}: {words}" if where else words, tone=tone)
-        yield from self._programs(document["programs"])
-        for program in document["programs"]:
+        programs = worst_first(document["programs"])
+        yield from self._programs(programs)
+        for program in programs:
             if program["incident"]:
                 yield from self._incident(program["incident"])
             if planned := plan(program):
                 yield from self._folded(f"{program['name']}: {planned}", "  healing:  ")
-        yield from self._addresses(document["programs"])
+        yield from self._addresses(programs)
         pools = [
             f"{program['name']}, pool {pool['name']}: {load(pool)}"
-            for program in document["programs"]
+            for program in programs
             for pool in program["pools"]
         ]
         if pools:
@@ -196,8 +198,13 @@ def _row(program: Document) -> tuple[str, ...]:
         "-" if program["uptime_s"] is None else age(program["uptime_s"]),
         str(program["restarts"]) + (f" ({starts} ours)" if starts else ""),
         failed,
-        (program["last_exit"] or "-").removeprefix("killed by ").replace("exit status", "exit"),
+        _last_exit(program),
     )
+
+
+def _last_exit(program: Document) -> str:
+    text = _bounded(program["last_exit"] or "-")
+    return text.removeprefix("killed by ").replace("exit status", "exit")
 
 
 def _bounded(text: str) -> str:

@@ -181,6 +181,9 @@ class Machine(Protocol):
     def group(self, name: str) -> bool:
         """Return whether there is such a group."""
 
+    def php_fpms(self) -> tuple[str, ...]:
+        """Return the paths of the php-fpm binaries that are installed."""
+
     def enabled_units(self) -> tuple[str, ...]:
         """Return the systemd services of php-fpm that are enabled."""
 
@@ -233,6 +236,7 @@ class Said(NamedTuple):
     why: str
     mend: str
     edits: tuple[Edit, ...] = ()
+    severity: Severity | None = None  #: None = that of the rule
 
 
 class Rule(NamedTuple):
@@ -284,6 +288,8 @@ def examine(checkup: Checkup) -> list[Finding]:
         return order.index(finding.severity), where, finding.id, finding.what
 
     found = {
-        Finding(one.id, one.severity, *said) for one in RULES.values() for said in one.look(checkup)
+        Finding(one.id, said.severity or one.severity, *said[:5])
+        for one in RULES.values()
+        for said in one.look(checkup)
     }
     return sorted(found, key=place)

@@ -152,17 +152,24 @@ def socket_owner(fpm: Fpm) -> Iterator[Said]:
 @rule("FPM047", _E, "php-fpm listens to the world")
 @for_each_fpm
 def everywhere(fpm: Fpm) -> Iterator[Said]:
-    """A bare port is every interface."""
+    """A bare port is every interface.
+
+    Docker's official image listens so in zz-docker.conf: there the network of the container decides
+    who reaches it.
+    """
     for pool in fpm.conf.pools:
         address = pool.listen
         if not isinstance(address, TcpAddress) or fpm.option(pool, "listen.allowed_clients"):
             continue
         if address.host in {None, "0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+            where = fpm.in_fpm(pool.name, "listen")
+            is_docker = "/zz-docker.conf" in where and address.text == "9000"
             yield Said(
-                fpm.in_fpm(pool.name, "listen"),
+                where,
                 f"listen = {address.text} is every interface, without listen.allowed_clients",
                 "whoever reaches the port can run PHP code here",
                 f"listen = 127.0.0.1:{address.port}, or listen.allowed_clients",
+                severity=_W if is_docker else None,
             )
 
 

@@ -337,11 +337,14 @@ def binary_missing(checkup: Checkup) -> Iterator[Said]:
     for fpm in checkup.fpms:
         binary = fpm.invocation.binary
         if binary.startswith("/") and not checkup.machine.exists(binary):
+            others = ", ".join(checkup.machine.php_fpms())
             yield Said(
                 fpm.at("command"),
                 f"{binary} does not exist",
                 "supervisord cannot start it, and gives up",
-                "the php-fpm that is installed: ls /usr/sbin/php-fpm*",
+                f"name the php-fpm that is installed: {others}"
+                if others
+                else "install php-fpm: there is none in /usr/sbin or /usr/local/sbin",
             )
 
 

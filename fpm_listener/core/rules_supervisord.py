@@ -103,7 +103,7 @@ def no_listener(checkup: Checkup) -> Iterator[Said]:
             fpm.at("command"),
             "no fpm-listener watches this supervisord",
             "supervisord knows of no restart loops, and tells nobody of anything",
-            "supervisord.d/fpm_listener.conf",
+            "fpm-listener init, which writes its section and its settings",
         )
 
 
@@ -297,7 +297,8 @@ def own_settings(checkup: Checkup) -> Iterator[Said]:
             why.removeprefix(f"{path} ").removeprefix(f"{path}: "),
             "the listener ends with status 2 each time that supervisord starts it: nothing is"
             " watched and nobody is told",
-            "what is allowed there; supervisord.d/fpm_listener.conf shows every setting",
+            "what is allowed there; `fpm-listener init /tmp` writes an example with every setting"
+            " to /tmp/fpm_listener.conf",
         )
 
 

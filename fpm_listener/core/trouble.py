@@ -155,7 +155,7 @@ class Trouble:
         if (
             death is None
             or death.examined
-            or death.cause not in _SYMPTOMS
+            or not (death.cause in _SYMPTOMS or self._is_program_missing(death))
             or "exit" in self._looking
             or now.monotonic_s - self._autopsy_at_s < LOOK_AGAIN_S
         ):
@@ -163,6 +163,13 @@ class Trouble:
         death.examined, self._autopsy_at_s = True, now.monotonic_s
         self.looking_for("machine")
         return [ExamineDeath(self._name, death.at_s, self._needs)]
+
+    def _is_program_missing(self, death: Death) -> bool:
+        """Return whether a log line, such as the guard's, says that the program is not there.
+
+        The look at the machine finds which other versions are.
+        """
+        return death.cause is Cause.MISSING_PATH and self._named == self._needs.program
 
     def _learned(self) -> None:
         """Have it remembered, unless it is one more failure of what was told already.
@@ -233,7 +240,8 @@ class Trouble:
             return self._resolve(now, incident, state.last_exit)
         self._update(incident, gave_up=state.gave_up)
         incident.worn_out = state.worn_out
-        effects = self._examine(now) if incident.cause in wording.UNEXPLAINED else []
+        is_open = incident.cause in wording.UNEXPLAINED or incident.cause is Cause.MISSING_PATH
+        effects = self._examine(now) if is_open else []
         reason = incident.reason(now.wall_s, self._policy.repeat_interval_s)
         if reason is None or (reason is Reason.REPEAT and state.settled_at_s is not None):
             self._tell_at_s = None

@@ -190,6 +190,37 @@ def test_list_and_drop_alone(settings: Settings, config: Path) -> None:
     assert {one["receiver"] for one in alerts_command.listing(settings)} == {"chat"}
 
 
+def test_options_in_any_order(config: Path) -> None:
+    """`--config` and `--json` may stand before and after the action."""
+    lists = (
+        ("--config", str(config), "--json", "list"),
+        ("--json", "list", "--config", str(config)),
+        ("list", "--config", str(config), "--json"),
+    )
+    for words in lists:
+        done = typed("alerts", *words)
+        assert (done.returncode, json.loads(done.stdout)) == (0, []), done.stderr
+    assert typed("alerts", "retry", "--json", "--config", str(config)).returncode == 2
+    done = typed("alerts", "--json", "retry", "--config", str(config))
+    assert (done.returncode, "option of `fpm-listener alerts list`" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("number", ["99", "0", "9" * 18])
+def test_drop_what_is_not_there(config: Path, number: str) -> None:
+    """An error: somebody who mistypes a number must not believe that it is gone."""
+    done = typed("alerts", "drop", number, "--config", str(config))
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"fpm-listener: no alert has the number {number}; `fpm-listener alerts list` shows them\n"
+    )
+
+
+def typed(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fpm_listener", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
 def test_nothing_is_owed(config: Path) -> None:
     """That is said."""
     assert run(config, "list").stdout == "nothing is owed\n"

@@ -91,6 +91,9 @@ class Fake:
     def group(self, name: str) -> bool:
         return name != "nobody-here"
 
+    def php_fpms(self) -> tuple[str, ...]:
+        return tuple(self.answers.get("installed", ()))  # type: ignore[arg-type]  # names
+
     def enabled_units(self) -> tuple[str, ...]:
         return tuple(self.answers.get("units", ()))  # type: ignore[arg-type]  # names
 
@@ -175,6 +178,11 @@ CASES = [
     ),
     Case("FPM022", plain('environment=FPM_SOCKETS="127.0.0.1:9000=3"'), what="FPM_SOCKETS is set"),
     Case("FPM023", machine={"missing": {"/usr/sbin/php-fpm8.2"}}),
+    Case(
+        "FPM023",
+        machine={"missing": {"/usr/sbin/php-fpm8.2"}, "installed": ["/usr/sbin/php-fpm8.3"]},
+        what="does not exist",
+    ),
     Case("FPM024", ((GUARDED, f"{PLAIN} ; the best"),), what="; after a blank"),
     Case("FPM024", ((GUARDED, f"{PLAIN} # the best"),), what="# after a blank"),
     Case(
@@ -360,6 +368,41 @@ def test_what_is_printed_is_the_golden_text(tmp_path: Path) -> None:
         GOLDEN.write_text(printed)
 
     assert printed == GOLDEN.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "listen", "severity"),
+    [
+        ("zz-docker.conf", "9000", Severity.WARNING),
+        ("zz-docker.conf", "0.0.0.0:9000", Severity.ERROR),
+        ("www.conf", "9000", Severity.ERROR),
+    ],
+)
+def test_the_port_of_the_official_image(
+    tmp_path: Path, name: str, listen: str, severity: Severity
+) -> None:
+    """Its zz-docker.conf has `listen = 9000`; the container's network decides who reaches it."""
+    (tmp_path / name).write_text(f"[www]\nlisten = {listen}\n")
+    case = Case("FPM047", fpm=pool(f"include = {tmp_path}/{name}"))
+    found = [one.severity for one in examine(tmp_path, case) if one.id == "FPM047"]
+
+    assert found == [severity]
+
+
+def test_the_php_fpm_that_is_installed_instead(tmp_path: Path) -> None:
+    """After an upgrade the finding names the version that is there, behind the guard as well."""
+    (tmp_path / "usr/sbin").mkdir(parents=True)
+    for name in ("php-fpm8.3", "php-fpm8.4"):
+        (tmp_path / "usr/sbin" / name).touch(mode=0o755)
+    (tmp_path / "usr/sbin/php-fpm.conf").touch(mode=0o644)
+    assert Host(str(tmp_path)).php_fpms() == ("/usr/sbin/php-fpm8.3", "/usr/sbin/php-fpm8.4")
+    machine: dict[str, object] = {
+        "missing": {"/usr/sbin/php-fpm8.2"},
+        "installed": ["/usr/sbin/php-fpm8.3"],
+    }
+    for case in (Case("FPM023", machine=machine), Case("FPM023", plain(), machine=machine)):
+        (found,) = [one for one in examine(tmp_path, case) if one.id == "FPM023"]
+        assert found.mend == "name the php-fpm that is installed: /usr/sbin/php-fpm8.3"
 
 
 def test_every_rule_has_a_case() -> None:

@@ -108,8 +108,17 @@ def test_listen_on_a_terminal_explains_itself(tmp_path: Path) -> None:
 
 
 def test_version() -> None:
-    """`version` prints one line."""
+    """`version` and `--version` print one line."""
     assert run("version").stdout.startswith("fpm-listener 0.")
+    assert run("--version").stdout == run("version").stdout
+
+
+def test_help() -> None:
+    """`help` is `--help`, and `help COMMAND` is `COMMAND --help`."""
+    assert run("help").stdout == run("--help").stdout
+    assert run("help", "alerts").stdout == run("alerts", "--help").stdout
+    assert "usage: fpm-listener alerts" in run("help", "alerts").stdout
+    assert run("help", "nonsense").returncode == 2
 
 
 def test_a_mistake_in_the_settings_ends_it(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import zoneinfo
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -111,6 +113,18 @@ def test_several_places(read: Read) -> None:
 def test_a_command(read: Read) -> None:
     """Quoted as for a shell."""
     assert read(f"type = exec\n{LEAST['exec']}").command == ("/usr/bin/tell", "two words", "--x")
+
+
+def test_a_system_without_time_zones(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small container image has none: the message says what to install."""
+    monkeypatch.setitem(sys.modules, "tzdata", None)
+    zoneinfo.reset_tzpath(to=[])
+    zoneinfo.ZoneInfo.clear_cache()
+    try:
+        with pytest.raises(FpmListenerError, match="no time zone data: install the package tzdata"):
+            read("url = http://a/\nmute_times = Sat\nmute_location = Europe/Berlin")
+    finally:
+        zoneinfo.reset_tzpath()
 
 
 @pytest.mark.parametrize(

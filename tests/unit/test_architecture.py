@@ -84,6 +84,7 @@ FLOORS = (
     ),
     ("receiver_settings",),
     ("sections",),
+    ("output",),
     ("internal_errors",),
     ("procfs", "machine", "metrics_pools", "state_directory", ""),
 )

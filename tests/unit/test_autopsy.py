@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from scenes import FPM, Scene
+from scenes import FPM, LOG, Scene
 
 from fpm_listener.core.autopsy import Autopsy, Needs, OomKill, find
-from fpm_listener.core.effects import DeathExamined, ExamineDeath
+from fpm_listener.core.effects import DeathExamined, ExamineDeath, FpmSite, ProgramsKnown
 from fpm_listener.core.exits import ExitReason
 from fpm_listener.core.snapshot import Cause
+from fpm_listener.core.values import Program
 
 OOM = OomKill(kills=1, where="cgroup /x", limit=128 << 20, peak=127 << 20)
 KILLED = ExitReason(signal=9)
@@ -124,6 +125,25 @@ def test_what_is_needed_is_asked_for() -> None:
 
     assert looks(scene)[0].needs == Needs()
     assert looks(scene)[0].process == FPM
+
+
+def test_a_missing_program_that_the_guard_names() -> None:
+    """The machine is looked at all the same: the remedy names the version that is installed."""
+    scene = Scene()
+    needs = Needs(program="/usr/sbin/php-fpm8.1")
+    programs = (Program(name=FPM, command="fpm-listener guard -- /usr/sbin/php-fpm8.1 -F"),)
+    site = FpmSite(error_logs=(LOG,))
+    scene.give(0.0, ProgramsKnown(programs=programs, sites={FPM: site}, needs={FPM: needs}))
+    for at_s in (1.0, 3.0, 5.0):
+        scene.play(f"{at_s} starting")
+        scene.log(at_s + 0.3, f"fpm-listener guard: {needs.program}: not found (exit 127)")
+        scene.play(f"{at_s + 0.5} backoff")
+        if looks(scene):
+            examined(scene, at_s + 0.6, Autopsy(program_instead=("/usr/sbin/php-fpm8.2",)))
+
+    assert scene.told == ["first: missing_path"]
+    assert looks(scene)
+    assert "there is /usr/sbin/php-fpm8.2" in scene.alerts[0].annotations["remedy"]
 
 
 def test_an_answer_that_comes_too_late() -> None:
