@@ -38,6 +38,7 @@ _Said = tuple[int, bytes]
 _MOST_REACHED = 100
 _STYLE = Style(limit=100_000)
 _LONGEST_SUBJECT = 200
+_MOST_REFERENCES = 20
 
 
 def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = None) -> Email:
@@ -190,9 +191,15 @@ def compose(alerts: Sequence[Alert], settings: ReceiverSettings, external_url: s
     message["Subject"] = title(told, settings.language)[:_LONGEST_SUBJECT]
     message["Date"] = formatdate(localtime=False)
     # The same over retries, so that mail servers know a mail that comes twice.
-    told_ids = " ".join(alert.alert_id for alert in alerts).encode("utf-8", "replace")
-    digest = hashlib.sha256(told_ids).hexdigest()[:32]
-    message["Message-ID"] = f"<{digest}.{settings.name}@{settings.sender.rpartition('@')[2]}>"
+    roots = [_id(incident, settings) for incident in dict.fromkeys(a.incident_id for a in alerts)]
+    if len(alerts) == 1 and alerts[0].sequence == 1:
+        message["Message-ID"] = roots[0]
+    else:
+        message["Message-ID"] = _id(" ".join(alert.alert_id for alert in alerts), settings)
+        # RFC 5322 section 3.6.4: what follows belongs to the mail of the first alert.
+        if len(roots) == 1:
+            message["In-Reply-To"] = roots[0]
+        message["References"] = " ".join(roots[:_MOST_REFERENCES])
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday notice is wanted
     shown = " ".join(alert.alert_id for alert in alerts[:20])
     message["X-Fpm-Listener-Alert"] = clean(shown).replace("\n", " ")
@@ -200,3 +207,9 @@ def compose(alerts: Sequence[Alert], settings: ReceiverSettings, external_url: s
     footer = f"\n-- \n{clean(external_url)}\n" if external_url else ""
     message.set_content(f"{text}\n{footer}")
     return message
+
+
+def _id(text: str, settings: ReceiverSettings) -> str:
+    """Return a Message-ID that this text always has."""
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
+    return f"<{digest}.{settings.name}@{settings.sender.rpartition('@')[2]}>"

@@ -184,6 +184,22 @@ def test_the_same_mail_twice_is_known(box: Box, serve: Serve) -> None:
     assert first == again != other
 
 
+def test_one_thread_for_one_incident(box: Box, serve: Serve) -> None:
+    """What follows answers the mail of the first alert; a mail about several names each of them."""
+    at = serve()
+    other = "job:job-1795000000.000"
+    for alerts in ([trouble()], [trouble(2)], [over(3)], [trouble(1, other), over(4)]):
+        send(at, alerts)
+    first, update, resolved, several = (box.read(index) for index in range(4))
+
+    assert first["In-Reply-To"] is first["References"] is None
+    for mail in (update, resolved):
+        assert mail["In-Reply-To"] == mail["References"] == first["Message-ID"]
+        assert mail["Message-ID"] != first["Message-ID"]
+    assert several["In-Reply-To"] is None
+    assert str(several["References"]).split()[1] == first["Message-ID"]
+
+
 def test_only_who_was_put_off_is_told_again(box: Box, serve: Serve) -> None:
     """One recipient is dead, one is put off, one takes it: no mail is lost or doubled."""
     box.answers = {
