@@ -16,7 +16,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener import fpmfiles, receiver_check, settings, supervisord_conf
+from fpm_listener import fpmfiles, held_addresses, receiver_check, settings, supervisord_conf
 from fpm_listener.core import (
     fpmcommand,
     inilines,
@@ -32,13 +32,15 @@ from fpm_listener.core.findings import Checkup, Fpm, Section, Severity, Supervis
 from fpm_listener.core.values import FpmListenerError, Loaded
 from fpm_listener.machine import Host
 from fpm_listener.settings import Settings
+from fpm_listener.sockets import find_holders
 from fpm_listener.supervisor_rpc import SupervisorRpc
 from fpm_listener.supervisord_conf import ConfUnreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from fpm_listener.core.findings import Edit, Finding, Machine
+    from fpm_listener.core.holders import HolderReport
 
 #: They put their rules into the list when they are imported.
 RULE_MODULES = (rules_address, rules_fpm, rules_live, rules_program, rules_stop, rules_supervisord)
@@ -72,18 +74,24 @@ def check(
     environ: Mapping[str, str] | None = None,
     *,
     live: bool = False,
+    look: Callable[[str], HolderReport] = find_holders,
 ) -> list[Finding]:
     """Return what the doctor finds in the configuration at `path`, the worst first.
 
     machine: the host; environ: supervisord's environment, None = our own; live: ask the supervisord
-    that runs as well. Raises FpmListenerError.
+    that runs as well; look: who has an address. Raises FpmListenerError.
     """
     known = os.environ if environ is None else environ
     checkup = gather(path, machine or Host(), known)
+    held = tuple(held_addresses.find(checkup.fpms, path, look))
     if live:
         urls = [server["url"] for server in checkup.supervisord.get("servers") or ()]
         _, loaded = ask(urls, known)
         checkup = checkup._replace(loaded=loaded)
+        # Only who had it before and after supervisord was asked: php-fpm may restart meanwhile.
+        again = set(held_addresses.pids(held_addresses.find(checkup.fpms, path, look)))
+        held = tuple(one for one in held if again >= set(held_addresses.pids([one])))
+    checkup = checkup._replace(held=held)
     return examine(checkup)
 
 
@@ -149,7 +157,7 @@ def gather(path: str, machine: Machine, environ: Mapping[str, str]) -> Checkup:
         )
     own = tuple(_own_settings(processes, environ))
     return Checkup(
-        supervisord={name: answer[name] for name in ("nodaemon", "minfds", "servers")},
+        supervisord={name: answer[name] for name in ("nodaemon", "minfds", "servers", "logfile")},
         sections=sections,
         processes=processes,
         fpms=tuple(fpms),

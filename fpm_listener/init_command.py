@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener import fpmfiles, receiver_check, settings
-from fpm_listener.core import fpmcommand
+from fpm_listener.core import fpmcommand, inilines
+from fpm_listener.core.fpmconf import STDERR
 from fpm_listener.core.values import FpmListenerError
 from fpm_listener.machine import PHP_FPMS
 from fpm_listener.settings import FOLDERS
@@ -22,10 +24,13 @@ from fpm_listener.settings import FOLDERS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fpm_listener.core.findings import Section
     from fpm_listener.core.fpmcommand import FpmInvocation
     from fpm_listener.receiver_settings import ReceiverSettings
 
 BINARIES = PHP_FPMS
+#: supervisord's own file, as its packages have it.
+USUAL_FILES = ("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
 _SHIPPED = (
     Path(sys.prefix) / "share" / "fpm-listener",
     Path(__file__).resolve().parent.parent / "supervisord.d",
@@ -84,7 +89,12 @@ def write(folder: str | None, say: Callable[[str], None]) -> int:
     }
     if versions:
         text = (shipped / "php-fpm.conf").read_text()
-        texts[f"php-fpm.{ending}"] = _programs(text, versions, ending)
+        programs = _programs(text, versions, ending)
+        existing = _existing(place, programs, f"php-fpm.{ending}")
+        for section in existing:
+            say(_instead(section, programs))
+        if not existing:
+            texts[f"php-fpm.{ending}"] = programs
     for name, text in texts.items():
         _write(place / name, text, say)
     receivers = receiver_check.problems(_receivers(place / f"fpm_listener.{ending}"))
@@ -93,6 +103,8 @@ def write(folder: str | None, say: Callable[[str], None]) -> int:
         say(f"warning: {of}{problem.why}")
     if receivers:
         say(f"write a section [fpm-listener:receiver:NAME] into {place}/fpm_listener.{ending}")
+    for php in versions:
+        _warn_of_access_log(php, say)
     say("then type: supervisorctl update")
     return 0
 
@@ -102,6 +114,48 @@ def _receivers(path: Path) -> tuple[ReceiverSettings, ...]:
         return settings.load(str(path)).receivers
     except FpmListenerError as error:
         raise FpmListenerError(f"the listener will not start: {error}") from error
+def _existing(place: Path, programs: str, own: str) -> list[Section]:
+    """Return the sections that the new file would have a second time.
+
+    supervisor merges sections of one name: what runs is then a mixture of both files.
+    """
+    names = {name for name in inilines.scan([("", programs)]) if name.startswith("program:")}
+    paths = [path for ending in ("conf", "ini") for path in sorted(place.glob(f"*.{ending}"))]
+    if any(str(place) == folder for folder, _ in FOLDERS):
+        paths += [Path(path) for path in USUAL_FILES]
+    texts = []
+    for path in paths:
+        with suppress(OSError):
+            if path.name != own:  # that one is left as it is
+                texts.append((str(path), path.read_text(encoding="utf-8", errors="replace")))
+    return [section for name, section in inilines.scan(texts).items() if name in names]
+
+
+def _instead(existing: Section, programs: str) -> str:
+    """Return what to change in a section that is there already."""
+    wanted = inilines.scan([("", programs)])[existing.name]
+    changes = [
+        f"    {key}={line.value}"
+        for key, line in wanted.lines.items()
+        if key not in existing.lines or existing.lines[key].value != line.value
+    ]
+    head = f"{existing.file}:{existing.number} has [{existing.name}] already"
+    return "\n".join([f"{head}: no second one is written; in it, write", *changes])
+
+
+def _warn_of_access_log(php: Php, say: Callable[[str], None]) -> None:
+    """Say that each request would become an event."""
+    invocation = fpmcommand.find(f"{php.binary} -F --fpm-config {php.config}")
+    if invocation is None:
+        return
+    conf = fpmfiles.read(invocation, directory=None, environment={})
+    for pool in conf.pools:
+        if pool.options.get("access.log") in STDERR:
+            say(
+                f"{php.config}: access.log of pool {pool.name} is standard error, so each request"
+                " becomes an event of supervisord; write it to a file, or leave it out"
+                " (fpm-listener check, FPM119)"
+            )
 
 
 def _place(folder: str | None) -> tuple[Path, str]:

@@ -60,14 +60,18 @@ class Host:
             return False
         return True
 
+    def init_scripts(self) -> tuple[str, ...]:
+        """As Machine."""
+        return tuple(self._installed("/etc/init.d/*php*fpm*"))
+
     def php_fpms(self) -> tuple[str, ...]:
         """As Machine."""
-        found: dict[str, None] = {}
-        for pattern in PHP_FPMS:
-            paths = glob.glob(str(self._root).rstrip("/") + pattern)  # noqa: PTH207 - an absolute pattern
-            kept = (path for path in sorted(paths) if os.access(path, os.X_OK))
-            found.update(dict.fromkeys(f"/{Path(one).relative_to(self._root)}" for one in kept))
-        return tuple(found)
+        return tuple(one for pattern in PHP_FPMS for one in self._installed(pattern))
+
+    def _installed(self, pattern: str) -> list[str]:
+        paths = glob.glob(str(self._root).rstrip("/") + pattern)  # noqa: PTH207 - an absolute pattern
+        kept = (path for path in sorted(paths) if os.access(path, os.X_OK))
+        return [f"/{Path(one).relative_to(self._root)}" for one in kept]
 
     def enabled_units(self) -> tuple[str, ...]:
         """As Machine; only where systemd runs this host."""

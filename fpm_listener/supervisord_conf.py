@@ -186,6 +186,7 @@ def describe(path: str) -> dict[str, Any]:
         "identifier": section.identifier,
         "nodaemon": bool(section.nodaemon),
         "minfds": int(section.minfds),
+        "logfile": _log(section.logfile),
         "servers": [_server(server) for server in section.server_configs],
         "files": [path, *_included(parser.parse_infos)],
         "processes": [

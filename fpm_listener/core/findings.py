@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fpm_listener.core.fpmcommand import FpmInvocation
     from fpm_listener.core.fpmconf import FpmConf, Pool
     from fpm_listener.core.snapshot import ReceiverProblem
+    from fpm_listener.core.holders import HolderReport
     from fpm_listener.core.values import Loaded
 
 
@@ -92,6 +93,7 @@ class Section(NamedTuple):
     file: str
     number: int  #: 0 = where the file begins, without a header
     lines: Mapping[str, Line]  #: by key, small letters
+    again: tuple[str, ...] = ()  #: file:line of each further header of this name
 
     def where(self, key: str) -> str:
         """Return where a key stands, or where it would."""
@@ -166,6 +168,15 @@ class Fpm(NamedTuple):
         return pool.options.get(key, otherwise)
 
 
+class Held(NamedTuple):
+    """Who has an address that a php-fpm of the configuration listens on."""
+
+    address: str
+    report: HolderReport
+    families: Mapping[int, tuple[int, ...]]  #: by a holder's pid: its own, its parent's, and so on
+    relatives: frozenset[int]  #: pids that are children of the supervisord of this configuration
+
+
 class Machine(Protocol):
     """What the doctor asks the host."""
 
@@ -180,6 +191,9 @@ class Machine(Protocol):
 
     def group(self, name: str) -> bool:
         """Return whether there is such a group."""
+
+    def init_scripts(self) -> tuple[str, ...]:
+        """Return the init scripts of php-fpm."""
 
     def php_fpms(self) -> tuple[str, ...]:
         """Return the paths of the php-fpm binaries that are installed."""
@@ -209,6 +223,7 @@ class Checkup(NamedTuple):
     #: files of our own settings, and why alerts will not be delivered
     undeliverable: tuple[tuple[str, ReceiverProblem], ...] = ()
     loaded: Loaded | None = None  #: None = nobody answers, or does not say
+    held: tuple[Held, ...] = ()  #: of the addresses that some process listens on now
 
     def where(self, section: str, key: str = "") -> str:
         """Return where a key of supervisord's files stands, or where it would."""

@@ -32,7 +32,7 @@ _DEEPEST = 5  # files within files, the first one counted (fpm_conf.c, ini_recur
 #: Limits that no real configuration reaches; php-fpm has none. Files that are read, the characters
 #: of all of them, and problems that are kept.
 _MOST_FILES, _MOST_CHARACTERS, _MOST_PROBLEMS = 2000, 16 << 20, 100
-_STDERR = {"/proc/self/fd/2", "/dev/stderr", "/dev/fd/2"}
+STDERR = {"/proc/self/fd/2", "/dev/stderr", "/dev/fd/2"}
 _LEVELS = ("debug", "notice", "warning", "error", "alert")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -305,7 +305,7 @@ def _below(root: str, path: str) -> str:
 
 
 def _error_log(value: str | None, root: str) -> ErrorLog:
-    if value in _STDERR:
+    if value in STDERR:
         return ErrorLog(kind=LogKind.STDERR)
     if value is not None and value.lower() == "syslog":
         return ErrorLog(kind=LogKind.SYSLOG)

@@ -54,7 +54,11 @@ def _scan_ini(sections: dict[str, Section], path: str, text: str) -> None:
             more = before._replace(value=f"{before.value} {kept.strip()}", last=number)
             section = _put(sections, section, last, more)
         elif header := _HEADER.match(kept):
+            is_again = header[1] in sections
             section, last, indent = _begin(sections, header[1], path, number), "", own
+            if is_again:
+                section = section._replace(again=(*section.again, f"{path}:{number}"))
+                sections[section.name] = section
         elif section and (found := _ENTRY.match(kept)):
             last, indent = found[1].lower(), own
             entry = Line(path, number, found[2], cut, number)

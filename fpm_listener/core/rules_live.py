@@ -1,4 +1,4 @@
-"""The rule on what runs: a file that has changed counts for nothing until it is loaded.
+"""Rules on what runs: a changed file that is not loaded, and who has php-fpm's addresses.
 
 supervisord tells what it has read last (`getAllConfigInfo`; alike in supervisor 4.2.5 and 4.3.0),
 without environment, autorestart and stopasgroup. After a `reread` without an `update` that is the
@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fpm_listener.core import wording
+from fpm_listener.core.display import short_name
 from fpm_listener.core.findings import Said, Severity, rule
+from fpm_listener.core.holders import HolderKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from fpm_listener.core.findings import Checkup, Supervised
+    from fpm_listener.core.findings import Checkup, Fpm, Held, Supervised
+    from fpm_listener.core.fpmconf import Pool
+    from fpm_listener.core.holders import Holder
 
 #: By the names of the section's keys; what supervisord calls otherwise is beside it.
 _COMPARED = {
@@ -79,3 +84,53 @@ def _different(process: Supervised, info: Mapping[str, Any]) -> list[str]:
         if info[name] != ("none" if says is None else says):
             found.append(key)
     return found
+
+
+@rule("FPM117", Severity.ERROR, "another process has the address now")
+def held_now(checkup: Checkup) -> Iterator[Said]:
+    """php-fpm was started by hand, by its package, or was left behind."""
+    for fpm in checkup.fpms:
+        for pool in fpm.conf.pools:
+            held = next((one for one in checkup.held if _is_of(one, pool)), None)
+            if held is None or _is_own(checkup, fpm, held):
+                continue
+            holder = held.report.holders[0]
+            yield Said(
+                fpm.in_fpm(pool.name, "listen"),
+                f"{held.address} is held by {holder}{_init_script(checkup, holder)}",
+                "the next start of " + _short(fpm) + " fails: Address already in use"
+                if holder.kind is not HolderKind.ORPHAN
+                else f"the next start of {_short(fpm)} fails, unless the guard can prove that these"
+                " are workers of its own former master",
+                wording.end(holder, fpm.conf.path),
+            )
+
+
+def _is_of(held: Held, pool: Pool) -> bool:
+    return pool.listen is not None and pool.listen.text == held.address
+
+
+def _short(fpm: Fpm) -> str:
+    return short_name(f"{fpm.process.group}:{fpm.process.name}")
+
+
+def _is_own(checkup: Checkup, fpm: Fpm, held: Held) -> bool:
+    """Return whether the program itself has its address, or our listener holds it for it.
+
+    Where supervisord does not answer, every child of it counts as the program itself.
+    """
+    if any(wording.is_our_listener(holder) for holder in held.report.holders):
+        return True
+    orphans = any(holder.kind is HolderKind.ORPHAN for holder in held.report.holders)
+    pids = frozenset() if orphans else held.relatives
+    if checkup.loaded is not None:
+        group = fpm.process.group
+        pids = frozenset(i["pid"] for i in checkup.loaded.processes if i["group"] == group)
+    return any(pids & set(family) for family in held.families.values())
+
+
+def _init_script(checkup: Checkup, holder: Holder) -> str:
+    scripts = checkup.machine.init_scripts()
+    if holder.kind is not HolderKind.MASTER or holder.unit or not scripts:
+        return ""
+    return f"; there is {', '.join(scripts)}, which may have started it"

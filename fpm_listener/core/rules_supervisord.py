@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fpm_listener.core.findings import Said, Severity, rule, words_of
+from fpm_listener.core.fpmconf import STDERR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,9 @@ _E, _W, _H = Severity.ERROR, Severity.WARNING, Severity.HINT
 _EVENTS = "PROCESS_STATE,PROCESS_LOG_STDERR,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE"
 _FACTORY = "supervisor.rpcinterface_factory"
 _INTERFACE = "supervisor.rpcinterface:make_main_rpcinterface"
+_PROGRAMS = ("program:", "eventlistener:", "fcgi-program:", "group:")
+#: Subscriptions that bring every line of standard error.
+_EVERY_LINE = {"EVENT", "PROCESS_LOG", "PROCESS_LOG_STDERR"}
 _OURS = re.compile(r"fpm[-_]listener\b.*\blisten\b")
 #: What supervisor knows in the section of a program (options.py of 4.2.5 and 4.3.0).
 PROGRAM_KEYS = frozenset(
@@ -238,6 +242,58 @@ def _percents(checkup: Checkup) -> Iterator[Said]:
                     " value",
                     "%%",
                 )
+
+
+@rule("FPM118", _E, "one section in two places")
+def section_twice(checkup: Checkup) -> Iterator[Said]:
+    """supervisor merges them by the order of files."""
+    for section in checkup.sections.values():
+        if section.again and section.name.startswith(_PROGRAMS):
+            places = ", ".join(section.again)
+            yield Said(
+                section.where(""),
+                f"[{section.name}] stands at {places} as well",
+                "supervisord runs a mixture: of each key the value that is read last counts, and"
+                " files are read in the order of their names",
+                f"one [{section.name}]: move what is to count into one of them, remove the other",
+            )
+
+
+@rule("FPM119", _W, "each request is an event")
+def access_log_events(checkup: Checkup) -> Iterator[Said]:
+    """supervisord sends each line of stderr to listeners, and drops old events when it is late."""
+    if not any(_EVERY_LINE & set(p.settings.get("events") or ()) for p in checkup.processes):
+        return
+    for fpm in checkup.fpms:
+        settings = fpm.process.settings
+        if not settings["stderr_events_enabled"] or settings["redirect_stderr"]:
+            continue
+        for pool in fpm.conf.pools:
+            if fpm.option(pool, "access.log") in STDERR:
+                yield Said(
+                    fpm.in_fpm(pool.name, "access.log"),
+                    f"access.log of pool {pool.name} is standard error, and stderr_events_enabled"
+                    " is true",
+                    "each request becomes an event: at thousands of requests in a second"
+                    " supervisord drops the events that tell of a failure",
+                    "access.log = /var/log/php-fpm.access.log, or no access.log (the web server"
+                    " has one); or stderr_events_enabled=false with error_log in a file",
+                )
+
+
+@rule("FPM120", _H, "supervisord keeps no log")
+def no_log(checkup: Checkup) -> Iterator[Said]:
+    """Exit codes stand in its log only."""
+    path = str(checkup.supervisord.get("logfile") or "")
+    if checkup.fpms and path.startswith(("/dev/", "/proc/")):
+        yield Said(
+            checkup.where("supervisord", "logfile"),
+            f"logfile is {path}",
+            "how a process ended stands in supervisord's log only: exit codes and signals are"
+            " unknown (LAST END unknown), and a kill by the kernel looks like any crash",
+            "logfile=/tmp/supervisord.log and logfile_maxbytes=1MB; with nodaemon=true supervisord"
+            " prints the same lines on standard output",
+        )
 
 
 @rule("FPM112", _W, "a key that supervisor does not know")

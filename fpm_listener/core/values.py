@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from fpm_listener.core.display import short_name
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -31,6 +33,11 @@ class ProcessName(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.group}:{self.process}"
+
+    @property
+    def shown(self) -> str:
+        """Return the name for people: `php-fpm`, not `php-fpm:php-fpm`; supervisorctl takes both."""
+        return short_name(str(self))
 
 
 class Instant(NamedTuple):

@@ -15,6 +15,7 @@ import pytest
 
 from fpm_listener import check
 from fpm_listener.core.findings import RULES, Severity
+from fpm_listener.core.holders import Holder, HolderKind, HolderReport
 from fpm_listener.core.values import FpmListenerError
 from fpm_listener.machine import Host
 
@@ -91,6 +92,9 @@ class Fake:
     def group(self, name: str) -> bool:
         return name != "nobody-here"
 
+    def init_scripts(self) -> tuple[str, ...]:
+        return tuple(self.answers.get("scripts", ()))  # type: ignore[arg-type]  # names
+
     def php_fpms(self) -> tuple[str, ...]:
         return tuple(self.answers.get("installed", ()))  # type: ignore[arg-type]  # names
 
@@ -107,6 +111,22 @@ class Fake:
 
     def in_container(self) -> bool:
         return bool(self.answers.get("container"))
+
+
+def nobody(address: str) -> HolderReport:
+    """Return that nobody has the address."""
+    return HolderReport(address=address, holders=())
+
+
+def php_fpm(**more: object) -> Holder:
+    """Return a php-fpm that was started by hand on the same configuration."""
+    words: dict[str, object] = {
+        "kind": HolderKind.MASTER,
+        "pid": 4242424,
+        "command": "php-fpm: master process (/etc/php-fpm.conf)",
+        "user": "root",
+    }
+    return Holder(**{**words, **more})  # type: ignore[arg-type]  # as a test wants it
 
 
 class Case(NamedTuple):
@@ -267,6 +287,26 @@ CASES = [
         what="has no password",
     ),
     Case("FPM103", program("nodaemon=true\n", ""), machine={"container": True}),
+    Case("FPM117", machine={"holders": (php_fpm(),)}, what="pid 4242424"),
+    Case(
+        "FPM117",
+        machine={"holders": (php_fpm(),), "scripts": ("/etc/init.d/php8.2-fpm",)},
+        what="4242424",
+    ),
+    Case("FPM117", machine={"holders": (php_fpm(unit="php8.2-fpm.service"),)}, what="4242424"),
+    Case(
+        "FPM117",
+        machine={"holders": (php_fpm(kind=HolderKind.ORPHAN, master_pid=4242420),)},
+        what="orphan",
+    ),
+    Case(
+        "FPM118",
+        program("[program:php-fpm]\n", "[program:php-fpm]\nstartsecs=1\n[program:php-fpm]\n"),
+        what="as well",
+    ),
+    Case("FPM119", fpm=pool("access.log = /proc/self/fd/2"), what="pool www"),
+    Case("FPM120", program("nodaemon=true", "nodaemon=true\nlogfile=/dev/null")),
+    Case("FPM120", program("nodaemon=true", "nodaemon=true\nlogfile=/dev/stdout")),
     Case("FPM104", program("fpm-listener listen", "another listen")),
     Case("FPM105", program("buffer_size=1024\n", "")),
     Case(
@@ -333,7 +373,14 @@ def examine(folder: Path, case: Case | None = None) -> list[Finding]:
     answers = dict(case.machine) if case else {}
     if answers.get("missing") == {"LOGS"}:
         answers["missing"] = {str(folder)}
-    return check.check(f"{folder}/supervisord.conf", Fake(**answers), {"PATH": "/usr/bin"})
+    holders = answers.pop("holders", ())
+    assert isinstance(holders, tuple)
+
+    def look(address: str) -> HolderReport:
+        return HolderReport(address=address, holders=holders)
+
+    path = f"{folder}/supervisord.conf"
+    return check.check(path, Fake(**answers), {"PATH": "/usr/bin"}, look=look)
 
 
 def test_a_sound_configuration(tmp_path: Path) -> None:
@@ -405,6 +452,31 @@ def test_the_php_fpm_that_is_installed_instead(tmp_path: Path) -> None:
         assert found.mend == "name the php-fpm that is installed: /usr/sbin/php-fpm8.3"
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("FPM117"),
+        Case("FPM117", machine={"holders": (php_fpm(command="fpm-listener listen --config x"),)}),
+        Case("FPM118"),
+        Case("FPM119", fpm=pool("access.log = /var/log/access.log")),
+        Case(
+            "FPM119",
+            program("events=PROCESS_STATE,PROCESS_LOG_STDERR", "events=PROCESS_STATE"),
+            pool("access.log = /proc/self/fd/2"),
+        ),
+        Case(
+            "FPM119",
+            program("stderr_events_enabled=true", "stderr_events_enabled=false"),
+            pool("access.log = /proc/self/fd/2"),
+        ),
+        Case("FPM120", program("nodaemon=true", "nodaemon=true\nlogfile=/var/log/s.log")),
+    ],
+)
+def test_where_a_rule_is_silent(case: Case, tmp_path: Path) -> None:
+    """What is in order is no finding."""
+    assert case.rule not in {one.id for one in examine(tmp_path, case)}
+
+
 def test_every_rule_has_a_case() -> None:
     """A rule that nobody has seen fire may not be one."""
     assert {case.rule for case in CASES} | {"FPM115"} == set(RULES)  # test_check_live.py
@@ -436,7 +508,7 @@ def test_the_recipe_of_2015(tmp_path: Path) -> None:
     conf, path = tmp_path / "php-fpm.conf", tmp_path / "supervisord.conf"
     conf.write_text("[global]\ndaemonize = no\n[www]\nuser = www-data\nlisten = 127.0.0.1:9000\n")
     path.write_text(RECIPE.format(conf=conf))
-    found = {one.id: one for one in check.check(str(path), Fake(), {})}
+    found = {one.id: one for one in check.check(str(path), Fake(), {}, look=nobody)}
 
     assert {"FPM001", "FPM002", "FPM005", "FPM008", "FPM013", "FPM014"} <= set(found)
     assert len([one for one in found.values() if one.severity is not Severity.HINT]) >= 8
@@ -460,8 +532,8 @@ def test_what_we_ship_is_clean(tmp_path: Path) -> None:
 
     environ = {"PATH": "/usr/bin"}
     receiver = {"FPM_LISTENER_RECEIVER_OPS_URL": "https://ops.example.com/hook"}
-    assert check.check(str(path), Fake(), environ | receiver) == []
-    (no_receiver,) = check.check(str(path), Fake(), environ)
+    assert check.check(str(path), Fake(), environ | receiver, look=nobody) == []
+    (no_receiver,) = check.check(str(path), Fake(), environ, look=nobody)
     assert no_receiver.id == "FPM121"
 
 
@@ -501,7 +573,7 @@ def test_several_files_and_groups(tmp_path: Path) -> None:
     )
     path = tmp_path / "supervisord.conf"
     path.write_text(f"[supervisord]\n[include]\nfiles={tmp_path}/*.ini\n")
-    found = {one.id: one for one in check.check(str(path), Fake(), {})}
+    found = {one.id: one for one in check.check(str(path), Fake(), {}, look=nobody)}
 
     assert found["FPM014"].where == f"{included}:4 [program:php]"
 
@@ -510,7 +582,7 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
     """What supervisor prints of a bad value stays out of the finding."""
     path = tmp_path / "supervisord.conf"
     path.write_text('[supervisord]\n[program:x]\ncommand=/bin/cat\nenvironment=A="s3cret%2B"\n')
-    findings = check.check(str(path), Fake(), {})
+    findings = check.check(str(path), Fake(), {}, look=nobody)
 
     assert [one.id for one in findings] == ["FPM111"]
     assert "s3cret" not in str(findings)
@@ -526,7 +598,7 @@ def test_two_hundred_programs(tmp_path: Path) -> None:
     path.write_text(f"[supervisord]\n{programs}")
     began = time.monotonic()
 
-    assert len(check.check(str(path), Fake(), {})) > 200
+    assert len(check.check(str(path), Fake(), {}, look=nobody)) > 200
     assert time.monotonic() - began < 60
 
 

@@ -12,7 +12,7 @@ import pytest
 from fpm_listener import check
 from fpm_listener.core.rules_live import loaded
 from fpm_listener.core.values import Loaded
-from tests.integration.test_check import Fake
+from tests.integration.test_check import Fake, nobody
 from tests.integration.test_supervisor import run, wait
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def write(path: Path, *changes: tuple[str, str], password: str = "") -> None:
 
 
 def found(path: Path, live: bool = True) -> list[tuple[str, str]]:  # noqa: FBT001, FBT002 - a test's
-    findings = check.check(str(path), Fake(), live=live)
+    findings = check.check(str(path), Fake(), live=live, look=nobody)
     return [(one.what, one.mend) for one in findings if one.id == "FPM115"]
 
 

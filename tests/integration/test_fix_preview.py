@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fpm_listener import check
-from tests.integration.test_check import CASES, Case, Fake
+from tests.integration.test_check import CASES, Case, Fake, nobody
 from tests.integration.test_check import examine as examine_case
 from tests.integration.test_shapes import examine
 from tests.shapes import ENVIRONMENT, NAMES, lay_out
@@ -67,7 +67,7 @@ def test_a_shape(name: str, tmp_path: Path) -> None:
         results.add(tuple(path.read_bytes() for path in files))
     assert len(results) <= 1
 
-    after = check.check(f"{tmp_path}/supervisord.conf", Fake(), ENVIRONMENT)
+    after = check.check(f"{tmp_path}/supervisord.conf", Fake(), ENVIRONMENT, look=nobody)
     judge(before, after)
     assert check.preview(after) == ""
 
@@ -82,7 +82,9 @@ def test_a_rule(case: Case, tmp_path: Path) -> None:
     answers = dict(case.machine)
     if answers.get("missing") == {"LOGS"}:
         answers["missing"] = {str(tmp_path)}
-    after = check.check(f"{tmp_path}/supervisord.conf", Fake(**answers), {"PATH": "/usr/bin"})
+    after = check.check(
+        f"{tmp_path}/supervisord.conf", Fake(**answers), {"PATH": "/usr/bin"}, look=nobody
+    )
 
     judge(before, after)
 

@@ -14,6 +14,7 @@ from fpm_listener.core.values import FpmListenerError
 from fpm_listener.init_command import Php, find_php
 from fpm_listener.machine import Host
 from fpm_listener.settings import load
+from tests.integration.test_check import nobody
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +58,7 @@ def test_what_is_written_is_sound(folder: Path) -> None:
     """supervisor reads it, the listener reads it, and the doctor finds nothing in it."""
     said: list[str] = []
     assert init_command.write(str(folder), said.append) == 0
-    findings = check.check(with_main(folder), Host())
+    findings = check.check(with_main(folder), Host(), look=nobody)
 
     assert {one.id for one in findings if one.where.startswith(str(folder))} == {"FPM121"}
     assert load(str(folder / "fpm_listener.conf"), {}).receivers == ()
@@ -79,6 +80,41 @@ def test_several_versions(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert one["stderr_logfile"] == f"/var/log/{one['name']}.stderr.log"
         assert one["stopwaitsecs"] >= php.timeout_s + 10
         assert one["killasgroup"]
+
+
+def test_a_section_that_is_there_already(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No second [program:php-fpm] is written; it says what to change in the first."""
+    monkeypatch.setattr(init_command, "find_php", lambda: BOTH[:1])
+    site = folder / "site.conf"
+    site.write_text(
+        "[program:other]\ncommand=x\n[program:php-fpm]\nstopsignal=QUIT\n"
+        'command=bash -c "sleep 1 && php-fpm -F"\n'
+    )
+    said: list[str] = []
+    init_command.write(str(folder), said.append)
+    text = "\n".join(said)
+
+    assert f"{site}:3 has [program:php-fpm] already: no second one is written" in text
+    assert "\n    startsecs=3\n" in text
+    assert "guard --hold" in text
+    assert "stopsignal" not in text
+    assert not (folder / "php-fpm.conf").exists()
+    assert (folder / "fpm_listener.conf").exists()
+
+
+def test_an_access_log_on_stderr(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each request would become an event: that is said."""
+    conf = tmp_path / "php-fpm.conf"
+    conf.write_text("[www]\nlisten = 9000\naccess.log = /proc/self/fd/2\n")
+    monkeypatch.setattr(
+        init_command, "find_php", lambda: [Php("/usr/sbin/php-fpm8.2", str(conf), 0.0)]
+    )
+    said: list[str] = []
+    init_command.write(str(folder), said.append)
+
+    assert any("FPM119" in line for line in said)
 
 
 def test_nothing_is_overwritten(folder: Path) -> None:

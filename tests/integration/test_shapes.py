@@ -13,7 +13,7 @@ from supervisor.options import ServerOptions, UnhosedConfigParser
 
 from fpm_listener import check, fpmfiles, supervisord_conf
 from fpm_listener.core import fpmcommand, inilines
-from tests.integration.test_check import Fake
+from tests.integration.test_check import Fake, nobody
 from tests.integration.test_fpmconf_real import agree, dump
 from tests.shapes import ENVIRONMENT, NAMES, SHAPES, lay_out
 
@@ -38,7 +38,7 @@ def shape(request: pytest.FixtureRequest) -> str:
 
 def examine(name: str, folder: Path) -> list[Finding]:
     """Return what the doctor finds in a shape, on a host where all is there that is named."""
-    return check.check(str(lay_out(name, folder)), Fake(), ENVIRONMENT)
+    return check.check(str(lay_out(name, folder)), Fake(), ENVIRONMENT, look=nobody)
 
 
 def parser_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> ServerOptions:

@@ -37,6 +37,7 @@ FLOORS = (
     ("surroundings", "endpoint"),
     ("examiner", "healer", "poolwatch", "process_query"),
     ("checkup", "delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
+    ("held_addresses",),
     ("keeper", "control", "deposit", "quickstart", "obstacles", "former_masters", "logfile"),
     ("outbox_statements", "receiver_check"),
     ("reclaim", "startsecs"),
