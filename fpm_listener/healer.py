@@ -72,23 +72,27 @@ class Healer:
     def _start(self, process: ProcessName) -> None:
         answer = self._rpc.start(process) if self._rpc else _NO_RPC
         if isinstance(answer, RpcFailed) and "SHUTDOWN_STATE" in answer.why:
-            log.info("a program is left to the next supervisord program=%s", process)
+            log.info("a program is left to the next supervisord program=%s", process.shown)
         elif isinstance(answer, RpcFailed):
-            log.error("a program is not started again program=%s why=%r", process, answer.why)
+            log.error("a program is not started again program=%s why=%r", process.shown, answer.why)
         else:
-            log.warning("a program is started again program=%s", process)
+            log.warning("a program is started again program=%s", process.shown)
 
     def _halt(self, process: ProcessName) -> None:
         answer = self._rpc.stop(process) if self._rpc else _NO_RPC
         if isinstance(answer, RpcFailed):
-            log.error("a program that loops is not stopped program=%s why=%r", process, answer.why)
+            log.error(
+                "a program that loops is not stopped program=%s why=%r", process.shown, answer.why
+            )
             if isinstance(answer, Refused):  # else it may have been done all the same
                 self._put(HaltFailed(process))
         else:
-            log.warning("a program that loops is stopped for a while program=%s", process)
+            log.warning("a program that loops is stopped for a while program=%s", process.shown)
 
     def _shut_down(self, process: ProcessName) -> None:
-        log.critical("supervisord is ended, since it gave up on a program program=%s", process)
+        log.critical(
+            "supervisord is ended, since it gave up on a program program=%s", process.shown
+        )
         deadline_s = time.monotonic() + ALERTS_FIRST_S
         while self._are_alerts_owed() and time.monotonic() < deadline_s:
             time.sleep(0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from fpm_listener.core.display import short_name
 from fpm_listener.core.timeline import KEPT_S
 from fpm_listener.markup import Markup, clock, joined, section, symbol, tag
 from fpm_listener.status import story
@@ -46,11 +47,12 @@ def timeline(document: Document) -> Markup:
 
 
 def _happening(entry: Document, now_s: float) -> Markup:
-    name, tone = _MARKS.get(entry["what"], ("idle", "idle"))
-    who = Markup("") if entry["what"] == "listener" else joined((tag("b", entry["program"]), " "))
+    mark, tone = _MARKS.get(entry["what"], ("idle", "idle"))
+    name = tag("b", short_name(entry["program"]))
+    who = Markup("") if entry["what"] == "listener" else joined((name, " "))
     words = tag("span", who, story(entry))
     key = f"{entry['what']} {entry['program']} {entry['detail'][:200]} {entry['first_at_s']}"
-    return tag("li", clock(entry["last_at_s"], now_s), symbol(name, tone), words, data_key=key)
+    return tag("li", clock(entry["last_at_s"], now_s), symbol(mark, tone), words, data_key=key)
 
 
 def _strip(entries: list[Document], now_s: float) -> Markup:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fpm_listener.core import durations
+from fpm_listener.core.display import short_name
 from fpm_listener.markup import (
     NONE,
     Markup,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 def incidents(document: Document) -> Markup:
     """Return what is open, each with what to do about it."""
     cards = [
-        _incident(program["name"], program["incident"], document["now_s"])
+        _incident(short_name(program["name"]), program["incident"], document["now_s"])
         for program in document["programs"]
         if program["incident"]
     ]
@@ -122,7 +123,12 @@ def _program(program: Document, now_s: float) -> Markup:
     return tag(
         "tr",
         tag(
-            "th", program["name"], _addresses(program), scope="row", role="rowheader", class_="name"
+            "th",
+            short_name(program["name"]),
+            _addresses(program),
+            scope="row",
+            role="rowheader",
+            class_="name",
         ),
         cell(
             "State",

@@ -282,6 +282,11 @@ def load(pool: Document) -> str:
     return ", ".join([*parts, *(["saturated"] if pool["saturated"] else [])]) or "it answers"
 
 
+def last_end(program: Document) -> str:
+    """Return how a program ended last; empty where it never did."""
+    return program["last_exit"] or ("" if program["last_exit_s"] is None else "unknown")
+
+
 def plan(program: Document) -> str | None:
     """Return what healing is about to do with a program; None = nothing."""
     healing = program["healing"]
@@ -306,6 +311,8 @@ def notes(document: Document) -> list[str]:
     found = []
     if not listener["supervisor_up"]:
         found.append("supervisord's XML-RPC does not answer: exit codes are unknown")
+    elif any(one["id"] == "FPM120" for one in document["findings"]["worst"]):
+        found.append("exit codes are unknown: supervisord keeps no log (logfile in [supervisord])")
     if listener["events_missed"]:
         found.append(f"{listener['events_missed']} events were lost: raise buffer_size")
     if not listener["outbox_persistent"]:

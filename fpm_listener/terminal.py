@@ -13,8 +13,18 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from fpm_listener.core import durations
-from fpm_listener.core.display import plain
-from fpm_listener.status import age, answered, headline, load, notes, plan, story, worst_first
+from fpm_listener.core.display import plain, short_name
+from fpm_listener.status import (
+    age,
+    answered,
+    headline,
+    last_end,
+    load,
+    notes,
+    plan,
+    story,
+    worst_first,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,10 +66,10 @@ class _Screen:
             if program["incident"]:
                 yield from self._incident(program["incident"])
             if planned := plan(program):
-                yield from self._folded(f"{program['name']}: {planned}", "  healing:  ")
+                yield from self._folded(f"{short_name(program['name'])}: {planned}", "  healing:  ")
         yield from self._addresses(programs)
         pools = [
-            f"{program['name']}, pool {pool['name']}: {load(pool)}"
+            f"{short_name(program['name'])}, pool {pool['name']}: {load(pool)}"
             for program in programs
             for pool in program["pools"]
         ]
@@ -111,7 +121,7 @@ class _Screen:
         for program in programs:
             for address in dict.fromkeys((*program["addresses"], *program["held"])):
                 held = "held" if address in program["held"] else "not held"
-                found.append(f"{program['name']} listens on {address}, {held}")
+                found.append(f"{short_name(program['name'])} listens on {address}, {held}")
         if found:
             yield from self._part("ADDRESSES", found)
 
@@ -126,7 +136,7 @@ class _Screen:
         for entry in shown:
             at = time.localtime(entry["last_at_s"])
             when = time.strftime("%H:%M:%S" if at[:3] == today else "%a %H:%M:%S", at)
-            who = "" if entry["what"] == "listener" else f"{entry['program']} "
+            who = "" if entry["what"] == "listener" else f"{short_name(entry['program'])} "
             yield from self._folded(who + story(entry), f"  {when}  ")
 
     def _receiver(self, receiver: Document) -> Iterator[str]:
@@ -192,7 +202,7 @@ def _row(program: Document) -> tuple[str, ...]:
     if fast:
         failed += f" (loop, {durations.show(fast['window_s'])})"
     return (
-        _bounded(program["name"]),
+        _bounded(short_name(program["name"])),
         _bounded(program["state"]),
         str(program["pid"] or "-"),
         "-" if program["uptime_s"] is None else age(program["uptime_s"]),
@@ -203,7 +213,7 @@ def _row(program: Document) -> tuple[str, ...]:
 
 
 def _last_exit(program: Document) -> str:
-    text = _bounded(program["last_exit"] or "-")
+    text = _bounded(last_end(program) or "-")
     return text.removeprefix("killed by ").replace("exit status", "exit")
 
 

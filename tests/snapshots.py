@@ -90,7 +90,7 @@ def incident(**more: object) -> IncidentView:
             f"{stamp('%T', 193)},372 WARN exited: php-fpm (exit status 78; not expected)",
             f"[{stamp('%d-%b-%Y %T', 193)}] {BIND}",
         ),
-        "summary": "php-fpm:php-fpm: 127.0.0.1:9000 is taken by pid 24150 and 1 more "
+        "summary": "php-fpm: 127.0.0.1:9000 is taken by pid 24150 and 1 more "
         "(php-fpm: pool www, user www-data, orphan of the dead master 24135); it keeps failing",
         "remedy": "End the orphaned workers, which finish their requests first: "
         "kill -QUIT 24150 24151",

@@ -39,11 +39,11 @@ def sentences(plight: Plight, *, over: bool) -> dict[str, str]:
 
 def _summary(plight: Plight) -> str:
     what = "supervisord 已放弃重启" if plight.gave_up else "反复失败"
-    return f"{plight.name}：{_why(plight)}；{what}"
+    return f"{plight.name.shown}：{_why(plight)}；{what}"
 
 
 def _well_again(plight: Plight) -> str:
-    return f"{plight.name}：已恢复，或已由运维人员停止；此前的故障：{_why(plight)}"
+    return f"{plight.name.shown}：已恢复，或已由运维人员停止；此前的故障：{_why(plight)}"
 
 
 def _description(plight: Plight) -> str:
@@ -151,7 +151,7 @@ def _how(last_exit: ExitReason) -> str:
 def _remedy(plight: Plight) -> str:
     sentence = _cure(plight)
     if plight.gave_up:
-        return f"{sentence}，然后执行：supervisorctl start {plight.name}"
+        return f"{sentence}，然后执行：supervisorctl start {plight.name.shown}"
     return sentence
 
 
@@ -188,7 +188,7 @@ def _cure(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
         case Cause.CRASH_SIGNAL:
             return _whodunit(plight)
         case Cause.NOT_ANSWERING:
-            name = plight.name
+            name = plight.name.shown
             return (
                 "查看工作进程在做什么：ps -o pid,stat,etime,wchan:20,cmd --ppid "
                 f"$(supervisorctl pid {name})（状态 T：kill -CONT；全忙：调大 pm.max_children "

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.core.alerts import Reason
+from fpm_listener.core.display import short_name
 from fpm_listener.core.effects import Heal, Notify
 from fpm_listener.core.healing import Act
 from fpm_listener.core.snapshot import State
@@ -136,7 +137,7 @@ class Timeline:
             elif isinstance(effect, Notify) and effect.alert.reason in _OF_ALERTS:
                 labels, words = effect.alert.labels, effect.alert.annotations
                 process = f"{labels['group']}:{labels['process']}"
-                detail = words["summary"].removeprefix(f"{process}: ")
+                detail = words["summary"].removeprefix(f"{short_name(process)}: ")
                 self._add(now.wall_s, _OF_ALERTS[effect.alert.reason], process, detail)
 
     def _add(

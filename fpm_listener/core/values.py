@@ -36,7 +36,7 @@ class ProcessName(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """Return the name for people: `php-fpm`, not `php-fpm:php-fpm`; supervisorctl takes both."""
+        """Return `php-fpm` for `php-fpm:php-fpm`: supervisorctl takes both."""
         return short_name(str(self))
 
 

@@ -89,12 +89,12 @@ def sentences(plight: Plight, *, over: bool) -> dict[str, str]:
 def summary(plight: Plight) -> str:
     """Return one line: which program, what happens to it, and why."""
     what = "supervisord gave up on it" if plight.gave_up else "it keeps failing"
-    return f"{plight.name}: {_why(plight)}; {what}"
+    return f"{plight.name.shown}: {_why(plight)}; {what}"
 
 
 def _well_again(plight: Plight) -> str:
     was = _why(plight)
-    return f"{plight.name}: well again, or stopped by its operator; the trouble was: {was}"
+    return f"{plight.name.shown}: well again, or stopped by its operator; the trouble was: {was}"
 
 
 def _description(plight: Plight) -> str:
@@ -196,7 +196,7 @@ def remedy(plight: Plight) -> str:
     """Return one sentence that says what to do, ready to type."""
     sentence = _cure(plight)
     if plight.gave_up:
-        return f"{sentence}, then type: supervisorctl start {plight.name}"
+        return f"{sentence}, then type: supervisorctl start {plight.name.shown}"
     return sentence
 
 
@@ -319,16 +319,16 @@ def wake_up(plight: Plight) -> str:
     """Return what to do about a php-fpm that answers nobody."""
     return (
         "See what its workers do: ps -o pid,stat,etime,wchan:20,cmd --ppid "
-        f"$(supervisorctl pid {plight.name}) (T: kill -CONT them; all busy: raise "
+        f"$(supervisorctl pid {plight.name.shown}) (T: kill -CONT them; all busy: raise "
         "pm.max_children, and set request_terminate_timeout), or restart it: "
-        f"supervisorctl restart {plight.name}"
+        f"supervisorctl restart {plight.name.shown}"
     )
 
 
 def last_words(plight: Plight) -> str:
     """Return the command that shows what it said last."""
     logs = plight.site.error_logs
-    return f"tail {logs[0]}" if logs else f"supervisorctl tail {plight.name} stderr"
+    return f"tail {logs[0]}" if logs else f"supervisorctl tail {plight.name.shown} stderr"
 
 
 def _host(address: str | None) -> str:

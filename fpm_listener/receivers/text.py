@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.core import durations
 from fpm_listener.core.alerts import Reason, Severity, Status
+from fpm_listener.core.display import short_name
 from fpm_listener.receivers.phrases import PHRASES, Phrases
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _story(told: Sequence[Alert], say: Phrases, language: str) -> Story:
     over = alert.status is Status.RESOLVED
     severity = Severity.of(labels.get("severity", ""))
     process, receiver = labels.get("process"), labels.get("receiver", "")
-    name = f"{labels.get('group', '')}:{process}" if process else receiver
+    name = short_name(f"{labels.get('group', '')}:{process}") if process else receiver
     host = clean(labels.get("instance", "")).replace("\n", " ")
     facts = [(say.host, host)]
     facts.append((say.cause, say.causes.get(texts.get("cause", ""), texts.get("cause", ""))))

@@ -119,10 +119,10 @@ def test_the_recipe_loops_and_is_told(folder: Path) -> None:
     """supervisord says RUNNING each time and never gives up; the alert's remedy ends it."""
     demo = Terminal(folder, "--recipe")
     try:
-        demo.shows("FIRING php-fpm:php-fpm")
+        demo.shows("FIRING php-fpm")
         group = demo.shows("kill -QUIT -- -").partition("\n")[0]
         os.killpg(int(group), signal.SIGQUIT)
-        demo.shows("RESOLVED php-fpm:php-fpm")
+        demo.shows("RESOLVED php-fpm")
         demo.type_ctrl_c()
 
         assert demo.screen().count("success: php-fpm entered RUNNING") > 2

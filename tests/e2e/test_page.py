@@ -111,7 +111,7 @@ def test_a_kill_is_seen_at_once(lab: Lab, browser: Chromium) -> None:
     browser.go(f"http://127.0.0.1:{lab.web_port}/")
     assert "2 programs" in browser.text("h1")  # the listener is one
     assert f"pid {pid}" in browser.text("#live")
-    assert "php-fpm:php-fpm" in browser.text("main table")
+    assert "php-fpm" in browser.text("main table")
     browser.wait("it to be live", lambda: browser.text("#pulse") == "live")
 
     # What has lived for less than a second is supervisord's to notice: see core/waking.py.
@@ -119,7 +119,7 @@ def test_a_kill_is_seen_at_once(lab: Lab, browser: Chromium) -> None:
 
     killed_at_s = time.monotonic()
     kill(pid, signal.SIGTERM)
-    browser.wait("the death to be told", lambda: "php-fpm:php-fpm died" in told(browser))
+    browser.wait("the death to be told", lambda: "php-fpm died" in told(browser))
     seen_s = time.monotonic() - killed_at_s
     browser.wait("the start to be told", lambda: "started again after" in told(browser))
     browser.wait("the new pid", lambda: f"pid {pid}" not in browser.text("#live"))
@@ -131,7 +131,7 @@ def test_a_kill_is_seen_at_once(lab: Lab, browser: Chromium) -> None:
     browser.wait(
         "the timeline to have outlived it", lambda: "listener was started" in told(browser)
     )
-    assert "php-fpm:php-fpm died" in told(browser)
+    assert "php-fpm died" in told(browser)
 
 
 def told(browser: Chromium) -> str:

@@ -104,7 +104,7 @@ def test_a_plain_command_until_fatal(lab: Lab) -> None:
         lambda: [a for a in lab.sink.heard("firing") if "gave up" in a["annotations"]["summary"]],
     )[0]
     assert worse["annotations"]["cause"] == "bind_conflict"
-    assert "supervisorctl start php-fpm:php-fpm" in worse["annotations"]["remedy"]
+    assert "supervisorctl start php-fpm" in worse["annotations"]["remedy"]
     assert len({heard["startsAt"] for heard in lab.sink.heard()}) == 1
     assert lab.metric("fpm_listener_process_last_exit_status") == 78
     assert lab.metric("fpm_listener_incident_firing", cause="bind_conflict") == 1

@@ -141,7 +141,7 @@ def test_giving_up_is_worse_not_another() -> None:
     scene = Scene().fail(0.0, 2.0, 5.0, 9.0).play("9.6 fatal")
 
     assert scene.told == ["first: restart_loop", "got worse: restart_loop"]
-    assert "supervisorctl start php-fpm:php-fpm" in scene.alerts[1].annotations["remedy"]
+    assert "supervisorctl start php-fpm" in scene.alerts[1].annotations["remedy"]
 
 
 def test_giving_up_without_a_loop() -> None:

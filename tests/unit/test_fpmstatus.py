@@ -175,7 +175,7 @@ def test_a_master_that_answers_nobody() -> None:
     assert alert.labels["severity"] == "critical"
     evidence = alert.annotations["evidence"]
     assert "seen: pool www: it does not answer; asked 3 times in 45 s" in evidence
-    assert "--ppid $(supervisorctl pid php-fpm:php-fpm)" in alert.annotations["remedy"]
+    assert "--ppid $(supervisorctl pid php-fpm)" in alert.annotations["remedy"]
     seen(scene, 175, silent=False)
     scene.play("290 tick")
     assert len(scene.told) == 1

@@ -128,17 +128,17 @@ def test_the_table() -> None:
     table = terminal.to_table(document(TROUBLE))
 
     assert table.splitlines()[0] == "supervisor on web-7: 1 of 6 programs is in trouble"
-    row = next(line for line in table.splitlines() if line.startswith("php-fpm:php-fpm "))
+    row = next(line for line in table.splitlines() if line.startswith("php-fpm "))
     assert row.split("  ")[-1] == "exit 78"
     assert "BACKOFF" in row
     assert "7 (loop, 1m)" in row
     for words in (
-        "CRITICAL: php-fpm:php-fpm: 127.0.0.1:9000 is taken by pid 24150",
+        "CRITICAL: php-fpm: 127.0.0.1:9000 is taken by pid 24150",
         "  holder:   pid 24150 and 1 more",
         "] ERROR: unable to bind listening socket for address",
         "  remedy:   End the orphaned workers, which finish their requests first: kill -QUIT",
         "listens on /run/php/admin.sock, held",
-        "php-fpm:php-fpm died: exit status 78 (6 times)",
+        "php-fpm died: exit status 78 (6 times)",
         "started again after 71 ms",
         "receiver pager: 2 owed, 5 attempts, 4 failed, 0 dropped",
         "last failure: the name events.pagerduty.com is not known",

@@ -202,8 +202,8 @@ TOLD = {
     "silence": (
         replace(PLIGHT, cause=Cause.NOT_ANSWERING),
         "it runs, takes connections, and answers nobody",
-        "supervisorctl restart php-fpm:php-fpm",
-        "supervisorctl restart php-fpm:php-fpm",
+        "supervisorctl restart php-fpm",
+        "supervisorctl restart php-fpm",
     ),
     "workers": (
         replace(
@@ -222,8 +222,8 @@ TOLD = {
     "given up, its log unknown": (
         replace(PLIGHT, cause=Cause.GAVE_UP, gave_up=True, site=FpmSite()),
         "supervisord gave up on it",
-        "supervisorctl tail php-fpm:php-fpm stderr, then type: supervisorctl start php-fpm:php-fpm",
-        "supervisorctl start php-fpm:php-fpm",
+        "supervisorctl tail php-fpm stderr, then type: supervisorctl start php-fpm",
+        "supervisorctl start php-fpm",
     ),
 }
 
