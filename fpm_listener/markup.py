@@ -80,8 +80,8 @@ def section(name: str, title: str, *children: str) -> Markup:
     return tag("section", heading, *children, aria_labelledby=name, data_key=name)
 
 
-def table(name: str, title: str, columns: Iterable[tuple[str, str]], rows: list[Markup]) -> Markup:
-    """Return a section that is a table; columns: their names and classes."""
+def table(name: str, columns: Iterable[tuple[str, str]], rows: list[Markup]) -> Markup:
+    """Return a table of the section of this name; columns: their names and classes."""
     head = tag(
         "tr",
         *(tag("th", c, scope="col", role="columnheader", class_=k) for c, k in columns),
@@ -89,14 +89,13 @@ def table(name: str, title: str, columns: Iterable[tuple[str, str]], rows: list[
     )
     # The roles are said although tables have them: a small screen shows rows as cards, and browsers
     # then forget what they were.
-    table = tag(
+    return tag(
         "table",
         tag("thead", head, role="rowgroup"),
         tag("tbody", *rows, role="rowgroup"),
         role="table",
         aria_labelledby=name,
     )
-    return section(name, title, tag("div", table, class_="card"))
 
 
 def cell(label: str, *children: str, kind: str | None = None) -> Markup:

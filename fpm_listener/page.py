@@ -158,7 +158,8 @@ def _receivers(document: Document) -> Markup:
         ]
         last = cell("Last failure", one["last_failure"] or NONE, kind="wide")
         rows.append(tag("tr", name, *cells, last, role="row", data_key=one["name"]))
-    return table("receivers", "Receivers", columns, rows)
+    card = tag("div", table("receivers", columns, rows), class_="card")
+    return section("receivers", "Receivers", card)
 
 
 def _findings(findings: Document) -> Markup:

@@ -56,7 +56,7 @@ def _happening(entry: Document, now_s: float) -> Markup:
 
 
 def _strip(entries: list[Document], now_s: float) -> Markup:
-    """Return the day as a picture: deaths as bars, incidents as what stands behind them."""
+    """Return the day as a picture: deaths as bars, incidents behind them."""
     start_s, size_s = now_s - KEPT_S, KEPT_S / _BUCKETS
     deaths: Counter[int] = Counter()
     open_: dict[str, float] = {}
@@ -78,12 +78,14 @@ def _strip(entries: list[Document], now_s: float) -> Markup:
             incident(open_.pop(entry["program"], start_s), entry["last_at_s"])
     for began_s in open_.values():
         incident(began_s, now_s)
+    if not shapes and not deaths:
+        return Markup("")  # an empty picture, in red, looks like trouble
     most = max(deaths.values(), default=1)
     for bucket, count in sorted(deaths.items()):
         height = 4 + 24 * (count / most) ** 0.5
         shapes.append(_rect("deaths", min(bucket, _BUCKETS - 1) + 0.12, 30 - height, 0.76, height))
     total = sum(deaths.values())
-    said = f"{total} failed lives in the last 24 hours" if total else "no failed life in 24 hours"
+    said = f"{total} failures in the last 24 hours" if total else "no failure in 24 hours"
     chart = tag(
         "svg",
         *(*shapes, _rect("base", 0, 30, _BUCKETS, 0.6)),

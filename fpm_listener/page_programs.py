@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fpm_listener.core import durations
+from fpm_listener.core.commands import pieces
 from fpm_listener.core.display import short_name
 from fpm_listener.markup import (
     NONE,
@@ -20,7 +20,7 @@ from fpm_listener.markup import (
     table,
     tag,
 )
-from fpm_listener.status import age, load, plan, worst_first
+from fpm_listener.status import age, last_end, load, plan, worst_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,13 +48,15 @@ def _incident(program: str, incident: Document, now_s: float) -> Markup:
         badge(tone, tone, incident["severity"]),
         tag("span", incident["cause"], class_="mono"),
         tag("span", "since ", clock(since_s, now_s), f" ({age(max(0, now_s - since_s))})"),
-        tag("span", f"{incident['failed_lives']} failed lives"),
+        tag("span", _failures(incident["failed_lives"])),
         tag("span", "supervisord gave up") if incident["gave_up"] else Markup(""),
     ]
     parts = [
         tag("h3", symbol(tone, tone), tag("span", incident["summary"])),
         tag("p", *meta, class_="meta"),
-        tag("div", tag("h4", "What to do"), tag("p", incident["remedy"]), class_="remedy"),
+        tag(
+            "div", tag("h4", "What to do"), tag("p", *_remedy(incident["remedy"])), class_="remedy"
+        ),
     ]
     if incident["holder"]:
         what = f"Who has {incident['address'] or 'the address'}"
@@ -70,11 +72,38 @@ def _incident(program: str, incident: Document, now_s: float) -> Markup:
     return tag("article", *parts, class_=f"card incident{edge}", data_key=incident["id"])
 
 
+def _remedy(text: str) -> Iterable[str]:
+    """Return a remedy, its commands as one copies them."""
+    for piece in pieces(text):
+        if piece.is_command:
+            yield tag("code", piece.text)
+            yield Markup(" ")
+            yield tag(
+                "button", "Copy", type="button", class_="copy", aria_label=f"Copy {piece.text}"
+            )
+        else:
+            yield piece.text
+
+
+def _failures(count: int) -> str:
+    return "1 failure" if count == 1 else f"{count} failures"
+
+
+def _span(seconds: float) -> str:
+    """Return a window as people say it: `1 min`, `90 s`."""
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:g} s"
+
+
 def _lines(texts: Iterable[str]) -> Iterable[Markup]:
     for number, text in enumerate(texts):
         yield Markup("\n" * (number > 0) + escaped(text))
 
 
+#: Programs that are well and shown all the same; more of them are folded up.
+_SHOWN = 8
 _TONES = {
     "RUNNING": ("run", "ok"),
     "STARTING": ("turn", "warn"),
@@ -87,7 +116,7 @@ _TONES = {
 
 
 def programs(document: Document) -> Markup:
-    """Return the table of programs, those in trouble first: there may be hundreds."""
+    """Return the programs, those with problems first; many that are well are folded up."""
     known = document["programs"]
     if not known:
         words = (
@@ -98,10 +127,31 @@ def programs(document: Document) -> Markup:
         return section("programs", "Programs", tag("p", words, class_="card empty"))
     columns = (
         *(("Program", ""), ("State", ""), ("Up", "n"), ("Restarts", "n")),
-        *(("Failed lives", "n"), ("Last end", "")),
+        *(("Failures", "n"), ("Last end", "")),
     )
-    rows = [_program(program, document["now_s"]) for program in worst_first(known)]
-    return table("programs", "Programs", columns, rows)
+    well = [program for program in known if _is_well(program)]
+    folded = well if len(well) > _SHOWN else []
+    shown = [program for program in worst_first(known) if program not in folded]
+    now_s = document["now_s"]
+    parts = []
+    if shown:
+        parts.append(table("programs", columns, [_program(one, now_s) for one in shown]))
+    if folded:
+        rows = [_program(one, now_s) for one in folded]
+        words = tag("summary", f"{len(folded)} running")
+        inner = table("programs", columns, rows)
+        parts.append(tag("details", words, inner, class_="well", data_key="well"))
+    return section("programs", "Programs", tag("div", *parts, class_="card"))
+
+
+def _is_well(program: Document) -> bool:
+    """Return whether there is nothing to look at."""
+    return (
+        program["state"] == "RUNNING"
+        and not program["incident"]
+        and not any(window["failed"] or window["looping"] for window in program["windows"])
+        and not any(pool["saturated"] or not pool["up"] for pool in program["pools"])
+    )
 
 
 def _program(program: Document, now_s: float) -> Markup:
@@ -110,7 +160,7 @@ def _program(program: Document, now_s: float) -> Markup:
         tone = "warn"
     failed = program["failed_starts"] + program["unexpected_exits"]
     windows = [
-        sub(f"{w['failed']} in {durations.show(w['window_s'])}, a loop at {w['threshold']}")
+        sub(f"{_failures(w['failed'])} in {_span(w['window_s'])} (limit {w['threshold']})")
         for w in program["windows"]
         if w["failed"] or w["looping"]
     ]
@@ -139,13 +189,13 @@ def _program(program: Document, now_s: float) -> Markup:
         cell("Up", NONE if uptime_s is None else age(uptime_s), kind="n"),
         cell("Restarts", str(program["restarts"]), sub(healed), kind="n"),
         cell(
-            "Failed lives",
+            "Failures",
             str(failed),
             *windows,
             sub(f"in a {' and '.join(looping)} loop" if looping else None),
             kind="n",
         ),
-        cell("Last end", program["last_exit"] or (NONE if ago is None else "not known"), sub(ago)),
+        cell("Last end", last_end(program) or NONE, sub(ago)),
         role="row",
         class_="hit" if program["incident"] else None,
         data_key=program["name"],

@@ -214,10 +214,11 @@ def headline(document: Document) -> tuple[str, str]:
 def worst_first(programs: list[Document]) -> list[Document]:
     """Return the programs, those with problems first: there may be hundreds."""
 
-    def place(program: Document) -> tuple[int, bool]:
+    def place(program: Document) -> tuple[int, bool, bool]:
         incident = program["incident"]
         order = 2 if not incident else 0 if incident["severity"] == "critical" else 1
-        return order, program["state"] not in {"FATAL", "BACKOFF"}
+        is_full = any(pool["saturated"] or not pool["up"] for pool in program["pools"])
+        return order, program["state"] not in {"FATAL", "BACKOFF"}, not is_full
 
     return sorted(programs, key=place)
 

@@ -165,11 +165,17 @@ def test_light_and_quick(served: Served, browser: Chromium) -> None:
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 
 
+STATES = (
+    *(("trouble", TROUBLE), ("nothing", NOTHING), ("evil", EVIL)),
+    *(("well", WELL), ("many", MANY)),
+)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_barriers(served: Served, browser: Chromium, scheme: str) -> None:
     """axe-core finds nothing serious, on a screen and on a phone, when all is well and when not."""
     found: dict[str, object] = {}
-    for name, snapshot in (("trouble", TROUBLE), ("nothing", NOTHING), ("evil", EVIL)):
+    for name, snapshot in STATES:
         for width in (1280, 360):
             served.snapshot = snapshot
             browser.look(scheme=scheme, width=width)
@@ -183,6 +189,47 @@ def test_no_barriers(served: Served, browser: Chromium, scheme: str) -> None:
                 for one in result["violations"]
             }
     assert found == {}
+
+
+def test_a_command_is_copied(served: Served, browser: Chromium) -> None:
+    """With a click or a key; it is said, and the next second does not undo that at once."""
+    served.snapshot = TROUBLE
+    browser.look()
+    browser.go(served.url)
+    assert browser.text(".remedy code") == "kill -QUIT 24150 24151"
+    browser.ask(
+        "Runtime.evaluate",
+        expression="document.querySelector('button.copy').click()",
+        userGesture=True,
+    )
+    browser.wait("it to be said", lambda: browser.text("#said") == "Copied: kill -QUIT 24150 24151")
+    assert browser.run("document.activeElement.className") == "copy"
+    assert complaints(browser) == []
+
+
+def test_many_programs_are_folded_up(served: Served, browser: Chromium) -> None:
+    """Those with problems are seen at once, the others behind their number."""
+    served.snapshot = MANY
+    browser.look()
+    browser.go(served.url)
+    assert browser.text("details.well > summary") == "198 running"
+    assert browser.run("document.querySelectorAll('.card > table tbody tr').length") >= 2
+    assert not browser.run("document.querySelector('details.well').open")
+    browser.run("document.querySelector('details.well').open = true")
+    browser.wait("it to be live", lambda: browser.text("#pulse") == "live")
+    assert browser.run("document.querySelector('details.well').open")
+
+
+def test_no_picture_of_nothing(served: Served, browser: Chromium) -> None:
+    """Where nothing failed there is no empty chart."""
+    served.snapshot = WELL
+    browser.look()
+    browser.go(served.url)
+    assert browser.run("document.querySelectorAll('svg.chart').length") == 0
+    served.snapshot = TROUBLE
+    browser.wait(
+        "the chart", lambda: browser.run("document.querySelectorAll('svg.chart').length") == 1
+    )
 
 
 @pytest.mark.parametrize("width", [360, 1280])

@@ -225,14 +225,14 @@ def test_the_page_has_it_all() -> None:
     shown = page.to_html(document(TROUBLE))
     for words in (
         "<title>1 of 6 programs is in trouble \u00b7 web-7</title>",
-        "kill -QUIT 24150 24151",
+        "<code>kill -QUIT 24150 24151</code>",
         "unable to bind listening socket",
         "sockets held",
         "taken by another",
-        "7 in 1m, a loop at 3",
+        "7 failures in 1 min (limit 3)",
         "in a fast loop",
         "started again after 71 ms",
-        "13 failed lives in the last 24 hours",
+        "13 failures in the last 24 hours",
         "the name events.pagerduty.com is not known",
         "process_control_timeout = 10s",
         "1204; none missed",

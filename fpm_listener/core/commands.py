@@ -1,0 +1,41 @@
+"""The commands that stand in a remedy, so that a page can show them for copying."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+#: A command begins after a colon or a parenthesis, with one of the words that wording.py uses. It
+#: ends before the next clause.
+_COMMAND = re.compile(
+    r"""
+    (?:(?<=:\ )|(?<=\uff1a)|(?<=\()|(?<=\uff08))
+    (
+        (?: supervisorctl\ (?:start|restart|update|tail|pid)\ | systemctl\ | ss\ - | tail\ /
+          | kill\ (?:-\w+\ )?(?:--\ )?-?\d | dmesg\b | install\ -d\ | useradd\ | groupadd\ | df\ -
+          | namei\ | ps\ -o\ | fpm-listener\ alerts\ | \S*php-?fpm[\d.]*\ -t\b
+        )
+        (?: \$\([^()]*\) | '[^']*' | [^()'\uff08\uff09\uff0c\u3002\uff1b] )*?
+    )
+    (?= ,\ then\ type:\ | ,\ as\ root$ | ,\ or\  | ,\ and\  | \ \(T:
+      | [)\uff08\uff09\uff0c\u3002\uff1b] | $ )
+    """,
+    re.VERBOSE,
+)
+
+
+class Piece(NamedTuple):
+    """A part of a remedy."""
+
+    text: str
+    is_command: bool
+
+
+def pieces(remedy: str) -> list[Piece]:
+    """Return the parts of a remedy, in order; together they are the remedy."""
+    found: list[Piece] = []
+    at = 0
+    for command in _COMMAND.finditer(remedy):
+        found += [Piece(remedy[at : command.start(1)], False), Piece(command[1], True)]
+        at = command.end(1)
+    return [piece for piece in (*found, Piece(remedy[at:], False)) if piece.text]
