@@ -21,12 +21,28 @@ _LARGEST_BODY = 1 << 20
 _SHOWN = {"summary": 86, "cause": 86, "description": 86, "evidence": 10**4, "remedy": 10**4}
 
 
+#: Seconds after which an alert that is still firing is printed once more: log lines move it away.
+_REMIND_S = 10.0
+
+
+def name_of(alert: dict[str, Any]) -> str:
+    """Return the program as people call it."""
+    group, process = (alert.get("labels", {}).get(key, "?") for key in ("group", "process"))
+    return str(process) if group == process else f"{group}:{process}"
+
+
+def reminder(alert: dict[str, Any]) -> str:
+    """Return what is still firing, in two lines."""
+    words = alert.get("annotations", {})
+    lines = (f"STILL FIRING {words.get('summary', '')}", f"remedy: {words.get('remedy', '')}")
+    return "\n".join(f"| {_printable(line)}" for line in lines)
+
+
 def show(alert: dict[str, Any]) -> str:
     """Return one alert of Alertmanager's webhook format as a block of lines."""
     labels, annotations = alert.get("labels", {}), alert.get("annotations", {})
     status = str(alert.get("status", "?")).upper()
-    program = f"{labels.get('group', '?')}:{labels.get('process', '?')}"
-    lines = [f"+-- {status} {program} ({labels.get('severity', '?')})".ljust(100, "-")]
+    lines = [f"+-- {status} {name_of(alert)} ({labels.get('severity', '?')})".ljust(100, "-")]
     for key, width in _SHOWN.items():
         text = str(annotations.get(key, "")).splitlines()
         rows = [row for line in text for row in wrap(line, width, break_on_hyphens=False)]
@@ -41,7 +57,31 @@ def _printable(line: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in line)
 
 
+class Sink(ThreadingHTTPServer):
+    """Prints alerts, and those that are still firing now and then."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int) -> None:
+        self.firing: dict[str, dict[str, Any]] = {}
+        self._over = threading.Event()
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    def remind(self) -> None:
+        """Print what is still firing, until the sink ends."""
+        while not self._over.wait(_REMIND_S):
+            for alert in list(self.firing.values()):
+                sys.stdout.write(reminder(alert) + "\n")
+                sys.stdout.flush()
+
+    def shutdown(self) -> None:
+        """End it."""
+        self._over.set()
+        super().shutdown()
+
+
 class _Handler(BaseHTTPRequestHandler):
+    server: Sink
     timeout = 10
 
     def do_POST(self) -> None:
@@ -58,6 +98,11 @@ class _Handler(BaseHTTPRequestHandler):
         # One write: several threads print, and so does supervisord.
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
+        for alert in alerts:
+            key = str(alert.get("fingerprint", alert.get("labels")))
+            self.server.firing.pop(key, None)
+            if alert.get("status") == "firing":
+                self.server.firing[key] = alert
         self.send_response(204)
         self.end_headers()
 
@@ -65,11 +110,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: the alerts are what one looks at."""
 
 
-def start(port: int = 0) -> ThreadingHTTPServer:
+def start(port: int = 0) -> Sink:
     """Return a running sink on loopback; port 0 = any free one."""
-    server = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = Sink(port)
+    for work in (server.serve_forever, server.remind):
+        threading.Thread(target=work, daemon=True).start()
     return server
 
 
