@@ -94,6 +94,7 @@ if [ "$mode" = test ]; then
     for tool in chromium mandoc zsh fish patch git; do
         command -v "$tool" >/dev/null || missing+=("$tool")
     done
+    command -v man >/dev/null || missing+=(man-db)
 fi
 python=$(find_python)
 if [ -z "$python" ]; then

@@ -30,6 +30,23 @@ def test_pip_install_into_an_empty_environment(tmp_path: Path) -> None:
     shipped = environment / "share/fpm-listener"
     names = {path.name for path in shipped.iterdir()}
     assert names == {"fpm_listener.conf", "php-fpm.conf", "monitoring"}
+    assert_man_finds_it(environment, tmp_path / "local")
+
+
+def assert_man_finds_it(environment: Path, local: Path) -> None:
+    """After README's line `man fpm-listener` shows the page: man does not look into a venv."""
+    readme = (ROOT / "README.md").read_text()
+    (line,) = [one for one in readme.splitlines() if "share/man/man1" in one]
+    line = line.replace("/opt/fpm-listener", str(environment)).replace("/usr/local", str(local))
+    (local / "bin").mkdir(parents=True)
+    subprocess.run(["/bin/sh", "-ec", line], check=True)
+    search = {"PATH": f"{local}/bin:/usr/bin:/bin", "LC_ALL": "C"}
+    done = subprocess.run(
+        ["man", "-w", "fpm-listener"], env=search, capture_output=True, text=True, check=False
+    )
+
+    page = environment / "share/man/man1/fpm-listener.1"
+    assert Path(done.stdout.strip()).resolve() == page.resolve(), done.stderr
 
 
 def check(*command: str | Path) -> str:
