@@ -106,6 +106,8 @@ class Host(NamedTuple):
     container: bool = False
     unknown: frozenset[str] = frozenset({"no-such-name"})
     ports: tuple[int, int] = (32768, 60999)
+    installed: tuple[str, ...] = ()
+    scripts: tuple[str, ...] = ()
 
     def exists(self, path: str) -> bool:
         return path not in self.missing
@@ -121,6 +123,12 @@ class Host(NamedTuple):
 
     def enabled_units(self) -> tuple[str, ...]:
         return self.units
+
+    def php_fpms(self) -> tuple[str, ...]:
+        return self.installed
+
+    def init_scripts(self) -> tuple[str, ...]:
+        return self.scripts
 
     def port_range(self) -> tuple[int, int]:
         return self.ports

@@ -40,7 +40,7 @@ def gone(path: str) -> Host:
 
 # fmt: off
 CASES = [
-    Case("FPM104", change("fpm-listener listen", "other listen"), (), "[program:php-fpm] command=", "no fpm-listener watches", mend="supervisord.d/fpm_listener.conf"),
+    Case("FPM104", change("fpm-listener listen", "other listen"), (), "[program:php-fpm] command=", "no fpm-listener watches", mend="fpm-listener init"),
     Case("FPM104", change(OURS, "command=/usr/bin/fpm-listener help"), what="no fpm-listener watches"),
     Case("FPM105", change("buffer_size=1024", "buffer_size=255"), (), f"{AT} buffer_size=255", "buffer_size is 255", {(L, "buffer_size"): "1024"}, "buffer_size=1024"),
     Case("FPM106", (SECOND,), (), "[eventlistener:x] priority=-50", "priority -50 is also that of eventlistener:fpm-listener"),
