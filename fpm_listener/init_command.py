@@ -114,6 +114,8 @@ def _receivers(path: Path) -> tuple[ReceiverSettings, ...]:
         return settings.load(str(path)).receivers
     except FpmListenerError as error:
         raise FpmListenerError(f"the listener will not start: {error}") from error
+
+
 def _existing(place: Path, programs: str, own: str) -> list[Section]:
     """Return the sections that the new file would have a second time.
 

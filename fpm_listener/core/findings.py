@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from fpm_listener.core.fpmcommand import FpmInvocation
     from fpm_listener.core.fpmconf import FpmConf, Pool
-    from fpm_listener.core.snapshot import ReceiverProblem
     from fpm_listener.core.holders import HolderReport
+    from fpm_listener.core.snapshot import ReceiverProblem
     from fpm_listener.core.values import Loaded
 
 
