@@ -197,6 +197,7 @@ def test_a_command_is_copied(served: Served, browser: Chromium) -> None:
     browser.look()
     browser.go(served.url)
     assert browser.text(".remedy code") == "kill -QUIT 24150 24151"
+    browser.ask("Emulation.setFocusEmulationEnabled", enabled=True)  # a window in front
     browser.ask(
         "Runtime.evaluate",
         expression="document.querySelector('button.copy').click()",
