@@ -401,6 +401,7 @@ def test_each_rule(case: Case, tmp_path: Path) -> None:
         assert one.mend
 
 
+@pytest.mark.timeout(600)  # a child for each case, on a machine with other work
 def test_what_is_printed_is_the_golden_text(tmp_path: Path) -> None:
     """Each finding is read at night; with FPM_LISTENER_WRITE_GOLDEN=1 it is written anew."""
     texts = []
