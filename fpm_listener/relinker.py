@@ -6,7 +6,7 @@ Laws:
 2. It runs only while a unix socket is held, and ends with the listener, however that ends.
 3. Nothing here waits for the helper, except `close`, for at most a second.
 
-Why a process: measured by `make bench-gap`, docs/adr/016-names-of-unix-sockets.md.
+Why a process: measured by `make bench-gap`, docs/adr/017-names-of-unix-sockets.md.
 """
 
 from __future__ import annotations
