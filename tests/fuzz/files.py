@@ -6,10 +6,19 @@ import json
 import shutil
 import tempfile
 import traceback
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
-from fpm_listener import page, procfs, sections, settings, status, supervisord_conf
+from fpm_listener import (
+    children,
+    masters,
+    page,
+    procfs,
+    sections,
+    settings,
+    status,
+    supervisord_conf,
+)
 from fpm_listener.core.effects import Identity
 from fpm_listener.core.engine import Engine, EngineSettings, Tick
 from fpm_listener.core.protocol import Decoder, Event
@@ -108,6 +117,15 @@ def process_stat(data: bytes) -> None:
     supervisord_identity(42, str(_FOLDER / "proc"))
 
 
+def child_environment(data: bytes) -> None:
+    """A program writes its own environment: a name is two texts, or none."""
+    _write("proc/42/environ", data)
+    _write("proc/42/cmdline", data)
+    name = children.name_of(42, str(_FOLDER / "proc"))
+    check(name is None or (name.group and name.process), "an empty name")
+    procfs.title(42, str(_FOLDER / "proc"))
+
+
 def listening_sockets(data: bytes) -> None:
     """Tables of sockets that cannot be read leave the holder unknown."""
     tcp, tcp6, unix = parts(data, 3)
@@ -158,6 +176,9 @@ def ledger_page(data: bytes) -> None:
 def masters_record(data: bytes) -> None:
     """A record that cannot be read names nobody."""
     _write("state/masters/a:b", procfs.boot_id().encode() + b"\n" + data)
+    with suppress(ValueError):
+        found = masters.parse(text(data).split("\n"))
+        check(masters.parse(masters.lines(found)) is not None, "it cannot be read again")
     for master in Record(str(_FOLDER / "state"), "a:b").read():
         check(isinstance(master.pid, int), "a pid that is no number")
 
@@ -258,6 +279,10 @@ TARGETS = {
     ),
     "supervisord-conf": Target(supervisord_file, shapes("supervisord.conf"), stretch=0),
     "process-stat": Target(process_stat, (_STAT, b"42 (a", b"x (y) S")),
+    "child-environment": Target(
+        child_environment,
+        (b"SUPERVISOR_GROUP_NAME=a\0SUPERVISOR_PROCESS_NAME=b\0X=\xff\0", b"php-fpm: master"),
+    ),
     "listening-sockets": Target(
         listening_sockets,
         (_TCP + SPLIT + _TCP + SPLIT + _UNIX, _TCP.replace(b"0100007F", b"0" * 32)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import math
+import re
 
 from fpm_listener.core import (
     addresses,
@@ -17,6 +18,7 @@ from fpm_listener.core import (
     inheritance,
     inilines,
     quiet,
+    startsecs,
 )
 from fpm_listener.core.events import read
 from fpm_listener.core.exits import LogCursor, parse_line
@@ -220,6 +222,15 @@ def ini_lines(data: bytes) -> None:
     inilines.scan([("b.conf", text(data))], php=True)
 
 
+def start_seconds(data: bytes) -> None:
+    """What the guard reads of supervisord's files never raises."""
+    # A width is supervisord's to expand: it would fill its own memory with it, too.
+    texts = [re.sub(r"\d{4,}", "7", text(one)) for one in data.split(SPLIT)[:4]]
+    names = {"here": "/etc", "program_name": "php-fpm"}
+    startsecs.included(texts[0], names)
+    startsecs.find(texts, "php-fpm", "php-fpm", names)
+
+
 # -- receivers and guards --------------------------------------------------------------------------
 
 _JUDGES = (
@@ -326,6 +337,16 @@ TARGETS = {
     "duration": Target(duration, (b"500ms", b"1.5s", b"15m", b"4h", b"36500d", b"9" * 400 + b"d")),
     "mute-times": Target(
         mute_times, (b"Mon-Fri 22:00-06:00, Sat-Sun, 12:00-13:00", b"24:00-00:00")
+    ),
+    "start-seconds": Target(
+        start_seconds,
+        (
+            *shapes("supervisord.conf"),
+            (
+                b"[program:php-fpm]\nprocess_name=%(program_name)s_%(process_num)02d\nnumprocs=2\n"
+                b"startsecs=3\n\x1e[group:php-fpm]\nprograms=a,b\n"
+            ),
+        ),
     ),
     "ini-lines": Target(ini_lines, (*shapes("supervisord.conf"), *shapes("php-fpm.conf"))),
     "receiver-answer": Target(
