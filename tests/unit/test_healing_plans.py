@@ -272,7 +272,8 @@ def test_the_delay_was_longer_in_the_old_settings() -> None:
 
 def test_the_starts_of_a_day_are_used_up() -> None:
     """The next start is a day after the first one; then one start is free."""
-    healing, now_s, begun = Healing("seed"), 0.0, []
+    healing, now_s = Healing("seed"), 0.0
+    begun: list[float] = []
     quick = HealingPolicy(restart_fatal=Span(10.0, 10.0))
     while len(begun) < MOST_A_DAY:
         if step(healing, now_s, quick, State.FATAL) is Act.START:
