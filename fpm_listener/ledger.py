@@ -18,7 +18,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from fpm_listener.core.protocol import Event
@@ -43,11 +42,11 @@ class Ledger:
         self,
         path: Path | None,
         supervisord: tuple[int, int],
-        committed: Sequence[int] = (),
+        committed: object = None,
     ) -> None:
         """`supervisord`: its pid and its start, in the kernel's ticks.
 
-        committed: `stamp` of the event that was committed last; the page may be one event behind.
+        committed: `stamp` of the event that was committed last; the file may be one event behind.
         """
         self._supervisord = supervisord
         self._descriptor: int | None = None
@@ -111,8 +110,12 @@ class Ledger:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _recall_committed(self, committed: Sequence[int]) -> tuple[int, int]:
-        if len(committed) != 4 or tuple(committed[:2]) != self._supervisord:
+    def _recall_committed(self, committed: object) -> tuple[int, int]:
+        if not isinstance(committed, list) or len(committed) != 4:
+            return -1, -1
+        if not all(isinstance(one, int) for one in committed):
+            return -1, -1
+        if tuple(committed[:2]) != self._supervisord:
             return -1, -1
         return int(committed[2]), int(committed[3])
 

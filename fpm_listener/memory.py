@@ -6,12 +6,14 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
+from fpm_listener import procfs
+from fpm_listener.core.moments import Clocks, Written
+from fpm_listener.core.values import Instant
 from fpm_listener.database import Statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from fpm_listener.core.values import Instant
     from fpm_listener.database import Database, Rows
 
 log = logging.getLogger(__name__)
@@ -24,23 +26,36 @@ class Memory:
 
     def __init__(self, database: Database) -> None:
         self.values: dict[str, Any] = {}
+        self._clocks = Clocks(Instant(0.0, 0.0), procfs.boot_id())
         database.attach(self)
 
-    def put(self, name: str, value: object) -> Statement:
-        """Remember `value` (JSON), or forget it where it is None; return the change of the file."""
+    def put(self, name: str, value: object, now: Instant | None = None) -> Statement:
+        """Remember `value` (JSON), or forget it where it is None; return the change of the file.
+
+        now: the value is a dictionary with wall seconds in it. When it is restored, it has
+        `clock_shift_s`: by how much the wall clock was set since.
+        """
+        if now is not None and isinstance(value, dict):
+            value = {**value, "clock": self._clocks._replace(now=now).write(now.monotonic_s)}
         if value is None:
             self.values.pop(name, None)
             return Statement("DELETE FROM memory WHERE name = ?", (json.dumps(name),))
         self.values[name] = value
         return self._row(name, value)
 
-    def restore(self, found: Mapping[str, Rows], now: Instant) -> None:  # noqa: ARG002 - no clock here
+    def restore(self, found: Mapping[str, Rows], now: Instant) -> None:
         """Take up what an earlier listener remembered; what is not JSON is forgotten."""
+        self._clocks = self._clocks._replace(now=now)
         for name, value in found["memory"]:
             try:
-                self.values.setdefault(json.loads(name), json.loads(value))
-            except ValueError:
+                self.values.setdefault(json.loads(name), self._shifted(json.loads(value)))
+            except (ValueError, TypeError):
                 log.warning("a value in the database is not understood and is forgotten")
+
+    def _shifted(self, value: Any) -> Any:  # noqa: ANN401 - JSON
+        if isinstance(value, dict) and "clock" in value:
+            value["clock_shift_s"] = self._clocks.shift_s(Written(*value["clock"]))
+        return value
 
     def rows(self) -> Iterable[Statement]:
         """Return all that is remembered."""

@@ -169,11 +169,9 @@ class Surroundings:
         """Return what had happened before the listener was started."""
         return self._memory.values.get(_TIMELINE)
 
-    def committed(self) -> list[int]:
+    def committed(self) -> object:
         """Return the stamp of the event that was committed last."""
-        stamp = self._memory.values.get(_STAMP)
-        good = isinstance(stamp, list) and all(isinstance(number, int) for number in stamp)
-        return stamp if good and stamp is not None else []
+        return self._memory.values.get(_STAMP)
 
     def ledger_path(self) -> Path | None:
         """Return where the last event is remembered; None where nothing can be written."""
@@ -196,7 +194,8 @@ class Surroundings:
                 statements += self._outbox.enqueue(effect.alert, now)
                 durable = True
             else:
-                statements.append(self._memory.put(f"{_PROCESS}{effect.process}", effect.memory))
+                name = f"{_PROCESS}{effect.process}"
+                statements.append(self._memory.put(name, effect.memory, now))
         if stamp is not None:
             statements.append(self._memory.put(_STAMP, stamp))
         self.database.write(statements, durable=durable)

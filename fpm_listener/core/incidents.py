@@ -49,7 +49,7 @@ def root_cause(explanations: Iterable[Cause | None], *, gave_up: bool, looping: 
 
 @dataclass(slots=True, kw_only=True)
 class Incident:
-    """One trouble. Owned by the engine; times are wall seconds, since they outlive a reboot."""
+    """One trouble. Owned by the engine; times are wall seconds, unless it says something else."""
 
     incident_id: str
     started_at_s: float
@@ -62,11 +62,11 @@ class Incident:
     told_cause: Cause | None = None  #: None = nobody was told yet
     told_gave_up: bool = False
     told_worn_out: bool = False
-    told_at_s: float = 0.0
+    told_s: float = 0.0  #: monotonic: when somebody was told last
     sequence: int = 0
     known_at_s: float = 0.0  #: when the fact that is to be told next was known
 
-    def reason(self, wall_s: float, repeat_interval_s: float) -> Reason | None:
+    def reason(self, now_s: float, repeat_interval_s: float) -> Reason | None:
         """Return why a receiver should be told now; None where there is no reason."""
         if self.told_cause is None:
             return Reason.FIRST
@@ -76,7 +76,7 @@ class Incident:
             return Reason.WORSE
         if self.cause is not self.told_cause:
             return Reason.CAUSE_CHANGED
-        if wall_s >= self.told_at_s + repeat_interval_s - CLOCK_GRAIN_S:
+        if now_s >= self.told_s + repeat_interval_s - CLOCK_GRAIN_S:
             return Reason.REPEAT
         return None
 
@@ -92,7 +92,7 @@ class Incident:
         known_at_s = now.wall_s if reason in {Reason.REPEAT, Reason.RESOLVED} else self.known_at_s
         self.told_cause, self.told_gave_up = self.cause, self.gave_up or self.told_gave_up
         self.told_worn_out = self.worn_out
-        self.told_at_s = now.wall_s
+        self.told_s = now.monotonic_s
         self.sequence += 1
         return Alert(
             incident_id=self.incident_id,
@@ -107,8 +107,8 @@ class Incident:
             translations=translations,
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return all that must outlive the listener."""
+    def to_json(self, offset_s: float) -> dict[str, Any]:
+        """Return all that must outlive the listener; `offset_s`: wall clock minus monotonic."""
         return {
             "id": self.incident_id,
             "started_at": self.started_at_s,
@@ -120,13 +120,13 @@ class Incident:
             "told_cause": self.told_cause.value if self.told_cause else None,
             "told_gave_up": self.told_gave_up,
             "told_worn_out": self.told_worn_out,
-            "told_at": self.told_at_s,
+            "told_at": self.told_s + offset_s,
             "sequence": self.sequence,
             "known_at": self.known_at_s,
         }
 
     @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> Incident:
+    def from_json(cls, saved: Mapping[str, Any], now: Instant) -> Incident:
         """Return the incident that `to_json` saved. Raises KeyError, ValueError or TypeError."""
         told = saved["told_cause"]
         labels = {str(name): str(value) for name, value in saved["labels"].items()}
@@ -143,7 +143,7 @@ class Incident:
             told_cause=Cause(told) if told else None,
             told_gave_up=bool(saved["told_gave_up"]),
             told_worn_out=bool(saved.get("told_worn_out")),
-            told_at_s=float(saved["told_at"]),
+            told_s=now.monotonic_s - max(0.0, now.wall_s - float(saved["told_at"])),
             sequence=int(saved["sequence"]),
             known_at_s=float(saved["known_at"]),
         )

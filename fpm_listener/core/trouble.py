@@ -242,7 +242,7 @@ class Trouble:
         incident.worn_out = state.worn_out
         is_open = incident.cause in wording.UNEXPLAINED or incident.cause is Cause.MISSING_PATH
         effects = self._examine(now) if is_open else []
-        reason = incident.reason(now.wall_s, self._policy.repeat_interval_s)
+        reason = incident.reason(now.monotonic_s, self._policy.repeat_interval_s)
         if reason is None or (reason is Reason.REPEAT and state.settled_at_s is not None):
             self._tell_at_s = None
             return effects
@@ -321,7 +321,7 @@ class Trouble:
             return None
         return settled_at_s + self._loops.stable_after_s(self._policy.stable_for_s)
 
-    def deadline_s(self, now: Instant, settled_at_s: float | None) -> float | None:
+    def deadline_s(self, settled_at_s: float | None) -> float | None:
         """Return the monotonic moment at which `review` can have something new to say."""
         incident = self._incident
         if incident is None:
@@ -329,8 +329,7 @@ class Trouble:
         moments = [self._tell_at_s, self._settles_at_s(settled_at_s)]
         told = incident.told_cause is not None
         if told and settled_at_s is None and self._tell_at_s is None:
-            repeat_at_s = incident.told_at_s + self._policy.repeat_interval_s
-            moments.append(now.monotonic_s + max(0.0, repeat_at_s - now.wall_s))
+            moments.append(incident.told_s + self._policy.repeat_interval_s)
         return min((at for at in moments if at is not None), default=None)
 
     # -- what is shown -----------------------------------------------------------------------------
@@ -399,7 +398,7 @@ class Trouble:
             "address": self._address,
             "named": self._named,
             "evidence": self._evidence.lines,
-            "incident": self._incident.to_json() if self._incident else None,
+            "incident": self._incident.to_json(offset) if self._incident else None,
         }
 
     def restore(self, now: Instant, saved: Mapping[str, Any]) -> None:
@@ -421,7 +420,7 @@ class Trouble:
         for line in saved["evidence"]:
             self._evidence.add(str(line))
         if saved["incident"]:
-            self._incident = Incident.from_json(saved["incident"])
+            self._incident = Incident.from_json(saved["incident"], now)
 
     def adopt(self, policy: Policy) -> None:
         """Go on under new settings."""

@@ -377,7 +377,7 @@ class Watched:
             None if self.liveness.held_back else self.healing.deadline_s(),
             self.liveness.deadline_s(now.monotonic_s),
             self._ailments.crashes.deadline_s(),
-            self._trouble.deadline_s(now, self._ailments.calm_since_s(self.liveness.settled_at_s)),
+            self._trouble.deadline_s(self._ailments.calm_since_s(self.liveness.settled_at_s)),
             self._waking.deadline_s(),
             self.hold.deadline_s(),
         ]
@@ -391,7 +391,11 @@ class Watched:
         return {**trouble, "masters": list(self._masters), "healing": self.healing.memory(now)}
 
     def restore(self, now: Instant, saved: Mapping[str, Any]) -> None:
-        """Take up what `memory` returned. Raises KeyError, ValueError or TypeError."""
+        """Take up what `memory` returned. Raises KeyError, ValueError or TypeError.
+
+        Its `clock_shift_s` is by how much the wall clock was set since, where that is known.
+        """
+        now = now._replace(wall_s=now.wall_s - float(saved.get("clock_shift_s", 0.0)))
         self._masters.extend(int(pid) for pid in saved["masters"])
         self._trouble.restore(now, saved)
         if saved.get("healing"):

@@ -180,3 +180,14 @@ def test_a_database_of_version_1(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / FILE)
     assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
     connection.close()
+
+
+@pytest.mark.parametrize("step_s", STEPS_S)
+def test_what_the_engine_remembers_knows_its_clock(tmp_path: Path, step_s: float) -> None:
+    """The engine is given by how much the clock was set since."""
+    owner = Owner(tmp_path, now=at(0.0))
+    owner.database.write([owner.memory.put("process a:b", {"x": 1}, owner.now)], durable=False)
+    owner = restarted(owner, clock_set_by_s=step_s)
+    value = owner.memory.values["process a:b"]
+
+    assert (value["x"], value["clock_shift_s"]) == (1, pytest.approx(step_s))
