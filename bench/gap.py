@@ -60,6 +60,7 @@ class Restarted(Scene):
     def __init__(self, folder: Path, name: str) -> None:
         super().__init__(folder, _SET_UP)
         self.name = name
+        self.restarts = 0
         self.requests = 0
         self.failures: Counter[str] = Counter()
         self.connects = 0
@@ -95,6 +96,7 @@ class Restarted(Scene):
         with connectors(self.address) as told, Load([self.address], clients=CLIENTS) as load:
             for _ in range(restarts):
                 self.restart()
+        self.restarts += restarts
         self.connects += sum(map(sum, told))
         self.missed += sum(missed for _, missed in told)
         self.requests += load.report.requests
@@ -132,13 +134,23 @@ def busy_loop() -> Iterator[None]:
             started.kill()
 
 
-def show(scene: Restarted, restarts: int) -> None:
+def show_head(busy: int) -> None:
+    print(
+        f"{CLIENTS} clients without a pause, {CONNECTORS} that only connect, every "
+        f"{PAUSE_S * 1e3:g} ms, {busy} busy loops; the last two lines are the result\n",
+    )
+    columns = ("restarts", "connects", "ENOENT", "requests", "ENOENT")
+    widths = (8, 9, 7, 9, 7)
+    figures = " ".join(f"{name:>{width}}" for name, width in zip(columns, widths, strict=True))
+    print(f"{'who restores the name':<24} {figures}  failed requests")
+
+
+def show(scene: Restarted) -> None:
     others = ", ".join(f"{count} {name}" for name, count in sorted(scene.failures.items()))
     missing = scene.failures[_MISSING]
-    figures = (
-        f"{restarts:>8} {scene.connects:>9} {scene.missed:>7} {scene.requests:>9} {missing:>7}"
-    )
-    print(f"{scene.name:<24} {figures}  {others}".rstrip())
+    figures = f"{scene.restarts:>8} {scene.connects:>9} {scene.missed:>7}"
+    figures += f" {scene.requests:>9} {missing:>7}"
+    print(f"{scene.name:<24} {figures}  {others}".rstrip(), flush=True)
 
 
 def memory_kib(pid: int) -> tuple[str, str]:
@@ -169,21 +181,12 @@ def main() -> None:
         per_round = max(1, options.restarts // ROUNDS)
         for _ in range(options.busy):
             stack.enter_context(busy_loop())
+        show_head(options.busy)
         for _ in range(ROUNDS):
-            alone.play(per_round)
-            helped.play(per_round)
+            for scene in (alone, helped):
+                scene.play(per_round)
+                show(scene)
         rss, pss = memory_kib(helped.helper())
-    print(
-        f"{CLIENTS} clients without a pause, {CONNECTORS} that only connect, every "
-        f"{PAUSE_S * 1e3:g} ms, {options.busy} busy loops\n",
-    )
-    columns = ("restarts", "connects", "ENOENT", "requests", "ENOENT")
-    figures = " ".join(
-        f"{name:>{width}}" for name, width in zip(columns, (8, 9, 7, 9, 7), strict=True)
-    )
-    print(f"{'who restores the name':<24} {figures}  failed requests")
-    for scene in (alone, helped):
-        show(scene, per_round * ROUNDS)
     print(f"\nmemory of the helper: RSS {rss}, PSS {pss}")
 
 
