@@ -1,7 +1,7 @@
 # What one types here. `make` alone lists it.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-gap bench-alerts bench-check bench-fleet fuzz soak screenshots matrix clean setup-demo setup-test setup-fuzz
+.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-gap bench-alerts bench-check bench-fleet bench-spin fuzz soak screenshots matrix clean setup-demo setup-test setup-fuzz
 
 BIN := .venv/bin
 # Looked up when a recipe runs: setup may only just have installed it. `exec`: a signal that ends make
@@ -54,6 +54,9 @@ soak: setup-test  ## 24 simulated hours and SOAK_SECONDS (600) of a real supervi
 
 screenshots: setup-test  ## the pictures of the page in docs/images/
 	$(BIN)/python -m tests.screenshots
+
+bench-spin: setup-test  ## starts of a program that exits at once, beside an empty listener
+	@exec $(BIN)/python bench/spin.py
 
 bench-fleet: setup-test  ## a thousand hosts in one Prometheus, all rules loaded
 	@FLEET_HOSTS=1000 $(BIN)/python -m pytest -q -s tests/e2e/test_fleet.py -k once

@@ -10,15 +10,23 @@ import time
 from typing import TYPE_CHECKING
 
 from fpm_listener import children
-from fpm_listener.core.effects import ChildrenSeen, ProcessesSeen
+from fpm_listener.core.effects import ChildrenSeen, ExitsRead, ProcessesSeen
+from fpm_listener.core.exits import LogCursor
 from fpm_listener.inbox import SupervisorAnswered
+from fpm_listener.supervisor_rpc import RpcFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from fpm_listener.core.effects import ReadExits
     from fpm_listener.supervisor_rpc import SupervisorRpc
 
 log = logging.getLogger(__name__)
+
+#: Bytes of supervisord's log that are read after a death; a line has some 100.
+LOG_TAIL = 32 << 10
+#: Bytes more for each death that waits, and for how many of them.
+LOG_PER_DEATH, MOST_DEATHS = 512, 2000
 
 
 class ProcessQuery:
@@ -28,6 +36,7 @@ class ProcessQuery:
         """`put`: takes the answers."""
         self._rpc = rpc
         self._put = put
+        self._cursor = LogCursor()
         self._failure: str | None = None  # what the log has reported
 
     def ask(self) -> None:
@@ -44,6 +53,17 @@ class ProcessQuery:
             self._put(SupervisorAnswered(up=False))
         asked_at_s = time.monotonic()
         self._put(ChildrenSeen(children.look(), asked_at_s))
+
+    def read_exits(self, requests: Sequence[ReadExits]) -> None:
+        """Read the deaths that supervisord's log has and that were not read before."""
+        if self._rpc is None:
+            return
+        deaths = max((request.deaths for request in requests), default=0)
+        answer = self._rpc.read_log_tail(LOG_TAIL + min(deaths, MOST_DEATHS) * LOG_PER_DEATH)
+        notes = () if isinstance(answer, RpcFailed) else tuple(self._cursor.take(answer))
+        if requests or notes:
+            asked_at_s = max((request.asked_at_s for request in requests), default=0.0)
+            self._put(ExitsRead(notes, asked_at_s))
 
     def _report(self, why: str | None) -> None:
         if why == self._failure or (why and "SHUTDOWN_STATE" in why):

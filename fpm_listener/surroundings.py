@@ -18,7 +18,6 @@ from fpm_listener.core.effects import (
     AreGone,
     Discover,
     ExamineDeath,
-    ExitsRead,
     FindHolder,
     Heal,
     HolderFound,
@@ -27,7 +26,6 @@ from fpm_listener.core.effects import (
     ReadExits,
     Remember,
 )
-from fpm_listener.core.exits import LogCursor
 from fpm_listener.core.healing import Act
 from fpm_listener.core.internal_errors import Where
 from fpm_listener.core.values import ProcessName
@@ -44,7 +42,7 @@ from fpm_listener.process_query import ProcessQuery
 from fpm_listener.programs import Programs
 from fpm_listener.receiver_check import ReceiverCheck, ReceiversChecked
 from fpm_listener.sockets import find_holders
-from fpm_listener.supervisor_rpc import RpcFailed, SupervisorRpc
+from fpm_listener.supervisor_rpc import SupervisorRpc
 from fpm_listener.worker import Starter, Worker
 
 if TYPE_CHECKING:
@@ -64,8 +62,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Bytes of supervisord's log that are read after a death; a line has some 100.
-LOG_TAIL = 32 << 10
 _PROCESS, _POSITIONS, _STAMP, _TIMELINE = "process ", "positions", "event", "timeline"
 
 
@@ -112,7 +108,6 @@ class Surroundings:
         self.has_rpc = rpc is not None
         self._rpc = rpc
         self._healer = Healer(rpc, settings.state_dir, inbox.put, self._are_alerts_owed)
-        self._cursor = LogCursor()
         self._query = ProcessQuery(rpc, inbox.put)
         self._programs = Programs(rpc, os.getppid())
         self._supervisor = self._worker("supervisor", self._ask_supervisor, Where.SUPERVISOR)
@@ -344,13 +339,7 @@ class Surroundings:
             self._inbox.errors.survive(Where.SUPERVISOR, self._healer.heal, order)
         if any(isinstance(request, _Look) for request in requests):
             self._query.ask()
-        if self._rpc is None:
-            return
-        asked = [request.asked_at_s for request in requests if isinstance(request, ReadExits)]
-        answer = self._rpc.read_log_tail(LOG_TAIL)
-        notes = () if isinstance(answer, RpcFailed) else tuple(self._cursor.take(answer))
-        if asked or notes:
-            self._inbox.put(ExitsRead(notes, max(asked, default=0.0)))
+        self._query.read_exits([one for one in requests if isinstance(one, ReadExits)])
 
     def _are_alerts_owed(self) -> bool:
         return any(receiver.pending for receiver in self._snapshot().receivers)

@@ -205,6 +205,7 @@ class ReadExits(NamedTuple):
     """Effect: read supervisord's log; answer with ExitsRead."""
 
     asked_at_s: float  #: monotonic seconds
+    deaths: int = 1  #: as many have no line yet
 
 
 class AskProcesses(NamedTuple):

@@ -155,7 +155,8 @@ class Engine:
 
     def deadline_s(self) -> float | None:
         """Return the monotonic moment at which `Tick` is due."""
-        moments = (min(self._deadlines.values(), default=None), self._gap.deadline_s())
+        reviews = min(self._deadlines.values(), default=None)
+        moments = (reviews, self._gap.deadline_s(), self._exits.deadline_s())
         return min((at for at in moments if at is not None), default=None)
 
     def missed(self, now: Instant, count: int = 0) -> list[Effect]:
@@ -334,7 +335,7 @@ class Engine:
         effects: list[Effect] = []
         for name in due:
             effects += self._review(now, self._watched[name])
-        return [*effects, *self._ask(now)]
+        return [*effects, *self._ask(now), *self._exits.due(now)]
 
     @property
     def _hurries(self) -> bool:

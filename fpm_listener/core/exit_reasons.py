@@ -2,8 +2,9 @@
 
 Laws:
 1. Event and line come over different ways, so either may be first.
-2. The log is read over XML-RPC, which wakes supervisord. A program that exits again and again must
-   not make it spin: after _AT_ONCE reads the next ones wait, and one read serves all that wait.
+2. The log is read over XML-RPC, which wakes supervisord, and each wake-up lets it start a program
+   that exits at once a little sooner. So of such a program at most SPINNING_READS deaths in
+   SPINNING_S seconds are read at once; one later read serves all that wait.
 """
 
 from __future__ import annotations
@@ -12,14 +13,20 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from fpm_listener.core.effects import Effect, ExitsRead, ReadExits
+from fpm_listener.core.snapshot import State
 
 if TYPE_CHECKING:
     from fpm_listener.core.exits import ExitNote
     from fpm_listener.core.timeline import Timeline
     from fpm_listener.core.trouble import Death
-    from fpm_listener.core.values import Instant
+    from fpm_listener.core.values import Instant, ProcessName
     from fpm_listener.core.watched import Watched
 
+#: Seconds. A program whose run was shorter, and which supervisord starts again without a delay, can
+#: make supervisord spin.
+SPINNING_RUN_S = 1.0
+#: As many reads at once of one program, within so many seconds.
+SPINNING_READS, SPINNING_S = 3, 30.0
 #: Seconds for which a line of supervisord's log waits for the event of the death that it tells of.
 _NOTE_WAITS_S = 5.0
 
@@ -32,6 +39,8 @@ class Exits:
         self._timeline = timeline
         self._deaths: deque[tuple[Watched, Death]] = deque()  # whose exit is not known yet
         self._notes: deque[tuple[float, ExitNote]] = deque()  # whose death is not known yet
+        self._reads: dict[ProcessName, deque[float]] = {}  # of programs that exit at once
+        self._read_at_s: float | None = None  # monotonic; the read that deaths wait for
 
     def died(self, now: Instant, watched: Watched, death: Death) -> list[Effect]:
         """Join the death with its line, or ask for it."""
@@ -46,8 +55,38 @@ class Exits:
             self._known(now, watched, death, None)
             return []
         self._deaths.append((watched, death))
+        wait_until_s = self._may_read_at_s(now, watched)
+        if wait_until_s > now.monotonic_s:
+            self._read_at_s = min(self._read_at_s or wait_until_s, wait_until_s)
+            return []
         watched.exit_expected()
-        return [ReadExits(now.monotonic_s)]
+        return self._read(now)
+
+    def _may_read_at_s(self, now: Instant, watched: Watched) -> float:
+        """Return when the log may be read for a death that has just happened."""
+        length_s = watched.life.length_s
+        if watched.liveness.state is not State.EXITED or length_s is None:
+            return now.monotonic_s
+        if length_s >= SPINNING_RUN_S:
+            return now.monotonic_s
+        reads = self._reads.setdefault(watched.name, deque(maxlen=SPINNING_READS))
+        if len(reads) == SPINNING_READS and now.monotonic_s < reads[0] + SPINNING_S:
+            return reads[0] + SPINNING_S
+        reads.append(now.monotonic_s)
+        return now.monotonic_s
+
+    def _read(self, now: Instant) -> list[Effect]:
+        self._read_at_s = None
+        return [ReadExits(now.monotonic_s, len(self._deaths))]
+
+    def due(self, now: Instant) -> list[Effect]:
+        """Return the read that deaths have waited for, where its moment has come."""
+        is_due = self._read_at_s is not None and now.monotonic_s >= self._read_at_s
+        return self._read(now) if is_due else []
+
+    def deadline_s(self) -> float | None:
+        """Return the monotonic moment at which `due` has something to return."""
+        return self._read_at_s
 
     def read(self, now: Instant, given: ExitsRead) -> list[Watched]:
         """Take in lines of the log; return the processes of which something became known."""
@@ -70,6 +109,7 @@ class Exits:
     def forget(self, watched: Watched) -> None:
         """Let go of a process."""
         self._deaths = deque(pair for pair in self._deaths if pair[0] is not watched)
+        self._reads.pop(watched.name, None)
 
     def _known(self, now: Instant, watched: Watched, death: Death, note: ExitNote | None) -> None:
         watched.exit_known(death, note)
