@@ -48,8 +48,7 @@ class Examiner:
             if isinstance(request, Sample):
                 self._kills.look(time.monotonic())
             elif isinstance(request, AreGone):
-                gone = (pid for pid in request.pids if read_stat(pid) is None)
-                put(Gone(request.process, frozenset(gone)))
+                put(Gone(request.process, _gone(request)))
             else:
                 put(DeathExamined(request.process, request.died_at_s, self.examine(request)))
 
@@ -76,6 +75,16 @@ class Examiner:
             ),
             looked_for=tuple(cause for cause, possible in looked_for.items() if possible),
         )
+
+
+def _gone(request: AreGone) -> frozenset[int]:
+    """Return the pids that are of no process, or of another one by now."""
+    gone = {pid for pid in request.pids if read_stat(pid) is None}
+    for pid, started in request.started:
+        stat = read_stat(pid)
+        if stat is None or stat.has_ended or stat.started != started:
+            gone.add(pid)
+    return frozenset(gone)
 
 
 def _is_program(name: str) -> bool:

@@ -20,7 +20,7 @@ from fpm_listener.markup import (
     table,
     tag,
 )
-from fpm_listener.status import age, last_end, load, plan, worst_first
+from fpm_listener.status import age, last_end, load, plan, recovery, worst_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,18 +34,20 @@ if TYPE_CHECKING:
 def incidents(document: Document) -> Markup:
     """Return what is open, each with what to do about it."""
     cards = [
-        _incident(short_name(program["name"]), program["incident"], document["now_s"])
+        _incident(
+            short_name(program["name"]), program["incident"], recovery(program), document["now_s"]
+        )
         for program in document["programs"]
         if program["incident"]
     ]
     return section("incidents", "Open incidents", *cards) if cards else Markup("")
 
 
-def _incident(program: str, incident: Document, now_s: float) -> Markup:
-    tone = "bad" if incident["severity"] == "critical" else "warn"
+def _incident(program: str, incident: Document, well: str | None, now_s: float) -> Markup:
+    tone = "bad" if incident["severity"] == "critical" and not well else "warn"
     since_s = incident["started_at_s"]
     meta = [
-        badge(tone, tone, incident["severity"]),
+        badge(tone, tone, "recovering" if well else incident["severity"]),
         tag("span", incident["cause"], class_="mono"),
         tag("span", "since ", clock(since_s, now_s), f" ({age(max(0, now_s - since_s))})"),
         tag("span", _failures(incident["failed_lives"])),
@@ -54,7 +56,9 @@ def _incident(program: str, incident: Document, now_s: float) -> Markup:
     parts = [
         tag("h3", symbol(tone, tone), tag("span", incident["summary"])),
         tag("p", *meta, class_="meta"),
-        tag(
+        tag("p", well[0].upper() + well[1:] + ".")
+        if well
+        else tag(
             "div", tag("h4", "What to do"), tag("p", *_remedy(incident["remedy"])), class_="remedy"
         ),
     ]

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from fpm_listener.core.holders import Holder, HolderKind, HolderReport
 from fpm_listener.core.masking import masked
+from fpm_listener.procfs import read_stat
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -281,6 +282,11 @@ def _placed(pid: int | str, proc: str) -> tuple[str | None, str | None]:
     )
 
 
+def _started(pid: int, proc: str) -> int | None:
+    stat = read_stat(pid, proc)
+    return None if stat is None else stat.started
+
+
 def _user(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
@@ -329,6 +335,7 @@ def _fold(
                 user=named.user,
                 master_pid=leader if ours or kind is not HolderKind.OTHER else None,
                 ours=ours,
+                started=_started(named.pid, proc),
                 others=tuple(fellow.pid for fellow in fellows if fellow.pid != named.pid),
                 unit=named.unit,
                 container=named.container,

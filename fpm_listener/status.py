@@ -5,6 +5,7 @@ Law: everything that comes from a log, a command line or a configuration is untr
 
 from __future__ import annotations
 
+import time
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +157,8 @@ def _incident(view: IncidentView) -> Document:
         "holder": str(view.holder) if view.holder else None,
         "evidence": list(view.evidence),
         "remedy": view.remedy,
+        "recovering_at_s": view.recovering_s,
+        "resolves_at_s": view.resolves_s,
     }
 
 
@@ -195,7 +198,12 @@ def headline(document: Document) -> tuple[str, str]:
         return ("No program is watched" if ready else "The programs are not known yet"), "idle"
     of = "1 program" if len(known) == 1 else f"{len(known)} programs"
     # What was given up before the listener came makes no incident, and is down all the same.
-    bad = [one for one in known if one["incident"] or one["state"] == "FATAL"]
+    ill = [one for one in known if one["incident"] or one["state"] == "FATAL"]
+    bad = [
+        one for one in ill if not one["incident"] or one["incident"].get("recovering_at_s") is None
+    ]
+    if ill and not bad:
+        return f"{len(ill)} of {of} {'is' if len(ill) == 1 else 'are'} recovering", "warn"
     if bad:
         worst = any(not one["incident"] or one["incident"]["severity"] == "critical" for one in bad)
         verb = "is" if len(bad) == 1 else "are"
@@ -209,6 +217,19 @@ def headline(document: Document) -> tuple[str, str]:
     if notes(document) or any(receiver["failing"] for receiver in document["receivers"]):
         return f"{words}, but see below", "warn"
     return words, "ok"
+
+
+def recovery(program: Document) -> str | None:
+    """Return since when a program is well again, and when its incident ends; None = it is not."""
+    incident = program["incident"]
+    if not incident or incident.get("recovering_at_s") is None:
+        return None
+    lasts = {"RUNNING": "stays up", "STOPPED": "stays stopped"}.get(program["state"], "lasts")
+    since, until = (
+        time.strftime("%H:%M:%S", time.localtime(incident[key]))
+        for key in ("recovering_at_s", "resolves_at_s")
+    )
+    return f"recovering since {since}, will be resolved at {until} if it {lasts}"
 
 
 def worst_first(programs: list[Document]) -> list[Document]:

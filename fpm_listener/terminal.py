@@ -22,6 +22,7 @@ from fpm_listener.status import (
     load,
     notes,
     plan,
+    recovery,
     story,
     worst_first,
 )
@@ -64,7 +65,7 @@ class _Screen:
         yield from self._programs(programs)
         for program in programs:
             if program["incident"]:
-                yield from self._incident(program["incident"])
+                yield from self._incident(program["incident"], recovery(program))
             if planned := plan(program):
                 yield from self._folded(f"{short_name(program['name'])}: {planned}", "  healing:  ")
         yield from self._addresses(programs)
@@ -102,9 +103,9 @@ class _Screen:
                 cells[0] = self._in("bad", cells[0])
             yield "  ".join(cells).rstrip()
 
-    def _incident(self, incident: Document) -> Iterator[str]:
+    def _incident(self, incident: Document, well: str | None) -> Iterator[str]:
         yield ""
-        tone = "bad" if incident["severity"] == "critical" else "doubtful"
+        tone = "bad" if incident["severity"] == "critical" and not well else "doubtful"
         head = f"{incident['severity'].upper()}: {incident['summary']}"
         yield from self._folded(head, tone=tone)
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(incident["started_at_s"]))
@@ -114,6 +115,9 @@ class _Screen:
             yield from self._folded(incident["holder"], "  holder:   ")
         for line in incident["evidence"]:
             yield from self._folded(line, "  evidence: ")
+        if well:
+            yield from self._folded(well, "  now:      ")
+            return
         yield "  remedy:   " + self._in("strong", _bounded(incident["remedy"]))
 
     def _addresses(self, programs: list[Document]) -> Iterator[str]:

@@ -38,6 +38,8 @@ def sentences(plight: Plight, *, over: bool) -> dict[str, str]:
 
 
 def _summary(plight: Plight) -> str:
+    if plight.recovering:
+        return f"{plight.name.shown}：正在恢复；此前的故障：{_why(plight)}"
     what = "supervisord 已放弃重启" if plight.gave_up else "反复失败"
     return f"{plight.name.shown}：{_why(plight)}；{what}"
 
@@ -149,6 +151,8 @@ def _how(last_exit: ExitReason) -> str:
 
 
 def _remedy(plight: Plight) -> str:
+    if plight.recovering:
+        return "无需处理，除非再次失败"
     sentence = _cure(plight)
     if plight.gave_up:
         return f"{sentence}，然后执行：supervisorctl start {plight.name.shown}"

@@ -185,6 +185,7 @@ class AreGone(NamedTuple):
 
     process: ProcessName
     pids: frozenset[int]
+    started: frozenset[tuple[int, int]] = frozenset()  #: pid, and its start in ticks since boot
 
 
 class Gone(NamedTuple):

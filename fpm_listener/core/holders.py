@@ -29,6 +29,7 @@ class Holder:
     others: tuple[int, ...] = ()  #: pids of its fellows that hold the same socket
     unit: str | None = None  #: systemd unit, such as php8.2-fpm.service
     container: str | None = None  #: id of the container it runs in, 12 characters
+    started: int | None = None  #: ticks since boot: a pid alone proves nothing; None = not known
 
     def __str__(self) -> str:
         where = ""

@@ -23,7 +23,7 @@ def alert_texts(plight: Plight, evidence: Sequence[str], *, over: bool) -> dict[
     }
     if plight.address:
         texts["address"] = plight.address
-    if plight.holder:
+    if plight.holder and not plight.recovering:
         texts["holder"] = str(plight.holder)
     return texts
 
@@ -38,8 +38,10 @@ def view(incident: Incident, plight: Plight, evidence: Sequence[str]) -> Inciden
         started_at_s=incident.started_at_s,
         failed_lives=incident.failed_lives,
         address=incident.address,
-        holder=plight.holder,
+        holder=None if plight.recovering else plight.holder,
         evidence=tuple(evidence),
         summary=wording.summary(plight),
         remedy=wording.remedy(plight),
+        recovering_s=incident.recovering_s,
+        resolves_s=incident.resolves_s,
     )

@@ -65,6 +65,22 @@ class Incident:
     told_s: float = 0.0  #: monotonic: when somebody was told last
     sequence: int = 0
     known_at_s: float = 0.0  #: when the fact that is to be told next was known
+    recovering_s: float | None = None  #: since when it is up again, or stopped; None = it is not
+    resolves_s: float | None = None  #: when it will be resolved, if that lasts
+
+    def recovers(
+        self,
+        now: Instant,
+        settled_at_s: float | None,
+        from_s: float | None,
+        until_s: float | None,
+    ) -> None:
+        """Know since when the process is well (all monotonic); `from_s`: when that counts."""
+        self.recovering_s = self.resolves_s = None
+        if None not in {settled_at_s, from_s, until_s} and now.monotonic_s >= (from_s or 0.0):
+            offset_s = now.wall_s - now.monotonic_s
+            self.recovering_s = (settled_at_s or 0.0) + offset_s
+            self.resolves_s = (until_s or 0.0) + offset_s
 
     def reason(self, now_s: float, repeat_interval_s: float) -> Reason | None:
         """Return why a receiver should be told now; None where there is no reason."""

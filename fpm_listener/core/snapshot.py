@@ -75,6 +75,8 @@ class IncidentView:
     evidence: tuple[str, ...]  #: the last log lines, oldest first
     summary: str
     remedy: str
+    recovering_s: float | None = None  #: wall seconds since when it is well; None = it is not
+    resolves_s: float | None = None  #: wall seconds of the resolution, if it stays well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener.core import autopsy, chinese, incident_texts, wording
 from fpm_listener.core.alerts import Reason
-from fpm_listener.core.effects import Effect, ExamineDeath, FindHolder, FpmSite, Notify
+from fpm_listener.core.effects import Effect, ExamineDeath, FpmSite, Notify
 from fpm_listener.core.evidence import Evidence
+from fpm_listener.core.holder_watch import HOLDER_FRESH_S, LOOK_AGAIN_S, HolderWatch
 from fpm_listener.core.ids import incident_id
 from fpm_listener.core.incidents import CAUSES, Incident, root_cause, saved_text
+from fpm_listener.core.lives import SHORT_LIFE_S
 from fpm_listener.core.loops import LoopDetector
 from fpm_listener.core.snapshot import Cause, Tier
 from fpm_listener.core.wording import Plight
@@ -38,10 +40,6 @@ if TYPE_CHECKING:
 
 #: Seconds that an alert waits for what is being looked up (holder, exit code).
 GRACE_S = 0.2
-#: Seconds for which a holder's name is good.
-HOLDER_FRESH_S = 30.0
-#: Seconds between two looks, for a holder or after a death, while a loop goes on.
-LOOK_AGAIN_S = 2.0
 #: Causes that say how it ends, not why.
 _SYMPTOMS = frozenset({None, Cause.CRASH_SIGNAL})
 
@@ -84,8 +82,7 @@ class Trouble:
         self._autopsy: Autopsy | None = None  # of the last death that was looked into
         self._autopsy_at_s = float("-inf")  # monotonic
         self._site, self._needs = FpmSite(), autopsy.Needs()
-        self._holder: HolderReport | None = None
-        self._holder_at_s = float("-inf")
+        self.holders = HolderWatch(name)
         self._ailing: dict[Cause, str] = {}  # what is wrong with a life that goes on
         self._crashes = WorkerCrashes(name, policy.loops)
         self._looking: set[str] = set()  # "holder", "exit", "log", "machine": is being looked up
@@ -190,7 +187,7 @@ class Trouble:
     def found_holder(self, now: Instant, report: HolderReport) -> None:
         """Take in who has the address."""
         self.looked("holder")
-        self._holder, self._holder_at_s = report, now.monotonic_s
+        self.holders.found(now.monotonic_s, report)
 
     def look_for_holder(
         self,
@@ -200,11 +197,10 @@ class Trouble:
         fresh_s: float = LOOK_AGAIN_S,
     ) -> list[Effect]:
         """Ask who has the address, unless that was asked a moment ago."""
-        if now.monotonic_s - self._holder_at_s < fresh_s:
-            return []
-        self._holder_at_s = now.monotonic_s
-        self.looking_for("holder")
-        return [FindHolder(self._name, address or "", frozenset(former_masters))]
+        effects = self.holders.look(now.monotonic_s, address, former_masters, fresh_s)
+        if effects:
+            self.looking_for("holder")
+        return effects
 
     def forget(self) -> None:
         """Begin anew, where no incident is open: its operator has stopped the program."""
@@ -212,9 +208,10 @@ class Trouble:
             self._clear()
 
     def _clear(self) -> None:
-        self._incident = self._holder = self._address = self._tell_at_s = None
+        self._incident = self._address = self._tell_at_s = None
         self._named = self._autopsy = None
-        self._holder_at_s = self._autopsy_at_s = float("-inf")
+        self.holders.clear()
+        self._autopsy_at_s = float("-inf")
         self._loops.forget()
         self._deaths.clear()
         self._evidence.clear()
@@ -240,8 +237,10 @@ class Trouble:
             return self._resolve(now, incident, state.last_exit)
         self._update(incident, gave_up=state.gave_up)
         incident.worn_out = state.worn_out
+        incident.recovers(now, state.settled_at_s, self._recovers_at_s(state.settled_at_s), settled)
+        effects = self.holders.verify(now.monotonic_s)
         is_open = incident.cause in wording.UNEXPLAINED or incident.cause is Cause.MISSING_PATH
-        effects = self._examine(now) if is_open else []
+        effects += self._examine(now) if is_open else []
         reason = incident.reason(now.monotonic_s, self._policy.repeat_interval_s)
         if reason is None or (reason is Reason.REPEAT and state.settled_at_s is not None):
             self._tell_at_s = None
@@ -321,12 +320,20 @@ class Trouble:
             return None
         return settled_at_s + self._loops.stable_after_s(self._policy.stable_for_s)
 
+    def _recovers_at_s(self, settled_at_s: float | None) -> float | None:
+        """Return from when on it counts as recovering: RUNNING alone proves nothing in a loop."""
+        if settled_at_s is None:
+            return None
+        return settled_at_s + min(SHORT_LIFE_S, self._loops.usual_distance_s)
+
     def deadline_s(self, settled_at_s: float | None) -> float | None:
         """Return the monotonic moment at which `review` can have something new to say."""
         incident = self._incident
         if incident is None:
             return None
-        moments = [self._tell_at_s, self._settles_at_s(settled_at_s)]
+        moments = [self._tell_at_s, self._settles_at_s(settled_at_s), self.holders.deadline_s()]
+        if incident.recovering_s is None:
+            moments.append(self._recovers_at_s(settled_at_s))
         told = incident.told_cause is not None
         if told and settled_at_s is None and self._tell_at_s is None:
             moments.append(incident.told_s + self._policy.repeat_interval_s)
@@ -370,7 +377,7 @@ class Trouble:
             cause=incident.cause,
             gave_up=incident.gave_up,
             address=incident.address,
-            holder=self._holder if incident.cause is Cause.BIND_CONFLICT else None,
+            holder=self.holders.report if incident.cause is Cause.BIND_CONFLICT else None,
             last_exit=last_exit,
             failed_lives=incident.failed_lives,
             named=self._named,
@@ -379,6 +386,7 @@ class Trouble:
             needs=self._needs,
             autopsy=self._autopsy,
             worn_out=incident.worn_out,
+            recovering=incident.recovering_s is not None,
             worker_crashes=self._crashes.count,
             worker_signal=self._crashes.last_signal or None,
         )

@@ -279,6 +279,7 @@ class Watched:
             self._trouble.found_holder(now, answer.report)
         elif isinstance(answer, Gone):
             self._ailments.crashes.gone(now.monotonic_s, answer.pids)
+            self._trouble.holders.gone(answer.pids)
         elif isinstance(answer, PoolsSeen):
             self._pools = answer.pools
             self._ailments.silence.hear(now.monotonic_s, self.liveness.state, answer.pools)

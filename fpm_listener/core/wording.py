@@ -58,6 +58,7 @@ class Plight:
     worker_crashes: int = 0  #: where workers crash, and the master lives
     worker_signal: int | None = None
     worn_out: bool = False  #: we have started it as often as may be in a day
+    recovering: bool = False  #: it is up again, or stopped, and the incident is not resolved yet
 
     @property
     def missing_program(self) -> str | None:
@@ -88,12 +89,14 @@ def sentences(plight: Plight, *, over: bool) -> dict[str, str]:
 
 def summary(plight: Plight) -> str:
     """Return one line: which program, what happens to it, and why."""
+    if plight.recovering:
+        return f"{plight.name.shown}: recovering; the problem was: {_why(plight, over=True)}"
     what = "supervisord gave up on it" if plight.gave_up else "it keeps failing"
     return f"{plight.name.shown}: {_why(plight)}; {what}"
 
 
 def _well_again(plight: Plight) -> str:
-    was = _why(plight)
+    was = _why(plight, over=True)
     return f"{plight.name.shown}: well again, or stopped by its operator; the trouble was: {was}"
 
 
@@ -120,49 +123,59 @@ def _ruled_out(plight: Plight) -> str:
     return f" Ruled out by a look at this machine: {', '.join(words)}." if words else ""
 
 
-def _why(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
+def _why(plight: Plight, *, over: bool = False) -> str:  # noqa: C901, PLR0912 - a case for each cause
+    is_ = "was" if over else "is"
     address, last_exit = plight.address, plight.last_exit
     match plight.cause:
         case Cause.BIND_CONFLICT:
-            return f"{address or 'its listen address'} is taken{_by(plight.holder)}"
+            return f"{address or 'its listen address'} {is_} taken{_by(plight.holder, over=over)}"
         case Cause.ADDRESS_ABSENT:
-            return f"{address or 'its listen address'} is on no interface of this host"
+            return f"{address or 'its listen address'} {is_} on no interface of this host"
         case Cause.UNKNOWN_USER:
-            return f"there is no {plight.named or 'such user or group as it is configured with'}"
+            return f"there {is_} no {plight.named or 'such user or group as it is configured with'}"
         case Cause.DISK_FULL:
-            return f"the disk of {plight.folder or 'its socket, pid file or log'} is full"
+            return f"the disk of {plight.folder or 'its socket, pid file or log'} {is_} full"
         case Cause.FD_LIMIT:
-            return "it may not open as many files as it needs"
+            return f"it {'could' if over else 'may'} not open as many files as it needs"
         case Cause.MISSING_PATH:
             if plight.missing_program:
-                return f"its program {plight.missing_program} is not there"
-            return f"{plight.folder or 'a folder that it needs'} is missing"
+                return f"its program {plight.missing_program} {is_} not there"
+            return f"{plight.folder or 'a folder that it needs'} {is_} missing"
         case Cause.PERMISSION:
             what = plight.named or plight.address or "its address, socket, pid file or log"
-            return f"it is not allowed to open {what}"
+            return f"it {is_} not allowed to open {what}"
         case Cause.CONFIG_ERROR:
-            return "php-fpm refuses its configuration"
+            return f"php-fpm {'refused' if over else 'refuses'} its configuration"
         case Cause.OUT_OF_MEMORY:
             limit = plight.oom and plight.oom.limit
-            return "the kernel kills it for want of memory" + (
+            return f"the kernel {'killed' if over else 'kills'} it for want of memory" + (
                 f" (limit {mebibytes(limit)})" if limit else ""
             )
         case Cause.CRASH_SIGNAL if plight.worker_signal and not plight.failed_lives:
-            return f"its workers crash ({signal_name(plight.worker_signal)})"
+            crash = "crashed" if over else "crash"
+            return f"its workers {crash} ({signal_name(plight.worker_signal)})"
         case Cause.CRASH_SIGNAL:
-            return f"it dies{_how(last_exit)}{_every(plight)}"
+            return f"it {'died' if over else 'dies'}{_how(last_exit)}{_every(plight)}"
         case Cause.NOT_ANSWERING:
-            return "it runs, takes connections, and answers nobody"
+            return (
+                "it ran, took connections, and answered nobody"
+                if over
+                else "it runs, takes connections, and answers nobody"
+            )
         case Cause.RESTART_LOOP:
-            return f"it dies and is restarted again and again{_how(last_exit)}{_every(plight)}"
+            dies = "died" if over else "dies"
+            often = f"{_how(last_exit)}{_every(plight)}"
+            return f"it {dies} and {is_} restarted again and again{often}"
         case Cause.GAVE_UP:
+            if over:
+                return f"it did not run and was not started again{_how(last_exit)}"
             return f"it does not run and will not be started again{_how(last_exit)}"
         case _ as never:  # pragma: no cover
             return assert_never(never)
 
 
-def _by(holder: HolderReport | None) -> str:
-    if holder is None:
+def _by(holder: HolderReport | None, *, over: bool) -> str:
+    if holder is None or (over and not holder.holders):
         return ""
     if holder.holders:
         return f" by {holder}"
@@ -194,6 +207,8 @@ def signal_name(number: int) -> str:
 
 def remedy(plight: Plight) -> str:
     """Return one sentence that says what to do, ready to type."""
+    if plight.recovering:
+        return "Nothing, unless it fails again"
     sentence = _cure(plight)
     if plight.gave_up:
         return f"{sentence}, then type: supervisorctl start {plight.name.shown}"

@@ -14,6 +14,7 @@ from fpm_listener.core.effects import AreGone, DeathExamined, ExamineDeath, Gone
 from fpm_listener.core.snapshot import Cause
 from fpm_listener.core.values import ProcessName
 from fpm_listener.examiner import Examiner, Sample
+from fpm_listener.procfs import read_stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,3 +110,16 @@ def test_who_is_gone() -> None:
     Examiner(os.getpid()).work((asked,), answers.append)
 
     assert answers == [Gone(FPM, frozenset({ended.pid}))]
+
+
+def test_a_pid_that_belongs_to_another_process_is_gone() -> None:
+    """A pid alone proves nothing: pid and start together do."""
+    own = read_stat("self")
+    assert own is not None
+    answers: list[DeathExamined | Gone] = []
+    examiner = Examiner(os.getppid())
+    for started in (own.started, own.started - 1):
+        request = AreGone(FPM, frozenset(), frozenset({(own.pid, started)}))
+        examiner.work((request,), answers.append)
+
+    assert answers == [Gone(FPM, frozenset()), Gone(FPM, frozenset({own.pid}))]

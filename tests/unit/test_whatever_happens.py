@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import EPOCH, FPM, LINES, LOG, PAYLOADS, POLICY, Scene, moment, note
+from scenes import EPOCH, FPM, HOLDER, LINES, LOG, PAYLOADS, POLICY, Scene, moment, note
 
 from fpm_listener.core.alerts import Status
 from fpm_listener.core.autopsy import Autopsy, OomKill
@@ -21,6 +21,7 @@ from fpm_listener.core.effects import (
     Gone,
     HaltFailed,
     Heal,
+    HolderFound,
     LeaveAlone,
     Notify,
     PoolsSeen,
@@ -53,11 +54,12 @@ WORDS = (
     *PAYLOADS,
     *(f"log {name}" for name in LINES),
     *("exits 78", "exits -9", "exits 0", "autopsy 0", "autopsy 1", "autopsy 2", "autopsy 3"),
-    *("gone", "silent", "answers", "leave", "halt failed", "held", "let go", "tick"),
+    *("holder", "gone", "silent", "answers", "leave", "halt failed", "held", "let go", "tick"),
     *("seen RUNNING", "seen STOPPED", "seen FATAL", "seen EXITED", "again"),
     *("seen STARTING", "seen STOPPING", "seen BACKOFF", "seen UNKNOWN", "late RUNNING"),
     *("late FATAL", "lost", "children one", "children none", "children hidden", "children other"),
 )
+KNOWN = replace(HOLDER, holders=(replace(HOLDER.holders[0], started=4711),))
 #: A tick that finds nothing to do any more; a moment may have several things due.
 _MOST_TICKS = 40
 
@@ -126,7 +128,8 @@ class Story:
         gone = [one for one in self.scene.effects if isinstance(one, AreGone)]
         pool = PoolView(pool="www", up=word == "answers", silent=word == "silent", detail="x")
         return {
-            "gone": Gone(FPM, gone[-1].pids if gone else frozenset({1})),
+            "gone": Gone(FPM, (gone[-1].pids if gone else frozenset()) | {1, 812}),
+            "holder": HolderFound(FPM, KNOWN),
             "silent": PoolsSeen(FPM, (pool,)),
             "answers": PoolsSeen(FPM, (pool,)),
             "leave": LeaveAlone(FPM),
