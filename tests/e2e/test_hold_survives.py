@@ -31,10 +31,10 @@ AS_IN_DOCKER = (sys.executable, str(Path(__file__).parents[1] / "as_in_docker.py
 OTHER_VERSION = str(Path(__file__).parents[1] / "other_version.py")
 
 
-def guarded(lab: Lab, **environment: str) -> str:
+def guarded(lab: Lab, listen: str = "", **environment: str) -> str:
     """Add a php-fpm behind the guard with --hold; return its address."""
     lab.folder.chmod(0o755)  # workers are somebody else
-    address = f"127.0.0.1:{free_port()}"
+    address = listen or f"127.0.0.1:{free_port()}"
     conf = lab.fpm_conf(address)
     config = f"{lab.folder}/supervisord.d/fpm_listener.conf"
     guard = [sys.executable, "-m", "fpm_listener", "guard", "--config", config, "--hold"]
@@ -231,3 +231,28 @@ def test_the_guard_has_another_state_dir(lab: Lab, how: str) -> None:
     address = guarded(lab, FPM_LISTENER_STATE_DIR=f"{lab.folder}/guard-only")
     before = held(lab, address)
     comes_back(lab, address, how, before)
+
+
+def test_the_held_address_is_in_the_way_of_the_new_one(lab: Lab) -> None:
+    """127.0.0.1:9000 becomes 0.0.0.0:9000: what is held for the old one is released first."""
+    address = guarded(lab)
+    before = held(lab, address)
+    conf = lab.folder / "php-fpm.conf"
+    port = address.rpartition(":")[2]
+    conf.write_text(conf.read_text().replace(f"listen = {address}", f"listen = 0.0.0.0:{port}"))
+    comes_back(lab, address, "restart", before)
+    wait("it to be held", lambda: lab.metric("fpm_listener_held_sockets") == 1)
+
+
+def test_a_unix_socket_of_a_listener_that_hangs(lab: Lab) -> None:
+    """php-fpm makes its own; the listener that goes on later does not take it away."""
+    path = f"{lab.folder}/w.sock"
+    guarded(lab, listen=path)
+    before = held(lab, path)
+    listener = lab.listener_pid()
+    hang(lab)
+    comes_back(lab, path, "KILL", before)
+    kill(listener, signal.SIGCONT)
+    lab.ctl("restart", "fpm-listener")
+    wait("the next listener", lambda: lab.is_ready() and lab.listener_pid() != listener)
+    assert "pong" in ping(path)
