@@ -15,7 +15,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from fpm_listener.core.snapshot import FindingView
-from fpm_listener.supervisord_conf import find_conf
+from fpm_listener.supervisord_path import find_conf
 
 log = logging.getLogger(__name__)
 

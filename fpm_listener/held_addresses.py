@@ -6,7 +6,7 @@ import os
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from fpm_listener import procfs, supervisord_conf
+from fpm_listener import procfs, supervisord_path
 from fpm_listener.core.addresses import TcpAddress, UnixAddress
 from fpm_listener.core.findings import Held
 from fpm_listener.sockets import find_holders
@@ -59,5 +59,5 @@ def _family(pid: int) -> tuple[int, ...]:
 
 
 def _is_supervisord(pid: int, path: str) -> bool:
-    conf = supervisord_conf.find_conf(pid)
+    conf = supervisord_path.find_conf(pid)
     return conf is not None and os.path.realpath(conf) == os.path.realpath(path)

@@ -205,7 +205,7 @@ class Obstacles:
         found: Availability,
         report: HolderReport | None,
     ) -> Refused:
-        from fpm_listener.core import wording  # noqa: PLC0415 - most starts need it not
+        from fpm_listener.core import holder_remedies  # noqa: PLC0415 - most starts need it not
 
         waited = f"waited {durations.show(round(time.monotonic() - self._start.began_at_s, 1))}"
         if report is None:
@@ -214,7 +214,9 @@ class Obstacles:
         if not report.holders:
             unseen = report.blind or "nobody is seen to have it"
             why = f"{address.text} is taken; by whom is not known: {unseen}; {waited}"
-            return Refused(EX_TEMPFAIL, why, f"Find who has it: {wording.look(address.text)}")
+            return Refused(
+                EX_TEMPFAIL, why, f"Find who has it: {holder_remedies.look(address.text)}"
+            )
         first = report.holders[0]
         why = f"{address.text} is held by {report}; {waited}"
         former = any(first.pid == one.pid and masters.alive(one) for one in self._record.read())
@@ -224,7 +226,9 @@ class Obstacles:
         if first.command == f"php-fpm: master process ({self._start.conf_path})" and not first.unit:
             why += "; it runs this very configuration: started by hand, or daemonized"
             why += " (daemonize = yes, and no -F in its command)"
-        return Refused(EX_TEMPFAIL, why, wording.free(report.holders, self._start.conf_path))
+        return Refused(
+            EX_TEMPFAIL, why, holder_remedies.free(report.holders, self._start.conf_path)
+        )
 
     def part_from_orphans(self, descriptors: Sequence[int]) -> None:
         """Tell proven orphans on held sockets to finish what they have, and take no more."""

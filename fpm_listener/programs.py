@@ -15,7 +15,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fpm_listener import fpmfiles, supervisord_conf
+from fpm_listener import fpmfiles, supervisord_conf, supervisord_path
 from fpm_listener.core import fpmcommand
 from fpm_listener.core.autopsy import Needs
 from fpm_listener.core.effects import FpmSite, ProgramsKnown
@@ -66,7 +66,7 @@ class Programs:
 
     def _find(self) -> tuple[Program, ...]:
         why = ["supervisord's configuration file was not found"]
-        path = supervisord_conf.find_conf(self._pid)
+        path = supervisord_path.find_conf(self._pid)
         if path is not None:
             found = supervisord_conf.read_programs(path)
             if not isinstance(found, ConfUnreadable):

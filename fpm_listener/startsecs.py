@@ -9,7 +9,7 @@ import glob
 import os
 from typing import TYPE_CHECKING
 
-from fpm_listener import procfs, supervisord_conf
+from fpm_listener import procfs, supervisord_path
 from fpm_listener.core import startsecs
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ def longest_wait_s(environment: Mapping[str, str], name: ProcessName, passed_s: 
     """Return the seconds from the start of the process until it must have ended or become php-fpm.
 
     supervisord's own answer counts, since its file can have changed. It is asked only if there is
-    still time: passed_s have gone by.
+    still time: passed_s are over.
     """
     in_file = _in_file(environment, name)
     wait_s = _wait_s(in_file)
-    if in_file is not None and passed_s >= wait_s:
-        return wait_s
+    if in_file is not None and wait_s - passed_s < _ANSWER_S:
+        return wait_s  # to ask takes as long on a busy machine
     timeout_s = min(_ANSWER_S, max(_SHORTEST_ANSWER_S, wait_s - passed_s))
     loaded = _loaded(environment, name, timeout_s)
     return _wait_s(in_file if loaded is None else loaded)
@@ -63,7 +63,7 @@ def _loaded(environment: Mapping[str, str], name: ProcessName, timeout_s: float)
 def _in_file(environment: Mapping[str, str], name: ProcessName) -> float | None:
     """Return what is in supervisord's configuration; None where it is not found or not read."""
     supervisord = procfs.supervisor_of(os.getpid())
-    path = supervisord_conf.find_conf(supervisord) if supervisord is not None else None
+    path = supervisord_path.find_conf(supervisord) if supervisord is not None else None
     if path is None:
         return None
     folder = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - texts stay texts

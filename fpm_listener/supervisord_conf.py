@@ -12,7 +12,6 @@ Laws:
 from __future__ import annotations
 
 import configparser
-import getopt
 import json
 import os
 import re
@@ -27,19 +26,6 @@ from fpm_listener.core.values import ProcessName, Program
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: supervisord's options (supervisor/options.py, `Options` and `ServerOptions`; 4.2.5 and 4.3.0).
-_SHORT = "h?c:vnu:m:d:l:y:z:e:j:i:q:a:kts"
-_LONG = (
-    *("help", "configuration=", "version", "nodaemon", "user=", "umask=", "directory=", "logfile="),
-    *("logfile_maxbytes=", "logfile_backups=", "loglevel=", "pidfile=", "identifier="),
-    *("childlogdir=", "minfds=", "minprocs=", "nocleanup", "strip_ansi", "profile_options="),
-    "silent",
-)
-#: Where supervisord looks when it is started without -c (supervisor/options.py, `searchpaths`).
-_SEARCHED = (
-    *("supervisord.conf", "etc/supervisord.conf"),
-    *("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf"),
-)
 #: -I: modules come from where the listener's own come from, not from the folder that supervisord
 #: happens to stand in: in a container that is often one that php may write to. -B: no caches.
 _CHILD = (
@@ -57,29 +43,6 @@ class ConfUnreadable:
 
     why: str
     refused: bool = False  #: supervisord would not take it either
-
-
-def find_conf(supervisord_pid: int, proc: str = "/proc") -> str | None:
-    """Return the file that a running supervisord was started with; None where it cannot be told."""
-    try:
-        command = Path(proc, str(supervisord_pid), "cmdline").read_bytes()
-        folder = os.readlink(f"{proc}/{supervisord_pid}/cwd")  # noqa: PTH115 - a text is needed
-    except OSError:
-        return None
-    words = os.fsdecode(command.removesuffix(b"\0")).split("\0")
-    # `python /usr/bin/supervisord …`, `python -m supervisor.supervisord …`
-    at = next((at for at, word in enumerate(words) if "supervisord" in Path(word).name), 0)
-    try:
-        options = dict(getopt.getopt(words[at + 1 :], _SHORT, _LONG)[0])
-    except getopt.GetoptError:
-        options = {}
-    named = options.get("-c") or options.get("--configuration")
-    if named:
-        return os.path.join(folder, named)  # noqa: PTH118 - an absolute path wins, as it should
-    beside = Path(words[at]).parent.parent
-    searched = (f"{beside}/etc/supervisord.conf", f"{beside}/supervisord.conf", *_SEARCHED)
-    found = (Path(folder, path) for path in searched)
-    return next((str(path) for path in found if path.is_file()), None)
 
 
 def read_programs(

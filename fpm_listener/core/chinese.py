@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from fpm_listener.core import wording
+from fpm_listener.core import holder_remedies, wording
 from fpm_listener.core.autopsy import mebibytes
 from fpm_listener.core.healing import MOST_A_DAY
 from fpm_listener.core.holders import Holder, HolderKind
@@ -164,9 +164,10 @@ def _cure(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
         case Cause.BIND_CONFLICT:
             if plight.holder and plight.holder.holders:
                 holders = plight.holder.holders
-                ours = next((one for one in holders if wording.is_our_listener(one)), None)
-                return _end(ours or holders[0], plight.site.config)
-            return f"查看谁占用了该地址（以 root 执行）：{wording.look_command(plight.address)}"
+                ours = filter(holder_remedies.is_our_listener, holders)
+                return _end(next(ours, holders[0]), plight.site.config)
+            command = holder_remedies.look_command(plight.address)
+            return f"查看谁占用了该地址（以 root 执行）：{command}"
         case Cause.ADDRESS_ABSENT:
             return "启用该地址（ip addr），或修改 php-fpm 进程池中的 listen"
         case Cause.UNKNOWN_USER:
@@ -237,16 +238,16 @@ def _whodunit(plight: Plight) -> str:
 
 
 def _end(holder: Holder, config: str) -> str:
-    if wording.is_our_listener(holder):
+    if holder_remedies.is_our_listener(holder):
         return (
             "等待下一次启动：启动失败后监听器会释放该地址；若仍未释放，请重启监听器："
             "supervisorctl restart fpm-listener"
         )
     if holder.kind is HolderKind.ORPHAN:
-        return f"结束孤儿进程（会先处理完手头的请求）：kill -QUIT {wording.whom(holder)}"
+        return f"结束孤儿进程（会先处理完手头的请求）：kill -QUIT {holder_remedies.whom(holder)}"
     if holder.unit:
         return f"彻底停用另一个服务：systemctl disable --now {holder.unit}"
-    if wording.is_itself(holder, config):
+    if holder_remedies.is_itself(holder, config):
         return (
             f"停止它（kill -QUIT {holder.pid}）：它使用的正是这份配置，"
             "在后台运行（命令缺少 -F 且 daemonize = yes）或由人工启动"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.core import wording
+from fpm_listener.core import holder_remedies
 from fpm_listener.core.display import short_name
 from fpm_listener.core.findings import Said, Severity, rule
 from fpm_listener.core.holders import HolderKind
@@ -102,7 +102,7 @@ def held_now(checkup: Checkup) -> Iterator[Said]:
                 if holder.kind is not HolderKind.ORPHAN
                 else f"the next start of {_short(fpm)} fails, unless the guard can prove that these"
                 " are workers of its own former master",
-                wording.end(holder, fpm.conf.path),
+                holder_remedies.end(holder, fpm.conf.path),
             )
 
 
@@ -119,7 +119,7 @@ def _is_own(checkup: Checkup, fpm: Fpm, held: Held) -> bool:
 
     Where supervisord does not answer, every child of it counts as the program itself.
     """
-    if any(wording.is_our_listener(holder) for holder in held.report.holders):
+    if any(holder_remedies.is_our_listener(holder) for holder in held.report.holders):
         return True
     orphans = any(holder.kind is HolderKind.ORPHAN for holder in held.report.holders)
     pids = frozenset() if orphans else held.relatives

@@ -16,7 +16,8 @@ from fpm_listener import supervisor_rpc
 from fpm_listener.core.snapshot import State
 from fpm_listener.core.values import ProcessName
 from fpm_listener.supervisor_rpc import RpcFailed, SupervisorRpc
-from fpm_listener.supervisord_conf import ConfUnreadable, find_conf, read_programs
+from fpm_listener.supervisord_conf import ConfUnreadable, read_programs
+from fpm_listener.supervisord_path import find_conf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from fpm_listener.core.values import ProcessName, Program
-from fpm_listener.supervisord_conf import ConfUnreadable, find_conf, read_programs
+from fpm_listener.supervisord_conf import ConfUnreadable, read_programs
+from fpm_listener.supervisord_path import find_conf
 
 CONF = """\
 [supervisord]

@@ -66,7 +66,17 @@ FLOORS = (
         "fastcgi",
     ),
     ("worker", "inbox", "descriptors"),
-    ("masters", "fpmfiles", "binding", "deaths", "rendezvous", "names", "becoming", "forkstorm"),
+    (
+        "masters",
+        "fpmfiles",
+        "binding",
+        "supervisord_path",
+        "deaths",
+        "rendezvous",
+        "names",
+        "becoming",
+        "forkstorm",
+    ),
     ("children", "lost_events"),
     (
         "listener",

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from scenes import ADDRESS, FPM, Scene
 
-from fpm_listener.core import wording
+from fpm_listener.core import holder_remedies
 from fpm_listener.core.effects import (
     AnswerGuard,
     Discover,
@@ -253,8 +253,8 @@ def test_our_own_listener_as_the_holder() -> None:
     command = "/opt/x/bin/python /opt/x/bin/fpm-listener listen --config /etc/x.conf"
     holder = Holder(kind=HolderKind.OTHER, pid=7, command=command, user="root")
 
-    assert "the listener releases the address after a failed start" in wording.end(holder)
+    assert "the listener releases the address after a failed start" in holder_remedies.end(holder)
     orphan = replace(holder, kind=HolderKind.ORPHAN, command="php-fpm: pool www", master_pid=6)
-    assert "kill" not in wording.free([orphan, holder])  # the orphans are all that serves
-    assert "kill -QUIT -- -6" in wording.free([orphan])
-    assert wording.end(replace(holder, command="nginx")).startswith("Stop it (kill 7)")
+    assert "kill" not in holder_remedies.free([orphan, holder])  # the orphans are all that serves
+    assert "kill -QUIT -- -6" in holder_remedies.free([orphan])
+    assert holder_remedies.end(replace(holder, command="nginx")).startswith("Stop it (kill 7)")

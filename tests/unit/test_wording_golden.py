@@ -10,7 +10,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from fpm_listener.core import chinese, wording
+from fpm_listener.core import chinese, holder_remedies, wording
 from fpm_listener.core.autopsy import Autopsy, Needs, OomKill
 from fpm_listener.core.effects import FpmSite
 from fpm_listener.core.exits import ExitReason
@@ -150,7 +150,7 @@ def _texts() -> str:
         words = chinese.failing("ops", "HTTP 500", "3m", 7, over=over)
         parts += [f"{key}: {text}" for key, text in words.items()]
     for address in (None, "127.0.0.1:9000", "9000", "/run/w.sock"):
-        parts.append(f"look: {wording.look(address)}")
+        parts.append(f"look: {holder_remedies.look(address)}")
     return "\n".join(parts) + "\n"
 
 
@@ -164,4 +164,4 @@ def test_all_texts() -> None:
 
 def test_orphans_of_an_unknown_master() -> None:
     """Each is named; there is no group to signal."""
-    assert wording.whom(replace(ORPHAN, master_pid=None)) == "813 814 815"
+    assert holder_remedies.whom(replace(ORPHAN, master_pid=None)) == "813 814 815"

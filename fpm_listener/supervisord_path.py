@@ -1,0 +1,44 @@
+"""Finds the configuration file of a supervisord that runs; for the guard too: imports little."""
+
+from __future__ import annotations
+
+import getopt
+import os
+
+#: supervisord's options (supervisor/options.py, `Options` and `ServerOptions`; 4.2.5 and 4.3.0).
+_SHORT = "h?c:vnu:m:d:l:y:z:e:j:i:q:a:kts"
+_LONG = (
+    *("help", "configuration=", "version", "nodaemon", "user=", "umask=", "directory=", "logfile="),
+    *("logfile_maxbytes=", "logfile_backups=", "loglevel=", "pidfile=", "identifier="),
+    *("childlogdir=", "minfds=", "minprocs=", "nocleanup", "strip_ansi", "profile_options="),
+    "silent",
+)
+#: Where supervisord looks when it is started without -c (supervisor/options.py, `searchpaths`).
+_SEARCHED = (
+    *("supervisord.conf", "etc/supervisord.conf"),
+    *("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf"),
+)
+
+
+def find_conf(supervisord_pid: int, proc: str = "/proc") -> str | None:
+    """Return the file that a running supervisord was started with; None where it cannot be told."""
+    try:
+        with open(f"{proc}/{supervisord_pid}/cmdline", "rb") as file:  # noqa: PTH123 - pathlib costs milliseconds
+            command = file.read()
+        folder = os.readlink(f"{proc}/{supervisord_pid}/cwd")  # noqa: PTH115 - a text is needed
+    except OSError:
+        return None
+    words = os.fsdecode(command.removesuffix(b"\0")).split("\0")
+    # `python /usr/bin/supervisord …`, `python -m supervisor.supervisord …`
+    at = next((at for at, word in enumerate(words) if "supervisord" in word.rpartition("/")[2]), 0)
+    try:
+        options = dict(getopt.getopt(words[at + 1 :], _SHORT, _LONG)[0])
+    except getopt.GetoptError:
+        options = {}
+    named = options.get("-c") or options.get("--configuration")
+    if named:
+        return os.path.join(folder, named)  # noqa: PTH118 - an absolute path wins, as it should
+    beside = os.path.dirname(os.path.dirname(words[at])) or "."  # noqa: PTH120 - the same
+    searched = (f"{beside}/etc/supervisord.conf", f"{beside}/supervisord.conf", *_SEARCHED)
+    found = (os.path.join(folder, path) for path in searched)  # noqa: PTH118 - the same
+    return next((os.path.normpath(path) for path in found if os.path.isfile(path)), None)  # noqa: PTH113 - the same
