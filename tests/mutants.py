@@ -56,6 +56,8 @@ GOAL = 0.90
 _TIMES, _MORE_S = 10, 3.0
 #: Bytes that a test process may take: a mutant can make a list grow without end.
 _MEMORY = 4 << 30
+#: Files of tests that are tried before all of them.
+_NEAR = 3
 _SURVIVED, _KILLED, _NOT_PATCHED = 0, 1, 3
 #: Options of pytest: no plugin writes a file or sets an alarm.
 _OPTIONS = (
@@ -257,14 +259,16 @@ def _run(chosen: list[Mutant], sources: dict[str, str], baseline: Baseline) -> l
     )
     rest = [n for n in range(len(chosen)) if results.get(n, _NOT_PATCHED) == _NOT_PATCHED]
 
-    modules = {name: {place[0] for place in cost.reached} for name, cost in baseline.tests.items()}
-
     def import_each(todo: Iterator[int]) -> dict[int, int]:
         done = {}
         for number in todo:
             mutant = chosen[number]
-            order = sorted(shortest_first, key=lambda name: mutant.path not in modules[name])
-            done[number] = _fork(partial(_import_mutant, mutant, sources, order, baseline))
+            source = sources[mutant.path]
+            near = _near(mutant, baseline)
+            done[number] = _fork(partial(_import_mutant, mutant, source, near, baseline))
+            if done[number] == _SURVIVED:
+                everything = [str(TESTS)]
+                done[number] = _fork(partial(_import_mutant, mutant, source, everything, baseline))
         return done
 
     return [value for _, value in sorted((results | _on_all_cores(rest, import_each)).items())]
@@ -359,30 +363,42 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
-def _import_mutant(
-    mutant: Mutant, sources: dict[str, str], order: Sequence[str], baseline: Baseline
-) -> int:
-    """Import the tests with the mutant, and run all of them."""
+def _near(mutant: Mutant, baseline: Baseline) -> list[str]:
+    """Return the files of tests that most likely notice a mutant: collecting all takes seconds."""
+    files: Counter[str] = Counter()
+    for name, cost in baseline.tests.items():
+        files[name.partition("::")[0]] += any(place[0] == mutant.path for place in cost.reached)
+    stem = Path(mutant.path).stem
+    return sorted(files, key=lambda file: (stem not in file, -files[file]))[:_NEAR]
+
+
+def _import_mutant(mutant: Mutant, source: str, files: Sequence[str], baseline: Baseline) -> int:
+    """Import the tests of some files with the mutant, and run them, the shortest first."""
     _limit(30.0)
-    sys.meta_path.insert(0, _Finder({mutant.path: mutated(sources[mutant.path], mutant.number)}))
+    sys.meta_path.insert(0, _Finder({mutant.path: mutated(source, mutant.number)}))
     results = [_KILLED]  # a mutant that cannot be imported
 
     class Plugin(_StopAtFailure):
         def pytest_runtestloop(self, session: pytest.Session) -> bool:
-            items = {item.nodeid: item for item in session.items}
-            if set(order) == set(items):
-                results[0] = _run_items(session, [items[name] for name in order], baseline)
+            items = sorted(session.items, key=lambda item: _cpu_s(item, baseline))
+            results[0] = _run_items(session, items, baseline)
             return True
 
-    _pytest(Plugin())
+    _pytest(Plugin(), files)
     return results[0]
+
+
+def _cpu_s(item: pytest.Item, baseline: Baseline) -> float:
+    """Return what a test usually takes; a mutant can give it another name."""
+    cost = baseline.tests.get(item.nodeid)
+    return cost.cpu_s if cost else 1.0
 
 
 def _run_items(session: pytest.Session, items: list[pytest.Item], baseline: Baseline) -> int:
     plugin = _StopAtFailure()
     session.config.pluginmanager.register(plugin)
     for item, following in _with_next(items):
-        _limit(baseline.tests[item.nodeid].cpu_s * _TIMES + _MORE_S)
+        _limit(_cpu_s(item, baseline) * _TIMES + _MORE_S)
         item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
     return _SURVIVED
 
@@ -476,11 +492,11 @@ def _fork(work: Callable[[], int]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def _pytest(plugin: object) -> None:
-    """Collect the unit tests in this process, silently; the plugin runs them."""
+def _pytest(plugin: object, files: Sequence[str] = (str(TESTS),)) -> None:
+    """Collect tests in this process, silently; the plugin runs them."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
-    pytest.main([*_OPTIONS, str(TESTS)], plugins=[plugin])
+    pytest.main([*_OPTIONS, *files], plugins=[plugin])
 
 
 def _with_next(items: Sequence[pytest.Item]) -> Iterable[tuple[pytest.Item, pytest.Item | None]]:
