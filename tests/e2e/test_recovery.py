@@ -1,0 +1,40 @@
+"""A bind conflict that is over: what users read until it is resolved."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from lab import kill, wait
+
+from tests.ports import free_port
+
+if TYPE_CHECKING:
+    from lab import Lab
+
+
+def test_a_recovery_is_shown_as_one(lab: Lab) -> None:
+    """First no remedy names the pid that is gone, then it is recovering, and nothing is to do."""
+    port = free_port()
+    code = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
+    stray = lab.stray(sys.executable, "-c", code)
+    lab.settings["stable_for"] = "10m"
+    lab.fpm_program(f"127.0.0.1:{port}", startretries="100")
+    lab.start()
+
+    def incident() -> dict[str, Any]:
+        found: dict[str, Any] | None = lab.status("php-fpm")["incident"]
+        return found or {"remedy": "", "holder": None}
+
+    wait("the remedy", lambda: f"kill {stray.pid}" in incident()["remedy"])
+    kill(stray.pid)
+    stray.wait()
+    wait("the pid to be gone", lambda: str(stray.pid) not in incident()["remedy"])
+    wait("the recovery", lambda: incident().get("recovering_at_s") is not None, 60)
+
+    one = incident()
+    assert one["holder"] is None
+    assert one["remedy"] == "Nothing, unless it fails again"
+    assert "recovering; the problem was: " in one["summary"]
+    assert one["resolves_at_s"] > one["recovering_at_s"]
+    assert "will be resolved at" in lab.get("/")
