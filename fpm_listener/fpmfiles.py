@@ -41,6 +41,9 @@ class DiskFiles:
             os.path.join(self._directory, path),  # noqa: PTH118 - see above
             os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY,
         )
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            os.close(descriptor)  # open() would not do that
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         with open(  # noqa: PTH123 - see above
             descriptor,
             encoding="utf-8",

@@ -242,3 +242,11 @@ def test_a_configuration_that_cannot_be_read_for_a_moment(
     write(tmp_path / which, text.replace("x.log", "y.log").replace("www", "other"))
     changed = programs.read(anew=False).sites[FPM]
     assert changed != known
+
+
+def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
+    """It is refused, and no descriptor stays open."""
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a text
+    with pytest.raises(IsADirectoryError):
+        DiskFiles("/").read(str(tmp_path))
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - the same
