@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from fpm_listener.reclaim import Reclaim
 
 EX_TEMPFAIL, EX_CONFIG = 75, 78  # sysexits.h; 78 is php-fpm's own for what waiting cannot cure
+#: How much the priority is raised while an address is not free.
+_NICER = 10
 #: Seconds for the rest, such as orphans, once our listener has released the address. They can last
 #: longer than startsecs: php-fpm must start, even if supervisord sees a late failure as RUNNING.
 _AFTER_LISTENER_S = 1.5
@@ -91,12 +93,31 @@ class Obstacles:
         self._ends_at_s: float | None = None  # of the wait; None = there was none so far
         self._told: dict[int, int] = {}  # orphans, and how strongly each was told to end
         self._reclaim: Reclaim | None = None
+        self._nice: int | None = None  # as it was, while it is another
 
     def wait_for(self, address: TcpAddress | UnixAddress) -> Bound | None:
         """Return when the address is free, or the socket that our own listener holds there.
 
         Raises Refused where it is not free in time.
         """
+        try:
+            return self._wait_for(address)
+        finally:
+            if self._nice is not None:
+                os.setpriority(os.PRIO_PROCESS, 0, self._nice)
+                self._nice = None
+
+    def _hurry(self) -> None:
+        """Let us run before others: on a busy machine, look-ups can take longer than startsecs."""
+        if self._nice is None and self._start.name is not None:
+            nice = os.getpriority(os.PRIO_PROCESS, 0)
+            try:
+                os.setpriority(os.PRIO_PROCESS, 0, nice - _NICER)
+            except OSError:
+                return  # root with CAP_SYS_NICE may, others need not be that quick
+            self._nice = nice
+
+    def _wait_for(self, address: TcpAddress | UnixAddress) -> Bound | None:
         while True:
             found = binding.ask(address)
             if found.answer is Answer.FREE:
@@ -107,6 +128,7 @@ class Obstacles:
                     say(f"{why}; php-fpm may have more rights, so it is started")
                     return None
                 raise Refused(EX_CONFIG, why)
+            self._hurry()
             report = self._holders(address) if found.answer is Answer.BUSY else None
             if report is not None and self._start.name is not None:
                 reclaim = self._reclaim = self._reclaim or self._make_reclaim()

@@ -203,6 +203,7 @@ def test_where_no_socket_can_be_copied(lab: Lab, how: str) -> None:
     hung = lab.listener_pid()
     hang(lab)
     comes_back(lab, address, how, before)
+    assert os.getpriority(os.PRIO_PROCESS, lab.running()) == os.getpriority(os.PRIO_PROCESS, 0)
     assert "it holds the address and does not answer" in said(lab)
     wait("another listener", lambda: lab.listener_pid() != hung and lab.is_ready())
 
