@@ -218,6 +218,9 @@ class Watched:
         if ended is not None:
             self._masters.append(ended)
             self._ailments.silence.forget()
+            self._record.last_exit = None  # nobody has seen how that run ended
+        if state is State.FATAL:
+            self._trouble.forget()  # earlier failures do not explain the lost ones
         self._waking.end()
         self._waking.next_start_s = None
         if seen.started_at_s is not None:

@@ -133,6 +133,7 @@ def _killed_and_stopped(scene: Scene) -> None:
 CASES = (_break_job, _repair_job, _stop_fpm, _start_fpm, _restart_fpm, _killed_and_stopped)
 
 
+@pytest.mark.timeout(600 * ROUNDS)
 @pytest.mark.parametrize("rpc", [True, False], ids=["xml-rpc", "proc"])
 def test_no_state_is_wrong_a_minute_after_events_were_lost(lab: Lab, *, rpc: bool) -> None:
     """Neither a state nor a pid; and who was given up, and is not, makes no alert."""

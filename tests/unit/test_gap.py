@@ -162,6 +162,17 @@ def test_a_fatal_that_was_lost_is_told() -> None:
     assert scene.view().fatal == 0  # counters count events
 
 
+def test_an_earlier_death_does_not_explain_a_fatal_that_was_lost() -> None:
+    """It was killed once, long before; how it failed since then is not known."""
+    scene = Scene(exits=True).play("0 starting", "2 running", "9 crash", "9.1 exits -9")
+    scene.play("10 starting", "11 running")
+    lose(scene, 20.0)
+    answer(scene, 20.1, State.FATAL)
+
+    assert scene.told == ["first: gave_up"]
+    assert "SIGKILL" not in scene.alerts[0].annotations["summary"]
+
+
 def test_what_was_told_is_resolved_after_a_start_that_was_lost() -> None:
     """The incident ends when it has run for stable_for."""
     scene = Scene().play("0 starting", "1 fatal", "2 tick")
