@@ -321,10 +321,11 @@ class Trouble:
         return settled_at_s + self._loops.stable_after_s(self._policy.stable_for_s)
 
     def _recovers_at_s(self, settled_at_s: float | None) -> float | None:
-        """Return from when on it counts as recovering: RUNNING alone proves nothing in a loop."""
+        """Return from when on it counts as recovering: RUNNING alone proves nothing."""
         if settled_at_s is None:
             return None
-        return settled_at_s + min(SHORT_LIFE_S, self._loops.usual_distance_s)
+        distance_s = SHORT_LIFE_S if self._ailing else self._loops.usual_distance_s
+        return settled_at_s + min(SHORT_LIFE_S, distance_s)
 
     def deadline_s(self, settled_at_s: float | None) -> float | None:
         """Return the monotonic moment at which `review` can have something new to say."""
