@@ -45,7 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
     if words[:1] == ["guard"]:
         from fpm_listener import quickstart
 
-        silent = quickstart.attempt(words[1:])
+        try:
+            silent = quickstart.attempt(words[1:])
+        except Exception:  # noqa: BLE001 - the guard begins again, and reports what it finds
+            silent = False
     sink = protect_stdout() if words[:1] == ["listen"] else -1
     from fpm_listener.core.values import FpmListenerError
 

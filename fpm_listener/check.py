@@ -16,7 +16,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener import fpmfiles, held_addresses, receiver_check, settings, supervisord_conf
+from fpm_listener import (
+    fpmfiles,
+    held_addresses,
+    receiver_check,
+    regular_file,
+    settings,
+    supervisord_conf,
+)
 from fpm_listener.core import (
     fpmcommand,
     inilines,
@@ -46,6 +53,8 @@ if TYPE_CHECKING:
 RULE_MODULES = (rules_address, rules_fpm, rules_live, rules_program, rules_stop, rules_supervisord)
 #: Our listener's command, and the file of its settings.
 _LISTENS = re.compile(r"fpm[-_]listener listen --config[= ](\S+)")
+#: Bytes of one file; a configuration of this size is a mistake.
+_LONGEST = 4 << 20
 #: Where supervisord's configuration lies, as supervisord itself looks for it.
 USUAL_FILES = ("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
 #: Where supervisord answers, as Debian, Red Hat and supervisor's own sample have it.
@@ -189,7 +198,7 @@ def _texts(paths: Iterable[str]) -> list[tuple[str, str]]:
     found = []
     for path in paths:
         try:
-            found.append((path, Path(path).read_text(encoding="utf-8", errors="replace")))
+            found.append((path, regular_file.read_text(path, _LONGEST)))
         except OSError:
             continue
     return found
@@ -200,9 +209,9 @@ def _included(path: str) -> list[str]:
     parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
     folder = str(Path(path).absolute().parent)
     try:
-        parser.read(path, encoding="utf-8")
+        parser.read_string(regular_file.read_text(path, _LONGEST), path)
         patterns = parser.get("include", "files", fallback="") or ""
-    except (configparser.Error, UnicodeDecodeError, AttributeError, OSError):
+    except (configparser.Error, AttributeError, OSError):
         return []  # AttributeError: CPython's, for a line that continues a key without a value
     words = (word.replace("%(here)s", folder) for word in patterns.split())
     return [one for word in words for one in sorted(glob.glob(os.path.join(folder, word)))]  # noqa: PTH118, PTH207 - patterns
@@ -264,7 +273,7 @@ def preview(findings: Iterable[Finding]) -> str:
     parts = []
     for path, edits in sorted(by_file.items()):
         try:
-            text = Path(path).read_bytes().decode("utf-8", "surrogateescape")
+            text = regular_file.read(path, _LONGEST).decode("utf-8", "surrogateescape")
         except OSError as error:
             raise FpmListenerError(f"{path}: cannot be read: {error.strerror}") from error
         name = f"{path}\t" if " " in path else path

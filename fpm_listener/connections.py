@@ -28,6 +28,7 @@ from http.client import LineTooLong
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+from fpm_listener import regular_file
 from fpm_listener.core.internal_errors import Where
 from fpm_listener.internal_errors import is_exhausted, log_only
 
@@ -230,6 +231,8 @@ class Certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
+            for path in self._files:  # OpenSSL would wait for the writer of a FIFO
+                regular_file.read(path, regular_file.LONGEST_CERTIFICATE)
             context.load_cert_chain(*self._files, password=_no_passphrase)
         except (OSError, ValueError) as error:
             # OpenSSL names no file.

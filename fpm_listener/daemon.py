@@ -50,7 +50,7 @@ from fpm_listener.core.protocol import Event, Garbage
 from fpm_listener.core.retry import Attempted
 from fpm_listener.core.snapshot import Snapshot
 from fpm_listener.core.values import FpmListenerError, ProcessName
-from fpm_listener.deaths import Deaths, can_be_seen
+from fpm_listener.deaths import Deaths
 from fpm_listener.engine_settings import engine_settings
 from fpm_listener.inbox import Failed, Inbox, SupervisorAnswered, Survived
 from fpm_listener.keeper import Keeper
@@ -98,7 +98,6 @@ class Daemon:
         self._errors = self._inbox.errors
         self._poller = select.poll()
         self._deaths = Deaths(self._poller)
-        self._sees_deaths = can_be_seen()
         self._engine = Engine(engine_settings(settings), secrets.token_hex(16))
         self._snapshot = Snapshot()
         self._snapshot_due_s: float | None = 0.0
@@ -192,6 +191,7 @@ class Daemon:
             self._around.keeper.look_at_doors()
             self._around.upkeep(now, self._engine.timeline.memory())
             self._ledger.keep_at(self._around.ledger_path())
+            self._deaths.retry(lambda one: self._watch(WatchPid(*one)))
 
     def _check_unreadable(self, now: Instant) -> None:
         before = self._unreadable.count
@@ -384,7 +384,7 @@ class Daemon:
             ready=self._ready,
             supervisor_up=self._supervisor_up,
             supervisor=self._engine.supervisor,
-            fast_restart=self._settings.fast_restart and self._sees_deaths,
+            fast_restart=self._settings.fast_restart and self._deaths.can_watch,
             log_bytes_read=self._around.tail.bytes_read,
             log_bytes_skipped=self._around.tail.bytes_skipped,
             log_read_errors=self._around.tail.read_errors,

@@ -59,6 +59,11 @@ class Handover:
             os.close(fd)
         self._held.clear()
 
+    def close(self) -> None:
+        """End the conversation, and close our copies of what was not taken."""
+        self.close_held()
+        self._connection.close()
+
     def take(self, wish: Wish) -> Bound | None:
         """Return the held socket for this address, as it is configured now; None = none is held."""
         for key in binding.keys(wish.address):

@@ -5,12 +5,11 @@ Law: nothing raises; what cannot be read stands in the configuration's `problems
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
-import stat
 from typing import TYPE_CHECKING
 
+from fpm_listener import regular_file
 from fpm_listener.core import fpmcommand, fpmconf
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from fpm_listener.core.fpmcommand import FpmInvocation, Layout
     from fpm_listener.core.fpmconf import FpmConf
 
-#: Characters of one file; a configuration of this size is a mistake.
+#: Bytes of one file; a configuration of this size is a mistake.
 _LARGEST = 4 << 20
 
 
@@ -34,27 +33,9 @@ class DiskFiles:
 
         Regular files only: a pipe would block us, and what we read of it php-fpm would not get.
         """
-        if "\0" in path:
-            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        # No pathlib: it costs the guard milliseconds.
-        descriptor = os.open(
-            os.path.join(self._directory, path),  # noqa: PTH118 - see above
-            os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY,
-        )
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            os.close(descriptor)  # open() would not do that
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        with open(  # noqa: PTH123 - see above
-            descriptor,
-            encoding="utf-8",
-            errors="surrogateescape",  # a path has bytes, not letters
-        ) as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, "it is not a regular file", path)
-            text = file.read(_LARGEST + 1)
-        if len(text) > _LARGEST:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-        return text
+        whole = os.path.join(self._directory, path)  # noqa: PTH118 - pathlib costs milliseconds
+        # A path has bytes, not letters.
+        return regular_file.read_text(whole, _LARGEST, errors="surrogateescape")
 
     def glob(self, pattern: str) -> list[str]:
         """Return the paths that match, sorted."""

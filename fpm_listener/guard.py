@@ -17,6 +17,7 @@ from __future__ import annotations
 import getopt
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener import binding, deposit, fpmfiles, masters, procfs, quickstart
@@ -26,7 +27,7 @@ from fpm_listener.core import durations, fpmcommand, fpmsockets
 from fpm_listener.core.addresses import TcpAddress
 from fpm_listener.core.inheritance import environment as inheritance
 from fpm_listener.core.values import FpmListenerError, ProcessName
-from fpm_listener.obstacles import Obstacles, Refused, Start, say
+from fpm_listener.obstacles import Obstacles, Refused, Start, optional, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,12 +90,17 @@ def run(words: Sequence[str], *, listener_is_silent: bool = False) -> int:
     """
     options = parse(words)
     environment = original_environment()
-    invocation = fpmcommand.find_in(list(options.command))
+    find = partial(fpmcommand.find_in, list(options.command))
+    invocation = optional("the look at the command", find, None)
     if invocation is None:
         say(f"{options.command[0]!r} is no php-fpm; it is started as it stands")
     elif not invocation.test_only:
         try:
-            _Guard(options, invocation, environment, listener_is_silent).prepare()
+            optional(
+                "the guard",
+                lambda: _Guard(options, invocation, environment, listener_is_silent).prepare(),
+                None,
+            )
         except Refused as refused:
             say(str(refused))
             return refused.status
@@ -123,10 +129,33 @@ class _Guard:
         self._environment = environment
         self._answered = False if listener_is_silent else None
         self._text = {os.fsdecode(k): os.fsdecode(v) for k, v in environment.items()}
-        self._binary = fpmfiles.real_binary(invocation)
+        group = self._text.get("SUPERVISOR_GROUP_NAME")
+        process = self._text.get("SUPERVISOR_PROCESS_NAME")
+        self._name = ProcessName(group, process) if group and process else None
+        self._began_at_s = time.monotonic()
 
     def prepare(self) -> None:
-        """Return when php-fpm can start. Raises Refused where it must not."""
+        """Return when php-fpm can start. Raises Refused where it must not.
+
+        An unexpected error in one step does not stop the next steps.
+        """
+        read = partial(fpmfiles.real_binary, self._invocation)
+        self._binary = optional("the search for php-fpm", read, self._invocation.binary)
+        conf = optional("the reading of php-fpm's configuration", self._read_conf, None)
+        locate = partial(quickstart.glance_at_state_dir, None)
+        self._state_dir = optional("the listener's settings", self._find_state_dir, "") or optional(
+            "the search for state_dir", locate, quickstart.DEFAULT_STATE_DIR
+        )
+        name = str(self._name or f"by hand:{conf.path if conf else ''}")
+        self._record = masters.Record(self._state_dir, name)
+        if conf is None:
+            # Which addresses php-fpm needs is unknown. What the listener holds is in its way.
+            optional("the request to the listener", self._ask_to_release, False)
+        else:
+            self._get_addresses(conf)
+        optional("the record of this start", self._record_start, None)
+
+    def _read_conf(self) -> FpmConf | None:
         conf = fpmfiles.read(
             self._invocation,
             directory=quickstart.working_directory(),
@@ -134,15 +163,22 @@ class _Guard:
         )
         for problem in conf.problems:
             say(f"php-fpm's configuration is not wholly understood: {problem}")
-        began_at_s = time.monotonic()
-        self._record = self._open_record(conf)
-        wishes = fpmsockets.wishes(conf, fpmfiles.version(self._invocation))
-        handover = self._begin_handover(conf, wishes)
+        return conf
+
+    def _get_addresses(self, conf: FpmConf) -> None:
+        """Return when php-fpm can have all its addresses. Raises Refused where it cannot."""
+        wishes: Sequence[Wish] = optional(
+            "the search for addresses",
+            lambda: fpmsockets.wishes(conf, fpmfiles.version(self._invocation)),
+            (),
+        )
+        begin = partial(self._begin_handover, conf, wishes)
+        handover = optional("the handover", begin, None)
         start = Start(
             binary=self._binary,
             conf_path=conf.path,
             environment=self._text,
-            began_at_s=procfs.program_began_at_s() if self._name else began_at_s,
+            began_at_s=procfs.program_began_at_s() if self._name else self._began_at_s,
             name=self._name,
             answered=self._answered,
             ask=self._ask_to_release,
@@ -154,10 +190,29 @@ class _Guard:
             wait_s=self._options.wait_s,
             end_orphans=self._options.end_orphans,
         )
-        if handover is None:
-            self._use(self._get_all(wishes))
-        else:
-            self._take_over(handover, wishes, conf)
+        if handover is not None and self._has_taken_over(handover, wishes, conf):
+            return
+        self._use(self._get_all(wishes))
+
+    def _has_taken_over(
+        self, handover: deposit.Handover, wishes: Sequence[Wish], conf: FpmConf
+    ) -> bool:
+        """Return whether the handover had no unexpected error; after one, nothing is held."""
+        sockets: dict[str, tuple[Wish, Bound]] = {}
+
+        def take_over() -> bool:
+            self._take_over(handover, wishes, conf, sockets)
+            return True
+
+        if optional("the handover", take_over, False):
+            return True
+        for _, bound in sockets.values():
+            os.close(bound.fd)
+        handover.close()
+        optional("the request to the listener", self._ask_to_release, False)
+        return False
+
+    def _record_start(self) -> None:
         try:
             self._record.add_self()
         except OSError as error:
@@ -168,16 +223,13 @@ class _Guard:
                 f"outlive it: {self._path_of(error)}: {error.strerror}",
             )
 
-    def _open_record(self, conf: FpmConf) -> masters.Record:
-        group = self._text.get("SUPERVISOR_GROUP_NAME")
-        process = self._text.get("SUPERVISOR_PROCESS_NAME")
+    def _find_state_dir(self) -> str:
+        """Return it; empty where the settings cannot be read."""
         try:
-            self._state_dir = quickstart.glance_at_state_dir(self._options.config)
+            return quickstart.glance_at_state_dir(self._options.config)
         except OSError as error:
-            self._state_dir = quickstart.glance_at_state_dir(None)
             say(f"the listener's settings are not used: {error.filename}: {error.strerror}")
-        self._name = ProcessName(group, process) if group and process else None
-        return masters.Record(self._state_dir, str(self._name or f"by hand:{conf.path}"))
+            return ""
 
     def _path_of(self, error: OSError) -> str:
         # Names in the directory are relative to it; an absolute one wins.
@@ -236,13 +288,23 @@ class _Guard:
         for wish in wishes:
             if any(key in sockets for key in binding.keys(wish.address)):
                 continue
-            if (bound := self._way.wait_for(wish.address)) is not None:
+            wait = partial(self._way.wait_for, wish.address)
+            bound = optional(f"the wait for {wish.address.text}", wait, None)
+            if bound is not None:
                 sockets[bound.key] = (wish, bound)
         return sockets
 
-    def _take_over(self, handover: deposit.Handover, wishes: Sequence[Wish], conf: FpmConf) -> None:
-        """Have php-fpm given every socket that can be, and the listener hold them."""
-        sockets: dict[str, tuple[Wish, Bound]] = {}
+    def _take_over(
+        self,
+        handover: deposit.Handover,
+        wishes: Sequence[Wish],
+        conf: FpmConf,
+        sockets: dict[str, tuple[Wish, Bound]],
+    ) -> None:
+        """Have php-fpm given every socket that can be, and the listener hold them.
+
+        sockets: gets them, by key.
+        """
         for wish in wishes:
             if not wish.beyond_us and (bound := handover.take(wish)) is not None:
                 sockets[bound.key] = (wish, bound)
@@ -258,8 +320,10 @@ class _Guard:
             if bound is not None:
                 sockets[bound.key] = (wish, bound)
         if again is not None:
-            self._leave(again, sockets, wishes, conf)
-        self._way.part_from_orphans([bound.fd for _, bound in sockets.values()])
+            leave = partial(self._leave, again, sockets, wishes, conf)
+            optional("the handover to the listener", leave, None)
+        part = partial(self._way.part_from_orphans, [bound.fd for _, bound in sockets.values()])
+        optional("the end of orphans", part, None)
         self._use(sockets)
 
     def _release_the_rest(

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener import fpmfiles, receiver_check, settings
+from fpm_listener import fpmfiles, receiver_check, regular_file, settings
 from fpm_listener.core import fpmcommand, inilines
 from fpm_listener.core.fpmconf import STDERR
 from fpm_listener.core.values import FpmListenerError
@@ -129,7 +129,7 @@ def _existing(place: Path, programs: str, own: str) -> list[Section]:
     for path in paths:
         with suppress(OSError):
             if path.name != own:  # that one is left as it is
-                texts.append((str(path), path.read_text(encoding="utf-8", errors="replace")))
+                texts.append((str(path), regular_file.read_text(path)))
     return [section for name, section in inilines.scan(texts).items() if name in names]
 
 

@@ -14,7 +14,8 @@ import select
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from fpm_listener import binding, masters, procfs
 from fpm_listener.binding import Answer
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from fpm_listener.core.values import ProcessName
     from fpm_listener.reclaim import Reclaim
 
+Value = TypeVar("Value")
+
 EX_TEMPFAIL, EX_CONFIG = 75, 78  # sysexits.h; 78 is php-fpm's own for what waiting cannot cure
 #: How much the priority is raised while an address is not free.
 _NICER = 10
@@ -38,6 +41,8 @@ _AFTER_LISTENER_S = 1.5
 #: Seconds between two looks at an address while nothing tells that it is free.
 _LOOK_EVERY_S = 0.1
 #: Parts of the wait after which orphans that do not finish are told more strongly.
+#: Unexpected errors that were printed, by step.
+_reported: set[tuple[str, str]] = set()
 _STRONGER = ((0.0, signal.SIGQUIT), (0.6, signal.SIGTERM), (0.85, signal.SIGKILL))
 
 
@@ -77,6 +82,33 @@ def say(what: str) -> None:
         sys.stderr.flush()
     except OSError:
         return  # nobody reads our stderr: that is no reason to keep php-fpm down
+
+
+def optional(step: str, work: Callable[[], Value], otherwise: Value) -> Value:
+    """Return what a step of the guard returns; after an unexpected error print one line instead.
+
+    php-fpm starts all the same. The error's own text is left out: it can quote a configuration.
+    """
+    try:
+        return work()
+    except Refused:
+        raise
+    except Exception as error:  # noqa: BLE001 - no error of ours keeps php-fpm down
+        why = f"{type(error).__name__}{_place(error)}"
+        if (step, why) not in _reported:
+            _reported.add((step, why))
+            say(f"unexpected error in {step}: {why}; php-fpm is started all the same")
+        return otherwise
+
+
+def _place(error: Exception) -> str:
+    """Return where an error was raised, such as ` at guard.py:12`."""
+    found = error.__traceback__
+    while found is not None and found.tb_next is not None:
+        found = found.tb_next
+    if found is None:
+        return ""
+    return f" at {found.tb_frame.f_code.co_filename.rpartition('/')[2]}:{found.tb_lineno}"
 
 
 class Obstacles:
@@ -129,16 +161,22 @@ class Obstacles:
                     return None
                 raise Refused(EX_CONFIG, why)
             self._hurry()
-            report = self._holders(address) if found.answer is Answer.BUSY else None
+            report = None
+            if found.answer is Answer.BUSY:
+                report = optional(
+                    "the search for the holder", partial(self._holders, address), None
+                )
             if report is not None and self._start.name is not None:
                 reclaim = self._reclaim = self._reclaim or self._make_reclaim()
-                if (reclaimed := reclaim.get(address, report)) is not None:
+                get = partial(reclaim.get, address, report)
+                reclaimed = optional("the request for the listener's socket", get, None)
+                if reclaimed is not None:
                     return reclaimed
                 if reclaim.has_acted:
                     reclaim.has_acted = False
                     self._begin_wait(time.monotonic() + _AFTER_LISTENER_S)
                     continue
-            self._end_orphans(report)
+            optional("the end of orphans", partial(self._end_orphans, report), None)
             if self._is_over():
                 raise self._refuse(address, found, report)
             self._sleep(report)
@@ -162,7 +200,12 @@ class Obstacles:
         from fpm_listener import startsecs  # noqa: PLC0415 - most starts need it not
 
         passed_s = time.monotonic() - self._start.began_at_s
-        longest_s = startsecs.longest_wait_s(self._start.environment, self._start.name, passed_s)
+        environment, name = self._start.environment, self._start.name
+        longest_s = optional(
+            "the search for startsecs",
+            lambda: startsecs.longest_wait_s(environment, name, passed_s),
+            startsecs.UNKNOWN_S,
+        )
         return min(self._wait_s, longest_s)
 
     def _sleep(self, report: HolderReport | None) -> None:

@@ -4,6 +4,7 @@ Laws:
 1. supervisord's own file comes first, read by its own parser: it has all and needs no XML-RPC. The
    live answer of supervisord is the second way.
 2. What cannot be read is said once, and never stops the listener.
+3. An unexpected error over one program is reported; what was known of that program stays.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import logging
 import os
 import re
 import shlex
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from fpm_listener import fpmfiles, supervisord_conf, supervisord_path
 from fpm_listener.core import fpmcommand
@@ -21,48 +23,87 @@ from fpm_listener.core.autopsy import Needs
 from fpm_listener.core.effects import FpmSite, ProgramsKnown
 from fpm_listener.core.fpmconf import LogKind
 from fpm_listener.core.fpmstatus import PoolTarget
+from fpm_listener.core.internal_errors import Where
+from fpm_listener.internal_errors import log_only
 from fpm_listener.supervisor_rpc import RpcFailed
 from fpm_listener.supervisord_conf import ConfUnreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from fpm_listener.core.fpmcommand import FpmInvocation
     from fpm_listener.core.fpmconf import FpmConf, Pool
     from fpm_listener.core.values import ProcessName, Program
+    from fpm_listener.internal_errors import Caught
     from fpm_listener.supervisor_rpc import SupervisorRpc
 
 log = logging.getLogger(__name__)
 
 
+Value = TypeVar("Value")
+
+
+class _Look(NamedTuple):
+    """What is known of one program."""
+
+    needs: Needs
+    site: FpmSite | None = None  #: None = it is no php-fpm
+
+
 class Programs:
     """Reads the programs, and remembers what it has complained of. Used by one thread."""
 
-    def __init__(self, rpc: SupervisorRpc | None, supervisord_pid: int) -> None:
+    def __init__(
+        self, rpc: SupervisorRpc | None, supervisord_pid: int, caught: Caught = log_only
+    ) -> None:
+        """`caught`: gets each unexpected error."""
+        self._caught = caught
         self._rpc = rpc
         self._pid = supervisord_pid
         self._programs: tuple[Program, ...] = ()
         self._made_up: dict[ProcessName, str] = {}
         self._said: set[str] = set()
         self._confs: dict[tuple[ProcessName, str], FpmConf] = {}  # the last that could be read
+        self._known: dict[tuple[ProcessName, str], _Look] = {}
 
     def read(self, *, anew: bool) -> ProgramsKnown:
         """Return the programs; `anew` = supervisord's configuration may have changed as well."""
         if anew or not self._programs:
-            self._programs = self._find()
+            found = self._survive(self._find)
+            self._programs = self._programs if found is None else found
         sites: dict[ProcessName, FpmSite] = {}
         needs: dict[ProcessName, Needs] = {}
-        made_up = self._made_up_logs() if anew else self._made_up
+        if anew:
+            self._survive(self._find_made_up_logs)
+        known: dict[tuple[ProcessName, str], _Look] = {}
         for program in self._programs:
-            invocation = fpmcommand.find(program.command)
-            if invocation is not None and not invocation.test_only:
-                stderr_log = program.stderr_log or made_up.get(program.name)
-                conf = self._read_conf(program, invocation)
-                sites[program.name] = _site(program, invocation, conf, stderr_log)
-                needs[program.name] = _needs(program, invocation, conf)
-            else:
-                needs[program.name] = Needs(program=_first_word(program.command))
+            key = program.name, program.command
+            look = self._survive(partial(self._look_at, program)) or self._known.get(key)
+            if look is not None:
+                known[key] = look
+                needs[program.name] = look.needs
+                if look.site is not None:
+                    sites[program.name] = look.site
+        self._known = known
         return ProgramsKnown(programs=self._programs, sites=sites, needs=needs)
+
+    def _survive(self, work: Callable[[], Value]) -> Value | None:
+        """Return what `work` returns; report its unexpected error, and return None then."""
+        try:
+            return work()
+        except Exception as error:  # noqa: BLE001 - law 3
+            self._caught(Where.PROGRAMS, error)
+            return None
+
+    def _look_at(self, program: Program) -> _Look:
+        invocation = fpmcommand.find(program.command)
+        if invocation is None or invocation.test_only:
+            return _Look(Needs(program=_first_word(program.command)))
+        stderr_log = program.stderr_log or self._made_up.get(program.name)
+        conf = self._read_conf(program, invocation)
+        return _Look(
+            _needs(program, invocation, conf), _site(program, invocation, conf, stderr_log)
+        )
 
     def _find(self) -> tuple[Program, ...]:
         why = ["supervisord's configuration file was not found"]
@@ -80,12 +121,11 @@ class Programs:
         self._say("programs are not known, php-fpm cannot be recognised why=%r", "; ".join(why))
         return self._programs
 
-    def _made_up_logs(self) -> dict[ProcessName, str]:
-        """Return the files of stderr whose names supervisord has made up."""
+    def _find_made_up_logs(self) -> None:
+        """Find the files of stderr whose names supervisord has made up."""
         answer = self._rpc.stderr_logs() if self._rpc is not None else {}
         if not isinstance(answer, RpcFailed):
             self._made_up = answer
-        return self._made_up
 
     def _read_conf(self, program: Program, invocation: FpmInvocation) -> FpmConf:
         conf = fpmfiles.read(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from fpm_listener import masters, rendezvous, state_directory
+from fpm_listener import masters, regular_file, rendezvous, state_directory
 from fpm_listener.becoming import become, original_environment
 from fpm_listener.core.handover import Hello, Keep, Offer
 from fpm_listener.core.inheritance import environment
@@ -62,7 +62,7 @@ def attempt(words: Sequence[str]) -> bool:
             if not record.is_shared:
                 raise
         rendezvous.send(connection, Keep())
-    except (OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - the guard begins again, and reports what it finds
         _close(descriptors)
         return isinstance(error, TimeoutError)
     for descriptor in descriptors:
@@ -123,8 +123,8 @@ def glance_at_state_dir(config: str | None) -> str:
     value, section = os.environ.get("FPM_LISTENER_STATE_DIR", "").strip(), ""
     if config is None:
         return state_directory.locate(value or DEFAULT_STATE_DIR)
-    with open(config, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib costs milliseconds
-        lines = [] if value else file.read().splitlines()
+    text = regular_file.read_text(config)
+    lines = [] if value else text.splitlines()
     for line in lines:
         if line.startswith("["):
             section = line[1:].partition("]")[0]

@@ -9,9 +9,9 @@ import errno
 import logging
 import os
 import shutil
-import stat
 from typing import TYPE_CHECKING, NamedTuple
 
+from fpm_listener import regular_file
 from fpm_listener.core.snapshot import ReceiverProblem
 from fpm_listener.sections import is_url
 
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NO_RECEIVER = ReceiverProblem("", "no receiver is configured: alerts are sent nowhere")
+_CERTIFICATES = ("ca_file", "cert_file", "key_file")
 _FILES = (
     *("url_file", "token_file", "password_file", "secret_file", "routing_key_file"),
-    *("ca_file", "cert_file", "key_file"),
+    *_CERTIFICATES,
 )
-#: Bytes of a file that are read: one that holds a secret is much shorter.
 _FORBIDDEN = os.strerror(errno.EACCES)
-_MOST = 64 << 10
+#: Bytes of those files that do not only hold one secret.
+_LONGEST = dict.fromkeys(_CERTIFICATES, regular_file.LONGEST_CERTIFICATE)
 
 
 def problems(
@@ -94,16 +95,7 @@ def _whys(receiver: ReceiverSettings, *, may_read: bool) -> list[str]:
 
 def _why(setting: str, path: Path) -> str | None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        try:
-            mode = os.fstat(descriptor).st_mode
-            if stat.S_ISDIR(mode):
-                return "is a directory"
-            if not stat.S_ISREG(mode):
-                return None  # what is read of a pipe is missing later
-            text = os.pread(descriptor, _MOST, 0)
-        finally:
-            os.close(descriptor)
+        text = regular_file.read(path, _LONGEST.get(setting, regular_file.LONGEST_SECRET))
     except OSError as error:
         return error.strerror or str(error)
     if not text.strip():

@@ -14,12 +14,11 @@ import configparser
 import os
 import re
 import socket
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener import receiver_settings
+from fpm_listener import receiver_settings, regular_file
 from fpm_listener.core.healing import NO_HEALING, HealingPolicy
 from fpm_listener.core.kinds import KEYS as RECEIVER_KEYS
 from fpm_listener.core.loops import LoopPolicy
@@ -61,8 +60,6 @@ FOLDERS = (
 USUAL_FILES = tuple(f"{path}/fpm_listener.{ending}" for path, ending in FOLDERS)
 FAST_LOOP = LoopPolicy(threshold=3, window_s=60.0)
 SLOW_LOOP = LoopPolicy(threshold=5, window_s=900.0)
-#: Bytes of the longest file that is read; a file with a hundred receivers has some 50 KiB.
-LONGEST_FILE = 1 << 20
 ENV_PREFIX = "FPM_LISTENER_"
 ENV_RECEIVER_PREFIX = "FPM_LISTENER_RECEIVER_"
 
@@ -152,18 +149,10 @@ def load(path: str, environ: Mapping[str, str] = os.environ) -> Settings:
 def read_text(path: str) -> str:
     """Return the text of the file. Raises FpmListenerError; never waits, as for a FIFO's writer."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
-            found = os.fstat(descriptor)
-            nothing = path == os.devnull and stat.S_ISCHR(found.st_mode)
-            if not (stat.S_ISREG(found.st_mode) or nothing):
-                raise FpmListenerError(f"{path}: is not a regular file")
-            text = file.read(LONGEST_FILE + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        why = getattr(error, "strerror", None) or str(error)
+        text = regular_file.read(path)
+    except OSError as error:
+        why = error.strerror or str(error)
         raise FpmListenerError(f"{path}: cannot be read: {why}") from error
-    if len(text) > LONGEST_FILE:
-        raise FpmListenerError(f"{path}: is longer than {LONGEST_FILE >> 20} MiB")
     try:
         return text.decode("utf-8")
     except UnicodeDecodeError as error:

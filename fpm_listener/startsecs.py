@@ -9,7 +9,7 @@ import glob
 import os
 from typing import TYPE_CHECKING
 
-from fpm_listener import procfs, supervisord_path
+from fpm_listener import procfs, regular_file, supervisord_path
 from fpm_listener.core import startsecs
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 #: The rest is for the end itself.
 _SUPERVISORD_LOOKS_S = 1.2
 #: The whole wait where startsecs is unknown: half of supervisord's default.
-_UNKNOWN_S = 0.5
+UNKNOWN_S = 0.5
 #: Seconds for supervisord's answer, at most and at least.
 _ANSWER_S, _SHORTEST_ANSWER_S = 0.5, 0.2
-#: Bytes of one configuration file that are read, and files.
-_LONGEST, _MOST_FILES = 1 << 20, 1000
+#: Files that are read.
+_MOST_FILES = 1000
 
 
 def longest_wait_s(environment: Mapping[str, str], name: ProcessName, passed_s: float) -> float:
@@ -45,7 +45,7 @@ def longest_wait_s(environment: Mapping[str, str], name: ProcessName, passed_s: 
 
 def _wait_s(seconds: float | None) -> float:
     if seconds is None:
-        return _UNKNOWN_S
+        return UNKNOWN_S
     return max(seconds / 2, seconds - _SUPERVISORD_LOOKS_S)
 
 
@@ -83,5 +83,4 @@ def _in_file(environment: Mapping[str, str], name: ProcessName) -> float | None:
 
 
 def _read(path: str) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - the same
-        return file.read(_LONGEST)
+    return regular_file.read_text(path)

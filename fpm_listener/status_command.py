@@ -21,7 +21,7 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, TextIO
 
-from fpm_listener import endpoint, output
+from fpm_listener import endpoint, output, regular_file
 from fpm_listener.control import Request, ask
 from fpm_listener.core.display import plain
 from fpm_listener.core.values import FpmListenerError
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fpm_listener.status import Document
 
 _PATIENCE_S = 10
+_DESCRIPTORS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 #: Bytes of an answer; hundreds of programs take some hundred kilobytes.
 _LONGEST = 64 << 20
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound here
@@ -175,8 +176,12 @@ def _headers(web: WebSettings) -> dict[str, str]:
 
 def _secret(path: os.PathLike[str]) -> str:
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - any path
-            return file.read().strip()
+        if os.fspath(path).startswith(_DESCRIPTORS):  # it can be a pipe of the user's shell
+            with open(path, "rb") as file:  # noqa: PTH123 - any path
+                secret = file.read(regular_file.LONGEST_SECRET)
+        else:
+            secret = regular_file.read(path, regular_file.LONGEST_SECRET)
+        return secret.decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "is not UTF-8"
         raise FpmListenerError(
@@ -191,6 +196,7 @@ def trust(web: WebSettings) -> ssl.SSLContext:
     if web.cert_file is not None:
         # The very certificate that the listener shows: whose name it has does not matter then.
         try:
+            regular_file.read(web.cert_file, regular_file.LONGEST_CERTIFICATE)
             context.load_verify_locations(web.cert_file)
         except OSError as error:
             raise FpmListenerError(

@@ -109,7 +109,7 @@ class Surroundings:
         self._rpc = rpc
         self._healer = Healer(rpc, settings.state_dir, inbox.put, self._are_alerts_owed)
         self._query = ProcessQuery(rpc, inbox.put)
-        self._programs = Programs(rpc, os.getppid())
+        self._programs = Programs(rpc, os.getppid(), inbox.errors.caught)
         self._supervisor = self._worker("supervisor", self._ask_supervisor, Where.SUPERVISOR)
         self._discovery = self._worker("programs", self._read_programs, Where.PROGRAMS)
         self._holders = self._worker("holders", self._find_holders, Where.HOLDER)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import make_wsgi_app
 
-from fpm_listener import page, status
+from fpm_listener import page, regular_file, status
 from fpm_listener.connections import Certificate, Server
 from fpm_listener.core.internal_errors import Where
 from fpm_listener.descriptors import PAUSE_S
@@ -288,7 +288,7 @@ def _password(word: str) -> bytes:
 
 
 def _secret(path: Path) -> bytes:
-    secret = path.read_bytes().strip()
+    secret = regular_file.read(path, regular_file.LONGEST_SECRET).strip()
     if not secret:
         raise OSError(0, "the file is empty", str(path))
     return secret

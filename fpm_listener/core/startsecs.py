@@ -8,6 +8,7 @@ Source: supervisor/options.py (4.2.5 and 4.3.0), `processes_from_section` and `r
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from fpm_listener.core import inilines
@@ -21,6 +22,9 @@ _DEFAULT_S = 1.0
 _KINDS = ("program", "fcgi-program")
 #: Processes of one program that are looked at.
 _MOST_PROCESSES = 1000
+#: Characters of a value with `%(name)s`, and digits of a number or of a width in it.
+_LONGEST_TEMPLATE, _MOST_DIGITS = 4096, 9
+_WIDE = re.compile(r"%\([^)]*\)[-#0 +]*(?:\d{4}|\d*\.\d{4})")
 
 
 def included(text: str, expansions: Mapping[str, str]) -> tuple[str, ...]:
@@ -56,7 +60,7 @@ def find(
 
 
 def _processes(section: Section, expansions: Mapping[str, str]) -> set[str]:
-    template = _get(section, "process_name", "%(program_name)s", None)
+    template = _get(section, "process_name", "%(program_name)s", None) or ""
     count, first = (
         _number(section, "numprocs", 1, expansions),
         _number(section, "numprocs_start", 0, expansions),
@@ -64,7 +68,7 @@ def _processes(section: Section, expansions: Mapping[str, str]) -> set[str]:
     found = set()
     for number in range(first, first + min(count, _MOST_PROCESSES)):
         try:
-            found.add(str(template) % {**expansions, "process_num": number})
+            found.add(_expand(template, {**expansions, "process_num": number}))
         except (KeyError, ValueError, TypeError):
             return set()
     return found
@@ -79,7 +83,7 @@ def _seconds(section: Section, expansions: Mapping[str, str]) -> float | None:
 
 def _number(section: Section, key: str, default: int, expansions: Mapping[str, str]) -> int:
     value = _get(section, key, str(default), expansions) or ""
-    return int(value) if value.isdecimal() else default
+    return int(value) if value.isdecimal() and len(value) <= _MOST_DIGITS else default
 
 
 def _get(
@@ -92,6 +96,16 @@ def _get(
     if expansions is None or "%" not in value:
         return value
     try:
-        return value % expansions
+        return _expand(value, expansions)
     except (KeyError, ValueError, TypeError):
         return None
+
+
+def _expand(template: str, expansions: Mapping[str, object]) -> str:
+    """Return the expanded text. Raises KeyError, ValueError and TypeError.
+
+    A width of a billion characters would fill the memory before php-fpm starts.
+    """
+    if len(template) > _LONGEST_TEMPLATE or _WIDE.search(template):
+        raise ValueError("the expanded text would be too long")
+    return template % expansions

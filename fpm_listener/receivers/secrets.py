@@ -11,13 +11,13 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import os
 import re
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from fpm_listener import regular_file
 from fpm_listener.core.outcomes import FailureReason
 from fpm_listener.sections import is_url
 
@@ -89,9 +89,9 @@ class Secrets:
         if path is None:
             raise BadFileError(f"{setting}: is not set")
         try:
-            text = path.read_text(encoding="utf-8").strip()
+            text = regular_file.read(path, regular_file.LONGEST_SECRET).decode().strip()
         except OSError as error:
-            raise BadFileError(f"{setting} {path}: {os.strerror(error.errno or 0)}") from error
+            raise BadFileError(f"{setting} {path}: {error.strerror}") from error
         except UnicodeDecodeError:
             raise BadFileError(f"{setting} {path}: is not UTF-8") from None
         self.warn_of_mode(setting, path)
@@ -145,9 +145,9 @@ class Secrets:
 def probe(setting: str, path: Path) -> None:
     """Raise BadFileError where a certificate cannot be opened."""
     try:
-        path.open("rb").close()
+        regular_file.read(path, regular_file.LONGEST_CERTIFICATE)
     except OSError as error:
-        message = f"{setting} {path}: {os.strerror(error.errno or 0)}"
+        message = f"{setting} {path}: {error.strerror}"
         raise BadFileError(message, FailureReason.TLS) from error
 
 

@@ -37,6 +37,7 @@ DEADLINE_S = 40.0
 USER = "user = www-data\ngroup = www-data\n" if os.geteuid() == 0 else ""
 GUARD = (sys.executable, "-m", "fpm_listener", "guard")
 SAID = "fpm-listener guard: "
+ROOT = Path(__file__).parents[2]
 #: Becomes an ordinary user, who may read all files, since Python can be installed in root's home.
 AS_NOBODY: tuple[str, ...] = (
     *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
@@ -938,6 +939,83 @@ def test_settings_that_cannot_be_read(site: Site) -> None:
     assert said.startswith(f"{SAID}the listener's settings are not used: {site.folder}/none.conf: ")
     state_dir = site.environment["FPM_LISTENER_STATE_DIR"]
     assert list(Path(f"{state_dir}/masters").iterdir())
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "core.fpmcommand:find_in",
+        "fpmfiles:read",
+        "fpmfiles:version",
+        "fpmfiles:real_binary",
+        "core.fpmsockets:wishes",
+        "quickstart:glance_at_state_dir",
+        "quickstart:attempt",
+        "state_directory:locate",
+        "deposit:begin",
+        "masters:Record.add_self",
+        "masters:Record.read",
+        "binding:ask",
+        "procfs:program_began_at_s",
+        "obstacles:Obstacles.__init__",
+        "guard:_Guard.__init__",
+    ],
+)
+def test_an_unexpected_error(site: Site, place: str) -> None:
+    """Whatever fails in the guard is printed in one line, and php-fpm starts."""
+    address = free_address()
+    site.configure(address)
+    script = str(Path(__file__).parents[1] / "faulty_guard.py")
+    command = (sys.executable, script, f"fpm_listener.{place}", "--hold", "--", *site.command)
+    names = {"SUPERVISOR_GROUP_NAME": "web", "SUPERVISOR_PROCESS_NAME": "fpm"}
+    run = site.started(site.run(*command, PYTHONPATH=str(ROOT), **names))
+
+    assert request(address)
+    assert "Traceback" not in run.err()
+    assert "secret" not in run.err()
+    if place != "quickstart:attempt":  # the guard itself begins after it
+        assert any("unexpected error in " in line for line in run.said()), run.err()
+    assert len(run.said()) <= 4
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "startsecs:longest_wait_s",
+        "sockets:find_holders",
+        "reclaim:Reclaim.get",
+        "masters:Record.read",
+        "obstacles:Obstacles._end_orphans",
+    ],
+)
+def test_an_unexpected_error_while_the_address_is_held(site: Site, place: str) -> None:
+    """The start is refused in time all the same, and each error is printed once."""
+    address = free_address()
+    site.configure(address)
+    site.listen(address)
+    script = str(Path(__file__).parents[1] / "faulty_guard.py")
+    command = (sys.executable, script, f"fpm_listener.{place}", "--wait", "1s", "--", *site.command)
+    names = {"SUPERVISOR_GROUP_NAME": "web", "SUPERVISOR_PROCESS_NAME": "fpm"}
+    run = site.run(*command, PYTHONPATH=str(ROOT), **names)
+
+    assert run.exit() == 75
+    assert refusal(run)
+    assert "Traceback" not in run.err()
+    assert "secret" not in run.err()
+    errors = [line for line in run.said() if "unexpected error in " in line]
+    assert errors
+    assert len(errors) == len(set(errors)) <= 3
+
+
+def test_settings_that_are_a_pipe(site: Site) -> None:
+    """Nobody waits for its writer."""
+    site.configure(free_address())
+    os.mkfifo(site.folder / "settings")
+    run = site.started(site.guard("--config", f"{site.folder}/settings"))
+
+    (said,) = run.said()
+    assert "the listener's settings are not used" in said
+    assert "is not a regular file" in said
 
 
 def test_nobody_reads_what_is_said(site: Site) -> None:

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from fpm_listener import fpmfiles
+from fpm_listener.core import fpmcommand
 from fpm_listener.core.autopsy import Needs
 from fpm_listener.core.effects import FpmSite
+from fpm_listener.core.internal_errors import Where
 from fpm_listener.core.values import ProcessName, Program
 from fpm_listener.fpmfiles import DiskFiles
 from fpm_listener.programs import Programs
@@ -250,3 +253,27 @@ def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         DiskFiles("/").read(str(tmp_path))
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - the same
+
+
+def test_an_unexpected_error_over_one_program(
+    tmp_path: Path, supervisord: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is reported, what was known of that program stays, and the others are read."""
+    conf = fpm_conf(tmp_path, "/var/log/x.log")
+    configure(tmp_path, f"php-fpm8.2 -F -y {conf}")
+    caught: list[Where] = []
+    programs = Programs(None, supervisord, lambda where, _: caught.append(where))
+    known = programs.read(anew=True)
+
+    def fail(*_: object, **__: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(fpmfiles, "read", fail)
+    assert programs.read(anew=False) == known
+    assert caught == [Where.PROGRAMS]
+
+    monkeypatch.setattr(fpmcommand, "find", fail)
+    fresh = Programs(None, supervisord, lambda where, _: caught.append(where)).read(anew=True)
+    assert fresh.programs == known.programs
+    assert fresh.sites == {}
+    assert fresh.needs == {}

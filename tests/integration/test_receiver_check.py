@@ -68,11 +68,12 @@ def test_a_url_file_without_a_url(tmp_path: Path) -> None:
     assert why == f"url_file {path}: has no URL that begins with http:// or https://"
 
 
-def test_a_pipe_is_left_alone(tmp_path: Path) -> None:
-    """It blocks nobody."""
+def test_a_pipe(tmp_path: Path) -> None:
+    """It blocks nobody, and no sender reads it."""
     path = tmp_path / "url"
     os.mkfifo(path)
-    assert whys(ReceiverSettings(name="ops", url_file=path)) == []
+    why = f"url_file {path}: is not a regular file"
+    assert whys(ReceiverSettings(name="ops", url_file=path)) == [why]
 
 
 def test_a_command_that_is_missing(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
         (b"[fpm-listener]\n= 3\n", "is not an INI file"),
         (b"[fpm-listener]\ninstance = caf\xe9\n", "line 2 is not UTF-8"),
         (b"\xff\xfe[\0", "line 1 is not UTF-8"),
-        (b"; " + b"x" * (1 << 20), "is longer than 1 MiB"),
+        (b"; " + b"x" * (1 << 20), "is longer than 1048576 bytes"),
     ],
 )
 def test_a_file_that_cannot_be_parsed(tmp_path: Path, text: bytes, why: str) -> None:
@@ -180,7 +180,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for path, why in (
         (str(tmp_path / "fifo"), "is not a regular file"),
-        (str(tmp_path), "Is a directory"),
+        (str(tmp_path), "is a directory"),
         ("/dev/zero", "is not a regular file"),
         (f"{tmp_path}/a\0b", "null"),
     ):

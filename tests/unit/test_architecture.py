@@ -97,7 +97,7 @@ FLOORS = (
     ("sections",),
     ("output",),
     ("internal_errors",),
-    ("procfs", "machine", "metrics_pools", "state_directory", ""),
+    ("procfs", "machine", "metrics_pools", "regular_file", "state_directory", ""),
 )
 
 

@@ -1,0 +1,29 @@
+"""The guard with a fault: `faulty_guard.py MODULE:NAME ARGUMENTS...`; NAME raises when called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn
+
+from fpm_listener.__main__ import main
+
+
+def fail(*_: object, **__: object) -> NoReturn:
+    raise LookupError("a secret\nsecond line")
+
+
+def put_in(place: str) -> None:
+    """Replace a function or method by one that raises."""
+    module, _, path = place.partition(":")
+    *owners, name = path.split(".")
+    owner: object = importlib.import_module(module)
+    for word in owners:
+        owner = getattr(owner, word)
+    getattr(owner, name)  # it must exist
+    setattr(owner, name, fail)
+
+
+if __name__ == "__main__":
+    put_in(sys.argv[1])
+    sys.exit(main(["guard", *sys.argv[2:]]))
