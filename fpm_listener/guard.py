@@ -181,7 +181,7 @@ class _Guard:
             began_at_s=procfs.program_began_at_s() if self._name else self._began_at_s,
             name=self._name,
             answered=self._answered,
-            ask=self._ask_to_release,
+            ask=partial(optional, "the request to the listener", self._ask_to_release, False),
             may_have_more_rights=self._may_have_more_rights(),
         )
         self._way = Obstacles(

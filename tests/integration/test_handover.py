@@ -506,16 +506,22 @@ def test_a_stamp_tells_what_has_changed(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(set(stamps)) == len(stamps)
 
 
-def run_guard(owner: Owner, folder: str, *words: str) -> str:
+def run_guard(
+    owner: Owner,
+    folder: str,
+    *words: str,
+    program: tuple[str, ...] = ("-m", "fpm_listener", "guard"),
+) -> str:
     """Run a guard before a fake php-fpm; return what it has imported and said."""
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "fpm_listener", "guard", *words],
+        [sys.executable, "-X", "importtime", *program, *words],
         capture_output=True,
         text=True,
         check=False,
         timeout=30,
         env={
             "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(Path(__file__).parents[2]),
             "FPM_LISTENER_STATE_DIR": owner.folder,
             "SUPERVISOR_GROUP_NAME": FPM.group,
             "SUPERVISOR_PROCESS_NAME": FPM.process,
@@ -551,6 +557,46 @@ def test_the_quick_start(owner: Owner, folder: str) -> None:
     assert "fpm_listener.guard" in run_guard(owner, folder, "--wait", "1s", *command)
     owner.refuse = "no"
     assert "listening sockets are not held: no" in run_guard(owner, folder, *command)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "guard:_Guard._take_over",
+        "guard:_Guard._leave",
+        "guard:_Guard._watched",
+        "deposit:Handover.take",
+        "deposit:Handover.leave",
+        "obstacles:Obstacles.part_from_orphans",
+        "core.fpmsockets:wishes",
+        "fpmfiles:read",
+    ],
+)
+def test_an_unexpected_error_during_the_handover(owner: Owner, folder: str, place: str) -> None:
+    """php-fpm starts, and gets its address or can bind it: nothing that is held blocks it."""
+    port = free_port()
+    fake, conf = Path(f"{folder}/php-fpm"), Path(f"{folder}/fpm.conf")
+    fake.write_text(f"#!{sys.executable}\n{BIND.format(port=port)}")
+    fake.chmod(0o755)
+    conf.write_text(f"[www]\nlisten = 127.0.0.1:{port}\n")
+    command = ("--hold", "--", str(fake), "-F", "-y", str(conf))
+    assert "it has the address" in run_guard(owner, folder, *command)  # which is held from now on
+    conf.write_text(conf.read_text() + "pm = static\n")  # no quick start
+    script = f"{Path(__file__).parents[1]}/faulty_guard.py"
+    said = run_guard(owner, folder, f"fpm_listener.{place}", *command, program=(script,))
+
+    assert "unexpected error in " in said
+    assert "it has the address" in said
+    assert "Traceback" not in said
+
+
+#: A php-fpm that uses the socket that it is given, or else binds one.
+BIND = """
+import os, socket
+if "FPM_SOCKETS" not in os.environ:
+    socket.create_server(("127.0.0.1", {port}))
+print("it has the address")
+"""
 
 
 # -- php-fpm that forks in vain --------------------------------------------------------------------

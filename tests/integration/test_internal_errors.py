@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import resource
@@ -25,6 +26,7 @@ from fpm_listener.core.handover import SOCKET_NAME
 from fpm_listener.core.internal_errors import Where
 from fpm_listener.core.retry import Attempt, Delivered, RetryLater
 from fpm_listener.core.values import ProcessName
+from fpm_listener.deaths import Deaths
 from fpm_listener.delivery import Sender
 from fpm_listener.descriptors import PAUSE_S
 from fpm_listener.internal_errors import InternalErrors, is_exhausted
@@ -400,3 +402,40 @@ def test_a_shortage(error: Exception, caplog: pytest.LogCaptureFixture, *, exhau
 
     assert is_exhausted(error) is exhausted
     assert caplog.messages[0].startswith("resources exhausted") is exhausted
+
+
+def test_a_process_that_no_descriptor_is_left_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That is logged once; it is watched as soon as a descriptor is there."""
+    web, api = ProcessName("web", "web"), ProcessName("api", "api")
+    poller = select.poll()
+    deaths = Deaths(poller)
+    children = [subprocess.Popen(["sleep", "1000"]) for _ in range(2)]
+    watch = list(zip((web, api), (child.pid for child in children), strict=True))
+    try:
+        monkeypatch.setattr(os, "pidfd_open", no_descriptor)
+        for one in watch:
+            assert deaths.watch(*one)
+        deaths.retry(lambda one: deaths.watch(*one))
+        assert caplog.text.count("no descriptor left to watch a process") == 1
+        monkeypatch.undo()
+        deaths.retry(lambda one: deaths.watch(*one))
+        for child in children:
+            child.kill()
+        died: set[tuple[ProcessName, int]] = set()
+        while len(died) < len(watch):
+            ready = poller.poll(PATIENCE_S * 1000)
+            assert ready
+            died |= {deaths.take(descriptor) for descriptor, _ in ready}
+        assert died == set(watch)
+    finally:
+        deaths.close()
+        for child in children:
+            child.kill()
+            child.wait()
+
+
+def no_descriptor(_: int) -> int:
+    """Fail as pidfd_open(2) does without a descriptor left."""
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
