@@ -57,6 +57,8 @@ class NotOurs(NamedTuple):
 _FREE = Availability(answer=Answer.FREE)
 #: listen(2) takes it for as many as the kernel allows; Python makes 0 of what is below 0.
 _MOST = 0x7FFFFFFF
+#: Digits of a user's or group's number; 32 bits have ten, and chown(2) knows less than that.
+_MOST_DIGITS = 9
 _ANSWERS = {
     errno.EADDRINUSE: Answer.BUSY,
     errno.EADDRNOTAVAIL: Answer.ABSENT,
@@ -302,6 +304,10 @@ def _give(path: str, uid: int, gid: int) -> None:
         os.close(descriptor)
 
 
+def _is_id(word: str) -> bool:
+    return word.isascii() and word.isdigit() and len(word) <= _MOST_DIGITS  # else it is a name
+
+
 def owner_of(rights: Rights) -> tuple[int, int]:
     """Return user and group as numbers; -1 = as they are. Raises KeyError with an unknown name.
 
@@ -309,7 +315,7 @@ def owner_of(rights: Rights) -> tuple[int, int]:
     """
     uid = gid = -1
     if rights.owner:
-        if rights.owner.isdigit():
+        if _is_id(rights.owner):
             uid = int(rights.owner)
         else:
             import pwd  # noqa: PLC0415 - most guards have no use for it
@@ -320,7 +326,7 @@ def owner_of(rights: Rights) -> tuple[int, int]:
                 raise KeyError(rights.owner) from None
             uid, gid = entry.pw_uid, entry.pw_gid
     if rights.group:
-        if rights.group.isdigit():
+        if _is_id(rights.group):
             gid = int(rights.group)
         else:
             import grp  # noqa: PLC0415 - the same

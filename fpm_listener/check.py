@@ -227,7 +227,7 @@ def _supervised(
     count = line.value if line else "1"
     values = {
         **found,
-        "numprocs": int(count) if count.isdigit() else 1,
+        "numprocs": int(count) if re.fullmatch(r"[0-9]{1,10}", count) else 1,
         "inherited": {**environ, **found["environment"]},
     }
     return Supervised(found["kind"], found["group"], found["name"], section, values)

@@ -9,6 +9,7 @@ Source: the FastCGI specification, version 1.0 (archived 1996): records, BEGIN_R
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 import time
@@ -133,6 +134,7 @@ def _response(text: bytes) -> Response:
     status = 200
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
-        if name.lower() == b"status" and value.split()[:1] and value.split()[0].isdigit():
-            status = int(value.split()[0])
+        found = re.match(rb"\s*([0-9]{3})\b", value)
+        if name.lower() == b"status" and found:
+            status = int(found[1])
     return Response(status, body.decode("utf-8", "replace"))

@@ -24,13 +24,17 @@ _WORKER_BYTES = 32 << 20
 
 
 def _seconds(text: str) -> float:
-    found = re.fullmatch(r"\s*(\d+)\s*([smhd]?)\s*", text)
+    found = re.fullmatch(r"\s*(\d{1,10})\s*([smhd]?)\s*", text, re.ASCII)
     return int(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]] if found else 0
 
 
 def _children(pool: Pool) -> int:
-    text = pool.options.get("pm.max_children", "")
-    return int(text) if text.isdigit() else 0
+    return _whole(pool.options.get("pm.max_children", "")) or 0
+
+
+def _whole(text: str) -> int | None:
+    """Return the number; None if it is none, or one that php-fpm cannot use."""
+    return int(text) if re.fullmatch(r"[0-9]{1,10}", text) else None
 
 
 def _folder(path: str) -> str:
@@ -172,8 +176,8 @@ def descriptors(checkup: Checkup) -> Iterator[Said]:
     """The master has up to three for each worker."""
     for fpm in checkup.fpms:
         children = sum(_children(pool) for pool in fpm.conf.pools)
-        own = fpm.conf.options.get("rlimit_files", "")
-        limit = int(own) if own.isdigit() else int(checkup.supervisord.get("minfds") or 1024)
+        own = _whole(fpm.conf.options.get("rlimit_files", ""))
+        limit = int(checkup.supervisord.get("minfds") or 1024) if own is None else own
         if children * 3 + 64 > limit:
             yield Said(
                 fpm.in_fpm("global", "rlimit_files"),

@@ -294,7 +294,7 @@ def _permit(plight: Plight) -> str:
 def privileged_port(plight: Plight) -> int | None:
     """Return the port that is root's alone, where that is what is forbidden."""
     port = "" if plight.folder else (plight.address or "").rpartition(":")[2]
-    return int(port) if port.isdecimal() and int(port) < PRIVILEGED else None
+    return int(port) if port.isdecimal() and len(port) <= 5 and int(port) < PRIVILEGED else None
 
 
 def forbidden_path(plight: Plight) -> str | None:

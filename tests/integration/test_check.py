@@ -646,3 +646,22 @@ def test_no_configuration_to_be_found(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(check, "USUAL_FILES", (str(tmp_path / "none"),))
     with pytest.raises(FpmListenerError, match="say where it is: --supervisord-conf FILE"):
         check.find_conf(None)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "\u00b2"])
+def test_numbers_that_are_none(tmp_path: Path, number: str) -> None:
+    """php-fpm refuses them; that is no reason for a traceback."""
+    conf = tmp_path / "fpm.conf"
+    conf.write_text(
+        f"[global]\nrlimit_files = {number}\n[www]\nlisten = 127.0.0.1:{number}\n"
+        f"listen.owner = {number}\npm = static\npm.max_children = {number}\n"
+        f"request_slowlog_timeout = {number}s\nrequest_terminate_timeout = {number}\n"
+        f"pm.max_requests = {number}\nprocess.priority = {number}\n"
+    )
+    supervisord = tmp_path / "supervisord.conf"
+    supervisord.write_text(
+        f"[supervisord]\nlogfile=/dev/null\n[program:php-fpm]\ncommand=php-fpm8.2 -F -y {conf}\n"
+    )
+    assert check.check(str(supervisord), environ={})
+    supervisord.write_text(f"{supervisord.read_text()}numprocs = {number}\n")
+    assert check.check(str(supervisord), environ={})
