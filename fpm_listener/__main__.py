@@ -207,6 +207,12 @@ def _add_alerts(commands: argparse._SubParsersAction[Any]) -> None:
 
 def _guard(words: list[str], *, listener_is_silent: bool) -> int:
     """Become php-fpm as soon as its addresses are free."""
+    import os
+
+    from fpm_listener import becoming
+
+    if "SUPERVISOR_PROCESS_NAME" in os.environ:
+        becoming.hurry()
     from fpm_listener import guard
 
     return guard.run(words, listener_is_silent=listener_is_silent)

@@ -343,8 +343,7 @@ class Database:
         self._lost = True
         if isinstance(error, UnsafeDirectoryError):
             log.warning(
-                "state_dir is not safe: alerts are kept in memory only and no sockets are held"
-                " why=%r",
+                "state_dir is not safe: alerts are kept in memory only why=%r",
                 error.strerror,
             )
             return False

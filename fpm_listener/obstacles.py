@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from fpm_listener import binding, masters, procfs
 from fpm_listener.binding import Answer
 from fpm_listener.core import durations
+from fpm_listener.start_deadline import StartDeadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,16 +34,16 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 EX_TEMPFAIL, EX_CONFIG = 75, 78  # sysexits.h; 78 is php-fpm's own for what waiting cannot cure
-#: How much the priority is raised while an address is not free.
-_NICER = 10
 #: Seconds for the rest, such as orphans, once our listener has released the address. They can last
 #: longer than startsecs: php-fpm must start, even if supervisord sees a late failure as RUNNING.
 _AFTER_LISTENER_S = 1.5
+#: Seconds that orphans of our own get at least, for the same reason.
+_AFTER_ORPHANS_S = 0.5
 #: Seconds between two looks at an address while nothing tells that it is free.
 _LOOK_EVERY_S = 0.1
-#: Parts of the wait after which orphans that do not finish are told more strongly.
 #: Unexpected errors that were printed, by step.
 _reported: set[tuple[str, str]] = set()
+#: Parts of the wait after which orphans that do not finish are told more strongly.
 _STRONGER = ((0.0, signal.SIGQUIT), (0.6, signal.SIGTERM), (0.85, signal.SIGKILL))
 
 
@@ -120,34 +121,24 @@ class Obstacles:
         """`record`: of former masters; `wait_s`: the longest wait; `end_orphans`: or name them."""
         self._start = start
         self._record = record
+        self._deadline = StartDeadline(start.began_at_s)
         self._wait_s = wait_s
         self._end = end_orphans
-        self._ends_at_s: float | None = None  # of the wait; None = there was none so far
+        self._orphans_since_s: float | None = None  # when they were told to end
         self._told: dict[int, int] = {}  # orphans, and how strongly each was told to end
         self._reclaim: Reclaim | None = None
-        self._nice: int | None = None  # as it was, while it is another
+        self._report: HolderReport | None = None  # of the address that is waited for
 
     def wait_for(self, address: TcpAddress | UnixAddress) -> Bound | None:
         """Return when the address is free, or the socket that our own listener holds there.
 
         Raises Refused where it is not free in time.
         """
+        self._report = None
         try:
             return self._wait_for(address)
         finally:
-            if self._nice is not None:
-                os.setpriority(os.PRIO_PROCESS, 0, self._nice)
-                self._nice = None
-
-    def _hurry(self) -> None:
-        """Let us run before others: on a busy machine, look-ups can take longer than startsecs."""
-        if self._nice is None and self._start.name is not None:
-            nice = os.getpriority(os.PRIO_PROCESS, 0)
-            try:
-                os.setpriority(os.PRIO_PROCESS, 0, nice - _NICER)
-            except OSError:
-                return  # root with CAP_SYS_NICE may, others need not be that quick
-            self._nice = nice
+            self._deadline.end_wait()
 
     def _wait_for(self, address: TcpAddress | UnixAddress) -> Bound | None:
         while True:
@@ -160,12 +151,13 @@ class Obstacles:
                     say(f"{why}; php-fpm may have more rights, so it is started")
                     return None
                 raise Refused(EX_CONFIG, why)
-            self._hurry()
+            self._prepare_refusal(address, found)
             report = None
             if found.answer is Answer.BUSY:
                 report = optional(
                     "the search for the holder", partial(self._holders, address), None
                 )
+            self._report = report
             if report is not None and self._start.name is not None:
                 reclaim = self._reclaim = self._reclaim or self._make_reclaim()
                 get = partial(reclaim.get, address, report)
@@ -174,24 +166,41 @@ class Obstacles:
                     return reclaimed
                 if reclaim.has_acted:
                     reclaim.has_acted = False
-                    self._begin_wait(time.monotonic() + _AFTER_LISTENER_S)
+                    self._deadline.extend(time.monotonic() + _AFTER_LISTENER_S)
                     continue
             optional("the end of orphans", partial(self._end_orphans, report), None)
-            if self._is_over():
+            if not self._deadline.left_s:
                 raise self._refuse(address, found, report)
             self._sleep(report)
 
-    def _is_over(self) -> bool:
-        """Return whether the wait is over; the first call begins it."""
-        if self._ends_at_s is None:
-            self._begin_wait(self._start.began_at_s + self._longest_wait_s())
-        return self._ends_at_s is not None and time.monotonic() >= self._ends_at_s
+    def _prepare_refusal(self, address: TcpAddress | UnixAddress, found: Availability) -> None:
+        """Make sure that supervisord sees a refusal as a failed start, however slow we are."""
+        name, environment = self._start.name, self._start.environment
+        is_first = not self._deadline.has_begun
+        if is_first:
+            self._deadline.extend(self._start.began_at_s + self._longest_wait_s())
+        if name is None or self._deadline.has_timer:
+            return
+        is_ours = partial(self._is_our_own, address, found)
+        if optional("the search for our own processes", is_ours, True):
+            return
 
-    def _begin_wait(self, ends_at_s: float) -> None:
-        """Wait until then, or longer if that was said before."""
-        if self._ends_at_s is None:
-            _end_at_once_when_told()
-        self._ends_at_s = max(ends_at_s, self._ends_at_s or 0.0)
+        def leave() -> None:
+            refused = self._refuse(address, found, self._report)
+            say(str(refused))
+            os._exit(refused.status)
+
+        if not self._deadline.left_s:
+            raise self._refuse(address, found, self._report)
+        self._deadline.set_timer(leave)
+        if is_first:
+            from fpm_listener import startsecs  # noqa: PLC0415 - most starts need it not
+
+            ask = partial(startsecs.confirmed_wait_s, environment, name, self._deadline.left_s)
+            longest_s = optional("the request for startsecs", ask, None)
+            if longest_s is not None:
+                self._deadline.end_at(self._start.began_at_s + min(self._wait_s, longest_s))
+            self._deadline.set_timer(leave)
 
     def _longest_wait_s(self) -> float:
         """Return how long to wait at most: what the option says, but less than startsecs."""
@@ -199,14 +208,30 @@ class Obstacles:
             return self._wait_s
         from fpm_listener import startsecs  # noqa: PLC0415 - most starts need it not
 
-        passed_s = time.monotonic() - self._start.began_at_s
-        environment, name = self._start.environment, self._start.name
-        longest_s = optional(
-            "the search for startsecs",
-            lambda: startsecs.longest_wait_s(environment, name, passed_s),
-            startsecs.UNKNOWN_S,
+        work = partial(
+            startsecs.longest_wait_s,
+            self._start.environment,
+            self._start.name,
+            self._deadline.passed_s,
         )
-        return min(self._wait_s, longest_s)
+        return min(self._wait_s, optional("the search for startsecs", work, startsecs.UNKNOWN_S))
+
+    def _is_our_own(self, address: TcpAddress | UnixAddress, found: Availability) -> bool:
+        """Return whether our listener, or orphans that are ended, can be what has the address."""
+        if found.answer is not Answer.BUSY:
+            return False
+        from fpm_listener import reclaim  # noqa: PLC0415 - most starts need it not
+
+        left = masters.orphans(self._record.read(), self._start.binary) if self._end else ()
+        listeners = reclaim.own_listeners(but_supervised=self._start.answered is True)
+        if not left and not listeners:
+            return False
+        from fpm_listener import sockets  # noqa: PLC0415 - the same
+
+        inodes = sockets.find_inodes(address.text)
+        return any(procfs.has_socket(pid, inodes) for pid in listeners) or any(
+            procfs.has_socket(pid, inodes) is not False for pid in left
+        )
 
     def _sleep(self, report: HolderReport | None) -> None:
         """Wait until a holder ends, or for a moment."""
@@ -220,9 +245,8 @@ class Obstacles:
             if descriptor is not None:
                 descriptors.append(descriptor)
                 poller.register(descriptor, select.POLLIN)
-        left_s = max(0.0, (self._ends_at_s or 0.0) - time.monotonic())
         try:
-            poller.poll(min(_LOOK_EVERY_S, left_s) * 1000 + 1)
+            poller.poll(min(_LOOK_EVERY_S, self._deadline.left_s) * 1000 + 1)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -230,6 +254,8 @@ class Obstacles:
     # -- who is in the way -------------------------------------------------------------------------
 
     def _holders(self, address: TcpAddress | UnixAddress) -> HolderReport:
+        # The first one is for a refusal by the timer, which can come in the middle of an import.
+        from fpm_listener.core import holder_remedies  # noqa: F401, PLC0415 - most starts need it not
         from fpm_listener.sockets import find_holders  # noqa: PLC0415 - most starts need it not
 
         former = frozenset(master.pid for master in self._record.read())
@@ -249,15 +275,20 @@ class Obstacles:
         if not report.holders:  # we may not look at who has it; whose orphans there are, we know
             left = masters.orphans(known, self._start.binary)
             pids = {pid for pid in left if procfs.has_socket(pid, ()) is None}
-        if not pids:
-            return
+        if pids:
+            self._end_pids(pids, known)
+
+    def _end_pids(self, pids: set[int], known: Sequence[masters.Master]) -> None:
         now_s = time.monotonic()
+        if self._orphans_since_s is None:
+            self._orphans_since_s = now_s
+            if self._start.name is not None:
+                self._deadline.extend(now_s + _AFTER_ORPHANS_S)
+        whole_s = now_s + self._deadline.left_s - self._orphans_since_s
         for step, (part, number) in enumerate(_STRONGER, 1):
-            due_s = now_s
-            if part and self._ends_at_s is not None:
-                due_s = self._start.began_at_s + part * (self._ends_at_s - self._start.began_at_s)
-            elif part:
+            if part and not whole_s:
                 continue
+            due_s = self._orphans_since_s + part * whole_s
             for pid in sorted(pids):
                 if due_s <= now_s and self._told.get(pid, 0) < step:
                     self._told[pid] = step
@@ -270,12 +301,14 @@ class Obstacles:
         found: Availability,
         report: HolderReport | None,
     ) -> Refused:
-        from fpm_listener.core import holder_remedies  # noqa: PLC0415 - most starts need it not
-
-        waited = f"waited {durations.show(round(time.monotonic() - self._start.began_at_s, 1))}"
+        waited = f"waited {durations.show(round(self._deadline.passed_s, 1))}"
+        if found.answer is not Answer.BUSY:
+            return Refused(EX_TEMPFAIL, f"{address.text} is not to be had: {found.why}; {waited}")
         if report is None:
-            why = f"{address.text} is not to be had: {found.why}; {waited}"
-            return Refused(EX_TEMPFAIL, why)
+            unseen = "by whom is not known: the search for the holder did not finish"
+            return Refused(EX_TEMPFAIL, f"{address.text} is taken; {unseen}; {waited}")
+        from fpm_listener.core import holder_remedies  # noqa: PLC0415 - _holders has imported it
+
         if not report.holders:
             unseen = report.blind or "nobody is seen to have it"
             why = f"{address.text} is taken; by whom is not known: {unseen}; {waited}"
@@ -315,9 +348,3 @@ def _all(holder: Holder) -> tuple[int, ...]:
 
 def _pids(report: HolderReport | None) -> list[int]:
     return [pid for holder in report.holders for pid in _all(holder)] if report else []
-
-
-def _end_at_once_when_told() -> None:
-    """Let supervisord's stop end the wait: SIGQUIT alone would leave a core dump."""
-    for number in (signal.SIGQUIT, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os._exit(0))

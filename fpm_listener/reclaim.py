@@ -75,7 +75,7 @@ class Reclaim:
         for pid in listeners:
             copied = _copy(pid, address)
             if copied is not None:
-                self._say(f"took {address.text} from the listener, pid {pid}; it did not offer it")
+                self._say(self._copied(address, pid))
                 if procfs.supervisor_of(pid) != procfs.supervisor_of(os.getpid()):
                     self._end(pid)  # its supervisord is gone: nobody else will end it
                 return copied
@@ -83,6 +83,14 @@ class Reclaim:
             for pid in listeners:
                 self._end(pid)
         return None
+
+    def _copied(self, address: TcpAddress | UnixAddress, pid: int) -> str:
+        if self._answered:
+            return f"php-fpm is given {address.text}, copied from the listener, pid {pid}"
+        return (
+            f"the listener, pid {pid}, does not answer; php-fpm is given {address.text}, copied "
+            "from it. Restart the listener: supervisorctl restart fpm-listener"
+        )
 
     def _end(self, pid: int) -> None:
         """Kill a listener that does not answer; supervisord starts it again."""
@@ -131,10 +139,24 @@ class Reclaim:
         raise OSError(errno.EPERM, failure)
 
 
+def own_listeners(*, but_supervised: bool) -> list[int]:
+    """Return the listeners of our supervisord, and of those that are gone; cheap.
+
+    but_supervised: without those of our supervisord.
+    """
+    found = [pid for pid in procfs.pids() if _is_own_listener(pid)]
+    if not but_supervised:
+        return found
+    own = procfs.supervisor_of(os.getpid())
+    return [pid for pid in found if procfs.supervisor_of(pid) != own]
+
+
 def _is_own_listener(pid: int) -> bool:
     """Return whether a process is a listener of our supervisord, or of one that is gone."""
+    if _LISTENER.search(procfs.title(pid)) is None:
+        return False
     supervisor = procfs.supervisor_of(pid)
-    if supervisor is None or _LISTENER.search(procfs.title(pid)) is None:
+    if supervisor is None:
         return False
     if supervisor == procfs.supervisor_of(os.getpid()):
         return True

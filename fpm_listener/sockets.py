@@ -95,6 +95,14 @@ def find_holders(
     return blind("it is taken, but by no process that can be seen here (another container?)")
 
 
+def find_inodes(address: str, proc: str = "/proc") -> frozenset[int]:
+    """Return the inodes of the sockets that keep php-fpm from the address, as far as we see."""
+    try:
+        return frozenset(map(int, _find_sockets(address, proc).inodes))
+    except (OSError, ValueError):
+        return frozenset()
+
+
 def _why_hidden(hidden: list[int], former_masters: frozenset[int], proc: str) -> str:
     # Docker grants root no CAP_SYS_PTRACE, without which it may not look into www-data's processes.
     mend = "CAP_SYS_PTRACE is needed" if os.geteuid() == 0 else "root may"

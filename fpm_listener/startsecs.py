@@ -17,13 +17,12 @@ if TYPE_CHECKING:
 
     from fpm_listener.core.values import ProcessName
 
-#: supervisord looks at its children once a second. It must see the end before startsecs are over.
-#: The rest is for the end itself.
-_SUPERVISORD_LOOKS_S = 1.2
-#: The whole wait where startsecs is unknown: half of supervisord's default.
-UNKNOWN_S = 0.5
-#: Seconds for supervisord's answer, at most and at least.
-_ANSWER_S, _SHORTEST_ANSWER_S = 0.5, 0.2
+#: Seconds for supervisord's answer, at most, and where the file tells nothing.
+_ANSWER_S, _SHORT_ANSWER_S = 0.5, 0.2
+#: supervisord is asked only if so much of the wait is left: on a busy machine, the request is slow.
+_AMPLE_S = 2.0
+#: The whole wait where startsecs is unknown.
+UNKNOWN_S = startsecs.longest_wait_s(None)
 #: Files that are read.
 _MOST_FILES = 1000
 
@@ -31,22 +30,26 @@ _MOST_FILES = 1000
 def longest_wait_s(environment: Mapping[str, str], name: ProcessName, passed_s: float) -> float:
     """Return the seconds from the start of the process until it must have ended or become php-fpm.
 
-    supervisord's own answer counts, since its file can have changed. It is asked only if there is
-    still time: passed_s are over.
+    They are read from the file. supervisord is asked where the file does not tell them, and a
+    refusal is not due yet; passed_s are over.
     """
-    in_file = _in_file(environment, name)
-    wait_s = _wait_s(in_file)
-    if in_file is not None and wait_s - passed_s < _ANSWER_S:
-        return wait_s  # to ask takes as long on a busy machine
-    timeout_s = min(_ANSWER_S, max(_SHORTEST_ANSWER_S, wait_s - passed_s))
-    loaded = _loaded(environment, name, timeout_s)
-    return _wait_s(in_file if loaded is None else loaded)
+    seconds = _in_file(environment, name)
+    if seconds is None and passed_s < startsecs.longest_wait_s(None):
+        seconds = _loaded(environment, name, _SHORT_ANSWER_S)
+    return startsecs.longest_wait_s(seconds)
 
 
-def _wait_s(seconds: float | None) -> float:
-    if seconds is None:
-        return UNKNOWN_S
-    return max(seconds / 2, seconds - _SUPERVISORD_LOOKS_S)
+def confirmed_wait_s(
+    environment: Mapping[str, str], name: ProcessName, left_s: float
+) -> float | None:
+    """Return the same as supervisord has loaded it, since its file can have changed.
+
+    None where it does not answer, or where too little time is left to ask it.
+    """
+    if left_s < _AMPLE_S:
+        return None
+    seconds = _loaded(environment, name, _ANSWER_S)
+    return None if seconds is None else startsecs.longest_wait_s(seconds)
 
 
 def _loaded(environment: Mapping[str, str], name: ProcessName, timeout_s: float) -> float | None:

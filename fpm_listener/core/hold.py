@@ -99,7 +99,7 @@ class Hold:
             own_failure = reason.status in _CANNOT_START
         else:
             own_failure = length_s is not None and length_s < _SHORT_S
-        if own_failure and self._in_use:
+        if own_failure and self._in_use and self.addresses:
             self.trust = Trust.DOUBTED
         elif own_failure and self.trust is Trust.TRIED_WITHOUT:
             self.trust = Trust.FULL  # it fails without them as well

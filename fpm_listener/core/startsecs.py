@@ -25,6 +25,18 @@ _MOST_PROCESSES = 1000
 #: Characters of a value with `%(name)s`, and digits of a number or of a width in it.
 _LONGEST_TEMPLATE, _MOST_DIGITS = 4096, 9
 _WIDE = re.compile(r"%\([^)]*\)[-#0 +]*(?:\d{4}|\d*\.\d{4})")
+#: supervisord looks at its children once a second. It must see the end before startsecs are over.
+#: The rest is for the end itself.
+_SUPERVISORD_LOOKS_S = 1.2
+#: The whole wait where startsecs is unknown: half of supervisord's default.
+UNKNOWN_S = 0.5
+
+
+def longest_wait_s(seconds: float | None) -> float:
+    """Return how long a start may take until it is refused; seconds: startsecs, None = unknown."""
+    if seconds is None:
+        return UNKNOWN_S
+    return max(seconds / 2, seconds - _SUPERVISORD_LOOKS_S)
 
 
 def included(text: str, expansions: Mapping[str, str]) -> tuple[str, ...]:

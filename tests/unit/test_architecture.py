@@ -40,7 +40,8 @@ FLOORS = (
     ("held_addresses",),
     ("keeper", "control", "deposit", "quickstart", "obstacles", "former_masters", "logfile"),
     ("outbox_statements", "receiver_check"),
-    ("reclaim", "startsecs"),
+    ("reclaim", "start_deadline"),
+    ("startsecs",),
     (
         "door",
         "relinker",

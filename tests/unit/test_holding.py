@@ -258,3 +258,14 @@ def test_our_own_listener_as_the_holder() -> None:
     assert "kill" not in holder_remedies.free([orphan, holder])  # the orphans are all that serves
     assert "kill -QUIT -- -6" in holder_remedies.free([orphan])
     assert holder_remedies.end(replace(holder, command="nginx")).startswith("Stop it (kill 7)")
+
+
+def test_a_start_that_failed_before_anything_was_held() -> None:
+    """A refusal of the guard before the handover says nothing about held sockets."""
+    scene = held().play("50 crash", "50.01 exits -9", "51 starting")
+    ask(scene, 51.05, hold=False)
+    scene.play("51.2 backoff", "51.3 exits 78", "52 starting")
+    assert ask(scene, 52.05) is None
+    scene.play("52.2 backoff", "52.3 exits 78", "53 starting")
+
+    assert ask(scene, 53.05) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fpm_listener.core.startsecs import find, included
+from fpm_listener.core.startsecs import find, included, longest_wait_s
 
 HERE = {"here": "/etc/supervisor", "ENV_SECONDS": "7", "host_node_name": "h"}
 
@@ -55,3 +55,12 @@ def test_several_files() -> None:
     assert included(main, HERE) == ("/etc/supervisor/conf.d/*.conf", "*.ini")
     assert find([main, "[program:php-fpm]\nstartsecs=8"], "php-fpm", "php-fpm", HERE) == 8
     assert included("[supervisord]", HERE) == ()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(None, 0.5), (0.0, 0.0), (1.0, 0.5), (2.0, 1.0), (3.0, 1.8), (12.0, 10.8)],
+)
+def test_the_longest_wait(seconds: float | None, expected: float) -> None:
+    """One look of supervisord's, which comes once a second, is left; or half of startsecs."""
+    assert longest_wait_s(seconds) == pytest.approx(expected)
