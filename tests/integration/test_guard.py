@@ -1007,6 +1007,18 @@ def test_an_unexpected_error_while_the_address_is_held(site: Site, place: str) -
     assert len(errors) == len(set(errors)) <= 3
 
 
+def test_the_priority_of_php_fpm(site: Site) -> None:
+    """It is the one that the guard was started with."""
+    address = free_address()
+    site.configure(address)
+    names = {"SUPERVISOR_GROUP_NAME": "web", "SUPERVISOR_PROCESS_NAME": "fpm"}
+    run = site.started(site.guard(**names))
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+
+    assert request(address)
+    assert os.getpriority(os.PRIO_PROCESS, run.pid) == own
+
+
 def test_settings_that_are_a_pipe(site: Site) -> None:
     """Nobody waits for its writer."""
     site.configure(free_address())
