@@ -24,11 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from run import hanging_receiver, quantile, row
 
-from fpm_listener.core.kinds import KINDS
-from fpm_listener.core.retry import Attempted, Delivered
-from fpm_listener.core.values import Instant
-from fpm_listener.delivery import Sender, make_receiver
-from fpm_listener.receiver_settings import ReceiverSettings
+from fpm_listener.delivery.attempt import Attempted, Delivered
+from fpm_listener.delivery.sender import Sender, make_receiver
+from fpm_listener.settings.receiver_types import KINDS
+from fpm_listener.settings.receivers import ReceiverSettings
+from fpm_listener.values import Instant
 from tests.kinds import storm, trouble
 from tests.owners import Owner
 from tests.sinks import Sink, status
@@ -36,7 +36,7 @@ from tests.sinks import Sink, status
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from fpm_listener.core.alerts import Alert
+    from fpm_listener.incidents.alert import Alert
 
 ROOT = Path(__file__).resolve().parent.parent
 APPRISE = "apprise==2.2.0"
@@ -210,8 +210,8 @@ def is_named(alert: Alert, messages: Sequence[str]) -> bool:
 def imports(_: int) -> None:
     """What is loaded before anybody is told of anything."""
     script = (
-        "import sys, fpm_listener.daemon, fpm_listener.surroundings\n"
-        "print(*sorted(m for m in sys.modules if m.startswith('fpm_listener.receivers.')\n"
+        "import sys, fpm_listener.daemon.daemon, fpm_listener.daemon.services\n"
+        "print(*sorted(m for m in sys.modules if m.startswith('fpm_listener.delivery.receivers.')\n"
         "  or m in {'requests', 'urllib3', 'smtplib', 'email.message'}))"
     )
     done = subprocess.run(

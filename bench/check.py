@@ -56,7 +56,7 @@ def as_nobody() -> list[str]:
             *("env", f"PYTHONPATH={os.pathsep.join(packages)}", python, "-B"),
         ]
         tried = subprocess.run(
-            [*command, "-c", "import fpm_listener.check, supervisor.options"],
+            [*command, "-c", "import fpm_listener.doctor.check, supervisor.options"],
             capture_output=True,
             check=False,
             cwd="/",

@@ -28,10 +28,10 @@ from supervisor import childutils
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "e2e")]  # the tests are no packages
 
-from lab import kill, wait  # noqa: E402 - the same
 from restart import CLIENTS, HOLD_UNIX, Scene, new_folder, title  # noqa: E402 - the same
 
-from fpm_listener import procfs  # noqa: E402 - after the path
+from fpm_listener.host import procfs  # noqa: E402 - after the path
+from tests.e2e.lab import kill, wait  # noqa: E402 - the same
 from tests.fastcgi import Load  # noqa: E402 - the same
 
 if TYPE_CHECKING:

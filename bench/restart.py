@@ -27,9 +27,8 @@ from supervisor import childutils
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "e2e")]  # the tests are no packages
 
-from lab import Lab, kill, php_fpm, wait  # noqa: E402 - the same
-
-from fpm_listener import procfs  # noqa: E402 - after the path
+from fpm_listener.host import procfs  # noqa: E402 - after the path
+from tests.e2e.lab import Lab, kill, php_fpm, wait  # noqa: E402 - the same
 from tests.fastcgi import Load, LoadReport, ask  # noqa: E402 - the same
 from tests.ports import free_port  # noqa: E402 - the same
 

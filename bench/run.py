@@ -322,7 +322,7 @@ def follow(bench: Bench, size_mib: int) -> None:
             file.write(block)
     size = noise.stat().st_size
     script = (
-        "import resource, sys, time\nfrom fpm_listener.logfile import Follower\n"
+        "import resource, sys, time\nfrom fpm_listener.daemon.log_file import Follower\n"
         "follower = Follower(sys.argv[1], from_start=True)\nbegan = time.perf_counter()\n"
         "while follower.bytes_read < int(sys.argv[2]):\n    follower.poll()\n"
         "print(time.perf_counter() - began, "
@@ -362,10 +362,12 @@ def scrape(programs: int) -> None:
     """A scrape of many programs, beside prometheus-client's own text of as many samples."""
     from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415
 
-    from fpm_listener.core.histogram import Histogram  # noqa: PLC0415
-    from fpm_listener.core.snapshot import ProcessView, Snapshot, State  # noqa: PLC0415
-    from fpm_listener.core.values import ProcessName  # noqa: PLC0415
-    from fpm_listener.metrics import SnapshotCollector  # noqa: PLC0415
+    from fpm_listener.histogram import Histogram  # noqa: PLC0415
+    from fpm_listener.monitor.process_view import ProcessView  # noqa: PLC0415
+    from fpm_listener.status.metrics import SnapshotCollector  # noqa: PLC0415
+    from fpm_listener.status.snapshot import Snapshot  # noqa: PLC0415
+    from fpm_listener.supervisor.process import ProcessName  # noqa: PLC0415
+    from fpm_listener.vocabulary import State  # noqa: PLC0415
 
     histogram = Histogram((0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)).view()
     views = tuple(

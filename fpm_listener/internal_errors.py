@@ -14,7 +14,7 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, TypeVar
 
-from fpm_listener.core.internal_errors import Where
+from fpm_listener.vocabulary import Where
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,13 +9,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from fpm_listener.__main__ import main
-from fpm_listener.core.engine import Engine, Tick
-from fpm_listener.core.protocol import Event
+from fpm_listener.monitor.engine import Engine
+from fpm_listener.monitor.messages import Tick
+from fpm_listener.supervisor.protocol import Event
 
 if TYPE_CHECKING:
-    from fpm_listener.core.effects import Effect
-    from fpm_listener.core.engine import Input
-    from fpm_listener.core.values import Instant
+    from fpm_listener.monitor.engine import Input
+    from fpm_listener.monitor.messages import Effect
+    from fpm_listener.values import Instant
 
 #: An event with this in its payload fails, and every tick after the first such event.
 POISON = "poison"

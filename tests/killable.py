@@ -18,8 +18,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fpm_listener.__main__ import main
-from fpm_listener.listener import Pipe
-from fpm_listener.receivers.deadline import Watch
+from fpm_listener.delivery.receivers.deadline import Watch
+from fpm_listener.supervisor.pipe import Pipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

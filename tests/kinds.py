@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.core.kinds import KINDS
-from fpm_listener.receiver_settings import ReceiverSettings
+from fpm_listener.settings.receiver_types import KINDS
+from fpm_listener.settings.receivers import ReceiverSettings
 from tests.samples import fires, resolves
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from fpm_listener.core.alerts import Alert
+    from fpm_listener.incidents.alert import Alert
 
 #: What each service says when it has taken a message.
 YES: Mapping[str, bytes] = {

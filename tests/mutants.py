@@ -6,7 +6,7 @@ first, until one fails. A test that takes far more CPU time than without the mut
 
     SEED=   chooses other mutants (default: 11)
     COUNT=  how many (default: 300)
-    ONLY=   only from paths that contain this text, for example core/lane.py
+    ONLY=   only from paths that contain this text, for example delivery/receiver_queue.py
 
 Exit status: 0 = the goal is reached, 1 = it is not.
 """
@@ -44,7 +44,20 @@ _T = TypeVar("_T")
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "fpm_listener"
 #: The pure modules, below the package.
-PURE = ("core/**/*.py",)
+PURE = (
+    *("incidents/*.py", "monitor/*.py", "doctor/rule*.py", "doctor/ini_edits.py"),
+    *("doctor/checked_config.py", "supervisor/events.py", "supervisor/exit_log.py"),
+    *("supervisor/process.py", "supervisor/protocol.py", "supervisor/ini_lines.py"),
+    *("supervisor/startsecs.py", "phpfpm/command_line.py", "phpfpm/config.py"),
+    *("phpfpm/ini_values.py", "phpfpm/inherited_sockets.py", "phpfpm/listen_sockets.py"),
+    *("phpfpm/log_facts.py", "phpfpm/log_parser.py", "phpfpm/status_page.py", "phpfpm/site.py"),
+    *("settings/mute_times.py", "settings/policy.py", "settings/receiver_types.py"),
+    *("delivery/*_queue.py", "delivery/attempt.py", "delivery/queued_alert.py"),
+    *("delivery/rate_limiter.py", "delivery/receiver_counters.py", "delivery/receiver_failure.py"),
+    *("host/addresses.py", "host/address_holders.py", "host/holder_remedies.py"),
+    *("host/masking.py", "host/oom_kills.py", "guard/handover_messages.py"),
+    *("durations.py", "histogram.py", "untrusted_text.py", "values.py", "vocabulary.py"),
+)
 TESTS = ROOT / "tests" / "unit"
 #: Mutants that change nothing that can be observed: `name  # reason` a line. They are not counted.
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.txt"

@@ -48,7 +48,7 @@ _CONTEXT = 40
 class Mutant(NamedTuple):
     """One change of one place."""
 
-    path: str  #: of the module, below the package: core/lane.py
+    path: str  #: of the module, below the package: delivery/receiver_queue.py
     name: str  #: unique and without line numbers: it survives changes elsewhere in the file
     number: int  #: its place in the list of the module's mutants
     line: int

@@ -14,7 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from fpm_listener import procfs, rendezvous
+from fpm_listener.guard import handover_channel
+from fpm_listener.host import procfs
 
 
 def copy(address: str) -> socket.socket:
@@ -46,7 +47,7 @@ def main(state_dir: str, address: str) -> None:
     Path(state_dir).mkdir(mode=0o700, exist_ok=True)
     Path(state_dir, "guard.sock").unlink(missing_ok=True)
     doors = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
-    names = (f"{state_dir}/guard.sock", rendezvous.channel_name(os.getppid()))
+    names = (f"{state_dir}/guard.sock", handover_channel.channel_name(os.getppid()))
     for door, name in zip(doors, names, strict=True):
         assert name is not None
         door.bind(name)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fpm_listener.core.values import Instant
-from fpm_listener.database import Database
-from fpm_listener.memory import Memory
-from fpm_listener.outbox import Limits, Outbox
-from fpm_listener.receiver_settings import ReceiverSettings
+from fpm_listener.daemon.persistence import Memory
+from fpm_listener.delivery.database import Database
+from fpm_listener.delivery.outbox import Limits, Outbox
+from fpm_listener.settings.receivers import ReceiverSettings
+from fpm_listener.values import Instant
 from tests.samples import LIMITS, at, ended
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fpm_listener.core.alerts import Alert
-    from fpm_listener.core.retry import Attempt, Attempted, Outcome
+    from fpm_listener.delivery.attempt import Attempt, Attempted, Outcome
+    from fpm_listener.incidents.alert import Alert
 
 SECRET = "http://127.0.0.1:9/s3cret-path?token=t0ken"
 OPS = ReceiverSettings(name="ops", url=SECRET)

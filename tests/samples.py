@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from fpm_listener.core.alerts import Alert, Reason, Status
-from fpm_listener.core.outcomes import FailureReason
-from fpm_listener.core.retry import Attempt, Attempted, Delivered, Outcome, Rejected, RetryLater
-from fpm_listener.core.values import Instant
-from fpm_listener.outbox import Limits
+from fpm_listener.delivery.attempt import (
+    Attempt,
+    Attempted,
+    Delivered,
+    FailureReason,
+    Outcome,
+    Rejected,
+    RetryLater,
+)
+from fpm_listener.delivery.outbox import Limits
+from fpm_listener.incidents.alert import Alert, Reason, Status
+from fpm_listener.values import Instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from fpm_listener.metrics import make_registry
-from fpm_listener.settings import WebSettings
-from fpm_listener.web import WebServer
+from fpm_listener.settings.settings import WebSettings
+from fpm_listener.status.metrics import make_registry
+from fpm_listener.web.server import WebServer
 from tests.chromium import Chromium
 from tests.snapshots import TROUBLE
 

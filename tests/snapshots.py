@@ -5,23 +5,18 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from fpm_listener.core.exits import ExitReason
-from fpm_listener.core.fpmstatus import PoolView
-from fpm_listener.core.histogram import Histogram
-from fpm_listener.core.holders import Holder, HolderKind, HolderReport
-from fpm_listener.core.loops import LoopPolicy
-from fpm_listener.core.snapshot import (
-    Cause,
-    FindingView,
-    IncidentView,
-    ProcessView,
-    ReceiverView,
-    Snapshot,
-    State,
-    Tier,
-)
-from fpm_listener.core.timeline import Entry, Happening
-from fpm_listener.core.values import ProcessName
+from fpm_listener.delivery.receiver_counters import ReceiverView
+from fpm_listener.histogram import Histogram
+from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
+from fpm_listener.incidents.incident import IncidentView
+from fpm_listener.monitor.process_view import ProcessView
+from fpm_listener.monitor.timeline import Entry, Happening
+from fpm_listener.phpfpm.status_page import PoolView
+from fpm_listener.settings.policy import LoopPolicy
+from fpm_listener.status.snapshot import FindingView, Snapshot
+from fpm_listener.supervisor.exit_log import ExitReason
+from fpm_listener.supervisor.process import ProcessName
+from fpm_listener.vocabulary import Cause, State, Tier
 
 NOW_S = time.time()
 

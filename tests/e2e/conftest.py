@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from lab import Lab
+
+from tests.e2e.lab import Lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

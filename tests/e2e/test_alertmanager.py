@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fpm_listener.core.alerts import Alert, Status
-from fpm_listener.core.failing import FAILING_AFTER_S
-from fpm_listener.core.retry import Attempted
-from fpm_listener.core.standing import LASTS_S, RESEND_S
-from fpm_listener.core.values import Instant
-from fpm_listener.delivery import Sender
-from fpm_listener.receiver_settings import ReceiverSettings
+from fpm_listener.delivery.alertmanager_queue import LASTS_S, RESEND_S
+from fpm_listener.delivery.attempt import Attempted
+from fpm_listener.delivery.receiver_failure import FAILING_AFTER_S
+from fpm_listener.delivery.sender import Sender
+from fpm_listener.incidents.alert import Alert, Status
+from fpm_listener.settings.receivers import ReceiverSettings
+from fpm_listener.values import Instant
 from tests.owners import Owner
 from tests.ports import free_port
 from tests.samples import fires, resolves

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from lab import kill, processes, wait
+
+from tests.e2e.lab import kill, processes, wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab import Lab, wait
-
+from tests.e2e.lab import Lab, wait
 from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent

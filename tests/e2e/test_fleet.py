@@ -18,8 +18,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from lab import Sink, wait
 
+from tests.e2e.lab import Sink, wait
 from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from lab import Lab, kill, php_fpm, ping, wait
 from supervisor.xmlrpc import SupervisorTransport
 
-from fpm_listener import procfs
+from fpm_listener.host import procfs
+from tests.e2e.lab import Lab, kill, php_fpm, ping, wait
 from tests.fastcgi import Load, ask
 from tests.ports import free_port
 

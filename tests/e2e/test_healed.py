@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import Lab, kill, wait
 
+from tests.e2e.lab import Lab, kill, wait
 from tests.ports import free_port
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "healing.md"

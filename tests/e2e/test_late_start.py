@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from lab import Lab, php_fpm, wait
 
+from tests.e2e.lab import Lab, php_fpm, wait
 from tests.ports import free_port
 
 if TYPE_CHECKING:

@@ -11,22 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from lab import kill, wait
 
-from fpm_listener.metrics import make_registry
-from fpm_listener.settings import WebSettings
-from fpm_listener.web import WebServer
+from fpm_listener.settings.settings import WebSettings
+from fpm_listener.status.metrics import make_registry
+from fpm_listener.web.server import WebServer
 from tests import snapshots
 from tests.chromium import Chromium
+from tests.e2e.lab import kill, wait
 from tests.ports import free_port
 from tests.snapshots import EVIL, MANY, NOTHING, TROUBLE, WELL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lab import Lab
-
-    from fpm_listener.core.snapshot import Snapshot
+    from fpm_listener.status.snapshot import Snapshot
+    from tests.e2e.lab import Lab
 
 SIZE_LIMIT = 60 << 10
 
@@ -114,7 +113,7 @@ def test_a_kill_is_seen_at_once(lab: Lab, browser: Chromium) -> None:
     assert "php-fpm" in browser.text("main table")
     browser.wait("it to be live", lambda: browser.text("#pulse") == "live")
 
-    # What has lived for less than a second is supervisord's to notice: see core/waking.py.
+    # supervisord is not woken for a run of less than a second: monitor/wake_schedule.py.
     browser.wait("a life of two seconds", lambda: lab.status("php-fpm")["uptime_s"] > 2)
 
     killed_at_s = time.monotonic()

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from lab import Lab, kill, ping, wait
 from prometheus_client.openmetrics import parser
 
-from fpm_listener import fastcgi
-from fpm_listener.core import addresses
-from fpm_listener.core.addresses import TcpAddress, UnixAddress
+from fpm_listener.host import addresses as host_addresses
+from fpm_listener.host.addresses import TcpAddress, UnixAddress
+from fpm_listener.phpfpm import fastcgi
+from tests.e2e.lab import Lab, kill, ping, wait
 from tests.ports import free_port
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _MOVES = {"phpfpm_accepted_connections", "phpfpm_start_since"}
 
 def said_by_itself(address: str) -> dict[str, float]:
     """Return what php-fpm's own `?openmetrics` says."""
-    where = addresses.parse(address)
+    where = host_addresses.parse(address)
     assert isinstance(where, TcpAddress | UnixAddress)
     target = where.path if isinstance(where, UnixAddress) else ("127.0.0.1", where.port)
     answer = fastcgi.get(target, "/status", "openmetrics", time.monotonic() + 10)

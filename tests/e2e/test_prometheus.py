@@ -14,8 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from lab import Lab, kill, wait
 
+from tests.e2e.lab import Lab, kill, wait
 from tests.ports import free_port
 
 if TYPE_CHECKING:

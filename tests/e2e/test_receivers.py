@@ -8,8 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from lab import Lab, wait
-
+from tests.e2e.lab import Lab, wait
 from tests.ports import free_port
 from tests.sinks import Sink, status
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from lab import kill, wait
-
+from tests.e2e.lab import kill, wait
 from tests.ports import free_port
 
 if TYPE_CHECKING:
-    from lab import Lab
+    from tests.e2e.lab import Lab
 
 
 def test_a_recovery_is_shown_as_one(lab: Lab) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import Lab, kill, php_fpm, ping, processes, wait
 
+from tests.e2e.lab import Lab, kill, php_fpm, ping, processes, wait
 from tests.ports import free_port
 
 

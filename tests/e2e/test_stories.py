@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from lab import Lab, kill, php_fpm, wait
 
+from tests.e2e.lab import Lab, kill, php_fpm, wait
 from tests.ports import free_port
 
 if TYPE_CHECKING:

@@ -9,30 +9,28 @@ import traceback
 from contextlib import closing, suppress
 from pathlib import Path
 
-from fpm_listener import (
-    children,
-    masters,
-    page,
-    procfs,
-    sections,
-    settings,
-    status,
-    supervisord_conf,
-)
-from fpm_listener.core.effects import Identity
-from fpm_listener.core.engine import Engine, EngineSettings, Tick
-from fpm_listener.core.protocol import Decoder, Event
-from fpm_listener.core.snapshot import Snapshot
-from fpm_listener.core.timeline import Timeline
-from fpm_listener.core.values import FpmListenerError, Instant, ProcessName
-from fpm_listener.database import FILE, Database
-from fpm_listener.ledger import Ledger, supervisord_identity
-from fpm_listener.masters import Record
-from fpm_listener.memory import Memory
-from fpm_listener.oomkills import OomKills
-from fpm_listener.outbox import Outbox
-from fpm_listener.sockets import find_holders
-from fpm_listener.terminal import to_table
+from fpm_listener.daemon import supervisor_children
+from fpm_listener.daemon.persistence import Memory
+from fpm_listener.delivery.database import FILE, Database
+from fpm_listener.delivery.outbox import Outbox
+from fpm_listener.guard import orphans
+from fpm_listener.guard.orphans import Record
+from fpm_listener.host import procfs
+from fpm_listener.host.holder_search import find_holders
+from fpm_listener.host.oom_counters import OomKills
+from fpm_listener.monitor.engine import Engine, EngineSettings
+from fpm_listener.monitor.messages import Identity, Tick
+from fpm_listener.monitor.timeline import Timeline
+from fpm_listener.settings import ini_section, settings
+from fpm_listener.status import document as status_document
+from fpm_listener.status import page
+from fpm_listener.status.snapshot import Snapshot
+from fpm_listener.status.terminal import to_table
+from fpm_listener.supervisor import config
+from fpm_listener.supervisor.deduplication import Ledger, supervisord_identity
+from fpm_listener.supervisor.process import ProcessName
+from fpm_listener.supervisor.protocol import Decoder, Event
+from fpm_listener.values import FpmListenerError, Instant
 from tests.fuzz import saved
 from tests.fuzz.saved import POLICY, RECEIVERS
 from tests.fuzz.target import SPLIT, Target, check, parts, shapes, text
@@ -54,9 +52,20 @@ def _write(name: str, data: bytes) -> Path:
 # -- what the operator writes ----------------------------------------------------------------------
 
 _READERS = (
-    *(sections.boolean, sections.count, sections.duration, sections.loop, sections.timeout),
-    *(sections.rates, sections.span, sections.address, sections.words, sections.url),
-    *(sections.urls, sections.command, sections.some_of(("a", "b")), sections.one_of("a", "b")),
+    *(
+        ini_section.boolean,
+        ini_section.count,
+        ini_section.duration,
+        ini_section.loop,
+        ini_section.timeout,
+    ),
+    *(ini_section.rates, ini_section.span, ini_section.address, ini_section.words, ini_section.url),
+    *(
+        ini_section.urls,
+        ini_section.command,
+        ini_section.some_of(("a", "b")),
+        ini_section.one_of("a", "b"),
+    ),
 )
 
 
@@ -85,7 +94,7 @@ def supervisord_file(data: bytes) -> None:
     # No includes: a pattern of the input could walk through the whole host.
     path = _write("supervisord.conf", data.replace(b"include", b"exclude"))
     try:
-        answer = supervisord_conf.describe(str(path))
+        answer = config.describe(str(path))
     except Exception as error:
         # `read` calls it in a child: a traceback there is "supervisor's parser failed" here.
         last = traceback.extract_tb(error.__traceback__)[-1].filename
@@ -121,7 +130,7 @@ def child_environment(data: bytes) -> None:
     """A program writes its own environment: a name is two texts, or none."""
     _write("proc/42/environ", data)
     _write("proc/42/cmdline", data)
-    name = children.name_of(42, str(_FOLDER / "proc"))
+    name = supervisor_children.name_of(42, str(_FOLDER / "proc"))
     check(name is None or (name.group and name.process), "an empty name")
     procfs.title(42, str(_FOLDER / "proc"))
 
@@ -177,8 +186,8 @@ def masters_record(data: bytes) -> None:
     """A record that cannot be read names nobody."""
     _write("state/masters/a:b", procfs.boot_id().encode() + b"\n" + data)
     with suppress(ValueError):
-        found = masters.parse(text(data).split("\n"))
-        check(masters.parse(masters.lines(found)) is not None, "it cannot be read again")
+        found = orphans.parse(text(data).split("\n"))
+        check(orphans.parse(orphans.lines(found)) is not None, "it cannot be read again")
     for master in Record(str(_FOLDER / "state"), "a:b").read():
         check(isinstance(master.pid, int), "a pid that is no number")
 
@@ -239,7 +248,7 @@ def event_stream(data: bytes) -> None:
                 check(effect is not None, "an effect that is nothing")
     engine.step(Instant(NOW.monotonic_s + 500.0, NOW.wall_s + 500.0), Tick())
     views = engine.views()
-    document = status.to_json(Snapshot(processes=views), NOW.wall_s)
+    document = status_document.to_json(Snapshot(processes=views), NOW.wall_s)
     to_table(document, 80)
     page.to_html(document)
 

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener import control, fastcgi
-from fpm_listener.connections import Server
-from fpm_listener.control import Control
-from fpm_listener.core.handover import Hello, Offer, encode
-from fpm_listener.metrics import make_registry
-from fpm_listener.rendezvous import receive_any
-from fpm_listener.supervisor_rpc import SupervisorRpc
-from fpm_listener.terminal import to_table
-from fpm_listener.web import Application
+from fpm_listener.daemon import control_socket
+from fpm_listener.daemon.control_socket import Control
+from fpm_listener.guard.handover_channel import receive_any
+from fpm_listener.guard.handover_messages import Hello, Offer, encode
+from fpm_listener.phpfpm import fastcgi
+from fpm_listener.status.metrics import make_registry
+from fpm_listener.status.terminal import to_table
+from fpm_listener.supervisor.rpc import SupervisorRpc
+from fpm_listener.web.connections import Server
+from fpm_listener.web.server import Application
 from tests.fuzz.saved import parse
 from tests.fuzz.target import SPLIT, Target, check, parts
 from tests.snapshots import NOW_S, TROUBLE
@@ -108,12 +109,12 @@ def control_request(data: bytes) -> None:
     with ours, theirs:
         theirs.sendall(data[:_FITS] + b"\n")
         theirs.shutdown(socket.SHUT_WR)
-        with suppress(*control._HANG_UP):
+        with suppress(*control_socket._HANG_UP):
             served._talk(ours)
 
 
 def _answer_at_once(asked: object) -> None:
-    check(isinstance(asked, control.Asked), "another item")
+    check(isinstance(asked, control_socket.Asked), "another item")
     asked.reply.put([])  # type: ignore[attr-defined] # checked above
 
 

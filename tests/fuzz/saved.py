@@ -9,20 +9,18 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from fpm_listener.core import failing
-from fpm_listener.core.effects import Identity, Remember
-from fpm_listener.core.engine import Engine, EngineSettings
-from fpm_listener.core.loops import LoopPolicy
-from fpm_listener.core.moments import Clocks
-from fpm_listener.core.owed import to_json
-from fpm_listener.core.policy import Policy
-from fpm_listener.core.protocol import Event
-from fpm_listener.core.snapshot import Tier
-from fpm_listener.core.values import Instant
-from fpm_listener.database import FILE, Database, Rows
-from fpm_listener.memory import Memory
-from fpm_listener.outbox import Outbox
-from fpm_listener.receiver_settings import ReceiverSettings
+from fpm_listener.daemon.persistence import Memory
+from fpm_listener.delivery import receiver_failure
+from fpm_listener.delivery.database import FILE, Database, Rows
+from fpm_listener.delivery.outbox import Outbox
+from fpm_listener.delivery.queued_alert import to_json
+from fpm_listener.monitor.engine import Engine, EngineSettings
+from fpm_listener.monitor.messages import Identity, Remember
+from fpm_listener.settings.policy import LoopPolicy, Policy
+from fpm_listener.settings.receivers import ReceiverSettings
+from fpm_listener.supervisor.protocol import Event
+from fpm_listener.values import Clocks, Instant
+from fpm_listener.vocabulary import Tier
 from tests.samples import LIMITS, at, fires
 
 POLICY = Policy(
@@ -70,9 +68,9 @@ def parse(data: bytes) -> Any:  # noqa: ANN401 - JSON
 def rows() -> bytes:
     """Return the rows of an outbox, as JSON."""
     alert = to_json(fires())
-    known = failing.begins("ops", at(0.0), "status 500", instance="host", id_token="token").to_json(
-        Clocks(at(0.0), "boot")
-    )
+    known = receiver_failure.begins(
+        "ops", at(0.0), "status 500", instance="host", id_token="token"
+    ).to_json(Clocks(at(0.0), "boot"))
     written = (1_795_000_000.0, 0.0, "boot")
     tables = {
         "failing": [["ops", known]],

@@ -7,26 +7,9 @@ import json
 import math
 import re
 
-from fpm_listener.core import (
-    addresses,
-    durations,
-    fpmcommand,
-    fpmconf,
-    fpmlog,
-    fpmstatus,
-    handover,
-    inheritance,
-    inilines,
-    quiet,
-    startsecs,
-)
-from fpm_listener.core.events import read
-from fpm_listener.core.exits import LogCursor, parse_line
-from fpm_listener.core.fpmsockets import wishes
-from fpm_listener.core.protocol import Decoder, Event
-from fpm_listener.core.retry import Delivered, RetryLater, retry_after
-from fpm_listener.core.values import ProcessName
-from fpm_listener.receivers import (
+from fpm_listener import durations
+from fpm_listener.delivery.attempt import Delivered, RetryLater, retry_after
+from fpm_listener.delivery.receivers import (
     alertmanager,
     dingtalk,
     discord,
@@ -36,7 +19,25 @@ from fpm_listener.receivers import (
     telegram,
     wecom,
 )
-from fpm_listener.receivers.http import Answer, by_status
+from fpm_listener.delivery.receivers.http import Answer, by_status
+from fpm_listener.guard import handover_messages
+from fpm_listener.host import addresses
+from fpm_listener.phpfpm import (
+    command_line,
+    config,
+    config_files,
+    inherited_sockets,
+    log_parser,
+    status_page,
+)
+from fpm_listener.phpfpm.listen_sockets import wishes
+from fpm_listener.settings import mute_times as settings_mute_times
+from fpm_listener.supervisor import ini_lines as supervisor_ini_lines
+from fpm_listener.supervisor import startsecs
+from fpm_listener.supervisor.events import read
+from fpm_listener.supervisor.exit_log import LogCursor, parse_line
+from fpm_listener.supervisor.process import ProcessName
+from fpm_listener.supervisor.protocol import Decoder, Event
 from tests.fuzz.target import SPLIT, Target, check, fpm_lines, parts, shapes, text
 
 #: A Friday in 2026, in wall seconds.
@@ -94,17 +95,17 @@ def exits(data: bytes) -> None:
 
 def fpm_log(data: bytes) -> None:
     """`scan` finds what `classify` finds, and no fact is longer than what is kept."""
-    found = fpmlog.scan(data)
+    found = log_parser.scan(data)
     lines = data.split(b"\n")
     one_by_one = [
         fact
         for line in lines
-        if (fact := fpmlog.classify(line.removesuffix(b"\r").decode("utf-8", "replace")))
+        if (fact := log_parser.classify(line.removesuffix(b"\r").decode("utf-8", "replace")))
     ]
     check(found == one_by_one, "scan and classify differ")
     for fact in found:
-        check(len(fact.line) <= fpmlog.KEPT, "a line is too long")
-        check(len(fact.address or "") + len(fact.named or "") <= 2 * fpmlog.KEPT, "a long name")
+        check(len(fact.line) <= log_parser.KEPT, "a line is too long")
+        check(len(fact.address or "") + len(fact.named or "") <= 2 * log_parser.KEPT, "a long name")
 
 
 def guard_line(data: bytes) -> None:
@@ -130,15 +131,15 @@ class _Files:
         return sorted(path for path in self._files if fnmatch.fnmatchcase(path, pattern))
 
 
-_INVOCATION = fpmcommand.FpmInvocation(binary="/usr/sbin/php-fpm8.3", foreground=True)
-_LAYOUT = fpmcommand.layouts(_INVOCATION)[0]
+_INVOCATION = command_line.FpmInvocation(binary="/usr/sbin/php-fpm8.3", foreground=True)
+_LAYOUT = config_files.layouts(_INVOCATION)[0]
 
 
 def fpm_conf(data: bytes) -> None:
     """A configuration never raises, is read a bounded number of times, and does not grow."""
     files = _Files(data)
     environment = {"A": "${B}", "B": "x" * 100}
-    conf = fpmconf.load(
+    conf = config.load(
         "/0.conf", files, layout=_LAYOUT, invocation=_INVOCATION, environment=environment
     )
     for wish in wishes(conf, (8, 3)):
@@ -152,26 +153,26 @@ def fpm_conf(data: bytes) -> None:
 def command(data: bytes) -> None:
     """A command line never raises."""
     line = text(data)
-    found = fpmcommand.find(line)
-    fpmcommand.find_behind_sleep(line)
+    found = command_line.find(line)
+    command_line.find_behind_sleep(line)
     if found is not None:
         check(all(isinstance(number, int) for number in found.version), "no version")
-        check(fpmcommand.config_candidates(found), "no configuration")
+        check(config_files.config_candidates(found), "no configuration")
 
 
 def fpm_sockets(data: bytes) -> None:
     """What is written into FPM_SOCKETS can be read again, key by key."""
     keys = [text(one).translate({ord(","): None, ord("="): None}) for one in data.split(SPLIT)]
     given = [(key, at + 3) for at, key in enumerate(keys)]
-    words = inheritance.environment(given)
+    words = inherited_sockets.environment(given)
     pairs = [pair.rpartition("=") for value in words.values() for pair in value.split(",")]
     check([(key, int(number)) for key, _, number in pairs] == given, "another list of sockets")
-    check(all(map(inheritance.is_inherited, words)), "a variable that is not recognised")
+    check(all(map(inherited_sockets.is_inherited, words)), "a variable that is not recognised")
 
 
 def fpm_status(data: bytes) -> None:
     """Any process can answer on a pool's port: numbers are finite, counts are no more than said."""
-    found = fpmstatus.parse(data.decode("utf-8", "replace"))
+    found = status_page.parse(data.decode("utf-8", "replace"))
     if found is not None:
         numbers, states = found
         check(all(map(math.isfinite, numbers.values())), "a number without end")
@@ -208,7 +209,7 @@ def duration(data: bytes) -> None:
 def mute_times(data: bytes) -> None:
     """Times of the week are refused, or end within two weeks."""
     try:
-        found = quiet.parse(text(data))
+        found = settings_mute_times.parse(text(data))
     except ValueError:
         return
     ends_s = found.ends_s(NOW_S)
@@ -218,8 +219,8 @@ def mute_times(data: bytes) -> None:
 
 def ini_lines(data: bytes) -> None:
     """The doctor's own reading of files never raises."""
-    inilines.scan([("a.conf", text(data))])
-    inilines.scan([("b.conf", text(data))], php=True)
+    supervisor_ini_lines.scan([("a.conf", text(data))])
+    supervisor_ini_lines.scan([("b.conf", text(data))], php=True)
 
 
 def start_seconds(data: bytes) -> None:
@@ -262,20 +263,26 @@ def retry_header(data: bytes) -> None:
 
 def handover_packet(data: bytes) -> None:
     """A packet is refused, or is written as it was read."""
-    kinds = (handover.Hello, handover.Offer, handover.Keep, handover.Deposit, handover.Done)
+    kinds = (
+        handover_messages.Hello,
+        handover_messages.Offer,
+        handover_messages.Keep,
+        handover_messages.Deposit,
+        handover_messages.Done,
+    )
     try:
-        message = handover.decode(data, kinds)
-        again = handover.decode(handover.encode(message), kinds)
+        message = handover_messages.decode(data, kinds)
+        again = handover_messages.decode(handover_messages.encode(message), kinds)
     except ValueError:
         return
     check(vars(again) == vars(message), "another message")
 
 
 _PAGE = {
-    **{key: at for at, key in enumerate(fpmstatus.NUMBERS)},
+    **{key: at for at, key in enumerate(status_page.NUMBERS)},
     "processes": [{"pid": 11, "state": "Running"}, {"pid": 12, "state": {}}],
 }
-_DEPOSIT = handover.Deposit("stamp", ("/etc",), ("127.0.0.1:9000",), ("9000",))
+_DEPOSIT = handover_messages.Deposit("stamp", ("/etc",), ("127.0.0.1:9000",), ("9000",))
 
 TARGETS = {
     "protocol": Target(protocol, (_EVENT, _EVENT * 3, b"\nver:x" + _EVENT, b"OKver:3.0 len:9\n")),
@@ -361,6 +368,9 @@ TARGETS = {
     "retry-after": Target(retry_header, (b"120", b"1.5", b"Fri, 27 Nov 2026 10:00:60 GMT")),
     "handover": Target(
         handover_packet,
-        (handover.encode(handover.Hello("a", "b", hold=True)), handover.encode(_DEPOSIT)),
+        (
+            handover_messages.encode(handover_messages.Hello("a", "b", hold=True)),
+            handover_messages.encode(_DEPOSIT),
+        ),
     ),
 }

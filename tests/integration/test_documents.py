@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from fpm_listener import settings, supervisord_conf
-from fpm_listener.__main__ import _parser
-from fpm_listener.supervisord_conf import ConfUnreadable
+from fpm_listener.cli.arguments import _parser
+from fpm_listener.settings import settings
+from fpm_listener.supervisor import config
+from fpm_listener.supervisor.config import ConfUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +86,7 @@ def test_a_configuration(snippet: Snippet, tmp_path: Path) -> None:
         read_by.add("the listener")
     if any(name.startswith(("program:", "eventlistener:")) for name in sections):
         conf.write_text(f"[supervisord]\nlogfile={tmp_path}/log\n{text}")
-        programs = supervisord_conf.read_programs(str(conf))
+        programs = config.read_programs(str(conf))
         assert not isinstance(programs, ConfUnreadable), programs
         assert programs
         read_by.add("supervisord")

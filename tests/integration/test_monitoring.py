@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from fpm_listener.core.fpmstatus import NUMBERS
-from fpm_listener.core.snapshot import Cause
+from fpm_listener.phpfpm.status_page import NUMBERS
+from fpm_listener.vocabulary import Cause
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES, TESTS = ROOT / "monitoring" / "rules.yml", ROOT / "monitoring" / "rules_test.yml"

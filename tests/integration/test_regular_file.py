@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from fpm_listener import check, regular_file, web
-from fpm_listener.connections import Certificate
-from fpm_listener.receiver_settings import ReceiverSettings
-from fpm_listener.receivers.secrets import BadFileError, Secrets
+from fpm_listener import regular_file
+from fpm_listener.delivery.receivers.secrets import BadFileError, Secrets
+from fpm_listener.doctor import check
+from fpm_listener.settings.receivers import ReceiverSettings
+from fpm_listener.web import access
+from fpm_listener.web.connections import Certificate
 
 #: A file with a hole: it takes no room on the disk.
 HUGE = 1 << 33
@@ -65,7 +67,7 @@ def test_secrets_of_the_page(tmp_path: Path) -> None:
     """No request waits for them."""
     for path, why in bad_files(tmp_path).items():
         with pytest.raises(OSError, match=why):
-            web._secret(Path(path))
+            access._secret(Path(path))
         with pytest.raises(OSError, match=why):
             Certificate(Path(path), Path(path))
 

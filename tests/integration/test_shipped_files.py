@@ -19,13 +19,13 @@ from xmlrpc.client import ServerProxy
 import pytest
 from supervisor.xmlrpc import SupervisorTransport
 
-from fpm_listener.__main__ import SNIPPET
-from fpm_listener.core import durations
-from fpm_listener.core.kinds import KEYS, KINDS, keys
-from fpm_listener.guard import parse
-from fpm_listener.receiver_settings import PREFIX as RECEIVER_PREFIX
-from fpm_listener.receiver_settings import ReceiverSettings
-from fpm_listener.settings import GENERAL_KEYS, SECTION, Settings, load
+from fpm_listener import durations
+from fpm_listener.cli.arguments import SNIPPET
+from fpm_listener.guard.guard import parse
+from fpm_listener.settings.receiver_types import KEYS, KINDS, keys
+from fpm_listener.settings.receivers import PREFIX as RECEIVER_PREFIX
+from fpm_listener.settings.receivers import ReceiverSettings
+from fpm_listener.settings.settings import GENERAL_KEYS, SECTION, Settings, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

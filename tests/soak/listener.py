@@ -4,33 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from fpm_listener.core.autopsy import Autopsy
-from fpm_listener.core.effects import (
+from fpm_listener.daemon.persistence import Memory
+from fpm_listener.delivery.attempt import Attempted
+from fpm_listener.delivery.database import Database
+from fpm_listener.delivery.outbox import Outbox
+from fpm_listener.host.address_holders import HolderReport
+from fpm_listener.incidents.effects import (
     AreGone,
-    AskProcesses,
     DeathExamined,
-    Discover,
     ExamineDeath,
-    ExitsRead,
     FindHolder,
     Gone,
     HolderFound,
-    Identity,
     Notify,
+)
+from fpm_listener.incidents.post_mortem import Autopsy
+from fpm_listener.monitor.engine import Engine, EngineSettings
+from fpm_listener.monitor.messages import (
+    AskProcesses,
+    Discover,
+    ExitsRead,
+    Identity,
     ProcessesSeen,
     ProgramsKnown,
     ReadExits,
     Remember,
+    Tick,
 )
-from fpm_listener.core.engine import Engine, EngineSettings, Tick
-from fpm_listener.core.holders import HolderReport
-from fpm_listener.core.retry import Attempted
-from fpm_listener.core.values import Instant, ProcessName, Program
-from fpm_listener.database import Database
-from fpm_listener.ledger import Ledger
-from fpm_listener.memory import Memory
-from fpm_listener.outbox import Outbox
-from fpm_listener.receiver_settings import ReceiverSettings
+from fpm_listener.settings.receivers import ReceiverSettings
+from fpm_listener.supervisor.deduplication import Ledger
+from fpm_listener.supervisor.process import ProcessName, Program
 from tests.fuzz.saved import POLICY
 from tests.samples import LIMITS
 
@@ -38,10 +41,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
 
-    from fpm_listener.core.alerts import Alert
-    from fpm_listener.core.effects import Effect, ProcessSeen
-    from fpm_listener.core.engine import Input
-    from fpm_listener.core.protocol import Event
+    from fpm_listener.incidents.alert import Alert
+    from fpm_listener.monitor.engine import Input
+    from fpm_listener.monitor.messages import Effect
+    from fpm_listener.supervisor.process import ProcessSeen
+    from fpm_listener.supervisor.protocol import Event
+    from fpm_listener.values import Instant
     from tests.soak.world import Receiver
 
 UPKEEP_S = 30.0

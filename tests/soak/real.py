@@ -20,8 +20,7 @@ from contextlib import suppress
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
-from lab import kill
-
+from tests.e2e.lab import kill
 from tests.soak.stage import FPMS, Answers, Stage, limit_files
 
 if TYPE_CHECKING:

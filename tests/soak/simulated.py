@@ -19,15 +19,16 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from fpm_listener.core.alerts import Status
-from fpm_listener.core.snapshot import State
-from fpm_listener.core.values import Instant, ProcessName
+from fpm_listener.incidents.alert import Status
+from fpm_listener.supervisor.process import ProcessName
+from fpm_listener.values import Instant
+from fpm_listener.vocabulary import State
 from tests.soak.listener import KilledError, Listener
 from tests.soak.world import Program, Receiver, Supervisord, answer
 
 if TYPE_CHECKING:
-    from fpm_listener.core.alerts import Alert
-    from fpm_listener.core.effects import ProcessSeen
+    from fpm_listener.incidents.alert import Alert
+    from fpm_listener.supervisor.process import ProcessSeen
 
 #: Seconds for which a state may be wrong.
 WRONG_S = 60.0

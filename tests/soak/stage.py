@@ -16,9 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab import Lab, kill, php_fpm, ping
 from supervisor.xmlrpc import SupervisorTransport
 
+from tests.e2e.lab import Lab, kill, php_fpm, ping
 from tests.ports import free_port
 
 if TYPE_CHECKING:

@@ -6,19 +6,18 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fpm_listener.core.effects import ProcessSeen
-from fpm_listener.core.outcomes import FailureReason
-from fpm_listener.core.protocol import Event
-from fpm_listener.core.retry import Delivered, RetryLater
-from fpm_listener.core.snapshot import State
+from fpm_listener.delivery.attempt import Delivered, FailureReason, RetryLater
+from fpm_listener.supervisor.process import ProcessSeen
+from fpm_listener.supervisor.protocol import Event
+from fpm_listener.vocabulary import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from fpm_listener.core.alerts import Alert
-    from fpm_listener.core.retry import Outcome
-    from fpm_listener.core.values import ProcessName
+    from fpm_listener.delivery.attempt import Outcome
+    from fpm_listener.incidents.alert import Alert
+    from fpm_listener.supervisor.process import ProcessName
 
 #: supervisord's `startsecs` and `startretries`, and the events that it keeps for a busy listener.
 STARTSECS_S, STARTRETRIES, BUFFER = 1.0, 3, 10

@@ -1,4 +1,8 @@
-"""The import law: the core is pure, the rim imports downward, nothing knows the daemon."""
+"""The import rules: packages import only downward, pure modules do no I/O, no circles.
+
+The table of packages and its reasons are in CONTRIBUTING.md and docs/adr/. All imports count: those
+under `TYPE_CHECKING` and those inside functions too.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,72 @@ import ast
 import sys
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).parents[2] / "fpm_listener"
 
-#: What the core may use: values and their arithmetic; no file, clock, thread, network or log.
+#: Modules at the top level that every package may import; they import nothing of ours.
+BASE = {
+    *(
+        "durations",
+        "histogram",
+        "internal_errors",
+        "regular_file",
+        "untrusted_text",
+        "values",
+        "vocabulary",
+    ),
+    "__init__",
+}
+
+_GROUND = {"host", "supervisor", "settings"}
+_MIDDLE = {"incidents", "phpfpm", *_GROUND}
+#: What each package may import, apart from itself and the base modules.
+MAY_IMPORT: dict[str, set[str]] = {
+    "host": set(),
+    "supervisor": set(),
+    "settings": set(),
+    "phpfpm": {"host"},
+    "incidents": {"settings", "supervisor", "phpfpm", "host"},
+    "guard": {"supervisor", "phpfpm", "host"},
+    "doctor": {"settings", "supervisor", "phpfpm", "host"},
+    "monitor": _MIDDLE,
+    "delivery": {"incidents", "settings", "host"},
+    "status": {"monitor", "delivery", *_MIDDLE},
+    "web": {"status", "settings"},
+    "daemon": {"web", "status", "monitor", "delivery", "guard", *_MIDDLE},
+    "cli": {"daemon", "doctor", "status", "monitor", "delivery", *_MIDDLE},
+}
+
+#: Modules that decide and do no I/O: no file, socket, thread, clock or log.
 PURE = {
+    *("durations", "histogram", "values", "vocabulary"),
+    *(
+        "host.address_holders",
+        "host.addresses",
+        "host.holder_remedies",
+        "host.masking",
+        "host.oom_kills",
+    ),
+    *("supervisor.events", "supervisor.exit_log", "supervisor.process", "supervisor.protocol"),
+    *("supervisor.ini_lines", "supervisor.startsecs", "untrusted_text"),
+    *("phpfpm.command_line", "phpfpm.config", "phpfpm.ini_values", "phpfpm.inherited_sockets"),
+    *("phpfpm.listen_sockets", "phpfpm.log_facts", "phpfpm.log_parser", "phpfpm.site"),
+    *("phpfpm.status_page",),
+    *("settings.mute_times", "settings.policy", "settings.receiver_types"),
+    "guard.handover_messages",
+    *("doctor.checked_config", "doctor.ini_edits", "doctor.rule"),
+    *("doctor.rules_address", "doctor.rules_fpm_config", "doctor.rules_running"),
+    *("doctor.rules_start", "doctor.rules_stop", "doctor.rules_supervisord"),
+    *("delivery.alertmanager_queue", "delivery.attempt", "delivery.queued_alert"),
+    *("delivery.rate_limiter", "delivery.receiver_counters", "delivery.receiver_failure"),
+    "delivery.receiver_queue",
+}
+#: Every module of these packages is pure.
+PURE_PACKAGES = ("incidents", "monitor")
+
+#: What a pure module may use of the standard library: values and their arithmetic.
+VALUES = {
     *("__future__", "bisect", "codecs", "collections", "collections.abc", "dataclasses"),
     *(
         "datetime",
@@ -25,185 +91,140 @@ PURE = {
     ),
 }
 
-RECEIVERS = (
-    *("webhook", "alertmanager", "slack", "discord", "teams", "google_chat", "telegram", "ntfy"),
-    *("pagerduty", "feishu", "dingtalk", "wecom", "email"),
-)
-
-#: The rim, from the top down. A module imports only what stands below it.
-FLOORS = (
-    ("__main__",),
-    ("daemon", "alerts_command", "leave_command", "check", "init_command", "status_command"),
-    ("surroundings", "endpoint"),
-    ("examiner", "healer", "poolwatch", "process_query"),
-    ("checkup", "delivery", "outbox", "memory", "programs", "web", "textfile", "logtail", "guard"),
-    ("held_addresses",),
-    ("keeper", "control", "deposit", "quickstart", "obstacles", "former_masters", "logfile"),
-    ("outbox_statements", "receiver_check"),
-    ("reclaim", "start_deadline"),
-    ("startsecs",),
-    (
-        "door",
-        "relinker",
-    ),
-    ("relink_helper",),
-    ("receivers.exec",),
-    tuple(f"receivers.{kind}" for kind in RECEIVERS),
-    ("receivers.body", "receivers.markdown", "receivers.command"),
-    ("receivers.http", "receivers.text"),
-    ("receivers.deadline", "receivers.secrets", "receivers.phrases", "receivers.stamp"),
-    ("page", "terminal"),
-    ("page_day", "page_programs"),
-    ("markup",),
-    (
-        "database",
-        "outbox_log",
-        "supervisord_conf",
-        "supervisor_rpc",
-        "status",
-        "metrics",
-        "sockets",
-        "oomkills",
-        "fastcgi",
-    ),
-    ("worker", "inbox", "descriptors"),
-    (
-        "masters",
-        "fpmfiles",
-        "binding",
-        "supervisord_path",
-        "deaths",
-        "rendezvous",
-        "names",
-        "becoming",
-        "forkstorm",
-    ),
-    ("children", "lost_events"),
-    (
-        "listener",
-        "ledger",
-        "engine_settings",
-        "clocks",
-        "signals",
-        "unreadable_events",
-        "remarks",
-        "engine_settings",
-        "keeper_state",
-        "settings",
-        "stdout",
-        "receivers",
-        "connections",
-    ),
-    ("receiver_settings",),
-    ("sections",),
-    ("output",),
-    ("internal_errors",),
-    ("procfs", "machine", "metrics_pools", "regular_file", "state_directory", ""),
-)
+#: Lines of the longest module.
+LONGEST = 460
 
 
 def name_of(path: Path) -> str:
-    """Return `core.engine` for its file."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(part for part in parts if part != "__init__")
+    """Return `monitor.engine` for its file, `monitor.__init__` for the package's."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imports(path: Path) -> set[str]:
-    """Return the modules that a file imports, those for type checkers left out."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []
+    """Return every module that a file imports, with `fpm_listener.` before ours."""
     found = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            modules = {f"{node.module}.{alias.name}" for alias in node.names}
-            known = {module for module in modules if is_ours(module)}
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            known = {name for name in whole if name.removeprefix("fpm_listener.") in MODULES}
             found |= known or {node.module}
     return found
 
 
-def is_ours(module: str) -> bool:
-    """Return whether it is a module of the package, not a name in one."""
-    path = PACKAGE.parent / module.replace(".", "/")
-    inside = module.startswith("fpm_listener.")
-    return inside and (path.with_suffix(".py").is_file() or (path / "__init__.py").is_file())
+def ours(name: str) -> set[str]:
+    """Return the modules of the package that a module imports."""
+    found = {
+        m.removeprefix("fpm_listener").removeprefix(".")
+        for m in imports(MODULES[name])
+        if m.split(".")[0] == "fpm_listener"
+    }
+    return {m if m in MODULES else f"{m}.__init__".removeprefix(".") for m in found}
 
 
-def ours(path: Path) -> set[str]:
-    """Return the modules of the package that a file imports."""
-    prefix = "fpm_listener"
-    return {
-        module.removeprefix(prefix).removeprefix(".")
-        for module in imports(path)
-        if module.split(".")[0] == prefix
+def package_of(name: str) -> str:
+    """Return the package of a module, the empty text for the top level."""
+    return name.split(".", maxsplit=1)[0] if "." in name else ""
+
+
+def is_pure(name: str) -> bool:
+    """Return whether a module is listed as one that does no I/O."""
+    return name in PURE or package_of(name) in PURE_PACKAGES
+
+
+def test_packages_import_only_what_the_table_allows() -> None:
+    """A module imports its own package, base modules, and what the table names."""
+    wrong = {
+        f"{name} -> {module}"
+        for name in MODULES
+        if package_of(name)
+        for module in ours(name)
+        if module not in BASE and module not in _own_and_allowed(package_of(name))
     }
 
-
-MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-CORE = {name: path for name, path in MODULES.items() if name.split(".")[0] == "core"}
+    assert wrong == set()
 
 
-def test_the_core_imports_only_the_core_and_values() -> None:
-    """No module of the core can reach a file, a clock, a thread or the network."""
-    strays = {
-        (name, module)
-        for name, path in CORE.items()
-        for module in imports(path)
-        if module not in PURE and not module.startswith("fpm_listener.core")
-    }
-
-    assert strays == set()
+def _own_and_allowed(package: str) -> set[str]:
+    return {m for m in MODULES if package_of(m) in {package, *MAY_IMPORT[package]}}
 
 
-def test_the_core_has_no_circle() -> None:
-    """The core's modules can be put in an order."""
-    below = {name: {m for m in ours(path) if m in CORE} for name, path in CORE.items()}
+def test_every_package_is_in_the_table() -> None:
+    """The table names each package, and nothing else."""
+    assert {package_of(name) for name in MODULES} - {""} == set(MAY_IMPORT)
+
+
+def test_base_modules_import_nothing_of_ours() -> None:
+    """A base module imports base modules only; there are at most eight modules at the top level."""
+    top = {name for name in MODULES if not package_of(name)}
+
+    assert top == {*BASE, "__main__"}
+    assert len(top - {"__init__"}) <= 8
+    assert {m for name in BASE for m in ours(name)} <= BASE
+
+
+def test_no_circle_between_modules() -> None:
+    """The modules can be put in an order in which each imports only earlier ones."""
+    below = {name: ours(name) - {name} for name in MODULES}
     while below:
         free = {name for name, needs in below.items() if not needs & set(below)}
         assert free, f"a circle among {sorted(below)}"
         below = {name: needs for name, needs in below.items() if name not in free}
 
 
-def test_the_rim_imports_downward() -> None:
-    """No module imports one of its own floor or of a higher one; the core knows no rim."""
-    floor = {name: number for number, names in enumerate(FLOORS) for name in names}
-    rim = {name: path for name, path in MODULES.items() if name not in CORE}
-
-    assert set(rim) == set(floor), "a module without a floor"
-    upward = {
-        (name, module)
-        for name, path in rim.items()
-        for module in ours(path)
-        if module not in CORE and floor[module] <= floor[name] and module != ""
+@pytest.mark.parametrize("name", [name for name in MODULES if is_pure(name)])
+def test_pure_modules_do_no_io(name: str) -> None:
+    """A pure module imports values of the standard library and pure modules only."""
+    strays = {
+        module
+        for module in imports(MODULES[name])
+        if module not in VALUES
+        and not (
+            module.startswith("fpm_listener.") and is_pure(module.removeprefix("fpm_listener."))
+        )
     }
-    assert upward == set()
+
+    assert strays == set()
 
 
-def test_heavy_libraries_wait() -> None:
-    """What an idle listener has no use for is imported by the one module that needs it."""
+def test_pure_list_names_modules_that_exist() -> None:
+    """No name in the list is out of date."""
+    assert set(MODULES) >= PURE
+    assert {name.split(".")[0] for name in VALUES} <= set(sys.stdlib_module_names)
+
+
+def test_heavy_libraries_are_imported_where_they_are_needed() -> None:
+    """The listener without receivers loads no requests, and the guard nothing heavy."""
     heavy = {
-        "requests": {"receivers.http", "receivers.deadline"},
-        "prometheus_client": {"metrics", "metrics_pools", "web", "textfile"},
+        "requests": {"delivery.receivers.http", "delivery.receivers.deadline"},
+        "prometheus_client": {"status.metrics", "status.textfile", "web.server"},
     }
     for library, allowed in heavy.items():
         users = {
-            name
-            for name, path in MODULES.items()
-            if any(module.split(".")[0] == library for module in imports(path))
+            n for n, path in MODULES.items() if library in {m.split(".")[0] for m in imports(path)}
         }
+
         assert users <= allowed
 
 
-def test_modules_are_rooms_not_halls() -> None:
-    """No module is longer than about three hundred lines."""
-    lines = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
+def test_modules_are_short() -> None:
+    """A module has one subject, so it is short."""
+    lines = {
+        name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in MODULES.items()
+    }
 
-    assert {name: count for name, count in lines.items() if count > 440} == {}
+    assert {name: count for name, count in lines.items() if count > LONGEST} == {}
 
 
-def test_this_test_reads_the_right_python() -> None:
-    """The names that the core may use are modules of the standard library."""
-    assert {name.split(".")[0] for name in PURE} <= set(sys.stdlib_module_names)
+@pytest.mark.parametrize("package", sorted(MAY_IMPORT))
+def test_every_package_says_what_it_is_for(package: str) -> None:
+    """A package's `__init__` has a docstring of three to six lines, and nothing else."""
+    tree = ast.parse((PACKAGE / package / "__init__.py").read_text(encoding="utf-8"))
+    doc = ast.get_docstring(tree) or ""
+
+    assert 3 <= len(doc.splitlines()) <= 6
+    assert len(tree.body) == 1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from scenes import EPOCH, Scene
 
-from fpm_listener.core import durations
-from fpm_listener.core.histogram import RESTART_BUCKETS_S, Histogram, merge
-from fpm_listener.core.outcomes import DropReason, FailureReason
-from fpm_listener.core.retry import Delivered, RetryLater
-from fpm_listener.core.tally import SECONDS_BUCKETS, Tally, add_up
+from fpm_listener import durations
+from fpm_listener.delivery.attempt import Delivered, DropReason, FailureReason, RetryLater
+from fpm_listener.delivery.receiver_counters import SECONDS_BUCKETS, Tally, add_up
+from fpm_listener.histogram import Histogram, merge
+from fpm_listener.monitor.process_view import RESTART_BUCKETS_S
+from tests.unit.monitor.engine_play import EPOCH, Scene
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fpm_listener.core.durations import LONGEST_S, parse, show
+from fpm_listener.durations import LONGEST_S, parse, show
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,157 @@
+"""Argparse."""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+SNIPPET = """\
+fpm-listener listen is started by supervisord, not by hand: it speaks supervisord's event-listener
+protocol on stdin and stdout. Put this into a file of its own in supervisord.d/ (the project ships
+supervisord.d/fpm_listener.conf), then type: supervisorctl update
+
+    [eventlistener:fpm-listener]
+    command=fpm-listener listen --config %(here)s/fpm_listener.conf
+    events=PROCESS_STATE,PROCESS_LOG_STDERR,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE
+    buffer_size=1024
+    priority=-50
+    autorestart=true
+    startretries=1000000
+
+    [fpm-listener]
+    listen = 127.0.0.1:19253
+
+    [fpm-listener:receiver:ops]
+    url_file = /etc/fpm-listener/ops.url
+
+Then `fpm-listener status` shows what it knows; its metrics are on http://127.0.0.1:19253/metrics.
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    import argparse
+
+    from fpm_listener import __version__
+    from fpm_listener.cli import output
+
+    class Parser(argparse.ArgumentParser):
+        """Prints what it prints on standard output as all commands do."""
+
+        def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ANN401 - argparse
+            if file is sys.stdout:
+                output.write(message.rstrip("\n"))
+            elif message:
+                super()._print_message(message, file)
+
+    parser = Parser(
+        prog="fpm-listener",
+        description="Notices php-fpm restart loops under supervisord, says why, tells somebody.",
+    )
+    parser.add_argument("--version", action="version", version=f"fpm-listener {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    listen = commands.add_parser("listen", help="run as an [eventlistener:...] of supervisord")
+    listen.add_argument("--config", required=True, metavar="FILE", help="the settings")
+    status = commands.add_parser("status", help="show what the listener knows now")
+    status.add_argument(
+        "--url",
+        metavar="URL",
+        help="where the listener serves (default: as its settings say)",
+    )
+    status.add_argument(
+        "--config",
+        metavar="FILE",
+        help="its settings: where it serves, and what it wants to be told (default: the drop-in "
+        "file)",
+    )
+    status.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    status.add_argument(
+        "--insecure",
+        action="store_true",
+        help="send a password or token in clear text, if http:// is the only way",
+    )
+    guard = commands.add_parser(
+        "guard",
+        help="wait until php-fpm's addresses are free, and become php-fpm",
+        usage="%(prog)s [--wait 2s] [--orphans quit|report] [--hold] [--config FILE] -- "
+        "php-fpm ARGUMENTS",
+    )
+    guard.add_argument("--wait", metavar="2s", help="for the address, at most (default: 2s)")
+    guard.add_argument(
+        "--orphans",
+        choices=("quit", "report"),
+        help="what to do with workers that a dead master of this program has left (default: quit)",
+    )
+    guard.add_argument(
+        "--hold",
+        action="store_true",
+        help="have the listener keep the listening sockets while php-fpm is away",
+    )
+    guard.add_argument("--config", metavar="FILE", help="the listener's settings")
+    guard.add_argument("command", nargs="+", metavar="php-fpm", help="php-fpm and its arguments")
+    init = commands.add_parser("init", help="write the files to drop in, for this machine")
+    init.add_argument(
+        "folder",
+        nargs="?",
+        metavar="DIR",
+        help="that supervisord includes files from (default: the one of this system's package)",
+    )
+    check = commands.add_parser("check", help="find what will go wrong, before it does")
+    check.add_argument(
+        "--supervisord-conf",
+        metavar="FILE",
+        help="supervisord's configuration (default: where supervisord looks for it)",
+    )
+    form = check.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON instead of text")
+    form.add_argument(
+        "--fix-preview",
+        action="store_true",
+        help="print what mends them as a diff, for patch -p0 -d /; nothing is written",
+    )
+    _add_alerts(commands)
+    leave = commands.add_parser("leave", help="start a program no more by healing")
+    leave.add_argument("--config", metavar="FILE", help="the settings (default: the drop-in file)")
+    leave.add_argument("program", metavar="PROGRAM", help="name, or group:name")
+    commands.add_parser("version", help="print the version")
+    help_ = commands.add_parser("help", help="print the help of a command")
+    help_.add_argument("topic", nargs="?", choices=sorted(commands.choices), metavar="COMMAND")
+    help_.set_defaults(parsers={None: parser, **commands.choices})
+    return parser
+
+
+def _add_alerts(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add `alerts`; its options may stand before and after the action."""
+    import argparse
+
+    config: dict[str, Any] = {
+        "metavar": "FILE",
+        "help": "the settings (default: the drop-in file)",
+    }
+    as_json: dict[str, Any] = {
+        "action": "store_true",
+        "help": "of list: print JSON instead of a table",
+    }
+    alerts = commands.add_parser("alerts", help="try a receiver; show and mend what is owed")
+    alerts.add_argument("--config", **config)
+    alerts.add_argument("--json", **as_json)
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--config", **config)
+    actions = alerts.add_subparsers(dest="action", required=True, metavar="ACTION")
+    test = actions.add_parser(
+        "test", parents=[common], help="send a test alert now, and show what came of it"
+    )
+    test.add_argument("name", metavar="NAME", help="of the receiver")
+    listing = actions.add_parser("list", parents=[common], help="show what receivers are owed")
+    listing.add_argument("--json", default=argparse.SUPPRESS, **as_json)
+    retry = actions.add_parser(
+        "retry", parents=[common], help="try again at once what waits for its retry"
+    )
+    retry.add_argument("name", nargs="?", metavar="NAME", help="of the receiver (default: all)")
+    drop = actions.add_parser(
+        "drop", parents=[common], help="give up an alert, or all that a receiver is owed"
+    )
+    drop.add_argument("which", metavar="NUMBER|NAME", help="as `list` shows them")

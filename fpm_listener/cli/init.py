@@ -1,0 +1,231 @@
+"""`fpm-listener init`: writes the two files to drop in, for this machine.
+
+Laws:
+1. Nothing is overwritten and nothing is asked.
+2. What is written is what the project ships, with this machine's paths in it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from fpm_listener import regular_file
+from fpm_listener.doctor.host_facts import PHP_FPMS
+from fpm_listener.phpfpm import command_line, config_files
+from fpm_listener.phpfpm.config import STDERR
+from fpm_listener.settings import receiver_check, settings
+from fpm_listener.settings.settings import FOLDERS
+from fpm_listener.supervisor import ini_lines
+from fpm_listener.values import FpmListenerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fpm_listener.phpfpm.command_line import FpmInvocation
+    from fpm_listener.settings.receivers import ReceiverSettings
+    from fpm_listener.supervisor.ini_lines import Section
+
+BINARIES = PHP_FPMS
+#: supervisord's own file, as its packages have it.
+USUAL_FILES = ("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
+_SHIPPED = (
+    Path(sys.prefix) / "share" / "fpm-listener",
+    Path(__file__).resolve().parents[2] / "supervisord.d",
+)
+
+
+class Php(NamedTuple):
+    """One php-fpm of this machine."""
+
+    binary: str
+    config: str
+    timeout_s: float  #: process_control_timeout
+
+
+def find_php(patterns: Sequence[str] = BINARIES) -> list[Php]:
+    """Return each php-fpm of this machine whose configuration is there, once."""
+    found: dict[str, Php] = {}
+    for pattern in patterns:
+        first, *rest = Path(pattern).parts
+        for path in sorted(Path(first).glob(str(Path(*rest)))):
+            real = str(path.resolve())
+            invocation = command_line.find(f"{path} -F")
+            if invocation is None or real in found:
+                continue
+            config = _config(invocation)
+            if config is not None:
+                conf = config_files.read(
+                    invocation._replace(config=config),
+                    directory=None,
+                    environment={},
+                )
+                found[real] = Php(str(path), config, conf.process_control_timeout_s)
+    return list(found.values())
+
+
+def _config(invocation: FpmInvocation) -> str | None:
+    real = invocation._replace(binary=config_files.real_binary(invocation))
+    candidates = (
+        *config_files.config_candidates(real),
+        *config_files.config_candidates(invocation),
+    )
+    return next((path for path in candidates if Path(path).is_file()), None)
+
+
+def write(folder: str | None, say: Callable[[str], None]) -> int:
+    """Write the files into `folder` (None: where supervisord includes from); return the status.
+
+    Raises FpmListenerError where nothing can be written.
+    """
+    place, ending = _place(folder)
+    shipped = next((one for one in _SHIPPED if (one / "php-fpm.conf").is_file()), None)
+    if shipped is None:
+        raise FpmListenerError("the files that the package ships are not installed with it")
+    versions = find_php()
+    if not versions:
+        say(f"no php-fpm with a configuration was found: {', '.join(BINARIES)}")
+    texts = {
+        f"fpm_listener.{ending}": _listener((shipped / "fpm_listener.conf").read_text(), ending),
+    }
+    if versions:
+        text = (shipped / "php-fpm.conf").read_text()
+        programs = _programs(text, versions, ending)
+        existing = _existing(place, programs, f"php-fpm.{ending}")
+        for section in existing:
+            say(_instead(section, programs))
+        if not existing:
+            texts[f"php-fpm.{ending}"] = programs
+    for name, text in texts.items():
+        _write(place / name, text, say)
+    receivers = receiver_check.problems(_receivers(place / f"fpm_listener.{ending}"))
+    for problem in receivers:
+        of = f"receiver {problem.receiver}: " if problem.receiver else ""
+        say(f"warning: {of}{problem.why}")
+    if receivers:
+        say(f"write a section [fpm-listener:receiver:NAME] into {place}/fpm_listener.{ending}")
+    for php in versions:
+        _warn_of_access_log(php, say)
+    say("then type: supervisorctl update")
+    return 0
+
+
+def _receivers(path: Path) -> tuple[ReceiverSettings, ...]:
+    try:
+        return settings.load(str(path)).receivers
+    except FpmListenerError as error:
+        raise FpmListenerError(f"the listener will not start: {error}") from error
+
+
+def _existing(place: Path, programs: str, own: str) -> list[Section]:
+    """Return the sections that the new file would have a second time.
+
+    supervisor merges sections of one name: what runs is then a mixture of both files.
+    """
+    names = {name for name in ini_lines.scan([("", programs)]) if name.startswith("program:")}
+    paths = [path for ending in ("conf", "ini") for path in sorted(place.glob(f"*.{ending}"))]
+    if any(str(place) == folder for folder, _ in FOLDERS):
+        paths += [Path(path) for path in USUAL_FILES]
+    texts = []
+    for path in paths:
+        with suppress(OSError):
+            if path.name != own:  # that one is left as it is
+                texts.append((str(path), regular_file.read_text(path)))
+    return [section for name, section in ini_lines.scan(texts).items() if name in names]
+
+
+def _instead(existing: Section, programs: str) -> str:
+    """Return what to change in a section that is there already."""
+    wanted = ini_lines.scan([("", programs)])[existing.name]
+    changes = [
+        f"    {key}={line.value}"
+        for key, line in wanted.lines.items()
+        if key not in existing.lines or existing.lines[key].value != line.value
+    ]
+    head = f"{existing.file}:{existing.number} has [{existing.name}] already"
+    return "\n".join([f"{head}: no second one is written; in it, write", *changes])
+
+
+def _warn_of_access_log(php: Php, say: Callable[[str], None]) -> None:
+    """Say that each request would become an event."""
+    invocation = command_line.find(f"{php.binary} -F --fpm-config {php.config}")
+    if invocation is None:
+        return
+    conf = config_files.read(invocation, directory=None, environment={})
+    for pool in conf.pools:
+        if pool.options.get("access.log") in STDERR:
+            say(
+                f"{php.config}: access.log of pool {pool.name} is standard error, so each request"
+                " becomes an event of supervisord; write it to a file, or leave it out"
+                " (fpm-listener check, FPM119)"
+            )
+
+
+def _place(folder: str | None) -> tuple[Path, str]:
+    if folder is not None:
+        ending = next((known for path, known in FOLDERS if folder.rstrip("/") == path), "conf")
+        if not Path(folder).is_dir():
+            raise FpmListenerError(f"{folder}: there is no such folder")
+        return Path(folder), ending
+    for path, ending in FOLDERS:
+        if Path(path).is_dir():
+            return Path(path), ending
+    raise FpmListenerError(
+        f"no folder that supervisord includes files from ({', '.join(p for p, _ in FOLDERS)});"
+        " say which: fpm-listener init DIR",
+    )
+
+
+def _write(path: Path, text: str, say: Callable[[str], None]) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        say(f"{path} is there already, and is left as it is")
+    except OSError as error:
+        raise FpmListenerError(f"{path}: cannot be written: {error.strerror}") from error
+    else:
+        say(f"{path} written")
+
+
+def _ours() -> str:
+    """Return the path of this very command: supervisord's PATH is often another one."""
+    beside = Path(sys.executable).parent / "fpm-listener"
+    return str(beside) if beside.is_file() else shutil.which("fpm-listener") or "fpm-listener"
+
+
+def _listener(text: str, ending: str) -> str:
+    return _set(text, "command", f"{_ours()} listen --config %(here)s/fpm_listener.{ending}")
+
+
+def _set(text: str, key: str, value: str) -> str:
+    """Return `text` with another value of the first `key`."""
+    return re.sub(rf"^{key}=.*$", lambda _: f"{key}={value}", text, count=1, flags=re.MULTILINE)
+
+
+def _programs(text: str, versions: Sequence[Php], ending: str) -> str:
+    """Return the shipped text with a section for each php-fpm."""
+    head, marker, section = text.partition("[program:php-fpm]")
+    sections: list[str] = []
+    for php in versions:
+        number = re.search(r"\d+(?:\.\d+)?", Path(php.binary).name)
+        name = f"php-fpm{number[0] if number else ''}" if len(versions) > 1 else "php-fpm"
+        command = (
+            f"{_ours()} guard --hold --config %(here)s/fpm_listener.{ending} --"
+            f" {php.binary} -F --fpm-config {php.config}"
+        )
+        own = section.replace("/php-fpm.std", f"/{name}.std")
+        own = _set(own, "command", command)
+        own = _set(own, "stopwaitsecs", str(max(20, int(php.timeout_s) + 10)))
+        sections.append(f"{marker.replace('php-fpm', name)}{own if not sections else _bare(own)}")
+    return head + "\n".join(sections)
+
+
+def _bare(text: str) -> str:
+    """Return a section without its comments: they stand in the first one."""
+    lines = (line for line in text.splitlines() if line and not line.startswith(";"))
+    return "\n" + "\n".join(lines) + "\n"

@@ -1,0 +1,208 @@
+"""`fpm-listener status`: asks a running listener what it knows.
+
+Laws:
+0. On the listener's host its control socket is asked: the kernel tells who is on either side, and
+   no password is sent. A password or token is sent over TLS, or with --insecure, and else not.
+1. No password is on a command line, in an error, or sent to a place that its settings do not name:
+   with --url, only what --config or the environment says is used.
+2. A certificate of the settings is trusted as it is: it may be its own authority.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import shutil
+import ssl
+import sys
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, TextIO
+
+from fpm_listener import regular_file
+from fpm_listener.cli import endpoint, output
+from fpm_listener.daemon.control_socket import Request, ask
+from fpm_listener.settings.settings import USUAL_FILES
+from fpm_listener.status.terminal import to_table
+from fpm_listener.untrusted_text import plain
+from fpm_listener.values import FpmListenerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fpm_listener.cli.endpoint import Endpoint
+    from fpm_listener.settings.settings import WebSettings
+    from fpm_listener.status.document import Document
+
+_PATIENCE_S = 10
+_DESCRIPTORS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
+#: Bytes of an answer; hundreds of programs take some hundred kilobytes.
+_LONGEST = 64 << 20
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound here
+
+
+def run(
+    url: str | None,
+    config: str | None,
+    out: TextIO | None,
+    *,
+    as_json: bool,
+    insecure: bool = False,
+) -> int:
+    """Print the status; return the exit status. Raises FpmListenerError.
+
+    insecure: a password or token may be sent in clear text.
+    """
+    found = endpoint_of(url, config, os.environ)
+    document = ask_listener(url, found, insecure=insecure)
+    where = url or f"{found.state_dir} or {url_of(found.web)}"
+    if found.mistake:
+        sys.stderr.write(
+            "fpm-listener: the settings have a mistake, the running listener keeps its old ones: "
+            f"{plain(found.mistake)}\n"
+        )
+    seen = out is not None and out.isatty()
+    width = shutil.get_terminal_size().columns if seen else None
+    colour = seen and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    try:
+        # The table is made for JSON as well: what has none is not a status.
+        table = to_table(document, width, colour=colour)
+        text = json.dumps(document, indent=2) if as_json else table
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
+        raise FpmListenerError(
+            f"{where}: the answer is not the status of an fpm-listener; does another program use"
+            " that port, or is it another version?"
+        ) from None
+    output.write(text, out)
+    return 0
+
+
+def endpoint_of(url: str | None, config: str | None, environ: Mapping[str, str]) -> Endpoint:
+    """Return where the listener can be asked.
+
+    From `config`, or else from the drop-in file at its usual place, unless a URL is given; the
+    environment wins over both. Raises FpmListenerError.
+    """
+    if config is not None:
+        return endpoint.find(config, environ)
+    for path in () if url else USUAL_FILES:
+        if os.access(path, os.R_OK):
+            return endpoint.find(path, environ)
+    return endpoint.default(environ)
+
+
+def ask_listener(url: str | None, found: Endpoint, *, insecure: bool) -> Document:
+    """Return the status, from the control socket if no URL is given. Raises FpmListenerError."""
+    why = ""
+    if url is None:
+        try:
+            document: Document | None = ask(found.state_dir, Request(action="status"))
+        except FpmListenerError as error:
+            document, why = None, str(error)
+        if isinstance(document, dict):
+            return document
+        why = why or f"{found.state_dir}: no listener answers on the socket there"
+    where = url or url_of(found.web)
+    if found.web.needs_secret and where.startswith("http://") and not insecure:
+        raise FpmListenerError(
+            f"{where}: the password or token is not sent in clear text, since any process could "
+            f"listen there{'; ' + why if why else ''}. Run this as root on the listener's host "
+            "without --url, or let the listener serve https (web_cert_file, web_key_file), or "
+            "send it all the same with --insecure"
+        )
+    return fetch(where, found.web)
+
+
+def url_of(web: WebSettings) -> str:
+    """Return where a listener of these settings answers."""
+    host = _ANYWHERE.get(web.host, web.host)
+    host = f"[{host}]" if ":" in host else host
+    return f"{'https' if web.cert_file else 'http'}://{host}:{web.port}"
+
+
+def fetch(url: str, web: WebSettings) -> Document:
+    """Return the status of the listener that serves at `url`.
+
+    Raises FpmListenerError where there is none, or where it wants another password.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise FpmListenerError(f"--url {url!r} is no URL; write http://host:port")
+    headers = _headers(web)
+    try:
+        request = urllib.request.Request(f"{url.rstrip('/')}/status.json", headers=headers)  # noqa: S310 - checked above
+        opener = urllib.request.build_opener(
+            urllib.request.HTTPSHandler(context=trust(web)), _Straight()
+        )
+        with opener.open(request, timeout=_PATIENCE_S) as answer:
+            # Of an endless answer the beginning is no JSON.
+            document: Document = json.loads(answer.read(_LONGEST))
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code != 401:
+            raise FpmListenerError(f"{url}: it answers {error.code} {error.reason}") from None
+        what = "another password or token" if headers else "a password or token"
+        raise FpmListenerError(
+            f"{url}: the listener wants {what}; name its settings with --config FILE, or set "
+            "FPM_LISTENER_WEB_TOKEN_FILE, or FPM_LISTENER_WEB_USERNAME and "
+            "FPM_LISTENER_WEB_PASSWORD_FILE",
+        ) from None
+    except RecursionError:
+        raise FpmListenerError(f"{url}: the answer is nested too deeply") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        why = getattr(error, "reason", error)
+        raise FpmListenerError(
+            f"{url}: no listener answers there ({why}); is it running, and does `listen` say so?",
+        ) from None
+    return document
+
+
+class _Straight(urllib.request.HTTPRedirectHandler):
+    """Follows nobody elsewhere: a password would go along."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Let the answer be an error."""
+
+
+def _headers(web: WebSettings) -> dict[str, str]:
+    if web.token_file is not None:
+        token = _secret(web.token_file).encode()
+        return {"Authorization": "Bearer " + token.decode("latin-1")}  # as http.client encodes it
+    if web.password_file is not None:
+        pair = f"{web.username or ''}:{_secret(web.password_file)}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+    return {}
+
+
+def _secret(path: os.PathLike[str]) -> str:
+    try:
+        if os.fspath(path).startswith(_DESCRIPTORS):  # it can be a pipe of the user's shell
+            with open(path, "rb") as file:  # noqa: PTH123 - any path
+                secret = file.read(regular_file.LONGEST_SECRET)
+        else:
+            secret = regular_file.read(path, regular_file.LONGEST_SECRET)
+        return secret.decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "is not UTF-8"
+        raise FpmListenerError(
+            f"{os.fspath(path)}: the listener's password or token cannot be read ({why}); "
+            "type it as who may read it, such as root",
+        ) from None
+
+
+def trust(web: WebSettings) -> ssl.SSLContext:
+    """Return whose certificates are believed. Raises FpmListenerError."""
+    context = ssl.create_default_context()
+    if web.cert_file is not None:
+        # The very certificate that the listener shows: whose name it has does not matter then.
+        try:
+            regular_file.read(web.cert_file, regular_file.LONGEST_CERTIFICATE)
+            context.load_verify_locations(web.cert_file)
+        except OSError as error:
+            raise FpmListenerError(
+                f"{web.cert_file}: cannot be read as a certificate: {error.strerror}"
+            ) from None
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.check_hostname = False
+    return context

@@ -1,0 +1,220 @@
+"""Which programs supervisord has, which of them are php-fpm, and what php-fpm's configuration says.
+
+Laws:
+1. supervisord's own file comes first, read by its own parser: it has all and needs no XML-RPC. The
+   live answer of supervisord is the second way.
+2. What cannot be read is said once, and never stops the listener.
+3. An unexpected error over one program is reported; what was known of that program stays.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shlex
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from fpm_listener.incidents.post_mortem import Needs
+from fpm_listener.internal_errors import log_only
+from fpm_listener.monitor.messages import ProgramsKnown
+from fpm_listener.phpfpm import command_line, config_files
+from fpm_listener.phpfpm.config import LogKind
+from fpm_listener.phpfpm.site import FpmSite
+from fpm_listener.phpfpm.status_page import PoolTarget
+from fpm_listener.supervisor import config, config_path
+from fpm_listener.supervisor.config import ConfUnreadable
+from fpm_listener.supervisor.rpc import RpcFailed
+from fpm_listener.vocabulary import Where
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from fpm_listener.internal_errors import Caught
+    from fpm_listener.phpfpm.command_line import FpmInvocation
+    from fpm_listener.phpfpm.config import FpmConf, Pool
+    from fpm_listener.supervisor.process import ProcessName, Program
+    from fpm_listener.supervisor.rpc import SupervisorRpc
+
+log = logging.getLogger(__name__)
+
+
+Value = TypeVar("Value")
+
+
+class _Look(NamedTuple):
+    """What is known of one program."""
+
+    needs: Needs
+    site: FpmSite | None = None  #: None = it is no php-fpm
+
+
+class Programs:
+    """Reads the programs, and remembers what it has complained of. Used by one thread."""
+
+    def __init__(
+        self, rpc: SupervisorRpc | None, supervisord_pid: int, caught: Caught = log_only
+    ) -> None:
+        """`caught`: gets each unexpected error."""
+        self._caught = caught
+        self._rpc = rpc
+        self._pid = supervisord_pid
+        self._programs: tuple[Program, ...] = ()
+        self._made_up: dict[ProcessName, str] = {}
+        self._said: set[str] = set()
+        self._confs: dict[tuple[ProcessName, str], FpmConf] = {}  # the last that could be read
+        self._known: dict[tuple[ProcessName, str], _Look] = {}
+
+    def read(self, *, anew: bool) -> ProgramsKnown:
+        """Return the programs; `anew` = supervisord's configuration may have changed as well."""
+        if anew or not self._programs:
+            found = self._survive(self._find)
+            self._programs = self._programs if found is None else found
+        sites: dict[ProcessName, FpmSite] = {}
+        needs: dict[ProcessName, Needs] = {}
+        if anew:
+            self._survive(self._find_made_up_logs)
+        known: dict[tuple[ProcessName, str], _Look] = {}
+        for program in self._programs:
+            key = program.name, program.command
+            look = self._survive(partial(self._look_at, program)) or self._known.get(key)
+            if look is not None:
+                known[key] = look
+                needs[program.name] = look.needs
+                if look.site is not None:
+                    sites[program.name] = look.site
+        self._known = known
+        return ProgramsKnown(programs=self._programs, sites=sites, needs=needs)
+
+    def _survive(self, work: Callable[[], Value]) -> Value | None:
+        """Return what `work` returns; report its unexpected error, and return None then."""
+        try:
+            return work()
+        except Exception as error:  # noqa: BLE001 - law 3
+            self._caught(Where.PROGRAMS, error)
+            return None
+
+    def _look_at(self, program: Program) -> _Look:
+        invocation = command_line.find(program.command)
+        if invocation is None or invocation.test_only:
+            return _Look(Needs(program=_first_word(program.command)))
+        stderr_log = program.stderr_log or self._made_up.get(program.name)
+        conf = self._read_conf(program, invocation)
+        return _Look(
+            _needs(program, invocation, conf), _site(program, invocation, conf, stderr_log)
+        )
+
+    def _find(self) -> tuple[Program, ...]:
+        why = ["supervisord's configuration file was not found"]
+        path = config_path.find_conf(self._pid)
+        if path is not None:
+            found = config.read_programs(path)
+            if not isinstance(found, ConfUnreadable):
+                return found
+            why = [found.why]
+        if self._rpc is not None:
+            answer = self._rpc.programs()
+            if not isinstance(answer, RpcFailed):
+                return answer
+            why.append(answer.why)
+        self._say("programs are not known, php-fpm cannot be recognised why=%r", "; ".join(why))
+        return self._programs
+
+    def _find_made_up_logs(self) -> None:
+        """Find the files of stderr whose names supervisord has made up."""
+        answer = self._rpc.stderr_logs() if self._rpc is not None else {}
+        if not isinstance(answer, RpcFailed):
+            self._made_up = answer
+
+    def _read_conf(self, program: Program, invocation: FpmInvocation) -> FpmConf:
+        conf = config_files.read(
+            invocation,
+            directory=program.directory,
+            environment={**os.environ, **program.environment},
+        )
+        for problem in conf.problems:
+            self._say("php-fpm's configuration is not understood problem=%r", problem)
+        # What cannot be read now may be readable soon. The php-fpm that runs has read it, so what
+        # is known stays: another log would be followed otherwise.
+        key = program.name, program.command
+        if not any(" cannot be read: " in problem for problem in conf.problems):
+            self._confs[key] = conf
+        return self._confs.get(key, conf)
+
+    def _say(self, sentence: str, what: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            log.warning(sentence, what)
+
+
+def _site(
+    program: Program, invocation: FpmInvocation, conf: FpmConf, stderr_log: str | None
+) -> FpmSite:
+    logs = (conf.error_log,) if conf.log_kind is LogKind.FILE and conf.error_log else ()
+    if logs and not os.path.isabs(logs[0]):  # noqa: PTH117 - a text stays a text
+        logs = (f"{program.directory or ''}/{logs[0]}",)
+    # What php-fpm says before its log is open, it says on stderr only.
+    if stderr_log and stderr_log not in logs and Path(stderr_log).is_file():
+        logs = (*logs, stderr_log)
+    return FpmSite(
+        addresses=conf.addresses,
+        pools=tuple(pool.name for pool in conf.pools),
+        error_logs=logs,
+        user=next((pool.user for pool in conf.pools if pool.user), None),
+        targets=tuple(target for pool in conf.pools if (target := _target(pool))),
+        config=conf.path,
+        check_command=shlex.join([invocation.binary, "-t", "-y", conf.path]),
+    )
+
+
+def _target(pool: Pool) -> PoolTarget | None:
+    """Return where a pool can be asked; None where it is configured to answer nothing."""
+    status, ping = pool.options.get("pm.status_path"), pool.options.get("ping.path")
+    if pool.listen is None or not (status or ping):
+        return None
+    return PoolTarget(
+        pool=pool.name,
+        address=pool.listen.text,
+        status_path=status or None,
+        status_address=pool.status_listen.text if pool.status_listen else None,
+        ping_path=ping or None,
+        ping_response=pool.options.get("ping.response") or "pong",
+        max_children=_whole(pool.options.get("pm.max_children", "")),
+    )
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[1-9][0-9]{0,8}", text) else None
+
+
+def _needs(program: Program, invocation: FpmInvocation, conf: FpmConf) -> Needs:
+    """Return what this php-fpm cannot start without."""
+    sockets = (address for address in conf.addresses if address.startswith("/"))
+    files = (*sockets, conf.pid_file, conf.error_log)
+    folders = (path.rpartition("/")[0] for path in files if path and path.startswith("/"))
+    relative = "/" in invocation.binary and not invocation.binary.startswith("/")
+    binary = f"{program.directory or ''}/{invocation.binary}" if relative else invocation.binary
+    return Needs(
+        program=binary,
+        folders=tuple(dict.fromkeys(folder or "/" for folder in folders)),
+        users=_names(pool.user for pool in conf.pools),
+        groups=_names(pool.group for pool in conf.pools),
+    )
+
+
+def _names(words: Iterable[str | None]) -> tuple[str, ...]:
+    """Return the names that must exist: numbers need not, and without root none is looked at."""
+    if os.geteuid() != 0:
+        return ()
+    return tuple(dict.fromkeys(word for word in words if word and not word.isdecimal()))
+
+
+def _first_word(command: str) -> str | None:
+    """Return the program that supervisord runs itself; None where that is not plain."""
+    try:
+        word = next(iter(shlex.split(command)), "")
+    except ValueError:
+        return None
+    return word if word.startswith("/") else None

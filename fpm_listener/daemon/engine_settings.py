@@ -1,0 +1,31 @@
+"""The part of the settings that decisions depend on, as the engine takes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fpm_listener.monitor.engine import EngineSettings
+from fpm_listener.monitor.messages import Identity
+from fpm_listener.settings.policy import Policy
+
+if TYPE_CHECKING:
+    from fpm_listener.settings.settings import Settings
+
+
+def engine_settings(settings: Settings) -> EngineSettings:
+    """Return what the engine is made with."""
+    repeats = [r.repeat_interval_s for r in settings.receivers if r.repeat_interval_s is not None]
+    return EngineSettings(
+        policy=Policy(
+            loops=settings.loops,
+            stable_for_s=settings.stable_for_s,
+            repeat_interval_s=min([settings.repeat_interval_s, *repeats]),
+            healing=settings.healing,
+            chinese=any(receiver.language == "zh" for receiver in settings.receivers),
+        ),
+        identity=Identity(instance=settings.instance),
+        fast_restart=settings.fast_restart,
+        hold_linger_s=settings.hold_linger_s,
+        programs=settings.programs,
+        extra_logs=tuple(str(path) for path in settings.error_log),
+    )

@@ -1,0 +1,189 @@
+"""Asks php-fpm's pools for their numbers, and whether they answer at all.
+
+Laws:
+1. One question at a time, so that no pool ever has two of ours in hand.
+2. Who does not answer is asked ever more seldom: each question waits in his queue.
+3. What is wrong with a pool is said once, not at each look.
+4. An unexpected error with one pool delays no other pool. A shortage on our side is no news of a
+   pool.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from fpm_listener.host import addresses
+from fpm_listener.host.addresses import TcpAddress, UnixAddress
+from fpm_listener.internal_errors import is_exhausted, log_only
+from fpm_listener.monitor.messages import PoolsSeen
+from fpm_listener.phpfpm import fastcgi
+from fpm_listener.phpfpm.status_page import PoolTarget, PoolView, parse
+from fpm_listener.vocabulary import Where
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fpm_listener.internal_errors import Caught
+    from fpm_listener.supervisor.process import ProcessName
+
+log = logging.getLogger(__name__)
+
+#: Seconds that a pool has for its answer.
+ANSWER_S = 3.0
+#: Seconds between two questions to a pool that does not answer, at the longest.
+SELDOM_S = 60.0
+_OK = 200
+
+
+class PoolWatch:
+    """A thread of its own."""
+
+    def __init__(
+        self,
+        interval_s: float,
+        put: Callable[[PoolsSeen], None],
+        failed: Callable[[BaseException], None],
+        caught: Caught = log_only,
+    ) -> None:
+        """`caught`: told of an unexpected error with one pool."""
+        self._caught = caught
+        self._interval_s = interval_s
+        self._put = put
+        self._failed = failed
+        self._targets: Mapping[ProcessName, tuple[PoolTarget, ...]] = {}
+        self._changed = threading.Event()
+        self._stop = False
+        self._seen: dict[PoolTarget, PoolView] = {}
+        self._silent: dict[PoolTarget, int] = {}  # questions in a row without an answer
+        self._due_s: dict[PoolTarget, float] = {}  # monotonic
+        self._thread = threading.Thread(target=self._run, name="pools", daemon=True)
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._thread.start()
+
+    def follow(self, targets: Mapping[ProcessName, tuple[PoolTarget, ...]]) -> None:
+        """Ask these pools from now on."""
+        self._targets = targets
+        self._changed.set()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stop = True
+        self._changed.set()
+
+    def _run(self) -> None:
+        try:
+            while not self._stop:
+                self._changed.clear()
+                for process, targets in self._targets.items():
+                    if targets and not self._stop:
+                        self._look(process, targets)
+                self._changed.wait(self._wait_s())
+        except BaseException as error:  # noqa: BLE001 - half-dead is worse than dead
+            self._failed(error)
+
+    def _wait_s(self) -> float:
+        dues = [
+            self._due_s.get(target, 0.0) for targets in self._targets.values() for target in targets
+        ]
+        return max(0.05, min(dues) - time.monotonic()) if dues else 3600.0
+
+    def _look(self, process: ProcessName, targets: tuple[PoolTarget, ...]) -> None:
+        due = [one for one in targets if self._due_s.get(one, 0.0) <= time.monotonic()]
+        for target in due:
+            view = self._view(target)
+            if view is not None:
+                self._say(process, target, view)
+                self._seen[target] = view
+                self._silent[target] = self._silent.get(target, 0) + 1 if view.silent else 0
+            delay_s = self._interval_s * 2 ** min(max(0, self._silent.get(target, 0) - 1), 8)
+            self._due_s[target] = time.monotonic() + min(delay_s, max(SELDOM_S, self._interval_s))
+        if due:
+            views = tuple(self._seen[target] for target in targets if target in self._seen)
+            self._put(PoolsSeen(process, views))
+
+    def _view(self, target: PoolTarget) -> PoolView | None:
+        """Return what a pool says; None where nothing can be known because of a shortage here."""
+        failures = self._seen[target].failures if target in self._seen else 0
+        try:
+            return self._ask(target, failures)
+        except Exception as error:  # noqa: BLE001 - law 4
+            self._caught(Where.POOL, error)
+            if is_exhausted(error):
+                return None
+            return _without(target, _UNREADABLE, failures)
+
+    def _ask(self, target: PoolTarget, failures: int) -> PoolView:
+        # A status page that a worker of the pool has answered is a ping as well, and a worker that
+        # has just answered one would still count as active.
+        if target.ping_path and not target.status_takes_worker:
+            answer = _get(target.address, target.ping_path, "")
+            if isinstance(answer, fastcgi.NoAnswer):
+                return _without(target, answer, failures)
+            if answer.status != _OK or answer.body.strip() != target.ping_response:
+                return _without(target, _odd(target.ping_path, answer), failures)
+        if not target.status_path:
+            return PoolView(pool=target.pool, up=True, failures=failures)
+        where = target.status_address or target.address
+        answer = _get(where, target.status_path, "json&full")
+        if isinstance(answer, fastcgi.NoAnswer):
+            return _without(target, answer, failures)
+        found = parse(answer.body) if answer.status == _OK else None
+        if found is None:
+            return _without(target, _odd(target.status_path, answer), failures)
+        numbers, states = found
+        return PoolView(
+            pool=target.pool,
+            up=True,
+            failures=failures,
+            numbers=numbers,
+            states=states,
+            max_children=target.max_children,
+            own_requests=int(target.status_takes_worker),
+        )
+
+    def _say(self, process: ProcessName, target: PoolTarget, view: PoolView) -> None:
+        before = self._seen[target].detail if target in self._seen else ""
+        if view.detail and view.detail != before:
+            log.warning(
+                "a pool does not answer program=%s pool=%s why=%r",
+                process,
+                target.pool,
+                view.detail,
+            )
+        elif before and not view.detail:
+            log.info("a pool answers again program=%s pool=%s", process, target.pool)
+
+
+_UNREADABLE = fastcgi.NoAnswer("its answer cannot be read", silent=False)
+
+
+def _get(address: str, path: str, query: str) -> fastcgi.Response | fastcgi.NoAnswer:
+    deadline_s = time.monotonic() + ANSWER_S
+    where = addresses.parse(address)
+    if isinstance(where, UnixAddress):
+        return fastcgi.get(where.path, path, query, deadline_s)
+    if not isinstance(where, TcpAddress):
+        return fastcgi.NoAnswer(f"nobody can connect to {address!r}: {where.why}", silent=False)
+    host = where.host or "127.0.0.1"  # a bare port: every address
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound
+    return fastcgi.get((host, where.port), path, query, deadline_s)
+
+
+def _odd(path: str, answer: fastcgi.Response) -> fastcgi.NoAnswer:
+    why = f"{path} answers with status {answer.status}, and not as php-fpm does"
+    return fastcgi.NoAnswer(why, silent=False)
+
+
+def _without(target: PoolTarget, answer: fastcgi.NoAnswer, failures: int) -> PoolView:
+    return PoolView(
+        pool=target.pool,
+        up=False,
+        failures=failures + 1,
+        silent=answer.silent,
+        detail=answer.why,
+    )

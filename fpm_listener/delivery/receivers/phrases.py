@@ -1,0 +1,105 @@
+"""The words around an alert, in each language; the sentences in it are the engine's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fpm_listener.incidents.alert import Reason
+from fpm_listener.vocabulary import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phrases:
+    """Those of one language."""
+
+    host: str
+    cause: str
+    since: str
+    over_at: str
+    news: str
+    note: str
+    remedy: str
+    firing: str
+    resolved: str
+    test: str
+    several: str  #: with {host}, {firing} and {over}
+    not_told_before: str
+    cut: str  #: with {n} characters
+    left_out: str  #: with {n} lines
+    severities: Mapping[Severity, str]
+    reasons: Mapping[Reason, str]  #: those that are news
+    causes: Mapping[str, str]  #: where a cause is not called by its own name
+
+
+ENGLISH = Phrases(
+    host="Host",
+    cause="Cause",
+    since="Since",
+    over_at="Over",
+    news="News",
+    note="Note",
+    remedy="What to do",
+    firing="Firing",
+    resolved="Resolved",
+    test="Test",
+    several="{host}: {firing} firing, {over} resolved",
+    not_told_before="it came and went while you could not be told",
+    cut="... ({n} characters cut)",
+    left_out="({n} earlier lines left out)",
+    severities={
+        Severity.INFO: "info",
+        Severity.WARNING: "warning",
+        Severity.CRITICAL: "critical",
+    },
+    reasons={
+        Reason.CAUSE_CHANGED: "the cause is known better now",
+        Reason.WORSE: "it got worse",
+        Reason.REPEAT: "it is still so",
+    },
+    causes={},
+)
+
+CHINESE = Phrases(
+    host="主机",
+    cause="原因",
+    since="开始时间",
+    over_at="恢复时间",
+    news="更新",
+    note="说明",
+    remedy="处理方法",
+    firing="告警",
+    resolved="已恢复",
+    test="测试",
+    several="{host}：{firing} 个故障告警中，{over} 个已恢复",
+    not_told_before="该故障在无法通知期间发生并已恢复",
+    cut="…（略去 {n} 字）",
+    left_out="（略去更早的 {n} 行）",
+    severities={
+        Severity.INFO: "提示",
+        Severity.WARNING: "警告",
+        Severity.CRITICAL: "严重",
+    },
+    reasons={
+        Reason.CAUSE_CHANGED: "原因已更新",
+        Reason.WORSE: "情况恶化",
+        Reason.REPEAT: "故障仍在持续",
+    },
+    causes={
+        "bind_conflict": "监听地址冲突 (bind_conflict)",
+        "address_absent": "监听地址不存在 (address_absent)",
+        "unknown_user": "用户不存在 (unknown_user)",
+        "missing_path": "路径不存在 (missing_path)",
+        "permission": "权限不足 (permission)",
+        "config_error": "配置错误 (config_error)",
+        "crash_signal": "进程崩溃 (crash_signal)",
+        "restart_loop": "反复重启 (restart_loop)",
+        "gave_up": "放弃重启 (gave_up)",
+        "notification_failing": "告警无法送达 (notification_failing)",
+    },
+)
+
+PHRASES = {"en": ENGLISH, "zh": CHINESE}

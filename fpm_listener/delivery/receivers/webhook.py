@@ -1,0 +1,180 @@
+"""The webhook: Alertmanager's own format, CloudEvents, or a small JSON of ours.
+
+Success is a status of 2xx. Every request carries a Standard Webhooks id and moment; with a secret,
+its signature. Source: alertmanager docs/configuration.md, `webhook_config`, bodies captured from
+Alertmanager 0.25.0; CloudEvents 1.0, HTTP binding, structured mode; Standard Webhooks 1.0.0.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from fpm_listener.delivery.receivers.http import HttpReceiver, Request
+from fpm_listener.delivery.receivers.json_http import rfc3339
+from fpm_listener.delivery.receivers.secrets import BadFileError
+from fpm_listener.incidents.alert import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fpm_listener.delivery.receivers.http import Site, Trace
+    from fpm_listener.incidents.alert import Alert
+    from fpm_listener.settings.receivers import ReceiverSettings
+
+#: What Go writes for a time that is not set; Alertmanager sends it while an alert is firing.
+_NO_TIME = "0001-01-01T00:00:00Z"
+_TYPES = {
+    "alertmanager": "application/json",
+    "cloudevents": "application/cloudevents+json",
+    "plain": "application/json",
+}
+#: What an id may have in a header as it is; the rest is percent-encoded, so that no two are alike.
+_HEADER_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if code != 0x25)
+_SECRET_PREFIX = "whsec_"  # noqa: S105 - no secret, but how each begins
+
+
+def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = None) -> HttpReceiver:
+    """Return the receiver."""
+    return HttpReceiver(settings, external_url, trace, compose)
+
+
+def compose(alerts: Sequence[Alert], site: Site) -> Request:
+    """Return the request of one alert."""
+    (alert,) = alerts
+    settings = site.settings
+    if settings.format == "alertmanager":
+        body = payload(alert, receiver=settings.name, external_url=site.external_url)
+    elif settings.format == "cloudevents":
+        body = cloud_event(alert)
+    else:
+        body = plain(alert)
+    given = {"Content-Type": _TYPES[settings.format], **headers(alert, int(site.now_s))}
+    if settings.secret_file is not None:
+        secrets = site.secrets.lines("secret_file", settings.secret_file)
+        signed = (sign(s, given["Webhook-Id"], given["Webhook-Timestamp"], body) for s in secrets)
+        given["Webhook-Signature"] = site.secrets.remember(" ".join(signed))
+    return Request(url=site.secrets.url(), body=body, headers={**given, **site.authorization()})
+
+
+def headers(alert: Alert, now_s: int) -> dict[str, str]:
+    """Return the headers that every format has; now_s: wall seconds of this attempt.
+
+    The id is the same over retries, restarts and receivers: who has seen it can leave it out. The
+    reason stands in a header, since version 4 of Alertmanager's body has no place for it.
+    """
+    identity = quote(alert.alert_id.encode("utf-8", "replace"), safe=_HEADER_SAFE)
+    return {
+        "Idempotency-Key": identity,
+        "Webhook-Id": identity,
+        "Webhook-Timestamp": str(now_s),
+        "X-Fpm-Listener-Reason": alert.reason.value,
+    }
+
+
+def sign(secret: str, identity: str, timestamp: str, body: bytes) -> str:
+    """Return a signature as Standard Webhooks wants it: HMAC-SHA256 over id, moment and body.
+
+    secret: `whsec_` and base64 of the key. Raises BadFileError where it is none.
+    """
+    try:
+        key = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
+    except binascii.Error:
+        key = b""
+    if not secret.startswith(_SECRET_PREFIX) or not key:
+        raise BadFileError(f"secret_file: a line is not {_SECRET_PREFIX} and base64 of the key")
+    content = f"{identity}.{timestamp}.".encode() + body
+    return f"v1,{base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()}"
+
+
+def plain(alert: Alert) -> bytes:
+    """Return the small JSON that docs/receivers.md describes, in ASCII."""
+    return json.dumps(_data(alert)).encode("ascii")
+
+
+def cloud_event(alert: Alert) -> bytes:
+    """Return a CloudEvent, in structured mode; its data is the small JSON."""
+    labels = _clean(alert.labels)
+    subject = f"{labels.get('group', '')}:{labels['process']}" if "process" in labels else ""
+    event: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": _text(alert.alert_id),
+        "source": f"/fpm-listener/{labels.get('instance', '')}/{labels.get('supervisor', '')}",
+        "type": f"fpm-listener.incident.{alert.status.value}",
+        "time": rfc3339(alert.known_at_s),
+        "subject": subject or labels.get("receiver", ""),
+        "datacontenttype": "application/json",
+        "data": _data(alert),
+    }
+    return json.dumps({name: value for name, value in event.items() if value != ""}).encode("ascii")
+
+
+def _data(alert: Alert) -> dict[str, Any]:
+    return {
+        "id": _text(alert.alert_id),
+        "incident": _text(alert.incident_id),
+        "status": alert.status.value,
+        "reason": alert.reason.value,
+        "starts_at": rfc3339(alert.starts_at_s),
+        "ends_at": None if alert.ends_at_s is None else rfc3339(alert.ends_at_s),
+        "labels": _clean(alert.labels),
+        "annotations": _clean(alert.annotations),
+    }
+
+
+def payload(alert: Alert, *, receiver: str, external_url: str) -> bytes:
+    """Return the body of one alert: JSON, in ASCII."""
+    labels, annotations = _clean(alert.labels), _clean(alert.annotations)
+    one = {
+        "status": alert.status.value,
+        "labels": labels,
+        "annotations": annotations,
+        "startsAt": rfc3339(alert.starts_at_s),
+        "endsAt": _NO_TIME if alert.status is Status.FIRING else rfc3339(alert.ends_at_s),
+        "generatorURL": external_url,
+        "fingerprint": fingerprint(labels),
+    }
+    quoted = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in labels.items())
+    message = {
+        "version": "4",
+        "groupKey": f"{{}}:{{{', '.join(quoted)}}}",
+        "truncatedAlerts": 0,
+        "status": alert.status.value,
+        "receiver": receiver,
+        "groupLabels": labels,
+        "commonLabels": labels,
+        "commonAnnotations": annotations,
+        "externalURL": external_url,
+        "alerts": [one],
+    }
+    return json.dumps(message).encode("ascii")
+
+
+def fingerprint(labels: Mapping[str, str]) -> str:
+    """Return the identity that Prometheus gives to a set of labels, as 16 hexadecimal digits.
+
+    Source: prometheus/common model/signature.go, `labelSetToFingerprint`: FNV-1a, 64 bits, over
+    each name and each value in the order of the names, each followed by the byte 0xff.
+    """
+    digest = 0xCBF29CE484222325
+    for name, value in sorted(labels.items()):
+        for byte in name.encode() + b"\xff" + value.encode() + b"\xff":
+            digest = ((digest ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return f"{digest:016x}"
+
+
+def _clean(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return `texts` in order of their names, without what is no Unicode: strict parsers refuse it.
+
+    Lone surrogates stand for bytes of a log line that are not UTF-8.
+    """
+    return {name: _text(value) for name, value in sorted(texts.items())}
+
+
+def _text(value: str) -> str:
+    return value.encode("utf-8", "replace").decode("utf-8")

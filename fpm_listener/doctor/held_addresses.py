@@ -1,0 +1,64 @@
+"""Who has the addresses that configured php-fpms listen on, and whose child that is."""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from fpm_listener.doctor.checked_config import Held
+from fpm_listener.host import procfs
+from fpm_listener.host.addresses import TcpAddress, UnixAddress
+from fpm_listener.host.holder_search import find_holders
+from fpm_listener.supervisor import config_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from fpm_listener.doctor.checked_config import Fpm
+    from fpm_listener.host.address_holders import HolderReport
+
+
+def pids(held: Iterable[Held]) -> Iterator[int]:
+    """Return the pids of all holders."""
+    return (holder.pid for one in held for holder in one.report.holders)
+
+
+def find(
+    fpms: Iterable[Fpm], path: str, look: Callable[[str], HolderReport] = find_holders
+) -> Iterator[Held]:
+    """Return who has the addresses of these php-fpms now.
+
+    path: of the supervisord's configuration that they are in.
+    """
+    wanted = (pool.listen for fpm in fpms for pool in fpm.conf.pools)
+    usable = (one.text for one in wanted if isinstance(one, TcpAddress | UnixAddress))
+    for address in dict.fromkeys(usable):
+        report = look(address)
+        if not report.holders:
+            continue
+        families = {holder.pid: _family(holder.pid) for holder in report.holders}
+        everybody = {pid for family in families.values() for pid in family}
+        masters = {pid for pid in everybody if _is_supervisord(pid, path)}
+        children = (
+            child
+            for family in families.values()
+            for child, parent in pairwise(family)
+            if parent in masters
+        )
+        yield Held(address, report, families, frozenset(children))
+
+
+def _family(pid: int) -> tuple[int, ...]:
+    """Return a process, its parent, and so on."""
+    found: list[int] = []
+    while pid > 0 and pid not in found:
+        found.append(pid)
+        stat = procfs.read_stat(pid)
+        pid = stat.ppid if stat else 0
+    return tuple(found)
+
+
+def _is_supervisord(pid: int, path: str) -> bool:
+    conf = config_path.find_conf(pid)
+    return conf is not None and os.path.realpath(conf) == os.path.realpath(path)

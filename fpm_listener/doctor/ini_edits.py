@@ -1,0 +1,80 @@
+"""Changes of keys in INI files, and a text with them made.
+
+Laws:
+1. Nothing but the lines of the keys is touched; line ends stay what they are.
+2. A key that is replaced loses the comment behind its value, which spoke of the old one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from fpm_listener.supervisor import ini_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fpm_listener.supervisor.ini_lines import Edit, Section
+
+_BEFORE_VALUE = re.compile(r"\s*[^=:]+[=:]\s*")
+_BOM = "\ufeff"
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines with their ends; only a line feed ends one, as for patch(1)."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
+
+
+def apply(text: str, edits: Iterable[Edit]) -> str:
+    """Return the text of one file with the edits made; of two for one key the first counts."""
+    first: dict[tuple[str, str], Edit] = {}
+    for edit in edits:
+        first.setdefault((edit.section, edit.key), edit)
+    mark = _BOM if text.startswith(_BOM) else ""
+    text = text.removeprefix(_BOM)
+    for edit in first.values():
+        text = _applied(text, edit)
+    return mark + text
+
+
+def _applied(text: str, edit: Edit) -> str:
+    lines = lines_of(text)
+    end = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
+    section = ini_lines.scan([("", text)], php=edit.php).get(edit.section)
+    line = section.lines.get(edit.key) if section else None
+    if line:
+        old = lines[line.number - 1]
+        begins = _BEFORE_VALUE.match(old)
+        ends = "" if not old.endswith("\n") else end
+        before = begins[0].rstrip("\r\n") if begins else f"{edit.key}="
+        new = [] if edit.value is None else [f"{before}{edit.value}{ends}"]
+        lines[line.number - 1 : line.last] = new
+        return "".join(lines)
+    if edit.value is None:
+        return text
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += end
+    if section is None:
+        return "".join([*lines, end, f"[{edit.section}]{end}", f"{edit.key}={edit.value}{end}"])
+    at, own = _place(section), _entry(section, lines, edit)
+    header = [f"[{edit.section}]{end}"] if not at and not section.number else []
+    lines[at:at] = [*header, f"{own}{end}"]
+    return "".join(lines)
+
+
+def _place(section: Section) -> int:
+    """Return the number of the line behind which a new key goes.
+
+    What php-fpm includes may begin another section: behind an include a key would be in that one.
+    """
+    if "include" in section.lines:
+        return section.number
+    return max([section.number, *(line.last for line in section.lines.values())])
+
+
+def _entry(section: Section, lines: list[str], edit: Edit) -> str:
+    """Return the new line, with blanks around its `=` where the section has them."""
+    known = next(iter(section.lines.values()), None)
+    spaced = edit.php if known is None else " = " in lines[known.number - 1]
+    return f"{edit.key}{' = ' if spaced else '='}{edit.value}"

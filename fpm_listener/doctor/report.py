@@ -1,0 +1,73 @@
+"""Text, json, diff, exit status."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from typing import TYPE_CHECKING
+
+from fpm_listener import regular_file
+from fpm_listener.doctor.check import (
+    _LONGEST,
+)
+from fpm_listener.doctor.ini_edits import apply, lines_of
+from fpm_listener.doctor.rule import Severity
+from fpm_listener.values import FpmListenerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fpm_listener.doctor.rule import Finding
+    from fpm_listener.supervisor.ini_lines import Edit
+
+
+def exit_status(findings: Iterable[Finding]) -> int:
+    """Return 1 where something is worse than a hint, else 0."""
+    return int(any(finding.severity is not Severity.HINT for finding in findings))
+
+
+def to_json(findings: Iterable[Finding]) -> str:
+    """Return the findings as JSON."""
+    return json.dumps([finding.to_json() for finding in findings], indent=2)
+
+
+def preview(findings: Iterable[Finding]) -> str:
+    """Return the edits of the findings as a unified diff of the files that they change.
+
+    For `patch -p0` or `git apply` in the root folder: the files are named by their whole paths. The
+    lines around a change stand there as they are, secrets among them. Raises FpmListenerError.
+    """
+    by_file: dict[str, list[Edit]] = {}
+    for edit in (edit for finding in findings for edit in finding.edits):
+        by_file.setdefault(os.path.realpath(edit.file), []).append(edit)
+    parts = []
+    for path, edits in sorted(by_file.items()):
+        try:
+            text = regular_file.read(path, _LONGEST).decode("utf-8", "surrogateescape")
+        except OSError as error:
+            raise FpmListenerError(f"{path}: cannot be read: {error.strerror}") from error
+        name = f"{path}\t" if " " in path else path
+        old, new = lines_of(text), lines_of(apply(text, edits))
+        lines = difflib.unified_diff(old, new, name, name)
+        parts += [
+            line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+            for line in lines
+        ]
+    return "".join(parts)
+
+
+def to_text(findings: list[Finding]) -> str:
+    """Return the findings for people."""
+    if not findings:
+        return "nothing found"
+    blocks = [
+        f"{one.severity.value.upper()} {one.id} {one.where}\n"
+        f"  what  {one.what}\n  why   {one.why}\n  mend  {one.mend}"
+        for one in findings
+    ]
+    counts = [
+        f"{sum(one.severity is severity for one in findings)} {severity.value}s"
+        for severity in Severity
+    ]
+    return "\n\n".join([*blocks, ", ".join(counts)])

@@ -1,0 +1,145 @@
+"""How guards and the listener reach each other, and how sockets pass between them.
+
+The first way is an abstract unix socket that is named after supervisord: it needs no file and no
+setting. The second way is a socket in state_dir.
+
+Laws:
+1. A packet is a whole message or none; a socket that comes with a packet that is not understood is
+   closed, never lost.
+2. A listening socket that passes through here is never made non-blocking: the flag would be
+   everybody's, and php-fpm would fork without end.
+3. `_socket`, not `socket`: what the latter imports costs five milliseconds of each start.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+import sys
+
+from fpm_listener.guard import handover_messages
+from fpm_listener.guard.handover_messages import LONGEST, MOST_SOCKETS, PATIENCE_S, SOCKET_NAME
+from fpm_listener.host import procfs
+
+TYPE_CHECKING = False  # `typing` itself would cost milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fpm_listener.guard.handover_messages import Message, Packet
+
+_INT = 4  # bytes of a descriptor in a control message
+
+
+class Reachable:
+    """A path to a socket of the listener's, however long its folder's own is: 107 bytes at most."""
+
+    def __init__(self, state_dir: str, name: str = SOCKET_NAME) -> None:
+        """Raise OSError where there is no such folder."""
+        self._name = name
+        self._folder = os.open(state_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __enter__(self) -> str:
+        return f"/proc/self/fd/{self._folder}/{self._name}"
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._folder)
+
+
+def channel_name(supervisord_pid: int) -> bytes | None:
+    """Return the abstract socket's name for guards of this supervisord; None without procfs.
+
+    Containers can share a network namespace, which has the abstract names; hence the pid namespace.
+    """
+    found = procfs.read_stat(supervisord_pid)
+    if found is None:
+        return None
+    try:
+        namespace = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 - pathlib costs milliseconds
+    except OSError:
+        namespace = 0
+    return b"\0fpm-listener/%d/%d/%d" % (namespace, found.pid, found.started)
+
+
+def connect(state_dir: str, patience_s: float = PATIENCE_S) -> _socket.socket:
+    """Return a connection to the listener of our supervisord, or else to the one in state_dir.
+
+    Raises OSError where there is none, TimeoutError where one is there and does not answer.
+    """
+    program = procfs.program()
+    name = channel_name(program.ppid) if program is not None else None
+    if program is not None and name is not None:
+        try:
+            return _connect(name, patience_s, program.ppid)
+        except TimeoutError:
+            raise
+        except OSError:
+            pass  # nobody listens there, or a process of another user
+    with Reachable(state_dir) as path:
+        return _connect(path, patience_s, None)
+
+
+def _connect(address: str | bytes, patience_s: float, supervisord: int | None) -> _socket.socket:
+    """Return a connection; supervisord = the parent that the listener must have."""
+    client = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    client.settimeout(patience_s)
+    try:
+        client.connect(address)
+        # pid, uid, gid of the process that listens there: every user can take an abstract name.
+        raw = client.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 3 * _INT)
+        pid, uid = (int.from_bytes(raw[at : at + _INT], sys.byteorder) for at in (0, _INT))
+        if uid not in {0, os.geteuid()}:
+            _refuse_stranger(f"it belongs to user {uid}, who is neither root nor we")
+        if supervisord is not None and procfs.supervisor_of(pid) not in {supervisord, None}:
+            _refuse_stranger("its process was not started by our supervisord")
+    except OSError:
+        client.close()
+        raise
+    return client
+
+
+def _refuse_stranger(why: str) -> None:
+    raise OSError(errno.EPERM, f"the socket is not our listener's: {why}")
+
+
+def send(connection: _socket.socket, message: Packet, descriptors: Sequence[int] = ()) -> None:
+    """Send a message, and sockets beside it. Raises OSError, and ValueError as `encode` does."""
+    packet = handover_messages.encode(message)
+    numbers = b"".join(descriptor.to_bytes(_INT, sys.byteorder) for descriptor in descriptors)
+    beside = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, numbers)] if descriptors else []
+    connection.sendmsg([packet], beside)
+
+
+def receive(connection: _socket.socket, kind: type[Message]) -> tuple[Message, list[int]]:
+    """Return the next message with its sockets. Raises OSError, ValueError where it is none."""
+    message, descriptors = receive_any(connection, (kind,))
+    assert isinstance(message, kind)  # noqa: S101 - of no other kind, or it is not understood
+    return message, descriptors
+
+
+def receive_any(
+    connection: _socket.socket, kinds: tuple[type[Packet], ...]
+) -> tuple[Packet, list[int]]:
+    """Return the next message, of one of these kinds, with its sockets. Raises as `receive`."""
+    room = _socket.CMSG_SPACE(MOST_SOCKETS * _INT)
+    packet, beside, flags, _ = connection.recvmsg(LONGEST, room, _socket.MSG_CMSG_CLOEXEC)
+    descriptors = [
+        int.from_bytes(numbers[at : at + _INT], sys.byteorder)
+        for level, kind, numbers in beside
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
+        for at in range(0, len(numbers) - len(numbers) % _INT, _INT)
+    ]
+    try:
+        whole = bool(packet) and not flags & (_socket.MSG_TRUNC | _socket.MSG_CTRUNC)
+        message = handover_messages.decode(packet if whole else b"", kinds)
+        if len(getattr(message, "keys", ())) != len(descriptors):
+            _refuse("a socket is missing")
+    except ValueError:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise
+    return message, descriptors
+
+
+def _refuse(why: str) -> None:
+    raise ValueError(why)

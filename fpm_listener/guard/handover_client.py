@@ -1,0 +1,156 @@
+"""The guard's side of a handover: what is held for it is taken back, the rest is bound anew.
+
+Laws:
+1. Whatever goes wrong, php-fpm starts: with sockets of our own making, or without any.
+2. php-fpm is given only what is as it should be: it looks at nothing itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from fpm_listener.guard import bind, handover_channel
+from fpm_listener.guard.handover_messages import MOST_SOCKETS, Deposit, Done, Hello, Offer
+from fpm_listener.host import procfs
+from fpm_listener.host.addresses import UnixAddress
+
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Sequence
+
+    from fpm_listener.guard.bind import Bound
+    from fpm_listener.phpfpm.listen_sockets import Wish
+    from fpm_listener.supervisor.process import ProcessName
+
+
+#: Seconds that a listener takes to start, on a machine that boots; and that supervisord's own start
+#: may be ago. Its priority lets the listener be started first, a moment before us.
+LISTENER_START_S, _YOUNG_S = 1.0, 5.0
+_STEP_S = 0.01
+
+
+class Refused(NamedTuple):
+    """Nothing is held this time."""
+
+    why: str
+    answered: bool = False  #: by the listener
+
+
+class Handover:
+    """A conversation with the listener that has begun: what it holds for us is ours now."""
+
+    def __init__(
+        self, connection: _socket.socket, held: dict[str, int], masters: tuple[str, ...] = ()
+    ) -> None:
+        self._connection = connection
+        self._held = held  # descriptors by key
+        self.masters = masters  #: what the listener has recorded
+
+    @property
+    def has_more(self) -> bool:
+        """Return whether the listener holds something that was not taken."""
+        return bool(self._held)
+
+    def close_held(self) -> None:
+        """Close our copies of what was not taken."""
+        for fd in self._held.values():
+            os.close(fd)
+        self._held.clear()
+
+    def close(self) -> None:
+        """End the conversation, and close our copies of what was not taken."""
+        self.close_held()
+        self._connection.close()
+
+    def take(self, wish: Wish) -> Bound | None:
+        """Return the held socket for this address, as it is configured now; None = none is held."""
+        for key in bind.keys(wish.address):
+            fd = self._held.get(key)
+            if fd is None:
+                continue
+            os.set_blocking(fd, True)
+            if bind.flaw(fd, key) is not None:
+                break
+            # What cannot be changed stays as it was: php-fpm itself would change nothing of it.
+            with contextlib.suppress(OSError, KeyError):
+                bind.listen_again(fd, wish.backlog)
+                if isinstance(wish.address, UnixAddress):
+                    bind.set_rights(wish.address.path, wish.rights)
+            del self._held[key]
+            return bind.Bound(key=key, fd=fd)
+        return None
+
+    def leave(
+        self,
+        sockets: Sequence[tuple[Wish, Bound]],
+        stamp: str,
+        watched: tuple[str, ...],
+    ) -> str | None:
+        """Have all these held, and nothing else; return why they are not."""
+        self.close_held()
+        deposit = Deposit(
+            stamp=stamp,
+            watched=watched,
+            keys=tuple(bound.key for _, bound in sockets),
+            addresses=tuple(wish.address.text for wish, _ in sockets),
+        )
+        try:
+            handover_channel.send(self._connection, deposit, [bound.fd for _, bound in sockets])
+            handover_channel.receive(self._connection, Done)
+        except (OSError, ValueError) as error:
+            return f"the listener does not answer: {error}"
+        finally:
+            self._connection.close()
+        return None
+
+
+def _connect(state_dir: str, *, wait: bool) -> _socket.socket | OSError:
+    """Return a connection; where supervisord has only just come up, so has the listener."""
+    patience_s = 0.0
+    while True:
+        try:
+            return handover_channel.connect(state_dir)
+        except TimeoutError as error:
+            return error
+        except OSError as error:
+            if not wait or patience_s > LISTENER_START_S or not _supervisord_is_young():
+                return error
+        time.sleep(_STEP_S)
+        patience_s += _STEP_S
+
+
+def _supervisord_is_young() -> bool:
+    found = procfs.read_stat(os.getppid())
+    if found is None:
+        return False
+    ticks = time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
+    return ticks - found.started < _YOUNG_S * os.sysconf("SC_CLK_TCK")
+
+
+def begin(state_dir: str, name: ProcessName, *, hold: bool, most: int) -> Handover | Refused:
+    """Return the conversation with the listener.
+
+    hold: False = have it let go of what it holds; most: sockets that there can be.
+    """
+    if most > MOST_SOCKETS:
+        hold = False
+    connection = _connect(state_dir, wait=hold)
+    if isinstance(connection, OSError):
+        return Refused(why=f"the listener is not to be reached in {state_dir}: {connection}")
+    try:
+        handover_channel.send(connection, Hello(group=name.group, process=name.process, hold=hold))
+        offer, descriptors = handover_channel.receive(connection, Offer)
+    except (OSError, ValueError) as error:
+        connection.close()
+        return Refused(why=f"the listener does not answer: {error}")
+    if offer.refused or not hold:
+        connection.close()
+        for fd in descriptors:
+            os.close(fd)
+        too_many = f"more than {MOST_SOCKETS} sockets" if most > MOST_SOCKETS else ""
+        return Refused(why=too_many or offer.refused or "not asked for", answered=True)
+    held = dict(zip(offer.keys, descriptors, strict=True))
+    return Handover(connection, held, offer.masters)

@@ -1,0 +1,217 @@
+"""Gets an address from our own listener that holds it and does not hand it over.
+
+The listener can hang, have another version, or be unreachable. A held socket must never keep
+php-fpm from starting (docs/adr/016).
+
+Laws:
+1. Only a listener of our own supervisord, or of one that is gone, is touched. The proof is made
+   through the pidfd that is signalled.
+2. The order: ask it, copy its socket (pidfd_getfd), end it. Whatever works first is enough.
+3. A listener that answers is never ended.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import select
+import signal
+from typing import TYPE_CHECKING, NamedTuple
+
+from fpm_listener.guard import bind
+from fpm_listener.guard.bind import Bound
+from fpm_listener.host import procfs
+from fpm_listener.host.address_holders import HolderKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fpm_listener.host.address_holders import HolderReport
+    from fpm_listener.host.addresses import TcpAddress, UnixAddress
+
+_LISTENER = re.compile(r"fpm[-_]listener(?:\.pyz)? listen\b")
+#: pidfd_getfd(2) has the same number on all architectures that Debian, Alpine and Fedora support.
+_PIDFD_GETFD = 438
+#: Seconds that a listener which was killed may take to be gone.
+_END_S = 1.0
+
+
+class Ask(NamedTuple):
+    """How to ask the listener to release what it holds; `answered` of an earlier conversation."""
+
+    answered: bool | None  #: None = it was not asked so far
+    ask: Callable[[], bool]  #: returns whether it has answered
+
+
+class Reclaim:
+    """The fallbacks of one start."""
+
+    def __init__(
+        self, environment: Mapping[str, str], ask: Ask, say: Callable[[str], None]
+    ) -> None:
+        self._environment = environment
+        self._answered, self._ask = ask
+        self._say = say
+        self._ended: set[int] = set()
+        self.has_acted = False  #: the listener was asked to release the address, or ended
+
+    def get(self, address: TcpAddress | UnixAddress, report: HolderReport) -> Bound | None:
+        """Return the socket that our listener holds there, or None: then ask for the address again.
+
+        Does nothing where a php-fpm that lives has the socket as well. Other processes that have
+        it, orphans and what they started, do not matter: php-fpm can share it with them.
+        """
+        pids = [pid for holder in report.holders for pid in (holder.pid, *holder.others)]
+        pids = [pid for pid in pids if pid != os.getpid()]
+        listeners = [pid for pid in pids if _is_own_listener(pid)]
+        lives = any(holder.kind is HolderKind.MASTER for holder in report.holders)
+        if not listeners or lives:
+            return None
+        if self._answered is None:
+            self._answered = self._ask()
+            if self._answered:
+                self.has_acted = True
+                return None  # it releases the address now
+        for pid in listeners:
+            copied = _copy(pid, address)
+            if copied is not None:
+                self._say(self._copied(address, pid))
+                if procfs.supervisor_of(pid) != procfs.supervisor_of(os.getpid()):
+                    self._end(pid)  # its supervisord is gone: nobody else will end it
+                return copied
+        if not self._answered:
+            for pid in listeners:
+                self._end(pid)
+        return None
+
+    def _copied(self, address: TcpAddress | UnixAddress, pid: int) -> str:
+        if self._answered:
+            return f"php-fpm is given {address.text}, copied from the listener, pid {pid}"
+        return (
+            f"the listener, pid {pid}, does not answer; php-fpm is given {address.text}, copied "
+            "from it. Restart the listener: supervisorctl restart fpm-listener"
+        )
+
+    def _end(self, pid: int) -> None:
+        """Kill a listener that does not answer; supervisord starts it again."""
+        if pid in self._ended:
+            return
+        self._ended.add(pid)
+        try:
+            descriptor = procfs.open_pidfd(pid)
+        except ProcessLookupError:
+            return
+        try:
+            if not _is_own_listener(pid):
+                return
+            self.has_acted = True
+            self._say(f"ending the listener, pid {pid}: it holds the address and does not answer")
+            try:
+                if descriptor is None:
+                    os.kill(pid, signal.SIGKILL)
+                else:
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            except PermissionError:
+                self._end_through_supervisord(pid)
+            if descriptor is not None:
+                poller = select.poll()
+                poller.register(descriptor, select.POLLIN)
+                poller.poll(_END_S * 1000)
+        except OSError as error:
+            self._say(f"the listener, pid {pid}, cannot be ended: {error.strerror}")
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _end_through_supervisord(self, pid: int) -> None:
+        from fpm_listener.supervisor.rpc import RpcFailed, SupervisorRpc  # noqa: PLC0415 - rarely needed
+
+        rpc = SupervisorRpc.from_environment(self._environment, timeout_s=_END_S)
+        infos = rpc.process_infos() if rpc is not None else ()
+        failure = infos.why if isinstance(infos, RpcFailed) else "not permitted"
+        if rpc is not None and not isinstance(infos, RpcFailed):
+            for info in infos:
+                if info.pid == pid:
+                    sent = rpc.signal(info.name, "KILL")
+                    if not isinstance(sent, RpcFailed):
+                        return
+                    failure = sent.why
+        raise OSError(errno.EPERM, failure)
+
+
+def own_listeners(*, but_supervised: bool) -> list[int]:
+    """Return the listeners of our supervisord, and of those that are gone; cheap.
+
+    but_supervised: without those of our supervisord.
+    """
+    found = [pid for pid in procfs.pids() if _is_own_listener(pid)]
+    if not but_supervised:
+        return found
+    own = procfs.supervisor_of(os.getpid())
+    return [pid for pid in found if procfs.supervisor_of(pid) != own]
+
+
+def _is_own_listener(pid: int) -> bool:
+    """Return whether a process is a listener of our supervisord, or of one that is gone."""
+    if _LISTENER.search(procfs.title(pid)) is None:
+        return False
+    supervisor = procfs.supervisor_of(pid)
+    if supervisor is None:
+        return False
+    if supervisor == procfs.supervisor_of(os.getpid()):
+        return True
+    return "supervisord" not in procfs.title(supervisor) and _input_is_closed(pid)
+
+
+def _input_is_closed(pid: int) -> bool:
+    """Return whether nobody has the other end of the pipe that its events come through."""
+    try:
+        pipe = os.readlink(f"/proc/{pid}/fd/0")  # noqa: PTH115 - a text
+    except OSError:
+        return False
+    others = (one for one in procfs.pids() if one != pid)
+    return pipe.startswith("pipe:") and not any(pipe in _links(one).values() for one in others)
+
+
+def _links(pid: int) -> dict[int, str]:
+    """Return what the descriptors of a process are; empty where we may not look."""
+    found = {}
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - names only
+            try:
+                found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")  # noqa: PTH115 - a text
+            except FileNotFoundError:
+                continue  # closed meanwhile
+    except OSError:
+        return {}
+    return found
+
+
+def _copy(pid: int, address: TcpAddress | UnixAddress) -> Bound | None:
+    """Return a copy of the process's socket for the address; None where the kernel forbids it."""
+    keys = bind.keys(address)
+    try:
+        process = os.pidfd_open(pid)
+    except (OSError, AttributeError):
+        return None
+    try:
+        for number, link in _links(pid).items():
+            fd = _get_descriptor(process, number) if link.startswith("socket:") else None
+            if fd is None:
+                continue
+            for key in keys:
+                if bind.flaw(fd, key) is None:
+                    return Bound(key=key, fd=fd)
+            os.close(fd)
+    finally:
+        os.close(process)
+    return None
+
+
+def _get_descriptor(process: int, number: int) -> int | None:
+    import ctypes  # noqa: PLC0415 - needed only here
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd: int = libc.syscall(_PIDFD_GETFD, process, number, 0)
+    return fd if fd >= 0 else None

@@ -1,0 +1,90 @@
+"""How long a guard may wait: less than startsecs, so that supervisord sees the start fail.
+
+Both times begin when supervisord starts the process. Python and our look-ups count.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from typing import TYPE_CHECKING
+
+from fpm_listener import regular_file
+from fpm_listener.host import procfs
+from fpm_listener.supervisor import config_path, startsecs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fpm_listener.supervisor.process import ProcessName
+
+#: Seconds for supervisord's answer, at most, and where the file tells nothing.
+_ANSWER_S, _SHORT_ANSWER_S = 0.5, 0.2
+#: supervisord is asked only if so much of the wait is left: on a busy machine, the request is slow.
+_AMPLE_S = 2.0
+#: The whole wait where startsecs is unknown.
+UNKNOWN_S = startsecs.longest_wait_s(None)
+#: Files that are read.
+_MOST_FILES = 1000
+
+
+def longest_wait_s(environment: Mapping[str, str], name: ProcessName, passed_s: float) -> float:
+    """Return the seconds from the start of the process until it must have ended or become php-fpm.
+
+    They are read from the file. supervisord is asked where the file does not tell them, and a
+    refusal is not due yet; passed_s are over.
+    """
+    seconds = _in_file(environment, name)
+    if seconds is None and passed_s < startsecs.longest_wait_s(None):
+        seconds = _loaded(environment, name, _SHORT_ANSWER_S)
+    return startsecs.longest_wait_s(seconds)
+
+
+def confirmed_wait_s(
+    environment: Mapping[str, str], name: ProcessName, left_s: float
+) -> float | None:
+    """Return the same as supervisord has loaded it, since its file can have changed.
+
+    None where it does not answer, or where too little time is left to ask it.
+    """
+    if left_s < _AMPLE_S:
+        return None
+    seconds = _loaded(environment, name, _ANSWER_S)
+    return None if seconds is None else startsecs.longest_wait_s(seconds)
+
+
+def _loaded(environment: Mapping[str, str], name: ProcessName, timeout_s: float) -> float | None:
+    """Return what supervisord has read; None where it does not answer."""
+    from fpm_listener.supervisor.rpc import RpcFailed, SupervisorRpc  # noqa: PLC0415 - it may be too late
+
+    rpc = SupervisorRpc.from_environment(environment, timeout_s=timeout_s)
+    answer = rpc.programs() if rpc is not None else ()
+    if isinstance(answer, RpcFailed):
+        return None
+    return next((program.startsecs for program in answer if program.name == name), None)
+
+
+def _in_file(environment: Mapping[str, str], name: ProcessName) -> float | None:
+    """Return what is in supervisord's configuration; None where it is not found or not read."""
+    supervisord = procfs.supervisor_of(os.getpid())
+    path = config_path.find_conf(supervisord) if supervisord is not None else None
+    if path is None:
+        return None
+    folder = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - texts stay texts
+    expansions = {
+        **{f"ENV_{key}": value for key, value in environment.items()},
+        "here": folder,
+        "host_node_name": os.uname().nodename,
+    }
+    try:
+        texts = [_read(path)]
+        for pattern in startsecs.included(texts[0], expansions):
+            files = sorted(glob.glob(os.path.join(folder, pattern)))  # noqa: PTH118, PTH207 - the same
+            texts += [_read(file) for file in files[:_MOST_FILES]]
+    except OSError:
+        return None
+    return startsecs.find(texts, name.group, name.process, expansions)
+
+
+def _read(path: str) -> str:
+    return regular_file.read_text(path)

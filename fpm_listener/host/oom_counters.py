@@ -1,0 +1,143 @@
+"""How often the kernel's out-of-memory killer has struck where supervisord and its programs live.
+
+Laws:
+1. The cgroup is supervisord's: what it starts stays in it, or in one below it.
+2. A count alone proves nothing: only what it has grown by since shortly before a death.
+3. What cannot be read counts as not there; nothing here needs root.
+
+Source: the kernel's Documentation/admin-guide/cgroup-v2.rst (memory.events, .max, .peak) and
+cgroup-v1/memory.rst (memory.oom_control, whose oom_kill is there since 4.13); proc(5), vmstat.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from fpm_listener.host.oom_kills import OomKill
+
+#: cgroup v1 writes about this for `no limit`.
+_UNLIMITED = 1 << 60
+#: Looks that are remembered: at one each half minute, ten minutes.
+_REMEMBERED = 20
+
+
+class _Counter(NamedTuple):
+    """Where a count of kills stands, and what belongs to it."""
+
+    where: str  #: for people
+    file: Path
+    limits: tuple[Path, ...]  #: the tightest counts
+    peak: Path | None
+
+
+class OomKills:
+    """Used by one thread."""
+
+    def __init__(self, pid: int, root: str = "/") -> None:
+        """`pid`: supervisord's; `root`: where /proc and /sys are."""
+        self._root = Path(root)
+        self._counter = self._find(pid)
+        self._looks: deque[tuple[float, int]] = deque(maxlen=_REMEMBERED)
+
+    @property
+    def visible(self) -> bool:
+        """Return whether kills are counted here at all."""
+        return self._counter is not None
+
+    def look(self, now_s: float) -> int | None:
+        """Remember how many there were by now; None = that is not to be had."""
+        count = self._count()
+        if count is not None:
+            self._looks.append((now_s, count))
+        return count
+
+    def since(self, at_s: float, now_s: float) -> OomKill | None:
+        """Return what was killed since the last look before `at_s`; None = nothing."""
+        before = [count for looked_s, count in self._looks if looked_s < at_s]
+        count = self.look(now_s)
+        counter = self._counter
+        if counter is None or count is None or not before or count <= before[-1]:
+            return None
+        limits = [limit for path in counter.limits if (limit := _number(path)) is not None]
+        return OomKill(
+            kills=count - before[-1],
+            where=counter.where,
+            limit=min((limit for limit in limits if limit < _UNLIMITED), default=None),
+            peak=_number(counter.peak) if counter.peak else None,
+        )
+
+    def _count(self) -> int | None:
+        counter = self._counter
+        if counter is None:
+            return None
+        with suppress(OSError, ValueError):
+            for line in counter.file.read_text(encoding="utf-8").split("\n"):
+                name, _, value = line.partition(" ")
+                if name == "oom_kill":
+                    return int(value)
+        return None
+
+    def _find(self, pid: int) -> _Counter | None:
+        for path, where in self._groups(pid):
+            above = [path, *path.parents]
+            for events, limit, peak in (
+                ("memory.events", "memory.max", "memory.peak"),
+                ("memory.oom_control", "memory.limit_in_bytes", "memory.max_usage_in_bytes"),
+            ):
+                if _is_file(path / events):
+                    limits = tuple(one / limit for one in above if _is_file(one / limit))
+                    return _Counter(where, path / events, limits, path / peak)
+        vmstat = self._root / "proc/vmstat"
+        return _Counter("this host", vmstat, (), None) if vmstat.is_file() else None
+
+    def _groups(self, pid: int) -> list[tuple[Path, str]]:
+        """Return the folders that the process's memory cgroup can have, best first."""
+        try:
+            lines = (self._root / f"proc/{pid}/cgroup").read_text(encoding="utf-8").split("\n")
+            # Our own: we are its child, and others may not be looked at by everybody.
+            mounts = (self._root / "proc/self/mountinfo").read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return []
+        found = []
+        for line in lines:
+            _, controllers, group = (*line.split(":", 2), "", "")[:3]
+            if controllers and "memory" not in controllers.split(","):
+                continue
+            for inside, mounted in _mounts(mounts, version=1 if controllers else 2):
+                # In a container /proc names the group as the host sees it, and only it is mounted.
+                below = group.removeprefix(inside.rstrip("/")) if inside != "/" else group
+                folder = self._root / mounted.lstrip("/") / below.lstrip("/")
+                found.append((folder, f"cgroup {group}"))
+        return found
+
+
+def _mounts(text: str, *, version: int) -> list[tuple[str, str]]:
+    """Return (what of the hierarchy, where) for each mount that can have memory's files."""
+    found = []
+    for line in text.split("\n"):
+        before, _, after = line.partition(" - ")
+        fields, kind = before.split(" "), after.split(" ")
+        if len(fields) < 5 or len(kind) < 3:
+            continue
+        is_v2 = kind[0] == "cgroup2"
+        is_v1 = kind[0] == "cgroup" and "memory" in kind[2].split(",")
+        if is_v2 if version == 2 else is_v1:
+            found.append((fields[3], fields[4]))
+    return found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # the path is too long, or may not be looked at
+        return False
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # `max`, among others
+        return None

@@ -1,0 +1,27 @@
+"""An out-of-memory kill, and how sizes of memory are written."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+_MIB = 1 << 20
+
+
+class OomKill(NamedTuple):
+    """The kernel has killed processes for want of memory, where the dead one lived."""
+
+    kills: int  #: since the last look before the death
+    where: str  #: the cgroup's path, or `this host`
+    limit: int | None  #: bytes; None = no limit but the host's memory
+    peak: int | None  #: bytes, the most that was ever used; None = the kernel does not say
+
+    def __str__(self) -> str:
+        limit = f"its limit is {mebibytes(self.limit)}" if self.limit else "it has no limit"
+        peak = f", its peak was {mebibytes(self.peak)}" if self.peak else ""
+        times = "once" if self.kills == 1 else f"{self.kills} times"
+        return f"{self.where}: the kernel killed {times} for want of memory; {limit}{peak}"
+
+
+def mebibytes(count: int) -> str:
+    """Return `128 MiB`."""
+    return f"{count / _MIB:.0f} MiB"

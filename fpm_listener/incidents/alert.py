@@ -1,0 +1,53 @@
+"""The message about an incident, before any receiver's format is given to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Status(Enum):
+    """The two states that a receiver hears of."""
+
+    FIRING = "firing"
+    RESOLVED = "resolved"
+
+
+class Reason(Enum):
+    """Why a receiver is told now."""
+
+    FIRST = "first"
+    CAUSE_CHANGED = "cause changed"
+    WORSE = "got worse"
+    REPEAT = "repeat"
+    RESOLVED = "resolved"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """What a receiver is to be told of one incident.
+
+    The labels are the incident's identity: they are the same in each of its alerts.
+    """
+
+    incident_id: str
+    sequence: int  #: 1, 2, … within the incident, over all receivers
+    reason: Reason
+    status: Status
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at_s: float  #: wall seconds, UTC
+    ends_at_s: float | None  #: wall seconds, UTC; None while firing
+    known_at_s: float  #: wall seconds at which the fact that caused this alert was known
+    #: By language other than English: what stands in its annotations instead, for people to read.
+    translations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def alert_id(self) -> str:
+        """The idempotency key: the same over retries, restarts and receivers."""
+        return f"{self.incident_id}-{self.sequence}"

@@ -1,0 +1,223 @@
+"""What has happened in the last 24 hours: deaths, starts after them, incidents.
+
+Laws:
+1. It never grows without bound: what happens again within a quarter of an hour is one entry with a
+   count, there are at most ENTRIES of them, and none is older than KEPT_S.
+2. It is for people to read: nothing is decided by it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from fpm_listener.incidents.alert import Reason
+from fpm_listener.incidents.effects import Notify
+from fpm_listener.monitor.messages import Heal
+from fpm_listener.monitor.self_healing import Act
+from fpm_listener.supervisor.exit_log import how
+from fpm_listener.untrusted_text import short_name
+from fpm_listener.vocabulary import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fpm_listener.incidents.tracker import Death
+    from fpm_listener.monitor.messages import Effect
+    from fpm_listener.supervisor.events import ProcessState
+    from fpm_listener.supervisor.exit_log import ExitNote
+    from fpm_listener.supervisor.process import ProcessName
+    from fpm_listener.values import Instant
+
+#: Seconds that an entry is kept, and that one entry spans at most.
+KEPT_S, SPAN_S = 24 * 3600.0, 15 * 60.0
+ENTRIES = 400
+#: Failed lives of which the moment is kept, for each program.
+FAILURES = 64
+#: Processes of which something is known beside the entries; groups come and go.
+PROCESSES = 1000
+
+
+class Happening(Enum):
+    """What an entry tells of."""
+
+    DIED = "died"  #: a failed life
+    ENDED = "ended"  #: as expected
+    STOPPED = "stopped"  #: by its operator
+    STARTED = "started"  #: after a death
+    HEALED = "healed"  #: the listener has had it started again
+    PAUSED = "paused"  #: the listener has had it stopped for a while, as it loops
+    ENDING = "ending"  #: the listener has had supervisord end, as it had given up on it
+    INCIDENT = "incident"
+    CHANGED = "changed"  #: the cause of an incident
+    WORSE = "worse"
+    RESOLVED = "resolved"
+    LISTENER = "listener"  #: it was started itself
+
+
+_OF_ACTS = {
+    Act.START: Happening.HEALED,
+    Act.HALT: Happening.PAUSED,
+    Act.SHUT_DOWN: Happening.ENDING,
+}
+_OF_ALERTS = {
+    Reason.FIRST: Happening.INCIDENT,
+    Reason.CAUSE_CHANGED: Happening.CHANGED,
+    Reason.WORSE: Happening.WORSE,
+    Reason.RESOLVED: Happening.RESOLVED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Something that has happened, once or several times."""
+
+    what: Happening
+    process: str  #: group:name
+    detail: str = ""  #: why, or which cause; may hold words of others
+    first_s: float  #: wall seconds
+    last_s: float
+    count: int = 1
+    away_s: float | None = None  #: STARTED: seconds since the death; the longest of them
+
+
+class Timeline:
+    """Owned by the engine."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[object, Entry] = OrderedDict()  # oldest last_s first
+        # By process: the last death (monotonic), and whether its operator wanted it.
+        self._fallen: dict[str, tuple[float, bool]] = {}
+        self._failed: dict[str, deque[float]] = {}  # wall seconds, by process
+        self._halted: dict[str, None] = {}  # whose stop is our own work, and told already
+        self._view: tuple[Entry, ...] | None = None
+
+    # -- what comes in -----------------------------------------------------------------------------
+
+    def began(self, now: Instant) -> None:
+        """Tell that the listener was started."""
+        self._add(now.wall_s, Happening.LISTENER, "fpm-listener")
+
+    def changed(self, now: Instant, event: ProcessState, *, died: bool) -> None:
+        """Tell of a start, if it comes after a death; how a life has ended is not known yet."""
+        process = str(event.process)
+        if died:
+            self._fallen[process] = now.monotonic_s, event.state is State.STOPPED
+            _bound(self._fallen)
+        elif event.state is State.STARTING:
+            died_s, stopped = self._fallen.get(process, (0.0, True))
+            if not stopped:
+                del self._fallen[process]
+                away_s = now.monotonic_s - died_s
+                self._add(now.wall_s, Happening.STARTED, process, away_s=away_s)
+
+    def ended(self, now: Instant, name: ProcessName, death: Death, note: ExitNote | None) -> None:
+        """Tell how a life has ended."""
+        process, at_s = str(name), now.wall_s - (now.monotonic_s - death.at_s)
+        if death.failed:
+            what = Happening.DIED
+            self._failed.setdefault(process, deque(maxlen=FAILURES)).append(at_s)
+            _bound(self._failed)
+        elif self._fallen.get(process) == (death.at_s, True):
+            what = Happening.STOPPED
+            if self._halted.pop(process, 0) is None:
+                return
+        else:
+            what = Happening.ENDED
+        self._add(at_s, what, process, how(note.reason) if note else "")
+
+    def heed(self, now: Instant, effects: Iterable[Effect]) -> None:
+        """Tell what is about to be done, as far as it is worth telling."""
+        for effect in effects:
+            if isinstance(effect, Heal):
+                self._add(now.wall_s, _OF_ACTS[effect.act], str(effect.process))
+                if effect.act is Act.HALT:
+                    self._halted[str(effect.process)] = None
+                    _bound(self._halted)
+            elif isinstance(effect, Notify) and effect.alert.reason in _OF_ALERTS:
+                labels, words = effect.alert.labels, effect.alert.annotations
+                process = f"{labels['group']}:{labels['process']}"
+                detail = words["summary"].removeprefix(f"{short_name(process)}: ")
+                self._add(now.wall_s, _OF_ALERTS[effect.alert.reason], process, detail)
+
+    def _add(
+        self,
+        at_s: float,
+        what: Happening,
+        process: str,
+        detail: str = "",
+        away_s: float | None = None,
+    ) -> None:
+        self._view = None
+        self._put(
+            Entry(
+                what=what,
+                process=process,
+                detail=detail,
+                first_s=at_s,
+                last_s=at_s,
+                away_s=away_s,
+            )
+        )
+        while len(self._entries) > ENTRIES or self._oldest_s() < at_s - KEPT_S:
+            self._entries.popitem(last=False)
+
+    def _put(self, entry: Entry) -> None:
+        key = (entry.what, entry.process, entry.detail, entry.first_s // SPAN_S)
+        before = self._entries.pop(key, None)
+        if before is not None:
+            entry = replace(
+                entry,
+                first_s=before.first_s,
+                count=before.count + entry.count,
+                away_s=max(filter(None, (before.away_s, entry.away_s)), default=None),
+            )
+        self._entries[key] = entry
+
+    def _oldest_s(self) -> float:
+        return next(iter(self._entries.values())).last_s
+
+    # -- what is shown, and what outlives the listener ---------------------------------------------
+
+    def view(self) -> tuple[Entry, ...]:
+        """Return all entries, the latest last."""
+        if self._view is None:
+            self._view = tuple(self._entries.values())
+        return self._view
+
+    def failures(self) -> dict[str, tuple[float, ...]]:
+        """Return when each process failed lately, in wall seconds, oldest first."""
+        return {process: tuple(moments) for process, moments in self._failed.items()}
+
+    def memory(self) -> list[list[Any]]:
+        """Return what must be remembered, as JSON has it."""
+        return [
+            [e.what.value, e.process, e.detail, e.first_s, e.last_s, e.count, e.away_s]
+            for e in self.view()
+        ]
+
+    def restore(self, saved: object) -> None:
+        """Take up what `memory` returned; what is not understood is forgotten."""
+        for row in saved if isinstance(saved, list) else ():
+            try:
+                what, process, detail, first_s, last_s, count, away_s = row
+                entry = Entry(
+                    what=Happening(what),
+                    process=str(process),
+                    detail=str(detail),
+                    first_s=float(first_s),
+                    last_s=float(last_s),
+                    count=int(count),
+                    away_s=None if away_s is None else float(away_s),
+                )
+            except (ValueError, TypeError, OverflowError):
+                continue
+            self._put(entry)
+        self._view = None
+
+
+def _bound(known: dict[str, Any]) -> None:
+    if len(known) > PROCESSES:
+        del known[next(iter(known))]

@@ -1,0 +1,304 @@
+"""Which php-fpm a program's command starts, and with which configuration.
+
+Laws:
+1. The command is read as supervisor reads it: split like a shell splits words, but run by no shell
+   unless it names one.
+2. Only what becomes php-fpm counts: each word before it must be a known wrapper, an option of one,
+   or an assignment. `service php-fpm start` is none: what it starts is no child of supervisord's.
+3. Options end at the first word that is none, as in php-fpm, which then refuses to start.
+
+Source: main/getopt.c, sapi/fpm/fpm/fpm_main.c, php-fpm8.2 -h; the packages of the distributions.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from itertools import dropwhile
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NAME = re.compile(r"php-fpm(\d+(?:\.\d+)?)?|php(\d+(?:\.\d+)?)-fpm", re.ASCII)
+
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=", re.ASCII)
+
+#: php-fpm's long options, and the short ones that take a value.
+_LONG = {
+    "php-ini": "c",
+    "no-php-ini": "n",
+    "define": "d",
+    "profile-info": "e",
+    "fpm-config": "y",
+    "prefix": "p",
+    "pid": "g",
+    "daemonize": "D",
+    "nodaemonize": "F",
+    "force-stderr": "O",
+    "allow-to-run-as-root": "R",
+    "test": "t",
+    "version": "v",
+    "info": "i",
+    "modules": "m",
+    "help": "h",
+    "usage": "h",
+}
+
+_CLUSTER = re.compile(r"-([ehimnvtRDFO?]*)(?:([cdypg])(=?)(.*))?", re.DOTALL)
+
+_TAKES_VALUE, _ENDS_AT_ONCE = "cdypg", "tvimh?"
+
+
+class FpmInvocation(NamedTuple):
+    """A php-fpm as it is called."""
+
+    binary: str
+    arguments: tuple[str, ...] = ()  #: every word after it; a shell's redirections left out
+    config: str | None = None  #: -y
+    prefix: str | None = None  #: -p
+    pid_file: str | None = None  #: -g
+    force_stderr: bool = False  #: -O
+    foreground: bool | None = None  #: -F or -D, the last one; None = as configured
+    allow_root: bool = False  #: -R
+    test_only: bool = False  #: -t, -v, -i, -m, -h: ends at once
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Return PHP's version as far as the binary's name tells it: (8, 2), (7,) or ()."""
+        number = _number(_base(self.binary))
+        parts = number.split(".") if "." in number else (number[:1], number[1:])
+        return tuple(int(part) for part in parts if part)
+
+
+class _Wrapper(NamedTuple):
+    """A program that starts another, and goes away or stays in front of it."""
+
+    values: str = ""  #: short options that take a value
+    long_values: frozenset[str] = frozenset()  #: long options whose value may be the next word
+    operands: int = 0  #: words between the options and the other program
+
+
+def _long(names: str) -> frozenset[str]:
+    return frozenset(f"--{name}" for name in names.split())
+
+
+_PYTHON = re.compile(r"python[\d.]*", re.ASCII)
+
+_SHELL = re.compile(r"(?:ba|da|z|k|a)?sh")
+
+_WRAPPERS = {
+    **dict.fromkeys(("nohup", "setsid", "busybox", "docker-php-entrypoint"), _Wrapper()),
+    **dict.fromkeys(("catatonit", "with-contenv", "time"), _Wrapper()),
+    **dict.fromkeys(("gosu", "su-exec", "s6-setuidgid", "pidproxy"), _Wrapper(operands=1)),
+    **dict.fromkeys(("chroot", "taskset"), _Wrapper(operands=1)),
+    **dict.fromkeys(("tini", "docker-init"), _Wrapper(values="pe")),
+    "exec": _Wrapper(values="a"),
+    "env": _Wrapper(values="uC", long_values=_long("unset chdir")),
+    "nice": _Wrapper(values="n", long_values=_long("adjustment")),
+    "ionice": _Wrapper(values="cn", long_values=_long("class classdata")),
+    "chrt": _Wrapper(values="TPD", operands=1),
+    "stdbuf": _Wrapper(values="ioe", long_values=_long("input output error")),
+    "dumb-init": _Wrapper(values="r", long_values=_long("rewrite")),
+    "sudo": _Wrapper(values="ughpCDRrtTU", long_values=_long("user group chdir")),
+    "runuser": _Wrapper(values="ugGs", long_values=_long("user group supp-group shell")),
+    "timeout": _Wrapper(values="ks", long_values=_long("kill-after signal"), operands=1),
+    "setpriv": _Wrapper(
+        long_values=_long(
+            "reuid regid ruid euid rgid egid groups inh-caps ambient-caps bounding-set "
+            "securebits pdeathsig selinux-label apparmor-profile",
+        ),
+    ),
+    # Of `fpm-listener guard`: what stands before it is taken away by its name.
+    "guard": _Wrapper(long_values=_long("wait orphans config")),
+}
+
+
+def find(command: str) -> FpmInvocation | None:
+    """Return the php-fpm that the command becomes; None where it is another program."""
+    try:
+        return find_in(shlex.split(command))
+    except ValueError:
+        return None
+
+
+def find_behind_sleep(command: str) -> FpmInvocation | None:
+    """Return the php-fpm of `sh -c "sleep 1 && php-fpm"`; None where the shell does more than that.
+
+    command: as it stands in supervisord's file, with its `%(here)s`.
+    """
+    hidden = re.sub(r"%\((\w+)\)(\w+)", "\1\\1\2\\2", command)
+    try:
+        words = shlex.split(hidden)
+    except ValueError:
+        return None
+    if len(words) != 3 or words[1] != "-c" or not _SHELL.fullmatch(_base(words[0])):
+        return None
+    text = words[2]
+    if re.search(r"[$`<>*?~()\[\]{}|]|(?<!&)&(?!&)", text):
+        return None
+    *before, last = [words for words in _simple_commands(text, []) if words] or [[]]
+    last = last[1:] if last[:1] == ["exec"] else last
+    if not last or not _NAME.fullmatch(_base(last[0])) or any(w[0] != "sleep" for w in before):
+        return None
+    return _invocation(*_shown(last))
+
+
+def find_in(words: list[str]) -> FpmInvocation | None:
+    """Return the php-fpm that one simple command becomes, its words apart already."""
+    while words:
+        name = _base(words[0])
+        if _NAME.fullmatch(name):
+            return _invocation(words[0], words[1:])
+        if _SHELL.fullmatch(name):
+            return _in_shell(*_command_string(words[1:]))
+        if name in {"su", "runuser"} and "-c" in words[:-1]:
+            return _in_shell(words[words.index("-c") + 1], [])
+        if _PYTHON.fullmatch(name):
+            words = list(dropwhile(lambda word: word in {"-m", "-u", "-E", "-I"}, words[1:]))
+        elif name in {"fpm-listener", "fpm_listener"} and words[1:2] == ["guard"]:
+            words = words[1:]
+        elif name in _WRAPPERS:
+            words = _behind(words[1:], _WRAPPERS[name])
+        elif _ASSIGNMENT.match(words[0]):
+            words = words[1:]
+        else:
+            return None
+    return None
+
+
+def _shown(words: list[str]) -> tuple[str, list[str]]:
+    """Return the binary and its arguments, with their `%(here)s` again."""
+    own = [re.sub("\1(\\w+)\2", r"%(\1)", word) for word in words]
+    return own[0], own[1:]
+
+
+def _behind(words: list[str], wrapper: _Wrapper) -> list[str]:
+    """Return the words of the program that the wrapper starts."""
+    at = 0
+    while at < len(words) and words[at].startswith("-") and words[at] != "--":
+        word = words[at]
+        if word.startswith("--"):
+            at += word in wrapper.long_values
+        else:
+            rest = word[1:].lstrip("".join(set(word) - set(wrapper.values)))
+            at += len(rest) == 1  # the value is not glued: it is the next word
+        at += 1
+    at += words[at : at + 1] == ["--"]
+    return words[at + wrapper.operands :]
+
+
+def _base(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _number(name: str) -> str:
+    """Return the number in a binary's name: 8.2 of php-fpm8.2, 83 of php-fpm83."""
+    found = _NAME.fullmatch(name)
+    return (found[1] or found[2] or "") if found else ""
+
+
+_TOKEN = re.compile(
+    r"""
+    (?P<blank> (?: [ \t\r] | \\\n )+ | \# [^\n]* )
+    | (?P<redirection> [0-9]* (?: <<<? -? | <> | <& | < | >> | >\| | >& | > ) | &>>? )
+    | (?P<end> [;&|()\n] )
+    | (?P<word> (?: [^ \t\r\n'"\\;&|()<>`$] | \\. | '[^']*' | "(?:[^"\\]|\\.)*"
+        | `[^`]*` | \$\([^()]*\) | \$\{[^{}]*\} | \$ )+ )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+_QUOTED = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)""", re.DOTALL)
+
+#: Words of the shell before a command.
+_RESERVED = {"if", "then", "elif", "else", "while", "until", "do", "!", "{", "command", "builtin"}
+
+
+def _command_string(words: list[str]) -> tuple[str, list[str]]:
+    """Return the text of `sh -c TEXT NAME ARGUMENT…`, or none, and the arguments."""
+    wanted, at = False, 0
+    while at < len(words) and words[at].startswith("-") and words[at] != "--":
+        letters = "" if words[at].startswith("--") else words[at]
+        wanted |= "c" in letters
+        at += 1 + letters.endswith("o")  # -o pipefail
+    at += words[at : at + 1] == ["--"]
+    return (words[at] if wanted and at < len(words) else ""), words[at + 2 :]
+
+
+def _in_shell(text: str, arguments: list[str]) -> FpmInvocation | None:
+    """Return the php-fpm among the shell's commands; one that serves goes before `php-fpm -t`."""
+    found = [one for words in _simple_commands(text, arguments) if (one := find_in(words))]
+    return min(found, key=lambda one: one.test_only, default=None)
+
+
+def _simple_commands(text: str, arguments: list[str]) -> list[list[str]]:
+    """Return the words of each command, redirections left out; nothing of a malformed text."""
+    commands: list[list[str]] = [[]]
+    at, redirected = 0, False
+    while at < len(text):
+        token = _TOKEN.match(text, at)
+        if token is None:
+            return []
+        at = token.end()
+        if token["end"]:
+            commands.append([])
+        elif token["word"] and not redirected:
+            own = commands[-1]
+            if own or token["word"] not in _RESERVED:
+                own += arguments if token["word"] in {'"$@"', "$@"} else [_unquoted(token["word"])]
+        if not token["blank"]:
+            redirected = bool(token["redirection"])
+    return commands
+
+
+def _unquoted(word: str) -> str:
+    def plain(part: re.Match[str]) -> str:
+        if part[2] is not None:
+            return re.sub(r'\\(["\\$`])', r"\1", part[2])
+        return part[1] if part[1] is not None else part[3].strip("\n")
+
+    return _QUOTED.sub(plain, word)
+
+
+def _invocation(binary: str, words: list[str]) -> FpmInvocation:
+    values: dict[str, str] = {}
+    foreground: bool | None = None
+    for letter, value in _options(words):
+        values[letter] = value
+        if letter in "FD":
+            foreground = letter == "F"
+    return FpmInvocation(
+        binary=binary,
+        arguments=tuple(words),
+        config=values.get("y"),
+        prefix=values.get("p"),
+        pid_file=values.get("g"),
+        force_stderr="O" in values,
+        foreground=foreground,
+        allow_root="R" in values,
+        test_only=any(letter in values for letter in _ENDS_AT_ONCE),
+    )
+
+
+def _options(words: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield each option's letter with its value, up to the first word that php-fpm refuses."""
+    rest = iter(words)
+    for word in rest:
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            letters, apart = _LONG.get(name, ""), not equals
+            if equals and not value:
+                return
+        elif cluster := _CLUSTER.fullmatch(word):
+            letters, value = cluster[1] + (cluster[2] or ""), cluster[4] or ""
+            apart = not cluster[3] and not value
+        else:
+            return
+        for letter in letters[:-1]:
+            yield letter, ""
+        if not letters:
+            return
+        if letters[-1] in _TAKES_VALUE and apart:
+            value = next(rest, "")
+        yield letters[-1], value

@@ -1,0 +1,88 @@
+"""The listening sockets that php-fpm would make of its configuration.
+
+Law: what we cannot make exactly as php-fpm would is left to php-fpm, and the reason is said.
+
+Source: php-src sapi/fpm/fpm/fpm_sockets.c, fpm_unix.c, fpm_conf.c; tried with php-fpm 8.2.36.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from fpm_listener.host.addresses import TcpAddress, UnixAddress, UnusableAddress
+from fpm_listener.phpfpm.inherited_sockets import VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fpm_listener.phpfpm.config import FpmConf, Pool
+
+#: What is asked for where listen.backlog is not set; from PHP 8.2 on as many as the kernel allows.
+_OLD_BACKLOG, _NEW_BACKLOG = 511, -1
+_DEFAULT_MODE = 0o660
+
+
+class Rights(NamedTuple):
+    """Who may connect to a unix socket."""
+
+    owner: str | None = None  #: name or number; None = who makes it
+    group: str | None = None
+    mode: int = _DEFAULT_MODE
+
+
+class Wish(NamedTuple):
+    """A listening socket that php-fpm would make."""
+
+    address: TcpAddress | UnixAddress
+    backlog: int = _NEW_BACKLOG  #: below 0 = as many as the kernel allows
+    rights: Rights = Rights()
+    beyond_us: str | None = None  #: why php-fpm must make it itself; the rest means nothing then
+
+
+def wishes(conf: FpmConf, version: tuple[int, ...] = ()) -> tuple[Wish, ...]:
+    """Return what php-fpm would listen on, in its order; not what it takes for an address only.
+
+    version: php-fpm's own; () = not known.
+    """
+    default = _OLD_BACKLOG if version and version < (8, 2) else _NEW_BACKLOG
+    return tuple(wish for pool in conf.pools for wish in _of_pool(pool, default))
+
+
+def _of_pool(pool: Pool, default: int) -> Iterator[Wish]:
+    for address, backlog in (
+        (pool.listen, pool.options.get("listen.backlog", str(default))),
+        (pool.status_listen, str(default)),  # php-fpm copies the rights to it, not the backlog
+    ):
+        if address is None or isinstance(address, UnusableAddress):
+            continue
+        if why := _beyond_us(address, pool.options, backlog):
+            yield Wish(address=address, beyond_us=why)
+        elif isinstance(address, TcpAddress):
+            yield Wish(address=address, backlog=int(backlog))
+        else:
+            rights = Rights(
+                owner=pool.options.get("listen.owner") or None,
+                group=pool.options.get("listen.group") or None,
+                mode=int(pool.options.get("listen.mode") or "660", 8),
+            )
+            yield Wish(address=address, backlog=int(backlog), rights=rights)
+
+
+def _beyond_us(
+    address: TcpAddress | UnixAddress, options: Mapping[str, str], backlog: str
+) -> str | None:
+    """Return why we cannot make this socket as php-fpm would."""
+    if not re.fullmatch(r"-?[0-9]{1,9}", backlog):
+        return f"listen.backlog = {backlog!r} is no number"
+    if options.get("listen.setfib"):
+        return "listen.setfib is for FreeBSD"
+    if isinstance(address, TcpAddress):
+        return None
+    if options.get("listen.acl_users") or options.get("listen.acl_groups"):
+        return "access lists (listen.acl_users, listen.acl_groups) are php-fpm's own to set"
+    if not re.fullmatch(r"0*[0-7]{1,3}|", options.get("listen.mode", "")):
+        return f"listen.mode = {options['listen.mode']!r} is no octal number up to 777"
+    if set(address.path) & set(",="):
+        return f"{VARIABLE} has no way to write a path with a comma or an equals sign"
+    return None

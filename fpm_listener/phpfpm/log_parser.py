@@ -1,0 +1,303 @@
+"""One line of php-fpm's error log in, the fact that it states out.
+
+Laws:
+1. Patterns are anchored at the line's beginning: what an application said through php-fpm (`said
+   into stderr`, a request's URI) is never looked into.
+2. Text is no proof. An application can forge any line to the byte; such a line is classified like a
+   real one, and `belief.py` decides whether it counts.
+3. Text may be hostile: numbers and addresses are bounded, so that no line raises, or costs much
+   more than its length.
+4. `scan` finds in a chunk what `classify` finds in its lines, much faster where there is nothing.
+
+Source: php-src sapi/fpm/fpm (7.4 to 8.4: zlog.c, fpm_sockets.c, fpm_conf.c, fpm_unix.c,
+fpm_children.c, fpm_request.c, fpm_process_ctl.c), and lines seen with php-fpm 8.2.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypedDict
+
+from fpm_listener.phpfpm.log_facts import FactKind, LogFact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+#: Characters of a line that are kept: php-fpm's own default for log_limit.
+KEPT = 1024
+
+_HEAD = re.compile(
+    r"(?:\[\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d(?:\.\d{6})?\] )?"
+    r"(?:[\w.-]+\[\d+\]: )?"  # the ident of syslog, where somebody has written it to a file
+    r"(?:(?P<level>DEBUG|NOTICE|WARNING|ERROR|ALERT): |\[(?P<syslog>[A-Z]+)\] )"
+    r"(?:pid \d+, )?(?:[\w()]+\(\), line \d+: )?"
+    r"(?:\[pool (?P<pool>[^\]]*)\] )?",
+)
+
+_ERRNO = re.compile(r"\(([0-9]{1,9})\)$")
+
+_REASON = r"'?(.{0,1024}?)'?: [^():]{1,99} \(([0-9]{1,9})\)$"
+
+_BIND = re.compile(rf"unable to bind listening socket for address {_REASON}")
+
+_LISTEN = re.compile(rf"failed to listen to address {_REASON}")
+
+_ANOTHER = re.compile(r"An(?: an)?other FPM instance seems to already listen on (.{1,1024})$")
+
+_RUNNING = re.compile(r"fpm is running, pid ([0-9]{1,9})$")
+
+_SIGNAL = re.compile(r"child ([0-9]{1,9}) exited on signal ([0-9]{1,9}) \(")
+
+_CODE = re.compile(r"child ([0-9]{1,9}) exited with code [0-9]{1,9} after ")
+
+_SCRIPT = re.compile(
+    r"child ([0-9]{1,9}), script '.*\) (executing too slow|execution timed out) \("
+)
+
+#: What our own guard says instead of php-fpm, when it does not let it start.
+_GUARD = "fpm-listener guard: "
+
+_REFUSALS = (
+    (
+        re.compile(r"(.{1,1024}?) is (?:held by|taken; by whom) .*\(exit 75\)"),
+        FactKind.BIND_CONFLICT,
+    ),
+    (re.compile(r"(.{1,1024}?) is not to be had: .*\(exit 75\)"), FactKind.ADDRESS_ABSENT),
+    (
+        re.compile(r"cannot listen on (.{1,1024}?): its folder .+ does not exist; .*\(exit 78\)"),
+        FactKind.MISSING_PATH,
+    ),
+    (re.compile(r"(?P<named>.{1,1024}?): not found \(exit 127\)"), FactKind.MISSING_PATH),
+    (re.compile(r"(?P<named>.{1,1024}?): Permission denied \(exit 126\)"), FactKind.PERMISSION),
+    (
+        re.compile(r"cannot listen on (.{1,1024}?): No space left on .*\(exit 78\)"),
+        FactKind.DISK_FULL,
+    ),
+    (re.compile(r"cannot listen on (.{1,1024}?): .*\(exit 78\)"), FactKind.PERMISSION),
+)
+
+#: EADDRINUSE of Linux, of BSD and macOS, of MIPS.
+_IN_USE = {98, 48, 125}
+
+_BY_ERRNO = {
+    **dict.fromkeys(_IN_USE, FactKind.BIND_CONFLICT),
+    **dict.fromkeys((99, 49), FactKind.ADDRESS_ABSENT),
+    2: FactKind.MISSING_PATH,
+    **dict.fromkeys((1, 13, 30), FactKind.PERMISSION),  # 30: a file system that is read-only
+    **dict.fromkeys((28, 122), FactKind.DISK_FULL),  # 122: a quota
+    **dict.fromkeys((23, 24), FactKind.FD_LIMIT),
+}
+
+#: Messages at ERROR that name a path, and whose errno says what is wrong.
+_PATH = re.compile(
+    r"(?:Unable to create the PID file|failed to open error_log|Unable to create or open slowlog"
+    r"|failed to open access log|failed to chown\(\) the socket) ?[('](.{1,1024})[)']\.?: "
+)
+
+#: Beginnings of messages at ERROR that name none.
+_RESOURCES = (
+    "Unable to write to the PID file",
+    "failed to create new listening socket: ",
+    "failed to init stdio: ",
+    "failed to init signals: ",
+)
+
+_CONFIG = (
+    "failed to load configuration file ",
+    "failed to post process the configuration",
+    "failed to open configuration file ",
+    "No pool defined. ",
+    "Unable to globalize ",
+    "Unable to include ",
+    "getaddrinfo: ",
+    "invalid port value ",
+    "log_limit must be ",
+    "unable to set listen address as it's already used in another pool ",
+    "please specify user and group other than root",
+    "wrong format for access.format ",
+    "failed to include more than ",
+    "the chdir path ",
+    "the chroot path ",
+    "the prefix ",
+    "'slowlog' must be specified ",
+    "event mechanism ",
+)
+
+_USER = re.compile(r"cannot get (?:uid for (user)|gid for (group)) '(.{1,256}?)'")
+
+_FILE_AND_LINE = re.compile(r"\[[^\]]+:\d+\] ")
+
+
+def classify(line: str) -> LogFact | None:
+    """Return the fact that one line of php-fpm's error log states, or None.
+
+    line: without its newline, with php-fpm's stamp (local time, whole seconds; not used), if any.
+    """
+    head = _HEAD.match(line)
+    if head is None:
+        if line.startswith("PHP:  syntax error"):  # before the log is open, without any level
+            return LogFact(kind=FactKind.CONFIG_ERROR, line=line[:KEPT])
+        return _refusal(line) if line.startswith(_GUARD) else None
+    level = head["level"] or head["syslog"]
+    read = _LEVELS.get(level)
+    found = read(line[head.end() :]) if read else None
+    if found is None:
+        return None
+    kind, words = found
+    return LogFact(kind=kind, line=line[:KEPT], pool=head["pool"], **words)
+
+
+def _refusal(line: str) -> LogFact | None:
+    for pattern, kind in _REFUSALS:
+        if found := pattern.match(line, len(_GUARD), 16 * KEPT):
+            named = found.groupdict().get("named")
+            address = None if named else found[1]
+            return LogFact(kind=kind, line=line[:KEPT], address=address, named=named)
+    return None
+
+
+class Words(TypedDict, total=False):
+    """What a fact carries besides its kind; the names are those of LogFact."""
+
+    address: str
+    named: str
+    pid: int
+    signal: int
+
+
+Found = tuple[FactKind, Words] | None
+
+
+def _error(text: str) -> Found:
+    for pattern in (_BIND, _LISTEN):
+        if bind := pattern.match(text):
+            kind = _BY_ERRNO.get(int(bind[2]), FactKind.CONFIG_ERROR)
+            return kind, {"address": bind[1]}
+    if another := _ANOTHER.match(text):
+        return FactKind.BIND_CONFLICT, {"address": another[1]}
+    if text == "FPM initialization failed":
+        return FactKind.INIT_FAILED, {}
+    if path := _PATH.match(text):
+        return _by_errno(text) or FactKind.PERMISSION, {"named": path[1]}
+    if text.startswith(_RESOURCES):
+        lack = _by_errno(text)
+        return (lack, {}) if lack else None
+    if text.startswith("failed to set rlimit_files "):
+        return FactKind.FD_LIMIT, {}
+    if user := _USER.match(text):
+        return FactKind.UNKNOWN_USER, {"named": f"{user[1] or user[2]} {user[3]}"}
+    if text.startswith(_CONFIG) or _FILE_AND_LINE.match(text):
+        return FactKind.CONFIG_ERROR, {}
+    return None
+
+
+def _by_errno(text: str) -> FactKind | None:
+    errno = _ERRNO.search(text)
+    return _BY_ERRNO.get(int(errno[1])) if errno else None
+
+
+def _alert(text: str) -> Found:
+    # Older masters cry ALERT of an unknown child while they run; all else is their configuration.
+    return None if text.startswith("oops, unknown child") else (FactKind.CONFIG_ERROR, {})
+
+
+def _warning(text: str) -> Found:
+    if died := _SIGNAL.match(text):
+        return FactKind.CHILD_SIGNAL, {"pid": int(died[1]), "signal": int(died[2])}
+    if died := _CODE.match(text):
+        return FactKind.CHILD_EXIT, {"pid": int(died[1])}
+    if script := _SCRIPT.match(text):
+        slow = script[2] == "executing too slow"
+        return (FactKind.SLOW if slow else FactKind.TERMINATED), {"pid": int(script[1])}
+    if text.startswith("failed processes threshold ("):
+        return FactKind.EMERGENCY_RELOAD, {}
+    if text.startswith(
+        (
+            "server reached pm.max_children setting (",
+            "server reached max_children setting (",  # pm = ondemand
+            "The maximum number of processes has been reached",
+        ),
+    ):
+        return FactKind.MAX_CHILDREN, {}
+    return None
+
+
+def _notice(text: str) -> Found:
+    if running := _RUNNING.match(text):
+        return FactKind.READY, {"pid": int(running[1])}
+    if text == "ready to handle connections":
+        return FactKind.READY, {}
+    if text.startswith("reloading: execvp("):
+        return FactKind.RELOAD, {}
+    return None
+
+
+_LEVELS: dict[str, Callable[[str], Found]] = {
+    "ERROR": _error,
+    "ALERT": _alert,
+    "WARNING": _warning,
+    "NOTICE": _notice,
+}
+
+#: What a line that states a fact must have in it. ERROR, WARNING and ALERT share an R, which NOTICE
+#: has not; looking for one letter costs next to nothing (memchr), each word 0.2 to 0.5 ms a MiB.
+_LETTERS = ((b"R", (b"ERROR", b"WARNING", b"ALERT")), (b"H", (b"PHP:  syntax error",)))
+
+_QUIET = (
+    *(b"fpm is running, pid ", b"ready to handle connections", b"reloading: execvp("),
+    _GUARD.encode(),
+)
+
+
+def scan(chunk: bytes | bytearray, end: int | None = None) -> list[LogFact]:
+    """Return the facts of a chunk of whole lines, in order.
+
+    end: bytes of the chunk that count; a buffer may hold more.
+    """
+    end = len(chunk) if end is None else end
+    needles = list(_QUIET)
+    for letter, words in _LETTERS:
+        if chunk.find(letter, 0, end) >= 0:
+            needles += words
+    starts: set[int] = set()
+    for needle in needles:
+        at = chunk.find(needle, 0, end)
+        while at >= 0:
+            starts.add(chunk.rfind(b"\n", 0, at) + 1)
+            at = chunk.find(b"\n", at, end)
+            at = chunk.find(needle, at, end) if at >= 0 else -1
+    facts = []
+    for start in sorted(starts):
+        stop = chunk.find(b"\n", start, end)
+        line = bytes(chunk[start : stop if stop >= 0 else end])
+        fact = classify(line.removesuffix(b"\r").decode("utf-8", "replace"))
+        if fact is not None:
+            facts.append(fact)
+    return facts
+
+
+#: Characters of a half line that are held at the most. php-fpm cuts its own lines at 2,048.
+LONGEST_LINE = 64 << 10
+
+
+class LineSplitter:
+    """Joins pieces of a stream to lines; holds the half line at its end."""
+
+    def __init__(self) -> None:
+        self._half = ""
+        self.cut = 0  #: characters that were dropped since a line was too long
+
+    def feed(self, text: str) -> list[str]:
+        """Return the lines that `text` completes, without their newlines."""
+        lines = (self._half + text).split("\n")
+        self._half = lines.pop()
+        if len(self._half) > LONGEST_LINE:
+            self.cut += len(self._half) - LONGEST_LINE
+            self._half = self._half[:LONGEST_LINE]
+        return [line.removesuffix("\r") for line in lines]
+
+    def flush(self) -> list[str]:
+        """Return the half line, since no more will come."""
+        half, self._half = self._half, ""
+        return [half.removesuffix("\r")] if half else []

@@ -1,0 +1,143 @@
+"""php-fpm's own numbers of a pool: the text of its status page in, values out.
+
+Laws:
+1. What requests are about (URIs, scripts, users) is never taken out of the text.
+2. Old versions write lists of processes that are no JSON (quotes in URIs): the pool's own numbers
+   stand before them, and are read all the same.
+
+Source: `pm.status_path?json&full` of php-fpm 8.2; sapi/fpm/fpm/fpm_status.c of 7.4 to 8.4.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: The numbers by their keys in the JSON, and by the names that exporters have given them.
+NUMBERS = {
+    "start since": "start_since",
+    "accepted conn": "accepted_connections",
+    "listen queue": "listen_queue",
+    "max listen queue": "max_listen_queue",
+    "listen queue len": "listen_queue_length",
+    "idle processes": "idle_processes",
+    "active processes": "active_processes",
+    "total processes": "total_processes",
+    "max active processes": "max_active_processes",
+    "max children reached": "max_children_reached",
+    "slow requests": "slow_requests",
+    "memory peak": "memory_peak",  # from 8.4 on
+}
+
+#: What a worker can be doing, by php-fpm's words (fpm_request.c).
+STATES = {
+    "Creating": "creating",
+    "Idle": "idle",
+    "Reading headers": "reading_headers",
+    "Getting request informations": "getting_request_information",
+    "Getting request information": "getting_request_information",
+    "Running": "running",
+    "Ending": "ending",
+    "Finishing": "finishing",
+}
+
+_PROCESSES = ',"processes":'
+
+#: No number of php-fpm's is larger; JSON can hold integers that no float can.
+_LARGEST = 1 << 64
+
+
+class PoolTarget(NamedTuple):
+    """Where a pool can be asked."""
+
+    pool: str
+    address: str  #: as configured
+    status_path: str | None = None
+    status_address: str | None = None  #: pm.status_listen: it answers when all workers are busy
+    ping_path: str | None = None
+    ping_response: str = "pong"
+    max_children: int | None = None  #: pm.max_children; None = unknown
+
+    @property
+    def status_takes_worker(self) -> bool:
+        """Return whether a worker of the pool answers our status request."""
+        return bool(self.status_path and not self.status_address)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolView:
+    """What one pool has said."""
+
+    pool: str
+    up: bool  #: it has answered the last question
+    failures: int = 0  #: questions without an answer, over the life of the listener
+    numbers: Mapping[str, float] = field(default_factory=dict)  #: by NUMBERS' names
+    states: Mapping[str, int] = field(default_factory=dict)  #: workers by STATES' names
+    silent: bool = False  #: the connection was taken, and no answer came in time
+    detail: str = ""  #: for people: why there was no answer
+
+    max_children: int | None = None  #: pm.max_children; None = unknown
+    own_requests: int = 0  #: of the active workers, those that only answered us
+
+    @property
+    def busy(self) -> int | None:
+        """Return how many workers serve requests of others; None where it is unknown."""
+        active = self.numbers.get("active_processes")
+        return None if active is None else max(0, int(active) - self.own_requests)
+
+    @property
+    def saturated(self) -> bool:
+        """Return whether requests wait, or nearly all workers that the pool may have are busy.
+
+        A pool starts workers up to pm.max_children, so it is not full because none is idle.
+        While a worker answers us, at most the others can be busy: in a pool of four or more that
+        counts as nearly all. The rule FpmPoolSaturated of monitoring/rules.yml is the same.
+        """
+        if self.numbers.get("listen_queue", 0) > 0:
+            return True
+        busy, most = self.busy, self.max_children
+        if busy is None or most is None:
+            return False
+        return busy * 10 > most * 9 or (busy * 4 >= most * 3 and busy >= most - 1)
+
+
+def parse(text: str) -> tuple[dict[str, float], dict[str, int]] | None:
+    """Return the numbers and the states of the workers; None where it is no status page."""
+    head, found, _ = text.partition(_PROCESSES)
+    pool = _object(head + "}" * bool(found))
+    if pool is None or "accepted conn" not in pool:
+        return None
+    numbers = {
+        name: float(value)
+        for key, name in NUMBERS.items()
+        if isinstance(value := pool.get(key), int)
+        and not isinstance(value, bool)
+        and abs(value) <= _LARGEST
+    }
+    return numbers, _states(text)
+
+
+def _states(text: str) -> dict[str, int]:
+    whole = _object(text)
+    processes = whole.get("processes") if whole else None
+    if not isinstance(processes, list):
+        return {}
+    counts = dict.fromkeys(STATES.values(), 0)
+    for process in processes:
+        word = process.get("state") if isinstance(process, dict) else None
+        state = STATES.get(word) if isinstance(word, str) else None
+        if state is not None:
+            counts[state] += 1
+    return counts
+
+
+def _object(text: str) -> dict[str, object] | None:
+    try:
+        found = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

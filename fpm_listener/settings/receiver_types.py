@@ -1,0 +1,135 @@
+"""The kinds of receivers: what each may be told in its settings, and how often it may be spoken to.
+
+Law: this table is all that is loaded of a kind that nobody uses; its module is imported by the
+first receiver of it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Rate(NamedTuple):
+    """So many messages in so long, in any window of that length."""
+
+    messages: int
+    window_s: float
+
+
+class Kind(NamedTuple):
+    """What is known of a kind before its module is loaded."""
+
+    name: str  #: the setting `type`
+    module: str  #: below fpm_listener.receivers
+    needs: tuple[str, ...]  #: settings without which it cannot work; `a|b`: exactly one of them
+    takes: tuple[str, ...]  #: settings that it understands besides; those of all kinds left out
+    rates: tuple[Rate, ...] = ()  #: below what the service itself allows
+    joins: int = 1  #: the most incidents in one message, where there are more than may be sent
+    standing: bool = False  #: told again and again while an incident lasts, as Alertmanager wants
+    opens: bool = False  #: a firing alert stays open there until it is resolved
+
+
+#: Settings that every receiver has.
+COMMON = (
+    *("type", "send_resolved", "repeat_interval", "timeout", "min_severity", "programs", "causes"),
+    *("mute_times", "mute_location", "rate_limit"),
+)
+
+_HTTP = ("ca_file", "cert_file", "key_file", "proxy", "trust_env")
+
+_AUTH = ("username", "password_file", "token_file")
+
+_TEXT = ("language",)
+
+_URL = ("url|url_file",)
+
+_BOT = (*_TEXT, "secret_file", "keyword", *_HTTP)
+
+_MINUTE = 60.0
+
+#: Sources of the rates: each service's own documentation; DingTalk and WeCom 20 a minute for a bot
+#: (DingTalk then refuses for ten minutes), Feishu 100 a minute and 5 a second, Slack, Google Chat
+#: and Telegram one a second, Telegram 20 a minute in a group, Discord 30 a minute for a webhook,
+#: ntfy.sh a burst of 60 and then 12 a minute. Two in ten seconds let a storm gather into few
+#: messages instead of using up the minute at once.
+_ALL = (
+    Kind("webhook", "webhook", _URL, ("format", "secret_file", *_AUTH, *_HTTP)),
+    Kind(
+        "alertmanager",
+        "alertmanager",
+        ("urls",),
+        (*_AUTH, *_HTTP),
+        joins=64,
+        standing=True,
+        opens=True,
+    ),
+    Kind("slack", "slack", _URL, (*_TEXT, *_HTTP), (Rate(1, 1.0), Rate(30, _MINUTE)), joins=40),
+    Kind("discord", "discord", _URL, (*_TEXT, *_HTTP), (Rate(4, 5.0), Rate(25, _MINUTE)), joins=50),
+    Kind("teams", "teams", _URL, (*_TEXT, *_HTTP), (Rate(1, 1.0), Rate(30, _MINUTE)), joins=60),
+    Kind("google_chat", "google_chat", _URL, (*_TEXT, *_HTTP), (Rate(1, 1.0),), joins=100),
+    Kind(
+        "telegram",
+        "telegram",
+        ("token_file", "chat_id"),
+        ("url", "thread_id", *_TEXT, *_HTTP),
+        (Rate(1, 1.0), Rate(18, _MINUTE)),
+        joins=40,
+    ),
+    Kind("ntfy", "ntfy", _URL, (*_AUTH, *_TEXT, *_HTTP), (Rate(10, _MINUTE),), joins=40),
+    Kind(
+        "pagerduty",
+        "pagerduty",
+        ("routing_key_file",),
+        ("url", *_HTTP),
+        (Rate(60, _MINUTE),),
+        opens=True,
+    ),
+    Kind("feishu", "feishu", _URL, _BOT, (Rate(4, 1.0), Rate(90, _MINUTE)), joins=100),
+    Kind("dingtalk", "dingtalk", _URL, _BOT, (Rate(2, 10.0), Rate(18, _MINUTE)), joins=80),
+    Kind(
+        "wecom",
+        "wecom",
+        _URL,
+        (*_TEXT, "keyword", *_HTTP),
+        (Rate(2, 10.0), Rate(18, _MINUTE)),
+        joins=50,
+    ),
+    Kind(
+        "email",
+        "email",
+        ("smarthost", "from", "to"),
+        ("tls", "username", "password_file", "ca_file", *_TEXT),
+        (Rate(10, _MINUTE),),
+        joins=200,
+    ),
+    Kind("exec", "exec", ("command",), ()),
+)
+
+KINDS = {kind.name: kind for kind in _ALL}
+
+#: Lark is Feishu outside China: the same messages to another host.
+KINDS["lark"] = KINDS["feishu"]
+
+#: Every setting that some kind of receiver has.
+KEYS = tuple(
+    dict.fromkeys(
+        [
+            *COMMON,
+            *(key for kind in _ALL for need in kind.needs for key in need.split("|")),
+            *(key for kind in _ALL for key in kind.takes),
+        ],
+    ),
+)
+
+
+def keys(kind: Kind) -> tuple[str, ...]:
+    """Return the settings that a receiver of this kind has."""
+    needed = (key for need in kind.needs for key in need.split("|"))
+    return tuple(dict.fromkeys([*COMMON, *needed, *kind.takes]))
+
+
+class ReceiverProblem(NamedTuple):
+    """Why alerts will not be delivered."""
+
+    receiver: str  #: its name; empty = there is none
+    why: str

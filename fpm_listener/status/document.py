@@ -1,0 +1,203 @@
+"""What the listener knows now, as JSON; the table (terminal.py) and the page (page.py) show it.
+
+Law: everything that comes from a log, a command line or a configuration is untrusted text.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from fpm_listener import __version__
+from fpm_listener.monitor.timeline import KEPT_S
+from fpm_listener.supervisor.exit_log import how
+
+if TYPE_CHECKING:
+    from fpm_listener.delivery.receiver_counters import ReceiverView
+    from fpm_listener.histogram import HistogramView
+    from fpm_listener.incidents.incident import IncidentView
+    from fpm_listener.monitor.process_view import ProcessView
+    from fpm_listener.monitor.timeline import Entry
+    from fpm_listener.phpfpm.status_page import PoolView
+    from fpm_listener.status.snapshot import Snapshot
+
+Document = dict[str, Any]
+
+
+def to_json(snapshot: Snapshot, now_s: float) -> Document:
+    """Return the status as plain words; `now_s` in wall seconds.
+
+    shape: `now_s`, `instance`, `supervisor`, `listener`, `programs`, `receivers`,
+    `receiver_problems` (why alerts will not be delivered), `findings`, `timeline` (the latest
+    last). Keys stay as they are; new ones may come. What ends in `_s` is in seconds, `…_at_s`,
+    `now_s` and `last_exit_s` since 1970. What is not known, or never was, is null.
+    """
+    timeline = sorted(snapshot.timeline, key=lambda entry: entry.last_s)
+    return {
+        "now_s": round(now_s, 3),
+        "instance": snapshot.instance,
+        "supervisor": snapshot.supervisor,
+        "listener": {
+            "version": __version__,
+            "ready": snapshot.ready,
+            "uptime_s": _since(snapshot.started_s, now_s),
+            "supervisor_up": snapshot.supervisor_up,
+            "fast_restart": snapshot.fast_restart,
+            "events": sum(snapshot.events.values()),
+            "events_missed": snapshot.events_missed,
+            "protocol_garbage": snapshot.protocol_garbage,
+            "last_event_age_s": _since(snapshot.last_event_s, now_s),
+            "answered_within_s": _quantile(snapshot.ack_seconds, 0.99),
+            "log_bytes_skipped": snapshot.log_bytes_skipped,
+            "log_read_errors": snapshot.log_read_errors,
+            "outbox_persistent": snapshot.outbox_persistent,
+            "settings_good": snapshot.config_reload_ok,
+        },
+        "programs": [
+            _program(view, snapshot, now_s) for view in sorted(snapshot.processes, key=_by_name)
+        ],
+        "receivers": [_receiver(view) for view in snapshot.receivers],
+        "receiver_problems": [
+            {"receiver": receiver or None, "why": why}
+            for receiver, why in snapshot.receiver_problems
+        ],
+        "findings": {
+            "counts": dict(snapshot.findings),
+            "worst": [finding._asdict() for finding in snapshot.found],
+        },
+        "timeline": [_entry(one) for one in timeline if one.last_s > now_s - KEPT_S],
+    }
+
+
+def _quantile(view: HistogramView | None, share: float) -> float | None:
+    """Return below which bound of its buckets that share of the observations is."""
+    total = sum(view.counts) if view else 0
+    if view is None or total == 0:
+        return None
+    below = zip(view.bounds, accumulate(view.counts), strict=False)
+    return next((bound for bound, count in below if count >= share * total), None)
+
+
+def _since(moment_s: float | None, now_s: float) -> float | None:
+    """Return the seconds gone by; never fewer than 0, though the wall clock may be set back."""
+    return None if moment_s is None else round(max(0.0, now_s - moment_s), 1)
+
+
+def _by_name(view: ProcessView) -> tuple[str, str]:
+    return view.name.group, view.name.process
+
+
+def _windows(view: ProcessView, snapshot: Snapshot, now_s: float) -> list[Document]:
+    """Return how full the windows are in which a restart loop is told."""
+    failures = snapshot.failures.get(str(view.name), ())
+    return [
+        {
+            "tier": tier.value,
+            "failed": sum(now_s - window.window_s < at_s <= now_s for at_s in failures),
+            "threshold": window.threshold,
+            "window_s": window.window_s,
+            "looping": tier in view.loops,
+        }
+        for tier, window in snapshot.windows.items()
+    ]
+
+
+def _program(view: ProcessView, snapshot: Snapshot, now_s: float) -> Document:
+    up = view.state.value in {"RUNNING", "STARTING"}
+    return {
+        "name": str(view.name),
+        "kind": "php-fpm" if view.is_fpm else "program",
+        "state": view.state.value,
+        "pid": view.pid,
+        "uptime_s": _since(view.start_time_s, now_s) if up else None,
+        "starts": view.starts,
+        "restarts": view.restarts,
+        "failed_starts": view.failed_starts,
+        "unexpected_exits": view.unexpected_exits,
+        "loops": sorted(tier.value for tier in view.loops),
+        "windows": _windows(view, snapshot, now_s),
+        "last_exit": how(view.last_exit) if view.last_exit else None,
+        "last_exit_s": view.last_exit_s,
+        "error_logs": list(view.error_logs),
+        "addresses": list(view.addresses),
+        "held": list(view.held),
+        "healing": {
+            "starts": view.healed,
+            "stopped_by_us": view.paused,
+            "next_start_in_s": None
+            if view.next_start_s is None
+            else round(max(0.0, view.next_start_s - now_s), 1),
+            "worn_out": view.worn_out,
+        },
+        "pools": [_pool(pool) for pool in view.pools],
+        "incident": _incident(view.incident) if view.incident else None,
+    }
+
+
+def _pool(view: PoolView) -> Document:
+    return {
+        "name": view.pool,
+        "up": view.up,
+        "saturated": view.saturated,
+        "detail": view.detail,
+        "busy": view.busy,
+        "max_children": view.max_children,
+        "numbers": dict(view.numbers),
+    }
+
+
+def _incident(view: IncidentView) -> Document:
+    return {
+        "id": view.incident_id,
+        "cause": view.cause.value,
+        "severity": view.severity,
+        "started_at_s": view.started_at_s,
+        "failed_lives": view.failed_lives,
+        "gave_up": view.gave_up,
+        "summary": view.summary,
+        "address": view.address,
+        "holder": str(view.holder) if view.holder else None,
+        "evidence": list(view.evidence),
+        "remedy": view.remedy,
+        "recovering_at_s": view.recovering_s,
+        "resolves_at_s": view.resolves_s,
+    }
+
+
+def _receiver(view: ReceiverView) -> Document:
+    return {
+        "name": view.name,
+        "type": view.kind,
+        "pending": view.pending,
+        "attempts": view.sent,
+        "failed": sum(view.failed.values()),
+        "dropped": sum(view.dropped.values()),
+        "failing": view.failing,
+        "last_failure": view.last_failure,
+    }
+
+
+def _entry(entry: Entry) -> Document:
+    return {
+        "what": entry.what.value,
+        "program": entry.process,
+        "detail": entry.detail,
+        "first_at_s": entry.first_s,
+        "last_at_s": entry.last_s,
+        "count": entry.count,
+        "away_s": None if entry.away_s is None else round(entry.away_s, 3),
+    }
+
+
+def recovery(program: Document) -> str | None:
+    """Return since when a program is well again, and when its incident ends; None = it is not."""
+    incident = program["incident"]
+    if not incident or incident.get("recovering_at_s") is None:
+        return None
+    lasts = {"RUNNING": "stays up", "STOPPED": "stays stopped"}.get(program["state"], "lasts")
+    since, until = (
+        time.strftime("%H:%M:%S", time.localtime(incident[key]))
+        for key in ("recovering_at_s", "resolves_at_s")
+    )
+    return f"recovering since {since}, will be resolved at {until} if it {lasts}"

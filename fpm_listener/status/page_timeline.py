@@ -1,0 +1,115 @@
+"""Of the page: the last 24 hours, as a picture and as a list."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from fpm_listener.monitor.timeline import KEPT_S
+from fpm_listener.status.html import Markup, clock, joined, section, symbol, tag
+from fpm_listener.status.text import story
+from fpm_listener.untrusted_text import short_name
+
+if TYPE_CHECKING:
+    from fpm_listener.status.document import Document
+
+#: Entries that are seen before one unfolds the rest, and parts of the day in the picture.
+_ENTRIES, _BUCKETS = 10, 96
+
+_MARKS = {
+    "died": ("dead", "bad"),
+    "ended": ("idle", "idle"),
+    "stopped": ("idle", "idle"),
+    "started": ("turn", "ok"),
+    "healed": ("turn", "warn"),
+    "paused": ("idle", "warn"),
+    "ending": ("bad", "bad"),
+    "incident": ("bad", "bad"),
+    "changed": ("warn", "warn"),
+    "worse": ("bad", "bad"),
+    "resolved": ("ok", "ok"),
+    "listener": ("run", "idle"),
+}
+
+
+def timeline(document: Document) -> Markup:
+    """Return what has happened, the latest first."""
+    now_s, entries = document["now_s"], document["timeline"]
+    if not entries:
+        words = tag("p", "Nothing has happened.", class_="card empty")
+        return section("timeline", "Last 24 hours", words)
+    items = [_happening(entry, now_s) for entry in reversed(entries)]
+    parts = [_strip(entries, now_s), tag("ol", *items[:_ENTRIES], class_="events")]
+    if len(items) > _ENTRIES:
+        rest = tag("ol", *items[_ENTRIES:], class_="events")
+        parts.append(tag("details", tag("summary", f"{len(items) - _ENTRIES} earlier"), rest))
+    return section("timeline", "Last 24 hours", tag("div", *parts, class_="card"))
+
+
+def _happening(entry: Document, now_s: float) -> Markup:
+    mark, tone = _MARKS.get(entry["what"], ("idle", "idle"))
+    name = tag("b", short_name(entry["program"]))
+    who = Markup("") if entry["what"] == "listener" else joined((name, " "))
+    words = tag("span", who, story(entry))
+    key = f"{entry['what']} {entry['program']} {entry['detail'][:200]} {entry['first_at_s']}"
+    return tag("li", clock(entry["last_at_s"], now_s), symbol(mark, tone), words, data_key=key)
+
+
+def _strip(entries: list[Document], now_s: float) -> Markup:
+    """Return the day as a picture: deaths as bars, incidents behind them."""
+    start_s, size_s = now_s - KEPT_S, KEPT_S / _BUCKETS
+    deaths: Counter[int] = Counter()
+    open_: dict[str, float] = {}
+    shapes = []
+
+    def incident(began_s: float, ended_s: float) -> None:
+        left = max(0.0, (began_s - start_s) / size_s)
+        width = max(0.4, (ended_s - start_s) / size_s - left)
+        shapes.append(_rect("span bad", left, 0, width, 30))
+
+    for entry in entries:
+        if entry["what"] == "died":
+            deaths[int((entry["last_at_s"] - start_s) // size_s)] += entry["count"]
+        elif entry["what"] == "incident":
+            open_.setdefault(entry["program"], entry["first_at_s"])
+        elif entry["what"] in {"changed", "worse"}:
+            open_.setdefault(entry["program"], start_s)  # it began before the oldest entry
+        elif entry["what"] == "resolved":
+            incident(open_.pop(entry["program"], start_s), entry["last_at_s"])
+    for began_s in open_.values():
+        incident(began_s, now_s)
+    if not shapes and not deaths:
+        return Markup("")  # an empty picture, in red, looks like trouble
+    most = max(deaths.values(), default=1)
+    for bucket, count in sorted(deaths.items()):
+        height = 4 + 24 * (count / most) ** 0.5
+        shapes.append(_rect("deaths", min(bucket, _BUCKETS - 1) + 0.12, 30 - height, 0.76, height))
+    total = sum(deaths.values())
+    said = f"{total} failures in the last 24 hours" if total else "no failure in 24 hours"
+    chart = tag(
+        "svg",
+        *(*shapes, _rect("base", 0, 30, _BUCKETS, 0.6)),
+        class_="chart",
+        viewBox=f"0 0 {_BUCKETS} 31",
+        preserveAspectRatio="none",
+        role="img",
+        aria_label=said,
+    )
+    scale = tag(
+        "p",
+        *(tag("span", w) for w in ("24 h ago", "12 h ago", "now")),
+        class_="scale",
+        aria_hidden="true",
+    )
+    legend = tag(
+        "p",
+        tag("span", tag("i"), said),
+        tag("span", tag("i", class_="span"), "an incident was open"),
+        class_="legend",
+    )
+    return tag("div", chart, scale, legend, class_="strip")
+
+
+def _rect(kind: str, x: float, y: float, width: float, height: float) -> Markup:
+    shape = {"x": x, "y": y, "width": width, "height": height}
+    return tag("rect", class_=kind, **{key: f"{value:.2f}" for key, value in shape.items()})

@@ -1,0 +1,63 @@
+"""What the engine shows to other threads: frozen, complete, cheap to read.
+
+The owner rebinds one attribute with a new Snapshot; a reader takes it once and reads it at leisure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fpm_listener.delivery.receiver_counters import ReceiverView
+    from fpm_listener.histogram import HistogramView
+    from fpm_listener.monitor.process_view import ProcessView
+    from fpm_listener.monitor.timeline import Entry
+    from fpm_listener.settings.policy import LoopPolicy
+    from fpm_listener.settings.receiver_types import ReceiverProblem
+    from fpm_listener.vocabulary import Tier
+
+
+class FindingView(NamedTuple):
+    """One result of the doctor, as `check --json` prints it."""
+
+    id: str
+    severity: str
+    where: str
+    what: str
+    why: str
+    mend: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """All that metrics, status and page show."""
+
+    processes: tuple[ProcessView, ...] = ()
+    receivers: tuple[ReceiverView, ...] = ()
+    events: Mapping[str, int] = field(default_factory=dict)  #: by event name
+    events_missed: int = 0
+    protocol_garbage: int = 0  #: headers that made no sense
+    findings: Mapping[str, int] = field(default_factory=dict)  #: of the doctor, by severity
+    found: tuple[FindingView, ...] = ()  #: the worst of them
+    timeline: tuple[Entry, ...] = ()  #: what has happened, the latest last
+    failures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  #: wall, by group:name
+    windows: Mapping[Tier, LoopPolicy] = field(default_factory=dict)
+    instance: str = ""
+    last_event_s: float | None = None  #: wall seconds
+    ack_seconds: HistogramView | None = None
+    ready: bool = False  #: the programs are known, so that every series is there
+    supervisor_up: bool = False
+    fast_restart: bool = False  #: deaths are seen, and supervisord is woken
+    supervisor: str = ""  #: supervisord's identifier
+    log_bytes_read: int = 0
+    log_bytes_skipped: int = 0
+    log_read_errors: int = 0
+    internal_errors: Mapping[str, int] = field(default_factory=dict)  #: survived, by place
+    receiver_problems: tuple[ReceiverProblem, ...] = ()
+    outbox_persistent: bool = True
+    config_reload_ok: bool = True
+    config_reload_s: float = 0.0  #: wall seconds of the last good reading
+    started_s: float = 0.0  #: wall seconds

@@ -1,0 +1,273 @@
+"""The status for a terminal.
+
+Laws:
+1. Text of others can neither move the cursor, nor colour, turn or hide anything.
+2. Nothing is wider than a terminal of 80 columns or more, but for a remedy: it has a command in it,
+   to be copied as one line.
+"""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from typing import TYPE_CHECKING
+
+from fpm_listener import durations
+from fpm_listener.durations import age
+from fpm_listener.status.document import recovery
+from fpm_listener.status.text import (
+    answered,
+    headline,
+    last_end,
+    load,
+    notes,
+    plan,
+    story,
+    worst_first,
+)
+from fpm_listener.untrusted_text import plain, short_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fpm_listener.status.document import Document
+
+#: Entries of the timeline that are shown, and characters of one text.
+_ENTRIES, _CHARACTERS = 10, 1000
+#: Where nothing is cut: a pipe has no width.
+_ENDLESS = 1 << 20
+_COLUMNS = ("PROGRAM", "STATE", "PID", "UP", "RESTARTS", "FAILED", "LAST END")
+_COLOURS = {"good": "32", "doubtful": "33", "bad": "31", "strong": "1", "soft": "2"}
+_TONES = {"RUNNING": "good", "STARTING": "doubtful", "BACKOFF": "doubtful", "FATAL": "bad"}
+_NARROWEST = 12
+
+
+def to_table(document: Document, width: int | None = None, *, colour: bool = False) -> str:
+    """Return the status as lines.
+
+    width: of the terminal, in columns; None = nothing is cut or folded.
+    colour: with the escapes of ECMA-48, which are the only ones in it.
+    """
+    return "\n".join(_Screen(width or _ENDLESS, colour=colour).lines(document))
+
+
+class _Screen:
+    def __init__(self, width: int, *, colour: bool) -> None:
+        self._width = width
+        self._colour = colour
+
+    def lines(self, document: Document) -> Iterator[str]:
+        words, tone = headline(document)
+        where = " on ".join(filter(None, (document["supervisor"], document["instance"])))
+        tone = {"ok": "good", "warn": "doubtful"}.get(tone, tone)
+        yield from self._folded(f"{where}: {words}" if where else words, tone=tone)
+        programs = worst_first(document["programs"])
+        yield from self._programs(programs)
+        for program in programs:
+            if program["incident"]:
+                yield from self._incident(program["incident"], recovery(program))
+            if planned := plan(program):
+                yield from self._folded(f"{short_name(program['name'])}: {planned}", "  healing:  ")
+        yield from self._addresses(programs)
+        pools = [
+            f"{short_name(program['name'])}, pool {pool['name']}: {load(pool)}"
+            for program in programs
+            for pool in program["pools"]
+        ]
+        if pools:
+            yield from self._part("POOLS", pools)
+        yield from self._timeline(document["timeline"], document["now_s"])
+        for receiver in document["receivers"]:
+            yield from self._receiver(receiver)
+        yield from self._findings(document["findings"])
+        yield from self._listener(document)
+
+    # -- parts -------------------------------------------------------------------------------------
+
+    def _programs(self, programs: list[Document]) -> Iterator[str]:
+        if not programs:
+            return
+        rows = [_COLUMNS, *(_row(program) for program in programs)]
+        widths = [max(_width(row[at]) for row in rows) for at in range(len(_COLUMNS))]
+        rest = sum(widths[1:]) + 2 * (len(widths) - 1)
+        widths[0] = max(_NARROWEST, min(widths[0], self._width - rest))
+        yield ""
+        for number, row in enumerate(rows):
+            cells = [_padded(_cut(c, w), w) for c, w in zip(row, widths, strict=True)]
+            if number == 0:
+                yield self._in("strong", "  ".join(cells).rstrip())
+                continue
+            program = programs[number - 1]
+            cells[1] = self._in(_TONES.get(program["state"], "soft"), cells[1])
+            if program["incident"]:
+                cells[0] = self._in("bad", cells[0])
+            yield "  ".join(cells).rstrip()
+
+    def _incident(self, incident: Document, well: str | None) -> Iterator[str]:
+        yield ""
+        tone = "bad" if incident["severity"] == "critical" and not well else "doubtful"
+        head = f"{incident['severity'].upper()}: {incident['summary']}"
+        yield from self._folded(head, tone=tone)
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(incident["started_at_s"]))
+        lives = f"{incident['failed_lives']} failed lives"
+        yield from self._folded(f"{incident['cause']} since {since}, {lives}", "  cause:    ")
+        if incident["holder"]:
+            yield from self._folded(incident["holder"], "  holder:   ")
+        for line in incident["evidence"]:
+            yield from self._folded(line, "  evidence: ")
+        if well:
+            yield from self._folded(well, "  now:      ")
+            return
+        yield "  remedy:   " + self._in("strong", _bounded(incident["remedy"]))
+
+    def _addresses(self, programs: list[Document]) -> Iterator[str]:
+        found = []
+        for program in programs:
+            for address in dict.fromkeys((*program["addresses"], *program["held"])):
+                held = "held" if address in program["held"] else "not held"
+                found.append(f"{short_name(program['name'])} listens on {address}, {held}")
+        if found:
+            yield from self._part("ADDRESSES", found)
+
+    def _timeline(self, entries: list[Document], now_s: float) -> Iterator[str]:
+        if not entries:
+            return
+        yield ""
+        shown = entries[-_ENTRIES:]
+        more = f", the latest {len(shown)} of {len(entries)}" if len(entries) > len(shown) else ""
+        yield self._in("strong", f"LAST 24 HOURS{more}")
+        today = time.localtime(now_s)[:3]
+        for entry in shown:
+            at = time.localtime(entry["last_at_s"])
+            when = time.strftime("%H:%M:%S" if at[:3] == today else "%a %H:%M:%S", at)
+            who = "" if entry["what"] == "listener" else f"{short_name(entry['program'])} "
+            yield from self._folded(who + story(entry), f"  {when}  ")
+
+    def _receiver(self, receiver: Document) -> Iterator[str]:
+        yield ""
+        owed = f"{receiver['pending']} owed, {receiver['attempts']} attempts"
+        failed = f"{receiver['failed']} failed, {receiver['dropped']} dropped"
+        tone = "bad" if receiver["failing"] else None
+        yield from self._folded(f"receiver {receiver['name']}: {owed}, {failed}", tone=tone)
+        if receiver["last_failure"]:
+            yield from self._folded(receiver["last_failure"], "  last failure: ")
+
+    def _findings(self, findings: Document) -> Iterator[str]:
+        counts = findings["counts"]
+        if not any(counts.values()):
+            return
+        said = ", ".join(f"{count} of severity {name}" for name, count in counts.items() if count)
+        worst = [
+            f"{one['id']} {one['where']}: {one['what']}"
+            for one in findings["worst"]
+            if one["severity"] == "error"
+        ]
+        yield from self._part("FINDINGS", [*worst, f"{said}; more: fpm-listener check"])
+
+    def _listener(self, document: Document) -> Iterator[str]:
+        listener = document["listener"]
+        last_s = listener["last_event_age_s"]
+        facts = [
+            f"version {listener['version']}",
+            "up -" if listener["uptime_s"] is None else f"up {age(listener['uptime_s'])}",
+            f"{listener['events']} events, {listener['events_missed']} missed",
+            "no event yet" if last_s is None else f"the last {age(last_s)} ago",
+            f"99 % answered {answered(listener)}",
+            f"fast restart {'on' if listener['fast_restart'] else 'off'}",
+        ]
+        yield ""
+        yield from self._folded(", ".join(facts), "listener: ")
+        for note in notes(document):
+            yield from self._folded(note, "note: ", tone="doubtful")
+
+    # -- details -----------------------------------------------------------------------------------
+
+    def _part(self, name: str, texts: list[str]) -> Iterator[str]:
+        yield ""
+        yield self._in("strong", name)
+        for text in texts:
+            yield from self._folded(text, "  ")
+
+    def _in(self, tone: str | None, text: str) -> str:
+        return f"\x1b[{_COLOURS[tone]}m{text}\x1b[0m" if self._colour and tone in _COLOURS else text
+
+    def _folded(self, text: str, before: str = "", *, tone: str | None = None) -> Iterator[str]:
+        """Return lines that fit; those after the first stand below its text."""
+        left = before
+        for line in _fold(_bounded(text), max(_NARROWEST, self._width - len(before))):
+            yield left + self._in(tone, line)
+            left = " " * len(before)
+
+
+def _row(program: Document) -> tuple[str, ...]:
+    starts = program["healing"]["starts"]
+    failed = str(program["failed_starts"] + program["unexpected_exits"])
+    fast = next((one for one in program["windows"] if one["looping"]), None)
+    if fast:
+        failed += f" (loop, {durations.show(fast['window_s'])})"
+    return (
+        _bounded(short_name(program["name"])),
+        _bounded(program["state"]),
+        str(program["pid"] or "-"),
+        "-" if program["uptime_s"] is None else age(program["uptime_s"]),
+        str(program["restarts"]) + (f" ({starts} ours)" if starts else ""),
+        failed,
+        _last_exit(program),
+    )
+
+
+def _last_exit(program: Document) -> str:
+    text = _bounded(last_end(program) or "-")
+    return text.removeprefix("killed by ").replace("exit status", "exit")
+
+
+def _bounded(text: str) -> str:
+    more = f"... ({len(text) - _CHARACTERS} characters more)" if len(text) > _CHARACTERS else ""
+    return plain(text[:_CHARACTERS] + more)
+
+
+def _width(text: str) -> int:
+    """Return the columns that text takes up: none for what is put over another, two for wide."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.category(c) in {"Mn", "Me"} else 2 if _is_wide(c) else 1 for c in text
+    )
+
+
+def _is_wide(character: str) -> bool:
+    return unicodedata.east_asian_width(character) in {"W", "F"}
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
+
+
+def _cut(text: str, width: int) -> str:
+    """Return text of at most that width: of a long name, the end tells as much as the beginning."""
+    if _width(text) <= width:
+        return text
+    head, tail = text[: width // 2], text[-width // 2 :]
+    while _width(head) + _width(tail) + 3 > width:
+        head, tail = (head[:-1], tail) if len(head) > len(tail) else (head, tail[1:])
+    return f"{head}...{tail}"
+
+
+def _fold(text: str, width: int) -> Iterator[str]:
+    """Return lines of at most that width, broken at spaces where there are any."""
+    line = ""
+    for word in text.split(" "):
+        rest = word
+        if line and _width(line) + 1 + _width(word) > width:
+            yield line
+            line = ""
+        elif line:
+            rest = f"{line} {word}"
+        while _width(rest) > width:
+            count = width
+            while _width(rest[:count]) > width:
+                count -= 1
+            yield rest[:count]
+            rest = rest[count:]
+        line = rest
+    yield line

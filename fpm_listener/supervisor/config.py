@@ -1,0 +1,246 @@
+"""supervisord's configuration, read by supervisor's own parser in a child that lives a moment.
+
+Laws:
+1. The well-kept library reads it, so that includes, expansions and `numprocs` are exact; but in a
+   child process, so that the listener does not carry the library in its memory.
+2. The child changes nothing: it parses, prints JSON and ends. It imports no plugin that the file
+   names.
+3. What supervisor says of a file that it refuses is not passed on: its messages print whole values,
+   passwords among them. The section and the file are told.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fpm_listener.supervisor.process import ProcessName, Program
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: -I: modules come from where the listener's own come from, not from the folder that supervisord
+#: happens to stand in: in a container that is often one that php may write to. -B: no caches.
+_CHILD = (
+    "import sys, json; sys.path = json.loads(sys.argv[1]); "
+    "from fpm_listener.supervisor.config import main; sys.exit(main(sys.argv[2:]))"
+)
+#: What the child may have: bytes of memory, and processes that it tells of.
+_MOST_MEMORY, _MOST_PROCESSES = 1 << 30, 5000
+_SECTION = re.compile(r" in section ('[^']*') \(file: ('[^']*')\)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfUnreadable:
+    """The configuration could not be read."""
+
+    why: str
+    refused: bool = False  #: supervisord would not take it either
+
+
+def read_programs(
+    path: str,
+    timeout_s: float = 20.0,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[Program, ...] | ConfUnreadable:
+    """Return the processes that the configuration at `path` has.
+
+    environ: what `%(ENV_X)s` stands for; None = our own, which supervisord has handed down.
+    """
+    answer = read(path, timeout_s, environ)
+    if isinstance(answer, ConfUnreadable):
+        return answer
+    return tuple(map(_program, answer["processes"]))
+
+
+def read(
+    path: str,
+    timeout_s: float = 20.0,
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, Any] | ConfUnreadable:
+    """Return all that `describe` says of the configuration at `path`; environ: as read_programs."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-IBc", _CHILD, json.dumps(sys.path), path],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # law 3
+            timeout=timeout_s,
+            env=environ,
+        )
+    except subprocess.TimeoutExpired:
+        return ConfUnreadable(why=f"{path}: reading it took longer than {timeout_s:g} s")
+    except OSError as error:
+        return ConfUnreadable(why=f"{path}: no child could be started: {error.strerror}")
+    if done.returncode:
+        return ConfUnreadable(why=f"{path}: supervisor's parser failed, status {done.returncode}")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    if "refused" in answer:
+        refused = not answer.get("unreadable")
+        return ConfUnreadable(why=f"{path}: {answer['refused']}", refused=refused)
+    return answer
+
+
+def _program(found: Mapping[str, Any]) -> Program:
+    log = found["stdout_logfile" if found["redirect_stderr"] else "stderr_logfile"]
+    return Program(
+        name=ProcessName(found["group"], found["name"]),
+        command=found["command"],
+        directory=found["directory"],
+        environment=found["environment"],
+        startsecs=found["startsecs"],
+        stderr_log=None if log == "AUTO" else log,
+    )
+
+
+# -- the child -------------------------------------------------------------------------------------
+
+
+def describe(path: str) -> dict[str, Any]:
+    """Return what supervisor's own parser makes of the file, or why it does not take it.
+
+    Either `refused` (with `unreadable` where that is not the file's fault), or `identifier`,
+    `nodaemon`, `minfds`, `servers`, `files` and `processes`.
+    """
+    import tempfile  # noqa: PLC0415 - the child's, see law 1
+
+    # gettempdir would try whether it can write; what it returns is the default of a folder for logs
+    # that are not opened here.
+    tempfile.tempdir = "/"
+    try:
+        from supervisor.options import ServerOptions  # noqa: PLC0415 - the child's, see law 1
+    except ImportError:
+        why = f"{sys.executable} has no supervisor to read it with"
+        return {"refused": why, "unreadable": True}
+
+    class Parser(ServerOptions):  # type: ignore[misc]  # supervisor has no types
+        def import_spec(self, spec: str) -> str:
+            return spec  # law 2; a plugin may be in supervisord's environment only, too
+
+    if not os.access(path, os.R_OK):
+        return {"refused": "it is not there, or may not be read", "unreadable": True}
+    parser = Parser()
+    parser.configfile = path
+    try:
+        # All that `realize` does, but for the command line and the checks of the running process.
+        parser.process_config_file(do_usage=False)
+    except (ValueError, configparser.Error) as error:
+        return {"refused": _refused(str(error))}
+    # A file that may not be opened is passed over in silence (configparser's `read`); supervisord,
+    # as root, has read it. A link to nowhere has been passed over by both.
+    for included in _included(parser.parse_infos):
+        if Path(included).exists() and not os.access(included, os.R_OK):
+            why = f"{included}, which it includes, may not be read"
+            return {"refused": why, "unreadable": True}
+    section = parser.configroot.supervisord
+    count = sum(len(group.process_configs) for group in section.process_group_configs)
+    if count > _MOST_PROCESSES:
+        why = f"it has {count} processes (numprocs); more than {_MOST_PROCESSES} are not read"
+        return {"refused": why, "unreadable": True}
+    return {
+        "identifier": section.identifier,
+        "nodaemon": bool(section.nodaemon),
+        "minfds": int(section.minfds),
+        "logfile": _log(section.logfile),
+        "servers": [_server(server) for server in section.server_configs],
+        "files": [path, *_included(parser.parse_infos)],
+        "processes": [
+            _process(group, process)
+            for group in section.process_group_configs
+            for process in group.process_configs
+        ],
+    }
+
+
+def _included(parse_infos: Sequence[str]) -> list[str]:
+    return [info.partition('"')[2].rpartition('"')[0] for info in parse_infos]
+
+
+def _server(server: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a server of supervisord's, without its password."""
+    host = server.get("host") or ""
+    reached = "127.0.0.1" if host in {"", "*", "0.0.0.0"} else host  # noqa: S104 - compared
+    return {
+        "url": f"http://{reached}:{server['port']}"
+        if "port" in server
+        else f"unix://{server['file']}",
+        "family": "inet" if "port" in server else "unix",
+        "host": host,
+        "port": server.get("port"),
+        "password": bool(server.get("password")),
+    }
+
+
+def _refused(message: str) -> str:
+    found = _SECTION.search(message)
+    where = f", section {found[1]} of {found[2]}" if found else ""
+    return f"supervisor refuses it{where}; supervisorctl reread says why"
+
+
+def _process(group: Any, process: Any) -> dict[str, Any]:  # noqa: ANN401 - supervisor has no types
+    return {
+        "group": group.name,
+        "name": process.name,
+        "kind": _KINDS.get(type(process).__name__, "program"),
+        "priority": int(group.priority),
+        "buffer_size": getattr(group, "buffer_size", None),
+        "events": [_event_name(event) for event in getattr(group, "pool_events", ())],
+        "user": process.uid,
+        "command": process.command,
+        "directory": process.directory,
+        "environment": dict(process.environment or {}),
+        "startsecs": float(process.startsecs),
+        "startretries": int(process.startretries),
+        "autorestart": _RESTARTS.get(getattr(process.autorestart, "__name__", ""), "false"),
+        "exitcodes": list(process.exitcodes),
+        "stopsignal": int(process.stopsignal),
+        "stopwaitsecs": float(process.stopwaitsecs),
+        "stopasgroup": bool(process.stopasgroup),
+        "killasgroup": bool(process.killasgroup),
+        "redirect_stderr": bool(process.redirect_stderr),
+        "stderr_events_enabled": bool(process.stderr_events_enabled),
+        "stdout_logfile": _log(process.stdout_logfile),
+        "stderr_logfile": _log(process.stderr_logfile),
+    }
+
+
+def _event_name(event: object) -> str:
+    from supervisor.events import getEventNameByType  # noqa: PLC0415 - the child's, see law 1
+
+    return str(getEventNameByType(event))
+
+
+_KINDS = {"EventListenerConfig": "eventlistener", "FastCGIProcessConfig": "fcgi-program"}
+_RESTARTS = {"RestartUnconditionally": "true", "RestartWhenExitUnexpected": "unexpected"}
+
+
+def _log(value: object) -> str | None:
+    """Return a file, `AUTO` for one whose name supervisord makes up, or None."""
+    return value if value is None or isinstance(value, str) else "AUTO"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print what the file named on the command line says, as one JSON document."""
+    import resource  # noqa: PLC0415 - the child's, see law 1
+
+    # numprocs = 1000000000 ends this child, not the host.
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if soft == resource.RLIM_INFINITY or soft > _MOST_MEMORY:
+        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, hard))
+    answers = os.dup(1)
+    os.dup2(2, 1)  # supervisor may warn on stdout; the JSON must stay clean
+    with os.fdopen(answers, "w", encoding="utf-8") as out:
+        json.dump(describe(arguments[0]), out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

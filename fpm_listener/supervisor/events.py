@@ -1,0 +1,142 @@
+"""What the payload of an event says, for the events that we use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from fpm_listener.supervisor.process import ProcessName
+from fpm_listener.vocabulary import State
+
+#: Every event that supervisor 4.3.0 can send (supervisor/events.py). Names that are not here are
+#: counted as `other`, so that no label grows without bound.
+EVENT_NAMES = frozenset(
+    {
+        *(f"PROCESS_STATE_{state.name}" for state in State),
+        *("PROCESS_LOG_STDOUT", "PROCESS_LOG_STDERR"),
+        *("PROCESS_COMMUNICATION_STDOUT", "PROCESS_COMMUNICATION_STDERR"),
+        *("PROCESS_GROUP_ADDED", "PROCESS_GROUP_REMOVED", "REMOTE_COMMUNICATION"),
+        *("SUPERVISOR_STATE_CHANGE_RUNNING", "SUPERVISOR_STATE_CHANGE_STOPPING"),
+        *("TICK_5", "TICK_60", "TICK_3600"),
+    },
+)
+
+_STATES = {f"PROCESS_STATE_{state.name}": state for state in State}
+_BY_NAME = {state.name: state for state in State}
+
+
+class ProcessState(NamedTuple):
+    """A process has entered a state. Values that its event does not carry are None."""
+
+    process: ProcessName
+    state: State
+    from_state: State | None
+    pid: int | None
+    expected: bool | None  #: EXITED only: the exit code is one of `exitcodes`
+    tries: int | None = None  #: STARTING, BACKOFF: failed starts so far; seconds until the next one
+
+
+class ProcessLog(NamedTuple):
+    """A piece of what a process wrote; not a line."""
+
+    process: ProcessName
+    pid: int | None
+    stderr: bool
+    text: str
+
+
+class GroupChange(NamedTuple):
+    """A group was added or removed."""
+
+    group: str
+    added: bool
+
+
+class SupervisorChange(NamedTuple):
+    """supervisord is up, or is about to stop (or to reload)."""
+
+    running: bool
+
+
+class Malformed(NamedTuple):
+    """A payload that lacks what its event must have."""
+
+    why: str
+
+
+@dataclass(slots=True)
+class Counts:
+    """What is counted of the events as such."""
+
+    events: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys((*EVENT_NAMES, "other"), 0)
+    )
+    missed: int = 0
+    last_event_s: float | None = None  # wall
+
+
+Content = ProcessState | ProcessLog | GroupChange | SupervisorChange | Malformed | None
+
+
+def read(name: str, payload: str) -> Content:
+    """Return what the event says; None for one that we have no use for."""
+    state = _STATES.get(name)
+    if state is not None:
+        return _process_state(state, payload)
+    if name.startswith("PROCESS_LOG_"):
+        return _process_log(name, payload)
+    if name in {"PROCESS_GROUP_ADDED", "PROCESS_GROUP_REMOVED"}:
+        group = _words(payload).get("groupname")
+        return GroupChange(group, name.endswith("ADDED")) if group else Malformed("no groupname")
+    if name.startswith("SUPERVISOR_STATE_CHANGE_"):
+        return SupervisorChange(running=name.endswith("RUNNING"))
+    return None
+
+
+def _process_state(state: State, payload: str) -> ProcessState | Malformed:
+    words = _words(payload)
+    name = _name(words)
+    if name is None:
+        return Malformed("no processname or groupname")
+    expected = words.get("expected")
+    return ProcessState(
+        process=name,
+        state=state,
+        from_state=_BY_NAME.get(words.get("from_state", "")),
+        pid=_pid(words),
+        expected=None if expected is None else expected == "1",
+        tries=_number(words, "tries"),
+    )
+
+
+def _process_log(name: str, payload: str) -> ProcessLog | Malformed:
+    head, newline, text = payload.partition("\n")
+    words = _words(head)
+    process = _name(words)
+    if process is None or not newline:
+        return Malformed("no processname or groupname")
+    return ProcessLog(process, _pid(words), stderr=name.endswith("STDERR"), text=text)
+
+
+def _words(text: str) -> dict[str, str]:
+    """Return the words of a payload by key.
+
+    Only spaces separate them, and only a newline ends them: supervisor allows every other blank in
+    a name, such as U+00A0 and U+3000 (datatypes.py, process_or_group_name).
+    """
+    return dict(token.split(":", 1) for token in text.rstrip("\n").split(" ") if ":" in token)
+
+
+def _name(words: dict[str, str]) -> ProcessName | None:
+    process, group = words.get("processname"), words.get("groupname")
+    return ProcessName(group, process) if process and group else None
+
+
+def _pid(words: dict[str, str]) -> int | None:
+    """Return the pid; supervisor says 0 where there is no process."""
+    return _number(words, "pid") or None
+
+
+def _number(words: dict[str, str], key: str) -> int | None:
+    text = words.get(key, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None

@@ -1,0 +1,130 @@
+"""How a process ended, read from the lines of supervisord's own log.
+
+supervisor's events carry no exit code; its log does:
+`2026-11-23 08:39:55,123 WARN exited: php-fpm (exit status 78; not expected)`.
+Source: supervisor/process.py, `finish`, and supervisor/options.py, `decode_wait_status` and
+`signame`; versions 4.2.5 and 4.3.0, which do not differ there.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+_LINE = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ (?:exited|stopped): (?P<name>\S+) \("
+    r"(?:exit status (?P<status>\d{1,9})|terminated by (?P<signal>SIG\w+|signal \d{1,9}))"
+    r"(?: \(core dumped\))?(?:; (?:not )?expected)?\)",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitReason:
+    """Exactly one of the two is set."""
+
+    status: int | None = None  #: exit code, 0 to 255
+    signal: int | None = None  #: number of the signal that killed it
+
+    @property
+    def as_metric(self) -> int:
+        """Exit code, or minus the signal's number."""
+        return self.status if self.status is not None else -(self.signal or 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitNote:
+    """One death as supervisord's log tells it."""
+
+    process: str  #: the process's name without its group: supervisord's log has no group
+    reason: ExitReason
+    line: str  #: the line, without its newline
+
+
+def parse_line(line: str) -> ExitNote | None:
+    """Return the death that a line of supervisord's log tells of, or None.
+
+    line: without its newline.
+    """
+    found = _LINE.fullmatch(line)
+    if not found:
+        return None
+    if found["status"] is not None:
+        reason = ExitReason(status=int(found["status"]))
+    else:
+        number = _number(found["signal"])
+        if number is None:
+            return None
+        reason = ExitReason(signal=number)
+    return ExitNote(process=found["name"], reason=reason, line=line)
+
+
+def _number(name: str) -> int | None:
+    if name.startswith("signal "):
+        return int(name.removeprefix("signal "))
+    found = signal.Signals.__members__.get(name)
+    return None if found is None else int(found)
+
+
+class LogCursor:
+    """Finds what is new in the end of a log that is read again and again.
+
+    skip_old: what the log says already when it is read for the first time is no news.
+    """
+
+    def __init__(self, *, skip_old: bool = True) -> None:
+        # The whole lines of the last reading; a line alone is no mark: two processes of the same
+        # name, in different groups, die in the same millisecond with the same words.
+        self._last: Sequence[str] | None = None if skip_old else ()
+
+    def take(self, text: str) -> list[ExitNote]:
+        """Return the deaths of the lines that were not there before.
+
+        text: the last bytes of the log, which may begin and end within a line. What the log has
+        grown by since the last call should fit into it; of what does not, the end is returned.
+        """
+        lines = text.split("\n")[:-1]
+        last, self._last = self._last, lines
+        fresh = [] if last is None else lines[_overlap(last, lines) :]
+        return [note for line in fresh if (note := parse_line(line)) is not None]
+
+
+def _overlap(last: Sequence[str], lines: Sequence[str]) -> int:
+    """Return after how many `lines` the news begin; 0 where the log was begun anew.
+
+    Both are ends of one log, of any length: where most lines agree, they are the same lines.
+    """
+    agreed = begins = 0
+    for end in range(1, len(lines) + 1):
+        count = min(end, len(last))
+        if count > agreed and _agree(last[len(last) - count :], lines[end - count : end]):
+            agreed, begins = count, end
+    return begins
+
+
+def _agree(some: Sequence[str], others: Sequence[str]) -> bool:
+    """Return whether lines are the same, the first of which may be only the end of its line."""
+    # \ufffd: the end begins within a character.
+    one, other = some[0].lstrip("\ufffd"), others[0].lstrip("\ufffd")
+    return (one.endswith(other) or other.endswith(one)) and some[1:] == others[1:]
+
+
+def how(last_exit: ExitReason) -> str:
+    """Return how a process ended: `killed by SIGKILL`, `exit status 78`."""
+    if last_exit.signal is not None:
+        return f"killed by {signal_name(last_exit.signal)}"
+    return f"exit status {last_exit.status}"
+
+
+def signal_name(number: int) -> str:
+    """Return `SIGKILL` for 9, and `signal 99` for a number without a name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

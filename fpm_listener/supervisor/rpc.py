@@ -1,0 +1,315 @@
+"""supervisord's XML-RPC, with deadlines: what its events do not tell.
+
+Laws:
+1. A wedged supervisord costs a few seconds of one thread, never more.
+2. An answer is a value: what was asked for, or why it could not be had.
+3. Each call has its own connection: none is left in the midst of something.
+
+Why not supervisor's own transport: it has no time-out at all, so that a supervisord that hangs has
+its listener hang with it; and importing it brings half of supervisor along. The protocol is the
+standard library's; only the socket is ours.
+"""
+
+from __future__ import annotations
+
+import base64
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from fpm_listener.supervisor.process import Loaded, ProcessName, ProcessSeen, Program
+from fpm_listener.vocabulary import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+Value = TypeVar("Value")
+
+#: Seconds for one call.
+TIMEOUT_S = 3.0
+#: Bytes of the longest answer that is read: some 10,000 processes.
+LONGEST_ANSWER = 16 << 20
+#: Bytes of supervisord's log that are asked for at least: more than the traceback that it logs over
+#: a tail that it could not read.
+_SHORTEST_TAIL = 4096
+
+_UNAUTHORIZED = (
+    "supervisord asks for a password: set SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD in "
+    "environment= of the listener's section"
+)
+#: XML 1.0 has no way to write these, yet supervisord sends them as they stand in its log.
+_CONTROL = bytes(range(9)) + b"\x0b\x0c" + bytes(range(14, 32))
+_PRINTABLE = bytes.maketrans(_CONTROL, b"?" * len(_CONTROL))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RpcFailed:
+    """supervisord has not answered, or has said no."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused(RpcFailed):
+    """supervisord has said no: what was asked for is not done, and will not be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stumbled(RpcFailed):
+    """supervisord itself raised an exception over it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessInfo:
+    """One process as `getAllProcessInfo` tells of it; the clock is supervisord's."""
+
+    name: ProcessName
+    state: State
+    pid: int | None
+    start_s: float | None  #: wall seconds; None = never started
+    stop_s: float | None  #: wall seconds of its last end; None = never ended
+    now_s: float  #: wall seconds
+    exitstatus: int  #: 0 after a failed start as well (supervisor 4.3.0): its log tells the truth
+
+
+class SupervisorRpc:
+    """Used by one thread.
+
+    timeout_s: seconds for one call, connecting included; only a resolver can take longer.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        username: str = "",
+        password: str = "",
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        self._url = url
+        self._credentials = f"{username}:{password}" if username else ""
+        self._timeout_s = timeout_s
+
+    @classmethod
+    def from_environment(
+        cls,
+        environ: Mapping[str, str],
+        timeout_s: float = TIMEOUT_S,
+    ) -> SupervisorRpc | None:
+        """Return a client for the supervisord that has started us; None where it serves no RPC."""
+        url = environ.get("SUPERVISOR_SERVER_URL", "")
+        if not url.startswith(("unix://", "http://")):
+            return None
+        name, password = environ.get("SUPERVISOR_USERNAME"), environ.get("SUPERVISOR_PASSWORD")
+        return cls(url, name or "", password or "", timeout_s)
+
+    # -- questions ---------------------------------------------------------------------------------
+
+    def read_log_tail(self, nbytes: int) -> str | RpcFailed:
+        """Return the last `nbytes` bytes of supervisord's own log, or fewer.
+
+        It may begin within a line. Where those bytes are no UTF-8, or begin within a character,
+        supervisord 4.2.5 and 4.3.0 fail with status 500 (and log a traceback): then less is asked.
+        """
+        while True:
+            answer = self._ask(str, "supervisor.readLog", -nbytes, 0)
+            if not isinstance(answer, _Stumbled) or nbytes <= _SHORTEST_TAIL:
+                return answer
+            nbytes = max(_SHORTEST_TAIL, nbytes // 4)
+
+    def process_infos(self) -> tuple[ProcessInfo, ...] | RpcFailed:
+        """Return all processes as they are now."""
+        return self._ask(
+            lambda answer: tuple(map(_process_info, answer)),
+            "supervisor.getAllProcessInfo",
+        )
+
+    def processes(self) -> tuple[ProcessSeen, ...] | RpcFailed:
+        """Return all processes as the engine takes them in."""
+        infos = self.process_infos()
+        if isinstance(infos, RpcFailed):
+            return infos
+        return tuple(
+            ProcessSeen(name=info.name, state=info.state, pid=info.pid, started_at_s=info.start_s)
+            for info in infos
+        )
+
+    def stderr_logs(self) -> dict[ProcessName, str] | RpcFailed:
+        """Return the file that each process's stderr is written to, where there is one.
+
+        Only supervisord knows the names that it has made up itself (`AUTO`, its default).
+        """
+        return self._ask(
+            lambda answer: {
+                _name(info): str(path)
+                for info in answer
+                if (path := info["stderr_logfile"] or info["stdout_logfile"])
+            },
+            "supervisor.getAllProcessInfo",
+        )
+
+    def programs(self) -> tuple[Program, ...] | RpcFailed:
+        """Return all programs as they were configured when supervisord read its files.
+
+        Their environment is not told. supervisor 4.2.5 and 4.3.0 tell commands, older ones do not.
+        """
+        return self._ask(_programs, "supervisor.getAllConfigInfo")
+
+    def loaded(self) -> Loaded | RpcFailed:
+        """Return what supervisord has read, and which processes it has."""
+        configs = self._ask(tuple[Any, ...], "supervisor.getAllConfigInfo")
+        if isinstance(configs, RpcFailed):
+            return configs
+        processes = self._ask(tuple[Any, ...], "supervisor.getAllProcessInfo")
+        return processes if isinstance(processes, RpcFailed) else Loaded(configs, processes)
+
+    def start(self, name: ProcessName) -> bool | RpcFailed:
+        """Have a process started; do not wait until it runs."""
+        return self._ask(bool, "supervisor.startProcess", str(name), False)
+
+    def stop(self, name: ProcessName) -> bool | RpcFailed:
+        """Have a process stopped; do not wait until it has ended."""
+        return self._ask(bool, "supervisor.stopProcess", str(name), False)
+
+    def signal(self, name: ProcessName, signal_name: str) -> bool | RpcFailed:
+        """Have a process sent a signal, such as KILL."""
+        return self._ask(bool, "supervisor.signalProcess", str(name), signal_name)
+
+    def shutdown(self) -> bool | RpcFailed:
+        """Have supervisord end, and all that it runs."""
+        return self._ask(bool, "supervisor.shutdown")
+
+    def identification(self) -> str | RpcFailed:
+        """Return supervisord's identifier."""
+        return self._ask(str, "supervisor.getIdentification")
+
+    # -- one call ----------------------------------------------------------------------------------
+
+    def _ask(
+        self,
+        read: Callable[[Any], Value],
+        method: str,
+        *arguments: int | str | bool,
+    ) -> Value | RpcFailed:
+        # Imported here: the listener starts faster without it, and may have no supervisord to ask.
+        import http.client  # noqa: PLC0415
+        import xmlrpc.client  # noqa: PLC0415
+        from xml.parsers.expat import ExpatError  # noqa: PLC0415
+
+        try:
+            raw = self._post(xmlrpc.client.dumps(arguments, method).encode())
+            if isinstance(raw, RpcFailed):
+                return raw
+            return read(xmlrpc.client.loads(raw.translate(_PRINTABLE).decode())[0][0])
+        except TimeoutError:
+            return RpcFailed(why=f"supervisord timed out after {self._timeout_s:g} s")
+        except OSError as error:
+            return RpcFailed(why=f"supervisord cannot be reached: {error.strerror or error}")
+        except http.client.HTTPException as error:
+            return RpcFailed(why=f"supervisord broke off: {type(error).__name__}")
+        except xmlrpc.client.Fault as fault:
+            return Refused(why=f"supervisord refused: {fault.faultString}")
+        except (ExpatError, xmlrpc.client.Error, ValueError, LookupError, TypeError):
+            return RpcFailed(why="supervisord's answer is not understood")
+
+    def _post(self, body: bytes) -> bytes | RpcFailed:
+        """Return the body of the answer. Raises OSError and http.client.HTTPException."""
+        import http.client  # noqa: PLC0415 - see above
+
+        headers = {"Content-Type": "text/xml", "Connection": "close"}
+        if self._credentials:
+            word = base64.b64encode(self._credentials.encode()).decode()
+            headers["Authorization"] = f"Basic {word}"
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = self._connect()
+        try:
+            connection.request("POST", "/RPC2", body, headers)
+            response = connection.getresponse()
+            answer = response.read(LONGEST_ANSWER + 1)
+        finally:
+            connection.close()
+        if response.status == http.client.UNAUTHORIZED:
+            return RpcFailed(why=_UNAUTHORIZED)
+        if response.status != http.client.OK:
+            kind = _Stumbled if response.status == http.client.INTERNAL_SERVER_ERROR else RpcFailed
+            return kind(why=f"supervisord answered with status {response.status}")
+        if len(answer) > LONGEST_ANSWER:
+            return RpcFailed(why=f"supervisord's answer is longer than {LONGEST_ANSWER} bytes")
+        return answer
+
+    def _connect(self) -> _Socket:
+        """Return a connection to supervisord. Raises OSError."""
+        ends_at_s = time.monotonic() + self._timeout_s
+        targets: Sequence[tuple[int, Any]] = [(socket.AF_UNIX, self._url.removeprefix("unix://"))]
+        if self._url.startswith("http://"):
+            parts = urlsplit(self._url)
+            found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
+            targets = [(family, address) for family, _, _, _, address in found]
+        failure = OSError()
+        for family, address in targets:
+            connection = _Socket(family)
+            connection.ends_at_s = ends_at_s
+            try:
+                connection.use_what_is_left()
+                connection.connect(address)
+            except OSError as error:
+                connection.close()
+                failure = error
+            else:
+                return connection
+        raise failure
+
+
+class _Socket(socket.socket):
+    """A socket whose time is over at one moment, however slowly bytes come in.
+
+    A plain time-out begins anew with each byte.
+    """
+
+    ends_at_s = 0.0  #: monotonic seconds
+
+    def use_what_is_left(self) -> None:
+        """Let the next operation take no longer than the whole may. Raises TimeoutError."""
+        left_s = self.ends_at_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self.settimeout(left_s)
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:  # noqa: ANN401 - as socket's
+        """Read into a buffer: what http.client does for each piece of an answer."""
+        self.use_what_is_left()
+        return super().recv_into(buffer, nbytes, flags)
+
+
+# -- answers ---------------------------------------------------------------------------------------
+
+
+def _name(info: Mapping[str, Any]) -> ProcessName:
+    return ProcessName(str(info["group"]), str(info["name"]))
+
+
+def _process_info(info: Mapping[str, Any]) -> ProcessInfo:
+    return ProcessInfo(
+        name=_name(info),
+        state=State.__members__.get(str(info["statename"]), State.UNKNOWN),
+        pid=int(info["pid"]) or None,
+        start_s=float(info["start"]) or None,
+        stop_s=float(info["stop"]) or None,
+        now_s=float(info["now"]),
+        exitstatus=int(info["exitstatus"]),
+    )
+
+
+def _programs(answer: Sequence[Mapping[str, Any]]) -> tuple[Program, ...] | RpcFailed:
+    if not all("command" in info for info in answer):
+        return RpcFailed(why="this supervisord does not tell commands (4.2.5 does)")
+    return tuple(
+        Program(
+            name=_name(info),
+            command=str(info["command"]),
+            directory=None if info["directory"] == "none" else str(info["directory"]),
+            startsecs=float(info["startsecs"]),
+        )
+        for info in answer
+    )

@@ -1,0 +1,123 @@
+"""Finds a process's startsecs in the text of supervisord's configuration.
+
+It knows much less than supervisor's own parser, which takes a child and half a second. The guard
+needs this one value, and has no such time.
+
+Source: supervisor/options.py (4.2.5 and 4.3.0), `processes_from_section` and `read_include_config`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from fpm_listener.supervisor import ini_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from fpm_listener.supervisor.ini_lines import Section
+
+_DEFAULT_S = 1.0
+_KINDS = ("program", "fcgi-program")
+#: Processes of one program that are looked at.
+_MOST_PROCESSES = 1000
+#: Characters of a value with `%(name)s`, and digits of a number or of a width in it.
+_LONGEST_TEMPLATE, _MOST_DIGITS = 4096, 9
+_WIDE = re.compile(r"%\([^)]*\)[-#0 +]*(?:\d{4}|\d*\.\d{4})")
+#: supervisord looks at its children once a second. It must see the end before startsecs are over.
+#: The rest is for the end itself.
+_SUPERVISORD_LOOKS_S = 1.2
+#: The whole wait where startsecs is unknown: half of supervisord's default.
+UNKNOWN_S = 0.5
+
+
+def longest_wait_s(seconds: float | None) -> float:
+    """Return how long a start may take until it is refused; seconds: startsecs, None = unknown."""
+    if seconds is None:
+        return UNKNOWN_S
+    return max(seconds / 2, seconds - _SUPERVISORD_LOOKS_S)
+
+
+def included(text: str, expansions: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the patterns of the files that the main file includes."""
+    section = ini_lines.scan([("", text)]).get("include")
+    value = _get(section, "files", "", expansions)
+    return tuple(value.split()) if value else ()
+
+
+def find(
+    texts: Iterable[str], group: str, process: str, expansions: Mapping[str, str]
+) -> float | None:
+    """Return the seconds; None where they are not found. Of several candidates, the smallest.
+
+    texts: the main file, then those that it includes; expansions: what `%(name)s` stands for.
+    """
+    sections = ini_lines.scan((str(number), text) for number, text in enumerate(texts))
+    listed = _get(sections.get(f"group:{group}"), "programs", "", expansions)
+    names = [name.strip() for name in listed.split(",")] if listed else [group]
+    programs = {
+        name: sections[f"{kind}:{name}"]
+        for name in names
+        for kind in _KINDS
+        if f"{kind}:{name}" in sections
+    }
+    chosen = [
+        section
+        for name, section in programs.items()
+        if process in _processes(section, {**expansions, "program_name": name, "group_name": group})
+    ] or list(programs.values())
+    found = [_seconds(section, expansions) for section in chosen]
+    return min((value for value in found if value is not None), default=None)
+
+
+def _processes(section: Section, expansions: Mapping[str, str]) -> set[str]:
+    template = _get(section, "process_name", "%(program_name)s", None) or ""
+    count, first = (
+        _number(section, "numprocs", 1, expansions),
+        _number(section, "numprocs_start", 0, expansions),
+    )
+    found = set()
+    for number in range(first, first + min(count, _MOST_PROCESSES)):
+        try:
+            found.add(_expand(template, {**expansions, "process_num": number}))
+        except (KeyError, ValueError, TypeError):
+            return set()
+    return found
+
+
+def _seconds(section: Section, expansions: Mapping[str, str]) -> float | None:
+    try:
+        return float(_get(section, "startsecs", str(_DEFAULT_S), expansions) or "")
+    except ValueError:
+        return None
+
+
+def _number(section: Section, key: str, default: int, expansions: Mapping[str, str]) -> int:
+    value = _get(section, key, str(default), expansions) or ""
+    return int(value) if value.isdecimal() and len(value) <= _MOST_DIGITS else default
+
+
+def _get(
+    section: Section | None, key: str, default: str, expansions: Mapping[str, str] | None
+) -> str | None:
+    """Return a value, expanded unless `expansions` is None; None where that fails."""
+    if section is None or key not in section.lines:
+        return default
+    value = section.lines[key].value
+    if expansions is None or "%" not in value:
+        return value
+    try:
+        return _expand(value, expansions)
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def _expand(template: str, expansions: Mapping[str, object]) -> str:
+    """Return the expanded text. Raises KeyError, ValueError and TypeError.
+
+    A width of a billion characters would fill the memory before php-fpm starts.
+    """
+    if len(template) > _LONGEST_TEMPLATE or _WIDE.search(template):
+        raise ValueError("the expanded text would be too long")
+    return template % expansions

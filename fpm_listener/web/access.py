@@ -1,0 +1,78 @@
+"""Basic auth and token."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import logging
+from typing import TYPE_CHECKING, Any
+
+from fpm_listener import regular_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fpm_listener.settings.settings import WebSettings
+
+Environ = dict[str, Any]
+
+
+log = logging.getLogger(__name__)
+
+
+class Keys:
+    """What a client must know; the files are read again when they change."""
+
+    def __init__(self, settings: WebSettings) -> None:
+        self._settings = settings
+        self._said = False
+        # A browser asks for a password, not for a token; it may be given the token as one.
+        self.challenge = 'Basic realm="fpm-listener"'
+        if settings.token_file is not None:
+            self.challenge += ', Bearer realm="fpm-listener"'
+
+    def fit(self, environ: Environ) -> bool:
+        """Return whether the request may pass; never where a secret cannot be read."""
+        scheme, _, word = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        # wsgiref hands on the bytes of a header as Latin-1; a token is UTF-8 in its file.
+        given = f"{scheme.lower()} {word}".encode("latin-1", "replace")
+        as_token = b"bearer " + _password(word) if scheme.lower() == "basic" else given
+        try:
+            wanted = self._wanted()
+        except OSError as error:
+            if not self._said:
+                self._said = True
+                log.error(  # noqa: TRY400 - expected, and the traceback says no more
+                    "secret file cannot be read, nobody is let in file=%s why=%r",
+                    error.filename,
+                    error.strerror,
+                )
+            return False
+        self._said = False
+        words = [(one, word) for one in wanted for word in (given, as_token)]
+        return any([hmac.compare_digest(*pair) for pair in words])  # noqa: C419 - all compared
+
+    def _wanted(self) -> list[bytes]:
+        wanted = []
+        if self._settings.token_file is not None:
+            wanted.append(b"bearer " + _secret(self._settings.token_file))
+        if self._settings.password_file is not None:
+            pair = (self._settings.username or "").encode() + b":"
+            word = base64.b64encode(pair + _secret(self._settings.password_file))
+            wanted.append(b"basic " + word)
+        return wanted
+
+
+def _password(word: str) -> bytes:
+    """Return the password of basic authentication, whoever it is of; empty where there is none."""
+    try:
+        return base64.b64decode(word, validate=True).partition(b":")[2]
+    except ValueError:
+        return b""
+
+
+def _secret(path: Path) -> bytes:
+    secret = regular_file.read(path, regular_file.LONGEST_SECRET).strip()
+    if not secret:
+        raise OSError(0, "the file is empty", str(path))
+    return secret

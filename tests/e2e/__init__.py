@@ -1,0 +1,1 @@
+"""Tests with real supervisord, php-fpm, Prometheus and Chromium."""

@@ -1,0 +1,1 @@
+"""Tests with real pipes, sockets, files and processes."""

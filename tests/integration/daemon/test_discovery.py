@@ -1,0 +1,278 @@
+"""Programs come from supervisord's own file; the php-fpm among them are known with their logs."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fpm_listener.daemon.discovery import Programs
+from fpm_listener.incidents.post_mortem import Needs
+from fpm_listener.phpfpm import command_line, config_files
+from fpm_listener.phpfpm.config_files import DiskFiles
+from fpm_listener.phpfpm.site import FpmSite
+from fpm_listener.supervisor.process import ProcessName, Program
+from fpm_listener.supervisor.rpc import RpcFailed, SupervisorRpc
+from fpm_listener.vocabulary import Where
+
+FPM = ProcessName("web", "fpm")
+#: A process that is told of a file as supervisord is, says that it runs, and waits.
+WAIT = "import sys; print(flush=True); sys.stdin.read()"
+
+
+class FakeRpc(SupervisorRpc):
+    """A supervisord that answers as the scene says."""
+
+    def __init__(self, answer: tuple[Program, ...] | RpcFailed) -> None:
+        super().__init__("unix:///none")
+        self.answer = answer
+        self.asked = 0
+
+    def programs(self) -> tuple[Program, ...] | RpcFailed:
+        """Return the scene's answer."""
+        self.asked += 1
+        return self.answer
+
+
+@pytest.fixture
+def supervisord(tmp_path: Path) -> Iterator[int]:
+    """Return the pid of a process whose command line names the configuration."""
+    script = write(tmp_path / "bin" / "supervisord", WAIT)
+    process = subprocess.Popen(
+        [sys.executable, script, "-n", "-c", tmp_path / "supervisord.conf"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    yield process.pid
+    process.communicate(timeout=20)
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def configure(folder: Path, command: str, more: str = "") -> None:
+    """Write a supervisord.conf whose programs stand in an included file."""
+    write(
+        folder / "supervisord.conf",
+        f"[supervisord]\nlogfile={folder}/s.log\n[include]\nfiles = conf.d/*.conf\n",
+    )
+    text = f"[group:web]\nprograms=fpm\n[program:fpm]\ncommand={command}\n{more}\n"
+    write(
+        folder / "conf.d" / "web.conf",
+        text + "[program:worker]\ncommand=/bin/cat\nnumprocs=2\n"
+        "process_name=%(program_name)s_%(process_num)d\n",
+    )
+
+
+def fpm_conf(folder: Path, error_log: str) -> Path:
+    write(
+        folder / "pool.d" / "www.conf",
+        "[www]\nlisten = 127.0.0.1:${PORT}\n[api]\nlisten = /run/$pool.sock\n",
+    )
+    text = f"[global]\nerror_log = {error_log}\ninclude = {folder}/pool.d/*.conf\n"
+    return write(folder / "fpm.conf", text)
+
+
+def test_a_php_fpm_and_its_files(tmp_path: Path, supervisord: int) -> None:
+    """Its addresses, pools and log are known, its environment applied; others have no site."""
+    conf = fpm_conf(tmp_path, "/var/log/x.log")
+    configure(tmp_path, f"php-fpm8.2 -F -y {conf}", 'environment=PORT="9077"')
+    rpc = FakeRpc(RpcFailed(why="not asked"))
+    known = Programs(rpc, supervisord).read(anew=True)
+    names = {str(program.name) for program in known.programs}
+    assert names == {"web:fpm", "worker:worker_0", "worker:worker_1"}
+    assert known.sites == {
+        FPM: FpmSite(
+            addresses=("127.0.0.1:9077", "/run/api.sock"),
+            pools=("www", "api"),
+            error_logs=("/var/log/x.log",),
+            config=str(conf),
+            check_command=f"php-fpm8.2 -t -y {conf}",
+        ),
+    }
+    assert known.needs[FPM] == Needs(program="php-fpm8.2", folders=("/run", "/var/log"))
+    assert known.needs[ProcessName("worker", "worker_1")] == Needs(program="/bin/cat")
+    assert rpc.asked == 0
+
+
+def test_what_a_php_fpm_cannot_do_without(tmp_path: Path, supervisord: int) -> None:
+    """Folders of sockets, pid file and log, and names of users; numbers need no entry."""
+    conf = write(
+        tmp_path / "fpm.conf",
+        "[global]\npid = /run/php/x.pid\nerror_log = /var/log/php/e.log\n"
+        "[a]\nuser = one\ngroup = 33\nlisten = /run/php/a.sock\n"
+        "[b]\nuser = two\ngroup = staff\nlisten = 9000\n",
+    )
+    configure(tmp_path, f"./bin/php-fpm8.2 -F -y {conf}", "directory=/opt/php")
+    needs = Programs(None, supervisord).read(anew=True).needs[FPM]
+
+    named = os.geteuid() == 0
+    assert needs == Needs(
+        program="/opt/php/./bin/php-fpm8.2",
+        folders=("/run/php", "/var/log/php"),
+        users=("one", "two") if named else (),
+        groups=("staff",) if named else (),
+    )
+
+
+def test_a_log_on_stderr(tmp_path: Path, supervisord: int) -> None:
+    """There is no file to follow."""
+    conf = fpm_conf(tmp_path, "/proc/self/fd/2")
+    configure(tmp_path, f"sh -c 'exec php-fpm8.2 -F -y {conf}'")
+    assert Programs(None, supervisord).read(anew=True).sites[FPM].error_logs == ()
+
+
+def test_paths_below_the_programs_directory(tmp_path: Path, supervisord: int) -> None:
+    """A relative -y and a relative -p are read from where the program is started."""
+    write(tmp_path / "app" / "inc" / "a.conf", "[a]\nlisten = 9000\n")
+    write(tmp_path / "app" / "fpm.conf", "error_log = e.log\ninclude = inc/*.conf\n")
+    configure(tmp_path, "php-fpm8.2 -F -p . -y fpm.conf", f"directory={tmp_path}/app")
+    site = Programs(None, supervisord).read(anew=True).sites[FPM]
+    assert site.addresses == ("9000",)
+    assert [str(Path(path)) for path in site.error_logs] == [f"{tmp_path}/app/e.log"]
+
+
+def test_a_configuration_that_changes(tmp_path: Path, supervisord: int) -> None:
+    """php-fpm's is read each time, supervisord's when it may have changed."""
+    conf = fpm_conf(tmp_path, "/a.log")
+    configure(tmp_path, f"php-fpm8.2 -F -y {conf}")
+    programs = Programs(None, supervisord)
+    assert programs.read(anew=True).sites[FPM].error_logs == ("/a.log",)
+    fpm_conf(tmp_path, "/b.log")
+    configure(tmp_path, "/bin/cat")
+    assert programs.read(anew=False).sites[FPM].error_logs == ("/b.log",)
+    assert programs.read(anew=True).sites == {}
+
+
+def test_a_php_fpm_that_only_tests(tmp_path: Path, supervisord: int) -> None:
+    """It serves nothing: no site."""
+    configure(tmp_path, "php-fpm8.2 -t")
+    assert Programs(None, supervisord).read(anew=True).sites == {}
+
+
+def test_a_file_that_supervisor_refuses(
+    tmp_path: Path,
+    supervisord: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The live supervisord is asked instead, and nothing is complained of."""
+    write(tmp_path / "supervisord.conf", "[supervisord]\n[program:x]\n")
+    program = Program(name=FPM, command=f"php-fpm8.2 -F -y {fpm_conf(tmp_path, '/a.log')}")
+    rpc = FakeRpc((program,))
+    known = Programs(rpc, supervisord).read(anew=True)
+    assert known.programs == (program,)
+    assert known.sites[FPM].error_logs == ("/a.log",)
+    assert caplog.records == []
+
+
+def test_no_way_to_the_programs(
+    tmp_path: Path,
+    supervisord: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Both reasons are said, once; what was known stays known."""
+    configure(tmp_path, "php-fpm8.2 -F")
+    programs = Programs(FakeRpc(RpcFailed(why="it is away")), supervisord)
+    known = programs.read(anew=True).programs
+    write(tmp_path / "supervisord.conf", "[supervisord]\n[program:x]\npassword=secret\n")
+    with caplog.at_level(logging.WARNING):
+        caplog.clear()
+        assert programs.read(anew=True).programs == known
+        assert programs.read(anew=True).programs == known
+    said = [record.message for record in caplog.records if "not known" in record.message]
+    assert len(said) == 1
+    assert "supervisor refuses it" in said[0]
+    assert "it is away" in said[0]
+    assert "secret" not in caplog.text
+
+
+def test_a_supervisord_that_is_gone(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is known, and the listener goes on."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait(timeout=20)
+    known = Programs(None, process.pid).read(anew=True)
+    assert (known.programs, dict(known.sites)) == ((), {})
+    assert "was not found" in caplog.text
+
+
+def test_a_php_fpm_configuration_that_is_not_there(
+    tmp_path: Path,
+    supervisord: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is said once, with the path; the program is known as php-fpm all the same."""
+    configure(tmp_path, f"php-fpm8.2 -F -y {tmp_path}/none.conf")
+    programs = Programs(None, supervisord)
+    for _ in range(2):
+        assert programs.read(anew=False).sites[FPM].addresses == ()
+    assert caplog.text.count("No such file or directory") == 1
+    assert f"{tmp_path}/none.conf" in caplog.text
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 do not stop the reading."""
+    path = tmp_path / "x.conf"
+    path.write_bytes(b"; caf\xe9\n[a]\n")
+    assert DiskFiles(None).read(str(path)).endswith("\n[a]\n")
+
+
+@pytest.mark.parametrize("which", ["fpm.conf", "pool.d/www.conf"])
+def test_a_configuration_that_cannot_be_read_for_a_moment(
+    tmp_path: Path, supervisord: int, which: str
+) -> None:
+    """What is known stays: php-fpm runs with it, and no other log is followed."""
+    conf = fpm_conf(tmp_path, "/var/log/x.log")
+    configure(tmp_path, f"php-fpm8.2 -F -y {conf}")
+    programs = Programs(None, supervisord)
+    known = programs.read(anew=True).sites[FPM]
+    text = (tmp_path / which).read_text()
+    (tmp_path / which).unlink()
+    (tmp_path / which).symlink_to(tmp_path / "gone")  # as a file of a volume that is not mounted
+    assert programs.read(anew=False).sites[FPM] == known
+    assert programs.read(anew=True).sites[FPM] == known
+
+    (tmp_path / which).unlink()
+    write(tmp_path / which, text.replace("x.log", "y.log").replace("www", "other"))
+    changed = programs.read(anew=False).sites[FPM]
+    assert changed != known
+
+
+def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
+    """It is refused, and no descriptor stays open."""
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a text
+    with pytest.raises(IsADirectoryError):
+        DiskFiles("/").read(str(tmp_path))
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - the same
+
+
+def test_an_unexpected_error_over_one_program(
+    tmp_path: Path, supervisord: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is reported, what was known of that program stays, and the others are read."""
+    conf = fpm_conf(tmp_path, "/var/log/x.log")
+    configure(tmp_path, f"php-fpm8.2 -F -y {conf}")
+    caught: list[Where] = []
+    programs = Programs(None, supervisord, lambda where, _: caught.append(where))
+    known = programs.read(anew=True)
+
+    def fail(*_: object, **__: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(config_files, "read", fail)
+    assert programs.read(anew=False) == known
+    assert caught == [Where.PROGRAMS]
+
+    monkeypatch.setattr(command_line, "find", fail)
+    fresh = Programs(None, supervisord, lambda where, _: caught.append(where)).read(anew=True)
+    assert fresh.programs == known.programs
+    assert fresh.sites == {}
+    assert fresh.needs == {}

@@ -1,0 +1,125 @@
+"""The machine is looked at as it is: what is missing, full or unknown, and what is in order."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fpm_listener.daemon.post_mortem_examiner import Examiner, Sample
+from fpm_listener.host.procfs import read_stat
+from fpm_listener.incidents.effects import AreGone, DeathExamined, ExamineDeath, Gone
+from fpm_listener.incidents.post_mortem import Autopsy, Needs
+from fpm_listener.supervisor.process import ProcessName
+from fpm_listener.vocabulary import Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FPM = ProcessName("php-fpm", "php-fpm")
+
+
+def examine(needs: Needs) -> Autopsy:
+    return Examiner(os.getpid()).examine(ExamineDeath(FPM, 10.0, needs))
+
+
+def test_all_is_in_order(tmp_path: Path) -> None:
+    """Each thing that was looked at is ruled out."""
+    needs = Needs(program=sys.executable, folders=(str(tmp_path),), users=("root",))
+    found = examine(needs)
+
+    assert found.ruled_out[-3:] == (Cause.MISSING_PATH, Cause.DISK_FULL, Cause.UNKNOWN_USER)
+    assert found == Autopsy(looked_for=found.looked_for)
+
+
+def test_what_is_missing(tmp_path: Path) -> None:
+    """Program, folder, user and group are named, and so are the versions that are there."""
+    for version in ("8.1", "8.3"):
+        (tmp_path / f"php-fpm{version}").touch()
+    gone = f"{tmp_path}/php-fpm8.2"
+    needs = Needs(
+        program=gone, folders=(f"{tmp_path}/run", f"{gone}/x"), users=("no1",), groups=("no2",)
+    )
+    found = examine(needs)
+
+    assert found.program_missing == gone
+    assert found.program_instead == (f"{tmp_path}/php-fpm8.1", f"{tmp_path}/php-fpm8.3")
+    assert found.folders_missing == needs.folders
+    assert found.unknown == ("user no1", "group no2")
+    assert set(found.ruled_out) <= {Cause.OUT_OF_MEMORY, Cause.DISK_FULL}
+
+
+def test_a_program_that_is_searched_for() -> None:
+    """It is looked for in PATH, as supervisord does."""
+    assert examine(Needs(program="sh")).program_missing is None
+    assert examine(Needs(program="php-fpm0.0")).program_missing == "php-fpm0.0"
+
+
+def test_nothing_is_known_of_it() -> None:
+    """What is not known to be needed is not ruled out either."""
+    assert set(examine(Needs()).ruled_out) <= {Cause.OUT_OF_MEMORY}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder on a disk of its own, where this user may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=4", "none", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("no disk may be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(folder: Path, what: str) -> None:
+    if what == "bytes":
+        (folder / "big").write_bytes(b"x" * (1 << 17))
+    for number in range(8):
+        (folder / str(number)).touch()
+
+
+@pytest.mark.parametrize("what", ["bytes", "inodes"])
+def test_a_full_disk(small_disk: Path, what: str) -> None:
+    """No byte left, or no inode."""
+    assert examine(Needs(folders=(str(small_disk),))).folders_full == ()
+    with pytest.raises(OSError, match="No space left"):
+        fill(small_disk, what)
+    assert examine(Needs(folders=(str(small_disk),))).folders_full == (str(small_disk),)
+
+
+def test_a_request_is_answered_once() -> None:
+    """Equal requests are one, and a sample has no answer."""
+    answers: list[DeathExamined | Gone] = []
+    asked = ExamineDeath(FPM, 10.0, Needs())
+    Examiner(os.getpid()).work((Sample(), asked, asked), answers.append)
+
+    assert [answer[:2] for answer in answers] == [(FPM, 10.0)]
+
+
+def test_who_is_gone() -> None:
+    """A process that lives is not; a number that nobody has is."""
+    with subprocess.Popen(["/bin/true"]) as ended:
+        ended.wait()
+    answers: list[DeathExamined | Gone] = []
+    asked = AreGone(FPM, frozenset({os.getpid(), ended.pid}))
+    Examiner(os.getpid()).work((asked,), answers.append)
+
+    assert answers == [Gone(FPM, frozenset({ended.pid}))]
+
+
+def test_a_pid_that_belongs_to_another_process_is_gone() -> None:
+    """A pid alone proves nothing: pid and start together do."""
+    own = read_stat("self")
+    assert own is not None
+    answers: list[DeathExamined | Gone] = []
+    examiner = Examiner(os.getppid())
+    for started in (own.started, own.started - 1):
+        request = AreGone(FPM, frozenset(), frozenset({(own.pid, started)}))
+        examiner.work((request,), answers.append)
+
+    assert answers == [Gone(FPM, frozenset()), Gone(FPM, frozenset({own.pid}))]

@@ -1,0 +1,216 @@
+"""A command that is told of alerts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fpm_listener.delivery.attempt import Delivered, FailureReason, Outcome, Rejected, RetryLater
+from fpm_listener.delivery.receivers import command as command_module
+from fpm_listener.delivery.receivers.command import OUTPUT_BYTES, Command
+from fpm_listener.delivery.sender import make_receiver
+from fpm_listener.host import procfs
+from fpm_listener.settings.receivers import ReceiverSettings
+from tests.kinds import hostile, trouble
+from tests.sinks import PATIENCE_S, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run(command: str, timeout_s: float = 20.0) -> Outcome:
+    """Run a command, once."""
+    made = ReceiverSettings(
+        name="cmd",
+        kind="exec",
+        command=tuple(shlex.split(command)),
+        timeout_s=timeout_s,
+    )
+    return make_receiver(made).send([trouble()])
+
+
+def test_what_it_is_told(tmp_path: Path) -> None:
+    """One line of JSON on its stdin."""
+    assert run(f"tee {tmp_path}/told") == Delivered()
+    told = json.loads((tmp_path / "told").read_text())
+
+    assert told["id"] == trouble().alert_id
+    assert told["status"] == "firing"
+    assert told["labels"] == trouble().labels
+    assert told["annotations"]["remedy"].endswith("kill -QUIT 812 813")
+
+
+def test_hostile_texts_are_only_data(tmp_path: Path) -> None:
+    """No shell sees them."""
+    made = ReceiverSettings(name="cmd", kind="exec", command=("tee", f"{tmp_path}/told"))
+    assert make_receiver(made).send([hostile()]) == Delivered()
+
+    assert json.loads((tmp_path / "told").read_text())["id"]
+
+
+@pytest.mark.parametrize(
+    ("command", "outcome"),
+    [
+        ("true", Delivered()),
+        ("false", RetryLater(reason=FailureReason.COMMAND, detail="exit status 1")),
+        ("sh -c 'exit 65'", Rejected(reason=FailureReason.COMMAND, detail="exit status 65")),
+        ("sh -c 'exit 75'", RetryLater(reason=FailureReason.COMMAND, detail="exit status 75")),
+        (
+            "sh -c 'kill -9 $$'",
+            RetryLater(reason=FailureReason.COMMAND, detail="ended by signal 9"),
+        ),
+        (
+            "/nonexistent/command",
+            RetryLater(
+                reason=FailureReason.COMMAND,
+                detail="cannot be run: No such file or directory",
+            ),
+        ),
+    ],
+)
+def test_what_its_end_means(command: str, outcome: Outcome) -> None:
+    """0 is a yes; what sysexits.h calls final is; the rest is tried again."""
+    assert run(command) == outcome
+
+
+def test_the_deadline_ends_its_whole_group(tmp_path: Path) -> None:
+    """What it has started ends with it."""
+    pids = tmp_path / "pids"
+    outcome = run(f"sh -c 'sleep 1000 & echo $! $$ >{pids}; wait'", timeout_s=1.0)
+
+    assert outcome == RetryLater(
+        reason=FailureReason.TIMEOUT,
+        detail="did not end before the deadline",
+    )
+    for pid in pids.read_text().split():
+        wait_until(lambda pid=pid: _ended(int(pid)), f"the end of {pid}")  # type: ignore[misc]
+
+
+def _ended(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:  # noqa: PTH123 - a file of the kernel's
+        return file.read().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_who_stays_behind_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """A command may leave something that has its output open."""
+    began = time.monotonic()
+    pid = tmp_path / "pid"
+    assert run(f"sh -c 'sleep 1000 & echo $! >{pid}'") == Delivered()
+    os.kill(int(pid.read_text()), 9)
+
+    assert time.monotonic() - began < PATIENCE_S
+
+
+def test_its_output_never_reaches_ours(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """fd 1 is supervisord's; what a command says is logged where it failed."""
+    script = "print('out'); import sys; print('err', file=sys.stderr); sys.exit(3)"
+    run(shlex.join([sys.executable, "-c", script]))
+
+    assert capfd.readouterr() == ("", "")
+    assert "said='err out'" in caplog.text or "said='out err'" in caplog.text
+
+
+def test_a_command_that_does_not_read(tmp_path: Path) -> None:
+    """It need not."""
+    assert run(f"sh -c 'exec 0<&-; sleep 0.1; touch {tmp_path}/done'") == Delivered()
+    assert (tmp_path / "done").exists()
+
+
+FLOOD = "import sys\nfor _ in range(200): sys.stdout.write('x' * (1 << 20))\nsys.exit(3)"
+
+
+def test_a_command_that_writes_without_end() -> None:
+    """It never waits for us, and no more than the beginning is kept, in memory or on disk."""
+    command = Command([sys.executable, "-c", FLOOD])
+
+    assert command.run(b"", 300.0) == 3
+    assert command.output == b"x" * OUTPUT_BYTES
+
+
+def test_output_and_input_at_once() -> None:
+    """A command that answers each line fills no pipe that nobody empties."""
+    command = Command(["cat"])
+
+    assert command.run(b"y" * (4 << 20), 300.0) == 0
+    assert command.output == b"y" * OUTPUT_BYTES
+
+
+def test_a_command_that_closes_its_output(tmp_path: Path) -> None:
+    """It is waited for all the same."""
+    assert run(f"sh -c 'exec >&- 2>&-; sleep 0.2; touch {tmp_path}/done'") == Delivered()
+    assert (tmp_path / "done").exists()
+
+
+def test_without_pidfds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old kernel has none: the command is looked at from time to time."""
+    monkeypatch.setattr(procfs, "open_pidfd", lambda _: None)
+
+    assert run("true") == Delivered()
+    test_the_deadline_ends_all_descendants(tmp_path, "setsid sleep 1000 &")
+
+
+def test_its_environment_is_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets what commands need, and nothing that can hold a secret."""
+    for name in ("SUPERVISOR_PASSWORD", "SUPERVISOR_USERNAME", "SUPERVISOR_SERVER_URL"):
+        monkeypatch.setenv(name, "s3cret")
+    for name in ("FPM_LISTENER_RECEIVER_OPS_URL", "AWS_SECRET_ACCESS_KEY", "https_proxy"):
+        monkeypatch.setenv(name, "s3cret")
+    for name in ("TZ", "LANG", "LC_TIME", "HOME"):
+        monkeypatch.setenv(name, f"a {name}")
+
+    assert run(f"sh -c 'env -0 >{tmp_path}/env'") == Delivered()
+    words = (tmp_path / "env").read_text().split("\0")
+    found = dict(word.split("=", 1) for word in words if word)
+    assert "s3cret" not in "".join(words)
+    assert found["PATH"] == os.environ["PATH"]
+    assert (found["TZ"], found["LC_TIME"], found["HOME"]) == ("a TZ", "a LC_TIME", "a HOME")
+    assert set(found) <= {
+        *command_module._INHERITED,
+        "LC_TIME",
+        command_module._MARK,
+        "PWD",
+        "_",
+    } | {name for name in found if name.startswith("LC_")} | {"SHLVL", "OLDPWD"}
+
+
+@pytest.mark.parametrize(
+    "starts",
+    [
+        "setsid sleep 1000 &",
+        "setsid sh -c 'setsid sleep 1000 & wait' &",
+        "(setsid sleep 1000 & exit 0) &",  # its parent ends: init is its parent now
+        "setsid env -i sleep 1000 &",  # it has no mark, but a parent that is ours
+        "trap '' TERM HUP INT; sleep 1000 &",
+    ],
+)
+def test_the_deadline_ends_all_descendants(tmp_path: Path, starts: str) -> None:
+    """Also those that have left the session, or whose parent has ended."""
+    pids = tmp_path / "pids"
+    script = tmp_path / "script"
+    mark = f"{1000 + os.getpid() % 1000}.{time.monotonic_ns() % 10**9}"
+    script.write_text(f"{starts.replace('1000', mark)}\necho $$ >{pids}\nwait\nsleep {mark}\n")
+    for timeout_s in (1.0, 4.0, 30.0):
+        outcome = run(f"sh {script}", timeout_s=timeout_s)
+        assert isinstance(outcome, RetryLater)
+        assert outcome.reason is FailureReason.TIMEOUT
+        if pids.exists():  # else the machine is too slow for this deadline
+            break
+
+    def alive() -> list[int]:
+        return [
+            pid for pid in procfs.pids() if procfs.title(pid) == f"sleep {mark}" and not _ended(pid)
+        ]
+
+    wait_until(lambda: not alive(), "the end of all")

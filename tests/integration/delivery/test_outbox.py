@@ -1,0 +1,483 @@
+"""What is owed outlives the listener, is told in order, and is told of when it is lost."""
+
+import errno
+import json
+import logging
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fpm_listener.delivery.database import FILE, Statement
+from fpm_listener.delivery.queued_alert import from_json, to_json
+from fpm_listener.incidents.alert import Reason
+from tests.owners import CHAT, OPS, Owner, again
+from tests.samples import DOWN, LIMITS, NO, STEPS, YES, Story, at, ended, fires, resolves
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a state folder."""
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def owner(folder: Path) -> Iterator[Owner]:
+    """Return an owner with one receiver."""
+    one = Owner(folder)
+    yield one
+    one.database.close()
+
+
+def messages(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+    """Return what was logged at `level`."""
+    return [record.getMessage() for record in caplog.records if record.levelno == level]
+
+
+def test_an_alert_as_text() -> None:
+    """All of an alert comes back, whatever characters are in it; the text is ASCII."""
+    for alert in (
+        fires(annotations={"evidence": "caf\udce9 ☃ 😀\n\x00"}),
+        resolves(),
+        fires(reason=Reason.TEST),
+    ):
+        assert to_json(alert).isascii()
+        assert from_json(to_json(alert)) == alert
+
+
+def test_every_receiver_is_owed_its_own(owner: Owner) -> None:
+    """What one receiver does changes nothing for another."""
+    owner.outbox.reconfigure([OPS, CHAT], LIMITS)
+    owner.owe(fires("a"))
+    ops, chat = owner.outbox.due(owner.now)
+    owner.settle(ended(ops, YES))
+
+    assert (owner.ids("ops"), owner.ids("chat")) == ([], ["a-1"])
+    assert chat.alerts == ops.alerts
+    owner.owe(fires("b"))
+    assert owner.due() == {"ops": "b-1"}
+
+
+def test_what_is_owed_outlives_the_listener(owner: Owner) -> None:
+    """In order, under the same ids, and at once, however long the delay was."""
+    owner.owe(fires("a"), fires("b"), resolves("a"))
+    for _ in range(8):
+        owner.answer(DOWN)
+        owner.wait(400.0)
+    second = again(owner)
+
+    assert second.ids() == ["a-1", "b-1", "a-2"]
+    assert second.outbox.pending("ops")[0] == fires("a")
+    told = [second.answer(YES) for _ in range(3)]
+    assert told == ["a-1", "b-1", "a-2"]
+    third = again(second)
+    assert third.ids() == []
+    assert third.outbox.next_due_s(third.now) is None
+    third.database.close()
+
+
+def test_what_was_in_flight_is_sent_again(owner: Owner) -> None:
+    """Nobody knows whether the receiver got it: it gets it once more, under the same id."""
+    owner.owe(fires("a"))
+    first = owner.take()
+    second = again(owner)
+    attempt = second.take()
+
+    assert first is not None
+    assert attempt is not None
+    assert attempt.alerts == first.alerts
+    assert attempt.alerts[0].alert_id == "a-1"
+    second.database.close()
+
+
+def test_a_resolution_finds_its_receiver_after_a_restart(owner: Owner) -> None:
+    """Who heard the firing is remembered, and forgotten when the resolution is settled."""
+    owner.owe(fires("a"))
+    owner.answer(YES)
+    second = again(owner)
+    second.owe(resolves("a"))
+    assert second.answer(YES) == "a-2"
+    third = again(second)
+    third.owe(resolves("a", 3))
+
+    assert third.ids() == []
+    assert third.dropped() == {"not_heard": 1}
+    third.database.close()
+
+
+def test_an_alert_and_what_caused_it_are_one_commit(owner: Owner, folder: Path) -> None:
+    """The engine's memory and the alert are on disk together, or neither is."""
+    change = owner.memory.put("www:php-fpm", {"incident": 1})
+    statements = [change, *owner.outbox.enqueue(fires("a"), owner.now)]
+    bad = Statement("INSERT INTO memory VALUES (NULL, NULL)")
+    with pytest.raises(sqlite3.IntegrityError):
+        owner.database.write([*statements, bad], durable=True)
+    assert rows(folder) == (0, 0)
+    owner.database.write(statements, durable=True)
+
+    assert rows(folder) == (1, 1)
+
+
+def rows(folder: Path) -> tuple[int, int]:
+    """Return how many rows another connection sees: alerts, values."""
+    connection = sqlite3.connect(folder / FILE)
+    try:
+        (alerts,) = connection.execute("SELECT count(*) FROM outbox").fetchone()
+        (values,) = connection.execute("SELECT count(*) FROM memory").fetchone()
+    finally:
+        connection.close()
+    return alerts, values
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from tests.owners import Owner
+from tests.owners import CHAT, OPS, Owner, again
+from tests.samples import YES, fires, resolves
+
+owner = Owner(Path(sys.argv[1]))
+owner.owe(fires("a"), fires("b"), resolves("a"))
+owner.answer(YES)
+owner.take()
+print("committed", flush=True)
+time.sleep(600)
+"""
+
+
+def test_kill_9_between_commit_and_yes(folder: Path) -> None:
+    """Every alert that was committed and not settled is there again, under its old id."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])},
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "committed\n"
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
+        child.communicate(timeout=30)
+    owner = Owner(folder)
+
+    assert owner.ids() == ["b-1", "a-2"]
+    assert [owner.answer(YES), owner.answer(YES)] == ["b-1", "a-2"]
+    owner.database.close()
+
+
+def test_time_goes_on_while_the_listener_is_down(owner: Owner) -> None:
+    """An alert ages on the wall clock while there is no listener."""
+    owner.owe(fires("a"))
+    owner.wait(3600.0)
+    owner.owe(fires("b"))
+    second = again(owner, after_s=86400.0 - 1800.0)
+
+    assert second.due() == {"ops": "b-1"}
+    assert second.dropped() == {"max_age": 1}
+    second.database.close()
+
+
+def test_a_wall_clock_that_was_set_back_does_no_harm(owner: Owner) -> None:
+    """Alerts from the future are young, and later ones still come after them."""
+    owner.owe(fires("a", 1))
+    second = again(owner, after_s=-30 * 86400.0)
+    second.owe(fires("b"))
+
+    assert second.ids() == ["a-1", "b-1"]
+    assert second.due() == {"ops": "a-1"}
+    third = again(second)
+    third.wait(86401.0)
+    assert third.due() == {}
+    assert third.dropped() == {"max_age": 2}
+    third.database.close()
+
+
+def test_a_receiver_that_the_settings_do_not_name(
+    owner: Owner,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It keeps what it is owed over a restart; the next good reload drops it, and says how much."""
+    owner.outbox.reconfigure([OPS, CHAT], LIMITS)
+    owner.owe(fires("a"), fires("b"))
+    second = again(owner, OPS)
+    assert "they are kept" in caplog.text
+    assert second.due().keys() == {"ops"}
+    assert [view.name for view in second.outbox.views()] == ["ops"]
+    third = again(second, OPS, CHAT)
+    assert third.ids("chat") == ["a-1", "b-1"]
+    caplog.clear()
+    third.outbox.reconfigure([OPS], LIMITS)
+
+    (message,) = messages(caplog, logging.WARNING)
+    assert message.endswith("receiver=chat count=2")
+    fourth = again(third, OPS, CHAT)
+    assert fourth.ids("chat") == []
+    assert fourth.ids("ops") == ["a-1", "b-1"]
+    fourth.database.close()
+
+
+def test_a_receiver_with_new_settings_is_asked_at_once(owner: Owner) -> None:
+    """The operator mended something: neither the delay nor the answer of the old sender counts."""
+    owner.owe(fires("a"))
+    owner.answer(DOWN)
+    owner.wait(1.0)
+    owner.take()
+    owner.outbox.reconfigure([replace(OPS, timeout_s=1.0)], LIMITS)
+
+    assert owner.due() == {"ops": "a-1"}
+
+
+def test_a_reload_that_changes_nothing_sends_nothing_twice(owner: Owner) -> None:
+    """A receiver whose settings are the same keeps its attempt in flight and its delay."""
+    owner.outbox.reconfigure([OPS, CHAT], LIMITS)
+    owner.owe(fires("a"))
+    ops, chat = owner.outbox.due(owner.now)
+    owner.settle(ended(chat, DOWN))
+    owner.outbox.reconfigure([OPS, CHAT], LIMITS)
+
+    assert owner.due() == {}
+    owner.settle(ended(ops, YES))
+    assert owner.ids("ops") == []
+    assert owner.outbox.next_due_s(owner.now) == 1.0
+
+
+def test_new_limits_hold_at_once(owner: Owner) -> None:
+    """Fewer alerts to be kept are fewer kept."""
+    owner.owe(fires("a"), fires("b"), fires("c"))
+    owner.outbox.reconfigure([OPS], replace(LIMITS, max_alerts=1))
+
+    assert owner.ids() == ["c-1"]
+    second = again(owner)
+    assert second.ids() == ["c-1"]
+    second.database.close()
+
+
+def test_an_answer_for_a_receiver_that_is_gone(owner: Owner) -> None:
+    """It is nothing."""
+    owner.owe(fires("a"))
+    attempt = owner.take()
+    owner.outbox.reconfigure([CHAT], LIMITS)
+    owner.settle(ended(attempt, YES))
+
+    assert owner.outbox.pending("ops") == ()
+
+
+def test_when_something_is_due(owner: Owner) -> None:
+    """The owner can sleep until then: not at all, for the delay, or without end."""
+    assert owner.outbox.next_due_s(owner.now) is None
+    owner.owe(fires("a"))
+    assert owner.outbox.next_due_s(owner.now) == 0.0
+    attempt = owner.take()
+    assert owner.outbox.next_due_s(owner.now) is None
+    owner.settle(ended(attempt, DOWN))
+    assert owner.outbox.next_due_s(owner.now) == 1.0
+
+
+def test_each_change_is_said_once(owner: Owner, caplog: pytest.LogCaptureFixture) -> None:
+    """The first failure and the recovery, each with the receiver's name; not each retry."""
+    caplog.set_level(logging.INFO)
+    owner.owe(fires("a"))
+    for _ in range(5):
+        owner.answer(DOWN)
+        owner.wait(400.0)
+    owner.answer(YES)
+
+    assert messages(caplog, logging.WARNING) == [
+        (
+            "a receiver cannot be told and is tried again receiver=ops reason=refused"
+            " detail='Connection refused' retry_in=1s"
+        ),
+    ]
+    assert messages(caplog, logging.INFO) == [
+        "a receiver can be told again receiver=ops attempts=6"
+    ]
+
+
+def test_a_rejection_is_said(owner: Owner, caplog: pytest.LogCaptureFixture) -> None:
+    """An alert is lost, so it is an error; with what the receiver said."""
+    owner.owe(fires("a"))
+    owner.answer(NO)
+
+    assert messages(caplog, logging.ERROR) == [
+        (
+            "a receiver rejected an alert, which is dropped receiver=ops reason=client_error"
+            " detail='status 400' alert='a-1'"
+        ),
+        "alerts do not reach a receiver receiver=ops why='it rejects alerts (status 400)'",
+    ]
+    assert owner.dropped() == {"rejected": 1}
+
+
+def test_drops_are_said_once_until_the_next_yes(
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A storm against a dead receiver is one line, not thousands."""
+    owner = Owner(folder, limits=replace(LIMITS, max_alerts=2))
+    owner.owe(*(fires(name) for name in "abcdef"))
+    assert messages(caplog, logging.ERROR) == [
+        (
+            "alerts are dropped, unsent, until the receiver takes some again"
+            " receiver=ops reason=max_alerts count=1"
+        ),
+    ]
+    owner.answer(YES)
+    owner.owe(fires("g"), fires("h"))
+
+    assert len(messages(caplog, logging.ERROR)) == 2
+    assert owner.dropped() == {"max_alerts": 5}
+    owner.database.close()
+
+
+def test_a_row_that_cannot_be_read(owner: Owner, caplog: pytest.LogCaptureFixture) -> None:
+    """It is said with its text, and the others are sent."""
+    owner.owe(fires("a"))
+    sql = "INSERT INTO outbox (id, receiver, enqueued_at, alert) VALUES (1, 'ops', 0, ?)"
+    for text in ('{"incident_id": "x"}', "[]", "{", '{"labels": 7}'):
+        owner.database.write([Statement(sql.replace("1", str(len(text))), (text,))], durable=True)
+    second = again(owner)
+
+    assert second.ids() == ["a-1"]
+    assert len(messages(caplog, logging.ERROR)) == 4
+    assert "incident_id" in caplog.text
+    second.database.close()
+
+
+def test_values_that_make_no_sense(owner: Owner) -> None:
+    """Moments that are words, names that are lists: they are forgotten, the rest is taken up."""
+    owner.owe(fires("a"))
+    for sql in (
+        "INSERT INTO heard (receiver, incident, told_at) VALUES ('ops', '\"x\"', 'yesterday')",
+        "INSERT INTO heard (receiver, incident, told_at) VALUES ('ops', '[1', 1800000000)",
+        "INSERT INTO outbox (id, receiver, enqueued_at, alert) VALUES (7, 'ops', 'x', '{}')",
+        "INSERT INTO failing VALUES ('ops', '{\"receiver\": 1}')",
+    ):
+        assert owner.database.write([Statement(sql)], durable=True)
+    second = again(owner)
+
+    assert second.ids() == ["a-1"]
+    assert not second.outbox.views()[0].failing
+    second.database.close()
+
+
+def test_without_a_disk_all_goes_on(tmp_path: Path) -> None:
+    """Alerts are sent from memory; what is still owed when the disk is back is written then."""
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    owner = Owner(in_the_way / "state")
+    owner.database.write(owner.outbox.enqueue(fires("a"), owner.now), durable=True)
+    owner.database.write(owner.outbox.enqueue(fires("b"), owner.now), durable=True)
+    assert owner.answer(YES) == "a-1"
+    in_the_way.unlink()
+    owner.database.open(owner.now)
+    assert owner.database.persistent
+    second = again(owner)
+
+    assert second.ids() == ["b-1"]
+    second.owe(resolves("a"))
+    assert second.ids() == ["b-1", "a-2"], "that the firing was heard is on disk, too"
+    second.database.close()
+
+
+def test_a_disk_that_went_away_and_came_back(owner: Owner) -> None:
+    """What was settled meanwhile does not come back with it; what came in meanwhile is on it."""
+    owner.owe(fires("a"), fires("b"))
+    owner.database._lose(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    assert owner.answer(YES) == "a-1"
+    assert not owner.database.write(owner.outbox.enqueue(fires("c"), owner.now), durable=True)
+    owner.database.open(owner.now)
+    assert owner.ids() == ["b-1", "c-1"]
+    second = again(owner)
+
+    assert second.ids() == ["b-1", "c-1"]
+    second.database.close()
+
+
+def test_what_an_earlier_listener_left_comes_first(owner: Owner) -> None:
+    """A folder that can be had only later: its alerts are older than ours, and none is lost."""
+    owner.owe(fires("old"), fires("both", 1))
+    late = Owner(owner.folder, now=at(10.0))
+    assert not late.database.persistent
+    late.outbox.enqueue(fires("new"), late.now)
+    owner.database.close()
+    late.wait(30.0)
+    late.database.open(late.now)
+
+    assert late.ids() == ["old-1", "both-1", "new-1"]
+    late = again(late)
+    assert late.ids() == ["old-1", "both-1", "new-1"]
+    late.database.close()
+
+
+def test_no_url_and_no_secret_reaches_the_disk(folder: Path, tmp_path: Path) -> None:
+    """Alerts are stored as themselves, not as requests."""
+    token = tmp_path / "token"
+    token.write_text("b3arer")
+    owner = Owner(folder, replace(OPS, token_file=token, username=None))
+    owner.owe(fires("a"), fires("b"))
+    owner.answer(YES)
+
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        assert not [word for word in (b"s3cret", b"t0ken", b"b3arer") if word in content]
+    owner.database.close()
+
+
+def test_other_programs_can_read_what_is_owed(owner: Owner, folder: Path) -> None:
+    """The table tells receiver, moment and alert in plain JSON."""
+    owner.owe(fires("a"))
+    connection = sqlite3.connect(folder / FILE)
+    (row,) = connection.execute("SELECT receiver, enqueued_at, alert FROM outbox").fetchall()
+    connection.close()
+
+    assert row[:2] == ("ops", owner.now.wall_s)
+    assert json.loads(row[2])["labels"]["alertname"] == "PhpFpmFailing"
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS, max_alerts=st.integers(1, 5))
+def test_any_sequence_with_restarts_keeps_the_laws(
+    steps: list[tuple[str, Any]],
+    max_alerts: int,
+) -> None:
+    """Order within incidents, no resolution unheard, every loss counted: also over restarts."""
+    with tempfile.TemporaryDirectory() as name:
+        owner = Owner(Path(name), limits=replace(LIMITS, max_alerts=max_alerts, max_age_s=3600.0))
+        dropped = 0
+
+        def current() -> Owner:
+            return owner
+
+        def restart() -> None:
+            nonlocal owner, dropped
+            dropped += sum(owner.dropped().values())
+            owner = again(owner)
+
+        story = Story(
+            owe=lambda alert: current().owe(alert),
+            take=lambda: current().take(),
+            settle=lambda attempted: current().settle(attempted),
+            wait=lambda seconds: current().wait(seconds),
+            restart=restart,
+        )
+        try:
+            for what, how in steps:
+                getattr(story, what)(how)
+            restart()
+            story.waiting = None
+            story.finish()
+            assert owner.ids() == []
+            story.check(dropped + sum(owner.dropped().values()))
+        finally:
+            owner.database.close()

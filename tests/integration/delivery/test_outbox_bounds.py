@@ -1,0 +1,124 @@
+"""What is owed stays bounded, whatever comes; a clock that jumps, a file that is locked."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fpm_listener.delivery.attempt import DropReason
+from fpm_listener.delivery.database import FILE
+from fpm_listener.settings.receiver_types import KINDS
+from fpm_listener.settings.receivers import ReceiverSettings
+from fpm_listener.values import Instant
+from tests.kinds import storm, trouble
+from tests.owners import OPS, Owner, again
+from tests.samples import DOWN, LIMITS, YES, ended, fires, resolves
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COUNT = 100_000
+AM = ReceiverSettings(name="am", kind="alertmanager", urls=("http://127.0.0.1:9/",))
+
+
+def resident_mib() -> float:
+    """Return the memory of this process."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - a file of the kernel's
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024 / 1024
+
+
+@pytest.mark.parametrize("receiver", [OPS, AM])
+def test_a_hundred_thousand_alerts(tmp_path: Path, receiver: ReceiverSettings) -> None:
+    """Memory and file hold the thousand newest; what is dropped is counted."""
+    owner = Owner(tmp_path, receiver)
+    sizes = []
+    for begin in range(0, COUNT, 1000):
+        statements = [
+            statement
+            for index in range(begin, begin + 1000)
+            for statement in owner.outbox.enqueue(
+                replace(trouble(), incident_id=f"i{index}"), owner.now
+            )
+        ]
+        assert owner.database.write(statements, durable=False)
+        sizes.append(resident_mib())
+    folder = sum(path.stat().st_size for path in tmp_path.iterdir())
+
+    (view,) = owner.outbox.views()
+    assert view.pending == LIMITS.max_alerts
+    assert view.dropped[DropReason.MAX_ALERTS.value] == COUNT - LIMITS.max_alerts
+    assert max(sizes) - sizes[5] < 20
+    assert folder < 20 * 1024 * 1024
+    after = again(owner, receiver)
+    assert after.outbox.views()[0].pending == LIMITS.max_alerts
+    after.database.close()
+
+
+@pytest.mark.parametrize("jump_s", [-86400.0 * 30, -3600.0, 3600.0, 86400.0 * 30])
+def test_a_wall_clock_that_jumps(tmp_path: Path, jump_s: float) -> None:
+    """Nothing is dropped, held back, or told twice, in either direction."""
+    owner = Owner(tmp_path, OPS)
+    owner.owe(fires("a"))
+    assert owner.answer(DOWN) == "a-1"
+    owner.now = Instant(owner.now.monotonic_s + 2.0, owner.now.wall_s + jump_s)
+    owner.owe(fires("b"))
+
+    told = [owner.answer(YES), owner.answer(YES)]
+    owner.owe(resolves("a"), resolves("b"))
+    told += [owner.answer(YES), owner.answer(YES)]
+    assert sorted(told) == ["a-1", "a-2", "b-1", "b-2"]
+    assert owner.take() is None
+    assert owner.dropped() == {}
+    owner.database.close()
+
+
+def test_a_file_that_somebody_else_has_locked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Alerts go on in memory, that is said once, and the file has them all afterwards."""
+    owner = Owner(tmp_path, OPS)
+    other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for name in "ab":
+        assert not owner.database.write(owner.outbox.enqueue(fires(name), owner.now), durable=True)
+    assert owner.ids() == ["a-1", "b-1"]
+    assert caplog.text.count("alerts are kept in memory only") == 1
+    other.execute("ROLLBACK")
+    other.close()
+    owner.database.open(owner.now)
+
+    assert owner.database.persistent
+    after = again(owner, OPS)
+    assert after.ids() == ["a-1", "b-1"]
+    after.database.close()
+
+
+@pytest.mark.parametrize("kind", ["wecom", "dingtalk"])
+def test_a_storm_is_few_messages(tmp_path: Path, kind: str) -> None:
+    """500 incidents in a minute: at most 18 messages, and every incident in one of them."""
+    bot = ReceiverSettings(
+        name="bot",
+        kind=kind,
+        url="http://127.0.0.1:9/",
+        rates=KINDS[kind].rates,
+    )
+    owner = Owner(tmp_path, bot)
+    named: list[str] = []
+    messages = 0
+    waiting = storm(500)
+    while waiting or owner.ids("bot"):
+        if waiting:
+            owner.owe(waiting.pop())
+        for attempt in owner.outbox.due(owner.now):
+            messages += 1
+            named += [alert.incident_id for alert in attempt.alerts]
+            owner.outbox.settle(ended(attempt, YES), owner.now)
+        owner.wait(60.0 / 500)
+        assert messages <= 18
+
+    assert sorted(named) == sorted(alert.incident_id for alert in storm(500))
+    owner.database.close()

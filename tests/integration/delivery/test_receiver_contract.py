@@ -1,0 +1,342 @@
+"""What every kind of receiver promises, against a server that answers in every way we know of."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import socket
+import time
+from dataclasses import replace
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+import trustme
+
+from fpm_listener.delivery.attempt import Delivered, FailureReason, Outcome, Rejected, RetryLater
+from fpm_listener.delivery.sender import make_receiver
+from tests import sinks
+from tests.kinds import HTTP_KINDS, SAYS_YES, SECRETS, YES, hostile, over, settings, trouble
+from tests.sinks import Answer, Sink, status
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+R = FailureReason
+YES_TOO_LONG_S = 15.0
+
+
+def tell(kind: str, url: str, folder: Path, **others: Any) -> Outcome:  # noqa: ANN401 - its fields
+    """Tell a receiver of that kind of an alert, once."""
+    return make_receiver(settings(kind, url, folder, **others)).send([trouble()])
+
+
+def short(outcome: Outcome) -> tuple[str, str]:
+    """Return what it is, and the reason, which is also the label of its metric."""
+    return type(outcome).__name__, "" if isinstance(outcome, Delivered) else outcome.reason.value
+
+
+DELIVERED = ("Delivered", "")
+
+
+def later(reason: FailureReason) -> tuple[str, str]:
+    """It is tried again."""
+    return "RetryLater", reason.value
+
+
+def never(reason: FailureReason) -> tuple[str, str]:
+    """It is given up."""
+    return "Rejected", reason.value
+
+
+#: Answer, and what it means for every kind.
+SAME_FOR_ALL = [
+    ("302", sinks.redirect("http://elsewhere.invalid/"), never(R.REDIRECT)),
+    ("400", status(400, body=b"invalid_payload"), never(R.CLIENT_ERROR)),
+    ("401", status(401), never(R.CLIENT_ERROR)),
+    ("404", status(404), never(R.CLIENT_ERROR)),
+    ("408", status(408), later(R.TIMEOUT)),
+    ("410", status(410), never(R.CLIENT_ERROR)),
+    ("425", status(425), later(R.CLIENT_ERROR)),
+    ("429", status(429), later(R.RATE_LIMITED)),
+    ("500", status(500), later(R.SERVER_ERROR)),
+    ("503", status(503, {"Retry-After": "3"}), later(R.SERVER_ERROR)),
+    ("reset", sinks.reset, later(R.CONNECTION)),
+    ("closed", sinks.silent_close, later(R.CONNECTION)),
+    ("garbage", sinks.garbage, later(R.OTHER)),
+]
+
+
+@pytest.mark.parametrize("kind", HTTP_KINDS)
+@pytest.mark.parametrize(
+    ("answer", "meaning"),
+    [pytest.param(answer, meaning, id=name) for name, answer, meaning in SAME_FOR_ALL],
+)
+def test_what_answers_mean(
+    kind: str,
+    answer: Answer,
+    meaning: tuple[str, str],
+    tmp_path: Path,
+) -> None:
+    """What can heal is tried again, what cannot is not."""
+    with Sink(answer) as sink:
+        assert short(tell(kind, sink.url, tmp_path)) == meaning
+
+
+@pytest.mark.parametrize("kind", HTTP_KINDS)
+def test_the_yes_of_each(kind: str, tmp_path: Path) -> None:
+    """200 with what the service says; firing and resolved."""
+    with Sink() as sink:
+        sink.otherwise = status(200, body=YES[kind])
+        receiver = make_receiver(settings(kind, sink.url, tmp_path))
+        assert short(receiver.send([trouble()])) == DELIVERED
+        assert short(receiver.send([over()])) == DELIVERED
+
+
+@pytest.mark.parametrize("kind", HTTP_KINDS)
+@pytest.mark.parametrize(
+    "answer",
+    [status(204), status(200), status(200, body=b"<html>login</html>"), sinks.big_body],
+)
+def test_a_status_is_not_always_a_yes(kind: str, answer: Answer, tmp_path: Path) -> None:
+    """Where the service's yes is in the body, a body without it is none."""
+    with Sink(answer) as sink:
+        outcome = tell(kind, sink.url, tmp_path)
+
+    assert short(outcome) == (later(R.ANSWER) if kind in SAYS_YES else DELIVERED)
+
+
+NOES: list[tuple[str, bytes, tuple[str, str]]] = [
+    ("slack", b"no_service", later(R.ANSWER)),
+    ("telegram", b'{"ok":false,"error_code":400,"description":"x"}', never(R.ANSWER)),
+    ("teams", b"Webhook message delivery failed with error: HTTP 429", later(R.RATE_LIMITED)),
+    ("teams", b"Webhook message delivery failed with error: x", later(R.ANSWER)),
+    ("dingtalk", b'{"errcode":310000,"errmsg":"sign not match"}', never(R.ANSWER)),
+    ("dingtalk", b'{"errcode":130101,"errmsg":"send too fast"}', later(R.RATE_LIMITED)),
+    ("dingtalk", b'{"errcode":-1,"errmsg":"busy"}', later(R.ANSWER)),
+    ("dingtalk", b'{"errcode":"0"}', later(R.ANSWER)),
+    ("dingtalk", b'{"errcode":false}', later(R.ANSWER)),
+    ("wecom", b'{"errcode":93000,"errmsg":"invalid webhook url"}', never(R.ANSWER)),
+    ("wecom", b'{"errcode":45009,"errmsg":"api freq out of limit"}', later(R.RATE_LIMITED)),
+    ("feishu", b'{"code":19021,"msg":"sign match fail"}', never(R.ANSWER)),
+    ("feishu", b'{"code":19024,"msg":"Key Words Not Found"}', never(R.ANSWER)),
+    ("feishu", b'{"code":11232,"msg":"frequency limited"}', later(R.RATE_LIMITED)),
+    ("feishu", b'{"StatusCode":0,"StatusMessage":"success"}', DELIVERED),
+    ("feishu", b'{"StatusCode":1,"StatusMessage":"x"}', later(R.ANSWER)),
+    ("feishu", b'{"code":0.0}', later(R.ANSWER)),
+]
+
+
+@pytest.mark.parametrize(("kind", "body", "meaning"), NOES)
+def test_200_with_a_body(
+    kind: str,
+    body: bytes,
+    meaning: tuple[str, str],
+    tmp_path: Path,
+) -> None:
+    """The body decides; what the service says of it is passed on."""
+    with Sink(status(200, body=body)) as sink:
+        assert short(tell(kind, sink.url, tmp_path)) == meaning
+
+
+@pytest.mark.parametrize(("kind", "body"), [(kind, body) for kind, body, _ in NOES[:1]])
+def test_what_the_service_says_is_passed_on(kind: str, body: bytes, tmp_path: Path) -> None:
+    """To the log, and to who tries it by hand."""
+    with Sink(status(200, body=body)) as sink:
+        outcome = tell(kind, sink.url, tmp_path)
+
+    assert not isinstance(outcome, Delivered)
+    assert body.decode() in outcome.detail
+
+
+@pytest.mark.parametrize("kind", HTTP_KINDS)
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_retry_after(kind: str, form: str, tmp_path: Path) -> None:
+    """In both forms; the receiver is not asked before."""
+    header = "17" if form == "seconds" else formatdate(time.time() + 17, usegmt=True)
+    with Sink(status(429, {"Retry-After": header})) as sink:
+        outcome = tell(kind, sink.url, tmp_path)
+
+    assert isinstance(outcome, RetryLater)
+    assert outcome.after_s is not None
+    assert 0 < outcome.after_s <= 18
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("discord", b'{"message":"You are being rate limited.","retry_after":2.5,"global":false}'),
+        ("telegram", b'{"ok":false,"error_code":429,"parameters":{"retry_after":3}}'),
+    ],
+)
+def test_retry_after_in_the_body(kind: str, body: bytes, tmp_path: Path) -> None:
+    """Discord and Telegram say it there."""
+    with Sink(status(429, body=body)) as sink:
+        outcome = tell(kind, sink.url, tmp_path)
+
+    assert isinstance(outcome, RetryLater)
+    assert outcome.after_s in {2.5, 3.0}
+
+
+@pytest.mark.parametrize("kind", HTTP_KINDS)
+@pytest.mark.parametrize("answer", [sinks.hang, sinks.drip_headers, sinks.drip_body])
+def test_the_deadline_holds(kind: str, answer: Answer, tmp_path: Path) -> None:
+    """Over the whole attempt; a status that came counts where it is the yes."""
+    began = time.monotonic()
+    with Sink(answer) as sink:
+        outcome = tell(kind, sink.url, tmp_path, timeout_s=0.3)
+    assert time.monotonic() - began < YES_TOO_LONG_S
+
+    if answer is not sinks.drip_body:
+        assert short(outcome) == later(R.TIMEOUT)
+    else:
+        assert short(outcome) == (later(R.ANSWER) if kind in SAYS_YES else DELIVERED)
+
+
+@pytest.mark.parametrize("kind", HTTP_KINDS)
+def test_nobody_there(kind: str, tmp_path: Path) -> None:
+    """A port without a listener, and a name that nobody knows."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    refused = tell(kind, f"http://127.0.0.1:{port}/x", tmp_path)
+
+    assert short(refused) == later(R.REFUSED)
+
+
+@pytest.mark.parametrize("kind", HTTP_KINDS)
+def test_a_name_that_nobody_knows(
+    kind: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The resolver's own error, without waiting for it."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    assert short(tell(kind, "https://nobody.invalid/x", tmp_path)) == later(R.DNS)
+
+
+@pytest.mark.parametrize("kind", HTTP_KINDS)
+def test_a_certificate_of_somebody_else(kind: str, tmp_path: Path) -> None:
+    """It is not spoken to."""
+    import ssl  # noqa: PLC0415 - only here
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with Sink(tls=context) as sink:
+        assert short(tell(kind, sink.url, tmp_path)) == later(R.TLS)
+        assert sink.requests == []
+
+
+@pytest.mark.parametrize("kind", HTTP_KINDS)
+def test_a_file_that_is_missing_is_waited_for(kind: str, tmp_path: Path) -> None:
+    """The operator may mend it; it is named."""
+    made = settings(kind, "http://127.0.0.1:9/x", tmp_path)
+    for name in ("token_file", "secret_file", "routing_key_file"):
+        path = getattr(made, name)
+        if path is not None:
+            path.unlink()
+            outcome = make_receiver(made).send([trouble()])
+            assert isinstance(outcome, RetryLater)
+            assert outcome.detail == f"{name}: No such file or directory"
+
+
+@pytest.mark.parametrize("kind", HTTP_KINDS)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "echo",
+        status(500, body=b"s3cret"),
+        sinks.reset,
+        sinks.hang,
+        sinks.redirect("http://s3cret/"),
+    ],
+)
+def test_no_secret_is_told(
+    kind: str,
+    answer: Answer | str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Not in a log at DEBUG, not in an outcome, not in a repr, though the service echoes them."""
+    caplog.set_level(logging.DEBUG)
+    with Sink() as sink:
+        made = settings(kind, sink.url, tmp_path, timeout_s=0.5)
+        known = [sink.url, *(SECRETS[name] for name in SECRETS if getattr(made, name))]
+        echo = json.dumps({"errcode": 1, "errmsg": " ".join(known), "code": 1, "msg": known[-1]})
+        sink.script = [status(400, body=echo.encode()) if isinstance(answer, str) else answer]
+        outcome = make_receiver(made).send([trouble()])
+        sent = sink.requests[0]
+    told = f"{caplog.text} {outcome!r} {made!r}".replace(str(tmp_path), "")
+
+    for secret in (*SECRETS.values(), "s3cret-path", "t0ken", str(sink.port)):
+        assert secret not in told
+    if kind in {"dingtalk", "feishu"}:
+        query = sent.path.partition("sign=")[2] or json.loads(sent.body)["sign"]
+        assert query[:20] not in told
+
+
+@pytest.mark.parametrize("kind", HTTP_KINDS)
+def test_what_is_sent_is_json(kind: str, tmp_path: Path) -> None:
+    """With a POST, in UTF-8, whatever the texts hold."""
+    with Sink() as sink:
+        sink.otherwise = status(200, body=YES[kind])
+        assert (
+            short(make_receiver(settings(kind, sink.url, tmp_path)).send([hostile()])) == DELIVERED
+        )
+        (request,) = sink.requests
+
+    assert request.method == "POST"
+    assert "json" in request.headers["content-type"]
+    request.body.decode("utf-8")
+    assert request.json
+
+
+@pytest.mark.parametrize("kind", ["discord", "telegram"])
+def test_a_wait_without_end(kind: str, tmp_path: Path) -> None:
+    """A number of four hundred digits is an hour."""
+    number = "9" * 400
+    body = f'{{"retry_after":{number},"parameters":{{"retry_after":{number}}}}}'.encode()
+    with Sink(status(429, body=body)) as sink:
+        outcome = tell(kind, sink.url, tmp_path)
+
+    assert isinstance(outcome, RetryLater)
+    assert outcome.after_s == 3600.0
+
+
+def test_half_a_secret_is_one_too(tmp_path: Path) -> None:
+    """What a service says is cut after the secrets are taken out, in whatever form they come."""
+    password = tmp_path / "password"
+    password.write_text('s3cret"word')
+    password.chmod(0o600)
+    pair = base64.b64encode(b'me:s3cret"word').decode()
+    for echo in ("x" * 110 + 's3cret"word', pair, quote('s3cret"word'), json.dumps('s3cret"word')):
+        with Sink(status(400, body=echo.encode())) as sink:
+            made = settings("alertmanager", sink.url, tmp_path)
+            made = replace(made, username="me", password_file=password)
+            outcome = make_receiver(made).send([trouble()])
+        assert isinstance(outcome, Rejected)
+        for part in ("s3cret", pair[:10]):
+            assert part not in outcome.detail, echo
+
+
+def test_a_redirect_is_not_read(tmp_path: Path) -> None:
+    """However long its body is, and wherever it points."""
+    with Sink() as elsewhere:
+        for location in (elsewhere.url, "http://["):
+            answer = status(302, {"Location": location}, b"x" * (1 << 22))
+            with Sink(answer) as sink:
+                assert short(tell("webhook", sink.url, tmp_path)) == never(R.REDIRECT)
+        assert elsewhere.connections == 0
+
+
+@pytest.mark.parametrize("kind", ["dingtalk", "wecom"])
+def test_the_keyword_is_sent_to_the_letter(kind: str, tmp_path: Path) -> None:
+    """A bot that wants `[prod]` wants just that."""
+    with Sink(status(200, body=YES[kind])) as sink:
+        tell(kind, sink.url, tmp_path, keyword="[prod]!")
+        assert "[prod]!" in str(sink.requests[0].json["markdown"])

@@ -1,0 +1,270 @@
+"""Senders, an outbox and real servers together: nothing is lost, nobody waits for anybody else."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import pytest
+
+from fpm_listener.delivery.attempt import Attempt, Attempted, Delivered, RetryLater
+from fpm_listener.delivery.sender import Sender
+from fpm_listener.incidents.alert import Alert
+from fpm_listener.settings.receivers import ReceiverSettings
+from fpm_listener.values import Instant
+from tests import sinks
+from tests.owners import Owner
+from tests.samples import fires, resolves
+from tests.sinks import PATIENCE_S, Sink, status
+
+
+def receiver(sink: Sink, name: str = "ops", **others: Any) -> ReceiverSettings:  # noqa: ANN401 - its fields
+    """Return the settings of a receiver."""
+    return replace(ReceiverSettings(name=name, url=sink.url, timeout_s=20.0), **others)
+
+
+class Daemon:
+    """What the daemon does for delivery, on the real clock."""
+
+    def __init__(self, folder: Path, *receivers: ReceiverSettings) -> None:
+        self.inbox: SimpleQueue[Attempted | BaseException] = SimpleQueue()
+        self.owner = Owner(folder, *receivers, now=self.now())
+        # Delays of a tenth of a second instead of half a one, on the average.
+        self.owner.outbox._random = lambda: 0.1
+        self.senders = {one.name: Sender(one, self.inbox.put, self.inbox.put) for one in receivers}
+
+    @staticmethod
+    def now() -> Instant:
+        """Return the moment."""
+        return Instant(time.monotonic(), time.time())
+
+    def owe(self, *alerts: Alert) -> None:
+        """Enqueue, commit, and send what is due."""
+        self.owner.now = self.now()
+        self.owner.owe(*alerts)
+        self.send()
+
+    def send(self) -> None:
+        """Hand what is due to the senders."""
+        for attempt in self.owner.outbox.due(self.now()):
+            self.senders[attempt.lane].send(attempt)
+
+    def run_until(self, condition: Callable[[], object], what: str) -> None:
+        """Do the owner's work until `condition` holds."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline, f"waited in vain for {what}"
+            next_s = self.owner.outbox.next_due_s(self.now())
+            wait_s = 1.0 if next_s is None else min(1.0, max(0.0, next_s - time.monotonic()))
+            try:
+                item = self.inbox.get(timeout=max(0.001, wait_s))
+            except Empty:
+                pass
+            else:
+                assert isinstance(item, Attempted), item
+                self.owner.outbox.settle(item, self.now())
+            self.send()
+
+    def run_until_empty(self, *names: str) -> None:
+        """Do the owner's work until the receivers are owed nothing."""
+        self.run_until(lambda: not any(self.owner.ids(name) for name in names), "empty lanes")
+
+    def end(self) -> None:
+        """Stop all threads and let the database go."""
+        for sender in self.senders.values():
+            sender.stop()
+        self.owner.database.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+    """Return a function that starts a daemon with receivers; all of them are ended."""
+    started: list[Daemon] = []
+
+    def starter(*receivers: ReceiverSettings) -> Daemon:
+        if started:
+            started[-1].end()
+        started.append(Daemon(tmp_path / "state", *receivers))
+        return started[-1]
+
+    yield starter
+    for daemon in started:
+        daemon.end()
+
+
+Start = Callable[..., Daemon]
+
+
+def keys(sink: Sink) -> list[str]:
+    """Return the ids of the alerts that a sink was told of, in order."""
+    return [request.headers["idempotency-key"] for request in sink.requests]
+
+
+def test_from_the_incident_to_the_receiver(start: Start) -> None:
+    """Firing, then resolution, each once; the counters tell of both."""
+    with Sink() as sink:
+        daemon = start(receiver(sink))
+        daemon.owe(fires("a"), resolves("a"))
+        daemon.run_until_empty("ops")
+
+        assert keys(sink) == ["a-1", "a-2"]
+        assert [request.json["status"] for request in sink.requests] == ["firing", "resolved"]
+    (view,) = daemon.owner.outbox.views()
+    assert (view.sent, view.pending, sum(view.failed.values())) == (2, 0, 0)
+    assert view.seconds is not None
+    assert sum(view.seconds.counts) == 2
+
+
+def test_a_hanging_receiver_delays_nobody(start: Start) -> None:
+    """Beside it a good one gets everything, and the owner never waits."""
+    with Sink(*[sinks.hang] * 3) as bad, Sink() as good:
+        daemon = start(receiver(bad, "bad"), receiver(good, "good"))
+        daemon.owe(*(fires(str(index)) for index in range(50)))
+        daemon.run_until_empty("good")
+
+        assert keys(good) == [f"{index}-1" for index in range(50)]
+        assert len(daemon.owner.ids("bad")) == 50
+        assert len(bad.wait_for(1)) == 1, "one attempt at a time"
+
+
+def test_the_same_key_until_the_yes(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """An attempt that failed is made again with the same body and key; failure and end are said."""
+    caplog.set_level(logging.INFO)
+    with Sink(status(503), status(503), sinks.reset, sinks.silent_close) as sink:
+        daemon = start(receiver(sink))
+        daemon.owe(fires("a"), resolves("a"))
+        daemon.run_until_empty("ops")
+
+        assert keys(sink) == ["a-1"] * 5 + ["a-2"]
+        assert len({request.body for request in sink.requests[:5]}) == 1
+    assert [message.split(" receiver=")[0] for message in caplog.messages] == [
+        "a receiver cannot be told and is tried again",
+        "a receiver cannot be told and is tried again",  # for another reason: connection
+        "a receiver can be told again",
+    ]
+    (view,) = daemon.owner.outbox.views()
+    assert (view.failed["server_error"], view.failed["connection"]) == (2, 2)
+
+
+def test_a_receiver_that_asks_for_rest(start: Start) -> None:
+    """Retry-After is waited for."""
+    with Sink(status(429, {"Retry-After": "1"})) as sink:
+        daemon = start(receiver(sink))
+        daemon.owe(fires("a"))
+        daemon.run_until_empty("ops")
+        first, second = sink.requests
+
+    assert second.at_s - first.at_s >= 1.0
+
+
+def test_a_receiver_that_comes_up_late(start: Start) -> None:
+    """While nobody listens the alerts wait; then all arrive, each once, in order."""
+    with Sink() as place:
+        port = place.port
+    down = ReceiverSettings(name="ops", url=f"http://127.0.0.1:{port}/", timeout_s=20.0)
+    daemon = start(down)
+    daemon.owe(fires("a"), fires("b"), resolves("a"))
+    daemon.run_until(lambda: daemon.owner.outbox.views()[0].sent >= 3, "some failures")
+    with Sink(port=port) as sink:
+        daemon.run_until_empty("ops")
+
+        assert sorted(keys(sink)) == ["a-1", "a-2", "b-1"]
+        assert keys(sink).index("a-1") < keys(sink).index("a-2")
+    assert daemon.owner.outbox.views()[0].failed["refused"] >= 3
+
+
+def test_a_listener_that_ended_in_the_middle(start: Start) -> None:
+    """The next one sends what the first had not been told a yes for, under the same key."""
+    with Sink(sinks.hang) as sink:
+        first = start(receiver(sink))
+        first.owe(fires("a"))
+        sink.wait_for(1)
+        second = start(receiver(sink))
+        second.send()
+        second.run_until_empty("ops")
+
+        assert keys(sink) == ["a-1", "a-1"]
+
+
+def test_a_hanging_receiver_does_not_delay_the_end(start: Start) -> None:
+    """The sender is given until a deadline, and left behind after it."""
+    with Sink(sinks.hang) as bad, Sink() as good:
+        daemon = start(receiver(bad, "bad"), receiver(good, "good"))
+        daemon.owe(fires("a"))
+        bad.wait_for(1)
+        daemon.run_until_empty("good")
+
+        assert not daemon.senders["bad"].stop()
+        assert daemon.senders["good"].stop(time.monotonic() + PATIENCE_S)
+        (thread,) = [one for one in threading.enumerate() if one.name == "sender-bad"]
+        assert thread.daemon
+
+
+def test_a_sender_that_never_sent() -> None:
+    """It has no thread yet, and ends at once."""
+    with Sink() as sink:
+        sender = Sender(receiver(sink), print, print)
+        assert "sender-ops" not in [thread.name for thread in threading.enumerate()]
+        assert sender.stop(time.monotonic() + PATIENCE_S)
+
+
+def test_what_nobody_foresaw_silences_one_receiver_only(caplog: pytest.LogCaptureFixture) -> None:
+    """It is said, without its text, and tried again; the listener lives on."""
+    answers: SimpleQueue[Any] = SimpleQueue()
+    broken = fires("a", labels=None)
+    with Sink() as sink:
+        sender = Sender(receiver(sink), answers.put, answers.put)
+        for number, alert in enumerate((broken, fires("b"))):
+            sender.send(Attempt(lane="ops", number=1, rows=(number,), alerts=(alert,)))
+        first, second = (answers.get(timeout=PATIENCE_S) for _ in range(2))
+
+        assert first.outcome.detail == "a mistake of ours: AttributeError"
+        assert isinstance(second.outcome, Delivered)
+        assert sender.stop(time.monotonic() + PATIENCE_S)
+    assert "where=receiver thread=sender-ops error=AttributeError text='(not shown)'" in caplog.text
+    assert "NoneType" not in caplog.text
+
+
+def test_each_attempt_is_answered_once_in_order() -> None:
+    """Attempts that come faster than they are made wait in the sender's own queue."""
+    answers: SimpleQueue[Any] = SimpleQueue()
+    with Sink(status(500), status(200)) as sink:
+        sender = Sender(receiver(sink), answers.put, answers.put)
+        attempts = [
+            Attempt(lane="ops", number=1, rows=(row,), alerts=(fires(str(row)),))
+            for row in range(3)
+        ]
+        for attempt in attempts:
+            sender.send(attempt)
+        assert sender.stop(time.monotonic() + PATIENCE_S)
+        answered = [answers.get(timeout=PATIENCE_S) for _ in attempts]
+
+    assert [one.attempt for one in answered] == attempts
+    kinds = [type(one.outcome) for one in answered]
+    assert kinds == [RetryLater, Delivered, Delivered]
+    assert answers.empty()
+
+
+def test_no_secret_is_logged_or_stored(
+    start: Start,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """From the first failure to the rejection, at DEBUG, and in every file of the state folder."""
+    caplog.set_level(logging.DEBUG)
+    faults = [status(503), sinks.reset, sinks.garbage, sinks.redirect("http://s3cret.invalid/")]
+    with Sink(*faults) as sink:
+        daemon = start(receiver(sink))
+        daemon.owe(fires("a"))
+        daemon.run_until_empty("ops")
+        daemon.owe(fires("b"))
+        content = b"".join(path.read_bytes() for path in (tmp_path / "state").iterdir())
+
+        for secret in ("s3cret", "t0ken", str(sink.port)):
+            assert secret not in caplog.text
+            assert secret.encode() not in content
+    assert "a receiver rejected an alert" in caplog.text

@@ -1,0 +1,504 @@
+"""One POST to a real server on loopback, which misbehaves in every way we could think of."""
+
+import logging
+import os
+import re
+import socket
+import ssl
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import requests
+import trustme
+
+from fpm_listener import __version__
+from fpm_listener.delivery.attempt import Delivered, FailureReason, Outcome, Rejected, RetryLater
+from fpm_listener.delivery.receivers.deadline import Watch, mount
+from fpm_listener.delivery.receivers.http import BODY_LIMIT, Answer, HttpReceiver
+from fpm_listener.delivery.receivers.webhook import compose, make, payload
+from fpm_listener.settings.receivers import ReceiverSettings
+from tests import sinks
+from tests.samples import fires
+from tests.sinks import Sink, status
+
+DELIVERED = Delivered()
+LATE = RetryLater(
+    reason=FailureReason.TIMEOUT,
+    detail="no whole answer before the deadline",
+)
+
+
+def settings_for(url: str | None, **others: object) -> ReceiverSettings:
+    """Return a receiver's settings, with a deadline that no good answer comes near."""
+    return replace(ReceiverSettings(name="ops", url=url, timeout_s=20.0), **others)  # type: ignore[arg-type]  # the tests name the fields
+
+
+def tell(url: str, **others: object) -> Outcome:
+    """Tell a receiver of an alert, once."""
+    return make(settings_for(url, **others), "").send([fires()])
+
+
+def a_port_without_listener() -> int:
+    """Return a port of loopback that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def test_what_arrives() -> None:
+    """One POST: the body to the letter, with the headers that name it and us."""
+    with Sink() as sink:
+        webhook = make(settings_for(sink.url), "http://web1:19253/")
+        assert webhook.send([fires()]) == DELIVERED
+        (request,) = sink.requests
+
+    assert (request.method, request.path) == ("POST", "/hook/s3cret-path?token=t0ken")
+    assert request.body == payload(fires(), receiver="ops", external_url="http://web1:19253/")
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["user-agent"] == f"fpm-listener/{__version__}"
+    assert request.headers["idempotency-key"] == "www:php-fpm-1"
+    assert request.headers["x-fpm-listener-reason"] == "first"
+    assert "authorization" not in request.headers
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (status(204), DELIVERED),
+        (status(200, body=b"x" * 1000), DELIVERED),
+        (sinks.big_body, DELIVERED),
+        (sinks.bad_headers, DELIVERED),
+        (
+            status(400, body=b"no"),
+            Rejected(reason=FailureReason.CLIENT_ERROR, detail="status 400"),
+        ),
+        (status(410), Rejected(reason=FailureReason.CLIENT_ERROR, detail="status 410")),
+        (
+            status(503),
+            RetryLater(reason=FailureReason.SERVER_ERROR, detail="status 503"),
+        ),
+        (
+            status(429, {"Retry-After": "17"}),
+            RetryLater(reason=FailureReason.RATE_LIMITED, detail="status 429", after_s=17.0),
+        ),
+        (
+            status(429, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}),
+            RetryLater(reason=FailureReason.RATE_LIMITED, detail="status 429", after_s=0.0),
+        ),
+        (
+            sinks.reset,
+            RetryLater(reason=FailureReason.CONNECTION, detail="Connection reset by peer"),
+        ),
+        (
+            sinks.silent_close,
+            RetryLater(reason=FailureReason.CONNECTION, detail="closed without an answer"),
+        ),
+        (
+            sinks.garbage,
+            RetryLater(reason=FailureReason.OTHER, detail="the answer is not HTTP"),
+        ),
+    ],
+)
+def test_what_an_answer_means(answer: sinks.Answer, outcome: Outcome) -> None:
+    """Only a true yes is one; each failure has its reason and a text without a URL."""
+    with Sink(answer) as sink:
+        assert tell(sink.url) == outcome
+
+
+@pytest.mark.parametrize("answer", [sinks.hang, sinks.drip_status, sinks.drip_headers])
+def test_a_receiver_that_never_comes_to_the_point(answer: sinks.Answer) -> None:
+    """The deadline holds over the whole attempt, though a byte comes every now and then."""
+    with Sink(answer) as sink:
+        assert tell(sink.url, timeout_s=0.3) == LATE
+
+
+def test_a_yes_with_a_body_that_never_ends() -> None:
+    """The status was the yes; the body is cut at the deadline."""
+    with Sink(sinks.drip_body) as sink:
+        assert tell(sink.url, timeout_s=0.3) == DELIVERED
+
+
+def test_no_more_of_a_body_is_read_than_matters() -> None:
+    """64 KiB of the 10 MiB."""
+    with Sink(sinks.big_body) as sink:
+        seen: list[Answer] = []
+
+        def judge(answer: Answer, _: float) -> Outcome:
+            seen.append(answer)
+            return DELIVERED
+
+        HttpReceiver(settings_for(sink.url), "", None, compose, judge).send([fires()])
+
+    assert [answer.body for answer in seen] == [b"x" * BODY_LIMIT]
+
+
+def test_a_redirect_is_not_followed() -> None:
+    """Whoever it points to never hears of us; the POST would arrive there as a GET."""
+    with Sink() as elsewhere, Sink(sinks.redirect(elsewhere.url)) as sink:
+        outcome = tell(sink.url)
+
+    assert outcome == Rejected(reason=FailureReason.REDIRECT, detail="status 302")
+    assert elsewhere.connections == 0
+
+
+def test_nobody_listens() -> None:
+    """It is told from the other troubles of the network."""
+    assert tell(f"http://127.0.0.1:{a_port_without_listener()}/") == RetryLater(
+        reason=FailureReason.REFUSED,
+        detail="Connection refused",
+    )
+
+
+def test_a_name_that_nobody_knows() -> None:
+    """The reserved top-level domain .invalid is never resolved (RFC 6761); the name is not told."""
+    outcome = tell("http://s3cret.invalid/")
+
+    assert isinstance(outcome, RetryLater)
+    assert outcome.reason is FailureReason.DNS
+    assert "s3cret" not in outcome.detail
+
+
+def test_a_connection_that_is_never_made() -> None:
+    """A listening queue that is full drops our SYN, as a firewall does: the deadline holds."""
+    with socket.socket() as full, socket.socket() as one, socket.socket() as other:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for filler in (one, other):
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+
+        assert tell(f"http://127.0.0.1:{full.getsockname()[1]}/", timeout_s=0.3) == LATE
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:99999/s3cret", "http://s3cret..b/", f"http://{'s3cret' * 20}.invalid/"],
+)
+def test_a_url_that_cannot_be_used(url: str) -> None:
+    """It is a failure like any other, and is not shown."""
+    outcome = tell(url)
+
+    assert isinstance(outcome, RetryLater)
+    assert outcome.reason is FailureReason.OTHER
+    assert "s3cret" not in repr(outcome)
+
+
+# -- the environment, and what it must not do ------------------------------------------------------
+
+
+def test_the_environment_has_no_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Proxies, certificates and passwords come from the settings alone."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password s3cret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "absent"))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{a_port_without_listener()}")
+    with Sink() as sink:
+        assert tell(sink.url) == DELIVERED
+        assert "authorization" not in sink.requests[0].headers
+
+
+def test_a_proxy_of_the_settings() -> None:
+    """The request goes to the proxy, which is told the whole URL; a dead one is a dead receiver."""
+    with Sink() as proxy:
+        assert tell("http://127.0.0.1:1/x", proxy=proxy.url) == DELIVERED
+        assert proxy.requests[0].path == "http://127.0.0.1:1/x"
+    dead = f"http://127.0.0.1:{a_port_without_listener()}"
+    outcome = tell("https://127.0.0.1:1/x", proxy=dead)
+
+    assert outcome == RetryLater(reason=FailureReason.REFUSED, detail="Connection refused")
+
+
+def test_the_environments_proxy_for_who_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With trust_env; not where no_proxy names the receiver, and a proxy of the settings wins."""
+    with Sink() as proxy, Sink() as other:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert tell("http://far.invalid:1/x", trust_env=True) == DELIVERED
+        assert tell("http://far.invalid:1/x", trust_env=True, proxy=other.url) == DELIVERED
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert tell(other.url, trust_env=True) == DELIVERED
+
+        assert [request.path for request in proxy.requests] == ["http://far.invalid:1/x"]
+        assert len(other.requests) == 2
+
+
+def test_a_proxy_that_gives_no_connection() -> None:
+    """Its refusal of CONNECT is told from the receiver's own answers."""
+    with Sink(status(407)) as proxy:
+        outcome = tell("https://127.0.0.1:1/x", proxy=proxy.url)
+
+    assert outcome == RetryLater(
+        reason=FailureReason.CONNECTION,
+        detail="the proxy gave no connection",
+    )
+
+
+# -- secrets ---------------------------------------------------------------------------------------
+
+
+def test_a_file_with_the_url_is_read_each_time(tmp_path: Path) -> None:
+    """The operator can exchange it; while it is missing or wrong the alert waits."""
+    file = tmp_path / "ops.url"
+    with Sink() as sink:
+        webhook = make(settings_for(None, url_file=file), "")
+        missing = webhook.send([fires()])
+        file.write_text("ftp://s3cret\n")
+        wrong = webhook.send([fires()])
+        file.write_text("")
+        empty = webhook.send([fires()])
+        file.write_text(f"  {sink.url}\n\n")
+        assert webhook.send([fires()]) == DELIVERED
+
+    details = [one.detail for one in (missing, wrong, empty) if isinstance(one, RetryLater)]
+    assert details == [
+        f"url_file {file}: No such file or directory",
+        f"url_file {file}: no URL that begins with http:// or https://",
+        f"url_file {file}: is empty",
+    ]
+
+
+def test_a_bearer_token_from_a_file(tmp_path: Path) -> None:
+    """It is read each time, without its newline; what is no header value is refused unshown."""
+    file = tmp_path / "token"
+    with Sink() as sink:
+        webhook = make(settings_for(sink.url, token_file=file), "")
+        for token in ("first\n", "sécond"):
+            file.write_text(token, encoding="utf-8")
+            assert webhook.send([fires()]) == DELIVERED
+        file.write_text("s3cret\nHost: elsewhere")
+        outcome = webhook.send([fires()])
+        sent = [request.headers["authorization"] for request in sink.requests]
+
+    assert sent == ["Bearer first", "Bearer s\u00c3\u00a9cond"]
+    assert outcome == RetryLater(
+        reason=FailureReason.OTHER,
+        detail=f"token_file {file}: has more than one line",
+    )
+
+
+def test_a_password_from_a_file(tmp_path: Path) -> None:
+    """Basic authentication, in UTF-8."""
+    file = tmp_path / "password"
+    file.write_text("pässword\n", encoding="utf-8")
+    with Sink() as sink:
+        assert tell(sink.url, username="me", password_file=file) == DELIVERED
+        assert sink.requests[0].headers["authorization"] == "Basic bWU6cMOkc3N3b3Jk"
+
+
+def test_a_secret_that_everybody_can_read_is_said_once(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Receiver and setting, not the path; a file of mode 0640 is in order."""
+    file = tmp_path / "token"
+    file.write_text("s3cret")
+    with Sink() as sink:
+        webhook = make(settings_for(sink.url, token_file=file), "")
+        file.chmod(0o640)
+        webhook.send([fires()])
+        assert caplog.messages == []
+        file.chmod(0o644)
+        webhook.send([fires()])
+        webhook.send([fires()])
+
+    said = "a file with a secret can be read by everybody on this host"
+    assert caplog.messages == [f"{said} receiver=ops setting=token_file"]
+
+
+@pytest.mark.parametrize(
+    ("host", "warns"),
+    [("127.0.0.1", False), ("127.9.9.9", False), ("localhost", False), ("far.invalid", True)],
+)
+def test_plain_http_to_another_host_is_said_once(
+    host: str,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    warns: bool,
+) -> None:
+    """Whoever is on the way can read the alert, and the URL."""
+    proxy = f"http://127.0.0.1:{a_port_without_listener()}"  # so that no name is looked up
+    webhook = make(settings_for(f"http://{host}/", proxy=proxy), "")
+    webhook.send([fires()])
+    webhook.send([fires()])
+
+    said = "a receiver on another host is told without encryption receiver=ops setting=url"
+    assert caplog.messages == [said] * warns
+
+
+FAULTS = [
+    *(sinks.reset, sinks.garbage, sinks.silent_close, sinks.bad_headers, sinks.hang),
+    *(sinks.redirect("http://s3cret.invalid/"), status(500), status(404, body=b"s3cret")),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_secret_is_logged_whatever_happens(
+    fault: sinks.Answer,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Not at DEBUG, where urllib3 tells URLs, not in what we return, not in a repr."""
+    caplog.set_level(logging.DEBUG)
+    token = tmp_path / "s3cret-token-file"
+    token.write_text("b3arer")
+    with Sink(fault) as sink:
+        webhook = make(settings_for(sink.url, token_file=token, timeout_s=0.3), "")
+        outcome = webhook.send([fires()])
+        told = f"{caplog.text} {outcome!r} {settings_for(sink.url)!r}"
+
+    assert not re.search(
+        rf"s3cret|t0ken=|b3arer|{sink.port}", told.replace("token=t0ken", "s3cret")
+    )
+
+
+# -- TLS -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """Return a certificate authority."""
+    return trustme.CA()
+
+
+def server_side(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    """Return a server's context with a certificate for `names`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
+
+
+def in_file(folder: Path, authority: trustme.CA) -> Path:
+    """Return a file with the authority's certificate."""
+    path = folder / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+def test_a_certificate_of_our_own_authority(authority: trustme.CA, tmp_path: Path) -> None:
+    """`ca_file` names who is trusted, by address and by name."""
+    ca_file = in_file(tmp_path, authority)
+    tls = server_side(authority, "127.0.0.1", "localhost")
+    with Sink(tls=tls) as sink, Sink(tls=tls, host="localhost") as named:
+        assert tell(sink.url, ca_file=ca_file) == DELIVERED
+        assert tell(named.url, ca_file=ca_file) == DELIVERED
+
+
+def test_a_certificate_of_somebody_else(authority: trustme.CA, tmp_path: Path) -> None:
+    """Neither another authority's nor, without ca_file, an unknown one's is trusted."""
+    with Sink(tls=server_side(trustme.CA(), "127.0.0.1")) as sink:
+        other = tell(sink.url, ca_file=in_file(tmp_path, authority))
+        unknown = tell(sink.url)
+        assert sink.requests == []
+
+    for outcome in (other, unknown):
+        assert isinstance(outcome, RetryLater)
+        assert outcome.reason is FailureReason.TLS
+        assert "certificate" in outcome.detail
+
+
+def test_a_certificate_for_another_name(authority: trustme.CA, tmp_path: Path) -> None:
+    """The name in the URL is what counts, and is not told."""
+    with Sink(tls=server_side(authority, "elsewhere.example")) as sink:
+        outcome = tell(sink.url, ca_file=in_file(tmp_path, authority))
+        assert sink.requests == []
+
+    assert isinstance(outcome, RetryLater)
+    assert outcome.reason is FailureReason.TLS
+    assert not re.search(r"127\.0|elsewhere", outcome.detail)
+
+
+def test_a_certificate_of_our_own(authority: trustme.CA, tmp_path: Path) -> None:
+    """With cert_file and key_file the receiver knows who we are; without them it refuses us."""
+    ca_file = in_file(tmp_path, authority)
+    cert_file, key_file = tmp_path / "cert.pem", tmp_path / "key.pem"
+    ours = authority.issue_cert("web1.example")
+    ours.cert_chain_pems[0].write_to_path(str(cert_file))
+    ours.private_key_pem.write_to_path(str(key_file))
+    key_file.chmod(0o600)
+    tls = server_side(authority, "127.0.0.1")
+    authority.configure_trust(tls)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    with Sink(tls=tls) as sink:
+        known = tell(sink.url, ca_file=ca_file, cert_file=cert_file, key_file=key_file)
+        unknown = tell(sink.url, ca_file=ca_file)
+        assert len(sink.requests) == 1
+
+    assert known == DELIVERED
+    assert isinstance(unknown, RetryLater)
+    # The refusal comes after our handshake is done (TLS 1.3), so it may be seen as a reset only.
+    assert unknown.reason in {FailureReason.TLS, FailureReason.CONNECTION}
+
+
+@pytest.mark.parametrize("setting", ["ca_file", "cert_file", "key_file"])
+def test_files_that_cannot_be_used(setting: str, authority: trustme.CA, tmp_path: Path) -> None:
+    """Missing or nonsense: a failure that says which, without the path."""
+    files = {"ca_file": in_file(tmp_path, authority)}
+    files |= {name: tmp_path / name for name in ("cert_file", "key_file")}
+    ours = authority.issue_cert("web1.example")
+    ours.cert_chain_pems[0].write_to_path(str(files["cert_file"]))
+    ours.private_key_pem.write_to_path(str(files["key_file"]))
+    files["key_file"].chmod(0o600)
+    with Sink(tls=server_side(authority, "127.0.0.1")) as sink:
+        files[setting].write_text("nonsense")
+        nonsense = tell(sink.url, **files)
+        files[setting].unlink()
+        missing = tell(sink.url, **files)
+
+    assert missing == RetryLater(
+        reason=FailureReason.TLS,
+        detail=f"{setting} {files[setting]}: {os.strerror(2)}",
+    )
+    assert isinstance(nonsense, RetryLater)
+    assert nonsense.reason is FailureReason.TLS
+    assert str(tmp_path) not in nonsense.detail
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+def test_an_old_tls_is_not_spoken(authority: trustme.CA, tmp_path: Path) -> None:
+    """1.2 at the least, whatever OpenSSL's own configuration allows."""
+    tls = server_side(authority, "127.0.0.1")
+    tls.set_ciphers("ALL:@SECLEVEL=0")
+    tls.minimum_version, tls.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    with Sink(tls=tls) as sink:
+        outcome = tell(sink.url, ca_file=in_file(tmp_path, authority))
+
+    assert isinstance(outcome, RetryLater)
+    assert outcome.reason is FailureReason.TLS
+    session, watch = requests.Session(), Watch(1.0)
+    mount(session, watch)
+    pool = session.get_adapter("https://x").poolmanager.connection_pool_kw  # type: ignore[attr-defined]  # requests' own adapter has it
+    assert pool["ssl_context"].minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+def test_a_handshake_that_never_ends(tmp_path: Path, authority: trustme.CA) -> None:
+    """The deadline holds before there is any TLS, too."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
+        assert tell(url, ca_file=in_file(tmp_path, authority), timeout_s=0.3) == LATE
+
+
+@pytest.mark.parametrize("answer", [sinks.drip_headers, sinks.drip_body])
+def test_the_deadline_holds_under_tls(
+    answer: sinks.Answer,
+    authority: trustme.CA,
+    tmp_path: Path,
+) -> None:
+    """Dripping headers are no answer, a dripping body is a cut one."""
+    with Sink(answer, tls=server_side(authority, "127.0.0.1")) as sink:
+        outcome = tell(sink.url, ca_file=in_file(tmp_path, authority), timeout_s=0.5)
+
+    assert outcome == (LATE if answer is sinks.drip_headers else DELIVERED)
+
+
+def test_no_connection_is_kept() -> None:
+    """Descriptors are closed after each attempt, also after one that was cut."""
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a path is not needed
+    with Sink(sinks.drip_headers, sinks.reset) as sink:
+        for _ in range(20):
+            tell(sink.url, timeout_s=0.3)
+        assert sink.connections == 20
+    sinks.wait_until(
+        lambda: len(os.listdir("/proc/self/fd")) <= before,  # noqa: PTH208 - the same
+        "descriptors to be closed",
+    )

@@ -1,0 +1,667 @@
+"""The doctor: a sound configuration, and one thing wrong with it at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from fpm_listener.doctor import check, report
+from fpm_listener.doctor.host_facts import Host
+from fpm_listener.doctor.rule import RULES, Severity
+from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
+from fpm_listener.values import FpmListenerError
+
+if TYPE_CHECKING:
+    from fpm_listener.doctor.rule import Finding
+
+ROOT = Path(__file__).resolve().parents[3]
+GOLDEN = ROOT / "tests" / "data" / "findings.txt"
+
+SUPERVISORD = """\
+[unix_http_server]
+file=/run/supervisor.sock
+[supervisord]
+nodaemon=true
+minfds=4096
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+[eventlistener:fpm-listener]
+command=/usr/bin/fpm-listener listen --config /etc/supervisor/conf.d/fpm_listener.conf
+events=PROCESS_STATE,PROCESS_LOG_STDERR,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE
+buffer_size=1024
+priority=-50
+autorestart=true
+startretries=1000000
+stderr_logfile={logs}/listener.log
+[program:php-fpm]
+command=/usr/bin/fpm-listener guard --hold -- /usr/sbin/php-fpm8.2 -F -y {conf}
+startsecs=3
+startretries=10
+autorestart=true
+exitcodes=0
+stopsignal=QUIT
+stopwaitsecs=20
+killasgroup=true
+stderr_logfile={logs}/php-fpm.stderr.log
+stderr_events_enabled=true
+"""
+FPM = """\
+[global]
+error_log = {logs}/php-fpm.log
+pid = {logs}/php-fpm.pid
+process_control_timeout = 10s
+emergency_restart_threshold = 10
+emergency_restart_interval = 1m
+[www]
+user = www-data
+listen = 127.0.0.1:9000
+pm = dynamic
+pm.max_children = 8
+pm.max_requests = 1000
+ping.path = /ping
+catch_workers_output = yes
+request_terminate_timeout = 60s
+"""
+PLAIN = "command=/usr/sbin/php-fpm8.2 -F -y {conf}"
+GUARDED = "command=/usr/bin/fpm-listener guard --hold -- /usr/sbin/php-fpm8.2 -F -y {conf}"
+
+
+class Fake:
+    """A host as a test wants it; a `Machine`."""
+
+    def __init__(self, **answers: object) -> None:
+        self.answers = answers
+
+    def exists(self, path: str) -> bool:
+        return path not in self.answers.get("missing", ())  # type: ignore[operator]  # a set
+
+    def is_folder(self, path: str) -> bool:
+        return self.exists(path)
+
+    def user(self, name: str) -> bool:
+        return name != "nobody-here"
+
+    def group(self, name: str) -> bool:
+        return name != "nobody-here"
+
+    def init_scripts(self) -> tuple[str, ...]:
+        return tuple(self.answers.get("scripts", ()))  # type: ignore[arg-type]  # names
+
+    def php_fpms(self) -> tuple[str, ...]:
+        return tuple(self.answers.get("installed", ()))  # type: ignore[arg-type]  # names
+
+    def enabled_units(self) -> tuple[str, ...]:
+        return tuple(self.answers.get("units", ()))  # type: ignore[arg-type]  # names
+
+    def port_range(self) -> tuple[int, int]:
+        return 32768, 60999
+
+    def memory_limit(self) -> int | None:
+        memory = self.answers.get("memory", 8 << 30)
+        assert isinstance(memory, int)
+        return memory
+
+    def in_container(self) -> bool:
+        return bool(self.answers.get("container"))
+
+
+def nobody(address: str) -> HolderReport:
+    """Return that nobody has the address."""
+    return HolderReport(address=address, holders=())
+
+
+def php_fpm(**more: object) -> Holder:
+    """Return a php-fpm that was started by hand on the same configuration."""
+    words: dict[str, object] = {
+        "kind": HolderKind.MASTER,
+        "pid": 4242424,
+        "command": "php-fpm: master process (/etc/php-fpm.conf)",
+        "user": "root",
+    }
+    return Holder(**{**words, **more})  # type: ignore[arg-type]  # as a test wants it
+
+
+class Case(NamedTuple):
+    """One thing that is wrong."""
+
+    rule: str
+    supervisord: tuple[tuple[str, str], ...] = ()  #: texts, and what stands in their places
+    fpm: tuple[tuple[str, str], ...] = ()
+    machine: dict[str, object] = {}  # noqa: RUF012 - never changed
+    what: str = ""  #: a part of the finding
+
+
+def program(old: str, new: str) -> tuple[tuple[str, str], ...]:
+    """Return a change of supervisord's file."""
+    return ((old, new),)
+
+
+def plain(more: str = "") -> tuple[tuple[str, str], ...]:
+    """Return php-fpm without the guard, with more lines."""
+    return ((GUARDED, f"{PLAIN}\n{more}"),)
+
+
+def pool(more: str, old: str = "pm = dynamic\n") -> tuple[tuple[str, str], ...]:
+    """Return a change of php-fpm's file."""
+    return ((old, f"{old if old.startswith('pm =') else ''}{more}\n"),)
+
+
+TCP = "listen = 127.0.0.1:9000\n"
+CASES = [
+    Case("FPM001", ((GUARDED, f'command=bash -c "sleep 1 && {PLAIN[8:]}"'),), what="sleep"),
+    Case("FPM002", ((GUARDED, f'command=sh -c "{PLAIN[8:]}"'),), what="dash"),
+    Case("FPM002", ((GUARDED, f'command=/bin/bash -c "a; {PLAIN[8:]} 2>&1"'),), what="bash"),
+    Case("FPM003", program(" -F -y", " -y"), what="no -F"),
+    Case("FPM003", program(" -F -y", " -D -y"), what="-D on the command line"),
+    Case("FPM004", ((GUARDED, "command=service php8.2-fpm start"),)),
+    Case("FPM004", ((GUARDED, "command=/etc/init.d/php8.2-fpm start"),)),
+    Case("FPM005", program("startsecs=3", "startsecs=1"), what="startsecs is 1"),
+    Case("FPM005", program("startsecs=3", "startsecs=0"), what="startsecs is 0"),
+    Case("FPM006", program("--hold --", "--wait 5s --hold --"), what="may wait 5 s"),
+    Case("FPM007", program("startretries=10\n", "startretries=3\n")),
+    Case("FPM008", program("exitcodes=0", "exitcodes=0,2,70"), what="exitcodes has 70"),
+    Case("FPM008", program("exitcodes=0", "exitcodes=0,75,78"), what="75, 78"),
+    Case("FPM009", program("autorestart=true\nexitcodes", "autorestart=unexpected\nexitcodes")),
+    Case("FPM009", program("autorestart=true\nexitcodes", "autorestart=false\nexitcodes")),
+    Case("FPM010", program("stopsignal=QUIT", "stopsignal=TERM"), what="TERM"),
+    Case("FPM011", program("stopsignal=QUIT", "stopsignal=USR2"), what="USR2"),
+    Case("FPM012", fpm=(("process_control_timeout = 10s\n", ""),)),
+    Case("FPM013", program("stopwaitsecs=20", "stopwaitsecs=12"), what="stopwaitsecs is 12"),
+    Case("FPM014", program("killasgroup=true\n", "")),
+    Case("FPM015", program("killasgroup=true\n", "killasgroup=true\nstopasgroup=true\n")),
+    Case(
+        "FPM016",
+        program("startsecs=3", "startsecs=3\nnumprocs=2\nprocess_name=%(process_num)s"),
+    ),
+    Case("FPM017", program("-F -y", "-F -c /etc/php-fpm.conf -y"), what="-c /etc/php-fpm.conf"),
+    Case("FPM018", program("-F -y", "-F -R -y")),
+    Case("FPM019", program("exitcodes=0", "exitcodes=0\nredirect_stderr=true")),
+    Case(
+        "FPM020",
+        (
+            ("stderr_logfile={logs}/php-fpm.stderr.log\n", "stderr_logfile=NONE\n"),
+            ("stderr_events_enabled=true\n", ""),
+        ),
+    ),
+    Case(
+        "FPM021",
+        program("stderr_events_enabled=true\n", ""),
+        (("error_log = {logs}/php-fpm.log", "error_log = /proc/self/fd/2"),),
+    ),
+    Case("FPM022", plain('environment=FPM_SOCKETS="127.0.0.1:9000=3"'), what="FPM_SOCKETS is set"),
+    Case("FPM023", machine={"missing": {"/usr/sbin/php-fpm8.2"}}),
+    Case(
+        "FPM023",
+        machine={"missing": {"/usr/sbin/php-fpm8.2"}, "installed": ["/usr/sbin/php-fpm8.3"]},
+        what="does not exist",
+    ),
+    Case("FPM024", ((GUARDED, f"{PLAIN} ; the best"),), what="; after a blank"),
+    Case("FPM024", ((GUARDED, f"{PLAIN} # the best"),), what="# after a blank"),
+    Case(
+        "FPM025",
+        program("exitcodes=0", "exitcodes=0\nuser=nobody"),
+        pool("listen.owner = www-data"),
+        what="listen.owner is set",
+    ),
+    Case(
+        "FPM025",
+        program("exitcodes=0", "exitcodes=0\nuser=nobody"),
+        (("error_log = {logs}/php-fpm.log", "error_log = /dev/stderr"),),
+        what="error_log is stderr",
+    ),
+    Case(
+        "FPM026",
+        (
+            ("[program:php-fpm]\n", "[fcgi-program:php-fpm]\nsocket=tcp://127.0.0.1:9000\n"),
+            (GUARDED, PLAIN),
+        ),
+    ),
+    Case(
+        "FPM040",
+        fpm=((TCP, f"{TCP}[two]\nuser = www-data\nlisten = 9000\n"),),
+        what="pool two listens on 9000, pool www on 127.0.0.1:9000",
+    ),
+    Case("FPM041", program("[program:php-fpm]", f"[program:other]\n{PLAIN}\n[program:php-fpm]")),
+    Case("FPM042", machine={"units": ("php8.2-fpm.service",)}, what="php8.2-fpm.service"),
+    Case("FPM043", fpm=((TCP, "listen = *:9000\n"),)),
+    Case(
+        "FPM044",
+        fpm=((TCP, "listen = /run/php/w.sock\nlisten.owner = www-data\n"),),
+        machine={"missing": {"/run/php"}},
+        what="/run/php does not exist",
+    ),
+    Case("FPM045", fpm=((TCP, "listen = /run/w.sock\nlisten.mode = 0666\n"),)),
+    Case("FPM046", fpm=((TCP, "listen = /run/w.sock\n"),)),
+    Case("FPM047", fpm=((TCP, "listen = 9000\n"),)),
+    Case("FPM047", fpm=((TCP, "listen = 0.0.0.0:9000\n"),)),
+    Case("FPM048", fpm=((TCP, "listen = 127.0.0.1:40000\n"),), what="40000"),
+    Case("FPM049", fpm=(("user = www-data", "user = nobody-here"),)),
+    Case("FPM049", fpm=pool("listen.group = nobody-here"), what="there is no such group"),
+    Case("FPM050", fpm=(("user = www-data", "user = root"),)),
+    Case("FPM051", fpm=(("emergency_restart_threshold = 10\n", ""),)),
+    Case("FPM052", fpm=(("request_terminate_timeout = 60s\n", ""),)),
+    Case("FPM053", fpm=pool("request_slowlog_timeout = 2m\nslowlog = /var/log/slow.log")),
+    Case("FPM054", fpm=(("[global]\n", "[global]\nlog_level = error\n"),)),
+    Case("FPM055", fpm=pool("decorate_workers_output = no")),
+    Case("FPM056", fpm=(("catch_workers_output = yes\n", ""),)),
+    Case("FPM057", machine={"memory": 64 << 20}, what="8 workers at 32 MiB"),
+    Case("FPM058", program("minfds=4096", "minfds=80"), what="8 workers, and 80 open files"),
+    Case("FPM059", fpm=(("pm.max_requests = 1000\n", ""),)),
+    Case("FPM060", fpm=(("ping.path = /ping\n", ""),)),
+    Case(
+        "FPM061",
+        fpm=(("error_log = {logs}", "error_log = /gone"),),
+        machine={"missing": {"/gone"}},
+    ),
+    Case("FPM062", program("{logs}/php-fpm.stderr.log", "{logs}/php-fpm.log")),
+    Case("FPM063", fpm=(("pid = {logs}", "pid = /gone"),), machine={"missing": {"/gone"}}),
+    Case("FPM064", program("[program:php-fpm]", f"[program:other]\n{PLAIN}\n[program:php-fpm]")),
+    Case("FPM065", fpm=(("error_log = {logs}/php-fpm.log", "error_log = log/fpm.log"),)),
+    Case("FPM066", fpm=(("[www]", "[www]\n# pm = static"),)),
+    Case("FPM067", fpm=((TCP, "listen = 127.0.0.1:${PORT}\n"),), what="${PORT}"),
+    Case("FPM068", fpm=(("[www]", "include = /etc/php/absent-??.conf\n[www"),)),
+    Case("FPM069", fpm=(("error_log = {logs}/php-fpm.log", "error_log = syslog"),)),
+    Case("FPM070", fpm=pool("request_slowlog_timeout = 5s"), machine={"container": True}),
+    Case("FPM071", fpm=((TCP, f"listen = 9009\n{TCP}"),), what="as well"),
+    Case("FPM072", fpm=(("[global]\n", "[global]\nlog_level = debug\n"),)),
+    Case("FPM101", program("[unix_http_server]\nfile=/run/supervisor.sock\n", "")),
+    Case(
+        "FPM102",
+        program(
+            "[supervisord]",
+            "[inet_http_server]\nport=*:9001\nusername=a\npassword=b\n[supervisord]",
+        ),
+        what="is not on loopback",
+    ),
+    Case(
+        "FPM102",
+        program("[supervisord]", "[inet_http_server]\nport=127.0.0.1:9001\n[supervisord]"),
+        what="has no password",
+    ),
+    Case("FPM103", program("nodaemon=true\n", ""), machine={"container": True}),
+    Case("FPM117", machine={"holders": (php_fpm(),)}, what="pid 4242424"),
+    Case(
+        "FPM117",
+        machine={"holders": (php_fpm(),), "scripts": ("/etc/init.d/php8.2-fpm",)},
+        what="4242424",
+    ),
+    Case("FPM117", machine={"holders": (php_fpm(unit="php8.2-fpm.service"),)}, what="4242424"),
+    Case(
+        "FPM117",
+        machine={"holders": (php_fpm(kind=HolderKind.ORPHAN, master_pid=4242420),)},
+        what="orphan",
+    ),
+    Case(
+        "FPM118",
+        program("[program:php-fpm]\n", "[program:php-fpm]\nstartsecs=1\n[program:php-fpm]\n"),
+        what="as well",
+    ),
+    Case("FPM119", fpm=pool("access.log = /proc/self/fd/2"), what="pool www"),
+    Case("FPM120", program("nodaemon=true", "nodaemon=true\nlogfile=/dev/null")),
+    Case("FPM120", program("nodaemon=true", "nodaemon=true\nlogfile=/dev/stdout")),
+    Case("FPM104", program("fpm-listener listen", "another listen")),
+    Case("FPM105", program("buffer_size=1024\n", "")),
+    Case(
+        "FPM106",
+        program(
+            "[program:php-fpm]",
+            "[eventlistener:x]\ncommand=/bin/x\nevents=TICK_60\nbuffer_size=1024\npriority=-50\n"
+            "autorestart=true\nstartretries=1000\n[program:php-fpm]",
+        ),
+    ),
+    Case("FPM107", program("priority=-50\nautorestart=true\n", "priority=-50\n")),
+    Case("FPM107", program("startretries=1000000", "startretries=3"), what="startretries is 3"),
+    Case(
+        "FPM108",
+        program("buffer_size=1024", "buffer_size=1024\nnumprocs=2\nprocess_name=%(process_num)s"),
+    ),
+    Case(
+        "FPM109", program("events=PROCESS_STATE,PROCESS_LOG_STDERR", "events=TICK_60,PROCESS_LOG")
+    ),
+    Case("FPM110", program("priority=-50", "priority=-50\nstderr_events_enabled=true")),
+    Case("FPM111", program("exitcodes=0", 'exitcodes=0\nenvironment=A="50%"'), what="percent"),
+    Case("FPM111", program("startsecs=3", "startsecs=three"), what="supervisor refuses it"),
+    Case("FPM112", program("exitcodes=0", "exitcodes=0\nusername=www-data"), what="'username'"),
+    Case("FPM113", machine={"missing": {"LOGS"}}, what="does not exist"),
+    Case(
+        "FPM116",
+        program(
+            "/etc/supervisor/conf.d/fpm_listener.conf\nevents",
+            "{logs}/supervisord.conf\nevents",
+        )
+        + program("[program:php-fpm]", "[fpm-listener]\nlisten = nowhere\n[program:php-fpm]"),
+        what="listen",
+    ),
+    Case(
+        "FPM121",
+        program(
+            "/etc/supervisor/conf.d/fpm_listener.conf\nevents",
+            "{logs}/supervisord.conf\nevents",
+        )
+        + program(
+            "[program:php-fpm]",
+            "[fpm-listener:receiver:ops]\nurl_file = {logs}/ops.url\n[program:php-fpm]",
+        ),
+        what="ops.url: No such file or directory",
+    ),
+    Case("FPM114", ((GUARDED, "command=bin/php-fpm8.2 -F -y {conf}"),), what="bin/php-fpm8.2"),
+]
+
+
+def examine(folder: Path, case: Case | None = None) -> list[Finding]:
+    """Return what the doctor finds in the sound configuration with one thing changed."""
+    supervisord, fpm = SUPERVISORD, FPM
+    for old, new in case.supervisord if case else ():
+        assert old in supervisord, old
+        supervisord = supervisord.replace(old, new, 1)
+    for old, new in case.fpm if case else ():
+        assert old in fpm, old
+        fpm = fpm.replace(old, new, 1)
+    places = {"{conf}": f"{folder}/php-fpm.conf", "{logs}": str(folder)}
+    for place, text in places.items():
+        supervisord, fpm = supervisord.replace(place, text), fpm.replace(place, text)
+    (folder / "php-fpm.conf").write_text(fpm)
+    (folder / "supervisord.conf").write_text(supervisord)
+    answers = dict(case.machine) if case else {}
+    if answers.get("missing") == {"LOGS"}:
+        answers["missing"] = {str(folder)}
+    holders = answers.pop("holders", ())
+    assert isinstance(holders, tuple)
+
+    def look(address: str) -> HolderReport:
+        return HolderReport(address=address, holders=holders)
+
+    path = f"{folder}/supervisord.conf"
+    return check.check(path, Fake(**answers), {"PATH": "/usr/bin"}, look=look)
+
+
+def test_a_sound_configuration(tmp_path: Path) -> None:
+    """Nothing is found, not even a hint: every rule is silent on it."""
+    assert examine(tmp_path) == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{case.rule}-{case.what[:20]}" for case in CASES])
+def test_each_rule(case: Case, tmp_path: Path) -> None:
+    """It fires where its thing is wrong, and says where, what, why, and what to write."""
+    found = [one for one in examine(tmp_path, case) if one.id == case.rule]
+
+    assert found
+    assert any(case.what in one.what for one in found), found
+    for one in found:
+        assert str(tmp_path) in one.where or one.where.startswith("/usr")
+        assert one.why
+        assert one.mend
+
+
+@pytest.mark.timeout(600)  # a child for each case, on a machine with other work
+def test_what_is_printed_is_the_golden_text(tmp_path: Path) -> None:
+    """Each finding is read at night; with FPM_LISTENER_WRITE_GOLDEN=1 it is written anew."""
+    texts = []
+    for number, case in enumerate(sorted(CASES, key=lambda case: case.rule)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        found = [one for one in examine(folder, case) if one.id == case.rule]
+        text = report.to_text(found[:1]).rpartition("\n\n")[0]
+        texts.append(text.replace(str(folder), "/etc/x"))
+    printed = "\n\n".join(dict.fromkeys(texts)) + "\n"
+    if os.environ.get("FPM_LISTENER_WRITE_GOLDEN"):
+        GOLDEN.write_text(printed)
+
+    assert printed == GOLDEN.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "listen", "severity"),
+    [
+        ("zz-docker.conf", "9000", Severity.WARNING),
+        ("zz-docker.conf", "0.0.0.0:9000", Severity.ERROR),
+        ("www.conf", "9000", Severity.ERROR),
+    ],
+)
+def test_the_port_of_the_official_image(
+    tmp_path: Path, name: str, listen: str, severity: Severity
+) -> None:
+    """Its zz-docker.conf has `listen = 9000`; the container's network decides who reaches it."""
+    (tmp_path / name).write_text(f"[www]\nlisten = {listen}\n")
+    case = Case("FPM047", fpm=pool(f"include = {tmp_path}/{name}"))
+    found = [one.severity for one in examine(tmp_path, case) if one.id == "FPM047"]
+
+    assert found == [severity]
+
+
+def test_the_php_fpm_that_is_installed_instead(tmp_path: Path) -> None:
+    """After an upgrade the finding names the version that is there, behind the guard as well."""
+    (tmp_path / "usr/sbin").mkdir(parents=True)
+    for name in ("php-fpm8.3", "php-fpm8.4"):
+        (tmp_path / "usr/sbin" / name).touch(mode=0o755)
+    (tmp_path / "usr/sbin/php-fpm.conf").touch(mode=0o644)
+    assert Host(str(tmp_path)).php_fpms() == ("/usr/sbin/php-fpm8.3", "/usr/sbin/php-fpm8.4")
+    machine: dict[str, object] = {
+        "missing": {"/usr/sbin/php-fpm8.2"},
+        "installed": ["/usr/sbin/php-fpm8.3"],
+    }
+    for case in (Case("FPM023", machine=machine), Case("FPM023", plain(), machine=machine)):
+        (found,) = [one for one in examine(tmp_path, case) if one.id == "FPM023"]
+        assert found.mend == "name the php-fpm that is installed: /usr/sbin/php-fpm8.3"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("FPM117"),
+        Case("FPM117", machine={"holders": (php_fpm(command="fpm-listener listen --config x"),)}),
+        Case("FPM118"),
+        Case("FPM119", fpm=pool("access.log = /var/log/access.log")),
+        Case(
+            "FPM119",
+            program("events=PROCESS_STATE,PROCESS_LOG_STDERR", "events=PROCESS_STATE"),
+            pool("access.log = /proc/self/fd/2"),
+        ),
+        Case(
+            "FPM119",
+            program("stderr_events_enabled=true", "stderr_events_enabled=false"),
+            pool("access.log = /proc/self/fd/2"),
+        ),
+        Case("FPM120", program("nodaemon=true", "nodaemon=true\nlogfile=/var/log/s.log")),
+    ],
+)
+def test_where_a_rule_is_silent(case: Case, tmp_path: Path) -> None:
+    """What is in order is no finding."""
+    assert case.rule not in {one.id for one in examine(tmp_path, case)}
+
+
+def test_every_rule_has_a_case() -> None:
+    """A rule that nobody has seen fire may not be one."""
+    assert {case.rule for case in CASES} | {"FPM115"} == set(RULES)  # test_check_live.py
+    assert len(RULES) >= 50
+
+
+def test_every_rule_is_on_the_page() -> None:
+    """With its severity and title; and nothing else is."""
+    page = (ROOT / "docs" / "checks.md").read_text()
+    rows = re.findall(r"^\| (FPM\d+) \| (\w+) \| (.+?) \|", page, re.MULTILINE)
+
+    assert rows == [(one.id, one.severity.value, one.title) for one in sorted(RULES.values())]
+
+
+RECIPE = """\
+[supervisord]
+[program:php-fpm]
+command=bash -c "sleep 1 && /usr/sbin/php-fpm --fpm-config {conf} --pid /run/php-fpm/php-fpm.pid"
+autorestart=true
+startretries=5
+exitcodes=0,2,70
+stopsignal=QUIT
+stopwaitsecs=2
+"""
+
+
+def test_the_recipe_of_2015(tmp_path: Path) -> None:
+    """At least eight findings, these among them, at their lines."""
+    conf, path = tmp_path / "php-fpm.conf", tmp_path / "supervisord.conf"
+    conf.write_text("[global]\ndaemonize = no\n[www]\nuser = www-data\nlisten = 127.0.0.1:9000\n")
+    path.write_text(RECIPE.format(conf=conf))
+    found = {one.id: one for one in check.check(str(path), Fake(), {}, look=nobody)}
+
+    assert {"FPM001", "FPM002", "FPM005", "FPM008", "FPM013", "FPM014"} <= set(found)
+    assert len([one for one in found.values() if one.severity is not Severity.HINT]) >= 8
+    assert found["FPM008"].where == f"{path}:6 [program:php-fpm]"
+    assert found["FPM013"].where == f"{path}:8 [program:php-fpm]"
+
+
+def test_what_we_ship_is_clean(tmp_path: Path) -> None:
+    """With a php-fpm.conf as its comments want it."""
+    conf = tmp_path / "php-fpm.conf"
+    conf.write_text(FPM.replace("{logs}", str(tmp_path)))
+    shipped = tmp_path / "conf.d"
+    shipped.mkdir()
+    for file in (ROOT / "supervisord.d").iterdir():
+        text = file.read_text().replace("/etc/php/8.2/fpm/php-fpm.conf", str(conf))
+        (shipped / file.name).write_text(text)
+    path = tmp_path / "supervisord.conf"
+    path.write_text(
+        SUPERVISORD.partition("[eventlistener")[0] + f"[include]\nfiles={shipped}/*.conf\n"
+    )
+
+    environ = {"PATH": "/usr/bin"}
+    receiver = {"FPM_LISTENER_RECEIVER_OPS_URL": "https://ops.example.com/hook"}
+    assert check.check(str(path), Fake(), environ | receiver, look=nobody) == []
+    (no_receiver,) = check.check(str(path), Fake(), environ, look=nobody)
+    assert no_receiver.id == "FPM121"
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    """Type the command."""
+    command = [sys.executable, "-m", "fpm_listener", "check", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_exit_status(tmp_path: Path) -> None:
+    """1 = findings, 2 = could not check; 0 = nothing worse than a hint."""
+    path = tmp_path / "supervisord.conf"
+    path.write_text("[supervisord]\nnodaemon=true\n[program:x]\ncommand=/bin/cat\n")
+    sound = run("--supervisord-conf", str(path))
+    path.write_text("[supervisord]\n[program:x]\ncommand=/bin/cat\nexitcode=0\n")
+    wrong = run("--supervisord-conf", str(path), "--json")
+    none = run("--supervisord-conf", str(tmp_path / "none"))
+
+    assert (sound.returncode, sound.stdout) == (0, "nothing found\n")
+    assert wrong.returncode == 1
+    (finding,) = [one for one in json.loads(wrong.stdout) if one["id"] == "FPM112"]
+    assert set(finding) == {"id", "severity", "where", "what", "why", "mend"}
+    assert (none.returncode, none.stdout) == (2, "")
+    assert "may not be read" in none.stderr
+
+
+def test_several_files_and_groups(tmp_path: Path) -> None:
+    """Each finding points at the file that it is in, also in a group and an included file."""
+    included = tmp_path / "php.ini"
+    conf = tmp_path / "php-fpm.conf"
+    conf.write_text(FPM.replace("{logs}", str(tmp_path)))
+    included.write_text(
+        f"[group:web]\nprograms=php\n\n[program:php]\ncommand=/usr/sbin/php-fpm8.2 -F -y {conf}\n",
+    )
+    path = tmp_path / "supervisord.conf"
+    path.write_text(f"[supervisord]\n[include]\nfiles={tmp_path}/*.ini\n")
+    found = {one.id: one for one in check.check(str(path), Fake(), {}, look=nobody)}
+
+    assert found["FPM014"].where == f"{included}:4 [program:php]"
+
+
+def test_no_secret_is_shown(tmp_path: Path) -> None:
+    """What supervisor prints of a bad value stays out of the finding."""
+    path = tmp_path / "supervisord.conf"
+    path.write_text('[supervisord]\n[program:x]\ncommand=/bin/cat\nenvironment=A="s3cret%2B"\n')
+    findings = check.check(str(path), Fake(), {}, look=nobody)
+
+    assert [one.id for one in findings] == ["FPM111"]
+    assert "s3cret" not in str(findings)
+
+
+def test_two_hundred_programs(tmp_path: Path) -> None:
+    """They take a moment."""
+    conf, path = tmp_path / "php-fpm.conf", tmp_path / "supervisord.conf"
+    conf.write_text(FPM.replace("{logs}", str(tmp_path)))
+    programs = "".join(f"[program:p{n}]\n{PLAIN}\n" for n in range(200)).replace(
+        "{conf}", str(conf)
+    )
+    path.write_text(f"[supervisord]\n{programs}")
+    began = time.monotonic()
+
+    assert len(check.check(str(path), Fake(), {}, look=nobody)) > 200
+    assert time.monotonic() - began < 60
+
+
+# -- the host --------------------------------------------------------------------------------------
+
+
+def test_this_host() -> None:
+    """What the doctor asks of it is answered."""
+    host = Host()
+
+    assert host.exists("/proc/self/stat")
+    assert host.is_folder("/tmp")
+    assert not host.is_folder("/proc/self/stat")
+    assert host.user("root")
+    assert not host.user("nobody-here")
+    assert host.group("root")
+    low, high = host.port_range()
+    assert 0 < low < high < 65536
+    assert (host.memory_limit() or 0) > 1 << 20
+    assert isinstance(host.in_container(), bool)
+
+
+def test_another_host(tmp_path: Path) -> None:
+    """Units, limits and marks of a container, as they lie on disk."""
+    host = Host(str(tmp_path))
+    assert host.enabled_units() == ()
+    assert host.memory_limit() is None
+    assert host.port_range() == (32768, 60999)
+    wants = tmp_path / "etc/systemd/system/multi-user.target.wants"
+    for folder in (tmp_path / "run/systemd/system", wants, tmp_path / "sys/fs/cgroup"):
+        folder.mkdir(parents=True)
+    for unit in ("php8.2-fpm.service", "nginx.service"):
+        (wants / unit).symlink_to(f"/lib/systemd/system/{unit}")
+    (tmp_path / "sys/fs/cgroup/memory.max").write_text("536870912\n")
+    (tmp_path / ".dockerenv").touch()
+
+    assert host.enabled_units() == ("php8.2-fpm.service",)
+    assert host.memory_limit() == 512 << 20
+    assert host.in_container()
+
+
+def test_no_configuration_to_be_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The usual places are named."""
+    monkeypatch.setattr(check, "USUAL_FILES", (str(tmp_path / "none"),))
+    with pytest.raises(FpmListenerError, match="say where it is: --supervisord-conf FILE"):
+        check.find_conf(None)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "\u00b2"])
+def test_numbers_that_are_none(tmp_path: Path, number: str) -> None:
+    """php-fpm refuses them; that is no reason for a traceback."""
+    conf = tmp_path / "fpm.conf"
+    conf.write_text(
+        f"[global]\nrlimit_files = {number}\n[www]\nlisten = 127.0.0.1:{number}\n"
+        f"listen.owner = {number}\npm = static\npm.max_children = {number}\n"
+        f"request_slowlog_timeout = {number}s\nrequest_terminate_timeout = {number}\n"
+        f"pm.max_requests = {number}\nprocess.priority = {number}\n"
+    )
+    supervisord = tmp_path / "supervisord.conf"
+    supervisord.write_text(
+        f"[supervisord]\nlogfile=/dev/null\n[program:php-fpm]\ncommand=php-fpm8.2 -F -y {conf}\n"
+    )
+    assert check.check(str(supervisord), environ={})
+    supervisord.write_text(f"{supervisord.read_text()}numprocs = {number}\n")
+    assert check.check(str(supervisord), environ={})

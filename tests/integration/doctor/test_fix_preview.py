@@ -1,0 +1,123 @@
+"""`check --fix-preview`: a diff that applies, and after which its findings are gone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fpm_listener.doctor import check, report
+from tests.integration.doctor.test_check import CASES, Case, Fake, nobody
+from tests.integration.doctor.test_check import examine as examine_case
+from tests.integration.doctor.test_shapes import examine
+from tests.shapes import ENVIRONMENT, NAMES, lay_out
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fpm_listener.doctor.rule import Finding
+
+TOOLS = {"git": ["git", "apply"], "patch": ["patch", "-p0", "--no-backup-if-mismatch"]}
+
+
+def apply(diff: str, tool: str = "git") -> None:
+    """Have the diff applied, as the documentation says: from the root folder."""
+    command = TOOLS[tool]
+    done = subprocess.run(
+        command,
+        input=diff.encode("utf-8", "surrogateescape"),
+        cwd="/",
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr).decode() + diff
+
+
+def ids(findings: list[Finding]) -> set[tuple[str, str]]:
+    return {(one.id, one.what) for one in findings}
+
+
+def mended(findings: list[Finding]) -> set[tuple[str, str]]:
+    return ids([one for one in findings if one.edits])
+
+
+def judge(before: list[Finding], after: list[Finding]) -> None:
+    """Assert that what has edits is gone, and that they have brought nothing new."""
+    assert mended(before) & ids(after) == set()
+    assert {one.id for one in after} <= {one.id for one in before if not one.edits}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shape(name: str, tmp_path: Path) -> None:
+    """The diff of each shape applies by either tool, and mends all that it says it mends."""
+    before = examine(name, tmp_path)
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    diff = report.preview(before)
+    assert {path: path.read_bytes() for path in files} == files, "nothing is written"
+    assert bool(diff) == any(one.edits for one in before)
+    results = set()
+    for tool in TOOLS:
+        if not diff:
+            continue
+        for path, data in files.items():
+            path.write_bytes(data)
+        apply(diff, tool)
+        results.add(tuple(path.read_bytes() for path in files))
+    assert len(results) <= 1
+
+    after = check.check(f"{tmp_path}/supervisord.conf", Fake(), ENVIRONMENT, look=nobody)
+    judge(before, after)
+    assert report.preview(after) == ""
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{case.rule}-{case.what[:20]}" for case in CASES])
+def test_a_rule(case: Case, tmp_path: Path) -> None:
+    """One thing wrong: where it has edits, nothing is wrong with the result."""
+    before = examine_case(tmp_path, case)
+    if not any(one.edits for one in before):
+        return
+    apply(report.preview(before))
+    answers = dict(case.machine)
+    if answers.get("missing") == {"LOGS"}:
+        answers["missing"] = {str(tmp_path)}
+    after = check.check(
+        f"{tmp_path}/supervisord.conf", Fake(**answers), {"PATH": "/usr/bin"}, look=nobody
+    )
+
+    judge(before, after)
+
+
+def test_the_recipe_becomes_a_guarded_program(tmp_path: Path) -> None:
+    """The shell and its sleep are gone, and each key says what it should."""
+    path = lay_out("recipe-2015", tmp_path)
+    apply(report.preview(examine("recipe-2015", tmp_path)))
+    text = path.read_text()
+
+    assert text.partition("[program:php-fpm]\n")[2].startswith(
+        "command=fpm-listener guard --hold -- /usr/sbin/php-fpm -F"
+        f" --fpm-config {tmp_path}/php-fpm.conf --pid {tmp_path}/run/php-fpm.pid\n"
+        "autorestart=true\nstartretries=5\nexitcodes=0\nstopsignal=QUIT\nstopwaitsecs=20\n"
+    )
+    assert {"killasgroup=true", "startsecs=3"} <= set(text.splitlines())
+    assert "process_control_timeout = 10s\n" in (tmp_path / "php-fpm.conf").read_text()
+
+
+def test_the_command(tmp_path: Path) -> None:
+    """stdout is the diff and nothing else; stderr says what is left to decide; 1 = findings."""
+    path = lay_out("recipe-2015", tmp_path)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "fpm_listener", "check", "--fix-preview"),
+            *("--supervisord-conf", str(path)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"--- {tmp_path}/php-fpm.conf\n+++ {tmp_path}/php-fpm.conf\n@@ ")
+    assert "the others need a decision" in done.stderr

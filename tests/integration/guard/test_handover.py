@@ -1,0 +1,654 @@
+"""Guards and the keeper of their sockets: real sockets, real descriptors, an owner by hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from fpm_listener.daemon import socket_keeper, unix_listener
+from fpm_listener.daemon.socket_keeper import Keeper
+from fpm_listener.guard import bind, fast_start, handover_channel, handover_client
+from fpm_listener.guard.handover_client import Handover, Refused
+from fpm_listener.host import addresses, socket_paths
+from fpm_listener.host.addresses import TcpAddress, UnixAddress
+from fpm_listener.monitor.messages import GuardAsks, HoldFailed, SocketsHeld
+from fpm_listener.phpfpm import fork_loop
+from fpm_listener.phpfpm.listen_sockets import Rights, Wish
+from fpm_listener.settings import settings as settings_file
+from fpm_listener.supervisor.process import ProcessName
+from tests.ports import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Value = TypeVar("Value")
+FPM = ProcessName("web", "php-fpm")
+MOST = 4
+
+
+def wait(what: str, probe: Callable[[], Value]) -> Value:
+    """Return the first true answer."""
+    end_s = time.monotonic() + 20
+    while True:
+        if answer := probe():
+            return answer
+        assert time.monotonic() < end_s, f"waited in vain for: {what}"
+        time.sleep(0.01)
+
+
+class Owner:
+    """Stands in for the listener's main thread: answers guards as a test wants it to."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.refuse: str | None = None
+        self.silent = False
+        self.heard: list[Any] = []
+        self.keeper = Keeper(unix_listener.Doors(folder, None), self.put, self.put)
+        self.keeper.start({})
+
+    def put(self, item: object) -> None:
+        """Take in what the keeper's thread has to say."""
+        self.heard.append(item)
+        if isinstance(item, GuardAsks) and not self.silent:
+            self.keeper.answer(item.ticket, self.refuse if item.hold else "not asked for")
+
+    def held(self) -> tuple[str, ...]:
+        """Return what was held last."""
+        found = [item.addresses for item in self.heard if isinstance(item, SocketsHeld)]
+        return found[-1] if found else ()
+
+
+@pytest.fixture
+def folder() -> Iterator[str]:
+    """Return a folder with a short name: a unix socket's path has 107 bytes."""
+    path = tempfile.mkdtemp(prefix="keep-")
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def owner(folder: str) -> Iterator[Owner]:
+    """Return an owner with its keeper, who lets go of everything in the end."""
+    found = Owner(f"{folder}/state")
+    yield found
+    found.keeper.stop()
+    assert [item for item in found.heard if isinstance(item, BaseException)] == []
+
+
+def wish(text: str, backlog: int = 5, mode: int = 0o660) -> Wish:
+    address = addresses.parse(text)
+    assert isinstance(address, TcpAddress | UnixAddress)
+    return Wish(address=address, backlog=backlog, rights=Rights(mode=mode))
+
+
+def begin(owner: Owner) -> Handover:
+    """Begin as a guard does; on a busy machine the second that it waits can be too short."""
+    begun: list[Handover] = []
+
+    def attempt() -> list[Handover]:
+        found = handover_client.begin(owner.folder, FPM, hold=True, most=MOST)
+        if isinstance(found, Handover):
+            begun.append(found)
+        return begun
+
+    return wait("the listener to answer", attempt)[0]
+
+
+def leave(owner: Owner, *wishes: Wish, stamp: str = "", watched: tuple[str, ...] = ()) -> list[int]:
+    """Play a whole guard: take what is held, bind the rest, deposit all; return the descriptors."""
+    handover = begin(owner)
+    sockets = []
+    for one in wishes:
+        bound = handover.take(one) or bind.bind(one.address, backlog=one.backlog, rights=one.rights)
+        assert isinstance(bound, bind.Bound), bound
+        sockets.append((one, bound))
+    told = len(owner.heard)
+    assert handover.leave(sockets, stamp, watched) is None
+    wait("the owner to know", lambda: len(owner.heard) > told)
+    return [bound.fd for _, bound in sockets]
+
+
+def close(descriptors: list[int]) -> None:
+    """End as php-fpm does: its own descriptors are gone."""
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def connects(text: str) -> bool:
+    """Return whether the kernel takes a connection."""
+    address = addresses.parse(text)
+    unix = isinstance(address, UnixAddress)
+    with socket.socket(socket.AF_UNIX if unix else socket.AF_INET) as client:
+        client.settimeout(5)
+        try:
+            client.connect(text if unix else ("127.0.0.1", int(text.rpartition(":")[2])))
+        except (ConnectionRefusedError, ConnectionResetError, FileNotFoundError):  # reset: just now
+            return False
+    return True
+
+
+def refuses(text: str) -> bool:
+    """Return whether the kernel turns a connection away."""
+    return not connects(text)
+
+
+def test_the_next_guard_gets_the_same_sockets(owner: Owner, folder: str) -> None:
+    """What is held outlives who left it, its queue included; changes of its rights apply."""
+    tcp, unix = f"127.0.0.1:{free_port()}", f"{folder}/w.sock"
+    first = leave(owner, wish(tcp), wish(unix))
+    inodes = [os.fstat(fd).st_ino for fd in first]
+    close(first)
+    with socket.create_connection(("127.0.0.1", int(tcp.rpartition(":")[2]))) as client:
+        client.sendall(b"I was here")
+        second = leave(owner, wish(tcp), wish(unix, backlog=9, mode=0o600))
+        with socket.socket(fileno=os.dup(second[0])) as listener, listener.accept()[0] as served:
+            assert served.recv(10) == b"I was here"
+
+    assert [os.fstat(fd).st_ino for fd in second] == inodes
+    assert stat.S_IMODE(Path(unix).stat().st_mode) == 0o600
+    assert owner.held() == (tcp, unix)
+    assert all(map(os.get_blocking, second))
+    close(second)
+
+
+def test_what_is_not_wanted_any_more(owner: Owner) -> None:
+    """A deposit is all that is held."""
+    old, new = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    close(leave(owner, wish(old)))
+    assert connects(old)
+    close(leave(owner, wish(new)))
+
+    wait("the old one to be let go", lambda: not connects(old))
+    assert connects(new)
+    owner.keeper.release(FPM, (new,))
+    wait("the new one to be let go", lambda: not connects(new))
+
+
+def test_refusals(owner: Owner) -> None:
+    """Who is refused, or wants nothing, has what is held let go at once."""
+    for refusal, hold in (("the last start on held sockets failed", True), (None, False)):
+        address = f"127.0.0.1:{free_port()}"
+        owner.refuse = None
+        close(leave(owner, wish(address)))
+        owner.refuse = refusal
+        begun = handover_client.begin(owner.folder, FPM, hold=hold, most=1)
+
+        assert begun == Refused(why=refusal or "not asked for", answered=True)
+        wait("it to be let go", partial(refuses, address))
+
+
+def test_no_listener(folder: str) -> None:
+    """That is said, in a sentence."""
+    begun = handover_client.begin(f"{folder}/none", FPM, hold=True, most=1)
+
+    assert isinstance(begun, Refused)
+    assert "the listener is not to be reached in" in begun.why
+
+
+def test_a_listener_that_does_not_answer(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guard waits for a moment, and goes on without; others are not delayed."""
+    monkeypatch.setattr(handover_channel, "PATIENCE_S", 0.2)
+    owner.silent = True
+    begun = handover_client.begin(owner.folder, FPM, hold=True, most=1)
+
+    assert isinstance(begun, Refused)
+    assert "does not answer" in begun.why
+    owner.silent = False
+    close(leave(owner, wish(f"127.0.0.1:{free_port()}")))
+
+
+def test_who_talks_nonsense_is_hung_up_on(owner: Owner) -> None:
+    """Garbage, a wrong word, sockets that are missing: nobody else notices."""
+    for packet in (b"garbage", b"Done", b"Deposit\0\0\0k\0a", b"\0" * 70000):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.settimeout(10)
+            client.connect(f"{owner.folder}/guard.sock")
+            client.send(packet)
+            assert client.recv(100) == b""
+    silent = handover_channel.connect(owner.folder)
+    close(leave(owner, wish(f"127.0.0.1:{free_port()}")))
+    silent.settimeout(10)
+    assert silent.recv(10) == b""  # after PATIENCE_S
+    silent.close()
+
+
+@pytest.mark.parametrize("flaw", ["not listening", "no socket", "not blocking", "another address"])
+def test_unfit_sockets_are_not_held(owner: Owner, flaw: str, folder: str) -> None:
+    """php-fpm would never say so: the keeper looks at what it is given."""
+    port = free_port()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0 if flaw == "another address" else port))
+        if flaw != "not listening":
+            other.listen()
+        other.setblocking(flaw != "not blocking")
+        with Path(f"{folder}/file").open("w") as file:
+            fd = file.fileno() if flaw == "no socket" else other.fileno()
+            bound = bind.Bound(key=f"127.0.0.1:{port}", fd=os.dup(fd))
+        assert begin(owner).leave([(wish(f"127.0.0.1:{port}"), bound)], "", ()) is None
+        wait("the owner to know", lambda: any(isinstance(i, SocketsHeld) for i in owner.heard))
+        os.close(bound.fd)
+
+    assert owner.held() == ()
+
+
+def test_nothing_leaks(owner: Owner, folder: str) -> None:
+    """A hundred starts, and as many descriptors as after the first."""
+    wishes = wish(f"127.0.0.1:{free_port()}"), wish(f"{folder}/w.sock")
+    close(leave(owner, *wishes))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(100):
+        close(leave(owner, *wishes))
+
+    wait("conversations to end", lambda: len(list(Path("/proc/self/fd").iterdir())) <= before)
+
+
+def test_the_door(folder: str) -> None:
+    """Folder and socket are for nobody else; one listener a folder; a stale socket is replaced."""
+    deep = f"{folder}/{'d' * 120}/state"
+    with unix_listener.listen(deep):
+        assert stat.S_IMODE(Path(deep).stat().st_mode) == 0o700
+        assert stat.S_IMODE(Path(f"{deep}/guard.sock").stat().st_mode) == 0o600
+        (problem,) = unix_listener.Doors(deep, None).problems
+        assert "another listener uses this folder" in problem
+        handover_channel.connect(deep).close()
+    with unix_listener.listen(deep):
+        handover_channel.connect(deep).close()
+
+
+def connects_to(state_dir: str) -> bool:
+    """Return whether a guard finds somebody there."""
+    try:
+        handover_channel.connect(state_dir).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("gone", ["socket", "folder", "replaced"])
+def test_the_socket_in_state_dir_is_gone(owner: Owner, gone: str) -> None:
+    """It is made again as soon as the owner has it looked at; who is connected stays connected."""
+    address = f"127.0.0.1:{free_port()}"
+    talking = begin(owner)
+    if gone == "folder":
+        shutil.rmtree(owner.folder)
+    else:
+        Path(owner.folder, "guard.sock").unlink()
+    if gone == "replaced":
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stale:
+            stale.bind(f"{owner.folder}/guard.sock")
+    owner.keeper.look_at_doors()
+    wait("the socket", lambda: connects_to(owner.folder))
+    assert talking.leave([], "", ()) is None
+    close(leave(owner, wish(address)))
+    close(leave(owner, wish(address)))
+
+    before = unix_listener.identity(owner.folder, "guard.sock")
+    owner.keeper.look_at_doors()
+    close(leave(owner, wish(address)))
+    assert unix_listener.identity(owner.folder, "guard.sock") == before
+    assert stat.S_IMODE(Path(owner.folder, "guard.sock").stat().st_mode) == 0o600
+
+
+CHANNEL = """
+import os, sys
+from fpm_listener.daemon import unix_listener as door
+from fpm_listener.host import procfs
+from fpm_listener.guard import handover_channel as rendezvous
+from fpm_listener.daemon.socket_keeper import Keeper
+from fpm_listener.monitor.messages import GuardAsks
+name = rendezvous.channel_name(procfs.supervisor_of(os.getpid()))
+answer = lambda i: isinstance(i, GuardAsks) and keeper.answer(i.ticket, None)
+keeper = Keeper(door.Doors(sys.argv[1], name), answer, print)
+keeper.start({})
+print('up', flush=True)
+sys.stdin.read()
+"""
+HELLO = """
+from fpm_listener.guard import handover_channel as rendezvous
+from fpm_listener.guard.handover_messages import Hello, Offer
+connection = rendezvous.connect('/nowhere')
+rendezvous.send(connection, Hello('web', 'php-fpm', hold=True))
+print(*rendezvous.receive(connection, Offer)[0].masters)
+"""
+
+
+def test_the_abstract_socket(folder: str) -> None:
+    """Guards of the same supervisord, here this test, reach the listener without its state_dir."""
+    with subprocess.Popen(
+        [sys.executable, "-c", CHANNEL, f"{folder}/state"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as listener:
+        assert listener.stdout is not None
+        assert listener.stdout.readline() == b"up\n"
+        guard = subprocess.Popen(
+            [sys.executable, "-c", HELLO], stdout=subprocess.PIPE, start_new_session=True
+        )
+        told = guard.communicate(timeout=30)[0].split()
+        shell = subprocess.run(
+            ["sh", "-c", '"$@"; exit 0', "sh", sys.executable, "-c", HELLO],
+            capture_output=True,
+            check=True,
+            start_new_session=True,
+            timeout=30,
+        )
+        listener.kill()
+
+    assert told[:1] == [str(guard.pid).encode()]  # the listener's record, with this very guard
+    assert len(shell.stdout.split()) == 4, shell.stderr  # a shell between: its parent counts
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_strangers_are_sent_away(owner: Owner) -> None:
+    """Where folder and socket let somebody in, the kernel still says who it is."""
+    Path(owner.folder).chmod(0o755)
+    Path(owner.folder).parent.chmod(0o755)
+    Path(f"{owner.folder}/guard.sock").chmod(0o666)
+    script = "\n".join(
+        (
+            "import os, socket",
+            "os.setuid(65534)",
+            "client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)",
+            "client.settimeout(10)",
+            f"client.connect({owner.folder + '/guard.sock'!r})",
+            "try:",
+            "    client.send(b'Hello')",
+            "    print('let in' if client.recv(10) else 'away')",
+            "except OSError:",
+            "    print('away')",
+        ),
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=30
+    )
+
+    assert done.stdout == "away\n", done.stderr
+    assert not any(isinstance(item, GuardAsks) for item in owner.heard)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_stranger_behind_the_door(folder: str) -> None:
+    """In a folder that others may write to, anybody can listen: nothing is taken from there."""
+    Path(folder).chmod(0o777)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+        server.bind(f"{folder}/guard.sock")
+        ready, go_on = os.pipe(), os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.setuid(65534)
+            server.listen()  # its uid at this moment is what the kernel tells
+            os.write(ready[1], b"x")
+            os.read(go_on[0], 1)
+            os._exit(0)
+        os.read(ready[0], 1)
+        try:
+            begun = handover_client.begin(folder, FPM, hold=True, most=1)
+        finally:
+            os.write(go_on[1], b"x")
+            os.waitpid(child, 0)
+            close([*ready, *go_on])
+
+    assert isinstance(begun, Refused)
+    assert "user 65534, who is neither root nor we" in begun.why
+
+
+# -- names of unix sockets -------------------------------------------------------------------------
+
+
+def test_a_name_that_php_fpm_has_unlinked(owner: Owner, folder: str) -> None:
+    """It is put back, the same socket with the same rights."""
+    path = f"{folder}/w.sock"
+    descriptors = leave(owner, wish(path, mode=0o640))
+    before = Path(path).stat()
+    Path(path).unlink()
+
+    wait("the name", lambda: os.path.lexists(path))
+    after = Path(path).stat()
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    assert connects(path)
+    close(descriptors)
+
+
+def test_a_name_that_somebody_else_took(owner: Owner, folder: str) -> None:
+    """What is not ours is not touched, neither then nor when the socket is let go."""
+    path = f"{folder}/w.sock"
+    close(leave(owner, wish(path)))
+    Path(f"{folder}/other").write_text("theirs")
+    Path(f"{folder}/other").rename(path)
+    owner.keeper.release(FPM, (path,))
+
+    wait(
+        "the second name to go",
+        lambda: not os.path.lexists(f"{folder}/.w.sock.held-by-fpm-listener"),
+    )
+    assert Path(path).read_text() == "theirs"
+
+
+def test_names_of_what_is_let_go(owner: Owner, folder: str) -> None:
+    """While its master lives the name is the master's; after that, both names are removed."""
+    path = f"{folder}/w.sock"
+    descriptors = leave(owner, wish(path))  # this very process plays the master
+    owner.keeper.release(FPM, (path,))
+    wait("the second name to go", lambda: len(list(Path(folder).iterdir())) == 2)
+    assert connects(path)
+    close(descriptors)
+    second = socket_paths.keep(path)
+    second.forget(first_too=True)
+    assert [path.name for path in Path(folder).iterdir()] == ["state"]
+
+
+# -- a start without news --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[fpm-listener]\n",
+        "[fpm-listener]\nstate_dir = /x/y\n",
+        "[fpm-listener]\nstate_dir=/x/y ; here\n",
+        "[fpm-listener]\nSTATE_DIR : /x/y # here\n",
+        "[fpm-listener]\nstate_dir = a;b#c\n",
+        "[fpm-listener]\nstate_dir = own\n",
+        "[fpm-listener]\nstate_dir =\n",
+        "[fpm-listener]\nstate_dir = /a\nstate_dir = /b\n",
+        "[other]\nstate_dir = /no\n[fpm-listener]\n; state_dir = /no\nlisten = 127.0.0.1:1\n",
+        "[eventlistener:x]\ncommand=y\n[fpm-listener]\nstate_dir\t=\t/x\n[z]\nstate_dir=/q\n",
+    ],
+)
+@pytest.mark.parametrize("variable", ["", "/from/the/environment", "relative"])
+def test_a_glance_sees_what_a_reading_sees(
+    tmp_path: Path, text: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guard's glance at state_dir and the listener's reading agree."""
+    path = tmp_path / "listener.conf"
+    path.write_text(text)
+    if variable:
+        monkeypatch.setenv("FPM_LISTENER_STATE_DIR", variable)
+
+    assert fast_start.glance_at_state_dir(str(path)) == str(settings_file.load(str(path)).state_dir)
+
+
+def test_a_stamp_tells_what_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Content, replacement, a new file in a folder, another word, another working folder."""
+    file, pools = tmp_path / "a.conf", tmp_path / "pool.d"
+    file.write_text("one")
+    pools.mkdir()
+    watched = (str(file), str(pools), str(tmp_path / "none"))
+    stamps = [fast_start.stamp(["--hold"], watched)]
+    assert fast_start.stamp(["--hold"], watched) == stamps[0]
+    file.write_text("two!")
+    stamps.append(fast_start.stamp(["--hold"], watched))
+    (tmp_path / "b.conf").write_text("two!")
+    os.utime(tmp_path / "b.conf", ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
+    (tmp_path / "b.conf").rename(file)
+    stamps.append(fast_start.stamp(["--hold"], watched))
+    (pools / "www.conf").touch()
+    stamps.append(fast_start.stamp(["--hold"], watched))
+    (tmp_path / "none").touch()
+    stamps.append(fast_start.stamp(["--hold"], watched))
+    stamps.append(fast_start.stamp(["--hold", "-n"], watched))
+    monkeypatch.chdir(tmp_path)
+    stamps.append(fast_start.stamp(["--hold"], watched))
+
+    assert len(set(stamps)) == len(stamps)
+
+
+def run_guard(
+    owner: Owner,
+    folder: str,
+    *words: str,
+    program: tuple[str, ...] = ("-m", "fpm_listener", "guard"),
+) -> str:
+    """Run a guard before a fake php-fpm; return what it has imported and said."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *program, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(Path(__file__).parents[3]),
+            "FPM_LISTENER_STATE_DIR": owner.folder,
+            "SUPERVISOR_GROUP_NAME": FPM.group,
+            "SUPERVISOR_PROCESS_NAME": FPM.process,
+        },
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr + done.stdout
+
+
+def test_the_quick_start(owner: Owner, folder: str) -> None:
+    """Taken where nothing has changed, with next to no imports; php-fpm gets the same socket."""
+    port = free_port()
+    fake, conf = Path(f"{folder}/php-fpm"), Path(f"{folder}/fpm.conf")
+    fake.write_text('#!/bin/sh\necho "sockets: $FPM_SOCKETS"\n')
+    fake.chmod(0o755)
+    conf.write_text(f"[www]\nlisten = 127.0.0.1:{port}\nlisten.backlog = 5\n")
+    command = ("--hold", "--", str(fake), "-F", "-y", str(conf))
+    long = run_guard(owner, folder, *command)
+    quick = run_guard(owner, folder, *command)
+
+    assert f"sockets: 127.0.0.1:{port}=" in long
+    assert f"sockets: 127.0.0.1:{port}=" in quick
+    assert "fpm_listener.guard.guard" in long
+    assert "fpm_listener.guard.guard" not in quick
+    imported = {line.rpartition("|")[2].strip() for line in quick.splitlines() if "|" in line}
+    assert not imported & {"json", "re", "typing", "dataclasses", "socket", "enum", "signal"}
+    assert connects(f"127.0.0.1:{port}")
+
+    conf.write_text(conf.read_text() + "pm = static\n")
+    assert "fpm_listener.guard.guard" in run_guard(owner, folder, *command)
+    assert "fpm_listener.guard.guard" not in run_guard(owner, folder, *command)
+    assert "fpm_listener.guard.guard" in run_guard(owner, folder, "--wait", "1s", *command)
+    owner.refuse = "no"
+    assert "listening sockets are not held: no" in run_guard(owner, folder, *command)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "guard.guard:_Guard._take_over",
+        "guard.guard:_Guard._leave",
+        "guard.guard:_Guard._watched",
+        "guard.handover_client:Handover.take",
+        "guard.handover_client:Handover.leave",
+        "guard.address_wait:Obstacles.part_from_orphans",
+        "phpfpm.listen_sockets:wishes",
+        "phpfpm.config_files:read",
+    ],
+)
+def test_an_unexpected_error_during_the_handover(owner: Owner, folder: str, place: str) -> None:
+    """php-fpm starts, and gets its address or can bind it: nothing that is held blocks it."""
+    port = free_port()
+    fake, conf = Path(f"{folder}/php-fpm"), Path(f"{folder}/fpm.conf")
+    fake.write_text(f"#!{sys.executable}\n{BIND.format(port=port)}")
+    fake.chmod(0o755)
+    conf.write_text(f"[www]\nlisten = 127.0.0.1:{port}\n")
+    command = ("--hold", "--", str(fake), "-F", "-y", str(conf))
+    assert "it has the address" in run_guard(owner, folder, *command)  # which is held from now on
+    conf.write_text(conf.read_text() + "pm = static\n")  # no quick start
+    script = f"{Path(__file__).parents[2]}/faulty_guard.py"
+    said = run_guard(owner, folder, f"fpm_listener.{place}", *command, program=(script,))
+
+    assert "unexpected error in " in said
+    assert "it has the address" in said
+    assert "Traceback" not in said
+
+
+#: A php-fpm that uses the socket that it is given, or else binds one.
+BIND = """
+import os, socket
+if "FPM_SOCKETS" not in os.environ:
+    socket.create_server(("127.0.0.1", {port}))
+print("it has the address")
+"""
+
+
+# -- php-fpm that forks in vain --------------------------------------------------------------------
+
+STORM = """
+import os, sys, time
+sys.stdout.write("on\\n"); sys.stdout.flush()
+while True:
+    if os.fork() == 0: time.sleep(0.003); os._exit(0)
+    time.sleep(0.001)
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]: pass
+    except ChildProcessError: pass
+"""
+
+
+@pytest.fixture
+def storm() -> Iterator[subprocess.Popen[str]]:
+    """Return a master whose workers end as soon as they begin."""
+    child = subprocess.Popen([sys.executable, "-c", STORM], stdout=subprocess.PIPE, text=True)
+    assert child.stdout
+    child.stdout.readline()
+    yield child
+    child.kill()
+    child.wait()
+    child.stdout.close()
+
+
+def test_a_storm(storm: subprocess.Popen[str]) -> None:
+    """Newborn workers only, and nobody answers; a socket that is answered on is no storm."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert fork_loop.rages(storm.pid, listener.fileno())
+        assert not fork_loop.rages(os.getpid(), listener.fileno())
+        child = os.fork()
+        if child == 0:
+            while True:
+                listener.accept()[0].close()  # as where listen.allowed_clients leaves us out
+        try:
+            assert not fork_loop.rages(storm.pid, listener.fileno())
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def test_a_storm_is_ended(
+    owner: Owner, storm: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second after its start php-fpm is looked at; the owner is told, the master killed."""
+    monkeypatch.setattr(socket_keeper, "caller", lambda _: (storm.pid, os.geteuid()))
+    close(leave(owner, wish(f"127.0.0.1:{free_port()}")))
+
+    wait("the owner to know", lambda: HoldFailed(FPM) in owner.heard)
+    assert storm.wait(20) == -signal.SIGKILL

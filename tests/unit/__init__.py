@@ -1,0 +1,1 @@
+"""Tests of pure modules: no file, sleep or thread."""

@@ -1,0 +1,73 @@
+"""A lane that tests play with: its policy, its clock, and numbers for its rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fpm_listener.delivery.queued_alert import LanePolicy
+from fpm_listener.delivery.receiver_queue import Lane
+from fpm_listener.values import Instant
+from tests.samples import YES, at, ended
+
+if TYPE_CHECKING:
+    from fpm_listener.delivery.attempt import Attempt, Outcome
+    from fpm_listener.incidents.alert import Alert
+
+POLICY = LanePolicy(
+    send_resolved=True,
+    repeat_interval_s=4 * 3600.0,
+    max_age_s=86400.0,
+    max_alerts=1000,
+)
+
+
+class Play:
+    """A lane, a clock, and numbers for the rows."""
+
+    def __init__(self, policy: LanePolicy = POLICY) -> None:
+        self.lane = Lane("ops", policy)
+        self.now = at(0.0)
+        self.number = 0
+
+    def owe(self, *alerts: Alert) -> None:
+        """Enqueue `alerts`."""
+        for alert in alerts:
+            self.number += 1
+            self.lane.enqueue(self.number, alert, self.now)
+
+    def take(self) -> Attempt | None:
+        """Lease what is due now."""
+        return self.lane.lease(self.now)[0]
+
+    def answer(self, outcome: Outcome, random: float = 1.0) -> str | None:
+        """Lease what is due now and settle it; return its id."""
+        attempt = self.take()
+        if attempt is None:
+            return None
+        self.lane.settle(ended(attempt, outcome), self.now, random)
+        return attempt.alerts[0].alert_id
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now = Instant(self.now.monotonic_s + seconds, self.now.wall_s + seconds)
+
+    def wait_for_retry(self) -> None:
+        """Let time pass until something is due."""
+        wake_s = self.lane.wake_s(self.now)
+        assert wake_s is not None
+        self.wait(max(0.0, wake_s - self.now.monotonic_s))
+
+    def drain(self) -> list[str]:
+        """Let the receiver say yes to everything; return the ids in order."""
+        told = []
+        while (alert_id := self.answer(YES)) is not None:
+            told.append(alert_id)
+        return told
+
+    def ids(self) -> list[str]:
+        """Return the ids of what is owed."""
+        return [row.alert.alert_id for row in self.lane.rows()]
+
+    def dropped(self) -> dict[str, int]:
+        """Return the counts of drops that are not 0."""
+        return {name: count for name, count in self.lane.tally.dropped.items() if count}

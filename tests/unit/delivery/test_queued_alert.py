@@ -1,0 +1,198 @@
+"""Which alerts a receiver wants, when it hears of them, and how they are kept on disk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timezone
+
+import pytest
+
+from fpm_listener.delivery.attempt import Delivered, FailureReason, RetryLater, delay
+from fpm_listener.delivery.queued_alert import STATES, LanePolicy, State, Step, from_json, to_json
+from fpm_listener.delivery.rate_limiter import Pace
+from fpm_listener.incidents.alert import Alert, Reason, Status
+from fpm_listener.settings.mute_times import parse
+from fpm_listener.settings.receiver_types import Rate
+from fpm_listener.values import Instant
+from fpm_listener.vocabulary import Severity
+
+ALERT = Alert(
+    incident_id="i",
+    sequence=2,
+    reason=Reason.FIRST,
+    status=Status.FIRING,
+    labels={"severity": "warning", "group": "web", "process": "php-fpm"},
+    annotations={"cause": "bind_conflict", "summary": "s"},
+    starts_at_s=1.5,
+    ends_at_s=None,
+    known_at_s=2.5,
+)
+POLICY = LanePolicy(send_resolved=True, repeat_interval_s=60.0, max_age_s=100.0, max_alerts=9)
+#: 2026-11-23 was a Monday; wall seconds of its midnight.
+MONDAY = 1795392000.0
+
+
+@pytest.mark.parametrize(
+    ("policy", "alert", "wanted"),
+    [
+        ({}, {}, True),
+        ({"min_severity": Severity.WARNING}, {}, True),
+        ({"min_severity": Severity.CRITICAL}, {}, False),
+        ({"min_severity": Severity.CRITICAL}, {"reason": Reason.WORSE}, True),
+        ({"min_severity": Severity.CRITICAL}, {"reason": Reason.TEST}, True),
+        ({"causes": ("bind_conflict", "x")}, {}, True),
+        ({"causes": ("x",)}, {}, False),
+        ({"causes": ("x",)}, {"reason": Reason.WORSE}, False),
+        ({"causes": ("x",)}, {"annotations": {}}, False),
+        ({"causes": ("x",)}, {"reason": Reason.TEST}, True),
+        ({"programs": ("web:*",)}, {}, True),
+        ({"programs": ("*:php-fpm",)}, {}, True),
+        ({"programs": ("web:php-fpm",)}, {}, True),
+        ({"programs": ("job:*", "web:p?p-fpm")}, {}, True),
+        ({"programs": ("WEB:*",)}, {}, False),
+        ({"programs": ("php-fpm",)}, {}, False),
+        ({"programs": ("web:*",)}, {"labels": {"severity": "warning"}}, False),
+        ({"programs": (":",)}, {"labels": {"severity": "warning"}}, True),
+    ],
+)
+def test_what_a_receiver_wants(
+    policy: dict[str, object], alert: dict[str, object], *, wanted: bool
+) -> None:
+    """Severity, cause and program must all fit; a test always does."""
+    chosen = replace(POLICY, **policy)  # type: ignore[arg-type] # the table's own words
+
+    assert chosen.wants(replace(ALERT, **alert)) is wanted  # type: ignore[arg-type] # the same
+
+
+def test_states_of_an_alert() -> None:
+    """What is gone stays gone; a yes always counts; what is in flight waits for its answer."""
+    gone = {State.SETTLED, State.REJECTED, State.DROPPED}
+    assert set(STATES) == set(State)
+    for state, steps in STATES.items():
+        assert set(steps) == set(Step)
+        if state in gone:
+            assert set(steps.values()) == {state}
+        else:
+            assert steps[Step.LEASED] is State.IN_FLIGHT
+            assert steps[Step.DELIVERED] is State.SETTLED
+            assert steps[Step.FAILED] is steps[Step.RELEASED] is State.PENDING
+    assert STATES[State.IN_FLIGHT][Step.REJECTED] is State.REJECTED
+    assert STATES[State.PENDING][Step.REJECTED] is State.PENDING
+    assert STATES[State.IN_FLIGHT][Step.DROPPED] is State.IN_FLIGHT
+    assert STATES[State.PENDING][Step.DROPPED] is State.DROPPED
+
+
+@pytest.mark.parametrize(
+    "alert",
+    [
+        ALERT,
+        replace(ALERT, ends_at_s=7.5, status=Status.RESOLVED, reason=Reason.RESOLVED),
+        replace(ALERT, translations={"zh": {"summary": "已"}}),
+    ],
+)
+def test_an_alert_on_disk(alert: Alert) -> None:
+    """It comes back as it was."""
+    assert from_json(to_json(alert)) == alert
+
+
+def test_quiet_times() -> None:
+    """An alert is sent when they are over; they do not make it old."""
+    quiet = replace(POLICY, quiet=parse("Mon 00:00-06:00", timezone.utc))
+    midnight, noon = Instant(1000.0, MONDAY), Instant(1000.0, MONDAY + 12 * 3600)
+
+    assert POLICY.heard_from_s(900.0, midnight) == 900.0
+    assert quiet.heard_from_s(900.0, noon) == 900.0
+    assert quiet.heard_from_s(900.0, midnight) == 1000.0 + 6 * 3600
+    assert quiet.heard_from_s(1000.0 + 3600, midnight) == 1000.0 + 6 * 3600
+    assert quiet.heard_from_s(1000.0 + 7 * 3600, midnight) == 1000.0 + 7 * 3600
+    before = Instant(1000.0, MONDAY - 60.0)
+    assert quiet.heard_from_s(1059.0, before) == 1059.0
+    assert quiet.heard_from_s(1060.0, before) == 1060.0 + 6 * 3600
+
+
+def test_ages() -> None:
+    """Quiet seconds are left out where that decides about an alert."""
+    quiet = replace(POLICY, quiet=parse("Mon 00:00-06:00", timezone.utc))
+    now = Instant(50_000.0, MONDAY + 6 * 3600 + 60.0)
+
+    assert POLICY.age_s(49_800.0, now) == 200.0
+    assert quiet.age_s(49_900.0, now) == 100.0
+    assert quiet.age_s(49_800.0, now) == pytest.approx(60.0)
+    assert quiet.age_s(50_000.0 - 6 * 3600 - 120.0, now) == pytest.approx(120.0)
+
+
+# -- how often it is spoken to ---------------------------------------------------------------------
+
+
+def at(second: float) -> Instant:
+    return Instant(second, MONDAY + second)
+
+
+def test_rates() -> None:
+    """No window of a rate has more messages than it allows."""
+    pace = Pace((Rate(1, 1.0), Rate(3, 60.0)))
+    assert pace.budget(at(10)) == 1
+    assert pace.free_at_s() == 0.0
+    for second in (10.0, 11.0, 12.0):
+        assert pace.budget(at(second)) == 1
+        pace.begin(at(second))
+        assert pace.budget(at(second)) == 0
+    assert pace.free_at_s() == 70.0
+    assert pace.budget(at(69.9)) == 0
+    assert pace.budget(at(70.0)) == 1
+    pace.begin(at(70.0))
+    assert pace.free_at_s() == 71.0
+
+
+def test_no_rates() -> None:
+    """There is no limit, and nothing is kept of what was sent."""
+    pace = Pace()
+    pace.begin(at(1.0))
+
+    assert pace.budget(at(1.0)) is None
+    assert pace.free_at_s() == 0.0
+    pace.adopt((Rate(1, 10.0),))
+    assert pace.free_at_s() == 0.0
+    assert pace.budget(at(1.0)) == 1
+
+
+def test_failures_in_a_row() -> None:
+    """The delay follows the schedule; a yes ends it."""
+    pace = Pace()
+    pace.settle(RetryLater(reason=FailureReason.REFUSED), at(10), 0.5)
+    assert (pace.failures, pace.failing_since_s) == (1, 10)
+    assert pace.retry_at_s == 10 + delay(1, 0.5)
+    due_s = pace.retry_at_s
+    pace.settle(RetryLater(reason=FailureReason.REFUSED), at(due_s - 0.1), 0.5)
+    assert (pace.failures, pace.retry_at_s) == (1, due_s)
+    pace.settle(RetryLater(reason=FailureReason.REFUSED), at(due_s), 0.5)
+    assert (pace.failures, pace.retry_at_s) == (2, due_s + delay(2, 0.5))
+    assert (pace.failing_since_s, pace.free_at_s()) == (10, 0.0)
+
+    pace.settle(Delivered(), at(99), 0.5)
+    assert (pace.failures, pace.retry_at_s, pace.failing_since_s) == (0, 0.0, None)
+
+
+def test_a_receiver_that_asks_for_a_pause() -> None:
+    """Its wish is added to the delay, counts for all alerts, and is not cut."""
+    pace = Pace(longest_s=5.0)
+    pace.settle(RetryLater(reason=FailureReason.REFUSED, after_s=600.0), at(10), 0.5)
+    pause_s = 600.0 + min(5.0, delay(1, 0.5))
+    assert pace.free_at_s() == pace.retry_at_s == 10 + pause_s
+
+    pace.settle(RetryLater(reason=FailureReason.REFUSED, after_s=1.0), at(11), 0.5)
+    assert pace.failures == 2
+    assert pace.free_at_s() == 10 + pause_s
+    assert pace.retry_at_s < 20
+    pace.hasten()
+    assert (pace.failures, pace.retry_at_s, pace.free_at_s()) == (0, 0.0, 0.0)
+    assert pace.failing_since_s == 10
+
+
+def test_the_longest_delay() -> None:
+    """However many failures there were."""
+    pace = Pace(longest_s=5.0)
+    pace.failures = 50
+    pace.settle(RetryLater(reason=FailureReason.REFUSED), at(10), 1.0)
+
+    assert pace.retry_at_s == 15.0

@@ -1,0 +1,255 @@
+"""The doctor's rules on php-fpm's own files: addresses, users, logs, limits."""
+
+# ruff: noqa: E501 - one mistake is one row
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.doctor.checkups import (
+    COMMAND,
+    FPM_CONF,
+    Case,
+    Changes,
+    Host,
+    checkup,
+    found,
+    verify,
+)
+
+TCP = "listen = 127.0.0.1:9000\n"
+G = "[global]\n"
+W = "[www]\n"
+#: A second php-fpm with the same file.
+OTHER = (
+    "[program:php-fpm]",
+    f"[program:other]\ncommand={COMMAND}\n[program:php-fpm]",
+)
+CONTAINER = Host(container=True)
+
+
+def listen(new: str) -> Changes:
+    """Return the pool with another address, and what else the text has."""
+    return ((TCP, f"{new}\n"),)
+
+
+def pool(line: str) -> Changes:
+    """Return the pool with one more line."""
+    return ((W, f"{W}{line}\n"),)
+
+
+def main(line: str) -> Changes:
+    """Return [global] with one more line."""
+    return ((G, f"{G}{line}\n"),)
+
+
+def without(line: str) -> Changes:
+    """Return the file without a line."""
+    return ((f"{line}\n", ""),)
+
+
+def gone(*paths: str) -> Host:
+    """Return a host without these."""
+    return Host(missing=frozenset(paths))
+
+
+# fmt: off
+CASES = [
+    Case("FPM040", (), listen(f"{TCP}[two]\nlisten = 127.0.0.1:9000"), "[two] listen=", "pool two listens on 127.0.0.1:9000, pool www on 127.0.0.1:9000"),
+    Case("FPM040", (), listen(f"{TCP}[two]\nlisten = 9000"), what="pool two listens on 9000"),
+    Case("FPM040", (), listen(f"{TCP}[two]\nlisten = 0.0.0.0:9000"), what="pool two listens on 0.0.0.0:9000"),
+    Case("FPM040", (), listen("listen = [::]:9000\n[two]\nlisten = 127.0.0.1:9000"), what="pool www on [::]:9000"),
+    Case("FPM040", (), listen("listen = /run/a.sock\n[two]\nlisten = /run//a.sock"), what="/run//a.sock"),
+    Case("FPM040", (), listen(f"{TCP}[two]\nuser = a\n[three]\nlisten = localhost:9000"), what="pool three listens on localhost:9000, pool www on"),
+    Case("FPM041", (OTHER,), (), "[program:php-fpm] command=", "php-fpm and other both listen on 127.0.0.1:9000"),
+    Case("FPM042", (), (), "[program:php-fpm] command=", "systemd has php8.2-fpm.service enabled", {}, "systemctl disable --now php8.2-fpm.service", Host(units=("php8.2-fpm.service",))),
+    Case("FPM042", what="php-fpm.service", machine=Host(units=("php-fpm.service",))),
+    Case("FPM042", ((f"-- {COMMAND}", "-- php-fpm -F -y /etc/php-fpm.conf"),), what="php8.1-fpm.service", machine=Host(units=("php8.1-fpm.service",))),
+    Case("FPM043", (), listen("listen = *:9000"), "[www] listen=*:9000", "listen = *:9000: '*' is neither"),
+    Case("FPM044", (), listen("listen = /run/php/w.sock"), "[www] listen=/run/php/w.sock", "/run/php does not exist", mend="install -d -o www-data /run/php", machine=gone("/run/php")),
+    Case("FPM044", (), (*listen("listen = /w.sock"), ("user = www-data", "user = web")), what="/ does not exist", mend="install -d -o web /", machine=gone("/")),
+    Case("FPM044", (), (*listen("listen = /run/php/w.sock"), *without("user = www-data")), mend="-o www-data /run/php", machine=gone("/run/php")),
+    Case("FPM045", (), listen("listen = /run/w.sock\nlisten.mode = 0666"), "[www] listen.mode=0666", "listen.mode = 0666", {("www", "listen.mode"): "0660"}),
+    *[Case("FPM045", (), listen(f"listen = /run/w.sock\nlisten.mode = {mode}"), what=f"listen.mode = {mode}") for mode in ("0777", "662", "0663", "0667")],
+    Case("FPM046", (), listen("listen = /run/w.sock"), "[www]", "listen.owner, listen.group and listen.mode are not set"),
+    Case("FPM047", (), listen("listen = 9000"), "[www] listen=9000", "listen = 9000 is every interface", mend="listen = 127.0.0.1:9000"),
+    Case("FPM047", (), listen("listen = 0.0.0.0:9001"), mend="listen = 127.0.0.1:9001"),
+    Case("FPM047", (), listen("listen = [::]:9000"), what="listen = [::]:9000 is"),
+    Case("FPM048", (), listen("listen = 127.0.0.1:32768"), "[www] listen=127.0.0.1:32768", "port 32768 is within net.ipv4.ip_local_port_range (32768 to 60999)", mend="net.ipv4.ip_local_reserved_ports=32768"),
+    Case("FPM048", (), listen("listen = 127.0.0.1:60999"), what="port 60999", mend="a port below 32768"),
+    Case("FPM049", (), (("user = www-data", "user = no-such-name"),), "[www] user=no-such-name", "user = no-such-name: there is no such user", mend="useradd no-such-name, or another user"),
+    Case("FPM049", (), pool("group = no-such-name"), "[www] group=no-such-name", "there is no such group", mend="groupadd no-such-name"),
+    Case("FPM049", (), pool("listen.owner = no-such-name"), "[www] listen.owner=", "there is no such user"),
+    Case("FPM049", (), pool("listen.group = no-such-name"), "[www] listen.group=", "there is no such group"),
+    Case("FPM050", (), (("user = www-data", "user = root"),), "[www] user=root", "user = root", mend="user = www-data"),
+    Case("FPM050", (), (("user = www-data", "user = 0"),), "[www] user=0", "user = root"),
+    Case("FPM051", (), without("emergency_restart_threshold = 10"), "[global]", "are not set", {("global", "emergency_restart_threshold"): "10", ("global", "emergency_restart_interval"): "1m"}),
+    Case("FPM051", (), without("emergency_restart_interval = 1m"), "[global] emergency_restart_threshold=10", "are not set"),
+    Case("FPM052", (), without("request_terminate_timeout = 60s"), "[www]", "request_terminate_timeout is 0", {("www", "request_terminate_timeout"): "60s"}),
+    Case("FPM052", (), (("terminate_timeout = 60s", "terminate_timeout = 0s"),), "[www] request_terminate_timeout=0s"),
+    Case("FPM052", (), (*without("request_terminate_timeout = 60s"), *pool("request_slowlog_timeout = 2m")), edits={("www", "request_terminate_timeout"): "240s"}),
+    Case("FPM053", (), pool("request_slowlog_timeout = 2m"), "[www] request_slowlog_timeout=2m", "request_slowlog_timeout (120 s) is above request_terminate_timeout (60 s)", {("www", "request_slowlog_timeout"): "30s"}, "request_slowlog_timeout = 30s"),
+    Case("FPM053", (), (*pool("request_slowlog_timeout = 5"), ("= 60s", "= 1s")), what="(5 s) is above request_terminate_timeout (1 s)", edits={("www", "request_slowlog_timeout"): "1s"}, mend="request_slowlog_timeout = 1s"),
+    Case("FPM053", (), pool("request_slowlog_timeout = 1h"), what="(3600 s)"),
+    Case("FPM053", (), pool("request_slowlog_timeout = 1d"), what="(86400 s)"),
+    Case("FPM053", (), pool("request_slowlog_timeout = 61"), what="(61 s)"),
+    *[Case("FPM054", (), main(f"log_level = {level}"), f"[global] log_level={level}", f"log_level = {level}", {("global", "log_level"): "notice"}, "log_level = notice") for level in ("warning", "error", "alert")],
+    Case("FPM055", (), pool("decorate_workers_output = no"), "[www] decorate_workers_output=no", "catch_workers_output = yes with decorate_workers_output = no", {("www", "decorate_workers_output"): "yes"}),
+    *[Case("FPM055", (), (*pool("decorate_workers_output = no"), ("catch_workers_output = yes", f"catch_workers_output = {yes}")), "[www] decorate") for yes in ("1", '"yes"', '"ON"', '"true"')],
+    Case("FPM056", (), without("catch_workers_output = yes"), "[www]", "catch_workers_output is off", {("www", "catch_workers_output"): "yes"}),
+    Case("FPM056", (), (("output = yes", "output = no\ndecorate_workers_output = no"),), "[www] catch_workers_output=no", edits={("www", "catch_workers_output"): "yes", ("www", "decorate_workers_output"): "yes"}),
+    Case("FPM057", (), (), "[www] pm.max_children=8", "8 workers at 32 MiB each are 256 MiB; there are 255 MiB", {}, "pm.max_children = 5 or less", Host(memory=255 << 20)),
+    Case("FPM057", (), pool("[a]\npm.max_children = 9\n[www]"), "[a] pm.max_children=9", "17 workers at 32 MiB each are 544 MiB; there are 16 MiB", mend="pm.max_children = 1", machine=Host(memory=16 << 20)),
+    Case("FPM058", (), (("pm.max_children = 8", "pm.max_children = 321"),), "[global]", "up to 321 workers, and 1024 open files", {}, "rlimit_files = 1348"),
+    Case("FPM058", (), main("rlimit_files = 87"), "[global] rlimit_files=87", "up to 8 workers, and 87 open files", mend="rlimit_files = 96"),
+    Case("FPM059", (), without("pm.max_requests = 1000"), "[www]", "pm.max_requests is 0", {("www", "pm.max_requests"): "1000"}, "pm.max_requests = 1000"),
+    Case("FPM059", (), (("requests = 1000", "requests = 0"),), "[www] pm.max_requests=0", "pm.max_requests is 0"),
+    Case("FPM059", (), (("requests = 1000", "requests ="),), what="pm.max_requests is 0"),
+    Case("FPM060", (), without("ping.path = /ping"), "[www]", "neither ping.path nor pm.status_path", {("www", "ping.path"): "/ping", ("www", "pm.status_path"): "/status"}),
+    Case("FPM061", (), (("/var/log/php-fpm.log", "/gone/php-fpm.log"),), "[global] error_log=/gone/php-fpm.log", "/gone does not exist", mend="install -d /gone", machine=gone("/gone")),
+    Case("FPM061", (), (("/var/log/php-fpm.log", "/php-fpm.log"),), what="/ does not exist", machine=gone("/")),
+    Case("FPM062", (("/var/log/php-fpm.stderr.log", "/var/log/php-fpm.log"),), (), "[global] error_log=", "/var/log/php-fpm.log is php-fpm's log and supervisord's"),
+    Case("FPM062", (("killasgroup=true", "killasgroup=true\nstdout_logfile=/var/log/php-fpm.log"),), what="supervisord's"),
+    Case("FPM063", (), (("/run/php-fpm.pid", "/gone/php-fpm.pid"),), "[global] pid=/gone/php-fpm.pid", "/gone does not exist", mend="install -d /gone", machine=gone("/gone")),
+    Case("FPM064", (OTHER,), (), "[global] pid=/run/php-fpm.pid", "/run/php-fpm.pid is also the pid file of other"),
+    Case("FPM065", (), (("/var/log/php-fpm.log", "log/fpm.log"),), "[global] error_log=log/fpm.log", "error_log = log/fpm.log is a relative path", mend="the whole path in [global]"),
+    Case("FPM065", (), (("/run/php-fpm.pid", '"run/fpm.pid"'),), what="pid = run/fpm.pid is"),
+    Case("FPM065", (), pool("slowlog = log/slow.log"), "[www] slowlog=", mend="the whole path in [www]"),
+    Case("FPM065", (), listen("listen = fpm.sock"), "[www] listen=fpm.sock", "listen = fpm.sock is"),
+    Case("FPM065", (), main("include = pool.d/a.conf"), what="include = pool.d/a.conf"),
+    Case("FPM066", (), pool("# pm = static"), "[www] # pm=static", "a line begins with #"),
+    Case("FPM067", (), listen("listen = 127.0.0.1:${PORT}"), "[www] listen=127.0.0.1:${PORT}", "${PORT} is set neither", mend='environment=PORT="..."'),
+    Case("FPM068", (), pool("nonsense"), f"{FPM_CONF}:8", "this line is neither [section] nor key = value"),
+    Case("FPM069", (), (("/var/log/php-fpm.log", "syslog"),), "[global] error_log=syslog", "error_log goes to syslog"),
+    Case("FPM069", (), (("/var/log/php-fpm.log", "/dev/tty"),), what="error_log goes to /dev/tty"),
+    Case("FPM070", (), pool("request_slowlog_timeout = 5s"), "[www] request_slowlog_timeout=5s", "a slow log in a container", machine=CONTAINER),
+    Case("FPM071", (), listen(f"listen = 9009\n{TCP.strip()}"), "[www] listen=127.0.0.1:9000", f"listen of pool www stands at {FPM_CONF}:9 as well", why="the last one, 127.0.0.1:9000:"),
+    Case("FPM072", (), main("log_level = debug"), "[global] log_level=debug", "log_level is debug", {("global", "log_level"): "notice"}, "log_level = notice"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{case.rule}-{case.what[:30]}" for case in CASES])
+def test_a_mistake(case: Case) -> None:
+    """The rule points at the line, says what is wrong, and changes what makes it go away."""
+    verify(case)
+
+
+# fmt: off
+HARMLESS = [
+    ("FPM040", listen(f"{TCP}[two]\nlisten = 127.0.0.1:9001"), Host()),
+    ("FPM040", listen(f"{TCP}[two]\nlisten = 127.0.0.2:9000"), Host()),
+    ("FPM040", listen(f"{TCP}[two]\nlisten = 9001"), Host()),
+    ("FPM040", listen(f"{TCP}[two]\nlisten = /run/a.sock"), Host()),
+    ("FPM040", listen("listen = *:1\n[two]\nlisten = *:1"), Host()),
+    ("FPM042", (), Host(units=("php8.1-fpm.service",))),
+    ("FPM044", listen("listen = /run/w.sock"), gone("/run/php")),
+    ("FPM045", listen("listen = /run/w.sock\nlisten.mode = 0660"), Host()),
+    ("FPM045", listen("listen = /run/w.sock\nlisten.mode = 0664"), Host()),
+    ("FPM045", listen("listen = 127.0.0.1:9000\nlisten.mode = 0666"), Host()),
+    *[("FPM046", listen(f"listen = /run/w.sock\nlisten.{key} = x"), Host()) for key in ("owner", "group", "mode", "acl_users", "acl_groups")],
+    ("FPM046", (), Host()),
+    ("FPM047", listen("listen = 9000\nlisten.allowed_clients = 10.0.0.1"), Host()),
+    ("FPM047", listen("listen = /run/w.sock"), Host()),
+    ("FPM048", listen("listen = 127.0.0.1:32767"), Host()),
+    ("FPM048", listen("listen = 127.0.0.1:61000"), Host()),
+    ("FPM049", (("user = www-data", "user = 1000"),), Host(unknown=frozenset({"1000"}))),
+    ("FPM053", pool("request_slowlog_timeout = 60s"), Host()),
+    ("FPM053", (*pool("request_slowlog_timeout = 5s"), *without("request_terminate_timeout = 60s")), Host()),
+    ("FPM053", pool("request_slowlog_timeout = soon"), Host()),
+    ("FPM054", main("log_level = debug"), Host()),
+    ("FPM055", pool("decorate_workers_output = yes"), Host()),
+    ("FPM055", (("catch_workers_output = yes", "decorate_workers_output = no"),), Host()),
+    ("FPM057", (), Host(memory=256 << 20)),
+    ("FPM057", (), Host(memory=None)),
+    ("FPM057", (("pm.max_children = 8", "pm.max_children = many"),), Host(memory=1)),
+    ("FPM058", main("rlimit_files = 88"), Host()),
+    ("FPM058", (("pm.max_children = 8", "pm.max_children = 320"),), Host()),
+    ("FPM060", (("ping.path = /ping", "pm.status_path = /status"),), Host()),
+    ("FPM061", (("/var/log/php-fpm.log", "syslog"),), gone("/")),
+    ("FPM065", main("include = pool.conf"), Host()),
+    ("FPM065", (("/run/php-fpm.pid", "${HOME}/fpm.pid"),), Host()),
+    ("FPM065", listen("listen = 9000"), Host()),
+    ("FPM066", pool("php_value[a] = #"), Host()),
+    ("FPM067", listen("listen = 127.0.0.1:9000 ; ${PATH}"), Host()),
+    ("FPM070", pool("request_slowlog_timeout = 5s"), Host()),
+    ("FPM070", pool("request_slowlog_timeout = 0"), CONTAINER),
+    ("FPM070", pool("request_slowlog_timeout = 0s"), CONTAINER),
+    ("FPM070", pool("request_slowlog_timeout ="), CONTAINER),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("rule", "fpm", "machine"), HARMLESS)
+def test_no_mistake(rule: str, fpm: Changes, machine: Host) -> None:
+    """At the boundary, and where something else makes it harmless, the rule is silent."""
+    assert found(rule, checkup((), fpm, machine=machine)) == []
+
+
+def test_a_prefix_on_the_command_line() -> None:
+    """With -p a relative path is below that folder, as somebody has asked for."""
+    relative = (("/var/log/php-fpm.log", "log/fpm.log"),)
+    prefix = ((COMMAND, f"{COMMAND} -p /srv/php"),)
+
+    assert found("FPM065", checkup(prefix, relative)) == []
+
+
+def test_root_is_allowed() -> None:
+    """With -R a pool as root is what somebody has asked for."""
+    root = (("user = www-data", "user = root"),)
+
+    assert found("FPM050", checkup(((COMMAND, f"{COMMAND} -R"),), root)) == []
+
+
+def test_minfds_is_not_known() -> None:
+    """supervisord's default is 1024."""
+    many = (("pm.max_children = 8", "pm.max_children = 321"),)
+    (one,) = found("FPM058", checkup((), many, known={"minfds": None}))
+
+    assert one.what == "up to 321 workers, and 1024 open files"
+
+
+def test_no_php_fpm_and_little_memory() -> None:
+    """There is nothing to say where no php-fpm runs."""
+    nothing = checkup((), (), machine=Host(memory=1))._replace(fpms=())
+
+    assert found("FPM057", nothing) == []
+
+
+@pytest.mark.parametrize("rule", ["FPM041", "FPM064"])
+def test_processes_of_one_program(rule: str) -> None:
+    """With numprocs both have the same section: another rule speaks of that."""
+    one = checkup()
+    assert found(rule, one._replace(fpms=one.fpms * 2)) == []
+
+
+def test_two_programs_with_addresses_and_pid_files_of_their_own() -> None:
+    """Nothing is shared."""
+    both = checkup((OTHER,))
+    first, second = both.fpms
+    (pool,) = second.conf.pools
+    apart = pool._replace(listen=None)
+    second = second._replace(conf=second.conf._replace(pools=(apart,), pid_file=None))
+
+    for fpms in ((first, second), (second, first)):
+        assert found("FPM041", both._replace(fpms=fpms)) == []
+        assert found("FPM064", both._replace(fpms=fpms)) == []
+
+
+def test_a_problem_without_a_place() -> None:
+    """It is shown with php-fpm's main file."""
+    of = checkup()
+    conf = of.fpms[0].conf._replace(problems=("something is wrong",))
+    (one,) = found("FPM068", of._replace(fpms=(of.fpms[0]._replace(conf=conf),)))
+
+    assert (one.spot, one.what) == (FPM_CONF, "something is wrong")
+
+
+def test_a_pool_whose_section_is_not_seen() -> None:
+    """The finding names the file and the section; there is no line to change."""
+    of = checkup((), without("ping.path = /ping"))
+    blind = of._replace(fpms=(of.fpms[0]._replace(sections={}),))
+    (one,) = found("FPM060", blind)
+
+    assert one.spot == f"{FPM_CONF} [www]"
+    assert one.edits == {}

@@ -1,0 +1,490 @@
+"""The doctor's rules on how supervisord starts, watches and stops a php-fpm."""
+
+# ruff: noqa: E501 - one mistake is one row
+
+from __future__ import annotations
+
+import pytest
+
+from fpm_listener.doctor.rule import examine
+from tests.unit.doctor.checkups import COMMAND, GUARDED, Case, Changes, Host, checkup, found, verify
+
+P = "program:php-fpm"
+AT = "[program:php-fpm]"
+PLAIN = f"command={COMMAND}"
+DAEMON = "/usr/sbin/php-fpm8.2 -y /etc/php-fpm.conf"
+
+
+def command(new: str) -> Changes:
+    """Return php-fpm with another command."""
+    return ((f"command={GUARDED}", f"command={new}"),)
+
+
+def key(name: str, value: str, old: str | None = None) -> Changes:
+    """Return the program with one key added or changed."""
+    if old is not None:
+        return ((f"{name}={old}\n", f"{name}={value}\n"),)
+    return (("exitcodes=0\n", f"exitcodes=0\n{name}={value}\n"),)
+
+
+GUARD = {(P, "command"): f"fpm-listener guard --hold -- {COMMAND}"}
+# fmt: off
+CASES = [
+    Case(
+        "FPM001",
+        command(f'sh -c "sleep 1 && exec {COMMAND}"'),
+        (),
+        f"{AT} command=",
+        "sleep before",
+        GUARD,
+    ),
+    Case(
+        "FPM001",
+        command(f"bash -c 'wait-for db; {COMMAND}'"),
+        (),
+        f"{AT} command=",
+        "wait-for before",
+        {},
+    ),
+    Case(
+        "FPM001", command(f"bash -c 'wait-for-it.sh db; {COMMAND}'"), what="wait-for-it.sh before"
+    ),
+    Case(
+        "FPM002",
+        command(f'sh -c "{COMMAND}"'),
+        (),
+        f"{AT} command=",
+        "/bin/sh is dash on Debian",
+        GUARD,
+    ),
+    Case(
+        "FPM002",
+        command(f'/bin/dash -c "{COMMAND}"'),
+        what="dash -c without exec before php-fpm (dash stays)",
+    ),
+    Case("FPM002", command(f'bash -c "{COMMAND} 2>&1"'), what="bash 5.1 and later", edits={}),
+    Case("FPM002", command(f'zsh -c "{COMMAND}"'), what="zsh may stay"),
+    Case(
+        "FPM002",
+        command(f'sh -c "{DAEMON}"') + key("stopasgroup", "true"),
+        edits=GUARD | {(P, "stopasgroup"): None},
+    ),
+    Case(
+        "FPM002",
+        command(f'sh -c "{COMMAND}"') + key("startsecs", "2", "3"),
+        edits=GUARD | {(P, "startsecs"): "3"},
+    ),
+    Case(
+        "FPM003",
+        command(DAEMON),
+        (),
+        "[global]",
+        "daemonize = yes (the default), and no -F",
+        {(P, "command"): COMMAND},
+    ),
+    Case(
+        "FPM003",
+        command(DAEMON),
+        (("[global]\n", "[global]\ndaemonize = yes\n"),),
+        "[global] daemonize=yes",
+        "no -F",
+    ),
+    Case(
+        "FPM003",
+        command(f"{COMMAND} -D"),
+        (),
+        f"{AT} command=",
+        "-D on the command line",
+        {(P, "command"): COMMAND.replace(" -F", " -F -F")},
+    ),
+    Case(
+        "FPM003",
+        command("/usr/sbin/php-fpm8.2 --daemonize -y /etc/php-fpm.conf"),
+        (),
+        f"{AT} command=",
+        "-D on",
+        {(P, "command"): COMMAND},
+    ),
+    Case("FPM003", command(f'sh -c "{DAEMON}"'), (), "[global]", "no -F", GUARD),
+    Case("FPM003", command(f'bash -c "{DAEMON} 2>&1"'), edits={}),
+    Case(
+        "FPM004", command("service php8.2-fpm start"), (), f"{AT} command=service", "an init script"
+    ),
+    Case("FPM004", command("service php8.2-fpm restart"), what="an init script"),
+    Case("FPM004", command("/etc/init.d/php8.2-fpm start"), what="an init script"),
+    Case("FPM004", command("sh -c '/opt/php-fpm.sh'"), what="an init script"),
+    Case(
+        "FPM005",
+        key("startsecs", "1", "3"),
+        (),
+        f"{AT} startsecs=1",
+        "startsecs is 1",
+        {(P, "startsecs"): "3"},
+        "startsecs=3",
+    ),
+    Case(
+        "FPM005",
+        key("startsecs", "0", "3"),
+        (),
+        f"{AT} startsecs=0",
+        "startsecs is 0",
+        {(P, "startsecs"): "3"},
+    ),
+    Case("FPM005", (("startsecs=3\n", ""),), (), AT, "startsecs is 1"),
+    Case(
+        "FPM006",
+        command(GUARDED.replace("--hold", "--wait 3s")),
+        (),
+        f"{AT} startsecs=3",
+        "startsecs is 3, the guard may wait 3 s",
+        {(P, "startsecs"): "5"},
+        "startsecs=5",
+    ),
+    Case(
+        "FPM006",
+        command(GUARDED.replace("--hold", "--wait=10s")),
+        what="wait 10 s",
+        edits={(P, "startsecs"): "12"},
+    ),
+    Case(
+        "FPM006",
+        key("startsecs", "2", "3"),
+        what="startsecs is 2, the guard may wait 2 s",
+        edits={(P, "startsecs"): "4"},
+    ),
+    Case(
+        "FPM007",
+        key("startretries", "4", "10"),
+        (),
+        f"{AT} startretries=4",
+        "startretries is 4",
+        {(P, "startretries"): "10"},
+        "startretries=10",
+    ),
+    Case(
+        "FPM008",
+        key("exitcodes", "0,70", "0"),
+        (),
+        f"{AT} exitcodes=0,70",
+        "exitcodes has 70",
+        {(P, "exitcodes"): "0"},
+        "exitcodes=0",
+    ),
+    Case("FPM008", key("exitcodes", "78,0,75", "0"), what="exitcodes has 75, 78"),
+    Case(
+        "FPM009",
+        (("autorestart=true\nexitcodes", "autorestart=unexpected\nexitcodes"),),
+        (),
+        f"{AT} autorestart=unexpected",
+        "autorestart is unexpected",
+        {(P, "autorestart"): "true"},
+        "autorestart=true",
+    ),
+    Case(
+        "FPM009",
+        (("autorestart=true\nexitcodes", "autorestart=false\nexitcodes"),),
+        what="autorestart is false",
+    ),
+    Case(
+        "FPM010",
+        key("stopsignal", "TERM", "QUIT"),
+        (),
+        f"{AT} stopsignal=TERM",
+        "stopsignal is TERM",
+        {(P, "stopsignal"): "QUIT"},
+    ),
+    Case("FPM010", key("stopsignal", "INT", "QUIT"), what="stopsignal is INT"),
+    Case(
+        "FPM010",
+        key("stopsignal", "TERM", "QUIT") + key("stopwaitsecs", "12", "20"),
+        (("process_control_timeout = 10s\n", ""),),
+        edits={
+            (P, "stopsignal"): "QUIT",
+            ("global", "process_control_timeout"): "10s",
+            (P, "stopwaitsecs"): "20",
+        },
+    ),
+    Case(
+        "FPM010",
+        key("stopsignal", "TERM", "QUIT"),
+        (("process_control_timeout = 10s\n", "process_control_timeout = 30s\n"),),
+        edits={(P, "stopsignal"): "QUIT", (P, "stopwaitsecs"): "35"},
+    ),
+    Case(
+        "FPM011",
+        key("stopsignal", "USR2", "QUIT"),
+        (),
+        f"{AT} stopsignal=USR2",
+        "stopsignal is USR2",
+        {(P, "stopsignal"): "QUIT"},
+        "stopsignal=QUIT",
+    ),
+    Case("FPM011", key("stopsignal", "HUP", "QUIT"), what="stopsignal is HUP"),
+    Case(
+        "FPM012",
+        (),
+        (("process_control_timeout = 10s\n", ""),),
+        "[global]",
+        "process_control_timeout is 0",
+        {("global", "process_control_timeout"): "10s"},
+    ),
+    Case(
+        "FPM012",
+        key("stopwaitsecs", "10", "20"),
+        (("process_control_timeout = 10s\n", ""),),
+        edits={("global", "process_control_timeout"): "10s", (P, "stopwaitsecs"): "20"},
+    ),
+    Case("FPM012", key("stopwaitsecs", "13", "20"), (("process_control_timeout = 10s\n", ""),), edits={("global", "process_control_timeout"): "10s"}),
+    Case("FPM012", (), (("process_control_timeout = 10s", "process_control_timeout = 0"),), "[global] process_control_timeout=0"),
+    Case(
+        "FPM013",
+        key("stopwaitsecs", "12", "20"),
+        (),
+        f"{AT} stopwaitsecs=12",
+        "stopwaitsecs is 12, process_control_timeout 10 s",
+        {(P, "stopwaitsecs"): "20"},
+        "stopwaitsecs=20",
+    ),
+    Case(
+        "FPM013",
+        (),
+        (("timeout = 10s\n", "timeout = 40s\n"),),
+        what="process_control_timeout 40 s",
+        edits={(P, "stopwaitsecs"): "45"},
+        mend="stopwaitsecs=45",
+    ),
+    Case(
+        "FPM014",
+        key("killasgroup", "false", "true"),
+        (),
+        f"{AT} killasgroup=false",
+        "killasgroup is false",
+        {(P, "killasgroup"): "true"},
+        "killasgroup=true",
+    ),
+    Case(
+        "FPM015",
+        key("stopasgroup", "true"),
+        (),
+        f"{AT} stopasgroup=true",
+        "stopasgroup is true",
+        {(P, "stopasgroup"): None},
+        "stopasgroup=false",
+    ),
+    Case(
+        "FPM016",
+        key("numprocs", "2"),
+        (),
+        f"{AT} numprocs=2",
+        "numprocs is 2",
+        {(P, "numprocs"): "1"},
+        "numprocs=1",
+    ),
+    Case(
+        "FPM017",
+        command("/usr/sbin/php-fpm8.2 -F -c /etc/fpm/php-fpm.conf"),
+        (),
+        f"{AT} command=",
+        "-c /etc/fpm/php-fpm.conf",
+        mend="-y /etc/fpm/php-fpm.conf",
+    ),
+    Case("FPM018", command(f"{COMMAND} -R"), (), f"{AT} command=", "-R lets"),
+    Case(
+        "FPM019",
+        key("redirect_stderr", "true"),
+        (),
+        f"{AT} redirect_stderr=true",
+        "redirect_stderr is true",
+        {(P, "redirect_stderr"): "false", (P, "stderr_events_enabled"): "true"},
+    ),
+    Case(
+        "FPM020",
+        (
+            (
+                "stderr_logfile=/var/log/php-fpm.stderr.log\nstderr_events_enabled=true\n",
+                "stderr_logfile=NONE\n",
+            ),
+        ),
+        spot=f"{AT} stderr_logfile=NONE",
+        what="neither kept nor sent",
+        edits={(P, "stderr_events_enabled"): "true", (P, "stderr_logfile"): None},
+    ),
+    Case(
+        "FPM021",
+        key("stderr_events_enabled", "false", "true"),
+        (("/var/log/php-fpm.log", "/proc/self/fd/2"),),
+        f"{AT} stderr_events_enabled=false",
+        "error_log is stderr",
+        {(P, "stderr_events_enabled"): "true"},
+        "stderr_events_enabled=true",
+    ),
+    Case(
+        "FPM022",
+        command(COMMAND) + key("environment", "FPM_SOCKETS=x"),
+        (),
+        f"{AT} environment=FPM_SOCKETS=x",
+        "FPM_SOCKETS is set",
+        mend="no FPM_SOCKETS",
+    ),
+    Case(
+        "FPM022",
+        command(COMMAND) + key("environment", "A=b FPM_SOCKETS_1=x"),
+        what="FPM_SOCKETS_1 is set",
+    ),
+    Case(
+        "FPM023",
+        (),
+        (),
+        f"{AT} command=",
+        "/usr/sbin/php-fpm8.2 does not exist",
+        machine=Host(missing=frozenset({"/usr/sbin/php-fpm8.2"})),
+    ),
+    Case(
+        "FPM024",
+        command(f"{COMMAND} ; the best"),
+        (),
+        f"{AT} command={COMMAND}",
+        "; after a blank",
+        mend="no blank before ;",
+    ),
+    Case("FPM024", command(f"{COMMAND} # the best"), what="# after a blank"),
+    Case(
+        "FPM025",
+        key("user", "web"),
+        (("[www]\n", "[www]\nlisten.owner = web\n"),),
+        "[www] listen.owner=web",
+        "listen.owner is set, and the program runs as user web",
+        mend="no listen.owner",
+    ),
+    Case(
+        "FPM025",
+        key("user", "web"),
+        (("[www]\n", "[www]\nlisten.group = web\n"),),
+        what="listen.group is set",
+    ),
+    Case(
+        "FPM025", key("user", "web"), (("[www]\n", "[www]\nchroot = /srv\n"),), what="chroot is set"
+    ),
+    Case(
+        "FPM025",
+        key("user", "web"),
+        (("/var/log/php-fpm.log", "/dev/stderr"),),
+        "[global] error_log=/dev/stderr",
+        "error_log is stderr",
+    ),
+    Case(
+        "FPM026",
+        (("[program:php-fpm]", "[fcgi-program:php-fpm]\nsocket=tcp://127.0.0.1:9000"),),
+        (),
+        "[fcgi-program:php-fpm] socket=tcp://127.0.0.1:9000",
+        "take their socket",
+        mend="[program:php-fpm]",
+    ),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{case.rule}-{case.what[:30]}" for case in CASES])
+def test_a_mistake(case: Case) -> None:
+    """The rule points at the line, says what is wrong, and changes what makes it go away."""
+    verify(case)
+
+
+def test_a_sound_configuration() -> None:
+    """No rule finds anything, not even a hint."""
+    assert examine(checkup()) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "supervisord", "fpm"),
+    [
+        ("FPM001", command(f"{GUARDED} # sleep 1"), ()),
+        ("FPM001", command("/opt/sleep/php-fpm8.2 -F"), ()),
+        ("FPM002", command(f'sh -c "exec {COMMAND}"'), ()),
+        ("FPM002", command(f'sh -c "cd /srv; exec {COMMAND}"'), ()),
+        ("FPM002", command(f"sh -e {COMMAND}"), ()),
+        ("FPM003", command(DAEMON), (("[global]\n", "[global]\ndaemonize = no\n"),)),
+        ("FPM004", command("/usr/bin/php-fpm-service start"), ()),
+        (
+            "FPM004",
+            (("[program:php-fpm]", "[eventlistener:x]"), *command("service php-fpm start")),
+            (),
+        ),
+        ("FPM005", key("startsecs", "2", "3"), ()),
+        ("FPM006", command(COMMAND) + key("startsecs", "2", "3"), ()),
+        ("FPM006", command(GUARDED.replace("--hold", "--wait 2.9s")), ()),
+        ("FPM006", command(GUARDED.replace("--hold", "--wait soon")), ()),
+        (
+            "FPM006",
+            command(GUARDED.replace("--hold", "--wait 5s")) + key("startsecs", "1", "3"),
+            (),
+        ),
+        ("FPM007", key("startretries", "5", "10"), ()),
+        ("FPM008", key("exitcodes", "0,2,71,76,79", "0"), ()),
+        ("FPM010", key("stopsignal", "KILL", "QUIT"), ()),
+        ("FPM011", key("stopsignal", "KILL", "QUIT"), ()),
+        ("FPM011", key("stopsignal", "TERM", "QUIT"), ()),
+        ("FPM011", key("stopsignal", "INT", "QUIT"), ()),
+        ("FPM012", key("stopsignal", "TERM", "QUIT"), (("process_control_timeout = 10s\n", ""),)),
+        ("FPM013", key("stopwaitsecs", "13", "20"), ()),
+        ("FPM015", command(f'sh -c "{COMMAND}"') + key("stopasgroup", "true"), ()),
+        ("FPM016", key("numprocs", "1"), ()),
+        ("FPM017", command("/usr/sbin/php-fpm8.2 -F -c /etc/fpm/php.ini"), ()),
+        ("FPM017", command("/usr/sbin/php-fpm8.2 -F -c /etc/php.conf"), ()),
+        ("FPM017", command("/usr/sbin/php-fpm8.2 -F -c /etc/php-fpm/php.conf"), ()),
+        ("FPM020", key("stderr_events_enabled", "false", "true"), ()),
+        ("FPM020", (("stderr_logfile=/var/log/php-fpm.stderr.log", "stderr_logfile=NONE"),), ()),
+        (
+            "FPM020",
+            (
+                ("stderr_logfile=/var/log/php-fpm.stderr.log", "stderr_logfile=NONE"),
+                ("stderr_events_enabled=true", "redirect_stderr=true"),
+            ),
+            (),
+        ),
+        ("FPM021", key("stderr_events_enabled", "false", "true"), ()),
+        ("FPM021", (), (("/var/log/php-fpm.log", "/proc/self/fd/2"),)),
+        ("FPM022", key("environment", "FPM_SOCKETS=x"), ()),
+        ("FPM022", command(COMMAND) + key("environment", "MY_FPM_SOCKETS=x"), ()),
+        ("FPM024", command(f"{COMMAND} -d a=;b"), ()),
+        ("FPM025", key("user", "web"), (("listen = ", "listen.mode = 0660\nlisten = "),)),
+        (
+            "FPM025",
+            (),
+            (("[www]\n", "[www]\nlisten.owner = web\n"), ("/var/log/php-fpm.log", "/dev/stderr")),
+        ),
+    ],
+)
+def test_no_mistake(rule: str, supervisord: Changes, fpm: Changes) -> None:
+    """At the boundary, and where something else makes it harmless, the rule is silent."""
+    assert found(rule, checkup(supervisord, fpm)) == []
+
+
+def test_a_section_without_a_command() -> None:
+    """A process whose section is not in the files has no line to point at."""
+    other = ("[program:php-fpm]", "[program:x]\ncommand=/bin/x\n[program:php-fpm]")
+    of = checkup((*command(f"{COMMAND} ; the best"), other))
+    process = of.processes[1]
+    bare = process._replace(section=process.section._replace(lines={}))
+    broken = of._replace(processes=(bare, of.processes[2]))
+
+    assert len(found("FPM024", broken)) == 1
+
+
+def test_a_program_as_root() -> None:
+    """User 0 may do what only root can do."""
+    owner = (("[www]\n", "[www]\nlisten.owner = web\n"),)
+    of = checkup(key("user", "web"), owner)
+    as_root = {**of.fpms[0].process.settings, "user": 0}
+    process = of.fpms[0].process._replace(settings=as_root)
+    root = of._replace(fpms=(of.fpms[0]._replace(process=process),))
+
+    assert found("FPM025", of)
+    assert found("FPM025", root) == []
+
+
+def test_a_binary_that_path_finds() -> None:
+    """A name without a folder is searched in PATH: nothing is said of it."""
+    missing = Host(missing=frozenset({"php-fpm8.2"}))
+
+    assert found("FPM023", checkup(command("php-fpm8.2 -F"), machine=missing)) == []

@@ -1,0 +1,178 @@
+"""What no log line explains, the machine may: with the exit that fits, and never by guessing."""
+
+from __future__ import annotations
+
+import pytest
+
+from fpm_listener.host.oom_kills import OomKill
+from fpm_listener.incidents.effects import DeathExamined, ExamineDeath
+from fpm_listener.incidents.post_mortem import Autopsy, Needs, find
+from fpm_listener.monitor.messages import ProgramsKnown
+from fpm_listener.phpfpm.site import FpmSite
+from fpm_listener.supervisor.exit_log import ExitReason
+from fpm_listener.supervisor.process import Program
+from fpm_listener.vocabulary import Cause
+from tests.unit.monitor.engine_play import FPM, LOG, Scene
+
+OOM = OomKill(kills=1, where="cgroup /x", limit=128 << 20, peak=127 << 20)
+KILLED = ExitReason(signal=9)
+LOOKED_FOR = (Cause.OUT_OF_MEMORY, Cause.DISK_FULL)
+
+
+@pytest.mark.parametrize(
+    ("autopsy", "ended", "cause", "named"),
+    [
+        (Autopsy(oom=OOM), KILLED, Cause.OUT_OF_MEMORY, "cgroup /x"),
+        (Autopsy(oom=OOM), ExitReason(status=137), Cause.OUT_OF_MEMORY, "cgroup /x"),
+        (Autopsy(oom=OOM), ExitReason(signal=11), None, None),  # somebody else was killed
+        (Autopsy(oom=OOM), ExitReason(status=78), None, None),
+        (Autopsy(oom=OOM), None, None, None),
+        (Autopsy(program_missing="/x"), None, Cause.MISSING_PATH, "/x"),
+        (Autopsy(program_missing="/x"), KILLED, None, None),
+        (
+            Autopsy(folders_missing=("/run/php",)),
+            ExitReason(status=78),
+            Cause.MISSING_PATH,
+            "/run/php/",
+        ),
+        (Autopsy(folders_missing=("/run/php",)), ExitReason(status=0), None, None),
+        (Autopsy(folders_full=("/var/log",)), ExitReason(status=78), Cause.DISK_FULL, "/var/log/"),
+        (Autopsy(unknown=("user x",)), ExitReason(status=70), Cause.UNKNOWN_USER, "user x"),
+        (Autopsy(), ExitReason(status=78), None, None),
+    ],
+)
+def test_what_the_machine_proves(
+    autopsy: Autopsy, ended: ExitReason | None, cause: Cause | None, named: str | None
+) -> None:
+    """Only what alone makes a start fail, or what fits the exit."""
+    found = find(autopsy, ended)
+
+    assert (found and found.cause, found and found.named) == (cause, named)
+    assert found is None or found.evidence.startswith("seen: ")
+
+
+def looks(scene: Scene) -> list[ExamineDeath]:
+    return [effect for effect in scene.effects if isinstance(effect, ExamineDeath)]
+
+
+def killed(scene: Scene, *at_s: float) -> Scene:
+    """Play lives that SIGKILL ends."""
+    for at in at_s:
+        scene.play(
+            f"{at} starting", f"{at + 1} running", f"{at + 4} crash", f"{at + 4.01} exits -9"
+        )
+    return scene
+
+
+def examined(scene: Scene, at_s: float, autopsy: Autopsy) -> None:
+    scene.give(at_s, DeathExamined(FPM, looks(scene)[-1].died_at_s, autopsy))
+
+
+def test_out_of_memory_is_in_the_first_alert() -> None:
+    """The alert waits a moment for the look at the machine, and tells limit and peak."""
+    scene = killed(Scene(exits=True), 0, 10, 20)
+    assert scene.alerts_now == []
+    examined(scene, 24.05, Autopsy(oom=OOM, looked_for=LOOKED_FOR))
+
+    assert scene.told == ["first: out_of_memory"]
+    said = scene.alerts[0].annotations
+    assert "limit is 128 MiB, its peak was 127 MiB" in said["evidence"]
+    assert "limit 128 MiB" in said["summary"]
+    assert "Ruled out" not in said["description"]
+
+
+def test_a_kill_that_was_not_for_memory() -> None:
+    """It is a crash by a signal, and memory is ruled out."""
+    scene = killed(Scene(exits=True), 0, 10, 20)
+    examined(scene, 24.05, Autopsy(looked_for=LOOKED_FOR))
+
+    assert scene.told == ["first: crash_signal"]
+    said = scene.alerts[0].annotations
+    assert "a kill for want of memory, a full disk" in said["description"]
+    assert "Find who sends it SIGKILL" in said["remedy"]
+
+
+def test_a_look_that_takes_long() -> None:
+    """The alert does not wait for it; its result is an update."""
+    scene = killed(Scene(exits=True), 0, 10, 20)
+    assert scene.told == ["first: crash_signal"]
+    examined(scene, 26, Autopsy(oom=OOM))
+
+    assert scene.told == ["first: crash_signal", "cause changed: out_of_memory"]
+
+
+def test_the_root_is_told_not_what_follows_from_it() -> None:
+    """Orphans of a master that was killed for memory keep its port: that is what is to be ended."""
+    scene = killed(Scene(exits=True), 0)
+    for at in (5, 7):
+        scene.play(f"{at} starting", f"{at + 0.1} log bind failed", f"{at + 0.2} holder")
+        scene.play(f"{at + 0.5} backoff", f"{at + 0.51} exits 78")
+
+    assert scene.told == ["first: bind_conflict"]
+    assert looks(scene) == []
+
+
+def test_each_unexplained_death_is_looked_into_but_not_too_often() -> None:
+    """A storm costs a look each two seconds, and none before there is an incident."""
+    scene = Scene()
+    for number in range(20):
+        at = number * 0.5
+        scene.play(f"{at} starting", f"{at + 0.1} backoff")
+    assert 4 <= len(looks(scene)) <= 6
+    assert looks(scene)[0].died_at_s == pytest.approx(1.1)
+
+
+def test_what_is_needed_is_asked_for() -> None:
+    """The look knows what the program's configuration names."""
+    scene = Scene().fail(0, 2, 4)
+
+    assert looks(scene)[0].needs == Needs()
+    assert looks(scene)[0].process == FPM
+
+
+def test_a_missing_program_that_the_guard_names() -> None:
+    """The machine is looked at all the same: the remedy names the version that is installed."""
+    scene = Scene()
+    needs = Needs(program="/usr/sbin/php-fpm8.1")
+    programs = (Program(name=FPM, command="fpm-listener guard -- /usr/sbin/php-fpm8.1 -F"),)
+    site = FpmSite(error_logs=(LOG,))
+    scene.give(0.0, ProgramsKnown(programs=programs, sites={FPM: site}, needs={FPM: needs}))
+    for at_s in (1.0, 3.0, 5.0):
+        scene.play(f"{at_s} starting")
+        scene.log(at_s + 0.3, f"fpm-listener guard: {needs.program}: not found (exit 127)")
+        scene.play(f"{at_s + 0.5} backoff")
+        if looks(scene):
+            examined(scene, at_s + 0.6, Autopsy(program_instead=("/usr/sbin/php-fpm8.2",)))
+
+    assert scene.told == ["first: missing_path"]
+    assert looks(scene)
+    assert "there is /usr/sbin/php-fpm8.2" in scene.alerts[0].annotations["remedy"]
+
+
+def test_an_answer_that_comes_too_late() -> None:
+    """The incident is over, or explained: it changes nothing."""
+    scene = killed(Scene(exits=True), 0, 10, 20)
+    died_at_s = looks(scene)[-1].died_at_s
+    scene.play("25 starting", "25.1 log bind", "25.5 backoff", "25.51 exits 78")
+    scene.give(27, DeathExamined(FPM, died_at_s, Autopsy(oom=OOM)))
+    assert scene.told[-1] == "cause changed: bind_conflict"
+
+    scene.play("28 starting", "29 running", "200 tick")
+    assert scene.told[-1].startswith("resolved")
+    before = len(scene.told)
+    scene.give(201, DeathExamined(FPM, died_at_s, Autopsy(oom=OOM)))
+    assert len(scene.told) == before
+
+
+def test_slow_flapping_says_how_often() -> None:
+    """Who dies every 91 seconds fills the slow window only."""
+    scene = Scene(exits=True)
+    for number in range(5):
+        at = number * 91
+        scene.play(
+            f"{at} starting", f"{at + 1} running", f"{at + 90} crash", f"{at + 90.01} exits 255"
+        )
+
+    assert scene.told == ["first: restart_loop"]
+    assert "about every 91 s" in scene.alerts[0].annotations["summary"]
+    assert scene.alerts[0].labels["severity"] == "warning"

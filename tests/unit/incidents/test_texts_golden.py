@@ -1,0 +1,170 @@
+"""All texts of alerts, in both languages, as a golden file.
+
+A test fails when a text changes. If the change is intended: set FPM_LISTENER_WRITE_GOLDEN=1,
+run this file, and read the difference.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from fpm_listener.delivery import receiver_failure
+from fpm_listener.host import holder_remedies
+from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
+from fpm_listener.host.oom_kills import OomKill
+from fpm_listener.incidents import text_en, text_zh
+from fpm_listener.incidents.post_mortem import Autopsy, Needs
+from fpm_listener.incidents.text_en import Plight
+from fpm_listener.phpfpm.site import FpmSite
+from fpm_listener.supervisor.exit_log import ExitReason
+from fpm_listener.supervisor.process import ProcessName
+from fpm_listener.vocabulary import Cause
+
+GOLDEN = Path(__file__).parents[2] / "data" / "alert-texts.txt"
+CONF = "/etc/php/8.2/fpm/php-fpm.conf"
+BARE = Plight(
+    name=ProcessName("web", "php-fpm"),
+    cause=Cause.RESTART_LOOP,
+    gave_up=False,
+    address=None,
+    holder=None,
+    last_exit=None,
+    failed_lives=3,
+)
+SITE = FpmSite(
+    user="www-data",
+    error_logs=("/var/log/php-fpm.log", "/var/log/other.log"),
+    config=CONF,
+    check_command=f"/usr/sbin/php-fpm8.2 -t -y {CONF}",
+)
+ORPHAN = Holder(
+    kind=HolderKind.ORPHAN,
+    pid=813,
+    command="php-fpm: pool www",
+    user="www-data",
+    master_pid=812,
+    others=(814, 815),
+)
+MASTER = Holder(
+    kind=HolderKind.MASTER, pid=9, command="php-fpm: master process (/etc/x.conf)", user="root"
+)
+OTHER = Holder(kind=HolderKind.OTHER, pid=77, command="nginx", user=None)
+OOM = OomKill(kills=1, where="cgroup /system.slice/supervisor.service", limit=128 << 20, peak=None)
+IN_ORDER = Autopsy(
+    looked_for=(Cause.OUT_OF_MEMORY, Cause.MISSING_PATH, Cause.DISK_FULL, Cause.UNKNOWN_USER)
+)
+
+
+def taken(*holders: Holder, blind: str | None = None, site: FpmSite = SITE) -> Plight:
+    """Return a bind conflict with these holders."""
+    report = HolderReport(address="127.0.0.1:9000", holders=holders, blind=blind)
+    conflict = replace(BARE, cause=Cause.BIND_CONFLICT, address="127.0.0.1:9000", site=site)
+    return replace(conflict, holder=report)
+
+
+def _plights() -> dict[str, Plight]:
+    plights = {f"{cause.value}, nothing else known": replace(BARE, cause=cause) for cause in Cause}
+    for cause in Cause:
+        known = replace(BARE, cause=cause, gave_up=True, site=SITE, failed_lives=1)
+        plights[f"{cause.value}, given up"] = replace(
+            known, last_exit=ExitReason(status=78), address="127.0.0.1:9000", every_s=15.0
+        )
+    memory = replace(BARE, cause=Cause.OUT_OF_MEMORY)
+    missing = replace(BARE, cause=Cause.MISSING_PATH, site=SITE)
+    forbidden = replace(BARE, cause=Cause.PERMISSION, site=SITE)
+    crash = replace(BARE, cause=Cause.CRASH_SIGNAL)
+    killed = replace(crash, last_exit=ExitReason(signal=9))
+    return plights | {
+        "taken by orphans": taken(ORPHAN),
+        "taken by two": taken(replace(ORPHAN, others=()), OTHER),
+        "taken by another master": taken(MASTER),
+        "taken by a service": taken(replace(MASTER, unit="php8.2-fpm.service")),
+        "taken by itself": taken(replace(MASTER, command=f"php-fpm: master process ({CONF})")),
+        "taken by a master, our file unknown": taken(MASTER, site=FpmSite()),
+        "taken in a container": taken(replace(OTHER, container="0123456789ab")),
+        "taken by our listener": taken(replace(OTHER, command="python fpm-listener listen")),
+        "taken by something else": taken(OTHER),
+        "taken, no look possible": taken(blind="not allowed"),
+        "taken, free by now": taken(),
+        "taken, a unix socket": replace(BARE, cause=Cause.BIND_CONFLICT, address="/run/w.sock"),
+        "absent, IPv6": replace(BARE, cause=Cause.ADDRESS_ABSENT, address="[fd00::1]:9000"),
+        "user": replace(BARE, cause=Cause.UNKNOWN_USER, named="user deploy"),
+        "group": replace(BARE, cause=Cause.UNKNOWN_USER, named="group deploy"),
+        "disk of a path": replace(BARE, cause=Cause.DISK_FULL, named="/var/log/e.log"),
+        "disk of the root": replace(BARE, cause=Cause.DISK_FULL, named="/e.log"),
+        "missing folder of a socket": replace(missing, address="/run/php/w.sock"),
+        "missing folder of a socket, no user": replace(
+            missing, address="/run/php/w.sock", site=FpmSite()
+        ),
+        "missing folder of a log": replace(missing, named="/var/log/e.log", address="/run/w.sock"),
+        "missing name without a folder": replace(missing, named="e.log", address="/run/w.sock"),
+        "missing program": replace(
+            missing, named="/usr/sbin/php-fpm8.1", needs=Needs(program="/usr/sbin/php-fpm8.1")
+        ),
+        "missing program, others there": replace(
+            missing,
+            named="/usr/sbin/php-fpm8.1",
+            needs=Needs(program="/usr/sbin/php-fpm8.1"),
+            autopsy=Autopsy(program_instead=("/usr/sbin/php-fpm8.2", "/usr/sbin/php-fpm8.3")),
+        ),
+        "forbidden port": replace(forbidden, address="[::]:80"),
+        "forbidden port 1023": replace(forbidden, address="1023"),
+        "forbidden port 1024": replace(forbidden, address="1024"),
+        "forbidden socket": replace(forbidden, address="/run/php/80"),
+        "forbidden log": replace(forbidden, named="/var/log/e.log", address="9000"),
+        "memory of a service": replace(memory, autopsy=Autopsy(oom=OOM)),
+        "memory without a limit": replace(
+            memory, autopsy=Autopsy(oom=OomKill(kills=2, where="this host", limit=None, peak=1))
+        ),
+        "killed": killed,
+        "killed, not for memory": replace(killed, autopsy=IN_ORDER),
+        "killed, memory not looked at": replace(
+            killed, autopsy=Autopsy(looked_for=(Cause.DISK_FULL,))
+        ),
+        "killed worker": replace(killed, worker_crashes=3, worker_signal=9),
+        "crash": replace(crash, last_exit=ExitReason(signal=11)),
+        "crash by a signal without a name": replace(crash, last_exit=ExitReason(signal=63)),
+        "workers crash": replace(crash, worker_crashes=4, worker_signal=11, failed_lives=0),
+        "workers crash, and the master has": replace(crash, worker_crashes=4, worker_signal=11),
+        "often": replace(BARE, every_s=14.9),
+        "rarely": replace(BARE, every_s=91.0, last_exit=ExitReason(status=78)),
+        "nothing ruled out": replace(BARE, autopsy=Autopsy()),
+        "all ruled out": replace(BARE, autopsy=IN_ORDER),
+        "ruled out, but explained": replace(BARE, cause=Cause.CONFIG_ERROR, autopsy=IN_ORDER),
+        "started too often": replace(BARE, worn_out=True),
+    }
+
+
+def _texts() -> str:
+    parts = []
+    for title, plight in _plights().items():
+        parts.append(f"== {title}")
+        for over in (False, True):
+            for language in (text_en, text_zh):
+                words = language.sentences(plight, over=over)
+                shown = words if not over else {"summary": words["summary"]}
+                parts += [f"{key}: {text}" for key, text in shown.items()]
+    parts.append("== nothing to do any more")
+    for language in (text_en, text_zh):
+        parts.append(language.sentences(BARE, over=True)["remedy"])
+    for over in (False, True):
+        words = receiver_failure.receiver_failing_zh("ops", "HTTP 500", "3m", 7, over=over)
+        parts += [f"{key}: {text}" for key, text in words.items()]
+    for address in (None, "127.0.0.1:9000", "9000", "/run/w.sock"):
+        parts.append(f"look: {holder_remedies.look(address)}")
+    return "\n".join(parts) + "\n"
+
+
+def test_all_texts() -> None:
+    """Each is as it was read and approved."""
+    if os.environ.get("FPM_LISTENER_WRITE_GOLDEN"):
+        GOLDEN.write_text(_texts(), encoding="utf-8")
+
+    assert _texts() == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_orphans_of_an_unknown_master() -> None:
+    """Each is named; there is no group to signal."""
+    assert holder_remedies.whom(replace(ORPHAN, master_pid=None)) == "813 814 815"

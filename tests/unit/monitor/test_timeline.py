@@ -1,0 +1,168 @@
+"""What has happened in the last 24 hours."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from fpm_listener.durations import parse
+from fpm_listener.incidents.alert import Alert, Reason, Status
+from fpm_listener.incidents.effects import Notify
+from fpm_listener.monitor import timeline as module
+from fpm_listener.monitor.timeline import ENTRIES, Entry, Happening, Timeline
+from fpm_listener.settings.policy import HealingPolicy, Span
+from tests.unit.monitor.engine_play import EPOCH, POLICY, Scene, moment
+
+
+def told(scene: Scene) -> list[tuple[str, str, int]]:
+    """Return what happened, why, and how often; the latest last."""
+    entries = sorted(scene.engine.timeline.view(), key=lambda entry: entry.last_s)
+    return [(one.what.value, one.detail.partition(";")[0], one.count) for one in entries]
+
+
+def firing(process: str, reason: Reason = Reason.FIRST) -> Notify:
+    """Return an alert of a process."""
+    return Notify(
+        Alert(
+            incident_id=process,
+            sequence=1,
+            reason=reason,
+            status=Status.FIRING,
+            labels={"group": process, "process": process},
+            annotations={"summary": f"{process}:{process}: it burns"},
+            starts_at_s=0.0,
+            ends_at_s=None,
+            known_at_s=0.0,
+        )
+    )
+
+
+def test_a_death_and_the_start_after_it() -> None:
+    """The reason comes with supervisord's log; the time without the program is told."""
+    scene = Scene(exits=True).play("0 starting", "2 running", "500 crash", "500.1 starting")
+    scene.play("500.2 exits -9")
+    died, started = sorted(scene.engine.timeline.view(), key=lambda entry: entry.last_s)
+
+    assert (died.what, died.detail) == (Happening.DIED, "killed by SIGKILL")
+    assert died.first_s == EPOCH + 500
+    assert started.what is Happening.STARTED
+    assert started.away_s == pytest.approx(0.1)
+    assert scene.engine.timeline.failures() == {"php-fpm:php-fpm": (EPOCH + 500,)}
+
+
+def test_a_first_start_is_no_news() -> None:
+    """Only what comes after a death is told."""
+    assert told(Scene().play("0 starting", "2 running")) == []
+
+
+def test_the_operators_hand() -> None:
+    """A stop is told as one, and the start after it is the operator's own business."""
+    scene = Scene().play("0 starting", "2 running", "50 stopping", "51 stopped", "60 starting")
+
+    assert told(scene) == [("stopped", "", 1)]
+
+
+def test_a_restart_by_the_operator_of_which_the_log_comes_late() -> None:
+    """supervisord's log tells of the end after the next start: it is a stop nevertheless."""
+    scene = Scene(exits=True).play("0 starting", "2 running", "50 stopping", "51 stopped")
+    scene.play("51.1 starting", "51.2 exits 0")
+
+    assert told(scene) == [("stopped", "exit status 0", 1)]
+
+
+def test_a_job_that_has_done_its_work() -> None:
+    """An expected end is no death."""
+    assert told(Scene().play("0 starting job", "2 running job", "9 exit job")) == [("ended", "", 1)]
+
+
+def test_a_loop_is_one_entry() -> None:
+    """What happens again within a quarter of an hour is counted; the incident stands between."""
+    scene = Scene().fail(0.0, 2.0, 5.0, 7.0).play("10 log bind", "20 tick")
+
+    assert ("died", "", 4) in told(scene)
+    assert ("started", "", 3) in told(scene)
+    assert [what for what, _, _ in told(scene) if what in {"incident", "changed"}]
+
+
+def test_an_incident_from_first_to_last() -> None:
+    """It opens, it gets worse, it is over; a repetition is no news."""
+    scene = Scene().fail(0.0, 2.0, 5.0).play("8 fatal", "20 starting", "22 running", "30000 tick")
+    happened = [what for what, _, _ in told(scene)]
+
+    assert [one for one in happened if one in {"incident", "worse", "resolved"}] == [
+        "incident",
+        "worse",
+        "resolved",
+    ]
+    assert "php-fpm:" not in next(d for what, d, _ in told(scene) if what == "incident")
+
+
+def test_what_is_healed_is_told() -> None:
+    """What the listener does stands under its own name: nobody else has done it."""
+    span = Span(parse("10s"), parse("5m"))
+    policy = dataclasses.replace(POLICY, healing=HealingPolicy(restart_fatal=span))
+    scene = Scene(policy=policy).fail(0.0, 2.0, 5.0).play("8 fatal", "60 tick")
+    assert "healed" in [what for what, _, _ in told(scene)]
+
+    policy = dataclasses.replace(POLICY, healing=HealingPolicy(loop_delay=span))
+    scene = Scene(policy=policy).fail(0.0, 2.0, 5.0).play("6 starting", "7 stopping", "7.1 stopped")
+    happened = [what for what, _, _ in told(scene)]
+    assert "paused" in happened
+    assert "stopped" not in happened
+
+
+def test_it_is_bounded() -> None:
+    """However much happens, the latest entries are kept, and none is older than a day."""
+    timeline = Timeline()
+    for number in range(ENTRIES + 100):
+        timeline.heed(moment(float(number)), [firing(f"p{number}")])
+    assert len(timeline.view()) == ENTRIES
+    assert timeline.view()[-1].process == f"p{ENTRIES + 99}:p{ENTRIES + 99}"
+
+    timeline.heed(moment(2 * 86400.0), [firing("late")])
+    assert [one.process for one in timeline.view()] == ["late:late"]
+
+
+def test_what_is_known_beside_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups that come and go leave nothing behind for ever."""
+    monkeypatch.setattr(module, "PROCESSES", 1)
+    scene = Scene().play("0 starting", "1 running", "2 crash")
+    scene.play("3 starting job", "4 running job", "5 crash job")
+
+    assert set(scene.engine.timeline.failures()) == {"job:job"}
+
+
+def test_it_outlives_the_listener() -> None:
+    """What is remembered is JSON, and comes back as it was; what is not understood does not."""
+    scene = Scene().fail(0.0, 2.0, 5.0)
+    saved = json.loads(json.dumps(scene.engine.timeline.memory()))
+    fresh = Timeline()
+    fresh.restore([*saved, ["died"], 7, ["no such thing", "p", "", 1, 1, 1, None]])
+
+    assert fresh.view() == scene.engine.timeline.view()
+    fresh.began(moment(9.0))
+    assert fresh.view()[-1].what is Happening.LISTENER
+    before = fresh.view()
+    broken: tuple[object, ...] = (None, {}, "text", [[]])
+    for one in broken:
+        fresh.restore(one)
+    assert fresh.view() == before
+
+
+def test_entries_of_the_same_quarter_are_joined_over_a_restart() -> None:
+    """The listener's restart does not cut a loop in two."""
+    scene = Scene().fail(0.0, 2.0)
+    fresh = Scene()
+    fresh.engine.timeline.restore(scene.engine.timeline.memory())
+    fresh.fail(5.0)
+
+    (died,) = [one for one in fresh.engine.timeline.view() if one.what is Happening.DIED]
+    assert died == Entry(
+        what=Happening.DIED,
+        process="php-fpm:php-fpm",
+        first_s=EPOCH + 0.5,
+        last_s=EPOCH + 5.5,
+        count=3,
+    )

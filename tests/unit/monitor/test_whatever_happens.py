@@ -1,0 +1,201 @@
+"""Any order of all inputs: nothing raises, nothing spins, alerts stay in order, memory is good."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fpm_listener.host.oom_kills import OomKill
+from fpm_listener.incidents.alert import Status
+from fpm_listener.incidents.effects import (
+    AreGone,
+    DeathExamined,
+    ExamineDeath,
+    Gone,
+    HolderFound,
+    Notify,
+)
+from fpm_listener.incidents.post_mortem import Autopsy
+from fpm_listener.monitor.messages import (
+    Child,
+    ChildrenSeen,
+    ExitsRead,
+    HaltFailed,
+    Heal,
+    LeaveAlone,
+    LogLines,
+    PoolsSeen,
+    ProcessesSeen,
+    Remember,
+    SocketsHeld,
+    Tick,
+)
+from fpm_listener.phpfpm.log_parser import classify
+from fpm_listener.phpfpm.status_page import PoolView
+from fpm_listener.settings.policy import HealingPolicy, Span
+from fpm_listener.supervisor.process import ProcessSeen
+from fpm_listener.vocabulary import Cause, State
+from tests.unit.monitor.engine_play import (
+    EPOCH,
+    FPM,
+    HOLDER,
+    LINES,
+    LOG,
+    PAYLOADS,
+    POLICY,
+    Scene,
+    moment,
+    note,
+)
+
+OOM = OomKill(kills=1, where="cgroup /", limit=1 << 27, peak=None)
+AUTOPSIES = (
+    Autopsy(),
+    Autopsy(oom=OOM, looked_for=(Cause.OUT_OF_MEMORY,)),
+    Autopsy(program_missing="/usr/sbin/php-fpm8.1", folders_missing=("/run/php",)),
+    Autopsy(folders_full=("/var/log",), unknown=("user x",)),
+)
+SPAN = Span(10.0, 300.0)
+POLICIES = (
+    HealingPolicy(),
+    HealingPolicy(restart_fatal=SPAN, loop_delay=SPAN),
+    HealingPolicy(loop_delay=Span(1.0, 2.0), shutdown_on_fatal=True),
+)
+WORDS = (
+    *PAYLOADS,
+    *(f"log {name}" for name in LINES),
+    *("exits 78", "exits -9", "exits 0", "autopsy 0", "autopsy 1", "autopsy 2", "autopsy 3"),
+    *("holder", "gone", "silent", "answers", "leave", "halt failed", "held", "let go", "tick"),
+    *("seen RUNNING", "seen STOPPED", "seen FATAL", "seen EXITED", "again"),
+    *("seen STARTING", "seen STOPPING", "seen BACKOFF", "seen UNKNOWN", "late RUNNING"),
+    *("late FATAL", "lost", "children one", "children none", "children hidden", "children other"),
+)
+KNOWN = replace(HOLDER, holders=(replace(HOLDER.holders[0], started=4711),))
+#: A tick that finds nothing to do any more; a moment may have several things due.
+_MOST_TICKS = 40
+
+
+class Story:
+    """Plays words to an engine, tick by tick, and sees that its deadlines move on."""
+
+    def __init__(self, healing: HealingPolicy) -> None:
+        self._policy = replace(POLICY, healing=healing)
+        self.scene = Scene(exits=True, policy=self._policy)
+        self.at_s = 0.0
+        self._line = 0
+
+    def wait(self, until_s: float) -> None:
+        """Let time pass, with every tick that is due."""
+        engine, ticks, last_s = self.scene.engine, 0, -1.0
+        while (due_s := engine.deadline_s()) is not None and due_s <= until_s:
+            now_s = max(self.at_s, due_s)
+            ticks = ticks + 1 if now_s == last_s else 0
+            assert ticks < _MOST_TICKS, "it spins"
+            self.at_s = last_s = now_s
+            self.scene.effects += engine.step(moment(now_s), Tick())
+        self.at_s = until_s
+
+    def play(self, word: str) -> None:
+        """Play one word now."""
+        scene, at_s = self.scene, self.at_s
+        kind, _, rest = word.partition(" ")
+        if word in PAYLOADS:
+            scene.event(at_s, word, pid=100 + self._line % 7)
+        elif kind == "log":
+            self._line += 1
+            text = LINES[rest].replace("child 4 ", f"child {self._line} ")
+            stamp = f"[23-Nov-2026 10:{self._line // 60 % 60:02d}:{self._line % 60:02d}] "
+            facts = tuple(fact for fact in [classify(stamp + text)] if fact)
+            scene.give(at_s, LogLines(path=LOG, facts=facts))
+        elif kind == "exits":
+            scene.give(at_s, ExitsRead((note(rest),), at_s))
+        elif kind == "autopsy":
+            asked = [one for one in scene.effects if isinstance(one, ExamineDeath)]
+            died_at_s = asked[-1].died_at_s if asked else 1.0
+            scene.give(at_s, DeathExamined(FPM, died_at_s, AUTOPSIES[int(rest)]))
+        elif kind in {"seen", "late", "children", "lost"}:
+            self._answer(kind, rest)
+        elif word == "again":
+            self._begin_anew()
+        elif word != "tick":
+            scene.give(at_s, self._given(word))
+
+    def _answer(self, kind: str, rest: str) -> None:
+        """Let events be lost, or supervisord or /proc answer."""
+        scene, at_s = self.scene, self.at_s
+        if kind == "lost":
+            scene.effects += scene.engine.missed(moment(at_s), 3)
+        elif kind == "children":
+            found = (Child(5, FPM, "php-fpm", EPOCH + at_s - 3.0), Child(6, None, "x", None))
+            known = {"one": found, "none": (), "hidden": None, "other": found[1:]}
+            scene.give(at_s, ChildrenSeen(known[rest], at_s))
+        else:  # late: the question was asked before the latest events
+            pid = 5 if rest in {"RUNNING", "STOPPING"} else None
+            seen = ProcessSeen(name=FPM, state=State[rest], pid=pid, started_at_s=1.0)
+            asked_at_s = at_s if kind == "seen" else at_s - 1.0
+            scene.give(at_s, ProcessesSeen((seen,) if rest != "UNKNOWN" else (), asked_at_s))
+
+    def _given(self, word: str) -> object:
+        gone = [one for one in self.scene.effects if isinstance(one, AreGone)]
+        pool = PoolView(pool="www", up=word == "answers", silent=word == "silent", detail="x")
+        return {
+            "gone": Gone(FPM, (gone[-1].pids if gone else frozenset()) | {1, 812}),
+            "holder": HolderFound(FPM, KNOWN),
+            "silent": PoolsSeen(FPM, (pool,)),
+            "answers": PoolsSeen(FPM, (pool,)),
+            "leave": LeaveAlone(FPM),
+            "halt failed": HaltFailed(FPM),
+            "held": SocketsHeld(FPM, ("127.0.0.1:9000",)),
+            "let go": SocketsHeld(FPM, ()),
+        }[word]
+
+    def _begin_anew(self) -> None:
+        """Let the next listener take up what this one has had committed."""
+        memory = {
+            one.process: json.loads(json.dumps(one.memory))
+            for one in self.scene.effects
+            if isinstance(one, Remember)
+        }
+        before, self.scene = self.scene, Scene(exits=True, policy=self._policy)
+        self.scene.now_s = self.at_s
+        known = {name: saved for name, saved in memory.items() if saved}
+        restored = self.scene.engine.restore(moment(self.at_s), known)
+        refused = [one for one in restored if isinstance(one, Remember) and one.memory is None]
+        assert [one.process for one in refused if one.process in known] == []
+        self.scene.effects = [*before.effects, *self.scene.effects, *restored]
+
+
+@given(
+    policy=st.sampled_from(POLICIES),
+    words=st.lists(
+        st.tuples(st.sampled_from(WORDS), st.sampled_from([0.0, 0.01, 0.3, 2.0, 20.0, 130.0])),
+        max_size=60,
+    ),
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_happens(policy: HealingPolicy, words: list[tuple[str, float]]) -> None:
+    """Nothing raises, no deadline stays in the past, and what is told is in order."""
+    story = Story(policy)
+    for word, gap_s in words:
+        story.play(word)
+        story.wait(story.at_s + gap_s)
+    story.wait(story.at_s + 20_000)
+
+    firing: set[str] = set()
+    over: set[str] = set()
+    for effect in story.scene.effects:
+        if isinstance(effect, Notify):
+            alert = effect.alert
+            assert alert.incident_id not in over
+            if alert.status is Status.RESOLVED:
+                assert alert.incident_id in firing
+                over.add(alert.incident_id)
+            else:
+                assert not firing - over - {alert.incident_id}, "two at once"
+                firing.add(alert.incident_id)
+    acts = [effect for effect in story.scene.effects if isinstance(effect, Heal)]
+    assert policy != HealingPolicy() or acts == []
+    json.dumps([one.memory for one in story.scene.effects if isinstance(one, Remember)])

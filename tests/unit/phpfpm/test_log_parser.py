@@ -1,0 +1,174 @@
+"""Every line of php-fpm's error log is the fact that it states, and its look-alikes are none."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fpm_listener.phpfpm.log_facts import FactKind, LogFact
+from fpm_listener.phpfpm.log_parser import KEPT, classify, scan
+
+_TEXT = (
+    Path(__file__)
+    .parent.parent.parent.joinpath("data", "fpm-lines.txt")
+    .read_text(encoding="utf-8")
+)
+#: Real lines of php-fpm and what looks like them: the kind that each states, and the line.
+CASES = [tuple(row.split("\t", 1)) for row in _TEXT.splitlines()]
+STAMP = "[23-Nov-2026 10:02:07] "
+BIND = "ERROR: unable to bind listening socket for address '127.0.0.1:9000': Address already in use"
+
+
+def fact(text: str) -> LogFact:
+    found = classify(STAMP + text)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(("kind", "line"), CASES)
+def test_a_line_from_the_field(kind: str, line: str) -> None:
+    """A line states what was measured or reported of it, and `-` states nothing."""
+    found = classify(line)
+    assert (found.kind.value if found else "-") == kind
+    assert found is None or found.line == line
+
+
+def test_every_kind_but_one_has_a_line() -> None:
+    """The lines cover all kinds; that a worker ends with a code has its scene below."""
+    kinds = {kind for kind, _ in CASES} - {"-"}
+    assert {kind.value for kind in FactKind} - kinds == {FactKind.CHILD_EXIT.value}
+    assert len(CASES) == 75
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        (f"{BIND} (98)", "127.0.0.1:9000"),
+        (f"{BIND} (48)", "127.0.0.1:9000"),
+        (BIND.replace("127.0.0.1:9000", "[::1]:9000") + " (98)", "[::1]:9000"),
+        (BIND.replace("'127.0.0.1:9000'", "127.0.0.1:9000") + " (98)", "127.0.0.1:9000"),
+        (BIND.replace("127.0.0.1:9000", "") + " (98)", ""),
+        (BIND.replace("127.0.0.1:9000", "/run/a (1): b.sock") + " (98)", "/run/a (1): b.sock"),
+        ("ERROR: Another FPM instance seems to already listen on /run/w.sock", "/run/w.sock"),
+        ("ERROR: An another FPM instance seems to already listen on /w.sock", "/w.sock"),
+        ("ERROR: failed to listen to address '9000': Address already in use (98)", "9000"),
+    ],
+)
+def test_the_address_of_a_conflict(text: str, address: str) -> None:
+    """The address is the configuration's own text, with or without quotes around it."""
+    found = fact(text)
+    assert (found.kind, found.address) == (FactKind.BIND_CONFLICT, address)
+
+
+@pytest.mark.parametrize(
+    ("errno", "kind"),
+    [
+        (99, FactKind.ADDRESS_ABSENT),
+        (2, FactKind.MISSING_PATH),
+        (13, FactKind.PERMISSION),
+        (1, FactKind.PERMISSION),
+        (97, FactKind.CONFIG_ERROR),
+    ],
+)
+def test_the_number_decides_not_the_words(errno: int, kind: FactKind) -> None:
+    """C libraries word their errors differently; the number in brackets is the same."""
+    assert fact(f"{BIND} ({errno})").kind is kind
+
+
+def test_a_worker_killed_by_a_signal() -> None:
+    """Pool, worker and signal are told."""
+    found = fact("WARNING: [pool www] child 12 exited on signal 11 (SIGSEGV) after 0.0 seconds")
+    assert (found.kind, found.pool) == (FactKind.CHILD_SIGNAL, "www")
+    assert (found.pid, found.signal) == (12, 11)
+
+
+def test_a_worker_that_ends_with_a_code() -> None:
+    """A WARNING tells of a code other than 0; a NOTICE of 0 is the daily round."""
+    text = "[pool www] child 12 exited with code {} after 0.1 seconds from start"
+    found = fact("WARNING: " + text.format(255))
+    assert (found.kind, found.pool, found.pid) == (FactKind.CHILD_EXIT, "www", 12)
+    assert classify(f"{STAMP}NOTICE: " + text.format(0)) is None
+
+
+def test_a_master_that_runs_in_each_form_of_the_line() -> None:
+    """Plain, at log_level debug, and as a syslog daemon writes it to a file."""
+    lines = (
+        f"{STAMP}NOTICE: fpm is running, pid 77",
+        "[23-Nov-2026 10:02:16.321232] NOTICE: pid 77, fpm_init(), line 83: fpm is running, pid 77",
+        "[NOTICE] fpm is running, pid 77",
+        "php-fpm[77]: [NOTICE] fpm is running, pid 77",
+    )
+    for line in lines:
+        found = classify(line)
+        assert found is not None, line
+        assert (found.kind, found.pid) == (FactKind.READY, 77)
+
+
+def test_an_ondemand_pool_that_is_full() -> None:
+    """pm = ondemand words it without the dot."""
+    text = "WARNING: [pool www] server reached max_children setting (2), consider raising it"
+    assert fact(text).kind is FactKind.MAX_CHILDREN
+
+
+def test_an_unknown_child_while_running() -> None:
+    """The one ALERT that is not of the configuration."""
+    assert classify(f"{STAMP}ALERT: oops, unknown child (7) exited with code 0.") is None
+
+
+def test_a_very_long_line() -> None:
+    """What is kept of a line is bounded."""
+    found = fact("ERROR: failed to load configuration file '" + "x" * 9000)
+    assert len(found.line) == KEPT
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{BIND} ({'9' * 6000})",
+        f"NOTICE: fpm is running, pid {'9' * 6000}",
+        f"WARNING: [pool www] child {'9' * 6000} exited on signal 11 (SIGSEGV)",
+        f"WARNING: [pool www] child {'9' * 6000} exited with code 1 after 1",
+        "ERROR: unable to bind listening socket for address '" + ": (" * 20_000,
+    ],
+)
+def test_a_hostile_line(text: str) -> None:
+    """An application can print any line: an endless number states nothing, and raises nothing."""
+    assert classify(STAMP + text) is None
+
+
+def test_a_hostile_errno_of_a_path() -> None:
+    """An endless number says nothing; the beginning of the line still does."""
+    found = fact(f"ERROR: failed to open error_log (/x): No ({'9' * 6000})")
+    assert found.kind is FactKind.PERMISSION
+
+
+def test_a_carriage_return_before_the_newline() -> None:
+    """It is no part of the line."""
+    chunk = b"[23-Nov-2026 10:02:07] NOTICE: ready to handle connections\r\n"
+    assert [found.kind for found in scan(chunk)] == [FactKind.READY]
+
+
+PIECES = st.lists(
+    st.sampled_from([line for _, line in CASES])
+    | st.text(st.characters(codec="utf-8", exclude_characters="\n"))
+    | st.sampled_from(["ERROR: ", "R", "H", "PHP:  syntax error", "fpm is running, pid 7", "\r"])
+    | st.builds(lambda ahead, case: ahead + case[1], st.text("RH [\r"), st.sampled_from(CASES)),
+    max_size=12,
+)
+
+
+@given(lines=PIECES, ended=st.booleans(), rest=st.binary(max_size=40))
+def test_scan_finds_what_classify_finds(lines: list[str], ended: bool, rest: bytes) -> None:  # noqa: FBT001 - hypothesis names its arguments
+    """The fast way and the slow way agree on every text, whatever the buffer holds behind it."""
+    chunk = "\n".join(lines).encode() + b"\n" * ended
+    whole = chunk.decode().split("\n")
+    expected = [found for line in whole if (found := classify(line.removesuffix("\r")))]
+    assert scan(chunk) == expected
+    assert scan(bytearray(chunk + rest), len(chunk)) == expected
+
+
+@given(st.binary(max_size=200))
+def test_scan_of_any_bytes(chunk: bytes) -> None:
+    """No bytes raise."""
+    scan(b"[23-Nov-2026 10:02:07] ERROR: " + chunk)

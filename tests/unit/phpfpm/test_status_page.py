@@ -1,0 +1,225 @@
+"""php-fpm's status page becomes numbers and states; silence becomes a cause after a while."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fpm_listener.monitor.messages import PoolsSeen
+from fpm_listener.phpfpm.status_page import PoolView, parse
+from tests.unit.monitor.engine_play import FPM, Scene
+
+#: What php-fpm 8.2 says, its list of processes shortened.
+PAGE = {
+    "pool": "www",
+    "process manager": "static",
+    "start time": 1795467600,
+    "start since": 12,
+    "accepted conn": 3,
+    "listen queue": 0,
+    "max listen queue": 1,
+    "listen queue len": 511,
+    "idle processes": 1,
+    "active processes": 1,
+    "total processes": 2,
+    "max active processes": 2,
+    "max children reached": 0,
+    "slow requests": 4,
+    "processes": [
+        {"pid": 11, "state": "Running", "request uri": "/status?json&full&token=s3cret"},
+        {"pid": 12, "state": "Idle", "request uri": "/"},
+        {"pid": 13, "state": "Something new"},
+    ],
+}
+
+
+def test_a_page() -> None:
+    """All numbers by the names of the exporters, and workers by what they do."""
+    found = parse(json.dumps(PAGE))
+
+    assert found is not None
+    numbers, states = found
+    assert numbers == {
+        "start_since": 12,
+        "accepted_connections": 3,
+        "listen_queue": 0,
+        "max_listen_queue": 1,
+        "listen_queue_length": 511,
+        "idle_processes": 1,
+        "active_processes": 1,
+        "total_processes": 2,
+        "max_active_processes": 2,
+        "max_children_reached": 0,
+        "slow_requests": 4,
+    }
+    assert (states["running"], states["idle"], sum(states.values())) == (1, 1, 2)
+    assert "s3cret" not in repr(found)
+
+
+def test_a_list_that_is_no_json() -> None:
+    """Old versions do not escape URIs: the pool's own numbers are read all the same."""
+    text = json.dumps(PAGE, separators=(",", ":")).replace("/status?json", 'a"b\x01\\x')
+    found = parse(text)
+
+    assert found is not None
+    assert found[0]["accepted_connections"] == 3
+    assert found[1] == {}
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, 1, 10**400, -1, 1.5, "Idle", [], {}, [[]], {"a": {}}]
+)
+@pytest.mark.parametrize("key", ["accepted conn", "idle processes", "processes", "state", "pool"])
+def test_values_of_other_types(key: str, value: object) -> None:
+    """Any process can answer on a pool's port: a value of another type is skipped."""
+    processes: object = [{"state": value}, value] if key == "state" else value
+    page = {**PAGE, **({"processes": processes} if key == "state" else {key: value})}
+
+    numbers, states = parse(json.dumps(page)) or ({}, {})
+    assert all(isinstance(number, float) for number in numbers.values())
+    assert set(states.values()) <= {0, 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", "pong", '{"pool":"www"}', "{" * 100_000, '{"accepted conn":"x"', "null"],
+)
+def test_what_is_no_page(text: str) -> None:
+    """It is none, and nothing raises."""
+    assert parse(text) is None
+
+
+@given(st.text(max_size=300))
+def test_any_text(text: str) -> None:
+    """Nothing raises, whatever stands in a page."""
+    parse(text)
+    parse(json.dumps({**PAGE, "processes": [text]}))
+    parse(json.dumps({**PAGE, "idle processes": text}))
+
+
+def pool(
+    active: int, most: int | None, *, own: int = 1, total: int | None = None, queue: int = 0
+) -> PoolView:
+    idle = (active if total is None else total) - active
+    numbers = {"active_processes": active, "idle_processes": idle, "listen_queue": queue}
+    return PoolView(pool="www", up=True, numbers=numbers, max_children=most, own_requests=own)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        pytest.param(pool(1, 5), id="idle ondemand"),
+        pytest.param(pool(1, 1), id="idle ondemand of one"),
+        pytest.param(pool(2, 50), id="dynamic that starts more workers when it needs them"),
+        pytest.param(pool(1, 5, total=5), id="idle static"),
+        pytest.param(pool(1, 1, total=1), id="idle static of one"),
+        pytest.param(pool(2, 2, total=2), id="one of two is busy, and the other one answers"),
+        pytest.param(pool(3, 3, total=3), id="two of three are busy, and the third one answers"),
+        pytest.param(pool(4, 5, total=5), id="static with one idle worker"),
+        pytest.param(PoolView(pool="www", up=True, max_children=5), id="it answers only pings"),
+        pytest.param(pool(0, 5, own=0), id="idle ondemand, status from pm.status_listen"),
+        pytest.param(pool(7, None), id="pm.max_children is unknown"),
+    ],
+)
+def test_a_pool_that_is_not_saturated(view: PoolView) -> None:
+    """Our own request fills no pool, and a pool may start workers up to pm.max_children."""
+    assert not view.saturated
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        pytest.param(pool(5, 5), id="ondemand"),
+        pytest.param(pool(50, 50), id="dynamic"),
+        pytest.param(pool(4, 4), id="static"),
+        pytest.param(pool(2, 2, own=0), id="static of two, status from pm.status_listen"),
+        pytest.param(pool(1, 1, own=0), id="static of one, status from pm.status_listen"),
+        pytest.param(pool(1, 5, total=5, queue=1), id="requests wait"),
+        pytest.param(pool(1, None, queue=1), id="requests wait, pm.max_children is unknown"),
+    ],
+)
+def test_a_pool_that_is_saturated(view: PoolView) -> None:
+    """All its workers are busy, except the one that answers us, or requests wait."""
+    assert view.saturated
+
+
+def test_busy_workers() -> None:
+    """Our own request is not counted; a pool that only answers pings tells no number."""
+    assert [pool(3, 5).busy, pool(3, 5, own=0).busy, pool(0, 5).busy] == [2, 3, 0]
+    assert PoolView(pool="www", up=True).busy is None
+
+
+def seen(scene: Scene, at_s: float, *, silent: bool, up: bool = True) -> None:
+    view = PoolView(pool="www", up=up and not silent, silent=silent, detail="it does not answer")
+    scene.give(at_s, PoolsSeen(FPM, (view,)))
+
+
+def running() -> Scene:
+    return Scene().play("0 starting", "1 running")
+
+
+def test_a_master_that_answers_nobody() -> None:
+    """It is told after three probes in a row over some time, as critical, and its end as well."""
+    scene = running()
+    for at_s in (10, 25):
+        seen(scene, at_s, silent=True)
+    assert scene.told == []
+    seen(scene, 55, silent=True)
+    seen(scene, 115, silent=True)
+
+    assert scene.told == ["first: not_answering"]
+    alert = scene.alerts[0]
+    assert alert.labels["severity"] == "critical"
+    evidence = alert.annotations["evidence"]
+    assert "seen: pool www: it does not answer; asked 3 times in 45 s" in evidence
+    assert "--ppid $(supervisorctl pid php-fpm)" in alert.annotations["remedy"]
+    seen(scene, 175, silent=False)
+    scene.play("290 tick")
+    assert len(scene.told) == 1
+    scene.play("300 tick")
+    assert scene.told[-1] == "resolved: not_answering"
+
+
+def test_a_pause_between_silences() -> None:
+    """Who answers in between is busy, not dead."""
+    scene = running()
+    for at_s in range(10, 600, 15):
+        seen(scene, at_s, silent=at_s % 45 != 10)
+
+    assert scene.told == []
+
+
+def test_probes_too_close_to_one_another() -> None:
+    """A moment of silence is none."""
+    scene = running()
+    for tenth in range(100):
+        seen(scene, 10 + tenth / 10, silent=True)
+
+    assert scene.told == []
+
+
+def test_who_refuses_is_not_silent() -> None:
+    """A connection that is refused, or forbidden, says something of us, not of php-fpm."""
+    scene = running()
+    for at_s in range(10, 600, 15):
+        seen(scene, at_s, silent=False, up=False)
+
+    assert scene.told == []
+
+
+def test_an_operators_stop_and_a_start_are_no_silence() -> None:
+    """Held sockets take connections while php-fpm is away."""
+    scene = running()
+    for at_s in (10, 25):
+        seen(scene, at_s, silent=True)
+    scene.play("30 stopping", "31 stopped")
+    for at_s in (40, 55, 85):
+        seen(scene, at_s, silent=True)
+    scene.play("90 starting", "91 running")
+    for at_s in (92, 107):
+        seen(scene, at_s, silent=True)
+
+    assert scene.told == []

@@ -1,0 +1,282 @@
+"""The status as words, as lines for a terminal, and as a page."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from fpm_listener import durations
+from fpm_listener.delivery.receiver_counters import ReceiverView
+from fpm_listener.histogram import HistogramView
+from fpm_listener.status import document as status_document
+from fpm_listener.status import page, terminal, text
+from fpm_listener.status.snapshot import Snapshot
+from fpm_listener.vocabulary import State
+from tests import snapshots
+from tests.snapshots import EVIL, HOSTILE, MANY, NOTHING, NOW_S, TROUBLE, WELL
+
+#: All that a terminal obeys, or that turns or hides text.
+COMMANDS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+ALL = {"nothing": NOTHING, "well": WELL, "trouble": TROUBLE, "many": MANY, "evil": EVIL}
+
+
+def document(snapshot: Snapshot, later_s: float = 0.0) -> status_document.Document:
+    return status_document.to_json(snapshot, NOW_S + later_s)
+
+
+# -- the words -------------------------------------------------------------------------------------
+
+
+def test_the_words() -> None:
+    """Each key says what the snapshot has."""
+    words = document(TROUBLE)
+    program = next(one for one in words["programs"] if one["name"] == "php-fpm:php-fpm")
+
+    assert program["uptime_s"] is None
+    assert program["last_exit"] == "exit status 78"
+    assert program["incident"]["cause"] == "bind_conflict"
+    assert words["instance"] == "web-7"
+    assert words["listener"]["answered_within_s"] == 0.001
+    assert words["findings"]["counts"] == {"error": 1, "warning": 1, "hint": 0}
+    assert words["findings"]["worst"][0]["id"] == "FPM002"
+    assert words["timeline"][-1]["what"] == "died"
+    assert words["timeline"][-1]["count"] == 6
+
+
+def test_how_full_the_windows_are() -> None:
+    """Failed lives are counted as of now, each window by itself."""
+    name = "php-fpm:php-fpm"
+    counts = []
+    for later_s in (0.0, 55.0, 1000.0):
+        (one,) = [p for p in document(TROUBLE, later_s)["programs"] if p["name"] == name]
+        counts.append([window["failed"] for window in one["windows"]])
+
+    assert counts == [[7, 7], [2, 7], [0, 0]]
+
+
+def test_what_is_older_than_a_day_is_gone() -> None:
+    """The timeline is read long after it was written."""
+    assert document(TROUBLE, 6400.0)["timeline"][0]["what"] == "died"
+    assert document(TROUBLE, 86400.0)["timeline"] == []
+
+
+def test_answers_that_come_late() -> None:
+    """A lag beyond all bounds is no lag that is not known."""
+    late = HistogramView(bounds=(0.1, 1.0), counts=(90, 0, 10), total=99.0)
+    for acks, shown in ((late, "later than it measures"), (WELL.ack_seconds, "within 1 ms")):
+        words = document(dataclasses.replace(WELL, ack_seconds=acks))
+        assert f"99 % answered {shown}" in terminal.to_table(words)
+        assert shown in page.to_html(words)
+    assert "99 % answered none so far" in terminal.to_table(document(NOTHING))
+
+
+def test_a_wall_clock_that_is_set_back() -> None:
+    """No time is below 0."""
+    words = document(TROUBLE, -5 * 86400.0)
+
+    assert words["programs"][0]["uptime_s"] == 0
+    assert words["listener"]["uptime_s"] == 0
+    assert words["listener"]["last_event_age_s"] == 0
+    for show in (terminal.to_table, page.to_html):
+        show(words)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0s"), (59.9, "59s"), (60, "1m0s"), (3725, "1h2m"), (86400 * 3 + 3600 * 4, "3d4h")],
+)
+def test_how_long_it_has_been_up(seconds: float, shown: str) -> None:
+    """A time is shown in its two largest units."""
+    assert durations.age(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "words", "tone"),
+    [
+        (NOTHING, "The programs are not known yet", "idle"),
+        (dataclasses.replace(NOTHING, ready=True), "No program is watched", "idle"),
+        (WELL, "All 3 programs run", "ok"),
+        (TROUBLE, "1 of 6 programs is in trouble", "bad"),
+        (MANY, "2 of 200 programs are in trouble", "bad"),
+        (dataclasses.replace(WELL, events_missed=1), "All 3 programs run, but see below", "warn"),
+        (dataclasses.replace(WELL, processes=WELL.processes[:1]), "The one program runs", "ok"),
+        (
+            dataclasses.replace(WELL, processes=(snapshots.program("x", State.FATAL),)),
+            "1 of 1 program is in trouble",
+            "bad",
+        ),
+        (
+            dataclasses.replace(WELL, processes=(snapshots.program("x", State.STOPPED),)),
+            "The program is not in trouble",
+            "ok",
+        ),
+        (
+            dataclasses.replace(WELL, receivers=(ReceiverView(name="x", kind="y", failing=True),)),
+            "All 3 programs run, but see below",
+            "warn",
+        ),
+    ],
+)
+def test_how_things_are(snapshot: Snapshot, words: str, tone: str) -> None:
+    """A few words say it, and never that all is well when something is not."""
+    assert text.headline(document(snapshot)) == (words, tone)
+
+
+# -- for a terminal --------------------------------------------------------------------------------
+
+
+def test_the_table() -> None:
+    """The terminal shows state, trouble, evidence, remedy and what receivers are owed."""
+    table = terminal.to_table(document(TROUBLE))
+
+    assert table.splitlines()[0] == "supervisor on web-7: 1 of 6 programs is in trouble"
+    row = next(line for line in table.splitlines() if line.startswith("php-fpm "))
+    assert row.split("  ")[-1] == "exit 78"
+    assert "BACKOFF" in row
+    assert "7 (loop, 1m)" in row
+    for words in (
+        "CRITICAL: php-fpm: 127.0.0.1:9000 is taken by pid 24150",
+        "  holder:   pid 24150 and 1 more",
+        "] ERROR: unable to bind listening socket for address",
+        "  remedy:   End the orphaned workers, which finish their requests first: kill -QUIT",
+        "listens on /run/php/admin.sock, held",
+        "php-fpm died: exit status 78 (6 times)",
+        "started again after 71 ms",
+        "receiver pager: 2 owed, 5 attempts, 4 failed, 0 dropped",
+        "last failure: the name events.pagerduty.com is not known",
+        "FPM002 /etc/supervisor/conf.d/app.conf:3",
+        "1204 events, 0 missed",
+        "99 % answered within 1 ms",
+    ):
+        assert words in table
+
+
+@pytest.mark.parametrize("width", [40, 80, 132])
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_is_wider_than_the_terminal(name: str, width: int) -> None:
+    """Names are cut and lines are folded; a remedy alone is one line, as it will be copied."""
+    table = terminal.to_table(document(ALL[name]), width)
+    long = [line for line in table.splitlines() if len(line) > max(width, 68)]
+
+    assert [line for line in long if not line.startswith("  remedy: ")] == []
+
+
+def test_wide_characters_take_two_columns() -> None:
+    """A name in Chinese neither breaks the columns nor the width."""
+    wide = snapshots.program("\u961f\u5217" * 30)
+    table = terminal.to_table(
+        document(dataclasses.replace(WELL, processes=(*WELL.processes, wide))), 80
+    )
+    row = next(line for line in table.splitlines() if "\u961f" in line)
+
+    assert len(row) + row.count("\u961f") + row.count("\u5217") <= 80
+    assert row.index("RUNNING") < 80
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_text_of_others_does_nothing_to_a_terminal(name: str) -> None:
+    """No escape, no title, nothing that turns or hides text; colours are our own, if wanted."""
+    words = document(ALL[name])
+
+    assert not COMMANDS.search(terminal.to_table(words))
+    coloured = terminal.to_table(words, 80, colour=True)
+    assert "\x1b[1m" in coloured or name == "nothing"
+    assert not COMMANDS.search(re.sub(r"\x1b\[\d+m", "", coloured))
+
+
+def test_what_is_wrong_with_the_listener_itself() -> None:
+    """The status says what the listener cannot do."""
+    snapshot = Snapshot(events_missed=3, outbox_persistent=False, config_reload_ok=False)
+    for show in (terminal.to_table, page.to_html):
+        shown = show(document(snapshot)).replace("&#x27;", "'")
+        for words in ("XML-RPC", "3 events were lost", "memory only", "has a mistake"):
+            assert words in shown
+
+
+def test_what_healing_is_about_to_do() -> None:
+    """It is said when, and how often it was done."""
+    name = "queue:worker"
+    healed = snapshots.program(name, State.STOPPED, healed=3, paused=True, next_start_s=NOW_S + 240)
+    given_up = snapshots.program("php", State.FATAL, next_start_s=NOW_S + 9, worn_out=True)
+    words = document(dataclasses.replace(WELL, processes=(healed, given_up)))
+    for show in (terminal.to_table, page.to_html):
+        shown = show(words)
+        assert "stopped for a while, as it loops; the listener starts it in 4m0s" in shown
+        assert "given up; the listener starts it in 9s, the starts of a day being used up" in shown
+    assert "(3 ours)" in terminal.to_table(words)
+    assert "3 by the listener" in page.to_html(words)
+
+
+def test_how_full_its_pools_are() -> None:
+    """php-fpm's own numbers are shown where it is asked for them."""
+    for show in (terminal.to_table, page.to_html):
+        shown = show(document(TROUBLE))
+        for words in (
+            "pool admin: 4 of 8 busy, 3 idle, max_children reached 2 times",
+            "pool api: 5 busy, 0 idle, 12 waiting, max_children reached 2 times, saturated",
+            "pool old: no answer (refused)",
+        ):
+            assert words in shown
+
+
+# -- as a page -------------------------------------------------------------------------------------
+
+
+def test_the_page_has_it_all() -> None:
+    """Whoever has no JavaScript sees the same."""
+    shown = page.to_html(document(TROUBLE))
+    for words in (
+        "<title>1 of 6 programs is in trouble \u00b7 web-7</title>",
+        "<code>kill -QUIT 24150 24151</code>",
+        "unable to bind listening socket",
+        "sockets held",
+        "taken by another",
+        "7 failures in 1 min (limit 3)",
+        "in a fast loop",
+        "started again after 71 ms",
+        "13 failures in the last 24 hours",
+        "the name events.pagerduty.com is not known",
+        "process_control_timeout = 10s",
+        "1204; none missed",
+    ):
+        assert words in shown
+
+
+def test_the_page_is_small() -> None:
+    """It is sent again and again."""
+    assert len(page.to_html(document(TROUBLE)).encode()) < 60 << 10
+    assert len(page.to_html(document(NOTHING)).encode()) < 20 << 10
+
+
+def test_text_of_others_is_no_markup() -> None:
+    """Everything is escaped, and what turns or hides text is shown as a question mark."""
+    shown = page.to_html(document(EVIL))
+    live = shown[shown.index('<div id="live">') : shown.rindex("<script>")]
+
+    assert "<script" not in live
+    assert "<img" not in live
+    assert shown.count("<script>") == 1
+    assert not COMMANDS.search(live.replace("\t", ""))
+    assert "@LIVE@ @TITLE@ ]]&gt;" in live
+    assert len(live) < 60 << 10
+    assert HOSTILE[3][:10] in live  # Hebrew may be Hebrew
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_page_is_whole(name: str) -> None:
+    """What is opened is closed, and no placeholder is left."""
+    shown = page.to_html(document(ALL[name]))
+    opened = re.findall(r"<(\w+)[ >]", shown[shown.index("<body") : shown.index("<script>")])
+    for element in {*opened} - {"path", "circle"}:
+        assert len(re.findall(rf"<{element}[ >]", shown)) == shown.count(f"</{element}>"), element
+    assert "@PAGE@" not in shown
+    assert shown.startswith("<!doctype html>")
+
+
+def test_an_incident_of_which_the_beginning_is_forgotten() -> None:
+    """The picture of the day shows an incident also where only its end is in the timeline."""
+    ends = dataclasses.replace(WELL, timeline=TROUBLE.timeline[5:6])
+
+    assert 'class="span bad"' in page.to_html(document(ends))
