@@ -322,8 +322,8 @@ def follow(bench: Bench, size_mib: int) -> None:
             file.write(block)
     size = noise.stat().st_size
     script = (
-        "import resource, sys, time\nfrom fpm_listener.daemon.log_file import Follower\n"
-        "follower = Follower(sys.argv[1], from_start=True)\nbegan = time.perf_counter()\n"
+        "import resource, sys, time\nfrom fpm_listener.daemon.log_file import FileFollower\n"
+        "follower = FileFollower(sys.argv[1], from_start=True)\nbegan = time.perf_counter()\n"
         "while follower.bytes_read < int(sys.argv[2]):\n    follower.poll()\n"
         "print(time.perf_counter() - began, "
         "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"

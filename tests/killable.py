@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fpm_listener.__main__ import main
-from fpm_listener.delivery.receivers.deadline import Watch
+from fpm_listener.delivery.receivers.deadline import Deadline
 from fpm_listener.supervisor.pipe import Pipe
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ class Socket(socket.socket):
 
 def watch() -> None:
     """Make steps of the calls that are steps."""
-    connect, read, acknowledge = Watch.connect, Pipe.read, Pipe.acknowledge
+    connect, read, acknowledge = Deadline.connect, Pipe.read, Pipe.acknowledge
 
-    def connect_in_steps(self: Watch, host: str, port: int) -> socket.socket:
+    def connect_in_steps(self: Deadline, host: str, port: int) -> socket.socket:
         plain = STEPS.take("connect", connect, self, host, port)
         timeout_s = plain.gettimeout()
         connection = Socket(fileno=plain.detach())
@@ -102,7 +102,7 @@ def watch() -> None:
 
     patched: list[tuple[Any, str, object]] = [
         (sqlite3, "connect", partial(sqlite3.connect, factory=Connection)),
-        (Watch, "connect", connect_in_steps),
+        (Deadline, "connect", connect_in_steps),
         (Pipe, "read", read_and_count),
         (Pipe, "acknowledge", acknowledge_as_a_step),
     ]

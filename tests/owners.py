@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fpm_listener.daemon.persistence import Memory
+from fpm_listener.daemon.persistence import StateStore
 from fpm_listener.delivery.database import Database
 from fpm_listener.delivery.outbox import Limits, Outbox
 from fpm_listener.settings.receivers import ReceiverSettings
@@ -37,7 +37,7 @@ class Owner:
         self.boot_id = boot_id
         self.folder = folder
         self.database = Database(folder)
-        self.memory = Memory(self.database)
+        self.memory = StateStore(self.database)
         self.outbox = Outbox(
             self.database,
             receivers or (OPS,),

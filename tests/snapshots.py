@@ -10,7 +10,7 @@ from fpm_listener.histogram import Histogram
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.incidents.incident import IncidentView
 from fpm_listener.monitor.process_view import ProcessView
-from fpm_listener.monitor.timeline import Entry, Happening
+from fpm_listener.monitor.timeline import Entry, TimelineEvent
 from fpm_listener.phpfpm.status_page import PoolView
 from fpm_listener.settings.policy import LoopPolicy
 from fpm_listener.status.snapshot import FindingView, Snapshot
@@ -93,7 +93,7 @@ def incident(**more: object) -> IncidentView:
     return IncidentView(**{**words, **more})  # type: ignore[arg-type] # the test's own words
 
 
-def entry(what: Happening, ago_s: float, process: str = "", **more: object) -> Entry:
+def entry(what: TimelineEvent, ago_s: float, process: str = "", **more: object) -> Entry:
     """Return something that has happened."""
     words = {"what": what, "process": process, "first_s": NOW_S - ago_s, "last_s": NOW_S - ago_s}
     return Entry(**{**words, **more})  # type: ignore[arg-type] # the test's own words
@@ -213,11 +213,11 @@ TROUBLE = replace(
     findings={"error": 1, "warning": 1, "hint": 0},
     found=FOUND,
     timeline=(
-        entry(Happening.LISTENER, 80000, "fpm-listener"),
-        entry(Happening.DIED, 52000, "php-fpm-admin:php-fpm-admin", detail="killed by SIGSEGV"),
-        entry(Happening.STARTED, 51999.9, "php-fpm-admin:php-fpm-admin", away_s=0.064),
+        entry(TimelineEvent.LISTENER, 80000, "fpm-listener"),
+        entry(TimelineEvent.DIED, 52000, "php-fpm-admin:php-fpm-admin", detail="killed by SIGSEGV"),
+        entry(TimelineEvent.STARTED, 51999.9, "php-fpm-admin:php-fpm-admin", away_s=0.064),
         entry(
-            Happening.DIED,
+            TimelineEvent.DIED,
             30200,
             "queue:worker_00",
             detail="exit status 1",
@@ -225,38 +225,38 @@ TROUBLE = replace(
             first_s=NOW_S - 30700,
         ),
         entry(
-            Happening.INCIDENT,
+            TimelineEvent.INCIDENT,
             30690,
             "queue:worker_00",
             detail="it dies and is restarted again and again (exit status 1); it keeps failing",
         ),
         entry(
-            Happening.RESOLVED,
+            TimelineEvent.RESOLVED,
             29000,
             "queue:worker_00",
             detail="well again, or stopped by its operator; the trouble was: it dies and is "
             "restarted again and again",
         ),
-        entry(Happening.STOPPED, 21000, "reports:reports"),
-        entry(Happening.DIED, 9200, "php-fpm-admin:php-fpm-admin", detail="killed by SIGKILL"),
-        entry(Happening.STARTED, 9199.9, "php-fpm-admin:php-fpm-admin", away_s=0.071),
-        entry(Happening.DIED, 196, "php-fpm:php-fpm", detail="killed by SIGKILL"),
+        entry(TimelineEvent.STOPPED, 21000, "reports:reports"),
+        entry(TimelineEvent.DIED, 9200, "php-fpm-admin:php-fpm-admin", detail="killed by SIGKILL"),
+        entry(TimelineEvent.STARTED, 9199.9, "php-fpm-admin:php-fpm-admin", away_s=0.071),
+        entry(TimelineEvent.DIED, 196, "php-fpm:php-fpm", detail="killed by SIGKILL"),
         entry(
-            Happening.INCIDENT,
+            TimelineEvent.INCIDENT,
             192,
             "php-fpm:php-fpm",
             detail="it dies and is restarted again and again (exit status 78); it keeps failing",
         ),
         entry(
-            Happening.CHANGED,
+            TimelineEvent.CHANGED,
             191.6,
             "php-fpm:php-fpm",
             detail="127.0.0.1:9000 is taken by pid 24150 and 1 more (php-fpm: pool www, user "
             "www-data, orphan of the dead master 24135); it keeps failing",
         ),
-        entry(Happening.STARTED, 2, "php-fpm:php-fpm", away_s=1.02, count=7),
+        entry(TimelineEvent.STARTED, 2, "php-fpm:php-fpm", away_s=1.02, count=7),
         entry(
-            Happening.DIED,
+            TimelineEvent.DIED,
             1,
             "php-fpm:php-fpm",
             detail="exit status 78",
@@ -293,7 +293,7 @@ EVIL = replace(
             ),
         ),
     ),
-    timeline=tuple(entry(Happening.DIED, 10, HOSTILE[0], detail=one) for one in HOSTILE),
+    timeline=tuple(entry(TimelineEvent.DIED, 10, HOSTILE[0], detail=one) for one in HOSTILE),
     receivers=(ReceiverView(name=HOSTILE[0], kind="webhook", last_failure=HOSTILE[2]),),
     found=(FindingView(*(HOSTILE[n % 6] for n in range(6))),),
     instance=HOSTILE[0],

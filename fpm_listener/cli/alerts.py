@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpm_listener import durations
 from fpm_listener.cli import output
-from fpm_listener.daemon.control_socket import Request, ask
+from fpm_listener.daemon.control_socket import ControlRequest, ask
 from fpm_listener.delivery.attempt import Delivered, RetryLater
 from fpm_listener.delivery.database import Database
 from fpm_listener.delivery.outbox import Limits, Outbox
@@ -75,7 +75,7 @@ def test(settings: Settings, name: str, say: Callable[[str], None]) -> int:
     taken = [_try(lane, one, settings, say) for lane, one in receiver.lanes.items()]
     if not all(taken):
         return 1
-    owed = ask(settings.state_dir, Request(action="worked", receiver=name))
+    owed = ask(settings.state_dir, ControlRequest(action="worked", receiver=name))
     if owed:
         say(f"{name}: {owed} alerts that wait for it are tried again now")
     return 0
@@ -158,7 +158,7 @@ def _indented(text: str) -> str:
 
 def listing(settings: Settings) -> list[dict[str, Any]]:
     """Return all that is owed. Raises FpmListenerError."""
-    found: list[dict[str, Any]] = _do(settings, Request(action="list"))
+    found: list[dict[str, Any]] = _do(settings, ControlRequest(action="list"))
     return found
 
 
@@ -190,7 +190,7 @@ def to_table(owed: list[dict[str, Any]]) -> str:
 def retry(settings: Settings, receiver: str | None) -> int:
     """Try again at once what waits; return for how many alerts that is so."""
     _known(settings, receiver)
-    done: int = _do(settings, Request(action="retry", receiver=receiver))
+    done: int = _do(settings, ControlRequest(action="retry", receiver=receiver))
     return done
 
 
@@ -217,10 +217,10 @@ def _is_number(which: str) -> bool:
 def drop(settings: Settings, which: str) -> int:
     """Give up one alert (its number) or all of a receiver (its name); return how many."""
     if _is_number(which):
-        request = Request(action="drop", number=int(which))
+        request = ControlRequest(action="drop", number=int(which))
     else:
         _known(settings, which)
-        request = Request(action="drop", receiver=which)
+        request = ControlRequest(action="drop", receiver=which)
     done: int = _do(settings, request)
     return done
 
@@ -233,12 +233,12 @@ def _known(settings: Settings, receiver: str | None) -> None:
         raise FpmListenerError(f"{settings.source}: no receiver is called {receiver!r}; {known}")
 
 
-def _do(settings: Settings, request: Request) -> Any:  # noqa: ANN401 - JSON
+def _do(settings: Settings, request: ControlRequest) -> Any:  # noqa: ANN401 - JSON
     answer = ask(settings.state_dir, request)
     return _do_alone(settings, request) if answer is None else answer
 
 
-def _do_alone(settings: Settings, request: Request) -> Any:  # noqa: ANN401 - JSON
+def _do_alone(settings: Settings, request: ControlRequest) -> Any:  # noqa: ANN401 - JSON
     """Do it without a listener. Raises FpmListenerError where the database cannot be had."""
     if not settings.state_dir.is_dir():
         raise FpmListenerError(
@@ -269,7 +269,7 @@ def _do_alone(settings: Settings, request: Request) -> Any:  # noqa: ANN401 - JS
 
 def leave(settings: Settings, program: str) -> str:
     """Return what was done. Raises FpmListenerError where that was nothing."""
-    known = ask(settings.state_dir, Request(action="leave", receiver=program))
+    known = ask(settings.state_dir, ControlRequest(action="leave", receiver=program))
     if known is None:
         raise FpmListenerError(
             f"no listener runs with {settings.source}, so that nothing is started by one"

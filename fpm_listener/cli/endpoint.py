@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.settings import settings as settings_file
-from fpm_listener.settings.ini_section import Section, address, text
+from fpm_listener.settings.ini_section import SettingsSection, address, text
 from fpm_listener.settings.settings import ENV_PREFIX, SECTION, Settings, WebSettings
 from fpm_listener.values import FpmListenerError
 
@@ -51,7 +51,7 @@ def _salvage(path: str, environ: Mapping[str, str], mistake: str) -> Endpoint:
     """Return what the file says line by line; a value with a mistake is the default."""
     found = _lines(settings_file.read_text(path))
     found |= {k: v for k in _KEYS if (v := environ.get(ENV_PREFIX + k.upper()))}
-    section = Section(path, found, Path(path).absolute().parent)
+    section = SettingsSection(path, found, Path(path).absolute().parent)
 
     def take(key: str, read: Callable[[str], Any], default: Any) -> Any:  # noqa: ANN401 - as Section
         try:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.phpfpm.command_line import FpmInvocation
     from fpm_listener.settings.receivers import ReceiverSettings
-    from fpm_listener.supervisor.ini_lines import Section
+    from fpm_listener.supervisor.ini_lines import ConfigSection
 
 BINARIES = PHP_FPMS
 #: supervisord's own file, as its packages have it.
@@ -121,7 +121,7 @@ def _receivers(path: Path) -> tuple[ReceiverSettings, ...]:
         raise FpmListenerError(f"the listener will not start: {error}") from error
 
 
-def _existing(place: Path, programs: str, own: str) -> list[Section]:
+def _existing(place: Path, programs: str, own: str) -> list[ConfigSection]:
     """Return the sections that the new file would have a second time.
 
     supervisor merges sections of one name: what runs is then a mixture of both files.
@@ -138,7 +138,7 @@ def _existing(place: Path, programs: str, own: str) -> list[Section]:
     return [section for name, section in ini_lines.scan(texts).items() if name in names]
 
 
-def _instead(existing: Section, programs: str) -> str:
+def _instead(existing: ConfigSection, programs: str) -> str:
     """Return what to change in a section that is there already."""
     wanted = ini_lines.scan([("", programs)])[existing.name]
     changes = [

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from fpm_listener import regular_file
 from fpm_listener.cli import endpoint, output
-from fpm_listener.daemon.control_socket import Request, ask
+from fpm_listener.daemon.control_socket import ControlRequest, ask
 from fpm_listener.settings.settings import USUAL_FILES
 from fpm_listener.status.terminal import to_table
 from fpm_listener.untrusted_text import plain
@@ -98,7 +98,7 @@ def ask_listener(url: str | None, found: Endpoint, *, insecure: bool) -> Documen
     why = ""
     if url is None:
         try:
-            document: Document | None = ask(found.state_dir, Request(action="status"))
+            document: Document | None = ask(found.state_dir, ControlRequest(action="status"))
         except FpmListenerError as error:
             document, why = None, str(error)
         if isinstance(document, dict):

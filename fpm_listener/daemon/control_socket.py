@@ -24,7 +24,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener.daemon.unix_listener import caller
-from fpm_listener.guard.handover_channel import Reachable
+from fpm_listener.guard.handover_channel import SocketPath
 from fpm_listener.host import state_directory
 from fpm_listener.internal_errors import is_exhausted, log_only
 from fpm_listener.values import FpmListenerError
@@ -48,7 +48,7 @@ _HANG_UP = (OSError, ValueError, TypeError, RecursionError, Empty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ControlRequest:
     """What is asked for."""
 
     action: str  #: one of ACTIONS
@@ -59,11 +59,11 @@ class Request:
 class Asked(NamedTuple):
     """For the owner: a request, and where the answer is waited for."""
 
-    request: Request
+    request: ControlRequest
     reply: SimpleQueue[Any]  #: of `status`: the snapshot
 
 
-class Control:
+class ControlSocket:
     """The listener's side: a thread that the daemon starts and stops."""
 
     def __init__(
@@ -90,7 +90,7 @@ class Control:
         To be called from time to time, by the only listener of its state_dir.
         """
         try:
-            with Reachable(state_directory.prepare(self._state_dir), SOCKET_NAME) as path:
+            with SocketPath(state_directory.prepare(self._state_dir), SOCKET_NAME) as path:
                 if self._server is not None and _identity(path) == self._identity:
                     self._start_thread()
                     return
@@ -162,7 +162,7 @@ class Control:
         if uid not in {0, os.geteuid()}:
             return
         said = json.loads(_read_line(connection))
-        request = Request(**said)
+        request = ControlRequest(**said)
         receiver, number = said.get("receiver"), said.get("number")
         plain = (receiver is None or isinstance(receiver, str)) and type(number) in {
             type(None),
@@ -227,7 +227,7 @@ def _refuse_stranger(connection: socket.socket, folder: str) -> None:
         raise PermissionError(errno.EPERM, f"user {uid} listens there, who is not its owner")
 
 
-def ask(state_dir: Path, request: Request) -> Any:  # noqa: ANN401 - JSON
+def ask(state_dir: Path, request: ControlRequest) -> Any:  # noqa: ANN401 - JSON
     """Return the listener's answer; None where no listener is there.
 
     Raises FpmListenerError where one is there and does not answer.
@@ -236,7 +236,7 @@ def ask(state_dir: Path, request: Request) -> Any:  # noqa: ANN401 - JSON
         connection.settimeout(_PATIENCE_S)
         try:
             folder = state_directory.locate(str(state_dir))
-            with Reachable(folder, SOCKET_NAME) as path:
+            with SocketPath(folder, SOCKET_NAME) as path:
                 connection.connect(path)
             _refuse_stranger(connection, folder)
         except (FileNotFoundError, ConnectionRefusedError):

@@ -21,32 +21,32 @@ from typing import TYPE_CHECKING, Any
 from fpm_listener.daemon.clocks import read_clocks
 from fpm_listener.daemon.control_socket import Asked
 from fpm_listener.daemon.engine_settings import engine_settings
-from fpm_listener.daemon.exit_watch import Deaths
+from fpm_listener.daemon.exit_watch import ExitWatch
 from fpm_listener.daemon.inbox import Failed, Inbox, SupervisorAnswered, Survived
 from fpm_listener.daemon.lost_events import LostEvents
-from fpm_listener.daemon.services import Surroundings
+from fpm_listener.daemon.services import Services
 from fpm_listener.daemon.signals import Signals
-from fpm_listener.daemon.socket_keeper import Keeper
+from fpm_listener.daemon.socket_keeper import SocketKeeper
 from fpm_listener.daemon.startup_check import Examined
 from fpm_listener.daemon.unreadable_events import UnreadableEvents
 from fpm_listener.delivery.attempt import Attempted
 from fpm_listener.histogram import Histogram
-from fpm_listener.incidents.effects import AreGone, ExamineDeath, FindHolder, Notify
+from fpm_listener.incidents.effects import CheckGone, ExamineExit, FindHolder, Notify
 from fpm_listener.monitor.engine import Engine
 from fpm_listener.monitor.messages import (
     AnswerGuard,
     AskProcesses,
     Discover,
     GuardAsks,
-    Heal,
-    Hurry,
-    LeaveAlone,
-    LetGo,
-    ProcessDied,
+    LeaveProgram,
     ProcessesSeen,
+    ProcessExited,
     ProgramsKnown,
     ReadExits,
-    Remember,
+    ReadLogsNow,
+    ReleaseSockets,
+    SaveState,
+    SelfHeal,
     Tick,
     WakeSupervisord,
     WatchPid,
@@ -54,7 +54,7 @@ from fpm_listener.monitor.messages import (
 from fpm_listener.settings import settings as settings_file
 from fpm_listener.settings.receiver_check import ReceiversChecked
 from fpm_listener.status.snapshot import Snapshot
-from fpm_listener.supervisor.deduplication import Ledger, supervisord_identity
+from fpm_listener.supervisor.deduplication import EventDeduplicator, supervisord_identity
 from fpm_listener.supervisor.pipe import wake
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.supervisor.protocol import Event, Garbage
@@ -116,7 +116,7 @@ class Daemon:
         self._inbox = Inbox()
         self._errors = self._inbox.errors
         self._poller = select.poll()
-        self._deaths = Deaths(self._poller)
+        self._deaths = ExitWatch(self._poller)
         self._engine = Engine(engine_settings(settings), secrets.token_hex(16))
         self._snapshot = Snapshot()
         self._snapshot_due_s: float | None = 0.0
@@ -134,15 +134,15 @@ class Daemon:
         self._stop = False
         self._signals = Signals()
         self._exit_status = 0
-        self._around = Surroundings(
+        self._around = Services(
             settings,
             self._inbox,
-            Keeper(doors, self._inbox.put, self._inbox.failed, self._inbox.errors.caught),
+            SocketKeeper(doors, self._inbox.put, self._inbox.failed, self._inbox.errors.caught),
             lambda: self._snapshot,
             read_clocks(),
         )
         self._performers = self._make_performers()
-        self._ledger = Ledger(
+        self._ledger = EventDeduplicator(
             self._around.ledger_path(),
             supervisord_identity(os.getppid()),
             self._around.committed(),
@@ -196,7 +196,7 @@ class Daemon:
             self._pause_until_s = now.monotonic_s + ERROR_PAUSE_S
 
     def _died(self, descriptor: int) -> None:
-        self._step(read_clocks(), ProcessDied(*self._deaths.take(descriptor)))
+        self._step(read_clocks(), ProcessExited(*self._deaths.take(descriptor)))
 
     def _tick(self, now: Instant) -> None:
         deadline_s = self._engine.deadline_s()
@@ -289,7 +289,7 @@ class Daemon:
         effects: list[Effect],
         stamp: list[int] | None = None,
     ) -> None:
-        lasting = [effect for effect in effects if isinstance(effect, Notify | Remember)]
+        lasting = [effect for effect in effects if isinstance(effect, Notify | SaveState)]
         if lasting:
             self._errors.survive(Where.DATABASE, self._around.commit, lasting, now, stamp)
 
@@ -303,22 +303,22 @@ class Daemon:
     def _make_performers(self) -> dict[type, Callable[[Any], None]]:
         around = self._around
         return {
-            Hurry: lambda _: around.hurry(read_clocks()),
+            ReadLogsNow: lambda _: around.hurry(read_clocks()),
             Discover: around.discover,
             FindHolder: around.find_holder,
-            ExamineDeath: around.examine,
-            AreGone: around.examine,
+            ExamineExit: around.examine,
+            CheckGone: around.examine,
             ReadExits: around.read_exits,
             AskProcesses: lambda _: around.ask_processes(),
-            Heal: self._heal,
+            SelfHeal: self._heal,
             WatchPid: self._watch,
             WakeSupervisord: lambda effect: wake(effect.process),
             AnswerGuard: lambda effect: around.keeper.answer(*effect),
-            LetGo: lambda effect: around.keeper.release(*effect),
+            ReleaseSockets: lambda effect: around.keeper.release(*effect),
             Notify: tell,
         }
 
-    def _heal(self, effect: Heal) -> None:
+    def _heal(self, effect: SelfHeal) -> None:
         # Who waits for alerts to be sent before supervisord ends must see those of this very step.
         now = read_clocks()
         self._snapshot_due_s = now.monotonic_s
@@ -327,7 +327,7 @@ class Daemon:
 
     def _watch(self, effect: WatchPid) -> None:
         if not self._deaths.watch(*effect):
-            self._inbox.put(ProcessDied(*effect))
+            self._inbox.put(ProcessExited(*effect))
 
     def _from_inbox(self, item: Any) -> None:  # noqa: ANN401 - each kind is told apart here
         now = read_clocks()
@@ -371,7 +371,7 @@ class Daemon:
         name = ProcessName(group, process or group)
         known = any(view.name == name for view in self._engine.views())
         if known:
-            self._step(now, LeaveAlone(name))
+            self._step(now, LeaveProgram(name))
         asked.reply.put(known)
 
     # -- what others read --------------------------------------------------------------------------

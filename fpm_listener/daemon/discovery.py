@@ -51,7 +51,7 @@ class _Look(NamedTuple):
     site: FpmSite | None = None  #: None = it is no php-fpm
 
 
-class Programs:
+class Discovery:
     """Reads the programs, and remembers what it has complained of. Used by one thread."""
 
     def __init__(

@@ -34,7 +34,7 @@ def _can_be_seen() -> bool:
     return descriptor is not None
 
 
-class Deaths:
+class ExitWatch:
     """The processes that are watched. Owned by the daemon, waited for with its poll."""
 
     def __init__(self, poller: select.poll) -> None:

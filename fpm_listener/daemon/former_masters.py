@@ -13,7 +13,7 @@ from fpm_listener.host import procfs
 from fpm_listener.supervisor.process import ProcessName
 
 if TYPE_CHECKING:
-    from fpm_listener.daemon.persistence import Memory
+    from fpm_listener.daemon.persistence import StateStore
     from fpm_listener.delivery.database import Database
     from fpm_listener.guard.orphans import Master
     from fpm_listener.monitor.messages import GuardAsks
@@ -24,7 +24,7 @@ _PREFIX = "masters "
 class FormerMasters:
     """Owned by the daemon's main thread."""
 
-    def __init__(self, database: Database, memory: Memory) -> None:
+    def __init__(self, database: Database, memory: StateStore) -> None:
         self._database = database
         self._memory = memory
         self._boot = procfs.boot_id()

@@ -47,7 +47,7 @@ class Held:
     key: str
     address: str
     fd: int
-    name: socket_paths.Name | None = None  # of a unix socket
+    name: socket_paths.HeldPath | None = None  # of a unix socket
 
 
 @dataclass(slots=True, kw_only=True)

@@ -97,7 +97,7 @@ def _position(file: _File, offset: int) -> Position:
     return Position(device=device, inode=inode, offset=offset, head=file.head.hex())
 
 
-class Follower:
+class FileFollower:
     """One path. `poll` is a step: it reads what is there and returns."""
 
     def __init__(

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from fpm_listener.daemon.log_file import CHUNK, TURN, Follower
+from fpm_listener.daemon.log_file import CHUNK, TURN, FileFollower
 from fpm_listener.internal_errors import log_only
 from fpm_listener.monitor.messages import LogLines
 from fpm_listener.phpfpm.log_parser import LONGEST_LINE
@@ -27,7 +27,7 @@ CALM_S, HURRIED_S, HURRY_FOR_S = 0.5, 0.05, 10.0
 _KEPT_POSITIONS = 100
 
 
-class LogTail:
+class LogFollower:
     """The thread that follows all files."""
 
     def __init__(
@@ -51,7 +51,7 @@ class LogTail:
         self._hurried_until = 0.0
         self._stopped = False
         self._gone_bytes = self._gone_skipped = self._gone_errors = 0
-        self._followers: dict[str, Follower] = {}
+        self._followers: dict[str, FileFollower] = {}
         self._buffer = bytearray(LONGEST_LINE + CHUNK)
         self._thread = threading.Thread(target=self._run, name="tailer", daemon=True)
 
@@ -130,7 +130,7 @@ class LogTail:
         for path in wanted:
             if path not in self._followers:
                 resume = self._resume.pop(path, None)
-                self._followers[path] = Follower(path, resume=resume, buffer=self._buffer)
+                self._followers[path] = FileFollower(path, resume=resume, buffer=self._buffer)
 
     def _remember(self, path: str, at: Position | None) -> None:
         """Keep where a file was left: a configuration may be unreadable for a moment only."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Memory:
+class StateStore:
     """The values, by name. Attaches itself to the database, which mirrors them."""
 
     tables: tuple[str, ...] = ("memory",)

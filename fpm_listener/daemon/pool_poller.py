@@ -38,7 +38,7 @@ SELDOM_S = 60.0
 _OK = 200
 
 
-class PoolWatch:
+class PoolPoller:
     """A thread of its own."""
 
     def __init__(

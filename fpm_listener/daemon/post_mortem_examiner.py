@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.host.oom_counters import OomKills
 from fpm_listener.host.procfs import read_stat
-from fpm_listener.incidents.effects import AreGone, DeathExamined, ExamineDeath, Gone
-from fpm_listener.incidents.post_mortem import Autopsy
+from fpm_listener.incidents.effects import CheckGone, ExamineExit, ExitExamined, Gone
+from fpm_listener.incidents.post_mortem import PostMortem
 from fpm_listener.vocabulary import Cause
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Sample(NamedTuple):
     """Request: remember how often memory was short by now."""
 
 
-class Examiner:
+class PostMortemExaminer:
     """Used by one thread."""
 
     def __init__(self, supervisord_pid: int, root: str = "/") -> None:
@@ -40,19 +40,19 @@ class Examiner:
 
     def work(
         self,
-        requests: tuple[ExamineDeath | AreGone | Sample, ...],
-        put: Callable[[DeathExamined | Gone], None],
+        requests: tuple[ExamineExit | CheckGone | Sample, ...],
+        put: Callable[[ExitExamined | Gone], None],
     ) -> None:
         """Do what is asked for."""
         for request in dict.fromkeys(requests):
             if isinstance(request, Sample):
                 self._kills.look(time.monotonic())
-            elif isinstance(request, AreGone):
+            elif isinstance(request, CheckGone):
                 put(Gone(request.process, _gone(request)))
             else:
-                put(DeathExamined(request.process, request.died_at_s, self.examine(request)))
+                put(ExitExamined(request.process, request.died_at_s, self.examine(request)))
 
-    def examine(self, request: ExamineDeath) -> Autopsy:
+    def examine(self, request: ExamineExit) -> PostMortem:
         """Return what is seen."""
         needs = request.needs
         oom = self._kills.since(request.died_at_s - _LATE_S, time.monotonic())
@@ -63,7 +63,7 @@ class Examiner:
             Cause.UNKNOWN_USER: bool(needs.users or needs.groups),
         }
         missing = needs.program if needs.program and not _is_program(needs.program) else None
-        return Autopsy(
+        return PostMortem(
             oom=oom,
             program_missing=missing,
             program_instead=_instead(missing) if missing else (),
@@ -77,7 +77,7 @@ class Examiner:
         )
 
 
-def _gone(request: AreGone) -> frozenset[int]:
+def _gone(request: CheckGone) -> frozenset[int]:
     """Return the pids that are of no process, or of another one by now."""
     gone = {pid for pid in request.pids if read_stat(pid) is None}
     for pid, started in request.started:

@@ -12,23 +12,23 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener.daemon import startup_check
-from fpm_listener.daemon.control_socket import Control
-from fpm_listener.daemon.discovery import Programs
+from fpm_listener.daemon.control_socket import ControlSocket
+from fpm_listener.daemon.discovery import Discovery
 from fpm_listener.daemon.former_masters import FormerMasters
 from fpm_listener.daemon.log_file import restore_positions
-from fpm_listener.daemon.log_follower import LogTail
-from fpm_listener.daemon.persistence import Memory
-from fpm_listener.daemon.post_mortem_examiner import Examiner, Sample
+from fpm_listener.daemon.log_follower import LogFollower
+from fpm_listener.daemon.persistence import StateStore
+from fpm_listener.daemon.post_mortem_examiner import PostMortemExaminer, Sample
 from fpm_listener.daemon.process_query import ProcessQuery
 from fpm_listener.daemon.startup_check import Examined
-from fpm_listener.daemon.supervisor_actions import Healer
+from fpm_listener.daemon.supervisor_actions import SupervisorActions
 from fpm_listener.daemon.worker import Starter, Worker
 from fpm_listener.delivery.database import Database, Statement
 from fpm_listener.delivery.outbox import Limits, Outbox
 from fpm_listener.delivery.sender import Sender
 from fpm_listener.host.holder_search import find_holders
-from fpm_listener.incidents.effects import AreGone, ExamineDeath, FindHolder, HolderFound, Notify
-from fpm_listener.monitor.messages import Discover, Heal, ProgramsKnown, ReadExits, Remember
+from fpm_listener.incidents.effects import CheckGone, ExamineExit, FindHolder, HolderFound, Notify
+from fpm_listener.monitor.messages import Discover, ProgramsKnown, ReadExits, SaveState, SelfHeal
 from fpm_listener.monitor.self_healing import Act
 from fpm_listener.settings.receiver_check import ReceiverCheck, ReceiversChecked
 from fpm_listener.supervisor.process import ProcessName
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
     from fpm_listener.daemon.control_socket import Asked
     from fpm_listener.daemon.inbox import Inbox
-    from fpm_listener.daemon.pool_poller import PoolWatch
-    from fpm_listener.daemon.socket_keeper import Keeper
+    from fpm_listener.daemon.pool_poller import PoolPoller
+    from fpm_listener.daemon.socket_keeper import SocketKeeper
     from fpm_listener.delivery.attempt import Attempted
     from fpm_listener.delivery.receiver_counters import ReceiverView
     from fpm_listener.settings.settings import ReceiverSettings, Settings
@@ -67,14 +67,14 @@ class _Look(NamedTuple):
     """Request to the supervisor thread: ask how all processes are."""
 
 
-class Surroundings:
+class Services:
     """Owned by the daemon."""
 
     def __init__(
         self,
         settings: Settings,
         inbox: Inbox,
-        keeper: Keeper,
+        keeper: SocketKeeper,
         snapshot: Callable[[], Snapshot],
         now: Instant,
     ) -> None:
@@ -82,7 +82,7 @@ class Surroundings:
         self._inbox = inbox
         self._snapshot = snapshot
         self.database = Database(settings.state_dir)
-        self._memory = Memory(self.database)
+        self._memory = StateStore(self.database)
         self.former_masters = FormerMasters(self.database, self._memory)
         self._outbox = Outbox(
             self.database, settings.receivers, _limits(settings), settings.instance
@@ -94,26 +94,26 @@ class Surroundings:
         self._sites_at_s = float("-inf")
         self._starter = Starter(inbox.errors)
         positions = restore_positions(self._memory.values.get(_POSITIONS))
-        self.tail = LogTail(inbox.put, inbox.failed, positions, inbox.errors.caught)
+        self.tail = LogFollower(inbox.put, inbox.failed, positions, inbox.errors.caught)
         rpc = SupervisorRpc.from_environment(os.environ)
         self.has_rpc = rpc is not None
         self._rpc = rpc
-        self._healer = Healer(rpc, settings.state_dir, inbox.put, self._are_alerts_owed)
+        self._healer = SupervisorActions(rpc, settings.state_dir, inbox.put, self._are_alerts_owed)
         self._query = ProcessQuery(rpc, inbox.put)
-        self._programs = Programs(rpc, os.getppid(), inbox.errors.caught)
+        self._programs = Discovery(rpc, os.getppid(), inbox.errors.caught)
         self._supervisor = self._worker("supervisor", self._ask_supervisor, Where.SUPERVISOR)
         self._discovery = self._worker("programs", self._read_programs, Where.PROGRAMS)
         self._holders = self._worker("holders", self._find_holders, Where.HOLDER)
-        self._examiner = Examiner(os.getppid())
+        self._examiner = PostMortemExaminer(os.getppid())
         self._deaths = self._worker("deaths", self._examine_deaths, Where.EXIT)
         self._receiver_check = ReceiverCheck()
         self.examined, self.receivers_checked = Examined({}), ReceiversChecked(())
         self._doctor = self._worker("doctor", self._visit, Where.CHECK)
         self.keeper = keeper
-        self._control = Control(
+        self._control = ControlSocket(
             str(settings.state_dir), inbox.put, inbox.failed, inbox.errors.caught
         )
-        self._pools: PoolWatch | None = None
+        self._pools: PoolPoller | None = None
         self._web: WebServer | None = None
         self._textfile: TextfileWriter | None = None
 
@@ -165,7 +165,7 @@ class Surroundings:
 
     def commit(
         self,
-        effects: Sequence[Notify | Remember],
+        effects: Sequence[Notify | SaveState],
         now: Instant,
         stamp: list[int] | None = None,
     ) -> None:
@@ -270,7 +270,7 @@ class Surroundings:
         """Find out who has an address."""
         self._holders.ask(look)
 
-    def examine(self, request: ExamineDeath | AreGone) -> None:
+    def examine(self, request: ExamineExit | CheckGone) -> None:
         """Look what the machine shows."""
         self._deaths.ask(request)
 
@@ -282,14 +282,14 @@ class Surroundings:
         """Find out how all processes are."""
         self._supervisor.ask(_Look())
 
-    def heal(self, order: Heal) -> None:
+    def heal(self, order: SelfHeal) -> None:
         """Have supervisord start or stop a process, or end."""
         self._supervisor.ask(order)
 
     def start_again(self, processes: Sequence[ProcessName]) -> None:
         """Start what we have stopped for a while: nobody else would, once we have ended."""
         for process in processes:
-            self._healer.heal(Heal(process, Act.START))
+            self._healer.heal(SelfHeal(process, Act.START))
 
     def follow(self, known: ProgramsKnown) -> None:
         """Follow the logs of the php-fpm that are known now."""
@@ -306,7 +306,7 @@ class Surroundings:
         report = find_holders(look.address, former_masters=look.former_masters)
         self._inbox.put(HolderFound(look.process, report))
 
-    def _examine_deaths(self, requests: tuple[ExamineDeath | AreGone | Sample, ...]) -> None:
+    def _examine_deaths(self, requests: tuple[ExamineExit | CheckGone | Sample, ...]) -> None:
         self._examiner.work(requests, self._inbox.put)
 
     def checked(self, found: Examined | ReceiversChecked) -> None:
@@ -325,8 +325,8 @@ class Surroundings:
     def _read_programs(self, requests: tuple[Discover, ...]) -> None:
         self._inbox.put(self._programs.read(anew=any(request.anew for request in requests)))
 
-    def _ask_supervisor(self, requests: tuple[ReadExits | Heal | _Look, ...]) -> None:
-        for order in [one for one in requests if isinstance(one, Heal)]:
+    def _ask_supervisor(self, requests: tuple[ReadExits | SelfHeal | _Look, ...]) -> None:
+        for order in [one for one in requests if isinstance(one, SelfHeal)]:
             self._inbox.errors.survive(Where.SUPERVISOR, self._healer.heal, order)
         if any(isinstance(request, _Look) for request in requests):
             self._query.ask()
@@ -382,10 +382,10 @@ class Surroundings:
             self._pools.stop()
             self._pools = None
         if self._settings.fpm_status_s is not None:
-            from fpm_listener.daemon.pool_poller import PoolWatch  # noqa: PLC0415 - for who asks for it
+            from fpm_listener.daemon.pool_poller import PoolPoller  # noqa: PLC0415 - for who asks for it
 
             inbox = self._inbox
-            self._pools = PoolWatch(
+            self._pools = PoolPoller(
                 self._settings.fpm_status_s, inbox.put, inbox.failed, inbox.errors.caught
             )
             self._starter.start(self._pools.start)

@@ -60,7 +60,7 @@ SERVES_WITHIN_S = 1.0
 _MOST_GUARDS = 64
 
 
-class Keeper:
+class SocketKeeper:
     """A thread of its own; the owner calls `answer`, `release` and `stop`, which never wait."""
 
     def __init__(
@@ -85,7 +85,7 @@ class Keeper:
         self._tickets = itertools.count(1)
         self._poller = select.poll()
         self._pause = AcceptPause(self._poller)
-        self._watch: socket_paths.Watch | None = None
+        self._watch: socket_paths.PathWatch | None = None
         self._relinker = Relinker()
         self._running = True
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
@@ -421,9 +421,9 @@ class Keeper:
                 self._drop(process, held, f"{error.filename or held.key}: {error.strerror}")
         self._relinker.follow(self._names())
 
-    def _watch_names(self) -> socket_paths.Watch:
+    def _watch_names(self) -> socket_paths.PathWatch:
         if self._watch is None:
-            self._watch = socket_paths.Watch()
+            self._watch = socket_paths.PathWatch()
             self._poller.register(self._watch.fileno(), select.POLLIN)
         return self._watch
 
@@ -433,7 +433,7 @@ class Keeper:
                 name.put_back()
         self._relinker.follow(self._names())  # it may have ended, or a name was let go
 
-    def _names(self) -> list[socket_paths.Name]:
+    def _names(self) -> list[socket_paths.HeldPath]:
         return [
             held.name
             for site in self._sites.values()

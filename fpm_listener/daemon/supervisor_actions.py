@@ -15,9 +15,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fpm_listener.host import state_directory
-from fpm_listener.monitor.messages import HaltFailed, Heal
+from fpm_listener.monitor.messages import SelfHeal, StopFailed
 from fpm_listener.monitor.self_healing import Act
-from fpm_listener.supervisor.rpc import Refused, RpcFailed, SupervisorRpc
+from fpm_listener.supervisor.rpc import RpcFailed, RpcRefused, SupervisorRpc
 from fpm_listener.values import assert_never
 
 if TYPE_CHECKING:
@@ -33,17 +33,19 @@ MARK = "shutdown"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Seconds for which alerts may be sent before supervisord ends; they outlive it on disk anyway.
 ALERTS_FIRST_S = 10.0
-_NO_RPC = Refused(why="there is no XML-RPC: add [unix_http_server] and [rpcinterface:supervisor]")
+_NO_RPC = RpcRefused(
+    why="there is no XML-RPC: add [unix_http_server] and [rpcinterface:supervisor]"
+)
 
 
-class Healer:
+class SupervisorActions:
     """Used by one thread."""
 
     def __init__(
         self,
         rpc: SupervisorRpc | None,
         state_dir: Path,
-        put: Callable[[HaltFailed], None],
+        put: Callable[[StopFailed], None],
         are_alerts_owed: Callable[[], bool],
     ) -> None:
         self._rpc = rpc
@@ -57,7 +59,7 @@ class Healer:
         with suppress(OSError):
             os.unlink(f"{state_directory.prepare(self._state_dir)}/{MARK}")  # noqa: PTH108 - it stays text
 
-    def heal(self, order: Heal) -> None:
+    def heal(self, order: SelfHeal) -> None:
         """Do it."""
         match order.act:
             case Act.START:
@@ -84,8 +86,8 @@ class Healer:
             log.error(
                 "a program that loops is not stopped program=%s why=%r", process.shown, answer.why
             )
-            if isinstance(answer, Refused):  # else it may have been done all the same
-                self._put(HaltFailed(process))
+            if isinstance(answer, RpcRefused):  # else it may have been done all the same
+                self._put(StopFailed(process))
         else:
             log.warning("a program that loops is stopped for a while program=%s", process.shown)
 

@@ -14,7 +14,7 @@ import os
 import socket
 import struct
 
-from fpm_listener.guard.handover_channel import Reachable
+from fpm_listener.guard.handover_channel import SocketPath
 from fpm_listener.guard.handover_messages import PATIENCE_S, SOCKET_NAME
 from fpm_listener.host import state_directory
 
@@ -85,7 +85,7 @@ def listen(state_dir: str) -> socket.socket:
     """
     used = state_directory.prepare(state_dir)
     with (
-        Reachable(used) as path,
+        SocketPath(used) as path,
         socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe,
     ):
         probe.settimeout(PATIENCE_S)
@@ -108,7 +108,7 @@ def bind(server: socket.socket, folder: str, name: str) -> None:
     Under another name first: the mode is right before anybody can find it, and no umask is changed,
     which other threads would share.
     """
-    with Reachable(folder, f".{os.urandom(8).hex()}") as fresh, Reachable(folder, name) as path:
+    with SocketPath(folder, f".{os.urandom(8).hex()}") as fresh, SocketPath(folder, name) as path:
         server.bind(fresh)
         try:
             os.chmod(fresh, 0o600)  # noqa: PTH101 - texts stay texts

@@ -22,13 +22,13 @@ from fpm_listener.delivery.queued_alert import (
     Drop,
     Forget,
     Hear,
-    LanePolicy,
     Put,
+    QueuePolicy,
     Remove,
     Row,
 )
-from fpm_listener.delivery.rate_limiter import Pace
-from fpm_listener.delivery.receiver_counters import Tally
+from fpm_listener.delivery.rate_limiter import RateLimiter
+from fpm_listener.delivery.receiver_counters import ReceiverCounters
 from fpm_listener.incidents.alert import Reason, Status
 
 if TYPE_CHECKING:
@@ -56,17 +56,17 @@ class _Told:
     fresh: bool = True  #: it is of this life of the listener, so its time is measured
 
 
-class Standing:
+class AlertmanagerQueue:
     """One Alertmanager's incidents; has the methods of a Lane."""
 
-    def __init__(self, name: str, policy: LanePolicy | None) -> None:
+    def __init__(self, name: str, policy: QueuePolicy | None) -> None:
         """As Lane."""
         self.name = name
         self.policy = policy
         self.heard: dict[str, float] = {}
         # Who is back is told before it takes a firing incident to be over.
-        self.pace = Pace(policy.rates if policy else (), longest_s=RESEND_S)
-        self.tally = Tally()
+        self.pace = RateLimiter(policy.rates if policy else (), longest_s=RESEND_S)
+        self.tally = ReceiverCounters()
         self._incidents: dict[str, _Told] = {}
         self._leased: Attempt | None = None
 
@@ -113,7 +113,7 @@ class Standing:
         """Go on telling what was told before the listener started."""
         self._incidents[row.alert.incident_id] = _Told(row=row, due_s=0.0, fresh=False)
 
-    def adopt(self, policy: LanePolicy) -> list[Change]:
+    def adopt(self, policy: QueuePolicy) -> list[Change]:
         """Go on under a new policy."""
         self.policy = policy
         self.pace.adopt(policy.rates)

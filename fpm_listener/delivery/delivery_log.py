@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class OutboxLog:
+class DeliveryLog:
     """Belongs to the outbox."""
 
     def __init__(self) -> None:

@@ -20,15 +20,15 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.delivery import receiver_failure
-from fpm_listener.delivery.alertmanager_queue import Standing
+from fpm_listener.delivery.alertmanager_queue import AlertmanagerQueue
 from fpm_listener.delivery.attempt import Delivered, DropReason
 from fpm_listener.delivery.database import Statement
-from fpm_listener.delivery.delivery_log import OutboxLog
+from fpm_listener.delivery.delivery_log import DeliveryLog
 from fpm_listener.delivery.outbox_statements import failing_statement, statement
-from fpm_listener.delivery.queued_alert import Change, Drop, Hear, LanePolicy, Put, Row, from_json
+from fpm_listener.delivery.queued_alert import Change, Drop, Hear, Put, QueuePolicy, Row, from_json
 from fpm_listener.delivery.receiver_counters import ReceiverView, add_up
 from fpm_listener.delivery.receiver_failure import FAILING_AFTER_S, Failing
-from fpm_listener.delivery.receiver_queue import Lane
+from fpm_listener.delivery.receiver_queue import ReceiverQueue
 from fpm_listener.histogram import merge
 from fpm_listener.host import procfs
 from fpm_listener.incidents.alert import Reason
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-AnyLane = Lane | Standing
+AnyLane = ReceiverQueue | AlertmanagerQueue
 
 #: Seconds after which a receiver is taken to have forgotten an incident that never was resolved.
 _HEARD_FOR_S = 90 * 86400.0
@@ -91,7 +91,7 @@ class Outbox:
         }
         self._last_number = 0
         self._failing: dict[str, Failing] = {}  # by receiver
-        self._log = OutboxLog()
+        self._log = DeliveryLog()
         database.attach(self)
 
     # -- alerts ------------------------------------------------------------------------------------
@@ -372,14 +372,14 @@ class Outbox:
     # -- details -----------------------------------------------------------------------------------
 
     def _lane(self, name: str) -> AnyLane:
-        return self._lanes.setdefault(name, Lane(name, None))
+        return self._lanes.setdefault(name, ReceiverQueue(name, None))
 
     def _lanes_of(self, receiver: str) -> list[AnyLane]:
         settings = self._settings.get(receiver)
         return [self._lanes[name] for name in settings.lanes] if settings else []
 
-    def _policy(self, receiver: ReceiverSettings) -> LanePolicy:
-        return LanePolicy(
+    def _policy(self, receiver: ReceiverSettings) -> QueuePolicy:
+        return QueuePolicy(
             send_resolved=receiver.send_resolved,
             repeat_interval_s=receiver.repeat_interval_s or self._limits.repeat_interval_s,
             max_age_s=self._limits.max_age_s,
@@ -401,8 +401,8 @@ class Outbox:
         return [statement(self._clocks, lane.name, one) for one in kept]
 
 
-def _make_lane(name: str, settings: ReceiverSettings, policy: LanePolicy | None) -> AnyLane:
-    return (Standing if KINDS[settings.kind].standing else Lane)(name, policy)
+def _make_lane(name: str, settings: ReceiverSettings, policy: QueuePolicy | None) -> AnyLane:
+    return (AlertmanagerQueue if KINDS[settings.kind].standing else ReceiverQueue)(name, policy)
 
 
 def _receiver_of(lane: str) -> str:

@@ -18,12 +18,12 @@ from fpm_listener.vocabulary import Severity
 
 if TYPE_CHECKING:
     from fpm_listener.delivery.attempt import DropReason
-    from fpm_listener.settings.mute_times import QuietTimes
+    from fpm_listener.settings.mute_times import MuteTimes
     from fpm_listener.settings.receiver_types import Rate
     from fpm_listener.values import Instant
 
 
-class State(Enum):
+class QueuedAlertState(Enum):
     """What can be the case with an alert that a receiver is owed."""
 
     PENDING = "pending"
@@ -44,12 +44,12 @@ class Step(Enum):
     DROPPED = "dropped"
 
 
-_P, _F = State.PENDING, State.IN_FLIGHT
-_S, _R, _D = State.SETTLED, State.REJECTED, State.DROPPED
+_P, _F = QueuedAlertState.PENDING, QueuedAlertState.IN_FLIGHT
+_S, _R, _D = QueuedAlertState.SETTLED, QueuedAlertState.REJECTED, QueuedAlertState.DROPPED
 
 #: State and step → state; total. A yes always counts, even of a sender that was replaced since; its
 #: other answers do not. What is in flight is not given up: its answer decides.
-STATES: dict[State, dict[Step, State]] = {
+STATES: dict[QueuedAlertState, dict[Step, QueuedAlertState]] = {
     state: dict(zip(Step, row, strict=True))
     for state, row in {
         # leased, delivered, failed, rejected, released, dropped
@@ -63,7 +63,7 @@ STATES: dict[State, dict[Step, State]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LanePolicy:
+class QueuePolicy:
     """What the operator wants this receiver to hear of, and when."""
 
     send_resolved: bool
@@ -73,7 +73,7 @@ class LanePolicy:
     min_severity: Severity = Severity.INFO
     programs: tuple[str, ...] = ()  #: globs over group:name; empty = every program
     causes: tuple[str, ...] = ()  #: empty = every cause
-    quiet: QuietTimes | None = None
+    quiet: MuteTimes | None = None
     rates: tuple[Rate, ...] = ()
     joins: int = 1  #: the most incidents in one message, where more wait than may be sent
     once: bool = False  #: what it has heard of, it hears of no more
@@ -119,7 +119,7 @@ class Row:
     since_s: float  #: monotonic seconds from which its age counts
     attempts: int = 0  #: since the listener started
     alone: bool = False  #: was in a message that was rejected, and might not be why
-    state: State = State.PENDING
+    state: QueuedAlertState = QueuedAlertState.PENDING
 
 
 class Put(NamedTuple):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fpm_listener.values import Instant
 
 
-class Pace:
+class RateLimiter:
     """Belongs to the lane of the receiver."""
 
     def __init__(self, rates: Sequence[Rate] = (), longest_s: float = CAP_S) -> None:

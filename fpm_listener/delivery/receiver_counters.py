@@ -34,7 +34,7 @@ class ReceiverView:
 SECONDS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
 
 
-class Tally:
+class ReceiverCounters:
     """Belongs to a lane."""
 
     def __init__(self) -> None:

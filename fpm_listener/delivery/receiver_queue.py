@@ -23,15 +23,15 @@ from fpm_listener.delivery.queued_alert import (
     Drop,
     Forget,
     Hear,
-    LanePolicy,
     Put,
+    QueuedAlertState,
+    QueuePolicy,
     Remove,
     Row,
-    State,
     Step,
 )
-from fpm_listener.delivery.rate_limiter import Pace
-from fpm_listener.delivery.receiver_counters import Tally
+from fpm_listener.delivery.rate_limiter import RateLimiter
+from fpm_listener.delivery.receiver_counters import ReceiverCounters
 from fpm_listener.incidents.alert import Reason, Status
 
 if TYPE_CHECKING:
@@ -46,16 +46,16 @@ if TYPE_CHECKING:
 _TRIES_TOGETHER = 3
 
 
-class Lane:
+class ReceiverQueue:
     """One receiver's alerts. Each method that alters something returns the changes."""
 
-    def __init__(self, name: str, policy: LanePolicy | None) -> None:
+    def __init__(self, name: str, policy: QueuePolicy | None) -> None:
         """`policy`: None = no settings name this receiver; its alerts are kept, not sent."""
         self.name = name
         self.policy = policy
         self.heard: dict[str, float] = {}  # monotonic seconds, by incident
-        self.pace = Pace(policy.rates if policy else ())
-        self.tally = Tally()
+        self.pace = RateLimiter(policy.rates if policy else ())
+        self.tally = ReceiverCounters()
         self._rows: dict[int, Row] = {}  # by number, oldest first
         self._queues: dict[str, list[Row]] = {}  # by incident
         self._leased: Attempt | None = None
@@ -103,7 +103,7 @@ class Lane:
         )
         self._add(row)
         changes = [*self._sweep(incident), *self._crowd()]
-        return [*changes, *([_put(row)] if row.state is State.PENDING else [])]
+        return [*changes, *([_put(row)] if row.state is QueuedAlertState.PENDING else [])]
 
     def restore(self, row: Row) -> None:
         """Owe the receiver what it was owed before the listener started."""
@@ -111,7 +111,7 @@ class Lane:
         self._queues[row.alert.incident_id].sort(key=lambda one: one.number)
         self._rows = dict(sorted(self._rows.items()))
 
-    def adopt(self, policy: LanePolicy) -> list[Change]:
+    def adopt(self, policy: QueuePolicy) -> list[Change]:
         """Go on under a new policy."""
         self.policy, self._stale = policy, True
         self.pace.adopt(policy.rates)
@@ -135,7 +135,7 @@ class Lane:
         changes: list[Change] = []
         for number in numbers:
             row = self._rows.get(number)
-            if row is not None and row.state is State.PENDING:
+            if row is not None and row.state is QueuedAlertState.PENDING:
                 changes += self._give_up(row, DropReason.OPERATOR)
                 changes += self._sweep(row.alert.incident_id)
         return changes
@@ -235,7 +235,7 @@ class Lane:
         wake_s = self.wake_s(now)
         return wake_s is not None and now.monotonic_s >= wake_s
 
-    def _heard_lately(self, incident: str, now_s: float, policy: LanePolicy) -> bool:
+    def _heard_lately(self, incident: str, now_s: float, policy: QueuePolicy) -> bool:
         told_s = self.heard.get(incident)
         # A second's grace: the engine's own sum may round the other way.
         return told_s is not None and now_s - told_s < policy.repeat_interval_s - 1.0
@@ -272,7 +272,7 @@ class Lane:
         changes: list[Change] = []
         while self.policy is not None and (queue := self._queues.get(incident)):
             head, heard = queue[0], incident in self.heard
-            waits = head.state is State.PENDING and head.alert.status is Status.RESOLVED
+            waits = head.state is QueuedAlertState.PENDING and head.alert.status is Status.RESOLVED
             if not waits or (heard and self.policy.send_resolved):
                 break
             dropped = DropReason.NOT_HEARD if self.policy.send_resolved else None
@@ -296,7 +296,7 @@ class Lane:
         """Drop the oldest of more than the operator wants kept."""
         changes: list[Change] = []
         while self.policy is not None and len(self) > self.policy.max_alerts:
-            waiting = (row for row in self._rows.values() if row.state is State.PENDING)
+            waiting = (row for row in self._rows.values() if row.state is QueuedAlertState.PENDING)
             oldest = next(waiting, None)
             if oldest is None:
                 break
@@ -349,7 +349,7 @@ def _urgency(row: Row) -> tuple[int, int]:
 
 
 def _waits_to_fire(row: Row) -> bool:
-    return row.state is State.PENDING and row.alert.status is Status.FIRING
+    return row.state is QueuedAlertState.PENDING and row.alert.status is Status.FIRING
 
 
 def _put(row: Row) -> Put:

@@ -24,7 +24,7 @@ from fpm_listener.doctor import (
     rules_stop,
     rules_supervisord,
 )
-from fpm_listener.doctor.checked_config import Checkup, Fpm, Supervised
+from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Supervised
 from fpm_listener.doctor.host_facts import Host
 from fpm_listener.doctor.rule import examine
 from fpm_listener.host.holder_search import find_holders
@@ -33,7 +33,7 @@ from fpm_listener.settings import receiver_check, settings
 from fpm_listener.settings.settings import Settings
 from fpm_listener.supervisor import config, ini_lines
 from fpm_listener.supervisor.config import ConfUnreadable
-from fpm_listener.supervisor.ini_lines import Section
+from fpm_listener.supervisor.ini_lines import ConfigSection
 from fpm_listener.supervisor.process import Loaded
 from fpm_listener.supervisor.rpc import SupervisorRpc
 from fpm_listener.values import FpmListenerError
@@ -135,13 +135,13 @@ def could_not(error: FpmListenerError, environ: Mapping[str, str]) -> FpmListene
     )
 
 
-def gather(path: str, machine: Machine, environ: Mapping[str, str]) -> Checkup:
+def gather(path: str, machine: Machine, environ: Mapping[str, str]) -> CheckedConfig:
     """Return all that the rules look at. Raises FpmListenerError."""
     answer = config.read(path, environ=environ)
     if isinstance(answer, ConfUnreadable) and not answer.refused:
         raise FpmListenerError(answer.why)
     if isinstance(answer, ConfUnreadable):
-        return Checkup(
+        return CheckedConfig(
             supervisord={"refused": answer.why},
             sections=ini_lines.scan(_texts([path, *_included(path)])),
             processes=(),
@@ -172,7 +172,7 @@ def gather(path: str, machine: Machine, environ: Mapping[str, str]) -> Checkup:
             ),
         )
     own = tuple(_own_settings(processes, environ))
-    return Checkup(
+    return CheckedConfig(
         supervisord={name: answer[name] for name in ("nodaemon", "minfds", "servers", "logfile")},
         sections=sections,
         processes=processes,
@@ -226,7 +226,7 @@ def _included(path: str) -> list[str]:
 
 def _supervised(
     found: Mapping[str, Any],
-    sections: Mapping[str, Section],
+    sections: Mapping[str, ConfigSection],
     environ: Mapping[str, str],
 ) -> Supervised:
     section = _section_of(found, sections)
@@ -240,7 +240,7 @@ def _supervised(
     return Supervised(found["kind"], found["group"], found["name"], section, values)
 
 
-def _section_of(found: Mapping[str, Any], sections: Mapping[str, Section]) -> Section:
+def _section_of(found: Mapping[str, Any], sections: Mapping[str, ConfigSection]) -> ConfigSection:
     """Return the section that a process comes from: of its group's name, or of a program of it."""
     kind, group = found["kind"], found["group"]
     names = [f"{kind}:{group}", f"{kind}:{found['name']}"]
@@ -252,4 +252,4 @@ def _section_of(found: Mapping[str, Any], sections: Mapping[str, Section]) -> Se
     for name in names:
         if name in sections:
             return sections[name]
-    return Section(names[0], "supervisord.conf", 1, {})
+    return ConfigSection(names[0], "supervisord.conf", 1, {})

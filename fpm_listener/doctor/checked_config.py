@@ -13,7 +13,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from fpm_listener.supervisor.ini_lines import Edit, Section
+from fpm_listener.supervisor.ini_lines import ConfigSection, Edit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Supervised(NamedTuple):
     kind: str  #: program, eventlistener, fcgi-program
     group: str
     name: str
-    section: Section
+    section: ConfigSection
     settings: Mapping[str, Any]  #: by the names of the section's keys; types as supervisor has them
 
     @property
@@ -57,7 +57,7 @@ class Fpm(NamedTuple):
     process: Supervised
     invocation: FpmInvocation
     conf: FpmConf
-    sections: Mapping[str, Section]  #: of php-fpm's own files: global, and pools by name
+    sections: Mapping[str, ConfigSection]  #: of php-fpm's own files: global, and pools by name
     version: tuple[int, ...] = ()
 
     def at(self, key: str) -> str:
@@ -140,11 +140,11 @@ class Machine(Protocol):
         """Return whether this is a container."""
 
 
-class Checkup(NamedTuple):
+class CheckedConfig(NamedTuple):
     """All that is looked at."""
 
     supervisord: Mapping[str, Any]  #: of [supervisord]: nodaemon, minfds; inet and unix servers
-    sections: Mapping[str, Section]  #: of supervisord's files
+    sections: Mapping[str, ConfigSection]  #: of supervisord's files
     processes: tuple[Supervised, ...]
     fpms: tuple[Fpm, ...]
     machine: Machine
@@ -165,5 +165,7 @@ class Checkup(NamedTuple):
     def edits(self, section: str, **values: str) -> tuple[Edit, ...]:
         """Return changes of keys of supervisord's files; a new section goes into the main one."""
         first = next(iter(self.sections.values()), None)
-        known = self.sections.get(section) or Section(section, first.file if first else "", 0, {})
+        known = self.sections.get(section) or ConfigSection(
+            section, first.file if first else "", 0, {}
+        )
         return tuple(known.edit(key, value) for key, value in values.items()) if first else ()

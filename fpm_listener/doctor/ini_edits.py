@@ -15,7 +15,7 @@ from fpm_listener.supervisor import ini_lines
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fpm_listener.supervisor.ini_lines import Edit, Section
+    from fpm_listener.supervisor.ini_lines import ConfigSection, Edit
 
 _BEFORE_VALUE = re.compile(r"\s*[^=:]+[=:]\s*")
 _BOM = "\ufeff"
@@ -63,7 +63,7 @@ def _applied(text: str, edit: Edit) -> str:
     return "".join(lines)
 
 
-def _place(section: Section) -> int:
+def _place(section: ConfigSection) -> int:
     """Return the number of the line behind which a new key goes.
 
     What php-fpm includes may begin another section: behind an include a key would be in that one.
@@ -73,7 +73,7 @@ def _place(section: Section) -> int:
     return max([section.number, *(line.last for line in section.lines.values())])
 
 
-def _entry(section: Section, lines: list[str], edit: Edit) -> str:
+def _entry(section: ConfigSection, lines: list[str], edit: Edit) -> str:
     """Return the new line, with blanks around its `=` where the section has them."""
     known = next(iter(section.lines.values()), None)
     spaced = edit.php if known is None else " = " in lines[known.number - 1]

@@ -12,7 +12,7 @@ from fpm_listener.doctor.check import (
     _LONGEST,
 )
 from fpm_listener.doctor.ini_edits import apply, lines_of
-from fpm_listener.doctor.rule import Severity
+from fpm_listener.doctor.rule import FindingSeverity
 from fpm_listener.values import FpmListenerError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def exit_status(findings: Iterable[Finding]) -> int:
     """Return 1 where something is worse than a hint, else 0."""
-    return int(any(finding.severity is not Severity.HINT for finding in findings))
+    return int(any(finding.severity is not FindingSeverity.HINT for finding in findings))
 
 
 def to_json(findings: Iterable[Finding]) -> str:
@@ -68,6 +68,6 @@ def to_text(findings: list[Finding]) -> str:
     ]
     counts = [
         f"{sum(one.severity is severity for one in findings)} {severity.value}s"
-        for severity in Severity
+        for severity in FindingSeverity
     ]
     return "\n\n".join([*blocks, ", ".join(counts)])

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fpm_listener.doctor.checked_config import (
-        Checkup,
+        CheckedConfig,
         Fpm,
     )
     from fpm_listener.supervisor.ini_lines import Edit
 
 
-class Severity(Enum):
+class FindingSeverity(Enum):
     """How bad it is."""
 
     ERROR = "error"  #: will break
@@ -28,7 +28,7 @@ class Finding(NamedTuple):
     """One result of the doctor."""
 
     id: str
-    severity: Severity
+    severity: FindingSeverity
     where: str  #: file, line and section, as far as they are known
     what: str
     why: str
@@ -50,27 +50,31 @@ class Said(NamedTuple):
     why: str
     mend: str
     edits: tuple[Edit, ...] = ()
-    severity: Severity | None = None  #: None = that of the rule
+    severity: FindingSeverity | None = None  #: None = that of the rule
 
 
 class Rule(NamedTuple):
     """One thing that the doctor looks for."""
 
     id: str
-    severity: Severity
+    severity: FindingSeverity
     title: str
-    look: Callable[[Checkup], Iterator[Said]]
+    look: Callable[[CheckedConfig], Iterator[Said]]
 
 
 RULES: dict[str, Rule] = {}
 
 
 def rule(
-    identity: str, severity: Severity, title: str
-) -> Callable[[Callable[[Checkup], Iterator[Said]]], Callable[[Checkup], Iterator[Said]]]:
+    identity: str, severity: FindingSeverity, title: str
+) -> Callable[
+    [Callable[[CheckedConfig], Iterator[Said]]], Callable[[CheckedConfig], Iterator[Said]]
+]:
     """Return what puts a function into the list."""
 
-    def put(look: Callable[[Checkup], Iterator[Said]]) -> Callable[[Checkup], Iterator[Said]]:
+    def put(
+        look: Callable[[CheckedConfig], Iterator[Said]],
+    ) -> Callable[[CheckedConfig], Iterator[Said]]:
         if identity in RULES:
             raise ValueError(f"two rules are called {identity}")
         RULES[identity] = Rule(identity, severity, title, look)
@@ -81,19 +85,19 @@ def rule(
 
 def for_each_fpm(
     look: Callable[[Fpm], Iterator[Said]],
-) -> Callable[[Checkup], Iterator[Said]]:
+) -> Callable[[CheckedConfig], Iterator[Said]]:
     """Return a rule over all of a rule over one php-fpm."""
 
-    def over_all(checkup: Checkup) -> Iterator[Said]:
+    def over_all(checkup: CheckedConfig) -> Iterator[Said]:
         for fpm in checkup.fpms:
             yield from look(fpm)
 
     return over_all
 
 
-def examine(checkup: Checkup) -> list[Finding]:
+def examine(checkup: CheckedConfig) -> list[Finding]:
     """Return what all rules find, the worst first."""
-    order = list(Severity)
+    order = list(FindingSeverity)
 
     def place(finding: Finding) -> tuple[int, list[tuple[str, int]], str, str]:
         """Return what to sort by: lines by their numbers, not letter by letter."""

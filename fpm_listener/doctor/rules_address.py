@@ -8,16 +8,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fpm_listener.doctor.rule import Said, Severity, for_each_fpm, rule
+from fpm_listener.doctor.rule import FindingSeverity, Said, for_each_fpm, rule
 from fpm_listener.host import addresses
 from fpm_listener.host.addresses import TcpAddress, UnixAddress, UnusableAddress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fpm_listener.doctor.checked_config import Checkup, Fpm
+    from fpm_listener.doctor.checked_config import CheckedConfig, Fpm
 
-_E, _W, _H = Severity.ERROR, Severity.WARNING, Severity.HINT
+_E, _W, _H = FindingSeverity.ERROR, FindingSeverity.WARNING, FindingSeverity.HINT
 
 
 @rule("FPM040", _E, "two pools on one address")
@@ -48,7 +48,7 @@ def _clash(one: addresses.Address, other: addresses.Address) -> bool:
 
 
 @rule("FPM041", _E, "two programs on one address")
-def two_programs(checkup: Checkup) -> Iterator[Said]:
+def two_programs(checkup: CheckedConfig) -> Iterator[Said]:
     """The second master never starts."""
     for index, fpm in enumerate(checkup.fpms):
         for other in checkup.fpms[:index]:
@@ -67,7 +67,7 @@ def two_programs(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM042", _E, "the distribution starts php-fpm as well")
-def distribution(checkup: Checkup) -> Iterator[Said]:
+def distribution(checkup: CheckedConfig) -> Iterator[Said]:
     """Its unit takes the address at boot."""
     for unit in checkup.machine.enabled_units():
         number = re.search(r"\d+\.\d+", unit)
@@ -97,7 +97,7 @@ def unusable(fpm: Fpm) -> Iterator[Said]:
 
 
 @rule("FPM044", _E, "the folder of a socket is missing")
-def socket_folder(checkup: Checkup) -> Iterator[Said]:
+def socket_folder(checkup: CheckedConfig) -> Iterator[Said]:
     """/run is empty after a reboot."""
     for fpm in checkup.fpms:
         for pool in fpm.conf.pools:
@@ -174,7 +174,7 @@ def everywhere(fpm: Fpm) -> Iterator[Said]:
 
 
 @rule("FPM048", _W, "a port of outgoing connections")
-def ephemeral(checkup: Checkup) -> Iterator[Said]:
+def ephemeral(checkup: CheckedConfig) -> Iterator[Said]:
     """An outgoing connection may have it."""
     low, high = checkup.machine.port_range()
     for fpm in checkup.fpms:
@@ -191,7 +191,7 @@ def ephemeral(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM049", _E, "an unknown user or group")
-def unknown_user(checkup: Checkup) -> Iterator[Said]:
+def unknown_user(checkup: CheckedConfig) -> Iterator[Said]:
     """php-fpm looks them up at its start."""
     known = {"user": checkup.machine.user, "group": checkup.machine.group}
     for fpm in checkup.fpms:

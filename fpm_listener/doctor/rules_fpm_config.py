@@ -8,16 +8,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fpm_listener.doctor.rule import Said, Severity, for_each_fpm, rule
+from fpm_listener.doctor.rule import FindingSeverity, Said, for_each_fpm, rule
 from fpm_listener.host import addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fpm_listener.doctor.checked_config import Checkup, Fpm
+    from fpm_listener.doctor.checked_config import CheckedConfig, Fpm
     from fpm_listener.phpfpm.config import Pool
 
-_E, _W, _H = Severity.ERROR, Severity.WARNING, Severity.HINT
+_E, _W, _H = FindingSeverity.ERROR, FindingSeverity.WARNING, FindingSeverity.HINT
 _YES = {"1", "yes", "on", "true"}
 #: Bytes that a worker takes at least; a small application's share.
 _WORKER_BYTES = 32 << 20
@@ -154,7 +154,7 @@ def lost_output(fpm: Fpm) -> Iterator[Said]:
 
 
 @rule("FPM057", _W, "more workers than memory")
-def memory(checkup: Checkup) -> Iterator[Said]:
+def memory(checkup: CheckedConfig) -> Iterator[Said]:
     """The kernel's out-of-memory killer ends the master, too."""
     limit = checkup.machine.memory_limit()
     children = sum(_children(pool) for fpm in checkup.fpms for pool in fpm.conf.pools)
@@ -172,7 +172,7 @@ def memory(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM058", _W, "more workers than descriptors")
-def descriptors(checkup: Checkup) -> Iterator[Said]:
+def descriptors(checkup: CheckedConfig) -> Iterator[Said]:
     """The master has up to three for each worker."""
     for fpm in checkup.fpms:
         children = sum(_children(pool) for pool in fpm.conf.pools)
@@ -205,7 +205,7 @@ def max_requests(fpm: Fpm) -> Iterator[Said]:
 
 
 @rule("FPM070", _H, "a slow log that cannot look")
-def slow_log(checkup: Checkup) -> Iterator[Said]:
+def slow_log(checkup: CheckedConfig) -> Iterator[Said]:
     """php-fpm stops the worker with ptrace to read where it is."""
     if not checkup.machine.in_container():
         return
@@ -269,7 +269,7 @@ def probes(fpm: Fpm) -> Iterator[Said]:
 
 
 @rule("FPM061", _E, "the folder of the error log is missing")
-def log_folder(checkup: Checkup) -> Iterator[Said]:
+def log_folder(checkup: CheckedConfig) -> Iterator[Said]:
     """php-fpm does not start without its log."""
     for fpm in checkup.fpms:
         path = fpm.conf.error_log
@@ -283,7 +283,7 @@ def log_folder(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM062", _W, "two write and rotate one file")
-def one_file(checkup: Checkup) -> Iterator[Said]:
+def one_file(checkup: CheckedConfig) -> Iterator[Said]:
     """supervisord renames it under php-fpm's hands."""
     for fpm in checkup.fpms:
         logs = {fpm.process.settings[f"{name}_logfile"] for name in ("stdout", "stderr")}
@@ -298,7 +298,7 @@ def one_file(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM063", _E, "the folder of the pid file is missing")
-def pid_folder(checkup: Checkup) -> Iterator[Said]:
+def pid_folder(checkup: CheckedConfig) -> Iterator[Said]:
     """php-fpm does not start without it."""
     for fpm in checkup.fpms:
         path = fpm.conf.pid_file
@@ -312,7 +312,7 @@ def pid_folder(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM064", _W, "two masters write one pid file")
-def one_pid(checkup: Checkup) -> Iterator[Said]:
+def one_pid(checkup: CheckedConfig) -> Iterator[Said]:
     """It is overwritten without a look."""
     for index, fpm in enumerate(checkup.fpms):
         for other in checkup.fpms[:index]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.doctor.rule import Said, Severity, rule
+from fpm_listener.doctor.rule import FindingSeverity, Said, rule
 from fpm_listener.host import holder_remedies
 from fpm_listener.host.address_holders import HolderKind
 from fpm_listener.untrusted_text import short_name
@@ -17,7 +17,7 @@ from fpm_listener.untrusted_text import short_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from fpm_listener.doctor.checked_config import Checkup, Fpm, Held, Supervised
+    from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Held, Supervised
     from fpm_listener.host.address_holders import Holder
     from fpm_listener.phpfpm.config import Pool
 
@@ -34,8 +34,8 @@ _WHY = (
 )
 
 
-@rule("FPM115", Severity.WARNING, "what runs is not what the file says")
-def loaded(checkup: Checkup) -> Iterator[Said]:
+@rule("FPM115", FindingSeverity.WARNING, "what runs is not what the file says")
+def loaded(checkup: CheckedConfig) -> Iterator[Said]:
     """Somebody has changed the file, and not said update."""
     if checkup.loaded is None:
         return
@@ -86,8 +86,8 @@ def _different(process: Supervised, info: Mapping[str, Any]) -> list[str]:
     return found
 
 
-@rule("FPM117", Severity.ERROR, "another process has the address now")
-def held_now(checkup: Checkup) -> Iterator[Said]:
+@rule("FPM117", FindingSeverity.ERROR, "another process has the address now")
+def held_now(checkup: CheckedConfig) -> Iterator[Said]:
     """php-fpm was started by hand, by its package, or was left behind."""
     for fpm in checkup.fpms:
         for pool in fpm.conf.pools:
@@ -114,7 +114,7 @@ def _short(fpm: Fpm) -> str:
     return short_name(f"{fpm.process.group}:{fpm.process.name}")
 
 
-def _is_own(checkup: Checkup, fpm: Fpm, held: Held) -> bool:
+def _is_own(checkup: CheckedConfig, fpm: Fpm, held: Held) -> bool:
     """Return whether the program itself has its address, or our listener holds it for it.
 
     Where supervisord does not answer, every child of it counts as the program itself.
@@ -129,7 +129,7 @@ def _is_own(checkup: Checkup, fpm: Fpm, held: Held) -> bool:
     return any(pids & set(family) for family in held.families.values())
 
 
-def _init_script(checkup: Checkup, holder: Holder) -> str:
+def _init_script(checkup: CheckedConfig, holder: Holder) -> str:
     scripts = checkup.machine.init_scripts()
     if holder.kind is not HolderKind.MASTER or holder.unit or not scripts:
         return ""

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 
 from fpm_listener import durations
 from fpm_listener.doctor.checked_config import SHELL
-from fpm_listener.doctor.rule import Said, Severity, for_each_fpm, rule
+from fpm_listener.doctor.rule import FindingSeverity, Said, for_each_fpm, rule
 from fpm_listener.host.masking import masked_text
 from fpm_listener.phpfpm import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fpm_listener.doctor.checked_config import Checkup, Fpm
+    from fpm_listener.doctor.checked_config import CheckedConfig, Fpm
     from fpm_listener.phpfpm.command_line import FpmInvocation
     from fpm_listener.supervisor.ini_lines import Edit
 
-_E, _W, _H = Severity.ERROR, Severity.WARNING, Severity.HINT
+_E, _W, _H = FindingSeverity.ERROR, FindingSeverity.WARNING, FindingSeverity.HINT
 _WAITS = re.compile(r"(?:^|[\s;&|'\"])(sleep|wait-for|wait-for-it|wait-for-it\.sh)\s")
 _FINAL_EXEC = re.compile(r"(?:^|[;&|'\"\s])exec\s+\S*php-?fpm")
 _INIT = re.compile(
@@ -123,7 +123,7 @@ def daemonizes(fpm: Fpm) -> Iterator[Said]:
 
 
 @rule("FPM004", _E, "an init script as command")
-def init_script(checkup: Checkup) -> Iterator[Said]:
+def init_script(checkup: CheckedConfig) -> Iterator[Said]:
     """It starts php-fpm and ends."""
     for process in checkup.processes:
         if process.kind == "program" and _INIT.search(process.command):
@@ -335,7 +335,7 @@ def fpm_sockets(fpm: Fpm) -> Iterator[Said]:
 
 
 @rule("FPM023", _E, "php-fpm is not there")
-def binary_missing(checkup: Checkup) -> Iterator[Said]:
+def binary_missing(checkup: CheckedConfig) -> Iterator[Said]:
     """After an upgrade the old version is gone."""
     for fpm in checkup.fpms:
         binary = fpm.invocation.binary
@@ -352,7 +352,7 @@ def binary_missing(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM024", _E, "a comment cuts the command short")
-def cut_short(checkup: Checkup) -> Iterator[Said]:
+def cut_short(checkup: CheckedConfig) -> Iterator[Said]:
     """` ;` and ` #` begin a comment in any value."""
     for process in checkup.processes:
         line = process.section.lines.get("command")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from fpm_listener.doctor.rule import Said, Severity, for_each_fpm, rule
+from fpm_listener.doctor.rule import FindingSeverity, Said, for_each_fpm, rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fpm_listener.doctor.checked_config import Fpm
     from fpm_listener.supervisor.ini_lines import Edit
 
-_E, _W = Severity.ERROR, Severity.WARNING
+_E, _W = FindingSeverity.ERROR, FindingSeverity.WARNING
 _QUIT, _TERM, _INT = signal.SIGQUIT, signal.SIGTERM, signal.SIGINT
 _DRAINS_S = 10.0
 

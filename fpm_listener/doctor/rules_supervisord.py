@@ -9,15 +9,15 @@ import re
 from typing import TYPE_CHECKING
 
 from fpm_listener.doctor.checked_config import words_of
-from fpm_listener.doctor.rule import Said, Severity, rule
+from fpm_listener.doctor.rule import FindingSeverity, Said, rule
 from fpm_listener.phpfpm.config import STDERR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fpm_listener.doctor.checked_config import Checkup, Supervised
+    from fpm_listener.doctor.checked_config import CheckedConfig, Supervised
 
-_E, _W, _H = Severity.ERROR, Severity.WARNING, Severity.HINT
+_E, _W, _H = FindingSeverity.ERROR, FindingSeverity.WARNING, FindingSeverity.HINT
 _EVENTS = "PROCESS_STATE,PROCESS_LOG_STDERR,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE"
 _FACTORY = "supervisor.rpcinterface_factory"
 _INTERFACE = "supervisor.rpcinterface:make_main_rpcinterface"
@@ -45,12 +45,12 @@ PROGRAM_KEYS = frozenset(
 )
 
 
-def _ours(checkup: Checkup) -> list[Supervised]:
+def _ours(checkup: CheckedConfig) -> list[Supervised]:
     return [p for p in checkup.processes if p.kind == "eventlistener" and _OURS.search(p.command)]
 
 
 @rule("FPM101", _W, "supervisord cannot be asked")
-def unix_server(checkup: Checkup) -> Iterator[Said]:
+def unix_server(checkup: CheckedConfig) -> Iterator[Said]:
     """Exit codes come from its log, over XML-RPC."""
     servers = checkup.supervisord.get("servers") or ()
     if not servers and checkup.fpms:
@@ -66,7 +66,7 @@ def unix_server(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM102", _E, "supervisord is open to the network")
-def inet_server(checkup: Checkup) -> Iterator[Said]:
+def inet_server(checkup: CheckedConfig) -> Iterator[Said]:
     """Whoever reaches it runs commands as its user."""
     for server in checkup.supervisord.get("servers") or ():
         if server.get("family") != "inet":
@@ -86,7 +86,7 @@ def inet_server(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM103", _W, "supervisord leaves its container")
-def nodaemon(checkup: Checkup) -> Iterator[Said]:
+def nodaemon(checkup: CheckedConfig) -> Iterator[Said]:
     """The first process must stay."""
     if checkup.machine.in_container() and not checkup.supervisord.get("nodaemon"):
         yield Said(
@@ -100,7 +100,7 @@ def nodaemon(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM104", _H, "nobody listens")
-def no_listener(checkup: Checkup) -> Iterator[Said]:
+def no_listener(checkup: CheckedConfig) -> Iterator[Said]:
     """supervisord tells nobody by itself."""
     if checkup.fpms and not _ours(checkup):
         fpm = checkup.fpms[0]
@@ -113,7 +113,7 @@ def no_listener(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM105", _W, "the listener's buffer is small")
-def buffer_size(checkup: Checkup) -> Iterator[Said]:
+def buffer_size(checkup: CheckedConfig) -> Iterator[Said]:
     """The oldest event is thrown away."""
     for process in checkup.processes:
         size = process.settings.get("buffer_size")
@@ -128,7 +128,7 @@ def buffer_size(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM106", _W, "listeners share a priority")
-def priority(checkup: Checkup) -> Iterator[Said]:
+def priority(checkup: CheckedConfig) -> Iterator[Said]:
     """A rejected event goes to all of the same priority."""
     listeners = [p for p in checkup.processes if p.kind == "eventlistener"]
     seen: dict[int, Supervised] = {}
@@ -145,7 +145,7 @@ def priority(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM107", _E, "the listener may stay down")
-def listener_restarts(checkup: Checkup) -> Iterator[Said]:
+def listener_restarts(checkup: CheckedConfig) -> Iterator[Said]:
     """Nobody hears of it."""
     for process in checkup.processes:
         if process.kind != "eventlistener":
@@ -170,7 +170,7 @@ def listener_restarts(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM108", _E, "several listeners for one state")
-def listeners(checkup: Checkup) -> Iterator[Said]:
+def listeners(checkup: CheckedConfig) -> Iterator[Said]:
     """Both send every alert."""
     ours = _ours(checkup)
     for process in ours[1:]:
@@ -185,7 +185,7 @@ def listeners(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM109", _E, "the listener does not hear of processes")
-def events(checkup: Checkup) -> Iterator[Said]:
+def events(checkup: CheckedConfig) -> Iterator[Said]:
     """PROCESS_STATE is what it lives on."""
     for process in _ours(checkup):
         heard = set(process.settings.get("events") or ())
@@ -200,7 +200,7 @@ def events(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM110", _E, "the listener's words are kept")
-def listener_stdout(checkup: Checkup) -> Iterator[Said]:
+def listener_stdout(checkup: CheckedConfig) -> Iterator[Said]:
     """stdout is the protocol, stderr events come back to it."""
     for process in _ours(checkup):
         if process.settings["stderr_events_enabled"]:
@@ -214,7 +214,7 @@ def listener_stdout(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM111", _E, "supervisord refuses its configuration")
-def refused(checkup: Checkup) -> Iterator[Said]:
+def refused(checkup: CheckedConfig) -> Iterator[Said]:
     """Often a percent sign that is not doubled."""
     why = checkup.supervisord.get("refused")
     if not why:
@@ -230,7 +230,7 @@ def refused(checkup: Checkup) -> Iterator[Said]:
         )
 
 
-def _percents(checkup: Checkup) -> Iterator[Said]:
+def _percents(checkup: CheckedConfig) -> Iterator[Said]:
     for section in checkup.sections.values():
         if section.name.startswith("fpm-listener"):
             continue
@@ -246,7 +246,7 @@ def _percents(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM118", _E, "one section in two places")
-def section_twice(checkup: Checkup) -> Iterator[Said]:
+def section_twice(checkup: CheckedConfig) -> Iterator[Said]:
     """supervisor merges them by the order of files."""
     for section in checkup.sections.values():
         if section.again and section.name.startswith(_PROGRAMS):
@@ -261,7 +261,7 @@ def section_twice(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM119", _W, "each request is an event")
-def access_log_events(checkup: Checkup) -> Iterator[Said]:
+def access_log_events(checkup: CheckedConfig) -> Iterator[Said]:
     """supervisord sends each line of stderr to listeners, and drops old events when it is late."""
     if not any(_EVERY_LINE & set(p.settings.get("events") or ()) for p in checkup.processes):
         return
@@ -283,7 +283,7 @@ def access_log_events(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM120", _H, "supervisord keeps no log")
-def no_log(checkup: Checkup) -> Iterator[Said]:
+def no_log(checkup: CheckedConfig) -> Iterator[Said]:
     """Exit codes stand in its log only."""
     path = str(checkup.supervisord.get("logfile") or "")
     if checkup.fpms and path.startswith(("/dev/", "/proc/")):
@@ -298,7 +298,7 @@ def no_log(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM112", _W, "a key that supervisor does not know")
-def unknown_key(checkup: Checkup) -> Iterator[Said]:
+def unknown_key(checkup: CheckedConfig) -> Iterator[Said]:
     """It is passed over in silence."""
     for section in checkup.sections.values():
         if not section.name.startswith(("program:", "eventlistener:", "fcgi-program:")):
@@ -314,7 +314,7 @@ def unknown_key(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM113", _E, "the folder of a log is missing")
-def log_folder(checkup: Checkup) -> Iterator[Said]:
+def log_folder(checkup: CheckedConfig) -> Iterator[Said]:
     """supervisord does not start."""
     for process in checkup.processes:
         for key in ("stdout_logfile", "stderr_logfile"):
@@ -332,7 +332,7 @@ def log_folder(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM114", _W, "a command that is searched for")
-def relative_command(checkup: Checkup) -> Iterator[Said]:
+def relative_command(checkup: CheckedConfig) -> Iterator[Said]:
     """PATH is supervisord's."""
     for process in checkup.processes:
         word = next(iter(words_of(process.command)), "")
@@ -346,7 +346,7 @@ def relative_command(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM116", _E, "the listener refuses its settings")
-def own_settings(checkup: Checkup) -> Iterator[Said]:
+def own_settings(checkup: CheckedConfig) -> Iterator[Said]:
     """It ends at once, and nobody is told of anything."""
     for path, why in checkup.refused:
         yield Said(
@@ -360,7 +360,7 @@ def own_settings(checkup: Checkup) -> Iterator[Said]:
 
 
 @rule("FPM121", _W, "alerts are not delivered")
-def undeliverable(checkup: Checkup) -> Iterator[Said]:
+def undeliverable(checkup: CheckedConfig) -> Iterator[Said]:
     """No receiver is configured, or one cannot work."""
     for path, (receiver, why) in checkup.undeliverable:
         section = f"[fpm-listener:receiver:{receiver or 'NAME'}]"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from fpm_listener import durations
 from fpm_listener.guard import bind, orphans
-from fpm_listener.guard.bind import Answer
+from fpm_listener.guard.bind import AddressState
 from fpm_listener.guard.start_deadline import StartDeadline
 from fpm_listener.host import procfs
 
@@ -66,7 +66,7 @@ class Start(NamedTuple):
     may_have_more_rights: bool  #: than we have
 
 
-class Refused(Exception):  # noqa: N818 - it is no error of ours
+class StartRefused(Exception):  # noqa: N818 - it is no error of ours
     """php-fpm must not start."""
 
     def __init__(self, status: int, why: str, remedy: str = "") -> None:
@@ -94,7 +94,7 @@ def optional(step: str, work: Callable[[], Value], otherwise: Value) -> Value:
     """
     try:
         return work()
-    except Refused:
+    except StartRefused:
         raise
     except Exception as error:  # noqa: BLE001 - no error of ours keeps php-fpm down
         why = f"{type(error).__name__}{_place(error)}"
@@ -114,11 +114,11 @@ def _place(error: Exception) -> str:
     return f" at {found.tb_frame.f_code.co_filename.rpartition('/')[2]}:{found.tb_lineno}"
 
 
-class Obstacles:
+class AddressWait:
     """What is in the way of one start."""
 
     def __init__(
-        self, start: Start, record: orphans.Record, *, wait_s: float, end_orphans: bool
+        self, start: Start, record: orphans.MasterRecord, *, wait_s: float, end_orphans: bool
     ) -> None:
         """`record`: of former masters; `wait_s`: the longest wait; `end_orphans`: or name them."""
         self._start = start
@@ -145,17 +145,17 @@ class Obstacles:
     def _wait_for(self, address: TcpAddress | UnixAddress) -> Bound | None:
         while True:
             found = bind.ask(address)
-            if found.answer is Answer.FREE:
+            if found.answer is AddressState.FREE:
                 return None
-            if found.answer is Answer.FORBIDDEN:
+            if found.answer is AddressState.FORBIDDEN:
                 why = f"cannot listen on {address.text}: {found.why}"
                 if self._start.may_have_more_rights:
                     say(f"{why}; php-fpm may have more rights, so it is started")
                     return None
-                raise Refused(EX_CONFIG, why)
+                raise StartRefused(EX_CONFIG, why)
             self._prepare_refusal(address, found)
             report = None
-            if found.answer is Answer.BUSY:
+            if found.answer is AddressState.BUSY:
                 report = optional(
                     "the search for the holder", partial(self._holders, address), None
                 )
@@ -220,7 +220,7 @@ class Obstacles:
 
     def _is_our_own(self, address: TcpAddress | UnixAddress, found: Availability) -> bool:
         """Return whether our listener, or orphans that are ended, can be what has the address."""
-        if found.answer is not Answer.BUSY:
+        if found.answer is not AddressState.BUSY:
             return False
         from fpm_listener.guard import reclaim  # noqa: PLC0415 - most starts need it not
 
@@ -302,19 +302,21 @@ class Obstacles:
         address: TcpAddress | UnixAddress,
         found: Availability,
         report: HolderReport | None,
-    ) -> Refused:
+    ) -> StartRefused:
         waited = f"waited {durations.show(round(self._deadline.passed_s, 1))}"
-        if found.answer is not Answer.BUSY:
-            return Refused(EX_TEMPFAIL, f"{address.text} is not to be had: {found.why}; {waited}")
+        if found.answer is not AddressState.BUSY:
+            return StartRefused(
+                EX_TEMPFAIL, f"{address.text} is not to be had: {found.why}; {waited}"
+            )
         if report is None:
             unseen = "by whom is not known: the search for the holder did not finish"
-            return Refused(EX_TEMPFAIL, f"{address.text} is taken; {unseen}; {waited}")
+            return StartRefused(EX_TEMPFAIL, f"{address.text} is taken; {unseen}; {waited}")
         from fpm_listener.host import holder_remedies  # noqa: PLC0415 - _holders has imported it
 
         if not report.holders:
             unseen = report.blind or "nobody is seen to have it"
             why = f"{address.text} is taken; by whom is not known: {unseen}; {waited}"
-            return Refused(
+            return StartRefused(
                 EX_TEMPFAIL, why, f"Find who has it: {holder_remedies.look(address.text)}"
             )
         first = report.holders[0]
@@ -322,11 +324,13 @@ class Obstacles:
         former = any(first.pid == one.pid and orphans.alive(one) for one in self._record.read())
         if former:
             why += "; it is this program's own, left behind by an earlier supervisord"
-            return Refused(EX_TEMPFAIL, why, f"End it, then all is well: kill -QUIT {first.pid}")
+            return StartRefused(
+                EX_TEMPFAIL, why, f"End it, then all is well: kill -QUIT {first.pid}"
+            )
         if first.command == f"php-fpm: master process ({self._start.conf_path})" and not first.unit:
             why += "; it runs this very configuration: started by hand, or daemonized"
             why += " (daemonize = yes, and no -F in its command)"
-        return Refused(
+        return StartRefused(
             EX_TEMPFAIL, why, holder_remedies.free(report.holders, self._start.conf_path)
         )
 

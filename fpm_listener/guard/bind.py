@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fpm_listener.phpfpm.listen_sockets import Rights
 
 
-class Answer(Enum):
+class AddressState(Enum):
     """What becomes of who wants an address now."""
 
     FREE = "free"
@@ -37,7 +37,7 @@ class Answer(Enum):
 class Availability(NamedTuple):
     """The answer about one address."""
 
-    answer: Answer
+    answer: AddressState
     why: str = ""  #: one clause for people; empty where it is free
 
 
@@ -54,20 +54,20 @@ class NotOurs(NamedTuple):
     why: str
 
 
-_FREE = Availability(answer=Answer.FREE)
+_FREE = Availability(answer=AddressState.FREE)
 #: listen(2) takes it for as many as the kernel allows; Python makes 0 of what is below 0.
 _MOST = 0x7FFFFFFF
 #: Digits of a user's or group's number; 32 bits have ten, and chown(2) knows less than that.
 _MOST_DIGITS = 9
 _ANSWERS = {
-    errno.EADDRINUSE: Answer.BUSY,
-    errno.EADDRNOTAVAIL: Answer.ABSENT,
-    errno.ENODEV: Answer.ABSENT,  # a link-local address whose interface is not there
-    errno.EACCES: Answer.FORBIDDEN,
-    errno.EPERM: Answer.FORBIDDEN,
+    errno.EADDRINUSE: AddressState.BUSY,
+    errno.EADDRNOTAVAIL: AddressState.ABSENT,
+    errno.ENODEV: AddressState.ABSENT,  # a link-local address whose interface is not there
+    errno.EACCES: AddressState.FORBIDDEN,
+    errno.EPERM: AddressState.FORBIDDEN,
 }
 #: Where a name has several addresses, the answer that leaves most hope.
-_HOPE = (Answer.BUSY, Answer.ABSENT, Answer.FORBIDDEN)
+_HOPE = (AddressState.BUSY, AddressState.ABSENT, AddressState.FORBIDDEN)
 
 
 def ask(address: TcpAddress | UnixAddress) -> Availability:
@@ -94,7 +94,7 @@ def bind(
     if isinstance(address, TcpAddress):
         return _bind_tcp(address, _MOST if backlog < 0 else backlog)
     found = _ask_unix(address.path)
-    if found.answer is not Answer.FREE:
+    if found.answer is not AddressState.FREE:
         return found
     return _bind_unix(address.path, _MOST if backlog < 0 else backlog, rights)
 
@@ -196,7 +196,7 @@ def _resolve(address: TcpAddress) -> list[tuple[int, _SockAddr]] | Availability:
         found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         why = f"the name {address.host!r} cannot be resolved: {error.strerror}"
-        return Availability(answer=Answer.ABSENT, why=why)
+        return Availability(answer=AddressState.ABSENT, why=why)
     return [(int(family), sockaddr) for family, _, _, _, sockaddr in found]  # type: ignore[misc]
 
 
@@ -211,12 +211,12 @@ def _bind_tcp(address: TcpAddress, backlog: int | None) -> Bound | Availability:
     candidates = _resolve(address)
     if isinstance(candidates, Availability):
         return candidates
-    failures: dict[Answer, str] = {}
+    failures: dict[AddressState, str] = {}
     for family, sockaddr in candidates:
         try:
             listener = socket.socket(family, socket.SOCK_STREAM)
         except OSError as error:  # a kernel without IPv6
-            failures.setdefault(Answer.ABSENT, error.strerror or str(error))
+            failures.setdefault(AddressState.ABSENT, error.strerror or str(error))
             continue
         try:
             # As php-fpm does; without it, TIME_WAIT would look like a holder.
@@ -226,7 +226,7 @@ def _bind_tcp(address: TcpAddress, backlog: int | None) -> Bound | Availability:
                 listener.listen(backlog)
         except OSError as error:
             listener.close()
-            answer = _ANSWERS.get(error.errno or 0, Answer.FORBIDDEN)
+            answer = _ANSWERS.get(error.errno or 0, AddressState.FORBIDDEN)
             failures.setdefault(answer, error.strerror or str(error))
             continue
         return Bound(key=_key(family, sockaddr), fd=listener.detach())
@@ -243,23 +243,27 @@ def _ask_unix(path: str) -> Availability:
         try:
             client.connect(path)
         except BlockingIOError:
-            return Availability(answer=Answer.BUSY, why="somebody listens there, its queue full")
+            return Availability(
+                answer=AddressState.BUSY, why="somebody listens there, its queue full"
+            )
         except OSError as error:
             # Whatever the reason, php-fpm unlinks what is there and binds.
             return _ask_folder(path, error)
-    return Availability(answer=Answer.BUSY, why="somebody listens there")
+    return Availability(answer=AddressState.BUSY, why="somebody listens there")
 
 
 def _ask_folder(path: str, refused: OSError) -> Availability:
     folder = os.path.dirname(path) or "/"  # noqa: PTH120 - texts stay texts
     if not os.path.isdir(folder):  # noqa: PTH112 - the same
-        return Availability(answer=Answer.FORBIDDEN, why=f"its folder {folder} does not exist")
+        return Availability(
+            answer=AddressState.FORBIDDEN, why=f"its folder {folder} does not exist"
+        )
     # An unreachable path in a folder that may be written to is replaced.
     if not os.access(folder, os.W_OK | os.X_OK):
         why = f"its folder {folder} may not be written to"
         if refused.errno == errno.EACCES:
             why += f", and {path} itself may not be connected to"
-        return Availability(answer=Answer.FORBIDDEN, why=why)
+        return Availability(answer=AddressState.FORBIDDEN, why=why)
     return _FREE
 
 
@@ -286,7 +290,7 @@ def _bind_unix(path: str, backlog: int, rights: Rights) -> Bound | NotOurs | Ava
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            return Availability(answer=Answer.BUSY, why="somebody was faster")
+            return Availability(answer=AddressState.BUSY, why="somebody was faster")
         return NotOurs(why=f"{path}: {error.strerror}")
     finally:
         os.umask(before)

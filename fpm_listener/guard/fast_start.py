@@ -41,7 +41,7 @@ def attempt(words: Sequence[str]) -> bool:
     config = options[options.index("--config") + 1] if "--config" in options[:-1] else None
     try:
         state_dir = glance_at_state_dir(config)
-        record = orphans.Record(state_dir, f"{group}:{process}")
+        record = orphans.MasterRecord(state_dir, f"{group}:{process}")
         if orphans.have_left_somebody(record.read()):
             return False  # orphans: the guard knows what to do with them
         connection = handover_channel.connect(state_dir)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener import durations
 from fpm_listener.guard import bind, fast_start, handover_client, orphans
-from fpm_listener.guard.address_wait import Obstacles, Refused, Start, optional, say
+from fpm_listener.guard.address_wait import AddressWait, Start, StartRefused, optional, say
 from fpm_listener.guard.bind import Bound
 from fpm_listener.guard.fast_start import original_environment
 from fpm_listener.host import procfs
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.phpfpm.command_line import FpmInvocation
     from fpm_listener.phpfpm.config import FpmConf
-    from fpm_listener.phpfpm.listen_sockets import Wish
+    from fpm_listener.phpfpm.listen_sockets import ListenSocketSpec
 
 USAGE = (
     "fpm-listener guard [--wait 2s] [--orphans quit|report] [--hold] [--config FILE] "
@@ -105,7 +105,7 @@ def run(words: Sequence[str], *, listener_is_silent: bool = False) -> int:
                 lambda: _Guard(options, invocation, environment, listener_is_silent).prepare(),
                 None,
             )
-        except Refused as refused:
+        except StartRefused as refused:
             say(str(refused))
             return refused.status
     try:
@@ -151,7 +151,7 @@ class _Guard:
             "the search for state_dir", locate, fast_start.DEFAULT_STATE_DIR
         )
         name = str(self._name or f"by hand:{conf.path if conf else ''}")
-        self._record = orphans.Record(self._state_dir, name)
+        self._record = orphans.MasterRecord(self._state_dir, name)
         if conf is None:
             # Which addresses php-fpm needs is unknown. What the listener holds is in its way.
             optional("the request to the listener", self._ask_to_release, False)
@@ -171,9 +171,9 @@ class _Guard:
 
     def _get_addresses(self, conf: FpmConf) -> None:
         """Return when php-fpm can have all its addresses. Raises Refused where it cannot."""
-        wishes: Sequence[Wish] = optional(
+        wishes: Sequence[ListenSocketSpec] = optional(
             "the search for addresses",
-            lambda: listen_sockets.wishes(conf, config_files.version(self._invocation)),
+            lambda: listen_sockets.specs(conf, config_files.version(self._invocation)),
             (),
         )
         begin = partial(self._begin_handover, conf, wishes)
@@ -188,7 +188,7 @@ class _Guard:
             ask=partial(optional, "the request to the listener", self._ask_to_release, False),
             may_have_more_rights=self._may_have_more_rights(),
         )
-        self._way = Obstacles(
+        self._way = AddressWait(
             start,
             self._record,
             wait_s=self._options.wait_s,
@@ -199,10 +199,10 @@ class _Guard:
         self._use(self._get_all(wishes))
 
     def _has_taken_over(
-        self, handover: handover_client.Handover, wishes: Sequence[Wish], conf: FpmConf
+        self, handover: handover_client.Handover, wishes: Sequence[ListenSocketSpec], conf: FpmConf
     ) -> bool:
         """Return whether the handover had no unexpected error; after one, nothing is held."""
-        sockets: dict[str, tuple[Wish, Bound]] = {}
+        sockets: dict[str, tuple[ListenSocketSpec, Bound]] = {}
 
         def take_over() -> bool:
             self._take_over(handover, wishes, conf, sockets)
@@ -252,7 +252,7 @@ class _Guard:
     # -- held sockets ------------------------------------------------------------------------------
 
     def _begin_handover(
-        self, conf: FpmConf, wishes: Sequence[Wish]
+        self, conf: FpmConf, wishes: Sequence[ListenSocketSpec]
     ) -> handover_client.Handover | None:
         """Return the conversation with the listener; None where nothing is held this time."""
         why_not = None
@@ -263,11 +263,11 @@ class _Guard:
         elif self._name is None:
             why_not = "supervisord has not started this (no SUPERVISOR_PROCESS_NAME)"
         hold = self._options.hold and why_not is None
-        begun: handover_client.Handover | handover_client.Refused | None
+        begun: handover_client.Handover | handover_client.HandoverRefused | None
         if self._name is None or not (self._options.hold or self._options.config):
             begun = None
         elif self._answered is False:
-            begun = handover_client.Refused("the listener does not answer: timed out")
+            begun = handover_client.HandoverRefused("the listener does not answer: timed out")
         else:
             # Without --hold as well: what is still held from before stands in our way.
             begun = handover_client.begin(self._state_dir, self._name, hold=hold, most=len(wishes))
@@ -286,11 +286,13 @@ class _Guard:
         if self._name is None:
             return False
         begun = handover_client.begin(self._state_dir, self._name, hold=False, most=0)
-        return not isinstance(begun, handover_client.Refused) or begun.answered
+        return not isinstance(begun, handover_client.HandoverRefused) or begun.answered
 
-    def _get_all(self, wishes: Sequence[Wish]) -> dict[str, tuple[Wish, Bound]]:
+    def _get_all(
+        self, wishes: Sequence[ListenSocketSpec]
+    ) -> dict[str, tuple[ListenSocketSpec, Bound]]:
         """Wait for all addresses; return the sockets that only our listener had."""
-        sockets: dict[str, tuple[Wish, Bound]] = {}
+        sockets: dict[str, tuple[ListenSocketSpec, Bound]] = {}
         for wish in wishes:
             if any(key in sockets for key in bind.keys(wish.address)):
                 continue
@@ -303,9 +305,9 @@ class _Guard:
     def _take_over(
         self,
         handover: handover_client.Handover,
-        wishes: Sequence[Wish],
+        wishes: Sequence[ListenSocketSpec],
         conf: FpmConf,
-        sockets: dict[str, tuple[Wish, Bound]],
+        sockets: dict[str, tuple[ListenSocketSpec, Bound]],
     ) -> None:
         """Have php-fpm given every socket that can be, and the listener hold them.
 
@@ -333,13 +335,15 @@ class _Guard:
         self._use(sockets)
 
     def _release_the_rest(
-        self, handover: handover_client.Handover, sockets: Mapping[str, tuple[Wish, Bound]]
+        self,
+        handover: handover_client.Handover,
+        sockets: Mapping[str, tuple[ListenSocketSpec, Bound]],
     ) -> handover_client.Handover | None:
         """Let the listener hold only these sockets; return another conversation with it."""
         if self._name is None or handover.leave(list(sockets.values()), "", ()):
             return None
         begun = handover_client.begin(self._state_dir, self._name, hold=True, most=len(sockets))
-        if isinstance(begun, handover_client.Refused):
+        if isinstance(begun, handover_client.HandoverRefused):
             return None
         begun.close_held()
         return begun
@@ -347,8 +351,8 @@ class _Guard:
     def _leave(
         self,
         handover: handover_client.Handover,
-        sockets: Mapping[str, tuple[Wish, Bound]],
-        wishes: Sequence[Wish],
+        sockets: Mapping[str, tuple[ListenSocketSpec, Bound]],
+        wishes: Sequence[ListenSocketSpec],
         conf: FpmConf,
     ) -> None:
         watched = self._watched(wishes, conf) if len(sockets) == len(wishes) else ()
@@ -356,14 +360,14 @@ class _Guard:
         if why := handover.leave(list(sockets.values()), stamp, watched):
             say(f"listening sockets are not held: {why}")
 
-    def _use(self, sockets: Mapping[str, tuple[Wish, Bound]]) -> None:
+    def _use(self, sockets: Mapping[str, tuple[ListenSocketSpec, Bound]]) -> None:
         """Have php-fpm given these sockets."""
         for _, bound in sockets.values():
             os.set_inheritable(bound.fd, True)
         given = inheritance([(key, bound.fd) for key, (_, bound) in sockets.items()])
         self._environment |= {os.fsencode(k): os.fsencode(v) for k, v in given.items()}
 
-    def _watched(self, wishes: Sequence[Wish], conf: FpmConf) -> tuple[str, ...]:
+    def _watched(self, wishes: Sequence[ListenSocketSpec], conf: FpmConf) -> tuple[str, ...]:
         """Return what must be unchanged for the next start to be as this one; () = who knows."""
         folders = [pattern.rpartition("/")[0] for pattern in conf.includes]
         named = any(
@@ -379,7 +383,7 @@ class _Guard:
             return ()
         return tuple(dict.fromkeys(paths))
 
-    def _bind(self, wish: Wish, sockets: Mapping[str, object]) -> Bound | None:
+    def _bind(self, wish: ListenSocketSpec, sockets: Mapping[str, object]) -> Bound | None:
         """Return a socket of our own; None where php-fpm has to make it, or has it already."""
         if any(key in sockets for key in bind.keys(wish.address)):
             return None  # another pool's: php-fpm lets both have the same socket

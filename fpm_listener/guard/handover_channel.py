@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _INT = 4  # bytes of a descriptor in a control message
 
 
-class Reachable:
+class SocketPath:
     """A path to a socket of the listener's, however long its folder's own is: 107 bytes at most."""
 
     def __init__(self, state_dir: str, name: str = SOCKET_NAME) -> None:
@@ -75,7 +75,7 @@ def connect(state_dir: str, patience_s: float = PATIENCE_S) -> _socket.socket:
             raise
         except OSError:
             pass  # nobody listens there, or a process of another user
-    with Reachable(state_dir) as path:
+    with SocketPath(state_dir) as path:
         return _connect(path, patience_s, None)
 
 

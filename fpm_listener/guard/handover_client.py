@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fpm_listener.guard.bind import Bound
-    from fpm_listener.phpfpm.listen_sockets import Wish
+    from fpm_listener.phpfpm.listen_sockets import ListenSocketSpec
     from fpm_listener.supervisor.process import ProcessName
 
 
@@ -32,7 +32,7 @@ LISTENER_START_S, _YOUNG_S = 1.0, 5.0
 _STEP_S = 0.01
 
 
-class Refused(NamedTuple):
+class HandoverRefused(NamedTuple):
     """Nothing is held this time."""
 
     why: str
@@ -65,7 +65,7 @@ class Handover:
         self.close_held()
         self._connection.close()
 
-    def take(self, wish: Wish) -> Bound | None:
+    def take(self, wish: ListenSocketSpec) -> Bound | None:
         """Return the held socket for this address, as it is configured now; None = none is held."""
         for key in bind.keys(wish.address):
             fd = self._held.get(key)
@@ -85,7 +85,7 @@ class Handover:
 
     def leave(
         self,
-        sockets: Sequence[tuple[Wish, Bound]],
+        sockets: Sequence[tuple[ListenSocketSpec, Bound]],
         stamp: str,
         watched: tuple[str, ...],
     ) -> str | None:
@@ -130,7 +130,9 @@ def _supervisord_is_young() -> bool:
     return ticks - found.started < _YOUNG_S * os.sysconf("SC_CLK_TCK")
 
 
-def begin(state_dir: str, name: ProcessName, *, hold: bool, most: int) -> Handover | Refused:
+def begin(
+    state_dir: str, name: ProcessName, *, hold: bool, most: int
+) -> Handover | HandoverRefused:
     """Return the conversation with the listener.
 
     hold: False = have it let go of what it holds; most: sockets that there can be.
@@ -139,18 +141,20 @@ def begin(state_dir: str, name: ProcessName, *, hold: bool, most: int) -> Handov
         hold = False
     connection = _connect(state_dir, wait=hold)
     if isinstance(connection, OSError):
-        return Refused(why=f"the listener is not to be reached in {state_dir}: {connection}")
+        return HandoverRefused(
+            why=f"the listener is not to be reached in {state_dir}: {connection}"
+        )
     try:
         handover_channel.send(connection, Hello(group=name.group, process=name.process, hold=hold))
         offer, descriptors = handover_channel.receive(connection, Offer)
     except (OSError, ValueError) as error:
         connection.close()
-        return Refused(why=f"the listener does not answer: {error}")
+        return HandoverRefused(why=f"the listener does not answer: {error}")
     if offer.refused or not hold:
         connection.close()
         for fd in descriptors:
             os.close(fd)
         too_many = f"more than {MOST_SOCKETS} sockets" if most > MOST_SOCKETS else ""
-        return Refused(why=too_many or offer.refused or "not asked for", answered=True)
+        return HandoverRefused(why=too_many or offer.refused or "not asked for", answered=True)
     held = dict(zip(offer.keys, descriptors, strict=True))
     return Handover(connection, held, offer.masters)

@@ -56,7 +56,7 @@ def add(known: Iterable[Master], more: Iterable[Master]) -> tuple[Master, ...]:
     return tuple(found[-_KEPT:])
 
 
-class Record:
+class MasterRecord:
     """The masters of one process of supervisord's: in a file, and as the listener knows them."""
 
     def __init__(self, state_dir: str, name: str) -> None:

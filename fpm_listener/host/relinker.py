@@ -37,7 +37,7 @@ class _Helper(NamedTuple):
 
     pid: int
     control: socket.socket
-    watch: socket_paths.Watch  # the helper reads it
+    watch: socket_paths.PathWatch  # the helper reads it
 
     def has_ended(self) -> bool:
         """Return whether it has ended; then it is no zombie any more."""
@@ -46,7 +46,7 @@ class _Helper(NamedTuple):
         except ChildProcessError:
             return True
 
-    def send(self, held: Sequence[socket_paths.Name]) -> None:
+    def send(self, held: Sequence[socket_paths.HeldPath]) -> None:
         """Send all names that it must restore. Raises OSError."""
         parts = []
         for name in held:
@@ -65,7 +65,7 @@ class Relinker:
 
     def __init__(self) -> None:
         self._helper: _Helper | None = None
-        self._followed: tuple[socket_paths.Name, ...] = ()
+        self._followed: tuple[socket_paths.HeldPath, ...] = ()
         self._warned = False
 
     @property
@@ -73,7 +73,7 @@ class Relinker:
         """Return the helper's pid; None = none was started."""
         return self._helper.pid if self._helper else None
 
-    def follow(self, held: Sequence[socket_paths.Name]) -> None:
+    def follow(self, held: Sequence[socket_paths.HeldPath]) -> None:
         """Have the helper restore these names from now on, and no others."""
         if self._helper is not None and self._helper.has_ended():
             log.warning("the helper for unix socket names has ended pid=%s", self._helper.pid)
@@ -114,7 +114,7 @@ class Relinker:
 
 def _start() -> _Helper:
     """Start a helper. Raises OSError and ValueError."""
-    watch = socket_paths.Watch()
+    watch = socket_paths.PathWatch()
     control, helpers_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     control.setblocking(False)
     try:

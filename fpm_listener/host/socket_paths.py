@@ -24,7 +24,7 @@ _SUFFIX = ".held-by-fpm-listener"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Name:
+class HeldPath:
     """One held unix socket's name, and its second one."""
 
     path: str
@@ -49,7 +49,7 @@ class Name:
                     os.unlink(path)  # noqa: PTH108 - texts stay texts
 
 
-def keep(path: str) -> Name:
+def keep(path: str) -> HeldPath:
     """Give the socket at `path` a second name. Raises OSError."""
     found = _identity(path)
     if found is None:
@@ -60,7 +60,7 @@ def keep(path: str) -> Name:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(second)  # noqa: PTH108 - of a listener that was killed
         os.link(path, second, follow_symlinks=False)
-    return Name(path=path, second=second, socket=found)
+    return HeldPath(path=path, second=second, socket=found)
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -71,7 +71,7 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-class Watch:
+class PathWatch:
     """Tells when a name disappears. Owned by one thread, waited for by its poll.
 
     Why not a library: three calls of the C library are all that there is to it.

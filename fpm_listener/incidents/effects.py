@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from fpm_listener.host.address_holders import HolderReport
     from fpm_listener.incidents.alert import Alert
-    from fpm_listener.incidents.post_mortem import Autopsy, Needs
+    from fpm_listener.incidents.post_mortem import Needs, PostMortem
     from fpm_listener.supervisor.process import ProcessName
 
 
-class DeathExamined(NamedTuple):
+class ExitExamined(NamedTuple):
     """Input: what the machine shows after a death."""
 
     process: ProcessName
     died_at_s: float  #: monotonic; as asked
-    autopsy: Autopsy
+    autopsy: PostMortem
 
 
 class HolderFound(NamedTuple):
@@ -40,7 +40,7 @@ class FindHolder(NamedTuple):
     former_masters: frozenset[int]
 
 
-class ExamineDeath(NamedTuple):
+class ExamineExit(NamedTuple):
     """Effect: look what the machine shows after a death; answer with DeathExamined."""
 
     process: ProcessName
@@ -48,7 +48,7 @@ class ExamineDeath(NamedTuple):
     needs: Needs
 
 
-class AreGone(NamedTuple):
+class CheckGone(NamedTuple):
     """Effect: see which of these are no processes any more; answer with Gone."""
 
     process: ProcessName
@@ -64,4 +64,4 @@ class Gone(NamedTuple):
 
 
 #: What the tracker of one incident asks for.
-IncidentEffect = Notify | FindHolder | ExamineDeath | AreGone
+IncidentEffect = Notify | FindHolder | ExamineExit | CheckGone

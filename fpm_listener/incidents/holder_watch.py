@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fpm_listener.incidents.effects import AreGone, FindHolder, IncidentEffect
+from fpm_listener.incidents.effects import CheckGone, FindHolder, IncidentEffect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,7 +65,7 @@ class HolderWatch:
         if not started or now_s < self._verify_at_s:
             return []
         self._verify_at_s = now_s + VERIFY_EVERY_S
-        return [AreGone(self._name, frozenset(), started)]
+        return [CheckGone(self._name, frozenset(), started)]
 
     def deadline_s(self) -> float | None:
         """Return the moment at which `verify` has something to ask."""

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fpm_listener.incidents.incident import Incident
-    from fpm_listener.incidents.text_en import Plight
+    from fpm_listener.incidents.text_en import IncidentFacts
 
 
-def alert_texts(plight: Plight, evidence: Sequence[str], *, over: bool) -> dict[str, str]:
+def alert_texts(plight: IncidentFacts, evidence: Sequence[str], *, over: bool) -> dict[str, str]:
     """Return the annotations of an alert."""
     texts = {
         **text_en.sentences(plight, over=over),
@@ -28,7 +28,7 @@ def alert_texts(plight: Plight, evidence: Sequence[str], *, over: bool) -> dict[
     return texts
 
 
-def view(incident: Incident, plight: Plight, evidence: Sequence[str]) -> IncidentView:
+def view(incident: Incident, plight: IncidentFacts, evidence: Sequence[str]) -> IncidentView:
     """Return the incident for the status page."""
     return IncidentView(
         incident_id=incident.incident_id,

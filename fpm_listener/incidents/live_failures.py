@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SILENT_PROBES, SILENT_FOR_S = 3, 20.0
 
 
-class Silence:
+class UnresponsivePools:
     """Whether a php-fpm that runs answers nobody. Belongs to one process."""
 
     def __init__(self) -> None:
@@ -51,13 +51,13 @@ class Silence:
         self.why, self._count = "", 0
 
 
-class Ailments:
+class LiveFailures:
     """Of one process."""
 
     def __init__(self, name: ProcessName, policy: Policy) -> None:
         self.crashes = WorkerCrashes(name, policy.loops)
         self._stable_for_s = policy.stable_for_s
-        self.silence = Silence()
+        self.silence = UnresponsivePools()
 
     @property
     def evidence(self) -> dict[Cause, str]:

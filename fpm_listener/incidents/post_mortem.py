@@ -37,7 +37,7 @@ class Needs(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Autopsy:
+class PostMortem:
     """What was found, and what was looked at."""
 
     oom: OomKill | None = None
@@ -60,7 +60,7 @@ class Autopsy:
         return tuple(cause for cause in self.looked_for if not found.get(cause))
 
 
-class Finding(NamedTuple):
+class PostMortemResult(NamedTuple):
     """The cause that an autopsy proves."""
 
     cause: Cause
@@ -68,27 +68,29 @@ class Finding(NamedTuple):
     evidence: str
 
 
-def find(autopsy: Autopsy, ended: ExitReason | None) -> Finding | None:
+def find(autopsy: PostMortem, ended: ExitReason | None) -> PostMortemResult | None:
     """Return what the machine proves of a death whose log told nothing; None = nothing.
 
     ended: None = how it ended is not known.
     """
     signal, status = (ended.signal, ended.status) if ended else (None, None)
     if autopsy.oom and (signal == _SIGKILL or status == _KILLED_STATUS):
-        return Finding(Cause.OUT_OF_MEMORY, autopsy.oom.where, f"seen: {autopsy.oom}")
+        return PostMortemResult(Cause.OUT_OF_MEMORY, autopsy.oom.where, f"seen: {autopsy.oom}")
     if signal is not None or status == 0:
         return None  # a start that fails ends with another status
     if autopsy.program_missing:
         there = f"; there is {', '.join(autopsy.program_instead)}" * bool(autopsy.program_instead)
         evidence = f"seen: {autopsy.program_missing} is not there{there}"
-        return Finding(Cause.MISSING_PATH, autopsy.program_missing, evidence)
+        return PostMortemResult(Cause.MISSING_PATH, autopsy.program_missing, evidence)
     if autopsy.folders_full:
         folder = autopsy.folders_full[0]
-        return Finding(Cause.DISK_FULL, f"{folder}/", f"seen: the disk of {folder} is full")
+        return PostMortemResult(
+            Cause.DISK_FULL, f"{folder}/", f"seen: the disk of {folder} is full"
+        )
     if autopsy.folders_missing:
         folder = autopsy.folders_missing[0]
-        return Finding(Cause.MISSING_PATH, f"{folder}/", f"seen: {folder} is not there")
+        return PostMortemResult(Cause.MISSING_PATH, f"{folder}/", f"seen: {folder} is not there")
     if autopsy.unknown:
         named = autopsy.unknown[0]
-        return Finding(Cause.UNKNOWN_USER, named, f"seen: there is no {named}")
+        return PostMortemResult(Cause.UNKNOWN_USER, named, f"seen: there is no {named}")
     return None

@@ -17,7 +17,7 @@ from fpm_listener.vocabulary import Cause
 
 if TYPE_CHECKING:
     from fpm_listener.host.address_holders import HolderReport
-    from fpm_listener.incidents.post_mortem import Autopsy
+    from fpm_listener.incidents.post_mortem import PostMortem
     from fpm_listener.supervisor.exit_log import ExitReason
     from fpm_listener.supervisor.process import ProcessName
 
@@ -39,7 +39,7 @@ _RULED_OUT = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plight:
+class IncidentFacts:
     """What is known of an incident, before it is put into words."""
 
     name: ProcessName
@@ -53,7 +53,7 @@ class Plight:
     every_s: float = 0.0  #: the usual time from one failure to the next
     site: FpmSite = field(default_factory=FpmSite)
     needs: Needs = field(default_factory=Needs)
-    autopsy: Autopsy | None = None  #: what the machine showed after the last death
+    autopsy: PostMortem | None = None  #: what the machine showed after the last death
     worker_crashes: int = 0  #: where workers crash, and the master lives
     worker_signal: int | None = None
     worn_out: bool = False  #: we have started it as often as may be in a day
@@ -77,7 +77,7 @@ class Plight:
         return self.autopsy.oom if self.autopsy else None
 
 
-def sentences(plight: Plight, *, over: bool) -> dict[str, str]:
+def sentences(plight: IncidentFacts, *, over: bool) -> dict[str, str]:
     """Return what is read first of an alert, by the names of its annotations."""
     return {
         "summary": _well_again(plight) if over else summary(plight),
@@ -86,7 +86,7 @@ def sentences(plight: Plight, *, over: bool) -> dict[str, str]:
     }
 
 
-def summary(plight: Plight) -> str:
+def summary(plight: IncidentFacts) -> str:
     """Return one line: which program, what happens to it, and why."""
     if plight.recovering:
         return f"{plight.name.shown}: recovering; the problem was: {_why(plight, over=True)}"
@@ -94,12 +94,12 @@ def summary(plight: Plight) -> str:
     return f"{plight.name.shown}: {_why(plight)}; {what}"
 
 
-def _well_again(plight: Plight) -> str:
+def _well_again(plight: IncidentFacts) -> str:
     was = _why(plight, over=True)
     return f"{plight.name.shown}: well again, or stopped by its operator; the trouble was: {was}"
 
 
-def _description(plight: Plight) -> str:
+def _description(plight: IncidentFacts) -> str:
     last = "" if plight.last_exit is None else f" Its last end: {how(plight.last_exit)}."
     if plight.worker_crashes and not plight.failed_lives:
         return f"{plight.worker_crashes} workers have crashed in this incident; their master lives."
@@ -107,7 +107,7 @@ def _description(plight: Plight) -> str:
     return f"{lives} in this incident.{last}{_worn_out(plight)}{_ruled_out(plight)}"
 
 
-def _worn_out(plight: Plight) -> str:
+def _worn_out(plight: IncidentFacts) -> str:
     if not plight.worn_out:
         return ""
     return (
@@ -115,14 +115,14 @@ def _worn_out(plight: Plight) -> str:
     )
 
 
-def _ruled_out(plight: Plight) -> str:
+def _ruled_out(plight: IncidentFacts) -> str:
     if plight.autopsy is None or plight.cause not in UNEXPLAINED:
         return ""
     words = [_RULED_OUT[cause] for cause in plight.autopsy.ruled_out]
     return f" Ruled out by a look at this machine: {', '.join(words)}." if words else ""
 
 
-def _why(plight: Plight, *, over: bool = False) -> str:  # noqa: C901, PLR0912 - a case for each cause
+def _why(plight: IncidentFacts, *, over: bool = False) -> str:  # noqa: C901, PLR0912 - a case for each cause
     is_ = "was" if over else "is"
     address, last_exit = plight.address, plight.last_exit
     match plight.cause:
@@ -181,7 +181,7 @@ def _by(holder: HolderReport | None, *, over: bool) -> str:
     return f"; by whom is not known: {holder.blind}" if holder.blind else ", though not any more"
 
 
-def _every(plight: Plight) -> str:
+def _every(plight: IncidentFacts) -> str:
     return f", about every {plight.every_s:.0f} s" if plight.every_s >= SLOW_S else ""
 
 
@@ -189,7 +189,7 @@ def _how(last_exit: ExitReason | None) -> str:
     return f" ({how(last_exit)})" if last_exit else ""
 
 
-def remedy(plight: Plight) -> str:
+def remedy(plight: IncidentFacts) -> str:
     """Return one sentence that says what to do, ready to type."""
     if plight.recovering:
         return "Nothing, unless it fails again"
@@ -199,7 +199,7 @@ def remedy(plight: Plight) -> str:
     return sentence
 
 
-def _cure(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
+def _cure(plight: IncidentFacts) -> str:  # noqa: C901, PLR0912 - a case for each cause
     match plight.cause:
         case Cause.BIND_CONFLICT:
             if plight.holder and plight.holder.holders:
@@ -245,7 +245,7 @@ def create(named: str | None) -> str:
     return f"groupadd --system {name}" if kind == "group" else f"useradd --system {name}"
 
 
-def install(plight: Plight) -> str:
+def install(plight: IncidentFacts) -> str:
     """Return what to do about a program or folder that is not there."""
     if plight.missing_program:
         instead = plight.autopsy.program_instead if plight.autopsy else ()
@@ -259,14 +259,14 @@ def install(plight: Plight) -> str:
     return f"Create it (after a reboot /run is empty): {create_folder(plight)}"
 
 
-def create_folder(plight: Plight) -> str:
+def create_folder(plight: IncidentFacts) -> str:
     """Return the command that creates the folder that is missing; a socket's is its pool's."""
     is_socket = plight.named is None and plight.address is not None
     owner = f"-o {plight.site.user} " if is_socket and plight.site.user else ""
     return f"install -d {owner}{plight.folder}"
 
 
-def _permit(plight: Plight) -> str:
+def _permit(plight: IncidentFacts) -> str:
     port = privileged_port(plight)
     if port is not None:
         return (
@@ -279,18 +279,18 @@ def _permit(plight: Plight) -> str:
     return f"See which folder shuts it out, and open it: namei -l {path}"
 
 
-def privileged_port(plight: Plight) -> int | None:
+def privileged_port(plight: IncidentFacts) -> int | None:
     """Return the port that is root's alone, where that is what is forbidden."""
     port = "" if plight.folder else (plight.address or "").rpartition(":")[2]
     return int(port) if port.isdecimal() and len(port) <= 5 and int(port) < PRIVILEGED else None
 
 
-def forbidden_path(plight: Plight) -> str | None:
+def forbidden_path(plight: IncidentFacts) -> str | None:
     """Return the path that is forbidden."""
     return plight.named or (plight.address if plight.folder else None)
 
 
-def more_memory(plight: Plight) -> str:
+def more_memory(plight: IncidentFacts) -> str:
     """Return what to do where memory is short."""
     oom = plight.oom
     unit = oom.where.rpartition("/")[2] if oom else ""
@@ -302,7 +302,7 @@ def more_memory(plight: Plight) -> str:
     return f"Lower pm.max_children or memory_limit, or raise what there is: {where}"
 
 
-def _whodunit(plight: Plight) -> str:
+def _whodunit(plight: IncidentFacts) -> str:
     last = plight.last_exit
     if last and last.signal == signal.SIGKILL and not plight.worker_signal:
         if plight.autopsy and Cause.OUT_OF_MEMORY in plight.autopsy.ruled_out:
@@ -314,7 +314,7 @@ def _whodunit(plight: Plight) -> str:
     )
 
 
-def wake_up(plight: Plight) -> str:
+def wake_up(plight: IncidentFacts) -> str:
     """Return what to do about a php-fpm that answers nobody."""
     return (
         "See what its workers do: ps -o pid,stat,etime,wchan:20,cmd --ppid "
@@ -324,7 +324,7 @@ def wake_up(plight: Plight) -> str:
     )
 
 
-def last_words(plight: Plight) -> str:
+def last_words(plight: IncidentFacts) -> str:
     """Return the command that shows what it said last."""
     logs = plight.site.error_logs
     return f"tail {logs[0]}" if logs else f"supervisorctl tail {plight.name.shown} stderr"

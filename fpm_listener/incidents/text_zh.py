@@ -19,7 +19,7 @@ from fpm_listener.vocabulary import Cause
 
 if TYPE_CHECKING:
     from fpm_listener.host.address_holders import HolderReport
-    from fpm_listener.incidents.text_en import Plight
+    from fpm_listener.incidents.text_en import IncidentFacts
     from fpm_listener.supervisor.exit_log import ExitReason
 
 _RULED_OUT = {
@@ -30,7 +30,7 @@ _RULED_OUT = {
 }
 
 
-def sentences(plight: Plight, *, over: bool) -> dict[str, str]:
+def sentences(plight: IncidentFacts, *, over: bool) -> dict[str, str]:
     """As wording.sentences."""
     return {
         "summary": _well_again(plight) if over else _summary(plight),
@@ -39,18 +39,18 @@ def sentences(plight: Plight, *, over: bool) -> dict[str, str]:
     }
 
 
-def _summary(plight: Plight) -> str:
+def _summary(plight: IncidentFacts) -> str:
     if plight.recovering:
         return f"{plight.name.shown}：正在恢复；此前的故障：{_why(plight)}"
     what = "supervisord 已放弃重启" if plight.gave_up else "反复失败"
     return f"{plight.name.shown}：{_why(plight)}；{what}"
 
 
-def _well_again(plight: Plight) -> str:
+def _well_again(plight: IncidentFacts) -> str:
     return f"{plight.name.shown}：已恢复，或已由运维人员停止；此前的故障：{_why(plight)}"
 
 
-def _description(plight: Plight) -> str:
+def _description(plight: IncidentFacts) -> str:
     if plight.worker_crashes and not plight.failed_lives:
         return f"本次故障中已有 {plight.worker_crashes} 个工作进程崩溃，主进程仍在运行。"
     last_exit = plight.last_exit
@@ -60,20 +60,20 @@ def _description(plight: Plight) -> str:
     )
 
 
-def _worn_out(plight: Plight) -> str:
+def _worn_out(plight: IncidentFacts) -> str:
     if not plight.worn_out:
         return ""
     return f"一天内已自动重启 {MOST_A_DAY} 次，今天不再启动。"
 
 
-def _ruled_out(plight: Plight) -> str:
+def _ruled_out(plight: IncidentFacts) -> str:
     if plight.autopsy is None or plight.cause not in text_en.UNEXPLAINED:
         return ""
     words = [_RULED_OUT[cause] for cause in plight.autopsy.ruled_out]
     return f"已检查本机并排除：{'、'.join(words)}。" if words else ""
 
 
-def _why(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
+def _why(plight: IncidentFacts) -> str:  # noqa: C901, PLR0912 - a case for each cause
     address, last_exit = plight.address, plight.last_exit
     how = f"（{_how(last_exit)}）" if last_exit else ""
     match plight.cause:
@@ -113,11 +113,11 @@ def _why(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
             return assert_never(never)
 
 
-def _named(plight: Plight) -> str:
+def _named(plight: IncidentFacts) -> str:
     return f"：{plight.named}" if plight.named else ""
 
 
-def _every(plight: Plight) -> str:
+def _every(plight: IncidentFacts) -> str:
     return f"，约每 {plight.every_s:.0f} 秒一次" if plight.every_s >= text_en.SLOW_S else ""
 
 
@@ -152,7 +152,7 @@ def _how(last_exit: ExitReason) -> str:
     return f"退出状态 {last_exit.status}"
 
 
-def _remedy(plight: Plight) -> str:
+def _remedy(plight: IncidentFacts) -> str:
     if plight.recovering:
         return "无需处理，除非再次失败"
     sentence = _cure(plight)
@@ -161,7 +161,7 @@ def _remedy(plight: Plight) -> str:
     return sentence
 
 
-def _cure(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
+def _cure(plight: IncidentFacts) -> str:  # noqa: C901, PLR0912 - a case for each cause
     match plight.cause:
         case Cause.BIND_CONFLICT:
             if plight.holder and plight.holder.holders:
@@ -207,7 +207,7 @@ def _cure(plight: Plight) -> str:  # noqa: C901, PLR0912 - a case for each cause
             return assert_never(never)
 
 
-def _install(plight: Plight) -> str:
+def _install(plight: IncidentFacts) -> str:
     if plight.missing_program:
         instead = plight.autopsy.program_instead if plight.autopsy else ()
         there = f"（本机有 {'、'.join(instead)}）" if instead else ""
@@ -220,7 +220,7 @@ def _install(plight: Plight) -> str:
     return f"创建该目录（重启后 /run 为空）：{text_en.create_folder(plight)}"
 
 
-def _permit(plight: Plight) -> str:
+def _permit(plight: IncidentFacts) -> str:
     port = text_en.privileged_port(plight)
     if port is not None:
         return f"只有 root 可以监听端口 {port}：以 root 启动 php-fpm，或改用 1024 及以上的端口"
@@ -230,7 +230,7 @@ def _permit(plight: Plight) -> str:
     return f"查看是哪个目录拒绝访问，并授予权限：namei -l {path}"
 
 
-def _whodunit(plight: Plight) -> str:
+def _whodunit(plight: IncidentFacts) -> str:
     last = plight.last_exit
     if last and last.signal == signal.SIGKILL and not plight.worker_signal:
         if plight.autopsy and Cause.OUT_OF_MEMORY in plight.autopsy.ruled_out:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener.incidents import incident_texts, post_mortem, text_en, text_zh
 from fpm_listener.incidents.alert import Reason
-from fpm_listener.incidents.effects import ExamineDeath, IncidentEffect, Notify
+from fpm_listener.incidents.effects import ExamineExit, IncidentEffect, Notify
 from fpm_listener.incidents.holder_watch import HOLDER_FRESH_S, LOOK_AGAIN_S, HolderWatch
 from fpm_listener.incidents.incident import CAUSES, Evidence, Incident, root_cause, saved_text
 from fpm_listener.incidents.incident_ids import incident_id
 from fpm_listener.incidents.post_mortem import SHORT_LIFE_S
 from fpm_listener.incidents.restart_loops import LoopDetector
-from fpm_listener.incidents.text_en import Plight
+from fpm_listener.incidents.text_en import IncidentFacts
 from fpm_listener.incidents.worker_crashes import WorkerCrashes
 from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.vocabulary import Cause, Tier
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from fpm_listener.host.address_holders import HolderReport
     from fpm_listener.incidents.incident import IncidentView
-    from fpm_listener.incidents.live_failures import Ailments
-    from fpm_listener.incidents.post_mortem import Autopsy, Needs
+    from fpm_listener.incidents.live_failures import LiveFailures
+    from fpm_listener.incidents.post_mortem import Needs, PostMortem
     from fpm_listener.phpfpm.log_facts import LogFact
     from fpm_listener.settings.policy import Policy
     from fpm_listener.supervisor.exit_log import ExitNote, ExitReason
@@ -46,7 +46,7 @@ _SYMPTOMS = frozenset({None, Cause.CRASH_SIGNAL})
 
 
 @dataclass(slots=True)
-class Death:
+class ProcessExit:
     """One end of a life, and why, as far as it is known."""
 
     at_s: float  # monotonic
@@ -56,7 +56,7 @@ class Death:
     examined: bool = False  #: the machine was looked at, or is being looked at
 
 
-class Condition(NamedTuple):
+class ProcessCondition(NamedTuple):
     """How a process is, as far as an incident depends on it."""
 
     gave_up: bool
@@ -64,10 +64,10 @@ class Condition(NamedTuple):
     worn_out: bool  #: healing has used up its starts of a day
     last_exit: ExitReason | None
     former_masters: tuple[int, ...]
-    ailments: Ailments
+    ailments: LiveFailures
 
 
-class Trouble:
+class IncidentTracker:
     """Owned by the process that has it."""
 
     def __init__(self, name: ProcessName, policy: Policy, id_token: str) -> None:
@@ -75,12 +75,12 @@ class Trouble:
         self._name = name
         self._policy = policy
         self._loops = LoopDetector(policy.loops)
-        self._deaths: deque[Death] = deque(maxlen=policy.loops[Tier.FAST].threshold)
+        self._deaths: deque[ProcessExit] = deque(maxlen=policy.loops[Tier.FAST].threshold)
         self._incident: Incident | None = None
         self._evidence = Evidence()
         self._address: str | None = None
         self._named: str | None = None  # the path, user or group that the cause is about
-        self._autopsy: Autopsy | None = None  # of the last death that was looked into
+        self._autopsy: PostMortem | None = None  # of the last death that was looked into
         self._autopsy_at_s = float("-inf")  # monotonic
         self._site, self._needs = FpmSite(), post_mortem.Needs()
         self.holders = HolderWatch(name)
@@ -92,7 +92,7 @@ class Trouble:
 
     # -- what becomes known ------------------------------------------------------------------------
 
-    def failed(self, death: Death) -> None:
+    def failed(self, death: ProcessExit) -> None:
         """Count a failed life."""
         self._deaths.append(death)
         self._loops.fail(death.at_s)
@@ -116,7 +116,7 @@ class Trouble:
                 self._named = fact.named
             self._learned()
 
-    def exit_known(self, death: Death, note: ExitNote | None) -> None:
+    def exit_known(self, death: ProcessExit, note: ExitNote | None) -> None:
         """Take in how a process ended. A signal refutes what a line said: php-fpm exits itself.
 
         note: None = it could not be found out.
@@ -130,7 +130,7 @@ class Trouble:
             death.cause = Cause.CRASH_SIGNAL
             self._learned()
 
-    def examined(self, died_at_s: float, found: Autopsy) -> None:
+    def examined(self, died_at_s: float, found: PostMortem) -> None:
         """Take in what the machine shows after a death."""
         self.looked("machine")
         self._autopsy = found
@@ -160,9 +160,9 @@ class Trouble:
             return []
         death.examined, self._autopsy_at_s = True, now.monotonic_s
         self.looking_for("machine")
-        return [ExamineDeath(self._name, death.at_s, self._needs)]
+        return [ExamineExit(self._name, death.at_s, self._needs)]
 
-    def _is_program_missing(self, death: Death) -> bool:
+    def _is_program_missing(self, death: ProcessExit) -> bool:
         """Return whether a log line, such as the guard's, says that the program is not there.
 
         The look at the machine finds which other versions are.
@@ -221,7 +221,7 @@ class Trouble:
     # -- what follows from it ----------------------------------------------------------------------
 
     def review(
-        self, now: Instant, state: Condition, labels: Mapping[str, str]
+        self, now: Instant, state: ProcessCondition, labels: Mapping[str, str]
     ) -> list[IncidentEffect]:
         """Return what is to be told now, if anything."""
         self._ailing, self._crashes = state.ailments.evidence, state.ailments.crashes
@@ -375,8 +375,8 @@ class Trouble:
             incident, self._plight(incident, last_exit), self._evidence.lines
         )
 
-    def _plight(self, incident: Incident, last_exit: ExitReason | None) -> Plight:
-        return Plight(
+    def _plight(self, incident: Incident, last_exit: ExitReason | None) -> IncidentFacts:
+        return IncidentFacts(
             name=self._name,
             cause=incident.cause,
             gave_up=incident.gave_up,
@@ -424,7 +424,7 @@ class Trouble:
         self._loops.latch(Tier(word) for word in saved["tiers"])
         causes = [Cause(word) if word else None for word in saved["causes"]]
         self._deaths.extend(
-            Death(at, failed=True, cause=cause)
+            ProcessExit(at, failed=True, cause=cause)
             for at, cause in zip(failures[-len(causes) :], causes, strict=False)
         )
         self._address = saved_text(saved["address"])

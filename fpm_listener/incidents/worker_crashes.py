@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from fpm_listener.incidents.effects import AreGone
+from fpm_listener.incidents.effects import CheckGone
 from fpm_listener.incidents.restart_loops import LoopDetector
 from fpm_listener.phpfpm.log_facts import FactKind
 
@@ -53,13 +53,13 @@ class WorkerCrashes:
         if fact.kind is FactKind.CHILD_SIGNAL and fact.signal in _FAULTS and fact.pid:
             self._waiting.append(fact)
 
-    def ask(self, now_s: float) -> list[AreGone]:
+    def ask(self, now_s: float) -> list[CheckGone]:
         """Return what is to be asked now, if anything."""
         pids = frozenset(one.pid for one in self._waiting if one.pid)
         if not pids or now_s < self._asked_s + _ASK_AGAIN_S:
             return []
         self._asked, self._asked_s = pids, now_s
-        return [AreGone(self._name, pids)]
+        return [CheckGone(self._name, pids)]
 
     def deadline_s(self) -> float | None:
         """Return the monotonic moment of the next question."""

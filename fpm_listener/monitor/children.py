@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from fpm_listener.monitor.messages import Child
-    from fpm_listener.monitor.process_monitor import Watched
+    from fpm_listener.monitor.process_monitor import ProcessMonitor
     from fpm_listener.supervisor.process import ProcessName
     from fpm_listener.values import Instant
 
@@ -27,7 +27,7 @@ _POLL_S = 1.5
 def identify(
     now: Instant,
     children: tuple[Child, ...] | None,
-    watched: Iterable[Watched],
+    watched: Iterable[ProcessMonitor],
     startsecs: Mapping[ProcessName, float],
 ) -> Iterator[ProcessSeen]:
     """Yield how each process is; `children`: None = /proc cannot be read."""
@@ -44,7 +44,7 @@ def identify(
             yield ProcessSeen(name=one.name, state=State.UNKNOWN, pid=None, started_at_s=None)
 
 
-def _match(children: Iterable[Child], everyone: list[Watched]) -> dict[ProcessName, Child]:
+def _match(children: Iterable[Child], everyone: list[ProcessMonitor]) -> dict[ProcessName, Child]:
     """Return whose child is whose: by environment, by known pid, by php-fpm's configuration."""
     by_pid = {one.life.pid: one.name for one in everyone if one.life.pid is not None}
     found: dict[ProcessName, Child] = {}
@@ -62,7 +62,7 @@ def _is_master(title: str, config: str) -> bool:
     return bool(config) and title.startswith(f"php-fpm: master process ({config})")
 
 
-def _living(now: Instant, one: Watched, child: Child, startsecs: float) -> ProcessSeen:
+def _living(now: Instant, one: ProcessMonitor, child: Child, startsecs: float) -> ProcessSeen:
     state = one.liveness.state
     age_s = None if child.started_at_s is None else now.wall_s - child.started_at_s
     is_young = age_s is not None and age_s < startsecs + _POLL_S

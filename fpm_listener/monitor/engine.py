@@ -2,7 +2,7 @@
 
 Laws:
 1. The engine knows no clock: the moment is an argument, read once by the shell for each step.
-2. What must last is an effect (`Notify`, `Remember`) of the very step that learnt it, so that the
+2. What must last is an effect (`Notify`, `SaveState`) of the very step that learnt it, so that the
    shell can commit it before it acknowledges the event.
 3. An event that was taken in before is taken in as nothing.
 4. No input, however malformed, raises.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.incidents.effects import DeathExamined, Gone, HolderFound
+from fpm_listener.incidents.effects import ExitExamined, Gone, HolderFound
 from fpm_listener.incidents.post_mortem import Needs
 from fpm_listener.monitor.children import identify
 from fpm_listener.monitor.event_gap import Gap
@@ -27,22 +27,22 @@ from fpm_listener.monitor.messages import (
     Effect,
     ExitsRead,
     GuardAsks,
-    HaltFailed,
     HoldFailed,
-    Hurry,
     Identity,
-    LeaveAlone,
-    LetGo,
+    LeaveProgram,
     LogLines,
     PoolsSeen,
-    ProcessDied,
     ProcessesSeen,
+    ProcessExited,
     ProgramsKnown,
-    Remember,
+    ReadLogsNow,
+    ReleaseSockets,
+    SaveState,
     SocketsHeld,
+    StopFailed,
     Tick,
 )
-from fpm_listener.monitor.process_monitor import Watched
+from fpm_listener.monitor.process_monitor import ProcessMonitor
 from fpm_listener.monitor.timeline import Timeline
 from fpm_listener.phpfpm.log_parser import classify
 from fpm_listener.supervisor.events import (
@@ -83,14 +83,14 @@ class EngineSettings:
 #: Inputs about one process, that may be unknown by now.
 AboutOne = (
     HolderFound
-    | DeathExamined
+    | ExitExamined
     | Gone
     | PoolsSeen
-    | ProcessDied
+    | ProcessExited
     | SocketsHeld
     | HoldFailed
-    | HaltFailed
-    | LeaveAlone
+    | StopFailed
+    | LeaveProgram
 )
 
 Input = (
@@ -115,7 +115,7 @@ class Engine:
         self.counts = Counts()
         self.timeline = Timeline()
         self._settings = settings
-        self._watched: dict[ProcessName, Watched] = {}
+        self._watched: dict[ProcessName, ProcessMonitor] = {}
         self._deadlines: dict[ProcessName, float] = {}
         self._exits = Exits(self.timeline)
         self._stopping = False
@@ -201,7 +201,7 @@ class Engine:
             return []
         effects: list[Effect] = []
         if watched.is_fpm:
-            effects.append(Hurry())
+            effects.append(ReadLogsNow())
         death = watched.changed(now, event)
         self.timeline.changed(now, event, died=death is not None)
         if death is not None:
@@ -225,7 +225,7 @@ class Engine:
             effects += self._line(now, watched, line)
         return effects + self._review(now, watched) if effects or watched.in_trouble else effects
 
-    def _line(self, now: Instant, watched: Watched, line: str) -> list[Effect]:
+    def _line(self, now: Instant, watched: ProcessMonitor, line: str) -> list[Effect]:
         fact = classify(line)
         return watched.hear(now, fact) if fact else []
 
@@ -237,7 +237,7 @@ class Engine:
             or (watched.is_fpm and lines.path in self._settings.extra_logs)
         ]
         effects: list[Effect] = []
-        touched: dict[ProcessName, Watched] = {}
+        touched: dict[ProcessName, ProcessMonitor] = {}
         for fact in lines.facts:
             watched = choose(fact, candidates)
             if watched is not None:
@@ -250,16 +250,16 @@ class Engine:
     def _about_one(self, now: Instant, given: AboutOne) -> list[Effect]:
         watched = self._watched.get(given.process)
         if watched is None:
-            return [LetGo(*given)] if isinstance(given, SocketsHeld) else []
-        if isinstance(given, HolderFound | DeathExamined | Gone | PoolsSeen):
+            return [ReleaseSockets(*given)] if isinstance(given, SocketsHeld) else []
+        if isinstance(given, HolderFound | ExitExamined | Gone | PoolsSeen):
             watched.found(now, given)
         elif isinstance(given, SocketsHeld):
             return [*watched.sockets_held(given.addresses), *self._review(now, watched)]
         elif isinstance(given, HoldFailed):
             watched.hold.break_off()
-        elif isinstance(given, HaltFailed):
+        elif isinstance(given, StopFailed):
             watched.plan_ended(now, was_paused=watched.healing.halt_failed())
-        elif isinstance(given, LeaveAlone):
+        elif isinstance(given, LeaveProgram):
             watched.plan_ended(now, was_paused=watched.healing.leave_alone())
         elif self._hurries:
             watched.hurry(now, given.pid)
@@ -338,7 +338,7 @@ class Engine:
 
     # -- details -----------------------------------------------------------------------------------
 
-    def _review(self, now: Instant, watched: Watched) -> list[Effect]:
+    def _review(self, now: Instant, watched: ProcessMonitor) -> list[Effect]:
         if self._watched.get(watched.name) is not watched:
             return []  # it was removed while something was being looked up for it
         effects = watched.review(
@@ -358,16 +358,16 @@ class Engine:
         watched = list(self._watched.values())
         return [effect for one in watched for effect in self._review(now, one)]
 
-    def _let_go(self, watched: Watched) -> None:
+    def _let_go(self, watched: ProcessMonitor) -> None:
         del self._watched[watched.name]
         self._deadlines.pop(watched.name, None)
         self._exits.forget(watched)
 
-    def _find(self, name: ProcessName) -> Watched | None:
+    def _find(self, name: ProcessName) -> ProcessMonitor | None:
         watched = self._watched.get(name)
         if watched is None and self._is_chosen(name):
             settings = self._settings
-            watched = self._watched[name] = Watched(
+            watched = self._watched[name] = ProcessMonitor(
                 name, settings.policy, settings.hold_linger_s, self._id_token
             )
         return watched
@@ -406,24 +406,24 @@ class Engine:
     def restore(
         self, now: Instant, memory: Mapping[ProcessName, Mapping[str, Any]]
     ) -> list[Effect]:
-        """Take up what `Remember` saved; what is not understood is forgotten."""
+        """Take up what `SaveState` saved; what is not understood is forgotten."""
         effects: list[Effect] = []
         for name, saved in memory.items():
             watched = self._find(name)
             if watched is None:
-                effects.append(Remember(name, None))
+                effects.append(SaveState(name, None))
                 continue
             try:
                 watched.restore(now, saved)
             except (KeyError, ValueError, TypeError, AttributeError, OverflowError):
                 del self._watched[name]
-                effects.append(Remember(name, None))
+                effects.append(SaveState(name, None))
             else:
                 effects += self._review(now, watched)
         return effects
 
 
-def choose(fact: LogFact, candidates: Iterable[Watched]) -> Watched | None:
+def choose(fact: LogFact, candidates: Iterable[ProcessMonitor]) -> ProcessMonitor | None:
     """Return the process that a line of a shared log belongs to; None where there is none.
 
     By address, by pid, by pool; then who is starting up rather than who runs; then the first.

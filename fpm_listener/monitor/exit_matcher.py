@@ -16,8 +16,8 @@ from fpm_listener.monitor.messages import Effect, ExitsRead, ReadExits
 from fpm_listener.vocabulary import State
 
 if TYPE_CHECKING:
-    from fpm_listener.incidents.tracker import Death
-    from fpm_listener.monitor.process_monitor import Watched
+    from fpm_listener.incidents.tracker import ProcessExit
+    from fpm_listener.monitor.process_monitor import ProcessMonitor
     from fpm_listener.monitor.timeline import Timeline
     from fpm_listener.supervisor.exit_log import ExitNote
     from fpm_listener.supervisor.process import ProcessName
@@ -38,12 +38,14 @@ class Exits:
     def __init__(self, timeline: Timeline) -> None:
         self.readable = False  #: whether supervisord's log can be read
         self._timeline = timeline
-        self._deaths: deque[tuple[Watched, Death]] = deque()  # whose exit is not known yet
+        self._deaths: deque[tuple[ProcessMonitor, ProcessExit]] = (
+            deque()
+        )  # whose exit is not known yet
         self._notes: deque[tuple[float, ExitNote]] = deque()  # whose death is not known yet
         self._reads: dict[ProcessName, deque[float]] = {}  # of programs that exit at once
         self._read_at_s: float | None = None  # monotonic; the read that deaths wait for
 
-    def died(self, now: Instant, watched: Watched, death: Death) -> list[Effect]:
+    def died(self, now: Instant, watched: ProcessMonitor, death: ProcessExit) -> list[Effect]:
         """Join the death with its line, or ask for it."""
         while self._notes and self._notes[0][0] < now.monotonic_s - _NOTE_WAITS_S:
             self._notes.popleft()
@@ -63,7 +65,7 @@ class Exits:
         watched.exit_expected()
         return self._read(now)
 
-    def _may_read_at_s(self, now: Instant, watched: Watched) -> float:
+    def _may_read_at_s(self, now: Instant, watched: ProcessMonitor) -> float:
         """Return when the log may be read for a death that has just happened."""
         length_s = watched.life.length_s
         if watched.liveness.state is not State.EXITED or length_s is None:
@@ -89,9 +91,9 @@ class Exits:
         """Return the monotonic moment at which `due` has something to return."""
         return self._read_at_s
 
-    def read(self, now: Instant, given: ExitsRead) -> list[Watched]:
+    def read(self, now: Instant, given: ExitsRead) -> list[ProcessMonitor]:
         """Take in lines of the log; return the processes of which something became known."""
-        touched: list[Watched] = []
+        touched: list[ProcessMonitor] = []
         for note in given.notes:
             for index, (watched, death) in enumerate(self._deaths):
                 if watched.name.process == note.process:
@@ -107,11 +109,13 @@ class Exits:
             touched.append(watched)
         return touched
 
-    def forget(self, watched: Watched) -> None:
+    def forget(self, watched: ProcessMonitor) -> None:
         """Let go of a process."""
         self._deaths = deque(pair for pair in self._deaths if pair[0] is not watched)
         self._reads.pop(watched.name, None)
 
-    def _known(self, now: Instant, watched: Watched, death: Death, note: ExitNote | None) -> None:
+    def _known(
+        self, now: Instant, watched: ProcessMonitor, death: ProcessExit, note: ExitNote | None
+    ) -> None:
         watched.exit_known(death, note)
         self._timeline.ended(now, watched.name, death, note)

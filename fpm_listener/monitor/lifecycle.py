@@ -101,7 +101,7 @@ def signal_of(state: State, *, expected: bool | None) -> Signal:
 
 
 @dataclass(slots=True, kw_only=True)
-class Life:
+class ProcessRun:
     """The present life of one process, or its last one. Owned by the engine."""
 
     phase: Phase = Phase.NONE

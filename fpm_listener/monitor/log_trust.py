@@ -89,7 +89,7 @@ class StartUp:
         return tuple(fact for at, fact in waiting if now_s - at <= WAITS_S)
 
 
-class Hearing:
+class LogTrust:
     """What of one process's log counts, each line once, and when."""
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fpm_listener.incidents.effects import AreGone, ExamineDeath, FindHolder, Notify
+from fpm_listener.incidents.effects import CheckGone, ExamineExit, FindHolder, Notify
 from fpm_listener.incidents.post_mortem import Needs
 from fpm_listener.supervisor.process import ProcessSeen
 
@@ -73,7 +73,7 @@ class ExitsRead(NamedTuple):
     asked_at_s: float  #: monotonic seconds; deaths up to then have no other line to wait for
 
 
-class ProcessDied(NamedTuple):
+class ProcessExited(NamedTuple):
     """Input: the kernel says that a process has ended; supervisord may not know it yet."""
 
     process: ProcessName
@@ -103,13 +103,13 @@ class HoldFailed(NamedTuple):
     process: ProcessName
 
 
-class HaltFailed(NamedTuple):
+class StopFailed(NamedTuple):
     """Input: supervisord has refused to stop a process that loops."""
 
     process: ProcessName
 
 
-class LeaveAlone(NamedTuple):
+class LeaveProgram(NamedTuple):
     """Input: its operator wants nothing done to a process until somebody starts it."""
 
     process: ProcessName
@@ -122,14 +122,14 @@ class AnswerGuard(NamedTuple):
     refused: str | None
 
 
-class LetGo(NamedTuple):
+class ReleaseSockets(NamedTuple):
     """Effect: hold these addresses no longer."""
 
     process: ProcessName
     addresses: tuple[str, ...]
 
 
-class Remember(NamedTuple):
+class SaveState(NamedTuple):
     """Effect: this must outlive the listener; None = nothing is to be remembered any more."""
 
     process: ProcessName
@@ -154,7 +154,7 @@ class AskProcesses(NamedTuple):
     """Effect: ask how all processes are; answer with ProcessesSeen or ChildrenSeen."""
 
 
-class Heal(NamedTuple):
+class SelfHeal(NamedTuple):
     """Effect: have supervisord start or stop a process, or end.
 
     A stop that is refused is answered with HaltFailed.
@@ -177,7 +177,7 @@ class WakeSupervisord(NamedTuple):
     process: ProcessName
 
 
-class Hurry(NamedTuple):
+class ReadLogsNow(NamedTuple):
     """Effect: a process has changed its state: its log will speak soon."""
 
 
@@ -189,18 +189,18 @@ class Discover(NamedTuple):
 
 Effect = (
     Notify
-    | Remember
+    | SaveState
     | FindHolder
-    | ExamineDeath
-    | AreGone
+    | ExamineExit
+    | CheckGone
     | ReadExits
     | AskProcesses
-    | Heal
+    | SelfHeal
     | WatchPid
     | WakeSupervisord
     | AnswerGuard
-    | LetGo
-    | Hurry
+    | ReleaseSockets
+    | ReadLogsNow
     | Discover
 )
 

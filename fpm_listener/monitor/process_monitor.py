@@ -13,28 +13,28 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.incidents.effects import Gone, HolderFound
-from fpm_listener.incidents.live_failures import Ailments
-from fpm_listener.incidents.tracker import Condition, Death, Trouble
-from fpm_listener.monitor.lifecycle import ENDINGS, Life, Outcome, Phase, signal_of
+from fpm_listener.incidents.live_failures import LiveFailures
+from fpm_listener.incidents.tracker import IncidentTracker, ProcessCondition, ProcessExit
+from fpm_listener.monitor.lifecycle import ENDINGS, Outcome, Phase, ProcessRun, signal_of
 from fpm_listener.monitor.liveness import Liveness
-from fpm_listener.monitor.log_trust import Hearing
+from fpm_listener.monitor.log_trust import LogTrust
 from fpm_listener.monitor.messages import (
     AnswerGuard,
     AskProcesses,
     Discover,
     Effect,
     GuardAsks,
-    Heal,
-    LetGo,
     PoolsSeen,
-    Remember,
+    ReleaseSockets,
+    SaveState,
+    SelfHeal,
     WakeSupervisord,
     WatchPid,
 )
-from fpm_listener.monitor.process_view import Record
-from fpm_listener.monitor.self_healing import Healing
-from fpm_listener.monitor.socket_hold import Hold
-from fpm_listener.monitor.wake_schedule import Waking
+from fpm_listener.monitor.process_view import ProcessCounters
+from fpm_listener.monitor.self_healing import SelfHealing
+from fpm_listener.monitor.socket_hold import SocketHold
+from fpm_listener.monitor.wake_schedule import WakeSchedule
 from fpm_listener.phpfpm.log_facts import START_FAILURES, FactKind, LogFact
 from fpm_listener.phpfpm.log_parser import LineSplitter
 from fpm_listener.phpfpm.site import FpmSite
@@ -43,7 +43,7 @@ from fpm_listener.vocabulary import State, Tier
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fpm_listener.incidents.effects import DeathExamined
+    from fpm_listener.incidents.effects import ExitExamined
     from fpm_listener.incidents.post_mortem import Needs
     from fpm_listener.monitor.process_view import ProcessView
     from fpm_listener.phpfpm.status_page import PoolView
@@ -57,7 +57,7 @@ _KEPT_MASTERS = 16
 _RUNNING = State.RUNNING
 
 
-class Watched:
+class ProcessMonitor:
     """Owned by the engine."""
 
     def __init__(self, name: ProcessName, policy: Policy, linger_s: float, id_token: str) -> None:
@@ -65,27 +65,27 @@ class Watched:
         self.is_fpm = False
         self.site = FpmSite()
         self.liveness = Liveness()
-        self.life = Life()
+        self.life = ProcessRun()
         self.removed = False
         self.stderr = LineSplitter()
-        self._trouble = Trouble(name, policy, id_token)
-        self._hearing = Hearing()
-        self._waking = Waking()
-        self.healing = Healing(str(name))
+        self._trouble = IncidentTracker(name, policy, id_token)
+        self._hearing = LogTrust()
+        self._waking = WakeSchedule()
+        self.healing = SelfHealing(str(name))
         self._healing_policy = policy.healing
-        self.hold = Hold()
+        self.hold = SocketHold()
         self._linger_s = linger_s
         self._never_ran = False  # the last life: its log has not said that it runs
         self._watched_pid: int | None = None
         self._masters: deque[int] = deque(maxlen=_KEPT_MASTERS)
-        self._record = Record()
+        self._record = ProcessCounters()
         self._pools: tuple[PoolView, ...] = ()
-        self._ailments = Ailments(name, policy)
+        self._ailments = LiveFailures(name, policy)
         self._view: ProcessView | None = None
 
     # -- what happens to it ------------------------------------------------------------------------
 
-    def changed(self, now: Instant, event: ProcessState) -> Death | None:
+    def changed(self, now: Instant, event: ProcessState) -> ProcessExit | None:
         """Take in an event; return the death that it tells of, if it does."""
         self._view = None
         self.removed = False
@@ -119,7 +119,7 @@ class Watched:
         if self.healing.began(now.monotonic_s):
             self._trouble.dirty = True
 
-    def _ended(self, now: Instant, outcome: Outcome, pid: int | None) -> Death:
+    def _ended(self, now: Instant, outcome: Outcome, pid: int | None) -> ProcessExit:
         failed = self.life.failed(outcome, is_fpm=self.is_fpm)
         self._record.ended(now, outcome)
         self.liveness.settled_at_s = None
@@ -127,7 +127,7 @@ class Watched:
         if pid is not None:
             self._masters.append(pid)
         self._never_ran = self._hearing.start_up.is_open
-        death = Death(now.monotonic_s, failed)
+        death = ProcessExit(now.monotonic_s, failed)
         self.hold.ended(stopped=outcome is Outcome.STOPPED)
         if failed:
             self._trouble.failed(death)
@@ -178,7 +178,7 @@ class Watched:
         self._view = None
         self.removed = True
         self.liveness.heard(now.monotonic_s, State.STOPPED)
-        self.life = Life()
+        self.life = ProcessRun()
         self._rests(now)
 
     def seen(self, now: Instant, seen: ProcessSeen, asked_at_s: float, gap_at_s: float) -> bool:
@@ -266,7 +266,7 @@ class Watched:
         """Let alerts wait a moment for the exit code, which is being looked up."""
         self._trouble.looking_for("exit")
 
-    def exit_known(self, death: Death, note: ExitNote | None) -> None:
+    def exit_known(self, death: ProcessExit, note: ExitNote | None) -> None:
         """Take in how its life ended; None = that could not be found out."""
         self._view = None
         self._record.last_exit = note.reason if note is not None else None
@@ -276,7 +276,7 @@ class Watched:
         killed = note is not None and note.reason.signal is not None
         self._believe(self._hearing.exit_known(death, killed=killed))
 
-    def found(self, now: Instant, answer: HolderFound | DeathExamined | Gone | PoolsSeen) -> None:
+    def found(self, now: Instant, answer: HolderFound | ExitExamined | Gone | PoolsSeen) -> None:
         """Take in what was looked up."""
         if isinstance(answer, HolderFound):
             self._trouble.found_holder(now, answer.report)
@@ -336,7 +336,7 @@ class Watched:
             "process": self.name.process,
             **labels,
         }
-        state = Condition(
+        state = ProcessCondition(
             gave_up=self.liveness.surely_given_up(in_gap=in_gap),
             settled_at_s=self._ailments.calm_since_s(self.liveness.settled_at_s),
             worn_out=self.healing.worn_out,
@@ -351,7 +351,7 @@ class Watched:
         if self.healing.worn_out and not state.worn_out:  # told now: nothing else may happen today
             effects += self._trouble.review(now, state._replace(worn_out=True), mine)
         if self._trouble.dirty:
-            effects.append(Remember(self.name, self.memory(now)))
+            effects.append(SaveState(self.name, self.memory(now)))
         if self.life.pid is not None and self.life.pid != self._watched_pid:
             self._watched_pid = self.life.pid
             effects.append(WatchPid(self.name, self.life.pid))
@@ -359,7 +359,7 @@ class Watched:
             effects.append(WakeSupervisord(self.name))
         everything = stopping or self.removed or state.gave_up
         if gone := self.hold.let_go(now.monotonic_s, everything=everything):
-            effects.append(LetGo(self.name, gone))
+            effects.append(ReleaseSockets(self.name, gone))
         return effects
 
     def _heal(self, now: Instant, *, stopping: bool) -> list[Effect]:
@@ -373,7 +373,7 @@ class Watched:
         if act is None:
             return []
         self._trouble.dirty = True  # remembered before it is done
-        return [Heal(self.name, act)]
+        return [SelfHeal(self.name, act)]
 
     def deadline_s(self, now: Instant) -> float | None:
         """Return the monotonic moment at which `review` can have something new to say."""

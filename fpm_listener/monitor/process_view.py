@@ -26,7 +26,7 @@ RESTART_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
 
 
 @dataclass(slots=True)
-class Record:
+class ProcessCounters:
     """Owned by the process that it is of."""
 
     starts: int = 0

@@ -42,7 +42,7 @@ class Act(Enum):
     SHUT_DOWN = "shut down"
 
 
-class Healing:
+class SelfHealing:
     """Belongs to one process."""
 
     def __init__(self, seed: str) -> None:

@@ -31,7 +31,7 @@ class Trust(Enum):
     GIVEN_UP = "given up"  #: a start without them succeeded where one with them had failed
 
 
-class Hold:
+class SocketHold:
     """Owned by the process that it is for."""
 
     def __init__(self) -> None:

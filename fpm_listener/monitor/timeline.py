@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpm_listener.incidents.alert import Reason
 from fpm_listener.incidents.effects import Notify
-from fpm_listener.monitor.messages import Heal
+from fpm_listener.monitor.messages import SelfHeal
 from fpm_listener.monitor.self_healing import Act
 from fpm_listener.supervisor.exit_log import how
 from fpm_listener.untrusted_text import short_name
@@ -24,7 +24,7 @@ from fpm_listener.vocabulary import State
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fpm_listener.incidents.tracker import Death
+    from fpm_listener.incidents.tracker import ProcessExit
     from fpm_listener.monitor.messages import Effect
     from fpm_listener.supervisor.events import ProcessState
     from fpm_listener.supervisor.exit_log import ExitNote
@@ -40,7 +40,7 @@ FAILURES = 64
 PROCESSES = 1000
 
 
-class Happening(Enum):
+class TimelineEvent(Enum):
     """What an entry tells of."""
 
     DIED = "died"  #: a failed life
@@ -58,15 +58,15 @@ class Happening(Enum):
 
 
 _OF_ACTS = {
-    Act.START: Happening.HEALED,
-    Act.HALT: Happening.PAUSED,
-    Act.SHUT_DOWN: Happening.ENDING,
+    Act.START: TimelineEvent.HEALED,
+    Act.HALT: TimelineEvent.PAUSED,
+    Act.SHUT_DOWN: TimelineEvent.ENDING,
 }
 _OF_ALERTS = {
-    Reason.FIRST: Happening.INCIDENT,
-    Reason.CAUSE_CHANGED: Happening.CHANGED,
-    Reason.WORSE: Happening.WORSE,
-    Reason.RESOLVED: Happening.RESOLVED,
+    Reason.FIRST: TimelineEvent.INCIDENT,
+    Reason.CAUSE_CHANGED: TimelineEvent.CHANGED,
+    Reason.WORSE: TimelineEvent.WORSE,
+    Reason.RESOLVED: TimelineEvent.RESOLVED,
 }
 
 
@@ -74,7 +74,7 @@ _OF_ALERTS = {
 class Entry:
     """Something that has happened, once or several times."""
 
-    what: Happening
+    what: TimelineEvent
     process: str  #: group:name
     detail: str = ""  #: why, or which cause; may hold words of others
     first_s: float  #: wall seconds
@@ -98,7 +98,7 @@ class Timeline:
 
     def began(self, now: Instant) -> None:
         """Tell that the listener was started."""
-        self._add(now.wall_s, Happening.LISTENER, "fpm-listener")
+        self._add(now.wall_s, TimelineEvent.LISTENER, "fpm-listener")
 
     def changed(self, now: Instant, event: ProcessState, *, died: bool) -> None:
         """Tell of a start, if it comes after a death; how a life has ended is not known yet."""
@@ -111,27 +111,29 @@ class Timeline:
             if not stopped:
                 del self._fallen[process]
                 away_s = now.monotonic_s - died_s
-                self._add(now.wall_s, Happening.STARTED, process, away_s=away_s)
+                self._add(now.wall_s, TimelineEvent.STARTED, process, away_s=away_s)
 
-    def ended(self, now: Instant, name: ProcessName, death: Death, note: ExitNote | None) -> None:
+    def ended(
+        self, now: Instant, name: ProcessName, death: ProcessExit, note: ExitNote | None
+    ) -> None:
         """Tell how a life has ended."""
         process, at_s = str(name), now.wall_s - (now.monotonic_s - death.at_s)
         if death.failed:
-            what = Happening.DIED
+            what = TimelineEvent.DIED
             self._failed.setdefault(process, deque(maxlen=FAILURES)).append(at_s)
             _bound(self._failed)
         elif self._fallen.get(process) == (death.at_s, True):
-            what = Happening.STOPPED
+            what = TimelineEvent.STOPPED
             if self._halted.pop(process, 0) is None:
                 return
         else:
-            what = Happening.ENDED
+            what = TimelineEvent.ENDED
         self._add(at_s, what, process, how(note.reason) if note else "")
 
     def heed(self, now: Instant, effects: Iterable[Effect]) -> None:
         """Tell what is about to be done, as far as it is worth telling."""
         for effect in effects:
-            if isinstance(effect, Heal):
+            if isinstance(effect, SelfHeal):
                 self._add(now.wall_s, _OF_ACTS[effect.act], str(effect.process))
                 if effect.act is Act.HALT:
                     self._halted[str(effect.process)] = None
@@ -145,7 +147,7 @@ class Timeline:
     def _add(
         self,
         at_s: float,
-        what: Happening,
+        what: TimelineEvent,
         process: str,
         detail: str = "",
         away_s: float | None = None,
@@ -204,7 +206,7 @@ class Timeline:
             try:
                 what, process, detail, first_s, last_s, count, away_s = row
                 entry = Entry(
-                    what=Happening(what),
+                    what=TimelineEvent(what),
                     process=str(process),
                     detail=str(detail),
                     first_s=float(first_s),

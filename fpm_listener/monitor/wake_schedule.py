@@ -21,7 +21,7 @@ SHORTEST_LIFE_S = 1.0
 _AT_S = (0.0, 0.002, 0.004, 0.008, 0.016, 0.03, 0.06, 0.12, 0.25, 0.5)
 
 
-class Waking:
+class WakeSchedule:
     """The moments at which supervisord is to be woken for one process."""
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ class Rights(NamedTuple):
     mode: int = _DEFAULT_MODE
 
 
-class Wish(NamedTuple):
+class ListenSocketSpec(NamedTuple):
     """A listening socket that php-fpm would make."""
 
     address: TcpAddress | UnixAddress
@@ -40,7 +40,7 @@ class Wish(NamedTuple):
     beyond_us: str | None = None  #: why php-fpm must make it itself; the rest means nothing then
 
 
-def wishes(conf: FpmConf, version: tuple[int, ...] = ()) -> tuple[Wish, ...]:
+def specs(conf: FpmConf, version: tuple[int, ...] = ()) -> tuple[ListenSocketSpec, ...]:
     """Return what php-fpm would listen on, in its order; not what it takes for an address only.
 
     version: php-fpm's own; () = not known.
@@ -49,7 +49,7 @@ def wishes(conf: FpmConf, version: tuple[int, ...] = ()) -> tuple[Wish, ...]:
     return tuple(wish for pool in conf.pools for wish in _of_pool(pool, default))
 
 
-def _of_pool(pool: Pool, default: int) -> Iterator[Wish]:
+def _of_pool(pool: Pool, default: int) -> Iterator[ListenSocketSpec]:
     for address, backlog in (
         (pool.listen, pool.options.get("listen.backlog", str(default))),
         (pool.status_listen, str(default)),  # php-fpm copies the rights to it, not the backlog
@@ -57,16 +57,16 @@ def _of_pool(pool: Pool, default: int) -> Iterator[Wish]:
         if address is None or isinstance(address, UnusableAddress):
             continue
         if why := _beyond_us(address, pool.options, backlog):
-            yield Wish(address=address, beyond_us=why)
+            yield ListenSocketSpec(address=address, beyond_us=why)
         elif isinstance(address, TcpAddress):
-            yield Wish(address=address, backlog=int(backlog))
+            yield ListenSocketSpec(address=address, backlog=int(backlog))
         else:
             rights = Rights(
                 owner=pool.options.get("listen.owner") or None,
                 group=pool.options.get("listen.group") or None,
                 mode=int(pool.options.get("listen.mode") or "660", 8),
             )
-            yield Wish(address=address, backlog=int(backlog), rights=rights)
+            yield ListenSocketSpec(address=address, backlog=int(backlog), rights=rights)
 
 
 def _beyond_us(

@@ -196,7 +196,7 @@ def some_of(allowed: Collection[str]) -> Callable[[str], tuple[str, ...]]:
 _SECRET = {url, urls, page_url, command}
 
 
-class Section:
+class SettingsSection:
     """One section: its words, each to be taken once, and what is wrong with them."""
 
     def __init__(self, where: str, found: Mapping[str, str], folder: Path) -> None:

@@ -19,7 +19,7 @@ _ALLOWED = "such as Mon-Fri 22:00-06:00, Sat-Sun, 12:00-13:00"
 
 
 @dataclass(frozen=True, slots=True)
-class QuietTimes:
+class MuteTimes:
     """Minutes of the local week, as ranges; an end may lie beyond the week's."""
 
     ranges: tuple[tuple[int, int], ...]
@@ -86,7 +86,7 @@ class QuietTimes:
         return max(moment_s + (wanted - self._local(moment_s)).total_seconds(), start_s + 60)
 
 
-def parse(text: str, location: tzinfo | None = None) -> QuietTimes:
+def parse(text: str, location: tzinfo | None = None) -> MuteTimes:
     """Return the times that `text` names. Raises ValueError with what is allowed."""
     ranges = [one for part in text.split(",") for one in _part(part.strip())]
     if (
@@ -94,7 +94,7 @@ def parse(text: str, location: tzinfo | None = None) -> QuietTimes:
         == _WEEK_MINUTES
     ):
         raise ValueError(f"some time of the week must be left; {_ALLOWED}")
-    return QuietTimes(tuple(sorted(ranges)), location)
+    return MuteTimes(tuple(sorted(ranges)), location)
 
 
 def _part(text: str) -> list[tuple[int, int]]:

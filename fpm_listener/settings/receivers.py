@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.settings import ini_section, mute_times
 from fpm_listener.settings.ini_section import (
-    Section,
+    SettingsSection,
     boolean,
     duration,
     one_of,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from pathlib import Path
 
-    from fpm_listener.settings.mute_times import QuietTimes
+    from fpm_listener.settings.mute_times import MuteTimes
     from fpm_listener.settings.receiver_types import Kind, Rate
 
 PREFIX = "fpm-listener:receiver:"
@@ -50,7 +50,7 @@ class ReceiverSettings:
     min_severity: Severity = Severity.INFO
     programs: tuple[str, ...] = ()  #: globs over group:name; empty = every program
     causes: tuple[str, ...] = ()  #: empty = every cause
-    quiet: QuietTimes | None = None
+    quiet: MuteTimes | None = None
     rates: tuple[Rate, ...] = ()
     timeout_s: float = 15.0  #: total deadline of one attempt
     # Where it is, and who we are to it. Files are re-read at each attempt.
@@ -94,7 +94,7 @@ class ReceiverSettings:
 
 def build(path: str, name: str, found: Mapping[str, str], folder: Path) -> ReceiverSettings:
     """Return the settings of a receiver. Raises FpmListenerError where something is wrong."""
-    section = Section(f"{path} [{PREFIX}{name}]", found, folder)
+    section = SettingsSection(f"{path} [{PREFIX}{name}]", found, folder)
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
         raise FpmListenerError(
             f"{section.where}: the name of a receiver is made of letters, digits, '_', '.' and '-'",
@@ -141,7 +141,7 @@ def build(path: str, name: str, found: Mapping[str, str], folder: Path) -> Recei
     )
 
 
-def build_exec_on(section: Section) -> ReceiverSettings | None:
+def build_exec_on(section: SettingsSection) -> ReceiverSettings | None:
     """Return the receiver that `exec_on` and `exec_command` stand for. Raises FpmListenerError."""
     section.refuse_halves("exec_on", "exec_command")
     if not section.has("exec_on"):
@@ -160,7 +160,7 @@ _SEVERITIES = tuple(severity.name.lower() for severity in Severity)
 _CAUSES = (*(cause.value for cause in Cause), NOTIFICATION_FAILING)
 
 
-def _refuse_missing(section: Section, kind: Kind) -> None:
+def _refuse_missing(section: SettingsSection, kind: Kind) -> None:
     for need in kind.needs:
         given = [key for key in need.split("|") if section.has(key)]
         if len(given) != 1:
@@ -184,9 +184,9 @@ def _refuse_missing(section: Section, kind: Kind) -> None:
         )
 
 
-def _quiet(section: Section) -> QuietTimes | None:
+def _quiet(section: SettingsSection) -> MuteTimes | None:
     location = section.take("mute_location", _location, None)
-    found: QuietTimes | None = section.take(
+    found: MuteTimes | None = section.take(
         "mute_times",
         lambda word: mute_times.parse(word, location),
         None,

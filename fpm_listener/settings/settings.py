@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from fpm_listener import regular_file
 from fpm_listener.settings import receivers as settings_receivers
 from fpm_listener.settings.ini_section import (
-    Section,
+    SettingsSection,
     address,
     boolean,
     closest,
@@ -194,7 +194,7 @@ def _build(path: str, found: dict[str, dict[str, str]], environ: Mapping[str, st
     _refuse_unknown_sections(path, found)
     warnings = _override(general, receivers, environ)
     folder = Path(path).absolute().parent
-    section = Section(f"{path} [{SECTION}]", general, folder)
+    section = SettingsSection(f"{path} [{SECTION}]", general, folder)
     section.refuse_unknown(GENERAL_KEYS)
     take = section.take
     defaults = Settings(source=path)
@@ -257,7 +257,7 @@ def _allowed_hosts(
 
 
 def _receivers(
-    section: Section, path: str, found: Mapping[str, dict[str, str]], folder: Path
+    section: SettingsSection, path: str, found: Mapping[str, dict[str, str]], folder: Path
 ) -> tuple[ReceiverSettings, ...]:
     built = [settings_receivers.build(path, name, said, folder) for name, said in found.items()]
     command = settings_receivers.build_exec_on(section)
@@ -268,7 +268,7 @@ def _receivers(
     return tuple(sorted([*built, *([command] if command else [])], key=lambda one: one.name))
 
 
-def _healing(section: Section) -> HealingPolicy:
+def _healing(section: SettingsSection) -> HealingPolicy:
     policy = HealingPolicy(
         restart_fatal=section.take("restart_fatal", span, None),
         loop_delay=section.take("loop_delay", span, None),

@@ -28,14 +28,14 @@ _RECENT = 256
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-class Verdict(NamedTuple):
+class EventVerdict(NamedTuple):
     """What an event is to the ones before it."""
 
     repeated: bool
     missed: int  #: events that supervisord has thrown away between the last one and this
 
 
-class Ledger:
+class EventDeduplicator:
     """The last event of our own listener pool, and the last few of any."""
 
     def __init__(
@@ -125,22 +125,22 @@ class Ledger:
             return None
         return [*self._supervisord, event.serial, event.poolserial]
 
-    def judge(self, event: Event) -> Verdict:
+    def judge(self, event: Event) -> EventVerdict:
         """Return what `event` is to the ones before it."""
         first, own = not self._recent, self._pool is None or event.pool == self._pool
         if not own:  # a rejected event of another pool: supervisor hands it round (its process.py)
-            return Verdict(repeated=event in self._recent, missed=0)
+            return EventVerdict(repeated=event in self._recent, missed=0)
         if event in self._recent and (event.poolserial or next(reversed(self._recent)) == event):
-            return Verdict(repeated=True, missed=0)
+            return EventVerdict(repeated=True, missed=0)
         if event.poolserial < 0:
-            return Verdict(repeated=False, missed=0)
+            return EventVerdict(repeated=False, missed=0)
         if first and event.serial == self._serial and event.poolserial == self._poolserial:
-            return Verdict(repeated=True, missed=0)
+            return EventVerdict(repeated=True, missed=0)
         if event.poolserial <= self._poolserial:  # a new pool, or a new supervisord
             self._recent.clear()
-            return Verdict(repeated=False, missed=event.poolserial)
+            return EventVerdict(repeated=False, missed=event.poolserial)
         missed = event.poolserial - self._poolserial - 1
-        return Verdict(repeated=False, missed=missed if self._known else 0)
+        return EventVerdict(repeated=False, missed=missed if self._known else 0)
 
     def mark(self, event: Event) -> None:
         """Remember that `event` was taken in; to be called before it is acknowledged."""

@@ -33,7 +33,7 @@ class Line(NamedTuple):
     overrides: str = ""  #: where the key stood before, for nothing: file:number
 
 
-class Section(NamedTuple):
+class ConfigSection(NamedTuple):
     """One section of an INI file, or of several files: later ones win."""
 
     name: str
@@ -68,13 +68,13 @@ def scan(
     texts: Iterable[tuple[str, str]],
     *,
     php: bool = False,
-) -> dict[str, Section]:
+) -> dict[str, ConfigSection]:
     """Return the sections of files, by name; of a key that stands twice, the last one.
 
     texts: paths with texts, in the order in which they count. php: as php-fpm has them: only a
     semicolon begins a comment, `=` alone ends a key, and [global] is where no section is.
     """
-    sections: dict[str, Section] = {}
+    sections: dict[str, ConfigSection] = {}
     for path, text in texts:
         if php:
             _scan_php(sections, path, text)
@@ -83,7 +83,7 @@ def scan(
     return sections
 
 
-def _scan_ini(sections: dict[str, Section], path: str, text: str) -> None:
+def _scan_ini(sections: dict[str, ConfigSection], path: str, text: str) -> None:
     """Take in a file as Python's configparser does: what is indented more goes on with a value."""
     section, last, indent = None, "", 0
     for number, line in enumerate(text.split("\n"), 1):
@@ -109,7 +109,7 @@ def _scan_ini(sections: dict[str, Section], path: str, text: str) -> None:
             section = _put(sections, section, last, entry)
 
 
-def _scan_php(sections: dict[str, Section], path: str, text: str) -> None:
+def _scan_php(sections: dict[str, ConfigSection], path: str, text: str) -> None:
     section = _begin(sections, "global", path, 0)
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         if not line.strip() or line.lstrip()[0] == ";":
@@ -123,11 +123,13 @@ def _scan_php(sections: dict[str, Section], path: str, text: str) -> None:
             section = _put(sections, section, found[1], Line(path, number, found[2], "", number))
 
 
-def _begin(sections: dict[str, Section], name: str, path: str, number: int) -> Section:
-    return sections.setdefault(name, Section(name, path, number, {}))
+def _begin(sections: dict[str, ConfigSection], name: str, path: str, number: int) -> ConfigSection:
+    return sections.setdefault(name, ConfigSection(name, path, number, {}))
 
 
-def _put(sections: dict[str, Section], section: Section, key: str, line: Line) -> Section:
+def _put(
+    sections: dict[str, ConfigSection], section: ConfigSection, key: str, line: Line
+) -> ConfigSection:
     before = section.lines.get(key)
     if before is not None and (before.file, before.number) != (line.file, line.number):
         line = line._replace(overrides=f"{before.file}:{before.number}")

@@ -52,12 +52,12 @@ class RpcFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused(RpcFailed):
+class RpcRefused(RpcFailed):
     """supervisord has said no: what was asked for is not done, and will not be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Stumbled(RpcFailed):
+class _ConnectionFailed(RpcFailed):
     """supervisord itself raised an exception over it."""
 
 
@@ -114,7 +114,7 @@ class SupervisorRpc:
         """
         while True:
             answer = self._ask(str, "supervisor.readLog", -nbytes, 0)
-            if not isinstance(answer, _Stumbled) or nbytes <= _SHORTEST_TAIL:
+            if not isinstance(answer, _ConnectionFailed) or nbytes <= _SHORTEST_TAIL:
                 return answer
             nbytes = max(_SHORTEST_TAIL, nbytes // 4)
 
@@ -209,7 +209,7 @@ class SupervisorRpc:
         except http.client.HTTPException as error:
             return RpcFailed(why=f"supervisord broke off: {type(error).__name__}")
         except xmlrpc.client.Fault as fault:
-            return Refused(why=f"supervisord refused: {fault.faultString}")
+            return RpcRefused(why=f"supervisord refused: {fault.faultString}")
         except (ExpatError, xmlrpc.client.Error, ValueError, LookupError, TypeError):
             return RpcFailed(why="supervisord's answer is not understood")
 
@@ -232,7 +232,11 @@ class SupervisorRpc:
         if response.status == http.client.UNAUTHORIZED:
             return RpcFailed(why=_UNAUTHORIZED)
         if response.status != http.client.OK:
-            kind = _Stumbled if response.status == http.client.INTERNAL_SERVER_ERROR else RpcFailed
+            kind = (
+                _ConnectionFailed
+                if response.status == http.client.INTERNAL_SERVER_ERROR
+                else RpcFailed
+            )
             return kind(why=f"supervisord answered with status {response.status}")
         if len(answer) > LONGEST_ANSWER:
             return RpcFailed(why=f"supervisord's answer is longer than {LONGEST_ANSWER} bytes")

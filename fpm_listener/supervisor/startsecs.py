@@ -16,7 +16,7 @@ from fpm_listener.supervisor import ini_lines
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from fpm_listener.supervisor.ini_lines import Section
+    from fpm_listener.supervisor.ini_lines import ConfigSection
 
 _DEFAULT_S = 1.0
 _KINDS = ("program", "fcgi-program")
@@ -71,7 +71,7 @@ def find(
     return min((value for value in found if value is not None), default=None)
 
 
-def _processes(section: Section, expansions: Mapping[str, str]) -> set[str]:
+def _processes(section: ConfigSection, expansions: Mapping[str, str]) -> set[str]:
     template = _get(section, "process_name", "%(program_name)s", None) or ""
     count, first = (
         _number(section, "numprocs", 1, expansions),
@@ -86,20 +86,20 @@ def _processes(section: Section, expansions: Mapping[str, str]) -> set[str]:
     return found
 
 
-def _seconds(section: Section, expansions: Mapping[str, str]) -> float | None:
+def _seconds(section: ConfigSection, expansions: Mapping[str, str]) -> float | None:
     try:
         return float(_get(section, "startsecs", str(_DEFAULT_S), expansions) or "")
     except ValueError:
         return None
 
 
-def _number(section: Section, key: str, default: int, expansions: Mapping[str, str]) -> int:
+def _number(section: ConfigSection, key: str, default: int, expansions: Mapping[str, str]) -> int:
     value = _get(section, key, str(default), expansions) or ""
     return int(value) if value.isdecimal() and len(value) <= _MOST_DIGITS else default
 
 
 def _get(
-    section: Section | None, key: str, default: str, expansions: Mapping[str, str] | None
+    section: ConfigSection | None, key: str, default: str, expansions: Mapping[str, str] | None
 ) -> str | None:
     """Return a value, expanded unless `expansions` is None; None where that fails."""
     if section is None or key not in section.lines:

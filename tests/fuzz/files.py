@@ -10,11 +10,11 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from fpm_listener.daemon import supervisor_children
-from fpm_listener.daemon.persistence import Memory
+from fpm_listener.daemon.persistence import StateStore
 from fpm_listener.delivery.database import FILE, Database
 from fpm_listener.delivery.outbox import Outbox
 from fpm_listener.guard import orphans
-from fpm_listener.guard.orphans import Record
+from fpm_listener.guard.orphans import MasterRecord
 from fpm_listener.host import procfs
 from fpm_listener.host.holder_search import find_holders
 from fpm_listener.host.oom_counters import OomKills
@@ -27,7 +27,7 @@ from fpm_listener.status import page
 from fpm_listener.status.snapshot import Snapshot
 from fpm_listener.status.terminal import to_table
 from fpm_listener.supervisor import config
-from fpm_listener.supervisor.deduplication import Ledger, supervisord_identity
+from fpm_listener.supervisor.deduplication import EventDeduplicator, supervisord_identity
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.supervisor.protocol import Decoder, Event
 from fpm_listener.values import FpmListenerError, Instant
@@ -175,7 +175,7 @@ def ledger_page(data: bytes) -> None:
     """A page of any content is one of another supervisord, or of this one."""
     page_data, stamp = data[:64], data[64:]
     path = _write("ledger", page_data)
-    ledger = Ledger(path, (1, 2), list(stamp))
+    ledger = EventDeduplicator(path, (1, 2), list(stamp))
     for serial in (0, 5, 5, 3):
         event = Event("s", "pool", serial, serial, "TICK_5", "")
         check(ledger.judge(event).missed >= 0, "fewer than no events are lost")
@@ -188,7 +188,7 @@ def masters_record(data: bytes) -> None:
     with suppress(ValueError):
         found = orphans.parse(text(data).split("\n"))
         check(orphans.parse(orphans.lines(found)) is not None, "it cannot be read again")
-    for master in Record(str(_FOLDER / "state"), "a:b").read():
+    for master in MasterRecord(str(_FOLDER / "state"), "a:b").read():
         check(isinstance(master.pid, int), "a pid that is no number")
 
 
@@ -229,7 +229,7 @@ def saved_database(data: bytes) -> None:
     _write(f"database/{FILE}", data)
     with closing(Database(folder)) as database:
         Outbox(database, RECEIVERS, LIMITS, instance="host")
-        Memory(database)
+        StateStore(database)
         database.open(NOW)
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.daemon import control_socket
-from fpm_listener.daemon.control_socket import Control
+from fpm_listener.daemon.control_socket import ControlSocket
 from fpm_listener.guard.handover_channel import receive_any
 from fpm_listener.guard.handover_messages import Hello, Offer, encode
 from fpm_listener.phpfpm import fastcgi
@@ -104,7 +104,7 @@ def guard_packet(data: bytes) -> None:
 
 def control_request(data: bytes) -> None:
     """What is no request is hung up on, by one of the errors that the thread expects."""
-    served = Control("/nonexistent", _answer_at_once, _fail)
+    served = ControlSocket("/nonexistent", _answer_at_once, _fail)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(data[:_FITS] + b"\n")

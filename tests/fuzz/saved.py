@@ -9,13 +9,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from fpm_listener.daemon.persistence import Memory
+from fpm_listener.daemon.persistence import StateStore
 from fpm_listener.delivery import receiver_failure
 from fpm_listener.delivery.database import FILE, Database, Rows
 from fpm_listener.delivery.outbox import Outbox
 from fpm_listener.delivery.queued_alert import to_json
 from fpm_listener.monitor.engine import Engine, EngineSettings
-from fpm_listener.monitor.messages import Identity, Remember
+from fpm_listener.monitor.messages import Identity, SaveState
 from fpm_listener.settings.policy import LoopPolicy, Policy
 from fpm_listener.settings.receivers import ReceiverSettings
 from fpm_listener.supervisor.protocol import Event
@@ -47,7 +47,7 @@ def memory() -> bytes:
         payload = f"processname:a groupname:a from_state:{before} tries:1"
         event = Event("s", "p", serial, serial, f"PROCESS_STATE_{state}", payload)
         for effect in engine.step(at(float(serial)), event):
-            if isinstance(effect, Remember) and effect.memory:
+            if isinstance(effect, SaveState) and effect.memory:
                 saved = effect.memory
     return json.dumps(saved).encode()
 
@@ -114,7 +114,7 @@ def database_file() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         with closing(Database(Path(folder))) as database:
             outbox = Outbox(database, RECEIVERS, LIMITS, instance="host")
-            kept = Memory(database)
+            kept = StateStore(database)
             now = Instant(0.0, 1_795_000_000.0)
             database.open(now)
             statements = [*outbox.enqueue(fires(), now), kept.put("timeline", [])]

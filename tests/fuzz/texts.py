@@ -19,7 +19,7 @@ from fpm_listener.delivery.receivers import (
     telegram,
     wecom,
 )
-from fpm_listener.delivery.receivers.http import Answer, by_status
+from fpm_listener.delivery.receivers.http import HttpAnswer, by_status
 from fpm_listener.guard import handover_messages
 from fpm_listener.host import addresses
 from fpm_listener.phpfpm import (
@@ -30,7 +30,7 @@ from fpm_listener.phpfpm import (
     log_parser,
     status_page,
 )
-from fpm_listener.phpfpm.listen_sockets import wishes
+from fpm_listener.phpfpm.listen_sockets import specs
 from fpm_listener.settings import mute_times as settings_mute_times
 from fpm_listener.supervisor import ini_lines as supervisor_ini_lines
 from fpm_listener.supervisor import startsecs
@@ -142,7 +142,7 @@ def fpm_conf(data: bytes) -> None:
     conf = config.load(
         "/0.conf", files, layout=_LAYOUT, invocation=_INVOCATION, environment=environment
     )
-    for wish in wishes(conf, (8, 3)):
+    for wish in specs(conf, (8, 3)):
         check(wish.beyond_us or wish.rights.mode <= 0o777, "a mode of more than 0777")
     check(files.reads <= 1000, f"{files.reads} files are read")
     held = sum(len(value) for pool in conf.pools for value in pool.options.values())
@@ -246,7 +246,7 @@ def receiver_answer(data: bytes) -> None:
     head, body = parts(data, 2)
     status = _STATUSES[head[0] % len(_STATUSES)] if head else 200
     for judge in _JUDGES:
-        outcome = judge(Answer(status=status, retry_after=text(head[1:]), body=body), NOW_S)
+        outcome = judge(HttpAnswer(status=status, retry_after=text(head[1:]), body=body), NOW_S)
         if isinstance(outcome, Delivered):
             check(status < 300, "a refusal counts as delivered")
             continue

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from fpm_listener.daemon.persistence import Memory
+from fpm_listener.daemon.persistence import StateStore
 from fpm_listener.delivery.attempt import Attempted
 from fpm_listener.delivery.database import Database
 from fpm_listener.delivery.outbox import Outbox
 from fpm_listener.host.address_holders import HolderReport
 from fpm_listener.incidents.effects import (
-    AreGone,
-    DeathExamined,
-    ExamineDeath,
+    CheckGone,
+    ExamineExit,
+    ExitExamined,
     FindHolder,
     Gone,
     HolderFound,
     Notify,
 )
-from fpm_listener.incidents.post_mortem import Autopsy
+from fpm_listener.incidents.post_mortem import PostMortem
 from fpm_listener.monitor.engine import Engine, EngineSettings
 from fpm_listener.monitor.messages import (
     AskProcesses,
@@ -28,11 +28,11 @@ from fpm_listener.monitor.messages import (
     ProcessesSeen,
     ProgramsKnown,
     ReadExits,
-    Remember,
+    SaveState,
     Tick,
 )
 from fpm_listener.settings.receivers import ReceiverSettings
-from fpm_listener.supervisor.deduplication import Ledger
+from fpm_listener.supervisor.deduplication import EventDeduplicator
 from fpm_listener.supervisor.process import ProcessName, Program
 from tests.fuzz.saved import POLICY
 from tests.samples import LIMITS
@@ -90,13 +90,13 @@ class Listener:
         self.kill_at_step = 0  #: the step at which it is killed; 0 = none
         now = around.now
         self._database = Database(folder / "state")
-        self._memory = Memory(self._database)
+        self._memory = StateStore(self._database)
         self.outbox = Outbox(
             self._database, RECEIVERS, LIMITS, instance="host", random=around.random.random
         )
         self._database.open(now)
         stamp = self._memory.values.get("stamp") or []
-        self._ledger = Ledger(folder / "state" / "ledger", (supervisord_pid, 1), stamp)
+        self._ledger = EventDeduplicator(folder / "state" / "ledger", (supervisord_pid, 1), stamp)
         self.engine = Engine(
             EngineSettings(policy=POLICY, identity=Identity(instance="host")),
             f"{around.random.random()}",
@@ -182,7 +182,7 @@ class Listener:
 
     def _commit(self, effects: list[Effect], stamp: list[int] | None) -> None:
         now, statements = self._around.now, []
-        lasting = [effect for effect in effects if isinstance(effect, Notify | Remember)]
+        lasting = [effect for effect in effects if isinstance(effect, Notify | SaveState)]
         for effect in lasting:
             if isinstance(effect, Notify):
                 statements += self.outbox.enqueue(effect.alert, now)
@@ -203,9 +203,9 @@ class Listener:
                 case FindHolder(process, address, _):
                     report = HolderReport(address=address, holders=())
                     self._take(HolderFound(process, report))
-                case ExamineDeath(process, died_at_s, _):
-                    self._take(DeathExamined(process, died_at_s, Autopsy()))
-                case AreGone(process, pids):
+                case ExamineExit(process, died_at_s, _):
+                    self._take(ExitExamined(process, died_at_s, PostMortem()))
+                case CheckGone(process, pids):
                     self._take(Gone(process, pids))
                 case ReadExits(asked_at_s):
                     self._take(ExitsRead((), asked_at_s))

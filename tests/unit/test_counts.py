@@ -6,7 +6,7 @@ import pytest
 
 from fpm_listener import durations
 from fpm_listener.delivery.attempt import Delivered, DropReason, FailureReason, RetryLater
-from fpm_listener.delivery.receiver_counters import SECONDS_BUCKETS, Tally, add_up
+from fpm_listener.delivery.receiver_counters import SECONDS_BUCKETS, ReceiverCounters, add_up
 from fpm_listener.histogram import Histogram, merge
 from fpm_listener.monitor.process_view import RESTART_BUCKETS_S
 from tests.unit.monitor.engine_play import EPOCH, Scene
@@ -65,7 +65,7 @@ def test_the_bounds_in_metrics() -> None:
 
 def test_attempts() -> None:
     """Each is counted; the last failure is shown until a yes."""
-    tally = Tally()
+    tally = ReceiverCounters()
     assert (tally.sent, tally.last_failure) == (0, "")
     assert set(tally.failed) == {reason.value for reason in FailureReason}
     assert set(tally.dropped) == {reason.value for reason in DropReason}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fpm_listener.delivery.attempt import Outcome
-    from fpm_listener.delivery.receivers.http import Answer, Request, Site, Trace
+    from fpm_listener.delivery.receivers.http import HttpAnswer, HttpRequest, Site, Trace
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.settings.receivers import ReceiverSettings
 
@@ -31,7 +31,7 @@ def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = No
     return HttpReceiver(settings, external_url, trace, compose, judge)
 
 
-def compose(alerts: Sequence[Alert], site: Site) -> Request:
+def compose(alerts: Sequence[Alert], site: Site) -> HttpRequest:
     """Return the request."""
     url = site.secrets.url().rstrip("/").removesuffix(_PATH) + _PATH
     document = [_alert(alert, site) for alert in alerts]
@@ -56,7 +56,7 @@ def _texts(texts: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in texts.items() if value}
 
 
-def judge(answer: Answer, now_s: float) -> Outcome:
+def judge(answer: HttpAnswer, now_s: float) -> Outcome:
     """Return what the answer means; a 400 says which label it does not like."""
     outcome = by_status(answer, now_s)
     if isinstance(outcome, Rejected) and outcome.reason is FailureReason.CLIENT_ERROR:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from requests import Session
 
 
-class Watch:
+class Deadline:
     """Shuts an attempt's socket when its time is over.
 
     requests' own timeout starts anew with every byte that a slow server sends (facts measured with
@@ -71,7 +71,7 @@ class Watch:
         raise failure
 
 
-def mount(session: Session, watch: Watch) -> None:
+def mount(session: Session, watch: Deadline) -> None:
     """Make all connections of `session` through `watch`, and read nothing from the environment.
 
     `_new_conn` is how urllib3 1.26 and 2.x open a socket, to the receiver or to its proxy.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fpm_listener.delivery.attempt import Outcome
-    from fpm_listener.delivery.receivers.http import Answer, Request, Site, Trace
+    from fpm_listener.delivery.receivers.http import HttpAnswer, HttpRequest, Site, Trace
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.settings.receivers import ReceiverSettings
 
@@ -43,7 +43,7 @@ def sign(secret: str, now_ms: int) -> str:
     return base64.b64encode(hmac.new(secret.encode(), message, hashlib.sha256).digest()).decode()
 
 
-def compose(alerts: Sequence[Alert], site: Site) -> Request:
+def compose(alerts: Sequence[Alert], site: Site) -> HttpRequest:
     """Return the message, which calls nobody."""
     settings = site.settings
     told = stories(alerts, settings.language)
@@ -67,7 +67,7 @@ def compose(alerts: Sequence[Alert], site: Site) -> Request:
     return as_json(url, document)
 
 
-def judge(answer: Answer, now_s: float) -> Outcome:
+def judge(answer: HttpAnswer, now_s: float) -> Outcome:
     """Return what the answer means."""
     return by_code(
         answer,

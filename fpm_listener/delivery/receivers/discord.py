@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fpm_listener.delivery.attempt import Outcome
-    from fpm_listener.delivery.receivers.http import Answer, Request, Site, Trace
+    from fpm_listener.delivery.receivers.http import HttpAnswer, HttpRequest, Site, Trace
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.settings.receivers import ReceiverSettings
 
@@ -52,7 +52,7 @@ _STYLE = Style(limit=4000, escape=escape, strong=lambda text: f"**{text}**", blo
 _TITLE = Style(limit=250, escape=escape)
 
 
-def compose(alerts: Sequence[Alert], site: Site) -> Request:
+def compose(alerts: Sequence[Alert], site: Site) -> HttpRequest:
     """Return the message: one coloured embed, which may call nobody."""
     language = site.settings.language
     told = stories(alerts, language)
@@ -67,7 +67,7 @@ def compose(alerts: Sequence[Alert], site: Site) -> Request:
     return as_json(site.secrets.url(), document)
 
 
-def judge(answer: Answer, now_s: float) -> Outcome:
+def judge(answer: HttpAnswer, now_s: float) -> Outcome:
     """Return what the answer means."""
     outcome = by_status(answer, now_s)
     if answer.status == 429 and isinstance(outcome, RetryLater):

@@ -16,7 +16,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.delivery.attempt import Delivered, FailureReason, Rejected, RetryLater
-from fpm_listener.delivery.receivers.deadline import Watch
+from fpm_listener.delivery.receivers.deadline import Deadline
 from fpm_listener.delivery.receivers.http import explain
 from fpm_listener.delivery.receivers.json_http import said
 from fpm_listener.delivery.receivers.message_text import Style, clean, stories, title, write
@@ -64,7 +64,7 @@ class Email:
         if self._trace is not None:
             host, port = settings.smarthost
             self._trace.sent(f"MAIL by {host}:{port} to {', '.join(left)}", str(message))
-        watch = Watch(settings.timeout_s)
+        watch = Deadline(settings.timeout_s)
         try:
             with watch:
                 refused = self._hand_over(message, left, watch)
@@ -101,7 +101,7 @@ class Email:
         return Delivered()
 
     def _hand_over(
-        self, message: EmailMessage, recipients: Sequence[str], watch: Watch
+        self, message: EmailMessage, recipients: Sequence[str], watch: Deadline
     ) -> Mapping[str, _Said]:
         """Return who was refused, and with which words."""
         settings = self._settings
@@ -161,7 +161,7 @@ class Email:
 class _Connection(smtplib.SMTP):
     """SMTP whose every byte comes before the deadline of `watch`."""
 
-    def __init__(self, watch: Watch, host: str, context: ssl.SSLContext | None) -> None:
+    def __init__(self, watch: Deadline, host: str, context: ssl.SSLContext | None) -> None:
         super().__init__()
         self._watch = watch
         self._host = host  # as smtplib itself calls it: the name that a certificate must have

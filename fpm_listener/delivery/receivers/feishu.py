@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fpm_listener.delivery.attempt import Outcome
-    from fpm_listener.delivery.receivers.http import Answer, Request, Site, Trace
+    from fpm_listener.delivery.receivers.http import HttpAnswer, HttpRequest, Site, Trace
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.settings.receivers import ReceiverSettings
 
@@ -48,7 +48,7 @@ def sign(secret: str, now_s: int) -> str:
     return base64.b64encode(hmac.new(key, b"", hashlib.sha256).digest()).decode("ascii")
 
 
-def compose(alerts: Sequence[Alert], site: Site) -> Request:
+def compose(alerts: Sequence[Alert], site: Site) -> HttpRequest:
     """Return the message: a card of plain text, in which nothing is markup and nobody is called."""
     settings = site.settings
     told = stories(alerts, settings.language)
@@ -74,7 +74,7 @@ def compose(alerts: Sequence[Alert], site: Site) -> Request:
     return as_json(site.secrets.url(), document)
 
 
-def judge(answer: Answer, now_s: float) -> Outcome:
+def judge(answer: HttpAnswer, now_s: float) -> Outcome:
     """Return what the answer means."""
     return by_code(
         answer,

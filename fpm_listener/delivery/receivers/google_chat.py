@@ -24,7 +24,7 @@ from fpm_listener.delivery.receivers.message_text import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fpm_listener.delivery.receivers.http import Request, Site, Trace
+    from fpm_listener.delivery.receivers.http import HttpRequest, Site, Trace
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.settings.receivers import ReceiverSettings
 
@@ -43,7 +43,7 @@ _STYLE = Style(
 )
 
 
-def compose(alerts: Sequence[Alert], site: Site) -> Request:
+def compose(alerts: Sequence[Alert], site: Site) -> HttpRequest:
     """Return the message; the news of one incident share a thread."""
     language = site.settings.language
     told = stories(alerts, language)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fpm_listener import __version__
 from fpm_listener.delivery.attempt import Delivered, FailureReason, RetryLater, classify
-from fpm_listener.delivery.receivers.deadline import Watch, mount
+from fpm_listener.delivery.receivers.deadline import Deadline, mount
 from fpm_listener.delivery.receivers.secrets import BadFileError, Secrets, probe
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _SHORTEST = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class HttpRequest:
     """What is posted."""
 
     url: str = field(repr=False)
@@ -49,7 +49,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class HttpAnswer:
     """What came back."""
 
     status: int
@@ -99,8 +99,8 @@ class HttpReceiver:
         settings: ReceiverSettings,
         external_url: str,
         trace: Trace | None,
-        compose: Callable[[Sequence[Alert], Site], Request],
-        judge: Callable[[Answer, float], Outcome] | None = None,
+        compose: Callable[[Sequence[Alert], Site], HttpRequest],
+        judge: Callable[[HttpAnswer, float], Outcome] | None = None,
     ) -> None:
         """`compose` and `judge` are the kind's; without `judge`, the status alone decides."""
         self._settings = settings
@@ -123,7 +123,7 @@ class HttpReceiver:
             answer = self._post(request)
         except BadFileError as error:
             return RetryLater(reason=error.reason, detail=str(error))
-        if not isinstance(answer, Answer):
+        if not isinstance(answer, HttpAnswer):
             return answer
         self._show_answer(answer)
         # Before anything is cut out of it: half a secret is found by nobody.
@@ -134,7 +134,7 @@ class HttpReceiver:
             return outcome
         return replace(outcome, detail=self._secrets.hide(outcome.detail))
 
-    def _post(self, request: Request) -> Answer | RetryLater:
+    def _post(self, request: HttpRequest) -> HttpAnswer | RetryLater:
         """Return what the receiver answered, or why there is no answer. Raises BadFileError."""
         import requests  # noqa: PLC0415 - 11 MiB that a listener without trouble never needs
         import urllib3  # noqa: PLC0415 - the same
@@ -143,7 +143,7 @@ class HttpReceiver:
         logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
         wanted = self._wanted(request)
         self._show_request(request)
-        watch = Watch(self._settings.timeout_s)
+        watch = Deadline(self._settings.timeout_s)
         try:
             with watch, requests.Session() as session:
                 mount(session, watch)
@@ -156,7 +156,7 @@ class HttpReceiver:
                 )
                 if watch.over:  # what looks like an empty line is the end of a cut connection
                     return _TOO_LATE
-                answer = Answer(
+                answer = HttpAnswer(
                     status=response.status_code,
                     retry_after=response.headers.get("Retry-After"),
                     body=_read(response.raw),
@@ -170,7 +170,7 @@ class HttpReceiver:
             reason, detail = explain(error)
             return RetryLater(reason=reason, detail=detail)
 
-    def _wanted(self, request: Request) -> dict[str, Any]:
+    def _wanted(self, request: HttpRequest) -> dict[str, Any]:
         """Return the arguments for requests. Raises BadFileError."""
         settings = self._settings
         for name in ("ca_file", "cert_file", "key_file"):
@@ -194,7 +194,7 @@ class HttpReceiver:
 
     # -- for who watches ---------------------------------------------------------------------------
 
-    def _show_request(self, request: Request) -> None:
+    def _show_request(self, request: HttpRequest) -> None:
         if self._trace is not None:
             from urllib.parse import urlsplit  # noqa: PLC0415 - only who watches needs it
 
@@ -203,13 +203,13 @@ class HttpReceiver:
             body = request.body.decode("utf-8", "replace")
             self._trace.sent(where, self._secrets.hide(body))
 
-    def _show_answer(self, answer: Answer) -> None:
+    def _show_answer(self, answer: HttpAnswer) -> None:
         if self._trace is not None:
             body = answer.body.decode("utf-8", "replace")
             self._trace.came_back(f"status {answer.status}", self._secrets.hide(body))
 
 
-def by_status(answer: Answer, now_s: float) -> Outcome:
+def by_status(answer: HttpAnswer, now_s: float) -> Outcome:
     """Return what the status alone says; now_s: wall seconds."""
     return classify(answer.status, answer.retry_after, now_s)
 

@@ -7,28 +7,28 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.delivery.attempt import Delivered, FailureReason, Rejected, RetryLater
-from fpm_listener.delivery.receivers.http import Request, by_status
+from fpm_listener.delivery.receivers.http import HttpRequest, by_status
 from fpm_listener.delivery.receivers.message_text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from fpm_listener.delivery.attempt import Outcome
-    from fpm_listener.delivery.receivers.http import Answer
+    from fpm_listener.delivery.receivers.http import HttpAnswer
 
 #: Characters of what a service says that are passed on to people.
 _SAID = 120
 
 
-def as_json(url: str, document: Any, headers: Mapping[str, str] | None = None) -> Request:  # noqa: ANN401 - JSON
+def as_json(url: str, document: Any, headers: Mapping[str, str] | None = None) -> HttpRequest:  # noqa: ANN401 - JSON
     """Return a request that posts `document`."""
     body = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
-    return Request(
+    return HttpRequest(
         url=url, body=body, headers={"Content-Type": "application/json", **(headers or {})}
     )
 
 
-def parse(answer: Answer) -> dict[str, Any] | None:
+def parse(answer: HttpAnswer) -> dict[str, Any] | None:
     """Return the JSON object in the body; None where there is none."""
     try:
         document = json.loads(answer.body)
@@ -38,7 +38,7 @@ def parse(answer: Answer) -> dict[str, Any] | None:
 
 
 def by_code(
-    answer: Answer,
+    answer: HttpAnswer,
     now_s: float,
     *,
     names: tuple[tuple[str, str], ...],

@@ -25,7 +25,7 @@ from fpm_listener.vocabulary import Severity
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fpm_listener.delivery.receivers.http import Request, Site, Trace
+    from fpm_listener.delivery.receivers.http import HttpRequest, Site, Trace
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.settings.receivers import ReceiverSettings
 
@@ -38,7 +38,7 @@ def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = No
     return HttpReceiver(settings, external_url, trace, compose)
 
 
-def compose(alerts: Sequence[Alert], site: Site) -> Request:
+def compose(alerts: Sequence[Alert], site: Site) -> HttpRequest:
     """Return the message, in plain text."""
     language = site.settings.language
     parts = urlsplit(site.secrets.url())

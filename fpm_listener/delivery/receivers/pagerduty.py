@@ -18,7 +18,7 @@ from fpm_listener.vocabulary import Severity
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fpm_listener.delivery.receivers.http import Request, Site, Trace
+    from fpm_listener.delivery.receivers.http import HttpRequest, Site, Trace
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.settings.receivers import ReceiverSettings
 
@@ -40,7 +40,7 @@ def dedup_key(incident_id: str) -> str:
     return hashlib.sha256(incident_id.encode("utf-8", "replace")).hexdigest()
 
 
-def compose(alerts: Sequence[Alert], site: Site) -> Request:
+def compose(alerts: Sequence[Alert], site: Site) -> HttpRequest:
     """Return the event of one alert."""
     (alert,) = alerts
     labels = {name: clean(value) for name, value in alert.labels.items()}

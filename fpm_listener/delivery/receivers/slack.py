@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fpm_listener.delivery.attempt import Outcome
-    from fpm_listener.delivery.receivers.http import Answer, Request, Site, Trace
+    from fpm_listener.delivery.receivers.http import HttpAnswer, HttpRequest, Site, Trace
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.settings.receivers import ReceiverSettings
 
@@ -51,7 +51,7 @@ def _block(lines: str) -> str:
 STYLE = Style(limit=2900, escape=escape, strong=lambda text: f"*{text}*", block=_block)
 
 
-def compose(alerts: Sequence[Alert], site: Site) -> Request:
+def compose(alerts: Sequence[Alert], site: Site) -> HttpRequest:
     """Return the message: a coloured attachment with one section."""
     language = site.settings.language
     told = stories(alerts, language)
@@ -65,7 +65,7 @@ def compose(alerts: Sequence[Alert], site: Site) -> Request:
     return as_json(site.secrets.url(), {"attachments": [attachment]})
 
 
-def judge(answer: Answer, now_s: float) -> Outcome:
+def judge(answer: HttpAnswer, now_s: float) -> Outcome:
     """Return what the answer means."""
     outcome = by_status(answer, now_s)
     body = answer.body.decode("utf-8", "replace").strip()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fpm_listener.delivery.attempt import Outcome
-    from fpm_listener.delivery.receivers.http import Answer, Request, Site, Trace
+    from fpm_listener.delivery.receivers.http import HttpAnswer, HttpRequest, Site, Trace
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.settings.receivers import ReceiverSettings
 
@@ -43,7 +43,7 @@ def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = No
     return HttpReceiver(settings, external_url, trace, compose, judge)
 
 
-def compose(alerts: Sequence[Alert], site: Site) -> Request:
+def compose(alerts: Sequence[Alert], site: Site) -> HttpRequest:
     """Return the message. RichTextBlock knows no markup and no mentions, so nothing is escaped."""
     language = site.settings.language
     told = stories(alerts, language)
@@ -68,7 +68,7 @@ def _rich(text: str, **looks: str) -> dict[str, Any]:
     return {"type": "RichTextBlock", "inlines": [run], "spacing": "Small"}
 
 
-def judge(answer: Answer, now_s: float) -> Outcome:
+def judge(answer: HttpAnswer, now_s: float) -> Outcome:
     """Return what the answer means."""
     outcome = by_status(answer, now_s)
     body = answer.body.decode("utf-8", "replace")

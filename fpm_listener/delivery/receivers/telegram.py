@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fpm_listener.delivery.attempt import Outcome
-    from fpm_listener.delivery.receivers.http import Answer, Request, Site, Trace
+    from fpm_listener.delivery.receivers.http import HttpAnswer, HttpRequest, Site, Trace
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.settings.receivers import ReceiverSettings
 
@@ -53,7 +53,7 @@ _STYLE = Style(
 )
 
 
-def compose(alerts: Sequence[Alert], site: Site) -> Request:
+def compose(alerts: Sequence[Alert], site: Site) -> HttpRequest:
     """Return the message."""
     settings = site.settings
     token = site.secrets.one("token_file", settings.token_file)
@@ -72,7 +72,7 @@ def compose(alerts: Sequence[Alert], site: Site) -> Request:
     return as_json(f"{base}/bot{token}/sendMessage", document)
 
 
-def judge(answer: Answer, now_s: float) -> Outcome:
+def judge(answer: HttpAnswer, now_s: float) -> Outcome:
     """Return what the answer means."""
     outcome = by_status(answer, now_s)
     document = parse(answer)

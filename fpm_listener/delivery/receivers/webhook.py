@@ -15,7 +15,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from fpm_listener.delivery.receivers.http import HttpReceiver, Request
+from fpm_listener.delivery.receivers.http import HttpReceiver, HttpRequest
 from fpm_listener.delivery.receivers.json_http import rfc3339
 from fpm_listener.delivery.receivers.secrets import BadFileError
 from fpm_listener.incidents.alert import Status
@@ -44,7 +44,7 @@ def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = No
     return HttpReceiver(settings, external_url, trace, compose)
 
 
-def compose(alerts: Sequence[Alert], site: Site) -> Request:
+def compose(alerts: Sequence[Alert], site: Site) -> HttpRequest:
     """Return the request of one alert."""
     (alert,) = alerts
     settings = site.settings
@@ -59,7 +59,7 @@ def compose(alerts: Sequence[Alert], site: Site) -> Request:
         secrets = site.secrets.lines("secret_file", settings.secret_file)
         signed = (sign(s, given["Webhook-Id"], given["Webhook-Timestamp"], body) for s in secrets)
         given["Webhook-Signature"] = site.secrets.remember(" ".join(signed))
-    return Request(url=site.secrets.url(), body=body, headers={**given, **site.authorization()})
+    return HttpRequest(url=site.secrets.url(), body=body, headers={**given, **site.authorization()})
 
 
 def headers(alert: Alert, now_s: int) -> dict[str, str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fpm_listener.delivery.attempt import Outcome
-    from fpm_listener.delivery.receivers.http import Answer, Request, Site, Trace
+    from fpm_listener.delivery.receivers.http import HttpAnswer, HttpRequest, Site, Trace
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.settings.receivers import ReceiverSettings
 
@@ -32,7 +32,7 @@ def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = No
     return HttpReceiver(settings, external_url, trace, compose, judge)
 
 
-def compose(alerts: Sequence[Alert], site: Site) -> Request:
+def compose(alerts: Sequence[Alert], site: Site) -> HttpRequest:
     """Return the message."""
     settings = site.settings
     told = stories(alerts, settings.language)
@@ -42,7 +42,7 @@ def compose(alerts: Sequence[Alert], site: Site) -> Request:
     return as_json(site.secrets.url(), {"msgtype": "markdown", "markdown": {"content": text}})
 
 
-def judge(answer: Answer, now_s: float) -> Outcome:
+def judge(answer: HttpAnswer, now_s: float) -> Outcome:
     """Return what the answer means."""
     return by_code(
         answer,

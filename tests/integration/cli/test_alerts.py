@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fpm_listener.cli import alerts
-from fpm_listener.daemon.control_socket import SOCKET_NAME, Control, Request, ask
+from fpm_listener.daemon.control_socket import SOCKET_NAME, ControlRequest, ControlSocket, ask
 from fpm_listener.settings.settings import load
 from fpm_listener.values import FpmListenerError, Instant
 from tests.owners import Owner
@@ -148,7 +148,7 @@ def test_nonsense_is_hung_up_on(settings: Settings, nonsense: bytes) -> None:
         client.shutdown(socket.SHUT_WR)
         assert client.recv(100) == b""
 
-    assert len(ask(settings.state_dir, Request(action="list"))) == 4
+    assert len(ask(settings.state_dir, ControlRequest(action="list"))) == 4
 
 
 def test_a_folder_with_a_long_name(tmp_path: Path) -> None:
@@ -156,12 +156,12 @@ def test_a_folder_with_a_long_name(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 150)
     folder.mkdir(mode=0o700)
     inbox: SimpleQueue[Any] = SimpleQueue()
-    control = Control(str(folder), inbox.put, inbox.put)
+    control = ControlSocket(str(folder), inbox.put, inbox.put)
     control.start()
     thread = threading.Thread(target=lambda: inbox.get().reply.put([]))
     thread.start()
 
-    assert ask(folder, Request(action="list")) == []
+    assert ask(folder, ControlRequest(action="list")) == []
     control.stop()
     thread.join(PATIENCE_S)
 

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fpm_listener.daemon import control_socket
-from fpm_listener.daemon.exit_watch import Deaths
-from fpm_listener.daemon.log_follower import LogTail
-from fpm_listener.daemon.pool_poller import PoolWatch
+from fpm_listener.daemon.exit_watch import ExitWatch
+from fpm_listener.daemon.log_follower import LogFollower
+from fpm_listener.daemon.pool_poller import PoolPoller
 from fpm_listener.daemon.worker import Starter, Worker
 from fpm_listener.delivery.attempt import Attempt, Delivered, RetryLater
 from fpm_listener.delivery.sender import Sender
@@ -218,7 +218,7 @@ def test_no_descriptor_is_left(tmp_path: Path) -> None:
 
 
 def ask_status(child: Child) -> object:
-    return control_socket.ask(child.state_dir, control_socket.Request(action="status"))
+    return control_socket.ask(child.state_dir, control_socket.ControlRequest(action="status"))
 
 
 # -- threads ---------------------------------------------------------------------------------------
@@ -332,7 +332,7 @@ def test_one_pool_of_two() -> None:
     seen: SimpleQueue[Any] = SimpleQueue()
     failures: list[BaseException] = []
     odd: Any = 5  # no address
-    watch = PoolWatch(60.0, seen.put, failures.append, InternalErrors(caught.append).caught)
+    watch = PoolPoller(60.0, seen.put, failures.append, InternalErrors(caught.append).caught)
     good = PoolTarget(pool="good", address=f"127.0.0.1:{free_port()}", status_path="/status")
     bad = PoolTarget(pool="bad", address=odd, status_path="/status")
     watch.follow({ProcessName("web", "php-fpm"): (bad, good)})
@@ -353,7 +353,7 @@ def test_one_log_of_two(tmp_path: Path) -> None:
     failures: list[BaseException] = []
     good = tmp_path / "good.log"
     good.write_text("")
-    tail = LogTail(seen.put, failures.append, None, InternalErrors(caught.append).caught)
+    tail = LogFollower(seen.put, failures.append, None, InternalErrors(caught.append).caught)
     tail.follow([str(good), "a\0b"])  # in this order: the good one is open by then
     tail.start()
     wait_until(lambda: Where.LOG in caught, "the error")
@@ -410,7 +410,7 @@ def test_a_process_that_no_descriptor_is_left_for(
     """That is logged once; it is watched as soon as a descriptor is there."""
     web, api = ProcessName("web", "web"), ProcessName("api", "api")
     poller = select.poll()
-    deaths = Deaths(poller)
+    deaths = ExitWatch(poller)
     children = [subprocess.Popen(["sleep", "1000"]) for _ in range(2)]
     watch = list(zip((web, api), (child.pid for child in children), strict=True))
     try:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fpm_listener.daemon.log_file import CHUNK, GIVE_UP_S, LINGER_S, TURN, Follower, Position
-from fpm_listener.daemon.log_follower import LogTail
+from fpm_listener.daemon.log_file import CHUNK, GIVE_UP_S, LINGER_S, TURN, FileFollower, Position
+from fpm_listener.daemon.log_follower import LogFollower
 from fpm_listener.monitor.messages import LogLines
 from fpm_listener.phpfpm.log_facts import LogFact
 from fpm_listener.phpfpm.log_parser import LONGEST_LINE
@@ -35,11 +35,11 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "fpm.log"
         self.clock = Clock()
-        self.follower: Follower | None = None
+        self.follower: FileFollower | None = None
 
-    def follow(self, resume: Position | None = None) -> Follower:
+    def follow(self, resume: Position | None = None) -> FileFollower:
         self.stop()
-        self.follower = Follower(str(self.path), resume=resume, clock=self.clock)
+        self.follower = FileFollower(str(self.path), resume=resume, clock=self.clock)
         return self.follower
 
     def poll(self) -> list[int]:
@@ -570,7 +570,7 @@ def test_a_forbidden_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     """It is said once and counted each time; a link that leads nowhere stands for it as root."""
     path = tmp_path / "loop.log"
     path.symlink_to(path)
-    follower = Follower(str(path))
+    follower = FileFollower(str(path))
     for _ in range(3):
         assert follower.poll() == []
     assert follower.read_errors == 3
@@ -719,16 +719,16 @@ def receiver() -> Receiver:
 
 
 @pytest.fixture
-def tail(receiver: Receiver) -> Iterator[LogTail]:
+def tail(receiver: Receiver) -> Iterator[LogFollower]:
     """Return a running thread; it is ended afterwards."""
-    one = LogTail(receiver.take, receiver.failures.append)
+    one = LogFollower(receiver.take, receiver.failures.append)
     one.start()
     yield one
     one.stop()
 
 
 def test_the_thread_follows_several_files(
-    tail: LogTail,
+    tail: LogFollower,
     receiver: Receiver,
     tmp_path: Path,
 ) -> None:
@@ -748,7 +748,7 @@ def test_the_thread_follows_several_files(
     assert receiver.failures == []
 
 
-def test_the_position_of_a_file_that_says_nothing(tail: LogTail, tmp_path: Path) -> None:
+def test_the_position_of_a_file_that_says_nothing(tail: LogFollower, tmp_path: Path) -> None:
     """It is told as well: the next listener must not miss what comes in between."""
     path = tmp_path / "a.log"
     add(path, lines(1))
@@ -762,13 +762,13 @@ def test_the_thread_goes_on_from_a_position(receiver: Receiver, tmp_path: Path) 
     """What was written while nobody listened is told."""
     path = tmp_path / "a.log"
     add(path, lines(1))
-    follower = Follower(str(path))
+    follower = FileFollower(str(path))
     follower.poll()
     position = follower.position()
     assert position is not None
     follower.close()
     add(path, lines(2))
-    tail = LogTail(receiver.take, receiver.failures.append, {str(path): position})
+    tail = LogFollower(receiver.take, receiver.failures.append, {str(path): position})
     tail.start()
     tail.follow([str(path)])
     until(lambda: receiver.facts == [(str(path), 2)])
@@ -776,7 +776,7 @@ def test_the_thread_goes_on_from_a_position(receiver: Receiver, tmp_path: Path) 
 
 
 def test_a_file_that_is_no_longer_wanted(
-    tail: LogTail,
+    tail: LogFollower,
     receiver: Receiver,
     tmp_path: Path,
 ) -> None:
@@ -794,7 +794,7 @@ def test_a_file_that_is_no_longer_wanted(
     assert tail.read_errors >= counted > 0
 
 
-def test_a_file_that_is_wanted_again(tail: LogTail, receiver: Receiver, tmp_path: Path) -> None:
+def test_a_file_that_is_wanted_again(tail: LogFollower, receiver: Receiver, tmp_path: Path) -> None:
     """What was written while its configuration could not be read is told."""
     path, other = tmp_path / "a.log", tmp_path / "b.log"
     add(path, lines(1))
@@ -811,7 +811,7 @@ def test_a_file_that_is_wanted_again(tail: LogTail, receiver: Receiver, tmp_path
 def test_the_thread_ends() -> None:
     """With nothing to follow it sleeps, and still ends when it is asked to."""
     for _ in range(50):
-        tail = LogTail(lambda _: None, lambda _: None)
+        tail = LogFollower(lambda _: None, lambda _: None)
         tail.start()
         tail.stop()
         assert "tailer" not in {thread.name for thread in threading.enumerate()}
@@ -824,7 +824,7 @@ def test_a_receiver_that_fails(tmp_path: Path) -> None:
     def refuse(_: LogLines) -> None:
         raise RuntimeError("no")
 
-    tail = LogTail(refuse, failures.append)
+    tail = LogFollower(refuse, failures.append)
     path = tmp_path / "a.log"
     tail.start()
     tail.follow([str(path)])

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fpm_listener.daemon.post_mortem_examiner import Examiner, Sample
+from fpm_listener.daemon.post_mortem_examiner import PostMortemExaminer, Sample
 from fpm_listener.host.procfs import read_stat
-from fpm_listener.incidents.effects import AreGone, DeathExamined, ExamineDeath, Gone
-from fpm_listener.incidents.post_mortem import Autopsy, Needs
+from fpm_listener.incidents.effects import CheckGone, ExamineExit, ExitExamined, Gone
+from fpm_listener.incidents.post_mortem import Needs, PostMortem
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.vocabulary import Cause
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 FPM = ProcessName("php-fpm", "php-fpm")
 
 
-def examine(needs: Needs) -> Autopsy:
-    return Examiner(os.getpid()).examine(ExamineDeath(FPM, 10.0, needs))
+def examine(needs: Needs) -> PostMortem:
+    return PostMortemExaminer(os.getpid()).examine(ExamineExit(FPM, 10.0, needs))
 
 
 def test_all_is_in_order(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_all_is_in_order(tmp_path: Path) -> None:
     found = examine(needs)
 
     assert found.ruled_out[-3:] == (Cause.MISSING_PATH, Cause.DISK_FULL, Cause.UNKNOWN_USER)
-    assert found == Autopsy(looked_for=found.looked_for)
+    assert found == PostMortem(looked_for=found.looked_for)
 
 
 def test_what_is_missing(tmp_path: Path) -> None:
@@ -94,9 +94,9 @@ def test_a_full_disk(small_disk: Path, what: str) -> None:
 
 def test_a_request_is_answered_once() -> None:
     """Equal requests are one, and a sample has no answer."""
-    answers: list[DeathExamined | Gone] = []
-    asked = ExamineDeath(FPM, 10.0, Needs())
-    Examiner(os.getpid()).work((Sample(), asked, asked), answers.append)
+    answers: list[ExitExamined | Gone] = []
+    asked = ExamineExit(FPM, 10.0, Needs())
+    PostMortemExaminer(os.getpid()).work((Sample(), asked, asked), answers.append)
 
     assert [answer[:2] for answer in answers] == [(FPM, 10.0)]
 
@@ -105,9 +105,9 @@ def test_who_is_gone() -> None:
     """A process that lives is not; a number that nobody has is."""
     with subprocess.Popen(["/bin/true"]) as ended:
         ended.wait()
-    answers: list[DeathExamined | Gone] = []
-    asked = AreGone(FPM, frozenset({os.getpid(), ended.pid}))
-    Examiner(os.getpid()).work((asked,), answers.append)
+    answers: list[ExitExamined | Gone] = []
+    asked = CheckGone(FPM, frozenset({os.getpid(), ended.pid}))
+    PostMortemExaminer(os.getpid()).work((asked,), answers.append)
 
     assert answers == [Gone(FPM, frozenset({ended.pid}))]
 
@@ -116,10 +116,10 @@ def test_a_pid_that_belongs_to_another_process_is_gone() -> None:
     """A pid alone proves nothing: pid and start together do."""
     own = read_stat("self")
     assert own is not None
-    answers: list[DeathExamined | Gone] = []
-    examiner = Examiner(os.getppid())
+    answers: list[ExitExamined | Gone] = []
+    examiner = PostMortemExaminer(os.getppid())
     for started in (own.started, own.started - 1):
-        request = AreGone(FPM, frozenset(), frozenset({(own.pid, started)}))
+        request = CheckGone(FPM, frozenset(), frozenset({(own.pid, started)}))
         examiner.work((request,), answers.append)
 
     assert answers == [Gone(FPM, frozenset()), Gone(FPM, frozenset({own.pid}))]

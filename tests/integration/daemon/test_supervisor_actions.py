@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fpm_listener.daemon.supervisor_actions import Healer
-from fpm_listener.monitor.messages import HaltFailed, Heal
+from fpm_listener.daemon.supervisor_actions import SupervisorActions
+from fpm_listener.monitor.messages import SelfHeal, StopFailed
 from fpm_listener.monitor.self_healing import Act
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.supervisor.rpc import SupervisorRpc
@@ -25,14 +25,16 @@ DONE = xmlrpc.client.dumps((True,), methodresponse=True)
 @pytest.mark.parametrize("answer", ["refused", "hangs", "done", "no RPC"])
 def test_only_a_refused_stop_was_certainly_not_done(tmp_path: Path, answer: str) -> None:
     """Else a STOPPED that follows would be taken for the operator's, and it would stay down."""
-    put: list[HaltFailed] = []
+    put: list[StopFailed] = []
     says = {
         "refused": status(200, body=FAULT.encode()),
         "done": status(200, body=DONE.encode()),
     }.get(answer, hang)
     with Sink(says) as sink:
         rpc = SupervisorRpc(f"http://127.0.0.1:{sink.port}", timeout_s=0.2 if says is hang else 20)
-        healer = Healer(None if answer == "no RPC" else rpc, tmp_path, put.append, lambda: False)
-        healer.heal(Heal(FPM, Act.HALT))
+        healer = SupervisorActions(
+            None if answer == "no RPC" else rpc, tmp_path, put.append, lambda: False
+        )
+        healer.heal(SelfHeal(FPM, Act.HALT))
 
-    assert put == ([HaltFailed(FPM)] if answer in {"refused", "no RPC"} else [])
+    assert put == ([StopFailed(FPM)] if answer in {"refused", "no RPC"} else [])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fpm_listener.daemon.persistence import Memory
+from fpm_listener.daemon.persistence import StateStore
 from fpm_listener.delivery.database import FILE, LOCK, VERSION, Database, Statement
 from tests.samples import at
 
@@ -23,7 +23,7 @@ class Opened:
 
     def __init__(self, folder: Path) -> None:
         self.database = Database(folder, lambda: 1_795_000_000.25)
-        self.memory = Memory(self.database)
+        self.memory = StateStore(self.database)
         self.database.open(at(0.0))
 
     def put(self, name: str, value: object, *, durable: bool = False) -> bool:
@@ -269,13 +269,13 @@ FULL_DISK = """
 import logging, resource, signal, sys
 from pathlib import Path
 from fpm_listener.delivery.database import Database
-from fpm_listener.daemon.persistence import Memory
+from fpm_listener.daemon.persistence import StateStore
 from tests.samples import at
 
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 database = Database(Path(sys.argv[1]))
-memory = Memory(database)
+memory = StateStore(database)
 database.open(at(0.0))
 assert database.write([memory.put("small", 1)], durable=True)
 

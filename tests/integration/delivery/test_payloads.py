@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fpm_listener.delivery.receivers.http import Request, Site
+from fpm_listener.delivery.receivers.http import HttpRequest, Site
 from fpm_listener.delivery.receivers.secrets import Secrets
 from fpm_listener.incidents.alert import Reason
 from fpm_listener.settings.receiver_types import KINDS
@@ -30,7 +30,7 @@ NOW_S = 1_795_000_300.0
 URL = "https://service.invalid/hook/s3cret-path?token=t0ken"
 
 
-def request(kind: str, alerts: Sequence[Alert], folder: Path, **others: Any) -> Request:  # noqa: ANN401 - its fields
+def request(kind: str, alerts: Sequence[Alert], folder: Path, **others: Any) -> HttpRequest:  # noqa: ANN401 - its fields
     """Return what is posted to a receiver of that kind."""
     made = settings(kind, URL, folder, **others)
     site = Site(
@@ -41,7 +41,7 @@ def request(kind: str, alerts: Sequence[Alert], folder: Path, **others: Any) -> 
     )
     module = import_module(f"fpm_listener.delivery.receivers.{KINDS[kind].module}")
     composed = module.compose(alerts, site)
-    assert isinstance(composed, Request)
+    assert isinstance(composed, HttpRequest)
     return composed
 
 
@@ -93,7 +93,7 @@ LONG = replace(
 )
 
 
-def limits(kind: str, sent: Request) -> list[tuple[int, int]]:
+def limits(kind: str, sent: HttpRequest) -> list[tuple[int, int]]:
     """Return pairs of a length and the service's documented limit of it."""
     body = json.loads(sent.body)
     size = len(sent.body)

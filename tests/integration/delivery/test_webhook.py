@@ -14,8 +14,8 @@ import trustme
 
 from fpm_listener import __version__
 from fpm_listener.delivery.attempt import Delivered, FailureReason, Outcome, Rejected, RetryLater
-from fpm_listener.delivery.receivers.deadline import Watch, mount
-from fpm_listener.delivery.receivers.http import BODY_LIMIT, Answer, HttpReceiver
+from fpm_listener.delivery.receivers.deadline import Deadline, mount
+from fpm_listener.delivery.receivers.http import BODY_LIMIT, HttpAnswer, HttpReceiver
 from fpm_listener.delivery.receivers.webhook import compose, make, payload
 from fpm_listener.settings.receivers import ReceiverSettings
 from tests import sinks
@@ -121,9 +121,9 @@ def test_a_yes_with_a_body_that_never_ends() -> None:
 def test_no_more_of_a_body_is_read_than_matters() -> None:
     """64 KiB of the 10 MiB."""
     with Sink(sinks.big_body) as sink:
-        seen: list[Answer] = []
+        seen: list[HttpAnswer] = []
 
-        def judge(answer: Answer, _: float) -> Outcome:
+        def judge(answer: HttpAnswer, _: float) -> Outcome:
             seen.append(answer)
             return DELIVERED
 
@@ -465,7 +465,7 @@ def test_an_old_tls_is_not_spoken(authority: trustme.CA, tmp_path: Path) -> None
 
     assert isinstance(outcome, RetryLater)
     assert outcome.reason is FailureReason.TLS
-    session, watch = requests.Session(), Watch(1.0)
+    session, watch = requests.Session(), Deadline(1.0)
     mount(session, watch)
     pool = session.get_adapter("https://x").poolmanager.connection_pool_kw  # type: ignore[attr-defined]  # requests' own adapter has it
     assert pool["ssl_context"].minimum_version is ssl.TLSVersion.TLSv1_2

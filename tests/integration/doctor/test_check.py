@@ -15,7 +15,7 @@ import pytest
 
 from fpm_listener.doctor import check, report
 from fpm_listener.doctor.host_facts import Host
-from fpm_listener.doctor.rule import RULES, Severity
+from fpm_listener.doctor.rule import RULES, FindingSeverity
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.values import FpmListenerError
 
@@ -421,13 +421,13 @@ def test_what_is_printed_is_the_golden_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "listen", "severity"),
     [
-        ("zz-docker.conf", "9000", Severity.WARNING),
-        ("zz-docker.conf", "0.0.0.0:9000", Severity.ERROR),
-        ("www.conf", "9000", Severity.ERROR),
+        ("zz-docker.conf", "9000", FindingSeverity.WARNING),
+        ("zz-docker.conf", "0.0.0.0:9000", FindingSeverity.ERROR),
+        ("www.conf", "9000", FindingSeverity.ERROR),
     ],
 )
 def test_the_port_of_the_official_image(
-    tmp_path: Path, name: str, listen: str, severity: Severity
+    tmp_path: Path, name: str, listen: str, severity: FindingSeverity
 ) -> None:
     """Its zz-docker.conf has `listen = 9000`; the container's network decides who reaches it."""
     (tmp_path / name).write_text(f"[www]\nlisten = {listen}\n")
@@ -512,7 +512,7 @@ def test_the_recipe_of_2015(tmp_path: Path) -> None:
     found = {one.id: one for one in check.check(str(path), Fake(), {}, look=nobody)}
 
     assert {"FPM001", "FPM002", "FPM005", "FPM008", "FPM013", "FPM014"} <= set(found)
-    assert len([one for one in found.values() if one.severity is not Severity.HINT]) >= 8
+    assert len([one for one in found.values() if one.severity is not FindingSeverity.HINT]) >= 8
     assert found["FPM008"].where == f"{path}:6 [program:php-fpm]"
     assert found["FPM013"].where == f"{path}:8 [program:php-fpm]"
 

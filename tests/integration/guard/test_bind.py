@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from fpm_listener.guard import bind as guard_bind
-from fpm_listener.guard.bind import Answer, Availability, Bound, NotOurs
+from fpm_listener.guard.bind import AddressState, Availability, Bound, NotOurs
 from fpm_listener.host import addresses, procfs
 from fpm_listener.host.addresses import TcpAddress, UnixAddress
 from fpm_listener.phpfpm import command_line, config_files, inherited_sockets, listen_sockets
@@ -57,7 +57,7 @@ def parse(text: str) -> TcpAddress | UnixAddress:
     return found
 
 
-def ask(text: str) -> Answer:
+def ask(text: str) -> AddressState:
     return guard_bind.ask(parse(text)).answer
 
 
@@ -163,30 +163,30 @@ class Scene(NamedTuple):
 
     taken: tuple[str, ...]
     wanted: str
-    answer: Answer
+    answer: AddressState
 
 
 SCENES = {
-    "free": Scene((), "127.0.0.1:{port}", Answer.FREE),
-    "free IPv6": Scene((), "[::1]:{port}", Answer.FREE),
-    "free bare port": Scene((), "{port}", Answer.FREE),
-    "free name": Scene((), "localhost:{port}", Answer.FREE),
-    "the same": Scene(("127.0.0.1",), "127.0.0.1:{port}", Answer.BUSY),
-    "the same IPv6": Scene(("::1",), "[::1]:{port}", Answer.BUSY),
-    "another address": Scene(("127.0.0.2",), "127.0.0.1:{port}", Answer.FREE),
-    "another family": Scene(("::1",), "127.0.0.1:{port}", Answer.FREE),
-    "all of IPv4": Scene(("0.0.0.0",), "127.0.0.1:{port}", Answer.BUSY),
-    "all": Scene(("::",), "127.0.0.1:{port}", Answer.BUSY),
-    "one of all": Scene(("127.0.0.2",), "0.0.0.0:{port}", Answer.BUSY),
-    "a name": Scene(("0.0.0.0", "::1"), "localhost:{port}", Answer.BUSY),
-    "bare port, all": Scene(("::",), "{port}", Answer.BUSY),
-    "bare port, all of IPv4": Scene(("0.0.0.0",), "{port}", Answer.BUSY),
-    "bare port, one of IPv4": Scene(("127.0.0.1",), "{port}", Answer.BUSY),
+    "free": Scene((), "127.0.0.1:{port}", AddressState.FREE),
+    "free IPv6": Scene((), "[::1]:{port}", AddressState.FREE),
+    "free bare port": Scene((), "{port}", AddressState.FREE),
+    "free name": Scene((), "localhost:{port}", AddressState.FREE),
+    "the same": Scene(("127.0.0.1",), "127.0.0.1:{port}", AddressState.BUSY),
+    "the same IPv6": Scene(("::1",), "[::1]:{port}", AddressState.BUSY),
+    "another address": Scene(("127.0.0.2",), "127.0.0.1:{port}", AddressState.FREE),
+    "another family": Scene(("::1",), "127.0.0.1:{port}", AddressState.FREE),
+    "all of IPv4": Scene(("0.0.0.0",), "127.0.0.1:{port}", AddressState.BUSY),
+    "all": Scene(("::",), "127.0.0.1:{port}", AddressState.BUSY),
+    "one of all": Scene(("127.0.0.2",), "0.0.0.0:{port}", AddressState.BUSY),
+    "a name": Scene(("0.0.0.0", "::1"), "localhost:{port}", AddressState.BUSY),
+    "bare port, all": Scene(("::",), "{port}", AddressState.BUSY),
+    "bare port, all of IPv4": Scene(("0.0.0.0",), "{port}", AddressState.BUSY),
+    "bare port, one of IPv4": Scene(("127.0.0.1",), "{port}", AddressState.BUSY),
     # php-fpm then listens on IPv4 only, and says nothing.
-    "bare port, one of IPv6": Scene(("::1",), "{port}", Answer.FREE),
-    "bare port, one of each": Scene(("::1", "127.0.0.1"), "{port}", Answer.BUSY),
-    "not here": Scene((), "203.0.113.9:{port}", Answer.ABSENT),
-    "not here, IPv6": Scene((), "[2001:db8::9]:{port}", Answer.ABSENT),
+    "bare port, one of IPv6": Scene(("::1",), "{port}", AddressState.FREE),
+    "bare port, one of each": Scene(("::1", "127.0.0.1"), "{port}", AddressState.BUSY),
+    "not here": Scene((), "203.0.113.9:{port}", AddressState.ABSENT),
+    "not here, IPv6": Scene((), "[2001:db8::9]:{port}", AddressState.ABSENT),
 }
 
 
@@ -202,24 +202,24 @@ def test_what_php_fpm_would_live_through(fpm: Callable[..., Fpm], scene: Scene) 
         starts = fpm(pool(wanted)).starts()
 
     assert found.answer is scene.answer
-    assert bool(found.why) == (scene.answer is not Answer.FREE)
-    assert starts == (scene.answer is Answer.FREE)
+    assert bool(found.why) == (scene.answer is not AddressState.FREE)
+    assert starts == (scene.answer is AddressState.FREE)
 
 
 def test_what_is_bound_and_does_not_listen() -> None:
     """Two with SO_REUSEADDR may be bound as long as none of them listens: php-fpm's way is ours."""
     with opened("127.0.0.1") as holder:
         text = f"127.0.0.1:{holder.getsockname()[1]}"
-        assert ask(text) is Answer.FREE
+        assert ask(text) is AddressState.FREE
         holder.listen()
-        assert ask(text) is Answer.BUSY
-    assert ask(text) is Answer.FREE
+        assert ask(text) is AddressState.BUSY
+    assert ask(text) is AddressState.FREE
 
 
 def test_asking_leaves_nothing_behind() -> None:
     """Whoever is stricter than php-fpm can have the address right after."""
     port = free_port()
-    assert ask(f"127.0.0.1:{port}") is Answer.FREE
+    assert ask(f"127.0.0.1:{port}") is AddressState.FREE
     with socket.socket() as strict:
         strict.bind(("127.0.0.1", port))
 
@@ -236,7 +236,7 @@ def test_a_connection_that_was_closed() -> None:
         strict.bind(address)
 
     assert refused.value.errno == errno.EADDRINUSE
-    assert ask(f"127.0.0.1:{address[1]}") is Answer.FREE
+    assert ask(f"127.0.0.1:{address[1]}") is AddressState.FREE
 
 
 def test_a_connection_that_lives_after_its_listener() -> None:
@@ -246,7 +246,7 @@ def test_a_connection_that_lives_after_its_listener() -> None:
         client = socket.create_connection(address)
         peer, _ = server.accept()
     with client, peer:
-        assert ask(f"127.0.0.1:{address[1]}") is Answer.FREE
+        assert ask(f"127.0.0.1:{address[1]}") is AddressState.FREE
 
 
 def test_the_own_end_of_an_outgoing_connection() -> None:
@@ -255,7 +255,7 @@ def test_the_own_end_of_an_outgoing_connection() -> None:
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()) as client,
     ):
-        assert ask(f"127.0.0.1:{client.getsockname()[1]}") is Answer.BUSY
+        assert ask(f"127.0.0.1:{client.getsockname()[1]}") is AddressState.BUSY
 
 
 def test_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +268,7 @@ def test_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     address = parse("fpm.invalid:9000")
 
     assert guard_bind.ask(address) == Availability(
-        answer=Answer.ABSENT,
+        answer=AddressState.ABSENT,
         why="the name 'fpm.invalid' cannot be resolved: Name or service not known",
     )
     assert guard_bind.keys(address) == ()
@@ -277,20 +277,20 @@ def test_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("hosts", "taken", "answer"),
     [
-        (("127.0.0.1", "127.0.0.2"), (), Answer.FREE),
-        (("127.0.0.1", "127.0.0.2"), ("127.0.0.1",), Answer.FREE),
-        (("127.0.0.1", "127.0.0.2"), ("127.0.0.1", "127.0.0.2"), Answer.BUSY),
-        (("203.0.113.9", "127.0.0.1"), (), Answer.FREE),
-        (("203.0.113.9", "127.0.0.1"), ("127.0.0.1",), Answer.BUSY),
-        (("127.0.0.1", "203.0.113.9"), ("127.0.0.1",), Answer.BUSY),
-        (("203.0.113.8", "203.0.113.9"), (), Answer.ABSENT),
+        (("127.0.0.1", "127.0.0.2"), (), AddressState.FREE),
+        (("127.0.0.1", "127.0.0.2"), ("127.0.0.1",), AddressState.FREE),
+        (("127.0.0.1", "127.0.0.2"), ("127.0.0.1", "127.0.0.2"), AddressState.BUSY),
+        (("203.0.113.9", "127.0.0.1"), (), AddressState.FREE),
+        (("203.0.113.9", "127.0.0.1"), ("127.0.0.1",), AddressState.BUSY),
+        (("127.0.0.1", "203.0.113.9"), ("127.0.0.1",), AddressState.BUSY),
+        (("203.0.113.8", "203.0.113.9"), (), AddressState.ABSENT),
     ],
 )
 def test_a_name_of_several_addresses(
     monkeypatch: pytest.MonkeyPatch,
     hosts: tuple[str, ...],
     taken: tuple[str, ...],
-    answer: Answer,
+    answer: AddressState,
 ) -> None:
     """The first that can be had is taken, as php-fpm does; else the answer leaves most hope."""
     port = free_port()
@@ -336,7 +336,9 @@ def ask_as_nobody(text: str) -> str:
 def test_a_port_for_root() -> None:
     """An ordinary user is forbidden what the kernel keeps for root, and waiting would not help."""
     kept = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text("ascii"))
-    port = next(port for port in range(1023, 0, -1) if ask(f"127.0.0.1:{port}") is Answer.FREE)
+    port = next(
+        port for port in range(1023, 0, -1) if ask(f"127.0.0.1:{port}") is AddressState.FREE
+    )
     expected = "forbidden: Permission denied" if port < kept else "free:"
 
     assert ask_as_nobody(f"127.0.0.1:{port}") == expected
@@ -364,7 +366,7 @@ def test_a_listener_that_may_not_be_connected_to(folder: Path) -> None:
         )
         folder.chmod(0o777)
         assert ask_as_nobody(path) == "free:"
-        assert ask(path) is Answer.BUSY
+        assert ask(path) is AddressState.BUSY
 
 
 # -- asking: unix ----------------------------------------------------------------------------------
@@ -372,7 +374,7 @@ def test_a_listener_that_may_not_be_connected_to(folder: Path) -> None:
 
 def test_a_unix_socket_that_nobody_has(folder: Path) -> None:
     """It is free, and is not made by asking."""
-    assert guard_bind.ask(parse(f"{folder}/w.sock")) == Availability(answer=Answer.FREE)
+    assert guard_bind.ask(parse(f"{folder}/w.sock")) == Availability(answer=AddressState.FREE)
     assert list(folder.iterdir()) == []
 
 
@@ -382,7 +384,7 @@ def test_a_unix_socket_that_somebody_listens_on(folder: Path) -> None:
     with socket.socket(socket.AF_UNIX) as holder:
         holder.bind(path)
         holder.listen()
-        assert ask(path) is Answer.BUSY
+        assert ask(path) is AddressState.BUSY
         caller, _ = holder.accept()
         with caller:
             caller.settimeout(DEADLINE_S)
@@ -405,7 +407,7 @@ def test_a_unix_socket_whose_queue_is_full(folder: Path) -> None:
 
     assert answer == errno.EAGAIN
     assert found == Availability(
-        answer=Answer.BUSY,
+        answer=AddressState.BUSY,
         why="somebody listens there, its queue full",
     )
 
@@ -422,7 +424,7 @@ def test_what_lies_at_a_unix_path(fpm: Callable[..., Fpm], folder: Path, kind: s
         if kind == "stale":
             holder.close()
         before = path.stat()
-        assert ask(str(path)) is Answer.FREE
+        assert ask(str(path)) is AddressState.FREE
         after = path.stat()
         starts = fpm(pool(str(path))).starts()
 
@@ -434,7 +436,7 @@ def test_a_folder_that_is_missing(fpm: Callable[..., Fpm], folder: Path) -> None
     """php-fpm makes no folders, so waiting does not help."""
     path = f"{folder}/none/w.sock"
     assert guard_bind.ask(parse(path)) == Availability(
-        answer=Answer.FORBIDDEN,
+        answer=AddressState.FORBIDDEN,
         why=f"its folder {folder}/none does not exist",
     )
     assert not fpm(pool(path)).starts()
@@ -470,15 +472,15 @@ def ss(*words: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def wishes(conf: Path) -> tuple[listen_sockets.Wish, ...]:
+def wishes(conf: Path) -> tuple[listen_sockets.ListenSocketSpec, ...]:
     invocation = command_line.find_in([php_fpm(), "-F", "-y", str(conf)])
     assert invocation
     read = config_files.read(invocation, directory="/", environment={})
     assert read.problems == ()
-    return listen_sockets.wishes(read, config_files.version(invocation))
+    return listen_sockets.specs(read, config_files.version(invocation))
 
 
-def bind(wish: listen_sockets.Wish) -> Bound:
+def bind(wish: listen_sockets.ListenSocketSpec) -> Bound:
     assert wish.beyond_us is None
     found = guard_bind.bind(wish.address, backlog=wish.backlog, rights=wish.rights)
     assert isinstance(found, Bound), found
@@ -580,7 +582,7 @@ def test_an_address_that_is_busy(folder: Path, listen: str) -> None:
     with socket.socket(fileno=bound.fd):
         found = guard_bind.bind(address, backlog=5, rights=Rights())
         assert isinstance(found, Availability)
-        assert found.answer is Answer.BUSY
+        assert found.answer is AddressState.BUSY
         assert found == guard_bind.ask(address)
         assert guard_bind.flaw(bound.fd, bound.key) is None
 
@@ -588,11 +590,11 @@ def test_an_address_that_is_busy(folder: Path, listen: str) -> None:
 @pytest.mark.parametrize(
     ("listen", "answer"),
     [
-        ("203.0.113.9:{port}", Answer.ABSENT),
-        ("{folder}/none/w.sock", Answer.FORBIDDEN),
+        ("203.0.113.9:{port}", AddressState.ABSENT),
+        ("{folder}/none/w.sock", AddressState.FORBIDDEN),
     ],
 )
-def test_an_address_that_is_not_to_be_had(folder: Path, listen: str, answer: Answer) -> None:
+def test_an_address_that_is_not_to_be_had(folder: Path, listen: str, answer: AddressState) -> None:
     """The answer is that of asking."""
     address = parse(listen.format(folder=folder, port=free_port()))
     found = guard_bind.bind(address, backlog=5, rights=Rights())
@@ -611,7 +613,7 @@ def test_a_stale_socket_is_replaced(folder: Path) -> None:
     assert isinstance(bound, Bound)
     with socket.socket(fileno=bound.fd):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert ask(str(path)) is Answer.BUSY
+        assert ask(str(path)) is AddressState.BUSY
 
 
 def test_a_file_is_not_replaced(folder: Path) -> None:

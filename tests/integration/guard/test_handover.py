@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from fpm_listener.daemon import socket_keeper, unix_listener
-from fpm_listener.daemon.socket_keeper import Keeper
+from fpm_listener.daemon.socket_keeper import SocketKeeper
 from fpm_listener.guard import bind, fast_start, handover_channel, handover_client
-from fpm_listener.guard.handover_client import Handover, Refused
+from fpm_listener.guard.handover_client import Handover, HandoverRefused
 from fpm_listener.host import addresses, socket_paths
 from fpm_listener.host.addresses import TcpAddress, UnixAddress
 from fpm_listener.monitor.messages import GuardAsks, HoldFailed, SocketsHeld
 from fpm_listener.phpfpm import fork_loop
-from fpm_listener.phpfpm.listen_sockets import Rights, Wish
+from fpm_listener.phpfpm.listen_sockets import ListenSocketSpec, Rights
 from fpm_listener.settings import settings as settings_file
 from fpm_listener.supervisor.process import ProcessName
 from tests.ports import free_port
@@ -56,7 +56,7 @@ class Owner:
         self.refuse: str | None = None
         self.silent = False
         self.heard: list[Any] = []
-        self.keeper = Keeper(unix_listener.Doors(folder, None), self.put, self.put)
+        self.keeper = SocketKeeper(unix_listener.Doors(folder, None), self.put, self.put)
         self.keeper.start({})
 
     def put(self, item: object) -> None:
@@ -88,10 +88,10 @@ def owner(folder: str) -> Iterator[Owner]:
     assert [item for item in found.heard if isinstance(item, BaseException)] == []
 
 
-def wish(text: str, backlog: int = 5, mode: int = 0o660) -> Wish:
+def wish(text: str, backlog: int = 5, mode: int = 0o660) -> ListenSocketSpec:
     address = addresses.parse(text)
     assert isinstance(address, TcpAddress | UnixAddress)
-    return Wish(address=address, backlog=backlog, rights=Rights(mode=mode))
+    return ListenSocketSpec(address=address, backlog=backlog, rights=Rights(mode=mode))
 
 
 def begin(owner: Owner) -> Handover:
@@ -107,7 +107,9 @@ def begin(owner: Owner) -> Handover:
     return wait("the listener to answer", attempt)[0]
 
 
-def leave(owner: Owner, *wishes: Wish, stamp: str = "", watched: tuple[str, ...] = ()) -> list[int]:
+def leave(
+    owner: Owner, *wishes: ListenSocketSpec, stamp: str = "", watched: tuple[str, ...] = ()
+) -> list[int]:
     """Play a whole guard: take what is held, bind the rest, deposit all; return the descriptors."""
     handover = begin(owner)
     sockets = []
@@ -186,7 +188,7 @@ def test_refusals(owner: Owner) -> None:
         owner.refuse = refusal
         begun = handover_client.begin(owner.folder, FPM, hold=hold, most=1)
 
-        assert begun == Refused(why=refusal or "not asked for", answered=True)
+        assert begun == HandoverRefused(why=refusal or "not asked for", answered=True)
         wait("it to be let go", partial(refuses, address))
 
 
@@ -194,7 +196,7 @@ def test_no_listener(folder: str) -> None:
     """That is said, in a sentence."""
     begun = handover_client.begin(f"{folder}/none", FPM, hold=True, most=1)
 
-    assert isinstance(begun, Refused)
+    assert isinstance(begun, HandoverRefused)
     assert "the listener is not to be reached in" in begun.why
 
 
@@ -204,7 +206,7 @@ def test_a_listener_that_does_not_answer(owner: Owner, monkeypatch: pytest.Monke
     owner.silent = True
     begun = handover_client.begin(owner.folder, FPM, hold=True, most=1)
 
-    assert isinstance(begun, Refused)
+    assert isinstance(begun, HandoverRefused)
     assert "does not answer" in begun.why
     owner.silent = False
     close(leave(owner, wish(f"127.0.0.1:{free_port()}")))
@@ -307,11 +309,11 @@ import os, sys
 from fpm_listener.daemon import unix_listener as door
 from fpm_listener.host import procfs
 from fpm_listener.guard import handover_channel as rendezvous
-from fpm_listener.daemon.socket_keeper import Keeper
+from fpm_listener.daemon.socket_keeper import SocketKeeper
 from fpm_listener.monitor.messages import GuardAsks
 name = rendezvous.channel_name(procfs.supervisor_of(os.getpid()))
 answer = lambda i: isinstance(i, GuardAsks) and keeper.answer(i.ticket, None)
-keeper = Keeper(door.Doors(sys.argv[1], name), answer, print)
+keeper = SocketKeeper(door.Doors(sys.argv[1], name), answer, print)
 keeper.start({})
 print('up', flush=True)
 sys.stdin.read()
@@ -402,7 +404,7 @@ def test_a_stranger_behind_the_door(folder: str) -> None:
             os.waitpid(child, 0)
             close([*ready, *go_on])
 
-    assert isinstance(begun, Refused)
+    assert isinstance(begun, HandoverRefused)
     assert "user 65534, who is neither root nor we" in begun.why
 
 
@@ -569,8 +571,8 @@ def test_the_quick_start(owner: Owner, folder: str) -> None:
         "guard.guard:_Guard._watched",
         "guard.handover_client:Handover.take",
         "guard.handover_client:Handover.leave",
-        "guard.address_wait:Obstacles.part_from_orphans",
-        "phpfpm.listen_sockets:wishes",
+        "guard.address_wait:AddressWait.part_from_orphans",
+        "phpfpm.listen_sockets:specs",
         "phpfpm.config_files:read",
     ],
 )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fpm_listener.guard import orphans
-from fpm_listener.guard.orphans import Master, Record
+from fpm_listener.guard.orphans import Master, MasterRecord
 from fpm_listener.host import procfs
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def state(tmp_path: Path) -> Path:
     return tmp_path / "lib" / "state"
 
 
-def record(state: Path, name: str = NAME) -> Record:
-    return Record(str(state), name)
+def record(state: Path, name: str = NAME) -> MasterRecord:
+    return MasterRecord(str(state), name)
 
 
 def path(state: Path) -> Path:
@@ -208,9 +208,9 @@ def test_another_boot(state: Path) -> None:
 
 #: Starts and ends forty masters, one after the other; prints their pids.
 MANY = (
-    "import os, sys\nfrom fpm_listener.guard.orphans import Record\nfor _ in range(40):\n"
+    "import os, sys\nfrom fpm_listener.guard.orphans import MasterRecord\nfor _ in range(40):\n"
     "    if not (pid := os.fork()):\n"
-    "        Record(sys.argv[1], sys.argv[2]).add_self()\n        os._exit(0)\n"
+    "        MasterRecord(sys.argv[1], sys.argv[2]).add_self()\n        os._exit(0)\n"
     "    os.waitpid(pid, 0)\n    print(pid)"
 )
 
@@ -322,8 +322,8 @@ def test_a_zombie_is_dead() -> None:
 # -- orphans of a real php-fpm ---------------------------------------------------------------------
 
 BECOME = (
-    "import os, sys\nfrom fpm_listener.guard.orphans import Record\n"
-    "Record(sys.argv[1], sys.argv[2]).add_self()\nos.execv(sys.argv[3], sys.argv[3:])"
+    "import os, sys\nfrom fpm_listener.guard.orphans import MasterRecord\n"
+    "MasterRecord(sys.argv[1], sys.argv[2]).add_self()\nos.execv(sys.argv[3], sys.argv[3:])"
 )
 
 

@@ -61,7 +61,7 @@ def sockets() -> Iterator[list[socket.socket]]:
         one.close()
 
 
-def held(path: Path, sockets: list[socket.socket]) -> socket_paths.Name:
+def held(path: Path, sockets: list[socket.socket]) -> socket_paths.HeldPath:
     """Return the name of a new socket that listens."""
     server = socket.socket(socket.AF_UNIX)
     sockets.append(server)

@@ -14,14 +14,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fpm_listener.daemon import unix_listener
-from fpm_listener.daemon.control_socket import SOCKET_NAME, Asked, Control, Request, ask
-from fpm_listener.daemon.persistence import Memory
+from fpm_listener.daemon.control_socket import (
+    SOCKET_NAME,
+    Asked,
+    ControlRequest,
+    ControlSocket,
+    ask,
+)
+from fpm_listener.daemon.persistence import StateStore
 from fpm_listener.delivery.database import FILE, LOCK, Database
 from fpm_listener.guard import fast_start
 from fpm_listener.guard.handover_messages import SOCKET_NAME as DOOR
 from fpm_listener.host import state_directory
 from fpm_listener.host.state_directory import SUBDIRECTORY, UnsafeDirectoryError
-from fpm_listener.supervisor.deduplication import Ledger
+from fpm_listener.supervisor.deduplication import EventDeduplicator
 from fpm_listener.supervisor.protocol import Event
 from tests.samples import at
 from tests.strangers import STRANGER, needs_root, open_folder
@@ -36,7 +42,7 @@ class Opened:
 
     def __init__(self, state_dir: Path) -> None:
         self.database = Database(state_dir)
-        self.memory = Memory(self.database)
+        self.memory = StateStore(self.database)
         self.database.open(at(0.0))
 
     def put(self, name: str, *, durable: bool = False) -> bool:
@@ -203,18 +209,18 @@ def event(number: int) -> Event:
 def test_a_deleted_ledger_means_no_lost_events(tmp_path: Path) -> None:
     """The next listener neither counts events as lost nor takes the last one twice."""
     path = tmp_path / "ledger"
-    one = Ledger(path, (1, 100))
+    one = EventDeduplicator(path, (1, 100))
     one.mark(event(499))
     path.unlink()
-    assert Ledger(path, (1, 100)).judge(event(500)).missed == 0
+    assert EventDeduplicator(path, (1, 100)).judge(event(500)).missed == 0
 
     one.keep_at(path)
-    assert Ledger(path, (1, 100)).judge(event(499)).repeated
+    assert EventDeduplicator(path, (1, 100)).judge(event(499)).repeated
     path.unlink()
     path.write_bytes(b"")
     one.keep_at(path)
     one.mark(event(500))
-    assert Ledger(path, (1, 100)).judge(event(502)).missed == 1
+    assert EventDeduplicator(path, (1, 100)).judge(event(502)).missed == 1
 
 
 def test_a_ledger_path_that_is_a_symlink(tmp_path: Path) -> None:
@@ -222,7 +228,7 @@ def test_a_ledger_path_that_is_a_symlink(tmp_path: Path) -> None:
     target, path = tmp_path / "target", tmp_path / "ledger"
     target.write_text("secret")
     path.symlink_to(target)
-    Ledger(path, (1, 100)).mark(event(0))
+    EventDeduplicator(path, (1, 100)).mark(event(0))
 
     assert target.read_text() == "secret"
 
@@ -236,18 +242,18 @@ def test_commands_reach_the_listener_again(tmp_path: Path) -> None:
         assert isinstance(asked, Asked)
         asked.reply.put(7)
 
-    control = Control(str(state_dir), answer, lambda error: pytest.fail(str(error)))
+    control = ControlSocket(str(state_dir), answer, lambda error: pytest.fail(str(error)))
     control.start()
     try:
-        assert ask(state_dir, Request(action="list")) == 7
+        assert ask(state_dir, ControlRequest(action="list")) == 7
         for _ in range(3):
             shutil.rmtree(state_dir)
-            assert ask(state_dir, Request(action="list")) is None
+            assert ask(state_dir, ControlRequest(action="list")) is None
             control.start()
             inode = (state_dir / SOCKET_NAME).stat().st_ino
             control.start()
             assert (state_dir / SOCKET_NAME).stat().st_ino == inode
-            assert ask(state_dir, Request(action="list")) == 7
+            assert ask(state_dir, ControlRequest(action="list")) == 7
     finally:
         control.stop()
 
@@ -351,7 +357,7 @@ def test_the_doors_of_the_guard_and_the_commands_are_sockets_of_ours() -> None:
     """A socket that another user left at the path is replaced."""
     with open_folder(0o700) as state_dir, socket.socket(socket.AF_UNIX) as other:
         other.bind(str(state_dir / SOCKET_NAME))
-        control = Control(str(state_dir), lambda asked: None, print)  # noqa: ARG005
+        control = ControlSocket(str(state_dir), lambda asked: None, print)  # noqa: ARG005
         control.start()
         assert (state_dir / SOCKET_NAME).stat().st_uid == 0
         control.stop()

@@ -3,7 +3,11 @@
 import os
 from pathlib import Path
 
-from fpm_listener.supervisor.deduplication import Ledger, Verdict, supervisord_identity
+from fpm_listener.supervisor.deduplication import (
+    EventDeduplicator,
+    EventVerdict,
+    supervisord_identity,
+)
 from fpm_listener.supervisor.protocol import Event
 
 SUPERVISORD = (1, 100)
@@ -14,7 +18,7 @@ def event(poolserial: int, *, serial: int | None = None, pool: str = "l", text: 
     return Event("supervisor", pool, number, poolserial, "PROCESS_STATE_EXITED", text)
 
 
-def take(ledger: Ledger, given: Event) -> Verdict:
+def take(ledger: EventDeduplicator, given: Event) -> EventVerdict:
     verdict = ledger.judge(given)
     ledger.mark(given)
     return verdict
@@ -22,14 +26,16 @@ def take(ledger: Ledger, given: Event) -> Verdict:
 
 def test_events_in_order_are_new() -> None:
     """A dense row of events is neither repeated nor holed."""
-    ledger = Ledger(None, SUPERVISORD)
+    ledger = EventDeduplicator(None, SUPERVISORD)
 
-    assert [take(ledger, event(n)) for n in range(3)] == [Verdict(repeated=False, missed=0)] * 3
+    assert [take(ledger, event(n)) for n in range(3)] == [
+        EventVerdict(repeated=False, missed=0)
+    ] * 3
 
 
 def test_a_repeated_event_is_known() -> None:
     """The same serial twice is one event."""
-    ledger = Ledger(None, SUPERVISORD)
+    ledger = EventDeduplicator(None, SUPERVISORD)
     take(ledger, event(4))
 
     assert take(ledger, event(4)).repeated
@@ -37,7 +43,7 @@ def test_a_repeated_event_is_known() -> None:
 
 def test_a_hole_is_counted() -> None:
     """Pool serials that never came were thrown away by supervisord."""
-    ledger = Ledger(None, SUPERVISORD)
+    ledger = EventDeduplicator(None, SUPERVISORD)
     take(ledger, event(0))
 
     assert take(ledger, event(17)).missed == 16
@@ -45,64 +51,66 @@ def test_a_hole_is_counted() -> None:
 
 def test_a_new_pool_begins_at_zero() -> None:
     """`reload` begins the pool's numbers anew: that is no repetition, and its holes count."""
-    ledger = Ledger(None, SUPERVISORD)
+    ledger = EventDeduplicator(None, SUPERVISORD)
     for number in range(5):
         take(ledger, event(number))
 
-    assert take(ledger, event(0)) == Verdict(repeated=False, missed=0)
-    assert take(ledger, event(3, text="other")) == Verdict(repeated=False, missed=2)
+    assert take(ledger, event(0)) == EventVerdict(repeated=False, missed=0)
+    assert take(ledger, event(3, text="other")) == EventVerdict(repeated=False, missed=2)
 
 
 def test_a_rejected_event_of_another_pool() -> None:
     """supervisor hands rejected events to other pools: they disturb no count, and count once."""
-    ledger = Ledger(None, SUPERVISORD)
+    ledger = EventDeduplicator(None, SUPERVISORD)
     take(ledger, event(0))
     foreign = event(99, serial=5, pool="other")
 
-    assert take(ledger, foreign) == Verdict(repeated=False, missed=0)
+    assert take(ledger, foreign) == EventVerdict(repeated=False, missed=0)
     assert take(ledger, foreign).repeated
-    assert take(ledger, event(1)) == Verdict(repeated=False, missed=0)
+    assert take(ledger, event(1)) == EventVerdict(repeated=False, missed=0)
 
 
 def test_the_last_event_outlives_the_listener(tmp_path: Path) -> None:
     """After a restart the unanswered event is known, and so is a hole that opened meanwhile."""
     path = tmp_path / "ledger"
-    take(Ledger(path, SUPERVISORD), event(7))
+    take(EventDeduplicator(path, SUPERVISORD), event(7))
 
-    assert Ledger(path, SUPERVISORD).judge(event(7)).repeated
-    assert Ledger(path, SUPERVISORD).judge(event(10)).missed == 2
+    assert EventDeduplicator(path, SUPERVISORD).judge(event(7)).repeated
+    assert EventDeduplicator(path, SUPERVISORD).judge(event(10)).missed == 2
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_what_was_committed_counts_where_the_file_is_behind(tmp_path: Path) -> None:
     """A listener that was killed between the two counts nothing twice."""
     path = tmp_path / "ledger"
-    first = Ledger(path, SUPERVISORD)
+    first = EventDeduplicator(path, SUPERVISORD)
     take(first, event(7))
     committed = first.stamp(event(8))
     assert committed
 
-    assert Ledger(path, SUPERVISORD, committed).judge(event(8)).repeated
-    assert not Ledger(path, (1, 200), committed).judge(event(8)).repeated
+    assert EventDeduplicator(path, SUPERVISORD, committed).judge(event(8)).repeated
+    assert not EventDeduplicator(path, (1, 200), committed).judge(event(8)).repeated
     take(first, event(8))
     take(first, event(9))
-    assert Ledger(path, SUPERVISORD, committed).judge(event(9)).repeated
-    assert not Ledger(path, SUPERVISORD, [1, 2]).judge(event(10)).repeated
+    assert EventDeduplicator(path, SUPERVISORD, committed).judge(event(9)).repeated
+    assert not EventDeduplicator(path, SUPERVISORD, [1, 2]).judge(event(10)).repeated
     assert first.stamp(event(5, pool="other")) is None
 
 
 def test_another_supervisord_begins_anew(tmp_path: Path) -> None:
     """Serials of a former supervisord say nothing; what the new one lost before us is counted."""
     path = tmp_path / "ledger"
-    take(Ledger(path, SUPERVISORD), event(7))
+    take(EventDeduplicator(path, SUPERVISORD), event(7))
 
-    assert Ledger(path, (1, 200)).judge(event(7)) == Verdict(repeated=False, missed=7)
+    assert EventDeduplicator(path, (1, 200)).judge(event(7)) == EventVerdict(
+        repeated=False, missed=7
+    )
 
 
 def test_without_a_file_nothing_is_invented() -> None:
     """Where the ledger cannot be kept, the first number of a restarted listener is no hole."""
-    assert Ledger(None, SUPERVISORD).judge(event(500)).missed == 0
-    assert Ledger(Path("/dev/null/x"), SUPERVISORD).judge(event(500)).missed == 0
+    assert EventDeduplicator(None, SUPERVISORD).judge(event(500)).missed == 0
+    assert EventDeduplicator(Path("/dev/null/x"), SUPERVISORD).judge(event(500)).missed == 0
 
 
 def test_a_broken_file_is_begun_anew(tmp_path: Path) -> None:
@@ -110,7 +118,7 @@ def test_a_broken_file_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
     path.write_bytes(b"junk" * 100)
 
-    assert not Ledger(path, SUPERVISORD).judge(event(0)).repeated
+    assert not EventDeduplicator(path, SUPERVISORD).judge(event(0)).repeated
 
 
 def test_the_identity_of_a_process() -> None:

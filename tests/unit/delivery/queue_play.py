@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fpm_listener.delivery.queued_alert import LanePolicy
-from fpm_listener.delivery.receiver_queue import Lane
+from fpm_listener.delivery.queued_alert import QueuePolicy
+from fpm_listener.delivery.receiver_queue import ReceiverQueue
 from fpm_listener.values import Instant
 from tests.samples import YES, at, ended
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fpm_listener.delivery.attempt import Attempt, Outcome
     from fpm_listener.incidents.alert import Alert
 
-POLICY = LanePolicy(
+POLICY = QueuePolicy(
     send_resolved=True,
     repeat_interval_s=4 * 3600.0,
     max_age_s=86400.0,
@@ -24,8 +24,8 @@ POLICY = LanePolicy(
 class Play:
     """A lane, a clock, and numbers for the rows."""
 
-    def __init__(self, policy: LanePolicy = POLICY) -> None:
-        self.lane = Lane("ops", policy)
+    def __init__(self, policy: QueuePolicy = POLICY) -> None:
+        self.lane = ReceiverQueue("ops", policy)
         self.now = at(0.0)
         self.number = 0
 

@@ -4,9 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from fpm_listener.delivery.alertmanager_queue import LASTS_S, RESEND_S, RESOLVED_FOR_S, Standing
+from fpm_listener.delivery.alertmanager_queue import (
+    LASTS_S,
+    RESEND_S,
+    RESOLVED_FOR_S,
+    AlertmanagerQueue,
+)
 from fpm_listener.delivery.attempt import Attempt, Outcome
-from fpm_listener.delivery.queued_alert import LanePolicy, Row
+from fpm_listener.delivery.queued_alert import QueuePolicy, Row
 from fpm_listener.incidents.alert import Alert, Reason
 from fpm_listener.values import Instant
 from tests.samples import DOWN, NO, YES, at, ended, fires, resolves
@@ -18,8 +23,8 @@ AM = replace(POLICY, joins=3)
 class Play:
     """A standing lane and a clock."""
 
-    def __init__(self, policy: LanePolicy = AM) -> None:
-        self.lane = Standing("am", policy)
+    def __init__(self, policy: QueuePolicy = AM) -> None:
+        self.lane = AlertmanagerQueue("am", policy)
         self.now = at(0.0)
         self.number = 0
 

@@ -18,7 +18,7 @@ from fpm_listener.delivery.attempt import (
     delay,
     retry_after,
 )
-from fpm_listener.delivery.queued_alert import STATES, State, Step
+from fpm_listener.delivery.queued_alert import STATES, QueuedAlertState, Step
 
 #: Sun, 22 Nov 2026 08:42:29 GMT
 NOW_S = 1795336949.0
@@ -127,15 +127,15 @@ def test_every_status_means_something(status: int, header: str | None) -> None:
 
 def test_the_table_of_states_is_total() -> None:
     """Every step is defined in every state, and what is gone stays as it went."""
-    assert set(STATES) == set(State)
+    assert set(STATES) == set(QueuedAlertState)
     for state, steps in STATES.items():
         assert set(steps) == set(Step)
-        if state not in {State.PENDING, State.IN_FLIGHT}:
+        if state not in {QueuedAlertState.PENDING, QueuedAlertState.IN_FLIGHT}:
             assert set(steps.values()) == {state}
 
 
 def test_what_is_in_flight_is_never_given_up() -> None:
     """Its answer decides; a yes counts even where no answer is awaited any more."""
-    assert STATES[State.IN_FLIGHT][Step.DROPPED] is State.IN_FLIGHT
-    assert STATES[State.PENDING][Step.DELIVERED] is State.SETTLED
-    assert STATES[State.PENDING][Step.REJECTED] is State.PENDING
+    assert STATES[QueuedAlertState.IN_FLIGHT][Step.DROPPED] is QueuedAlertState.IN_FLIGHT
+    assert STATES[QueuedAlertState.PENDING][Step.DELIVERED] is QueuedAlertState.SETTLED
+    assert STATES[QueuedAlertState.PENDING][Step.REJECTED] is QueuedAlertState.PENDING

@@ -8,8 +8,15 @@ from datetime import timezone
 import pytest
 
 from fpm_listener.delivery.attempt import Delivered, FailureReason, RetryLater, delay
-from fpm_listener.delivery.queued_alert import STATES, LanePolicy, State, Step, from_json, to_json
-from fpm_listener.delivery.rate_limiter import Pace
+from fpm_listener.delivery.queued_alert import (
+    STATES,
+    QueuedAlertState,
+    QueuePolicy,
+    Step,
+    from_json,
+    to_json,
+)
+from fpm_listener.delivery.rate_limiter import RateLimiter
 from fpm_listener.incidents.alert import Alert, Reason, Status
 from fpm_listener.settings.mute_times import parse
 from fpm_listener.settings.receiver_types import Rate
@@ -27,7 +34,7 @@ ALERT = Alert(
     ends_at_s=None,
     known_at_s=2.5,
 )
-POLICY = LanePolicy(send_resolved=True, repeat_interval_s=60.0, max_age_s=100.0, max_alerts=9)
+POLICY = QueuePolicy(send_resolved=True, repeat_interval_s=60.0, max_age_s=100.0, max_alerts=9)
 #: 2026-11-23 was a Monday; wall seconds of its midnight.
 MONDAY = 1795392000.0
 
@@ -66,20 +73,20 @@ def test_what_a_receiver_wants(
 
 def test_states_of_an_alert() -> None:
     """What is gone stays gone; a yes always counts; what is in flight waits for its answer."""
-    gone = {State.SETTLED, State.REJECTED, State.DROPPED}
-    assert set(STATES) == set(State)
+    gone = {QueuedAlertState.SETTLED, QueuedAlertState.REJECTED, QueuedAlertState.DROPPED}
+    assert set(STATES) == set(QueuedAlertState)
     for state, steps in STATES.items():
         assert set(steps) == set(Step)
         if state in gone:
             assert set(steps.values()) == {state}
         else:
-            assert steps[Step.LEASED] is State.IN_FLIGHT
-            assert steps[Step.DELIVERED] is State.SETTLED
-            assert steps[Step.FAILED] is steps[Step.RELEASED] is State.PENDING
-    assert STATES[State.IN_FLIGHT][Step.REJECTED] is State.REJECTED
-    assert STATES[State.PENDING][Step.REJECTED] is State.PENDING
-    assert STATES[State.IN_FLIGHT][Step.DROPPED] is State.IN_FLIGHT
-    assert STATES[State.PENDING][Step.DROPPED] is State.DROPPED
+            assert steps[Step.LEASED] is QueuedAlertState.IN_FLIGHT
+            assert steps[Step.DELIVERED] is QueuedAlertState.SETTLED
+            assert steps[Step.FAILED] is steps[Step.RELEASED] is QueuedAlertState.PENDING
+    assert STATES[QueuedAlertState.IN_FLIGHT][Step.REJECTED] is QueuedAlertState.REJECTED
+    assert STATES[QueuedAlertState.PENDING][Step.REJECTED] is QueuedAlertState.PENDING
+    assert STATES[QueuedAlertState.IN_FLIGHT][Step.DROPPED] is QueuedAlertState.IN_FLIGHT
+    assert STATES[QueuedAlertState.PENDING][Step.DROPPED] is QueuedAlertState.DROPPED
 
 
 @pytest.mark.parametrize(
@@ -130,7 +137,7 @@ def at(second: float) -> Instant:
 
 def test_rates() -> None:
     """No window of a rate has more messages than it allows."""
-    pace = Pace((Rate(1, 1.0), Rate(3, 60.0)))
+    pace = RateLimiter((Rate(1, 1.0), Rate(3, 60.0)))
     assert pace.budget(at(10)) == 1
     assert pace.free_at_s() == 0.0
     for second in (10.0, 11.0, 12.0):
@@ -146,7 +153,7 @@ def test_rates() -> None:
 
 def test_no_rates() -> None:
     """There is no limit, and nothing is kept of what was sent."""
-    pace = Pace()
+    pace = RateLimiter()
     pace.begin(at(1.0))
 
     assert pace.budget(at(1.0)) is None
@@ -158,7 +165,7 @@ def test_no_rates() -> None:
 
 def test_failures_in_a_row() -> None:
     """The delay follows the schedule; a yes ends it."""
-    pace = Pace()
+    pace = RateLimiter()
     pace.settle(RetryLater(reason=FailureReason.REFUSED), at(10), 0.5)
     assert (pace.failures, pace.failing_since_s) == (1, 10)
     assert pace.retry_at_s == 10 + delay(1, 0.5)
@@ -175,7 +182,7 @@ def test_failures_in_a_row() -> None:
 
 def test_a_receiver_that_asks_for_a_pause() -> None:
     """Its wish is added to the delay, counts for all alerts, and is not cut."""
-    pace = Pace(longest_s=5.0)
+    pace = RateLimiter(longest_s=5.0)
     pace.settle(RetryLater(reason=FailureReason.REFUSED, after_s=600.0), at(10), 0.5)
     pause_s = 600.0 + min(5.0, delay(1, 0.5))
     assert pace.free_at_s() == pace.retry_at_s == 10 + pause_s
@@ -191,7 +198,7 @@ def test_a_receiver_that_asks_for_a_pause() -> None:
 
 def test_the_longest_delay() -> None:
     """However many failures there were."""
-    pace = Pace(longest_s=5.0)
+    pace = RateLimiter(longest_s=5.0)
     pace.failures = 50
     pace.settle(RetryLater(reason=FailureReason.REFUSED), at(10), 1.0)
 

@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fpm_listener.delivery.attempt import FailureReason, RetryLater
-from fpm_listener.delivery.rate_limiter import Pace
+from fpm_listener.delivery.rate_limiter import RateLimiter
 from fpm_listener.settings.receiver_types import Rate
 from tests.samples import DOWN, NO, YES, at
 
 
 def test_a_window_is_full_until_its_oldest_message_is_over() -> None:
     """Two in ten seconds: the third waits for the first to be ten seconds old."""
-    pace = Pace([Rate(2, 10.0)])
+    pace = RateLimiter([Rate(2, 10.0)])
     for second in (0.0, 4.0):
         pace.begin(at(second))
 
@@ -22,7 +22,7 @@ def test_a_window_is_full_until_its_oldest_message_is_over() -> None:
 
 def test_the_narrowest_of_several_rates_counts() -> None:
     """One a second, but three a minute."""
-    pace = Pace([Rate(1, 1.0), Rate(3, 60.0)])
+    pace = RateLimiter([Rate(1, 1.0), Rate(3, 60.0)])
     for second in (0.0, 1.0, 2.0):
         assert pace.free_at_s() <= second
         pace.begin(at(second))
@@ -32,7 +32,7 @@ def test_the_narrowest_of_several_rates_counts() -> None:
 
 def test_without_rates_nothing_waits() -> None:
     """And nothing is kept of what was sent."""
-    pace = Pace()
+    pace = RateLimiter()
     for second in range(1000):
         pace.begin(at(second))
 
@@ -45,7 +45,7 @@ def test_without_rates_nothing_waits() -> None:
 def test_no_window_ever_holds_more(waits: list[float]) -> None:
     """Whenever alerts come: at most 2 in any 10 s, at most 5 in any 60 s."""
     rates = [Rate(2, 10.0), Rate(5, 60.0)]
-    pace, sent, now = Pace(rates), [], 0.0
+    pace, sent, now = RateLimiter(rates), [], 0.0
     for wait in waits:
         now = max(now + wait, pace.free_at_s())
         pace.begin(at(now))
@@ -58,7 +58,7 @@ def test_no_window_ever_holds_more(waits: list[float]) -> None:
 
 def test_since_when_it_fails() -> None:
     """From the first failure after a yes, to the next yes; a rejection is a failure too."""
-    pace = Pace()
+    pace = RateLimiter()
     for second, outcome in ((1.0, DOWN), (2.0, DOWN), (3.0, NO)):
         pace.settle(outcome, at(second), 0.5)
     assert pace.failing_since_s == 1.0
@@ -69,7 +69,7 @@ def test_since_when_it_fails() -> None:
 
 def test_the_operator_makes_haste() -> None:
     """What was waited for after failures is forgotten; the rates stay."""
-    pace = Pace([Rate(1, 60.0)])
+    pace = RateLimiter([Rate(1, 60.0)])
     pace.begin(at(0.0))
     asked = RetryLater(reason=FailureReason.RATE_LIMITED, after_s=600.0)
     pace.settle(asked, at(0.0), 1.0)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fpm_listener.delivery.attempt import Delivered, Rejected, RetryLater
-from fpm_listener.delivery.receivers.http import Answer, by_status
+from fpm_listener.delivery.receivers.http import HttpAnswer, by_status
 from fpm_listener.settings.receiver_types import KINDS
 
 JUDGES = {
@@ -55,7 +55,7 @@ def test_every_answer_is_judged(
     retry_after: str | None,
 ) -> None:
     """A yes only with a status of 2xx; and a wait is never negative, nor for ever."""
-    answer = Answer(status=status, retry_after=retry_after, body=body)
+    answer = HttpAnswer(status=status, retry_after=retry_after, body=body)
     outcome: Any = JUDGES[kind](answer, 1.8e9)
 
     assert isinstance(outcome, Delivered | RetryLater | Rejected)
@@ -71,4 +71,4 @@ def test_a_code_that_is_no_number(kind: str, code: object) -> None:
     """It is no yes."""
     body = json.dumps({"errcode": code, "code": code}).encode()
 
-    assert isinstance(JUDGES[kind](Answer(status=200, body=body), 1.8e9), RetryLater)
+    assert isinstance(JUDGES[kind](HttpAnswer(status=200, body=body), 1.8e9), RetryLater)

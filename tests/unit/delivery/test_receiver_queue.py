@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fpm_listener.delivery.attempt import DropReason, FailureReason, Outcome, RetryLater
 from fpm_listener.delivery.queued_alert import Drop, Hear, Remove, Row
-from fpm_listener.delivery.receiver_queue import Lane
+from fpm_listener.delivery.receiver_queue import ReceiverQueue
 from fpm_listener.incidents.alert import Reason
 from fpm_listener.values import Instant
 from tests.samples import DOWN, EPOCH_S, NO, STEPS, YES, Story, at, ended, fires, resolves
@@ -347,7 +347,7 @@ def test_any_other_late_answer_is_nothing(outcome: Outcome) -> None:
 
 def test_a_receiver_without_settings_keeps_what_it_is_owed() -> None:
     """Nothing is sent, nothing is dropped, nothing is added."""
-    lane = Lane("gone", None)
+    lane = ReceiverQueue("gone", None)
     lane.restore(Row(number=1, alert=fires("a"), since_s=0.0))
 
     assert lane.enqueue(2, fires("b"), at(10**6)) == []
@@ -358,7 +358,7 @@ def test_a_receiver_without_settings_keeps_what_it_is_owed() -> None:
 
 def test_counters_begin_at_zero_for_every_reason() -> None:
     """Each series exists before its first event."""
-    view = Lane("ops", POLICY).tally
+    view = ReceiverQueue("ops", POLICY).tally
 
     assert view.failed == dict.fromkeys((reason.value for reason in FailureReason), 0)
     assert view.dropped == dict.fromkeys((reason.value for reason in DropReason), 0)
@@ -406,7 +406,7 @@ def void(_: object) -> None:
 
 def test_drops_are_changes_too() -> None:
     """The owner learns of each drop, so that it can say so."""
-    lane = Lane("ops", replace(POLICY, max_alerts=1))
+    lane = ReceiverQueue("ops", replace(POLICY, max_alerts=1))
     lane.enqueue(1, fires("a"), at(0.0))
 
     assert Drop(DropReason.MAX_ALERTS) in lane.enqueue(2, fires("b"), at(0.0))

@@ -6,7 +6,7 @@ from datetime import timezone
 import pytest
 
 from fpm_listener.delivery.attempt import Attempt, DropReason, FailureReason, Outcome, RetryLater
-from fpm_listener.delivery.queued_alert import LanePolicy
+from fpm_listener.delivery.queued_alert import QueuePolicy
 from fpm_listener.incidents.alert import Alert, Reason
 from fpm_listener.settings.mute_times import parse
 from fpm_listener.settings.receiver_types import Rate
@@ -365,6 +365,6 @@ def test_the_operator_drops() -> None:
 
 def test_the_policy_of_the_samples_has_no_limits() -> None:
     """Else the other tests would not test what they say."""
-    assert LanePolicy.wants(POLICY, fires())
+    assert QueuePolicy.wants(POLICY, fires())
     assert POLICY.quiet is None
     assert POLICY.rates == ()

@@ -15,7 +15,7 @@ from fpm_listener.doctor import (
     rules_stop,
     rules_supervisord,
 )
-from fpm_listener.doctor.checked_config import Checkup, Fpm, Supervised
+from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Supervised
 from fpm_listener.doctor.rule import RULES, Finding, examine
 from fpm_listener.phpfpm import command_line, config, config_files
 from fpm_listener.supervisor import ini_lines
@@ -23,7 +23,7 @@ from fpm_listener.supervisor import ini_lines
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fpm_listener.supervisor.ini_lines import Section
+    from fpm_listener.supervisor.ini_lines import ConfigSection
 
 #: They add their rules when they are imported.
 RULE_MODULES = (
@@ -207,7 +207,7 @@ def checkup(
     machine: Host | None = None,
     conf: str = FPM_CONF,
     **more: Any,  # noqa: ANN401 - fields of Checkup; known: its supervisord
-) -> Checkup:
+) -> CheckedConfig:
     """Return the sound configuration with changes."""
     texts = {CONF: changed(SUPERVISORD, supervisord), FPM_CONF: changed(FPM, fpm)}
     return _checkup(texts, machine or Host(), conf, more)
@@ -215,7 +215,7 @@ def checkup(
 
 def _checkup(
     texts: Mapping[str, str], machine: Host, conf: str, more: Mapping[str, Any]
-) -> Checkup:
+) -> CheckedConfig:
     sections = ini_lines.scan([(CONF, texts[CONF])])
     processes = tuple(
         _supervised(section)
@@ -241,10 +241,10 @@ def _checkup(
     known = {"nodaemon": True, "minfds": 1024, "servers": servers}
     known |= more.get("known", {})
     rest = {key: value for key, value in more.items() if key != "known"}
-    return Checkup(known, sections, processes, tuple(fpms), machine, **rest)
+    return CheckedConfig(known, sections, processes, tuple(fpms), machine, **rest)
 
 
-def _supervised(section: Section) -> Supervised:
+def _supervised(section: ConfigSection) -> Supervised:
     kind, _, name = section.name.partition(":")
     settings = dict(_DEFAULTS)
     for key, line in section.lines.items():
@@ -270,12 +270,12 @@ def _value(key: str, text: str) -> Any:  # noqa: ANN401 - as supervisor's own va
     return None if text == "NONE" else text
 
 
-def found(rule: str, of: Checkup) -> list[Found]:
+def found(rule: str, of: CheckedConfig) -> list[Found]:
     """Return what a rule finds, in order."""
     return [_found(one, of) for one in examine(of) if one.id == rule]
 
 
-def _found(one: Finding, of: Checkup) -> Found:
+def _found(one: Finding, of: CheckedConfig) -> Found:
     assert one.severity is RULES[one.id].severity
     assert one.why
     edits = {(edit.section, edit.key): edit.value for edit in one.edits}
@@ -285,7 +285,7 @@ def _found(one: Finding, of: Checkup) -> Found:
     return Found(_spot(one.where, of), one.what, one.mend, one.why, edits)
 
 
-def _spot(where: str, of: Checkup) -> str:
+def _spot(where: str, of: CheckedConfig) -> str:
     """Return `[section] key=value` for `file:number [section]`."""
     place, _, section = where.rpartition(" ")
     file, _, number = place.rpartition(":")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fpm_listener.host.oom_kills import OomKill
-from fpm_listener.incidents.effects import DeathExamined, ExamineDeath
-from fpm_listener.incidents.post_mortem import Autopsy, Needs, find
+from fpm_listener.incidents.effects import ExamineExit, ExitExamined
+from fpm_listener.incidents.post_mortem import Needs, PostMortem, find
 from fpm_listener.monitor.messages import ProgramsKnown
 from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.supervisor.exit_log import ExitReason
@@ -22,27 +22,32 @@ LOOKED_FOR = (Cause.OUT_OF_MEMORY, Cause.DISK_FULL)
 @pytest.mark.parametrize(
     ("autopsy", "ended", "cause", "named"),
     [
-        (Autopsy(oom=OOM), KILLED, Cause.OUT_OF_MEMORY, "cgroup /x"),
-        (Autopsy(oom=OOM), ExitReason(status=137), Cause.OUT_OF_MEMORY, "cgroup /x"),
-        (Autopsy(oom=OOM), ExitReason(signal=11), None, None),  # somebody else was killed
-        (Autopsy(oom=OOM), ExitReason(status=78), None, None),
-        (Autopsy(oom=OOM), None, None, None),
-        (Autopsy(program_missing="/x"), None, Cause.MISSING_PATH, "/x"),
-        (Autopsy(program_missing="/x"), KILLED, None, None),
+        (PostMortem(oom=OOM), KILLED, Cause.OUT_OF_MEMORY, "cgroup /x"),
+        (PostMortem(oom=OOM), ExitReason(status=137), Cause.OUT_OF_MEMORY, "cgroup /x"),
+        (PostMortem(oom=OOM), ExitReason(signal=11), None, None),  # somebody else was killed
+        (PostMortem(oom=OOM), ExitReason(status=78), None, None),
+        (PostMortem(oom=OOM), None, None, None),
+        (PostMortem(program_missing="/x"), None, Cause.MISSING_PATH, "/x"),
+        (PostMortem(program_missing="/x"), KILLED, None, None),
         (
-            Autopsy(folders_missing=("/run/php",)),
+            PostMortem(folders_missing=("/run/php",)),
             ExitReason(status=78),
             Cause.MISSING_PATH,
             "/run/php/",
         ),
-        (Autopsy(folders_missing=("/run/php",)), ExitReason(status=0), None, None),
-        (Autopsy(folders_full=("/var/log",)), ExitReason(status=78), Cause.DISK_FULL, "/var/log/"),
-        (Autopsy(unknown=("user x",)), ExitReason(status=70), Cause.UNKNOWN_USER, "user x"),
-        (Autopsy(), ExitReason(status=78), None, None),
+        (PostMortem(folders_missing=("/run/php",)), ExitReason(status=0), None, None),
+        (
+            PostMortem(folders_full=("/var/log",)),
+            ExitReason(status=78),
+            Cause.DISK_FULL,
+            "/var/log/",
+        ),
+        (PostMortem(unknown=("user x",)), ExitReason(status=70), Cause.UNKNOWN_USER, "user x"),
+        (PostMortem(), ExitReason(status=78), None, None),
     ],
 )
 def test_what_the_machine_proves(
-    autopsy: Autopsy, ended: ExitReason | None, cause: Cause | None, named: str | None
+    autopsy: PostMortem, ended: ExitReason | None, cause: Cause | None, named: str | None
 ) -> None:
     """Only what alone makes a start fail, or what fits the exit."""
     found = find(autopsy, ended)
@@ -51,8 +56,8 @@ def test_what_the_machine_proves(
     assert found is None or found.evidence.startswith("seen: ")
 
 
-def looks(scene: Scene) -> list[ExamineDeath]:
-    return [effect for effect in scene.effects if isinstance(effect, ExamineDeath)]
+def looks(scene: Scene) -> list[ExamineExit]:
+    return [effect for effect in scene.effects if isinstance(effect, ExamineExit)]
 
 
 def killed(scene: Scene, *at_s: float) -> Scene:
@@ -64,15 +69,15 @@ def killed(scene: Scene, *at_s: float) -> Scene:
     return scene
 
 
-def examined(scene: Scene, at_s: float, autopsy: Autopsy) -> None:
-    scene.give(at_s, DeathExamined(FPM, looks(scene)[-1].died_at_s, autopsy))
+def examined(scene: Scene, at_s: float, autopsy: PostMortem) -> None:
+    scene.give(at_s, ExitExamined(FPM, looks(scene)[-1].died_at_s, autopsy))
 
 
 def test_out_of_memory_is_in_the_first_alert() -> None:
     """The alert waits a moment for the look at the machine, and tells limit and peak."""
     scene = killed(Scene(exits=True), 0, 10, 20)
     assert scene.alerts_now == []
-    examined(scene, 24.05, Autopsy(oom=OOM, looked_for=LOOKED_FOR))
+    examined(scene, 24.05, PostMortem(oom=OOM, looked_for=LOOKED_FOR))
 
     assert scene.told == ["first: out_of_memory"]
     said = scene.alerts[0].annotations
@@ -84,7 +89,7 @@ def test_out_of_memory_is_in_the_first_alert() -> None:
 def test_a_kill_that_was_not_for_memory() -> None:
     """It is a crash by a signal, and memory is ruled out."""
     scene = killed(Scene(exits=True), 0, 10, 20)
-    examined(scene, 24.05, Autopsy(looked_for=LOOKED_FOR))
+    examined(scene, 24.05, PostMortem(looked_for=LOOKED_FOR))
 
     assert scene.told == ["first: crash_signal"]
     said = scene.alerts[0].annotations
@@ -96,7 +101,7 @@ def test_a_look_that_takes_long() -> None:
     """The alert does not wait for it; its result is an update."""
     scene = killed(Scene(exits=True), 0, 10, 20)
     assert scene.told == ["first: crash_signal"]
-    examined(scene, 26, Autopsy(oom=OOM))
+    examined(scene, 26, PostMortem(oom=OOM))
 
     assert scene.told == ["first: crash_signal", "cause changed: out_of_memory"]
 
@@ -142,7 +147,7 @@ def test_a_missing_program_that_the_guard_names() -> None:
         scene.log(at_s + 0.3, f"fpm-listener guard: {needs.program}: not found (exit 127)")
         scene.play(f"{at_s + 0.5} backoff")
         if looks(scene):
-            examined(scene, at_s + 0.6, Autopsy(program_instead=("/usr/sbin/php-fpm8.2",)))
+            examined(scene, at_s + 0.6, PostMortem(program_instead=("/usr/sbin/php-fpm8.2",)))
 
     assert scene.told == ["first: missing_path"]
     assert looks(scene)
@@ -154,13 +159,13 @@ def test_an_answer_that_comes_too_late() -> None:
     scene = killed(Scene(exits=True), 0, 10, 20)
     died_at_s = looks(scene)[-1].died_at_s
     scene.play("25 starting", "25.1 log bind", "25.5 backoff", "25.51 exits 78")
-    scene.give(27, DeathExamined(FPM, died_at_s, Autopsy(oom=OOM)))
+    scene.give(27, ExitExamined(FPM, died_at_s, PostMortem(oom=OOM)))
     assert scene.told[-1] == "cause changed: bind_conflict"
 
     scene.play("28 starting", "29 running", "200 tick")
     assert scene.told[-1].startswith("resolved")
     before = len(scene.told)
-    scene.give(201, DeathExamined(FPM, died_at_s, Autopsy(oom=OOM)))
+    scene.give(201, ExitExamined(FPM, died_at_s, PostMortem(oom=OOM)))
     assert len(scene.told) == before
 
 

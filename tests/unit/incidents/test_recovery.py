@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fpm_listener.incidents.effects import AreGone, FindHolder, Gone, HolderFound
+from fpm_listener.incidents.effects import CheckGone, FindHolder, Gone, HolderFound
 from fpm_listener.status.document import recovery, to_json
 from fpm_listener.status.page import to_html
 from fpm_listener.status.snapshot import Snapshot
@@ -122,7 +122,7 @@ def test_a_resolved_alert_says_what_was() -> None:
 def test_a_holder_that_has_ended_is_not_shown() -> None:
     """Pid and start are verified every two seconds; then nobody is told to kill that pid."""
     scene = conflict().play("7 tick", "8 tick", "9 tick", "10 tick")
-    asked = [one for one in scene.effects if isinstance(one, AreGone)]
+    asked = [one for one in scene.effects if isinstance(one, CheckGone)]
     assert len(asked) == 3
     assert asked[0].started == frozenset({(812, 4711)})
     scene.give(10.1, Gone(FPM, frozenset({812})))
@@ -139,4 +139,4 @@ def test_a_holder_of_which_the_start_is_not_known_is_not_asked_about() -> None:
     scene = Scene().fail(0.0, 2.0).play("4 starting", "4.4 log bind", "4.5 backoff", "4.6 holder")
     scene.play("9 tick")
 
-    assert not any(isinstance(one, AreGone) for one in scene.effects)
+    assert not any(isinstance(one, CheckGone) for one in scene.effects)

@@ -9,8 +9,8 @@ import pytest
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.host.oom_kills import OomKill
 from fpm_listener.incidents import text_en, text_zh
-from fpm_listener.incidents.post_mortem import Autopsy, Needs
-from fpm_listener.incidents.text_en import Plight
+from fpm_listener.incidents.post_mortem import Needs, PostMortem
+from fpm_listener.incidents.text_en import IncidentFacts
 from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import ProcessName
@@ -24,10 +24,10 @@ SITE = FpmSite(
     check_command=f"/usr/sbin/php-fpm8.2 -t -y {CONF}",
 )
 OOM = OomKill(kills=1, where="cgroup /system.slice/supervisor.service", limit=128 << 20, peak=None)
-ALL_IN_ORDER = Autopsy(
+ALL_IN_ORDER = PostMortem(
     looked_for=(Cause.OUT_OF_MEMORY, Cause.MISSING_PATH, Cause.DISK_FULL, Cause.UNKNOWN_USER)
 )
-PLIGHT = Plight(
+PLIGHT = IncidentFacts(
     name=ProcessName("php-fpm", "php-fpm"),
     cause=Cause.RESTART_LOOP,
     gave_up=False,
@@ -125,7 +125,7 @@ TOLD = {
             PLIGHT,
             cause=Cause.MISSING_PATH,
             named="/usr/sbin/php-fpm8.1",
-            autopsy=Autopsy(program_instead=("/usr/sbin/php-fpm8.2",)),
+            autopsy=PostMortem(program_instead=("/usr/sbin/php-fpm8.2",)),
         ),
         "its program /usr/sbin/php-fpm8.1 is not there",
         "(there is /usr/sbin/php-fpm8.2) and type: supervisorctl update php-fpm",
@@ -162,7 +162,7 @@ TOLD = {
         f"/usr/sbin/php-fpm8.2 -t -y {CONF}",
     ),
     "memory": (
-        replace(PLIGHT, cause=Cause.OUT_OF_MEMORY, autopsy=Autopsy(oom=OOM)),
+        replace(PLIGHT, cause=Cause.OUT_OF_MEMORY, autopsy=PostMortem(oom=OOM)),
         "the kernel kills it for want of memory (limit 128 MiB)",
         "systemctl set-property supervisor.service MemoryMax=",
         "pm.max_children",
@@ -171,7 +171,7 @@ TOLD = {
         replace(
             PLIGHT,
             cause=Cause.OUT_OF_MEMORY,
-            autopsy=Autopsy(oom=OomKill(kills=2, where="cgroup /", limit=None, peak=None)),
+            autopsy=PostMortem(oom=OomKill(kills=2, where="cgroup /", limit=None, peak=None)),
         ),
         "the kernel kills it for want of memory",
         "the container's memory limit",
@@ -230,7 +230,7 @@ TOLD = {
 
 
 @pytest.mark.parametrize(("plight", "summary", "remedy", "in_chinese"), TOLD.values(), ids=TOLD)
-def test_what_is_told(plight: Plight, summary: str, remedy: str, in_chinese: str) -> None:
+def test_what_is_told(plight: IncidentFacts, summary: str, remedy: str, in_chinese: str) -> None:
     """The summary says what is wrong, the remedy what to type, in both languages."""
     english = text_en.sentences(plight, over=False)
     other = text_zh.sentences(plight, over=False)

@@ -15,8 +15,8 @@ from fpm_listener.host import holder_remedies
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.host.oom_kills import OomKill
 from fpm_listener.incidents import text_en, text_zh
-from fpm_listener.incidents.post_mortem import Autopsy, Needs
-from fpm_listener.incidents.text_en import Plight
+from fpm_listener.incidents.post_mortem import Needs, PostMortem
+from fpm_listener.incidents.text_en import IncidentFacts
 from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import ProcessName
@@ -24,7 +24,7 @@ from fpm_listener.vocabulary import Cause
 
 GOLDEN = Path(__file__).parents[2] / "data" / "alert-texts.txt"
 CONF = "/etc/php/8.2/fpm/php-fpm.conf"
-BARE = Plight(
+BARE = IncidentFacts(
     name=ProcessName("web", "php-fpm"),
     cause=Cause.RESTART_LOOP,
     gave_up=False,
@@ -52,19 +52,19 @@ MASTER = Holder(
 )
 OTHER = Holder(kind=HolderKind.OTHER, pid=77, command="nginx", user=None)
 OOM = OomKill(kills=1, where="cgroup /system.slice/supervisor.service", limit=128 << 20, peak=None)
-IN_ORDER = Autopsy(
+IN_ORDER = PostMortem(
     looked_for=(Cause.OUT_OF_MEMORY, Cause.MISSING_PATH, Cause.DISK_FULL, Cause.UNKNOWN_USER)
 )
 
 
-def taken(*holders: Holder, blind: str | None = None, site: FpmSite = SITE) -> Plight:
+def taken(*holders: Holder, blind: str | None = None, site: FpmSite = SITE) -> IncidentFacts:
     """Return a bind conflict with these holders."""
     report = HolderReport(address="127.0.0.1:9000", holders=holders, blind=blind)
     conflict = replace(BARE, cause=Cause.BIND_CONFLICT, address="127.0.0.1:9000", site=site)
     return replace(conflict, holder=report)
 
 
-def _plights() -> dict[str, Plight]:
+def _plights() -> dict[str, IncidentFacts]:
     plights = {f"{cause.value}, nothing else known": replace(BARE, cause=cause) for cause in Cause}
     for cause in Cause:
         known = replace(BARE, cause=cause, gave_up=True, site=SITE, failed_lives=1)
@@ -107,21 +107,21 @@ def _plights() -> dict[str, Plight]:
             missing,
             named="/usr/sbin/php-fpm8.1",
             needs=Needs(program="/usr/sbin/php-fpm8.1"),
-            autopsy=Autopsy(program_instead=("/usr/sbin/php-fpm8.2", "/usr/sbin/php-fpm8.3")),
+            autopsy=PostMortem(program_instead=("/usr/sbin/php-fpm8.2", "/usr/sbin/php-fpm8.3")),
         ),
         "forbidden port": replace(forbidden, address="[::]:80"),
         "forbidden port 1023": replace(forbidden, address="1023"),
         "forbidden port 1024": replace(forbidden, address="1024"),
         "forbidden socket": replace(forbidden, address="/run/php/80"),
         "forbidden log": replace(forbidden, named="/var/log/e.log", address="9000"),
-        "memory of a service": replace(memory, autopsy=Autopsy(oom=OOM)),
+        "memory of a service": replace(memory, autopsy=PostMortem(oom=OOM)),
         "memory without a limit": replace(
-            memory, autopsy=Autopsy(oom=OomKill(kills=2, where="this host", limit=None, peak=1))
+            memory, autopsy=PostMortem(oom=OomKill(kills=2, where="this host", limit=None, peak=1))
         ),
         "killed": killed,
         "killed, not for memory": replace(killed, autopsy=IN_ORDER),
         "killed, memory not looked at": replace(
-            killed, autopsy=Autopsy(looked_for=(Cause.DISK_FULL,))
+            killed, autopsy=PostMortem(looked_for=(Cause.DISK_FULL,))
         ),
         "killed worker": replace(killed, worker_crashes=3, worker_signal=9),
         "crash": replace(crash, last_exit=ExitReason(signal=11)),
@@ -130,7 +130,7 @@ def _plights() -> dict[str, Plight]:
         "workers crash, and the master has": replace(crash, worker_crashes=4, worker_signal=11),
         "often": replace(BARE, every_s=14.9),
         "rarely": replace(BARE, every_s=91.0, last_exit=ExitReason(status=78)),
-        "nothing ruled out": replace(BARE, autopsy=Autopsy()),
+        "nothing ruled out": replace(BARE, autopsy=PostMortem()),
         "all ruled out": replace(BARE, autopsy=IN_ORDER),
         "ruled out, but explained": replace(BARE, cause=Cause.CONFIG_ERROR, autopsy=IN_ORDER),
         "started too often": replace(BARE, worn_out=True),

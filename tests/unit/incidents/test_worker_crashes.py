@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fpm_listener.incidents.effects import AreGone, Gone
+from fpm_listener.incidents.effects import CheckGone, Gone
 from tests.unit.monitor.engine_play import FPM, Scene
 
 LINE = "[23-Nov-2026 10:00:{second:02d}] WARNING: [pool www] child {pid} exited on signal {signal}"
@@ -18,7 +18,7 @@ def crash(scene: Scene, at_s: float, pid: int, *, true: bool = True, signal: int
     line = LINE.format(second=int(at_s) % 60, pid=pid, signal=signal)
     scene.log(at_s, f"{line} (SIGSEGV) after 1.0 seconds from start")
     for effect in scene.effects[before:]:
-        if isinstance(effect, AreGone):
+        if isinstance(effect, CheckGone):
             scene.give(at_s + 0.01, Gone(FPM, effect.pids if true else frozenset()))
 
 
@@ -72,7 +72,7 @@ def test_a_storm_is_asked_for_once_a_second() -> None:
         at_s = 10.0 + number * 0.05
         line = LINE.format(second=10 + number % 40, pid=500 + number, signal=11)
         scene.log(at_s, f"{line} (SIGSEGV) after {number}.0 seconds from start")
-    asked = [effect for effect in scene.effects if isinstance(effect, AreGone)]
+    asked = [effect for effect in scene.effects if isinstance(effect, CheckGone)]
 
     assert 5 <= len(asked) <= 9
     assert max(len(one.pids) for one in asked) <= 64

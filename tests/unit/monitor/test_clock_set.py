@@ -6,7 +6,7 @@ import pytest
 
 from fpm_listener.incidents.alert import Reason
 from fpm_listener.incidents.effects import Notify
-from fpm_listener.monitor.messages import Remember, Tick
+from fpm_listener.monitor.messages import SaveState, Tick
 from fpm_listener.values import Instant
 from tests.unit.monitor.engine_play import EPOCH, FPM, Scene
 
@@ -42,7 +42,7 @@ def test_a_repeat_after_a_restart_comes_in_time(step_s: float) -> None:
     scene = Scene()
     scene.fail(0.0, 2.0, 4.0)
     scene.give(20.0, Tick())
-    saved = [e.memory for e in scene.effects if isinstance(e, Remember) and e.process == FPM][-1]
+    saved = [e.memory for e in scene.effects if isinstance(e, SaveState) and e.process == FPM][-1]
     assert saved is not None
     later = Scene()
     now = Instant(HOUR_S, EPOCH + HOUR_S + step_s)
@@ -56,7 +56,7 @@ def test_without_a_known_shift_nothing_is_silent_for_years() -> None:
     scene = Scene()
     scene.fail(0.0, 2.0, 4.0)
     scene.give(20.0, Tick())
-    saved = [e.memory for e in scene.effects if isinstance(e, Remember) and e.process == FPM][-1]
+    saved = [e.memory for e in scene.effects if isinstance(e, SaveState) and e.process == FPM][-1]
     assert saved is not None
     later = Scene()
     step_s = -50 * YEAR_S

@@ -12,10 +12,10 @@ from fpm_listener.incidents.alert import Status
 from fpm_listener.monitor.messages import (
     AskProcesses,
     Discover,
-    Hurry,
     ProcessesSeen,
     ProgramsKnown,
-    Remember,
+    ReadLogsNow,
+    SaveState,
 )
 from fpm_listener.phpfpm.log_facts import FactKind
 from fpm_listener.phpfpm.site import FpmSite
@@ -346,7 +346,7 @@ def test_a_shared_log_is_divided() -> None:
 
 def test_events_hurry_the_follower() -> None:
     """A state change of php-fpm lets its log be read at once."""
-    assert any(isinstance(effect, Hurry) for effect in Scene().event(0.0, "starting"))
+    assert any(isinstance(effect, ReadLogsNow) for effect in Scene().event(0.0, "starting"))
 
 
 def test_what_supervisord_says_when_asked() -> None:
@@ -430,7 +430,7 @@ def memory(scene: Scene) -> dict[ProcessName, dict[str, object]]:
     """Return what was saved last, as it comes back from a file."""
     saved = {}
     for effect in scene.effects:
-        if isinstance(effect, Remember):
+        if isinstance(effect, SaveState):
             saved[effect.process] = json.loads(json.dumps(effect.memory))
     return {name: value for name, value in saved.items() if value}
 
@@ -527,7 +527,7 @@ def test_a_memory_that_makes_no_sense_is_dropped(saved: dict[str, object]) -> No
     scene = Scene()
     effects = scene.engine.restore(moment(1.0), {ProcessName("a", "b"): saved})
 
-    assert effects == [Remember(ProcessName("a", "b"), None)]
+    assert effects == [SaveState(ProcessName("a", "b"), None)]
 
 
 @pytest.mark.parametrize("label", ["group", "process", "severity"])
@@ -539,7 +539,7 @@ def test_an_incident_that_was_saved_without_a_label_is_dropped(label: str) -> No
     del saved["incident"]["labels"][label]
     after = Scene()
 
-    assert Remember(FPM, None) in after.engine.restore(moment(10.0), {FPM: saved})
+    assert SaveState(FPM, None) in after.engine.restore(moment(10.0), {FPM: saved})
     after.play("10.5 tick")
     assert after.view(JOB).incident is None
 

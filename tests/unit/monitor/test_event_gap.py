@@ -11,8 +11,8 @@ from fpm_listener.monitor.messages import (
     Child,
     ChildrenSeen,
     Discover,
-    Heal,
     ProcessesSeen,
+    SelfHeal,
     WatchPid,
 )
 from fpm_listener.settings.policy import HealingPolicy, Span
@@ -273,11 +273,11 @@ def test_healing_waits_for_the_answer() -> None:
     scene = Scene(policy=policy).fail(0.0, 1.0, 2.0).play("3.0 fatal")
     lose(scene, 3.1)
     scene.play("6 tick")
-    assert [one for one in scene.effects if isinstance(one, Heal)] == []
+    assert [one for one in scene.effects if isinstance(one, SelfHeal)] == []
     answer(scene, 7.0, State.FATAL)
     assert scene.alerts
 
-    assert len([one for one in scene.effects if isinstance(one, Heal)]) == 1
+    assert len([one for one in scene.effects if isinstance(one, SelfHeal)]) == 1
 
 
 def test_a_planned_start_in_a_gap_does_not_spin() -> None:
@@ -289,11 +289,11 @@ def test_a_planned_start_in_a_gap_does_not_spin() -> None:
     assert due_s is not None
     assert due_s > 1.1
     scene.play("9 tick")
-    assert [one for one in scene.effects if isinstance(one, Heal)] == []
+    assert [one for one in scene.effects if isinstance(one, SelfHeal)] == []
     answer(scene, 9.0, State.FATAL)
     scene.play("12 tick")
 
-    assert len([one for one in scene.effects if isinstance(one, Heal)]) == 1
+    assert len([one for one in scene.effects if isinstance(one, SelfHeal)]) == 1
 
 
 # -- without XML-RPC -------------------------------------------------------------------------------

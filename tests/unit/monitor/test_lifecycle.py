@@ -5,7 +5,14 @@ from itertools import product
 import pytest
 
 from fpm_listener.incidents.post_mortem import SHORT_LIFE_S
-from fpm_listener.monitor.lifecycle import TRANSITIONS, Life, Outcome, Phase, Signal, signal_of
+from fpm_listener.monitor.lifecycle import (
+    TRANSITIONS,
+    Outcome,
+    Phase,
+    ProcessRun,
+    Signal,
+    signal_of,
+)
 from fpm_listener.vocabulary import State
 
 
@@ -24,7 +31,7 @@ def test_every_state_is_a_signal() -> None:
 @pytest.mark.parametrize("signal", list(Signal))
 def test_an_operators_stop_is_never_a_failure(signal: Signal) -> None:
     """Whatever ends a life that was told to stop is no failed life."""
-    life = Life()
+    life = ProcessRun()
     life.step(0.0, Signal.STARTING, None)
     life.step(1.0, Signal.STOPPING, 10)
     outcome = life.step(1.1, signal, 10)
@@ -50,7 +57,7 @@ def test_which_lives_have_failed(
     failed: bool,  # noqa: FBT001 - likewise
 ) -> None:
     """Failed starts and crashes count; of php-fpm also an early exit that is called expected."""
-    life = Life()
+    life = ProcessRun()
     life.step(0.0, Signal.STARTING, None)
     outcome = life.step(length_s, signal, 10)
 
@@ -59,7 +66,7 @@ def test_which_lives_have_failed(
 
 def test_a_crash_whose_start_was_not_seen() -> None:
     """A missing STARTING does not hide the crash."""
-    life = Life()
+    life = ProcessRun()
     outcome = life.step(5.0, Signal.EXITED_UNEXPECTEDLY, 10)
 
     assert outcome is Outcome.CRASH

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fpm_listener.monitor.engine import Engine, EngineSettings
-from fpm_listener.monitor.messages import Identity, Remember
+from fpm_listener.monitor.messages import Identity, SaveState
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.supervisor.protocol import Event
 from fpm_listener.values import Instant
@@ -39,7 +39,7 @@ def saved() -> tuple[dict[str, Any], list[Any]]:
             event = Event("s", "p", number, number, f"PROCESS_STATE_{state}", payload)
             at = Instant(float(number), 1.7e9 + number)
             for effect in made.step(at, event):
-                if isinstance(effect, Remember):
+                if isinstance(effect, SaveState):
                     memory = dict(effect.memory or {})
     assert memory["incident"]
     return json.loads(json.dumps(memory)), json.loads(json.dumps(made.timeline.memory()))

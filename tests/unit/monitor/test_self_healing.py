@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from fpm_listener.incidents.alert import Reason
 from fpm_listener.incidents.effects import Notify
 from fpm_listener.monitor.messages import (
-    HaltFailed,
-    Heal,
-    LeaveAlone,
+    LeaveProgram,
     ProcessesSeen,
-    Remember,
+    SaveState,
+    SelfHeal,
+    StopFailed,
     Tick,
 )
-from fpm_listener.monitor.self_healing import Act, Healing
+from fpm_listener.monitor.self_healing import Act, SelfHealing
 from fpm_listener.settings.policy import MOST_A_DAY, HealingPolicy, Span
 from fpm_listener.supervisor.process import ProcessSeen
 from fpm_listener.vocabulary import State
@@ -35,7 +35,9 @@ def scene() -> Scene:
 
 def starts(played: Scene) -> int:
     """Return how often it was to be started again so far."""
-    return sum(isinstance(effect, Heal) and effect.act is Act.START for effect in played.effects)
+    return sum(
+        isinstance(effect, SelfHeal) and effect.act is Act.START for effect in played.effects
+    )
 
 
 def test_by_default_nothing_is_started() -> None:
@@ -126,7 +128,7 @@ def test_settings_that_change() -> None:
     assert starts(played) == 0
 
 
-def fatal(healing: Healing, now_s: float, span: Span) -> Act | None:
+def fatal(healing: SelfHealing, now_s: float, span: Span) -> Act | None:
     policy = HealingPolicy(restart_fatal=span)
     return healing.step(moment(now_s), policy, State.FATAL, over=False, told=True)
 
@@ -134,7 +136,7 @@ def fatal(healing: Healing, now_s: float, span: Span) -> Act | None:
 @given(waits=st.lists(st.floats(0, 4000), min_size=100, max_size=300))
 def test_it_is_bounded(waits: list[float]) -> None:
     """No day has more than so many starts, and none follows another before the delay is over."""
-    healing, now_s, begun = Healing("here:php-fpm"), 0.0, []
+    healing, now_s, begun = SelfHealing("here:php-fpm"), 0.0, []
     for wait in waits:
         now_s += wait
         if fatal(healing, now_s, Span(1.0, 2.0)):
@@ -147,7 +149,7 @@ def test_it_is_bounded(waits: list[float]) -> None:
 
 def test_that_the_day_is_used_up_is_known() -> None:
     """It is shown, and the next day's first start is planned."""
-    healing = Healing("x")
+    healing = SelfHealing("x")
     for second in range(1000):
         fatal(healing, float(second), Span(1.0, 1.0))
 
@@ -159,7 +161,7 @@ def test_that_the_day_is_used_up_is_known() -> None:
 @pytest.mark.parametrize("seed", ["a:b", "www:php-fpm", "x"])
 def test_a_fleet_does_not_start_in_step(seed: str) -> None:
     """Delays differ by the name, within a quarter."""
-    one, other = Healing(f"host1/{seed}"), Healing(f"host2/{seed}")
+    one, other = SelfHealing(f"host1/{seed}"), SelfHealing(f"host2/{seed}")
     for healing in (one, other):
         fatal(healing, 0.0, Span(100.0, 100.0))
 
@@ -172,7 +174,7 @@ def test_a_fleet_does_not_start_in_step(seed: str) -> None:
 
 def acts(played: Scene) -> list[Act]:
     """Return what was done so far."""
-    return [effect.act for effect in played.effects if isinstance(effect, Heal)]
+    return [effect.act for effect in played.effects if isinstance(effect, SelfHeal)]
 
 
 def looping() -> Scene:
@@ -198,12 +200,12 @@ def test_what_loops_is_stopped_for_a_while() -> None:
 def test_it_is_remembered_before_it_is_done() -> None:
     """A listener that is killed in between must know that the stop was its own."""
     played = looping()
-    order = next(at for at, effect in enumerate(played.effects) if isinstance(effect, Heal))
-    saved = [effect for effect in played.effects if isinstance(effect, Remember)]
+    order = next(at for at, effect in enumerate(played.effects) if isinstance(effect, SelfHeal))
+    saved = [effect for effect in played.effects if isinstance(effect, SaveState)]
 
     assert saved[-1].memory is not None
     assert saved[-1].memory["healing"]["stopped_by_us"] is True
-    assert any(isinstance(effect, Remember) for effect in played.effects[order - 3 : order + 3])
+    assert any(isinstance(effect, SaveState) for effect in played.effects[order - 3 : order + 3])
 
 
 def test_the_next_pause_is_longer() -> None:
@@ -249,26 +251,26 @@ def test_an_operators_start_ends_the_pause() -> None:
 def test_an_operator_who_says_so_wins() -> None:
     """supervisord refuses to stop what is stopped, so that there is a word for it."""
     played = looping().play("4.6 stopped")
-    played.give(6, LeaveAlone(FPM))
+    played.give(6, LeaveProgram(FPM))
     played.play("900 tick")
 
     assert acts(played) == [Act.HALT]
     assert not played.view().paused
     assert played.told[-1].startswith("resolved")
     given_up = scene()
-    given_up.give(3, LeaveAlone(FPM))
+    given_up.give(3, LeaveProgram(FPM))
     assert starts(given_up.play("900 tick")) == 0
 
 
 def test_a_stop_that_is_refused() -> None:
     """The operator's next stop is no pause of ours; the next failure is tried again."""
     played = looping()
-    played.give(4.55, HaltFailed(FPM))
+    played.give(4.55, StopFailed(FPM))
     played.play("5 starting", "6 stopping", "7 stopped", "900 tick")
     assert acts(played) == [Act.HALT]
 
     played = looping()
-    played.give(4.55, HaltFailed(FPM))
+    played.give(4.55, StopFailed(FPM))
     played.play("6 starting", "7 backoff")
     assert acts(played) == [Act.HALT, Act.HALT]
 
@@ -331,9 +333,9 @@ def test_an_operators_stop_between_our_order_and_its_refusal(order: str) -> None
     played = looping()
     if order == "the event first":
         played.play("4.6 stopped")
-        played.give(4.7, HaltFailed(FPM))
+        played.give(4.7, StopFailed(FPM))
     else:
-        played.give(4.6, HaltFailed(FPM))
+        played.give(4.6, StopFailed(FPM))
         played.play("4.7 stopped")
     played.play("900 tick")
 
@@ -346,7 +348,7 @@ def restored(played: Scene, at_s: float, policy: HealingPolicy = PAUSES) -> Scen
     memory = {
         effect.process: effect.memory
         for effect in played.effects
-        if isinstance(effect, Remember) and effect.memory
+        if isinstance(effect, SaveState) and effect.memory
     }
     after = Scene(policy=replace(POLICY, healing=policy))
     after.now_s = at_s
@@ -373,7 +375,7 @@ def test_the_listener_is_killed_in_a_pause(told: str) -> None:
 def test_that_it_is_left_alone_outlives_the_listener(*, started: bool) -> None:
     """Until somebody starts it, whether or not a listener was there to see that."""
     played, policy = scene(), HealingPolicy(restart_fatal=SPAN)
-    played.give(3, LeaveAlone(FPM))
+    played.give(3, LeaveProgram(FPM))
     after = restored(played, 20, policy)
     state = State.BACKOFF if started else State.FATAL
     seen = ProcessSeen(name=FPM, state=state, pid=None, started_at_s=None)
@@ -433,7 +435,7 @@ def test_supervisord_is_ended_once_it_is_told() -> None:
 
     assert acts(played) == [Act.SHUT_DOWN]
     kinds = [type(effect) for effect in played.effects]
-    assert kinds.index(Notify) < kinds.index(Heal)
+    assert kinds.index(Notify) < kinds.index(SelfHeal)
 
 
 @example(  # given up before our stop reached supervisord, which then had nothing to stop

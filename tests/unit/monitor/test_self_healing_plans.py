@@ -1,4 +1,4 @@
-"""What `Healing` plans, remembers and forgets: one process, without the engine."""
+"""What `SelfHealing` plans, remembers and forgets: one process, without the engine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from fpm_listener.monitor.self_healing import Act, Healing
+from fpm_listener.monitor.self_healing import Act, SelfHealing
 from fpm_listener.settings.policy import MOST_A_DAY, HealingPolicy, Span
 from fpm_listener.vocabulary import State
 from tests.unit.monitor.engine_play import EPOCH, moment
@@ -18,7 +18,7 @@ SHUTDOWN = HealingPolicy(shutdown_on_fatal=True)
 
 
 def step(
-    healing: Healing,
+    healing: SelfHealing,
     at_s: float,
     policy: HealingPolicy,
     state: State,
@@ -29,16 +29,16 @@ def step(
     return healing.step(moment(at_s), policy, state, over=over, told=told)
 
 
-def halted() -> Healing:
+def halted() -> SelfHealing:
     """Return one whose program was stopped by us at second 1."""
-    healing = Healing("seed")
+    healing = SelfHealing("seed")
     healing.failed()
     assert step(healing, 1.0, PAUSE, State.BACKOFF) is Act.HALT
     assert healing.stopped()
     return healing
 
 
-def delay_s(healing: Healing, at_s: float = 0.0) -> float:
+def delay_s(healing: SelfHealing, at_s: float = 0.0) -> float:
     """Return the delay that is planned at a moment."""
     due_s = healing.deadline_s()
     assert due_s is not None
@@ -47,7 +47,7 @@ def delay_s(healing: Healing, at_s: float = 0.0) -> float:
 
 def test_the_delay_of_the_first_start() -> None:
     """It is within the last quarter, is shown in wall time, and is not planned twice."""
-    healing = Healing("seed")
+    healing = SelfHealing("seed")
     assert healing.deadline_s() is None
     assert healing.next_start_s is None
     assert step(healing, 0.0, FATAL, State.FATAL) is None
@@ -67,7 +67,7 @@ def test_the_same_program_has_the_same_delay() -> None:
     """Delays depend on the name and on the number of failures only."""
     delays = []
     for _ in range(2):
-        healing = Healing("host/php-fpm:php-fpm")
+        healing = SelfHealing("host/php-fpm:php-fpm")
         step(healing, 0.0, FATAL, State.FATAL)
         delays.append(delay_s(healing))
         healing._failed = 3
@@ -83,7 +83,7 @@ def test_delays_of_a_fleet_fill_the_quarter() -> None:
     """They are spread evenly, from three quarters of the delay up to the delay."""
     delays = []
     for host in range(400):
-        healing = Healing(f"host{host}/php-fpm:php-fpm")
+        healing = SelfHealing(f"host{host}/php-fpm:php-fpm")
         step(healing, 0.0, FATAL, State.FATAL)
         delays.append(delay_s(healing))
 
@@ -95,7 +95,7 @@ def test_delays_of_a_fleet_fill_the_quarter() -> None:
 @pytest.mark.parametrize(("failed", "longest"), [(0, 100), (1, 200), (2, 400), (3, 800), (40, 800)])
 def test_the_delay_doubles(failed: int, longest: float) -> None:
     """Up to the longest, however many starts have failed."""
-    healing = Healing("seed")
+    healing = SelfHealing("seed")
     healing.restore(
         moment(0),
         {"stopped_by_us": False, "due": None, "failed": failed, "begun": []},
@@ -107,7 +107,7 @@ def test_the_delay_doubles(failed: int, longest: float) -> None:
 
 def test_a_trouble_that_is_over() -> None:
     """The next delay is the first one again, and no old failure halts the program."""
-    healing = Healing("seed")
+    healing = SelfHealing("seed")
     step(healing, 0.0, FATAL, State.FATAL)
     assert step(healing, 100.0, FATAL, State.FATAL) is Act.START
     healing.failed()
@@ -121,7 +121,7 @@ def test_a_trouble_that_is_over() -> None:
 @pytest.mark.parametrize("state", list(State))
 def test_the_states_in_which_a_loop_is_halted(state: State) -> None:
     """supervisord stops what starts, runs or waits to be started again, and nothing else."""
-    healing = Healing("seed")
+    healing = SelfHealing("seed")
     healing.failed()
     stoppable = {State.STARTING, State.RUNNING, State.BACKOFF}
 
@@ -130,7 +130,7 @@ def test_the_states_in_which_a_loop_is_halted(state: State) -> None:
 
 def test_a_halt_is_ordered_once() -> None:
     """Further failures before it is carried out order no second one."""
-    healing = Healing("seed")
+    healing = SelfHealing("seed")
     healing.failed()
     assert step(healing, 1.0, PAUSE, State.BACKOFF) is Act.HALT
     healing.failed()
@@ -142,7 +142,7 @@ def test_a_halt_is_ordered_once() -> None:
 @pytest.mark.parametrize(("began_at_s", "is_ours"), [(15.9, True), (16.0, False)])
 def test_a_stop_some_time_after_our_order(began_at_s: float, *, is_ours: bool) -> None:
     """It is ours where supervisord may still carry the order out: for 15 s."""
-    healing = Healing("seed")
+    healing = SelfHealing("seed")
     healing.failed()
     step(healing, 1.0, PAUSE, State.BACKOFF)
     healing.began(began_at_s)
@@ -152,17 +152,17 @@ def test_a_stop_some_time_after_our_order(began_at_s: float, *, is_ours: bool) -
 
 def test_what_a_start_forgets() -> None:
     """It says whether there was anything: then it must be remembered."""
-    assert not Healing("seed").began(5.0)
+    assert not SelfHealing("seed").began(5.0)
     paused = halted()
     step(paused, 2.0, PAUSE, State.STOPPED)
     assert paused.began(5.0)
     assert (paused.paused, paused.deadline_s()) == (False, None)
     assert not paused.began(5.0)
 
-    alone = Healing("seed")
+    alone = SelfHealing("seed")
     assert not alone.leave_alone()
     assert alone.began(5.0)
-    halting = Healing("seed")
+    halting = SelfHealing("seed")
     halting.failed()
     step(halting, 1.0, PAUSE, State.BACKOFF)
     assert not halting.began(2.0)
@@ -182,7 +182,7 @@ def test_a_pause() -> None:
 
 def test_a_stop_of_the_operator() -> None:
     """It is no pause, and ends all plans."""
-    healing = Healing("seed")
+    healing = SelfHealing("seed")
     healing.failed()
     step(healing, 0.0, FATAL, State.FATAL)
     assert not healing.stopped()
@@ -196,7 +196,7 @@ def test_a_stop_of_the_operator() -> None:
 def test_supervisord_refuses_our_stop() -> None:
     """Only a stop that was taken for ours is one to correct."""
     assert halted().halt_failed()
-    healing = Healing("seed")
+    healing = SelfHealing("seed")
     healing.failed()
     step(healing, 1.0, PAUSE, State.BACKOFF)
 
@@ -234,7 +234,7 @@ def test_a_pause_whose_state_is_not_known_yet() -> None:
     step(healing, 3.0, PAUSE, State.UNKNOWN)
     assert healing.deadline_s() == due_s
 
-    other = Healing("seed")
+    other = SelfHealing("seed")
     step(other, 2.0, FATAL, State.FATAL)
     step(other, 3.0, FATAL, State.UNKNOWN)
     assert other.deadline_s() is None
@@ -242,7 +242,7 @@ def test_a_pause_whose_state_is_not_known_yet() -> None:
 
 def test_a_shutdown() -> None:
     """It is ordered once, after the receivers know; a start makes the next one possible."""
-    healing = Healing("seed")
+    healing = SelfHealing("seed")
     assert step(healing, 0.0, SHUTDOWN, State.FATAL, told=False) is None
     assert step(healing, 1.0, SHUTDOWN, State.BACKOFF) is None
     assert step(healing, 2.0, SHUTDOWN, State.FATAL) is Act.SHUT_DOWN
@@ -264,7 +264,7 @@ def test_supervisord_ends() -> None:
 
 def test_the_delay_was_longer_in_the_old_settings() -> None:
     """It is planned again, with the new one."""
-    healing = Healing("seed")
+    healing = SelfHealing("seed")
     step(healing, 0.0, HealingPolicy(restart_fatal=Span(5000.0, 5000.0)), State.FATAL)
     step(healing, 1.0, FATAL, State.FATAL)
 
@@ -273,7 +273,7 @@ def test_the_delay_was_longer_in_the_old_settings() -> None:
 
 def test_the_starts_of_a_day_are_used_up() -> None:
     """The next start is a day after the first one; then one start is free."""
-    healing, now_s = Healing("seed"), 0.0
+    healing, now_s = SelfHealing("seed"), 0.0
     begun: list[float] = []
     quick = HealingPolicy(restart_fatal=Span(10.0, 10.0))
     while len(begun) < MOST_A_DAY:
@@ -307,7 +307,7 @@ def test_what_outlives_the_listener() -> None:
     }
 
     later = moment(2.0)._replace(monotonic_s=7000.0)
-    other = Healing("seed")
+    other = SelfHealing("seed")
     other.restore(later, saved)
     assert other.paused
     assert other.deadline_s() == pytest.approx(due_s - 2.0 + 7000.0)
@@ -321,7 +321,7 @@ def test_what_outlives_the_listener() -> None:
 
 def test_an_order_that_is_not_carried_out_yet_outlives_the_listener() -> None:
     """The stop that follows is ours."""
-    healing = Healing("seed")
+    healing = SelfHealing("seed")
     healing.failed()
     step(healing, 1.0, PAUSE, State.BACKOFF)
 
@@ -333,7 +333,7 @@ def test_an_order_that_is_not_carried_out_yet_outlives_the_listener() -> None:
 def test_starts_that_lie_in_the_future() -> None:
     """A clock that was wrong does not delay starts: they count as of now."""
     saved = {"stopped_by_us": False, "due": None, "failed": 0, "begun": [EPOCH + 9e9, EPOCH - 50.0]}
-    healing = Healing("seed")
+    healing = SelfHealing("seed")
     healing.restore(moment(100.0), saved)
 
     assert healing.memory(moment(100.0))["begun"] == [EPOCH + 100.0, EPOCH - 50.0]

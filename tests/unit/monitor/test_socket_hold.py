@@ -13,8 +13,8 @@ from fpm_listener.monitor.messages import (
     Discover,
     GuardAsks,
     HoldFailed,
-    LetGo,
     ProgramsKnown,
+    ReleaseSockets,
     SocketsHeld,
 )
 from fpm_listener.phpfpm.site import FpmSite
@@ -42,7 +42,12 @@ def held(*addresses: str, at_s: float = 0.1) -> Scene:
 
 def let_go(scene: Scene) -> list[str]:
     """Return the addresses that were let go so far."""
-    return [a for effect in scene.effects if isinstance(effect, LetGo) for a in effect.addresses]
+    return [
+        a
+        for effect in scene.effects
+        if isinstance(effect, ReleaseSockets)
+        for a in effect.addresses
+    ]
 
 
 def test_what_is_held_is_shown() -> None:

@@ -11,7 +11,7 @@ from fpm_listener.durations import parse
 from fpm_listener.incidents.alert import Alert, Reason, Status
 from fpm_listener.incidents.effects import Notify
 from fpm_listener.monitor import timeline as module
-from fpm_listener.monitor.timeline import ENTRIES, Entry, Happening, Timeline
+from fpm_listener.monitor.timeline import ENTRIES, Entry, Timeline, TimelineEvent
 from fpm_listener.settings.policy import HealingPolicy, Span
 from tests.unit.monitor.engine_play import EPOCH, POLICY, Scene, moment
 
@@ -45,9 +45,9 @@ def test_a_death_and_the_start_after_it() -> None:
     scene.play("500.2 exits -9")
     died, started = sorted(scene.engine.timeline.view(), key=lambda entry: entry.last_s)
 
-    assert (died.what, died.detail) == (Happening.DIED, "killed by SIGKILL")
+    assert (died.what, died.detail) == (TimelineEvent.DIED, "killed by SIGKILL")
     assert died.first_s == EPOCH + 500
-    assert started.what is Happening.STARTED
+    assert started.what is TimelineEvent.STARTED
     assert started.away_s == pytest.approx(0.1)
     assert scene.engine.timeline.failures() == {"php-fpm:php-fpm": (EPOCH + 500,)}
 
@@ -143,7 +143,7 @@ def test_it_outlives_the_listener() -> None:
 
     assert fresh.view() == scene.engine.timeline.view()
     fresh.began(moment(9.0))
-    assert fresh.view()[-1].what is Happening.LISTENER
+    assert fresh.view()[-1].what is TimelineEvent.LISTENER
     before = fresh.view()
     broken: tuple[object, ...] = (None, {}, "text", [[]])
     for one in broken:
@@ -158,9 +158,9 @@ def test_entries_of_the_same_quarter_are_joined_over_a_restart() -> None:
     fresh.engine.timeline.restore(scene.engine.timeline.memory())
     fresh.fail(5.0)
 
-    (died,) = [one for one in fresh.engine.timeline.view() if one.what is Happening.DIED]
+    (died,) = [one for one in fresh.engine.timeline.view() if one.what is TimelineEvent.DIED]
     assert died == Entry(
-        what=Happening.DIED,
+        what=TimelineEvent.DIED,
         process="php-fpm:php-fpm",
         first_s=EPOCH + 0.5,
         last_s=EPOCH + 5.5,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from fpm_listener.monitor.engine import EngineSettings
-from fpm_listener.monitor.messages import Identity, ProcessDied, WakeSupervisord, WatchPid
+from fpm_listener.monitor.messages import Identity, ProcessExited, WakeSupervisord, WatchPid
 from tests.unit.monitor.engine_play import FPM, POLICY, Scene
 
 
 def died(scene: Scene, at_s: float, pid: int = 100) -> Scene:
     """Let the kernel say that a process has ended."""
-    scene.give(at_s, ProcessDied(FPM, pid))
+    scene.give(at_s, ProcessExited(FPM, pid))
     return scene
 
 
@@ -83,7 +83,7 @@ def test_nothing_is_made_to_spin() -> None:
 def test_the_delay_of_a_backoff_is_kept() -> None:
     """After a failed start supervisord is woken when its own delay is over, and not sooner."""
     scene = Scene().play("0 starting", "2 backoff")
-    scene.give(3.0, ProcessDied(FPM, 100))
+    scene.give(3.0, ProcessExited(FPM, 100))
     assert wakes(scene) == 1  # tries:1 = one second; the moment itself
 
     scene.play("3.01 starting", "10 tick")

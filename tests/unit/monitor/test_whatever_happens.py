@@ -11,26 +11,26 @@ from hypothesis import strategies as st
 from fpm_listener.host.oom_kills import OomKill
 from fpm_listener.incidents.alert import Status
 from fpm_listener.incidents.effects import (
-    AreGone,
-    DeathExamined,
-    ExamineDeath,
+    CheckGone,
+    ExamineExit,
+    ExitExamined,
     Gone,
     HolderFound,
     Notify,
 )
-from fpm_listener.incidents.post_mortem import Autopsy
+from fpm_listener.incidents.post_mortem import PostMortem
 from fpm_listener.monitor.messages import (
     Child,
     ChildrenSeen,
     ExitsRead,
-    HaltFailed,
-    Heal,
-    LeaveAlone,
+    LeaveProgram,
     LogLines,
     PoolsSeen,
     ProcessesSeen,
-    Remember,
+    SaveState,
+    SelfHeal,
     SocketsHeld,
+    StopFailed,
     Tick,
 )
 from fpm_listener.phpfpm.log_parser import classify
@@ -53,10 +53,10 @@ from tests.unit.monitor.engine_play import (
 
 OOM = OomKill(kills=1, where="cgroup /", limit=1 << 27, peak=None)
 AUTOPSIES = (
-    Autopsy(),
-    Autopsy(oom=OOM, looked_for=(Cause.OUT_OF_MEMORY,)),
-    Autopsy(program_missing="/usr/sbin/php-fpm8.1", folders_missing=("/run/php",)),
-    Autopsy(folders_full=("/var/log",), unknown=("user x",)),
+    PostMortem(),
+    PostMortem(oom=OOM, looked_for=(Cause.OUT_OF_MEMORY,)),
+    PostMortem(program_missing="/usr/sbin/php-fpm8.1", folders_missing=("/run/php",)),
+    PostMortem(folders_full=("/var/log",), unknown=("user x",)),
 )
 SPAN = Span(10.0, 300.0)
 POLICIES = (
@@ -113,9 +113,9 @@ class Story:
         elif kind == "exits":
             scene.give(at_s, ExitsRead((note(rest),), at_s))
         elif kind == "autopsy":
-            asked = [one for one in scene.effects if isinstance(one, ExamineDeath)]
+            asked = [one for one in scene.effects if isinstance(one, ExamineExit)]
             died_at_s = asked[-1].died_at_s if asked else 1.0
-            scene.give(at_s, DeathExamined(FPM, died_at_s, AUTOPSIES[int(rest)]))
+            scene.give(at_s, ExitExamined(FPM, died_at_s, AUTOPSIES[int(rest)]))
         elif kind in {"seen", "late", "children", "lost"}:
             self._answer(kind, rest)
         elif word == "again":
@@ -139,15 +139,15 @@ class Story:
             scene.give(at_s, ProcessesSeen((seen,) if rest != "UNKNOWN" else (), asked_at_s))
 
     def _given(self, word: str) -> object:
-        gone = [one for one in self.scene.effects if isinstance(one, AreGone)]
+        gone = [one for one in self.scene.effects if isinstance(one, CheckGone)]
         pool = PoolView(pool="www", up=word == "answers", silent=word == "silent", detail="x")
         return {
             "gone": Gone(FPM, (gone[-1].pids if gone else frozenset()) | {1, 812}),
             "holder": HolderFound(FPM, KNOWN),
             "silent": PoolsSeen(FPM, (pool,)),
             "answers": PoolsSeen(FPM, (pool,)),
-            "leave": LeaveAlone(FPM),
-            "halt failed": HaltFailed(FPM),
+            "leave": LeaveProgram(FPM),
+            "halt failed": StopFailed(FPM),
             "held": SocketsHeld(FPM, ("127.0.0.1:9000",)),
             "let go": SocketsHeld(FPM, ()),
         }[word]
@@ -157,13 +157,13 @@ class Story:
         memory = {
             one.process: json.loads(json.dumps(one.memory))
             for one in self.scene.effects
-            if isinstance(one, Remember)
+            if isinstance(one, SaveState)
         }
         before, self.scene = self.scene, Scene(exits=True, policy=self._policy)
         self.scene.now_s = self.at_s
         known = {name: saved for name, saved in memory.items() if saved}
         restored = self.scene.engine.restore(moment(self.at_s), known)
-        refused = [one for one in restored if isinstance(one, Remember) and one.memory is None]
+        refused = [one for one in restored if isinstance(one, SaveState) and one.memory is None]
         assert [one.process for one in refused if one.process in known] == []
         self.scene.effects = [*before.effects, *self.scene.effects, *restored]
 
@@ -196,6 +196,6 @@ def test_whatever_happens(policy: HealingPolicy, words: list[tuple[str, float]])
             else:
                 assert not firing - over - {alert.incident_id}, "two at once"
                 firing.add(alert.incident_id)
-    acts = [effect for effect in story.scene.effects if isinstance(effect, Heal)]
+    acts = [effect for effect in story.scene.effects if isinstance(effect, SelfHeal)]
     assert policy != HealingPolicy() or acts == []
-    json.dumps([one.memory for one in story.scene.effects if isinstance(one, Remember)])
+    json.dumps([one.memory for one in story.scene.effects if isinstance(one, SaveState)])

@@ -7,7 +7,7 @@ import pytest
 from fpm_listener.host import addresses
 from fpm_listener.phpfpm.config import ErrorLog, FpmConf, LogKind, Pool
 from fpm_listener.phpfpm.inherited_sockets import environment, is_inherited
-from fpm_listener.phpfpm.listen_sockets import Rights, Wish, wishes
+from fpm_listener.phpfpm.listen_sockets import ListenSocketSpec, Rights, specs
 
 TCP, UNIX = "127.0.0.1:9000", "/run/www.sock"
 MOST = -1  #: as many as the kernel allows
@@ -27,9 +27,9 @@ def pool(listen: str | None, status: str | None = None, **options: str) -> Pool:
     )
 
 
-def wish(listen: str, **options: str) -> Wish:
+def wish(listen: str, **options: str) -> ListenSocketSpec:
     """Return the one wish of a pool."""
-    (found,) = wishes(conf(pool(listen, **options)))
+    (found,) = specs(conf(pool(listen, **options)))
     return found
 
 
@@ -54,7 +54,7 @@ def test_the_backlog_that_nobody_has_set(
     version: tuple[int, ...], backlog: int, address: str
 ) -> None:
     """It is 511 up to PHP 8.1, and from 8.2 on, or where that is not known, all that is allowed."""
-    (found,) = wishes(conf(pool(address)), version)
+    (found,) = specs(conf(pool(address)), version)
 
     assert found.backlog == backlog
     assert found.beyond_us is None
@@ -64,7 +64,7 @@ def test_the_backlog_that_nobody_has_set(
 @pytest.mark.parametrize("text", ["0", "1", "128", "65535", "-1", "-7", "999999999"])
 def test_the_backlog_that_is_set(version: tuple[int, ...], text: str) -> None:
     """It is the number of the configuration, in every version."""
-    (found,) = wishes(conf(pool(TCP, listen_backlog=text)), version)
+    (found,) = specs(conf(pool(TCP, listen_backlog=text)), version)
 
     assert (found.backlog, found.beyond_us) == (int(text), None)
 
@@ -166,7 +166,7 @@ def test_a_path_that_the_variable_can_hold(path: str) -> None:
 
 def test_pools_in_their_order() -> None:
     """Each pool's own address comes before that of its status page."""
-    found = wishes(
+    found = specs(
         conf(pool("9001", "/run/s1.sock"), pool(UNIX), pool("[::1]:9002", "127.0.0.1:9003")),
     )
 
@@ -185,7 +185,7 @@ def test_the_status_page_has_the_rights_but_not_the_backlog(
 ) -> None:
     """php-fpm copies owner, group and mode to it; its backlog is the default."""
     words = {"listen_owner": "a", "listen_group": "b", "listen_mode": "600", "listen_backlog": "7"}
-    own, status = wishes(conf(pool(UNIX, "/run/status.sock", **words)), version)
+    own, status = specs(conf(pool(UNIX, "/run/status.sock", **words)), version)
 
     assert own.rights == status.rights == Rights(owner="a", group="b", mode=0o600)
     assert (own.backlog, status.backlog) == (7, backlog)
@@ -193,7 +193,7 @@ def test_the_status_page_has_the_rights_but_not_the_backlog(
 
 def test_a_backlog_that_is_no_number_is_not_the_status_pages() -> None:
     """Only the pool's own socket is left to php-fpm."""
-    own, status = wishes(conf(pool(TCP, "127.0.0.1:9001", listen_backlog="many")))
+    own, status = specs(conf(pool(TCP, "127.0.0.1:9001", listen_backlog="many")))
 
     assert own.beyond_us is not None
     assert status.beyond_us is None
@@ -202,15 +202,15 @@ def test_a_backlog_that_is_no_number_is_not_the_status_pages() -> None:
 @pytest.mark.parametrize("text", ["", "99999", "unix:/run/x.sock", "*:9000", "host:http"])
 def test_what_is_no_address(text: str) -> None:
     """php-fpm will say so itself: there is nothing to wait for."""
-    found = wishes(conf(pool(text), pool(TCP, text)))
+    found = specs(conf(pool(text), pool(TCP, text)))
 
     assert [one.address.text for one in found] == [TCP]
 
 
 def test_a_pool_without_an_address() -> None:
     """It wants nothing, and neither does a configuration without pools."""
-    assert wishes(conf(pool(None))) == ()
-    assert wishes(conf()) == ()
+    assert specs(conf(pool(None))) == ()
+    assert specs(conf()) == ()
 
 
 # -- the environment -------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm_listener.settings.mute_times import QuietTimes, parse
+from fpm_listener.settings.mute_times import MuteTimes, parse
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -17,7 +17,7 @@ def at(text: str, location: timezone | ZoneInfo = timezone.utc) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=location).timestamp()
 
 
-def ends(quiet: QuietTimes, text: str) -> str | None:
+def ends(quiet: MuteTimes, text: str) -> str | None:
     """Return the end of the quiet at a moment, in UTC, without its year."""
     found = quiet.ends_s(at(text))
     return (

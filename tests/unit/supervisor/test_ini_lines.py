@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fpm_listener.doctor.ini_edits import apply, lines_of
-from fpm_listener.supervisor.ini_lines import Edit, Line, Section, scan
+from fpm_listener.supervisor.ini_lines import ConfigSection, Edit, Line, scan
 
 
 def lines(text: str, section: str, *, php: bool = False) -> dict[str, tuple[str, int]]:
@@ -85,11 +85,11 @@ def test_the_main_section_of_php_fpm() -> None:
 
 def test_where_a_key_stands() -> None:
     """A missing one would stand in the section; a file without a header has no number."""
-    section = Section("a", "f", 3, {"x": Line("g", 7, "1")})
+    section = ConfigSection("a", "f", 3, {"x": Line("g", 7, "1")})
 
     assert section.where("x") == "g:7 [a]"
     assert section.where("y") == "f:3 [a]"
-    assert Section("global", "f", 0, {}).where("y") == "f [global]"
+    assert ConfigSection("global", "f", 0, {}).where("y") == "f [global]"
     assert section.edit("x", "2") == Edit("g", "a", "x", "2", php=False)
     assert section.edit("y", None, php=True) == Edit("f", "a", "y", None, php=True)
 
