@@ -191,9 +191,11 @@ def _how(last_exit: ExitReason | None) -> str:
 
 def remedy(plight: IncidentFacts) -> str:
     """Return one sentence that says what to do, ready to type."""
-    if plight.recovering:
-        return "Nothing, unless it fails again"
+    if plight.recovering and plight.cause is Cause.BIND_CONFLICT:
+        return "Nothing, unless it fails again"  # the address is free, and pids are reused
     sentence = _cure(plight)
+    if plight.recovering:
+        return f"Nothing now. To prevent the next failure: {sentence}"
     if plight.gave_up:
         return f"{sentence}, then type: supervisorctl start {plight.name.shown}"
     return sentence

@@ -153,9 +153,11 @@ def _how(last_exit: ExitReason) -> str:
 
 
 def _remedy(plight: IncidentFacts) -> str:
-    if plight.recovering:
+    if plight.recovering and plight.cause is Cause.BIND_CONFLICT:
         return "无需处理，除非再次失败"
     sentence = _cure(plight)
+    if plight.recovering:
+        return f"现在无需处理。为防止再次失败：{sentence}"
     if plight.gave_up:
         return f"{sentence}，然后执行：supervisorctl start {plight.name.shown}"
     return sentence

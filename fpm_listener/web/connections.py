@@ -24,6 +24,7 @@ import ssl
 import sys
 import threading
 import time
+from http import HTTPStatus
 from http.client import LineTooLong
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -70,6 +71,14 @@ class _Handler(WSGIRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.rfile = _Head(self.rfile)  # raw, since rbufsize is 0
+
+    def handle(self) -> None:
+        """Answer one request; http.server itself does not expect a first line that is too long."""
+        try:
+            super().handle()
+        except LineTooLong:
+            self.command = self.requestline = self.request_version = ""
+            self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
 
     def parse_request(self) -> bool:
         good = super().parse_request()

@@ -276,7 +276,9 @@ def test_what_one_is_at_stays(served: Served, browser: Chromium) -> None:
     served.snapshot = replace(
         TROUBLE, processes=(snapshots.program("another", pid=99), *TROUBLE.processes)
     )
-    browser.wait("the news", lambda: "another:another" in browser.text("main"))
+    browser.wait(
+        "the news", lambda: "another" in browser.run("document.querySelector('main').textContent")
+    )
 
     assert browser.run("document.activeElement === window.kept")
     assert browser.run("document.querySelector('details.finding').open")
@@ -344,7 +346,7 @@ def test_by_keyboard(served: Served, browser: Chromium) -> None:
             )
         stops.append(json.loads(browser.run(FOCUS)))
     assert stops[0]["text"] == "To the programs"
-    assert [stop["tag"] for stop in stops[1:]] == ["PRE", "SUMMARY", "SUMMARY", "SUMMARY"]
+    assert [stop["tag"] for stop in stops[1:]] == ["BUTTON", "PRE", "SUMMARY", "SUMMARY"]
     assert all(stop["outline"] != "none" for stop in stops)
 
 

@@ -242,7 +242,7 @@ def test_a_file_that_is_missing_is_waited_for(kind: str, tmp_path: Path) -> None
             path.unlink()
             outcome = make_receiver(made).send([trouble()])
             assert isinstance(outcome, RetryLater)
-            assert outcome.detail == f"{name}: No such file or directory"
+            assert outcome.detail == f"{name} {path}: No such file or directory"
 
 
 @pytest.mark.parametrize("kind", HTTP_KINDS)

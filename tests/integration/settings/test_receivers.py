@@ -157,7 +157,7 @@ def test_a_system_without_time_zones(read: Read, monkeypatch: pytest.MonkeyPatch
         ("type = alertmanager\nurls = ,", ["at least one URL"]),
         ("type = alertmanager\nurls = http://a\nmute_times = Sat", ["mute_time_intervals"]),
         ("url = http://[::1/T0KEN", ["http:// or https://"]),
-        ("url = http://a/\ntimeout = 200000d", ["up to 1h"]),
+        ("url = http://a/\ntimeout = 2d", ["up to 1h"]),
         ("type = wecom\nurl = http://a/\nsecret_file = x", ["'secret_file' is no setting of"]),
         ("url = http://a/\nproxy = proxy:3128/T0KEN", ["http:// or https://"]),
         ("url = http://a/\ntoken_file = a\nusername = b\npassword_file = c", ["write one of them"]),

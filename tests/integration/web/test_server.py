@@ -355,6 +355,16 @@ def test_a_request_has_a_size(serve: Serve, head: bytes) -> None:
     assert ask(server)[0] == 200
 
 
+def test_a_first_line_has_a_size(serve: Serve) -> None:
+    """It is the client's mistake, answered as one, and no internal error."""
+    server = serve()
+    wait(lambda: server.port is not None)
+    with socket.create_connection(("127.0.0.1", server.port or 0), timeout=20) as client:
+        client.sendall(b"GET /" + b"a" * connections.HEAD_BYTES)
+        assert client.recv(100).startswith(b"HTTP/1.0 414 ")
+    assert ask(server)[0] == 200
+
+
 def do_not_read(server: WebServer, trust: ssl.SSLContext | None = None) -> socket.socket:
     """Return a client that has asked for a large page, and leaves it where it is."""
     wait(lambda: server.port is not None)

@@ -77,6 +77,10 @@ def _plights() -> dict[str, IncidentFacts]:
     crash = replace(BARE, cause=Cause.CRASH_SIGNAL)
     killed = replace(crash, last_exit=ExitReason(signal=9))
     return plights | {
+        "recovering from a lack of memory": replace(memory, recovering=True),
+        "recovering from a bind conflict": replace(
+            BARE, cause=Cause.BIND_CONFLICT, address="127.0.0.1:9000", recovering=True
+        ),
         "taken by orphans": taken(ORPHAN),
         "taken by two": taken(replace(ORPHAN, others=()), OTHER),
         "taken by another master": taken(MASTER),
