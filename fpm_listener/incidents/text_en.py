@@ -263,7 +263,7 @@ def install(plight: IncidentFacts) -> str:
 
 def create_folder(plight: IncidentFacts) -> str:
     """Return the command that creates the folder that is missing; a socket's is its pool's."""
-    is_socket = plight.named is None and plight.address is not None
+    is_socket = plight.address is not None and plight.address.rpartition("/")[0] == plight.folder
     owner = f"-o {plight.site.user} " if is_socket and plight.site.user else ""
     return f"install -d {owner}{plight.folder}"
 

@@ -11,7 +11,11 @@ from tests.e2e.lab import Lab, wait
 from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = [*sorted(ROOT.glob("README*.md")), *sorted(ROOT.glob("docs/*.md"))]
+PAGES = [
+    *sorted(ROOT.glob("README*.md")),
+    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("docs/reference/*.md")),
+]
 #: Exit statuses that are no failure: `check` finds something in the lab, too.
 GOOD = {"check": {0, 1}}
 

@@ -25,7 +25,8 @@ ROOT = Path(__file__).parent.parent.parent
 PAGES = [
     *sorted(ROOT.glob("README*.md")),
     ROOT / "CONTRIBUTING.md",
-    *(page for page in sorted(ROOT.glob("docs/*.md"))),
+    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("docs/reference/*.md")),
 ]
 #: Other kinds of blocks, and the test that runs them.
 ELSEWHERE = {
