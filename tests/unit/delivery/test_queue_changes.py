@@ -1,0 +1,166 @@
+"""The changes that a queue returns are complete: the file that they are written to equals it."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from fpm_listener.delivery.alertmanager_queue import AlertmanagerQueue
+from fpm_listener.delivery.attempt import Attempt, DropReason, FailureReason, RetryLater
+from fpm_listener.delivery.queued_alert import Change, Drop, Forget, Hear, Put, Remove, Row
+from fpm_listener.delivery.receiver_queue import ReceiverQueue
+from fpm_listener.incidents.alert import Alert, Reason
+from fpm_listener.settings.receiver_types import Rate
+from fpm_listener.values import Instant
+from tests.samples import DOWN, NO, YES, at, ended, fires, resolves
+from tests.unit.delivery.queue_play import POLICY
+
+POLICIES = {
+    "plain": replace(POLICY, max_alerts=4, max_age_s=3000.0),
+    "no ends": replace(POLICY, send_resolved=False),
+    "once": replace(POLICY, once=True),
+    "shared": replace(POLICY, joins=3, rates=(Rate(1, 20.0),), max_alerts=6),
+}
+ANSWERS = (YES, YES, YES, DOWN, NO, RetryLater(reason=FailureReason.ANSWER, detail="?"))
+
+
+class File:
+    """What is written down of a queue."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, tuple[float, Alert]] = {}
+        self.heard: dict[str, float] = {}
+        self.drops: Counter[str] = Counter()
+
+    def write(self, changes: list[Change]) -> None:
+        """Write changes; what is removed or forgotten was there."""
+        for change in changes:
+            if isinstance(change, Put):
+                self.rows[change.number] = change.since_s, change.alert
+            elif isinstance(change, Remove):
+                self.rows.pop(change.number, None)
+            elif isinstance(change, Hear):
+                self.heard[change.incident_id] = change.told_s
+            elif isinstance(change, Forget):
+                del self.heard[change.incident_id]
+            else:
+                self.drops[change.reason.value] += 1
+
+    def equals(self, queue: ReceiverQueue | AlertmanagerQueue) -> bool:
+        """Return whether the queue holds what is written."""
+        rows = {row.number: (row.since_s, row.alert) for row in queue.rows()}
+        drops = {name: count for name, count in queue.tally.dropped.items() if count}
+        return (rows, queue.heard, drops) == (self.rows, self.heard, dict(self.drops))
+
+
+def alert(dice: random.Random, number: int) -> Alert:
+    """Return some alert of some incident."""
+    incident = dice.choice("abcde")
+    if dice.random() < 0.4:
+        return resolves(incident, number)
+    kind = dice.choice((Reason.WORSE, Reason.REPEAT))
+    return replace(fires(incident, number), reason=kind)
+
+
+@pytest.mark.parametrize("kind", [ReceiverQueue, AlertmanagerQueue])
+@pytest.mark.parametrize("name", POLICIES)
+def test_the_file_equals_the_queue(
+    name: str, kind: type[ReceiverQueue | AlertmanagerQueue]
+) -> None:
+    """After each step, whatever happens; and a queue that is read from it holds the same."""
+    for seed in range(4):
+        dice = random.Random(seed)  # noqa: S311 - no secret
+        file, now = File(), at(0.0)
+        queue = kind("ops", POLICIES[name])
+        waiting: list[Attempt] = []
+        for number in range(1, 160):
+            step = dice.random()
+            if step < 0.4:
+                file.write(queue.enqueue(number, alert(dice, number), now))
+            elif step < 0.6:
+                attempt, changes = queue.lease(now)
+                file.write(changes)
+                waiting += [attempt] if attempt else []
+            elif step < 0.85 and waiting:
+                answer = ended(waiting.pop(0), dice.choice(ANSWERS))
+                file.write(queue.settle(answer, now, dice.random()))
+            elif step < 0.9:
+                numbers = [row.number for row in queue.rows()]
+                file.write(queue.drop(dice.sample(numbers, len(numbers) // 3)))
+            elif step < 0.92:
+                queue.release()
+            elif step < 0.94:
+                file.write(queue.adopt(POLICIES[dice.choice(list(POLICIES))]))
+            else:
+                seconds = dice.choice((1.0, 30.0, 400.0, 2000.0))
+                now = Instant(now.monotonic_s + seconds, now.wall_s + seconds)
+            assert file.equals(queue), (seed, number)
+
+        fresh = kind("ops", POLICIES[name])
+        fresh.heard = dict(queue.heard)
+        fresh.tally.dropped = dict(queue.tally.dropped)
+        for number, (since_s, restored) in sorted(file.rows.items(), reverse=True):
+            fresh.restore(Row(number=number, alert=restored, since_s=since_s))
+        assert file.equals(fresh)
+        assert [row.number for row in fresh.rows()] == sorted(file.rows)
+
+
+@pytest.mark.parametrize("kind", [ReceiverQueue, AlertmanagerQueue])
+def test_the_changes_of_one_alert(kind: type[ReceiverQueue | AlertmanagerQueue]) -> None:
+    """It is written, taken and heard; then its end."""
+    queue, firing, over = kind("ops", POLICY), fires("a"), resolves("a")
+
+    assert queue.enqueue(7, firing, at(1.0)) == [Put(7, 1.0, firing)]
+    attempt, changes = queue.lease(at(2.0))
+    assert changes == []
+    assert attempt == Attempt(lane="ops", number=1, rows=(7,), alerts=(firing,))
+    assert queue.lease(at(2.0)) == (None, [])
+    taken = queue.settle(ended(attempt, YES), at(3.0), 0.0)
+    assert taken[0] == Hear("a", 1.0)
+    kept = kind is AlertmanagerQueue
+    assert taken[1:] == ([] if kept else [Remove(7)])
+    assert queue.pending() == 0
+    assert queue.enqueue(8, over, at(4.0)) == [Put(7 if kept else 8, 4.0, over)]
+    assert queue.drop([7, 8]) == [Remove(7 if kept else 8), Drop(DropReason.OPERATOR), Forget("a")]
+
+
+@pytest.mark.parametrize("kind", [ReceiverQueue, AlertmanagerQueue])
+@pytest.mark.parametrize(("after_s", "total"), [(0.25, 0.25), (2.0, 2.0), (-5.0, 0.0)])
+def test_the_seconds_until_an_alert_is_taken(
+    kind: type[ReceiverQueue | AlertmanagerQueue], after_s: float, total: float
+) -> None:
+    """They count from what it tells of; a clock that was set back does not make them negative."""
+    queue, now = kind("ops", POLICY), at(0.0)
+    queue.enqueue(1, fires("a", known_at_s=now.wall_s), now)
+    queue.settle(ended(queue.lease(now)[0], YES), Instant(1.0, now.wall_s + after_s), 0.0)
+
+    assert queue.tally.seconds.view().total == total
+
+
+def test_what_was_in_flight_at_a_replaced_sender_can_be_replaced_and_dropped() -> None:
+    """Nobody answers for it any more: it waits like any other."""
+    queue = ReceiverQueue("ops", POLICY)
+    queue.enqueue(1, fires("a", 1), at(0.0))
+    queue.lease(at(0.0))
+    assert queue.drop([1]) == []
+    queue.release()
+    queue.enqueue(2, fires("a", 2), at(0.0))
+
+    assert [row.alert.alert_id for row in queue.rows()] == ["a-2"]
+    assert queue.drop([1]) == [Remove(1), Drop(DropReason.OPERATOR)]
+
+
+def test_what_takes_the_place_of_a_failed_alert_waits_for_its_retry() -> None:
+    """It has the attempts of the one before: it does not count as new."""
+    queue = ReceiverQueue("ops", POLICY)
+    queue.enqueue(1, fires("a", 1), at(0.0))
+    attempt, _ = queue.lease(at(0.0))
+    queue.enqueue(2, fires("a", 2), at(0.0))
+    queue.settle(ended(attempt, DOWN), at(0.0), 1.0)
+
+    assert [row.attempts for row in queue.rows()] == [1]
+    assert queue.wake_s(at(0.0)) == 1.0
+    assert queue.lease(at(0.5)) == (None, [])
