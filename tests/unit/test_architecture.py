@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -103,9 +104,10 @@ def name_of(path: Path) -> str:
 MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def imports(path: Path) -> set[str]:
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Return every module that a file imports, with `fpm_listener.` before ours."""
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
@@ -113,7 +115,7 @@ def imports(path: Path) -> set[str]:
             whole = {f"{node.module}.{alias.name}" for alias in node.names}
             known = {name for name in whole if name.removeprefix("fpm_listener.") in MODULES}
             found |= known or {node.module}
-    return found
+    return frozenset(found)
 
 
 def ours(name: str) -> set[str]:

@@ -388,6 +388,7 @@ def test_a_sound_configuration(tmp_path: Path) -> None:
     assert examine(tmp_path) == []
 
 
+@pytest.mark.usefixtures("parser_in_process")
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.rule}-{case.what[:20]}" for case in CASES])
 def test_each_rule(case: Case, tmp_path: Path) -> None:
     """It fires where its thing is wrong, and says where, what, why, and what to write."""
@@ -401,7 +402,7 @@ def test_each_rule(case: Case, tmp_path: Path) -> None:
         assert one.mend
 
 
-@pytest.mark.timeout(600)  # a child for each case, on a machine with other work
+@pytest.mark.usefixtures("parser_in_process")
 def test_what_is_printed_is_the_golden_text(tmp_path: Path) -> None:
     """Each finding is read at night; with FPM_LISTENER_WRITE_GOLDEN=1 it is written anew."""
     texts = []

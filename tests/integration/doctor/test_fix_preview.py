@@ -49,6 +49,7 @@ def judge(before: list[Finding], after: list[Finding]) -> None:
     assert {one.id for one in after} <= {one.id for one in before if not one.edits}
 
 
+@pytest.mark.usefixtures("parser_in_process")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shape(name: str, tmp_path: Path) -> None:
     """The diff of each shape applies by either tool, and mends all that it says it mends."""
@@ -72,6 +73,7 @@ def test_a_shape(name: str, tmp_path: Path) -> None:
     assert report.preview(after) == ""
 
 
+@pytest.mark.usefixtures("parser_in_process")
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.rule}-{case.what[:20]}" for case in CASES])
 def test_a_rule(case: Case, tmp_path: Path) -> None:
     """One thing wrong: where it has edits, nothing is wrong with the result."""

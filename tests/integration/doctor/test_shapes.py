@@ -85,6 +85,7 @@ def test_as_supervisor_reads_it(
         assert mine["user"] == process.uid
 
 
+@pytest.mark.usefixtures("parser_in_process")
 def test_lines_as_supervisor_reads_them(shape: str, tmp_path: Path) -> None:
     """Each key that supervisor's parser sees is seen where it stands, with the same value."""
     path = lay_out(shape, tmp_path)
@@ -108,6 +109,7 @@ def test_lines_as_supervisor_reads_them(shape: str, tmp_path: Path) -> None:
             assert raw.strip().lower().startswith(key)
 
 
+@pytest.mark.usefixtures("parser_in_process")
 def test_as_php_fpm_reads_it(shape: str, tmp_path: Path) -> None:
     """Pools, addresses, users, log, times and variables agree with `php-fpm -tt`."""
     path = lay_out(shape, tmp_path, plain=True)
@@ -124,6 +126,7 @@ def test_as_php_fpm_reads_it(shape: str, tmp_path: Path) -> None:
             assert pool.options["pm"] in {"static", "dynamic", "ondemand"}
 
 
+@pytest.mark.usefixtures("parser_in_process")
 def test_what_the_doctor_finds(shape: str, tmp_path: Path) -> None:
     """In each shape just what tests/data/shapes/findings.txt says, at these places."""
     golden = (SHAPES / "findings.txt").read_text()
