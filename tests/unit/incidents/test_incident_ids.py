@@ -83,3 +83,11 @@ def test_an_id_that_an_older_version_made_stays() -> None:
     assert Failing.from_json(json.dumps(saved), CLOCKS) == replace(
         one, incident_id="receiver:ops-1700000000.000"
     )
+
+
+def test_the_parts_of_an_id() -> None:
+    """The names, the moment, and the beginning of a digest of them and the token."""
+    one = incident_id("wéb/1", "a b", "php-fpm:x@y", started_at_s=1.23456, token="t")
+
+    assert one == "w_b_1/a_b/php-fpm:x@y/1.235/" + one[-16:]
+    assert all(letter in "0123456789abcdef" for letter in one[-16:])

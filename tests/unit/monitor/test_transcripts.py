@@ -42,13 +42,13 @@ from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.phpfpm.status_page import PoolView
 from fpm_listener.settings.policy import HealingPolicy, Span
 from fpm_listener.supervisor.process import ProcessName, ProcessSeen, Program
+from fpm_listener.values import Instant
 from fpm_listener.vocabulary import Cause, State
 from tests.unit.monitor.engine_play import ADDRESS, EPOCH, FPM, JOB, LOG, POLICY, Scene
 from tests.unit.monitor.engine_play import moment as at
 
 if TYPE_CHECKING:
     from fpm_listener.monitor.messages import Effect
-    from fpm_listener.values import Instant
 
 GOLDEN = Path(__file__).parents[2] / "data" / "transcripts"
 CONFIG = "/etc/php/8.2/fpm/php-fpm.conf"
@@ -336,9 +336,10 @@ def restored() -> str:
     saved = [one.memory for one in first.effects if isinstance(one, SaveState)][-1]
     scene = Transcript("the listener is started again", policy=replace(POLICY, healing=HEALING))
     memory = {FPM: json.loads(json.dumps(saved)), OTHER: {"incident": 5}}
-    scene.write(1.0, "restored", scene.engine.restore(at(1.0), memory))
-    scene.lose(1.5, 0)
-    scene.answer(1.8, (FPM, State.FATAL, None), (JOB, State.RUNNING, 7))
+    now = Instant(30.0, EPOCH + 50.0)  # after a restart of the machine
+    scene.write(30.0, "restored", scene.engine.restore(now, memory))
+    scene.lose(31.5, 0)
+    scene.answer(31.8, (FPM, State.FATAL, None), (JOB, State.RUNNING, 7))
     scene.play("60 starting", "63 running", "100 tick")
     return scene.finish(900.0)
 

@@ -97,9 +97,27 @@ def test_quiet_is_over_when_it_says_so(times: str, hours: float) -> None:
 
 @pytest.mark.parametrize(
     "times",
-    ["", "Mon-", "Mo", "25:00-26:00", "10:00-10:00", "10-12", "Mon Tue", "Mon-Sun", "00:00-24:00"],
+    [
+        *("", "Mon-", "Mo", "25:00-26:00", "10:00-10:00", "10-12", "Mon Tue", "Mon-Sun"),
+        *("00:00-24:00", "Xyz", "Mon-Xyz", "Xyz-Mon", "10:60-11:00", "10:00-11:60", "24:01-24:30"),
+        *("Mon,", "Mon 10:00", "10:00-25:00"),
+    ],
 )
 def test_what_is_no_time_of_the_week(times: str) -> None:
     """Some of the week must be left, else nothing was ever told."""
     with pytest.raises(ValueError, match="Mon-Fri 22:00-06:00"):
         parse(times)
+
+
+@pytest.mark.parametrize(
+    ("times", "ranges"),
+    [
+        ("Mon", ((0, 1440),)),
+        ("tue 00:00-24:00", ((1440, 2880),)),
+        ("Sun-Mon 23:59-00:01", ((1439, 1441), (6 * 1440 + 1439, 6 * 1440 + 1441))),
+        ("Sat 10:00-10:59, Mon", ((0, 1440), (5 * 1440 + 600, 5 * 1440 + 659))),
+    ],
+)
+def test_the_minutes_of_the_week(times: str, ranges: tuple[tuple[int, int], ...]) -> None:
+    """They are sorted; a range over midnight ends on the next day."""
+    assert parse(times, timezone.utc).ranges == ranges

@@ -3,7 +3,13 @@
 import pytest
 
 from fpm_listener.supervisor import events
-from fpm_listener.supervisor.events import GroupChange, ProcessState
+from fpm_listener.supervisor.events import (
+    GroupChange,
+    Malformed,
+    ProcessLog,
+    ProcessState,
+    SupervisorChange,
+)
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.vocabulary import State
 
@@ -28,3 +34,72 @@ def test_the_newline_after_a_group() -> None:
     assert events.read("PROCESS_GROUP_ADDED", "groupname:a\u00a0b\n") == GroupChange(
         "a\u00a0b", added=True
     )
+
+
+WEB = ProcessName("web", "fpm")
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "content"),
+    [
+        ("SUPERVISOR_STATE_CHANGE_RUNNING", "", SupervisorChange(running=True)),
+        ("SUPERVISOR_STATE_CHANGE_STOPPING", "", SupervisorChange(running=False)),
+        ("PROCESS_GROUP_ADDED", "groupname:web\n", GroupChange("web", added=True)),
+        ("PROCESS_GROUP_REMOVED", "groupname:web\n", GroupChange("web", added=False)),
+        ("PROCESS_GROUP_REMOVED", "", Malformed("no groupname")),
+        (
+            "PROCESS_LOG_STDERR",
+            "processname:fpm groupname:web pid:7 channel:stderr\na:1 b\nc",
+            ProcessLog(WEB, 7, stderr=True, text="a:1 b\nc"),
+        ),
+        (
+            "PROCESS_LOG_STDOUT",
+            "processname:fpm groupname:web pid:0\n",
+            ProcessLog(WEB, None, stderr=False, text=""),
+        ),
+        (
+            "PROCESS_LOG_STDERR",
+            "processname:fpm groupname:web pid:7",
+            Malformed("no processname or groupname"),
+        ),
+        ("PROCESS_LOG_STDERR", "groupname:web\nx", Malformed("no processname or groupname")),
+        ("PROCESS_STATE_FATAL", "groupname:web", Malformed("no processname or groupname")),
+        ("PROCESS_STATE_FATAL", "processname:fpm", Malformed("no processname or groupname")),
+        (
+            "PROCESS_STATE_BACKOFF",
+            "processname:fpm groupname:web from_state:STARTING tries:3",
+            ProcessState(WEB, State.BACKOFF, State.STARTING, None, None, 3),
+        ),
+        (
+            "PROCESS_STATE_EXITED",
+            "processname:fpm groupname:web from_state:NONE expected:1 pid:x tries:\u00b2",
+            ProcessState(WEB, State.EXITED, None, None, True, None),
+        ),
+        (
+            "PROCESS_STATE_RUNNING",
+            f"processname:fpm groupname:web pid:{'9' * 18} tries:{'9' * 19}",
+            ProcessState(WEB, State.RUNNING, None, int("9" * 18), None, None),
+        ),
+        ("PROCESS_STATE_NONE", "processname:fpm groupname:web", None),
+        ("TICK_5", "when:1", None),
+    ],
+)
+def test_what_each_event_says(name: str, payload: str, content: events.Content) -> None:
+    """All words of the payload are read; what has no use is nothing."""
+    assert events.read(name, payload) == content
+
+
+def test_all_names_are_counted() -> None:
+    """Those of supervisor 4.3.0: its events.py; all others share one count."""
+    states = "STOPPED STARTING RUNNING BACKOFF STOPPING EXITED FATAL UNKNOWN"
+    names = [
+        *(f"PROCESS_STATE_{word}" for word in states.split(" ")),
+        *("PROCESS_LOG_STDOUT", "PROCESS_LOG_STDERR", "REMOTE_COMMUNICATION"),
+        *("PROCESS_COMMUNICATION_STDOUT", "PROCESS_COMMUNICATION_STDERR"),
+        *("PROCESS_GROUP_ADDED", "PROCESS_GROUP_REMOVED"),
+        *("SUPERVISOR_STATE_CHANGE_RUNNING", "SUPERVISOR_STATE_CHANGE_STOPPING"),
+        *("TICK_5", "TICK_60", "TICK_3600"),
+    ]
+
+    assert events.Counts().events == dict.fromkeys([*names, "other"], 0)
+    assert (events.Counts().missed, events.Counts().last_event_s) == (0, None)

@@ -1,0 +1,120 @@
+"""The incident of a receiver that cannot be told: its alerts, and what is saved of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fpm_listener.delivery.receiver_failure import Failing, again, alert, begins
+from fpm_listener.incidents.alert import Alert, Reason, Status
+from fpm_listener.values import Clocks, Instant
+from tests.samples import EPOCH_S, at
+
+CLOCKS = Clocks(at(500.0), "boot")
+FAILING = begins("ops", at(100.0), "HTTP 500", "web-7", "token")
+
+
+def test_how_it_begins_and_goes_on() -> None:
+    """Each alert has the next number; the last text stays where there is no new one."""
+    assert (
+        Failing(
+            receiver="ops",
+            started_at_s=EPOCH_S + 100.0,
+            started_s=100.0,
+            sequence=1,
+            told_s=100.0,
+            text="HTTP 500",
+            incident_id=FAILING.incident_id,
+        )
+        == FAILING
+    )
+    assert FAILING.incident_id.startswith("web-7/receiver:ops/")
+    second = again(FAILING, at(200.0))
+    assert (second.sequence, second.told_s, second.text) == (2, 200.0, "HTTP 500")
+    third = again(second, at(300.0), "timeout")
+    assert (third.sequence, third.told_s, third.text) == (3, 300.0, "timeout")
+    assert third.started_s == 100.0
+
+
+def shape(one: Alert) -> dict[str, object]:
+    """Return all of an alert but its sentences."""
+    return {
+        "incident": one.incident_id == FAILING.incident_id,
+        "sequence": one.sequence,
+        "reason": one.reason,
+        "status": one.status,
+        "labels": one.labels,
+        "times": (one.starts_at_s, one.ends_at_s, one.known_at_s),
+        "annotations": set(one.annotations),
+        "cause": one.annotations["cause"],
+        "evidence": one.annotations["evidence"],
+        "zh": set(one.translations["zh"]),
+    }
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_its_alerts(*, over: bool) -> None:
+    """Labels are the same from the first to the last; the end tells when."""
+    reason = Reason.RESOLVED if over else Reason.FIRST
+    one = alert(FAILING, reason, at(280.0), "web-7", 3)
+
+    assert shape(one) == {
+        "incident": True,
+        "sequence": 1,
+        "reason": reason,
+        "status": Status.RESOLVED if over else Status.FIRING,
+        "labels": {
+            "alertname": "NotificationFailing",
+            "instance": "web-7",
+            "receiver": "ops",
+            "severity": "warning",
+        },
+        "times": (EPOCH_S + 100.0, EPOCH_S + 280.0 if over else None, EPOCH_S + 280.0),
+        "annotations": {"summary", "description", "cause", "evidence", "remedy"},
+        "cause": "notification_failing",
+        "evidence": "HTTP 500",
+        "zh": {"summary", "description", "remedy"},
+    }
+    assert ("3m" in one.annotations["summary"]) == over
+    assert ("HTTP 500" in one.annotations["summary"]) != over
+    assert ("alerts test ops" in one.annotations["remedy"]) != over
+    assert "3" in one.annotations["description"]
+
+
+def test_a_clock_that_goes_back_makes_no_negative_time() -> None:
+    """The monotonic clock of another boot can be behind."""
+    words = alert(FAILING, Reason.RESOLVED, Instant(50.0, EPOCH_S), "web-7", 0).annotations
+
+    assert "-" not in words["summary"]
+
+
+def test_what_is_saved() -> None:
+    """All of it, in words of JSON; it comes back as it was."""
+    saved = json.loads(FAILING.to_json(CLOCKS))
+
+    assert saved == {
+        "receiver": "ops",
+        "started_at": EPOCH_S + 100.0,
+        "sequence": 1,
+        "started": [EPOCH_S + 100.0, 100.0, "boot"],
+        "told": [EPOCH_S + 100.0, 100.0, "boot"],
+        "text": "HTTP 500",
+        "id": FAILING.incident_id,
+    }
+    assert Failing.from_json(json.dumps(saved), CLOCKS) == FAILING
+
+
+def test_what_an_older_version_saved() -> None:
+    """It had the wall clock only, and no id."""
+    saved = {
+        "receiver": "ops",
+        "started_at": EPOCH_S + 100.0,
+        "told_at": EPOCH_S + 200.0,
+        "sequence": 4,
+        "text": "x",
+    }
+    one = Failing.from_json(json.dumps(saved), CLOCKS)
+
+    assert (one.started_s, one.told_s) == (100.0, 200.0)
+    assert one.incident_id == f"receiver:ops-{EPOCH_S + 100.0:.3f}"

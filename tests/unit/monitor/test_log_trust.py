@@ -1,0 +1,162 @@
+"""Which lines of a failed start are believed, and when."""
+
+from __future__ import annotations
+
+from fpm_listener.monitor.log_trust import (
+    LATE_S,
+    START_UP_S,
+    WAITS_S,
+    LogTrust,
+    SeenLines,
+    StartUp,
+    is_stamped,
+)
+from fpm_listener.phpfpm.log_facts import FactKind, LogFact
+
+STAMP = "[23-Nov-2026 10:00:00] "
+BIND = LogFact(kind=FactKind.BIND_CONFLICT, line=STAMP + "ERROR: bind")
+READY = LogFact(kind=FactKind.READY, line=STAMP + "NOTICE: fpm is running")
+RELOAD = LogFact(kind=FactKind.RELOAD, line=STAMP + "NOTICE: reloading")
+CRASH = LogFact(kind=FactKind.CHILD_SIGNAL, line=STAMP + "WARNING: child 1 exited")
+
+
+def started(at_s: float = 0.0) -> StartUp:
+    """Return the start-up of a life that begins at that moment."""
+    start_up = StartUp()
+    assert not start_up.is_open
+    start_up.began(at_s)
+    assert start_up.is_open
+    return start_up
+
+
+def test_a_line_is_believed_when_its_life_has_failed() -> None:
+    """Within seconds, and not before."""
+    for waited_s, facts in ((WAITS_S, (BIND,)), (WAITS_S + 0.1, ())):
+        start_up = started()
+        assert start_up.hear(1.0, BIND) == ()
+        assert start_up.ended(1.0 + waited_s, failed=True) == facts
+        assert start_up.ended(99.0, failed=True) == ()
+
+
+def test_a_line_that_comes_late() -> None:
+    """Its life has failed already; after some seconds it is not of that life any more."""
+    start_up = started()
+    assert start_up.ended(1.0, failed=True) == ()
+
+    assert start_up.hear(1.0 + LATE_S, BIND) == (BIND,)
+    assert start_up.hear(1.1 + LATE_S, BIND) == ()
+
+
+def test_a_life_that_has_not_failed_refutes_its_lines() -> None:
+    """Also the late ones; so does one that took long, or was never seen to begin."""
+    for start_up, at_s, failed in (
+        (started(), 1.0, False),
+        (started(), START_UP_S + 0.1, True),
+        (StartUp(), 1.0, True),
+    ):
+        start_up.hear(at_s, BIND)
+        assert start_up.ended(at_s, failed=failed) == ()
+        assert start_up.hear(at_s, BIND) == ()
+    start_up = started()
+    start_up.hear(START_UP_S, BIND)
+    assert start_up.ended(START_UP_S, failed=True) == (BIND,)
+    start_up.ended(START_UP_S + 1.0, failed=False)
+    assert start_up.hear(START_UP_S + 1.0, BIND) == ()
+
+
+def test_what_runs_is_believed_nothing() -> None:
+    """Until it reloads; other lines count at once."""
+    start_up = started()
+    start_up.hear(0.5, BIND)
+    assert start_up.hear(1.0, READY) == (READY,)
+    assert not start_up.is_open
+    assert start_up.hear(1.5, CRASH) == (CRASH,)
+    assert start_up.ended(2.0, failed=True) == ()
+    start_up = started()
+    start_up.hear(1.0, READY)
+    assert start_up.hear(500.0, RELOAD) == (RELOAD,)
+    assert start_up.is_open
+    start_up.hear(500.1, BIND)
+    assert start_up.ended(500.2, failed=True) == (BIND,)
+    assert start_up.hear(500.3, READY) == (READY,)
+    assert start_up.hear(500.4, BIND) == ()
+
+
+def test_close_and_refute() -> None:
+    """Late lines are not believed after either; those that wait are lost after `close` only."""
+    start_up = started()
+    start_up.hear(0.1, BIND)
+    start_up.close()
+    assert not start_up.is_open
+    assert start_up.ended(0.2, failed=True) == ()
+    for forget in (StartUp.close, StartUp.refute):
+        start_up = started()
+        start_up.ended(1.0, failed=True)
+        forget(start_up)
+        assert start_up.hear(1.1, BIND) == ()
+        assert start_up.is_open == (forget is StartUp.refute)
+
+
+def test_a_flood_of_lines_is_bounded() -> None:
+    """The latest 64 wait."""
+    lines = [LogFact(kind=FactKind.INIT_FAILED, line=str(number)) for number in range(100)]
+    start_up = started()
+    for line in lines:
+        start_up.hear(1.0, line)
+
+    assert start_up.ended(1.0, failed=True) == tuple(lines[-64:])
+
+
+def test_lines_count_when_it_is_known_how_the_life_ended() -> None:
+    """A signal refutes them, and those that come late."""
+    for killed, facts in ((False, (BIND, BIND)), (True, ())):
+        trust, death = LogTrust(), object()
+        trust.began(0.0)
+        assert not trust.spoke
+        assert trust.hear(0.1, BIND) == ()
+        assert trust.spoke
+        trust.ended(0.2, death, failed=True)
+        assert trust.hear(0.3, BIND) == ()
+        assert trust.hear(0.3, CRASH) == (CRASH,)
+        assert trust.exit_known(object(), killed=killed) == ()
+        assert trust.exit_known(death, killed=killed) == facts
+        assert trust.exit_known(death, killed=killed) == ()
+        assert trust.hear(0.4, BIND) == facts[:1]
+        trust.began(1.0)
+        assert not trust.spoke
+
+
+def test_a_line_counts_once() -> None:
+    """Without a stamp it may come again in the next life; other kinds may come again at once."""
+    trust = LogTrust()
+    bare = LogFact(kind=FactKind.BIND_CONFLICT, line="ERROR: bind")
+    assert [trust.is_news(BIND, 1), trust.is_news(BIND, 1), trust.is_news(BIND, 2)] == [
+        True,
+        False,
+        False,
+    ]
+    assert [trust.is_news(bare, 1), trust.is_news(bare, 1), trust.is_news(bare, 2)] == [
+        True,
+        False,
+        True,
+    ]
+    crash = LogFact(kind=FactKind.CHILD_SIGNAL, line="WARNING: child 1 exited")
+    assert [trust.is_news(crash, 1), trust.is_news(crash, 1)] == [True, True]
+
+
+def test_the_lines_that_are_remembered_are_bounded() -> None:
+    """The oldest of 256 goes."""
+    seen = SeenLines()
+    for number in range(257):
+        assert seen.add(f"[{number}] x", 1)
+
+    assert not seen.add("[1] x", 1)
+    assert seen.add("[0] x", 1)
+
+
+def test_a_stamp() -> None:
+    """php-fpm's time in brackets; a pool's name is none."""
+    assert is_stamped("[23-Nov-2026 10:00:00] ERROR: x")
+    assert not is_stamped("[pool www] x")
+    assert not is_stamped("23-Nov-2026 10:00:00 x")
+    assert not is_stamped("")
