@@ -174,6 +174,8 @@ class _Walk:
 
 
 def _left_alone(node: ast.AST) -> bool:
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TYPE_CHECKING":
+        return True
     if isinstance(node, ast.If):
         return "TYPE_CHECKING" in ast.unparse(node.test)
     if isinstance(node, ast.ClassDef):

@@ -101,3 +101,103 @@ def test_any_words(words: list[str], text: str) -> None:
     """Nothing raises, and no blank is lost between words."""
     assert masked(words).count(" ") >= len(words) - 1
     masked_text(text)
+
+
+#: `name program…: option…`; what comes behind the option is a secret.
+OPTIONS = """
+    curl: -u -U --user --proxy-user
+    sshpass mongo mongosh mongodump mongorestore docker-login: -p
+    redis-cli redis-benchmark: -a
+    ldapsearch ldapadd ldapmodify ldapdelete: -w
+    mosquitto_pub mosquitto_sub ipmitool zip unzip: -P
+    smbclient rpcclient: -U
+    snmpget snmpwalk snmpset: -c -A -X
+    lftp: -u
+    openssl: -k -K
+"""
+#: Their option takes a secret that is attached to it; a word behind it is something else.
+ATTACHED = (
+    "mysql mysqldump mysqladmin mysqlcheck mysqlimport mytop mariadb mariadb-dump mariadb-admin "
+    "7z 7za"
+)
+
+
+@pytest.mark.parametrize(
+    ("program", "option"),
+    [
+        (program, option)
+        for line in OPTIONS.strip().splitlines()
+        for program in line.partition(":")[0].split()
+        for option in line.partition(":")[2].split()
+    ],
+)
+def test_options_that_only_their_program_knows(program: str, option: str) -> None:
+    """In a folder or not; of another program the same option is none."""
+    name = program.replace("-login", " login") if program == "docker-login" else program
+    for path in (name, f"/usr/bin/{name}"):
+        shown = masked([*path.split(), option, SECRET, "host"])
+        assert shown == f"{path} {option} {MASK} host"
+    if len(option) == 2:
+        assert masked([*name.split(), option + SECRET]) == f"{name} {option}{MASK}"
+    assert masked(["app", option, "x"]) in {f"app {option} x", f"app {option} {MASK}"}
+
+
+@pytest.mark.parametrize("program", ATTACHED.split())
+def test_options_with_an_attached_secret(program: str) -> None:
+    """A word of its own is a database or a file."""
+    assert masked([program, f"-p{SECRET}", "db"]) == f"{program} -p{MASK} db"
+    assert masked([program, "-p", "db"]) == f"{program} -p db"
+
+
+WORDS = (
+    "pass password passwd passphrase passwort passin passout pwd pw secret secrets token tokens "
+    "auth authorization authtoken apikey credential credentials cookie cookies jwt otp signature "
+    "sig api-key access-key private-key secret-key auth-key account-key shared-keys"
+)
+
+
+@pytest.mark.parametrize("word", WORDS.split())
+def test_names_of_secrets(word: str) -> None:
+    """Alone, in another name, and in any letters; a name that ends otherwise has none."""
+    for name in (word, f"db.{word}", f"X_{word.upper()}", f"my-{word}"):
+        assert masked([f"{name}={SECRET}"]) == f"{name}={MASK}"
+        assert masked(["app", f"--{name}", SECRET, "x"]) == f"app --{name} {MASK} x"
+    for end in ("file", "path", "dir", "url", "uri", "type", "env", "name", "id"):
+        assert masked(["app", f"--{word}-{end}", "x"]) == f"app --{word}-{end} x"
+
+
+@pytest.mark.parametrize(
+    "end", ["password", "passwd", "passphrase", "secret", "token", "pwd", "apikey"]
+)
+def test_ends_of_names_of_secrets(end: str) -> None:
+    """Names that are written as one word."""
+    assert masked(["app", f"my{end}={SECRET}"]) == f"app my{end}={MASK}"
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "basic", "DIGEST", "token"])
+def test_schemes_of_authorization(scheme: str) -> None:
+    """The scheme is shown; the word behind it is the secret."""
+    shown = masked(["curl", "Authorization:", scheme, SECRET, "x"])
+
+    assert shown == f"curl Authorization: {scheme} {MASK} x"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("app password=", "app password="),
+        ("app password= x", f"app password= {MASK}"),
+        ("app password=' ' y", f"app password={MASK} y"),
+        ("app --password --port 1", "app --password --port 1"),
+        ("app a=1&token=x&b=2", f"app a=1&token={MASK}&b=2"),
+        ("app {token:x,pin:y}", f"app {{token:{MASK},pin:y}}"),
+        ("app http://u:p@h http://h", f"app http://{MASK}@h http://h"),
+        ("app bearer abcdef0 x", "app bearer abcdef0 x"),
+        ("app 'bearer abcdef' x", f"app 'bearer {MASK}' x"),
+        ("app 'bearer abcde' x", "app 'bearer abcde' x"),
+        (f"app sk-{'a' * 12} sk-{'a' * 11}", f"app {MASK} sk-{'a' * 11}"),
+    ],
+)
+def test_what_is_shown(text: str, shown: str) -> None:
+    """All but the secret, with its blanks."""
+    assert masked_text(text) == shown
