@@ -29,8 +29,9 @@ if TYPE_CHECKING:
         (
             Cause,
             (
-                "bind_conflict address_absent unknown_user disk_full fd_limit missing_path permission "
-                "config_error out_of_memory crash_signal not_answering restart_loop gave_up"
+                "bind_conflict address_absent unknown_user disk_full fd_limit missing_path "
+                "permission config_error out_of_memory crash_signal not_answering restart_loop "
+                "gave_up"
             ),
         ),
         (
@@ -60,8 +61,8 @@ if TYPE_CHECKING:
             FactKind,
             (
                 "bind_conflict address_absent missing_path permission unknown_user config_error "
-                "disk_full fd_limit init_failed ready reload child_signal child_exit emergency_reload "
-                "max_children slow terminated"
+                "disk_full fd_limit init_failed ready reload child_signal child_exit "
+                "emergency_reload max_children slow terminated"
             ),
         ),
         (LogKind, "file stderr syslog device"),

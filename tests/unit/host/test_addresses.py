@@ -144,3 +144,63 @@ def test_any_text(text: str) -> None:
     found = parse(text)
     assert found.text == text
     assert same(found, found) is not isinstance(found, UnusableAddress)
+
+
+@pytest.mark.parametrize(
+    ("text", "numeric"),
+    [
+        *[("9000", True), ("127.0.0.1:9000", True), ("[::1]:9000", True), ("0x7f.1:9000", True)],
+        *[("localhost:9000", False), ("web:9000", False), ("256.0.0.1:9000", False)],
+        *[("[fe80::a%eth0]:9000", True), ("1.2.3.4.5:9000", False)],
+    ],
+)
+def test_whether_a_resolver_is_asked(text: str, *, numeric: bool) -> None:
+    """Of a number it is not; a port alone is on all addresses."""
+    found = parse(text)
+    assert isinstance(found, TcpAddress)
+    assert found.is_numeric is numeric
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("[abcd:ef01::1]:9000", "[43981:ef01::1]:9000"),
+        ("[::abcd]:9000", "[::171.205]:9000"),
+        ("[ff::]:9000", "[100::]:9000"),
+        ("255.255.255.255:9000", "255.255.256:9000"),
+        ("1.16777215:9000", "1.16777216:9000"),
+        ("4294967295:9000", "4294967296:9000"),
+        ("[1:2:3:4:5:6:7::]:9000", "[1:2:3:4:5:6::7]:9000"),
+    ],
+)
+def test_numbers_that_are_not_the_same(one: str, other: str) -> None:
+    """The groups are hexadecimal; the last number of four has the bytes that are left."""
+    assert not same(parse(one), parse(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("[1:2:3:4:5:6:7::]:9000", "[1:2:3:4:5:6:7:0]:9000"),
+        ("[::ABCD]:9000", "[::abcd]:9000"),
+        ("[::171.205.1.2]:9000", "[::abcd:102]:9000"),
+        ("1.16777215:9000", "1.255.255.255:9000"),
+        ("1.2.772:9000", "1.2.3.4:9000"),
+        ("4294967295:9000", "255.255.255.255:9000"),
+        ("0XfF.1:9000", "255.0.0.1:9000"),
+        ("00:9000", "0.0.0.0:9000"),
+    ],
+)
+def test_numbers_that_are_the_same(one: str, other: str) -> None:
+    """One group of zeros may be left out, and a number may stand for several bytes."""
+    assert same(parse(one), parse(other))
+
+
+def test_why_an_address_is_unusable() -> None:
+    """The hint on `unix:` is given for it alone."""
+    assert parse("unix:/x") == UnusableAddress(
+        "unix:/x", "'/x' is no port of 1 to 65535; a unix socket is written without unix:"
+    )
+    assert parse("host:0") == UnusableAddress("host:0", "'0' is no port of 1 to 65535")
+    assert parse("*:1") == UnusableAddress("*:1", "'*' is neither a host's name nor its number")
+    assert parse("") == UnusableAddress("", "it is empty")

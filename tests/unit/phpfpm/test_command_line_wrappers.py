@@ -135,3 +135,43 @@ def test_a_shell_that_only_waits(command: str, words: str) -> None:
 def test_a_shell_that_does_more(command: str) -> None:
     """It stays: what it does would be lost."""
     assert find_behind_sleep(command) is None
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["if", "then", "elif", "else", "while", "until", "do", "!", "{", "command", "builtin"],
+)
+def test_a_word_of_the_shell_before_a_command(word: str) -> None:
+    """It is no program."""
+    found = find(f"sh -c 'true; {word} php-fpm -F'")
+
+    assert found is not None
+    assert found.arguments == ("-F",)
+
+
+@pytest.mark.parametrize(
+    ("long", "short"),
+    [
+        *[("daemonize", "D"), ("nodaemonize", "F"), ("force-stderr", "O")],
+        *[("allow-to-run-as-root", "R"), ("fpm-config=x", "y x"), ("prefix=x", "p x")],
+        *[("pid=x", "g x"), ("php-ini=x", "c x"), ("define=x", "d x"), ("no-php-ini", "n")],
+        *[("profile-info", "e"), ("test", "t"), ("version", "v"), ("info", "i"), ("modules", "m")],
+        *[("help", "h"), ("usage", "h")],
+    ],
+)
+def test_a_long_option_and_its_short_one(long: str, short: str) -> None:
+    """They mean the same."""
+    one, other = find(f"php-fpm --{long} -R"), find(f"php-fpm -{short} -R")
+
+    assert one is not None
+    assert other is not None
+    assert one._replace(arguments=()) == other._replace(arguments=())
+    assert one.allow_root
+
+
+def test_the_last_of_two_options_counts() -> None:
+    """As php-fpm takes it; -X is none, and ends the options."""
+    for options, foreground in (("-D -F", True), ("-F -D", False), ("-X -F", None), ("", None)):
+        found = find(f"php-fpm {options}")
+        assert found is not None
+        assert found.foreground is foreground
