@@ -13,6 +13,7 @@ from fpm_listener.delivery.alertmanager_queue import (
 from fpm_listener.delivery.attempt import Attempt, Outcome
 from fpm_listener.delivery.queued_alert import QueuePolicy, Row
 from fpm_listener.incidents.alert import Alert, Reason
+from fpm_listener.settings.receiver_types import Rate
 from fpm_listener.values import Instant
 from tests.samples import DOWN, NO, YES, at, ended, fires, resolves
 from tests.unit.delivery.queue_play import POLICY
@@ -264,3 +265,66 @@ def test_a_replaced_sender_is_not_waited_for() -> None:
     play.lane.settle(ended(attempt, YES), play.now, 1.0)
 
     assert "a" in play.lane.heard
+
+
+def test_the_seconds_that_alertmanager_is_promised() -> None:
+    """Its clients send every minute, and tell an end for five; resolve_timeout is five as well."""
+    assert (RESEND_S, LASTS_S, RESOLVED_FOR_S) == (60.0, 240.0, 300.0)
+
+
+def test_rates_count_from_the_first_message_on() -> None:
+    """They are those of the settings."""
+    play = Play(replace(AM, joins=1, rates=(Rate(1, 10.0),)))
+    play.owe(fires("a"), fires("b"))
+
+    assert play.tell() == ["a-1"]
+    play.wait(10.0)
+    assert play.tell() == ["b-1"]
+
+
+def test_attempts_count_anew_after_a_yes() -> None:
+    """Each telling is a first attempt where the one before succeeded."""
+    play = Play()
+    play.owe(fires("a"))
+    numbers = []
+    for outcome in (DOWN, YES, YES):
+        attempt = play.take()
+        assert attempt is not None
+        numbers.append(attempt.number)
+        play.lane.settle(ended(attempt, outcome), play.now, 0.0)
+        play.wait(RESEND_S)
+
+    assert numbers == [1, 2, 1]
+
+
+def test_an_alertmanager_without_settings() -> None:
+    """It is told nothing, and keeps what it was told."""
+    lane = AlertmanagerQueue("gone", None)
+    lane.restore(Row(number=1, alert=fires("a"), since_s=0.0))
+
+    assert lane.enqueue(2, fires("b"), at(1.0)) == []
+    assert lane.lease(at(1.0)) == (None, [])
+    assert (lane.wake_s(at(1.0)), len(lane)) == (None, 1)
+
+
+def test_a_failure_of_an_incident_that_is_gone() -> None:
+    """It is no failing of the next one; a failure of one that lasts still is."""
+    play = Play()
+    play.owe(fires("a"))
+    play.tell(DOWN)
+    play.owe(fires("b"))
+    assert play.lane.pace.failing_since_s == 0.0
+    play.lane.drop([1, 2])
+    play.owe(fires("c"))
+    assert play.lane.pace.failing_since_s is None
+
+
+def test_a_new_sender_begins_at_once() -> None:
+    """Though the answer to the former one has not come."""
+    play = Play()
+    play.owe(fires("a"))
+    assert play.take() is not None
+    assert play.take() is None
+    play.lane.release()
+
+    assert play.tell() == ["a-1"]

@@ -164,3 +164,54 @@ def test_what_takes_the_place_of_a_failed_alert_waits_for_its_retry() -> None:
     assert [row.attempts for row in queue.rows()] == [1]
     assert queue.wake_s(at(0.0)) == 1.0
     assert queue.lease(at(0.5)) == (None, [])
+
+
+def test_what_is_restored_in_another_order() -> None:
+    """It is told in the order of its numbers."""
+    queue = ReceiverQueue("ops", POLICY)
+    queue.restore(Row(number=2, alert=resolves("a"), since_s=0.0))
+    queue.restore(Row(number=1, alert=fires("a"), since_s=0.0))
+    told = []
+    while (attempt := queue.lease(at(1.0))[0]) is not None:
+        told.append(attempt.rows)
+        queue.settle(ended(attempt, YES), at(1.0), 0.0)
+
+    assert told == [(1,), (2,)]
+
+
+def test_hasten() -> None:
+    """What waits for its retry is tried at once."""
+    queue = ReceiverQueue("ops", POLICY)
+    queue.enqueue(1, fires("a"), at(0.0))
+    queue.settle(ended(queue.lease(at(0.0))[0], DOWN), at(0.0), 1.0)
+    assert queue.lease(at(0.1)) == (None, [])
+    queue.hasten()
+
+    assert queue.lease(at(0.1))[0] is not None
+
+
+@pytest.mark.parametrize(("before_s", "taken"), [(1.0, True), (1.1, False)])
+def test_a_repeat_may_come_a_second_too_soon(before_s: float, *, taken: bool) -> None:
+    """The engine's own sum may round the other way."""
+    queue = ReceiverQueue("ops", POLICY)
+    queue.heard["a"] = 0.0
+    again = replace(fires("a", 2), reason=Reason.REPEAT)
+    queue.enqueue(1, again, at(POLICY.repeat_interval_s - before_s))
+
+    assert len(queue) == taken
+
+
+def test_one_that_is_tried_alone_is_not_joined() -> None:
+    """Nor does it keep the others from sharing a message."""
+    queue = ReceiverQueue("ops", POLICIES["shared"])
+    for number, incident in enumerate("abc", 1):
+        queue.enqueue(number, fires(incident), at(0.0))
+    first, *_ = queue.rows()
+    first.alone = True
+    attempt = queue.lease(at(0.0))[0]
+    assert attempt is not None
+    assert attempt.rows == (1,)
+    queue.settle(ended(attempt, YES), at(0.0), 0.0)
+    attempt = queue.lease(at(30.0))[0]
+    assert attempt is not None
+    assert attempt.rows == (2, 3)

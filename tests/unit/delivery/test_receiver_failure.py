@@ -103,6 +103,8 @@ def test_what_is_saved() -> None:
         "id": FAILING.incident_id,
     }
     assert Failing.from_json(json.dumps(saved), CLOCKS) == FAILING
+    later = Clocks(Instant(600.0, EPOCH_S + 90_000.0), "boot")  # the wall clock was set
+    assert Failing.from_json(json.dumps(saved), later) == FAILING
 
 
 def test_what_an_older_version_saved() -> None:

@@ -59,6 +59,28 @@ def test_a_page() -> None:
     assert "s3cret" not in repr(found)
 
 
+def test_all_words_of_a_page() -> None:
+    """Those of 8.4, and of versions before; 2^64 is the largest number that is taken."""
+    words = {
+        "Creating": "creating",
+        "Idle": "idle",
+        "Reading headers": "reading_headers",
+        "Getting request informations": "getting_request_information",
+        "Getting request information": "getting_request_information",
+        "Running": "running",
+        "Ending": "ending",
+        "Finishing": "finishing",
+    }
+    for word, state in words.items():
+        page = {**PAGE, "memory peak": 1 << 64, "slow requests": (1 << 64) + 1}
+        found = parse(json.dumps({**page, "processes": [{"state": word}]}))
+        assert found is not None
+        assert {name for name, count in found[1].items() if count} == {state}
+        assert set(found[1]) == set(words.values())
+        assert found[0]["memory_peak"] == float(1 << 64)
+        assert "slow_requests" not in found[0]
+
+
 def test_a_list_that_is_no_json() -> None:
     """Old versions do not escape URIs: the pool's own numbers are read all the same."""
     text = json.dumps(PAGE, separators=(",", ":")).replace("/status?json", 'a"b\x01\\x')
