@@ -51,6 +51,7 @@ fuzz: setup-fuzz  ## every parser of outside input, for FUZZ_SECONDS (600); exit
 
 soak: setup-test  ## 24 simulated hours and SOAK_SECONDS (600) of a real supervisord, with random faults
 	@exec env $(WITH_FPM) $(BIN)/python -m tests.soak.run
+	KILL_EVERYWHERE=1 $(BIN)/python -m pytest -q tests/integration/daemon/test_killed_anywhere.py
 
 screenshots: setup-test  ## the pictures of the page in docs/images/
 	$(BIN)/python -m tests.screenshots

@@ -1,9 +1,10 @@
 """The listener, which kills itself at one of its steps: `killable.py SETTINGS`.
 
 A step is what others can see of it: a statement of the database, a word to a receiver or from it,
-the answer to supervisord. KILL_AT says which one (1, 2, …; 0 = none), counted from the `start` or
-from the first `event`, as KILL_SINCE says; KILL_WHEN says whether the end comes `before` or `after`
-it. The last line on stderr tells where it was.
+the answer to supervisord. KILL_AT says which step of the kind KILL_KIND it is (1, 2, …; 0 = none).
+The count begins at the `start` or at the first `event`, as KILL_SINCE says. KILL_WHEN says whether
+the end comes `before` or `after` the step. On stderr, each counted step is a line `step KIND`, and
+the last line is `killed WHEN KIND`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import socket
 import sqlite3
 import sys
 import threading
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,18 +32,22 @@ Value = TypeVar("Value")
 class Steps:
     """Counts the steps of all threads."""
 
-    def __init__(self, kill_at: int, kill_when: str, *, counts: bool) -> None:
+    def __init__(self, kill_at: int, kill_kind: str, kill_when: str, *, counts: bool) -> None:
         self.counts = counts
         self._kill_at = kill_at
+        self._kill_kind = kill_kind
         self._kill_when = kill_when
-        self._taken = 0
+        self._taken: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def take(self, name: str, step: Callable[..., Value], *arguments: Any) -> Value:  # noqa: ANN401 - of any step
         """Take a step and return what comes of it, unless this is the end."""
         with self._lock:
-            self._taken += self.counts
-            last = self.counts and self._taken == self._kill_at
+            self._taken[name] += self.counts
+            number = self._taken[name] if self.counts else 0
+            last = name == self._kill_kind and 0 < number == self._kill_at
+        if number:
+            os.write(2, f"step {name}\n".encode())
         if last and self._kill_when == "before":
             self._end(name)
         try:
@@ -57,6 +63,7 @@ class Steps:
 
 STEPS = Steps(
     int(os.environ["KILL_AT"]),
+    os.environ["KILL_KIND"],
     os.environ["KILL_WHEN"],
     counts=os.environ["KILL_SINCE"] == "start",
 )

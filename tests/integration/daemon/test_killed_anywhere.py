@@ -3,6 +3,9 @@
 The end of a program that is given up is told within the transaction of its event, that of one which
 fails again and again after it, when its exit was looked up, and that of one which recovers by the
 clock: the three ways in which an alert comes to be.
+
+For each kind of step, listeners are killed before its first and after its last, and at the middle
+one. With KILL_EVERYWHERE=1 (`make soak`), listeners are killed before and after every step.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from xmlrpc.server import SimpleXMLRPCServer
@@ -76,10 +79,8 @@ class Fault(NamedTuple):
 
     since: str
     when: str
+    kind: str
     at: int
-
-
-NONE = Fault("start", "after", 0)
 
 
 class Killed(Exception):  # noqa: N818 - no error: it is what is to happen
@@ -123,6 +124,7 @@ class Life:
                     **os.environ,
                     "KILL_SINCE": fault.since,
                     "KILL_WHEN": fault.when,
+                    "KILL_KIND": fault.kind,
                     "KILL_AT": str(fault.at),
                     "SUPERVISOR_SERVER_URL": supervisord,
                 },
@@ -201,7 +203,7 @@ class Supervisord:
         self._thread.join()
         self._rpc.server_close()
 
-    def start(self, fault: Fault = NONE) -> Life:
+    def start(self, fault: Fault) -> Life:
         """Start the listener."""
         return Life(self._folder, fault, f"http://127.0.0.1:{self._rpc.server_address[1]}")
 
@@ -221,13 +223,14 @@ class Supervisord:
     def play(self, fault: Fault) -> str:
         """Tell all to a listener that is killed, and then to one that is not; return where."""
         place = ""
-        for one in (fault, NONE):
+        none = fault._replace(at=0)
+        for one in (fault, none):
             with closing(self.start(one)) as life:
                 try:
                     self.tell(life)
                 except Killed as killed:
                     place = str(killed)
-                    assert one is not NONE, place
+                    assert one is not none, place
                 else:
                     break
         return place
@@ -288,23 +291,43 @@ def judge(sink: Receiver, events: Sequence[Event]) -> None:
         assert list(dict.fromkeys(heard)) == wanted
 
 
-def play_all(play: Callable[[int], str]) -> list[str]:
-    """Play a story with a fault at each step; return where listeners were killed."""
-    steps = count(1)
+def steps_of(folder: Path) -> Counter[str]:
+    """Return how many steps of each kind the listener of a story counted."""
+    lines = (folder / "log").read_text().splitlines()
+    return Counter(line.partition(" ")[2] for line in lines if line.startswith("step "))
 
-    def play_some() -> list[str]:
-        """Play until a story ends without a kill: further steps there are none."""
-        return list(iter(lambda: play(next(steps)), ""))
 
+def numbers(when: str, steps: int) -> set[int]:
+    """Return at which steps of a kind to kill, of those that a story without a kill has."""
+    return {1, steps // 2 + 1} if when == "before" else {(steps + 1) // 2, steps}
+
+
+def play_all(
+    tmp_path: Path, when: str, play: Callable[[Path, str, int], str], least: set[str]
+) -> None:
+    """Play a story with faults at each kind of step that it has; these include `least`."""
+    everywhere = bool(os.environ.get("KILL_EVERYWHERE"))
+
+    def play_at(kind: str, number: int) -> str:
+        return play(tmp_path / f"{kind}-{number}", kind, number)
+
+    def play_kind(kind: str) -> list[str]:
+        """Return where listeners were killed; a story without a kill has no such step."""
+        if everywhere:
+            return list(takewhile(bool, (play_at(kind, number) for number in count(1))))
+        some = sorted(numbers(when, steps[kind]))
+        return list(filter(None, [play_at(kind, number) for number in some]))
+
+    assert not play_at("none", 0)
+    steps = steps_of(tmp_path / "none-0")
+    kinds = set(steps)
+    assert kinds >= least
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        playing = [pool.submit(play_some) for _ in range(SIDE_BY_SIDE)]
-    return [place for each in playing for place in each.result()]
-
-
-def kinds(places: Sequence[str], when: str) -> set[str]:
-    """Return the kinds of steps of places."""
-    assert all(place.startswith(f"killed {when} ") for place in places)
-    return {place.rpartition(" ")[2] for place in places}
+        places = dict(zip(kinds, pool.map(play_kind, kinds), strict=True))
+    for kind in kinds:
+        assert places[kind], f"no listener was killed at {kind}"
+        assert set(places[kind]) == {f"killed {when} {kind}"}
+    assert sum(map(len, places.values())) > (20 if everywhere else 10)
 
 
 @pytest.mark.timeout(600)
@@ -313,17 +336,14 @@ def test_killed_after_an_event(tmp_path: Path, when: str) -> None:
     """At no step from an event to the settlement of its alert is an incident lost."""
     events = [*GIVEN_UP, *RECOVERS]
 
-    def play(step: int) -> str:
-        folder = tmp_path / str(step)
+    def play(folder: Path, kind: str, number: int) -> str:
         folder.mkdir()
         with Receiver() as sink, Supervisord(folder, sink, events) as supervisord:
-            place = supervisord.play(Fault("event", when, step))
+            place = supervisord.play(Fault("event", when, kind, number))
         judge(sink, events)
         return place
 
-    places = play_all(play)
-    assert len(places) > 20
-    assert kinds(places, when) >= {*STEPS, "acknowledge"}
+    play_all(tmp_path, when, play, {*STEPS, "acknowledge"})
 
 
 @pytest.mark.timeout(600)
@@ -336,18 +356,16 @@ def test_killed_again_while_an_alert_is_owed(tmp_path: Path, when: str) -> None:
     unheard = [event._replace(heard="") for event in events]
     with Receiver() as sink, Supervisord(first, sink, unheard) as supervisord:
         sink.otherwise = status(503)
-        with closing(supervisord.start()) as life:
+        with closing(supervisord.start(Fault("start", when, "none", 0))) as life:
             supervisord.tell(life)
             sink.wait_for(1)
+    (first / "log").unlink()
 
-    def play(step: int) -> str:
-        folder = tmp_path / str(step)
+    def play(folder: Path, kind: str, number: int) -> str:
         shutil.copytree(first, folder, ignore=shutil.ignore_patterns("*.sock"))
         with Receiver() as sink, Supervisord(folder, sink, events, len(events)) as supervisord:
-            place = supervisord.play(Fault("start", when, step))
+            place = supervisord.play(Fault("start", when, kind, number))
         judge(sink, events)
         return place
 
-    places = play_all(play)
-    assert len(places) > 20
-    assert kinds(places, when) >= {*STEPS, "PRAGMA", "CREATE", "SELECT"}
+    play_all(tmp_path, when, play, {*STEPS, "PRAGMA", "CREATE", "SELECT"})
