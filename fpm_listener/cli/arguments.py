@@ -49,72 +49,75 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = Parser(
         prog="fpm-listener",
-        description="Notices php-fpm restart loops under supervisord, says why, tells somebody.",
+        description="Watches php-fpm under supervisord: restart loops, causes, alerts.",
     )
     parser.add_argument("--version", action="version", version=f"fpm-listener {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     listen = commands.add_parser("listen", help="run as an [eventlistener:...] of supervisord")
     listen.add_argument("--config", required=True, metavar="FILE", help="the settings")
-    status = commands.add_parser("status", help="show what the listener knows now")
+    status = commands.add_parser("status", help="show the current state, problems first")
     status.add_argument(
         "--url",
         metavar="URL",
-        help="where the listener serves (default: as its settings say)",
+        help="URL of the listener (default: from its settings)",
     )
     status.add_argument(
         "--config",
         metavar="FILE",
-        help="its settings: where it serves, and what it wants to be told (default: the drop-in "
-        "file)",
+        help="settings with address and authentication (default: the file in supervisord.d)",
     )
     status.add_argument("--json", action="store_true", help="print JSON instead of a table")
     status.add_argument(
         "--insecure",
         action="store_true",
-        help="send a password or token in clear text, if http:// is the only way",
+        help="send a password or token over http://, in clear text",
     )
     guard = commands.add_parser(
         "guard",
-        help="wait until php-fpm's addresses are free, and become php-fpm",
+        help="wait until the addresses of php-fpm are free, then become php-fpm",
         usage="%(prog)s [--wait 2s] [--orphans quit|report] [--hold] [--config FILE] -- "
         "php-fpm ARGUMENTS",
     )
-    guard.add_argument("--wait", metavar="2s", help="for the address, at most (default: 2s)")
+    guard.add_argument("--wait", metavar="2s", help="longest wait for an address (default: 2s)")
     guard.add_argument(
         "--orphans",
         choices=("quit", "report"),
-        help="what to do with workers that a dead master of this program has left (default: quit)",
+        help="end or report workers that a dead master of this program left (default: quit)",
     )
     guard.add_argument(
         "--hold",
         action="store_true",
-        help="have the listener keep the listening sockets while php-fpm is away",
+        help="let the listener keep the listening sockets while php-fpm restarts",
     )
     guard.add_argument("--config", metavar="FILE", help="the listener's settings")
     guard.add_argument("command", nargs="+", metavar="php-fpm", help="php-fpm and its arguments")
-    init = commands.add_parser("init", help="write the files to drop in, for this machine")
+    init = commands.add_parser("init", help="write the two configuration files for this machine")
     init.add_argument(
         "folder",
         nargs="?",
         metavar="DIR",
-        help="that supervisord includes files from (default: the one of this system's package)",
+        help="include directory of supervisord (default: that of the system's package)",
     )
-    check = commands.add_parser("check", help="find what will go wrong, before it does")
+    check = commands.add_parser("check", help="find mistakes in the configuration")
     check.add_argument(
         "--supervisord-conf",
         metavar="FILE",
-        help="supervisord's configuration (default: where supervisord looks for it)",
+        help="configuration of supervisord (default: the file that supervisord finds)",
     )
     form = check.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON instead of text")
     form.add_argument(
         "--fix-preview",
         action="store_true",
-        help="print what mends them as a diff, for patch -p0 -d /; nothing is written",
+        help="print the fixes as a diff for patch -p0 -d /; nothing is written",
     )
     _add_alerts(commands)
-    leave = commands.add_parser("leave", help="start a program no more by healing")
-    leave.add_argument("--config", metavar="FILE", help="the settings (default: the drop-in file)")
+    leave = commands.add_parser(
+        "leave", help="stop self-healing of a program until it is started by hand"
+    )
+    leave.add_argument(
+        "--config", metavar="FILE", help="the settings (default: the file in supervisord.d)"
+    )
     leave.add_argument("program", metavar="PROGRAM", help="name, or group:name")
     commands.add_parser("version", help="print the version")
     help_ = commands.add_parser("help", help="print the help of a command")
@@ -135,23 +138,25 @@ def _add_alerts(commands: argparse._SubParsersAction[Any]) -> None:
         "action": "store_true",
         "help": "of list: print JSON instead of a table",
     }
-    alerts = commands.add_parser("alerts", help="try a receiver; show and mend what is owed")
+    alerts = commands.add_parser(
+        "alerts", help="test a receiver; show, retry or drop undelivered alerts"
+    )
     alerts.add_argument("--config", **config)
     alerts.add_argument("--json", **as_json)
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--config", **config)
     actions = alerts.add_subparsers(dest="action", required=True, metavar="ACTION")
     test = actions.add_parser(
-        "test", parents=[common], help="send a test alert now, and show what came of it"
+        "test", parents=[common], help="send a test alert now and show the result"
     )
-    test.add_argument("name", metavar="NAME", help="of the receiver")
-    listing = actions.add_parser("list", parents=[common], help="show what receivers are owed")
+    test.add_argument("name", metavar="NAME", help="name of the receiver")
+    listing = actions.add_parser("list", parents=[common], help="show undelivered alerts")
     listing.add_argument("--json", default=argparse.SUPPRESS, **as_json)
-    retry = actions.add_parser(
-        "retry", parents=[common], help="try again at once what waits for its retry"
+    retry = actions.add_parser("retry", parents=[common], help="retry undelivered alerts now")
+    retry.add_argument(
+        "name", nargs="?", metavar="NAME", help="name of the receiver (default: all)"
     )
-    retry.add_argument("name", nargs="?", metavar="NAME", help="of the receiver (default: all)")
     drop = actions.add_parser(
-        "drop", parents=[common], help="give up an alert, or all that a receiver is owed"
+        "drop", parents=[common], help="drop one alert, or all alerts of a receiver"
     )
-    drop.add_argument("which", metavar="NUMBER|NAME", help="as `list` shows them")
+    drop.add_argument("which", metavar="NUMBER|NAME", help="as shown by `list`")
