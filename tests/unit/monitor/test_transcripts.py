@@ -344,9 +344,64 @@ def restored() -> str:
     return scene.finish(900.0)
 
 
+WORDS = ("starting", "running", "backoff", "crash", "exit", "stopping", "stopped", "fatal")
+
+
+def outcome(scene: Scene, name: ProcessName = FPM) -> str:
+    """Return what is known of a process, as one line."""
+    found = [view for view in scene.engine.views() if view.name == name]
+    if not found:
+        return "not known"
+    (view,) = found
+    effects = [type(one).__name__ for one in scene.effects if not isinstance(one, SaveState)]
+    named = {one: effects.count(one) for one in sorted({*effects}) if one != "ReadLogsNow"}
+    counts = (view.starts, view.exits, view.unexpected_exits, view.failed_starts, view.fatal)
+    cause = view.incident.cause.value if view.incident else "well"
+    due_s = scene.engine.deadline_s()
+    due = "never" if due_s is None else f"{due_s:g}"
+    return f"{view.state.name} pid {view.pid}, {counts}, {view.restarts}, {cause}, {due}, {named}"
+
+
+def pairs() -> str:
+    """Two events after each other, of a php-fpm and of a job; events may be lost before them."""
+    lines = ["== two events (starts, exits, unexpected exits, failed starts, given up), restarts"]
+    for first in WORDS:
+        for second in WORDS:
+            for name, of in (("php-fpm", ""), ("job", " job")):
+                scene = Scene().play(f"1 {first}{of}", f"5 {second}{of}", "20 tick", "30 tick")
+                found = outcome(scene, JOB if of else FPM)
+                lines.append(f"{name}: {first}, {second}: {found}")
+    return "\n".join([*lines, ""])
+
+
+def answers() -> str:
+    """An answer of supervisord after an event, once, again, after lost events, and too late."""
+    lines = ["== an event and an answer"]
+    for word in WORDS:
+        for state in (*State, None):
+            for kind in ("once", "again", "lost", "late", "removed"):
+                scene = Scene().play("1 starting", f"3 {word}")
+                if kind == "lost":
+                    scene.effects += scene.engine.missed(at(9.0), 1)
+                if kind == "removed":
+                    scene.event_named(9.0, "PROCESS_GROUP_REMOVED", "groupname:php-fpm\n")
+                seen = tuple(
+                    ProcessSeen(name=name, state=shown_state, pid=pid, started_at_s=EPOCH + 2.0)
+                    for name, shown_state, pid in ((FPM, state, 7), (JOB, State.RUNNING, 8))
+                    if shown_state is not None
+                )
+                asked_s = 2.0 if kind == "late" else 10.0
+                scene.give(10.0, ProcessesSeen(seen, asked_s))
+                if kind == "again":
+                    scene.give(11.5, ProcessesSeen(seen, 11.5))
+                said = state.name if state else "absent"
+                lines.append(f"{word}, {said} {kind}: {outcome(scene)}")
+    return "\n".join([*lines, ""])
+
+
 SCENES: tuple[Callable[[], str], ...] = (
     *(bind_conflict, crashes, held_sockets, lost_events),
-    *(healing, sick_pools, configuration, restored),
+    *(healing, sick_pools, configuration, restored, pairs, answers),
 )
 
 
