@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm_listener.supervisor.protocol import MAX_HEADER, Decoder, Event, Garbage, parse_header
+from fpm_listener.supervisor.protocol import (
+    ACKNOWLEDGED,
+    MAX_HEADER,
+    MAX_PAYLOAD,
+    READY,
+    Decoder,
+    Event,
+    Garbage,
+    parse_header,
+)
 
 
 def wire(payload: str, serial: int = 7, name: str = "PROCESS_STATE_EXITED") -> bytes:
@@ -128,3 +137,86 @@ def test_garbage_can_be_given_up() -> None:
     assert "nonsense" in decoder.give_up_garbage().sample
     assert not decoder.skipping
     assert payloads(decoder.feed(wire("good"))) == ["good"]
+
+
+def header(**words: object) -> str:
+    """Return a header line; None leaves a word out."""
+    usual = {"ver": "3.0", "server": "s", "serial": 1, "pool": "p", "poolserial": 2}
+    known = {**usual, "eventname": "X", "len": 0, **words}
+    return " ".join(f"{name}:{value}" for name, value in known.items() if value is not None)
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [
+        ({}, True),
+        ({"len": MAX_PAYLOAD}, True),
+        ({"len": MAX_PAYLOAD + 1}, False),
+        ({"len": None}, False),
+        ({"len": "\u00b2"}, False),
+        ({"len": "+1"}, False),
+        ({"eventname": ""}, False),
+        ({"eventname": None}, False),
+    ],
+)
+def test_which_headers_are_known(words: dict[str, object], *, known: bool) -> None:
+    """An event needs a name, and a length that supervisord can mean."""
+    assert (parse_header(header(**words)) is not None) == known
+
+
+def test_words_that_are_missing() -> None:
+    """Server and pool are empty then, and the numbers are -1; so is a number that is too long."""
+    bare = header(server=None, serial=None, pool=None, poolserial=None)
+    assert decode(f"{bare}\n".encode()) == [Event("", "", -1, -1, "X", "")]
+    long = header(serial="9" * 18, poolserial="9" * 19)
+    assert decode(f"{long}\n".encode()) == [Event("s", "p", int("9" * 18), -1, "X", "")]
+
+
+def test_a_value_with_blanks_and_colons() -> None:
+    """An identifier may have both; a word before the first key is skipped."""
+    assert parse_header("odd server:a b:c d pool:x eventname:E len:1") == {
+        "server": "a",
+        "b": "c d",
+        "pool": "x",
+        "eventname": "E",
+        "len": "1",
+    }
+
+
+def test_the_longest_header() -> None:
+    """One more character is garbage, and what follows is read."""
+    room = MAX_HEADER - len(header(server=""))
+    for extra, length in ((0, 0), (1, MAX_HEADER + 2)):
+        line = header(server="s" * (room + extra))
+        items = decode(f"{line}\n{header()}\n".encode())
+        garbage = [item.length for item in items if isinstance(item, Garbage)]
+        assert garbage == ([length] if length else [])
+        assert len(payloads(items)) == (1 if extra else 2)
+
+
+def test_what_is_said_of_garbage() -> None:
+    """Its beginning of 80 characters, and its length; then it is forgotten."""
+    decoder = Decoder()
+    assert not decoder.skipping
+    assert decoder.feed(b"x" * 100 + b"ver") == []
+    assert decoder.skipping
+    (garbage, event) = decoder.feed(f":oh\n{header()}\n".encode())
+    assert garbage == Garbage(sample=repr("x" * 80), length=107)
+    assert isinstance(event, Event)
+    assert not decoder.skipping
+    decoder.feed(b"abc")
+    decoder.feed(b"ver:3.0 half")
+    assert decoder.give_up_garbage() == Garbage(sample=repr("abcver:3.0 half"), length=15)
+    assert not decoder.skipping
+    assert len(decoder.feed(f"{header()}\n".encode())) == 1
+
+
+@pytest.mark.parametrize(("more", "reports"), [(0, 0), (1, 1)])
+def test_when_garbage_is_reported(more: int, reports: int) -> None:
+    """After 64 KiB, though no event has followed."""
+    assert len(decode(b"x" * ((64 << 10) + more))) == reports
+
+
+def test_the_words_that_we_answer() -> None:
+    """No newline stands behind OK: it would be read as the start of the next READY."""
+    assert (READY, ACKNOWLEDGED) == (b"READY\n", b"RESULT 2\nOK")

@@ -1,0 +1,126 @@
+"""When held sockets are given, doubted, and given up: a table of one hold, without the engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from fpm_listener.monitor.socket_hold import SocketHold, Trust
+from fpm_listener.supervisor.exit_log import ExitReason
+
+ADDRESSES = ("127.0.0.1:9000", "/run/a.sock")
+
+
+def held() -> SocketHold:
+    """Return a hold whose addresses a guard has taken for this life."""
+    hold = SocketHold()
+    assert hold.addresses == ()
+    hold.configured(ADDRESSES)
+    assert hold.ask(wanted=True) is None
+    assert not hold.keep(ADDRESSES)
+    return hold
+
+
+def test_who_does_not_want_it() -> None:
+    """Nothing is held then, and the next one may have it."""
+    hold = held()
+    assert hold.ask(wanted=False) == "not asked for"
+    assert hold.addresses == ()
+    assert hold.trust is Trust.FULL
+    assert hold.ask(wanted=True) is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "length_s", "trust"),
+    [
+        (ExitReason(status=78), None, Trust.DOUBTED),
+        (ExitReason(status=70), 99.0, Trust.DOUBTED),
+        (ExitReason(status=1), 0.1, Trust.FULL),
+        (ExitReason(signal=9), 0.1, Trust.FULL),
+        (None, 1.4, Trust.DOUBTED),
+        (None, 1.5, Trust.FULL),
+        (None, None, Trust.FULL),
+    ],
+)
+def test_a_start_that_failed(
+    reason: ExitReason | None, length_s: float | None, trust: Trust
+) -> None:
+    """php-fpm's own words for it, or a short life of which nobody knows the end."""
+    hold = held()
+    hold.failed_to_start(reason, length_s)
+    assert hold.trust is trust
+    if trust is Trust.DOUBTED:
+        assert hold.ask(wanted=True) == "the last start on held sockets failed"
+        assert hold.trust is Trust.TRIED_WITHOUT
+        assert hold.addresses == ()
+
+
+def test_a_start_without_them() -> None:
+    """If it fails as well, they were not at fault."""
+    hold = held()
+    hold.failed_to_start(ExitReason(status=78), 0.1)
+    hold.ask(wanted=True)
+    hold.failed_to_start(ExitReason(status=78), 0.1)
+    assert hold.trust is Trust.FULL
+    assert not hold.serves()
+
+
+def test_a_start_without_them_that_serves() -> None:
+    """They were at fault; a failure of another kind before it proves nothing."""
+    hold = held()
+    hold.failed_to_start(ExitReason(status=78), 0.1)
+    hold.ask(wanted=True)
+    hold.failed_to_start(ExitReason(status=1), 0.1)
+    assert hold.serves()
+    words = "php-fpm did not start on held sockets before, and did without them"
+    assert hold.ask(wanted=True) == words
+    hold.keep(ADDRESSES)
+    assert hold.let_go(0.0, everything=False) == ADDRESSES
+
+
+def test_what_is_held_is_news() -> None:
+    """The guard has read a newer configuration: then that of the listener does not count."""
+    hold = held()
+    assert hold.keep((*ADDRESSES, "9001"))
+    assert hold.let_go(0.0, everything=False) == ()
+    hold.configured(("9001",))
+    assert hold.let_go(0.0, everything=False) == ADDRESSES
+    assert hold.addresses == ("9001",)
+
+
+def test_a_stop_and_a_start() -> None:
+    """A start in time keeps what is held."""
+    hold = held()
+    hold.ended(stopped=True)
+    hold.rests(50.0)
+    assert hold.deadline_s() == 50.0
+    assert hold.let_go(49.9, everything=False) == ()
+    hold.began()
+    assert hold.deadline_s() is None
+    assert hold.let_go(60.0, everything=False) == ()
+    hold.rests(70.0)
+    assert hold.let_go(70.0, everything=False) == ADDRESSES
+    assert (hold.addresses, hold.deadline_s()) == ((), None)
+    hold.rests(80.0)
+    assert hold.deadline_s() is None
+
+
+def test_a_life_in_which_no_guard_asked() -> None:
+    """What is held only keeps php-fpm from its address; a stop is no such end."""
+    hold = held()
+    hold.ended(stopped=False)
+    assert hold.let_go(0.0, everything=False) == ()
+    hold.ended(stopped=True)
+    assert hold.let_go(0.0, everything=False) == ()
+    hold.ended(stopped=False)
+    assert hold.let_go(0.0, everything=False) == ADDRESSES
+    hold.keep(ADDRESSES)
+    assert hold.let_go(0.0, everything=False) == ()
+
+
+def test_everything_goes() -> None:
+    """When supervisord stops, gave up, or forgot it; and when it broke."""
+    hold = held()
+    assert hold.let_go(0.0, everything=True) == ADDRESSES
+    hold = held()
+    hold.break_off()
+    assert hold.let_go(0.0, everything=False) == ADDRESSES
