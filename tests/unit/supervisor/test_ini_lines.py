@@ -63,7 +63,7 @@ def test_a_key_that_stands_twice() -> None:
 
 def test_keys_of_php_fpm() -> None:
     """A semicolon at the start of a line begins a comment; a colon and a # belong to the key."""
-    text = "\ufeffpid = p\n; no\n  ;no\n[WWW]\nListen = [::1]:9000 \n#a = 1\n:b = 2\nbroken\n"
+    text = "\ufeffpid = p\n; no\n  ;no=1\n[WWW]\nListen = [::1]:9000 \n#a = 1\n:b = 2\nbroken\nx\n"
     sections = scan([("f", text)], php=True)
 
     assert lines(text, "global", php=True) == {"pid": ("p", 1)}

@@ -32,6 +32,13 @@ HERE = {"here": "/etc/supervisor", "ENV_SECONDS": "7", "host_node_name": "h"}
             *("g", "a_02", 5),
         ),
         ("[program:a]\nstartsecs=3\n[program:b]\n[group:g]\nprograms=a,b", "g", "unknown", 1),
+        (
+            (
+                "[program:a]\nprocess_name=%(group_name)s-a\nstartsecs=5\n"
+                "[program:b]\nstartsecs=2\n[group:g]\nprograms=a,b"
+            ),
+            *("g", "g-a", 5),
+        ),
         (f"[program:a]\nnumprocs={'9' * 5000}\nstartsecs=3", "a", "a", 3),
         (f"[program:a]\nnumprocs_start={'9' * 5000}\nstartsecs=3", "a", "a", 3),
         (f"[program:a]\nprocess_name=%(process_num){'9' * 30}d\nstartsecs=3", "a", "a", 3),
