@@ -151,7 +151,7 @@ def test_of_a_supervisord_that_is_gone(scene: Scene) -> None:
                 served.close()
                 served = server.accept()[0]
             served.close()
-    assert f"from the listener, pid {pid}" in scene.said[0]
+    assert f"the listener, pid {pid}, does not answer" in scene.said[0]
 
 
 def test_of_another_supervisord(scene: Scene, supervised: int) -> None:
