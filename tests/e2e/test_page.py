@@ -277,7 +277,7 @@ def test_what_one_is_at_stays(served: Served, browser: Chromium) -> None:
         TROUBLE, processes=(snapshots.program("another", pid=99), *TROUBLE.processes)
     )
     browser.wait(
-        "the news", lambda: "another" in browser.run("document.querySelector('main').textContent")
+        "the news", lambda: "of 7" in browser.run("document.title")
     )
 
     assert browser.run("document.activeElement === window.kept")
