@@ -276,9 +276,7 @@ def test_what_one_is_at_stays(served: Served, browser: Chromium) -> None:
     served.snapshot = replace(
         TROUBLE, processes=(snapshots.program("another", pid=99), *TROUBLE.processes)
     )
-    browser.wait(
-        "the news", lambda: "of 7" in browser.run("document.title")
-    )
+    browser.wait("the news", lambda: "of 7" in browser.run("document.title"))
 
     assert browser.run("document.activeElement === window.kept")
     assert browser.run("document.querySelector('details.finding').open")
