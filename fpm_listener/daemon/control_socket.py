@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener.daemon.unix_listener import caller
 from fpm_listener.guard.handover_channel import SocketPath
-from fpm_listener.host import state_directory
+from fpm_listener.host import socket_paths, state_directory
 from fpm_listener.internal_errors import is_exhausted, log_only
 from fpm_listener.values import FpmListenerError
 from fpm_listener.vocabulary import Where
@@ -91,11 +91,11 @@ class ControlSocket:
         """
         try:
             with SocketPath(state_directory.prepare(self._state_dir), SOCKET_NAME) as path:
-                if self._server is not None and _identity(path) == self._identity:
+                if self._server is not None and socket_paths.identity(path) == self._identity:
                     self._start_thread()
                     return
                 fresh = _listen(path)
-                self._identity = _identity(path)
+                self._identity = socket_paths.identity(path)
         except OSError as error:
             if self._said != str(error):
                 self._said = str(error)
@@ -200,14 +200,6 @@ def _end_accept(server: socket.socket) -> None:
     """Let the thread that waits in accept(2) go on."""
     with contextlib.suppress(OSError):
         server.shutdown(socket.SHUT_RDWR)
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _read_line(connection: socket.socket) -> bytes:

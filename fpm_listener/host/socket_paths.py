@@ -33,7 +33,7 @@ class HeldPath:
 
     def is_there(self) -> bool:
         """Return whether the name leads to the socket."""
-        return _identity(self.path) == self.socket
+        return identity(self.path) == self.socket
 
     def put_back(self) -> bool:
         """Have the name lead to the socket again; return whether it does."""
@@ -44,26 +44,27 @@ class HeldPath:
     def forget(self, *, first_too: bool) -> None:
         """Remove the second name; the first one too where php-fpm itself cannot."""
         for path in (self.second, self.path) if first_too else (self.second,):
-            if _identity(path) == self.socket:
+            if identity(path) == self.socket:
                 with contextlib.suppress(OSError):
                     os.unlink(path)  # noqa: PTH108 - texts stay texts
 
 
 def keep(path: str) -> HeldPath:
     """Give the socket at `path` a second name. Raises OSError."""
-    found = _identity(path)
+    found = identity(path)
     if found is None:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     folder, _, base = path.rpartition("/")
     second = f"{folder}/.{base}{_SUFFIX}"
-    if _identity(second) != found:
+    if identity(second) != found:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(second)  # noqa: PTH108 - of a listener that was killed
         os.link(path, second, follow_symlinks=False)
     return HeldPath(path=path, second=second, socket=found)
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def identity(path: str) -> tuple[int, int] | None:
+    """Return device and inode of what is at the path itself; None if nothing is there."""
     try:
         found = os.lstat(path)
     except OSError:
