@@ -25,13 +25,15 @@ from typing import TYPE_CHECKING
 
 from supervisor import childutils
 
+from tests.waiting import wait_until
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "e2e")]  # the tests are no packages
 
 from restart import CLIENTS, HOLD_UNIX, Scene, new_folder, title  # noqa: E402 - the same
 
 from fpm_listener.host import procfs  # noqa: E402 - after the path
-from tests.e2e.lab import kill, wait  # noqa: E402 - the same
+from tests.e2e.lab import kill  # noqa: E402 - the same
 from tests.fastcgi import Load  # noqa: E402 - the same
 
 if TYPE_CHECKING:
@@ -78,11 +80,11 @@ class Restarted(Scene):
         rpc = childutils.getRPCInterface({"SUPERVISOR_SERVER_URL": url}).supervisor
         rpc.stopProcess("php-fpm")
         rpc.startProcess("php-fpm")
-        wait("workers", self.masters)
+        wait_until(self.masters, "workers")
 
     def helper(self) -> int:
         """Return the helper's pid."""
-        return wait("the helper", self._find_helper)
+        return wait_until(self._find_helper, "the helper")
 
     def _find_helper(self) -> int | None:
         listener = self.listener_pid()

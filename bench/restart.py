@@ -24,11 +24,13 @@ from typing import TYPE_CHECKING
 
 from supervisor import childutils
 
+from tests.waiting import wait_until
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "e2e")]  # the tests are no packages
 
 from fpm_listener.host import procfs  # noqa: E402 - after the path
-from tests.e2e.lab import Lab, kill, php_fpm, wait  # noqa: E402 - the same
+from tests.e2e.lab import Lab, kill, php_fpm  # noqa: E402 - the same
 from tests.fastcgi import Load, LoadReport, ask  # noqa: E402 - the same
 from tests.ports import free_port  # noqa: E402 - the same
 
@@ -143,7 +145,7 @@ class Scene(Lab):
     def come_up(self) -> None:
         """Return once php-fpm answers and has been RUNNING for longer than startsecs."""
         self.start(sink=False)
-        wait("php-fpm to be RUNNING", self._has_lasted)
+        wait_until(self._has_lasted, "php-fpm to be RUNNING")
         ask(self.address)
 
     def _has_lasted(self) -> bool:
@@ -208,7 +210,7 @@ class Seen:
 
 def play(scene: Scene, act: str, pause_s: float) -> Seen:
     """Act on a scene while clients ask; return what was seen."""
-    master = wait("a master with workers under supervisord", scene.masters)[0]
+    master = wait_until(scene.masters, "a master with workers under supervisord")[0]
     with ThreadPoolExecutor() as threads:
         with Load([scene.address], clients=CLIENTS, pause_s=pause_s) as load:
             time.sleep(_LOAD_BEFORE_S)

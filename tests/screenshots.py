@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from fpm_listener.settings.settings import WebSettings
@@ -10,6 +9,7 @@ from fpm_listener.status.metrics import make_registry
 from fpm_listener.web.server import WebServer
 from tests.chromium import Chromium
 from tests.snapshots import TROUBLE
+from tests.waiting import wait_until
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 #: Name, colours, width and height; README.md shows each at half of its size or less.
@@ -26,8 +26,7 @@ def main() -> None:
     server.start()
     browser = Chromium()
     try:
-        while server.port is None:
-            time.sleep(0.01)
+        wait_until(lambda: server.port, "the server's port")
         for name, scheme, width, height in SHOTS:
             browser.look(scheme=scheme, width=width, height=height)
             browser.go(f"http://127.0.0.1:{server.port}/")

@@ -12,21 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.waiting import wait_until
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
 #: Seconds that a test waits for what has to come; generous, since machines are busy.
 PATIENCE_S = 30.0
-
-
-def wait_until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
-    """Return as soon as `condition` holds; fail with `what` where it does not in time."""
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {patience_s} s in vain for {what}")
-        time.sleep(0.005)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +159,7 @@ class Sink:
         wait_until(
             lambda: len(self.requests) >= count,
             f"{count} requests (there are {len(self.requests)})",
-            patience_s,
+            deadline_s=patience_s,
         )
         return list(self.requests)
 

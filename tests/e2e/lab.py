@@ -23,12 +23,10 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from tests.ports import free_port
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.waiting import wait_until
 
 Value = TypeVar("Value")
 
@@ -45,25 +43,6 @@ def php_fpm() -> str:
     ]
     assert found, "no php-fpm on this machine: run scripts/setup.sh"
     return found[0]
-
-
-def wait(what: str, probe: Callable[[], Value | None], deadline_s: float = DEADLINE_S) -> Value:
-    """Return the first true answer of `probe`; fail with `what` when none comes in time.
-
-    A probe that cannot connect, or whose connection is cut, has no answer yet: what it asks may
-    just be restarting.
-    """
-    end = time.monotonic() + deadline_s
-    while True:
-        why = ""
-        try:
-            answer = probe()
-        except (OSError, http.client.HTTPException) as error:
-            answer, why = None, f" ({error!r})"
-        if answer:
-            return answer
-        assert time.monotonic() < end, f"waited {deadline_s:.0f} s in vain for: {what}{why}"
-        time.sleep(0.05)
 
 
 def processes(pattern: str) -> list[int]:
@@ -271,7 +250,7 @@ class Lab:
         command += ["-c", str(self.write())]
         with (self.folder / "supervisord.out").open("ab") as out:
             self._supervisord = subprocess.Popen(command, stdout=out, stderr=out, cwd="/")
-        wait("the listener to be ready", self.is_ready)
+        wait_until(self.is_ready, "the listener to be ready")
 
     @property
     def supervisord_pid(self) -> int:
@@ -400,7 +379,9 @@ class Lab:
 
     def running(self, name: str = "php-fpm") -> int:
         """Wait until php-fpm answers; return its master's pid."""
-        return wait(f"{name} to run", lambda: self.master(name) if self.workers(name) else None)
+        return wait_until(
+            lambda: self.master(name) if self.workers(name) else None, f"{name} to run"
+        )
 
     def log(self) -> str:
         """Return the listener's log."""

@@ -30,7 +30,8 @@ from fpm_listener.values import Instant
 from tests.owners import Owner
 from tests.ports import free_port
 from tests.samples import fires, resolves
-from tests.sinks import Sink, wait_until
+from tests.sinks import Sink
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -104,7 +105,7 @@ class Alertmanager:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(self._answers, f"the Alertmanager in {self.folder}", DEADLINE_S)
+        wait_until(self._answers, f"the Alertmanager in {self.folder}", deadline_s=DEADLINE_S)
 
     def end(self, number: int = signal.SIGKILL) -> None:
         """End it by a signal, if it runs."""
@@ -330,7 +331,9 @@ def cluster(tmp_path: Path, pager: Pager) -> Iterator[list[Alertmanager]]:
     try:
         for member in members:
             member.start()
-        wait_until(lambda: all(one.peers() == 3 for one in members), "the cluster", DEADLINE_S)
+        wait_until(
+            lambda: all(one.peers() == 3 for one in members), "the cluster", deadline_s=DEADLINE_S
+        )
         yield members
     finally:
         for member in members:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.lab import kill, processes, wait
+from tests.e2e.lab import kill, processes
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,7 @@ class Terminal:
 
     def shows(self, text: str, deadline_s: float = 60.0) -> str:
         """Wait until `text` is shown; return what follows it."""
-        wait(f"{text!r} on the screen", lambda: text in self.screen(), deadline_s)
+        wait_until(lambda: text in self.screen(), f"{text!r} on the screen", deadline_s=deadline_s)
         return self.screen().partition(text)[2]
 
     def type_ctrl_c(self) -> int:
@@ -100,8 +101,8 @@ def test_the_master_is_killed_and_nobody_notices(folder: Path) -> None:
         demo.shows("Ctrl-C ends it all")
         before = pid_file.read_text()
         kill(int(before))
-        wait("a new master", lambda: pid_file.read_text() not in {before, ""})
-        wait("another report of the clients", lambda: demo.screen().count("clients: ") > 1)
+        wait_until(lambda: pid_file.read_text() not in {before, ""}, "a new master")
+        wait_until(lambda: demo.screen().count("clients: ") > 1, "another report of the clients")
         status = demo.type_ctrl_c()
 
         reports = re.findall(r"(\d+) requests answered, (\d+) failed", demo.screen())

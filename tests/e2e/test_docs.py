@@ -6,9 +6,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.e2e.lab import Lab, wait
 from tests.ports import free_port
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from tests.e2e.lab import Lab
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [
@@ -49,7 +53,7 @@ def test_what_pages_show_can_be_typed(lab: Lab) -> None:
     lab.fpm_program(f"127.0.0.1:{free_port()}")
     lab.start()
     lab.running()
-    wait("the program", lambda: "php-fpm:php-fpm" in lab.get("/status.json"))
+    wait_until(lambda: "php-fpm:php-fpm" in lab.get("/status.json"), "the program")
     lines = shown()
     assert any(line.startswith("fpm-listener check") for line in lines)
     for line in lines:

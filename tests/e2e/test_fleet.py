@@ -19,8 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.lab import Sink, wait
+from tests.e2e.lab import Sink
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 HOSTS = int(os.environ.get("FLEET_HOSTS", "60"))
@@ -155,8 +156,8 @@ def test_each_incident_of_a_fleet_is_told_once(tmp_path: Path) -> None:
         for command in commands:
             with (tmp_path / "log").open("ab") as log:
                 children.append(subprocess.Popen(command, stdout=log, stderr=log))
-        wait("every target", lambda: ask(prometheus, "sum(up)") == HOSTS, 90)
-        wait("what fires", lambda: wanted <= set(told(sink)), 90)
+        wait_until(lambda: ask(prometheus, "sum(up)") == HOSTS, "every target", deadline_s=90)
+        wait_until(lambda: wanted <= set(told(sink)), "what fires", deadline_s=90)
         figures(prometheus)
         # A loop and a conflict of one program fire both; one of them is told.
         assert ask(prometheus, 'count(ALERTS{alertname="FpmRestartLoop"})') == len(CONFLICTS)

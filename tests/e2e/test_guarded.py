@@ -16,9 +16,10 @@ import pytest
 from supervisor.xmlrpc import SupervisorTransport
 
 from fpm_listener.host import procfs
-from tests.e2e.lab import Lab, kill, php_fpm, ping, wait
+from tests.e2e.lab import Lab, kill, php_fpm, ping
 from tests.fastcgi import Load, ask
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,20 +74,20 @@ def guarded(lab: Lab, *listens: str, hold: bool = True, **keys: str) -> Path:
 
 def settled(lab: Lab, *, held: int | None = None) -> int:
     """Wait until php-fpm serves and supervisord says RUNNING; return its master."""
-    wait("RUNNING", lambda: "RUNNING" in lab.ctl("status", "php-fpm"))
+    wait_until(lambda: "RUNNING" in lab.ctl("status", "php-fpm"), "RUNNING")
     if held is not None:
         if not lab.is_held(held):  # the listener was slower than the guard's second for it
             lab.ctl("restart", "php-fpm")
-            wait("RUNNING again", lambda: "RUNNING" in lab.ctl("status", "php-fpm"))
-        wait(f"{held} held", lambda: lab.metric("fpm_listener_held_sockets") == held)
+            wait_until(lambda: "RUNNING" in lab.ctl("status", "php-fpm"), "RUNNING again")
+        wait_until(lambda: lab.metric("fpm_listener_held_sockets") == held, f"{held} held")
     return lab.running()
 
 
 def renewed(lab: Lab, before: int) -> int:
     """Wait for another master than that one, with workers of its own."""
-    return wait(
-        "a new master",
+    return wait_until(
         lambda: new if (new := lab.master()) not in {None, before} and children(new) else None,
+        "a new master",
     )
 
 
@@ -121,15 +122,15 @@ def scene(lab: Lab, what: str, *addresses: str) -> dict[str, int]:
     before = settled(lab)
     ready = lab.fpm_log().read_text().count("ready to handle connections")
     with Load(addresses, clients=CLIENTS) as load:
-        wait("the clients' first requests", lambda: lab.running() == before)
+        wait_until(lambda: lab.running() == before, "the clients' first requests")
         act(lab, what)
         if what != "USR2":
             renewed(lab, before)
-        wait(
-            "php-fpm to be ready",
+        wait_until(
             lambda: lab.fpm_log().read_text().count("ready to handle connections") > ready,
+            "php-fpm to be ready",
         )
-        wait("an answer", lambda: all("pong" in ask(address) for address in addresses))
+        wait_until(lambda: all("pong" in ask(address) for address in addresses), "an answer")
         for _ in range(AFTERWARDS):
             assert all("pong" in ask(address) for address in addresses)
     assert load.report.requests >= CLIENTS
@@ -193,8 +194,8 @@ def test_without_a_hold(lab: Lab) -> None:
     kill(before)
     renewed(lab, before)
 
-    wait("the orphans to end", lambda: not set(orphans) & set(lab.workers()))
-    wait("an answer", lambda: "pong" in ping(address))
+    wait_until(lambda: not set(orphans) & set(lab.workers()), "the orphans to end")
+    wait_until(lambda: "pong" in ping(address), "an answer")
     assert "an orphan of our own, to end: SIGQUIT" in said(lab)
 
 
@@ -208,12 +209,12 @@ def test_without_the_listener(lab: Lab) -> None:
     for what in ("QUIT", "KILL"):
         before = act(lab, what)
         renewed(lab, before)
-        wait("an answer", lambda: "pong" in ping(address))
+        wait_until(lambda: "pong" in ping(address), "an answer")
         settled(lab)
     assert "listening sockets are not held: the listener is not to be reached" in said(lab)
 
     lab.ctl("start", "fpm-listener")
-    wait("the listener", lab.is_ready)
+    wait_until(lab.is_ready, "the listener")
     assert "started" in lab.ctl("restart", "php-fpm")
     settled(lab, held=1)
 
@@ -225,8 +226,8 @@ def test_the_listener_is_killed(lab: Lab) -> None:
     lab.start()
     master = settled(lab, held=1)
     kill(lab.listener_pid())
-    wait(
-        "the next listener", lambda: lab.is_ready() and lab.metric("fpm_listener_held_sockets") == 0
+    wait_until(
+        lambda: lab.is_ready() and lab.metric("fpm_listener_held_sockets") == 0, "the next listener"
     )
 
     assert "pong" in ask(address)
@@ -261,7 +262,7 @@ def test_a_stop_lets_go(lab: Lab) -> None:
     assert not refused(tcp)
     assert not refused(unix)
 
-    wait("both to be let go", lambda: refused(tcp) and refused(unix))
+    wait_until(lambda: refused(tcp) and refused(unix), "both to be let go")
     assert not Path(unix).exists()
     assert not second.exists()
     assert lab.metric("fpm_listener_held_sockets") == 0
@@ -280,9 +281,9 @@ def test_fatal_lets_go(lab: Lab) -> None:
     settled(lab, held=1)
     conf.write_text("[global]\nnonsense = 1\n" + conf.read_text())
     lab.ctl("restart", "php-fpm")
-    wait("FATAL", lambda: "FATAL" in lab.ctl("status", "php-fpm"))
+    wait_until(lambda: "FATAL" in lab.ctl("status", "php-fpm"), "FATAL")
 
-    wait("it to be let go", lambda: refused(address))
+    wait_until(lambda: refused(address), "it to be let go")
     assert "unknown entry 'nonsense'" in said(lab)  # php-fpm's own words
 
 
@@ -324,9 +325,9 @@ def test_a_slow_request_is_finished(lab: Lab) -> None:
 
     client = threading.Thread(target=slow)
     client.start()
-    wait("the script to run", lambda: any(busy(worker) for worker in children(before)))
+    wait_until(lambda: any(busy(worker) for worker in children(before)), "the script to run")
     kill(before, signal.SIGQUIT)
-    wait("a second request to wait", lambda: "Finishing" in lab.fpm_log().read_text())
+    wait_until(lambda: "Finishing" in lab.fpm_log().read_text(), "a second request to wait")
     go.touch()
     client.join(30)
     renewed(lab, before)
@@ -352,19 +353,19 @@ def test_a_rival_is_named_and_left_alone(lab: Lab, kind: str) -> None:
     if kind == "daemonized":
         pid_file = lab.folder / "rival.pid"
         lab.stray(php_fpm(), "-D", "-y", str(conf), "-g", str(pid_file)).wait()
-        wait("the rival to serve", lambda: "pong" in ping(address))
+        wait_until(lambda: "pong" in ping(address), "the rival to serve")
         rival = int(pid_file.read_text())
     else:
         port = address.rpartition(":")[2]
         rival = lab.stray(sys.executable, "-m", "http.server", "-b", "127.0.0.1", port).pid
-        wait("the rival to listen", lambda: not refused(address))
+        wait_until(lambda: not refused(address), "the rival to listen")
     lab.start()
-    heard = wait(
-        "the alert",
+    heard = wait_until(
         lambda: next(
             (a for a in lab.sink.heard("firing") if a["annotations"]["cause"] == "bind_conflict"),
             None,
         ),
+        "the alert",
     )
 
     assert f"pid {rival}" in heard["annotations"]["holder"]
@@ -398,9 +399,9 @@ def test_many_restarts_leave_nothing(lab: Lab, rpc: xmlrpc.client.ServerProxy) -
         for _ in range(times):
             rpc.supervisor.stopProcess("php-fpm")
             rpc.supervisor.startProcess("php-fpm")
-            wait("an answer", lambda: "pong" in ask(tcp, timeout_s=30))
+            wait_until(lambda: "pong" in ask(tcp, timeout_s=30), "an answer")
         assert "pong" in ask(unix)
-        wait("both to be held", lambda: lab.metric("fpm_listener_held_sockets") == 2)
+        wait_until(lambda: lab.metric("fpm_listener_held_sockets") == 2, "both to be held")
         return len(list((listener / "fd").iterdir())), len(list((listener / "task").iterdir()))
 
     def links() -> list[str]:
@@ -408,15 +409,15 @@ def test_many_restarts_leave_nothing(lab: Lab, rpc: xmlrpc.client.ServerProxy) -
 
     _, threads = restart(3)
     # It follows the log, and waits for the master's end, from a moment later on.
-    wait("the log to be followed", lambda: str(lab.fpm_log()) in links())
-    wait("the master to be watched", lambda: "anon_inode:[pidfd]" in links())
+    wait_until(lambda: str(lab.fpm_log()) in links(), "the log to be followed")
+    wait_until(lambda: "anon_inode:[pidfd]" in links(), "the master to be watched")
     descriptors = len(list((listener / "fd").iterdir()))
     _, later_threads = restart(200)
 
     # A scrape, a child that reads configurations, or a log's rotation may be under way.
-    wait(
-        "as few descriptors as before",
+    wait_until(
         lambda: len(list((listener / "fd").iterdir())) <= descriptors + 2,
+        "as few descriptors as before",
     )
     assert later_threads <= threads + 2
     assert len(children(lab.running())) == 4  # two workers a pool
@@ -447,19 +448,23 @@ def test_fast_restart(lab: Lab, on: bool) -> None:  # noqa: FBT001 - a column
     lab.start()
     state, died = "fpm_listener_process_state", "fpm_listener_process_unexpected_exits_total"
     for deaths in (1, 2, 3):
-        wait("RUNNING", lambda: lab.metric(state, "job", state="RUNNING") == 1)
+        wait_until(lambda: lab.metric(state, "job", state="RUNNING") == 1, "RUNNING")
         # Not supervisorctl: who asks supervisord wakes it, and it sees the death by itself then.
         kill(lab.pid("job"))
-        wait("the death", partial(_counts, lab, died, deaths))
-    wait("the next start", lambda: lab.metric("fpm_listener_process_restarts_total", "job") == 3)
+        wait_until(partial(_counts, lab, died, deaths), "the death")
+    wait_until(
+        lambda: lab.metric("fpm_listener_process_restarts_total", "job") == 3, "the next start"
+    )
     assert lab.metrics()["fpm_listener_fast_restart_enabled"] == on
     if on:
         # Of three deaths supervisord may have seen one by itself, at the end of its second.
-        wait("the line", lambda: "waking supervisord program=job:job" in lab.log())
-    wait("RUNNING again", lambda: "RUNNING" in lab.ctl("status", "job"))
+        wait_until(lambda: "waking supervisord program=job:job" in lab.log(), "the line")
+    wait_until(lambda: "RUNNING" in lab.ctl("status", "job"), "RUNNING again")
     woken = lab.log().count("waking supervisord")
     assert (woken > 0) == on
     for word in ("restart", "stop"):  # what the operator does wakes nobody
         lab.ctl(word, "job")
-    wait("STOPPED", lambda: lab.metric("fpm_listener_process_state", "job", state="STOPPED") == 1)
+    wait_until(
+        lambda: lab.metric("fpm_listener_process_state", "job", state="STOPPED") == 1, "STOPPED"
+    )
     assert lab.log().count("waking supervisord") == woken

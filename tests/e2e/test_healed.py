@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.lab import Lab, kill, wait
+from tests.e2e.lab import Lab, kill
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "healing.md"
 PAUSED = "a program that loops is stopped for a while"
@@ -42,26 +43,26 @@ def test_what_loops_is_paused_and_left_alone_on_demand(lab: Lab) -> None:
     }
     lab.fpm_program(f"127.0.0.1:{port}", startretries="1000")
     lab.start()
-    wait("the pause", lambda: is_paused(lab))
+    wait_until(lambda: is_paused(lab), "the pause")
     assert "STOPPED" in lab.ctl("status", "php-fpm")
     assert healing(lab)["next_start_in_s"] <= 2.0
     kill(lab.listener_pid())
-    wait("a start by the next listener", lambda: healing(lab)["starts"] >= 1)
+    wait_until(lambda: healing(lab)["starts"] >= 1, "a start by the next listener")
 
-    wait("another pause", lambda: is_paused(lab))
+    wait_until(lambda: is_paused(lab), "another pause")
     lab.ctl("reload")  # supervisord begins anew, and starts the program itself
-    wait("the third listener", lambda: lab.log().count("listener started") == 3)
+    wait_until(lambda: lab.log().count("listener started") == 3, "the third listener")
     assert "a program is not started again" not in lab.log()
     config = str(lab.folder / "supervisord.d" / "fpm_listener.conf")
     leave = [sys.executable, "-m", "fpm_listener", "leave", "--config", config]
     refused = subprocess.run([*leave, "nothing"], capture_output=True, text=True, check=False)
     assert (refused.returncode, "knows no program 'nothing'" in refused.stderr) == (2, True)
     pauses = lab.log().count(PAUSED)
-    wait("a new pause, not the remembered one", lambda: lab.log().count(PAUSED) > pauses)
-    wait("its STOPPED", lambda: is_paused(lab))
+    wait_until(lambda: lab.log().count(PAUSED) > pauses, "a new pause, not the remembered one")
+    wait_until(lambda: is_paused(lab), "its STOPPED")
     done = subprocess.run([*leave, "php-fpm"], capture_output=True, text=True, check=True)
     assert "left alone until somebody starts it" in done.stdout
-    wait("no plan", lambda: not is_paused(lab))
+    wait_until(lambda: not is_paused(lab), "no plan")
     assert healing(lab) == {
         "starts": healing(lab)["starts"],
         "stopped_by_us": False,

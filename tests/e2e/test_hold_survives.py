@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.lab import Lab, kill, php_fpm, ping, processes, wait
+from tests.e2e.lab import Lab, kill, php_fpm, ping, processes
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,10 +56,10 @@ def guarded(lab: Lab, listen: str = "", **environment: str) -> str:
 def held(lab: Lab, address: str) -> int:
     """Start; wait until php-fpm serves on a socket that the listener holds; return its master."""
     lab.start()
-    wait("an answer", lambda: "pong" in ping(address))
+    wait_until(lambda: "pong" in ping(address), "an answer")
     if not lab.is_held(1):  # the listener was slower than the guard's second for it
         lab.ctl("restart", "php-fpm")
-    wait("it to be held", lambda: lab.metric("fpm_listener_held_sockets") == 1)
+    wait_until(lambda: lab.metric("fpm_listener_held_sockets") == 1, "it to be held")
     return lab.running()
 
 
@@ -88,7 +89,7 @@ def comes_back(lab: Lab, address: str, how: str, before: int) -> None:
         master = lab.master()
         return master not in {None, before} and "pong" in ping(address)
 
-    wait("php-fpm to serve again", is_back, DELAY_S)
+    wait_until(is_back, "php-fpm to serve again", deadline_s=DELAY_S)
     took_s = time.monotonic() - began_s
     if how == "restart":
         restart.join()
@@ -114,7 +115,7 @@ def edit_and_hang_up(lab: Lab) -> None:
     """Let the listener read the file as well."""
     edit(lab)
     kill(lab.listener_pid(), signal.SIGHUP)
-    wait("the rejection", lambda: "reload rejected" in lab.log())
+    wait_until(lambda: "reload rejected" in lab.log(), "the rejection")
     assert lab.metrics()["fpm_listener_config_last_reload_successful"] == 0
 
 
@@ -160,7 +161,7 @@ def test_a_listener_of_another_version(lab: Lab, how: str) -> None:
     lab.write = lambda: other_version(lab, part, address)  # type: ignore[method-assign]
     lab.is_ready = lambda: "pong" in ping(address)  # type: ignore[method-assign]
     lab.start()
-    stub = wait("the listener to hold it", lambda: holder(address, OTHER_VERSION))
+    stub = wait_until(lambda: holder(address, OTHER_VERSION), "the listener to hold it")
     before = lab.running()
     comes_back(lab, address, how, before)
     assert processes(rf"{OTHER_VERSION} fpm-listener listen") == [stub]  # a copy was enough
@@ -205,7 +206,7 @@ def test_where_no_socket_can_be_copied(lab: Lab, how: str) -> None:
     comes_back(lab, address, how, before)
     assert os.getpriority(os.PRIO_PROCESS, lab.running()) == os.getpriority(os.PRIO_PROCESS, 0)
     assert "it holds the address and does not answer" in said(lab)
-    wait("another listener", lambda: lab.listener_pid() != hung and lab.is_ready())
+    wait_until(lambda: lab.listener_pid() != hung and lab.is_ready(), "another listener")
 
 
 def test_supervisord_is_killed_while_the_listener_hangs(lab: Lab) -> None:
@@ -219,11 +220,11 @@ def test_supervisord_is_killed_while_the_listener_hangs(lab: Lab) -> None:
     began_s = time.monotonic()
     lab.is_ready = lambda: "pong" in ping(address)  # type: ignore[method-assign]
     lab.start()
-    wait("another master", lambda: lab.master() not in {None, before}, DELAY_S)
-    wait("an answer", lambda: "pong" in ping(address), DELAY_S)
+    wait_until(lambda: lab.master() not in {None, before}, "another master", deadline_s=DELAY_S)
+    wait_until(lambda: "pong" in ping(address), "an answer", deadline_s=DELAY_S)
     report(f"back after {time.monotonic() - began_s:.2f} s, supervisord's start included")
     assert "FATAL" not in lab.ctl("status", "php-fpm")
-    wait("the old listener to end", lambda: hung not in processes("fpm_listener listen"))
+    wait_until(lambda: hung not in processes("fpm_listener listen"), "the old listener to end")
 
 
 @pytest.mark.parametrize("how", ["restart", "KILL"])
@@ -242,7 +243,7 @@ def test_the_held_address_is_in_the_way_of_the_new_one(lab: Lab) -> None:
     port = address.rpartition(":")[2]
     conf.write_text(conf.read_text().replace(f"listen = {address}", f"listen = 0.0.0.0:{port}"))
     comes_back(lab, address, "restart", before)
-    wait("it to be held", lambda: lab.metric("fpm_listener_held_sockets") == 1)
+    wait_until(lambda: lab.metric("fpm_listener_held_sockets") == 1, "it to be held")
 
 
 def test_a_unix_socket_of_a_listener_that_hangs(lab: Lab) -> None:
@@ -255,5 +256,5 @@ def test_a_unix_socket_of_a_listener_that_hangs(lab: Lab) -> None:
     comes_back(lab, path, "KILL", before)
     kill(listener, signal.SIGCONT)
     lab.ctl("restart", "fpm-listener")
-    wait("the next listener", lambda: lab.is_ready() and lab.listener_pid() != listener)
+    wait_until(lambda: lab.is_ready() and lab.listener_pid() != listener, "the next listener")
     assert "pong" in ping(path)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.lab import Lab, php_fpm, wait
+from tests.e2e.lab import Lab, php_fpm
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +47,9 @@ def test_every_refused_start_is_a_failed_start(lab: Lab, rpc: bool) -> None:  # 
     )
     lab.start()
     log = lab.folder / "supervisord.log"
-    wait("FATAL", lambda: "gave up: php-fpm entered FATAL" in log.read_text(), 120.0)
+    wait_until(
+        lambda: "gave up: php-fpm entered FATAL" in log.read_text(), "FATAL", deadline_s=120.0
+    )
 
     assert "success: php-fpm entered RUNNING" not in log.read_text()
     assert log.read_text().count("exited: php-fpm (exit status 75; not expected)") == STARTS

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.lab import Lab, kill, wait
+from tests.e2e.lab import Lab, kill
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,8 +45,8 @@ class Scene:
         lab.program("noise", "sleep 3600", **job)
         lab.start()
         for name in PROGRAMS:
-            wait(f"{name} to run", partial(self.runs, name))
-            wait(f"{name} to be known", partial(self.is_right, name))
+            wait_until(partial(self.runs, name), f"{name} to run")
+            wait_until(partial(self.is_right, name), f"{name} to be known")
 
     def truth(self, name: str) -> tuple[str, int | None]:
         """Return state and pid as supervisord tells them."""
@@ -66,9 +67,9 @@ class Scene:
         before = self.missed()
         case(self)
         began_s = time.monotonic()
-        wait("the gap", lambda: self.missed() > before)
+        wait_until(lambda: self.missed() > before, "the gap")
         for name in PROGRAMS:
-            wait(f"{name} to be right", partial(self.is_right, name), 60)
+            wait_until(partial(self.is_right, name), f"{name} to be right", deadline_s=60)
         return time.monotonic() - began_s
 
     def is_right(self, name: str) -> bool:
@@ -125,7 +126,7 @@ def _killed_and_stopped(scene: Scene) -> None:
     assert pid is not None
     scene.lab.ctl("stop", "noise")
     kill(pid)
-    wait("the death", lambda: scene.truth("job")[0] == "EXITED")
+    wait_until(lambda: scene.truth("job")[0] == "EXITED", "the death")
     scene.lab.ctl("start", "noise")
     scene.lose(("start", "job"))
 

@@ -17,9 +17,10 @@ from fpm_listener.status.metrics import make_registry
 from fpm_listener.web.server import WebServer
 from tests import snapshots
 from tests.chromium import Chromium
-from tests.e2e.lab import kill, wait
+from tests.e2e.lab import kill
 from tests.ports import free_port
 from tests.snapshots import EVIL, MANY, NOTHING, TROUBLE, WELL
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +55,7 @@ class Served:
         server = WebServer(self._settings, lambda: self.snapshot, self._registry, print)
         server.start()
         self._server = server
-        wait("the port to be served", lambda: server.port)
+        wait_until(lambda: server.port, "the port to be served")
 
     def down(self) -> None:
         """Answer no more."""
@@ -105,7 +106,7 @@ def test_a_kill_is_seen_at_once(lab: Lab, browser: Chromium) -> None:
     lab.fpm_program(f"127.0.0.1:{free_port()}", startsecs="0")
     lab.start()
     pid = lab.running()
-    wait("the pid to be known", lambda: lab.pid("php-fpm") == pid)
+    wait_until(lambda: lab.pid("php-fpm") == pid, "the pid to be known")
     browser.look()
     browser.go(f"http://127.0.0.1:{lab.web_port}/")
     assert "2 programs" in browser.text("h1")  # the listener is one

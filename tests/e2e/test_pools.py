@@ -22,8 +22,9 @@ from prometheus_client.openmetrics import parser
 from fpm_listener.host import addresses as host_addresses
 from fpm_listener.host.addresses import TcpAddress, UnixAddress
 from fpm_listener.phpfpm import fastcgi
-from tests.e2e.lab import Lab, kill, ping, wait
+from tests.e2e.lab import Lab, kill, ping
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,7 +96,7 @@ def test_numbers_and_silence(lab: Lab) -> None:
     turn(lab, fpm_status="on", fpm_status_interval="1h")
     (main,) = lab.pools - {"other"}
     for pool, address in ((main, tcp), ("other", unix)):
-        wait(f"pool {pool}", partial(is_up, lab, pool))
+        wait_until(partial(is_up, lab, pool), f"pool {pool}")
         ours, its_own = of(lab, pool), said_by_itself(address)
         assert ours.pop("phpfpm_scrape_failures") == 0
         assert set(ours) == set(its_own)
@@ -128,7 +129,7 @@ def silence_is_told(lab: Lab, main: str) -> None:
     for worker in workers:
         kill(worker, signal.SIGSTOP)
     try:
-        told = wait("the silence", lambda: lab.sink.heard("firing"), 90)
+        told = wait_until(lambda: lab.sink.heard("firing"), "the silence", deadline_s=90)
         assert [alert["annotations"]["cause"] for alert in told] == ["not_answering"]
         assert "does not answer; asked" in told[0]["annotations"]["evidence"]
         assert of(lab, main)["phpfpm_up"] == 0
@@ -136,7 +137,7 @@ def silence_is_told(lab: Lab, main: str) -> None:
     finally:
         for worker in workers:
             kill(worker, signal.SIGCONT)
-    wait("its end", lambda: lab.sink.heard("resolved"), 90)
+    wait_until(lambda: lab.sink.heard("resolved"), "its end", deadline_s=90)
     assert lab.log().count("a pool does not answer") == 1
 
 
@@ -185,7 +186,7 @@ def test_idle_pools_and_full_ones(lab: Lab) -> None:
     lab.settings |= {"fpm_status": "on", "fpm_status_interval": "1s"}
     lab.start()
     lab.running()
-    wait("idle pools", partial(busy, lab, dict.fromkeys(PACES, 0)))
+    wait_until(partial(busy, lab, dict.fromkeys(PACES, 0)), "idle pools")
     assert {name: pools_of(lab)[name]["saturated"] for name in PACES} == dict.fromkeys(PACES, False)
     assert pools_of(lab)["ondemand"]["numbers"]["total_processes"] == 1  # the one that answers us
     name = f"lab{lab.web_port}-ondemand"
@@ -200,7 +201,7 @@ def test_idle_pools_and_full_ones(lab: Lab) -> None:
                 if step <= count:
                     clients.enter_context(occupy(addresses[name]))
             counts = {name: min(step, count) for name, count in full.items()}
-            wait(f"{step} busy workers", partial(busy, lab, counts), 60)
+            wait_until(partial(busy, lab, counts), f"{step} busy workers", deadline_s=60)
         assert all(pools_of(lab)[name]["saturated"] for name in full)
-    wait("idle pools again", partial(busy, lab, dict.fromkeys(PACES, 0)), 60)
+    wait_until(partial(busy, lab, dict.fromkeys(PACES, 0)), "idle pools again", deadline_s=60)
     assert not any(pools_of(lab)[name]["saturated"] for name in PACES)

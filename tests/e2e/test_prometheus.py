@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.lab import Lab, kill, wait
+from tests.e2e.lab import Lab, kill
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,25 +76,27 @@ def test_prometheus_counts_what_was_done(lab: Lab, prometheus: str) -> None:
     """The target is up, and its counters are equal to what was done to php-fpm."""
     lab.fpm_program(f"127.0.0.1:{free_port()}", stopsignal="QUIT")
     lab.start()
-    wait("the target", lambda: ask(prometheus, 'up{job="fpm"}') == 1)
+    wait_until(lambda: ask(prometheus, 'up{job="fpm"}') == 1, "the target")
     for _ in range(2):
         lab.running()
         lab.ctl("restart", "php-fpm")
     for _ in range(2):
         master = lab.running()
-        wait("RUNNING", lambda: lab.metric("fpm_listener_process_state", state="RUNNING") == 1)
+        wait_until(
+            lambda: lab.metric("fpm_listener_process_state", state="RUNNING") == 1, "RUNNING"
+        )
         workers = lab.workers()
         os.kill(master, signal.SIGKILL)
         for worker in workers:
             kill(worker)
-        wait("its end", partial(has_other_master, lab, master))
+        wait_until(partial(has_other_master, lab, master), "its end")
 
     wanted = {"starts": 5, "unexpected_exits": 2, "exits": 2, "restarts": 2, "fatal": 0}
     for name, count in wanted.items():
         query = f'fpm_listener_process_{name}_total{{process="php-fpm"}}'
-        wait(f"{name} to be {count}", partial(says, prometheus, query, count))
+        wait_until(partial(says, prometheus, query, count), f"{name} to be {count}")
     query = 'fpm_listener_process_last_exit_status{process="php-fpm"}'
-    wait("the exit status", lambda: ask(prometheus, query) == -signal.SIGKILL)
+    wait_until(lambda: ask(prometheus, query) == -signal.SIGKILL, "the exit status")
 
 
 def test_promtool_has_nothing_to_say(lab: Lab) -> None:
@@ -103,7 +106,7 @@ def test_promtool_has_nothing_to_say(lab: Lab) -> None:
     lab.recipe(f"127.0.0.1:{free_port()}")
     lab.start()
     kill(lab.running())
-    wait("the loop", lambda: lab.metric("fpm_listener_restart_loop", tier="fast") == 1)
+    wait_until(lambda: lab.metric("fpm_listener_restart_loop", tier="fast") == 1, "the loop")
     done = subprocess.run(
         [promtool, "check", "metrics"],
         input=lab.get("/metrics"),

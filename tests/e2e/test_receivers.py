@@ -8,12 +8,14 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tests.e2e.lab import Lab, wait
 from tests.ports import free_port
 from tests.sinks import Sink, status
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.e2e.lab import Lab
 
 
 def test_a_conflict_as_each_is_told_of_it(lab: Lab, tmp_path: Path) -> None:
@@ -33,8 +35,8 @@ def test_a_conflict_as_each_is_told_of_it(lab: Lab, tmp_path: Path) -> None:
         }
         lab.start()
         text = wecom.wait_for(1, 60.0)[0].json["markdown"]["content"]
-        wait("the command", lambda: told.exists() and told.read_text().endswith("\n"))
-        failing = wait("the others to hear", lambda: _failing(lab))
+        wait_until(lambda: told.exists() and told.read_text().endswith("\n"), "the command")
+        failing = wait_until(lambda: _failing(lab), "the others to hear")
 
         assert "\u76d1\u542c\u5730\u5740\u51b2\u7a81" in text
         assert f"127.0.0.1:{port}" in text

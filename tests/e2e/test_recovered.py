@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tests.e2e.lab import kill, wait
+from tests.e2e.lab import kill
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.e2e.lab import Lab
@@ -25,11 +26,11 @@ def test_a_recovery_is_shown_as_one(lab: Lab) -> None:
         found: dict[str, Any] | None = lab.status("php-fpm")["incident"]
         return found or {"remedy": "", "holder": None}
 
-    wait("the remedy", lambda: f"kill {stray.pid}" in incident()["remedy"])
+    wait_until(lambda: f"kill {stray.pid}" in incident()["remedy"], "the remedy")
     kill(stray.pid)
     stray.wait()
-    wait("the pid to be gone", lambda: str(stray.pid) not in incident()["remedy"])
-    wait("the recovery", lambda: incident().get("recovering_at_s") is not None, 60)
+    wait_until(lambda: str(stray.pid) not in incident()["remedy"], "the pid to be gone")
+    wait_until(lambda: incident().get("recovering_at_s") is not None, "the recovery", deadline_s=60)
 
     one = incident()
     assert one["holder"] is None

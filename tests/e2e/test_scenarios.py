@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.lab import Lab, kill, php_fpm, ping, processes, wait
+from tests.e2e.lab import Lab, kill, php_fpm, ping, processes
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 
 def alert(lab: Lab, status: str, **annotations: str) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def alert(lab: Lab, status: str, **annotations: str) -> dict[str, Any]:
                 return heard
         return None
 
-    return wait(f"an alert {status} {annotations}", find)
+    return wait_until(find, f"an alert {status} {annotations}")
 
 
 def make_orphans(lab: Lab) -> int:
@@ -42,20 +43,19 @@ def test_master_killed_and_back(lab: Lab) -> None:
     lab.fpm_program(f"127.0.0.1:{free_port()}")
     lab.start()
     master = lab.running()
-    wait("RUNNING", lambda: lab.metric("fpm_listener_process_state", state="RUNNING") == 1)
+    wait_until(lambda: lab.metric("fpm_listener_process_state", state="RUNNING") == 1, "RUNNING")
     for worker in lab.workers():  # so that no orphan keeps the address
         kill(worker, signal.SIGSTOP)
     os.kill(master, signal.SIGSEGV)
     for worker in lab.workers():
         kill(worker)
-    wait("the crash", lambda: lab.metric("fpm_listener_process_unexpected_exits_total") == 1)
-    wait("the new master", lambda: lab.master() not in {None, master})
+    wait_until(lambda: lab.metric("fpm_listener_process_unexpected_exits_total") == 1, "the crash")
+    wait_until(lambda: lab.master() not in {None, master}, "the new master")
 
-    wait(
-        "the signal",
-        lambda: lab.metric("fpm_listener_process_last_exit_status") == -signal.SIGSEGV,
+    wait_until(
+        lambda: lab.metric("fpm_listener_process_last_exit_status") == -signal.SIGSEGV, "the signal"
     )
-    wait("the restart", lambda: lab.metric("fpm_listener_process_restarts_total") == 1)
+    wait_until(lambda: lab.metric("fpm_listener_process_restarts_total") == 1, "the restart")
     assert lab.metric("fpm_listener_process_starts_total") == 2
     assert lab.sink.heard() == []
 
@@ -98,10 +98,10 @@ def test_a_plain_command_until_fatal(lab: Lab) -> None:
     lab.start()
     make_orphans(lab)
 
-    wait("FATAL", lambda: lab.metric("fpm_listener_process_fatal_total") == 1)
-    worse = wait(
-        "the alert that it got worse",
+    wait_until(lambda: lab.metric("fpm_listener_process_fatal_total") == 1, "FATAL")
+    worse = wait_until(
         lambda: [a for a in lab.sink.heard("firing") if "gave up" in a["annotations"]["summary"]],
+        "the alert that it got worse",
     )[0]
     assert worse["annotations"]["cause"] == "bind_conflict"
     assert "supervisorctl start php-fpm" in worse["annotations"]["remedy"]
@@ -118,7 +118,7 @@ def test_what_was_given_up_is_started_again(lab: Lab) -> None:
     lab.settings["restart_fatal"] = "2s..4s"
     lab.fpm_program(f"127.0.0.1:{port}", startsecs="2", startretries="1")
     lab.start()
-    wait("FATAL, again", lambda: lab.metric("fpm_listener_process_fatal_total") >= 2)
+    wait_until(lambda: lab.metric("fpm_listener_process_fatal_total") >= 2, "FATAL, again")
     assert lab.metric("fpm_listener_process_healed_total") >= 1
     stray.kill()
     stray.wait()
@@ -191,7 +191,7 @@ def test_an_operators_stop_and_restart_are_silent(lab: Lab) -> None:
     for _ in range(4):
         lab.ctl("restart", "php-fpm")
     lab.ctl("stop", "php-fpm")
-    wait("STOPPED", lambda: lab.metric("fpm_listener_process_state", state="STOPPED") == 1)
+    wait_until(lambda: lab.metric("fpm_listener_process_state", state="STOPPED") == 1, "STOPPED")
 
     assert lab.metric("fpm_listener_process_starts_total") == 5
     for name in ("restarts", "failed_starts", "unexpected_exits", "exits", "fatal"):
@@ -221,11 +221,11 @@ def test_the_log_is_rotated_in_mid_loop(lab: Lab, how: str) -> None:
         return sum(text.count("unable to bind") for text in logs)
 
     at_rotation = lines()
-    wait("three more failures", lambda: lines() >= at_rotation + 3)
+    wait_until(lambda: lines() >= at_rotation + 3, "three more failures")
     for orphan in lab.workers():
         kill(orphan)
     lab.running()
-    wait("all lines", lambda: lab.metric("fpm_listener_bind_conflicts_total") == lines())
+    wait_until(lambda: lab.metric("fpm_listener_bind_conflicts_total") == lines(), "all lines")
     assert len(lab.sink.heard("firing")) == 1
 
 
@@ -239,7 +239,7 @@ def test_docker_style_stderr(lab: Lab) -> None:
     make_orphans(lab)
 
     alert(lab, "firing", cause="bind_conflict")
-    wait("FATAL", lambda: lab.metric("fpm_listener_process_fatal_total") == 1)
+    wait_until(lambda: lab.metric("fpm_listener_process_fatal_total") == 1, "FATAL")
     stderr = (lab.folder / "php-fpm.stderr").read_text()
     distinct = {line for line in stderr.splitlines() if "unable to bind" in line}
     assert stderr.count("unable to bind") == 2 * len(distinct)
@@ -269,14 +269,14 @@ def test_the_listener_is_killed_in_a_storm(lab: Lab) -> None:
     for _ in range(5):
         time.sleep(1.0)  # the storm goes on between two kills; there is nothing to wait for
         kill(lab.listener_pid())
-        wait("the listener to be back", lab.is_ready)
+        wait_until(lab.is_ready, "the listener to be back")
 
-    wait(
-        "every incident",
+    wait_until(
         lambda: (
             {a["labels"]["process"] for a in lab.sink.heard("firing")}
             >= {"php-fpm", "storm0", "storm1", "storm2", "storm3"}
         ),
+        "every incident",
     )
     assert len(set(lab.sink.keys)) >= 5
     starts = {(a["labels"]["process"], a["startsAt"]) for a in lab.sink.heard()}
@@ -293,30 +293,34 @@ def test_supervisord_reload_and_update(lab: Lab) -> None:
     firing = alert(lab, "firing", cause="bind_conflict")
     before = lab.listener_pid()
     lab.ctl("reload")
-    wait("the listener to end", lambda: not Path(f"/proc/{before}").exists())
-    wait("the listener to be back", lab.is_ready)
-    wait("a failure", lambda: lab.metric("fpm_listener_process_failed_starts_total") >= 1)
+    wait_until(lambda: not Path(f"/proc/{before}").exists(), "the listener to end")
+    wait_until(lab.is_ready, "the listener to be back")
+    wait_until(lambda: lab.metric("fpm_listener_process_failed_starts_total") >= 1, "a failure")
     assert lab.metric("fpm_listener_incident_firing", cause="bind_conflict") == 1
     assert {heard["startsAt"] for heard in lab.sink.heard()} == {firing["startsAt"]}
-    wait("the holder", lambda: f"dead master {master}" in lab.get("/status.json"))
+    wait_until(lambda: f"dead master {master}" in lab.get("/status.json"), "the holder")
 
     lab.sections["program:job"]["command"] = "/bin/sleep 2000"
     lab.write()
     lab.ctl("update")
-    wait("the new job", lambda: processes("^/bin/sleep 2000"))
-    wait("RUNNING", lambda: lab.metric("fpm_listener_process_state", "job", state="RUNNING") == 1)
+    wait_until(lambda: processes("^/bin/sleep 2000"), "the new job")
+    wait_until(
+        lambda: lab.metric("fpm_listener_process_state", "job", state="RUNNING") == 1, "RUNNING"
+    )
     for pid in processes("^/bin/sleep 2000"):
         kill(pid)
-    wait("its crash", lambda: lab.metric("fpm_listener_process_unexpected_exits_total", "job") == 1)
+    wait_until(
+        lambda: lab.metric("fpm_listener_process_unexpected_exits_total", "job") == 1, "its crash"
+    )
 
     lab.fpm_program(f"127.0.0.1:{free_port()}", name="second")
     lab.write()
     lab.ctl("update")
     name = "fpm_listener_bind_conflicts_total"  # only a php-fpm has it
-    wait("a php-fpm that is new", lambda: lab.metric(name, "second") == 0)
+    wait_until(lambda: lab.metric(name, "second") == 0, "a php-fpm that is new")
     lab.ctl("stop", "second")
     lab.ctl("remove", "second")
-    wait("it to be gone", lambda: lab.metric(name, "second") != 0)
+    wait_until(lambda: lab.metric(name, "second") != 0, "it to be gone")
 
 
 def test_a_receiver_that_is_down_for_longer_than_the_storm(lab: Lab) -> None:
@@ -324,17 +328,17 @@ def test_a_receiver_that_is_down_for_longer_than_the_storm(lab: Lab) -> None:
     lab.recipe(f"127.0.0.1:{free_port()}")
     lab.start(sink=False)
     make_orphans(lab)
-    wait("the loop", lambda: lab.metric("fpm_listener_restart_loop", tier="fast") == 1)
+    wait_until(lambda: lab.metric("fpm_listener_restart_loop", tier="fast") == 1, "the loop")
     owed = 'fpm_listener_alerts_pending{receiver="ops"}'
-    wait("the alert that is owed", lambda: lab.metrics()[owed] >= 1)
+    wait_until(lambda: lab.metrics()[owed] >= 1, "the alert that is owed")
     for orphan in lab.workers():
         kill(orphan)
-    wait("its end", lambda: lab.metric("fpm_listener_restart_loop", tier="fast") == 0)
+    wait_until(lambda: lab.metric("fpm_listener_restart_loop", tier="fast") == 0, "its end")
     lab.sink.up()
 
     alert(lab, "resolved")
     assert [heard["status"] for heard in lab.sink.heard()] == ["firing", "resolved"]
-    wait("nothing owed", lambda: lab.metrics()[owed] == 0)
+    wait_until(lambda: lab.metrics()[owed] == 0, "nothing owed")
 
 
 def test_an_overflow_of_supervisords_buffer(lab: Lab) -> None:
@@ -343,7 +347,9 @@ def test_an_overflow_of_supervisords_buffer(lab: Lab) -> None:
     for number in range(6):
         lab.program(f"p{number}", "/bin/sleep 1000")
     lab.start()
-    wait("RUNNING", lambda: lab.metric("fpm_listener_process_state", "p5", state="RUNNING") == 1)
+    wait_until(
+        lambda: lab.metric("fpm_listener_process_state", "p5", state="RUNNING") == 1, "RUNNING"
+    )
     # What supervisord discards before the listener's first event cannot be told from what another
     # listener has answered, so it is not counted.
     before = overflows(lab) - missed(lab)
@@ -356,7 +362,7 @@ def test_an_overflow_of_supervisords_buffer(lab: Lab) -> None:
         os.kill(pid, signal.SIGCONT)
 
     assert overflows(lab) > before
-    wait("the holes", lambda: missed(lab) == overflows(lab) - before)
+    wait_until(lambda: missed(lab) == overflows(lab) - before, "the holes")
 
 
 def overflows(lab: Lab) -> int:
@@ -385,13 +391,15 @@ def test_an_application_forges_lines(lab: Lab) -> None:
     lab.start()
     for _ in range(3):
         master = lab.running()
-        wait("the script", lambda: "done" in ping(f"127.0.0.1:{port}", str(script), str(script)))
-        wait("the false line", lambda: line in lab.fpm_log().read_text())
+        wait_until(
+            lambda: "done" in ping(f"127.0.0.1:{port}", str(script), str(script)), "the script"
+        )
+        wait_until(lambda: line in lab.fpm_log().read_text(), "the false line")
         workers = lab.workers()
         kill(master)
         for worker in workers:
             kill(worker)
-        wait("another master", partial(other_master, lab, master))
+        wait_until(partial(other_master, lab, master), "another master")
 
     alert(lab, "firing", cause="crash_signal")
     assert lab.metric("fpm_listener_bind_conflicts_total") == 0
@@ -411,7 +419,7 @@ def test_programs_that_are_not_php_fpm(lab: Lab) -> None:
     lab.program("done", "/bin/true", startsecs="0", autorestart="false")
     lab.start()
     for process in ("worker_00", "worker_01"):
-        heard = wait("the alert", partial(lab.sink.heard, "firing", process))[0]
+        heard = wait_until(partial(lab.sink.heard, "firing", process), "the alert")[0]
         assert heard["labels"]["group"] == "worker"
         assert heard["labels"]["alertname"] == "ProgramFailing"
         assert "exit status 7" in heard["annotations"]["summary"]
@@ -426,18 +434,17 @@ def test_a_receiver_that_hangs_delays_nothing(lab: Lab) -> None:
         lab.receiver["url"] = f"http://127.0.0.1:{hanging.getsockname()[1]}/"
         lab.program("worker", "/bin/sh -c 'sleep 1.2; exit 7'", autorestart="true")
         lab.start(sink=False)
-        wait(
-            "the loop",
-            lambda: lab.metric("fpm_listener_restart_loop", "worker", tier="fast") == 1,
+        wait_until(
+            lambda: lab.metric("fpm_listener_restart_loop", "worker", tier="fast") == 1, "the loop"
         )
         starts = lab.metric("fpm_listener_process_starts_total", "worker")
-        wait(
-            "events to go on",
+        wait_until(
             lambda: lab.metric("fpm_listener_process_starts_total", "worker") >= starts + 2,
+            "events to go on",
         )
         pid = lab.listener_pid()
         os.kill(pid, signal.SIGTERM)
-        wait("the listener to end", lambda: pid_gone(pid))
+        wait_until(lambda: pid_gone(pid), "the listener to end")
 
 
 def other_master(lab: Lab, old: int) -> bool:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests.e2e.lab import Lab, kill, php_fpm, wait
+from tests.e2e.lab import Lab, kill, php_fpm
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +43,7 @@ def crash_workers(lab: Lab, name: str) -> None:
     seen: set[int] = set()
     lab.running(name)
     while len(seen) < 4:
-        (worker, *_) = wait("a worker", lambda: set(lab.workers(name)) - seen)
+        (worker, *_) = wait_until(lambda: set(lab.workers(name)) - seen, "a worker")
         seen.add(worker)
         kill(worker, signal.SIGSEGV)
 
@@ -71,7 +72,7 @@ def rival(*command: str) -> Callable[[Lab, str], None]:
         other = lab.fpm_conf(address, name=f"{name}-other")
         words = [word.format(other=other, port=address.rpartition(":")[2]) for word in command]
         lab.stray(*words)
-        wait("the rival", partial(listens, address))
+        wait_until(partial(listens, address), "the rival")
 
     return prepare
 
@@ -212,7 +213,7 @@ def test_each_is_told_with_its_cause_and_its_remedy(lab: Lab) -> None:
             alerts = lab.sink.heard("firing", name)
             return next((a for a in alerts if a["annotations"]["cause"] == story.cause), None)
 
-        alert = wait(f"{story.cause} of {name}", told)
+        alert = wait_until(told, f"{story.cause} of {name}")
         said = alert["annotations"]
         assert re.search(story.evidence, said["evidence"]), (name, said)
         assert re.search(story.remedy.format(folder=lab.folder), said["remedy"]), (name, said)
@@ -243,7 +244,7 @@ def small_memory() -> Iterator[Path]:
                 group.rmdir()
             continue
         yield group
-        wait("the cgroup to be empty", partial(is_removed, group))
+        wait_until(partial(is_removed, group), "the cgroup to be empty")
         return
     pytest.skip("no cgroup may be made here; test_oomkills.py has the kernel's files instead")
 
@@ -262,13 +263,13 @@ def test_out_of_memory_and_slow_flapping(small_memory: Path, lab: Lab) -> None:
         alerts = [alert["annotations"] for alert in lab.sink.heard("firing", process)]
         return next((said for said in alerts if said["cause"] == cause), None)
 
-    hog_said = wait("out of memory", lambda: told("hog", "out_of_memory"))
+    hog_said = wait_until(lambda: told("hog", "out_of_memory"), "out of memory")
     assert re.search(
         r"seen: cgroup .*its limit is 200 MiB, its peak was \d+ MiB", hog_said["evidence"]
     )
     assert "for want of memory (limit 200 MiB)" in hog_said["summary"]
     assert "pm.max_children" in hog_said["remedy"]
-    slow_said = wait("the slow one", lambda: told("slow", "restart_loop"))
+    slow_said = wait_until(lambda: told("slow", "restart_loop"), "the slow one")
     assert "exit status 3" in slow_said["summary"]
     # Memory is not ruled out for it: the kernel has killed just now, if another.
     assert "this machine: a missing program or folder." in slow_said["description"]

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from configparser import RawConfigParser
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from fpm_listener.settings.receiver_types import KEYS, KINDS, keys
 from fpm_listener.settings.receivers import PREFIX as RECEIVER_PREFIX
 from fpm_listener.settings.receivers import ReceiverSettings
 from fpm_listener.settings.settings import GENERAL_KEYS, SECTION, Settings, load
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,11 +77,12 @@ def known() -> Iterator[dict[str, dict[str, Any]]]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        end = time.monotonic() + 30
-        while not (here / "s.sock").exists():
+
+        def serves() -> bool:
             assert supervisord.poll() is None, (here / "supervisord.log").read_text()
-            assert time.monotonic() < end, "supervisord does not serve its socket"
-            time.sleep(0.05)
+            return (here / "s.sock").exists()
+
+        wait_until(serves, "supervisord to serve its socket")
         yield {program["name"]: program for program in ask(here / "s.sock", "getAllConfigInfo")}
     finally:
         supervisord.send_signal(signal.SIGTERM)

@@ -21,7 +21,8 @@ from fpm_listener.values import FpmListenerError, Instant
 from tests.owners import Owner
 from tests.ports import free_port
 from tests.samples import fires
-from tests.sinks import PATIENCE_S, Sink, status, wait_until
+from tests.sinks import PATIENCE_S, Sink, status
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,12 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,11 +61,11 @@ class Child:
         self.conf.write_text(f"[fpm-listener]\n{lines}")
 
     def says(self, words: str) -> None:
-        end = time.monotonic() + 30
-        while words not in self.log.read_text():
-            assert time.monotonic() < end, f"never said {words!r}:\n{self.log.read_text()}"
+        def logged() -> bool:
             assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.02)
+            return words in self.log.read_text()
+
+        wait_until(logged, f"{words!r} in the log")
 
     def get(self, path: str) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:

@@ -6,7 +6,6 @@ import io
 import json
 import ssl
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from fpm_listener.values import FpmListenerError
 from fpm_listener.web.server import WebServer
 from tests.ports import free_port
 from tests.snapshots import WELL
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,10 +43,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         server = WebServer(load(str(path)).web, lambda: WELL, make_registry(lambda: WELL), print)
         servers.append(server)
         server.start()
-        end = time.monotonic() + 30
-        while server.port is None:
-            assert time.monotonic() < end, "waited in vain"
-            time.sleep(0.01)
+        wait_until(lambda: server.port, "the server's port")
         return path
 
     yield start

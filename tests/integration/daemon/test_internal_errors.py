@@ -39,8 +39,9 @@ from fpm_listener.web.descriptors import PAUSE_S
 from fpm_listener.web.server import WebServer
 from tests.ports import free_port
 from tests.samples import fires
-from tests.sinks import PATIENCE_S, Sink, wait_until
+from tests.sinks import PATIENCE_S, Sink
 from tests.snapshots import WELL
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -32,7 +32,8 @@ import pytest
 
 from fpm_listener.delivery.database import FILE
 from fpm_listener.supervisor.protocol import ACKNOWLEDGED, READY
-from tests.sinks import PATIENCE_S, Sink, status, wait_until
+from tests.sinks import PATIENCE_S, Sink, status
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

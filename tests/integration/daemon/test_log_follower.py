@@ -4,7 +4,6 @@ import logging
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from fpm_listener.daemon.log_follower import LogFollower
 from fpm_listener.monitor.messages import LogLines
 from fpm_listener.phpfpm.log_facts import LogFact
 from fpm_listener.phpfpm.log_parser import LONGEST_LINE
+from tests.waiting import wait_until
 
 DEADLINE_S = 20.0
 
@@ -699,13 +699,6 @@ class Receiver:
         self.facts += [(said.path, pid) for pid in numbers(list(said.facts))]
 
 
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not true():
-        assert time.monotonic() < deadline, "did not come true"
-        time.sleep(0.01)
-
-
 def say_again(path: Path) -> bool:
     """Write a line: one from before the first look would be old."""
     add(path, lines(1))
@@ -738,13 +731,13 @@ def test_the_thread_follows_several_files(
         add(path, lines(1))
     tail.follow(str(path) for path in paths)
     tail.hurry()
-    until(lambda: len(tail.positions) == 2)
+    wait_until(lambda: len(tail.positions) == 2)
     for number, path in enumerate(paths):
         add(path, lines(10 + number))
-    until(lambda: len(receiver.facts) == 2)
+    wait_until(lambda: len(receiver.facts) == 2)
     assert sorted(receiver.facts) == [(str(paths[0]), 10), (str(paths[1]), 11)]
-    until(lambda: tail.bytes_read == 2 * len(lines(10)))
-    until(lambda: tail.positions[str(paths[0])].offset == paths[0].stat().st_size)
+    wait_until(lambda: tail.bytes_read == 2 * len(lines(10)))
+    wait_until(lambda: tail.positions[str(paths[0])].offset == paths[0].stat().st_size)
     assert receiver.failures == []
 
 
@@ -753,9 +746,9 @@ def test_the_position_of_a_file_that_says_nothing(tail: LogFollower, tmp_path: P
     path = tmp_path / "a.log"
     add(path, lines(1))
     tail.follow([str(path)])
-    until(lambda: str(path) in tail.positions)
+    wait_until(lambda: str(path) in tail.positions)
     assert tail.positions[str(path)].offset == len(lines(1))
-    until(lambda: not tail._wake.is_set())  # it waits between two looks
+    wait_until(lambda: not tail._wake.is_set())  # it waits between two looks
 
 
 def test_the_thread_goes_on_from_a_position(receiver: Receiver, tmp_path: Path) -> None:
@@ -771,7 +764,7 @@ def test_the_thread_goes_on_from_a_position(receiver: Receiver, tmp_path: Path) 
     tail = LogFollower(receiver.take, receiver.failures.append, {str(path): position})
     tail.start()
     tail.follow([str(path)])
-    until(lambda: receiver.facts == [(str(path), 2)])
+    wait_until(lambda: receiver.facts == [(str(path), 2)])
     tail.stop()
 
 
@@ -784,12 +777,12 @@ def test_a_file_that_is_no_longer_wanted(
     folder, path = tmp_path / "folder", tmp_path / "a.log"
     folder.mkdir()
     tail.follow([str(folder)])
-    until(lambda: tail.read_errors > 0)
+    wait_until(lambda: tail.read_errors > 0)
     tail.follow([str(path)])
-    until(lambda: str(folder) not in tail._followers and str(path) in tail._followers)
+    wait_until(lambda: str(folder) not in tail._followers and str(path) in tail._followers)
     counted = tail.read_errors
     tail.hurry()
-    until(lambda: say_again(path) or bool(receiver.facts))
+    wait_until(lambda: say_again(path) or bool(receiver.facts))
     assert {path for path, _ in receiver.facts} == {str(path)}
     assert tail.read_errors >= counted > 0
 
@@ -799,12 +792,12 @@ def test_a_file_that_is_wanted_again(tail: LogFollower, receiver: Receiver, tmp_
     path, other = tmp_path / "a.log", tmp_path / "b.log"
     add(path, lines(1))
     tail.follow([str(path)])
-    until(lambda: str(path) in tail.positions)
+    wait_until(lambda: str(path) in tail.positions)
     tail.follow([str(other)])
-    until(lambda: str(path) not in tail._followers)
+    wait_until(lambda: str(path) not in tail._followers)
     add(path, lines(2))
     tail.follow([str(path)])
-    until(lambda: bool(receiver.facts))
+    wait_until(lambda: bool(receiver.facts))
     assert receiver.facts == [(str(path), 2)]
 
 
@@ -828,8 +821,8 @@ def test_a_receiver_that_fails(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     tail.start()
     tail.follow([str(path)])
-    until(lambda: bool(tail._followers))
+    wait_until(lambda: bool(tail._followers))
     tail.hurry()
-    until(lambda: say_again(path) or bool(failures))
+    wait_until(lambda: say_again(path) or bool(failures))
     assert str(failures[0]) == "no"
     tail.stop()

@@ -18,7 +18,8 @@ from fpm_listener.delivery.sender import make_receiver
 from fpm_listener.host import procfs
 from fpm_listener.settings.receivers import ReceiverSettings
 from tests.kinds import hostile, trouble
-from tests.sinks import PATIENCE_S, wait_until
+from tests.sinks import PATIENCE_S
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path

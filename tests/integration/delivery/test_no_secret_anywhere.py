@@ -17,7 +17,8 @@ from fpm_listener.values import Instant
 from tests.kinds import SECRETS, trouble
 from tests.owners import Owner
 from tests.ports import free_port
-from tests.sinks import PATIENCE_S, Sink, status, wait_until
+from tests.sinks import PATIENCE_S, Sink, status
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,6 +21,7 @@ from fpm_listener.settings.receivers import ReceiverSettings
 from tests import sinks
 from tests.samples import fires
 from tests.sinks import Sink, status
+from tests.waiting import wait_until
 
 DELIVERED = Delivered()
 LATE = RetryLater(
@@ -498,7 +499,7 @@ def test_no_connection_is_kept() -> None:
         for _ in range(20):
             tell(sink.url, timeout_s=0.3)
         assert sink.connections == 20
-    sinks.wait_until(
+    wait_until(
         lambda: len(os.listdir("/proc/self/fd")) <= before,  # noqa: PTH208 - the same
         "descriptors to be closed",
     )

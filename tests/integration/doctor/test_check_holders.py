@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,9 @@ import pytest
 
 from fpm_listener.doctor import check
 from tests.integration.doctor.test_check import Fake
-from tests.integration.supervisor.test_pipe import run, wait
+from tests.integration.supervisor.test_pipe import run
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,11 +81,11 @@ def test_a_php_fpm_that_was_started_by_hand(write: Callable[..., Path], tmp_path
     """The finding names it, on the very configuration that the program uses."""
     path = write(autostart=False)
     subprocess.run([BINARY, "-D", "-y", tmp_path / "php-fpm.conf"], check=True)
-    wait(lambda: serves(tmp_path))
+    wait_until(lambda: serves(tmp_path))
     pid = int((tmp_path / "fpm.pid").read_text())
     child = run(path)
     try:
-        wait((tmp_path / "s.sock").exists)
+        wait_until((tmp_path / "s.sock").exists)
         (what,) = found(path)
         assert f"is held by pid {pid}" in what
         assert "another php-fpm that lives" in what
@@ -93,9 +93,7 @@ def test_a_php_fpm_that_was_started_by_hand(write: Callable[..., Path], tmp_path
         child.terminate()
         child.wait(30)
         os.kill(pid, signal.SIGQUIT)
-        end = time.monotonic() + 30
-        while Path(f"/proc/{pid}/fd").exists() and time.monotonic() < end:
-            time.sleep(0.05)
+        wait_until(lambda: not Path(f"/proc/{pid}/fd").exists(), "php-fpm to exit")
 
 
 @pytest.mark.parametrize("server", [True, False])
@@ -108,7 +106,7 @@ def test_the_program_itself(
     path = write(autostart=True, server=server)
     child = run(path)
     try:
-        wait(lambda: serves(tmp_path))
+        wait_until(lambda: serves(tmp_path))
         assert found(path) == []
     finally:
         child.terminate()

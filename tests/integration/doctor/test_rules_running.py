@@ -13,7 +13,8 @@ from fpm_listener.doctor import check
 from fpm_listener.doctor.rules_running import loaded
 from fpm_listener.supervisor.process import Loaded
 from tests.integration.doctor.test_check import Fake, nobody
-from tests.integration.supervisor.test_pipe import run, wait
+from tests.integration.supervisor.test_pipe import run
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,7 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     child = run(path)
     monkeypatch.setenv("SLEEP", "/usr/bin/sleep")
     try:
-        wait((tmp_path / "s.sock").exists)
+        wait_until((tmp_path / "s.sock").exists)
         yield path
     finally:
         child.terminate()
@@ -132,7 +133,7 @@ def test_one_that_does_not_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert found(path) == []
     child = run(path)
     try:
-        wait((tmp_path / "s.sock").exists)
+        wait_until((tmp_path / "s.sock").exists)
         write(path, ("sleep 1000", "sleep 1001"), password="username=u\npassword=p")
         assert found(path) == []
         monkeypatch.setenv("SUPERVISOR_USERNAME", "u")

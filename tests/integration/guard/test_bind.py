@@ -13,7 +13,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,6 +25,7 @@ from fpm_listener.host.addresses import TcpAddress, UnixAddress
 from fpm_listener.phpfpm import command_line, config_files, inherited_sockets, listen_sockets
 from fpm_listener.phpfpm.listen_sockets import Rights
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,13 +42,6 @@ def php_fpm() -> str:
     ]
     assert found, "no php-fpm on this machine: run scripts/setup.sh"
     return found[0]
-
-
-def wait(probe: Callable[[], object]) -> None:
-    end = time.monotonic() + DEADLINE_S
-    while not probe():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
 
 
 def parse(text: str) -> TcpAddress | UnixAddress:
@@ -114,13 +107,13 @@ class Fpm:
 
     def starts(self) -> bool:
         """Return whether it serves; False where it has given up."""
-        wait(lambda: "ready to handle" in self.log() or self._process.poll() is not None)
+        wait_until(lambda: "ready to handle" in self.log() or self._process.poll() is not None)
         return "ready to handle" in self.log()
 
     def reload(self) -> None:
         """Let it execute itself anew, its sockets handed on."""
         os.kill(self.pid, signal.SIGUSR2)
-        wait(lambda: self.log().count("ready to handle") == 2)
+        wait_until(lambda: self.log().count("ready to handle") == 2)
 
     def inherited(self) -> list[str]:
         """Return the keys under which it has found sockets that it was given."""
@@ -130,7 +123,7 @@ class Fpm:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
-        wait(lambda: not has_members(self.pid))
+        wait_until(lambda: not has_members(self.pid))
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -27,9 +26,10 @@ import pytest
 from fpm_listener.phpfpm.log_facts import FactKind
 from fpm_listener.phpfpm.log_parser import classify
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 Value = TypeVar("Value")
 
@@ -55,17 +55,6 @@ def php_fpm() -> str:
     ]
     assert found, "no php-fpm on this machine: run scripts/setup.sh"
     return found[0]
-
-
-def wait(what: str, probe: Callable[[], Value | None]) -> Value:
-    """Return the first true answer of `probe`; fail with `what` when none comes in time."""
-    end = time.monotonic() + DEADLINE_S
-    while True:
-        answer = probe()
-        if answer:
-            return answer
-        assert time.monotonic() < end, f"waited in vain for: {what}"
-        time.sleep(0.02)
 
 
 def free_address() -> str:
@@ -94,7 +83,7 @@ def gone(pid: int) -> bool:
 def all_end(pids: list[int]) -> None:
     """Wait until they are gone: a worker that was told to finish first gives up the address."""
     assert pids
-    wait("the orphans to end", lambda: not any(map(lives, pids)))
+    wait_until(lambda: not any(map(lives, pids)), "the orphans to end")
 
 
 def status(pid: int, *keys: str) -> dict[str, str]:
@@ -192,7 +181,7 @@ class Run:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
-        wait("its group to end", lambda: not below(self.pid, 2))
+        wait_until(lambda: not below(self.pid, 2), "its group to end")
 
 
 class Site:
@@ -249,8 +238,10 @@ class Site:
 
     def started(self, run: Run, workers: int = 2) -> Run:
         """Wait until the process is a php-fpm that serves."""
-        wait("php-fpm to serve", lambda: self.serves(run))
-        wait("its workers", lambda: sum("pool" in title(p) for p in below(run.pid, 1)) == workers)
+        wait_until(lambda: self.serves(run), "php-fpm to serve")
+        wait_until(
+            lambda: sum("pool" in title(p) for p in below(run.pid, 1)) == workers, "its workers"
+        )
         return run
 
     def orphans(self, address: str, *, recorded: bool = True) -> list[int]:
@@ -265,14 +256,14 @@ class Site:
         """Start a php-fpm that goes to the background; return its pid."""
         pid_file = Path(f"{self.log}.pid")
         assert self.run(php_fpm(), "-D", "-y", str(self.conf)).exit() == 0
-        text = wait("the pid file", lambda: pid_file.read_text() if pid_file.exists() else "")
+        text = wait_until(lambda: pid_file.read_text() if pid_file.exists() else "", "the pid file")
         self.daemons.append(int(text))
         return self.daemons[-1]
 
     def listen(self, address: str) -> Run:
         """Run somebody else who listens there."""
         run = self.run(sys.executable, "-c", LISTEN, address)
-        wait("the other one", run.out)
+        wait_until(run.out, "the other one")
         return run
 
     def end(self) -> None:
@@ -282,7 +273,7 @@ class Site:
         for pid in self.daemons:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-            wait("the daemon to end", partial(gone, pid))
+            wait_until(partial(gone, pid), "the daemon to end")
 
 
 LISTEN = (
@@ -542,7 +533,9 @@ def test_a_program_of_supervisords(site: Site) -> None:
     assert all(map(lives, left))
     third = site.guard("--wait", "30s", **one)  # startsecs is unknown: half a second at most
     all_end(left)
-    wait("it to end or to become php-fpm", lambda: third.ended() or "master" in title(third.pid))
+    wait_until(
+        lambda: third.ended() or "master" in title(third.pid), "it to end or to become php-fpm"
+    )
     site.started(site.guard(**one) if third.ended() else third)
 
 
@@ -612,10 +605,10 @@ def test_an_orphan_finishes_its_request(site: Site) -> None:
     )
     client.start()
     try:
-        wait("the request to begin", begun.exists)
+        wait_until(begun.exists, "the request to begin")
         left = below(first.kill(), 2)
         second = site.started(site.guard("--wait", "30s"))
-        wait("the idle one to end", lambda: sum(map(lives, left)) == 1)
+        wait_until(lambda: sum(map(lives, left)) == 1, "the idle one to end")
         assert "pong" in request(address)
         assert answers == []
     finally:
@@ -633,7 +626,9 @@ def test_an_orphan_that_does_not_finish(site: Site) -> None:
     for pid in left:
         os.kill(pid, signal.SIGSTOP)  # only SIGKILL reaches it
     second = site.guard("--wait", "3s")
-    wait("the last word", lambda: sum(line.endswith("SIGKILL") for line in second.said()) == 2)
+    wait_until(
+        lambda: sum(line.endswith("SIGKILL") for line in second.said()) == 2, "the last word"
+    )
     all_end(left)
 
     for pid in left:
@@ -746,7 +741,7 @@ def test_a_holder_that_ends(site: Site, unix: bool) -> None:  # noqa: FBT001 - a
     site.configure(address)
     other = site.daemonize() if unix else site.listen(address).pid
     run = site.guard("--wait", "10m")
-    wait("the guard to wait", lambda: waits(run))
+    wait_until(lambda: waits(run), "the guard to wait")
     os.kill(other, signal.SIGTERM)
     site.started(run)
 
@@ -761,7 +756,7 @@ def test_a_stop_ends_the_wait(site: Site, number: signal.Signals) -> None:
     site.configure(address)
     site.listen(address)
     run = site.guard("--wait", "10m")
-    wait("the guard to wait", lambda: waits(run))
+    wait_until(lambda: waits(run), "the guard to wait")
     os.kill(run.pid, number)
 
     assert run.exit() == 0

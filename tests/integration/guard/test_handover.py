@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,23 +28,14 @@ from fpm_listener.phpfpm.listen_sockets import ListenSocketSpec, Rights
 from fpm_listener.settings import settings as settings_file
 from fpm_listener.supervisor.process import ProcessName
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 Value = TypeVar("Value")
 FPM = ProcessName("web", "php-fpm")
 MOST = 4
-
-
-def wait(what: str, probe: Callable[[], Value]) -> Value:
-    """Return the first true answer."""
-    end_s = time.monotonic() + 20
-    while True:
-        if answer := probe():
-            return answer
-        assert time.monotonic() < end_s, f"waited in vain for: {what}"
-        time.sleep(0.01)
 
 
 class Owner:
@@ -104,7 +94,7 @@ def begin(owner: Owner) -> Handover:
             begun.append(found)
         return begun
 
-    return wait("the listener to answer", attempt)[0]
+    return wait_until(attempt, "the listener to answer")[0]
 
 
 def leave(
@@ -119,7 +109,7 @@ def leave(
         sockets.append((one, bound))
     told = len(owner.heard)
     assert handover.leave(sockets, stamp, watched) is None
-    wait("the owner to know", lambda: len(owner.heard) > told)
+    wait_until(lambda: len(owner.heard) > told, "the owner to know")
     return [bound.fd for _, bound in sockets]
 
 
@@ -173,10 +163,10 @@ def test_what_is_not_wanted_any_more(owner: Owner) -> None:
     assert connects(old)
     close(leave(owner, wish(new)))
 
-    wait("the old one to be let go", lambda: not connects(old))
+    wait_until(lambda: not connects(old), "the old one to be let go")
     assert connects(new)
     owner.keeper.release(FPM, (new,))
-    wait("the new one to be let go", lambda: not connects(new))
+    wait_until(lambda: not connects(new), "the new one to be let go")
 
 
 def test_refusals(owner: Owner) -> None:
@@ -189,7 +179,7 @@ def test_refusals(owner: Owner) -> None:
         begun = handover_client.begin(owner.folder, FPM, hold=hold, most=1)
 
         assert begun == HandoverRefused(why=refusal or "not asked for", answered=True)
-        wait("it to be let go", partial(refuses, address))
+        wait_until(partial(refuses, address), "it to be let go")
 
 
 def test_no_listener(folder: str) -> None:
@@ -240,7 +230,9 @@ def test_unfit_sockets_are_not_held(owner: Owner, flaw: str, folder: str) -> Non
             fd = file.fileno() if flaw == "no socket" else other.fileno()
             bound = bind.Bound(key=f"127.0.0.1:{port}", fd=os.dup(fd))
         assert begin(owner).leave([(wish(f"127.0.0.1:{port}"), bound)], "", ()) is None
-        wait("the owner to know", lambda: any(isinstance(i, SocketsHeld) for i in owner.heard))
+        wait_until(
+            lambda: any(isinstance(i, SocketsHeld) for i in owner.heard), "the owner to know"
+        )
         os.close(bound.fd)
 
     assert owner.held() == ()
@@ -254,7 +246,7 @@ def test_nothing_leaks(owner: Owner, folder: str) -> None:
     for _ in range(100):
         close(leave(owner, *wishes))
 
-    wait("conversations to end", lambda: len(list(Path("/proc/self/fd").iterdir())) <= before)
+    wait_until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before, "conversations to end")
 
 
 def test_the_door(folder: str) -> None:
@@ -292,7 +284,7 @@ def test_the_socket_in_state_dir_is_gone(owner: Owner, gone: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stale:
             stale.bind(f"{owner.folder}/guard.sock")
     owner.keeper.look_at_doors()
-    wait("the socket", lambda: connects_to(owner.folder))
+    wait_until(lambda: connects_to(owner.folder), "the socket")
     assert talking.leave([], "", ()) is None
     close(leave(owner, wish(address)))
     close(leave(owner, wish(address)))
@@ -418,7 +410,7 @@ def test_a_name_that_php_fpm_has_unlinked(owner: Owner, folder: str) -> None:
     before = Path(path).stat()
     Path(path).unlink()
 
-    wait("the name", lambda: os.path.lexists(path))
+    wait_until(lambda: os.path.lexists(path), "the name")
     after = Path(path).stat()
     assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
     assert connects(path)
@@ -433,9 +425,9 @@ def test_a_name_that_somebody_else_took(owner: Owner, folder: str) -> None:
     Path(f"{folder}/other").rename(path)
     owner.keeper.release(FPM, (path,))
 
-    wait(
-        "the second name to go",
+    wait_until(
         lambda: not os.path.lexists(f"{folder}/.w.sock.held-by-fpm-listener"),
+        "the second name to go",
     )
     assert Path(path).read_text() == "theirs"
 
@@ -445,7 +437,7 @@ def test_names_of_what_is_let_go(owner: Owner, folder: str) -> None:
     path = f"{folder}/w.sock"
     descriptors = leave(owner, wish(path))  # this very process plays the master
     owner.keeper.release(FPM, (path,))
-    wait("the second name to go", lambda: len(list(Path(folder).iterdir())) == 2)
+    wait_until(lambda: len(list(Path(folder).iterdir())) == 2, "the second name to go")
     assert connects(path)
     close(descriptors)
     second = socket_paths.keep(path)
@@ -652,5 +644,5 @@ def test_a_storm_is_ended(
     monkeypatch.setattr(socket_keeper, "caller", lambda _: (storm.pid, os.geteuid()))
     close(leave(owner, wish(f"127.0.0.1:{free_port()}")))
 
-    wait("the owner to know", lambda: HoldFailed(FPM) in owner.heard)
+    wait_until(lambda: HoldFailed(FPM) in owner.heard, "the owner to know")
     assert storm.wait(20) == -signal.SIGKILL

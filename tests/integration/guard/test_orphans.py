@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +18,10 @@ import pytest
 from fpm_listener.guard import orphans
 from fpm_listener.guard.orphans import Master, MasterRecord
 from fpm_listener.host import procfs
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 DEADLINE_S = 40.0
 NAME = "web:php-fpm"
@@ -36,13 +36,6 @@ def php_fpm() -> str:
     ]
     assert found, "no php-fpm on this machine: run scripts/setup.sh"
     return os.path.realpath(found[0])
-
-
-def wait(probe: Callable[[], object]) -> None:
-    end = time.monotonic() + DEADLINE_S
-    while not probe():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
 
 
 def own() -> Master:
@@ -350,7 +343,7 @@ class Leader:
                 procfs.executable(pid) == binary for pid in self.members
             )
 
-        wait(ready)
+        wait_until(ready)
 
     def kill(self) -> None:
         self.process.kill()
@@ -360,7 +353,7 @@ class Leader:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self.process.wait()
-        wait(lambda: not group(self.pid))
+        wait_until(lambda: not group(self.pid))
 
 
 def group(leader: int) -> tuple[int, ...]:
@@ -385,7 +378,7 @@ def fpm(state: Path) -> Iterator[Leader]:
     try:
         leader.wait_for(2, php_fpm())
         log = folder / "fpm.log"
-        wait(lambda: "ready to handle" in log.read_text())
+        wait_until(lambda: "ready to handle" in log.read_text())
         yield leader
     finally:
         leader.end()
@@ -400,7 +393,7 @@ def test_orphans_of_a_php_fpm_that_was_killed(state: Path, fpm: Leader) -> None:
     assert [master.pid for master in known] == [fpm.pid]
     assert orphans.orphans(known, php_fpm()) == fpm.members
     assert all(orphans.tell(pid, signal.SIGQUIT, known, php_fpm()) for pid in fpm.members)
-    wait(lambda: group(fpm.pid) == ())
+    wait_until(lambda: group(fpm.pid) == ())
     assert orphans.orphans(known, php_fpm()) == ()
 
 
@@ -498,7 +491,7 @@ def test_only_who_is_meant_is_told(state: Path, parent: Leader) -> None:
     first, second = parent.members
 
     assert orphans.tell(first, signal.SIGTERM, known, SLEEP)
-    wait(lambda: not lives(first))
+    wait_until(lambda: not lives(first))
     assert orphans.orphans(known, SLEEP) == (second,)
     assert not orphans.tell(first, signal.SIGTERM, known, SLEEP)
     assert lives(second)

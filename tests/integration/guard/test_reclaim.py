@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +17,10 @@ from fpm_listener.host import addresses, procfs
 from fpm_listener.host.addresses import TcpAddress
 from fpm_listener.host.holder_search import find_holders
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from fpm_listener.guard.bind import Bound
 
@@ -41,13 +41,6 @@ child = subprocess.Popen(
 print(child.pid, flush=True)
 os._exit(0)
 """
-
-
-def wait(probe: Callable[[], object]) -> None:
-    end_s = time.monotonic() + 40
-    while not probe():
-        assert time.monotonic() < end_s, "waited in vain"
-        time.sleep(0.02)
 
 
 def lives(pid: int) -> bool:
@@ -110,7 +103,7 @@ def orphaned(scene: Scene, *wrapper: str) -> int:
     )
     pid = int(done.stdout.split()[0])
     scene.pids.append(pid)
-    wait(scene.is_held)
+    wait_until(scene.is_held)
     return pid
 
 
@@ -124,7 +117,7 @@ def supervised(scene: Scene) -> Iterator[int]:
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     ) as parent:
-        wait(scene.is_held)
+        wait_until(scene.is_held)
         (pid,) = [one for one in procfs.pids() if is_child(one, parent.pid)]
         scene.pids.append(pid)
         yield pid
@@ -144,7 +137,7 @@ def test_of_a_supervisord_that_is_gone(scene: Scene) -> None:
         bound = scene.get()
         assert bound is not None
         assert bound.key == scene.address.text
-        wait(lambda: not lives(pid))
+        wait_until(lambda: not lives(pid))
         with socket.socket(fileno=bound.fd) as server:
             served = server.accept()[0]
             while served.recv(10) != b"I was here":  # `is_held` has connected before

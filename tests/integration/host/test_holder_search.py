@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,16 +17,10 @@ import pytest
 
 from fpm_listener.host.address_holders import HolderKind
 from fpm_listener.host.holder_search import find_holders
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-def wait(probe: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not probe():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
 
 
 def free_port() -> int:
@@ -66,7 +59,7 @@ class Fpm:
         self.pid: int | None = None
         try:
             log = folder / "fpm.log"
-            wait(lambda: log.exists() and "ready to handle" in log.read_text())
+            wait_until(lambda: log.exists() and "ready to handle" in log.read_text())
             self.pid = int((folder / "fpm.pid").read_text())
         except BaseException:
             self.end()
@@ -224,7 +217,8 @@ def test_secrets_of_a_holder() -> None:
     program += "print(s.getsockname()[1], flush=True); sys.stdin.read()"
     secrets = ["--password=hunter2", "--token", "hunter3", "https://u:hunter4@host/"]
     with subprocess.Popen(
-        [sys.executable, "-c", program, *secrets],
+        ["python", "-c", program, *secrets],  # a short name: a long command line is cut
+        executable=sys.executable,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

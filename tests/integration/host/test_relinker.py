@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -18,21 +17,12 @@ import pytest
 
 from fpm_listener.host import procfs, relink_helper, socket_paths
 from fpm_listener.host.relinker import Relinker
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 Value = TypeVar("Value")
-
-
-def wait(what: str, probe: Callable[[], Value]) -> Value:
-    """Return the first true answer."""
-    end_s = time.monotonic() + 20
-    while True:
-        if answer := probe():
-            return answer
-        assert time.monotonic() < end_s, f"waited in vain for: {what}"
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -89,7 +79,7 @@ def test_names_are_restored(relinker: Relinker, folder: Path, sockets: list[sock
     for _ in range(3):
         for name in found:
             Path(name.path).unlink()
-        wait("all names", lambda: all(name.is_there() for name in found))
+        wait_until(lambda: all(name.is_there() for name in found), "all names")
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(found[-1].path)
 
@@ -101,7 +91,7 @@ def test_a_name_that_was_lost_before(
     name = held(folder / "w.sock", sockets)
     Path(name.path).unlink()
     relinker.follow([name])
-    wait("the name", name.is_there)
+    wait_until(name.is_there, "the name")
 
 
 def test_names_change(relinker: Relinker, folder: Path, sockets: list[socket.socket]) -> None:
@@ -112,7 +102,7 @@ def test_names_change(relinker: Relinker, folder: Path, sockets: list[socket.soc
     relinker.follow([first, second])
     assert pid(relinker) == before
     Path(second.path).unlink()
-    wait("the name", second.is_there)
+    wait_until(second.is_there, "the name")
     relinker.follow([])
     assert relinker.pid is None
     assert not runs(before)
@@ -126,7 +116,7 @@ def test_what_is_let_go_stays_away(
     relinker.follow([gone, other])
     gone.forget(first_too=True)
     Path(other.path).unlink()
-    wait("the other name", other.is_there)  # by then the helper has seen both
+    wait_until(other.is_there, "the other name")  # by then the helper has seen both
     assert not Path(gone.path).exists()
 
 
@@ -140,7 +130,7 @@ def test_somebody_elses_file(
     theirs.write_text("theirs")
     theirs.rename(name.path)
     Path(other.path).unlink()
-    wait("the other name", other.is_there)
+    wait_until(other.is_there, "the other name")
     assert Path(name.path).read_text() == "theirs"
 
 
@@ -150,11 +140,11 @@ def test_a_helper_that_dies(relinker: Relinker, folder: Path, sockets: list[sock
     relinker.follow([name])
     before = pid(relinker)
     os.kill(before, signal.SIGKILL)
-    wait("its end", lambda: not runs(before))
+    wait_until(lambda: not runs(before), "its end")
     relinker.follow([name])
     assert pid(relinker) != before
     Path(name.path).unlink()
-    wait("the name", name.is_there)
+    wait_until(name.is_there, "the name")
 
 
 def test_a_helper_that_hangs(
@@ -171,7 +161,7 @@ def test_a_helper_that_hangs(
         relinker.close()
     finally:
         os.kill(hung, signal.SIGCONT)
-    wait("its end", partial(_is_over, hung))
+    wait_until(partial(_is_over, hung), "its end")
 
 
 def _is_over(child: int) -> bool:
@@ -193,7 +183,7 @@ def test_the_listener_is_killed(folder: Path, sockets: list[socket.socket]) -> N
         helper = int(child.stdout.readline())
         assert runs(helper)
         child.kill()
-    wait("the helper's end", lambda: not runs(helper))
+    wait_until(lambda: not runs(helper), "the helper's end")
 
 
 def test_no_helper(
@@ -224,7 +214,7 @@ def test_its_priority(relinker: Relinker, folder: Path, sockets: list[socket.soc
         stderr=subprocess.DEVNULL,
     )
     if allowed.returncode == 0:
-        wait("its priority", lambda: os.sched_getscheduler(helper) == os.SCHED_FIFO)
+        wait_until(lambda: os.sched_getscheduler(helper) == os.SCHED_FIFO, "its priority")
         limits = Path(f"/proc/{helper}/limits").read_text()
         assert any("realtime timeout" in line and "200000" in line for line in limits.splitlines())
 

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,9 +17,10 @@ from fpm_listener.supervisor.config_path import find_conf
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.supervisor.rpc import RpcFailed, SupervisorRpc
 from fpm_listener.vocabulary import State
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 CONF = """\
@@ -59,13 +59,6 @@ listen = %2F
 """
 
 
-def wait(probe: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not probe():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
 def write(folder: Path, password: str = "") -> Path:
     (folder / "parts").mkdir(exist_ok=True)
     (folder / "parts" / "a.conf").write_text(PART.replace("{folder}", str(folder)))
@@ -88,7 +81,7 @@ def supervisord(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run supervisord in the test's folder."""
     child = run(write(tmp_path))
     try:
-        wait((tmp_path / "s.sock").exists)
+        wait_until((tmp_path / "s.sock").exists)
         yield child
     finally:
         child.terminate()
@@ -112,7 +105,7 @@ def test_what_supervisord_tells(tmp_path: Path) -> None:
         assert not isinstance(seen, RpcFailed)
         return {process.name: process.state for process in seen}
 
-    wait(lambda: states()[ProcessName("job", "job_01")] is State.RUNNING)
+    wait_until(lambda: states()[ProcessName("job", "job_01")] is State.RUNNING)
     assert states()[ProcessName("both", "grouped")] is State.STOPPED
     programs = rpc.programs()
     assert not isinstance(programs, RpcFailed)
@@ -128,14 +121,14 @@ def test_what_supervisord_tells(tmp_path: Path) -> None:
         assert isinstance(answer, str)
         return answer
 
-    wait(lambda: "exited: quick (exit status 7; not expected)" in tail())
+    wait_until(lambda: "exited: quick (exit status 7; not expected)" in tail())
 
 
 def test_a_password(tmp_path: Path) -> None:
     """Without the password the failure says what to set; with it all works."""
     child = run(write(tmp_path, "username=u\npassword=p"))
     try:
-        wait((tmp_path / "s.sock").exists)
+        wait_until((tmp_path / "s.sock").exists)
         refused = client(tmp_path).processes()
         assert isinstance(refused, RpcFailed)
         assert "SUPERVISOR_USERNAME" in refused.why

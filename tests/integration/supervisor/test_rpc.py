@@ -18,6 +18,7 @@ from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.supervisor.rpc import LONGEST_ANSWER, ProcessInfo, RpcFailed, SupervisorRpc
 from fpm_listener.vocabulary import State
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,13 +51,6 @@ autostart=false
 command={python} -c "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(1000)"
 stopwaitsecs=1000
 """
-
-
-def wait(probe: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not probe():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 class Supervisord:
@@ -109,7 +103,7 @@ def supervisord(tmp_path: Path) -> Iterator[Supervisord]:
     """Run supervisord until its quick program has ended."""
     made = Supervisord(tmp_path)
     try:
-        wait(lambda: (one := made.infos().get("quick-café")) and one.state is State.EXITED)
+        wait_until(lambda: (one := made.infos().get("quick-café")) and one.state is State.EXITED)
         yield made
     finally:
         made.end()
@@ -211,12 +205,12 @@ def test_from_the_environment(supervisord: Supervisord) -> None:
 
 def test_a_supervisord_that_is_ending(supervisord: Supervisord) -> None:
     """While it waits for its programs it answers SHUTDOWN_STATE, and that is told."""
-    wait(lambda: supervisord.infos()["stubborn"].state is State.RUNNING)
+    wait_until(lambda: supervisord.infos()["stubborn"].state is State.RUNNING)
     pid = supervisord.infos()["stubborn"].pid
     assert pid
     try:
         supervisord.process.terminate()
-        wait(lambda: isinstance(supervisord.rpc.identification(), RpcFailed))
+        wait_until(lambda: isinstance(supervisord.rpc.identification(), RpcFailed))
         assert why(supervisord.rpc.identification()) == "supervisord refused: SHUTDOWN_STATE"
     finally:
         os.kill(pid, 9)

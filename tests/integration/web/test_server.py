@@ -31,6 +31,7 @@ from fpm_listener.web import connections
 from fpm_listener.web import server as web_server
 from fpm_listener.web.server import WebServer
 from tests import snapshots
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,13 +73,6 @@ LARGE = Snapshot(
 Serve = Callable[..., WebServer]
 
 
-def wait(probe: Callable[[], object], deadline_s: float = 30.0) -> None:
-    end = time.monotonic() + deadline_s
-    while not probe():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-
-
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Return a function that starts a server; all are stopped in the end."""
@@ -106,7 +100,7 @@ def ask(
     trust: ssl.SSLContext | None = None,
     **headers: str,
 ) -> tuple[int, dict[str, str], str]:
-    wait(lambda: server.port is not None)
+    wait_until(lambda: server.port is not None)
     port = server.port or 0
     if trust is None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
@@ -289,7 +283,7 @@ def test_a_port_in_use(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         server = serve(port=port)
-        wait(lambda: "Address already in use" in caplog.text)
+        wait_until(lambda: "Address already in use" in caplog.text)
         assert server.port is None
     assert ask(server)[0] == 200
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
@@ -300,7 +294,7 @@ def test_stop_while_the_port_is_in_use(serve: Serve, caplog: pytest.LogCaptureFi
     """Waiting for a port does not keep the listener from ending."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         server = serve(port=other.getsockname()[1])
-        wait(lambda: "Address already in use" in caplog.text)
+        wait_until(lambda: "Address already in use" in caplog.text)
         server.stop()
     assert not [thread for thread in threading.enumerate() if thread.name == "web"]
 
@@ -325,7 +319,7 @@ def test_a_dripping_client_is_cut_off(serve: Serve, monkeypatch: pytest.MonkeyPa
     """A client that sends a byte now and then has a deadline for all of it."""
     monkeypatch.setattr(connections, "HEAD_DEADLINE_S", 1.0)
     server = serve()
-    wait(lambda: server.port is not None)
+    wait_until(lambda: server.port is not None)
     with socket.create_connection(("127.0.0.1", server.port or 0)) as client:
         client.settimeout(0.05)
         end = time.monotonic() + 30
@@ -348,7 +342,7 @@ def test_a_dripping_client_is_cut_off(serve: Serve, monkeypatch: pytest.MonkeyPa
 def test_a_request_has_a_size(serve: Serve, head: bytes) -> None:
     """Headers without end are refused, before they fill the memory."""
     server = serve()
-    wait(lambda: server.port is not None)
+    wait_until(lambda: server.port is not None)
     with socket.create_connection(("127.0.0.1", server.port or 0), timeout=20) as client:
         client.sendall(b"GET / HTTP/1.1\r\n" + head[: connections.HEAD_BYTES])
         assert client.recv(100).startswith(b"HTTP/1.0 431 ")
@@ -358,7 +352,7 @@ def test_a_request_has_a_size(serve: Serve, head: bytes) -> None:
 def test_a_first_line_has_a_size(serve: Serve) -> None:
     """It is the client's mistake, answered as one, and no internal error."""
     server = serve()
-    wait(lambda: server.port is not None)
+    wait_until(lambda: server.port is not None)
     with socket.create_connection(("127.0.0.1", server.port or 0), timeout=20) as client:
         client.sendall(b"GET /" + b"a" * connections.HEAD_BYTES)
         assert client.recv(100).startswith(b"HTTP/1.0 414 ")
@@ -367,7 +361,7 @@ def test_a_first_line_has_a_size(serve: Serve) -> None:
 
 def do_not_read(server: WebServer, trust: ssl.SSLContext | None = None) -> socket.socket:
     """Return a client that has asked for a large page, and leaves it where it is."""
-    wait(lambda: server.port is not None)
+    wait_until(lambda: server.port is not None)
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.settimeout(20)
@@ -393,7 +387,7 @@ def test_slow_readers_make_room(serve: Serve, monkeypatch: pytest.MonkeyPatch) -
     server = serve(LARGE)
     slow = [do_not_read(server) for _ in range(4)]
     try:
-        wait(lambda: answers(server))
+        wait_until(lambda: answers(server))
     finally:
         for client in slow:
             client.close()
@@ -422,7 +416,7 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
 def test_tls_with_an_idle_client(serve: Serve, authority: trustme.CA, tmp_path: Path) -> None:
     """A client that never begins its handshake blocks no other."""
     server = serve(**certify(authority, tmp_path))
-    wait(lambda: server.port is not None)
+    wait_until(lambda: server.port is not None)
     with socket.create_connection(("127.0.0.1", server.port or 0)):
         assert ask(server, trust=trusting(authority))[0] == 200
 
@@ -439,8 +433,8 @@ def test_a_slow_reader_is_cut_off_in_silence(
     plain, tls = serve(LARGE), serve(LARGE, **certify(authority, tmp_path))
     before = threading.active_count()
     with do_not_read(plain), do_not_read(tls, trusting(authority)):
-        wait(lambda: threading.active_count() >= before + 2)
-        wait(lambda: threading.active_count() <= before)
+        wait_until(lambda: threading.active_count() >= before + 2)
+        wait_until(lambda: threading.active_count() <= before)
     assert capfd.readouterr().err == ""
 
 
@@ -482,7 +476,7 @@ def test_a_key_with_a_passphrase(
         ),
     )
     server = serve(**files)
-    wait(lambda: caplog.messages)
+    wait_until(lambda: caplog.messages)
 
     assert "the key has a passphrase; write one without" in caplog.text
     assert server.port is None
@@ -496,7 +490,7 @@ def test_a_certificate_that_is_not_there(
 ) -> None:
     """The log names the files; nothing is served without them, and https once they are there."""
     server = serve(cert_file=tmp_path / "cert.pem", key_file=tmp_path / "key.pem")
-    wait(lambda: caplog.messages)
+    wait_until(lambda: caplog.messages)
     assert server.port is None
     certify(authority, tmp_path)
     assert ask(server, trust=trusting(authority))[0] == 200
@@ -625,7 +619,7 @@ def test_malformed_requests(
     server = WebServer(settings, lambda: SNAPSHOT, registry, failures.append, errors.caught)
     server.start()
     try:
-        wait(lambda: server.port is not None)
+        wait_until(lambda: server.port is not None)
         for request in MALFORMED:
             with socket.create_connection(("127.0.0.1", server.port or 0), 30) as client:
                 client.sendall(request)
@@ -705,7 +699,7 @@ def test_the_port_can_change(serve: Serve) -> None:
     assert ask(server)[0] == 200
     old = server.port or 0
     server.rebind(WebSettings(port=0))
-    wait(lambda: server.port not in {None, old})
+    wait_until(lambda: server.port not in {None, old})
 
     assert ask(server)[0] == 200
     with socket.socket() as probe:
@@ -715,7 +709,7 @@ def test_the_port_can_change(serve: Serve) -> None:
 def test_ipv6(serve: Serve) -> None:
     """`[::1]` is served as well."""
     server = serve(host="::1")
-    wait(lambda: server.port is not None)
+    wait_until(lambda: server.port is not None)
     with socket.create_connection(("::1", server.port or 0)) as client:
         client.sendall(b"GET /-/healthy HTTP/1.0\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.0 200 OK")
