@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from run import hanging_receiver, quantile, row
 
-from fpm_listener.delivery.attempt import Attempted, Delivered
+from fpm_listener.delivery.attempt import AttemptResult, Delivered
 from fpm_listener.delivery.sender import Sender, make_receiver
 from fpm_listener.settings.receiver_types import KINDS
 from fpm_listener.settings.receivers import ReceiverSettings
@@ -88,17 +88,17 @@ class Deliverer:
         """Return the seconds from an alert's birth to the sink's having it."""
         began = time.monotonic()
         self.owner.now = now()
-        self.owner.owe(replace(trouble(), incident_id=f"i{number}"))
+        self.owner.enqueue(replace(trouble(), incident_id=f"i{number}"))
         while len(sink.requests) <= number or self.owner.ids("fine"):
-            for attempt in self.owner.outbox.due(now()):
-                self.senders[attempt.lane].send(attempt)
+            for attempt in self.owner.outbox.start_attempts(now()):
+                self.senders[attempt.queue].send(attempt)
             try:
                 item = self.inbox.get(timeout=0.05)
             except Empty:
                 continue
-            if not isinstance(item, Attempted):
+            if not isinstance(item, AttemptResult):
                 raise item
-            self.owner.outbox.settle(item, now())
+            self.owner.outbox.record_result(item, now())
         return sink.requests[number].at_s - began
 
 
@@ -160,10 +160,10 @@ def storms(incidents: int) -> None:
             waiting, told_at = alerts[::-1], began
             while waiting or owner.ids("bot"):
                 if waiting:
-                    owner.owe(waiting.pop())
-                for attempt in owner.outbox.due(owner.now):
+                    owner.enqueue(waiting.pop())
+                for attempt in owner.outbox.start_attempts(owner.now):
                     outcome = speaker.send(attempt.alerts)
-                    owner.settle(Attempted(attempt=attempt, outcome=outcome))
+                    owner.record_result(AttemptResult(attempt=attempt, outcome=outcome))
                     told_at = owner.now.monotonic_s
                 owner.wait(60.0 / incidents)
             messages = [said(request.json["markdown"]) for request in sink.requests]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.daemon.persistence import StateStore
 from fpm_listener.delivery.database import Database
-from fpm_listener.delivery.outbox import Limits, Outbox
+from fpm_listener.delivery.outbox import Outbox
 from fpm_listener.settings.receivers import ReceiverSettings
 from fpm_listener.values import Instant
 from tests.samples import LIMITS, at, ended
@@ -14,7 +14,8 @@ from tests.samples import LIMITS, at, ended
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fpm_listener.delivery.attempt import Attempt, Attempted, Outcome
+    from fpm_listener.delivery.attempt import Attempt, AttemptResult, Outcome
+    from fpm_listener.delivery.queue_settings import Limits
     from fpm_listener.incidents.alert import Alert
 
 SECRET = "http://127.0.0.1:9/s3cret-path?token=t0ken"
@@ -47,43 +48,48 @@ class Owner:
         )
         self.database.open(self.now)
 
-    def owe(self, *alerts: Alert) -> None:
+    def enqueue(self, *alerts: Alert) -> None:
         """Enqueue and commit."""
         for alert in alerts:
             assert self.database.write(self.outbox.enqueue(alert, self.now), durable=True)
 
-    def due(self) -> dict[str, str]:
-        """Return what is due, by receiver."""
-        return {one.lane: one.alerts[0].alert_id for one in self.outbox.due(self.now)}
+    def due_ids(self) -> dict[str, str]:
+        """Start the attempts that are due; return the id of the first alert by queue."""
+        return {one.queue: one.alerts[0].alert_id for one in self.outbox.start_attempts(self.now)}
 
-    def take(self) -> Attempt | None:
-        """Return what is due for the one receiver."""
-        return next(iter(self.outbox.due(self.now)), None)
+    def start_attempt(self) -> Attempt | None:
+        """Return the attempt of the only receiver that is due."""
+        return next(iter(self.outbox.start_attempts(self.now)), None)
 
     def answer(self, outcome: Outcome) -> str:
         """Let the one receiver answer."""
-        attempt = self.take()
+        attempt = self.start_attempt()
         assert attempt is not None
-        self.outbox.settle(ended(attempt, outcome), self.now)
+        self.outbox.record_result(ended(attempt, outcome), self.now)
         return attempt.alerts[0].alert_id
 
     def answer_of(self, receiver: str, outcome: Outcome) -> Alert:
         """Let one of the receivers answer; return the alert."""
-        (attempt,) = (one for one in self.outbox.due(self.now) if one.lane == receiver)
-        self.settle(ended(attempt, outcome))
+        (attempt,) = (one for one in self.outbox.start_attempts(self.now) if one.queue == receiver)
+        self.record_result(ended(attempt, outcome))
         return attempt.alerts[0]
 
-    def settle(self, attempted: Attempted) -> None:
-        """Take in an answer."""
-        self.outbox.settle(attempted, self.now)
+    def record_result(self, result: AttemptResult) -> None:
+        """Apply the result of an attempt."""
+        self.outbox.record_result(result, self.now)
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
         self.now = Instant(self.now.monotonic_s + seconds, self.now.wall_s + seconds)
 
     def ids(self, receiver: str = "ops") -> list[str]:
-        """Return what a receiver is owed."""
-        return [alert.alert_id for alert in self.outbox.pending(receiver)]
+        """Return the ids of a receiver's alerts, oldest first."""
+        return [alert.alert_id for alert in self.alerts(receiver)]
+
+    def alerts(self, receiver: str = "ops") -> list[Alert]:
+        """Return the alerts of a receiver, oldest first."""
+        queue = self.outbox._queues.get(receiver)
+        return [queued.alert for queued in queue.alerts()] if queue else []
 
     def dropped(self) -> dict[str, int]:
         """Return the drops of the first receiver that are not 0."""

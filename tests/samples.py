@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from fpm_listener.delivery.attempt import (
     Attempt,
-    Attempted,
+    AttemptResult,
     Delivered,
     FailureReason,
     Outcome,
     Rejected,
     RetryLater,
 )
-from fpm_listener.delivery.outbox import Limits
+from fpm_listener.delivery.queue_settings import Limits
 from fpm_listener.incidents.alert import Alert, Reason, Status
 from fpm_listener.values import Instant
 
@@ -66,10 +66,10 @@ def resolves(incident: str = "www:php-fpm", sequence: int = 2) -> Alert:
     )
 
 
-def ended(attempt: Attempt | None, outcome: Outcome) -> Attempted:
+def ended(attempt: Attempt | None, outcome: Outcome) -> AttemptResult:
     """Return the answer of a sender."""
     assert attempt is not None
-    return Attempted(attempt=attempt, outcome=outcome)
+    return AttemptResult(attempt=attempt, outcome=outcome)
 
 
 #: Anything that can happen to a receiver's alerts, in any order: names of methods of `Story`.
@@ -77,7 +77,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("fire"), st.sampled_from("abc")),
         st.tuples(st.just("resolve"), st.sampled_from("abc")),
-        st.tuples(st.just("lease"), st.none()),
+        st.tuples(st.just("send"), st.none()),
         st.tuples(st.just("answer"), st.sampled_from([YES, YES, DOWN, NO])),
         st.tuples(st.just("wait"), st.floats(0, 2000)),
         st.tuples(st.just("interrupt"), st.booleans()),
@@ -88,15 +88,15 @@ STEPS = st.lists(
 
 @dataclass(kw_only=True)
 class Story:
-    """What happened to one receiver's alerts; `check` holds the laws against it."""
+    """What happened to the alerts of one receiver; `check` verifies the laws."""
 
-    owe: Callable[[Alert], None]
-    take: Callable[[], Attempt | None]
-    settle: Callable[[Attempted], None]
+    enqueue: Callable[[Alert], None]
+    start_attempt: Callable[[], Attempt | None]
+    record_result: Callable[[AttemptResult], None]
     wait: Callable[[float], None]
-    restart: Callable[[], None]  #: the outbox expects no answer any more
+    restart: Callable[[], None]  #: the outbox expects no result of the present attempt
     enqueued: list[Alert] = field(default_factory=list)
-    told: list[Alert] = field(default_factory=list)  #: what the receiver took
+    delivered: list[Alert] = field(default_factory=list)  #: what the receiver accepted
     waiting: Attempt | None = None
 
     def fire(self, incident: str) -> None:
@@ -107,9 +107,9 @@ class Story:
         """Let it be over."""
         self._enqueue(resolves(incident, len(self.enqueued) + 1))
 
-    def lease(self, _: None = None) -> None:
+    def send(self, _: None = None) -> None:
         """Send what is due."""
-        attempt = self.take()
+        attempt = self.start_attempt()
         if attempt is not None:
             assert self.waiting is None
             self.waiting = attempt
@@ -118,13 +118,13 @@ class Story:
         """Let the receiver answer."""
         if self.waiting is not None:
             attempt, self.waiting = self.waiting, None
-            self.told += attempt.alerts if isinstance(outcome, Delivered) else ()
-            self.settle(ended(attempt, outcome))
+            self.delivered += attempt.alerts if isinstance(outcome, Delivered) else ()
+            self.record_result(ended(attempt, outcome))
 
     def interrupt(self, took_it: bool) -> None:  # noqa: FBT001 - a strategy's value
         """Lose the answer; the receiver may have taken the alert all the same."""
         if self.waiting is not None:
-            self.told += self.waiting.alerts if took_it else ()
+            self.delivered += self.waiting.alerts if took_it else ()
             self.waiting = None
         self.restart()
 
@@ -132,35 +132,35 @@ class Story:
         """Let the receiver take all that is left."""
         self.answer(YES)
         self.wait(2000.0)
-        while (attempt := self.take()) is not None:
+        while (attempt := self.start_attempt()) is not None:
             self.waiting = attempt
             self.answer(YES)
 
     def check(self, dropped: int) -> None:
         """Assert order within each incident, and that every loss is among those counted."""
-        ids = {alert.alert_id for alert in self.told}
+        ids = {alert.alert_id for alert in self.delivered}
         missing = 0
         for incident in {alert.incident_id for alert in self.enqueued}:
-            told = [a for a in self.told if a.incident_id == incident]
-            told = [next(same) for _, same in groupby(told, key=lambda a: a.sequence)]
-            assert [a.sequence for a in told] == sorted({a.sequence for a in told})
-            assert not told or told[0].status is Status.FIRING
-            for one, next_one in pairwise(told):
+            delivered = [a for a in self.delivered if a.incident_id == incident]
+            delivered = [next(same) for _, same in groupby(delivered, key=lambda a: a.sequence)]
+            assert [a.sequence for a in delivered] == sorted({a.sequence for a in delivered})
+            assert not delivered or delivered[0].status is Status.FIRING
+            for one, next_one in pairwise(delivered):
                 assert Status.FIRING in {one.status, next_one.status}
-            owed = [alert for alert in self.enqueued if alert.incident_id == incident]
+            alerts = [alert for alert in self.enqueued if alert.incident_id == incident]
             missing += sum(
-                not _replaced(owed[index:], ids)
-                for index, alert in enumerate(owed)
+                not _replaced(alerts[index:], ids)
+                for index, alert in enumerate(alerts)
                 if alert.alert_id not in ids
             )
         assert missing <= dropped
 
     def _enqueue(self, alert: Alert) -> None:
         self.enqueued.append(alert)
-        self.owe(alert)
+        self.enqueue(alert)
 
 
-def _replaced(alerts: list[Alert], told: set[str]) -> bool:
+def _replaced(alerts: list[Alert], delivered: set[str]) -> bool:
     """Return whether the first of an incident's alerts gave way to a newer firing one.
 
     A resolution between them was lost, then: it is counted itself.
@@ -171,6 +171,6 @@ def _replaced(alerts: list[Alert], told: set[str]) -> bool:
     for alert in later:
         if alert.status is Status.FIRING:
             return True
-        if alert.alert_id in told:
+        if alert.alert_id in delivered:
             return False
     return False

@@ -17,7 +17,8 @@ from fpm_listener.cli import output
 from fpm_listener.daemon.control_socket import ControlRequest, ask
 from fpm_listener.delivery.attempt import Delivered, RetryLater
 from fpm_listener.delivery.database import Database
-from fpm_listener.delivery.outbox import Limits, Outbox
+from fpm_listener.delivery.outbox import Outbox
+from fpm_listener.delivery.queue_settings import Limits
 from fpm_listener.delivery.sender import make_receiver
 from fpm_listener.incidents.alert import Alert, Reason, Status
 from fpm_listener.incidents.incident_ids import incident_id
@@ -72,7 +73,7 @@ def test(settings: Settings, name: str, say: Callable[[str], None]) -> int:
     """
     _known(settings, name)
     (receiver,) = (one for one in settings.receivers if one.name == name)
-    taken = [_try(lane, one, settings, say) for lane, one in receiver.lanes.items()]
+    taken = [_try(lane, one, settings, say) for lane, one in receiver.queues.items()]
     if not all(taken):
         return 1
     owed = ask(settings.state_dir, ControlRequest(action="worked", receiver=name))
@@ -96,7 +97,7 @@ def _try(
         token=secrets.token_hex(16),
     )
     alerts = [_test_alert(settings, receiver, now_s, test_id)]
-    if KINDS[receiver.kind].opens:
+    if KINDS[receiver.kind].stays_open:
         alerts.append(_test_alert(settings, receiver, now_s, test_id, over=True))
     for alert in alerts:
         outcome = speaker.send([alert])
@@ -259,7 +260,7 @@ def _do_alone(settings: Settings, request: ControlRequest) -> Any:  # noqa: ANN4
                 f"{settings.state_dir}: the database cannot be opened, see above"
             )
         if request.action == "list":
-            return outbox.listing(now)
+            return outbox.list_alerts(now)
         if request.action == "retry":
             raise FpmListenerError("no listener runs here; it tries everything when it starts")
         return outbox.drop(request.receiver, request.number)

@@ -29,7 +29,7 @@ from fpm_listener.daemon.signals import Signals
 from fpm_listener.daemon.socket_keeper import SocketKeeper
 from fpm_listener.daemon.startup_check import Examined
 from fpm_listener.daemon.unreadable_events import UnreadableEvents
-from fpm_listener.delivery.attempt import Attempted
+from fpm_listener.delivery.attempt import AttemptResult
 from fpm_listener.histogram import Histogram
 from fpm_listener.incidents.effects import CheckGone, ExamineExit, FindHolder, Notify
 from fpm_listener.monitor.engine import Engine
@@ -331,8 +331,8 @@ class Daemon:
 
     def _from_inbox(self, item: Any) -> None:  # noqa: ANN401 - each kind is told apart here
         now = read_clocks()
-        if isinstance(item, Attempted):
-            self._around.settle(item, now)
+        if isinstance(item, AttemptResult):
+            self._around.record_result(item, now)
             self._soil(now)
         elif isinstance(item, Examined | ReceiversChecked):
             self._around.checked(item)
@@ -450,8 +450,8 @@ class Daemon:
         while self._around.under_way and time.monotonic() < end_s:
             select.select([self._inbox], [], [], max(0.0, end_s - time.monotonic()))
             for item in self._inbox.take():
-                if isinstance(item, Attempted):
-                    self._around.settle(item, read_clocks())
+                if isinstance(item, AttemptResult):
+                    self._around.record_result(item, read_clocks())
         self._around.start_again([view.name for view in self._engine.views() if view.paused])
         ledger_path = self._around.ledger_path()
         self._around.close(self._engine.timeline.memory())  # which makes a missing folder again

@@ -6,14 +6,15 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.delivery.database import Statement
+from fpm_listener.delivery.database_schema import Statement
 from fpm_listener.host import procfs
 from fpm_listener.values import Clocks, Instant, Written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from fpm_listener.delivery.database import Database, Rows
+    from fpm_listener.delivery.database import Database
+    from fpm_listener.delivery.database_schema import Rows
 
 log = logging.getLogger(__name__)
 

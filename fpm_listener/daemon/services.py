@@ -23,8 +23,9 @@ from fpm_listener.daemon.process_query import ProcessQuery
 from fpm_listener.daemon.startup_check import Examined
 from fpm_listener.daemon.supervisor_actions import SupervisorActions
 from fpm_listener.daemon.worker import Starter, Worker
-from fpm_listener.delivery.database import Database, Statement
-from fpm_listener.delivery.outbox import Limits, Outbox
+from fpm_listener.delivery.database import Database
+from fpm_listener.delivery.outbox import Outbox
+from fpm_listener.delivery.queue_settings import Limits
 from fpm_listener.delivery.sender import Sender
 from fpm_listener.host.holder_search import find_holders
 from fpm_listener.incidents.effects import CheckGone, ExamineExit, FindHolder, HolderFound, Notify
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
     from fpm_listener.daemon.inbox import Inbox
     from fpm_listener.daemon.pool_poller import PoolPoller
     from fpm_listener.daemon.socket_keeper import SocketKeeper
-    from fpm_listener.delivery.attempt import Attempted
+    from fpm_listener.delivery.attempt import AttemptResult
+    from fpm_listener.delivery.database_schema import Statement
     from fpm_listener.delivery.receiver_counters import ReceiverView
     from fpm_listener.settings.settings import ReceiverSettings, Settings
     from fpm_listener.status.snapshot import Snapshot
@@ -212,28 +214,28 @@ class Services:
         """Give the senders what is due."""
         if not self._sending:
             return
-        for attempt in self._outbox.due(now):
+        for attempt in self._outbox.start_attempts(now):
             self.under_way += 1
-            self._senders[attempt.lane].send(attempt)
+            self._senders[attempt.queue].send(attempt)
 
     def next_due_s(self, now: Instant) -> float | None:
         """Return the monotonic moment of the next attempt."""
         return self._outbox.next_due_s(now)
 
-    def settle(self, attempted: Attempted, now: Instant) -> None:
-        """Take in how an attempt has ended."""
+    def record_result(self, result: AttemptResult, now: Instant) -> None:
+        """Apply the result of an attempt."""
         self.under_way -= 1
-        self._outbox.settle(attempted, now)
+        self._outbox.record_result(result, now)
 
     def receiver_views(self) -> tuple[ReceiverView, ...]:
-        """Return what receivers are owed."""
+        """Return the receivers with their counters."""
         return self._outbox.views()
 
     def _make_senders(self, receivers: Sequence[ReceiverSettings]) -> None:
         url = self._settings.page_url
-        for lane, receiver in [pair for one in receivers for pair in one.lanes.items()]:
+        for queue, receiver in [pair for one in receivers for pair in one.queues.items()]:
             inbox = self._inbox
-            self._senders[lane] = Sender(
+            self._senders[queue] = Sender(
                 receiver, inbox.put, inbox.failed, url, inbox.errors.caught
             )
 
@@ -244,11 +246,11 @@ class Services:
             case "status":
                 result: Any = self._snapshot()
             case "list":
-                result = outbox.listing(now)
+                result = outbox.list_alerts(now)
             case "retry":
-                result = outbox.hasten(request.receiver)
+                result = outbox.retry_now(request.receiver)
             case "worked":
-                result = outbox.worked(request.receiver or "", now)
+                result = outbox.test_delivered(request.receiver or "", now)
             case _:
                 result = outbox.drop(request.receiver, request.number)
         asked.reply.put(result)
@@ -362,8 +364,8 @@ class Services:
         same_link = before.page_url == settings.page_url
         kept = [r for r in before.receivers if r in settings.receivers and same_link]
         for gone in [r for r in before.receivers if r not in kept]:
-            for lane in gone.lanes:
-                self._senders.pop(lane).stop()
+            for queue in gone.queues:
+                self._senders.pop(queue).stop()
         self._make_senders([r for r in settings.receivers if r not in kept])
         self._outbox.reconfigure(settings.receivers, _limits(settings))
         if before.fpm_status_s != settings.fpm_status_s:

@@ -1,17 +1,17 @@
-"""One attempt to tell a receiver of an alert: how it ends, and when the next one comes.
+"""One attempt to deliver alerts to a receiver: its result, and the delay before the next attempt.
 
 Laws:
-1. Only a status of 2xx is a yes.
-2. What may be different next time is tried again; what the receiver will never take is not.
-3. A redirect is no yes and is never followed: whoever it points to is not whom the operator named.
-4. A receiver that says when to come back is not asked before; none is asked by a fleet in step.
+1. Only a status of 2xx is a success.
+2. A failure that may be different next time is retried; an alert that was rejected is not.
+3. A redirect is a failure and is not followed: the operator did not name its destination.
+4. A receiver that requests a delay is not contacted before; the delays of a fleet are random.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -19,41 +19,60 @@ if TYPE_CHECKING:
     from fpm_listener.incidents.alert import Alert
 
 #: Seconds: the mean of the first delay is half of it; it doubles with each failure.
-BASE_S = 1.0
+FIRST_DELAY_S = 1.0
 
-#: Seconds: no delay of our own is longer.
-CAP_S = 300.0
+#: Seconds: the longest delay that the listener chooses.
+LONGEST_DELAY_S = 300.0
 
-#: Seconds: no wish of a receiver to be left alone is heeded for longer.
-RETRY_AFTER_CAP_S = 3600.0
+#: Seconds: the longest delay that a receiver can request.
+LONGEST_RETRY_AFTER_S = 3600.0
 
-#: IMF-fixdate of RFC 9110 §5.6.7. Its two older forms are sent by nobody; they count as no header.
-_HTTP_DATE = re.compile(
-    r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), "
-    r"(\d\d) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) (\d{4}) (\d\d):(\d\d):(\d\d) GMT",
-    re.ASCII,
-)
 
-_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+class FailureReason(Enum):
+    """Why one attempt failed."""
+
+    REFUSED = "refused"  #: no process listens there
+    TIMEOUT = "timeout"  #: no complete response before the deadline
+    TLS = "tls"  #: the certificates, ours or theirs, or the handshake
+    DNS = "dns"  #: the host name is unknown
+    CONNECTION = "connection"  #: reset, unreachable, closed without a response
+    CLIENT_ERROR = "client_error"  #: status 4xx
+    SERVER_ERROR = "server_error"  #: status 5xx
+    RATE_LIMITED = "rate_limited"  #: status 429, or a body that says "too fast"
+    ANSWER = "answer"  #: a status of 2xx with a body that reports an error
+    REDIRECT = "redirect"  #: status 3xx; never followed
+    COMMAND = "command"  #: of kind exec: not found, or its exit status
+    OTHER = "other"  #: a response that is not HTTP, a file of the settings that cannot be read
+
+
+class DropReason(Enum):
+    """Why an alert was dropped."""
+
+    MAX_AGE = "max_age"  #: older than the operator wants
+    MAX_ALERTS = "max_alerts"  #: more alerts than the operator wants to keep
+    REJECTED = "rejected"  #: the receiver will never accept it
+    NOT_NOTIFIED = "not_notified"  #: a resolved alert whose firing one the receiver did not get
+    OPERATOR = "operator"  #: `fpm-listener alerts drop`
+    STALE = "stale"  #: a firing incident without a new alert for a long time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """The receiver truly said yes."""
+    """The receiver accepted the alerts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryLater:
-    """The receiver may say yes another time."""
+    """The receiver may accept the alerts another time."""
 
     reason: FailureReason
     detail: str = ""  #: for people: status or errno text; never a URL, a host or a secret
-    after_s: float | None = None  #: seconds that the receiver asked us to wait; None = it did not
+    after_s: float | None = None  #: seconds that the receiver requests; None = it does not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """The receiver will never take this alert."""
+    """The receiver will never accept the alerts."""
 
     reason: FailureReason
     detail: str = ""  #: as in RetryLater
@@ -64,60 +83,51 @@ Outcome = Delivered | RetryLater | Rejected
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What a sender is given: tell this receiver of these alerts, in one message, once."""
+    """Order for a sender: send these alerts in one message, once."""
 
-    lane: str  #: of the receiver; one that is told at several places has several
+    queue: str  #: its name; a receiver with several URLs has several queues
     number: int  #: 1, 2, … for the first of the alerts, since the listener started
-    rows: tuple[int, ...]  #: which entries of the outbox these are
-    alerts: tuple[Alert, ...]  #: one for each row; never none
+    alert_numbers: tuple[int, ...]  #: of the entries in the outbox
+    alerts: tuple[Alert, ...]  #: one for each number; at least one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempted:
-    """What a sender answers with."""
+class AttemptResult:
+    """How an attempt ended, from its sender."""
 
     attempt: Attempt
     outcome: Outcome
 
 
-def delay(failures: int, random: float) -> float:
+def delay_s(failures: int, random: float) -> float:
     """Return the seconds to wait after `failures` failures in a row: exponential, with full jitter.
 
-    random: from 0 up to 1. Full jitter (anything from nothing to the whole delay) spreads a fleet
-    best; source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    random: from 0 up to 1. Full jitter (any part of the delay) spreads a fleet best; source:
+    "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
     """
-    doublings = min(max(failures, 1) - 1, 20)  # far above the cap, far below an overflow
-    return random * min(CAP_S, BASE_S * 2.0**doublings)
+    doublings = min(max(failures, 1) - 1, 20)  # far above the limit, far below an overflow
+    return random * min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0**doublings)
 
 
 def retry_after(header: str | None, now_wall_s: float) -> float | None:
-    """Return the seconds that a Retry-After header asks for; None where it says nothing we know.
+    """Return the seconds that a Retry-After header requests; None if it is missing or unknown.
 
-    Source: RFC 9110 §10.2.3. Fractions are not in it, but are seen; a moment that is over means 0.
+    Source: RFC 9110 §10.2.3. Fractions are not in it, but exist; a moment in the past means 0.
     """
     text = (header or "").strip()
     if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", text):
-        return min(float(text), RETRY_AFTER_CAP_S)
-    found = _HTTP_DATE.fullmatch(text)
-    if not found:
-        return None
-    day, month, year, hour, minute, second = found.groups()
+        return min(float(text), LONGEST_RETRY_AFTER_S)
+    # IMF-fixdate of RFC 9110 §5.6.7, in which a leap second is allowed. The two older forms are no
+    # longer sent; they count as no header.
+    text = text.replace(":60 GMT", ":59 GMT")
     try:
-        moment = datetime(
-            int(year),
-            _MONTHS.index(month) // 3 + 1,
-            int(day),
-            int(hour),
-            int(minute),
-            min(int(second), 59),  # 60 is allowed: a leap second
-            tzinfo=timezone.utc,
-        )
+        moment = datetime.strptime(f"{text}+0000", "%a, %d %b %Y %H:%M:%S GMT%z")
     except ValueError:
         return None
-    return min(max(moment.timestamp() - now_wall_s, 0.0), RETRY_AFTER_CAP_S)
+    return min(max(moment.timestamp() - now_wall_s, 0.0), LONGEST_RETRY_AFTER_S)
 
 
-def classify(status: int, retry_after_header: str | None, now_wall_s: float) -> Outcome:
+def classify_status(status: int, retry_after_header: str | None, now_wall_s: float) -> Outcome:
     """Return what an HTTP status means for the alert.
 
     Source: RFC 9110 §15, RFC 6585 §4 (429), RFC 8470 §5.2 (425).
@@ -127,41 +137,16 @@ def classify(status: int, retry_after_header: str | None, now_wall_s: float) -> 
         return Delivered()
     if 300 <= status <= 399:
         return Rejected(reason=FailureReason.REDIRECT, detail=detail)
-    again = {408: FailureReason.TIMEOUT, 425: FailureReason.CLIENT_ERROR}
-    again[429] = FailureReason.RATE_LIMITED
-    if 400 <= status <= 499 and status not in again:
+    temporary = {
+        408: FailureReason.TIMEOUT,
+        425: FailureReason.CLIENT_ERROR,
+        429: FailureReason.RATE_LIMITED,
+    }
+    if 400 <= status <= 499 and status not in temporary:
         return Rejected(reason=FailureReason.CLIENT_ERROR, detail=detail)
     otherwise = FailureReason.SERVER_ERROR if 500 <= status <= 599 else FailureReason.OTHER
     return RetryLater(
-        reason=again.get(status, otherwise),
+        reason=temporary.get(status, otherwise),
         detail=detail,
         after_s=retry_after(retry_after_header, now_wall_s),
     )
-
-
-class FailureReason(Enum):
-    """Why one attempt failed."""
-
-    REFUSED = "refused"  #: nobody listens there
-    TIMEOUT = "timeout"  #: no whole answer before the deadline
-    TLS = "tls"  #: the certificates, ours or theirs, or the handshake
-    DNS = "dns"  #: the name of the host is not known
-    CONNECTION = "connection"  #: reset, unreachable, closed without an answer
-    CLIENT_ERROR = "client_error"  #: status 4xx
-    SERVER_ERROR = "server_error"  #: status 5xx
-    RATE_LIMITED = "rate_limited"  #: status 429, or a body that says "too fast"
-    ANSWER = "answer"  #: a status of 2xx with a body that says no
-    REDIRECT = "redirect"  #: status 3xx; never followed
-    COMMAND = "command"  #: of kind exec: not found, or its exit status
-    OTHER = "other"  #: an answer that is no HTTP, a file of the settings that cannot be read
-
-
-class DropReason(Enum):
-    """Why an alert was given up."""
-
-    MAX_AGE = "max_age"  #: older than the operator wants to hear of
-    MAX_ALERTS = "max_alerts"  #: more of them than the operator wants kept
-    REJECTED = "rejected"  #: the receiver said that it will never take it
-    NOT_HEARD = "not_heard"  #: a resolution whose firing the receiver did not get
-    OPERATOR = "operator"  #: `fpm-listener alerts drop`
-    FORGOTTEN = "forgotten"  #: an incident that nobody has spoken of for long

@@ -1,4 +1,4 @@
-"""What our own log says of receivers: once for each change, not for each attempt."""
+"""What the listener logs about receivers: once for each change, not for each attempt."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from fpm_listener import durations
-from fpm_listener.delivery.attempt import Delivered, DropReason, Rejected, RetryLater
-from fpm_listener.values import assert_never
+from fpm_listener.delivery.attempt import DropReason, Rejected, RetryLater
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fpm_listener.delivery.attempt import Attempted
+    from fpm_listener.delivery.attempt import AttemptResult
 
 log = logging.getLogger(__name__)
 
@@ -22,65 +21,61 @@ class DeliveryLog:
     """Belongs to the outbox."""
 
     def __init__(self) -> None:
-        self._failing: dict[str, str] = {}  # lane → what its last attempt failed of
-        self._said: set[tuple[str, DropReason]] = set()  # drops that were logged
+        self._failing: dict[str, str] = {}  # by queue: why its last attempt failed
+        self._logged: set[tuple[str, DropReason]] = set()  # drops since the last success
 
-    def dropped(self, lane: str, reasons: Sequence[DropReason]) -> None:
-        """Say that alerts were given up."""
+    def dropped(self, queue: str, reasons: Sequence[DropReason]) -> None:
+        """Log that alerts were dropped."""
         for reason, count in Counter(reasons).items():
             if reason in {DropReason.REJECTED, DropReason.OPERATOR}:
-                continue  # the answer itself is logged; who dropped them knows
-            if reason is DropReason.NOT_HEARD:
+                continue  # `attempt_ended` logs the first; the operator knows the second
+            if reason is DropReason.NOT_NOTIFIED:
                 log.info(
-                    "a resolution is not sent: its firing was not heard receiver=%s count=%s",
-                    lane,
+                    "resolved notification skipped: the receiver did not get the firing one"
+                    " receiver=%s count=%s",
+                    queue,
                     count,
                 )
-            elif (lane, reason) not in self._said:
-                self._said.add((lane, reason))
+            elif (queue, reason) not in self._logged:
+                self._logged.add((queue, reason))
                 log.error(
-                    "alerts are dropped, unsent, until the receiver takes some again"
-                    " receiver=%s reason=%s count=%s",
-                    lane,
+                    "alerts dropped before delivery; further drops are not logged until the next"
+                    " delivery receiver=%s reason=%s count=%s",
+                    queue,
                     reason.value,
                     count,
                 )
 
-    def ended(self, attempted: Attempted, retry_in_s: float) -> None:
-        """Say what is new about a receiver after an attempt."""
-        attempt, outcome = attempted.attempt, attempted.outcome
+    def attempt_ended(self, result: AttemptResult, retry_in_s: float) -> None:
+        """Log what is new about a receiver after an attempt."""
+        attempt, outcome = result.attempt, result.outcome
         if isinstance(outcome, RetryLater):
-            if self._failing.get(attempt.lane) == outcome.reason.value:
+            if self._failing.get(attempt.queue) == outcome.reason.value:
                 return
-            self._failing[attempt.lane] = outcome.reason.value
+            self._failing[attempt.queue] = outcome.reason.value
             log.warning(
-                "a receiver cannot be told and is tried again receiver=%s reason=%s detail=%r"
-                " retry_in=%s",
-                attempt.lane,
+                "delivery failed and will be retried receiver=%s reason=%s detail=%r retry_in=%s",
+                attempt.queue,
                 outcome.reason.value,
                 outcome.detail,
                 durations.show(retry_in_s),
             )
         elif isinstance(outcome, Rejected):
-            alone = len({alert.incident_id for alert in attempt.alerts}) == 1
+            single = len({alert.incident_id for alert in attempt.alerts}) == 1
             log.error(
-                "a receiver rejected an alert, which is dropped receiver=%s reason=%s detail=%r"
-                " alert=%r"
-                if alone
-                else "a receiver rejected several alerts in one message, they are sent one by one"
+                "receiver rejected an alert; the alert is dropped"
+                " receiver=%s reason=%s detail=%r alert=%r"
+                if single
+                else "receiver rejected a message with several alerts; they are sent one by one"
                 " receiver=%s reason=%s detail=%r first=%r",
-                attempt.lane,
+                attempt.queue,
                 outcome.reason.value,
                 outcome.detail,
                 attempt.alerts[0].alert_id,
             )
-        elif isinstance(outcome, Delivered):
-            self._said = {(lane, reason) for lane, reason in self._said if lane != attempt.lane}
-            if self._failing.pop(attempt.lane, None) is not None:
-                log.info(
-                    "a receiver can be told again receiver=%s attempts=%s",
-                    attempt.lane,
-                    attempt.number,
-                )
         else:
-            assert_never(outcome)
+            self._logged = {one for one in self._logged if one[0] != attempt.queue}
+            if self._failing.pop(attempt.queue, None) is not None:
+                log.info(
+                    "delivery works again receiver=%s attempts=%s", attempt.queue, attempt.number
+                )

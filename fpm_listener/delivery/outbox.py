@@ -1,67 +1,48 @@
-"""The alerts that receivers are owed: what is where, on disk and in memory.
+"""The undelivered alerts of all receivers, in memory and on disk.
 
 Laws:
-1. Memory is the authority, the database its mirror; the owner alone uses this.
-2. An alert is enqueued by the very transaction that commits what the engine learnt.
-3. An alert is stored as itself and formatted anew at each attempt; its id never changes.
-4. Which alert goes to which receiver, in which order, and when again: receiver_queue.py and
-   alertmanager_queue.py decide.
-5. A receiver that cannot be reached is an incident for all the others (receiver_failure.py).
+1. Memory is the authority, and the database is its mirror. Only the main thread uses this.
+2. The transaction that commits the state of the engine also enqueues its alerts.
+3. An alert is stored as itself and formatted for each attempt; its id never changes.
+4. The queues decide which alerts a receiver gets, in which order, and when (alert_queue.py).
+5. A receiver that fails is an incident for all other receivers (receiver_failure.py).
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import random as random_module
-from contextlib import suppress
-from dataclasses import dataclass
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.delivery import receiver_failure
-from fpm_listener.delivery.alertmanager_queue import AlertmanagerQueue
+from fpm_listener.delivery import outbox_records
 from fpm_listener.delivery.attempt import Delivered, DropReason
-from fpm_listener.delivery.database import Statement
 from fpm_listener.delivery.delivery_log import DeliveryLog
-from fpm_listener.delivery.outbox_statements import failing_statement, statement
-from fpm_listener.delivery.queued_alert import Change, Drop, Hear, Put, QueuePolicy, Row, from_json
-from fpm_listener.delivery.receiver_counters import ReceiverView, add_up
-from fpm_listener.delivery.receiver_failure import FAILING_AFTER_S, Failing
+from fpm_listener.delivery.outbox_views import list_alerts, view_receiver
+from fpm_listener.delivery.queue_settings import Limits, make_policy, make_queue, resends
+from fpm_listener.delivery.queued_alert import Change, Dropped, SaveNotified
+from fpm_listener.delivery.receiver_failure import ReceiverFailures
 from fpm_listener.delivery.receiver_queue import ReceiverQueue
-from fpm_listener.histogram import merge
 from fpm_listener.host import procfs
 from fpm_listener.incidents.alert import Reason
-from fpm_listener.settings.receiver_types import KINDS
-from fpm_listener.values import Clocks, Instant, Written
+from fpm_listener.values import Clocks, Instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from fpm_listener.delivery.attempt import Attempt, Attempted
-    from fpm_listener.delivery.database import Database, Rows
+    from fpm_listener.delivery.alert_queue import AlertQueue
+    from fpm_listener.delivery.attempt import Attempt, AttemptResult
+    from fpm_listener.delivery.database import Database
+    from fpm_listener.delivery.database_schema import Rows, Statement
+    from fpm_listener.delivery.receiver_counters import ReceiverView
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.settings.receivers import ReceiverSettings
 
 log = logging.getLogger(__name__)
 
-AnyLane = ReceiverQueue | AlertmanagerQueue
-
-#: Seconds after which a receiver is taken to have forgotten an incident that never was resolved.
-_HEARD_FOR_S = 90 * 86400.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What the operator says of all receivers; the defaults are in settings.py."""
-
-    max_age_s: float
-    max_alerts: int  #: per receiver
-    repeat_interval_s: float  #: for receivers that have none of their own
-
 
 class Outbox:
-    """What is owed to the receivers of `receivers`. Attaches itself to the database."""
+    """The queues of `receivers`. Attaches itself to the database."""
 
     tables: tuple[str, ...] = ("outbox", "heard", "failing")
 
@@ -82,328 +63,238 @@ class Outbox:
         self._database = database
         self._random = random
         self._limits = limits
-        self._instance = instance
         self._settings = {receiver.name: receiver for receiver in receivers}
-        self._lanes = {
-            lane: _make_lane(lane, settings, self._policy(settings))
+        self._queues = {
+            name: make_queue(name, settings, limits)
             for settings in receivers
-            for lane in settings.lanes
+            for name in settings.queues
         }
         self._last_number = 0
-        self._failing: dict[str, Failing] = {}  # by receiver
+        self._failures = ReceiverFailures(instance, lambda: token_hex(16))
         self._log = DeliveryLog()
         database.attach(self)
 
     # -- alerts ------------------------------------------------------------------------------------
 
     def enqueue(self, alert: Alert, now: Instant) -> list[Statement]:
-        """Owe `alert` to every receiver that is to hear of it; return what is to be committed."""
-        return self._owe(alert, now, self._lanes.values())
+        """Add `alert` to the queue of each receiver that wants it; return what to commit."""
+        return self._enqueue(alert, now, self._queues.values())
 
-    def _owe(self, alert: Alert, now: Instant, lanes: Iterable[AnyLane]) -> list[Statement]:
+    def _enqueue(self, alert: Alert, now: Instant, queues: Iterable[AlertQueue]) -> list[Statement]:
         statements = []
         self._clocks = self._clocks._replace(now=now)
-        for lane in lanes:
-            # From the clock, so that a file that turns up late holds smaller numbers than ours.
+        for queue in queues:
+            # From the clock: a database that opens later contains smaller numbers than these.
             self._last_number = max(self._last_number + 1, int(now.wall_s * 1e6))
-            statements += self._record(lane, lane.enqueue(self._last_number, alert, now))
+            statements += self._record(queue, queue.enqueue(self._last_number, alert, now))
         return statements
 
-    def due(self, now: Instant) -> list[Attempt]:
-        """Return what is to be attempted now: at most one message for each place."""
+    def start_attempts(self, now: Instant) -> list[Attempt]:
+        """Return the attempts that are due now: at most one message for each queue."""
         self._clocks = self._clocks._replace(now=now)
-        self._tell_of_failing(now)
+        self._report_failures(now)
         attempts = []
-        for lane in self._lanes.values():
-            attempt, changes = lane.lease(now)
+        for queue in self._queues.values():
+            attempt, changes = queue.start_attempt(now)
             if attempt is not None:
                 attempts.append(attempt)
-            if changes:
-                self._database.write(self._record(lane, changes), durable=False)
+            self._write(queue, changes)
         return attempts
 
     def next_due_s(self, now: Instant) -> float | None:
-        """Return the monotonic moment from which `due` has something; None = nothing is waiting."""
-        moments = [lane.wake_s(now) for lane in self._lanes.values()]
-        moments += [self._failing_due_s(name) for name in self._settings]
+        """Return the monotonic moment of the next attempt; None = nothing is pending."""
+        moments = [queue.due_s(now) for queue in self._queues.values()]
+        moments += [self._failure_due_s(name) for name in self._settings]
         return min((moment for moment in moments if moment is not None), default=None)
 
-    def settle(self, attempted: Attempted, now: Instant) -> None:
-        """Take in how an attempt ended.
+    def record_result(self, result: AttemptResult, now: Instant) -> None:
+        """Apply the result of an attempt.
 
-        Not durable: what a power failure undoes is sent once more, under the same id.
+        Not durable: after a power failure the alert is sent once more, under the same id.
         """
-        lane = self._lanes.get(attempted.attempt.lane)
-        if lane is None:
+        queue = self._queues.get(result.attempt.queue)
+        if queue is None:
             return
         self._clocks = self._clocks._replace(now=now)
-        changes = lane.settle(attempted, now, self._random())
-        self._log.ended(attempted, max(0.0, lane.pace.retry_at_s - now.monotonic_s))
-        statements = self._record(lane, changes)
-        if statements:
-            self._database.write(statements, durable=False)
-        receiver = _receiver_of(lane.name)
-        all_fail = all(lane.tally.last_failure for lane in self._lanes_of(receiver))
-        if Drop(DropReason.REJECTED) in changes and all_fail:
-            self._begin_failing(receiver, now, f"it rejects alerts ({lane.tally.last_failure})")
-        elif isinstance(attempted.outcome, Delivered) and receiver in self._failing:
-            self._end_failing(receiver, now)
+        changes = queue.record_result(result, now, self._random())
+        self._log.attempt_ended(result, max(0.0, queue.limiter.retry_at_s - now.monotonic_s))
+        self._write(queue, changes)
+        receiver = _receiver_of(queue)
+        failures = [one.counters.last_failure for one in self._queues_of(receiver)]
+        known = receiver in self._failures.by_receiver
+        if Dropped(DropReason.REJECTED) in changes and all(failures) and not known:
+            why = f"it rejects alerts ({queue.counters.last_failure})"
+            self._report_failure(receiver, Reason.FIRST, now, why)
+        elif isinstance(result.outcome, Delivered) and known:
+            self._report_failure(receiver, Reason.RESOLVED, now)
 
-    # -- a receiver that cannot be told ------------------------------------------------------------
+    # -- receivers that fail -----------------------------------------------------------------------
 
-    def _failing_due_s(self, name: str) -> float | None:
-        """Return the monotonic moment at which the others are to be told (again)."""
-        known = self._failing.get(name)
-        if known is not None:
-            return known.told_s + self._limits.repeat_interval_s
-        lanes = self._lanes_of(name)
-        found = [s for one in lanes if len(one) and (s := one.pace.failing_since_s) is not None]
-        if not found or len(found) < len(lanes):
-            return None  # one place of several that says yes is enough
-        return max(found) + FAILING_AFTER_S
+    def _failure_due_s(self, receiver: str) -> float | None:
+        queues = self._queues_of(receiver)
+        return self._failures.due_s(receiver, queues, self._limits.repeat_interval_s)
 
-    def _tell_of_failing(self, now: Instant) -> None:
-        for name in set(self._failing) - set(self._settings):
-            self._end_failing(name, now)
-        for name in self._settings:
-            due_s = self._failing_due_s(name)
-            if due_s is None or now.monotonic_s < due_s:
-                continue
-            why = self._lanes_of(name)[0].tally.last_failure
-            known = self._failing.get(name)
-            if known is None:
-                self._begin_failing(name, now, why)
-            else:
-                self._failing[name] = receiver_failure.again(known, now, why)
-                self._tell_others(name, Reason.REPEAT, now)
+    def _report_failures(self, now: Instant) -> None:
+        for receiver in set(self._failures.by_receiver) - set(self._settings):
+            self._report_failure(receiver, Reason.RESOLVED, now)
+        for receiver in self._settings:
+            due_s = self._failure_due_s(receiver)
+            if due_s is not None and now.monotonic_s >= due_s:
+                known = receiver in self._failures.by_receiver
+                why = self._queues_of(receiver)[0].counters.last_failure
+                self._report_failure(receiver, Reason.REPEAT if known else Reason.FIRST, now, why)
 
-    def _begin_failing(self, name: str, now: Instant, why: str) -> None:
-        if name in self._failing:
-            return
-        log.error("alerts do not reach a receiver receiver=%s why=%r", name, why)
-        self._failing[name] = receiver_failure.begins(name, now, why, self._instance, token_hex(16))
-        self._tell_others(name, Reason.FIRST, now)
-
-    def _end_failing(self, name: str, now: Instant) -> None:
-        self._failing[name] = receiver_failure.again(self._failing[name], now)
-        self._tell_others(name, Reason.RESOLVED, now)
-        del self._failing[name]
-        gone = Statement("DELETE FROM failing WHERE receiver = ?", (name,))
-        self._database.write([gone], durable=False)
-
-    def _tell_others(self, name: str, reason: Reason, now: Instant) -> None:
-        known = self._failing[name]
-        owed = sum(lane.pending() for lane in self._lanes_of(name))
-        alert = receiver_failure.alert(known, reason, now, self._instance, owed)
-        others = [lane for lane in self._lanes.values() if _receiver_of(lane.name) != name]
-        statements = [*self._owe(alert, now, others), failing_statement(self._clocks, known)]
+    def _report_failure(self, receiver: str, reason: Reason, now: Instant, why: str = "") -> None:
+        """Notify the other receivers."""
+        if reason is Reason.FIRST:
+            log.error("alerts do not reach a receiver receiver=%s why=%r", receiver, why)
+        undelivered = sum(queue.pending() for queue in self._queues_of(receiver))
+        alert = self._failures.next_alert(receiver, reason, now, why, undelivered)
+        others = [queue for queue in self._queues.values() if _receiver_of(queue) != receiver]
+        statements = self._enqueue(alert, now, others)
+        failure = self._failures.by_receiver.get(receiver)
+        statements.append(
+            outbox_records.write_failure(self._clocks, failure)
+            if failure
+            else outbox_records.remove_failure(receiver)
+        )
         self._database.write(statements, durable=True)
 
     # -- receivers ---------------------------------------------------------------------------------
 
-    def reconfigure(
-        self,
-        receivers: Sequence[ReceiverSettings],
-        limits: Limits,
-    ) -> None:
-        """Go on with other receivers, after settings were read that are good.
+    def reconfigure(self, receivers: Sequence[ReceiverSettings], limits: Limits) -> None:
+        """Use other receivers, after valid settings were read.
 
-        What is owed to a receiver that they do not name is dropped now, and counted in the log.
-        A receiver whose settings changed is asked again at once; its sender must be a new one.
+        Alerts of a receiver that they do not name are dropped now, and counted in the log. The next
+        attempt of a receiver whose settings changed starts at once; it needs a new sender.
         """
         before, self._settings = self._settings, {one.name: one for one in receivers}
         self._limits = limits
-        wanted = {lane: one for one in receivers for lane in one.lanes}
+        wanted = {name: one for one in receivers for name in one.queues}
         statements: list[Statement] = []
-        for name in [name for name in self._lanes if name not in wanted]:
-            statements += self._abandon(name)
+        for name in [name for name in self._queues if name not in wanted]:
+            statements += self._remove_queue(name)
         for name, settings in wanted.items():
-            old, policy = before.get(settings.name), self._policy(settings)
-            fresh = _make_lane(name, settings, None)
-            lane = self._lanes.setdefault(name, fresh)
-            if type(lane) is not type(fresh):
-                if old is None:  # it was not known of which kind it is: what it is owed stays owed
-                    for row in lane.rows():
-                        fresh.restore(row)
-                    fresh.heard.update(lane.heard)
-                else:
-                    statements += self._abandon(name)
-                lane = self._lanes[name] = fresh
-            statements += self._record(lane, lane.adopt(policy))
+            old, queue = before.get(settings.name), self._queues.get(name)
+            if queue is None or old is None or queue.policy is None:
+                new = make_queue(name, settings)
+                if queue is not None:  # the settings did not name it: its kind was unknown
+                    for queued in queue.alerts():
+                        new.restore(queued)
+                    new.notified.update(queue.notified)
+                queue = new
+            elif resends(old) != resends(settings):
+                statements += self._remove_queue(name)
+                queue = make_queue(name, settings)
+            self._queues[name] = queue
+            statements += self._record(queue, queue.reconfigure(make_policy(settings, limits)))
             if old != settings:
-                lane.release()
+                queue.replace_sender()
         self._database.write(statements, durable=False)
 
-    def _abandon(self, name: str) -> list[Statement]:
-        """Drop a lane, and all that is owed there."""
-        lane = self._lanes.pop(name)
-        if len(lane):
+    def _remove_queue(self, name: str) -> list[Statement]:
+        queue = self._queues.pop(name)
+        if len(queue):
             log.warning(
-                "alerts are dropped: the settings do not name their receiver any more"
-                " receiver=%s count=%s",
+                "alerts dropped: the settings no longer name their receiver receiver=%s count=%s",
                 name,
-                len(lane),
+                len(queue),
             )
-        return [
-            Statement("DELETE FROM outbox WHERE receiver = ?", (name,)),
-            Statement("DELETE FROM heard WHERE receiver = ?", (name,)),
-        ]
+        return outbox_records.remove_queue(name)
 
     def views(self) -> tuple[ReceiverView, ...]:
         """Return all receivers of the settings, for other threads."""
-        return tuple(self._view(one) for one in self._settings.values())
-
-    def _view(self, settings: ReceiverSettings) -> ReceiverView:
-        lanes = self._lanes_of(settings.name)
-        return ReceiverView(
-            name=settings.name,
-            kind=settings.kind,
-            pending=sum(lane.pending() for lane in lanes),
-            sent=sum(lane.tally.sent for lane in lanes),
-            failed=add_up([lane.tally.failed for lane in lanes]),
-            dropped=add_up([lane.tally.dropped for lane in lanes]),
-            seconds=merge([lane.tally.seconds.view() for lane in lanes]),
-            failing=settings.name in self._failing,
-            last_failure=next(filter(None, (lane.tally.last_failure for lane in lanes)), ""),
+        failing = self._failures.by_receiver
+        return tuple(
+            view_receiver(one, self._queues_of(one.name), failing=one.name in failing)
+            for one in self._settings.values()
         )
 
-    def pending(self, receiver: str) -> tuple[Alert, ...]:
-        """Return what is owed to a receiver, oldest first."""
-        lane = self._lanes.get(receiver)
-        return tuple(row.alert for row in lane.rows()) if lane else ()
+    # -- requests of the operator ------------------------------------------------------------------
 
-    # -- what the operator does --------------------------------------------------------------------
+    def list_alerts(self, now: Instant) -> list[dict[str, Any]]:
+        """Return all undelivered alerts, for `fpm-listener alerts list`; without secrets."""
+        return list_alerts(self._queues.values(), now)
 
-    def listing(self, now: Instant) -> list[dict[str, Any]]:
-        """Return all that is owed, for `fpm-listener alerts list`; no secret is in it."""
-        return [
-            {
-                "number": row.number,
-                "receiver": lane.name,
-                "alert": row.alert.alert_id,
-                "status": row.alert.status.value,
-                "reason": row.alert.reason.value,
-                "state": row.state.value,
-                "age_s": round(max(0.0, now.monotonic_s - row.since_s), 1),
-                "attempts": row.attempts,
-                "last_failure": lane.tally.last_failure if row.attempts else "",
-                "summary": row.alert.annotations.get("summary", ""),
-            }
-            for lane in self._lanes.values()
-            for row in lane.rows()
-        ]
+    def retry_now(self, receiver: str | None) -> int:
+        """Start the next attempts at once; return how many alerts are pending."""
+        queues = self._queues_named(receiver)
+        for queue in queues:
+            queue.retry_now()
+        return sum(queue.pending() for queue in queues)
 
-    def hasten(self, receiver: str | None) -> int:
-        """Try again at once what waits for its retry; return for how many alerts that is so."""
-        lanes = [one for one in self._lanes.values() if receiver in {None, _receiver_of(one.name)}]
-        for lane in lanes:
-            lane.hasten()
-        return sum(lane.pending() for lane in lanes)
-
-    def worked(self, receiver: str, now: Instant) -> int:
-        """Take in that a test was taken: it fails no more; return what is tried again now."""
-        if receiver in self._failing:
-            self._end_failing(receiver, now)
-        return self.hasten(receiver)
+    def test_delivered(self, receiver: str, now: Instant) -> int:
+        """End the failure of a receiver that got a test; return how many alerts are retried."""
+        if receiver in self._failures.by_receiver:
+            self._report_failure(receiver, Reason.RESOLVED, now)
+        return self.retry_now(receiver)
 
     def drop(self, receiver: str | None, number: int | None) -> int:
-        """Give up one alert, or all of a receiver's; return how many. What is in flight stays."""
+        """Drop one alert, or all of a receiver; return how many. An alert in flight stays."""
         dropped = 0
-        for lane in self._lanes.values():
-            if receiver not in {None, _receiver_of(lane.name)}:
-                continue
-            numbers = [row.number for row in lane.rows() if number in {None, row.number}]
-            before = len(lane)
-            self._database.write(self._record(lane, lane.drop(numbers)), durable=True)
-            dropped += before - len(lane)
+        for queue in self._queues_named(receiver):
+            numbers = [one.number for one in queue.alerts() if number in {None, one.number}]
+            before = len(queue)
+            self._database.write(self._record(queue, queue.drop(numbers)), durable=True)
+            dropped += before - len(queue)
         return dropped
 
-    # -- the mirror --------------------------------------------------------------------------------
+    # -- the mirror on disk ------------------------------------------------------------------------
 
     def restore(self, found: Mapping[str, Rows], now: Instant) -> None:
-        """Take up what an earlier listener left owed."""
+        """Add what an earlier listener left in the file."""
         clocks = self._clocks = self._clocks._replace(now=now)
-        for receiver, text in found["failing"]:
-            with suppress(KeyError, ValueError, TypeError, OverflowError):
-                self._failing.setdefault(receiver, Failing.from_json(text, clocks))
-        for receiver, incident, *told in found["heard"]:
-            with suppress(ValueError, TypeError, OverflowError):  # what makes no sense is forgotten
-                told_s = clocks.read(Written(*told))
-                if now.monotonic_s - told_s < _HEARD_FOR_S:
-                    self._lane(receiver).heard.setdefault(str(json.loads(incident)), told_s)
-        for number, receiver, enqueued_at_s, text, *boot in found["outbox"]:
-            try:
-                alert = from_json(text)
-                since_s = clocks.read(Written(enqueued_at_s, *boot))
-            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-                log.error(  # noqa: TRY400 - how it cannot be read helps nobody
-                    "an alert in the database cannot be read and is lost receiver=%s text=%.200r",
-                    receiver,
-                    text,
-                )
-                continue
-            row = Row(
-                number=number,
-                alert=alert,
-                since_s=since_s,
-            )
-            self._lane(receiver).restore(row)
-            self._last_number = max(self._last_number, number)
-        for name, lane in self._lanes.items():
-            if lane.policy is not None:
-                self._record(lane, lane.adopt(lane.policy))  # `rows` writes what is left
-            elif len(lane):
+        for name, failure in outbox_records.read_failures(found["failing"], clocks):
+            self._failures.by_receiver.setdefault(name, failure)
+        for name, incident, since_s in outbox_records.read_notified(found["heard"], clocks):
+            self._queue(name).notified.setdefault(incident, since_s)
+        for name, queued in outbox_records.read_alerts(found["outbox"], clocks):
+            self._queue(name).restore(queued)
+            self._last_number = max(self._last_number, queued.number)
+        for name, queue in self._queues.items():
+            if queue.policy is not None:
+                self._record(queue, queue.reconfigure(queue.policy))  # `rows` writes the rest
+            elif len(queue):
                 log.warning(
-                    "alerts are owed to a receiver that the settings do not name; they are kept"
-                    " until the settings are read again receiver=%s count=%s",
+                    "the settings do not name the receiver of these alerts; they are kept until the"
+                    " next reload receiver=%s count=%s",
                     name,
-                    len(lane),
+                    len(queue),
                 )
 
     def rows(self) -> Iterable[Statement]:
-        """Return all that is owed and all that was heard."""
-        yield from (failing_statement(self._clocks, one) for one in self._failing.values())
-        for lane in self._lanes.values():
-            for row in lane.rows():
-                yield statement(self._clocks, lane.name, Put(row.number, row.since_s, row.alert))
-            for incident, told_s in lane.heard.items():
-                yield statement(self._clocks, lane.name, Hear(incident, told_s))
+        """Return the statements that fill the empty tables."""
+        for failure in self._failures.by_receiver.values():
+            yield outbox_records.write_failure(self._clocks, failure)
+        for queue in self._queues.values():
+            changes: list[Change] = [queued.saved() for queued in queue.alerts()]
+            changes += [SaveNotified(*one) for one in queue.notified.items()]
+            for change in changes:
+                yield from outbox_records.write_change(self._clocks, queue.name, change)
 
     # -- details -----------------------------------------------------------------------------------
 
-    def _lane(self, name: str) -> AnyLane:
-        return self._lanes.setdefault(name, ReceiverQueue(name, None))
+    def _queue(self, name: str) -> AlertQueue:
+        return self._queues.setdefault(name, ReceiverQueue(name, None))
 
-    def _lanes_of(self, receiver: str) -> list[AnyLane]:
+    def _queues_of(self, receiver: str) -> list[AlertQueue]:
         settings = self._settings.get(receiver)
-        return [self._lanes[name] for name in settings.lanes] if settings else []
+        return [self._queues[name] for name in settings.queues] if settings else []
 
-    def _policy(self, receiver: ReceiverSettings) -> QueuePolicy:
-        return QueuePolicy(
-            send_resolved=receiver.send_resolved,
-            repeat_interval_s=receiver.repeat_interval_s or self._limits.repeat_interval_s,
-            max_age_s=self._limits.max_age_s,
-            max_alerts=self._limits.max_alerts,
-            min_severity=receiver.min_severity,
-            programs=receiver.programs,
-            causes=receiver.causes,
-            quiet=receiver.quiet,
-            rates=receiver.rates,
-            joins=KINDS[receiver.kind].joins,
-            once=receiver.once,
-        )
+    def _queues_named(self, receiver: str | None) -> list[AlertQueue]:
+        """Return the queues of a receiver that may be missing in the settings; None = all."""
+        return [one for one in self._queues.values() if receiver in {None, _receiver_of(one)}]
 
-    def _record(self, lane: AnyLane, changes: Iterable[Change]) -> list[Statement]:
-        """Return what tells the database of `changes`, having logged what is lost by them."""
-        changes = list(changes)
-        self._log.dropped(lane.name, [one.reason for one in changes if isinstance(one, Drop)])
-        kept = (one for one in changes if not isinstance(one, Drop))
-        return [statement(self._clocks, lane.name, one) for one in kept]
+    def _write(self, queue: AlertQueue, changes: Sequence[Change]) -> None:
+        if statements := self._record(queue, changes):
+            self._database.write(statements, durable=False)
+
+    def _record(self, queue: AlertQueue, changes: Sequence[Change]) -> list[Statement]:
+        """Log the alerts that were dropped; return the statements for the database."""
+        self._log.dropped(queue.name, [one.reason for one in changes if isinstance(one, Dropped)])
+        written = (outbox_records.write_change(self._clocks, queue.name, one) for one in changes)
+        return [statement for statements in written for statement in statements]
 
 
-def _make_lane(name: str, settings: ReceiverSettings, policy: QueuePolicy | None) -> AnyLane:
-    return (AlertmanagerQueue if KINDS[settings.kind].standing else ReceiverQueue)(name, policy)
-
-
-def _receiver_of(lane: str) -> str:
-    return lane.partition("#")[0]  # which is in no receiver's name
+def _receiver_of(queue: AlertQueue) -> str:
+    return queue.name.partition("#")[0]  # no receiver's name contains it

@@ -1,15 +1,12 @@
-"""The values of what receivers are owed: an alert's states, its text on disk, and what changes.
+"""One alert in a receiver's queue: its policy, its changes, and its text on disk.
 
-Laws:
-1. The table of states is total: every step is defined in every state.
-2. An alert is written as itself, in no receiver's format.
+Law: an alert is written as itself, not in the format of a receiver.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from enum import Enum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,69 +20,30 @@ if TYPE_CHECKING:
     from fpm_listener.values import Instant
 
 
-class QueuedAlertState(Enum):
-    """What can be the case with an alert that a receiver is owed."""
-
-    PENDING = "pending"
-    IN_FLIGHT = "in flight"
-    SETTLED = "settled"  #: the receiver said yes; gone
-    REJECTED = "rejected"  #: the receiver will never take it; gone
-    DROPPED = "dropped"  #: given up; gone
-
-
-class Step(Enum):
-    """What can befall it."""
-
-    LEASED = "leased"  #: handed to the sender
-    DELIVERED = "delivered"
-    FAILED = "failed"  #: to be tried again
-    REJECTED = "rejected"
-    RELEASED = "released"  #: its sender was replaced, or the listener started anew
-    DROPPED = "dropped"
-
-
-_P, _F = QueuedAlertState.PENDING, QueuedAlertState.IN_FLIGHT
-_S, _R, _D = QueuedAlertState.SETTLED, QueuedAlertState.REJECTED, QueuedAlertState.DROPPED
-
-#: State and step → state; total. A yes always counts, even of a sender that was replaced since; its
-#: other answers do not. What is in flight is not given up: its answer decides.
-STATES: dict[QueuedAlertState, dict[Step, QueuedAlertState]] = {
-    state: dict(zip(Step, row, strict=True))
-    for state, row in {
-        # leased, delivered, failed, rejected, released, dropped
-        _P: (_F, _S, _P, _P, _P, _D),
-        _F: (_F, _S, _P, _R, _P, _F),
-        _S: (_S, _S, _S, _S, _S, _S),
-        _R: (_R, _R, _R, _R, _R, _R),
-        _D: (_D, _D, _D, _D, _D, _D),
-    }.items()
-}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuePolicy:
-    """What the operator wants this receiver to hear of, and when."""
+    """Which alerts the operator wants a receiver to get, and when."""
 
     send_resolved: bool
-    repeat_interval_s: float  #: repeats that come sooner are left out
+    repeat_interval_s: float  #: repeats that come sooner are skipped
     max_age_s: float
     max_alerts: int
     min_severity: Severity = Severity.INFO
     programs: tuple[str, ...] = ()  #: globs over group:name; empty = every program
     causes: tuple[str, ...] = ()  #: empty = every cause
-    quiet: MuteTimes | None = None
+    mute_times: MuteTimes | None = None
     rates: tuple[Rate, ...] = ()
-    joins: int = 1  #: the most incidents in one message, where more wait than may be sent
-    once: bool = False  #: what it has heard of, it hears of no more
+    batch: int = 1  #: incidents in one message, if more are pending than the rates allow
+    once: bool = False  #: send one firing alert of each incident
 
     def wants(self, alert: Alert) -> bool:
-        """Return whether the receiver is to hear of an incident that it has not heard of yet."""
+        """Return whether the receiver wants an incident of which it has got nothing yet."""
         if alert.reason is Reason.TEST:
             return True
         labels = alert.labels
         if self.causes and alert.annotations.get("cause") not in self.causes:
             return False
-        # What supervisord gave up on is critical, whatever the incident began as.
+        # After FATAL an incident is critical; its labels keep the first severity.
         urgent = alert.reason is Reason.WORSE
         if not urgent and Severity.of(labels.get("severity", "")) < self.min_severity:
             return False
@@ -94,68 +52,77 @@ class QueuePolicy:
         name = f"{labels.get('group', '')}:{labels.get('process', '')}"  # of no program: `:`
         return any(fnmatchcase(name, glob) for glob in self.programs)
 
-    def heard_from_s(self, monotonic_s: float, now: Instant) -> float:
-        """Return the first moment from `monotonic_s` on, and from now on, that is not quiet."""
-        if self.quiet is None:
+    def unmuted_s(self, monotonic_s: float, now: Instant) -> float:
+        """Return the first monotonic moment from `monotonic_s` and from now that is not muted."""
+        if self.mute_times is None:
             return monotonic_s
         ahead_s = max(0.0, monotonic_s - now.monotonic_s)
-        ends_s = self.quiet.ends_s(now.wall_s + ahead_s)
+        ends_s = self.mute_times.ends_s(now.wall_s + ahead_s)
         return monotonic_s if ends_s is None else now.monotonic_s + ends_s - now.wall_s
 
     def age_s(self, since_s: float, now: Instant) -> float:
-        """Return the seconds from `since_s` (monotonic) to now, quiet times left out."""
+        """Return the seconds from `since_s` (monotonic) to now, without muted times."""
         age_s = now.monotonic_s - since_s
-        if self.quiet is None or age_s <= self.max_age_s:
+        if self.mute_times is None or age_s <= self.max_age_s:
             return age_s
-        return age_s - self.quiet.within_s(now.wall_s - age_s, now.wall_s)
+        return age_s - self.mute_times.within_s(now.wall_s - age_s, now.wall_s)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Row:
-    """One alert that is owed. Belongs to its lane."""
+class QueuedAlert:
+    """One alert in a receiver's queue. It is pending or in flight; when it ends, it is removed."""
 
-    number: int  #: rising with time, over all receivers and restarts
+    number: int  #: increases with time, over all receivers and restarts
     alert: Alert
     since_s: float  #: monotonic seconds from which its age counts
     attempts: int = 0  #: since the listener started
-    alone: bool = False  #: was in a message that was rejected, and might not be why
-    state: QueuedAlertState = QueuedAlertState.PENDING
+    in_flight: bool = False  #: a sender has it; pending otherwise
+    send_alone: bool = False  #: a message with this alert and others was rejected
+
+    @property
+    def is_pending_firing(self) -> bool:
+        """Return whether a newer firing alert may replace this one."""
+        return not self.in_flight and self.alert.status is Status.FIRING
+
+    def saved(self) -> SaveAlert:
+        """Return the change that writes this alert to the file."""
+        return SaveAlert(self.number, self.since_s, self.alert)
 
 
-class Put(NamedTuple):
-    """Change: this is owed now."""
+class SaveAlert(NamedTuple):
+    """Change: the alert is in the queue."""
 
     number: int
     since_s: float  #: monotonic seconds
     alert: Alert
 
 
-class Remove(NamedTuple):
-    """Change: this is owed no more."""
+class RemoveAlert(NamedTuple):
+    """Change: the alert is no longer in the queue."""
 
     number: int
 
 
-class Hear(NamedTuple):
-    """Change: the receiver heard a firing of this incident, enqueued at that moment."""
+class SaveNotified(NamedTuple):
+    """Change: the receiver got a firing alert of this incident, which was enqueued at that time."""
 
     incident_id: str
-    told_s: float  #: monotonic seconds
+    since_s: float  #: monotonic seconds
 
 
-class Forget(NamedTuple):
-    """Change: the incident is over for this receiver."""
+class RemoveNotified(NamedTuple):
+    """Change: the incident has ended for this receiver."""
 
     incident_id: str
 
 
-class Drop(NamedTuple):
-    """Change: an alert was given up."""
+class Dropped(NamedTuple):
+    """Change: an alert was dropped."""
 
     reason: DropReason
 
 
-Change = Put | Remove | Hear | Forget | Drop
+Change = SaveAlert | RemoveAlert | SaveNotified | RemoveNotified | Dropped
 
 
 def to_json(alert: Alert) -> str:

@@ -1,4 +1,4 @@
-"""What came of telling one receiver: the numbers behind its metrics."""
+"""Counts the attempts of one receiver: the numbers behind its metrics."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiverView:
-    """One receiver, and what it is owed."""
+    """One receiver, for other threads."""
 
     name: str
     kind: str
-    pending: int = 0
-    sent: int = 0  #: alerts that the receiver took, plus those it did not: all attempts ended
+    pending: int = 0  #: alerts that the receiver has not got yet
+    sent: int = 0  #: attempts that ended, with any result
     failed: Mapping[str, int] = field(default_factory=dict)  #: attempts that failed, by reason
-    dropped: Mapping[str, int] = field(default_factory=dict)  #: alerts given up, by reason
-    seconds: HistogramView | None = None  #: fact known to receiver's yes
-    failing: bool = False  #: the others were told that it cannot be told
+    dropped: Mapping[str, int] = field(default_factory=dict)  #: alerts that were dropped, by reason
+    seconds: HistogramView | None = None  #: from the moment a fact is known to its delivery
+    failing: bool = False  #: the other receivers were notified of it
     last_failure: str = ""  #: for people: why the last attempt failed; empty = it did not
 
 
-#: Seconds from the moment a fact is known to the receiver's yes.
+#: Seconds from the moment a fact is known to its delivery.
 SECONDS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
 
 
 class ReceiverCounters:
-    """Belongs to a lane."""
+    """The counters of one queue."""
 
     def __init__(self) -> None:
-        self.sent = 0  #: attempts that ended, whatever came of them
+        self.sent = 0  #: attempts that ended, with any result
         self.failed = {reason.value: 0 for reason in FailureReason}
         self.dropped = {reason.value: 0 for reason in DropReason}
         self.seconds = Histogram(SECONDS_BUCKETS)
-        self.last_failure = ""  #: for people: of what the last attempt failed; empty = it did not
+        self.last_failure = ""  #: for people: why the last attempt failed; empty = it did not
 
-    def ended(self, outcome: Outcome) -> None:
-        """Count an attempt."""
+    def count(self, outcome: Outcome) -> None:
+        """Count an attempt that ended."""
         self.sent += 1
         self.last_failure = ""
         if not isinstance(outcome, Delivered):

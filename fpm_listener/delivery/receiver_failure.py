@@ -1,9 +1,9 @@
-"""A receiver that cannot be told: an incident of its own, told to all the others.
+"""A receiver that fails is an incident, of which the other receivers are notified.
 
 Laws:
-1. Who loses an alert for good is told of at once; who is late, after FAILING_AFTER_S without a yes.
-2. It is over with the receiver's next yes.
-3. A receiver never hears of its own failing: it would be the last to know.
+1. If an alert is lost, the incident starts at once; if alerts are late, after FAILING_AFTER_S.
+2. It ends with the next delivery.
+3. A receiver gets no alert about itself: it would get the alert too late.
 """
 
 from __future__ import annotations
@@ -22,39 +22,42 @@ from fpm_listener.values import Written
 from fpm_listener.vocabulary import NOTIFICATION_FAILING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fpm_listener.delivery.alert_queue import AlertQueue
     from fpm_listener.values import Clocks, Instant
 
 
 def receiver_failing_zh(
-    name: str, why: str, lasted: str, owed: int, *, over: bool
+    name: str, why: str, lasted: str, undelivered: int, *, over: bool
 ) -> dict[str, str]:
-    """Return what is said of a receiver that cannot be told."""
+    """Return the Chinese texts about a receiver that fails."""
     return {
         "summary": f"接收端 {name} 已恢复，此前中断 {lasted}"
         if over
         else f"告警无法送达接收端 {name}：{why}",
-        "description": f"有 {owed} 条告警等待发送。",
+        "description": f"有 {undelivered} 条告警等待发送。",
         "remedy": NOTHING_TO_DO if over else f"请在本机手动测试：fpm-listener alerts test {name}",
     }
 
 
-#: Seconds without a yes, after a failure, from which a receiver counts as failing.
+#: Seconds from the first failure without a delivery until a receiver counts as failing.
 FAILING_AFTER_S = 300.0
 
 _ALERTNAME = "NotificationFailing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failing:
+class ReceiverFailure:
     """The incident of one receiver."""
 
     receiver: str
     started_at_s: float  #: wall seconds, as its alerts have it
     started_s: float  #: monotonic seconds
     sequence: int
-    told_s: float  #: monotonic seconds
-    text: str  #: what its last alert said
-    incident_id: str  #: the identity over all its alerts
+    notified_s: float  #: monotonic seconds of its last alert
+    why: str  #: the reason in its last alert
+    incident_id: str  #: the same in all its alerts
 
     def to_json(self, clocks: Clocks) -> str:
         """Return it as text."""
@@ -64,14 +67,14 @@ class Failing:
                 "started_at": self.started_at_s,
                 "sequence": self.sequence,
                 "started": clocks.write(self.started_s),
-                "told": clocks.write(self.told_s),
-                "text": self.text,
+                "told": clocks.write(self.notified_s),
+                "text": self.why,
                 "id": self.incident_id,
             },
         )
 
     @classmethod
-    def from_json(cls, saved_text: str, clocks: Clocks) -> Failing:
+    def from_json(cls, saved_text: str, clocks: Clocks) -> ReceiverFailure:
         """Return what `to_json` saved. Raises KeyError, ValueError or TypeError."""
         saved: dict[str, Any] = json.loads(saved_text)
         receiver, started_at_s = str(saved["receiver"]), float(saved["started_at"])
@@ -83,8 +86,8 @@ class Failing:
             started_at_s=started_at_s,
             started_s=clocks.read(_written(*started)),
             sequence=int(saved["sequence"]),
-            told_s=clocks.read(_written(*told)),
-            text=str(saved["text"]),
+            notified_s=clocks.read(_written(*told)),
+            why=str(saved["text"]),
             # Versions that saved no id made it like this.
             incident_id=str(saved.get("id") or f"receiver:{receiver}-{started_at_s:.3f}"),
         )
@@ -94,39 +97,73 @@ def _written(wall_s: float, monotonic_s: float, boot_id: str) -> Written:
     return Written(float(wall_s), float(monotonic_s), str(boot_id))
 
 
-def begins(receiver: str, now: Instant, text: str, instance: str, id_token: str) -> Failing:
-    """Return the incident of a receiver that fails from now on; `id_token`: random."""
-    return Failing(
+class ReceiverFailures:
+    """The receivers that fail now."""
+
+    def __init__(self, instance: str, token: Callable[[], str]) -> None:
+        """`instance`: the name of this host in alerts; `token`: random, for ids of incidents."""
+        self._instance = instance
+        self._token = token
+        self.by_receiver: dict[str, ReceiverFailure] = {}
+
+    def due_s(
+        self, receiver: str, queues: Sequence[AlertQueue], repeat_interval_s: float
+    ) -> float | None:
+        """Return the monotonic moment of the next alert about a receiver."""
+        failure = self.by_receiver.get(receiver)
+        if failure is not None:
+            return failure.notified_s + repeat_interval_s
+        since = [queue.limiter.failing_since_s for queue in queues if len(queue)]
+        failing_since = [one_s for one_s in since if one_s is not None]
+        if not failing_since or len(failing_since) < len(queues):
+            return None  # one of several URLs that works is enough
+        return max(failing_since) + FAILING_AFTER_S
+
+    def next_alert(
+        self, receiver: str, reason: Reason, now: Instant, why: str, undelivered: int
+    ) -> Alert:
+        """Return the next alert about a receiver; a resolved one removes the failure.
+
+        why: empty = as in the alert before. undelivered: alerts that wait for the receiver.
+        """
+        known = self.by_receiver.get(receiver)
+        if known is None:
+            failure = start(receiver, now, why, self._instance, self._token())
+        else:
+            failure = replace(
+                known, sequence=known.sequence + 1, notified_s=now.monotonic_s, why=why or known.why
+            )
+        self.by_receiver[receiver] = failure
+        if reason is Reason.RESOLVED:
+            del self.by_receiver[receiver]
+        return alert(failure, reason, now, self._instance, undelivered)
+
+
+def start(receiver: str, now: Instant, why: str, instance: str, token: str) -> ReceiverFailure:
+    """Return the incident of a receiver that fails from now on; token: random."""
+    return ReceiverFailure(
         receiver=receiver,
         started_at_s=now.wall_s,
         started_s=now.monotonic_s,
         sequence=1,
-        told_s=now.monotonic_s,
-        text=text,
+        notified_s=now.monotonic_s,
+        why=why,
         incident_id=incident_id(
-            instance, f"receiver:{receiver}", started_at_s=now.wall_s, token=id_token
+            instance, f"receiver:{receiver}", started_at_s=now.wall_s, token=token
         ),
     )
 
 
-def again(failing: Failing, now: Instant, text: str | None = None) -> Failing:
-    """Return the incident with one more alert."""
-    return replace(
-        failing,
-        sequence=failing.sequence + 1,
-        told_s=now.monotonic_s,
-        text=text or failing.text,
-    )
-
-
-def alert(failing: Failing, reason: Reason, now: Instant, instance: str, owed: int) -> Alert:
-    """Return what the others are told; owed: alerts that wait for the receiver."""
+def alert(
+    failure: ReceiverFailure, reason: Reason, now: Instant, instance: str, undelivered: int
+) -> Alert:
+    """Return the alert for the other receivers; undelivered: alerts that wait for this receiver."""
     over = reason is Reason.RESOLVED
-    lasted = durations.rough(max(0.0, now.monotonic_s - failing.started_s))
-    name = failing.receiver
+    lasted = durations.rough(max(0.0, now.monotonic_s - failure.started_s))
+    name = failure.receiver
     return Alert(
-        incident_id=failing.incident_id,
-        sequence=failing.sequence,
+        incident_id=failure.incident_id,
+        sequence=failure.sequence,
         reason=reason,
         status=Status.RESOLVED if over else Status.FIRING,
         labels={
@@ -136,18 +173,18 @@ def alert(failing: Failing, reason: Reason, now: Instant, instance: str, owed: i
             "severity": "warning",
         },
         annotations={
-            "summary": f"receiver {name} can be told again, after {lasted}"
+            "summary": f"receiver {name} works again, after {lasted}"
             if over
-            else f"receiver {name} cannot be told of alerts: {failing.text}",
-            "description": f"{owed} alerts wait for it.",
+            else f"alerts do not reach receiver {name}: {failure.why}",
+            "description": f"{undelivered} alerts wait for it.",
             "cause": NOTIFICATION_FAILING,
-            "evidence": failing.text,
-            "remedy": "There is nothing to do any more"
+            "evidence": failure.why,
+            "remedy": "Nothing to do"
             if over
-            else f"Try it by hand, on this host: fpm-listener alerts test {name}",
+            else f"Test it on this host: fpm-listener alerts test {name}",
         },
-        starts_at_s=failing.started_at_s,
+        starts_at_s=failure.started_at_s,
         ends_at_s=now.wall_s if over else None,
         known_at_s=now.wall_s,
-        translations={"zh": receiver_failing_zh(name, failing.text, lasted, owed, over=over)},
+        translations={"zh": receiver_failing_zh(name, failure.why, lasted, undelivered, over=over)},
     )

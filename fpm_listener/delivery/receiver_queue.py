@@ -1,14 +1,14 @@
-"""What one receiver is owed: which alerts, in which order, and what it has heard already.
+"""The queue of one receiver: which alerts, in which order, and which firing alerts it got.
 
 Laws:
-1. One message is in flight at a time, so no receiver sees two alerts out of order.
-2. Alerts of an incident keep their order; a resolution is told only to who heard its firing.
-3. A newer firing alert takes the place of one that still waits: what is heard is the latest state.
-4. Nothing leaves without an answer of the receiver, but what is counted as dropped.
-5. Ages and delays are measured on the monotonic clock; a step of the wall clock neither drops an
-   alert nor holds one back.
-6. Where more incidents wait than may be told one by one, they share a message; one that is rejected
-   is taken apart, so that none is lost for another's fault.
+1. One message is in flight at a time, so no receiver gets two alerts out of order.
+2. Alerts of an incident keep their order. A resolved alert is sent only to a receiver that got the
+   firing one.
+3. A newer firing alert replaces a pending one: receivers get the latest state.
+4. An alert leaves the queue only when the receiver answers, or when it is counted as dropped.
+5. Ages and delays are measured on the monotonic clock. A step of the wall clock neither drops nor
+   delays an alert.
+6. If more incidents are pending than the rates allow, they share a message (batching.py).
 """
 
 from __future__ import annotations
@@ -16,341 +16,252 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fpm_listener.delivery.attempt import Attempt, Delivered, DropReason, FailureReason, RetryLater
-from fpm_listener.delivery.queued_alert import (
-    STATES,
-    Change,
-    Drop,
-    Forget,
-    Hear,
-    Put,
-    QueuedAlertState,
-    QueuePolicy,
-    Remove,
-    Row,
-    Step,
-)
-from fpm_listener.delivery.rate_limiter import RateLimiter
-from fpm_listener.delivery.receiver_counters import ReceiverCounters
+from fpm_listener.delivery import batching
+from fpm_listener.delivery.alert_queue import QueueBase
+from fpm_listener.delivery.attempt import Delivered, DropReason, RetryLater
+from fpm_listener.delivery.queued_alert import Change, QueuedAlert, QueuePolicy
 from fpm_listener.incidents.alert import Reason, Status
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from fpm_listener.delivery.attempt import Attempted
+    from fpm_listener.delivery.attempt import Attempt, AttemptResult
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.values import Instant
 
 
-#: Times that a shared message is tried before it is taken apart.
-_TRIES_TOGETHER = 3
-
-
-class ReceiverQueue:
-    """One receiver's alerts. Each method that alters something returns the changes."""
+class ReceiverQueue(QueueBase):
+    """An AlertQueue that sends each alert until the receiver accepts it."""
 
     def __init__(self, name: str, policy: QueuePolicy | None) -> None:
-        """`policy`: None = no settings name this receiver; its alerts are kept, not sent."""
-        self.name = name
-        self.policy = policy
-        self.heard: dict[str, float] = {}  # monotonic seconds, by incident
-        self.pace = RateLimiter(policy.rates if policy else ())
-        self.tally = ReceiverCounters()
-        self._rows: dict[int, Row] = {}  # by number, oldest first
-        self._queues: dict[str, list[Row]] = {}  # by incident
-        self._leased: Attempt | None = None
-        self._wake_s: float | None = None
-        self._stale = True  # whether _wake_s has to be found anew
+        """See QueueBase."""
+        super().__init__(name, policy)
+        self._alerts: dict[int, QueuedAlert] = {}  # by number, oldest first
+        self._incidents: dict[str, list[QueuedAlert]] = {}  # the same alerts, by incident
+        self._due_s: float | None = None
+        self._is_stale = True  # whether _due_s must be computed again
 
-    def rows(self) -> Iterator[Row]:
-        """Return all that is owed, oldest first."""
-        return iter(list(self._rows.values()))
+    def alerts(self) -> Iterator[QueuedAlert]:
+        """Return all alerts, oldest first."""
+        return iter(list(self._alerts.values()))
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._alerts)
 
     def pending(self) -> int:
-        """Return how many alerts the receiver has not taken yet."""
-        return len(self._rows)
+        """Return how many alerts the receiver has not got yet."""
+        return len(self._alerts)
 
-    # -- what comes in -----------------------------------------------------------------------------
+    # -- what is added and removed -----------------------------------------------------------------
 
     def enqueue(self, number: int, alert: Alert, now: Instant) -> list[Change]:
-        """Owe the receiver `alert`, unless it is not to hear of it."""
+        """Add `alert`, unless the receiver does not want it."""
         policy, incident = self.policy, alert.incident_id
         if policy is None:
             return []
-        queue = self._queues.get(incident)
-        if incident not in self.heard and not queue and not policy.wants(alert):
+        queue = self._incidents.get(incident)
+        if incident not in self.notified and not queue and not policy.wants(alert):
             return []
-        if alert.reason is Reason.REPEAT and self._heard_lately(incident, now.monotonic_s, policy):
+        if alert.reason is Reason.REPEAT and self._notified_lately(incident, now, policy):
             return []
         last = queue[-1] if queue else None
         firing = alert.status is Status.FIRING
-        told = incident in self.heard or (last is not None and not _waits_to_fire(last))
-        if policy.once and firing and told:
+        if policy.once and firing and (incident in self.notified or _is_not_replaceable(last)):
             return []
-        if firing and last is not None and _waits_to_fire(last):
-            self._queues[incident].remove(last)
-            number = last.number  # and thus its place among all rows
-            alert = replace(alert, known_at_s=min(alert.known_at_s, last.alert.known_at_s))
-        if not self._rows:
-            self.pace.failing_since_s = None  # of what was given up since; nothing has failed yet
-        row = Row(
-            number=number,
-            alert=alert,
-            since_s=now.monotonic_s,
-        )
-        self._add(row)
-        changes = [*self._sweep(incident), *self._crowd()]
-        return [*changes, *([_put(row)] if row.state is QueuedAlertState.PENDING else [])]
+        if firing and last is not None and last.is_pending_firing:
+            self._incidents[incident].remove(last)
+            number = last.number  # and thus its place among all alerts
+            alert = _since_the_first(alert, last.alert)
+        if not self._alerts:
+            self.limiter.failing_since_s = None  # the alerts that failed were dropped
+        queued = QueuedAlert(number=number, alert=alert, since_s=now.monotonic_s)
+        self._add(queued)
+        changes = [*self._drop_unwanted(incident), *self._drop_excess()]
+        return [*changes, queued.saved()] if number in self._alerts else changes
 
-    def restore(self, row: Row) -> None:
-        """Owe the receiver what it was owed before the listener started."""
-        self._add(row)
-        self._queues[row.alert.incident_id].sort(key=lambda one: one.number)
-        self._rows = dict(sorted(self._rows.items()))
+    def restore(self, queued: QueuedAlert) -> None:
+        """Add an alert that was in the file when the listener started."""
+        self._add(queued)
+        self._incidents[queued.alert.incident_id].sort(key=lambda one: one.number)
+        self._alerts = dict(sorted(self._alerts.items()))
 
-    def adopt(self, policy: QueuePolicy) -> list[Change]:
-        """Go on under a new policy."""
-        self.policy, self._stale = policy, True
-        self.pace.adopt(policy.rates)
-        swept = [change for incident in list(self._queues) for change in self._sweep(incident)]
-        return [*swept, *self._crowd()]
+    def reconfigure(self, policy: QueuePolicy) -> list[Change]:
+        """Use a new policy."""
+        self.policy, self._is_stale = policy, True
+        self.limiter.set_rates(policy.rates)
+        incidents = list(self._incidents)
+        changes = [change for incident in incidents for change in self._drop_unwanted(incident)]
+        return [*changes, *self._drop_excess()]
 
-    def release(self) -> None:
-        """Expect no answer any more of a sender that was replaced; its successor begins at once."""
-        self.hasten()
-        self._leased = None
-        for row in self.rows():
-            _step(row, Step.RELEASED)
+    def replace_sender(self) -> None:
+        """Expect no result from the present sender; its successor starts at once."""
+        self.retry_now()
+        self._attempt = None
+        for queued in self._alerts.values():
+            queued.in_flight = False
 
-    def hasten(self) -> None:
-        """Try again at once what waits for its retry."""
-        self.pace.hasten()
-        self._stale = True
+    def retry_now(self) -> None:
+        """End the waiting after failures."""
+        self.limiter.retry_now()
+        self._is_stale = True
 
     def drop(self, numbers: Collection[int]) -> list[Change]:
-        """Give up alerts because the operator says so; what is in flight stays."""
+        """Drop alerts on request of the operator; an alert in flight stays."""
         changes: list[Change] = []
         for number in numbers:
-            row = self._rows.get(number)
-            if row is not None and row.state is QueuedAlertState.PENDING:
-                changes += self._give_up(row, DropReason.OPERATOR)
-                changes += self._sweep(row.alert.incident_id)
+            queued = self._alerts.get(number)
+            if queued is not None and not queued.in_flight:
+                changes += self._drop(queued, DropReason.OPERATOR)
         return changes
 
-    # -- what goes out -----------------------------------------------------------------------------
+    # -- attempts ----------------------------------------------------------------------------------
 
-    def wake_s(self, now: Instant) -> float | None:
-        """Return the monotonic moment from which `lease` has something to give."""
-        if self._stale:
-            self._stale, self._wake_s = False, None
-            if self.policy is not None and self._leased is None and self._queues:
-                tried = all(queue[0].attempts for queue in self._queues.values())
-                self._wake_s = max(self.pace.free_at_s(), self.pace.retry_at_s if tried else 0.0)
-        if self._wake_s is None or self.policy is None:
+    def due_s(self, now: Instant) -> float | None:
+        """Return the monotonic moment of the next attempt; None = nothing is waiting for one."""
+        if self._is_stale:
+            self._is_stale, self._due_s = False, None
+            if self.policy is not None and self._attempt is None and self._incidents:
+                tried = all(queue[0].attempts for queue in self._incidents.values())
+                retry_at_s = self.limiter.retry_at_s if tried else 0.0
+                self._due_s = max(self.limiter.free_at_s(), retry_at_s)
+        if self._due_s is None or self.policy is None:
             return None
-        return self.policy.heard_from_s(self._wake_s, now)
+        return self.policy.unmuted_s(self._due_s, now)
 
-    def lease(self, now: Instant) -> tuple[Attempt | None, list[Change]]:
-        """Return what is to be attempted now: the oldest of the alerts with the fewest attempts.
+    def start_attempt(self, now: Instant) -> tuple[Attempt | None, list[Change]]:
+        """Return the attempt that is due now: the oldest of the alerts with the fewest attempts.
 
-        An alert that the receiver chokes on thus never holds up the others, and a new one need not
-        wait for the next retry of an old one.
+        So an alert that the receiver cannot process does not delay the others, and a new alert does
+        not wait for the next retry of an old one.
         """
-        if not self._due(now):
+        if self.policy is None or not self._is_due(now):
             return None, []
-        changes = self._expire(now)
-        if not self._due(now):
+        changes = self._drop_expired(now, self.policy)
+        if not self._is_due(now):
             return None, changes
-        rows = self._choose(now)
-        for row in rows:
-            _step(row, Step.LEASED)
-            row.attempts += 1
-        self.pace.begin(now)
-        self._stale = True
-        self._leased = Attempt(
-            lane=self.name,
-            number=rows[0].attempts,
-            rows=tuple(row.number for row in rows),
-            alerts=tuple(row.alert for row in rows),
-        )
-        return self._leased, changes
+        retries = now.monotonic_s >= self.limiter.retry_at_s
+        ready = [queue for queue in self._incidents.values() if retries or not queue[0].attempts]
+        chosen = batching.choose(ready, self.policy, self.limiter.budget(now))
+        for queued in chosen:
+            queued.in_flight = True
+        self._is_stale = True
+        return self._start(chosen, now), changes
 
-    def _choose(self, now: Instant) -> list[Row]:
-        """Return the alerts of the next message: of one incident, or of as many as share one."""
-        joins = self.policy.joins if self.policy else 1
-        retries = now.monotonic_s >= self.pace.retry_at_s
-        queues = [q for q in self._queues.values() if retries or not q[0].attempts]
-        if joins == 1:
-            return [min((queue[0] for queue in queues), key=_urgency)]
-        queues.sort(key=lambda queue: _urgency(queue[0]))
-        budget = self.pace.budget(now)
-        crowded = budget is not None and len(queues) > budget
-        if not crowded or queues[0][0].alone:
-            return self._wanted(queues[0])
-        together = [queue for queue in queues if not queue[0].alone]
-        return [row for queue in together[:joins] for row in self._wanted(queue)]
-
-    def _wanted(self, queue: list[Row]) -> list[Row]:
-        """Return what is told of an incident in one message."""
-        if self.policy is not None and self.policy.send_resolved:
-            return list(queue)
-        return [row for row in queue if row.alert.status is Status.FIRING]
-
-    def settle(self, attempted: Attempted, now: Instant, random: float) -> list[Change]:
-        """Take in how an attempt ended; random: from 0 up to 1, for the delay."""
-        attempt, outcome = attempted.attempt, attempted.outcome
-        self.tally.ended(outcome)
-        awaited = attempt == self._leased
-        if awaited:
-            self._leased, self._stale = None, True
-        elif not isinstance(outcome, Delivered):
+    def record_result(self, result: AttemptResult, now: Instant, random: float) -> list[Change]:
+        """Apply the result of an attempt; random: from 0 up to 1, for the delay."""
+        if not self._end(result, now, random):
             return []
-        self.pace.settle(outcome, now, random)
+        self._is_stale = True
+        attempt, outcome = result.attempt, result.outcome
         incidents = dict.fromkeys(alert.incident_id for alert in attempt.alerts)
+        shared = len(incidents) > 1
         changes: list[Change] = []
-        for number, alert in zip(attempt.rows, attempt.alerts, strict=True):
-            row = self._rows.get(number)
-            if row is None:
+        for number, alert in zip(attempt.alert_numbers, attempt.alerts, strict=True):
+            queued = self._alerts.get(number)
+            if queued is None:
                 continue
-            self._stale = True
             if isinstance(outcome, Delivered):
-                changes += self._delivered(row, alert, now)
-            elif isinstance(outcome, RetryLater):
-                # Perhaps one of them is why it is never taken: each is tried alone then.
-                row.alone = row.alone or (len(incidents) > 1 and _is_odd(attempt, outcome))
-                changes += self._came_back(row)
-            elif len(incidents) > 1:
-                row.alone = True
-                _step(row, Step.FAILED)
+                changes += self._delivered(queued, alert, now)
+                continue
+            queued.in_flight = False
+            if isinstance(outcome, RetryLater):
+                if shared and batching.must_split(attempt, outcome):
+                    queued.send_alone = True
+                changes += self._replace_with_newer(queued)
+            elif shared:
+                queued.send_alone = True
             else:
-                changes += self._remove(row, Step.REJECTED, DropReason.REJECTED)
-        return [*changes, *(change for incident in incidents for change in self._sweep(incident))]
+                changes += self._remove(queued, DropReason.REJECTED)
+        return [*changes, *(one for incident in incidents for one in self._drop_unwanted(incident))]
 
     # -- details -----------------------------------------------------------------------------------
 
-    def _due(self, now: Instant) -> bool:
-        wake_s = self.wake_s(now)
-        return wake_s is not None and now.monotonic_s >= wake_s
+    def _is_due(self, now: Instant) -> bool:
+        due_s = self.due_s(now)
+        return due_s is not None and now.monotonic_s >= due_s
 
-    def _heard_lately(self, incident: str, now_s: float, policy: QueuePolicy) -> bool:
-        told_s = self.heard.get(incident)
-        # A second's grace: the engine's own sum may round the other way.
-        return told_s is not None and now_s - told_s < policy.repeat_interval_s - 1.0
+    def _notified_lately(self, incident: str, now: Instant, policy: QueuePolicy) -> bool:
+        since_s = self.notified.get(incident)
+        # Minus a second, because the monitor may round its own sum in the other direction.
+        return since_s is not None and now.monotonic_s - since_s < policy.repeat_interval_s - 1.0
 
-    def _delivered(self, row: Row, alert: Alert, now: Instant) -> list[Change]:
-        changes: list[Change] = []
-        if alert.status is Status.RESOLVED:
-            changes += self._forget(alert.incident_id)
-        elif alert.reason is not Reason.TEST:
-            self.heard[alert.incident_id] = row.since_s
-            changes.append(Hear(alert.incident_id, row.since_s))
-        if row.alert.alert_id != alert.alert_id:
-            return changes  # a late yes to what the row held before; its present alert still waits
-        self.tally.seconds.observe(max(0.0, now.wall_s - row.alert.known_at_s))
-        return [*changes, *self._remove(row, Step.DELIVERED, None)]
+    def _delivered(self, queued: QueuedAlert, sent: Alert, now: Instant) -> list[Change]:
+        if sent.status is Status.RESOLVED:
+            changes = self._remove_notified(sent.incident_id)
+        else:
+            changes = self._save_notified(queued, sent)
+        if queued.alert.alert_id != sent.alert_id:
+            return changes  # a replaced sender delivered the former alert; the present one waits
+        self.counters.seconds.observe(max(0.0, now.wall_s - queued.alert.known_at_s))
+        return [*changes, *self._remove(queued, None)]
 
-    def _came_back(self, row: Row) -> list[Change]:
-        """Let a failed alert wait again, or let the newer firing behind it take its place."""
-        _step(row, Step.FAILED)
-        queue = self._queues[row.alert.incident_id]
-        newer = queue[1] if queue[0] is row and len(queue) > 1 else None
-        if newer is None or not _waits_to_fire(row) or not _waits_to_fire(newer):
+    def _replace_with_newer(self, queued: QueuedAlert) -> list[Change]:
+        """Replace a firing alert that failed, if a newer firing one is behind it."""
+        queue = self._incidents[queued.alert.incident_id]
+        newer = queue[1] if queue[0] is queued and len(queue) > 1 else None
+        if newer is None or not queued.is_pending_firing or not newer.is_pending_firing:
             return []
-        newer.alert = replace(
-            newer.alert,
-            known_at_s=min(newer.alert.known_at_s, row.alert.known_at_s),
-        )
-        newer.attempts = row.attempts
-        self._discard(row)
-        return [_put(newer), Remove(row.number)]
+        newer.alert = _since_the_first(newer.alert, queued.alert)
+        newer.attempts = queued.attempts
+        return [newer.saved(), *self._remove(queued, None)]
 
-    def _sweep(self, incident: str) -> list[Change]:
-        """Take away resolutions that the receiver is not to hear of."""
+    def _drop_unwanted(self, incident: str) -> list[Change]:
+        """Drop pending resolved alerts whose firing one the receiver did not get or want."""
         changes: list[Change] = []
-        while self.policy is not None and (queue := self._queues.get(incident)):
-            head, heard = queue[0], incident in self.heard
-            waits = head.state is QueuedAlertState.PENDING and head.alert.status is Status.RESOLVED
-            if not waits or (heard and self.policy.send_resolved):
+        while self.policy is not None and (queue := self._incidents.get(incident)):
+            head, send_resolved = queue[0], self.policy.send_resolved
+            pending = not head.in_flight and head.alert.status is Status.RESOLVED
+            if not pending or (incident in self.notified and send_resolved):
                 break
-            dropped = DropReason.NOT_HEARD if self.policy.send_resolved else None
-            changes += self._remove(head, Step.DROPPED, dropped)
-            changes += self._forget(incident)
+            changes += self._remove(head, DropReason.NOT_NOTIFIED if send_resolved else None)
+            changes += self._remove_notified(incident)
         return changes
 
-    def _expire(self, now: Instant) -> list[Change]:
-        """Drop what is older than the operator wants to hear of; quiet time does not count."""
+    def _drop_expired(self, now: Instant, policy: QueuePolicy) -> list[Change]:
+        """Drop alerts above the maximum age; muted time does not count."""
         changes: list[Change] = []
-        policy = self.policy
-        if policy is None:
-            return changes
-        for incident, queue in list(self._queues.items()):
+        for queue in list(self._incidents.values()):
             while queue and policy.age_s(queue[0].since_s, now) > policy.max_age_s:
-                changes += self._give_up(queue[0], DropReason.MAX_AGE)
-                changes += self._sweep(incident)
+                changes += self._drop(queue[0], DropReason.MAX_AGE)
         return changes
 
-    def _crowd(self) -> list[Change]:
-        """Drop the oldest of more than the operator wants kept."""
+    def _drop_excess(self) -> list[Change]:
+        """Drop the oldest alerts above the maximum number."""
         changes: list[Change] = []
         while self.policy is not None and len(self) > self.policy.max_alerts:
-            waiting = (row for row in self._rows.values() if row.state is QueuedAlertState.PENDING)
-            oldest = next(waiting, None)
+            pending = (queued for queued in self._alerts.values() if not queued.in_flight)
+            oldest = next(pending, None)
             if oldest is None:
                 break
-            changes += self._give_up(oldest, DropReason.MAX_ALERTS)
-            changes += self._sweep(oldest.alert.incident_id)
+            changes += self._drop(oldest, DropReason.MAX_ALERTS)
         return changes
 
-    def _give_up(self, row: Row, reason: DropReason) -> list[Change]:
-        over = row.alert.status is Status.RESOLVED
-        changes = self._remove(row, Step.DROPPED, reason)
-        return [*changes, *(self._forget(row.alert.incident_id) if over else ())]
+    def _drop(self, queued: QueuedAlert, reason: DropReason) -> list[Change]:
+        incident = queued.alert.incident_id
+        changes = self._remove(queued, reason)
+        if queued.alert.status is Status.RESOLVED:
+            changes += self._remove_notified(incident)
+        return [*changes, *self._drop_unwanted(incident)]
 
-    def _remove(self, row: Row, step: Step, dropped: DropReason | None) -> list[Change]:
-        _step(row, step)
-        self._discard(row)
-        if dropped is None:
-            return [Remove(row.number)]
-        self.tally.dropped[dropped.value] += 1
-        return [Remove(row.number), Drop(dropped)]
+    def _add(self, queued: QueuedAlert) -> None:
+        self._is_stale = True
+        self._alerts[queued.number] = queued
+        self._incidents.setdefault(queued.alert.incident_id, []).append(queued)
 
-    def _add(self, row: Row) -> None:
-        self._stale = True
-        self._rows[row.number] = row
-        self._queues.setdefault(row.alert.incident_id, []).append(row)
-
-    def _discard(self, row: Row) -> None:
-        self._stale = True
-        del self._rows[row.number]
-        queue = self._queues[row.alert.incident_id]
-        queue.remove(row)
+    def _remove(self, queued: QueuedAlert, dropped: DropReason | None) -> list[Change]:
+        self._is_stale = True
+        del self._alerts[queued.number]
+        queue = self._incidents[queued.alert.incident_id]
+        queue.remove(queued)
         if not queue:
-            del self._queues[row.alert.incident_id]
-
-    def _forget(self, incident: str) -> list[Change]:
-        return [Forget(incident)] if self.heard.pop(incident, None) is not None else []
+            del self._incidents[queued.alert.incident_id]
+        return self._removed(queued, dropped)
 
 
-def _step(row: Row, step: Step) -> None:
-    row.state = STATES[row.state][step]
+def _is_not_replaceable(last: QueuedAlert | None) -> bool:
+    return last is not None and not last.is_pending_firing
 
 
-def _is_odd(attempt: Attempt, outcome: RetryLater) -> bool:
-    """Return whether a message came back some times for what may lie in it, not in the way."""
-    reasons = {FailureReason.ANSWER, FailureReason.OTHER}
-    return attempt.number >= _TRIES_TOGETHER and outcome.reason in reasons
-
-
-def _urgency(row: Row) -> tuple[int, int]:
-    return row.attempts, row.number
-
-
-def _waits_to_fire(row: Row) -> bool:
-    return row.state is QueuedAlertState.PENDING and row.alert.status is Status.FIRING
-
-
-def _put(row: Row) -> Put:
-    return Put(row.number, row.since_s, row.alert)
+def _since_the_first(alert: Alert, replaced: Alert) -> Alert:
+    """Return `alert`, which has been known since the alert that it replaces."""
+    return replace(alert, known_at_s=min(alert.known_at_s, replaced.known_at_s))

@@ -1,11 +1,11 @@
-"""Sends what the outbox owes: one thread for each receiver, which knows no database and no policy.
+"""Sends the alerts of the outbox: one thread for each receiver, without database and policy.
 
 Laws:
-1. A sender takes an attempt and answers with how it ended; each attempt is answered once.
-2. A receiver that hangs delays neither the owner nor another receiver, and not the end either: what
-   it did not answer is still owed.
-3. What nobody foresaw of one receiver is said and tried again: it must not silence the others, as
-   it would if the listener ended for it, again and again.
+1. A sender gets an attempt and returns its result; each attempt has one result.
+2. A receiver that hangs delays neither the main thread, nor another receiver, nor the exit. Alerts
+   without a result stay in the outbox.
+3. An unexpected error of one receiver is logged and retried. It must not stop the listener: then no
+   receiver gets an alert.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib import import_module
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol, cast
 
-from fpm_listener.delivery.attempt import Attempted, FailureReason, RetryLater
+from fpm_listener.delivery.attempt import AttemptResult, FailureReason, RetryLater
 from fpm_listener.internal_errors import log_only
 from fpm_listener.settings.receiver_types import KINDS
 from fpm_listener.vocabulary import Where
@@ -35,9 +35,9 @@ class Receiver(Protocol):
     """One kind of receiver: payload, signature, and what counts as success."""
 
     def send(self, alerts: Sequence[Alert]) -> Outcome:
-        """Tell the receiver of `alerts`, in one message, once; failures of any kind are values.
+        """Send `alerts` in one message, once; failures of any kind are values.
 
-        More than one only where the kind joins them (settings/receiver_types.py).
+        More than one only if the kind allows it (settings/receiver_types.py).
         """
 
 
@@ -46,7 +46,7 @@ def make_receiver(
     external_url: str = "",
     trace: Trace | None = None,
 ) -> Receiver:
-    """Return what speaks to a receiver. `external_url`: of this listener's page, for people."""
+    """Return the receiver for these settings. `external_url`: of this listener's page."""
     module = import_module(f"fpm_listener.delivery.receivers.{KINDS[settings.kind].module}")
     return cast("Receiver", module.make(settings, external_url, trace))
 
@@ -57,16 +57,16 @@ class Sender:
     def __init__(
         self,
         settings: ReceiverSettings,
-        deliver: Callable[[Attempted], None],
+        report: Callable[[AttemptResult], None],
         failed: Callable[[BaseException], None],
         external_url: str = "",
         caught: Caught = log_only,
     ) -> None:
-        """`deliver`, `failed` and `caught` are called by the thread; they must not wait."""
-        self._receiver: Receiver | None = None  # made by the thread: its module is loaded then
+        """The thread calls `report`, `failed` and `caught`; they must not wait."""
+        self._receiver: Receiver | None = None  # made by the thread, which loads its module
         self._settings = settings
         self._external_url = external_url
-        self._deliver = deliver
+        self._report = report
         self._failed = failed
         self._caught = caught
         self._attempts: SimpleQueue[Attempt | None] = SimpleQueue()
@@ -77,43 +77,41 @@ class Sender:
         )
 
     def send(self, attempt: Attempt) -> None:
-        """Attempt it; returns at once."""
+        """Pass the attempt to the thread; return at once."""
         if self._thread.ident is None:
             try:
                 self._thread.start()
-            except RuntimeError as error:  # no thread is left: the next attempt tries again
+            except RuntimeError as error:  # too many threads: the next attempt tries again
                 self._caught(Where.THREAD, error)
                 outcome = RetryLater(reason=FailureReason.OTHER, detail=str(error))
-                self._deliver(Attempted(attempt=attempt, outcome=outcome))
+                self._report(AttemptResult(attempt=attempt, outcome=outcome))
                 return
         self._attempts.put(attempt)
 
     def stop(self, deadline_s: float = 0.0) -> bool:
-        """End after what is under way; return whether it ended by `deadline_s` (monotonic).
+        """Stop after the present attempt; return whether that was before `deadline_s` (monotonic).
 
-        Without a deadline it does not wait. To end several, stop each without a deadline, then with
-        the same one.
+        Without a deadline it does not wait. To stop several senders, stop each without a deadline,
+        then with the same deadline.
         """
         self._attempts.put(None)
         if self._thread.ident is not None:
             self._thread.join(max(0.0, deadline_s - time.monotonic()))
         return not self._thread.is_alive()
 
-    def _tell(self, attempt: Attempt) -> Outcome:
-        """Return how the attempt ended; what nobody foresaw is one receiver's trouble."""
+    def _attempt(self, attempt: Attempt) -> Outcome:
         try:
             if self._receiver is None:
                 self._receiver = make_receiver(self._settings, self._external_url)
             return self._receiver.send(attempt.alerts)
         except Exception as error:  # noqa: BLE001 - its text may hold secrets, its kind does not
             self._caught(Where.RECEIVER, error)
-            kind = type(error).__name__
-            return RetryLater(reason=FailureReason.OTHER, detail=f"a mistake of ours: {kind}")
+            detail = f"internal error: {type(error).__name__}"
+            return RetryLater(reason=FailureReason.OTHER, detail=detail)
 
     def _run(self) -> None:
         try:
             while (attempt := self._attempts.get()) is not None:
-                outcome = self._tell(attempt)
-                self._deliver(Attempted(attempt=attempt, outcome=outcome))
-        except BaseException as error:  # noqa: BLE001 - law 3: it is passed on, traceback and all
+                self._report(AttemptResult(attempt=attempt, outcome=self._attempt(attempt)))
+        except BaseException as error:  # noqa: BLE001 - law 3: it is passed on with its traceback
             self._failed(error)

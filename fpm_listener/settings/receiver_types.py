@@ -24,9 +24,9 @@ class Kind(NamedTuple):
     needs: tuple[str, ...]  #: settings without which it cannot work; `a|b`: exactly one of them
     takes: tuple[str, ...]  #: settings that it understands besides; those of all kinds left out
     rates: tuple[Rate, ...] = ()  #: below what the service itself allows
-    joins: int = 1  #: the most incidents in one message, where there are more than may be sent
-    standing: bool = False  #: told again and again while an incident lasts, as Alertmanager wants
-    opens: bool = False  #: a firing alert stays open there until it is resolved
+    batch: int = 1  #: incidents in one message, if more are pending than the rates allow
+    resends: bool = False  #: needs the alert again while the incident lasts, as Alertmanager does
+    stays_open: bool = False  #: a firing alert stays open there until it is resolved
 
 
 #: Settings that every receiver has.
@@ -59,40 +59,40 @@ _ALL = (
         "alertmanager",
         ("urls",),
         (*_AUTH, *_HTTP),
-        joins=64,
-        standing=True,
-        opens=True,
+        batch=64,
+        resends=True,
+        stays_open=True,
     ),
-    Kind("slack", "slack", _URL, (*_TEXT, *_HTTP), (Rate(1, 1.0), Rate(30, _MINUTE)), joins=40),
-    Kind("discord", "discord", _URL, (*_TEXT, *_HTTP), (Rate(4, 5.0), Rate(25, _MINUTE)), joins=50),
-    Kind("teams", "teams", _URL, (*_TEXT, *_HTTP), (Rate(1, 1.0), Rate(30, _MINUTE)), joins=60),
-    Kind("google_chat", "google_chat", _URL, (*_TEXT, *_HTTP), (Rate(1, 1.0),), joins=100),
+    Kind("slack", "slack", _URL, (*_TEXT, *_HTTP), (Rate(1, 1.0), Rate(30, _MINUTE)), batch=40),
+    Kind("discord", "discord", _URL, (*_TEXT, *_HTTP), (Rate(4, 5.0), Rate(25, _MINUTE)), batch=50),
+    Kind("teams", "teams", _URL, (*_TEXT, *_HTTP), (Rate(1, 1.0), Rate(30, _MINUTE)), batch=60),
+    Kind("google_chat", "google_chat", _URL, (*_TEXT, *_HTTP), (Rate(1, 1.0),), batch=100),
     Kind(
         "telegram",
         "telegram",
         ("token_file", "chat_id"),
         ("url", "thread_id", *_TEXT, *_HTTP),
         (Rate(1, 1.0), Rate(18, _MINUTE)),
-        joins=40,
+        batch=40,
     ),
-    Kind("ntfy", "ntfy", _URL, (*_AUTH, *_TEXT, *_HTTP), (Rate(10, _MINUTE),), joins=40),
+    Kind("ntfy", "ntfy", _URL, (*_AUTH, *_TEXT, *_HTTP), (Rate(10, _MINUTE),), batch=40),
     Kind(
         "pagerduty",
         "pagerduty",
         ("routing_key_file",),
         ("url", *_HTTP),
         (Rate(60, _MINUTE),),
-        opens=True,
+        stays_open=True,
     ),
-    Kind("feishu", "feishu", _URL, _BOT, (Rate(4, 1.0), Rate(90, _MINUTE)), joins=100),
-    Kind("dingtalk", "dingtalk", _URL, _BOT, (Rate(2, 10.0), Rate(18, _MINUTE)), joins=80),
+    Kind("feishu", "feishu", _URL, _BOT, (Rate(4, 1.0), Rate(90, _MINUTE)), batch=100),
+    Kind("dingtalk", "dingtalk", _URL, _BOT, (Rate(2, 10.0), Rate(18, _MINUTE)), batch=80),
     Kind(
         "wecom",
         "wecom",
         _URL,
         (*_TEXT, "keyword", *_HTTP),
         (Rate(2, 10.0), Rate(18, _MINUTE)),
-        joins=50,
+        batch=50,
     ),
     Kind(
         "email",
@@ -100,7 +100,7 @@ _ALL = (
         ("smarthost", "from", "to"),
         ("tls", "username", "password_file", "ca_file", *_TEXT),
         (Rate(10, _MINUTE),),
-        joins=200,
+        batch=200,
     ),
     Kind("exec", "exec", ("command",), ()),
 )

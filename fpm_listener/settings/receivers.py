@@ -50,7 +50,7 @@ class ReceiverSettings:
     min_severity: Severity = Severity.INFO
     programs: tuple[str, ...] = ()  #: globs over group:name; empty = every program
     causes: tuple[str, ...] = ()  #: empty = every cause
-    quiet: MuteTimes | None = None
+    mute_times: MuteTimes | None = None
     rates: tuple[Rate, ...] = ()
     timeout_s: float = 15.0  #: total deadline of one attempt
     # Where it is, and who we are to it. Files are re-read at each attempt.
@@ -81,8 +81,8 @@ class ReceiverSettings:
     once: bool = False  #: of exec_on: one message an incident, whatever becomes of it
 
     @property
-    def lanes(self) -> dict[str, ReceiverSettings]:
-        """Return the places that it is told at, by the names of their lanes: one, or one a URL."""
+    def queues(self) -> dict[str, ReceiverSettings]:
+        """Return the settings of its queues by name: one queue, or one for each URL."""
         if not self.urls:
             return {self.name: self}
         names = [self.name, *(f"{self.name}#{at}" for at in range(2, len(self.urls) + 1))]
@@ -112,7 +112,7 @@ def build(path: str, name: str, found: Mapping[str, str], folder: Path) -> Recei
         min_severity=Severity[take("min_severity", one_of(*_SEVERITIES), "info").upper()],
         programs=take("programs", words, ()),
         causes=take("causes", some_of(_CAUSES), ()),
-        quiet=_quiet(section),
+        mute_times=_mute_times(section),
         rates=take("rate_limit", ini_section.rates, kind.rates),
         timeout_s=take("timeout", ini_section.timeout, defaults.timeout_s),
         url=take("url", ini_section.url, None),
@@ -173,7 +173,7 @@ def _refuse_missing(section: SettingsSection, kind: Kind) -> None:
         raise FpmListenerError(
             f"{section.where}: has both token_file and username; write one of them",
         )
-    if kind.standing and section.has("mute_times"):
+    if kind.resends and section.has("mute_times"):
         raise FpmListenerError(
             f"{section.where}: an Alertmanager that is not told takes the incident to be over; use"
             " its own mute_time_intervals",
@@ -184,7 +184,7 @@ def _refuse_missing(section: SettingsSection, kind: Kind) -> None:
         )
 
 
-def _quiet(section: SettingsSection) -> MuteTimes | None:
+def _mute_times(section: SettingsSection) -> MuteTimes | None:
     location = section.take("mute_location", _location, None)
     found: MuteTimes | None = section.take(
         "mute_times",

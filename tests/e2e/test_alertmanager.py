@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fpm_listener.delivery.alertmanager_queue import LASTS_S, RESEND_S
-from fpm_listener.delivery.attempt import Attempted
+from fpm_listener.delivery.attempt import AttemptResult
 from fpm_listener.delivery.receiver_failure import FAILING_AFTER_S
 from fpm_listener.delivery.sender import Sender
 from fpm_listener.incidents.alert import Alert, Status
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 #: Seconds that anything here may take; machines are busy.
 DEADLINE_S = 60.0
-#: Senders of one lane, shared by all hosts.
+#: Senders of one queue, shared by all hosts.
 SENDERS = 4
 HOSTS = [f"host{number}" for number in range(200)]
 #: This listener's page, as the alerts name it.
@@ -178,12 +178,12 @@ class Fleet:
         for owner in self.owners.values():
             # Delays of a fifth of the longest one instead of half of it, on the average.
             owner.outbox._random = lambda: 0.2
-        self._inbox: SimpleQueue[Attempted | BaseException] = SimpleQueue()
+        self._inbox: SimpleQueue[AttemptResult | BaseException] = SimpleQueue()
         self._senders = {
-            lane: [Sender(one, self._inbox.put, self._inbox.put, PAGE) for _ in range(SENDERS)]
-            for lane, one in settings.lanes.items()
+            queue: [Sender(one, self._inbox.put, self._inbox.put, PAGE) for _ in range(SENDERS)]
+            for queue, one in settings.queues.items()
         }
-        self._turns = {lane: cycle(senders) for lane, senders in self._senders.items()}
+        self._turns = {queue: cycle(senders) for queue, senders in self._senders.items()}
 
     def now(self) -> Instant:
         """Return the moment, on the clocks of the hosts."""
@@ -193,24 +193,24 @@ class Fleet:
         """Let time pass for the hosts, though not for Alertmanager."""
         self._passed_s += seconds
 
-    def owe(self, host: str, *alerts: Alert) -> None:
+    def enqueue(self, host: str, *alerts: Alert) -> None:
         """Enqueue and commit on one host, and send what is due there."""
         owner = self.owners[host]
         owner.now = self.now()
-        owner.owe(*alerts)
+        owner.enqueue(*alerts)
         self._send(owner)
 
     def fire(self, hosts: Iterable[str]) -> None:
         """Begin the incident of each of these hosts."""
         for host in hosts:
-            self.owe(host, incident(host))
+            self.enqueue(host, incident(host))
 
     def resolve(self, hosts: Iterable[str]) -> None:
         """End it."""
         for host in hosts:
-            (begun, *_) = self.owners[host].outbox.pending("am#3")
+            (begun, *_) = self.owners[host].alerts("am#3")
             over = resolves(begun.incident_id)
-            self.owe(
+            self.enqueue(
                 host,
                 replace(
                     over,
@@ -227,32 +227,34 @@ class Fleet:
             assert time.monotonic() < deadline_s, f"waited in vain for {what}"
             with suppress(Empty):
                 item = self._inbox.get(timeout=0.02)
-                assert isinstance(item, Attempted), item
+                assert isinstance(item, AttemptResult), item
                 owner = self.owners[item.attempt.alerts[0].labels["instance"]]
-                owner.outbox.settle(item, self.now())
+                owner.outbox.record_result(item, self.now())
             if time.monotonic() >= sweep_s:
                 for owner in self.owners.values():
                     self._send(owner)
                 sweep_s = time.monotonic() + 0.1
 
-    def run_until_told(self, *lanes: str) -> None:
+    def run_until_delivered(self, *queues: str) -> None:
         """Do the owners' work until these Alertmanagers know the latest of everything."""
-        self.run_until(lambda: not any(map(self.waiting, lanes)), f"all that {lanes} are owed")
+        self.run_until(lambda: not any(map(self.waiting, queues)), f"all that {queues} are owed")
 
-    def waiting(self, lane: str) -> set[str]:
+    def waiting(self, queue: str) -> set[str]:
         """Return the hosts of which an Alertmanager does not know the latest."""
-        return {host for host, owner in self.owners.items() if owner.outbox._lanes[lane].pending()}
+        return {
+            host for host, owner in self.owners.items() if owner.outbox._queues[queue].pending()
+        }
 
-    def heard(self, lane: str) -> set[str]:
+    def notified(self, queue: str) -> set[str]:
         """Return the hosts whose incidents an Alertmanager has taken, and that are not over."""
-        return {host for host, owner in self.owners.items() if owner.outbox._lanes[lane].heard}
+        return {host for host, owner in self.owners.items() if owner.outbox._queues[queue].notified}
 
-    def firing(self, lane: str) -> dict[str, dict[str, str]]:
+    def firing(self, queue: str) -> dict[str, dict[str, str]]:
         """Return the annotations of what fires, by host."""
         return {
             host: dict(alert.annotations)
             for host, owner in self.owners.items()
-            for alert in owner.outbox.pending(lane)
+            for alert in owner.alerts(queue)
             if alert.status is Status.FIRING
         }
 
@@ -271,8 +273,8 @@ class Fleet:
             owner.database.close()
 
     def _send(self, owner: Owner) -> None:
-        for attempt in owner.outbox.due(self.now()):
-            next(self._turns[attempt.lane]).send(attempt)
+        for attempt in owner.outbox.start_attempts(self.now()):
+            next(self._turns[attempt.queue]).send(attempt)
 
 
 def incident(host: str, process: str = "php-fpm") -> Alert:
@@ -382,20 +384,20 @@ def test_no_incident_of_200_hosts_is_lost(
     fleet = assemble(cluster, HOSTS)
 
     fleet.fire(HOSTS[:70])
-    fleet.run_until(lambda: len(fleet.heard("am")) >= 20, "some hosts to be heard")
+    fleet.run_until(lambda: len(fleet.notified("am")) >= 20, "some hosts to be heard")
     dies.end(signal.SIGKILL)
     fleet.fire(HOSTS[70:140])
-    fleet.run_until(lambda: len(fleet.heard("am#2")) >= 90, "more hosts to be heard")
+    fleet.run_until(lambda: len(fleet.notified("am#2")) >= 90, "more hosts to be heard")
     restarts.end(signal.SIGTERM)
     fleet.fire(HOSTS[140:])
     # Two that do not answer do not hinder the delivery to the third one.
-    fleet.run_until_told("am#3")
+    fleet.run_until_delivered("am#3")
     assert set(picture(stays)) == set(HOSTS)
     assert fleet.waiting("am") >= set(HOSTS[70:])
     assert fleet.waiting("am#2") >= set(HOSTS[140:])
 
     restarts.start()
-    fleet.run_until_told("am#2")
+    fleet.run_until_delivered("am#2")
     fleet.run_until(lambda: len(pager.told("firing")) == len(HOSTS), "all to be notified")
     assert pager.told("firing") == set(HOSTS)
     assert pager.told("resolved") == set()
@@ -405,16 +407,16 @@ def test_no_incident_of_200_hosts_is_lost(
 
     over, lasting = set(HOSTS[::2]), set(HOSTS[1::2])
     fleet.resolve(sorted(over))
-    fleet.run_until_told("am#2", "am#3")
-    for member, lane in ((restarts, "am#2"), (stays, "am#3")):
-        assert picture(member) == fleet.firing(lane)
-        assert set(fleet.firing(lane)) == lasting
+    fleet.run_until_delivered("am#2", "am#3")
+    for member, queue in ((restarts, "am#2"), (stays, "am#3")):
+        assert picture(member) == fleet.firing(queue)
+        assert set(fleet.firing(queue)) == lasting
     fleet.run_until(lambda: pager.told("resolved") >= over, "the ends to be notified")
     assert pager.told("resolved") == over
 
     # What cannot be told to the dead one is still owed, but for ends whose beginning it never got.
     assert fleet.waiting("am") >= lasting - set(HOSTS[:70])
-    assert set(fleet.dropped()) == {"not_heard"}
+    assert set(fleet.dropped()) == {"not_notified"}
     assert not any(view.failing for one in fleet.owners.values() for view in one.outbox.views())
 
 
@@ -422,7 +424,7 @@ def test_a_firing_incident_is_told_again(alone: Alertmanager, assemble: Assemble
     """Before Alertmanager takes it to be over, and with everything that people read."""
     fleet = assemble([alone], ["host"])
     fleet.fire(["host"])
-    fleet.run_until_told("am")
+    fleet.run_until_delivered("am")
     (first,) = alone.alerts()
     fleet.let_pass(RESEND_S)
     fleet.run_until(lambda: alone.alerts()[0]["endsAt"] != first["endsAt"], "a second telling")
@@ -449,8 +451,8 @@ def test_one_alert_that_is_refused(
     good, poison, other = (incident("host", process) for process in ("a", "poison", "c"))
     poison = replace(poison, labels={**poison.labels, "": "a label without a name"})
     fleet.owners["host"].now = fleet.now()
-    fleet.owners["host"].owe(good, poison, other)
-    fleet.run_until_told("am")
+    fleet.owners["host"].enqueue(good, poison, other)
+    fleet.run_until_delivered("am")
 
     assert sorted(alert["labels"]["process"] for alert in alone.alerts()) == ["a", "c"]
     assert fleet.dropped() == {"rejected": 1}

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from fpm_listener.daemon import supervisor_children
 from fpm_listener.daemon.persistence import StateStore
-from fpm_listener.delivery.database import FILE, Database
+from fpm_listener.delivery.database import Database
+from fpm_listener.delivery.database_files import FILE
 from fpm_listener.delivery.outbox import Outbox
 from fpm_listener.guard import orphans
 from fpm_listener.guard.orphans import MasterRecord
@@ -216,9 +217,9 @@ def saved_outbox(data: bytes) -> None:
     outbox.restore(saved.found_rows(data), NOW)
     for at_s in (0.0, 100.0, 90_000.0):
         now = Instant(NOW.monotonic_s + at_s, NOW.wall_s + at_s)
-        outbox.due(now)
+        outbox.start_attempts(now)
         outbox.next_due_s(now)
-        json.dumps(outbox.listing(now))
+        json.dumps(outbox.list_alerts(now))
     list(outbox.rows())
 
 

@@ -7,11 +7,12 @@ import sqlite3
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fpm_listener.daemon.persistence import StateStore
 from fpm_listener.delivery import receiver_failure
-from fpm_listener.delivery.database import FILE, Database, Rows
+from fpm_listener.delivery.database import Database
+from fpm_listener.delivery.database_files import FILE
 from fpm_listener.delivery.outbox import Outbox
 from fpm_listener.delivery.queued_alert import to_json
 from fpm_listener.monitor.engine import Engine, EngineSettings
@@ -22,6 +23,9 @@ from fpm_listener.supervisor.protocol import Event
 from fpm_listener.values import Clocks, Instant
 from fpm_listener.vocabulary import Tier
 from tests.samples import LIMITS, at, fires
+
+if TYPE_CHECKING:
+    from fpm_listener.delivery.database_schema import Rows
 
 POLICY = Policy(
     loops={
@@ -68,8 +72,8 @@ def parse(data: bytes) -> Any:  # noqa: ANN401 - JSON
 def rows() -> bytes:
     """Return the rows of an outbox, as JSON."""
     alert = to_json(fires())
-    known = receiver_failure.begins(
-        "ops", at(0.0), "status 500", instance="host", id_token="token"
+    known = receiver_failure.start(
+        "ops", at(0.0), "status 500", instance="host", token="token"
     ).to_json(Clocks(at(0.0), "boot"))
     written = (1_795_000_000.0, 0.0, "boot")
     tables = {

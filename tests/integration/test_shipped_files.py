@@ -221,7 +221,7 @@ def test_the_page_of_receivers_tells_the_truth() -> None:
         assert all(f"`{key}`" in needs for need in kind.needs for key in need.split("|")), name
         shown = ", ".join(f"{r.messages} in {durations.show(r.window_s)}" for r in kind.rates)
         assert rates == (shown or "none"), name
-        assert joins == ("no" if kind.joins == 1 else str(kind.joins)), name
+        assert joins == ("no" if kind.batch == 1 else str(kind.batch)), name
         general = {"ca_file", "cert_file", "key_file", "proxy", "trust_env"}
         assert all(f"`{key}`" in takes for key in kind.takes if key not in general), name
     assert [key for key in KEYS if f"`{key}`" not in page] == []

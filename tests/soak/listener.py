@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from fpm_listener.daemon.persistence import StateStore
-from fpm_listener.delivery.attempt import Attempted
+from fpm_listener.delivery.attempt import AttemptResult
 from fpm_listener.delivery.database import Database
 from fpm_listener.delivery.outbox import Outbox
 from fpm_listener.host.address_holders import HolderReport
@@ -155,10 +155,10 @@ class Listener:
             self._upkeep_at_s = now.monotonic_s + UPKEEP_S
             self._database.open(now)
             self._take_answer()
-        for attempt in self.outbox.due(now):
-            outcome = self._around.receivers[attempt.lane].send(attempt.alerts)
+        for attempt in self.outbox.start_attempts(now):
+            outcome = self._around.receivers[attempt.queue].send(attempt.alerts)
             self._step()
-            self.outbox.settle(Attempted(attempt=attempt, outcome=outcome), now)
+            self.outbox.record_result(AttemptResult(attempt=attempt, outcome=outcome), now)
 
     # -- details -----------------------------------------------------------------------------------
 

@@ -212,8 +212,9 @@ class Simulation:
             if view.state is not State.RUNNING or view.incident is not None:
                 self._break(f"{view.name} is {view.state.name} at the end, {view.incident}")
         for name, receiver in self.receivers.items():
-            if left := listener.outbox.pending(name):
-                self._break(f"alerts are left for {name}: {[alert.alert_id for alert in left]}")
+            alerts = listener.outbox.list_alerts(self.now)
+            if left := [one["alert"] for one in alerts if one["receiver"] == name]:
+                self._break(f"alerts are left for {name}: {left}")
             self._check_receiver(receiver, states_only=name == "am")
 
     def _check_receiver(self, receiver: Receiver, *, states_only: bool) -> None:

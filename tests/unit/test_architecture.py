@@ -68,7 +68,8 @@ PURE = {
     *("doctor.checked_config", "doctor.ini_edits", "doctor.rule"),
     *("doctor.rules_address", "doctor.rules_fpm_config", "doctor.rules_running"),
     *("doctor.rules_start", "doctor.rules_stop", "doctor.rules_supervisord"),
-    *("delivery.alertmanager_queue", "delivery.attempt", "delivery.queued_alert"),
+    *("delivery.alert_queue", "delivery.alertmanager_queue", "delivery.attempt"),
+    *("delivery.batching", "delivery.queued_alert"),
     *("delivery.rate_limiter", "delivery.receiver_counters", "delivery.receiver_failure"),
     "delivery.receiver_queue",
 }

@@ -71,11 +71,11 @@ def test_attempts() -> None:
     assert set(tally.dropped) == {reason.value for reason in DropReason}
     assert not any((*tally.failed.values(), *tally.dropped.values()))
 
-    tally.ended(RetryLater(reason=FailureReason.REFUSED, detail="status 500"))
+    tally.count(RetryLater(reason=FailureReason.REFUSED, detail="status 500"))
     assert (tally.sent, tally.failed["refused"], tally.last_failure) == (1, 1, "status 500")
-    tally.ended(RetryLater(reason=FailureReason.TIMEOUT))
+    tally.count(RetryLater(reason=FailureReason.TIMEOUT))
     assert (tally.sent, tally.failed["timeout"], tally.last_failure) == (2, 1, "timeout")
-    tally.ended(Delivered())
+    tally.count(Delivered())
     assert (tally.sent, sum(tally.failed.values()), tally.last_failure) == (3, 2, "")
     assert add_up([{"a": 1, "b": 2}, {"a": 3, "b": 0}]) == {"a": 4, "b": 2}
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fpm_listener.delivery.attempt import DropReason, FailureReason
-from fpm_listener.delivery.queued_alert import QueuedAlertState
 from fpm_listener.delivery.receiver_counters import ReceiverCounters, ReceiverView, add_up
 from fpm_listener.doctor.rule import FindingSeverity
 from fpm_listener.incidents.alert import Reason, Status
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
                 "redirect command other"
             ),
         ),
-        (DropReason, "max_age max_alerts rejected not_heard operator forgotten"),
+        (DropReason, "max_age max_alerts rejected not_notified operator stale"),
         (Status, "firing resolved"),
         (
             TimelineEvent,
@@ -80,9 +79,6 @@ def test_words_with_blanks() -> None:
     assert [one.value for one in Reason] == [
         *("first", "cause changed", "got worse", "repeat", "resolved", "test")
     ]
-    assert [QueuedAlertState.PENDING.value, QueuedAlertState.IN_FLIGHT.value] == [
-        *("pending", "in flight")
-    ]
     assert NOTIFICATION_FAILING == "notification_failing"
 
 
@@ -103,7 +99,7 @@ def test_what_is_counted_of_a_receiver() -> None:
     assert (counters.sent, counters.last_failure) == (0, "")
     assert (set(counters.failed.values()), set(counters.dropped.values())) == ({0}, {0})
     for outcome, last in ((DOWN, "Connection refused"), (YES, ""), (NO, "status 400")):
-        counters.ended(outcome)
+        counters.count(outcome)
         assert counters.last_failure == last
     assert counters.sent == 3
     assert {name: count for name, count in counters.failed.items() if count} == {

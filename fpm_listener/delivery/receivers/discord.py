@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fpm_listener.delivery.attempt import RETRY_AFTER_CAP_S, RetryLater
+from fpm_listener.delivery.attempt import LONGEST_RETRY_AFTER_S, RetryLater
 from fpm_listener.delivery.receivers.http import HttpReceiver, by_status
 from fpm_listener.delivery.receivers.json_http import as_json, parse
 from fpm_listener.delivery.receivers.message_text import (
@@ -73,5 +73,5 @@ def judge(answer: HttpAnswer, now_s: float) -> Outcome:
     if answer.status == 429 and isinstance(outcome, RetryLater):
         wait_s = (parse(answer) or {}).get("retry_after")
         if isinstance(wait_s, int | float) and wait_s >= 0:
-            return replace(outcome, after_s=float(min(wait_s, RETRY_AFTER_CAP_S)))
+            return replace(outcome, after_s=float(min(wait_s, LONGEST_RETRY_AFTER_S)))
     return outcome

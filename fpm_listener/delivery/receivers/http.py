@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fpm_listener import __version__
-from fpm_listener.delivery.attempt import Delivered, FailureReason, RetryLater, classify
+from fpm_listener.delivery.attempt import Delivered, FailureReason, RetryLater, classify_status
 from fpm_listener.delivery.receivers.deadline import Deadline, mount
 from fpm_listener.delivery.receivers.secrets import BadFileError, Secrets, probe
 
@@ -211,7 +211,7 @@ class HttpReceiver:
 
 def by_status(answer: HttpAnswer, now_s: float) -> Outcome:
     """Return what the status alone says; now_s: wall seconds."""
-    return classify(answer.status, answer.retry_after, now_s)
+    return classify_status(answer.status, answer.retry_after, now_s)
 
 
 _LATE = "no whole answer before the deadline"

@@ -12,7 +12,7 @@ from html import escape as escape_html
 from typing import TYPE_CHECKING
 
 from fpm_listener.delivery.attempt import (
-    RETRY_AFTER_CAP_S,
+    LONGEST_RETRY_AFTER_S,
     Delivered,
     FailureReason,
     Rejected,
@@ -90,5 +90,5 @@ def judge(answer: HttpAnswer, now_s: float) -> Outcome:
     parameters = document.get("parameters")
     wait_s = parameters.get("retry_after") if isinstance(parameters, dict) else None
     if answer.status == 429 and isinstance(outcome, RetryLater) and isinstance(wait_s, int):
-        return replace(outcome, after_s=float(min(max(0, wait_s), RETRY_AFTER_CAP_S)))
+        return replace(outcome, after_s=float(min(max(0, wait_s), LONGEST_RETRY_AFTER_S)))
     return replace(outcome, detail=f"{outcome.detail}: {said(document.get('description', ''))}")

@@ -61,7 +61,7 @@ def owner_of(settings: Settings) -> Owner:
     owner = Owner(
         settings.state_dir, *settings.receivers, now=Instant(time.monotonic(), time.time())
     )
-    owner.owe(fires("a"), fires("b"))
+    owner.enqueue(fires("a"), fires("b"))
     return owner
 
 

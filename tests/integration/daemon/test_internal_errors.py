@@ -243,7 +243,7 @@ def test_a_sender_without_a_thread(no_thread: Callable[[], None]) -> None:
     with Sink() as sink:
         ops = ReceiverSettings(name="ops", url=sink.url)
         sender = Sender(ops, answers.put, print, caught=InternalErrors(caught.append).caught)
-        attempt = Attempt(lane="ops", number=1, rows=(1,), alerts=(fires("a"),))
+        attempt = Attempt(queue="ops", number=1, alert_numbers=(1,), alerts=(fires("a"),))
         no_thread()
         sender.send(attempt)
         failed = answers.get(timeout=PATIENCE_S)

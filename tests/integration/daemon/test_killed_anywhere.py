@@ -30,7 +30,7 @@ from xmlrpc.server import SimpleXMLRPCServer
 
 import pytest
 
-from fpm_listener.delivery.database import FILE
+from fpm_listener.delivery.database_files import FILE
 from fpm_listener.supervisor.protocol import ACKNOWLEDGED, READY
 from tests.sinks import PATIENCE_S, Sink, status
 from tests.waiting import wait_until

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fpm_listener.delivery.database import FILE, VERSION
+from fpm_listener.delivery.database_files import FILE
+from fpm_listener.delivery.database_schema import VERSION
 from fpm_listener.delivery.queued_alert import to_json
 from fpm_listener.incidents.alert import Reason
 from fpm_listener.values import Instant
@@ -36,7 +37,7 @@ def set_clock(owner: Owner, by_s: float) -> None:
 def test_an_alert_is_not_dropped(tmp_path: Path, step_s: float, *, restart: bool) -> None:
     """Its age is what has passed, whatever the clock shows."""
     owner = Owner(tmp_path, now=at(1000.0))
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     if restart:
         owner = restarted(owner, clock_set_by_s=step_s)
     else:
@@ -48,24 +49,24 @@ def test_an_alert_is_not_dropped(tmp_path: Path, step_s: float, *, restart: bool
 def test_an_alert_of_1970(tmp_path: Path) -> None:
     """It is sent after the clock was set: at once, after a restart, and after a reboot."""
     owner = Owner(tmp_path, now=IN_1970)
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     owner = restarted(owner, clock_set_by_s=EPOCH_S)
-    owner.owe(fires("b"))
+    owner.enqueue(fires("b"))
     owner.database.close()
     owner = again(owner)
 
     assert owner.ids() == ["a-1", "b-1"]
-    assert owner.due() == {"ops": "a-1"}
+    assert owner.due_ids() == {"ops": "a-1"}
 
 
 def test_an_alert_of_1970_after_a_reboot(tmp_path: Path) -> None:
     """Its age cannot be known, and counts as 0."""
     owner = Owner(tmp_path, now=IN_1970)
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     owner.now = at(0.0)
     owner = again(owner)
 
-    assert owner.outbox.listing(owner.now)[0]["age_s"] == 0.0
+    assert owner.outbox.list_alerts(owner.now)[0]["age_s"] == 0.0
     assert owner.answer(YES) == "a-1"
 
 
@@ -73,10 +74,10 @@ def test_an_alert_of_1970_after_a_reboot(tmp_path: Path) -> None:
 def test_a_real_age_still_counts(tmp_path: Path, step_s: float) -> None:
     """What is a day old is dropped, also where the clock was set meanwhile."""
     owner = Owner(tmp_path, now=at(1000.0))
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     owner = restarted(owner, clock_set_by_s=step_s, after_s=DAY_S + 1)
 
-    assert owner.due() == {}
+    assert owner.due_ids() == {}
     assert owner.dropped() == {"max_age": 1}
 
 
@@ -85,13 +86,13 @@ def test_a_real_age_still_counts(tmp_path: Path, step_s: float) -> None:
 def test_a_resolution_is_sent(tmp_path: Path, step_s: float, *, restart: bool) -> None:
     """That a receiver knows of an incident is not forgotten."""
     owner = Owner(tmp_path, now=at(1000.0))
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     owner.answer(YES)
     if restart:
         owner = restarted(owner, clock_set_by_s=step_s)
     else:
         set_clock(owner, step_s)
-    owner.owe(resolves("a"))
+    owner.enqueue(resolves("a"))
 
     assert owner.answer(YES) == "a-2"
 
@@ -101,17 +102,17 @@ def test_a_resolution_is_sent(tmp_path: Path, step_s: float, *, restart: bool) -
 def test_repeats_keep_their_distance(tmp_path: Path, step_s: float, *, restart: bool) -> None:
     """No repeat comes early, none is left out."""
     owner = Owner(tmp_path, now=at(1000.0))
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     owner.answer(YES)
     if restart:
         owner = restarted(owner, clock_set_by_s=step_s, after_s=HOUR_S)
     else:
         owner.wait(HOUR_S)
         set_clock(owner, step_s)
-    owner.owe(fires("a", 2, reason=Reason.REPEAT))
-    assert owner.due() == {}
+    owner.enqueue(fires("a", 2, reason=Reason.REPEAT))
+    assert owner.due_ids() == {}
     owner.wait(3 * HOUR_S)
-    owner.owe(fires("a", 3, reason=Reason.REPEAT))
+    owner.enqueue(fires("a", 3, reason=Reason.REPEAT))
     assert owner.answer(YES) == "a-3"
 
 
@@ -119,17 +120,17 @@ def test_repeats_keep_their_distance(tmp_path: Path, step_s: float, *, restart: 
 def test_a_failing_receiver_is_repeated_in_time(tmp_path: Path, step_s: float) -> None:
     """The others hear of it again after repeat_interval, and how long it has lasted."""
     owner = Owner(tmp_path, OPS, CHAT, now=at(1000.0))
-    owner.owe(fires("a"))
-    for attempt in owner.outbox.due(owner.now):
-        owner.settle(ended(attempt, NO if attempt.lane == "ops" else YES))
+    owner.enqueue(fires("a"))
+    for attempt in owner.outbox.start_attempts(owner.now):
+        owner.record_result(ended(attempt, NO if attempt.queue == "ops" else YES))
     assert owner.answer_of("chat", YES).reason is Reason.FIRST
     owner.database.close()
     now = Instant(1000.0 + HOUR_S, EPOCH_S + 1000.0 + HOUR_S + step_s)
     owner = Owner(tmp_path, OPS, CHAT, now=now)
-    assert owner.due() == {}
+    assert owner.due_ids() == {}
     owner.wait(3 * HOUR_S)
     assert owner.answer_of("chat", YES).reason is Reason.REPEAT
-    owner.outbox.worked("ops", owner.now)
+    owner.outbox.test_delivered("ops", owner.now)
     resolved = owner.answer_of("chat", YES)
     assert resolved.annotations["summary"].endswith("after 4h")
 
@@ -138,7 +139,7 @@ def test_a_failing_receiver_is_repeated_in_time(tmp_path: Path, step_s: float) -
 def test_a_receiver_that_is_down(tmp_path: Path, step_s: float) -> None:
     """It is tried again after its delay, not after years."""
     owner = Owner(tmp_path, now=at(1000.0))
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     owner.answer(DOWN)
     set_clock(owner, step_s)
     wake_s = owner.outbox.next_due_s(owner.now)
@@ -173,7 +174,7 @@ def test_a_database_of_version_1(tmp_path: Path) -> None:
     assert owner.outbox.views()[0].failing
     assert owner.answer(YES) == "new-1"
     assert owner.dropped() == {"max_age": 1}
-    owner.owe(resolves("heard"))
+    owner.enqueue(resolves("heard"))
     assert owner.ids() == ["heard-2"]
     owner.database.close()
     assert list(tmp_path.glob(f"{FILE}.*")) == []

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from fpm_listener.daemon.persistence import StateStore
-from fpm_listener.delivery.database import FILE, LOCK, VERSION, Database, Statement
+from fpm_listener.delivery.database import Database
+from fpm_listener.delivery.database_files import FILE, LOCK
+from fpm_listener.delivery.database_schema import VERSION, Statement
 from tests.samples import at
 
 IN_MEMORY = "alerts are kept in memory only"
-SET_ASIDE = "the database cannot be used and is set aside"
+SET_ASIDE = "cannot use the database; it was renamed"
 
 
 class Opened:
@@ -222,7 +224,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, caplog: pytest.LogCaptureF
 
     assert one.database.persistent
     assert [r.getMessage() for r in caplog.records if r.levelno == logging.INFO] == [
-        f"the database can be written again folder={in_the_way / 'state'}",
+        f"the database is writable again folder={in_the_way / 'state'}",
     ]
     one.database.close()
     assert remembered(in_the_way / "state") == {"a": 1}
@@ -240,7 +242,7 @@ def test_a_second_listener_goes_on_in_memory(
     assert not second.put("b", "second")
     assert not second.database.persistent
     (message,) = errors(caplog, IN_MEMORY)
-    assert "another listener uses this folder" in message
+    assert "another listener uses this directory" in message
 
     first.database.close()
     second.database.open(at(30.0))

@@ -64,7 +64,7 @@ def test_no_secret_leaves_it(tmp_path: Path, *, echo: bool) -> None:
         config.write_text("\n".join(sections))
         receivers = load(str(config), {}).receivers
         owner = Owner(state, *receivers, now=Instant(time.monotonic(), time.time()))
-        owner.owe(trouble())
+        owner.enqueue(trouble())
         owner.database.close()
         shown = run(config, port, len(receivers))
         shown += b"".join(path.read_bytes() for path in state.iterdir() if path.is_file())

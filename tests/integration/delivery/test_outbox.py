@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fpm_listener.delivery.database import FILE, Statement
+from fpm_listener.delivery.database_files import FILE
+from fpm_listener.delivery.database_schema import Statement
 from fpm_listener.delivery.queued_alert import from_json, to_json
 from fpm_listener.incidents.alert import Reason
 from tests.owners import CHAT, OPS, Owner, again
@@ -58,26 +59,26 @@ def test_an_alert_as_text() -> None:
 def test_every_receiver_is_owed_its_own(owner: Owner) -> None:
     """What one receiver does changes nothing for another."""
     owner.outbox.reconfigure([OPS, CHAT], LIMITS)
-    owner.owe(fires("a"))
-    ops, chat = owner.outbox.due(owner.now)
-    owner.settle(ended(ops, YES))
+    owner.enqueue(fires("a"))
+    ops, chat = owner.outbox.start_attempts(owner.now)
+    owner.record_result(ended(ops, YES))
 
     assert (owner.ids("ops"), owner.ids("chat")) == ([], ["a-1"])
     assert chat.alerts == ops.alerts
-    owner.owe(fires("b"))
-    assert owner.due() == {"ops": "b-1"}
+    owner.enqueue(fires("b"))
+    assert owner.due_ids() == {"ops": "b-1"}
 
 
 def test_what_is_owed_outlives_the_listener(owner: Owner) -> None:
     """In order, under the same ids, and at once, however long the delay was."""
-    owner.owe(fires("a"), fires("b"), resolves("a"))
+    owner.enqueue(fires("a"), fires("b"), resolves("a"))
     for _ in range(8):
         owner.answer(DOWN)
         owner.wait(400.0)
     second = again(owner)
 
     assert second.ids() == ["a-1", "b-1", "a-2"]
-    assert second.outbox.pending("ops")[0] == fires("a")
+    assert second.alerts()[0] == fires("a")
     told = [second.answer(YES) for _ in range(3)]
     assert told == ["a-1", "b-1", "a-2"]
     third = again(second)
@@ -88,10 +89,10 @@ def test_what_is_owed_outlives_the_listener(owner: Owner) -> None:
 
 def test_what_was_in_flight_is_sent_again(owner: Owner) -> None:
     """Nobody knows whether the receiver got it: it gets it once more, under the same id."""
-    owner.owe(fires("a"))
-    first = owner.take()
+    owner.enqueue(fires("a"))
+    first = owner.start_attempt()
     second = again(owner)
-    attempt = second.take()
+    attempt = second.start_attempt()
 
     assert first is not None
     assert attempt is not None
@@ -102,16 +103,16 @@ def test_what_was_in_flight_is_sent_again(owner: Owner) -> None:
 
 def test_a_resolution_finds_its_receiver_after_a_restart(owner: Owner) -> None:
     """Who heard the firing is remembered, and forgotten when the resolution is settled."""
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     owner.answer(YES)
     second = again(owner)
-    second.owe(resolves("a"))
+    second.enqueue(resolves("a"))
     assert second.answer(YES) == "a-2"
     third = again(second)
-    third.owe(resolves("a", 3))
+    third.enqueue(resolves("a", 3))
 
     assert third.ids() == []
-    assert third.dropped() == {"not_heard": 1}
+    assert third.dropped() == {"not_notified": 1}
     third.database.close()
 
 
@@ -147,9 +148,9 @@ from tests.owners import CHAT, OPS, Owner, again
 from tests.samples import YES, fires, resolves
 
 owner = Owner(Path(sys.argv[1]))
-owner.owe(fires("a"), fires("b"), resolves("a"))
+owner.enqueue(fires("a"), fires("b"), resolves("a"))
 owner.answer(YES)
-owner.take()
+owner.start_attempt()
 print("committed", flush=True)
 time.sleep(600)
 """
@@ -178,27 +179,27 @@ def test_kill_9_between_commit_and_yes(folder: Path) -> None:
 
 def test_time_goes_on_while_the_listener_is_down(owner: Owner) -> None:
     """An alert ages on the wall clock while there is no listener."""
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     owner.wait(3600.0)
-    owner.owe(fires("b"))
+    owner.enqueue(fires("b"))
     second = again(owner, after_s=86400.0 - 1800.0)
 
-    assert second.due() == {"ops": "b-1"}
+    assert second.due_ids() == {"ops": "b-1"}
     assert second.dropped() == {"max_age": 1}
     second.database.close()
 
 
 def test_a_wall_clock_that_was_set_back_does_no_harm(owner: Owner) -> None:
     """Alerts from the future are young, and later ones still come after them."""
-    owner.owe(fires("a", 1))
+    owner.enqueue(fires("a", 1))
     second = again(owner, after_s=-30 * 86400.0)
-    second.owe(fires("b"))
+    second.enqueue(fires("b"))
 
     assert second.ids() == ["a-1", "b-1"]
-    assert second.due() == {"ops": "a-1"}
+    assert second.due_ids() == {"ops": "a-1"}
     third = again(second)
     third.wait(86401.0)
-    assert third.due() == {}
+    assert third.due_ids() == {}
     assert third.dropped() == {"max_age": 2}
     third.database.close()
 
@@ -209,10 +210,10 @@ def test_a_receiver_that_the_settings_do_not_name(
 ) -> None:
     """It keeps what it is owed over a restart; the next good reload drops it, and says how much."""
     owner.outbox.reconfigure([OPS, CHAT], LIMITS)
-    owner.owe(fires("a"), fires("b"))
+    owner.enqueue(fires("a"), fires("b"))
     second = again(owner, OPS)
     assert "they are kept" in caplog.text
-    assert second.due().keys() == {"ops"}
+    assert second.due_ids().keys() == {"ops"}
     assert [view.name for view in second.outbox.views()] == ["ops"]
     third = again(second, OPS, CHAT)
     assert third.ids("chat") == ["a-1", "b-1"]
@@ -229,32 +230,32 @@ def test_a_receiver_that_the_settings_do_not_name(
 
 def test_a_receiver_with_new_settings_is_asked_at_once(owner: Owner) -> None:
     """The operator mended something: neither the delay nor the answer of the old sender counts."""
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     owner.answer(DOWN)
     owner.wait(1.0)
-    owner.take()
+    owner.start_attempt()
     owner.outbox.reconfigure([replace(OPS, timeout_s=1.0)], LIMITS)
 
-    assert owner.due() == {"ops": "a-1"}
+    assert owner.due_ids() == {"ops": "a-1"}
 
 
 def test_a_reload_that_changes_nothing_sends_nothing_twice(owner: Owner) -> None:
     """A receiver whose settings are the same keeps its attempt in flight and its delay."""
     owner.outbox.reconfigure([OPS, CHAT], LIMITS)
-    owner.owe(fires("a"))
-    ops, chat = owner.outbox.due(owner.now)
-    owner.settle(ended(chat, DOWN))
+    owner.enqueue(fires("a"))
+    ops, chat = owner.outbox.start_attempts(owner.now)
+    owner.record_result(ended(chat, DOWN))
     owner.outbox.reconfigure([OPS, CHAT], LIMITS)
 
-    assert owner.due() == {}
-    owner.settle(ended(ops, YES))
+    assert owner.due_ids() == {}
+    owner.record_result(ended(ops, YES))
     assert owner.ids("ops") == []
     assert owner.outbox.next_due_s(owner.now) == 1.0
 
 
 def test_new_limits_hold_at_once(owner: Owner) -> None:
     """Fewer alerts to be kept are fewer kept."""
-    owner.owe(fires("a"), fires("b"), fires("c"))
+    owner.enqueue(fires("a"), fires("b"), fires("c"))
     owner.outbox.reconfigure([OPS], replace(LIMITS, max_alerts=1))
 
     assert owner.ids() == ["c-1"]
@@ -265,29 +266,29 @@ def test_new_limits_hold_at_once(owner: Owner) -> None:
 
 def test_an_answer_for_a_receiver_that_is_gone(owner: Owner) -> None:
     """It is nothing."""
-    owner.owe(fires("a"))
-    attempt = owner.take()
+    owner.enqueue(fires("a"))
+    attempt = owner.start_attempt()
     owner.outbox.reconfigure([CHAT], LIMITS)
-    owner.settle(ended(attempt, YES))
+    owner.record_result(ended(attempt, YES))
 
-    assert owner.outbox.pending("ops") == ()
+    assert owner.alerts() == []
 
 
 def test_when_something_is_due(owner: Owner) -> None:
     """The owner can sleep until then: not at all, for the delay, or without end."""
     assert owner.outbox.next_due_s(owner.now) is None
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     assert owner.outbox.next_due_s(owner.now) == 0.0
-    attempt = owner.take()
+    attempt = owner.start_attempt()
     assert owner.outbox.next_due_s(owner.now) is None
-    owner.settle(ended(attempt, DOWN))
+    owner.record_result(ended(attempt, DOWN))
     assert owner.outbox.next_due_s(owner.now) == 1.0
 
 
 def test_each_change_is_said_once(owner: Owner, caplog: pytest.LogCaptureFixture) -> None:
     """The first failure and the recovery, each with the receiver's name; not each retry."""
     caplog.set_level(logging.INFO)
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     for _ in range(5):
         owner.answer(DOWN)
         owner.wait(400.0)
@@ -295,23 +296,21 @@ def test_each_change_is_said_once(owner: Owner, caplog: pytest.LogCaptureFixture
 
     assert messages(caplog, logging.WARNING) == [
         (
-            "a receiver cannot be told and is tried again receiver=ops reason=refused"
+            "delivery failed and will be retried receiver=ops reason=refused"
             " detail='Connection refused' retry_in=1s"
         ),
     ]
-    assert messages(caplog, logging.INFO) == [
-        "a receiver can be told again receiver=ops attempts=6"
-    ]
+    assert messages(caplog, logging.INFO) == ["delivery works again receiver=ops attempts=6"]
 
 
 def test_a_rejection_is_said(owner: Owner, caplog: pytest.LogCaptureFixture) -> None:
     """An alert is lost, so it is an error; with what the receiver said."""
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     owner.answer(NO)
 
     assert messages(caplog, logging.ERROR) == [
         (
-            "a receiver rejected an alert, which is dropped receiver=ops reason=client_error"
+            "receiver rejected an alert; the alert is dropped receiver=ops reason=client_error"
             " detail='status 400' alert='a-1'"
         ),
         "alerts do not reach a receiver receiver=ops why='it rejects alerts (status 400)'",
@@ -325,15 +324,15 @@ def test_drops_are_said_once_until_the_next_yes(
 ) -> None:
     """A storm against a dead receiver is one line, not thousands."""
     owner = Owner(folder, limits=replace(LIMITS, max_alerts=2))
-    owner.owe(*(fires(name) for name in "abcdef"))
+    owner.enqueue(*(fires(name) for name in "abcdef"))
     assert messages(caplog, logging.ERROR) == [
         (
-            "alerts are dropped, unsent, until the receiver takes some again"
+            "alerts dropped before delivery; further drops are not logged until the next delivery"
             " receiver=ops reason=max_alerts count=1"
         ),
     ]
     owner.answer(YES)
-    owner.owe(fires("g"), fires("h"))
+    owner.enqueue(fires("g"), fires("h"))
 
     assert len(messages(caplog, logging.ERROR)) == 2
     assert owner.dropped() == {"max_alerts": 5}
@@ -342,7 +341,7 @@ def test_drops_are_said_once_until_the_next_yes(
 
 def test_a_row_that_cannot_be_read(owner: Owner, caplog: pytest.LogCaptureFixture) -> None:
     """It is said with its text, and the others are sent."""
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     sql = "INSERT INTO outbox (id, receiver, enqueued_at, alert) VALUES (1, 'ops', 0, ?)"
     for text in ('{"incident_id": "x"}', "[]", "{", '{"labels": 7}'):
         owner.database.write([Statement(sql.replace("1", str(len(text))), (text,))], durable=True)
@@ -356,7 +355,7 @@ def test_a_row_that_cannot_be_read(owner: Owner, caplog: pytest.LogCaptureFixtur
 
 def test_values_that_make_no_sense(owner: Owner) -> None:
     """Moments that are words, names that are lists: they are forgotten, the rest is taken up."""
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     for sql in (
         "INSERT INTO heard (receiver, incident, told_at) VALUES ('ops', '\"x\"', 'yesterday')",
         "INSERT INTO heard (receiver, incident, told_at) VALUES ('ops', '[1', 1800000000)",
@@ -385,14 +384,14 @@ def test_without_a_disk_all_goes_on(tmp_path: Path) -> None:
     second = again(owner)
 
     assert second.ids() == ["b-1"]
-    second.owe(resolves("a"))
+    second.enqueue(resolves("a"))
     assert second.ids() == ["b-1", "a-2"], "that the firing was heard is on disk, too"
     second.database.close()
 
 
 def test_a_disk_that_went_away_and_came_back(owner: Owner) -> None:
     """What was settled meanwhile does not come back with it; what came in meanwhile is on it."""
-    owner.owe(fires("a"), fires("b"))
+    owner.enqueue(fires("a"), fires("b"))
     owner.database._lose(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert owner.answer(YES) == "a-1"
     assert not owner.database.write(owner.outbox.enqueue(fires("c"), owner.now), durable=True)
@@ -406,7 +405,7 @@ def test_a_disk_that_went_away_and_came_back(owner: Owner) -> None:
 
 def test_what_an_earlier_listener_left_comes_first(owner: Owner) -> None:
     """A folder that can be had only later: its alerts are older than ours, and none is lost."""
-    owner.owe(fires("old"), fires("both", 1))
+    owner.enqueue(fires("old"), fires("both", 1))
     late = Owner(owner.folder, now=at(10.0))
     assert not late.database.persistent
     late.outbox.enqueue(fires("new"), late.now)
@@ -425,7 +424,7 @@ def test_no_url_and_no_secret_reaches_the_disk(folder: Path, tmp_path: Path) -> 
     token = tmp_path / "token"
     token.write_text("b3arer")
     owner = Owner(folder, replace(OPS, token_file=token, username=None))
-    owner.owe(fires("a"), fires("b"))
+    owner.enqueue(fires("a"), fires("b"))
     owner.answer(YES)
 
     for path in folder.iterdir():
@@ -436,7 +435,7 @@ def test_no_url_and_no_secret_reaches_the_disk(folder: Path, tmp_path: Path) -> 
 
 def test_other_programs_can_read_what_is_owed(owner: Owner, folder: Path) -> None:
     """The table tells receiver, moment and alert in plain JSON."""
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     connection = sqlite3.connect(folder / FILE)
     (row,) = connection.execute("SELECT receiver, enqueued_at, alert FROM outbox").fetchall()
     connection.close()
@@ -465,9 +464,9 @@ def test_any_sequence_with_restarts_keeps_the_laws(
             owner = again(owner)
 
         story = Story(
-            owe=lambda alert: current().owe(alert),
-            take=lambda: current().take(),
-            settle=lambda attempted: current().settle(attempted),
+            enqueue=lambda alert: current().enqueue(alert),
+            start_attempt=lambda: current().start_attempt(),
+            record_result=lambda result: current().record_result(result),
             wait=lambda seconds: current().wait(seconds),
             restart=restart,
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fpm_listener.delivery.attempt import DropReason
-from fpm_listener.delivery.database import FILE
+from fpm_listener.delivery.database_files import FILE
 from fpm_listener.settings.receiver_types import KINDS
 from fpm_listener.settings.receivers import ReceiverSettings
 from fpm_listener.values import Instant
@@ -62,16 +62,16 @@ def test_a_hundred_thousand_alerts(tmp_path: Path, receiver: ReceiverSettings) -
 def test_a_wall_clock_that_jumps(tmp_path: Path, jump_s: float) -> None:
     """Nothing is dropped, held back, or told twice, in either direction."""
     owner = Owner(tmp_path, OPS)
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     assert owner.answer(DOWN) == "a-1"
     owner.now = Instant(owner.now.monotonic_s + 2.0, owner.now.wall_s + jump_s)
-    owner.owe(fires("b"))
+    owner.enqueue(fires("b"))
 
     told = [owner.answer(YES), owner.answer(YES)]
-    owner.owe(resolves("a"), resolves("b"))
+    owner.enqueue(resolves("a"), resolves("b"))
     told += [owner.answer(YES), owner.answer(YES)]
     assert sorted(told) == ["a-1", "a-2", "b-1", "b-2"]
-    assert owner.take() is None
+    assert owner.start_attempt() is None
     assert owner.dropped() == {}
     owner.database.close()
 
@@ -112,11 +112,11 @@ def test_a_storm_is_few_messages(tmp_path: Path, kind: str) -> None:
     waiting = storm(500)
     while waiting or owner.ids("bot"):
         if waiting:
-            owner.owe(waiting.pop())
-        for attempt in owner.outbox.due(owner.now):
+            owner.enqueue(waiting.pop())
+        for attempt in owner.outbox.start_attempts(owner.now):
             messages += 1
             named += [alert.incident_id for alert in attempt.alerts]
-            owner.outbox.settle(ended(attempt, YES), owner.now)
+            owner.outbox.record_result(ended(attempt, YES), owner.now)
         owner.wait(60.0 / 500)
         assert messages <= 18
 

@@ -33,11 +33,11 @@ def owner(tmp_path: Path) -> Iterator[Owner]:
 def answer(owner: Owner, **outcomes: Outcome) -> dict[str, list[Alert]]:
     """Let each receiver answer all that is due; return what each was sent."""
     told: dict[str, list[Alert]] = {}
-    while attempts := owner.outbox.due(owner.now):
+    while attempts := owner.outbox.start_attempts(owner.now):
         for attempt in attempts:
-            told.setdefault(attempt.lane, []).extend(attempt.alerts)
-            outcome = outcomes.get(attempt.lane, YES)
-            owner.outbox.settle(ended(attempt, outcome), owner.now)
+            told.setdefault(attempt.queue, []).extend(attempt.alerts)
+            outcome = outcomes.get(attempt.queue, YES)
+            owner.outbox.record_result(ended(attempt, outcome), owner.now)
     return told
 
 
@@ -48,7 +48,7 @@ def names(alerts: list[Alert]) -> list[tuple[str, str]]:
 
 def test_a_receiver_that_is_late_is_told_of_to_the_others(owner: Owner) -> None:
     """After five minutes without a yes; it is over with the next yes; itself never hears of it."""
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     answer(owner, ops=DOWN)
     owner.wait(FAILING_AFTER_S - 1.0)
     assert answer(owner, ops=DOWN) == {"ops": [fires("a")]}
@@ -72,16 +72,16 @@ def test_a_receiver_that_is_late_is_told_of_to_the_others(owner: Owner) -> None:
 
 def test_who_wakes_the_owner_for_it(owner: Owner) -> None:
     """The moment is among those that the owner waits for."""
-    owner.owe(fires("a"))
-    attempt = next(one for one in owner.outbox.due(owner.now) if one.lane == "ops")
-    owner.settle(ended(attempt, replace(DOWN, after_s=3600.0)))
+    owner.enqueue(fires("a"))
+    attempt = next(one for one in owner.outbox.start_attempts(owner.now) if one.queue == "ops")
+    owner.record_result(ended(attempt, replace(DOWN, after_s=3600.0)))
 
     assert owner.outbox.next_due_s(owner.now) == FAILING_AFTER_S
 
 
 def test_an_alert_that_is_lost_is_told_of_at_once(owner: Owner) -> None:
     """The receiver will never take it."""
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     told = answer(owner, ops=NO)
 
     assert names(told["chat"]) == [("PhpFpmFailing", "first"), ("NotificationFailing", "first")]
@@ -90,7 +90,7 @@ def test_an_alert_that_is_lost_is_told_of_at_once(owner: Owner) -> None:
 
 def test_it_is_repeated(owner: Owner) -> None:
     """As every incident is."""
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     answer(owner, ops=NO)
     owner.wait(LIMITS.repeat_interval_s + 1.0)
 
@@ -99,11 +99,11 @@ def test_it_is_repeated(owner: Owner) -> None:
 
 def test_it_outlives_the_listener(owner: Owner) -> None:
     """Its end is told by the next one, under the same incident."""
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     first = answer(owner, ops=NO)["chat"][1]
     after = again(owner, OPS, CHAT)
     assert after.outbox.views()[0].failing
-    after.owe(fires("b"))
+    after.enqueue(fires("b"))
     told = answer(after)
 
     (alert,) = [one for one in told["chat"] if one.labels["alertname"] == "NotificationFailing"]
@@ -114,9 +114,9 @@ def test_it_outlives_the_listener(owner: Owner) -> None:
 
 def test_a_test_that_was_taken_ends_it(owner: Owner) -> None:
     """`fpm-listener alerts test`: no alert need come to find out."""
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     answer(owner, ops=NO)
-    owner.outbox.worked("ops", owner.now)
+    owner.outbox.test_delivered("ops", owner.now)
 
     assert not owner.outbox.views()[0].failing
     assert names(answer(owner)["chat"]) == [("NotificationFailing", "resolved")]
@@ -125,7 +125,7 @@ def test_a_test_that_was_taken_ends_it(owner: Owner) -> None:
 def test_one_place_that_rejects_is_no_receiver_that_fails(tmp_path: Path) -> None:
     """The other Alertmanagers take the alert; log and metric tell of the one."""
     owner = Owner(tmp_path, AM, CHAT)
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     told = answer(owner, **{"am#2": NO})
 
     assert names(told["chat"]) == [("PhpFpmFailing", "first")]
@@ -135,7 +135,7 @@ def test_one_place_that_rejects_is_no_receiver_that_fails(tmp_path: Path) -> Non
 
 def test_a_receiver_that_is_gone_fails_no_more(owner: Owner) -> None:
     """Its end is told when the settings do not name it any more."""
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     answer(owner, ops=NO)
     owner.outbox.reconfigure([CHAT], LIMITS)
 
@@ -145,7 +145,7 @@ def test_a_receiver_that_is_gone_fails_no_more(owner: Owner) -> None:
 def test_nobody_else_to_tell(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Then our own log has it."""
     owner = Owner(tmp_path, OPS)
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     answer(owner, ops=NO)
     owner.database.close()
 
@@ -156,9 +156,9 @@ def test_nobody_else_to_tell(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
 
 
 def test_all_alertmanagers_are_told(tmp_path: Path) -> None:
-    """Each by a lane of its own; one that is dead delays no other, and makes no alert."""
+    """Each has its own queue; one that is down delays no other and causes no alert."""
     owner = Owner(tmp_path, AM, CHAT)
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     told = answer(owner, **{"am#2": DOWN})
     assert sorted(told) == ["am", "am#2", "am#3", "chat"]
     for _ in range(10):
@@ -175,8 +175,8 @@ def test_all_alertmanagers_are_told(tmp_path: Path) -> None:
 def test_alertmanagers_that_are_all_dead(tmp_path: Path) -> None:
     """That is a receiver that cannot be told."""
     owner = Owner(tmp_path, AM, CHAT)
-    owner.owe(fires("a"))
-    down = dict.fromkeys(AM.lanes, DOWN)
+    owner.enqueue(fires("a"))
+    down = dict.fromkeys(AM.queues, DOWN)
     answer(owner, **down)
     owner.wait(FAILING_AFTER_S)
 
@@ -187,8 +187,8 @@ def test_alertmanagers_that_are_all_dead(tmp_path: Path) -> None:
 def test_alertmanagers_that_all_reject(tmp_path: Path) -> None:
     """A password that is wrong everywhere: the others hear of it at once."""
     owner = Owner(tmp_path, AM, CHAT)
-    owner.owe(fires("a"))
-    told = answer(owner, **dict.fromkeys(AM.lanes, NO))
+    owner.enqueue(fires("a"))
+    told = answer(owner, **dict.fromkeys(AM.queues, NO))
 
     assert names(told["chat"])[-1] == ("NotificationFailing", "first")
     owner.database.close()
@@ -197,7 +197,7 @@ def test_alertmanagers_that_all_reject(tmp_path: Path) -> None:
 def test_an_alertmanager_that_took_it_and_is_down_since(tmp_path: Path) -> None:
     """It is told again each minute, and that it cannot be is a failing, too."""
     owner = Owner(tmp_path, replace(AM, urls=("http://a/",)), CHAT)
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     answer(owner)
     told: list[Alert] = []
     for _ in range(20):
@@ -211,7 +211,7 @@ def test_an_alertmanager_that_took_it_and_is_down_since(tmp_path: Path) -> None:
 def test_an_alertmanager_whose_section_was_missing_for_a_while(tmp_path: Path) -> None:
     """What it was owed is told on, as an Alertmanager wants it."""
     owner = Owner(tmp_path, AM, CHAT)
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     answer(owner)
     after = again(owner, CHAT)
     after.outbox.reconfigure([AM, CHAT], LIMITS)
@@ -224,15 +224,28 @@ def test_an_alertmanager_whose_section_was_missing_for_a_while(tmp_path: Path) -
     after.database.close()
 
 
+def test_an_alertmanager_whose_url_was_missing_for_a_while(tmp_path: Path) -> None:
+    """Its queue keeps the alerts, and sends them again when the URL is back."""
+    owner = Owner(tmp_path, AM)
+    owner.enqueue(fires("a"))
+    answer(owner)
+    one_url = replace(AM, urls=AM.urls[:1])
+    after = again(owner, one_url)
+    after.outbox.reconfigure([AM], LIMITS)
+
+    assert sorted(answer(after)) == ["am", "am#2", "am#3"]
+    after.database.close()
+
+
 def test_an_alertmanager_that_was_told_before_a_restart(tmp_path: Path) -> None:
     """The next listener tells it on, each place by itself."""
     owner = Owner(tmp_path, AM)
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     answer(owner)
     after = again(owner, AM)
 
     assert sorted(answer(after)) == ["am", "am#2", "am#3"]
-    after.owe(resolves("a"))
+    after.enqueue(resolves("a"))
     assert {alert.status.value for told in answer(after).values() for alert in told} == {"resolved"}
     after.database.close()
 
@@ -240,9 +253,9 @@ def test_an_alertmanager_that_was_told_before_a_restart(tmp_path: Path) -> None:
 def test_another_kind_under_the_same_name(tmp_path: Path) -> None:
     """What was owed there is given up: the two are told in different ways."""
     owner = Owner(tmp_path, AM)
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     owner.outbox.reconfigure([replace(OPS, name="am")], LIMITS)
-    owner.owe(fires("b"))
+    owner.enqueue(fires("b"))
 
     assert [alert.alert_id for alert in answer(owner)["am"]] == ["b-1"]
     owner.database.close()
@@ -253,9 +266,9 @@ def test_another_kind_under_the_same_name(tmp_path: Path) -> None:
 
 def test_the_listing(owner: Owner) -> None:
     """All that is owed, without a secret."""
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     answer(owner, ops=DOWN)
-    (row,) = owner.outbox.listing(owner.now)
+    (row,) = owner.outbox.list_alerts(owner.now)
 
     assert row["receiver"] == "ops"
     assert (row["alert"], row["state"], row["attempts"]) == ("a-1", "pending", 1)
@@ -265,17 +278,17 @@ def test_the_listing(owner: Owner) -> None:
 
 def test_retry_is_at_once(owner: Owner) -> None:
     """Though the receiver had asked for an hour of rest."""
-    owner.owe(fires("a"))
+    owner.enqueue(fires("a"))
     answer(owner, ops=replace(DOWN, after_s=3600.0))
 
-    assert owner.outbox.hasten("ops") == 1
+    assert owner.outbox.retry_now("ops") == 1
     assert names(answer(owner)["ops"]) == [("PhpFpmFailing", "first")]
 
 
 def test_drop_by_number_and_by_name(owner: Owner) -> None:
     """On disk as well; what another receiver is owed stays."""
-    owner.owe(fires("a"), fires("b"), fires("c"))
-    (first, *_) = [row for row in owner.outbox.listing(owner.now) if row["receiver"] == "ops"]
+    owner.enqueue(fires("a"), fires("b"), fires("c"))
+    (first, *_) = [row for row in owner.outbox.list_alerts(owner.now) if row["receiver"] == "ops"]
 
     assert owner.outbox.drop(None, first["number"]) == 1
     assert owner.outbox.drop("ops", None) == 2

@@ -60,7 +60,7 @@ def shown(kind: str, folder: Path) -> dict[str, Any]:
     }
     if chinese:
         found["firing, in Chinese"] = document(kind, [trouble()], folder, **chinese)
-    if KINDS[kind].joins > 1:
+    if KINDS[kind].batch > 1:
         found["several"] = document(kind, [*storm(2), trouble(), over(3)], folder)
     if kind == "webhook":
         for format_ in ("cloudevents", "plain"):
@@ -154,10 +154,10 @@ def test_no_message_is_longer_than_its_service_takes(
         )
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TEXT_KINDS if KINDS[kind].joins > 1])
+@pytest.mark.parametrize("kind", [kind for kind in TEXT_KINDS if KINDS[kind].batch > 1])
 def test_every_incident_of_a_message_is_named(kind: str, tmp_path: Path) -> None:
     """However many a message holds; and it is within its limits."""
-    alerts = storm(KINDS[kind].joins)
+    alerts = storm(KINDS[kind].batch)
     sent = request(kind, alerts, tmp_path)
     text = json.dumps(json.loads(sent.body), ensure_ascii=False).replace("\\\\", "")
 
@@ -168,11 +168,11 @@ def test_every_incident_of_a_message_is_named(kind: str, tmp_path: Path) -> None
         assert length <= limit
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TEXT_KINDS if KINDS[kind].joins > 1])
+@pytest.mark.parametrize("kind", [kind for kind in TEXT_KINDS if KINDS[kind].batch > 1])
 def test_long_names_keep_what_tells_them_apart(kind: str, tmp_path: Path) -> None:
     """Their middle is left out, not their end."""
     name = "customer-portal-production.example.com:php-fpm8.2-customer-portal-production-no{}"
-    alerts = storm(KINDS[kind].joins, name)
+    alerts = storm(KINDS[kind].batch, name)
     sent = request(kind, alerts, tmp_path)
     text = json.dumps(json.loads(sent.body), ensure_ascii=False).replace("\\\\", "")
 

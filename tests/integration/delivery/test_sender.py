@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fpm_listener.delivery.attempt import Attempt, Attempted, Delivered, RetryLater
+from fpm_listener.delivery.attempt import Attempt, AttemptResult, Delivered, RetryLater
 from fpm_listener.delivery.sender import Sender
 from fpm_listener.incidents.alert import Alert
 from fpm_listener.settings.receivers import ReceiverSettings
@@ -31,7 +31,7 @@ class Daemon:
     """What the daemon does for delivery, on the real clock."""
 
     def __init__(self, folder: Path, *receivers: ReceiverSettings) -> None:
-        self.inbox: SimpleQueue[Attempted | BaseException] = SimpleQueue()
+        self.inbox: SimpleQueue[AttemptResult | BaseException] = SimpleQueue()
         self.owner = Owner(folder, *receivers, now=self.now())
         # Delays of a tenth of a second instead of half a one, on the average.
         self.owner.outbox._random = lambda: 0.1
@@ -42,16 +42,16 @@ class Daemon:
         """Return the moment."""
         return Instant(time.monotonic(), time.time())
 
-    def owe(self, *alerts: Alert) -> None:
+    def enqueue(self, *alerts: Alert) -> None:
         """Enqueue, commit, and send what is due."""
         self.owner.now = self.now()
-        self.owner.owe(*alerts)
+        self.owner.enqueue(*alerts)
         self.send()
 
     def send(self) -> None:
         """Hand what is due to the senders."""
-        for attempt in self.owner.outbox.due(self.now()):
-            self.senders[attempt.lane].send(attempt)
+        for attempt in self.owner.outbox.start_attempts(self.now()):
+            self.senders[attempt.queue].send(attempt)
 
     def run_until(self, condition: Callable[[], object], what: str) -> None:
         """Do the owner's work until `condition` holds."""
@@ -65,13 +65,13 @@ class Daemon:
             except Empty:
                 pass
             else:
-                assert isinstance(item, Attempted), item
-                self.owner.outbox.settle(item, self.now())
+                assert isinstance(item, AttemptResult), item
+                self.owner.outbox.record_result(item, self.now())
             self.send()
 
     def run_until_empty(self, *names: str) -> None:
         """Do the owner's work until the receivers are owed nothing."""
-        self.run_until(lambda: not any(self.owner.ids(name) for name in names), "empty lanes")
+        self.run_until(lambda: not any(self.owner.ids(name) for name in names), "empty queues")
 
     def end(self) -> None:
         """Stop all threads and let the database go."""
@@ -108,7 +108,7 @@ def test_from_the_incident_to_the_receiver(start: Start) -> None:
     """Firing, then resolution, each once; the counters tell of both."""
     with Sink() as sink:
         daemon = start(receiver(sink))
-        daemon.owe(fires("a"), resolves("a"))
+        daemon.enqueue(fires("a"), resolves("a"))
         daemon.run_until_empty("ops")
 
         assert keys(sink) == ["a-1", "a-2"]
@@ -123,7 +123,7 @@ def test_a_hanging_receiver_delays_nobody(start: Start) -> None:
     """Beside it a good one gets everything, and the owner never waits."""
     with Sink(*[sinks.hang] * 3) as bad, Sink() as good:
         daemon = start(receiver(bad, "bad"), receiver(good, "good"))
-        daemon.owe(*(fires(str(index)) for index in range(50)))
+        daemon.enqueue(*(fires(str(index)) for index in range(50)))
         daemon.run_until_empty("good")
 
         assert keys(good) == [f"{index}-1" for index in range(50)]
@@ -136,15 +136,15 @@ def test_the_same_key_until_the_yes(start: Start, caplog: pytest.LogCaptureFixtu
     caplog.set_level(logging.INFO)
     with Sink(status(503), status(503), sinks.reset, sinks.silent_close) as sink:
         daemon = start(receiver(sink))
-        daemon.owe(fires("a"), resolves("a"))
+        daemon.enqueue(fires("a"), resolves("a"))
         daemon.run_until_empty("ops")
 
         assert keys(sink) == ["a-1"] * 5 + ["a-2"]
         assert len({request.body for request in sink.requests[:5]}) == 1
     assert [message.split(" receiver=")[0] for message in caplog.messages] == [
-        "a receiver cannot be told and is tried again",
-        "a receiver cannot be told and is tried again",  # for another reason: connection
-        "a receiver can be told again",
+        "delivery failed and will be retried",
+        "delivery failed and will be retried",  # for another reason: connection
+        "delivery works again",
     ]
     (view,) = daemon.owner.outbox.views()
     assert (view.failed["server_error"], view.failed["connection"]) == (2, 2)
@@ -154,7 +154,7 @@ def test_a_receiver_that_asks_for_rest(start: Start) -> None:
     """Retry-After is waited for."""
     with Sink(status(429, {"Retry-After": "1"})) as sink:
         daemon = start(receiver(sink))
-        daemon.owe(fires("a"))
+        daemon.enqueue(fires("a"))
         daemon.run_until_empty("ops")
         first, second = sink.requests
 
@@ -167,7 +167,7 @@ def test_a_receiver_that_comes_up_late(start: Start) -> None:
         port = place.port
     down = ReceiverSettings(name="ops", url=f"http://127.0.0.1:{port}/", timeout_s=20.0)
     daemon = start(down)
-    daemon.owe(fires("a"), fires("b"), resolves("a"))
+    daemon.enqueue(fires("a"), fires("b"), resolves("a"))
     daemon.run_until(lambda: daemon.owner.outbox.views()[0].sent >= 3, "some failures")
     with Sink(port=port) as sink:
         daemon.run_until_empty("ops")
@@ -181,7 +181,7 @@ def test_a_listener_that_ended_in_the_middle(start: Start) -> None:
     """The next one sends what the first had not been told a yes for, under the same key."""
     with Sink(sinks.hang) as sink:
         first = start(receiver(sink))
-        first.owe(fires("a"))
+        first.enqueue(fires("a"))
         sink.wait_for(1)
         second = start(receiver(sink))
         second.send()
@@ -194,7 +194,7 @@ def test_a_hanging_receiver_does_not_delay_the_end(start: Start) -> None:
     """The sender is given until a deadline, and left behind after it."""
     with Sink(sinks.hang) as bad, Sink() as good:
         daemon = start(receiver(bad, "bad"), receiver(good, "good"))
-        daemon.owe(fires("a"))
+        daemon.enqueue(fires("a"))
         bad.wait_for(1)
         daemon.run_until_empty("good")
 
@@ -219,10 +219,10 @@ def test_what_nobody_foresaw_silences_one_receiver_only(caplog: pytest.LogCaptur
     with Sink() as sink:
         sender = Sender(receiver(sink), answers.put, answers.put)
         for number, alert in enumerate((broken, fires("b"))):
-            sender.send(Attempt(lane="ops", number=1, rows=(number,), alerts=(alert,)))
+            sender.send(Attempt(queue="ops", number=1, alert_numbers=(number,), alerts=(alert,)))
         first, second = (answers.get(timeout=PATIENCE_S) for _ in range(2))
 
-        assert first.outcome.detail == "a mistake of ours: AttributeError"
+        assert first.outcome.detail == "internal error: AttributeError"
         assert isinstance(second.outcome, Delivered)
         assert sender.stop(time.monotonic() + PATIENCE_S)
     assert "where=receiver thread=sender-ops error=AttributeError text='(not shown)'" in caplog.text
@@ -235,7 +235,7 @@ def test_each_attempt_is_answered_once_in_order() -> None:
     with Sink(status(500), status(200)) as sink:
         sender = Sender(receiver(sink), answers.put, answers.put)
         attempts = [
-            Attempt(lane="ops", number=1, rows=(row,), alerts=(fires(str(row)),))
+            Attempt(queue="ops", number=1, alert_numbers=(row,), alerts=(fires(str(row)),))
             for row in range(3)
         ]
         for attempt in attempts:
@@ -259,12 +259,12 @@ def test_no_secret_is_logged_or_stored(
     faults = [status(503), sinks.reset, sinks.garbage, sinks.redirect("http://s3cret.invalid/")]
     with Sink(*faults) as sink:
         daemon = start(receiver(sink))
-        daemon.owe(fires("a"))
+        daemon.enqueue(fires("a"))
         daemon.run_until_empty("ops")
-        daemon.owe(fires("b"))
+        daemon.enqueue(fires("b"))
         content = b"".join(path.read_bytes() for path in (tmp_path / "state").iterdir())
 
         for secret in ("s3cret", "t0ken", str(sink.port)):
             assert secret not in caplog.text
             assert secret.encode() not in content
-    assert "a receiver rejected an alert" in caplog.text
+    assert "receiver rejected an alert" in caplog.text

@@ -22,7 +22,8 @@ from fpm_listener.daemon.control_socket import (
     ask,
 )
 from fpm_listener.daemon.persistence import StateStore
-from fpm_listener.delivery.database import FILE, LOCK, Database
+from fpm_listener.delivery.database import Database
+from fpm_listener.delivery.database_files import FILE, LOCK
 from fpm_listener.guard import fast_start
 from fpm_listener.guard.handover_messages import SOCKET_NAME as DOOR
 from fpm_listener.host import state_directory

@@ -95,19 +95,19 @@ def test_what_a_receiver_hears(read: Read) -> None:
     assert receiver.min_severity is Severity.WARNING
     assert receiver.programs == ("www:*", "*:php-fpm")
     assert receiver.causes == ("bind_conflict", "notification_failing")
-    assert receiver.quiet is not None
-    assert receiver.quiet.location == ZoneInfo("Asia/Shanghai")
+    assert receiver.mute_times is not None
+    assert receiver.mute_times.location == ZoneInfo("Asia/Shanghai")
     assert receiver.rates == (Rate(18, 60.0), Rate(2, 10.0))
     assert read("url = http://a/\nrate_limit = off").rates == ()
 
 
 def test_several_places(read: Read) -> None:
-    """Each once, in order; with a lane for each."""
+    """Each once, in order; with a queue for each."""
     receiver = read(f"type = alertmanager\n{LEAST['alertmanager']}")
 
     assert receiver.urls == ("http://am1:9093", "http://am2:9093")
-    assert list(receiver.lanes) == ["ops", "ops#2"]
-    assert receiver.lanes["ops#2"].url == "http://am2:9093"
+    assert list(receiver.queues) == ["ops", "ops#2"]
+    assert receiver.queues["ops#2"].url == "http://am2:9093"
 
 
 def test_a_command(read: Read) -> None:
@@ -178,4 +178,4 @@ def test_no_repr_shows_a_url(read: Read) -> None:
     for kind in ("dingtalk", "alertmanager"):
         receiver = read(f"type = {kind}\n{LEAST[kind]}".replace("am1:9093", "am1:9093/T0KEN"))
         assert "T0KEN" not in repr(receiver)
-        assert "T0KEN" not in repr(receiver.lanes)
+        assert "T0KEN" not in repr(receiver.queues)

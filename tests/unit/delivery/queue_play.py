@@ -1,4 +1,4 @@
-"""A lane that tests play with: its policy, its clock, and numbers for its rows."""
+"""A queue for tests, with a policy, a clock and numbers for its alerts."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ POLICY = QueuePolicy(
 
 
 class Play:
-    """A lane, a clock, and numbers for the rows."""
+    """A queue, a clock, and numbers for the alerts."""
 
     def __init__(self, policy: QueuePolicy = POLICY) -> None:
-        self.lane = ReceiverQueue("ops", policy)
+        self.queue = ReceiverQueue("ops", policy)
         self.now = at(0.0)
         self.number = 0
 
-    def owe(self, *alerts: Alert) -> None:
+    def enqueue(self, *alerts: Alert) -> None:
         """Enqueue `alerts`."""
         for alert in alerts:
             self.number += 1
-            self.lane.enqueue(self.number, alert, self.now)
+            self.queue.enqueue(self.number, alert, self.now)
 
-    def take(self) -> Attempt | None:
-        """Lease what is due now."""
-        return self.lane.lease(self.now)[0]
+    def start_attempt(self) -> Attempt | None:
+        """Start the attempt that is due now."""
+        return self.queue.start_attempt(self.now)[0]
 
     def answer(self, outcome: Outcome, random: float = 1.0) -> str | None:
         """Lease what is due now and settle it; return its id."""
-        attempt = self.take()
+        attempt = self.start_attempt()
         if attempt is None:
             return None
-        self.lane.settle(ended(attempt, outcome), self.now, random)
+        self.queue.record_result(ended(attempt, outcome), self.now, random)
         return attempt.alerts[0].alert_id
 
     def wait(self, seconds: float) -> None:
@@ -53,9 +53,9 @@ class Play:
 
     def wait_for_retry(self) -> None:
         """Let time pass until something is due."""
-        wake_s = self.lane.wake_s(self.now)
-        assert wake_s is not None
-        self.wait(max(0.0, wake_s - self.now.monotonic_s))
+        due_s = self.queue.due_s(self.now)
+        assert due_s is not None
+        self.wait(max(0.0, due_s - self.now.monotonic_s))
 
     def drain(self) -> list[str]:
         """Let the receiver say yes to everything; return the ids in order."""
@@ -66,8 +66,8 @@ class Play:
 
     def ids(self) -> list[str]:
         """Return the ids of what is owed."""
-        return [row.alert.alert_id for row in self.lane.rows()]
+        return [row.alert.alert_id for row in self.queue.alerts()]
 
     def dropped(self) -> dict[str, int]:
         """Return the counts of drops that are not 0."""
-        return {name: count for name, count in self.lane.tally.dropped.items() if count}
+        return {name: count for name, count in self.queue.counters.dropped.items() if count}

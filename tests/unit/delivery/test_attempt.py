@@ -7,18 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fpm_listener.delivery.attempt import (
-    BASE_S,
-    CAP_S,
-    RETRY_AFTER_CAP_S,
+    FIRST_DELAY_S,
+    LONGEST_DELAY_S,
+    LONGEST_RETRY_AFTER_S,
     Delivered,
     FailureReason,
     Rejected,
     RetryLater,
-    classify,
-    delay,
+    classify_status,
+    delay_s,
     retry_after,
 )
-from fpm_listener.delivery.queued_alert import STATES, QueuedAlertState, Step
 
 #: Sun, 22 Nov 2026 08:42:29 GMT
 NOW_S = 1795336949.0
@@ -27,18 +26,18 @@ NOW_S = 1795336949.0
 @pytest.mark.parametrize("failures", range(1, 12))
 def test_the_longest_delay_doubles_up_to_the_cap(failures: int) -> None:
     """From 1 s, doubled with each failure, to 5 minutes."""
-    assert math.isclose(delay(failures, 1.0), min(300.0, 2.0 ** (failures - 1)))
+    assert math.isclose(delay_s(failures, 1.0), min(300.0, 2.0 ** (failures - 1)))
 
 
 @given(failures=st.integers(0, 10**9), random=st.floats(0, 1, exclude_max=True))
 def test_any_delay_is_bounded(failures: int, random: float) -> None:
     """Full jitter: from nothing up to the cap, after any number of failures."""
-    assert 0.0 <= delay(failures, random) <= CAP_S
+    assert 0.0 <= delay_s(failures, random) <= LONGEST_DELAY_S
 
 
 def test_a_fleet_is_spread_over_the_whole_delay() -> None:
     """Half of the jitter is half of the delay: no part of it is fixed."""
-    assert (delay(1, 0.0), delay(1, 0.5)) == (0.0, BASE_S / 2)
+    assert (delay_s(1, 0.0), delay_s(1, 0.5)) == (0.0, FIRST_DELAY_S / 2)
 
 
 @pytest.mark.parametrize(
@@ -53,11 +52,11 @@ def test_a_fleet_is_spread_over_the_whole_delay() -> None:
         ("0", 0.0),
         (" 120 ", 120.0),
         ("1.5", 1.5),
-        ("86400", RETRY_AFTER_CAP_S),
-        ("9" * 400, RETRY_AFTER_CAP_S),
+        ("86400", LONGEST_RETRY_AFTER_S),
+        ("9" * 400, LONGEST_RETRY_AFTER_S),
         ("Sun, 22 Nov 2026 08:42:59 GMT", 30.0),
         ("Sun, 22 Nov 2026 08:42:00 GMT", 0.0),
-        ("Thu, 22 Nov 2096 08:42:59 GMT", RETRY_AFTER_CAP_S),
+        ("Thu, 22 Nov 2096 08:42:59 GMT", LONGEST_RETRY_AFTER_S),
         ("Sun, 22 Nov 2026 08:42:60 GMT", 30.0),
         ("Sun, 32 Nov 2026 08:42:59 GMT", None),
         ("Sun, 22 Nov 0000 08:42:59 GMT", None),
@@ -74,13 +73,13 @@ def test_retry_after_has_two_forms(header: str | None, seconds: float | None) ->
 def test_no_header_is_too_strange(header: str) -> None:
     """Whatever a receiver sends, the wish is nothing or within bounds."""
     wish = retry_after(header, NOW_S)
-    assert wish is None or 0.0 <= wish <= RETRY_AFTER_CAP_S
+    assert wish is None or 0.0 <= wish <= LONGEST_RETRY_AFTER_S
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_2xx_is_a_yes(status: int) -> None:
     """Only a status of 2xx settles an alert."""
-    assert classify(status, None, NOW_S) == Delivered()
+    assert classify_status(status, None, NOW_S) == Delivered()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +98,7 @@ def test_2xx_is_a_yes(status: int) -> None:
 def test_what_may_pass_is_tried_again(status: int, reason: FailureReason) -> None:
     """Timeouts, limits and servers in trouble; the receiver's wish is kept."""
     outcome = RetryLater(reason=reason, detail=f"status {status}", after_s=7.0)
-    assert classify(status, "7", NOW_S) == outcome
+    assert classify_status(status, "7", NOW_S) == outcome
 
 
 @pytest.mark.parametrize(
@@ -116,26 +115,12 @@ def test_what_may_pass_is_tried_again(status: int, reason: FailureReason) -> Non
 )
 def test_what_will_never_be_taken_is_rejected(status: int, reason: FailureReason) -> None:
     """A redirect is not followed, and the same request would get the same 4xx."""
-    assert classify(status, None, NOW_S) == Rejected(reason=reason, detail=f"status {status}")
+    assert classify_status(status, None, NOW_S) == Rejected(
+        reason=reason, detail=f"status {status}"
+    )
 
 
 @given(st.integers(), st.none() | st.text())
 def test_every_status_means_something(status: int, header: str | None) -> None:
     """The classification is total."""
-    assert isinstance(classify(status, header, NOW_S), (Delivered, RetryLater, Rejected))
-
-
-def test_the_table_of_states_is_total() -> None:
-    """Every step is defined in every state, and what is gone stays as it went."""
-    assert set(STATES) == set(QueuedAlertState)
-    for state, steps in STATES.items():
-        assert set(steps) == set(Step)
-        if state not in {QueuedAlertState.PENDING, QueuedAlertState.IN_FLIGHT}:
-            assert set(steps.values()) == {state}
-
-
-def test_what_is_in_flight_is_never_given_up() -> None:
-    """Its answer decides; a yes counts even where no answer is awaited any more."""
-    assert STATES[QueuedAlertState.IN_FLIGHT][Step.DROPPED] is QueuedAlertState.IN_FLIGHT
-    assert STATES[QueuedAlertState.PENDING][Step.DELIVERED] is QueuedAlertState.SETTLED
-    assert STATES[QueuedAlertState.PENDING][Step.REJECTED] is QueuedAlertState.PENDING
+    assert isinstance(classify_status(status, header, NOW_S), (Delivered, RetryLater, Rejected))

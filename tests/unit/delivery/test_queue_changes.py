@@ -10,7 +10,15 @@ import pytest
 
 from fpm_listener.delivery.alertmanager_queue import AlertmanagerQueue
 from fpm_listener.delivery.attempt import Attempt, DropReason, FailureReason, RetryLater
-from fpm_listener.delivery.queued_alert import Change, Drop, Forget, Hear, Put, Remove, Row
+from fpm_listener.delivery.queued_alert import (
+    Change,
+    Dropped,
+    QueuedAlert,
+    RemoveAlert,
+    RemoveNotified,
+    SaveAlert,
+    SaveNotified,
+)
 from fpm_listener.delivery.receiver_queue import ReceiverQueue
 from fpm_listener.incidents.alert import Alert, Reason
 from fpm_listener.settings.receiver_types import Rate
@@ -22,7 +30,7 @@ POLICIES = {
     "plain": replace(POLICY, max_alerts=4, max_age_s=3000.0),
     "no ends": replace(POLICY, send_resolved=False),
     "once": replace(POLICY, once=True),
-    "shared": replace(POLICY, joins=3, rates=(Rate(1, 20.0),), max_alerts=6),
+    "shared": replace(POLICY, batch=3, rates=(Rate(1, 20.0),), max_alerts=6),
 }
 ANSWERS = (YES, YES, YES, DOWN, NO, RetryLater(reason=FailureReason.ANSWER, detail="?"))
 
@@ -32,28 +40,28 @@ class File:
 
     def __init__(self) -> None:
         self.rows: dict[int, tuple[float, Alert]] = {}
-        self.heard: dict[str, float] = {}
+        self.notified: dict[str, float] = {}
         self.drops: Counter[str] = Counter()
 
     def write(self, changes: list[Change]) -> None:
         """Write changes; what is removed or forgotten was there."""
         for change in changes:
-            if isinstance(change, Put):
+            if isinstance(change, SaveAlert):
                 self.rows[change.number] = change.since_s, change.alert
-            elif isinstance(change, Remove):
+            elif isinstance(change, RemoveAlert):
                 self.rows.pop(change.number, None)
-            elif isinstance(change, Hear):
-                self.heard[change.incident_id] = change.told_s
-            elif isinstance(change, Forget):
-                del self.heard[change.incident_id]
+            elif isinstance(change, SaveNotified):
+                self.notified[change.incident_id] = change.since_s
+            elif isinstance(change, RemoveNotified):
+                del self.notified[change.incident_id]
             else:
                 self.drops[change.reason.value] += 1
 
     def equals(self, queue: ReceiverQueue | AlertmanagerQueue) -> bool:
         """Return whether the queue holds what is written."""
-        rows = {row.number: (row.since_s, row.alert) for row in queue.rows()}
-        drops = {name: count for name, count in queue.tally.dropped.items() if count}
-        return (rows, queue.heard, drops) == (self.rows, self.heard, dict(self.drops))
+        rows = {row.number: (row.since_s, row.alert) for row in queue.alerts()}
+        drops = {name: count for name, count in queue.counters.dropped.items() if count}
+        return (rows, queue.notified, drops) == (self.rows, self.notified, dict(self.drops))
 
 
 def alert(dice: random.Random, number: int) -> Alert:
@@ -81,31 +89,31 @@ def test_the_file_equals_the_queue(
             if step < 0.4:
                 file.write(queue.enqueue(number, alert(dice, number), now))
             elif step < 0.6:
-                attempt, changes = queue.lease(now)
+                attempt, changes = queue.start_attempt(now)
                 file.write(changes)
                 waiting += [attempt] if attempt else []
             elif step < 0.85 and waiting:
                 answer = ended(waiting.pop(0), dice.choice(ANSWERS))
-                file.write(queue.settle(answer, now, dice.random()))
+                file.write(queue.record_result(answer, now, dice.random()))
             elif step < 0.9:
-                numbers = [row.number for row in queue.rows()]
+                numbers = [row.number for row in queue.alerts()]
                 file.write(queue.drop(dice.sample(numbers, len(numbers) // 3)))
             elif step < 0.92:
-                queue.release()
+                queue.replace_sender()
             elif step < 0.94:
-                file.write(queue.adopt(POLICIES[dice.choice(list(POLICIES))]))
+                file.write(queue.reconfigure(POLICIES[dice.choice(list(POLICIES))]))
             else:
                 seconds = dice.choice((1.0, 30.0, 400.0, 2000.0))
                 now = Instant(now.monotonic_s + seconds, now.wall_s + seconds)
             assert file.equals(queue), (seed, number)
 
         fresh = kind("ops", POLICIES[name])
-        fresh.heard = dict(queue.heard)
-        fresh.tally.dropped = dict(queue.tally.dropped)
+        fresh.notified = dict(queue.notified)
+        fresh.counters.dropped = dict(queue.counters.dropped)
         for number, (since_s, restored) in sorted(file.rows.items(), reverse=True):
-            fresh.restore(Row(number=number, alert=restored, since_s=since_s))
+            fresh.restore(QueuedAlert(number=number, alert=restored, since_s=since_s))
         assert file.equals(fresh)
-        assert [row.number for row in fresh.rows()] == sorted(file.rows)
+        assert [row.number for row in fresh.alerts()] == sorted(file.rows)
 
 
 @pytest.mark.parametrize("kind", [ReceiverQueue, AlertmanagerQueue])
@@ -113,18 +121,22 @@ def test_the_changes_of_one_alert(kind: type[ReceiverQueue | AlertmanagerQueue])
     """It is written, taken and heard; then its end."""
     queue, firing, over = kind("ops", POLICY), fires("a"), resolves("a")
 
-    assert queue.enqueue(7, firing, at(1.0)) == [Put(7, 1.0, firing)]
-    attempt, changes = queue.lease(at(2.0))
+    assert queue.enqueue(7, firing, at(1.0)) == [SaveAlert(7, 1.0, firing)]
+    attempt, changes = queue.start_attempt(at(2.0))
     assert changes == []
-    assert attempt == Attempt(lane="ops", number=1, rows=(7,), alerts=(firing,))
-    assert queue.lease(at(2.0)) == (None, [])
-    taken = queue.settle(ended(attempt, YES), at(3.0), 0.0)
-    assert taken[0] == Hear("a", 1.0)
+    assert attempt == Attempt(queue="ops", number=1, alert_numbers=(7,), alerts=(firing,))
+    assert queue.start_attempt(at(2.0)) == (None, [])
+    taken = queue.record_result(ended(attempt, YES), at(3.0), 0.0)
+    assert taken[0] == SaveNotified("a", 1.0)
     kept = kind is AlertmanagerQueue
-    assert taken[1:] == ([] if kept else [Remove(7)])
+    assert taken[1:] == ([] if kept else [RemoveAlert(7)])
     assert queue.pending() == 0
-    assert queue.enqueue(8, over, at(4.0)) == [Put(7 if kept else 8, 4.0, over)]
-    assert queue.drop([7, 8]) == [Remove(7 if kept else 8), Drop(DropReason.OPERATOR), Forget("a")]
+    assert queue.enqueue(8, over, at(4.0)) == [SaveAlert(7 if kept else 8, 4.0, over)]
+    assert queue.drop([7, 8]) == [
+        RemoveAlert(7 if kept else 8),
+        Dropped(DropReason.OPERATOR),
+        RemoveNotified("a"),
+    ]
 
 
 @pytest.mark.parametrize("kind", [ReceiverQueue, AlertmanagerQueue])
@@ -135,46 +147,48 @@ def test_the_seconds_until_an_alert_is_taken(
     """They count from what it tells of; a clock that was set back does not make them negative."""
     queue, now = kind("ops", POLICY), at(0.0)
     queue.enqueue(1, fires("a", known_at_s=now.wall_s), now)
-    queue.settle(ended(queue.lease(now)[0], YES), Instant(1.0, now.wall_s + after_s), 0.0)
+    queue.record_result(
+        ended(queue.start_attempt(now)[0], YES), Instant(1.0, now.wall_s + after_s), 0.0
+    )
 
-    assert queue.tally.seconds.view().total == total
+    assert queue.counters.seconds.view().total == total
 
 
 def test_what_was_in_flight_at_a_replaced_sender_can_be_replaced_and_dropped() -> None:
     """Nobody answers for it any more: it waits like any other."""
     queue = ReceiverQueue("ops", POLICY)
     queue.enqueue(1, fires("a", 1), at(0.0))
-    queue.lease(at(0.0))
+    queue.start_attempt(at(0.0))
     assert queue.drop([1]) == []
-    queue.release()
+    queue.replace_sender()
     queue.enqueue(2, fires("a", 2), at(0.0))
 
-    assert [row.alert.alert_id for row in queue.rows()] == ["a-2"]
-    assert queue.drop([1]) == [Remove(1), Drop(DropReason.OPERATOR)]
+    assert [row.alert.alert_id for row in queue.alerts()] == ["a-2"]
+    assert queue.drop([1]) == [RemoveAlert(1), Dropped(DropReason.OPERATOR)]
 
 
 def test_what_takes_the_place_of_a_failed_alert_waits_for_its_retry() -> None:
     """It has the attempts of the one before: it does not count as new."""
     queue = ReceiverQueue("ops", POLICY)
     queue.enqueue(1, fires("a", 1), at(0.0))
-    attempt, _ = queue.lease(at(0.0))
+    attempt, _ = queue.start_attempt(at(0.0))
     queue.enqueue(2, fires("a", 2), at(0.0))
-    queue.settle(ended(attempt, DOWN), at(0.0), 1.0)
+    queue.record_result(ended(attempt, DOWN), at(0.0), 1.0)
 
-    assert [row.attempts for row in queue.rows()] == [1]
-    assert queue.wake_s(at(0.0)) == 1.0
-    assert queue.lease(at(0.5)) == (None, [])
+    assert [row.attempts for row in queue.alerts()] == [1]
+    assert queue.due_s(at(0.0)) == 1.0
+    assert queue.start_attempt(at(0.5)) == (None, [])
 
 
 def test_what_is_restored_in_another_order() -> None:
     """It is told in the order of its numbers."""
     queue = ReceiverQueue("ops", POLICY)
-    queue.restore(Row(number=2, alert=resolves("a"), since_s=0.0))
-    queue.restore(Row(number=1, alert=fires("a"), since_s=0.0))
+    queue.restore(QueuedAlert(number=2, alert=resolves("a"), since_s=0.0))
+    queue.restore(QueuedAlert(number=1, alert=fires("a"), since_s=0.0))
     told = []
-    while (attempt := queue.lease(at(1.0))[0]) is not None:
-        told.append(attempt.rows)
-        queue.settle(ended(attempt, YES), at(1.0), 0.0)
+    while (attempt := queue.start_attempt(at(1.0))[0]) is not None:
+        told.append(attempt.alert_numbers)
+        queue.record_result(ended(attempt, YES), at(1.0), 0.0)
 
     assert told == [(1,), (2,)]
 
@@ -183,18 +197,18 @@ def test_hasten() -> None:
     """What waits for its retry is tried at once."""
     queue = ReceiverQueue("ops", POLICY)
     queue.enqueue(1, fires("a"), at(0.0))
-    queue.settle(ended(queue.lease(at(0.0))[0], DOWN), at(0.0), 1.0)
-    assert queue.lease(at(0.1)) == (None, [])
-    queue.hasten()
+    queue.record_result(ended(queue.start_attempt(at(0.0))[0], DOWN), at(0.0), 1.0)
+    assert queue.start_attempt(at(0.1)) == (None, [])
+    queue.retry_now()
 
-    assert queue.lease(at(0.1))[0] is not None
+    assert queue.start_attempt(at(0.1))[0] is not None
 
 
 @pytest.mark.parametrize(("before_s", "taken"), [(1.0, True), (1.1, False)])
 def test_a_repeat_may_come_a_second_too_soon(before_s: float, *, taken: bool) -> None:
     """The engine's own sum may round the other way."""
     queue = ReceiverQueue("ops", POLICY)
-    queue.heard["a"] = 0.0
+    queue.notified["a"] = 0.0
     again = replace(fires("a", 2), reason=Reason.REPEAT)
     queue.enqueue(1, again, at(POLICY.repeat_interval_s - before_s))
 
@@ -206,12 +220,12 @@ def test_one_that_is_tried_alone_is_not_joined() -> None:
     queue = ReceiverQueue("ops", POLICIES["shared"])
     for number, incident in enumerate("abc", 1):
         queue.enqueue(number, fires(incident), at(0.0))
-    first, *_ = queue.rows()
-    first.alone = True
-    attempt = queue.lease(at(0.0))[0]
+    first, *_ = queue.alerts()
+    first.send_alone = True
+    attempt = queue.start_attempt(at(0.0))[0]
     assert attempt is not None
-    assert attempt.rows == (1,)
-    queue.settle(ended(attempt, YES), at(0.0), 0.0)
-    attempt = queue.lease(at(30.0))[0]
+    assert attempt.alert_numbers == (1,)
+    queue.record_result(ended(attempt, YES), at(0.0), 0.0)
+    attempt = queue.start_attempt(at(30.0))[0]
     assert attempt is not None
-    assert attempt.rows == (2, 3)
+    assert attempt.alert_numbers == (2, 3)

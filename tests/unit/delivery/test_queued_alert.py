@@ -7,15 +7,8 @@ from datetime import timezone
 
 import pytest
 
-from fpm_listener.delivery.attempt import Delivered, FailureReason, RetryLater, delay
-from fpm_listener.delivery.queued_alert import (
-    STATES,
-    QueuedAlertState,
-    QueuePolicy,
-    Step,
-    from_json,
-    to_json,
-)
+from fpm_listener.delivery.attempt import Delivered, FailureReason, RetryLater, delay_s
+from fpm_listener.delivery.queued_alert import QueuePolicy, from_json, to_json
 from fpm_listener.delivery.rate_limiter import RateLimiter
 from fpm_listener.incidents.alert import Alert, Reason, Status
 from fpm_listener.settings.mute_times import parse
@@ -71,24 +64,6 @@ def test_what_a_receiver_wants(
     assert chosen.wants(replace(ALERT, **alert)) is wanted  # type: ignore[arg-type] # the same
 
 
-def test_states_of_an_alert() -> None:
-    """What is gone stays gone; a yes always counts; what is in flight waits for its answer."""
-    gone = {QueuedAlertState.SETTLED, QueuedAlertState.REJECTED, QueuedAlertState.DROPPED}
-    assert set(STATES) == set(QueuedAlertState)
-    for state, steps in STATES.items():
-        assert set(steps) == set(Step)
-        if state in gone:
-            assert set(steps.values()) == {state}
-        else:
-            assert steps[Step.LEASED] is QueuedAlertState.IN_FLIGHT
-            assert steps[Step.DELIVERED] is QueuedAlertState.SETTLED
-            assert steps[Step.FAILED] is steps[Step.RELEASED] is QueuedAlertState.PENDING
-    assert STATES[QueuedAlertState.IN_FLIGHT][Step.REJECTED] is QueuedAlertState.REJECTED
-    assert STATES[QueuedAlertState.PENDING][Step.REJECTED] is QueuedAlertState.PENDING
-    assert STATES[QueuedAlertState.IN_FLIGHT][Step.DROPPED] is QueuedAlertState.IN_FLIGHT
-    assert STATES[QueuedAlertState.PENDING][Step.DROPPED] is QueuedAlertState.DROPPED
-
-
 @pytest.mark.parametrize(
     "alert",
     [
@@ -104,22 +79,22 @@ def test_an_alert_on_disk(alert: Alert) -> None:
 
 def test_quiet_times() -> None:
     """An alert is sent when they are over; they do not make it old."""
-    quiet = replace(POLICY, quiet=parse("Mon 00:00-06:00", timezone.utc))
+    quiet = replace(POLICY, mute_times=parse("Mon 00:00-06:00", timezone.utc))
     midnight, noon = Instant(1000.0, MONDAY), Instant(1000.0, MONDAY + 12 * 3600)
 
-    assert POLICY.heard_from_s(900.0, midnight) == 900.0
-    assert quiet.heard_from_s(900.0, noon) == 900.0
-    assert quiet.heard_from_s(900.0, midnight) == 1000.0 + 6 * 3600
-    assert quiet.heard_from_s(1000.0 + 3600, midnight) == 1000.0 + 6 * 3600
-    assert quiet.heard_from_s(1000.0 + 7 * 3600, midnight) == 1000.0 + 7 * 3600
+    assert POLICY.unmuted_s(900.0, midnight) == 900.0
+    assert quiet.unmuted_s(900.0, noon) == 900.0
+    assert quiet.unmuted_s(900.0, midnight) == 1000.0 + 6 * 3600
+    assert quiet.unmuted_s(1000.0 + 3600, midnight) == 1000.0 + 6 * 3600
+    assert quiet.unmuted_s(1000.0 + 7 * 3600, midnight) == 1000.0 + 7 * 3600
     before = Instant(1000.0, MONDAY - 60.0)
-    assert quiet.heard_from_s(1059.0, before) == 1059.0
-    assert quiet.heard_from_s(1060.0, before) == 1060.0 + 6 * 3600
+    assert quiet.unmuted_s(1059.0, before) == 1059.0
+    assert quiet.unmuted_s(1060.0, before) == 1060.0 + 6 * 3600
 
 
 def test_ages() -> None:
     """Quiet seconds are left out where that decides about an alert."""
-    quiet = replace(POLICY, quiet=parse("Mon 00:00-06:00", timezone.utc))
+    quiet = replace(POLICY, mute_times=parse("Mon 00:00-06:00", timezone.utc))
     now = Instant(50_000.0, MONDAY + 6 * 3600 + 60.0)
 
     assert POLICY.age_s(49_800.0, now) == 200.0
@@ -137,69 +112,69 @@ def at(second: float) -> Instant:
 
 def test_rates() -> None:
     """No window of a rate has more messages than it allows."""
-    pace = RateLimiter((Rate(1, 1.0), Rate(3, 60.0)))
-    assert pace.budget(at(10)) == 1
-    assert pace.free_at_s() == 0.0
+    limiter = RateLimiter((Rate(1, 1.0), Rate(3, 60.0)))
+    assert limiter.budget(at(10)) == 1
+    assert limiter.free_at_s() == 0.0
     for second in (10.0, 11.0, 12.0):
-        assert pace.budget(at(second)) == 1
-        pace.begin(at(second))
-        assert pace.budget(at(second)) == 0
-    assert pace.free_at_s() == 70.0
-    assert pace.budget(at(69.9)) == 0
-    assert pace.budget(at(70.0)) == 1
-    pace.begin(at(70.0))
-    assert pace.free_at_s() == 71.0
+        assert limiter.budget(at(second)) == 1
+        limiter.count_attempt(at(second))
+        assert limiter.budget(at(second)) == 0
+    assert limiter.free_at_s() == 70.0
+    assert limiter.budget(at(69.9)) == 0
+    assert limiter.budget(at(70.0)) == 1
+    limiter.count_attempt(at(70.0))
+    assert limiter.free_at_s() == 71.0
 
 
 def test_no_rates() -> None:
     """There is no limit, and nothing is kept of what was sent."""
-    pace = RateLimiter()
-    pace.begin(at(1.0))
+    limiter = RateLimiter()
+    limiter.count_attempt(at(1.0))
 
-    assert pace.budget(at(1.0)) is None
-    assert pace.free_at_s() == 0.0
-    pace.adopt((Rate(1, 10.0),))
-    assert pace.free_at_s() == 0.0
-    assert pace.budget(at(1.0)) == 1
+    assert limiter.budget(at(1.0)) is None
+    assert limiter.free_at_s() == 0.0
+    limiter.set_rates((Rate(1, 10.0),))
+    assert limiter.free_at_s() == 0.0
+    assert limiter.budget(at(1.0)) == 1
 
 
 def test_failures_in_a_row() -> None:
     """The delay follows the schedule; a yes ends it."""
-    pace = RateLimiter()
-    pace.settle(RetryLater(reason=FailureReason.REFUSED), at(10), 0.5)
-    assert (pace.failures, pace.failing_since_s) == (1, 10)
-    assert pace.retry_at_s == 10 + delay(1, 0.5)
-    due_s = pace.retry_at_s
-    pace.settle(RetryLater(reason=FailureReason.REFUSED), at(due_s - 0.1), 0.5)
-    assert (pace.failures, pace.retry_at_s) == (1, due_s)
-    pace.settle(RetryLater(reason=FailureReason.REFUSED), at(due_s), 0.5)
-    assert (pace.failures, pace.retry_at_s) == (2, due_s + delay(2, 0.5))
-    assert (pace.failing_since_s, pace.free_at_s()) == (10, 0.0)
+    limiter = RateLimiter()
+    limiter.record(RetryLater(reason=FailureReason.REFUSED), at(10), 0.5)
+    assert (limiter.failures, limiter.failing_since_s) == (1, 10)
+    assert limiter.retry_at_s == 10 + delay_s(1, 0.5)
+    due_s = limiter.retry_at_s
+    limiter.record(RetryLater(reason=FailureReason.REFUSED), at(due_s - 0.1), 0.5)
+    assert (limiter.failures, limiter.retry_at_s) == (1, due_s)
+    limiter.record(RetryLater(reason=FailureReason.REFUSED), at(due_s), 0.5)
+    assert (limiter.failures, limiter.retry_at_s) == (2, due_s + delay_s(2, 0.5))
+    assert (limiter.failing_since_s, limiter.free_at_s()) == (10, 0.0)
 
-    pace.settle(Delivered(), at(99), 0.5)
-    assert (pace.failures, pace.retry_at_s, pace.failing_since_s) == (0, 0.0, None)
+    limiter.record(Delivered(), at(99), 0.5)
+    assert (limiter.failures, limiter.retry_at_s, limiter.failing_since_s) == (0, 0.0, None)
 
 
 def test_a_receiver_that_asks_for_a_pause() -> None:
     """Its wish is added to the delay, counts for all alerts, and is not cut."""
-    pace = RateLimiter(longest_s=5.0)
-    pace.settle(RetryLater(reason=FailureReason.REFUSED, after_s=600.0), at(10), 0.5)
-    pause_s = 600.0 + min(5.0, delay(1, 0.5))
-    assert pace.free_at_s() == pace.retry_at_s == 10 + pause_s
+    limiter = RateLimiter(longest_delay_s=5.0)
+    limiter.record(RetryLater(reason=FailureReason.REFUSED, after_s=600.0), at(10), 0.5)
+    pause_s = 600.0 + min(5.0, delay_s(1, 0.5))
+    assert limiter.free_at_s() == limiter.retry_at_s == 10 + pause_s
 
-    pace.settle(RetryLater(reason=FailureReason.REFUSED, after_s=1.0), at(11), 0.5)
-    assert pace.failures == 2
-    assert pace.free_at_s() == 10 + pause_s
-    assert pace.retry_at_s < 20
-    pace.hasten()
-    assert (pace.failures, pace.retry_at_s, pace.free_at_s()) == (0, 0.0, 0.0)
-    assert pace.failing_since_s == 10
+    limiter.record(RetryLater(reason=FailureReason.REFUSED, after_s=1.0), at(11), 0.5)
+    assert limiter.failures == 2
+    assert limiter.free_at_s() == 10 + pause_s
+    assert limiter.retry_at_s < 20
+    limiter.retry_now()
+    assert (limiter.failures, limiter.retry_at_s, limiter.free_at_s()) == (0, 0.0, 0.0)
+    assert limiter.failing_since_s == 10
 
 
 def test_the_longest_delay() -> None:
     """However many failures there were."""
-    pace = RateLimiter(longest_s=5.0)
-    pace.failures = 50
-    pace.settle(RetryLater(reason=FailureReason.REFUSED), at(10), 1.0)
+    limiter = RateLimiter(longest_delay_s=5.0)
+    limiter.failures = 50
+    limiter.record(RetryLater(reason=FailureReason.REFUSED), at(10), 1.0)
 
-    assert pace.retry_at_s == 15.0
+    assert limiter.retry_at_s == 15.0

@@ -11,44 +11,44 @@ from tests.samples import DOWN, NO, YES, at
 
 def test_a_window_is_full_until_its_oldest_message_is_over() -> None:
     """Two in ten seconds: the third waits for the first to be ten seconds old."""
-    pace = RateLimiter([Rate(2, 10.0)])
+    limiter = RateLimiter([Rate(2, 10.0)])
     for second in (0.0, 4.0):
-        pace.begin(at(second))
+        limiter.count_attempt(at(second))
 
-    assert pace.budget(at(5.0)) == 0
-    assert pace.free_at_s() == 10.0
-    assert pace.budget(at(10.0)) == 1
+    assert limiter.budget(at(5.0)) == 0
+    assert limiter.free_at_s() == 10.0
+    assert limiter.budget(at(10.0)) == 1
 
 
 def test_the_narrowest_of_several_rates_counts() -> None:
     """One a second, but three a minute."""
-    pace = RateLimiter([Rate(1, 1.0), Rate(3, 60.0)])
+    limiter = RateLimiter([Rate(1, 1.0), Rate(3, 60.0)])
     for second in (0.0, 1.0, 2.0):
-        assert pace.free_at_s() <= second
-        pace.begin(at(second))
+        assert limiter.free_at_s() <= second
+        limiter.count_attempt(at(second))
 
-    assert pace.free_at_s() == 60.0
+    assert limiter.free_at_s() == 60.0
 
 
 def test_without_rates_nothing_waits() -> None:
     """And nothing is kept of what was sent."""
-    pace = RateLimiter()
+    limiter = RateLimiter()
     for second in range(1000):
-        pace.begin(at(second))
+        limiter.count_attempt(at(second))
 
-    assert pace.budget(at(1000.0)) is None
-    assert pace.free_at_s() == 0.0
-    assert len(pace._began) == 0
+    assert limiter.budget(at(1000.0)) is None
+    assert limiter.free_at_s() == 0.0
+    assert len(limiter._attempts) == 0
 
 
 @given(waits=st.lists(st.floats(0, 30), max_size=80))
 def test_no_window_ever_holds_more(waits: list[float]) -> None:
     """Whenever alerts come: at most 2 in any 10 s, at most 5 in any 60 s."""
     rates = [Rate(2, 10.0), Rate(5, 60.0)]
-    pace, sent, now = RateLimiter(rates), [], 0.0
+    limiter, sent, now = RateLimiter(rates), [], 0.0
     for wait in waits:
-        now = max(now + wait, pace.free_at_s())
-        pace.begin(at(now))
+        now = max(now + wait, limiter.free_at_s())
+        limiter.count_attempt(at(now))
         sent.append(now)
 
     for rate in rates:
@@ -58,22 +58,22 @@ def test_no_window_ever_holds_more(waits: list[float]) -> None:
 
 def test_since_when_it_fails() -> None:
     """From the first failure after a yes, to the next yes; a rejection is a failure too."""
-    pace = RateLimiter()
+    limiter = RateLimiter()
     for second, outcome in ((1.0, DOWN), (2.0, DOWN), (3.0, NO)):
-        pace.settle(outcome, at(second), 0.5)
-    assert pace.failing_since_s == 1.0
+        limiter.record(outcome, at(second), 0.5)
+    assert limiter.failing_since_s == 1.0
 
-    pace.settle(YES, at(4.0), 0.5)
-    assert pace.failing_since_s is None
+    limiter.record(YES, at(4.0), 0.5)
+    assert limiter.failing_since_s is None
 
 
 def test_the_operator_makes_haste() -> None:
     """What was waited for after failures is forgotten; the rates stay."""
-    pace = RateLimiter([Rate(1, 60.0)])
-    pace.begin(at(0.0))
+    limiter = RateLimiter([Rate(1, 60.0)])
+    limiter.count_attempt(at(0.0))
     asked = RetryLater(reason=FailureReason.RATE_LIMITED, after_s=600.0)
-    pace.settle(asked, at(0.0), 1.0)
-    assert pace.free_at_s() == 601.0
+    limiter.record(asked, at(0.0), 1.0)
+    assert limiter.free_at_s() == 601.0
 
-    pace.hasten()
-    assert (pace.free_at_s(), pace.retry_at_s) == (60.0, 0.0)
+    limiter.retry_now()
+    assert (limiter.free_at_s(), limiter.retry_at_s) == (60.0, 0.0)

@@ -6,41 +6,60 @@ import json
 
 import pytest
 
-from fpm_listener.delivery.receiver_failure import Failing, again, alert, begins
+from fpm_listener.delivery.receiver_failure import (
+    ReceiverFailure,
+    ReceiverFailures,
+    alert,
+    start,
+)
 from fpm_listener.incidents.alert import Alert, Reason, Status
 from fpm_listener.values import Clocks, Instant
 from tests.samples import EPOCH_S, at
 
 CLOCKS = Clocks(at(500.0), "boot")
-FAILING = begins("ops", at(100.0), "HTTP 500", "web-7", "token")
+FAILURE = start("ops", at(100.0), "HTTP 500", "web-7", "token")
 
 
-def test_how_it_begins_and_goes_on() -> None:
-    """Each alert has the next number; the last text stays where there is no new one."""
-    assert (
-        Failing(
+def test_its_first_alert() -> None:
+    """The failure starts now; its identity names host and receiver."""
+    failures = ReceiverFailures("web-7", lambda: "token")
+    first = failures.next_alert("ops", Reason.FIRST, at(100.0), "HTTP 500", 2)
+
+    assert failures.by_receiver == {
+        "ops": ReceiverFailure(
             receiver="ops",
             started_at_s=EPOCH_S + 100.0,
             started_s=100.0,
             sequence=1,
-            told_s=100.0,
-            text="HTTP 500",
-            incident_id=FAILING.incident_id,
+            notified_s=100.0,
+            why="HTTP 500",
+            incident_id=FAILURE.incident_id,
         )
-        == FAILING
-    )
-    assert FAILING.incident_id.startswith("web-7/receiver:ops/")
-    second = again(FAILING, at(200.0))
-    assert (second.sequence, second.told_s, second.text) == (2, 200.0, "HTTP 500")
-    third = again(second, at(300.0), "timeout")
-    assert (third.sequence, third.told_s, third.text) == (3, 300.0, "timeout")
+    }
+    assert first == alert(FAILURE, Reason.FIRST, at(100.0), "web-7", 2)
+    assert FAILURE.incident_id.startswith("web-7/receiver:ops/")
+
+
+def test_its_next_alerts() -> None:
+    """Each has the next number; without a new reason the former one stays; the last removes it."""
+    failures = ReceiverFailures("web-7", lambda: "token")
+    failures.next_alert("ops", Reason.FIRST, at(100.0), "HTTP 500", 2)
+    failures.next_alert("ops", Reason.REPEAT, at(200.0), "", 2)
+    second = failures.by_receiver["ops"]
+    assert (second.sequence, second.notified_s, second.why) == (2, 200.0, "HTTP 500")
+    failures.next_alert("ops", Reason.REPEAT, at(300.0), "timeout", 2)
+    third = failures.by_receiver["ops"]
+    assert (third.sequence, third.notified_s, third.why) == (3, 300.0, "timeout")
     assert third.started_s == 100.0
+    last = failures.next_alert("ops", Reason.RESOLVED, at(400.0), "", 0)
+    assert (last.sequence, last.starts_at_s) == (4, EPOCH_S + 100.0)
+    assert failures.by_receiver == {}
 
 
 def shape(one: Alert) -> dict[str, object]:
     """Return all of an alert but its sentences."""
     return {
-        "incident": one.incident_id == FAILING.incident_id,
+        "incident": one.incident_id == FAILURE.incident_id,
         "sequence": one.sequence,
         "reason": one.reason,
         "status": one.status,
@@ -57,7 +76,7 @@ def shape(one: Alert) -> dict[str, object]:
 def test_its_alerts(*, over: bool) -> None:
     """Labels are the same from the first to the last; the end tells when."""
     reason = Reason.RESOLVED if over else Reason.FIRST
-    one = alert(FAILING, reason, at(280.0), "web-7", 3)
+    one = alert(FAILURE, reason, at(280.0), "web-7", 3)
 
     assert shape(one) == {
         "incident": True,
@@ -84,14 +103,14 @@ def test_its_alerts(*, over: bool) -> None:
 
 def test_a_clock_that_goes_back_makes_no_negative_time() -> None:
     """The monotonic clock of another boot can be behind."""
-    words = alert(FAILING, Reason.RESOLVED, Instant(50.0, EPOCH_S), "web-7", 0).annotations
+    words = alert(FAILURE, Reason.RESOLVED, Instant(50.0, EPOCH_S), "web-7", 0).annotations
 
     assert "-" not in words["summary"]
 
 
 def test_what_is_saved() -> None:
     """All of it, in words of JSON; it comes back as it was."""
-    saved = json.loads(FAILING.to_json(CLOCKS))
+    saved = json.loads(FAILURE.to_json(CLOCKS))
 
     assert saved == {
         "receiver": "ops",
@@ -100,11 +119,11 @@ def test_what_is_saved() -> None:
         "started": [EPOCH_S + 100.0, 100.0, "boot"],
         "told": [EPOCH_S + 100.0, 100.0, "boot"],
         "text": "HTTP 500",
-        "id": FAILING.incident_id,
+        "id": FAILURE.incident_id,
     }
-    assert Failing.from_json(json.dumps(saved), CLOCKS) == FAILING
+    assert ReceiverFailure.from_json(json.dumps(saved), CLOCKS) == FAILURE
     later = Clocks(Instant(600.0, EPOCH_S + 90_000.0), "boot")  # the wall clock was set
-    assert Failing.from_json(json.dumps(saved), later) == FAILING
+    assert ReceiverFailure.from_json(json.dumps(saved), later) == FAILURE
 
 
 def test_what_an_older_version_saved() -> None:
@@ -116,7 +135,7 @@ def test_what_an_older_version_saved() -> None:
         "sequence": 4,
         "text": "x",
     }
-    one = Failing.from_json(json.dumps(saved), CLOCKS)
+    one = ReceiverFailure.from_json(json.dumps(saved), CLOCKS)
 
-    assert (one.started_s, one.told_s) == (100.0, 200.0)
+    assert (one.started_s, one.notified_s) == (100.0, 200.0)
     assert one.incident_id == f"receiver:ops-{EPOCH_S + 100.0:.3f}"

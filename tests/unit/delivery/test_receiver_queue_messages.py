@@ -15,7 +15,7 @@ from fpm_listener.vocabulary import Severity
 from tests.samples import DOWN, NO, YES, ended, fires, resolves
 from tests.unit.delivery.queue_play import POLICY, Play
 
-CHAT = replace(POLICY, rates=(Rate(2, 10.0),), joins=4)
+CHAT = replace(POLICY, rates=(Rate(2, 10.0),), batch=4)
 
 
 def told(attempt: Attempt | None) -> list[str]:
@@ -23,17 +23,17 @@ def told(attempt: Attempt | None) -> list[str]:
     return [] if attempt is None else [alert.alert_id for alert in attempt.alerts]
 
 
-def settle(play: Play, attempt: Attempt | None, outcome: Outcome) -> None:
+def answer(play: Play, attempt: Attempt | None, outcome: Outcome) -> None:
     """Let the receiver answer."""
-    play.lane.settle(ended(attempt, outcome), play.now, 0.0)
+    play.queue.record_result(ended(attempt, outcome), play.now, 0.0)
 
 
 def messages(play: Play, outcome: Outcome = YES) -> list[list[str]]:
     """Let the receiver answer everything that may be sent now; return the messages."""
     found = []
-    while attempt := play.take():
+    while attempt := play.start_attempt():
         found.append(told(attempt))
-        settle(play, attempt, outcome)
+        answer(play, attempt, outcome)
     return found
 
 
@@ -43,7 +43,7 @@ def messages(play: Play, outcome: Outcome = YES) -> list[list[str]]:
 def test_as_long_as_the_rate_allows_each_has_a_message_of_its_own() -> None:
     """Two may be sent, and two wait."""
     play = Play(CHAT)
-    play.owe(fires("a"), fires("b"))
+    play.enqueue(fires("a"), fires("b"))
 
     assert messages(play) == [["a-1"], ["b-1"]]
 
@@ -51,7 +51,7 @@ def test_as_long_as_the_rate_allows_each_has_a_message_of_its_own() -> None:
 def test_what_is_too_much_shares_a_message() -> None:
     """Three wait where two may be sent: one message names them all."""
     play = Play(CHAT)
-    play.owe(fires("a"), fires("b"), fires("c"))
+    play.enqueue(fires("a"), fires("b"), fires("c"))
 
     assert messages(play) == [["a-1", "b-1", "c-1"]]
 
@@ -59,7 +59,7 @@ def test_what_is_too_much_shares_a_message() -> None:
 def test_a_message_holds_so_many_and_no_more() -> None:
     """The next ones wait for their turn, and none is dropped."""
     play = Play(CHAT)
-    play.owe(*(fires(name) for name in "abcdefghij"))
+    play.enqueue(*(fires(name) for name in "abcdefghij"))
 
     assert messages(play) == [["a-1", "b-1", "c-1", "d-1"], ["e-1", "f-1", "g-1", "h-1"]]
     play.wait(10.0)
@@ -69,8 +69,8 @@ def test_a_message_holds_so_many_and_no_more() -> None:
 
 def test_where_nothing_is_joined_all_wait() -> None:
     """PagerDuty wants an event for each: they are sent as the rate allows."""
-    play = Play(replace(CHAT, joins=1))
-    play.owe(*(fires(name) for name in "abc"))
+    play = Play(replace(CHAT, batch=1))
+    play.enqueue(*(fires(name) for name in "abc"))
 
     assert messages(play) == [["a-1"], ["b-1"]]
     play.wait(10.0)
@@ -80,18 +80,18 @@ def test_where_nothing_is_joined_all_wait() -> None:
 def test_what_came_and_went_is_one_message() -> None:
     """Firing and end of an incident that the receiver has heard nothing of, in this order."""
     play = Play(CHAT)
-    play.owe(fires("a"), resolves("a"))
+    play.enqueue(fires("a"), resolves("a"))
 
     assert messages(play) == [["a-1", "a-2"]]
-    assert play.lane.heard == {}
+    assert play.queue.notified == {}
 
 
 def test_a_message_that_comes_back_is_sent_again() -> None:
     """All that was in it, with what came meanwhile; the ids stay."""
     play = Play(CHAT)
-    play.owe(fires("a"), fires("b"), fires("c"))
-    settle(play, play.take(), DOWN)
-    play.owe(fires("d"))
+    play.enqueue(fires("a"), fires("b"), fires("c"))
+    answer(play, play.start_attempt(), DOWN)
+    play.enqueue(fires("d"))
 
     assert messages(play) == [["d-1", "a-1", "b-1", "c-1"]]
 
@@ -99,17 +99,17 @@ def test_a_message_that_comes_back_is_sent_again() -> None:
 def test_a_message_that_is_rejected_is_taken_apart() -> None:
     """One of them may be why: each is tried alone, and only the poisonous one is dropped."""
     play = Play(CHAT)
-    play.owe(fires("a"), fires("poison"), fires("c"))
-    settle(play, play.take(), NO)
+    play.enqueue(fires("a"), fires("poison"), fires("c"))
+    answer(play, play.start_attempt(), NO)
     taken = []
-    while len(play.lane):
-        attempt = play.take()
+    while len(play.queue):
+        attempt = play.start_attempt()
         if attempt is None:
             play.wait(10.0)
             continue
         assert len(attempt.alerts) == 1
         poisoned = attempt.alerts[0].incident_id == "poison"
-        settle(play, attempt, NO if poisoned else YES)
+        answer(play, attempt, NO if poisoned else YES)
         taken += [] if poisoned else told(attempt)
 
     assert taken == ["a-1", "c-1"]
@@ -120,15 +120,15 @@ def test_a_message_that_is_never_taken_is_taken_apart() -> None:
     """A service that says no in other words may mean one of them; the others are told."""
     odd = RetryLater(reason=FailureReason.ANSWER, detail="errcode 430102: ?")
     play = Play(CHAT)
-    play.owe(*(fires(name) for name in "abc"), fires("poison"))
+    play.enqueue(*(fires(name) for name in "abc"), fires("poison"))
     taken: list[str] = []
     for _ in range(200):
-        attempt = play.take()
+        attempt = play.start_attempt()
         if attempt is None:
             play.wait(10.0)
             continue
         poisoned = any(alert.incident_id == "poison" for alert in attempt.alerts)
-        settle(play, attempt, odd if poisoned else YES)
+        answer(play, attempt, odd if poisoned else YES)
         taken += [] if poisoned else told(attempt)
 
     assert sorted(taken) == ["a-1", "b-1", "c-1"]
@@ -138,9 +138,9 @@ def test_a_message_that_is_never_taken_is_taken_apart() -> None:
 def test_what_is_down_keeps_its_messages_together() -> None:
     """A service that does not answer says nothing of what is in a message."""
     play = Play(CHAT)
-    play.owe(*(fires(name) for name in "abc"))
+    play.enqueue(*(fires(name) for name in "abc"))
     for _ in range(6):
-        settle(play, play.take(), DOWN)
+        answer(play, play.start_attempt(), DOWN)
         play.wait(400.0)
 
     assert messages(play) == [["a-1", "b-1", "c-1"]]
@@ -149,34 +149,34 @@ def test_what_is_down_keeps_its_messages_together() -> None:
 def test_who_wants_no_ends_hears_none() -> None:
     """Not even of what came and went."""
     play = Play(replace(CHAT, send_resolved=False))
-    play.owe(fires("a"), resolves("a"))
+    play.enqueue(fires("a"), resolves("a"))
 
     assert messages(play) == [["a-1"]]
-    assert len(play.lane) == 0
+    assert len(play.queue) == 0
 
 
 def test_a_failure_of_long_ago_is_no_failing() -> None:
     """What failed was given up since; nothing has failed now."""
     play = Play(CHAT)
-    play.owe(fires("a"))
-    settle(play, play.take(), DOWN)
-    play.lane.drop([row.number for row in play.lane.rows()])
+    play.enqueue(fires("a"))
+    answer(play, play.start_attempt(), DOWN)
+    play.queue.drop([row.number for row in play.queue.alerts()])
     play.wait(7200.0)
-    play.owe(fires("b"))
+    play.enqueue(fires("b"))
 
-    assert play.lane.pace.failing_since_s is None
+    assert play.queue.limiter.failing_since_s is None
 
 
 def test_a_retry_counts_for_the_rate_too() -> None:
     """The service counts it."""
-    play = Play(replace(CHAT, joins=1))
-    play.owe(fires("a"))
+    play = Play(replace(CHAT, batch=1))
+    play.enqueue(fires("a"))
     for _ in range(2):
-        settle(play, play.take(), DOWN)
+        answer(play, play.start_attempt(), DOWN)
 
-    assert play.take() is None
+    assert play.start_attempt() is None
     play.wait(10.0)
-    assert play.take() is not None
+    assert play.start_attempt() is not None
 
 
 # -- what it wants to hear of ----------------------------------------------------------------------
@@ -190,8 +190,8 @@ def severe(word: str, incident: str = "a", **others: object) -> Alert:
 def chosen(alert: Alert, **policy: object) -> bool:
     """Return whether a receiver hears of it."""
     play = Play(replace(POLICY, **policy))  # type: ignore[arg-type]  # the tests name the fields
-    play.owe(alert)
-    return len(play.lane) == 1
+    play.enqueue(alert)
+    return len(play.queue) == 1
 
 
 @pytest.mark.parametrize(
@@ -258,10 +258,10 @@ def test_who_has_heard_of_an_incident_hears_it_to_its_end() -> None:
     """Though its cause has become another; and no drop is counted for who never wanted it."""
     play = Play(replace(POLICY, causes=("bind_conflict",)))
     other = {"cause": "gave_up", "summary": "it is down"}
-    play.owe(fires("a"), replace(fires("b"), annotations=other))
+    play.enqueue(fires("a"), replace(fires("b"), annotations=other))
     assert play.drain() == ["a-1"]
-    play.owe(replace(fires("a", 2), annotations=other), resolves("a", 3))
-    play.owe(replace(resolves("b"), annotations=other))
+    play.enqueue(replace(fires("a", 2), annotations=other), resolves("a", 3))
+    play.enqueue(replace(resolves("b"), annotations=other))
 
     assert play.drain() == ["a-2", "a-3"]
     assert play.dropped() == {}
@@ -275,19 +275,19 @@ ENDS_S = 53 * 60 + 20.0
 
 
 def quiet(**others: object) -> Play:
-    """Return a lane that is left in peace at the beginning."""
-    return Play(replace(POLICY, quiet=NOON, **others))  # type: ignore[arg-type]  # the tests name the fields
+    """Return a queue that is muted at the beginning."""
+    return Play(replace(POLICY, mute_times=NOON, **others))  # type: ignore[arg-type]  # the tests name the fields
 
 
 def test_quiet_delays() -> None:
     """Nothing is sent before its end; the owner is woken then."""
     play = quiet()
-    play.owe(fires("a"))
+    play.enqueue(fires("a"))
 
-    assert play.take() is None
-    assert play.lane.wake_s(play.now) == pytest.approx(ENDS_S)
+    assert play.start_attempt() is None
+    assert play.queue.due_s(play.now) == pytest.approx(ENDS_S)
     play.wait(ENDS_S - 1.0)
-    assert play.take() is None
+    assert play.start_attempt() is None
     play.wait(1.0)
     assert play.drain() == ["a-1"]
 
@@ -295,7 +295,7 @@ def test_quiet_delays() -> None:
 def test_quiet_never_loses() -> None:
     """An age that was spent in quiet does not count."""
     play = quiet(max_age_s=600.0)
-    play.owe(fires("a"))
+    play.enqueue(fires("a"))
     play.wait(ENDS_S)
 
     assert play.drain() == ["a-1"]
@@ -305,24 +305,24 @@ def test_quiet_never_loses() -> None:
 def test_what_is_too_old_without_the_quiet_is_dropped() -> None:
     """The receiver did not take it for as long as it may be kept, counted from the end on."""
     play = quiet(max_age_s=600.0)
-    play.owe(fires("a"))
+    play.enqueue(fires("a"))
     play.wait(ENDS_S)
     assert play.answer(DOWN) == "a-1"
     play.wait(601.0)
 
-    assert play.take() is None
+    assert play.start_attempt() is None
     assert play.dropped() == {"max_age": 1}
 
 
 def test_nightly_quiet_does_not_keep_for_ever() -> None:
     """The hours between the nights count."""
     nights = parse("22:00-06:00", timezone.utc)
-    play = Play(replace(POLICY, quiet=nights, max_age_s=24 * 3600.0))
-    play.owe(fires("a"))
+    play = Play(replace(POLICY, mute_times=nights, max_age_s=24 * 3600.0))
+    play.enqueue(fires("a"))
     hours = 0
-    while len(play.lane) and hours < 100:
-        if attempt := play.take():
-            settle(play, attempt, DOWN)
+    while len(play.queue) and hours < 100:
+        if attempt := play.start_attempt():
+            answer(play, attempt, DOWN)
         play.wait(3600.0)
         hours += 1
 
@@ -333,7 +333,7 @@ def test_nightly_quiet_does_not_keep_for_ever() -> None:
 def test_after_the_quiet_the_latest_state_is_told() -> None:
     """One message, not the history."""
     play = quiet()
-    play.owe(fires("a", 1), fires("a", 2), fires("a", 3))
+    play.enqueue(fires("a", 1), fires("a", 2), fires("a", 3))
     play.wait(ENDS_S)
 
     assert play.drain() == ["a-3"]
@@ -342,10 +342,10 @@ def test_after_the_quiet_the_latest_state_is_told() -> None:
 def test_a_clock_that_was_set_back_does_not_hold_back_for_ever() -> None:
     """The moment is asked for anew with each look."""
     play = quiet()
-    play.owe(fires("a"))
+    play.enqueue(fires("a"))
     play.now = Instant(play.now.monotonic_s, play.now.wall_s + 7200.0)
 
-    assert play.take() is not None
+    assert play.start_attempt() is not None
 
 
 # -- what the operator does ------------------------------------------------------------------------
@@ -354,17 +354,17 @@ def test_a_clock_that_was_set_back_does_not_hold_back_for_ever() -> None:
 def test_the_operator_drops() -> None:
     """What waits goes, and is counted; what is in flight stays until it is answered."""
     play = Play(POLICY)
-    play.owe(fires("a"), fires("b"))
-    attempt = play.take()
-    play.lane.drop([row.number for row in play.lane.rows()])
+    play.enqueue(fires("a"), fires("b"))
+    attempt = play.start_attempt()
+    play.queue.drop([row.number for row in play.queue.alerts()])
 
     assert play.ids() == ["a-1"]
-    settle(play, attempt, YES)
-    assert play.lane.tally.dropped[DropReason.OPERATOR.value] == 1
+    answer(play, attempt, YES)
+    assert play.queue.counters.dropped[DropReason.OPERATOR.value] == 1
 
 
 def test_the_policy_of_the_samples_has_no_limits() -> None:
     """Else the other tests would not test what they say."""
     assert QueuePolicy.wants(POLICY, fires())
-    assert POLICY.quiet is None
+    assert POLICY.mute_times is None
     assert POLICY.rates == ()

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from fpm_listener.delivery import receiver_failure
-from fpm_listener.delivery.receiver_failure import Failing
+from fpm_listener.delivery.receiver_failure import ReceiverFailure
 from fpm_listener.incidents.incident_ids import LONGEST_ID, incident_id
 from fpm_listener.values import Clocks
 from tests.unit.monitor.engine_play import Scene, moment
@@ -66,21 +66,21 @@ def test_names_with_separators_give_different_ids() -> None:
 def test_the_incident_of_a_receiver_is_unique_as_well_and_is_saved() -> None:
     """The same receiver of two hosts fails in the same millisecond."""
     ones = [
-        receiver_failure.begins("ops", moment(0.0), "x", instance, token)
+        receiver_failure.start("ops", moment(0.0), "x", instance, token)
         for instance, token in (("web", "a"), ("web", "b"), ("db", "a"))
     ]
 
     assert len({one.incident_id for one in ones}) == 3
-    assert Failing.from_json(ones[0].to_json(CLOCKS), CLOCKS) == ones[0]
+    assert ReceiverFailure.from_json(ones[0].to_json(CLOCKS), CLOCKS) == ones[0]
 
 
 def test_an_id_that_an_older_version_made_stays() -> None:
     """What is resolved after an update has the id under which it was firing."""
-    one = receiver_failure.begins("ops", moment(0.0), "x", "web", "a")
+    one = receiver_failure.start("ops", moment(0.0), "x", "web", "a")
     saved = json.loads(one.to_json(CLOCKS))
     del saved["id"]
 
-    assert Failing.from_json(json.dumps(saved), CLOCKS) == replace(
+    assert ReceiverFailure.from_json(json.dumps(saved), CLOCKS) == replace(
         one, incident_id="receiver:ops-1700000000.000"
     )
 

@@ -44,7 +44,7 @@ def test_a_kind(name: str) -> None:
     assert kind.needs == tuple(needs.split())
     assert kind.takes == tuple(takes.split())
     assert [(rate.messages, rate.window_s) for rate in kind.rates] == rates
-    assert kind.joins == joins
+    assert kind.batch == joins
     assert kind.module == kind.name == {"lark": "feishu"}.get(name, name)
     assert keys(kind) == (*COMMON, *needs.replace("|", " ").split(), *takes.split())
 
@@ -56,8 +56,11 @@ def test_no_other_kind() -> None:
 
 def test_kinds_that_keep_an_alert_open() -> None:
     """Alertmanager wants firing alerts repeated; PagerDuty keeps one until it is resolved."""
-    assert {name for name, kind in KINDS.items() if kind.standing} == {"alertmanager"}
-    assert {name for name, kind in KINDS.items() if kind.opens} == {"alertmanager", "pagerduty"}
+    assert {name for name, kind in KINDS.items() if kind.resends} == {"alertmanager"}
+    assert {name for name, kind in KINDS.items() if kind.stays_open} == {
+        "alertmanager",
+        "pagerduty",
+    }
 
 
 def test_settings_of_all_receivers() -> None:
