@@ -6,15 +6,17 @@ import os
 import socket
 from collections import deque
 
-#: Test processes that there can be at once; each has a number of its own (scripts/test.sh).
-_MOST = 8
+#: Test processes that can run at once. pytest-xdist calls them gw0, gw1, …; TEST_PROCESS tells
+#: several runs on one machine apart.
+_MOST = 32
 #: What was given out lately: who has asked for a port may not have bound it yet.
 _GIVEN: deque[int] = deque(maxlen=500)
 
 
 def free_port() -> int:
     """Return a TCP port that nobody has on any address, and that nobody else is given."""
-    own = int(os.environ.get("TEST_PROCESS", "0")) % _MOST
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    own = (int(os.environ.get("TEST_PROCESS", "0")) * 4 + worker) % _MOST
     both = socket.has_dualstack_ipv6()
     while True:
         with socket.socket(socket.AF_INET6 if both else socket.AF_INET) as probe:

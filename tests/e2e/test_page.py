@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from fpm_listener.status.snapshot import Snapshot
     from tests.e2e.lab import Lab
 
+#: One browser is enough.
+pytestmark = pytest.mark.xdist_group("page")
+
 SIZE_LIMIT = 60 << 10
 
 

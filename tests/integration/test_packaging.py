@@ -18,6 +18,9 @@ from fpm_listener import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: The packages are built once.
+pytestmark = pytest.mark.xdist_group("packaging")
+
 ROOT = Path(__file__).resolve().parents[2]
 
 #: What a checkout holds that a clone does not.

@@ -30,6 +30,9 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: supervisord is started once.
+pytestmark = pytest.mark.xdist_group("shipped files")
+
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "supervisord.d"
 OURS, PHP_FPM = SHIPPED / "fpm_listener.conf", SHIPPED / "php-fpm.conf"

@@ -33,6 +33,9 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: The channel has its name from the parent process, which all test processes share.
+pytestmark = pytest.mark.xdist_group("handover")
+
 Value = TypeVar("Value")
 FPM = ProcessName("web", "php-fpm")
 MOST = 4
