@@ -9,6 +9,7 @@ from fpm_listener.delivery.receiver_counters import ReceiverView
 from fpm_listener.histogram import Histogram
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.incidents.incident import IncidentView
+from fpm_listener.incidents.incident_facts import IncidentFacts
 from fpm_listener.monitor.process_view import ProcessView
 from fpm_listener.monitor.timeline import Entry, TimelineEvent
 from fpm_listener.phpfpm.status_page import PoolView
@@ -57,40 +58,40 @@ def program(name: str, state: State = State.RUNNING, **more: object) -> ProcessV
     return ProcessView(**{**words, **more})  # type: ignore[arg-type] # the test's own words
 
 
-def incident(**more: object) -> IncidentView:
-    """Return a bind conflict."""
-    words: dict[str, object] = {
-        "incident_id": "1",
-        "cause": Cause.BIND_CONFLICT,
-        "severity": "critical",
-        "gave_up": False,
-        "started_at_s": NOW_S - 192,
-        "failed_lives": 7,
-        "address": "127.0.0.1:9000",
-        "holder": HolderReport(
-            address="127.0.0.1:9000",
-            holders=(
-                Holder(
-                    kind=HolderKind.ORPHAN,
-                    pid=24150,
-                    command="php-fpm: pool www",
-                    user="www-data",
-                    master_pid=24135,
-                    others=(24151,),
-                ),
-            ),
+KILLED, SEGFAULT = ExitReason(signal=9), ExitReason(signal=11)
+ORPHANS = HolderReport(
+    address="127.0.0.1:9000",
+    holders=(
+        Holder(
+            kind=HolderKind.ORPHAN,
+            pid=24150,
+            command="php-fpm: pool www",
+            user="www-data",
+            master_pid=24135,
+            others=(24151,),
         ),
+    ),
+)
+
+
+def incident(incident_id: str = "1", **more: object) -> IncidentView:
+    """Return a bind conflict; `more`: of its facts."""
+    words: dict[str, object] = {
+        "name": ProcessName("php-fpm", "php-fpm"),
+        "cause": Cause.BIND_CONFLICT,
+        "failures": 7,
+        "address": "127.0.0.1:9000",
+        "holder": ORPHANS,
         "evidence": (
             f"{stamp('%T', 196)},332 WARN exited: php-fpm (terminated by SIGKILL; not expected)",
             f"{stamp('%T', 193)},372 WARN exited: php-fpm (exit status 78; not expected)",
             f"[{stamp('%d-%b-%Y %T', 193)}] {BIND}",
         ),
-        "summary": "php-fpm: 127.0.0.1:9000 is taken by pid 24150 and 1 more "
-        "(php-fpm: pool www, user www-data, orphan of the dead master 24135); it keeps failing",
-        "remedy": "End the orphaned workers, which finish their requests first: "
-        "kill -QUIT 24150 24151",
     }
-    return IncidentView(**{**words, **more})  # type: ignore[arg-type] # the test's own words
+    facts = IncidentFacts(**{**words, **more})  # type: ignore[arg-type] # the test's own words
+    return IncidentView(
+        incident_id=incident_id, severity="critical", started_at_s=NOW_S - 192, facts=facts
+    )
 
 
 def entry(what: TimelineEvent, ago_s: float, process: str = "", **more: object) -> Entry:
@@ -214,13 +215,18 @@ TROUBLE = replace(
     found=FOUND,
     timeline=(
         entry(TimelineEvent.LISTENER, 80000, "fpm-listener"),
-        entry(TimelineEvent.DIED, 52000, "php-fpm-admin:php-fpm-admin", detail="killed by SIGSEGV"),
+        entry(
+            TimelineEvent.DIED,
+            52000,
+            "php-fpm-admin:php-fpm-admin",
+            exit_reason=SEGFAULT,
+        ),
         entry(TimelineEvent.STARTED, 51999.9, "php-fpm-admin:php-fpm-admin", away_s=0.064),
         entry(
             TimelineEvent.DIED,
             30200,
             "queue:worker_00",
-            detail="exit status 1",
+            exit_reason=ExitReason(status=1),
             count=4,
             first_s=NOW_S - 30700,
         ),
@@ -228,38 +234,45 @@ TROUBLE = replace(
             TimelineEvent.INCIDENT,
             30690,
             "queue:worker_00",
-            detail="it dies and is restarted again and again (exit status 1); it keeps failing",
+            cause=Cause.RESTART_LOOP,
+            exit_reason=ExitReason(status=1),
         ),
         entry(
             TimelineEvent.RESOLVED,
             29000,
             "queue:worker_00",
-            detail="well again, or stopped by its operator; the trouble was: it dies and is "
-            "restarted again and again",
+            cause=Cause.RESTART_LOOP,
+            exit_reason=ExitReason(status=1),
         ),
         entry(TimelineEvent.STOPPED, 21000, "reports:reports"),
-        entry(TimelineEvent.DIED, 9200, "php-fpm-admin:php-fpm-admin", detail="killed by SIGKILL"),
+        entry(
+            TimelineEvent.DIED,
+            9200,
+            "php-fpm-admin:php-fpm-admin",
+            exit_reason=KILLED,
+        ),
         entry(TimelineEvent.STARTED, 9199.9, "php-fpm-admin:php-fpm-admin", away_s=0.071),
-        entry(TimelineEvent.DIED, 196, "php-fpm:php-fpm", detail="killed by SIGKILL"),
+        entry(TimelineEvent.DIED, 196, "php-fpm:php-fpm", exit_reason=KILLED),
         entry(
             TimelineEvent.INCIDENT,
             192,
             "php-fpm:php-fpm",
-            detail="it dies and is restarted again and again (exit status 78); it keeps failing",
+            cause=Cause.RESTART_LOOP,
+            exit_reason=ExitReason(status=78),
         ),
         entry(
             TimelineEvent.CHANGED,
             191.6,
             "php-fpm:php-fpm",
-            detail="127.0.0.1:9000 is taken by pid 24150 and 1 more (php-fpm: pool www, user "
-            "www-data, orphan of the dead master 24135); it keeps failing",
+            cause=Cause.BIND_CONFLICT,
+            subject="127.0.0.1:9000",
         ),
         entry(TimelineEvent.STARTED, 2, "php-fpm:php-fpm", away_s=1.02, count=7),
         entry(
             TimelineEvent.DIED,
             1,
             "php-fpm:php-fpm",
-            detail="exit status 78",
+            exit_reason=ExitReason(status=78),
             count=6,
             first_s=NOW_S - 194,
         ),
@@ -288,12 +301,15 @@ EVIL = replace(
             State.FATAL,
             addresses=HOSTILE[:3],
             incident=incident(
-                evidence=HOSTILE, summary=HOSTILE[0] + HOSTILE[2], remedy=HOSTILE[1],
-                incident_id=HOSTILE[0],
+                HOSTILE[0],
+                name=ProcessName(HOSTILE[0], HOSTILE[2]),
+                evidence=HOSTILE,
+                address=HOSTILE[1],
+                holder=None,
             ),
         ),
     ),
-    timeline=tuple(entry(TimelineEvent.DIED, 10, HOSTILE[0], detail=one) for one in HOSTILE),
+    timeline=tuple(entry(TimelineEvent.DIED, 10, HOSTILE[0], subject=one) for one in HOSTILE),
     receivers=(ReceiverView(name=HOSTILE[0], kind="webhook", last_failure=HOSTILE[2]),),
     found=(FindingView(*(HOSTILE[n % 6] for n in range(6))),),
     instance=HOSTILE[0],

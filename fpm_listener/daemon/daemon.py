@@ -73,13 +73,14 @@ if TYPE_CHECKING:
 
 
 def tell(effect: Notify) -> None:
-    """Say in our own log what the receivers are told."""
-    alert = effect.alert
+    """Log what is sent to the receivers."""
+    from fpm_listener.delivery.alert_texts import with_texts  # noqa: PLC0415 - after READY
+
+    alert = with_texts(effect.alert, effect.facts)
     log.warning(
-        "incident %s program=%s:%s reason=%r cause=%s summary=%r",
+        "incident %s program=%s reason=%r cause=%s summary=%r",
         alert.status.value,
-        alert.labels["group"],
-        alert.labels["process"],
+        effect.facts.name,
         alert.reason.value,
         alert.annotations["cause"],
         alert.annotations["summary"],

@@ -21,7 +21,6 @@ def engine_settings(settings: Settings) -> EngineSettings:
             stable_for_s=settings.stable_for_s,
             repeat_interval_s=min([settings.repeat_interval_s, *repeats]),
             healing=settings.healing,
-            chinese=any(receiver.language == "zh" for receiver in settings.receivers),
         ),
         identity=Identity(instance=settings.instance),
         fast_restart=settings.fast_restart,

@@ -179,7 +179,7 @@ class Services:
         durable = False
         for effect in effects:
             if isinstance(effect, Notify):
-                statements += self._outbox.enqueue(effect.alert, now)
+                statements += self._outbox.notify(effect, now)
                 durable = True
             else:
                 name = f"{_PROCESS}{effect.process}"

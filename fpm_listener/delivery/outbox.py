@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fpm_listener.delivery.database_schema import Rows, Statement
     from fpm_listener.delivery.receiver_counters import ReceiverView
     from fpm_listener.incidents.alert import Alert
+    from fpm_listener.incidents.effects import Notify
     from fpm_listener.settings.receivers import ReceiverSettings
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,14 @@ class Outbox:
     def enqueue(self, alert: Alert, now: Instant) -> list[Statement]:
         """Add `alert` to the queue of each receiver that wants it; return what to commit."""
         return self._enqueue(alert, now, self._queues.values())
+
+    def notify(self, effect: Notify, now: Instant) -> list[Statement]:
+        """Enqueue an alert of the engine with its texts; return what is to be committed."""
+        # The texts are loaded with the first alert: the listener answers READY without them.
+        from fpm_listener.delivery.alert_texts import with_texts  # noqa: PLC0415
+
+        languages = {one.language for one in self._settings.values()}
+        return self.enqueue(with_texts(effect.alert, effect.facts, languages), now)
 
     def _enqueue(self, alert: Alert, now: Instant, queues: Iterable[AlertQueue]) -> list[Statement]:
         statements = []

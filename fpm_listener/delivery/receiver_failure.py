@@ -15,30 +15,13 @@ from typing import TYPE_CHECKING, Any
 from fpm_listener import durations
 from fpm_listener.incidents.alert import Alert, Reason, Status
 from fpm_listener.incidents.incident_ids import incident_id
-from fpm_listener.incidents.text_zh import (
-    NOTHING_TO_DO,
-)
 from fpm_listener.values import Written
-from fpm_listener.vocabulary import NOTIFICATION_FAILING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fpm_listener.delivery.alert_queue import AlertQueue
     from fpm_listener.values import Clocks, Instant
-
-
-def receiver_failing_zh(
-    name: str, why: str, lasted: str, undelivered: int, *, over: bool
-) -> dict[str, str]:
-    """Return the Chinese texts about a receiver that fails."""
-    return {
-        "summary": f"接收端 {name} 已恢复，此前中断 {lasted}"
-        if over
-        else f"告警无法送达接收端 {name}：{why}",
-        "description": f"有 {undelivered} 条告警等待发送。",
-        "remedy": NOTHING_TO_DO if over else f"请在本机手动测试：fpm-listener alerts test {name}",
-    }
 
 
 #: Seconds from the first failure without a delivery until a receiver counts as failing.
@@ -158,10 +141,12 @@ def alert(
     failure: ReceiverFailure, reason: Reason, now: Instant, instance: str, undelivered: int
 ) -> Alert:
     """Return the alert for the other receivers; undelivered: alerts that wait for this receiver."""
+    # The texts are loaded with the first alert: the listener answers READY without them.
+    from fpm_listener.delivery.alert_texts import with_failure_texts  # noqa: PLC0415
+
     over = reason is Reason.RESOLVED
     lasted = durations.rough(max(0.0, now.monotonic_s - failure.started_s))
-    name = failure.receiver
-    return Alert(
+    without_texts = Alert(
         incident_id=failure.incident_id,
         sequence=failure.sequence,
         reason=reason,
@@ -169,22 +154,11 @@ def alert(
         labels={
             "alertname": _ALERTNAME,
             "instance": instance,
-            "receiver": name,
+            "receiver": failure.receiver,
             "severity": "warning",
-        },
-        annotations={
-            "summary": f"receiver {name} works again, after {lasted}"
-            if over
-            else f"alerts do not reach receiver {name}: {failure.why}",
-            "description": f"{undelivered} alerts wait for it.",
-            "cause": NOTIFICATION_FAILING,
-            "evidence": failure.why,
-            "remedy": "Nothing to do"
-            if over
-            else f"Test it on this host: fpm-listener alerts test {name}",
         },
         starts_at_s=failure.started_at_s,
         ends_at_s=now.wall_s if over else None,
         known_at_s=now.wall_s,
-        translations={"zh": receiver_failing_zh(name, failure.why, lasted, undelivered, over=over)},
     )
+    return with_failure_texts(without_texts, failure.why, lasted, undelivered)

@@ -40,11 +40,12 @@ class Alert:
     reason: Reason
     status: Status
     labels: Mapping[str, str]
-    annotations: Mapping[str, str]
     starts_at_s: float  #: wall seconds, UTC
     ends_at_s: float | None  #: wall seconds, UTC; None while firing
     known_at_s: float  #: wall seconds at which the fact that caused this alert was known
-    #: By language other than English: what stands in its annotations instead, for people to read.
+    #: What the alert says, by name: `summary`, `cause`, …; delivery/alert_texts.py adds it.
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    #: By language other than English: the texts that replace those of the annotations.
     translations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from fpm_listener.host.address_holders import HolderReport
     from fpm_listener.incidents.alert import Alert
+    from fpm_listener.incidents.incident_facts import IncidentFacts
     from fpm_listener.incidents.post_mortem import Needs, PostMortem
     from fpm_listener.supervisor.process import ProcessName
 
@@ -27,9 +28,10 @@ class HolderFound(NamedTuple):
 
 
 class Notify(NamedTuple):
-    """Effect: the receivers are owed this alert."""
+    """Effect: send this alert to the receivers. It has no texts yet; the facts are for them."""
 
     alert: Alert
+    facts: IncidentFacts
 
 
 class FindHolder(NamedTuple):

@@ -21,7 +21,7 @@ from fpm_listener.vocabulary import Cause
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from fpm_listener.host.address_holders import HolderReport
+    from fpm_listener.incidents.incident_facts import IncidentFacts
     from fpm_listener.values import Instant
 
 #: Seconds by which a wall clock's float may be rounded; without it a deadline could come too early.
@@ -103,8 +103,6 @@ class Incident:
         self,
         now: Instant,
         reason: Reason,
-        annotations: Mapping[str, str],
-        translations: Mapping[str, Mapping[str, str]],
     ) -> Alert:
         """Return the alert that tells `reason`, and remember that it was told."""
         resolved = reason is Reason.RESOLVED
@@ -119,11 +117,9 @@ class Incident:
             reason=reason,
             status=Status.RESOLVED if resolved else Status.FIRING,
             labels=self.labels,
-            annotations=annotations,
             starts_at_s=self.started_at_s,
             ends_at_s=now.wall_s if resolved else None,
             known_at_s=known_at_s,
-            translations=translations,
         )
 
     def to_json(self, offset_s: float) -> dict[str, Any]:
@@ -211,15 +207,8 @@ class IncidentView:
     """An incident that is firing."""
 
     incident_id: str
-    cause: Cause
     severity: str
-    gave_up: bool
     started_at_s: float  #: wall seconds
-    failed_lives: int
-    address: str | None
-    holder: HolderReport | None
-    evidence: tuple[str, ...]  #: the last log lines, oldest first
-    summary: str
-    remedy: str
+    facts: IncidentFacts
     recovering_s: float | None = None  #: wall seconds since when it is well; None = it is not
     resolves_s: float | None = None  #: wall seconds of the resolution, if it stays well

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fpm_listener.host.holder_remedies import free, look
-from fpm_listener.host.oom_kills import OomKill, mebibytes
-from fpm_listener.incidents.post_mortem import Needs
-from fpm_listener.phpfpm.site import FpmSite
+from fpm_listener.host.oom_kills import mebibytes
+from fpm_listener.incidents.incident_facts import UNEXPLAINED
 from fpm_listener.settings.policy import MOST_A_DAY
 from fpm_listener.supervisor.exit_log import how, signal_name
 from fpm_listener.values import assert_never
@@ -17,15 +15,8 @@ from fpm_listener.vocabulary import Cause
 
 if TYPE_CHECKING:
     from fpm_listener.host.address_holders import HolderReport
-    from fpm_listener.incidents.post_mortem import PostMortem
+    from fpm_listener.incidents.incident_facts import IncidentFacts
     from fpm_listener.supervisor.exit_log import ExitReason
-    from fpm_listener.supervisor.process import ProcessName
-
-#: Ports below it are root's (ip_unprivileged_port_start as it usually is).
-PRIVILEGED = 1024
-
-#: Causes that say how it ends, not why.
-UNEXPLAINED = frozenset({Cause.CRASH_SIGNAL, Cause.RESTART_LOOP, Cause.GAVE_UP})
 
 #: Seconds from which on it is worth saying how often it dies: supervisord's own delays are shorter.
 SLOW_S = 15.0
@@ -38,123 +29,84 @@ _RULED_OUT = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IncidentFacts:
-    """What is known of an incident, before it is put into words."""
-
-    name: ProcessName
-    cause: Cause
-    gave_up: bool
-    address: str | None
-    holder: HolderReport | None  #: of the address, where that is the cause
-    last_exit: ExitReason | None
-    failed_lives: int
-    named: str | None = None  #: the path, `user NAME` or `group NAME` that the cause is about
-    every_s: float = 0.0  #: the usual time from one failure to the next
-    site: FpmSite = field(default_factory=FpmSite)
-    needs: Needs = field(default_factory=Needs)
-    autopsy: PostMortem | None = None  #: what the machine showed after the last death
-    worker_crashes: int = 0  #: where workers crash, and the master lives
-    worker_signal: int | None = None
-    worn_out: bool = False  #: we have started it as often as may be in a day
-    recovering: bool = False  #: it is up again, or stopped, and the incident is not resolved yet
-
-    @property
-    def missing_program(self) -> str | None:
-        """Return the executable, where it is what is missing."""
-        missing = self.cause is Cause.MISSING_PATH and self.named == self.needs.program
-        return self.named if missing else None
-
-    @property
-    def folder(self) -> str | None:
-        """Return the folder that the cause is about."""
-        path = self.named if self.named and "/" in self.named else self.address
-        return path.rpartition("/")[0] or "/" if path and "/" in path else None
-
-    @property
-    def oom(self) -> OomKill | None:
-        """Return what the out-of-memory killer did."""
-        return self.autopsy.oom if self.autopsy else None
-
-
-def sentences(plight: IncidentFacts, *, over: bool) -> dict[str, str]:
+def sentences(facts: IncidentFacts, *, over: bool) -> dict[str, str]:
     """Return what is read first of an alert, by the names of its annotations."""
     return {
-        "summary": _well_again(plight) if over else summary(plight),
-        "description": _description(plight),
-        "remedy": "There is nothing to do any more" if over else remedy(plight),
+        "summary": _well_again(facts) if over else summary(facts),
+        "description": _description(facts),
+        "remedy": "There is nothing to do any more" if over else remedy(facts),
     }
 
 
-def summary(plight: IncidentFacts) -> str:
+def summary(facts: IncidentFacts) -> str:
     """Return one line: which program, what happens to it, and why."""
-    if plight.recovering:
-        return f"{plight.name.shown}: recovering; the problem was: {_why(plight, over=True)}"
-    what = "supervisord gave up on it" if plight.gave_up else "it keeps failing"
-    return f"{plight.name.shown}: {_why(plight)}; {what}"
+    if facts.recovering:
+        return f"{facts.name.shown}: recovering; the problem was: {_why(facts, over=True)}"
+    what = "supervisord gave up on it" if facts.gave_up else "it keeps failing"
+    return f"{facts.name.shown}: {_why(facts)}; {what}"
 
 
-def _well_again(plight: IncidentFacts) -> str:
-    was = _why(plight, over=True)
-    return f"{plight.name.shown}: well again, or stopped by its operator; the trouble was: {was}"
+def _well_again(facts: IncidentFacts) -> str:
+    was = _why(facts, over=True)
+    return f"{facts.name.shown}: well again, or stopped by its operator; the trouble was: {was}"
 
 
-def _description(plight: IncidentFacts) -> str:
-    last = "" if plight.last_exit is None else f" Its last end: {how(plight.last_exit)}."
-    if plight.worker_crashes and not plight.failed_lives:
-        return f"{plight.worker_crashes} workers have crashed in this incident; their master lives."
-    lives = "1 failed life" if plight.failed_lives == 1 else f"{plight.failed_lives} failed lives"
-    return f"{lives} in this incident.{last}{_worn_out(plight)}{_ruled_out(plight)}"
+def _description(facts: IncidentFacts) -> str:
+    last = "" if facts.last_exit is None else f" Its last end: {how(facts.last_exit)}."
+    if facts.only_workers_crash:
+        return f"{facts.worker_crashes} workers have crashed in this incident; their master lives."
+    lives = "1 failed life" if facts.failures == 1 else f"{facts.failures} failed lives"
+    return f"{lives} in this incident.{last}{_worn_out(facts)}{_ruled_out(facts)}"
 
 
-def _worn_out(plight: IncidentFacts) -> str:
-    if not plight.worn_out:
+def _worn_out(facts: IncidentFacts) -> str:
+    if not facts.worn_out:
         return ""
     return (
         f" It was started again {MOST_A_DAY} times in a day, and is left down for the rest of it."
     )
 
 
-def _ruled_out(plight: IncidentFacts) -> str:
-    if plight.autopsy is None or plight.cause not in UNEXPLAINED:
+def _ruled_out(facts: IncidentFacts) -> str:
+    if facts.post_mortem is None or facts.cause not in UNEXPLAINED:
         return ""
-    words = [_RULED_OUT[cause] for cause in plight.autopsy.ruled_out]
+    words = [_RULED_OUT[cause] for cause in facts.post_mortem.ruled_out]
     return f" Ruled out by a look at this machine: {', '.join(words)}." if words else ""
 
 
-def _why(plight: IncidentFacts, *, over: bool = False) -> str:  # noqa: C901, PLR0912 - a case for each cause
+def _why(facts: IncidentFacts, *, over: bool = False) -> str:  # noqa: C901, PLR0912 - a case for each cause
     is_ = "was" if over else "is"
-    address, last_exit = plight.address, plight.last_exit
-    match plight.cause:
+    address, last_exit = facts.address, facts.last_exit
+    match facts.cause:
         case Cause.BIND_CONFLICT:
-            return f"{address or 'its listen address'} {is_} taken{_by(plight.holder, over=over)}"
+            return f"{address or 'its listen address'} {is_} taken{_by(facts.holder, over=over)}"
         case Cause.ADDRESS_ABSENT:
             return f"{address or 'its listen address'} {is_} on no interface of this host"
         case Cause.UNKNOWN_USER:
-            return f"there {is_} no {plight.named or 'such user or group as it is configured with'}"
+            return f"there {is_} no {facts.named or 'such user or group as it is configured with'}"
         case Cause.DISK_FULL:
-            return f"the disk of {plight.folder or 'its socket, pid file or log'} {is_} full"
+            return f"the disk of {facts.folder or 'its socket, pid file or log'} {is_} full"
         case Cause.FD_LIMIT:
             return f"it {'could' if over else 'may'} not open as many files as it needs"
         case Cause.MISSING_PATH:
-            if plight.missing_program:
-                return f"its program {plight.missing_program} {is_} not there"
-            return f"{plight.folder or 'a folder that it needs'} {is_} missing"
+            if facts.missing_program:
+                return f"its program {facts.missing_program} {is_} not there"
+            return f"{facts.folder or 'a folder that it needs'} {is_} missing"
         case Cause.PERMISSION:
-            what = plight.named or plight.address or "its address, socket, pid file or log"
+            what = facts.named or facts.address or "its address, socket, pid file or log"
             return f"it {is_} not allowed to open {what}"
         case Cause.CONFIG_ERROR:
             return f"php-fpm {'refused' if over else 'refuses'} its configuration"
         case Cause.OUT_OF_MEMORY:
-            limit = plight.oom and plight.oom.limit
+            limit = facts.oom and facts.oom.limit
             return f"the kernel {'killed' if over else 'kills'} it for want of memory" + (
                 f" (limit {mebibytes(limit)})" if limit else ""
             )
-        case Cause.CRASH_SIGNAL if plight.worker_signal and not plight.failed_lives:
+        case Cause.CRASH_SIGNAL if facts.only_workers_crash:
             crash = "crashed" if over else "crash"
-            return f"its workers {crash} ({signal_name(plight.worker_signal)})"
+            return f"its workers {crash} ({signal_name(facts.worker_signal or 0)})"
         case Cause.CRASH_SIGNAL:
-            return f"it {'died' if over else 'dies'}{_how(last_exit)}{_every(plight)}"
+            return f"it {'died' if over else 'dies'}{_how(last_exit)}{_every(facts)}"
         case Cause.NOT_ANSWERING:
             return (
                 "it ran, took connections, and answered nobody"
@@ -163,7 +115,7 @@ def _why(plight: IncidentFacts, *, over: bool = False) -> str:  # noqa: C901, PL
             )
         case Cause.RESTART_LOOP:
             dies = "died" if over else "dies"
-            often = f"{_how(last_exit)}{_every(plight)}"
+            often = f"{_how(last_exit)}{_every(facts)}"
             return f"it {dies} and {is_} restarted again and again{often}"
         case Cause.GAVE_UP:
             if over:
@@ -181,41 +133,41 @@ def _by(holder: HolderReport | None, *, over: bool) -> str:
     return f"; by whom is not known: {holder.blind}" if holder.blind else ", though not any more"
 
 
-def _every(plight: IncidentFacts) -> str:
-    return f", about every {plight.every_s:.0f} s" if plight.every_s >= SLOW_S else ""
+def _every(facts: IncidentFacts) -> str:
+    return f", about every {facts.every_s:.0f} s" if facts.every_s >= SLOW_S else ""
 
 
 def _how(last_exit: ExitReason | None) -> str:
     return f" ({how(last_exit)})" if last_exit else ""
 
 
-def remedy(plight: IncidentFacts) -> str:
+def remedy(facts: IncidentFacts) -> str:
     """Return one sentence that says what to do, ready to type."""
-    if plight.recovering and plight.cause is Cause.BIND_CONFLICT:
+    if facts.recovering and facts.cause is Cause.BIND_CONFLICT:
         return "Nothing, unless it fails again"  # the address is free, and pids are reused
-    sentence = _cure(plight)
-    if plight.recovering:
+    sentence = _cure(facts)
+    if facts.recovering:
         return f"Nothing now. To prevent the next failure: {sentence}"
-    if plight.gave_up:
-        return f"{sentence}, then type: supervisorctl start {plight.name.shown}"
+    if facts.gave_up:
+        return f"{sentence}, then type: supervisorctl start {facts.name.shown}"
     return sentence
 
 
-def _cure(plight: IncidentFacts) -> str:  # noqa: C901, PLR0912 - a case for each cause
-    match plight.cause:
+def _cure(facts: IncidentFacts) -> str:  # noqa: C901, PLR0912 - a case for each cause
+    match facts.cause:
         case Cause.BIND_CONFLICT:
-            if plight.holder and plight.holder.holders:
-                return free(plight.holder.holders, plight.site.config)
-            return f"Find who has the address: {look(plight.address)}"
+            if facts.holder and facts.holder.holders:
+                return free(facts.holder.holders, facts.site.config)
+            return f"Find who has the address: {look(facts.address)}"
         case Cause.ADDRESS_ABSENT:
             return (
-                f"Bring {_host(plight.address) or 'the address'} up (ip address shows what is "
+                f"Bring {_host(facts.address) or 'the address'} up (ip address shows what is "
                 "there), or change `listen` in the php-fpm pool"
             )
         case Cause.UNKNOWN_USER:
-            return f"Create it ({create(plight.named)}), or correct the php-fpm pool"
+            return f"Create it ({create(facts.named)}), or correct the php-fpm pool"
         case Cause.DISK_FULL:
-            folder = plight.folder or "/run /var/log"
+            folder = facts.folder or "/run /var/log"
             return f"Make room: df -h {folder}; df -i {folder}"
         case Cause.FD_LIMIT:
             return (
@@ -223,20 +175,20 @@ def _cure(plight: IncidentFacts) -> str:  # noqa: C901, PLR0912 - a case for eac
                 "service's LimitNOFILE, or lower rlimit_files in php-fpm's configuration"
             )
         case Cause.MISSING_PATH:
-            return install(plight)
+            return install(facts)
         case Cause.PERMISSION:
-            return _permit(plight)
+            return _permit(facts)
         case Cause.CONFIG_ERROR:
-            check = plight.site.check_command
+            check = facts.site.check_command
             return f"Correct it where the evidence points, until this is content: {check}"
         case Cause.OUT_OF_MEMORY:
-            return more_memory(plight)
+            return more_memory(facts)
         case Cause.CRASH_SIGNAL:
-            return _whodunit(plight)
+            return _whodunit(facts)
         case Cause.NOT_ANSWERING:
-            return wake_up(plight)
+            return wake_up(facts)
         case Cause.RESTART_LOOP | Cause.GAVE_UP:
-            return f"Read what it said last: {last_words(plight)}"
+            return f"Read what it said last: {last_words(facts)}"
         case _ as never:  # pragma: no cover
             return assert_never(never)
 
@@ -247,54 +199,43 @@ def create(named: str | None) -> str:
     return f"groupadd --system {name}" if kind == "group" else f"useradd --system {name}"
 
 
-def install(plight: IncidentFacts) -> str:
+def install(facts: IncidentFacts) -> str:
     """Return what to do about a program or folder that is not there."""
-    if plight.missing_program:
-        instead = plight.autopsy.program_instead if plight.autopsy else ()
+    if facts.missing_program:
+        instead = facts.post_mortem.program_instead if facts.post_mortem else ()
         there = f" (there is {', '.join(instead)})" if instead else ""
         return (
-            f"Install {plight.missing_program} again, or name another in command={there} "
-            f"and type: supervisorctl update {plight.name.group}"
+            f"Install {facts.missing_program} again, or name another in command={there} "
+            f"and type: supervisorctl update {facts.name.group}"
         )
-    if plight.folder is None:
+    if facts.folder is None:
         return "Create the folder that the evidence names (after a reboot /run is empty)"
-    return f"Create it (after a reboot /run is empty): {create_folder(plight)}"
+    return f"Create it (after a reboot /run is empty): {create_folder(facts)}"
 
 
-def create_folder(plight: IncidentFacts) -> str:
+def create_folder(facts: IncidentFacts) -> str:
     """Return the command that creates the folder that is missing; a socket's is its pool's."""
-    is_socket = plight.address is not None and plight.address.rpartition("/")[0] == plight.folder
-    owner = f"-o {plight.site.user} " if is_socket and plight.site.user else ""
-    return f"install -d {owner}{plight.folder}"
+    is_socket = facts.address is not None and facts.address.rpartition("/")[0] == facts.folder
+    owner = f"-o {facts.site.user} " if is_socket and facts.site.user else ""
+    return f"install -d {owner}{facts.folder}"
 
 
-def _permit(plight: IncidentFacts) -> str:
-    port = privileged_port(plight)
+def _permit(facts: IncidentFacts) -> str:
+    port = facts.privileged_port
     if port is not None:
         return (
             f"Only root may listen on port {port}: start php-fpm as root (no user= in "
             "its section; workers still run as the pool's user), or take a port from 1024 on"
         )
-    path = forbidden_path(plight)
+    path = facts.forbidden_path
     if path is None:
         return "Give php-fpm's user access to what the evidence names"
     return f"See which folder shuts it out, and open it: namei -l {path}"
 
 
-def privileged_port(plight: IncidentFacts) -> int | None:
-    """Return the port that is root's alone, where that is what is forbidden."""
-    port = "" if plight.folder else (plight.address or "").rpartition(":")[2]
-    return int(port) if port.isdecimal() and len(port) <= 5 and int(port) < PRIVILEGED else None
-
-
-def forbidden_path(plight: IncidentFacts) -> str | None:
-    """Return the path that is forbidden."""
-    return plight.named or (plight.address if plight.folder else None)
-
-
-def more_memory(plight: IncidentFacts) -> str:
+def more_memory(facts: IncidentFacts) -> str:
     """Return what to do where memory is short."""
-    oom = plight.oom
+    oom = facts.oom
     unit = oom.where.rpartition("/")[2] if oom else ""
     where = (
         f"systemctl set-property {unit} MemoryMax=…"
@@ -304,10 +245,10 @@ def more_memory(plight: IncidentFacts) -> str:
     return f"Lower pm.max_children or memory_limit, or raise what there is: {where}"
 
 
-def _whodunit(plight: IncidentFacts) -> str:
-    last = plight.last_exit
-    if last and last.signal == signal.SIGKILL and not plight.worker_signal:
-        if plight.autopsy and Cause.OUT_OF_MEMORY in plight.autopsy.ruled_out:
+def _whodunit(facts: IncidentFacts) -> str:
+    last = facts.last_exit
+    if last and last.signal == signal.SIGKILL and not facts.worker_signal:
+        if facts.post_mortem and Cause.OUT_OF_MEMORY in facts.post_mortem.ruled_out:
             return "Find who sends it SIGKILL: a watchdog, a cron job, stopwaitsecs, a person"
         return "Look whether the kernel has killed it for want of memory: dmesg | grep -i oom"
     return (
@@ -316,21 +257,36 @@ def _whodunit(plight: IncidentFacts) -> str:
     )
 
 
-def wake_up(plight: IncidentFacts) -> str:
+def wake_up(facts: IncidentFacts) -> str:
     """Return what to do about a php-fpm that answers nobody."""
     return (
         "See what its workers do: ps -o pid,stat,etime,wchan:20,cmd --ppid "
-        f"$(supervisorctl pid {plight.name.shown}) (T: kill -CONT them; all busy: raise "
+        f"$(supervisorctl pid {facts.name.shown}) (T: kill -CONT them; all busy: raise "
         "pm.max_children, and set request_terminate_timeout), or restart it: "
-        f"supervisorctl restart {plight.name.shown}"
+        f"supervisorctl restart {facts.name.shown}"
     )
 
 
-def last_words(plight: IncidentFacts) -> str:
+def last_words(facts: IncidentFacts) -> str:
     """Return the command that shows what it said last."""
-    logs = plight.site.error_logs
-    return f"tail {logs[0]}" if logs else f"supervisorctl tail {plight.name.shown} stderr"
+    logs = facts.site.error_logs
+    return f"tail {logs[0]}" if logs else f"supervisorctl tail {facts.name.shown} stderr"
 
 
 def _host(address: str | None) -> str:
     return (address or "").rpartition(":")[0].strip("[]")
+
+
+def receiver_failure(
+    name: str, why: str, lasted: str, pending: int, *, over: bool
+) -> dict[str, str]:
+    """Return the texts of an alert about a receiver, by annotation."""
+    return {
+        "summary": f"receiver {name} works again, after {lasted}"
+        if over
+        else f"alerts do not reach receiver {name}: {why}",
+        "description": f"{pending} alerts wait for it.",
+        "remedy": "Nothing to do"
+        if over
+        else f"Test it on this host: fpm-listener alerts test {name}",
+    }

@@ -13,15 +13,22 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fpm_listener.incidents import incident_texts, post_mortem, text_en, text_zh
+from fpm_listener.incidents import post_mortem
 from fpm_listener.incidents.alert import Reason
 from fpm_listener.incidents.effects import ExamineExit, IncidentEffect, Notify
 from fpm_listener.incidents.holder_watch import HOLDER_FRESH_S, LOOK_AGAIN_S, HolderWatch
-from fpm_listener.incidents.incident import CAUSES, Evidence, Incident, root_cause, saved_text
+from fpm_listener.incidents.incident import (
+    CAUSES,
+    Evidence,
+    Incident,
+    IncidentView,
+    root_cause,
+    saved_text,
+)
+from fpm_listener.incidents.incident_facts import UNEXPLAINED, IncidentFacts
 from fpm_listener.incidents.incident_ids import incident_id
 from fpm_listener.incidents.post_mortem import SHORT_LIFE_S
 from fpm_listener.incidents.restart_loops import LoopDetector
-from fpm_listener.incidents.text_en import IncidentFacts
 from fpm_listener.incidents.worker_crashes import WorkerCrashes
 from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.vocabulary import Cause, Tier
@@ -30,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from fpm_listener.host.address_holders import HolderReport
-    from fpm_listener.incidents.incident import IncidentView
     from fpm_listener.incidents.live_failures import LiveFailures
     from fpm_listener.incidents.post_mortem import Needs, PostMortem
     from fpm_listener.phpfpm.log_facts import LogFact
@@ -236,13 +242,14 @@ class IncidentTracker:
             incident = self._incident = self._open(now, labels, gave_up=state.gave_up)
         settled = self._settles_at_s(state.settled_at_s)
         if settled is not None and now.monotonic_s >= settled:
-            self._crashes.forget()
-            return self._resolve(now, incident, state.last_exit)
+            effects = self._resolve(now, incident, state.last_exit)
+            self._crashes.forget()  # not before: the alert says what the problem was
+            return effects
         self._update(incident, gave_up=state.gave_up)
         incident.worn_out = state.worn_out
         incident.recovers(now, state.settled_at_s, self._recovers_at_s(state.settled_at_s), settled)
         effects = self.holders.verify(now.monotonic_s)
-        is_open = incident.cause in text_en.UNEXPLAINED or incident.cause is Cause.MISSING_PATH
+        is_open = incident.cause in UNEXPLAINED or incident.cause is Cause.MISSING_PATH
         effects += self._examine(now) if is_open else []
         reason = incident.reason(now.monotonic_s, self._policy.repeat_interval_s)
         if reason is None or (reason is Reason.REPEAT and state.settled_at_s is not None):
@@ -312,11 +319,8 @@ class IncidentTracker:
         reason: Reason,
         last_exit: ExitReason | None,
     ) -> Notify:
-        plight = self._plight(incident, last_exit)
-        over = reason is Reason.RESOLVED
-        texts = incident_texts.alert_texts(plight, self._evidence.lines, over=over)
-        translations = {"zh": text_zh.sentences(plight, over=over)} if self._policy.chinese else {}
-        return Notify(incident.tell(now, reason, texts, translations))
+        facts = self._facts(incident, last_exit)
+        return Notify(incident.tell(now, reason), facts)
 
     def _settles_at_s(self, settled_at_s: float | None) -> float | None:
         if settled_at_s is None:
@@ -371,11 +375,16 @@ class IncidentTracker:
         incident = self._incident
         if incident is None:
             return None
-        return incident_texts.view(
-            incident, self._plight(incident, last_exit), self._evidence.lines
+        return IncidentView(
+            incident_id=incident.incident_id,
+            severity=incident.labels["severity"],
+            started_at_s=incident.started_at_s,
+            facts=self._facts(incident, last_exit),
+            recovering_s=incident.recovering_s,
+            resolves_s=incident.resolves_s,
         )
 
-    def _plight(self, incident: Incident, last_exit: ExitReason | None) -> IncidentFacts:
+    def _facts(self, incident: Incident, last_exit: ExitReason | None) -> IncidentFacts:
         return IncidentFacts(
             name=self._name,
             cause=incident.cause,
@@ -383,16 +392,17 @@ class IncidentTracker:
             address=incident.address,
             holder=self.holders.report if incident.cause is Cause.BIND_CONFLICT else None,
             last_exit=last_exit,
-            failed_lives=incident.failed_lives,
+            failures=incident.failed_lives,
             named=self._named,
             every_s=self._loops.usual_distance_s,
             site=self._site,
             needs=self._needs,
-            autopsy=self._autopsy,
+            post_mortem=self._autopsy,
             worn_out=incident.worn_out,
             recovering=incident.recovering_s is not None,
             worker_crashes=self._crashes.count,
             worker_signal=self._crashes.last_signal or None,
+            evidence=tuple(self._evidence.lines),
         )
 
     # -- what outlives the listener ----------------------------------------------------------------

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from fpm_listener.incidents.alert import Reason
 from fpm_listener.incidents.effects import Notify
+from fpm_listener.incidents.incident_facts import UNEXPLAINED
 from fpm_listener.monitor.messages import SelfHeal
 from fpm_listener.monitor.self_healing import Act
-from fpm_listener.supervisor.exit_log import how
-from fpm_listener.untrusted_text import short_name
-from fpm_listener.vocabulary import State
+from fpm_listener.supervisor.exit_log import ExitReason
+from fpm_listener.vocabulary import Cause, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,11 +76,23 @@ class Entry:
 
     what: TimelineEvent
     process: str  #: group:name
-    detail: str = ""  #: why, or which cause; may hold words of others
+    exit_reason: ExitReason | None = None  #: how the process ended, if it is known
+    cause: Cause | None = None  #: of the incident
+    subject: str | None = None  #: the address, path, user or group that the cause is about
     first_s: float  #: wall seconds
     last_s: float
     count: int = 1
     away_s: float | None = None  #: STARTED: seconds since the death; the longest of them
+
+    def row(self) -> list[Any]:
+        """Return the entry as JSON has it."""
+        details = [
+            None if self.exit_reason is None else self.exit_reason.as_metric,
+            None if self.cause is None else self.cause.value,
+            self.subject,
+        ]
+        what, process = self.what.value, self.process
+        return [what, process, details, self.first_s, self.last_s, self.count, self.away_s]
 
 
 class Timeline:
@@ -128,7 +140,7 @@ class Timeline:
                 return
         else:
             what = TimelineEvent.ENDED
-        self._add(at_s, what, process, how(note.reason) if note else "")
+        self._add(at_s, what, process, exit_reason=note.reason if note else None)
 
     def heed(self, now: Instant, effects: Iterable[Effect]) -> None:
         """Tell what is about to be done, as far as it is worth telling."""
@@ -139,17 +151,26 @@ class Timeline:
                     self._halted[str(effect.process)] = None
                     _bound(self._halted)
             elif isinstance(effect, Notify) and effect.alert.reason in _OF_ALERTS:
-                labels, words = effect.alert.labels, effect.alert.annotations
-                process = f"{labels['group']}:{labels['process']}"
-                detail = words["summary"].removeprefix(f"{short_name(process)}: ")
-                self._add(now.wall_s, _OF_ALERTS[effect.alert.reason], process, detail)
+                facts = effect.facts
+                explained = facts.cause not in UNEXPLAINED
+                self._add(
+                    now.wall_s,
+                    _OF_ALERTS[effect.alert.reason],
+                    str(facts.name),
+                    exit_reason=None if facts.subject or explained else facts.last_exit,
+                    cause=facts.cause,
+                    subject=facts.subject,
+                )
 
     def _add(
         self,
         at_s: float,
         what: TimelineEvent,
         process: str,
-        detail: str = "",
+        *,
+        exit_reason: ExitReason | None = None,
+        cause: Cause | None = None,
+        subject: str | None = None,
         away_s: float | None = None,
     ) -> None:
         self._view = None
@@ -157,7 +178,9 @@ class Timeline:
             Entry(
                 what=what,
                 process=process,
-                detail=detail,
+                exit_reason=exit_reason,
+                cause=cause,
+                subject=subject,
                 first_s=at_s,
                 last_s=at_s,
                 away_s=away_s,
@@ -167,7 +190,7 @@ class Timeline:
             self._entries.popitem(last=False)
 
     def _put(self, entry: Entry) -> None:
-        key = (entry.what, entry.process, entry.detail, entry.first_s // SPAN_S)
+        key = replace(entry, first_s=entry.first_s // SPAN_S, last_s=0.0, count=1, away_s=None)
         before = self._entries.pop(key, None)
         if before is not None:
             entry = replace(
@@ -195,29 +218,40 @@ class Timeline:
 
     def memory(self) -> list[list[Any]]:
         """Return what must be remembered, as JSON has it."""
-        return [
-            [e.what.value, e.process, e.detail, e.first_s, e.last_s, e.count, e.away_s]
-            for e in self.view()
-        ]
+        return [entry.row() for entry in self.view()]
 
     def restore(self, saved: object) -> None:
         """Take up what `memory` returned; what is not understood is forgotten."""
         for row in saved if isinstance(saved, list) else ():
             try:
-                what, process, detail, first_s, last_s, count, away_s = row
-                entry = Entry(
-                    what=TimelineEvent(what),
-                    process=str(process),
-                    detail=str(detail),
-                    first_s=float(first_s),
-                    last_s=float(last_s),
-                    count=int(count),
-                    away_s=None if away_s is None else float(away_s),
-                )
+                self._put(_entry(*row))
             except (ValueError, TypeError, OverflowError):
                 continue
-            self._put(entry)
         self._view = None
+
+
+def _entry(
+    what: str,
+    process: str,
+    details: Any,  # noqa: ANN401 - JSON
+    first_s: float,
+    last_s: float,
+    count: int,
+    away_s: float | None,
+) -> Entry:
+    """Return the entry of a saved row; the details of earlier versions were a text."""
+    exit_code, cause, subject = details if isinstance(details, list) else (None, None, None)
+    return Entry(
+        what=TimelineEvent(what),
+        process=str(process),
+        exit_reason=None if exit_code is None else ExitReason.of(int(exit_code)),
+        cause=None if cause is None else Cause(cause),
+        subject=None if subject is None else str(subject),
+        first_s=float(first_s),
+        last_s=float(last_s),
+        count=int(count),
+        away_s=None if away_s is None else float(away_s),
+    )
 
 
 def _bound(known: dict[str, Any]) -> None:

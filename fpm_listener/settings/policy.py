@@ -50,5 +50,4 @@ class Policy:
     loops: Mapping[Tier, LoopPolicy]
     stable_for_s: float = 120.0
     repeat_interval_s: float = 4 * 3600.0
-    chinese: bool = False  #: a receiver wants to read Chinese
     healing: HealingPolicy = NO_HEALING

@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener import __version__
+from fpm_listener.incidents import text_en
 from fpm_listener.monitor.timeline import KEPT_S
 from fpm_listener.supervisor.exit_log import how
 
@@ -148,18 +149,19 @@ def _pool(view: PoolView) -> Document:
 
 
 def _incident(view: IncidentView) -> Document:
+    facts = view.facts
     return {
         "id": view.incident_id,
-        "cause": view.cause.value,
+        "cause": facts.cause.value,
         "severity": view.severity,
         "started_at_s": view.started_at_s,
-        "failed_lives": view.failed_lives,
-        "gave_up": view.gave_up,
-        "summary": view.summary,
-        "address": view.address,
-        "holder": str(view.holder) if view.holder else None,
-        "evidence": list(view.evidence),
-        "remedy": view.remedy,
+        "failed_lives": facts.failures,
+        "gave_up": facts.gave_up,
+        "summary": text_en.summary(facts),
+        "address": facts.address,
+        "holder": str(facts.holder) if facts.holder and not facts.recovering else None,
+        "evidence": list(facts.evidence),
+        "remedy": text_en.remedy(facts),
         "recovering_at_s": view.recovering_s,
         "resolves_at_s": view.resolves_s,
     }
@@ -179,10 +181,15 @@ def _receiver(view: ReceiverView) -> Document:
 
 
 def _entry(entry: Entry) -> Document:
+    details = (
+        entry.cause.value if entry.cause else None,
+        entry.subject,
+        how(entry.exit_reason) if entry.exit_reason else None,
+    )
     return {
         "what": entry.what.value,
         "program": entry.process,
-        "detail": entry.detail,
+        "detail": ", ".join(filter(None, details)),
         "first_at_s": entry.first_s,
         "last_at_s": entry.last_s,
         "count": entry.count,

@@ -247,7 +247,7 @@ def _processes(views: Sequence[ProcessView]) -> Iterator[Metric]:
         (
             (
                 {**labels, "cause": cause.value},
-                view.incident is not None and view.incident.cause is cause,
+                view.incident is not None and view.incident.facts.cause is cause,
             )
             for labels, view in named
             for cause in Cause

@@ -32,6 +32,11 @@ class ExitReason:
     status: int | None = None  #: exit code, 0 to 255
     signal: int | None = None  #: number of the signal that killed it
 
+    @classmethod
+    def of(cls, number: int) -> ExitReason:
+        """Return the reason of which `as_metric` is that number."""
+        return cls(status=number) if number >= 0 else cls(signal=-number)
+
     @property
     def as_metric(self) -> int:
         """Exit code, or minus the signal's number."""

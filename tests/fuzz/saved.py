@@ -58,7 +58,9 @@ def memory() -> bytes:
 
 def timeline() -> bytes:
     """Return what a timeline saves."""
-    return json.dumps([["died", "a:a", "exit status 1", 1.0, 2.0, 3, None], ["began"]]).encode()
+    return json.dumps(
+        [["died", "a:a", [1, "permission", "/run"], 1.0, 2.0, 3, None], ["began"]]
+    ).encode()
 
 
 def parse(data: bytes) -> Any:  # noqa: ANN401 - JSON

@@ -185,7 +185,7 @@ class Listener:
         lasting = [effect for effect in effects if isinstance(effect, Notify | SaveState)]
         for effect in lasting:
             if isinstance(effect, Notify):
-                statements += self.outbox.enqueue(effect.alert, now)
+                statements += self.outbox.notify(effect, now)
             else:
                 statements.append(self._memory.put(str(effect.process), effect.memory))
         if not lasting:

@@ -193,14 +193,14 @@ class Simulation:
             view = views.get(program.name)
             wrong = view is None or view.state is not program.state
             if view is not None and program.state is State.FATAL:
-                wrong |= view.incident is None or not view.incident.gave_up
+                wrong |= view.incident is None or not view.incident.facts.gave_up
             if not wrong:
                 self._wrong_since_s.pop(program.name, None)
                 continue
             since_s = self._wrong_since_s.setdefault(program.name, self.now_s)
             since_s = max(since_s, program.since_s, self._up_since_s)
             if self.now_s - since_s > WRONG_S:
-                seen = view and (view.state.name, view.incident and view.incident.cause.name)
+                seen = view and (view.state.name, view.incident and view.incident.facts.cause.name)
                 self._break(f"{program.name} is {program.state.name}; the listener says {seen}")
 
     def _check_end(self) -> None:

@@ -68,7 +68,12 @@ PURE = {
     *("doctor.checked_config", "doctor.ini_edits", "doctor.rule"),
     *("doctor.rules_address", "doctor.rules_fpm_config", "doctor.rules_running"),
     *("doctor.rules_start", "doctor.rules_stop", "doctor.rules_supervisord"),
-    *("delivery.alert_queue", "delivery.alertmanager_queue", "delivery.attempt"),
+    *(
+        "delivery.alert_queue",
+        "delivery.alert_texts",
+        "delivery.alertmanager_queue",
+        "delivery.attempt",
+    ),
     *("delivery.batching", "delivery.queued_alert"),
     *("delivery.rate_limiter", "delivery.receiver_counters", "delivery.receiver_failure"),
     "delivery.receiver_queue",
@@ -212,6 +217,14 @@ def test_heavy_libraries_are_imported_where_they_are_needed() -> None:
         }
 
         assert users <= allowed
+
+
+def test_only_status_and_delivery_compose_sentences() -> None:
+    """An incident is facts; its texts are added where it is sent or shown."""
+    texts = {"incidents.text_en", "incidents.text_zh"}
+    users = {package_of(name) for name in set(MODULES) - texts if ours(name) & texts}
+
+    assert users == {"status", "delivery"}
 
 
 def test_modules_are_short() -> None:

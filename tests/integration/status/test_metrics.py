@@ -16,6 +16,7 @@ from fpm_listener.delivery.attempt import DropReason, FailureReason
 from fpm_listener.delivery.receiver_counters import ReceiverView
 from fpm_listener.histogram import Histogram
 from fpm_listener.incidents.incident import IncidentView
+from fpm_listener.incidents.incident_facts import IncidentFacts
 from fpm_listener.monitor.process_view import ProcessView
 from fpm_listener.phpfpm.log_facts import FactKind
 from fpm_listener.status.metrics import SnapshotCollector, make_registry
@@ -127,16 +128,11 @@ TROUBLED = ProcessView(
     facts={FactKind.BIND_CONFLICT: 3},
     incident=IncidentView(
         incident_id="x",
-        cause=Cause.BIND_CONFLICT,
         severity="critical",
-        gave_up=False,
         started_at_s=1.0,
-        failed_lives=3,
-        address="127.0.0.1:9000",
-        holder=None,
-        evidence=("line",),
-        summary="s",
-        remedy="r",
+        facts=IncidentFacts(
+            name=ProcessName("php-fpm", "php-fpm"), cause=Cause.BIND_CONFLICT, failures=3
+        ),
     ),
     restart_seconds=histogram(0.05, 0.5, 7.0).view(),
 )

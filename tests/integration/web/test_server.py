@@ -20,6 +20,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 
 from fpm_listener.incidents.incident import IncidentView
+from fpm_listener.incidents.incident_facts import IncidentFacts
 from fpm_listener.internal_errors import InternalErrors
 from fpm_listener.monitor.process_view import ProcessView
 from fpm_listener.settings.settings import WebSettings
@@ -55,16 +56,13 @@ LARGE = Snapshot(
             state=State.BACKOFF,
             incident=IncidentView(
                 incident_id="i",
-                cause=Cause.RESTART_LOOP,
                 severity="warning",
-                gave_up=False,
                 started_at_s=1.0,
-                failed_lives=3,
-                address=None,
-                holder=None,
-                evidence=("x" * 8_000_000,),
-                summary="not UTF-8: \udcff",
-                remedy="r",
+                facts=IncidentFacts(
+                    name=ProcessName("web", "php-fpm"),
+                    cause=Cause.RESTART_LOOP,
+                    evidence=("x" * 8_000_000, "not UTF-8: \udcff"),
+                ),
             ),
         ),
     ),
@@ -250,7 +248,7 @@ def test_bytes_that_are_not_utf_8(serve: Serve) -> None:
     assert ask(server, "/")[0] == 200
     status, _, body = ask(server, "/status.json")
     assert status == 200
-    assert json.loads(body)["programs"][0]["incident"]["summary"] == "not UTF-8: ?"
+    assert json.loads(body)["programs"][0]["incident"]["evidence"][1] == "not UTF-8: ?"
 
 
 def test_a_mistake_of_ours_is_logged(caplog: pytest.LogCaptureFixture) -> None:

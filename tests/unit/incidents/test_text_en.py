@@ -9,8 +9,8 @@ import pytest
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.host.oom_kills import OomKill
 from fpm_listener.incidents import text_en, text_zh
+from fpm_listener.incidents.incident_facts import IncidentFacts
 from fpm_listener.incidents.post_mortem import Needs, PostMortem
-from fpm_listener.incidents.text_en import IncidentFacts
 from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import ProcessName
@@ -34,7 +34,7 @@ PLIGHT = IncidentFacts(
     address=None,
     holder=None,
     last_exit=ExitReason(status=78),
-    failed_lives=3,
+    failures=3,
     site=SITE,
     needs=Needs(program="/usr/sbin/php-fpm8.1"),
 )
@@ -125,7 +125,7 @@ TOLD = {
             PLIGHT,
             cause=Cause.MISSING_PATH,
             named="/usr/sbin/php-fpm8.1",
-            autopsy=PostMortem(program_instead=("/usr/sbin/php-fpm8.2",)),
+            post_mortem=PostMortem(program_instead=("/usr/sbin/php-fpm8.2",)),
         ),
         "its program /usr/sbin/php-fpm8.1 is not there",
         "(there is /usr/sbin/php-fpm8.2) and type: supervisorctl update php-fpm",
@@ -162,7 +162,7 @@ TOLD = {
         f"/usr/sbin/php-fpm8.2 -t -y {CONF}",
     ),
     "memory": (
-        replace(PLIGHT, cause=Cause.OUT_OF_MEMORY, autopsy=PostMortem(oom=OOM)),
+        replace(PLIGHT, cause=Cause.OUT_OF_MEMORY, post_mortem=PostMortem(oom=OOM)),
         "the kernel kills it for want of memory (limit 128 MiB)",
         "systemctl set-property supervisor.service MemoryMax=",
         "pm.max_children",
@@ -171,7 +171,7 @@ TOLD = {
         replace(
             PLIGHT,
             cause=Cause.OUT_OF_MEMORY,
-            autopsy=PostMortem(oom=OomKill(kills=2, where="cgroup /", limit=None, peak=None)),
+            post_mortem=PostMortem(oom=OomKill(kills=2, where="cgroup /", limit=None, peak=None)),
         ),
         "the kernel kills it for want of memory",
         "the container's memory limit",
@@ -188,7 +188,7 @@ TOLD = {
             PLIGHT,
             cause=Cause.CRASH_SIGNAL,
             last_exit=ExitReason(signal=9),
-            autopsy=ALL_IN_ORDER,
+            post_mortem=ALL_IN_ORDER,
         ),
         "it dies (killed by SIGKILL)",
         "Find who sends it SIGKILL",
@@ -207,9 +207,7 @@ TOLD = {
         "supervisorctl restart php-fpm",
     ),
     "workers": (
-        replace(
-            PLIGHT, cause=Cause.CRASH_SIGNAL, worker_crashes=4, worker_signal=11, failed_lives=0
-        ),
+        replace(PLIGHT, cause=Cause.CRASH_SIGNAL, worker_crashes=4, worker_signal=11, failures=0),
         "its workers crash (SIGSEGV)",
         "Suspect an extension of PHP",
         "扩展",
@@ -249,7 +247,7 @@ def test_each_cause_is_told() -> None:
 
 def test_what_is_ruled_out() -> None:
     """Where no cause is found, what was looked at is told; where one is, it would only distract."""
-    unexplained = replace(PLIGHT, autopsy=ALL_IN_ORDER)
+    unexplained = replace(PLIGHT, post_mortem=ALL_IN_ORDER)
     sentence = "Ruled out by a look at this machine: a kill for want of memory, a missing program"
 
     assert sentence in text_en.sentences(unexplained, over=False)["description"]

@@ -10,13 +10,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from fpm_listener.delivery import receiver_failure
 from fpm_listener.host import holder_remedies
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.host.oom_kills import OomKill
 from fpm_listener.incidents import text_en, text_zh
+from fpm_listener.incidents.incident_facts import IncidentFacts
 from fpm_listener.incidents.post_mortem import Needs, PostMortem
-from fpm_listener.incidents.text_en import IncidentFacts
 from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import ProcessName
@@ -31,7 +30,7 @@ BARE = IncidentFacts(
     address=None,
     holder=None,
     last_exit=None,
-    failed_lives=3,
+    failures=3,
 )
 SITE = FpmSite(
     user="www-data",
@@ -67,7 +66,7 @@ def taken(*holders: Holder, blind: str | None = None, site: FpmSite = SITE) -> I
 def _plights() -> dict[str, IncidentFacts]:
     plights = {f"{cause.value}, nothing else known": replace(BARE, cause=cause) for cause in Cause}
     for cause in Cause:
-        known = replace(BARE, cause=cause, gave_up=True, site=SITE, failed_lives=1)
+        known = replace(BARE, cause=cause, gave_up=True, site=SITE, failures=1)
         plights[f"{cause.value}, given up"] = replace(
             known, last_exit=ExitReason(status=78), address="127.0.0.1:9000", every_s=15.0
         )
@@ -111,32 +110,35 @@ def _plights() -> dict[str, IncidentFacts]:
             missing,
             named="/usr/sbin/php-fpm8.1",
             needs=Needs(program="/usr/sbin/php-fpm8.1"),
-            autopsy=PostMortem(program_instead=("/usr/sbin/php-fpm8.2", "/usr/sbin/php-fpm8.3")),
+            post_mortem=PostMortem(
+                program_instead=("/usr/sbin/php-fpm8.2", "/usr/sbin/php-fpm8.3")
+            ),
         ),
         "forbidden port": replace(forbidden, address="[::]:80"),
         "forbidden port 1023": replace(forbidden, address="1023"),
         "forbidden port 1024": replace(forbidden, address="1024"),
         "forbidden socket": replace(forbidden, address="/run/php/80"),
         "forbidden log": replace(forbidden, named="/var/log/e.log", address="9000"),
-        "memory of a service": replace(memory, autopsy=PostMortem(oom=OOM)),
+        "memory of a service": replace(memory, post_mortem=PostMortem(oom=OOM)),
         "memory without a limit": replace(
-            memory, autopsy=PostMortem(oom=OomKill(kills=2, where="this host", limit=None, peak=1))
+            memory,
+            post_mortem=PostMortem(oom=OomKill(kills=2, where="this host", limit=None, peak=1)),
         ),
         "killed": killed,
-        "killed, not for memory": replace(killed, autopsy=IN_ORDER),
+        "killed, not for memory": replace(killed, post_mortem=IN_ORDER),
         "killed, memory not looked at": replace(
-            killed, autopsy=PostMortem(looked_for=(Cause.DISK_FULL,))
+            killed, post_mortem=PostMortem(looked_for=(Cause.DISK_FULL,))
         ),
         "killed worker": replace(killed, worker_crashes=3, worker_signal=9),
         "crash": replace(crash, last_exit=ExitReason(signal=11)),
         "crash by a signal without a name": replace(crash, last_exit=ExitReason(signal=63)),
-        "workers crash": replace(crash, worker_crashes=4, worker_signal=11, failed_lives=0),
+        "workers crash": replace(crash, worker_crashes=4, worker_signal=11, failures=0),
         "workers crash, and the master has": replace(crash, worker_crashes=4, worker_signal=11),
         "often": replace(BARE, every_s=14.9),
         "rarely": replace(BARE, every_s=91.0, last_exit=ExitReason(status=78)),
-        "nothing ruled out": replace(BARE, autopsy=PostMortem()),
-        "all ruled out": replace(BARE, autopsy=IN_ORDER),
-        "ruled out, but explained": replace(BARE, cause=Cause.CONFIG_ERROR, autopsy=IN_ORDER),
+        "nothing ruled out": replace(BARE, post_mortem=PostMortem()),
+        "all ruled out": replace(BARE, post_mortem=IN_ORDER),
+        "ruled out, but explained": replace(BARE, cause=Cause.CONFIG_ERROR, post_mortem=IN_ORDER),
         "started too often": replace(BARE, worn_out=True),
     }
 
@@ -154,8 +156,9 @@ def _texts() -> str:
     for language in (text_en, text_zh):
         parts.append(language.sentences(BARE, over=True)["remedy"])
     for over in (False, True):
-        words = receiver_failure.receiver_failing_zh("ops", "HTTP 500", "3m", 7, over=over)
-        parts += [f"{key}: {text}" for key, text in words.items()]
+        for language in (text_en, text_zh):
+            words = language.receiver_failure("ops", "HTTP 500", "3m", 7, over=over)
+            parts += [f"{key}: {text}" for key, text in words.items()]
     for address in (None, "127.0.0.1:9000", "9000", "/run/w.sock"):
         parts.append(f"look: {holder_remedies.look(address)}")
     return "\n".join(parts) + "\n"

@@ -42,6 +42,7 @@ def test_workers_that_crash_again_and_again() -> None:
     assert len(scene.told) == 1
     scene.play("140 tick")
     assert scene.told[-1] == "resolved: crash_signal"
+    assert "its workers crashed (SIGSEGV)" in scene.alerts[-1].annotations["summary"]
 
 
 def test_an_application_that_prints_the_line() -> None:

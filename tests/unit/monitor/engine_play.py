@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fpm_listener.delivery.alert_texts import with_texts
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.incidents.effects import FindHolder, HolderFound, Notify
 from fpm_listener.monitor.engine import Engine, EngineSettings
@@ -158,7 +159,11 @@ class Scene:
     @property
     def alerts_now(self) -> list[Alert]:
         """Return the alerts so far."""
-        return [effect.alert for effect in self.effects if isinstance(effect, Notify)]
+        return [
+            with_texts(effect.alert, effect.facts, ("zh",))
+            for effect in self.effects
+            if isinstance(effect, Notify)
+        ]
 
     @property
     def told(self) -> list[str]:

@@ -618,4 +618,4 @@ def test_any_interleaving_gives_the_same_incident(shifts: list[int], late: bool)
     assert scene.view().facts[FactKind.BIND_CONFLICT] == 3
     incident = scene.view().incident
     assert incident is not None
-    assert incident.failed_lives == 3
+    assert incident.facts.failures == 3

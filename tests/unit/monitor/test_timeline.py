@@ -10,16 +10,20 @@ import pytest
 from fpm_listener.durations import parse
 from fpm_listener.incidents.alert import Alert, Reason, Status
 from fpm_listener.incidents.effects import Notify
+from fpm_listener.incidents.incident_facts import IncidentFacts
 from fpm_listener.monitor import timeline as module
 from fpm_listener.monitor.timeline import ENTRIES, Entry, Timeline, TimelineEvent
 from fpm_listener.settings.policy import HealingPolicy, Span
-from tests.unit.monitor.engine_play import EPOCH, POLICY, Scene, moment
+from fpm_listener.supervisor.exit_log import ExitReason
+from fpm_listener.supervisor.process import ProcessName
+from fpm_listener.vocabulary import Cause
+from tests.unit.monitor.engine_play import ADDRESS, EPOCH, POLICY, Scene, moment
 
 
-def told(scene: Scene) -> list[tuple[str, str, int]]:
-    """Return what happened, why, and how often; the latest last."""
+def told(scene: Scene) -> list[tuple[str, ExitReason | None, int]]:
+    """Return what happened, how the process ended, and how often; the latest last."""
     entries = sorted(scene.engine.timeline.view(), key=lambda entry: entry.last_s)
-    return [(one.what.value, one.detail.partition(";")[0], one.count) for one in entries]
+    return [(one.what.value, one.exit_reason, one.count) for one in entries]
 
 
 def firing(process: str, reason: Reason = Reason.FIRST) -> Notify:
@@ -31,11 +35,11 @@ def firing(process: str, reason: Reason = Reason.FIRST) -> Notify:
             reason=reason,
             status=Status.FIRING,
             labels={"group": process, "process": process},
-            annotations={"summary": f"{process}:{process}: it burns"},
             starts_at_s=0.0,
             ends_at_s=None,
             known_at_s=0.0,
-        )
+        ),
+        IncidentFacts(name=ProcessName(process, process), cause=Cause.RESTART_LOOP),
     )
 
 
@@ -45,7 +49,7 @@ def test_a_death_and_the_start_after_it() -> None:
     scene.play("500.2 exits -9")
     died, started = sorted(scene.engine.timeline.view(), key=lambda entry: entry.last_s)
 
-    assert (died.what, died.detail) == (TimelineEvent.DIED, "killed by SIGKILL")
+    assert (died.what, died.exit_reason) == (TimelineEvent.DIED, ExitReason(signal=9))
     assert died.first_s == EPOCH + 500
     assert started.what is TimelineEvent.STARTED
     assert started.away_s == pytest.approx(0.1)
@@ -61,7 +65,7 @@ def test_the_operators_hand() -> None:
     """A stop is told as one, and the start after it is the operator's own business."""
     scene = Scene().play("0 starting", "2 running", "50 stopping", "51 stopped", "60 starting")
 
-    assert told(scene) == [("stopped", "", 1)]
+    assert told(scene) == [("stopped", None, 1)]
 
 
 def test_a_restart_by_the_operator_of_which_the_log_comes_late() -> None:
@@ -69,20 +73,22 @@ def test_a_restart_by_the_operator_of_which_the_log_comes_late() -> None:
     scene = Scene(exits=True).play("0 starting", "2 running", "50 stopping", "51 stopped")
     scene.play("51.1 starting", "51.2 exits 0")
 
-    assert told(scene) == [("stopped", "exit status 0", 1)]
+    assert told(scene) == [("stopped", ExitReason(status=0), 1)]
 
 
 def test_a_job_that_has_done_its_work() -> None:
     """An expected end is no death."""
-    assert told(Scene().play("0 starting job", "2 running job", "9 exit job")) == [("ended", "", 1)]
+    assert told(Scene().play("0 starting job", "2 running job", "9 exit job")) == [
+        ("ended", None, 1)
+    ]
 
 
 def test_a_loop_is_one_entry() -> None:
     """What happens again within a quarter of an hour is counted; the incident stands between."""
     scene = Scene().fail(0.0, 2.0, 5.0, 7.0).play("10 log bind", "20 tick")
 
-    assert ("died", "", 4) in told(scene)
-    assert ("started", "", 3) in told(scene)
+    assert ("died", None, 4) in told(scene)
+    assert ("started", None, 3) in told(scene)
     assert [what for what, _, _ in told(scene) if what in {"incident", "changed"}]
 
 
@@ -96,7 +102,6 @@ def test_an_incident_from_first_to_last() -> None:
         "worse",
         "resolved",
     ]
-    assert "php-fpm:" not in next(d for what, d, _ in told(scene) if what == "incident")
 
 
 def test_what_is_healed_is_told() -> None:
@@ -149,6 +154,39 @@ def test_it_outlives_the_listener() -> None:
     for one in broken:
         fresh.restore(one)
     assert fresh.view() == before
+
+
+@pytest.mark.parametrize(
+    ("log", "cause", "subject", "exit_reason"),
+    [
+        ("bind", Cause.BIND_CONFLICT, ADDRESS, None),
+        ("config", Cause.CONFIG_ERROR, None, None),
+        ("failed", Cause.RESTART_LOOP, None, ExitReason(status=78)),
+    ],
+)
+def test_what_an_incident_is_about(
+    log: str, cause: Cause, subject: str | None, exit_reason: ExitReason | None
+) -> None:
+    """The cause, and what it is about; the exit only where it is all that is known."""
+    scene = Scene(exits=True)
+    for start in (0.0, 2.0, 4.0):
+        scene.play(f"{start} starting", f"{start + 0.1} log {log}", f"{start + 0.5} backoff")
+        scene.play(f"{start + 0.6} exits 78")
+    scene.play("5 tick")
+    incident = next(e for e in scene.engine.timeline.view() if e.what is TimelineEvent.INCIDENT)
+
+    assert (incident.cause, incident.subject) == (cause, subject)
+    assert incident.exit_reason == exit_reason
+
+
+def test_a_row_of_an_earlier_version() -> None:
+    """Its details were a text: the entry stays, without them."""
+    timeline = Timeline()
+    timeline.restore([["died", "a:a", "exit status 1", 1.0, 2.0, 3, None]])
+
+    assert timeline.view() == (
+        Entry(what=TimelineEvent.DIED, process="a:a", first_s=1.0, last_s=2.0, count=3),
+    )
 
 
 def test_entries_of_the_same_quarter_are_joined_over_a_restart() -> None:

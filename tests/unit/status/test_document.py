@@ -229,7 +229,7 @@ def test_the_page_has_it_all() -> None:
     shown = page.to_html(document(TROUBLE))
     for words in (
         "<title>1 of 6 programs is in trouble \u00b7 web-7</title>",
-        "<code>kill -QUIT 24150 24151</code>",
+        "<code>kill -QUIT -- -24135</code>",
         "unable to bind listening socket",
         "sockets held",
         "taken by another",

@@ -1,0 +1,94 @@
+"""What is known about one incident: the input of the texts in every language."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fpm_listener.incidents.post_mortem import Needs
+from fpm_listener.phpfpm.site import FpmSite
+from fpm_listener.vocabulary import Cause
+
+if TYPE_CHECKING:
+    from fpm_listener.host.address_holders import HolderReport
+    from fpm_listener.host.oom_kills import OomKill
+    from fpm_listener.incidents.post_mortem import PostMortem
+    from fpm_listener.supervisor.exit_log import ExitReason
+    from fpm_listener.supervisor.process import ProcessName
+
+#: Ports below this one are reserved for root (ip_unprivileged_port_start has this default).
+FIRST_UNPRIVILEGED_PORT = 1024
+
+#: Causes that say how the process ends, not why.
+UNEXPLAINED = frozenset({Cause.CRASH_SIGNAL, Cause.RESTART_LOOP, Cause.GAVE_UP})
+
+#: Causes that are about a listen address, and causes that are about a path, a user or a group.
+_ABOUT_ADDRESS = frozenset({Cause.BIND_CONFLICT, Cause.ADDRESS_ABSENT, Cause.PERMISSION})
+_ABOUT_NAME = frozenset(
+    {Cause.MISSING_PATH, Cause.DISK_FULL, Cause.UNKNOWN_USER, Cause.PERMISSION},
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentFacts:
+    """What is known about an incident at one moment."""
+
+    name: ProcessName
+    cause: Cause
+    gave_up: bool = False  #: supervisord does not start the process again
+    address: str | None = None
+    holder: HolderReport | None = None  #: of the address, for a bind conflict
+    last_exit: ExitReason | None = None
+    failures: int = 0  #: failed starts and crashes in this incident
+    named: str | None = None  #: the path, `user NAME` or `group NAME` that the cause is about
+    every_s: float = 0.0  #: the usual time between two failures
+    site: FpmSite = field(default_factory=FpmSite)
+    needs: Needs = field(default_factory=Needs)
+    post_mortem: PostMortem | None = None  #: of the last exit that was examined
+    worker_crashes: int = 0  #: crashes of workers while the master runs
+    worker_signal: int | None = None
+    worn_out: bool = False  #: self-healing has used all its starts of the day
+    recovering: bool = False  #: it runs again, or is stopped, and the incident is not resolved yet
+    evidence: tuple[str, ...] = ()  #: the last log lines, oldest first
+
+    @property
+    def missing_program(self) -> str | None:
+        """Return the executable, if the cause is that it does not exist."""
+        missing = self.cause is Cause.MISSING_PATH and self.named == self.needs.program
+        return self.named if missing else None
+
+    @property
+    def folder(self) -> str | None:
+        """Return the folder that the cause is about."""
+        path = self.named if self.named and "/" in self.named else self.address
+        return path.rpartition("/")[0] or "/" if path and "/" in path else None
+
+    @property
+    def oom(self) -> OomKill | None:
+        """Return what the kernel's out-of-memory killer did."""
+        return self.post_mortem.oom if self.post_mortem else None
+
+    @property
+    def subject(self) -> str | None:
+        """Return the address, path, user, group or `workers` that the cause is about."""
+        if self.only_workers_crash:
+            return "workers"
+        named = self.named if self.cause in _ABOUT_NAME else None
+        return named or (self.address if self.cause in _ABOUT_ADDRESS else None)
+
+    @property
+    def only_workers_crash(self) -> bool:
+        """Return whether workers crash while the master keeps running."""
+        return self.cause is Cause.CRASH_SIGNAL and bool(self.worker_crashes) and not self.failures
+
+    @property
+    def privileged_port(self) -> int | None:
+        """Return the port of the address, if only root may listen on it."""
+        port = "" if self.folder else (self.address or "").rpartition(":")[2]
+        is_number = port.isdecimal() and len(port) <= 5
+        return int(port) if is_number and int(port) < FIRST_UNPRIVILEGED_PORT else None
+
+    @property
+    def forbidden_path(self) -> str | None:
+        """Return the path that php-fpm may not open."""
+        return self.named or (self.address if self.folder else None)
