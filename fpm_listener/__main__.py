@@ -86,17 +86,17 @@ def _listen(config: str, sink: int) -> int:
     _log_to_stderr(loaded.log_level)
     pipe = Pipe(0, sink)
     pipe.say_ready()  # before the rest is loaded: what waits in supervisord's buffer can be lost
-    from fpm_listener.daemon.unix_listener import Doors
+    from fpm_listener.daemon.unix_listener import GuardSockets
     from fpm_listener.guard import handover_channel
     from fpm_listener.host import procfs
 
     supervisord = procfs.supervisor_of(os.getpid()) or os.getppid()
-    doors = Doors(
+    sockets = GuardSockets(
         str(loaded.state_dir), handover_channel.channel_name(supervisord)
     )  # guards find us now
     from fpm_listener.daemon.daemon import Daemon
 
-    return Daemon(loaded, pipe, doors).run()
+    return Daemon(loaded, pipe, sockets).run()
 
 
 def _log_to_stderr(level: str) -> None:

@@ -93,6 +93,23 @@ class InternalErrors:
             return None
 
 
+def service_thread(
+    name: str, work: Callable[[], object], failed: Callable[[BaseException], None]
+) -> threading.Thread:
+    """Return a thread that runs `work`; `failed` gets the exception that ends it.
+
+    The process must end then: a listener without one of its threads would report false states.
+    """
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - passed on, with its traceback
+            failed(error)
+
+    return threading.Thread(target=run, name=name, daemon=True)
+
+
 def _uncounted(_: Where) -> None:
     """Count nothing."""
 

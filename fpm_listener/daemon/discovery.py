@@ -1,10 +1,10 @@
-"""Which programs supervisord has, which of them are php-fpm, and what php-fpm's configuration says.
+"""Finds the programs of supervisord, the php-fpm among them, and their configurations.
 
 Laws:
-1. supervisord's own file comes first, read by its own parser: it has all and needs no XML-RPC. The
-   live answer of supervisord is the second way.
-2. What cannot be read is said once, and never stops the listener.
-3. An unexpected error over one program is reported; what was known of that program stays.
+1. supervisord's own file comes first, read by its own parser: it is complete and needs no XML-RPC.
+   The live answer of supervisord comes second.
+2. An unreadable configuration is logged once, and never stops the listener.
+3. An unexpected error about one program is reported; the earlier facts about it stay.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ log = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
 
-class _Look(NamedTuple):
-    """What is known of one program."""
+class _Facts(NamedTuple):
+    """The facts about one program."""
 
     needs: Needs
-    site: FpmSite | None = None  #: None = it is no php-fpm
+    site: FpmSite | None = None  #: None = it is not php-fpm
 
 
 class Discovery:
-    """Reads the programs, and remembers what it has complained of. Used by one thread."""
+    """Reads the programs. Used by one thread."""
 
     def __init__(
         self, rpc: SupervisorRpc | None, supervisord_pid: int, caught: Caught = log_only
@@ -62,10 +62,10 @@ class Discovery:
         self._rpc = rpc
         self._pid = supervisord_pid
         self._programs: tuple[Program, ...] = ()
-        self._made_up: dict[ProcessName, str] = {}
-        self._said: set[str] = set()
+        self._auto_logs: dict[ProcessName, str] = {}
+        self._logged: set[str] = set()
         self._confs: dict[tuple[ProcessName, str], FpmConf] = {}  # the last that could be read
-        self._known: dict[tuple[ProcessName, str], _Look] = {}
+        self._known: dict[tuple[ProcessName, str], _Facts] = {}
 
     def read(self, *, anew: bool) -> ProgramsKnown:
         """Return the programs; `anew` = supervisord's configuration may have changed as well."""
@@ -75,16 +75,16 @@ class Discovery:
         sites: dict[ProcessName, FpmSite] = {}
         needs: dict[ProcessName, Needs] = {}
         if anew:
-            self._survive(self._find_made_up_logs)
-        known: dict[tuple[ProcessName, str], _Look] = {}
+            self._survive(self._find_auto_logs)
+        known: dict[tuple[ProcessName, str], _Facts] = {}
         for program in self._programs:
             key = program.name, program.command
-            look = self._survive(partial(self._look_at, program)) or self._known.get(key)
-            if look is not None:
-                known[key] = look
-                needs[program.name] = look.needs
-                if look.site is not None:
-                    sites[program.name] = look.site
+            facts = self._survive(partial(self._read_program, program)) or self._known.get(key)
+            if facts is not None:
+                known[key] = facts
+                needs[program.name] = facts.needs
+                if facts.site is not None:
+                    sites[program.name] = facts.site
         self._known = known
         return ProgramsKnown(programs=self._programs, sites=sites, needs=needs)
 
@@ -96,13 +96,13 @@ class Discovery:
             self._caught(Where.PROGRAMS, error)
             return None
 
-    def _look_at(self, program: Program) -> _Look:
+    def _read_program(self, program: Program) -> _Facts:
         invocation = command_line.find(program.command)
         if invocation is None or invocation.test_only:
-            return _Look(Needs(program=_first_word(program.command)))
-        stderr_log = program.stderr_log or self._made_up.get(program.name)
+            return _Facts(Needs(program=_first_word(program.command)))
+        stderr_log = program.stderr_log or self._auto_logs.get(program.name)
         conf = self._read_conf(program, invocation)
-        return _Look(
+        return _Facts(
             _needs(program, invocation, conf), _site(program, invocation, conf, stderr_log)
         )
 
@@ -119,14 +119,16 @@ class Discovery:
             if not isinstance(answer, RpcFailed):
                 return answer
             why.append(answer.why)
-        self._say("programs are not known, php-fpm cannot be recognised why=%r", "; ".join(why))
+        self._warn_once(
+            "programs are unknown: the configuration cannot be read why=%r", "; ".join(why)
+        )
         return self._programs
 
-    def _find_made_up_logs(self) -> None:
-        """Find the files of stderr whose names supervisord has made up."""
+    def _find_auto_logs(self) -> None:
+        """Find the stderr files whose names supervisord has chosen (AUTO)."""
         answer = self._rpc.stderr_logs() if self._rpc is not None else {}
         if not isinstance(answer, RpcFailed):
-            self._made_up = answer
+            self._auto_logs = answer
 
     def _read_conf(self, program: Program, invocation: FpmInvocation) -> FpmConf:
         conf = config_files.read(
@@ -135,17 +137,17 @@ class Discovery:
             environment={**os.environ, **program.environment},
         )
         for problem in conf.problems:
-            self._say("php-fpm's configuration is not understood problem=%r", problem)
-        # What cannot be read now may be readable soon. The php-fpm that runs has read it, so what
-        # is known stays: another log would be followed otherwise.
+            self._warn_once("php-fpm's configuration is not fully understood problem=%r", problem)
+        # An unreadable file may be readable soon, and the running php-fpm has read it. So the last
+        # readable configuration stays in use; otherwise another log would be followed.
         key = program.name, program.command
         if not any(" cannot be read: " in problem for problem in conf.problems):
             self._confs[key] = conf
         return self._confs.get(key, conf)
 
-    def _say(self, sentence: str, what: str) -> None:
-        if what not in self._said:
-            self._said.add(what)
+    def _warn_once(self, sentence: str, what: str) -> None:
+        if what not in self._logged:
+            self._logged.add(what)
             log.warning(sentence, what)
 
 
@@ -155,7 +157,7 @@ def _site(
     logs = (conf.error_log,) if conf.log_kind is LogKind.FILE and conf.error_log else ()
     if logs and not os.path.isabs(logs[0]):  # noqa: PTH117 - a text stays a text
         logs = (f"{program.directory or ''}/{logs[0]}",)
-    # What php-fpm says before its log is open, it says on stderr only.
+    # Before its log is open, php-fpm writes to stderr only.
     if stderr_log and stderr_log not in logs and Path(stderr_log).is_file():
         logs = (*logs, stderr_log)
     return FpmSite(
@@ -170,7 +172,7 @@ def _site(
 
 
 def _target(pool: Pool) -> PoolTarget | None:
-    """Return where a pool can be asked; None where it is configured to answer nothing."""
+    """Return how to poll a pool; None if it has neither a status page nor a ping page."""
     status, ping = pool.options.get("pm.status_path"), pool.options.get("ping.path")
     if pool.listen is None or not (status or ping):
         return None
@@ -190,7 +192,7 @@ def _whole(text: str) -> int | None:
 
 
 def _needs(program: Program, invocation: FpmInvocation, conf: FpmConf) -> Needs:
-    """Return what this php-fpm cannot start without."""
+    """Return the files and users that this php-fpm needs to start."""
     sockets = (address for address in conf.addresses if address.startswith("/"))
     files = (*sockets, conf.pid_file, conf.error_log)
     folders = (path.rpartition("/")[0] for path in files if path and path.startswith("/"))
@@ -205,14 +207,14 @@ def _needs(program: Program, invocation: FpmInvocation, conf: FpmConf) -> Needs:
 
 
 def _names(words: Iterable[str | None]) -> tuple[str, ...]:
-    """Return the names that must exist: numbers need not, and without root none is looked at."""
+    """Return the names that must exist: not numbers, and none if we are not root."""
     if os.geteuid() != 0:
         return ()
     return tuple(dict.fromkeys(word for word in words if word and not word.isdecimal()))
 
 
 def _first_word(command: str) -> str | None:
-    """Return the program that supervisord runs itself; None where that is not plain."""
+    """Return the program that supervisord runs; None if it is not an absolute path."""
     try:
         word = next(iter(shlex.split(command)), "")
     except ValueError:

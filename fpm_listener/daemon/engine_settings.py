@@ -1,4 +1,4 @@
-"""The part of the settings that decisions depend on, as the engine takes it."""
+"""The part of the settings that the engine needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def engine_settings(settings: Settings) -> EngineSettings:
-    """Return what the engine is made with."""
+    """Return the engine's settings."""
     repeats = [r.repeat_interval_s for r in settings.receivers if r.repeat_interval_s is not None]
     return EngineSettings(
         policy=Policy(

@@ -1,7 +1,7 @@
-"""Which watched processes have ended, told by the kernel at once (pidfd; no privilege is needed).
+"""Detects exits at once: the kernel reports them through pidfds, which need no privilege.
 
 Laws:
-1. Where the kernel or a sandbox has no pidfds, nothing is watched, and all else works as before.
+1. If the kernel or a sandbox has no pidfds, nothing is watched, and the rest works as usual.
 2. A process for which no descriptor is left is tried again later.
 """
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Processes that are tried again.
+#: The most processes that are tried again.
 _MOST_MISSED = 1000
 
 
-def _can_be_seen() -> bool:
-    """Return whether this kernel tells of deaths."""
+def _has_pidfds() -> bool:
+    """Return whether this kernel reports exits."""
     descriptor = procfs.open_pidfd(os.getpid())
     if descriptor is not None:
         os.close(descriptor)
@@ -35,17 +35,17 @@ def _can_be_seen() -> bool:
 
 
 class ExitWatch:
-    """The processes that are watched. Owned by the daemon, waited for with its poll."""
+    """The watched processes. Owned by the daemon, whose poll waits for them."""
 
     def __init__(self, poller: select.poll) -> None:
         self._poller = poller
-        self.can_watch = _can_be_seen()  #: False = this kernel has no pidfds
+        self.can_watch = _has_pidfds()  #: False = this kernel has no pidfds
         self._watched: dict[int, tuple[ProcessName, int]] = {}
         self._missed: dict[ProcessName, int] = {}  # no descriptor was left for them
         self._logged = False
 
     def watch(self, process: ProcessName, pid: int) -> bool:
-        """Wait for the end of a process; False = it has ended already."""
+        """Watch a process; return False if it has exited already."""
         try:
             descriptor = procfs.open_pidfd(pid)
         except ProcessLookupError:
@@ -57,7 +57,7 @@ class ExitWatch:
             self._missed[process] = pid
             if not self._logged:
                 self._logged = True
-                log.warning("no descriptor left to watch a process, trying again name=%s", process)
+                log.warning("no file descriptor left to watch a process program=%s", process)
         return True
 
     def retry(self, watch: Callable[[tuple[ProcessName, int]], object]) -> None:
@@ -68,12 +68,12 @@ class ExitWatch:
         self._logged = bool(self._missed)
 
     def take(self, descriptor: int) -> tuple[ProcessName, int]:
-        """Return which process has ended, and watch it no longer."""
+        """Return the process that has exited, and stop watching it."""
         self._poller.unregister(descriptor)
         os.close(descriptor)
         return self._watched.pop(descriptor)
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching."""
         for descriptor in list(self._watched):
             self.take(descriptor)

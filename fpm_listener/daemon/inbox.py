@@ -1,9 +1,11 @@
-"""What other threads and signals have to say to the owner; putting wakes it."""
+"""Messages of threads and signals to the main thread; each message wakes it."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import signal
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,9 +14,11 @@ from fpm_listener.internal_errors import InternalErrors
 if TYPE_CHECKING:
     from fpm_listener.vocabulary import Where
 
+log = logging.getLogger(__name__)
+
 
 class Failed(NamedTuple):
-    """A thread met an exception that nobody foresaw."""
+    """An unexpected exception has ended a thread."""
 
     error: BaseException
 
@@ -26,18 +30,18 @@ class Survived(NamedTuple):
 
 
 class SupervisorAnswered(NamedTuple):
-    """supervisord's XML-RPC has answered, or has not."""
+    """Whether supervisord's XML-RPC has answered."""
 
     up: bool
 
 
 class Inbox:
-    """A queue with a descriptor, so that the owner can wait for it and for supervisord at once."""
+    """A queue with a descriptor, so that one poll waits for it and for supervisord."""
 
     def __init__(self) -> None:
         self._items: SimpleQueue[Any] = SimpleQueue()
         self._read, self.wake_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        #: Reports unexpected errors that were survived; callable from any thread.
+        #: Reports unexpected errors that a thread survived; any thread can call it.
         self.errors = InternalErrors(lambda where: self.put(Survived(where)))
 
     def fileno(self) -> int:
@@ -45,22 +49,48 @@ class Inbox:
         return self._read
 
     def put(self, item: object) -> None:
-        """Hand an item to the owner; callable from any thread, never waits."""
+        """Send an item to the main thread; any thread can call it, and it never waits."""
         self._items.put(item)
         with contextlib.suppress(BlockingIOError):  # the pipe is full of wake-ups already
             os.write(self.wake_fd, b"\0")
 
     def failed(self, error: BaseException) -> None:
-        """Hand over what has ended a thread."""
+        """Report the exception that ended a thread."""
         self.put(Failed(error))
 
     def take(self) -> list[Any]:
-        """Return what has come in."""
+        """Return the items that have come."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._read, 4096)
-        items = []
+        return drain(self._items)
+
+
+def drain(queue: SimpleQueue[Any]) -> list[Any]:
+    """Return all items of a queue; never waits."""
+    items = []
+    with contextlib.suppress(Empty):
         while True:
-            try:
-                items.append(self._items.get_nowait())
-            except Empty:
-                return items
+            items.append(queue.get_nowait())
+    return items
+
+
+class Signals:
+    """The signals that have come. Used by the main thread, to which Python delivers them."""
+
+    def __init__(self) -> None:
+        self.stop = False  #: TERM or INT
+        self.reload = False  #: HUP: the settings must be read again; the reader resets it
+
+    def catch(self, wake_fd: int) -> None:
+        """Note signals from now on, and write a byte to `wake_fd` for each."""
+        signal.set_wakeup_fd(wake_fd, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_hang_up)
+
+    def _on_stop(self, number: int, _frame: object) -> None:
+        log.info("received a signal to exit signal=%s", signal.Signals(number).name)
+        self.stop = True
+
+    def _on_hang_up(self, _number: int, _frame: object) -> None:
+        self.reload = True

@@ -1,19 +1,17 @@
-"""Follows one log file across rotation, truncation, deletion, and what else befalls files.
+"""Follows the log file at one path across rotation, truncation, deletion and other changes.
 
 Laws:
-1. Rotation: the path names another file. The old one is read to its end, and for a while longer,
-   since php-fpm goes on writing to it until USR1; then the new one, from its beginning. Where the
-   old one has much to read, the new one waits LINGER_S at most.
-2. Truncation: the file is shorter than what was read of it, or begins with other bytes: from its
-   beginning again.
-3. What is only seen as a whole line is told; a half line waits for its end.
-4. No line is told twice: a file that comes back to its path goes on where it was left.
-5. A file that cannot be read is said once, counted, and opened again by its path; nothing here
-   blocks.
-6. Bytes that are left out are counted; holes of a sparse file are none.
+1. Rotation: the path names another file. The old one is read to its end, and LINGER_S longer,
+   since php-fpm writes to it until USR1; then the new one from its beginning. If much of the old
+   one is unread, the new one waits at most LINGER_S.
+2. Truncation: the file is shorter than what was read, or begins with other bytes. It is read from
+   its beginning again.
+3. Only whole lines are reported; a half line waits for its end.
+4. No line is reported twice: a file that comes back to its path continues where reading stopped.
+5. A file that cannot be read is logged once, counted, and opened again by its path; nothing blocks.
 
-Why our own, and why by polling: no package on PyPI follows a file through all of this, and inotify
-says nothing on several file systems that containers use.
+Why our own, and why polling: no package on PyPI handles all of this, and inotify reports nothing
+on several file systems that containers use.
 """
 
 from __future__ import annotations
@@ -23,82 +21,27 @@ import logging
 import os
 import stat
 import time
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fpm_listener.phpfpm.log_parser import LONGEST_LINE, scan
+from fpm_listener.daemon.log_reader import LogReader, make_buffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fpm_listener.daemon.log_position import Position
     from fpm_listener.phpfpm.log_facts import LogFact
 
 log = logging.getLogger(__name__)
 
-#: Bytes read at once, and at most before other files have their turn.
-CHUNK, TURN = 1 << 18, 1 << 23
-#: Seconds for which a renamed file is still read: php-fpm writes to it until it is told (USR1).
+#: Seconds for which a renamed file is still read: php-fpm writes to it until USR1.
 LINGER_S = 5.0
-#: Seconds after which a renamed file that is still not read to its end is given up.
+#: Seconds after which a renamed file is closed even if its end was not reached.
 GIVE_UP_S = 60.0
-#: Bytes of a file's beginning by which it is known again.
-_FINGERPRINT = 256
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
-    """How far a file was read, so that the next listener can go on there."""
-
-    device: int
-    inode: int
-    offset: int  #: bytes, at the beginning of a line
-    head: str  #: hex of the file's first bytes, at most 256
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the position as plain words."""
-        return {name: getattr(self, name) for name in ("device", "inode", "offset", "head")}
-
-
-def restore_positions(saved: object) -> dict[str, Position]:
-    """Return the positions that an earlier listener saved; what makes no sense is left out."""
-    found = {}
-    for path, words in saved.items() if isinstance(saved, dict) else ():
-        with suppress(TypeError, ValueError):
-            position = Position(**words)
-            bytes.fromhex(position.head)
-            whole = (position.device, position.inode, position.offset)
-            if all(type(number) is int for number in whole) and position.offset >= 0:
-                found[path] = position
-    return found
-
-
-class _File:
-    """One open file, and the half line at the end of what was read."""
-
-    def __init__(self, descriptor: int, offset: int) -> None:
-        self.descriptor = descriptor
-        found = os.fstat(descriptor)
-        self.key = (found.st_dev, found.st_ino)
-        self.offset = offset
-        self.line_at = offset  # where the half line begins
-        self.half = b""
-        self.head = b""
-        self.at_end = False  # the last look has read all that there was
-        self.left_at: float | None = None  # monotonic: since when the path names another file
-
-    def close(self) -> None:
-        os.close(self.descriptor)
-
-
-def _position(file: _File, offset: int) -> Position:
-    device, inode = file.key
-    return Position(device=device, inode=inode, offset=offset, head=file.head.hex())
 
 
 class FileFollower:
-    """One path. `poll` is a step: it reads what is there and returns."""
+    """One path. `poll` reads the bytes that are there, and returns."""
 
     def __init__(
         self,
@@ -114,16 +57,15 @@ class FileFollower:
         self.bytes_skipped = 0
         self.read_errors = 0
         self._clock = clock
-        # One buffer, read into again and again: fresh ones cost more than the search in them.
-        self._buffer = buffer or bytearray(LONGEST_LINE + CHUNK)
+        self._buffer = buffer or make_buffer()
         self._from_start = from_start
         self._resume = resume
-        self._file: _File | None = None
-        self._old: list[_File] = []
-        self._trouble: str | None = None  # what was said of the path last
+        self._file: LogReader | None = None
+        self._old: list[LogReader] = []
+        self._problem: str | None = None  # that was logged last
 
     def poll(self) -> list[LogFact]:
-        """Return the facts of the lines that have become whole since the last time."""
+        """Return the facts of the lines that have become whole since the last call."""
         facts: list[LogFact] = []
         for old in list(self._old):
             facts += self._read(old)
@@ -132,7 +74,7 @@ class FileFollower:
         if self._file is None and not any(map(self._goes_first, self._old)):
             self._open()
         if self._file is not None:
-            self._check_beginning(self._file)  # first: what is behind `offset` may be read already
+            self._check_beginning(self._file)  # first: later bytes may be read already
         if self._file is not None:
             facts += self._read(self._file)
         if self._file is not None:
@@ -140,20 +82,20 @@ class FileFollower:
         self._from_start = True  # a file that appears later is new from its first byte
         return facts
 
-    def _is_done(self, old: _File) -> bool:
+    def _is_done(self, old: LogReader) -> bool:
         patience_s = LINGER_S if old.at_end else GIVE_UP_S
         return self._clock() - (old.left_at or 0.0) >= patience_s
 
-    def _goes_first(self, old: _File) -> bool:
+    def _goes_first(self, old: LogReader) -> bool:
         return not old.at_end and self._clock() - (old.left_at or 0.0) < LINGER_S
 
     def position(self) -> Position | None:
-        """Return how far the file was read that the path names, or named last; None at first."""
+        """Return how far the present or last file of the path was read; None at first."""
         file = self._file or (self._old[-1] if self._old else None)
-        return self._resume if file is None else _position(file, file.line_at)
+        return self._resume if file is None else file.position()
 
     def close(self) -> None:
-        """Let the files go."""
+        """Close all files."""
         for file in [*self._old, *([self._file] if self._file else [])]:
             file.close()
         self._old, self._file = [], None
@@ -162,189 +104,127 @@ class FileFollower:
 
     def _open(self) -> None:
         try:
-            # Asked before it is opened: a fifo's writer would notice a reader that comes and goes.
+            # Checked before opening: a fifo's writer would notice a reader that comes and goes.
             if not stat.S_ISREG(Path(self.path).stat().st_mode):
-                self._complain(None)
+                self._report(None)
                 return
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
-            self._complain(error.errno)
+            self._report(error)
             return
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                self._complain(None)
-                return
-            known = [old for old in self._old if old.key == (found.st_dev, found.st_ino)]
-            if known:  # it was renamed and has been renamed back
-                self._file = known[0]
-                self._old.remove(known[0])
-            else:
-                file = _File(os.dup(descriptor), self._begin_at(descriptor, found))
-                file.head = self._head(file)
-                self._file = file
+                self._report(None)
+            elif not self._use_renamed((found.st_dev, found.st_ino)):
+                self._file = LogReader(descriptor, self._begin_at(descriptor, found))
         except OSError as error:
-            self._complain(error.errno)
+            self._report(error)
         finally:
             os.close(descriptor)
 
+    def _use_renamed(self, key: tuple[int, int]) -> bool:
+        """Use a file that was renamed and has been renamed back; return whether there is one."""
+        for old in self._old:
+            if old.key == key:
+                self._file = old
+                self._old.remove(old)
+                return True
+        return False
+
     def _begin_at(self, descriptor: int, found: os.stat_result) -> int:
-        resume = self._resume
-        if resume is not None and (found.st_dev, found.st_ino) == (resume.device, resume.inode):
-            head = bytes.fromhex(resume.head)
-            same = os.pread(descriptor, len(head), 0) == head
-            self._resume = None
-            return resume.offset if same and found.st_size >= resume.offset else 0
-        if resume is not None:
-            self._resume = None
+        resume, self._resume = self._resume, None
+        if resume is None:
+            return 0 if self._from_start else found.st_size
+        if (found.st_dev, found.st_ino) != (resume.device, resume.inode):
             return 0  # it was rotated while the listener was away
-        return 0 if self._from_start else found.st_size
+        head = bytes.fromhex(resume.head)
+        same = os.pread(descriptor, len(head), 0) == head
+        return resume.offset if same and found.st_size >= resume.offset else 0
 
-    def _can_be_read(self) -> None:
-        if self._trouble is not None:
-            log.info("log file can be read now path=%s", self.path)
-            self._trouble = None
+    def _report_readable(self) -> None:
+        if self._problem is not None:
+            log.info("log file is readable now path=%s", self.path)
+            self._problem = None
 
-    def _complain(self, number: int | None) -> None:
-        """Count, and say once, why the path cannot be followed."""
-        missing = number == errno.ENOENT
+    def _report(self, error: OSError | None) -> None:
+        """Count the problem, and log it once; None = the path is not a regular file."""
+        missing = error is not None and error.errno == errno.ENOENT
         if not missing:
             self.read_errors += 1
-        why = "not a regular file" if number is None else os.strerror(number)
-        if why == self._trouble:
+        why = "not a regular file" if error is None else os.strerror(error.errno or 0)
+        if why == self._problem:
             return
-        self._trouble = why
+        self._problem = why
         if missing:
-            log.info("log file is not there yet path=%s", self.path)
+            log.info("log file does not exist yet path=%s", self.path)
         else:
             log.warning("log file cannot be read path=%s why=%r", self.path, why)
 
     # -- reading -----------------------------------------------------------------------------------
 
-    def _read(self, file: _File) -> list[LogFact]:
-        facts: list[LogFact] = []
-        taken = 0
-        file.at_end = False
-        while taken < TURN:
-            held = len(file.half)
-            self._buffer[:held] = file.half
-            try:
-                got = os.preadv(
-                    file.descriptor,
-                    [memoryview(self._buffer)[held : held + CHUNK]],
-                    file.offset,
-                )
-            except OSError as error:
-                self._fail(file, error)
-                break
-            if not got:
-                file.at_end = True
-                break
-            if self._buffer[held] == 0:
-                taken += self._skip_nulls(file, held, got)
-                continue
-            if file.offset < _FINGERPRINT:
-                fresh = bytes(self._buffer[held : held + min(got, _FINGERPRINT)])
-                file.head = (file.head[: file.offset] + fresh)[:_FINGERPRINT]
-            taken += got
-            file.offset += got
-            self.bytes_read += got
-            end = self._buffer.rfind(b"\n", 0, held + got) + 1
-            # A line without end is kept by its beginning; the rest of it states nothing.
-            file.half = bytes(self._buffer[end : min(held + got, end + LONGEST_LINE)])
-            if end:
-                file.line_at = file.offset - (held + got - end)
-                facts += scan(self._buffer, end)  # last: what raises here is skipped
+    def _read(self, file: LogReader) -> list[LogFact]:
+        before = file.bytes_read
+        try:
+            facts = file.read(self._buffer)
+        finally:
+            self.bytes_read += file.bytes_read - before
+        if file.error is not None:
+            self._fail(file, file.error)
         return facts
 
-    def _skip_nulls(self, file: _File, held: int, got: int) -> int:
-        """Go on behind zero bytes, which are mostly a hole; return how many bytes were read.
-
-        A writer without O_APPEND leaves a hole where its file was truncated.
-        """
-        chunk = bytes(self._buffer[held : held + got])
-        zeros = got - len(chunk.lstrip(b"\0"))
-        end = file.offset + zeros
-        if zeros == got:
-            try:
-                end = max(end, os.lseek(file.descriptor, end, os.SEEK_DATA))
-            except OSError as error:
-                if error.errno == errno.ENXIO:  # there is nothing but a hole up to the end
-                    end = max(end, os.fstat(file.descriptor).st_size)
-        file.offset = file.line_at = end
-        file.half = b""
-        file.head = self._head(file)
-        self.bytes_read += zeros
-        return zeros
-
-    def _fail(self, file: _File, error: OSError) -> None:
+    def _fail(self, file: LogReader, error: OSError) -> None:
         """Close a file that cannot be read; if its path still names it, it is opened again."""
-        self._complain(error.errno)
+        self._report(error)
         if file in self._old:
             self._old.remove(file)
-            self.bytes_skipped += self._left(file)
+            self.bytes_skipped += file.unread()
         else:
             self._file = None
-            self._resume = _position(file, file.line_at)
+            self._resume = file.position()
             self._from_start = True
         file.close()
 
-    def _left(self, file: _File) -> int:
-        """Return how many bytes of the file were not read."""
+    def _check_beginning(self, file: LogReader) -> None:
         try:
-            return max(0, os.fstat(file.descriptor).st_size - file.line_at)
-        except OSError:
-            return 0
-
-    def _head(self, file: _File) -> bytes:
-        """Return the bytes by which the file is known again. Raises OSError."""
-        return os.pread(file.descriptor, min(_FINGERPRINT, file.offset), 0)
-
-    def _check_beginning(self, file: _File) -> None:
-        """Begin again where the file was truncated, even if it has grown past `offset` since."""
-        try:
-            size = os.fstat(file.descriptor).st_size
-            changed = bool(file.head) and self._head(file) != file.head
+            if file.restart_if_truncated():
+                log.info("log file was truncated path=%s", self.path)
         except OSError as error:
             self._fail(file, error)
-            return
-        if size < file.offset or changed:
-            log.info("log file was truncated path=%s", self.path)
-            file.offset, file.line_at, file.half, file.head = 0, 0, b"", b""
 
-    def _check_path(self, file: _File) -> list[LogFact]:
-        """See whether the path still names the file."""
+    def _check_path(self, file: LogReader) -> list[LogFact]:
+        """Check whether the path still names the file."""
         try:
             found = Path(self.path).stat()
         except FileNotFoundError:
             self._leave(file)
             return []
         except OSError as error:
-            self._complain(error.errno)
+            self._report(error)
             return []
         if (found.st_dev, found.st_ino) == file.key:
             if file.at_end:
-                self._can_be_read()
+                self._report_readable()
             return []
         self._leave(file)
         if file.at_end:
             self._open()
         return self._read(self._file) if self._file else []
 
-    def _leave(self, file: _File) -> None:
-        """Go on reading the renamed file for a while; the next one is read from its beginning."""
+    def _leave(self, file: LogReader) -> None:
+        """Read the renamed file for a while; the next one is read from its beginning."""
         file.left_at = self._clock()
         self._old.append(file)
         self._file = None
         self._from_start = True
 
-    def _finish(self, file: _File) -> list[LogFact]:
+    def _finish(self, file: LogReader) -> list[LogFact]:
         self._old.remove(file)
         if not file.at_end:
-            left = self._left(file)
+            left = file.unread()
             self.bytes_skipped += left
-            log.warning("log file was renamed before it was read path=%s bytes=%s", self.path, left)
+            log.warning("renamed log file not read to its end path=%s bytes=%s", self.path, left)
         file.close()
         if self._file is None:
-            self._resume = _position(file, file.offset)  # should it come back
-        return scan(file.half) if file.half else []
+            self._resume = file.position(with_half_line=True)  # in case it comes back
+        return file.flush()

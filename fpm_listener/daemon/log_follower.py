@@ -1,30 +1,46 @@
-"""The thread that follows php-fpm's error logs; what it does with one file is in logfile.py.
+"""The thread that follows php-fpm's error logs; `log_file` follows one of them.
 
-Law: an unexpected error with one file is reported; the other files are followed as before.
+Law: an unexpected error with one file is reported, and the other files are followed as before.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener.daemon.log_file import CHUNK, TURN, FileFollower
-from fpm_listener.internal_errors import log_only
+from fpm_listener.daemon.log_file import FileFollower
+from fpm_listener.daemon.log_reader import TURN, make_buffer
+from fpm_listener.internal_errors import log_only, service_thread
 from fpm_listener.monitor.messages import LogLines
-from fpm_listener.phpfpm.log_parser import LONGEST_LINE
 from fpm_listener.vocabulary import Where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from fpm_listener.daemon.log_file import Position
+    from fpm_listener.daemon.log_position import Position
     from fpm_listener.internal_errors import Caught
 
-#: Seconds between two looks, calm and after a process has changed its state; how long that lasts.
-CALM_S, HURRIED_S, HURRY_FOR_S = 0.5, 0.05, 10.0
+#: Seconds between two polls: normally, and for FAST_FOR_S after a process changed its state.
+POLL_S, FAST_POLL_S, FAST_FOR_S = 0.5, 0.05, 10.0
 #: Positions of files that are no longer followed; they may be followed again.
 _KEPT_POSITIONS = 100
+
+
+class LogCounts(NamedTuple):
+    """Bytes of all files that were read or skipped, and errors of reading."""
+
+    bytes_read: int = 0
+    bytes_skipped: int = 0
+    read_errors: int = 0
+
+    def plus(self, file: FileFollower) -> LogCounts:
+        """Return the counts with those of one more file."""
+        return LogCounts(
+            self.bytes_read + file.bytes_read,
+            self.bytes_skipped + file.bytes_skipped,
+            self.read_errors + file.read_errors,
+        )
 
 
 class LogFollower:
@@ -37,26 +53,23 @@ class LogFollower:
         resume: Mapping[str, Position] | None = None,
         caught: Caught = log_only,
     ) -> None:
-        """`caught`: told of an unexpected error with one file."""
+        """`caught`: called with an unexpected error about one file."""
+        self.counts = LogCounts()  #: for other threads: rebound, never changed
+        self.positions: Mapping[str, Position] = {}  #: the same
         self._caught = caught
-        self.bytes_read = 0  #: read by other threads; written by this one only
-        self.bytes_skipped = 0
-        self.read_errors = 0
-        self.positions: Mapping[str, Position] = {}  #: rebound, never changed
         self._deliver = deliver
-        self._failed = failed
         self._resume = dict(resume or {})
         self._wanted: tuple[str, ...] = ()
         self._wake = threading.Event()
-        self._hurried_until = 0.0
+        self._fast_until_s = 0.0  # monotonic
         self._stopped = False
-        self._gone_bytes = self._gone_skipped = self._gone_errors = 0
+        self._past = LogCounts()  # of files that are no longer followed
         self._followers: dict[str, FileFollower] = {}
-        self._buffer = bytearray(LONGEST_LINE + CHUNK)
-        self._thread = threading.Thread(target=self._run, name="tailer", daemon=True)
+        self._buffer = make_buffer()
+        self._thread = service_thread("logs", self._run, failed)
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Start the thread."""
         self._thread.start()
 
     def follow(self, paths: Iterable[str]) -> None:
@@ -64,44 +77,41 @@ class LogFollower:
         self._wanted = tuple(dict.fromkeys(paths))
         self._wake.set()
 
-    def hurry(self) -> None:
-        """Look often for a while: a process has changed its state."""
+    def poll_fast(self) -> None:
+        """Poll often for a while: a process has changed its state."""
         now_s = time.monotonic()
-        calm = now_s >= self._hurried_until
-        self._hurried_until = now_s + HURRY_FOR_S
-        if calm:  # else it looks often already; to wake it for each event of a storm costs us time
+        is_slow = now_s >= self._fast_until_s
+        self._fast_until_s = now_s + FAST_FOR_S
+        if is_slow:  # waking a fast thread for each event of a burst would cost time
             self._wake.set()
 
     def stop(self) -> None:
-        """End; waits a moment for the thread."""
+        """Stop the thread, and wait at most a second for it."""
         self._stopped = True
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(1.0)
 
     def _run(self) -> None:
-        try:
-            while not self._stopped:
-                busy = self._poll()
-                hurried = time.monotonic() < self._hurried_until
-                if not busy:
-                    self._wait(hurried=hurried)
-            for follower in self._followers.values():
-                follower.close()
-        except BaseException as error:  # noqa: BLE001 - half-dead is worse than dead
-            self._failed(error)
+        while not self._stopped:
+            busy = self._poll()
+            fast = time.monotonic() < self._fast_until_s
+            if not busy:
+                self._wait(fast=fast)
+        for follower in self._followers.values():
+            follower.close()
 
-    def _wait(self, *, hurried: bool) -> None:
-        if not self._followers and not hurried:
-            self._wake.wait()  # there is nothing to look at
+    def _wait(self, *, fast: bool) -> None:
+        if not self._followers and not fast:
+            self._wake.wait()  # no file is followed
         else:
-            self._wake.wait(HURRIED_S if hurried else CALM_S)
-        self._wake.clear()  # after the wait, so that what is asked for meanwhile is looked at next
+            self._wake.wait(FAST_POLL_S if fast else POLL_S)
+        self._wake.clear()  # after the wait: a request that came meanwhile is served next
 
     def _poll(self) -> bool:
-        """Look at every file once; return whether one has more to read."""
+        """Poll every file once; return whether one has more to read."""
         self._change()
-        before = self.bytes_read
+        before = self.counts.bytes_read
         for path, follower in self._followers.items():
             try:
                 facts = follower.poll()
@@ -110,21 +120,19 @@ class LogFollower:
                 continue
             if facts:
                 self._deliver(LogLines(path=path, facts=tuple(facts)))
-        followers = self._followers.values()
-        self.bytes_read = self._gone_bytes + sum(f.bytes_read for f in followers)
-        self.bytes_skipped = self._gone_skipped + sum(f.bytes_skipped for f in followers)
-        self.read_errors = self._gone_errors + sum(f.read_errors for f in followers)
+        counts = self._past
+        for follower in self._followers.values():
+            counts = counts.plus(follower)
+        self.counts = counts
         known = {path: f.position() for path, f in self._followers.items()}
         self.positions = {path: at for path, at in known.items() if at is not None}
-        return self.bytes_read - before >= TURN
+        return counts.bytes_read - before >= TURN
 
     def _change(self) -> None:
         wanted = self._wanted
         for path in [path for path in self._followers if path not in wanted]:
             follower = self._followers.pop(path)
-            self._gone_bytes += follower.bytes_read
-            self._gone_skipped += follower.bytes_skipped
-            self._gone_errors += follower.read_errors
+            self._past = self._past.plus(follower)
             self._remember(path, follower.position())
             follower.close()
         for path in wanted:
@@ -133,7 +141,7 @@ class LogFollower:
                 self._followers[path] = FileFollower(path, resume=resume, buffer=self._buffer)
 
     def _remember(self, path: str, at: Position | None) -> None:
-        """Keep where a file was left: a configuration may be unreadable for a moment only."""
+        """Keep the position of a file: its configuration may be unreadable for a moment only."""
         if at is None:
             return
         self._resume[path] = at

@@ -1,11 +1,11 @@
-"""Asks php-fpm's pools for their numbers, and whether they answer at all.
+"""Polls the status pages of php-fpm's pools: their numbers, and whether they answer.
 
 Laws:
-1. One question at a time, so that no pool ever has two of ours in hand.
-2. Who does not answer is asked ever more seldom: each question waits in his queue.
-3. What is wrong with a pool is said once, not at each look.
-4. An unexpected error with one pool delays no other pool. A shortage on our side is no news of a
-   pool.
+1. One request at a time, so that no pool has two of ours in its queue.
+2. A pool that does not answer is polled less and less often, since each request waits in its queue.
+3. A problem of a pool is logged once, not at each poll.
+4. An unexpected error with one pool delays no other pool. A shortage on our side proves nothing
+   about a pool.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.host import addresses
 from fpm_listener.host.addresses import TcpAddress, UnixAddress
-from fpm_listener.internal_errors import is_exhausted, log_only
+from fpm_listener.internal_errors import is_exhausted, log_only, service_thread
 from fpm_listener.monitor.messages import PoolsSeen
 from fpm_listener.phpfpm import fastcgi
 from fpm_listener.phpfpm.status_page import PoolTarget, PoolView, parse
@@ -33,13 +33,13 @@ log = logging.getLogger(__name__)
 
 #: Seconds that a pool has for its answer.
 ANSWER_S = 3.0
-#: Seconds between two questions to a pool that does not answer, at the longest.
+#: The most seconds between two polls of a pool that does not answer.
 SELDOM_S = 60.0
 _OK = 200
 
 
 class PoolPoller:
-    """A thread of its own."""
+    """The thread that polls the pools."""
 
     def __init__(
         self,
@@ -48,43 +48,39 @@ class PoolPoller:
         failed: Callable[[BaseException], None],
         caught: Caught = log_only,
     ) -> None:
-        """`caught`: told of an unexpected error with one pool."""
+        """`caught`: called with an unexpected error about one pool."""
         self._caught = caught
         self._interval_s = interval_s
         self._put = put
-        self._failed = failed
         self._targets: Mapping[ProcessName, tuple[PoolTarget, ...]] = {}
         self._changed = threading.Event()
         self._stop = False
         self._seen: dict[PoolTarget, PoolView] = {}
-        self._silent: dict[PoolTarget, int] = {}  # questions in a row without an answer
+        self._silent: dict[PoolTarget, int] = {}  # polls in a row without an answer
         self._due_s: dict[PoolTarget, float] = {}  # monotonic
-        self._thread = threading.Thread(target=self._run, name="pools", daemon=True)
+        self._thread = service_thread("pools", self._run, failed)
 
     def start(self) -> None:
-        """Begin to ask."""
+        """Start the thread."""
         self._thread.start()
 
     def follow(self, targets: Mapping[ProcessName, tuple[PoolTarget, ...]]) -> None:
-        """Ask these pools from now on."""
+        """Poll these pools from now on."""
         self._targets = targets
         self._changed.set()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop the thread; does not wait for it."""
         self._stop = True
         self._changed.set()
 
     def _run(self) -> None:
-        try:
-            while not self._stop:
-                self._changed.clear()
-                for process, targets in self._targets.items():
-                    if targets and not self._stop:
-                        self._look(process, targets)
-                self._changed.wait(self._wait_s())
-        except BaseException as error:  # noqa: BLE001 - half-dead is worse than dead
-            self._failed(error)
+        while not self._stop:
+            self._changed.clear()
+            for process, targets in self._targets.items():
+                if targets and not self._stop:
+                    self._poll(process, targets)
+            self._changed.wait(self._wait_s())
 
     def _wait_s(self) -> float:
         dues = [
@@ -92,12 +88,12 @@ class PoolPoller:
         ]
         return max(0.05, min(dues) - time.monotonic()) if dues else 3600.0
 
-    def _look(self, process: ProcessName, targets: tuple[PoolTarget, ...]) -> None:
+    def _poll(self, process: ProcessName, targets: tuple[PoolTarget, ...]) -> None:
         due = [one for one in targets if self._due_s.get(one, 0.0) <= time.monotonic()]
         for target in due:
             view = self._view(target)
             if view is not None:
-                self._say(process, target, view)
+                self._log_change(process, target, view)
                 self._seen[target] = view
                 self._silent[target] = self._silent.get(target, 0) + 1 if view.silent else 0
             delay_s = self._interval_s * 2 ** min(max(0, self._silent.get(target, 0) - 1), 8)
@@ -107,7 +103,7 @@ class PoolPoller:
             self._put(PoolsSeen(process, views))
 
     def _view(self, target: PoolTarget) -> PoolView | None:
-        """Return what a pool says; None where nothing can be known because of a shortage here."""
+        """Return the state of a pool; None if a shortage on our side hides it."""
         failures = self._seen[target].failures if target in self._seen else 0
         try:
             return self._ask(target, failures)
@@ -118,8 +114,8 @@ class PoolPoller:
             return _without(target, _UNREADABLE, failures)
 
     def _ask(self, target: PoolTarget, failures: int) -> PoolView:
-        # A status page that a worker of the pool has answered is a ping as well, and a worker that
-        # has just answered one would still count as active.
+        # A worker that answers the status page proves as much as a ping, and a worker that has just
+        # answered a ping would count as active.
         if target.ping_path and not target.status_takes_worker:
             answer = _get(target.address, target.ping_path, "")
             if isinstance(answer, fastcgi.NoAnswer):
@@ -146,17 +142,17 @@ class PoolPoller:
             own_requests=int(target.status_takes_worker),
         )
 
-    def _say(self, process: ProcessName, target: PoolTarget, view: PoolView) -> None:
+    def _log_change(self, process: ProcessName, target: PoolTarget, view: PoolView) -> None:
         before = self._seen[target].detail if target in self._seen else ""
         if view.detail and view.detail != before:
             log.warning(
-                "a pool does not answer program=%s pool=%s why=%r",
+                "pool does not answer program=%s pool=%s why=%r",
                 process,
                 target.pool,
                 view.detail,
             )
         elif before and not view.detail:
-            log.info("a pool answers again program=%s pool=%s", process, target.pool)
+            log.info("pool answers again program=%s pool=%s", process, target.pool)
 
 
 _UNREADABLE = fastcgi.NoAnswer("its answer cannot be read", silent=False)

@@ -1,8 +1,8 @@
-"""Looks what the machine shows after a death that no log line explains.
+"""Examines the machine after an exit that no log line explains.
 
 Laws:
-1. Nothing is changed, and nothing is run; a look costs some file system calls.
-2. What may not be looked at counts as being in order, and is not said to be ruled out.
+1. It changes nothing and runs nothing; an examination costs some file system calls.
+2. A path that may not be read counts as present, and no cause is ruled out because of it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from fpm_listener.vocabulary import Cause
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-#: Seconds by which supervisord can tell a death late: its poll, and a delay of ours.
+#: Seconds by which supervisord can report an exit late: its poll, and our own delay.
 _LATE_S = 3.0
 
 
 class Sample(NamedTuple):
-    """Request: remember how often memory was short by now."""
+    """Request: remember the present number of OOM kills."""
 
 
 class PostMortemExaminer:
@@ -43,7 +43,7 @@ class PostMortemExaminer:
         requests: tuple[ExamineExit | CheckGone | Sample, ...],
         put: Callable[[ExitExamined | Gone], None],
     ) -> None:
-        """Do what is asked for."""
+        """Perform the requests."""
         for request in dict.fromkeys(requests):
             if isinstance(request, Sample):
                 self._kills.look(time.monotonic())
@@ -53,7 +53,7 @@ class PostMortemExaminer:
                 put(ExitExamined(request.process, request.died_at_s, self.examine(request)))
 
     def examine(self, request: ExamineExit) -> PostMortem:
-        """Return what is seen."""
+        """Return the facts about one exit."""
         needs = request.needs
         oom = self._kills.since(request.died_at_s - _LATE_S, time.monotonic())
         looked_for = {
@@ -78,7 +78,7 @@ class PostMortemExaminer:
 
 
 def _gone(request: CheckGone) -> frozenset[int]:
-    """Return the pids that are of no process, or of another one by now."""
+    """Return the pids whose process has exited."""
     gone = {pid for pid in request.pids if read_stat(pid) is None}
     for pid, started in request.started:
         stat = read_stat(pid)
@@ -90,13 +90,13 @@ def _gone(request: CheckGone) -> frozenset[int]:
 def _is_program(name: str) -> bool:
     if "/" in name:
         return os.path.exists(name)  # noqa: PTH110 - a text stays a text
-    import shutil  # noqa: PLC0415 - zip and its like come along: half a mebibyte
+    import shutil  # noqa: PLC0415 - it loads compression modules: half a mebibyte
 
     return shutil.which(name) is not None
 
 
 def _instead(program: str) -> tuple[str, ...]:
-    """Return programs of other versions beside the one that is gone."""
+    """Return programs of other versions in the same directory as the missing one."""
     stem = program.rstrip("0123456789.")
     return tuple(sorted(glob.glob(f"{glob.escape(stem)}*"))) if "/" in program else ()  # noqa: PTH207 - a text stays a text
 
@@ -116,7 +116,7 @@ def _is_full(path: str) -> bool:
         disk = os.statvfs(path)
     except OSError:
         return False
-    # Some file systems count no inodes at all.
+    # Some file systems count no inodes.
     return disk.f_bavail == 0 or (disk.f_files > 0 and disk.f_favail == 0)
 
 

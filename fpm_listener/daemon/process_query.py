@@ -1,6 +1,6 @@
-"""Asks how all processes are: supervisord, or /proc where supervisord does not answer.
+"""Asks supervisord for the states of all processes; reads /proc if supervisord does not answer.
 
-Law: an answer carries the moment of the question, so that an event that is received later wins.
+Law: an answer has the time of its question, so that an event that comes later wins.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Bytes of supervisord's log that are read after a death; a line has some 100.
+#: Bytes of supervisord's log that are read after an exit; a line has some 100.
 LOG_TAIL = 32 << 10
-#: Bytes more for each death that waits, and for how many of them.
-LOG_PER_DEATH, MOST_DEATHS = 512, 2000
+#: More bytes for each exit that waits for its line, and the most exits that count.
+LOG_PER_EXIT, MOST_EXITS = 512, 2000
 
 
 class ProcessQuery:
     """Used by one thread."""
 
     def __init__(self, rpc: SupervisorRpc | None, put: Callable[[object], None]) -> None:
-        """`put`: takes the answers."""
+        """`put`: gets the answers."""
         self._rpc = rpc
         self._put = put
         self._cursor = LogCursor()
         self._failure: str | None = None  # what the log has reported
 
     def ask(self) -> None:
-        """Ask, and hand over the answer."""
+        """Ask, and send the answer."""
         if self._rpc is not None:
             asked_at_s = time.monotonic()
             answer = self._rpc.processes()
@@ -55,11 +55,11 @@ class ProcessQuery:
         self._put(ChildrenSeen(supervisor_children.look(), asked_at_s))
 
     def read_exits(self, requests: Sequence[ReadExits]) -> None:
-        """Read the deaths that supervisord's log has and that were not read before."""
+        """Read the exits that are new in supervisord's log."""
         if self._rpc is None:
             return
-        deaths = max((request.deaths for request in requests), default=0)
-        answer = self._rpc.read_log_tail(LOG_TAIL + min(deaths, MOST_DEATHS) * LOG_PER_DEATH)
+        exits = max((request.deaths for request in requests), default=0)
+        answer = self._rpc.read_log_tail(LOG_TAIL + min(exits, MOST_EXITS) * LOG_PER_EXIT)
         notes = () if isinstance(answer, RpcFailed) else tuple(self._cursor.take(answer))
         if requests or notes:
             asked_at_s = max((request.asked_at_s for request in requests), default=0.0)
@@ -67,7 +67,7 @@ class ProcessQuery:
 
     def _report(self, why: str | None) -> None:
         if why == self._failure or (why and "SHUTDOWN_STATE" in why):
-            return  # that it refuses while it shuts down is as it should be
+            return  # it refuses while it shuts down, as it should
         if why is not None:
             log.warning("supervisord XML-RPC is unavailable; exit codes are unknown why=%r", why)
         elif self._failure is not None:

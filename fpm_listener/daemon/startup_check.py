@@ -1,8 +1,8 @@
-"""The doctor's visit when the listener starts: in a child, so that its rules cost us no memory.
+"""Runs `check` once when the listener starts, in a child: its rules cost the listener no memory.
 
 Laws:
-1. A visit that fails is said, and changes nothing else.
-2. What it finds is said once: errors each, the rest by number.
+1. A check that fails is logged, and has no other effect.
+2. Findings are logged once: each error, and the number of the others.
 """
 
 from __future__ import annotations
@@ -10,45 +10,39 @@ from __future__ import annotations
 import json
 import logging
 import subprocess
-import sys
 from collections import Counter
 from typing import NamedTuple
 
 from fpm_listener.status.snapshot import FindingView
+from fpm_listener.supervisor.config import child_command
 from fpm_listener.supervisor.config_path import find_conf
 
 log = logging.getLogger(__name__)
 
-#: As in supervisord_conf.py: nothing is imported from the folder that supervisord stands in.
-_CHILD = (
-    "import sys, json; sys.path = json.loads(sys.argv[1]); "
-    "from fpm_listener.__main__ import main; sys.exit(main(sys.argv[2:]))"
-)
-#: Seconds that a visit may take.
+#: Seconds that a check may take.
 _PATIENCE_S = 60.0
 #: Findings that are shown, and characters of each of their texts.
 _SHOWN, _CHARACTERS = 50, 1000
 _KEYS = FindingView._fields
 
 
-class Examined(NamedTuple):
-    """For the owner: how many findings there are, by severity, and the worst of them."""
+class ConfigChecked(NamedTuple):
+    """For the main thread: the number of findings by severity, and the worst of them."""
 
     counts: dict[str, int]
     found: tuple[FindingView, ...] = ()
 
 
-def visit(supervisord_pid: int) -> Examined | None:
-    """Examine the configuration of the supervisord that runs; None where that cannot be done."""
+def run(supervisord_pid: int) -> ConfigChecked | None:
+    """Check the configuration of the running supervisord; return None if that is impossible."""
     path = find_conf(supervisord_pid)
     if path is None:
-        log.info("supervisord's configuration file was not found, and is not checked")
+        log.info("supervisord's configuration is not checked: its file was not found")
         return None
     words = ["check", "--json", "--supervisord-conf", path]
-    command = [sys.executable, "-IBc", _CHILD, json.dumps(sys.path), *words]
     try:
         done = subprocess.run(
-            command,
+            child_command("fpm_listener.__main__", *words),
             check=False,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -58,7 +52,7 @@ def visit(supervisord_pid: int) -> Examined | None:
         findings = json.loads(done.stdout)
         found = [FindingView(*(one[key][:_CHARACTERS] for key in _KEYS)) for one in findings]
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        log.warning("supervisord's configuration could not be checked why=%r", type(error).__name__)
+        log.warning("supervisord's configuration cannot be checked why=%r", type(error).__name__)
         return None
     for one in findings:
         if one["severity"] == "error":
@@ -78,4 +72,4 @@ def visit(supervisord_pid: int) -> Examined | None:
         "fpm-listener check",
     )
     severities = {name: counts[name] for name in ("error", "warning", "hint")}
-    return Examined(severities, tuple(found[:_SHOWN]))
+    return ConfigChecked(severities, tuple(found[:_SHOWN]))

@@ -1,8 +1,8 @@
-"""Has supervisord start, stop or end, where the operator wants healing.
+"""Self-healing: asks supervisord to start or stop a program, or to shut down.
 
 Laws:
-1. Nobody but supervisord is asked, and no process but it is signalled, which is our parent.
-2. Everything that is done is logged, and so is what could not be done.
+1. Only supervisord is asked, and only supervisord, our parent, is signalled.
+2. Each action is logged, and so is each failure.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: In state_dir: why we have ended supervisord. An entry point makes an exit status of it.
+#: File in state_dir: why we shut supervisord down. A container's entry point reads it.
 MARK = "shutdown"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-#: Seconds for which alerts may be sent before supervisord ends; they outlive it on disk anyway.
+#: Seconds to send alerts before supervisord shuts down; undelivered ones stay on disk.
 ALERTS_FIRST_S = 10.0
 _NO_RPC = RpcRefused(
-    why="there is no XML-RPC: add [unix_http_server] and [rpcinterface:supervisor]"
+    why="XML-RPC is not configured: add [unix_http_server] and [rpcinterface:supervisor]"
 )
 
 
@@ -46,21 +46,21 @@ class SupervisorActions:
         rpc: SupervisorRpc | None,
         state_dir: Path,
         put: Callable[[StopFailed], None],
-        are_alerts_owed: Callable[[], bool],
+        alerts_pending: Callable[[], bool],
     ) -> None:
         self._rpc = rpc
         self._state_dir = str(state_dir)
         self._put = put
-        self._are_alerts_owed = are_alerts_owed
+        self._alerts_pending = alerts_pending
         self._supervisord = os.getppid()
 
-    def begin(self) -> None:
-        """Forget why supervisord was ended last time."""
+    def clear_mark(self) -> None:
+        """Delete the reason of the last shutdown."""
         with suppress(OSError):
             os.unlink(f"{state_directory.prepare(self._state_dir)}/{MARK}")  # noqa: PTH108 - it stays text
 
     def heal(self, order: SelfHeal) -> None:
-        """Do it."""
+        """Perform one action."""
         match order.act:
             case Act.START:
                 self._start(order.process)
@@ -73,30 +73,26 @@ class SupervisorActions:
 
     def _start(self, process: ProcessName) -> None:
         answer = self._rpc.start(process) if self._rpc else _NO_RPC
-        if isinstance(answer, RpcFailed) and "SHUTDOWN_STATE" in answer.why:
-            log.info("a program is left to the next supervisord program=%s", process.shown)
-        elif isinstance(answer, RpcFailed):
-            log.error("a program is not started again program=%s why=%r", process.shown, answer.why)
+        if not isinstance(answer, RpcFailed):
+            log.warning("program started by self-healing program=%s", process.shown)
+        elif "SHUTDOWN_STATE" in answer.why:
+            log.info("supervisord shuts down; program is not started program=%s", process.shown)
         else:
-            log.warning("a program is started again program=%s", process.shown)
+            log.error("program cannot be started program=%s why=%r", process.shown, answer.why)
 
     def _halt(self, process: ProcessName) -> None:
         answer = self._rpc.stop(process) if self._rpc else _NO_RPC
-        if isinstance(answer, RpcFailed):
-            log.error(
-                "a program that loops is not stopped program=%s why=%r", process.shown, answer.why
-            )
-            if isinstance(answer, RpcRefused):  # else it may have been done all the same
-                self._put(StopFailed(process))
-        else:
-            log.warning("a program that loops is stopped for a while program=%s", process.shown)
+        if not isinstance(answer, RpcFailed):
+            log.warning("program stopped for a while: restart loop program=%s", process.shown)
+            return
+        log.error("program cannot be stopped program=%s why=%r", process.shown, answer.why)
+        if isinstance(answer, RpcRefused):  # otherwise it may have been done
+            self._put(StopFailed(process))
 
     def _shut_down(self, process: ProcessName) -> None:
-        log.critical(
-            "supervisord is ended, since it gave up on a program program=%s", process.shown
-        )
+        log.critical("shutting supervisord down: a program is FATAL program=%s", process.shown)
         deadline_s = time.monotonic() + ALERTS_FIRST_S
-        while self._are_alerts_owed() and time.monotonic() < deadline_s:
+        while self._alerts_pending() and time.monotonic() < deadline_s:
             time.sleep(0.1)
         self._write_mark(f"supervisord gave up on {process}\n")
         answer = self._rpc.shutdown() if self._rpc else _NO_RPC
@@ -105,7 +101,9 @@ class SupervisorActions:
         try:
             os.kill(self._supervisord, signal.SIGTERM)
         except OSError as error:
-            log.error("supervisord is not ended rpc=%r signal=%r", answer.why, error.strerror)  # noqa: TRY400 - as above
+            log.error(  # noqa: TRY400 - no traceback at 3 a.m.
+                "supervisord cannot be shut down rpc=%r signal=%r", answer.why, error.strerror
+            )
 
     def _write_mark(self, text: str) -> None:
         try:
@@ -115,4 +113,4 @@ class SupervisorActions:
             with open(os.open(path, _CREATE, 0o644), "w", encoding="utf-8") as file:  # noqa: PTH123 - by its descriptor
                 file.write(text)
         except OSError as error:
-            log.error("the reason is not written path=%s why=%r", self._state_dir, error.strerror)  # noqa: TRY400 - no traceback at 3 a.m.
+            log.error("shutdown reason not written path=%s why=%r", self._state_dir, error.strerror)  # noqa: TRY400 - the same

@@ -1,8 +1,8 @@
-"""The children of supervisord, as /proc shows them: what is left to ask where XML-RPC fails.
+"""The children of supervisord in /proc, for use when XML-RPC fails.
 
 Laws:
 1. A child counts only if supervisord itself started it: it leads its process group, and is in the
-   session of supervisord. In a container supervisord is pid 1, and adopts processes of others.
+   session of supervisord. In a container supervisord is pid 1 and adopts foreign processes.
 2. Nothing is read of a process that supervisord did not start.
 """
 
@@ -16,12 +16,12 @@ from fpm_listener.monitor.messages import Child
 from fpm_listener.supervisor.process import ProcessName
 
 _GROUP, _PROCESS = b"SUPERVISOR_GROUP_NAME", b"SUPERVISOR_PROCESS_NAME"
-#: Parents that are looked at: a shell may stand between supervisord and the listener.
+#: The most parents that are examined: a shell can be between supervisord and the listener.
 _PARENTS = 8
 
 
 def look(proc: str = "/proc") -> tuple[Child, ...] | None:
-    """Return the children of the supervisord that has started us; None where /proc hides them."""
+    """Return the children of the supervisord that started us; None if /proc hides them."""
     supervisord = _supervisord(proc)
     if supervisord is None:
         return None
@@ -47,9 +47,9 @@ def look(proc: str = "/proc") -> tuple[Child, ...] | None:
 
 
 def name_of(pid: int | str, proc: str = "/proc") -> ProcessName | None:
-    """Return the name that supervisord has given to a process; None where that is not known.
+    """Return the name that supervisord gave to a process; None if it is unknown.
 
-    php-fpm overwrites its environment with its title, and that of others may not be read.
+    php-fpm overwrites its environment with its title, and those of other users are unreadable.
     """
     try:
         with open(f"{proc}/{pid}/environ", "rb") as file:  # noqa: PTH123 - as procfs does
@@ -62,7 +62,7 @@ def name_of(pid: int | str, proc: str = "/proc") -> ProcessName | None:
 
 
 def _supervisord(proc: str) -> procfs.ProcessStat | None:
-    """Return the nearest parent that supervisord has not started under our name."""
+    """Return the nearest parent that does not have our own process name."""
     own = name_of("self", proc)
     stat = procfs.read_stat("self", proc)
     for _ in range(_PARENTS):

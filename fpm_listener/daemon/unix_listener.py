@@ -1,9 +1,9 @@
-"""Where the listener waits for guards: an abstract unix socket, and one in state_dir.
+"""The unix sockets of the listener: two for guards, and how a socket in state_dir is made.
 
-Guards try the abstract socket first. Its name follows from supervisord alone, so that they find the
-listener whatever happens to state_dir.
+Guards try the abstract socket first. Its name follows from supervisord alone, so guards find the
+listener even if state_dir is missing or different. The second socket is in state_dir.
 
-Law: only root and our own user are listened to; the kernel says who it is (SO_PEERCRED). An
+Law: a server talks only to root and our own user; the kernel names the peer (SO_PEERCRED). An
 abstract socket has no mode: every user of the network namespace can connect to it.
 """
 
@@ -13,44 +13,49 @@ import errno
 import os
 import socket
 import struct
+from typing import TYPE_CHECKING
 
 from fpm_listener.guard.handover_channel import SocketPath
 from fpm_listener.guard.handover_messages import PATIENCE_S, SOCKET_NAME
-from fpm_listener.host import state_directory
+from fpm_listener.host import socket_paths, state_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _CREDENTIALS = struct.Struct("3i")
-_WAITING = 64
+_BACKLOG = 64
 
 
-class Doors:
-    """The sockets that guards connect to. After it was made, owned by one thread."""
+class GuardSockets:
+    """The sockets that guards connect to. After its creation one thread owns it."""
 
     def __init__(self, state_dir: str, channel: bytes | None) -> None:
-        """`channel`: the abstract socket's name, see `rendezvous.channel_name`."""
+        """`channel`: the abstract socket's name, see `handover_channel.channel_name`."""
         self._state_dir = state_dir
         self._identity: tuple[int, int] | None = None
         self.in_state_dir: socket.socket | None = None
         self.abstract: socket.socket | None = None
         self.problems: list[str] = []  #: why one of them is missing
         try:
-            self.renew()
+            self.listen_again()
         except OSError as error:
             self.problems.append(f"{error.filename or state_dir}: {error.strerror or error}")
         if channel is not None:
             try:
-                self.abstract = _listen_abstract(channel)
+                self.abstract = _serve(socket.SOCK_SEQPACKET, lambda server: server.bind(channel))
+                self.abstract.setblocking(False)
             except OSError as error:
                 self.problems.append(f"abstract socket {channel[1:].decode()}: {error.strerror}")
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
-        """Return what to wait for."""
+        """Return the sockets to wait for."""
         return tuple(one for one in (self.in_state_dir, self.abstract) if one is not None)
 
-    def renew(self) -> socket.socket | None:
-        """Listen in state_dir, unless we do; return the socket that this has replaced.
+    def listen_again(self) -> socket.socket | None:
+        """Listen in state_dir if the path is gone; return the socket that this replaced.
 
-        Raises OSError, with EADDRINUSE where another listener uses the folder.
+        Raises OSError, with EADDRINUSE if another listener uses the directory.
         """
         if self._identity is not None and self._found() == self._identity:
             return None
@@ -60,28 +65,20 @@ class Doors:
         return before
 
     def _found(self) -> tuple[int, int] | None:
-        return identity(state_directory.locate(self._state_dir), SOCKET_NAME)
+        folder = state_directory.locate(self._state_dir)
+        return socket_paths.identity(f"{folder}/{SOCKET_NAME}")
 
     def close(self) -> None:
-        """Listen no more."""
+        """Close all sockets."""
         for one in self.sockets:
             one.close()
         self.in_state_dir = self.abstract = None
 
 
-def identity(folder: str, name: str) -> tuple[int, int] | None:
-    """Return device and inode of a socket's name; fstat of the socket has other numbers."""
-    try:
-        found = os.lstat(f"{folder}/{name}")
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
 def listen(state_dir: str) -> socket.socket:
-    """Return the socket that guards come to; the folder is made if it is missing.
+    """Return the socket in state_dir for guards; the directory is created if it is missing.
 
-    Raises OSError, with EADDRINUSE where another listener uses the folder.
+    Raises OSError, with EADDRINUSE if another listener uses the directory.
     """
     used = state_directory.prepare(state_dir)
     with (
@@ -90,48 +87,46 @@ def listen(state_dir: str) -> socket.socket:
     ):
         probe.settimeout(PATIENCE_S)
         if probe.connect_ex(path) in {0, errno.EAGAIN}:
-            raise OSError(errno.EADDRINUSE, "another listener uses this folder", state_dir)
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        bind(server, used, SOCKET_NAME)
-        server.listen(_WAITING)
-    except OSError:
-        server.close()
-        raise
+            raise OSError(errno.EADDRINUSE, "another listener uses this directory", state_dir)
+    server = listen_at(used, SOCKET_NAME, socket.SOCK_SEQPACKET)
     server.setblocking(False)
     return server
 
 
-def bind(server: socket.socket, folder: str, name: str) -> None:
-    """Bind a socket for our user alone; it takes the place of the one before. Raises OSError.
+def listen_at(folder: str, name: str, kind: socket.SocketKind) -> socket.socket:
+    """Return a socket that only our user can connect to; it replaces an older one. Raises OSError.
 
-    Under another name first: the mode is right before anybody can find it, and no umask is changed,
-    which other threads would share.
+    It is bound under another name first: its mode is right before anybody can find it, and the
+    umask, which all threads share, does not change.
     """
-    with SocketPath(folder, f".{os.urandom(8).hex()}") as fresh, SocketPath(folder, name) as path:
-        server.bind(fresh)
-        try:
-            os.chmod(fresh, 0o600)  # noqa: PTH101 - texts stay texts
-            os.rename(fresh, path)  # noqa: PTH104 - the same
-        except OSError:
-            os.unlink(fresh)  # noqa: PTH108 - the same
-            raise
+
+    def bind(server: socket.socket) -> None:
+        with SocketPath(folder, f".{os.urandom(8).hex()}") as fresh:
+            server.bind(fresh)
+            try:
+                with SocketPath(folder, name) as path:
+                    os.chmod(fresh, 0o600)  # noqa: PTH101 - a text stays a text
+                    os.rename(fresh, path)  # noqa: PTH104 - the same
+            except OSError:
+                os.unlink(fresh)  # noqa: PTH108 - the same
+                raise
+
+    return _serve(kind, bind)
 
 
-def _listen_abstract(name: bytes) -> socket.socket:
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+def _serve(kind: socket.SocketKind, bind: Callable[[socket.socket], None]) -> socket.socket:
+    server = socket.socket(socket.AF_UNIX, kind)
     try:
-        server.bind(name)
-        server.listen(_WAITING)
+        bind(server)
+        server.listen(_BACKLOG)
     except OSError:
         server.close()
         raise
-    server.setblocking(False)
     return server
 
 
-def caller(connection: socket.socket) -> tuple[int, int]:
-    """Return pid and uid of the other side; pid 0 = of a process that we cannot see."""
+def peer_of(connection: socket.socket) -> tuple[int, int]:
+    """Return pid and uid of the other side; pid 0 = a process in another pid namespace."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, _ = _CREDENTIALS.unpack(raw)
     return pid, uid

@@ -1,17 +1,18 @@
-"""A thread that does one kind of slow work: a request goes in, an input for the engine comes out.
+"""Threads for slow work: a request goes in, and a message to the main thread comes out.
 
 Laws:
 1. Requests and answers are frozen values; nothing else is shared.
 2. An unexpected error of one request is reported, and the next request is served.
-3. A thread that ends by itself takes the process down: half-dead is worse than dead.
+3. A thread that fails ends the process (see internal_errors.service_thread).
 """
 
 from __future__ import annotations
 
-import threading
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from fpm_listener.daemon.inbox import drain
+from fpm_listener.internal_errors import service_thread
 from fpm_listener.vocabulary import Where
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ Request = TypeVar("Request")
 
 
 class Starter:
-    """Starts threads; where the system has no thread left, it tries again later."""
+    """Starts threads; if the system has no thread left, it tries again later."""
 
     def __init__(self, errors: InternalErrors) -> None:
         self._errors = errors
@@ -38,14 +39,14 @@ class Starter:
             self._waiting.append(start)
 
     def try_again(self) -> None:
-        """Start what could not be started before."""
+        """Start the threads that could not be started before."""
         waiting, self._waiting = self._waiting, []
         for start in waiting:
             self.start(start)
 
 
 class Worker(Generic[Request]):
-    """Runs `work` in its own thread on all requests that have come in meanwhile."""
+    """A thread that runs `work` on all requests that have come meanwhile."""
 
     def __init__(
         self,
@@ -55,38 +56,22 @@ class Worker(Generic[Request]):
         errors: InternalErrors,
         where: Where,
     ) -> None:
-        """`errors`: told of an unexpected error in `work`, with `where`."""
+        """`errors` counts an unexpected error of `work`, at `where`."""
         self._work = work
-        self._failed = failed
         self._errors = errors
         self._where = where
-        self._requests: SimpleQueue[Request | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._requests: SimpleQueue[Request] = SimpleQueue()
+        self._thread = service_thread(name, self._run, failed)
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the thread."""
         self._thread.start()
 
     def ask(self, request: Request) -> None:
-        """Hand in a request; never waits."""
+        """Add a request; never waits."""
         self._requests.put(request)
 
-    def stop(self) -> None:
-        """End after the present work; never waits."""
-        self._requests.put(None)
-
     def _run(self) -> None:
-        try:
-            while True:
-                requests = [self._requests.get()]
-                while True:
-                    try:
-                        requests.append(self._requests.get_nowait())
-                    except Empty:
-                        break
-                if None in requests:
-                    return
-                taken = tuple(request for request in requests if request is not None)
-                self._errors.survive(self._where, self._work, taken)
-        except BaseException as error:  # noqa: BLE001 - law 3
-            self._failed(error)
+        while True:
+            first = self._requests.get()
+            self._errors.survive(self._where, self._work, (first, *drain(self._requests)))

@@ -26,11 +26,11 @@ from fpm_listener.supervisor.process import ProcessName, Program
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: -I: modules come from where the listener's own come from, not from the folder that supervisord
-#: happens to stand in: in a container that is often one that php may write to. -B: no caches.
+#: -I: modules come from the listener's own sys.path, not from supervisord's working directory,
+#: which in a container is often one that php may write to. -B: no caches are written.
 _CHILD = (
     "import sys, json; sys.path = json.loads(sys.argv[1]); "
-    "from fpm_listener.supervisor.config import main; sys.exit(main(sys.argv[2:]))"
+    "from {} import main; sys.exit(main(sys.argv[2:]))"
 )
 #: What the child may have: bytes of memory, and processes that it tells of.
 _MOST_MEMORY, _MOST_PROCESSES = 1 << 30, 5000
@@ -43,6 +43,11 @@ class ConfUnreadable:
 
     why: str
     refused: bool = False  #: supervisord would not take it either
+
+
+def child_command(module: str, *arguments: str) -> list[str]:
+    """Return the command of a child that runs `main` of one of our modules, from a zip file too."""
+    return [sys.executable, "-IBc", _CHILD.format(module), json.dumps(sys.path), *arguments]
 
 
 def read_programs(
@@ -68,7 +73,7 @@ def read(
     """Return all that `describe` says of the configuration at `path`; environ: as read_programs."""
     try:
         done = subprocess.run(
-            [sys.executable, "-IBc", _CHILD, json.dumps(sys.path), path],
+            child_command("fpm_listener.supervisor.config", path),
             check=False,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

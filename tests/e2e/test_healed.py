@@ -16,7 +16,7 @@ from tests.ports import free_port
 from tests.waiting import wait_until
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "healing.md"
-PAUSED = "a program that loops is stopped for a while"
+PAUSED = "program stopped for a while: restart loop"
 HOLDER = "import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(1000)"
 
 
@@ -52,7 +52,7 @@ def test_what_loops_is_paused_and_left_alone_on_demand(lab: Lab) -> None:
     wait_until(lambda: is_paused(lab), "another pause")
     lab.ctl("reload")  # supervisord begins anew, and starts the program itself
     wait_until(lambda: lab.log().count("listener started") == 3, "the third listener")
-    assert "a program is not started again" not in lab.log()
+    assert "program cannot be started" not in lab.log()
     config = str(lab.folder / "supervisord.d" / "fpm_listener.conf")
     leave = [sys.executable, "-m", "fpm_listener", "leave", "--config", config]
     refused = subprocess.run([*leave, "nothing"], capture_output=True, text=True, check=False)
@@ -118,4 +118,4 @@ def test_the_container_ends(lab: Lab, first: str, status: int) -> None:
     assert "gave up on broken:broken" in (lab.folder / "state" / "shutdown").read_text()
     (told,) = lab.sink.heard("firing")
     assert told["annotations"]["cause"] == "gave_up"
-    assert "supervisord is ended, since it gave up on a program" in lab.log()
+    assert "shutting supervisord down: a program is FATAL" in lab.log()

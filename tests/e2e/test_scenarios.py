@@ -126,7 +126,7 @@ def test_what_was_given_up_is_started_again(lab: Lab) -> None:
     lab.running()
     resolved = alert(lab, "resolved")
     assert resolved["annotations"]["cause"] == "bind_conflict"
-    assert "a program is started again program=php-fpm" in lab.log()
+    assert "program started by self-healing program=php-fpm" in lab.log()
     assert len({heard["startsAt"] for heard in lab.sink.heard()}) == 1
 
 

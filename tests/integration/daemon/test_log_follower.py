@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from fpm_listener.daemon.log_file import CHUNK, GIVE_UP_S, LINGER_S, TURN, FileFollower, Position
+from fpm_listener.daemon.log_file import GIVE_UP_S, LINGER_S, FileFollower
 from fpm_listener.daemon.log_follower import LogFollower
+from fpm_listener.daemon.log_position import Position
+from fpm_listener.daemon.log_reader import CHUNK, TURN
 from fpm_listener.monitor.messages import LogLines
 from fpm_listener.phpfpm.log_facts import LogFact
 from fpm_listener.phpfpm.log_parser import LONGEST_LINE
@@ -252,7 +254,7 @@ def test_a_huge_file_does_not_hold_up_the_next_one(
         scene.write(3)
         assert scene.poll() == [3]
         assert 0 < follower.bytes_skipped <= 4 * TURN
-        assert "renamed before it was read" in caplog.text
+        assert "renamed log file not read to its end" in caplog.text
     else:
         assert [pid for _ in range(3) for pid in scene.poll()] == [1]
         assert follower.bytes_skipped == 0
@@ -302,7 +304,7 @@ def spoil(scene: Scene) -> None:
     assert scene.follower is not None
     assert scene.follower._file is not None
     unreadable = os.open(scene.path, os.O_WRONLY)
-    os.dup2(unreadable, scene.follower._file.descriptor)
+    os.dup2(unreadable, scene.follower._file._descriptor)
     os.close(unreadable)
 
 
@@ -364,7 +366,7 @@ def test_a_renamed_file_that_cannot_be_read(scene: Scene) -> None:
     scene.poll()
     assert follower._old
     unreadable = os.open(scene.path.with_suffix(".log.1"), os.O_WRONLY)
-    os.dup2(unreadable, follower._old[0].descriptor)
+    os.dup2(unreadable, follower._old[0]._descriptor)
     os.close(unreadable)
     add(scene.path.with_suffix(".log.1"), lines(2))
     scene.write(3)
@@ -561,8 +563,8 @@ def test_a_file_that_is_not_there(scene: Scene, caplog: pytest.LogCaptureFixture
         scene.poll()
     assert follower.read_errors == 0
     assert [record.message.partition(" path=")[0] for record in caplog.records] == [
-        "log file is not there yet",
-        "log file can be read now",
+        "log file does not exist yet",
+        "log file is readable now",
     ]
 
 
@@ -730,13 +732,13 @@ def test_the_thread_follows_several_files(
     for path in paths:
         add(path, lines(1))
     tail.follow(str(path) for path in paths)
-    tail.hurry()
+    tail.poll_fast()
     wait_until(lambda: len(tail.positions) == 2)
     for number, path in enumerate(paths):
         add(path, lines(10 + number))
     wait_until(lambda: len(receiver.facts) == 2)
     assert sorted(receiver.facts) == [(str(paths[0]), 10), (str(paths[1]), 11)]
-    wait_until(lambda: tail.bytes_read == 2 * len(lines(10)))
+    wait_until(lambda: tail.counts.bytes_read == 2 * len(lines(10)))
     wait_until(lambda: tail.positions[str(paths[0])].offset == paths[0].stat().st_size)
     assert receiver.failures == []
 
@@ -777,14 +779,14 @@ def test_a_file_that_is_no_longer_wanted(
     folder, path = tmp_path / "folder", tmp_path / "a.log"
     folder.mkdir()
     tail.follow([str(folder)])
-    wait_until(lambda: tail.read_errors > 0)
+    wait_until(lambda: tail.counts.read_errors > 0)
     tail.follow([str(path)])
     wait_until(lambda: str(folder) not in tail._followers and str(path) in tail._followers)
-    counted = tail.read_errors
-    tail.hurry()
+    counted = tail.counts.read_errors
+    tail.poll_fast()
     wait_until(lambda: say_again(path) or bool(receiver.facts))
     assert {path for path, _ in receiver.facts} == {str(path)}
-    assert tail.read_errors >= counted > 0
+    assert tail.counts.read_errors >= counted > 0
 
 
 def test_a_file_that_is_wanted_again(tail: LogFollower, receiver: Receiver, tmp_path: Path) -> None:
@@ -822,7 +824,7 @@ def test_a_receiver_that_fails(tmp_path: Path) -> None:
     tail.start()
     tail.follow([str(path)])
     wait_until(lambda: bool(tail._followers))
-    tail.hurry()
+    tail.poll_fast()
     wait_until(lambda: say_again(path) or bool(failures))
     assert str(failures[0]) == "no"
     tail.stop()

@@ -50,7 +50,7 @@ def test_what_it_finds_is_counted_and_said(start: Start, caplog: pytest.LogCaptu
         "[supervisord]\nnodaemon=true\n[program:x]\ncommand=service php8.2-fpm start\nexitcode=0\n"
     )
 
-    examined = startup_check.visit(pid)
+    examined = startup_check.run(pid)
 
     assert examined is not None
     assert examined.counts == {"error": 1, "warning": 1, "hint": 0}
@@ -68,7 +68,7 @@ def test_a_configuration_that_is_not_found() -> None:
     """A process that is no supervisord, and none at the usual places here."""
     if any(os.path.exists(path) for path in ("/etc/supervisord.conf", "/etc/supervisor")):  # noqa: PTH110 - names
         pytest.skip("this host has a supervisord of its own")
-    assert startup_check.visit(os.getpid()) is None
+    assert startup_check.run(os.getpid()) is None
 
 
 def test_nothing_is_imported_from_where_it_stands(start: Start, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_nothing_is_imported_from_where_it_stands(start: Start, tmp_path: Path) 
     before = os.getcwd()  # noqa: PTH109 - a text is needed
     os.chdir(tmp_path)
     try:
-        assert startup_check.visit(pid) is not None
+        assert startup_check.run(pid) is not None
     finally:
         os.chdir(before)
 

@@ -49,7 +49,7 @@ class Owner:
         self.refuse: str | None = None
         self.silent = False
         self.heard: list[Any] = []
-        self.keeper = SocketKeeper(unix_listener.Doors(folder, None), self.put, self.put)
+        self.keeper = SocketKeeper(unix_listener.GuardSockets(folder, None), self.put, self.put)
         self.keeper.start({})
 
     def put(self, item: object) -> None:
@@ -258,8 +258,8 @@ def test_the_door(folder: str) -> None:
     with unix_listener.listen(deep):
         assert stat.S_IMODE(Path(deep).stat().st_mode) == 0o700
         assert stat.S_IMODE(Path(f"{deep}/guard.sock").stat().st_mode) == 0o600
-        (problem,) = unix_listener.Doors(deep, None).problems
-        assert "another listener uses this folder" in problem
+        (problem,) = unix_listener.GuardSockets(deep, None).problems
+        assert "another listener uses this directory" in problem
         handover_channel.connect(deep).close()
     with unix_listener.listen(deep):
         handover_channel.connect(deep).close()
@@ -286,16 +286,16 @@ def test_the_socket_in_state_dir_is_gone(owner: Owner, gone: str) -> None:
     if gone == "replaced":
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stale:
             stale.bind(f"{owner.folder}/guard.sock")
-    owner.keeper.look_at_doors()
+    owner.keeper.check_socket()
     wait_until(lambda: connects_to(owner.folder), "the socket")
     assert talking.leave([], "", ()) is None
     close(leave(owner, wish(address)))
     close(leave(owner, wish(address)))
 
-    before = unix_listener.identity(owner.folder, "guard.sock")
-    owner.keeper.look_at_doors()
+    before = socket_paths.identity(f"{owner.folder}/guard.sock")
+    owner.keeper.check_socket()
     close(leave(owner, wish(address)))
-    assert unix_listener.identity(owner.folder, "guard.sock") == before
+    assert socket_paths.identity(f"{owner.folder}/guard.sock") == before
     assert stat.S_IMODE(Path(owner.folder, "guard.sock").stat().st_mode) == 0o600
 
 
@@ -308,7 +308,7 @@ from fpm_listener.daemon.socket_keeper import SocketKeeper
 from fpm_listener.monitor.messages import GuardAsks
 name = rendezvous.channel_name(procfs.supervisor_of(os.getpid()))
 answer = lambda i: isinstance(i, GuardAsks) and keeper.answer(i.ticket, None)
-keeper = SocketKeeper(door.Doors(sys.argv[1], name), answer, print)
+keeper = SocketKeeper(door.GuardSockets(sys.argv[1], name), answer, print)
 keeper.start({})
 print('up', flush=True)
 sys.stdin.read()
@@ -644,7 +644,7 @@ def test_a_storm_is_ended(
     owner: Owner, storm: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second after its start php-fpm is looked at; the owner is told, the master killed."""
-    monkeypatch.setattr(socket_keeper, "caller", lambda _: (storm.pid, os.geteuid()))
+    monkeypatch.setattr(socket_keeper, "peer_of", lambda _: (storm.pid, os.geteuid()))
     close(leave(owner, wish(f"127.0.0.1:{free_port()}")))
 
     wait_until(lambda: HoldFailed(FPM) in owner.heard, "the owner to know")
