@@ -50,7 +50,7 @@ while not select.select([0], [], [], float(sys.argv[2]))[0]:
     counts[client.connect_ex(sys.argv[1])] += 1
 print(*counts.values())
 """
-_HELPER = "relink_helper.py"
+_HELPER = "relink_helper"
 _MISSING = "FileNotFoundError"
 #: With startsecs = 0 the next restart begins when php-fpm has workers.
 _SET_UP = replace(HOLD_UNIX, keys={**HOLD_UNIX.keys, "startsecs": "0"})

@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 from contextlib import suppress
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,10 +34,8 @@ if TYPE_CHECKING:
 BINARIES = PHP_FPMS
 #: supervisord's own file, as its packages have it.
 USUAL_FILES = ("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
-_SHIPPED = (
-    Path(sys.prefix) / "share" / "fpm-listener",
-    Path(__file__).resolve().parents[2] / "supervisord.d",
-)
+#: The files as the project ships them.
+_SHIPPED = resources.files(__package__) / "supervisord.d"
 
 
 class Php(NamedTuple):
@@ -83,17 +82,14 @@ def write(folder: str | None, say: Callable[[str], None]) -> int:
     Raises FpmListenerError where nothing can be written.
     """
     place, ending = _place(folder)
-    shipped = next((one for one in _SHIPPED if (one / "php-fpm.conf").is_file()), None)
-    if shipped is None:
-        raise FpmListenerError("the files that the package ships are not installed with it")
     versions = find_php()
     if not versions:
         say(f"no php-fpm with a configuration was found: {', '.join(BINARIES)}")
     texts = {
-        f"fpm_listener.{ending}": _listener((shipped / "fpm_listener.conf").read_text(), ending),
+        f"fpm_listener.{ending}": _listener((_SHIPPED / "fpm_listener.conf").read_text(), ending),
     }
     if versions:
-        text = (shipped / "php-fpm.conf").read_text()
+        text = (_SHIPPED / "php-fpm.conf").read_text()
         programs = _programs(text, versions, ending)
         existing = _existing(place, programs, f"php-fpm.{ending}")
         for section in existing:

@@ -1,4 +1,4 @@
-"""Links a unix socket's name again as soon as it is gone. A process of its own, run as a script.
+"""Links a unix socket's name again as soon as it is gone. It runs in a process of its own.
 
 Laws:
 1. It links a second name to a first name and does nothing else; link(2) replaces nothing.
@@ -80,7 +80,3 @@ def main() -> None:
             names = parse(message)
             for second, first in names.values():  # what was unlinked before this message
                 link(second, first)
-
-
-if __name__ == "__main__":
-    main()

@@ -28,6 +28,12 @@ log = logging.getLogger(__name__)
 
 #: Seconds that the helper has to end.
 _ENDS_WITHIN_S = 1.0
+#: The helper, from the directory or zip file that has our package.
+_CHILD = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from fpm_listener.host.relink_helper import main; main()"
+)
+_ROOT = str(Path(__file__).absolute().parents[2])
 #: The only variables that Python itself may need to start.
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH")
 
@@ -121,7 +127,7 @@ def _start() -> _Helper:
         with helpers_end:
             pid = os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-I", "-S", str(Path(relink_helper.__file__).resolve())],
+                [sys.executable, "-ISBc", _CHILD, _ROOT],
                 {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, helpers_end.fileno(), relink_helper.CONTROL),

@@ -14,7 +14,7 @@ import hashlib
 import re
 import time
 from collections import Counter
-from pathlib import Path
+from importlib import resources
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.status.document import Document
 
-_TEMPLATE = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+_TEMPLATE = (resources.files(__package__) / "page.html").read_text(encoding="utf-8")
 
 
 def _digest(element: str) -> str:

@@ -72,7 +72,7 @@ def test_the_wheel_has_code_types_and_licence(built: Mapping[str, str | Path]) -
     package = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "fpm_listener").rglob("*")
-        if path.suffix in {".py", ".typed", ".html"}
+        if path.suffix in {".py", ".typed", ".html", ".conf"}
     }
 
     assert package <= set(names)
@@ -83,6 +83,15 @@ def test_the_wheel_has_code_types_and_licence(built: Mapping[str, str | Path]) -
         f"fpm_listener-{__version__}.data",
         f"fpm_listener-{__version__}.dist-info",
     }
+
+
+def test_init_writes_the_files_of_the_project() -> None:
+    """The package's copy is the same as supervisord.d/, which people read and copy."""
+    folder, copy = ROOT / "supervisord.d", ROOT / "fpm_listener" / "cli" / "supervisord.d"
+
+    assert {path.name for path in copy.iterdir()} == {path.name for path in folder.iterdir()}
+    for path in folder.iterdir():
+        assert (copy / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_the_wheel_brings_the_files_to_drop_in(built: Mapping[str, str | Path]) -> None:
