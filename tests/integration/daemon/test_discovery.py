@@ -188,7 +188,7 @@ def test_no_way_to_the_programs(
         caplog.clear()
         assert programs.read(anew=True).programs == known
         assert programs.read(anew=True).programs == known
-    said = [record.message for record in caplog.records if "not known" in record.message]
+    said = [record.message for record in caplog.records if "unknown" in record.message]
     assert len(said) == 1
     assert "supervisor refuses it" in said[0]
     assert "it is away" in said[0]
