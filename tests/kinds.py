@@ -80,9 +80,9 @@ def trouble(sequence: int = 1, incident: str = "www:php-fpm-1795000000.000") -> 
             "supervisor": "supervisor",
         },
         annotations={
-            "summary": "www:php-fpm: 127.0.0.1:9000 is taken by pid 812 (php-fpm: pool www, user"
+            "summary": "www:php-fpm: 127.0.0.1:9000 is in use by pid 812 (php-fpm: pool www, user"
             " www-data, orphan of the dead master 640); it keeps failing",
-            "description": "3 failed lives in this incident. Its last end: exit status 78.",
+            "description": "3 failures in this incident. Last exit: exit status 78.",
             "cause": "bind_conflict",
             "evidence": "[23-Nov-2026 08:42:29] ERROR: unable to bind listening socket for address"
             " '127.0.0.1:9000': Address already in use (98)\n"
@@ -103,7 +103,7 @@ def trouble(sequence: int = 1, incident: str = "www:php-fpm-1795000000.000") -> 
 
 def over(sequence: int = 2, incident: str = "www:php-fpm-1795000000.000") -> Alert:
     """Return its resolution."""
-    texts = {"summary": "www:php-fpm: well again", "remedy": "There is nothing to do any more"}
+    texts = {"summary": "www:php-fpm: resolved", "remedy": "No action is needed"}
     firing = trouble(sequence, incident)
     return replace(
         resolves(incident, sequence),
@@ -134,7 +134,7 @@ def storm(count: int, name: str = "php-fpm-{}") -> list[Alert]:
             labels={**trouble().labels, "group": "pool", "process": name.format(index)},
             annotations={
                 **trouble().annotations,
-                "summary": f"pool:{name.format(index)}: it dies and is restarted again and again"
+                "summary": f"pool:{name.format(index)}: it is in a restart loop"
                 " (killed by SIGKILL); it keeps failing",
             },
             translations={},

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fpm_listener.incidents import text_en, text_zh
 from fpm_listener.incidents.alert import Status
+from fpm_listener.incidents.text_en import ENGLISH
+from fpm_listener.incidents.text_zh import CHINESE
 from fpm_listener.vocabulary import NOTIFICATION_FAILING
 
 if TYPE_CHECKING:
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.incidents.incident_facts import IncidentFacts
 
-_TRANSLATIONS = {"zh": text_zh}
+_TRANSLATIONS = {"zh": CHINESE}
 
 
 def with_texts(alert: Alert, facts: IncidentFacts, languages: Iterable[str] = ()) -> Alert:
     """Return the alert with everything that it says, in English and in `languages`."""
     over = alert.status is Status.RESOLVED
     annotations = {
-        **text_en.sentences(facts, over=over),
+        **ENGLISH.sentences(facts, over=over),
         "cause": facts.cause.value,
         "evidence": "\n".join(facts.evidence),
     }
@@ -48,8 +49,8 @@ def with_failure_texts(alert: Alert, why: str, lasted: str, pending: int) -> Ale
     """
     name, over = alert.labels["receiver"], alert.status is Status.RESOLVED
     english, chinese = (
-        table.receiver_failure(name, why, lasted, pending, over=over)
-        for table in (text_en, text_zh)
+        language.receiver_failure(name, why, lasted, pending, over=over)
+        for language in (ENGLISH, CHINESE)
     )
     annotations = {**english, "cause": NOTIFICATION_FAILING, "evidence": why}
     return replace(alert, annotations=annotations, translations={"zh": chinese})

@@ -12,7 +12,7 @@ class HolderKind(Enum):
     """What a holder is to the program that wanted the address."""
 
     ORPHAN = "orphan"  #: a worker whose php-fpm master is gone
-    MASTER = "master"  #: another php-fpm that lives
+    MASTER = "master"  #: another running php-fpm
     OTHER = "other"  #: something else
 
 
@@ -42,7 +42,7 @@ class Holder:
             case HolderKind.ORPHAN:
                 what = f", orphan of the dead master {self.master_pid}"
             case HolderKind.MASTER:
-                what = ", another php-fpm that lives"
+                what = ", another running php-fpm"
             case HolderKind.OTHER:
                 what = ""
             case _:

@@ -8,7 +8,7 @@ _MIB = 1 << 20
 
 
 class OomKill(NamedTuple):
-    """The kernel has killed processes for want of memory, where the dead one lived."""
+    """The kernel has killed processes because memory was short, in the cgroup of the process."""
 
     kills: int  #: since the last look before the death
     where: str  #: the cgroup's path, or `this host`
@@ -19,7 +19,7 @@ class OomKill(NamedTuple):
         limit = f"its limit is {mebibytes(self.limit)}" if self.limit else "it has no limit"
         peak = f", its peak was {mebibytes(self.peak)}" if self.peak else ""
         times = "once" if self.kills == 1 else f"{self.kills} times"
-        return f"{self.where}: the kernel killed {times} for want of memory; {limit}{peak}"
+        return f"{self.where}: the kernel killed {times} because memory was short; {limit}{peak}"
 
 
 def mebibytes(count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,19 @@ class IncidentFacts:
     def only_workers_crash(self) -> bool:
         """Return whether workers crash while the master keeps running."""
         return self.cause is Cause.CRASH_SIGNAL and bool(self.worker_crashes) and not self.failures
+
+    @property
+    def killed(self) -> bool:
+        """Return whether SIGKILL ended the last run, and no worker crashed."""
+        last_exit = self.last_exit
+        killed = last_exit is not None and last_exit.signal == signal.SIGKILL
+        return killed and not self.worker_signal
+
+    @property
+    def oom_ruled_out(self) -> bool:
+        """Return whether the kernel's out-of-memory killer did not kill the process."""
+        ruled_out = self.post_mortem.ruled_out if self.post_mortem else ()
+        return Cause.OUT_OF_MEMORY in ruled_out
 
     @property
     def privileged_port(self) -> int | None:

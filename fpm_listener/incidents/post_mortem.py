@@ -79,8 +79,10 @@ def find(autopsy: PostMortem, ended: ExitReason | None) -> PostMortemResult | No
     if signal is not None or status == 0:
         return None  # a start that fails ends with another status
     if autopsy.program_missing:
-        there = f"; there is {', '.join(autopsy.program_instead)}" * bool(autopsy.program_instead)
-        evidence = f"seen: {autopsy.program_missing} is not there{there}"
+        there = f"; this host has {', '.join(autopsy.program_instead)}" * bool(
+            autopsy.program_instead
+        )
+        evidence = f"seen: {autopsy.program_missing} does not exist{there}"
         return PostMortemResult(Cause.MISSING_PATH, autopsy.program_missing, evidence)
     if autopsy.folders_full:
         folder = autopsy.folders_full[0]
@@ -89,8 +91,8 @@ def find(autopsy: PostMortem, ended: ExitReason | None) -> PostMortemResult | No
         )
     if autopsy.folders_missing:
         folder = autopsy.folders_missing[0]
-        return PostMortemResult(Cause.MISSING_PATH, f"{folder}/", f"seen: {folder} is not there")
+        return PostMortemResult(Cause.MISSING_PATH, f"{folder}/", f"seen: {folder} does not exist")
     if autopsy.unknown:
         named = autopsy.unknown[0]
-        return PostMortemResult(Cause.UNKNOWN_USER, named, f"seen: there is no {named}")
+        return PostMortemResult(Cause.UNKNOWN_USER, named, f"seen: {named} does not exist")
     return None

@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener import __version__
-from fpm_listener.incidents import text_en
+from fpm_listener.incidents.text_en import ENGLISH
 from fpm_listener.monitor.timeline import KEPT_S
 from fpm_listener.supervisor.exit_log import how
 
@@ -157,11 +157,11 @@ def _incident(view: IncidentView) -> Document:
         "started_at_s": view.started_at_s,
         "failed_lives": facts.failures,
         "gave_up": facts.gave_up,
-        "summary": text_en.summary(facts),
+        "summary": ENGLISH.summary(facts),
         "address": facts.address,
         "holder": str(facts.holder) if facts.holder and not facts.recovering else None,
         "evidence": list(facts.evidence),
-        "remedy": text_en.remedy(facts),
+        "remedy": ENGLISH.remedy(facts),
         "recovering_at_s": view.recovering_s,
         "resolves_at_s": view.resolves_s,
     }

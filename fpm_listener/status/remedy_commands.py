@@ -1,12 +1,12 @@
-"""The commands that stand in a remedy, so that a page can show them for copying."""
+"""Finds the commands in a remedy, so that the page can offer them for copying."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-#: A command begins after a colon or a parenthesis, with one of the words that wording.py uses. It
-#: ends before the next clause.
+#: A command starts after a colon or a parenthesis, with one of the words that the texts of
+#: incidents use. It ends before the next clause.
 _COMMAND = re.compile(
     r"""
     (?:(?<=:\ )|(?<=\uff1a)|(?<=\()|(?<=\uff08))
@@ -17,7 +17,7 @@ _COMMAND = re.compile(
         )
         (?: \$\([^()]*\) | '[^']*' | [^()'\uff08\uff09\uff0c\u3002\uff1b] )*?
     )
-    (?= ,\ then\ type:\ | ,\ as\ root$ | ,\ or\  | ,\ and\  | \ \(T:
+    (?= ,\ then\ type:\ | ,\ or\  | ,\ and\  | \ \(state\ T:
       | [)\uff08\uff09\uff0c\u3002\uff1b] | $ )
     """,
     re.VERBOSE,
@@ -32,7 +32,7 @@ class Piece(NamedTuple):
 
 
 def pieces(remedy: str) -> list[Piece]:
-    """Return the parts of a remedy, in order; together they are the remedy."""
+    """Return the parts of a remedy in order; together they are the whole remedy."""
     found: list[Piece] = []
     at = 0
     for command in _COMMAND.finditer(remedy):

@@ -289,7 +289,7 @@ def incident(host: str, process: str = "php-fpm") -> Alert:
             "instance": host,
         },
         annotations={
-            "summary": f"www:{process} of {host}: 127.0.0.1:9000 is taken by pid 812",
+            "summary": f"www:{process} of {host}: 127.0.0.1:9000 is in use by pid 812",
             "description": "It failed 3 times in 60 s.\nAnother php-fpm lives.",
             "cause": "bind_conflict",
             "evidence": "ERROR: unable to bind listening socket for address '127.0.0.1:9000'",

@@ -141,7 +141,7 @@ def test_a_stray_daemonized_master(lab: Lab) -> None:
 
     holder = alert(lab, "firing", cause="bind_conflict")["annotations"]["holder"]
     assert f"pid {stray} " in holder
-    assert "another php-fpm that lives" in holder
+    assert "another running php-fpm" in holder
     assert lab.master("stray") == stray
 
 

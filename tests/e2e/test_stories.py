@@ -123,7 +123,7 @@ STORIES = {
         orphans(lambda _: f"127.0.0.1:{free_port()}"),
         "crash_signal",
         r"child \d+ exited on signal 11 \(SIGSEGV",
-        "Suspect an extension of PHP",
+        "Look for a faulty PHP extension",
         crash_workers,
     ),
     "another-master": Story(
@@ -179,8 +179,8 @@ STORIES = {
     "binary": Story(
         missing_binary,
         "missing_path",
-        "php-fpm5.0 is not there",
-        "Install /usr/sbin/php-fpm5.0 again, or name another .*there is /usr/sbin/php-fpm",
+        "php-fpm5.0 does not exist",
+        "Install /usr/sbin/php-fpm5.0 again, or set another .*this host has /usr/sbin/php-fpm",
     ),
     "log-folder": Story(
         broken(replace=("error_log = {folder}", "error_log = {folder}/lost")),
@@ -267,12 +267,12 @@ def test_out_of_memory_and_slow_flapping(small_memory: Path, lab: Lab) -> None:
     assert re.search(
         r"seen: cgroup .*its limit is 200 MiB, its peak was \d+ MiB", hog_said["evidence"]
     )
-    assert "for want of memory (limit 200 MiB)" in hog_said["summary"]
+    assert "because memory is short (limit 200 MiB)" in hog_said["summary"]
     assert "pm.max_children" in hog_said["remedy"]
     slow_said = wait_until(lambda: told("slow", "restart_loop"), "the slow one")
     assert "exit status 3" in slow_said["summary"]
     # Memory is not ruled out for it: the kernel has killed just now, if another.
-    assert "this machine: a missing program or folder." in slow_said["description"]
+    assert "ruled out: a missing program or folder." in slow_said["description"]
     (alert, *_) = lab.sink.heard("firing", "slow")
     assert alert["labels"]["severity"] == "warning"
     assert lab.sink.heard("firing", "good") == []

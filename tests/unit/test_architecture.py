@@ -221,7 +221,7 @@ def test_heavy_libraries_are_imported_where_they_are_needed() -> None:
 
 def test_only_status_and_delivery_compose_sentences() -> None:
     """An incident is facts; its texts are added where it is sent or shown."""
-    texts = {"incidents.text_en", "incidents.text_zh"}
+    texts = {"incidents.language", "incidents.text_en", "incidents.text_zh"}
     users = {package_of(name) for name in set(MODULES) - texts if ours(name) & texts}
 
     assert users == {"status", "delivery"}

@@ -1,4 +1,4 @@
-"""The words around an alert, in each language; the sentences in it are the engine's."""
+"""The labels around an alert, in each language; its sentences are in incidents/text_….py."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ ENGLISH = Phrases(
     host="Host",
     cause="Cause",
     since="Since",
-    over_at="Over",
-    news="News",
+    over_at="Resolved",
+    news="Update",
     note="Note",
     remedy="What to do",
     firing="Firing",
     resolved="Resolved",
     test="Test",
     several="{host}: {firing} firing, {over} resolved",
-    not_told_before="it came and went while you could not be told",
+    not_told_before="it started and ended while no alert could be sent",
     cut="... ({n} characters cut)",
     left_out="({n} earlier lines left out)",
     severities={
@@ -56,9 +56,9 @@ ENGLISH = Phrases(
         Severity.CRITICAL: "critical",
     },
     reasons={
-        Reason.CAUSE_CHANGED: "the cause is known better now",
+        Reason.CAUSE_CHANGED: "the cause changed",
         Reason.WORSE: "it got worse",
-        Reason.REPEAT: "it is still so",
+        Reason.REPEAT: "it is still firing",
     },
     causes={},
 )
@@ -92,10 +92,14 @@ CHINESE = Phrases(
         "bind_conflict": "监听地址冲突 (bind_conflict)",
         "address_absent": "监听地址不存在 (address_absent)",
         "unknown_user": "用户不存在 (unknown_user)",
+        "disk_full": "磁盘已满 (disk_full)",
+        "fd_limit": "打开文件数不足 (fd_limit)",
         "missing_path": "路径不存在 (missing_path)",
         "permission": "权限不足 (permission)",
         "config_error": "配置错误 (config_error)",
+        "out_of_memory": "内存不足 (out_of_memory)",
         "crash_signal": "进程崩溃 (crash_signal)",
+        "not_answering": "无响应 (not_answering)",
         "restart_loop": "反复重启 (restart_loop)",
         "gave_up": "放弃重启 (gave_up)",
         "notification_failing": "告警无法送达 (notification_failing)",

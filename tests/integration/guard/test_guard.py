@@ -669,7 +669,7 @@ def test_a_daemonized_php_fpm_of_the_same_configuration(site: Site) -> None:
     assert run.said() == [line]
     assert fact(line) == (FactKind.BIND_CONFLICT, address)
     assert f"held by pid {rival} and 2 more (php-fpm: master process ({site.conf})" in line
-    assert "another php-fpm that lives" in line
+    assert "another running php-fpm" in line
     assert "it runs this very configuration: started by hand, or daemonized" in line
     assert f"kill -QUIT {rival}" in line
     assert lives(rival)
@@ -690,7 +690,7 @@ def test_a_php_fpm_of_another_configuration(site: Site) -> None:
     run = site.guard("--wait", "300ms")
 
     assert run.exit() == 75
-    assert "another php-fpm that lives" in refusal(run)
+    assert "another running php-fpm" in refusal(run)
     assert "this very configuration" not in refusal(run)
     assert lives(rival)
     assert "pong" in request(address)

@@ -74,7 +74,7 @@ def test_a_systemd_service(host: Host) -> None:
 
     assert found == OomKill(kills=1, where=f"cgroup {UNIT}", limit=512 * MIB, peak=500 * MIB)
     assert str(found) == (
-        f"cgroup {UNIT}: the kernel killed once for want of memory; "
+        f"cgroup {UNIT}: the kernel killed once because memory was short; "
         "its limit is 512 MiB, its peak was 500 MiB"
     )
 

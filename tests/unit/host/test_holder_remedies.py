@@ -26,7 +26,7 @@ LISTENER = replace(OTHER, command="/usr/bin/python /opt/fpm-listener listen --co
     [
         (ORPHAN, "pid 5 (php-fpm: pool www, user www-data, orphan of the dead master 4)"),
         (replace(ORPHAN, others=(6, 8)), "pid 5 and 2 more (php-fpm: pool www, user www-data, "),
-        (replace(MASTER, unit="php.service"), "another php-fpm that lives, unit php.service)"),
+        (replace(MASTER, unit="php.service"), "another running php-fpm, unit php.service)"),
         (replace(OTHER, container="abc"), "pid 7 (nginx, container abc)"),
         (replace(OTHER, unit="u", container="c"), "pid 7 (nginx, unit u, container c)"),
         (OTHER, "pid 7 (nginx)"),
@@ -94,11 +94,11 @@ def test_how_to_look(address: str | None, command: str) -> None:
     [
         (
             OomKill(kills=1, where="this host", limit=None, peak=None),
-            "this host: the kernel killed once for want of memory; it has no limit",
+            "this host: the kernel killed once because memory was short; it has no limit",
         ),
         (
             OomKill(kills=3, where="/x", limit=128 << 20, peak=2 << 20),
-            f"/x: the kernel killed 3 times for want of memory; its limit is 128 MiB{PEAK}",
+            f"/x: the kernel killed 3 times because memory was short; its limit is 128 MiB{PEAK}",
         ),
     ],
 )

@@ -93,8 +93,8 @@ def test_a_kill_that_was_not_for_memory() -> None:
 
     assert scene.told == ["first: crash_signal"]
     said = scene.alerts[0].annotations
-    assert "a kill for want of memory, a full disk" in said["description"]
-    assert "Find who sends it SIGKILL" in said["remedy"]
+    assert "a kill because of short memory, a full disk" in said["description"]
+    assert "Find the sender of SIGKILL" in said["remedy"]
 
 
 def test_a_look_that_takes_long() -> None:
@@ -151,7 +151,7 @@ def test_a_missing_program_that_the_guard_names() -> None:
 
     assert scene.told == ["first: missing_path"]
     assert looks(scene)
-    assert "there is /usr/sbin/php-fpm8.2" in scene.alerts[0].annotations["remedy"]
+    assert "this host has /usr/sbin/php-fpm8.2" in scene.alerts[0].annotations["remedy"]
 
 
 def test_an_answer_that_comes_too_late() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fpm_listener.incidents import text_en
 from fpm_listener.incidents.effects import CheckGone, FindHolder, Gone, HolderFound
+from fpm_listener.incidents.text_en import ENGLISH
 from fpm_listener.status.document import recovery, to_json
 from fpm_listener.status.page import to_html
 from fpm_listener.status.snapshot import Snapshot
@@ -43,16 +43,16 @@ def shown(scene: Scene) -> dict[str, object]:
 def test_what_runs_again_is_recovering() -> None:
     """Past tense, when it will be resolved, and nothing to do; no pid that may be gone."""
     scene = conflict()
-    assert "kill" in text_en.remedy(incident(scene).facts)
+    assert "kill" in ENGLISH.remedy(incident(scene).facts)
     scene.play("6 starting", "7 running", "12 tick")
 
     one = incident(scene)
     assert (one.recovering_s, one.resolves_s) == (EPOCH + 7, EPOCH + 127)
-    assert text_en.summary(one.facts) == (
-        "php-fpm: recovering; the problem was: 127.0.0.1:9000 was taken by pid 812 "
+    assert ENGLISH.summary(one.facts) == (
+        "php-fpm: recovering; the problem was: 127.0.0.1:9000 was in use by pid 812 "
         "(php-fpm: pool www, user www-data, orphan of the dead master 100)"
     )
-    assert text_en.remedy(one.facts) == "Nothing, unless it fails again"
+    assert ENGLISH.remedy(one.facts) == "No action is needed unless it fails again"
     program = next(one for one in shown(scene)["programs"] if one["incident"])  # type: ignore[attr-defined] # JSON
     assert program["incident"]["holder"] is None
 
@@ -62,7 +62,7 @@ def test_a_run_that_is_no_longer_than_usual_is_no_recovery() -> None:
     scene = conflict().play("6 starting", "7 running", "8 tick")
 
     assert incident(scene).recovering_s is None
-    assert "kill" in text_en.remedy(incident(scene).facts)
+    assert "kill" in ENGLISH.remedy(incident(scene).facts)
 
 
 def test_who_fails_again_is_not_recovering() -> None:
@@ -118,7 +118,7 @@ def test_a_resolved_alert_says_what_was() -> None:
     scene = conflict().play("6 starting", "7 running", "128 tick")
 
     assert scene.told[-1] == "resolved: bind_conflict"
-    assert "127.0.0.1:9000 was taken" in scene.alerts[-1].annotations["summary"]
+    assert "127.0.0.1:9000 was in use" in scene.alerts[-1].annotations["summary"]
 
 
 def test_a_holder_that_has_ended_is_not_shown() -> None:
@@ -129,8 +129,8 @@ def test_a_holder_that_has_ended_is_not_shown() -> None:
     assert asked[0].started == frozenset({(812, 4711)})
     scene.give(10.1, Gone(FPM, frozenset({812})))
 
-    assert "812" not in text_en.summary(incident(scene).facts)
-    assert "812" not in text_en.remedy(incident(scene).facts)
+    assert "812" not in ENGLISH.summary(incident(scene).facts)
+    assert "812" not in ENGLISH.remedy(incident(scene).facts)
     scene.play("20 starting", "20.4 log bind", "20.5 backoff")
     assert isinstance(scene.looks[-1], FindHolder)
     assert len(scene.looks) == 2

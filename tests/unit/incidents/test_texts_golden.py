@@ -13,9 +13,10 @@ from pathlib import Path
 from fpm_listener.host import holder_remedies
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.host.oom_kills import OomKill
-from fpm_listener.incidents import text_en, text_zh
 from fpm_listener.incidents.incident_facts import IncidentFacts
 from fpm_listener.incidents.post_mortem import Needs, PostMortem
+from fpm_listener.incidents.text_en import ENGLISH
+from fpm_listener.incidents.text_zh import CHINESE
 from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import ProcessName
@@ -148,15 +149,15 @@ def _texts() -> str:
     for title, plight in _plights().items():
         parts.append(f"== {title}")
         for over in (False, True):
-            for language in (text_en, text_zh):
+            for language in (ENGLISH, CHINESE):
                 words = language.sentences(plight, over=over)
                 shown = words if not over else {"summary": words["summary"]}
                 parts += [f"{key}: {text}" for key, text in shown.items()]
-    parts.append("== nothing to do any more")
-    for language in (text_en, text_zh):
+    parts.append("== resolved, and receivers")
+    for language in (ENGLISH, CHINESE):
         parts.append(language.sentences(BARE, over=True)["remedy"])
     for over in (False, True):
-        for language in (text_en, text_zh):
+        for language in (ENGLISH, CHINESE):
             words = language.receiver_failure("ops", "HTTP 500", "3m", 7, over=over)
             parts += [f"{key}: {text}" for key, text in words.items()]
     for address in (None, "127.0.0.1:9000", "9000", "/run/w.sock"):

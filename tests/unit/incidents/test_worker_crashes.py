@@ -32,7 +32,7 @@ def test_workers_that_crash_again_and_again() -> None:
     assert alert.labels["severity"] == "warning"
     assert "its workers crash (SIGSEGV)" in alert.annotations["summary"]
     assert (
-        "workers have crashed in this incident; their master lives"
+        "workers crashed in this incident; the master keeps running"
         in alert.annotations["description"]
     )
     assert "child 50" in alert.annotations["evidence"]

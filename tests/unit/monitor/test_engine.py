@@ -178,8 +178,8 @@ def test_one_resolution() -> None:
     assert scene.told == ["first: restart_loop", "resolved: restart_loop"]
     resolved = scene.alerts[1]
     assert resolved.status is Status.RESOLVED
-    assert "well again" in resolved.annotations["summary"]
-    assert "nothing to do" in resolved.annotations["remedy"]
+    assert "resolved" in resolved.annotations["summary"]
+    assert "No action is needed" in resolved.annotations["remedy"]
     assert resolved.labels == scene.alerts[0].labels
     assert resolved.ends_at_s == EPOCH + 143.0
     assert scene.view().incident is None

@@ -420,7 +420,7 @@ def test_that_it_is_worn_out_is_told() -> None:
     worse = [alert for alert in played.alerts if alert.reason is Reason.WORSE]
     assert len(worse) == 1
     assert worse[0].known_at_s - EPOCH <= worn_out_at_s
-    assert "50 times in a day" in worse[0].annotations["description"]
+    assert "50 times in one day" in worse[0].annotations["description"]
 
 
 # -- on_fatal --------------------------------------------------------------------------------------

@@ -10,9 +10,7 @@ from fpm_listener.phpfpm.log_parser import KEPT, classify, scan
 GUARD = "fpm-listener guard: "
 STAMP = "[23-Nov-2026 10:02:07] "
 ORPHAN = "pid 4712 and 1 more (php-fpm: pool www, user www-data, orphan of the dead master 4700)"
-MASTER = (
-    "pid 9 (php-fpm: master process (/etc/php-fpm.conf), user root, another php-fpm that lives)"
-)
+MASTER = "pid 9 (php-fpm: master process (/etc/php-fpm.conf), user root, another running php-fpm)"
 OTHER = "pid 77 (/usr/bin/nc -l 9000, user root, unit nc.service, container abababababab)"
 
 TAKEN, KEPT_OUT = "; waited 2s; not starting php-fpm (exit 75)", "; not starting php-fpm (exit 78)"

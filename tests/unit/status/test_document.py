@@ -137,7 +137,7 @@ def test_the_table() -> None:
     assert "BACKOFF" in row
     assert "7 (loop, 1m)" in row
     for words in (
-        "CRITICAL: php-fpm: 127.0.0.1:9000 is taken by pid 24150",
+        "CRITICAL: php-fpm: 127.0.0.1:9000 is in use by pid 24150",
         "  holder:   pid 24150 and 1 more",
         "] ERROR: unable to bind listening socket for address",
         "  remedy:   End the orphaned workers, which finish their requests first: kill -QUIT",

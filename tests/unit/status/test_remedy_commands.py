@@ -1,4 +1,4 @@
-"""Commands are found in remedies, whole, and nothing else is taken for one."""
+"""All commands of a remedy are found, and nothing else is."""
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from fpm_listener.status.remedy_commands import pieces
     ("remedy", "commands"),
     [
         (
-            "Find who has the address: ss -ltnp 'sport = :9000', as root",
+            "As root, find the process that uses the address: ss -ltnp 'sport = :9000'",
             ["ss -ltnp 'sport = :9000'"],
         ),
         ("End them, which finish their requests first: kill -QUIT -- -640", ["kill -QUIT -- -640"]),
@@ -28,23 +28,26 @@ from fpm_listener.status.remedy_commands import pieces
             ["install -d -o www-data /run/php"],
         ),
         ("Create it (useradd --system x), or correct the php-fpm pool", ["useradd --system x"]),
-        ("Make room: df -h /run; df -i /run", ["df -h /run; df -i /run"]),
         (
-            "Fix it until this is content: /usr/sbin/php-fpm8.2 -t -y /etc/php-fpm.conf",
+            "Free some disk space. To see what is used: df -h /run; df -i /run",
+            ["df -h /run; df -i /run"],
+        ),
+        (
+            "Fix it. Then this must report no error: /usr/sbin/php-fpm8.2 -t -y /etc/php-fpm.conf",
             ["/usr/sbin/php-fpm8.2 -t -y /etc/php-fpm.conf"],
         ),
         (
-            "See: ps -o pid,cmd --ppid $(supervisorctl pid php-fpm) (T: kill -CONT them; all busy), or restart it: supervisorctl restart php-fpm",  # noqa: E501 - as it stands
+            "See: ps -o pid,cmd --ppid $(supervisorctl pid php-fpm) (state T: kill -CONT them; all busy), or restart it: supervisorctl restart php-fpm",  # noqa: E501 - as it stands
             ["ps -o pid,cmd --ppid $(supervisorctl pid php-fpm)", "supervisorctl restart php-fpm"],
         ),
-        ("Read what it said last: tail /var/log/x.log", ["tail /var/log/x.log"]),
-        ("Look whether the kernel has killed it: dmesg | grep -i oom", ["dmesg | grep -i oom"]),
+        ("Read its last log lines: tail /var/log/x.log", ["tail /var/log/x.log"]),
+        ("Check whether the kernel killed it: dmesg | grep -i oom", ["dmesg | grep -i oom"]),
         (
             "\u67e5\u770b\uff1adf -h /run\uff0c\u7136\u540e\uff1asupervisorctl start a",
             ["df -h /run", "supervisorctl start a"],
         ),
-        ("Suspect an extension of PHP (php -m lists them): switch it off", []),
-        ("There is nothing to do", []),
+        ("Look for a faulty PHP extension (php -m lists all): disable it", []),
+        ("No action is needed", []),
     ],
 )
 def test_commands(remedy: str, commands: list[str]) -> None:

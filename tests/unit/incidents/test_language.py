@@ -1,4 +1,4 @@
-"""Each cause is told with what it is about, and with the very command to type."""
+"""Each cause has its texts, with the command to type, in both languages."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import pytest
 
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.host.oom_kills import OomKill
-from fpm_listener.incidents import text_en, text_zh
 from fpm_listener.incidents.incident_facts import IncidentFacts
+from fpm_listener.incidents.language import Language, Variant
 from fpm_listener.incidents.post_mortem import Needs, PostMortem
+from fpm_listener.incidents.text_en import ENGLISH
+from fpm_listener.incidents.text_zh import CHINESE
 from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import ProcessName
@@ -69,7 +71,7 @@ ORPHANS = HolderReport(
 TOLD = {
     "orphans": (
         replace(PLIGHT, cause=Cause.BIND_CONFLICT, address="9000", holder=ORPHANS),
-        "9000 is taken by pid 813 and 1 more",
+        "9000 is in use by pid 813 and 1 more",
         "kill -QUIT -- -812",
         "kill -QUIT -- -812",
     ),
@@ -80,43 +82,43 @@ TOLD = {
             address="9000",
             holder=master(9, "/etc/x.conf", "php8.2-fpm.service"),
         ),
-        "another php-fpm that lives, unit php8.2-fpm.service",
+        "another running php-fpm, unit php8.2-fpm.service",
         "systemctl disable --now php8.2-fpm.service",
         "systemctl disable --now php8.2-fpm.service",
     ),
     "itself, in the background": (
         replace(PLIGHT, cause=Cause.BIND_CONFLICT, address="9000", holder=master(9, CONF)),
-        "9000 is taken by pid 9",
+        "9000 is in use by pid 9",
         "Stop it (kill -QUIT 9): it runs this very configuration",
         "kill -QUIT 9",
     ),
     "an absent address": (
         replace(PLIGHT, cause=Cause.ADDRESS_ABSENT, address="10.1.2.3:9000"),
-        "10.1.2.3:9000 is on no interface",
-        "Bring 10.1.2.3 up",
+        "10.1.2.3:9000 is not an address of this host",
+        "Add 10.1.2.3 to a network interface",
         "10.1.2.3:9000",
     ),
     "a user": (
         replace(PLIGHT, cause=Cause.UNKNOWN_USER, named="user deploy"),
-        "there is no user deploy",
+        "user deploy does not exist on this host",
         "useradd --system deploy",
         "useradd --system deploy",
     ),
     "a group": (
         replace(PLIGHT, cause=Cause.UNKNOWN_USER, named="group deploy"),
-        "there is no group deploy",
+        "group deploy does not exist on this host",
         "groupadd --system deploy",
         "groupadd --system deploy",
     ),
     "a socket's folder": (
         replace(PLIGHT, cause=Cause.MISSING_PATH, address="/run/php/w.sock"),
-        "/run/php is missing",
+        "the folder /run/php is missing",
         "install -d -o www-data /run/php",
         "install -d -o www-data /run/php",
     ),
     "a log's folder": (
         replace(PLIGHT, cause=Cause.MISSING_PATH, named="/var/log/php/e.log", address="9000"),
-        "/var/log/php is missing",
+        "the folder /var/log/php is missing",
         "install -d /var/log/php",
         "install -d /var/log/php",
     ),
@@ -127,8 +129,8 @@ TOLD = {
             named="/usr/sbin/php-fpm8.1",
             post_mortem=PostMortem(program_instead=("/usr/sbin/php-fpm8.2",)),
         ),
-        "its program /usr/sbin/php-fpm8.1 is not there",
-        "(there is /usr/sbin/php-fpm8.2) and type: supervisorctl update php-fpm",
+        "its program /usr/sbin/php-fpm8.1 is missing",
+        "(this host has /usr/sbin/php-fpm8.2), then type: supervisorctl update php-fpm",
         "本机有 /usr/sbin/php-fpm8.2",
     ),
     "a full disk": (
@@ -139,7 +141,7 @@ TOLD = {
     ),
     "descriptors": (
         replace(PLIGHT, cause=Cause.FD_LIMIT),
-        "it may not open as many files as it needs",
+        "its limit of open files is too low",
         "Raise minfds in [supervisord]",
         "minfds",
     ),
@@ -157,13 +159,13 @@ TOLD = {
     ),
     "a configuration": (
         replace(PLIGHT, cause=Cause.CONFIG_ERROR),
-        "php-fpm refuses its configuration",
-        f"until this is content: /usr/sbin/php-fpm8.2 -t -y {CONF}",
+        "its php-fpm configuration is invalid",
+        f"this command must report no error: /usr/sbin/php-fpm8.2 -t -y {CONF}",
         f"/usr/sbin/php-fpm8.2 -t -y {CONF}",
     ),
     "memory": (
         replace(PLIGHT, cause=Cause.OUT_OF_MEMORY, post_mortem=PostMortem(oom=OOM)),
-        "the kernel kills it for want of memory (limit 128 MiB)",
+        "the kernel kills it because memory is short (limit 128 MiB)",
         "systemctl set-property supervisor.service MemoryMax=",
         "pm.max_children",
     ),
@@ -173,13 +175,13 @@ TOLD = {
             cause=Cause.OUT_OF_MEMORY,
             post_mortem=PostMortem(oom=OomKill(kills=2, where="cgroup /", limit=None, peak=None)),
         ),
-        "the kernel kills it for want of memory",
-        "the container's memory limit",
+        "the kernel kills it because memory is short",
+        "raise the memory limit of the container",
         "memory_limit",
     ),
     "a kill, memory not looked at": (
         replace(PLIGHT, cause=Cause.CRASH_SIGNAL, last_exit=ExitReason(signal=9)),
-        "it dies (killed by SIGKILL)",
+        "it crashes (killed by SIGKILL)",
         "dmesg | grep -i oom",
         "dmesg | grep -i oom",
     ),
@@ -190,31 +192,31 @@ TOLD = {
             last_exit=ExitReason(signal=9),
             post_mortem=ALL_IN_ORDER,
         ),
-        "it dies (killed by SIGKILL)",
-        "Find who sends it SIGKILL",
+        "it crashes (killed by SIGKILL)",
+        "Find the sender of SIGKILL",
         "SIGKILL",
     ),
     "a crash": (
         replace(PLIGHT, cause=Cause.CRASH_SIGNAL, last_exit=ExitReason(signal=11)),
-        "it dies (killed by SIGSEGV)",
-        "Suspect an extension of PHP",
+        "it crashes (killed by SIGSEGV)",
+        "Look for a faulty PHP extension",
         "扩展",
     ),
     "silence": (
         replace(PLIGHT, cause=Cause.NOT_ANSWERING),
-        "it runs, takes connections, and answers nobody",
+        "it runs and accepts connections, but does not answer requests",
         "supervisorctl restart php-fpm",
         "supervisorctl restart php-fpm",
     ),
     "workers": (
         replace(PLIGHT, cause=Cause.CRASH_SIGNAL, worker_crashes=4, worker_signal=11, failures=0),
         "its workers crash (SIGSEGV)",
-        "Suspect an extension of PHP",
+        "Look for a faulty PHP extension",
         "扩展",
     ),
     "slow flapping": (
         replace(PLIGHT, every_s=91.0),
-        "again and again (exit status 78), about every 91 s",
+        "in a restart loop (exit status 78), about every 91 s",
         "tail /var/log/php-fpm.log",
         "tail /var/log/php-fpm.log",
     ),
@@ -230,27 +232,53 @@ TOLD = {
 @pytest.mark.parametrize(("plight", "summary", "remedy", "in_chinese"), TOLD.values(), ids=TOLD)
 def test_what_is_told(plight: IncidentFacts, summary: str, remedy: str, in_chinese: str) -> None:
     """The summary says what is wrong, the remedy what to type, in both languages."""
-    english = text_en.sentences(plight, over=False)
-    other = text_zh.sentences(plight, over=False)
+    english = ENGLISH.sentences(plight, over=False)
+    other = CHINESE.sentences(plight, over=False)
 
     assert summary in english["summary"]
     assert remedy in english["remedy"]
     assert in_chinese in other["remedy"] + other["summary"]
     assert "None" not in "".join((*english.values(), *other.values()))
-    assert english["remedy"] not in text_en.sentences(plight, over=True)["remedy"]
+    assert english["remedy"] not in ENGLISH.sentences(plight, over=True)["remedy"]
 
 
-def test_each_cause_is_told() -> None:
-    """None is left out above."""
+def test_each_cause_is_above() -> None:
+    """None is left out."""
     assert {plight.cause for plight, *_ in TOLD.values()} == set(Cause)
 
 
 def test_what_is_ruled_out() -> None:
     """Where no cause is found, what was looked at is told; where one is, it would only distract."""
     unexplained = replace(PLIGHT, post_mortem=ALL_IN_ORDER)
-    sentence = "Ruled out by a look at this machine: a kill for want of memory, a missing program"
+    sentence = (
+        "Checked on this host and ruled out: a kill because of short memory, a missing program"
+    )
 
-    assert sentence in text_en.sentences(unexplained, over=False)["description"]
-    assert "已检查本机并排除" in text_zh.sentences(unexplained, over=False)["description"]
+    assert sentence in ENGLISH.sentences(unexplained, over=False)["description"]
+    assert "已检查本机并排除" in CHINESE.sentences(unexplained, over=False)["description"]
     explained = replace(unexplained, cause=Cause.CONFIG_ERROR)
-    assert "Ruled out" not in text_en.sentences(explained, over=False)["description"]
+    assert "ruled out" not in ENGLISH.sentences(explained, over=False)["description"]
+
+
+LANGUAGES = {"English": ENGLISH, "Chinese": CHINESE}
+
+
+@pytest.mark.parametrize("language", LANGUAGES.values(), ids=LANGUAGES)
+def test_each_language_has_every_text(language: Language) -> None:
+    """Both tables cover each cause and each variant, and have the same frames."""
+    assert set(language.causes) == {*Cause, *Variant}
+    assert set(language.ruled_out) == set(ALL_IN_ORDER.looked_for)
+    assert language.defaults.keys() == ENGLISH.defaults.keys()
+    assert language.frames.keys() == ENGLISH.frames.keys()
+
+
+@pytest.mark.parametrize("cause", Cause)
+@pytest.mark.parametrize("language", LANGUAGES.values(), ids=LANGUAGES)
+def test_each_text_is_complete_if_little_is_known(language: Language, cause: Cause) -> None:
+    """No value is missing in a text, and no brace is left."""
+    facts = IncidentFacts(name=ProcessName("php-fpm", "php-fpm"), cause=cause)
+    for over in (False, True):
+        text = "".join(language.sentences(facts, over=over).values())
+
+        assert not set(text) & set("{}")
+        assert "None" not in text

@@ -1,0 +1,217 @@
+"""Turns the facts of an incident into sentences, with the texts of one language.
+
+The texts are in text_en.py and text_zh.py. They contain `{names}`, which this module fills in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from fpm_listener.host.holder_remedies import look_command
+from fpm_listener.host.oom_kills import mebibytes
+from fpm_listener.incidents.incident_facts import UNEXPLAINED
+from fpm_listener.settings.policy import MOST_A_DAY
+from fpm_listener.supervisor.exit_log import signal_name
+from fpm_listener.vocabulary import Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from fpm_listener.host.address_holders import Holder
+    from fpm_listener.incidents.incident_facts import IncidentFacts
+    from fpm_listener.supervisor.exit_log import ExitReason
+
+#: Seconds between two failures from which on a text gives the interval: supervisord's own delays
+#: are shorter.
+SLOW_S = 15.0
+
+
+class Variant(Enum):
+    """A cause about which more is known, so that it has texts of its own."""
+
+    HOLDER_KNOWN = "bind conflict, the holder is known"
+    HOLDER_HIDDEN = "bind conflict, the holder cannot be seen"
+    HOLDER_GONE = "bind conflict, the address is free now"
+    MISSING_PROGRAM = "missing path, it is the program"
+    MISSING_FOLDER = "missing path, the folder is known"
+    PRIVILEGED_PORT = "permission, the port is reserved for root"
+    FORBIDDEN_PATH = "permission, the path is known"
+    WORKERS_CRASH = "crash, only workers crash"
+    KILLED = "crash, the signal is SIGKILL"
+    KILLED_NOT_BY_OOM = "crash, the signal is SIGKILL, and the kernel did not send it"
+
+
+class Text(NamedTuple):
+    """What a language says about one cause or variant."""
+
+    problem: str  #: a clause, without a full stop
+    remedy: str  #: what to do, with the command, without a full stop
+
+
+@dataclass(frozen=True, kw_only=True)
+class Language:
+    """All texts of one language."""
+
+    causes: Mapping[Cause | Variant, Text]
+    ruled_out: Mapping[Cause, str]
+    defaults: Mapping[str, str]  #: what a text says where a value is not known
+    past: Mapping[str, str]  #: verbs in the past tense, by their form in a text
+    frames: Mapping[str, str]  #: the sentences around a problem, a remedy or a value
+    describe_exit: Callable[[ExitReason], str]
+    describe_holder: Callable[[Holder], str]
+    free_address: Callable[[Sequence[Holder], str], str]  #: the remedy for a known holder
+
+    def sentences(self, facts: IncidentFacts, *, over: bool) -> dict[str, str]:
+        """Return the texts of an alert, by annotation; over: the incident is resolved."""
+        return {
+            "summary": self._past("resolved", facts) if over else self.summary(facts),
+            "description": self._description(facts),
+            "remedy": self.frames["nothing"] if over else self.remedy(facts),
+        }
+
+    def summary(self, facts: IncidentFacts) -> str:
+        """Return one line: the program, its problem, and what happens to it."""
+        if facts.recovering:
+            return self._past("recovering", facts)
+        problem = self._fill(self.causes[key(facts)].problem, facts)
+        frame = self.frames["gave_up" if facts.gave_up else "firing"]
+        return frame.format(name=facts.name.shown, problem=problem)
+
+    def remedy(self, facts: IncidentFacts) -> str:
+        """Return what to do, in one line, with the command to type."""
+        if facts.recovering and facts.cause is Cause.BIND_CONFLICT:
+            return self.frames["nothing_unless"]  # the address is free, and pids are reused
+        remedy = self._fill(self.causes[key(facts)].remedy, facts)
+        if facts.recovering:
+            return self.frames["nothing_now"].format(remedy=remedy)
+        if facts.gave_up:
+            return self.frames["then_start"].format(remedy=remedy, name=facts.name.shown)
+        return remedy
+
+    def receiver_failure(
+        self, name: str, why: str, lasted: str, pending: int, *, over: bool
+    ) -> dict[str, str]:
+        """Return the texts of an alert about a receiver that fails, by annotation."""
+        summary, remedy = (
+            ("receiver_works", "nothing") if over else ("receiver_failing", "receiver_test")
+        )
+        return {
+            "summary": self.frames[summary].format(name=name, why=why, lasted=lasted),
+            "description": self.frames["pending"].format(count=pending),
+            "remedy": self.frames[remedy].format(name=name),
+        }
+
+    # -- details -----------------------------------------------------------------------------------
+
+    def _past(self, frame: str, facts: IncidentFacts) -> str:
+        """Return the summary of a problem that does not exist any more."""
+        problem = self._fill(self.causes[key(facts, over=True)].problem, facts, over=True)
+        return self.frames[frame].format(name=facts.name.shown, problem=problem)
+
+    def _description(self, facts: IncidentFacts) -> str:
+        if facts.only_workers_crash:
+            return self.frames["workers_crashed"].format(count=facts.worker_crashes)
+        frame = "one_failure" if facts.failures == 1 else "failures"
+        parts = [self.frames[frame].format(count=facts.failures)]
+        if facts.last_exit:
+            exit_text = self.describe_exit(facts.last_exit)
+            parts.append(self.frames["last_exit"].format(exit=exit_text))
+        if facts.worn_out:
+            parts.append(self.frames["worn_out"].format(count=MOST_A_DAY))
+        if facts.post_mortem and facts.post_mortem.ruled_out and facts.cause in UNEXPLAINED:
+            names = (self.ruled_out[cause] for cause in facts.post_mortem.ruled_out)
+            parts.append(self.frames["ruled_out"].format(names=self._listed(names)))
+        return "".join(parts)
+
+    def _fill(self, text: str, facts: IncidentFacts, *, over: bool = False) -> str:
+        verbs = self.past if over else {verb: verb for verb in self.past}
+        known = {name: value for name, value in _values(facts).items() if value}
+        return text.format_map({**verbs, **self.defaults, **known, **self._parts(facts)})
+
+    def _parts(self, facts: IncidentFacts) -> dict[str, str]:
+        """Return the parts of a text that need words of the language; empty if not known."""
+        holders = facts.holder.holders if facts.holder else ()
+        optional = {
+            "exit": self.describe_exit(facts.last_exit) if facts.last_exit else "",
+            "interval": f"{facts.every_s:.0f}" if facts.every_s >= SLOW_S else "",
+            "limit": mebibytes(facts.oom.limit) if facts.oom and facts.oom.limit else "",
+            "instead": self._listed(facts.post_mortem.program_instead if facts.post_mortem else ()),
+        }
+        return {
+            "holders": self.frames["semicolon"].join(self.describe_holder(one) for one in holders),
+            "free": self.free_address(holders, facts.site.config) if holders else "",
+            **{
+                name: self.frames[name].format(value=value) if value else ""
+                for name, value in optional.items()
+            },
+        }
+
+    def _listed(self, names: Iterable[str]) -> str:
+        return self.frames["comma"].join(names)
+
+
+#: The variants of each cause, with their conditions; the first condition that is true counts.
+_VARIANTS: Mapping[Cause, Mapping[Variant, Callable[[IncidentFacts], object]]] = {
+    Cause.BIND_CONFLICT: {
+        Variant.HOLDER_KNOWN: lambda facts: facts.holder and facts.holder.holders,
+        Variant.HOLDER_HIDDEN: lambda facts: facts.holder and facts.holder.blind,
+        Variant.HOLDER_GONE: lambda facts: facts.holder,
+    },
+    Cause.MISSING_PATH: {
+        Variant.MISSING_PROGRAM: lambda facts: facts.missing_program,
+        Variant.MISSING_FOLDER: lambda facts: facts.folder,
+    },
+    Cause.PERMISSION: {
+        Variant.PRIVILEGED_PORT: lambda facts: facts.privileged_port is not None,
+        Variant.FORBIDDEN_PATH: lambda facts: facts.forbidden_path,
+    },
+    Cause.CRASH_SIGNAL: {
+        Variant.WORKERS_CRASH: lambda facts: facts.only_workers_crash,
+        Variant.KILLED_NOT_BY_OOM: lambda facts: facts.killed and facts.oom_ruled_out,
+        Variant.KILLED: lambda facts: facts.killed,
+    },
+}
+#: Variants about the present: they say nothing about a problem that is over.
+_PRESENT = frozenset({Variant.HOLDER_HIDDEN, Variant.HOLDER_GONE})
+
+
+def key(facts: IncidentFacts, *, over: bool = False) -> Cause | Variant:
+    """Return the key of the texts for these facts; over: the problem does not exist any more."""
+    variants = _VARIANTS.get(facts.cause, {})
+    found = next((variant for variant, is_true in variants.items() if is_true(facts)), None)
+    return facts.cause if found is None or (over and found in _PRESENT) else found
+
+
+def _values(facts: IncidentFacts) -> dict[str, str | None]:
+    """Return the values that are the same in every language, commands among them."""
+    name, port = facts.name.shown, facts.privileged_port
+    kind, _, account = (facts.named or "user NAME").partition(" ")
+    logs = facts.site.error_logs
+    of_socket = facts.address is not None and facts.address.rpartition("/")[0] == facts.folder
+    owner = f"-o {facts.site.user} " if of_socket and facts.site.user else ""
+    unit = facts.oom.where.rpartition("/")[2] if facts.oom else ""
+    return {
+        "address": facts.address,
+        "host": (facts.address or "").rpartition(":")[0].strip("[]"),
+        "named": facts.named,
+        "what": facts.named or facts.address,
+        "folder": facts.folder,
+        "path": facts.forbidden_path,
+        "port": None if port is None else str(port),
+        "program": facts.missing_program,
+        "name": name,
+        "group": facts.name.group,
+        "signal": signal_name(facts.worker_signal) if facts.worker_signal else None,
+        "blind": facts.holder.blind if facts.holder else None,
+        "look": look_command(facts.address),
+        "create_user": f"{'groupadd' if kind == 'group' else 'useradd'} --system {account}",
+        "create_folder": f"install -d {owner}{facts.folder}",
+        "check": facts.site.check_command,
+        "tail": f"tail {logs[0]}" if logs else f"supervisorctl tail {name} stderr",
+        "disk": facts.folder or "/run /var/log",
+        "raise_memory": f": systemctl set-property {unit} MemoryMax=…"
+        if unit.endswith(".service")
+        else None,
+    }
