@@ -29,9 +29,9 @@ from fpm_listener.delivery.sender import Sender, make_receiver
 from fpm_listener.settings.receiver_types import KINDS
 from fpm_listener.settings.receivers import ReceiverSettings
 from fpm_listener.values import Instant
-from tests.kinds import storm, trouble
-from tests.owners import Owner
-from tests.sinks import Sink, status
+from tests.outbox_harness import OutboxHarness
+from tests.receiver_samples import firing_alert, many_alerts
+from tests.receiver_server import ReceiverServer, status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -75,22 +75,22 @@ class Deliverer:
 
     def __init__(self, folder: Path, *receivers: ReceiverSettings) -> None:
         self.inbox: SimpleQueue[Any] = SimpleQueue()
-        self.owner = Owner(folder, *receivers, now=now())
+        self.harness = OutboxHarness(folder, *receivers, now=now())
         self.senders = {one.name: Sender(one, self.inbox.put, self.inbox.put) for one in receivers}
 
     def end(self) -> None:
         """End the threads that can be ended, and let the database go."""
         for sender in self.senders.values():
             sender.stop()
-        self.owner.database.close()
+        self.harness.database.close()
 
-    def tell(self, number: int, sink: Sink) -> float:
-        """Return the seconds from an alert's birth to the sink's having it."""
+    def tell(self, number: int, server: ReceiverServer) -> float:
+        """Return the seconds from the creation of an alert to its arrival at the receiver."""
         began = time.monotonic()
-        self.owner.now = now()
-        self.owner.enqueue(replace(trouble(), incident_id=f"i{number}"))
-        while len(sink.requests) <= number or self.owner.ids("fine"):
-            for attempt in self.owner.outbox.start_attempts(now()):
+        self.harness.now = now()
+        self.harness.enqueue(replace(firing_alert(), incident_id=f"i{number}"))
+        while len(server.requests) <= number or self.harness.ids("fine"):
+            for attempt in self.harness.outbox.start_attempts(now()):
                 self.senders[attempt.queue].send(attempt)
             try:
                 item = self.inbox.get(timeout=0.05)
@@ -98,8 +98,8 @@ class Deliverer:
                 continue
             if not isinstance(item, AttemptResult):
                 raise item
-            self.owner.outbox.record_result(item, now())
-        return sink.requests[number].at_s - began
+            self.harness.outbox.record_result(item, now())
+        return server.requests[number].at_s - began
 
 
 def now() -> Instant:
@@ -123,7 +123,12 @@ def hanging(alerts: int) -> None:
             url=f"http://127.0.0.1:{server.getsockname()[1]}/",
             timeout_s=3600.0,
         )
-        with folder() as alone, folder() as beside, Sink() as one, Sink() as other:
+        with (
+            folder() as alone,
+            folder() as beside,
+            ReceiverServer() as one,
+            ReceiverServer() as other,
+        ):
             fine = ReceiverSettings(name="fine", url=one.url)
             scenes = {
                 False: (Deliverer(alone, fine), one),
@@ -132,8 +137,8 @@ def hanging(alerts: int) -> None:
             for number in range(_WARM_UP + alerts):
                 # In turns: who comes second meets a machine that the first has woken.
                 for hindered in (False, True) if number % 2 else (True, False):
-                    deliverer, sink = scenes[hindered]
-                    took = deliverer.tell(number, sink)
+                    deliverer, receiver = scenes[hindered]
+                    took = deliverer.tell(number, receiver)
                     if number >= _WARM_UP:
                         latencies[hindered].append(took)
             for deliverer, _ in scenes.values():
@@ -152,23 +157,23 @@ def hanging(alerts: int) -> None:
 def storms(incidents: int) -> None:
     """Incidents in a minute, told to bots that take twenty messages a minute."""
     for kind in ("wecom", "dingtalk"):
-        with folder() as path, Sink() as sink:
-            sink.otherwise = status(200, body=b'{"errcode":0,"errmsg":"ok"}')
-            bot = ReceiverSettings(name="bot", kind=kind, url=sink.url, rates=KINDS[kind].rates)
-            owner, speaker = Owner(path, bot), make_receiver(bot)
-            alerts, began = programs(incidents), owner.now.monotonic_s
+        with folder() as path, ReceiverServer() as server:
+            server.otherwise = status(200, body=b'{"errcode":0,"errmsg":"ok"}')
+            bot = ReceiverSettings(name="bot", kind=kind, url=server.url, rates=KINDS[kind].rates)
+            harness, speaker = OutboxHarness(path, bot), make_receiver(bot)
+            alerts, began = programs(incidents), harness.now.monotonic_s
             waiting, told_at = alerts[::-1], began
-            while waiting or owner.ids("bot"):
+            while waiting or harness.ids("bot"):
                 if waiting:
-                    owner.enqueue(waiting.pop())
-                for attempt in owner.outbox.start_attempts(owner.now):
+                    harness.enqueue(waiting.pop())
+                for attempt in harness.outbox.start_attempts(harness.now):
                     outcome = speaker.send(attempt.alerts)
-                    owner.record_result(AttemptResult(attempt=attempt, outcome=outcome))
-                    told_at = owner.now.monotonic_s
-                owner.wait(60.0 / incidents)
-            messages = [said(request.json["markdown"]) for request in sink.requests]
+                    harness.record_result(AttemptResult(attempt=attempt, outcome=outcome))
+                    told_at = harness.now.monotonic_s
+                harness.wait(60.0 / incidents)
+            messages = [said(request.json["markdown"]) for request in server.requests]
             named = sum(is_named(alert, messages) for alert in alerts)
-            owner.database.close()
+            harness.database.close()
         row(
             f"storm of {incidents} in a minute, {kind}",
             f"{len(messages)} messages",
@@ -191,7 +196,7 @@ def programs(count: int) -> list[Alert]:
                 "summary": alert.annotations["summary"].replace("pool:", "www:"),
             },
         )
-        for alert in storm(count)
+        for alert in many_alerts(count)
     ]
 
 
@@ -228,7 +233,7 @@ def imports(_: int) -> None:
 def noticed(_: int) -> None:
     """Bots that answer 200 with a no in the body; beside it, whether a yes is taken for one."""
     figure = "200 with a no in the body: noticed"
-    with folder() as path, Sink() as no, Sink() as yes:
+    with folder() as path, ReceiverServer() as no, ReceiverServer() as yes:
         no.otherwise = status(200, body=json.dumps(NO).encode())
         yes.otherwise = status(200, body=json.dumps(YES).encode())
         assert we_told(yes) == [*BOTS], "a yes is taken for a yes"
@@ -243,19 +248,21 @@ def noticed(_: int) -> None:
     print(f"{', '.join(BOTS)}: we notice {ours} of 3, Apprise {theirs} of 3", flush=True)
 
 
-def we_told(sink: Sink) -> list[str]:
+def we_told(server: ReceiverServer) -> list[str]:
     """Return the bots of which we say that they were told."""
     receivers = {
-        kind: make_receiver(ReceiverSettings(name=kind, kind=kind, url=sink.url)) for kind in BOTS
+        kind: make_receiver(ReceiverSettings(name=kind, kind=kind, url=server.url)) for kind in BOTS
     }
-    told = [kind for kind, one in receivers.items() if isinstance(one.send([trouble()]), Delivered)]
-    assert len(sink.requests) == len(BOTS), "each bot is asked once"
+    told = [
+        kind for kind, one in receivers.items() if isinstance(one.send([firing_alert()]), Delivered)
+    ]
+    assert len(server.requests) == len(BOTS), "each bot is asked once"
     return told
 
 
-def apprise_told(python: Path, sink: Sink) -> list[str]:
+def apprise_told(python: Path, server: ReceiverServer) -> list[str]:
     """Return the bots of which Apprise says that they were told."""
-    before, stub = len(sink.requests), sink.url.partition("/hook")[0]
+    before, stub = len(server.requests), server.url.partition("/hook")[0]
     done = subprocess.run(
         [python, "-c", ASK_APPRISE, stub],
         env={**os.environ, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"},
@@ -263,7 +270,7 @@ def apprise_told(python: Path, sink: Sink) -> list[str]:
         text=True,
         check=True,
     )
-    assert len(sink.requests) - before == len(BOTS), "Apprise asks each bot once"
+    assert len(server.requests) - before == len(BOTS), "Apprise asks each bot once"
     version, told = json.loads(done.stdout.splitlines()[-1])
     assert APPRISE.endswith(f"=={version}"), version
     return list(told)

@@ -34,7 +34,7 @@ from restart import CLIENTS, HOLD_UNIX, Scene, new_folder, title  # noqa: E402 -
 
 from fpm_listener.host import procfs  # noqa: E402 - after the path
 from tests.e2e.lab import kill  # noqa: E402 - the same
-from tests.fastcgi import Load  # noqa: E402 - the same
+from tests.fastcgi_clients import Load  # noqa: E402 - the same
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -31,7 +31,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "e2e")]  # the tests are no pack
 
 from fpm_listener.host import procfs  # noqa: E402 - after the path
 from tests.e2e.lab import Lab, kill, php_fpm  # noqa: E402 - the same
-from tests.fastcgi import Load, LoadReport, ask  # noqa: E402 - the same
+from tests.fastcgi_clients import Load, LoadReport, ask  # noqa: E402 - the same
 from tests.ports import free_port  # noqa: E402 - the same
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Scene(Lab):
 
     def come_up(self) -> None:
         """Return once php-fpm answers and has been RUNNING for longer than startsecs."""
-        self.start(sink=False)
+        self.start(webhook=False)
         wait_until(self._has_lasted, "php-fpm to be RUNNING")
         ask(self.address)
 

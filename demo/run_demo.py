@@ -25,7 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo import sink
+from demo import webhook_receiver
 from demo.clients import Clients
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Demo:
     def __init__(self, *, recipe: bool) -> None:
         self._recipe = recipe
         self._asked_to_end = threading.Event()
-        self._sink = sink.start()
+        self._receiver = webhook_receiver.start()
         self._pool = f"demo-{os.getpid()}"
         self._fpm_port = _free_port()
         self._clients = Clients(self._fpm_port, say)
@@ -113,7 +113,7 @@ class Demo:
             "@POOL@": self._pool,
             "@FPM_PORT@": str(self._fpm_port),
             "@METRICS_PORT@": str(self._metrics_port),
-            "@SINK_PORT@": str(self._sink.server_port),
+            "@RECEIVER_PORT@": str(self._receiver.server_port),
             "@URL@": f"http://127.0.0.1:{self._metrics_port}",
             "@SECONDS@": f"{_RECIPE_KILLS_AFTER_S:.0f}",
         }
@@ -234,7 +234,7 @@ class Demo:
                 time.sleep(0.05)
         left = self._fpm_pids()
         say(f"could not end php-fpm {left}" if left else "nothing is left running")
-        self._sink.shutdown()
+        self._receiver.shutdown()
 
 
 def say(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .theatre import OURS, Listener, Theatre, specimen
+from .listeners import OURS, HarnessFactory, Listener, specimen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--listener "CMD"` puts another listener on the stage."""
+    """`--listener "CMD"` tests another listener."""
     parser.addoption("--listener", metavar="CMD", help="judge this listener instead of our own")
 
 
@@ -41,16 +41,16 @@ def _no_supervisord(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def theatre(listener: Listener, tmp_path: Path) -> Iterator[Theatre]:
-    """A theatre for the listener that is judged."""
-    with closing(Theatre(listener=listener, folder=tmp_path)) as theatre:
-        yield theatre
+def factory(listener: Listener, tmp_path: Path) -> Iterator[HarnessFactory]:
+    """Return a factory of harnesses for the listener under test."""
+    with closing(HarnessFactory(listener=listener, folder=tmp_path)) as factory:
+        yield factory
 
 
 @pytest.fixture
-def our_theatre(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Theatre]:
-    """A theatre for fpm-listener alone: the scene needs its settings."""
+def our_factory(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[HarnessFactory]:
+    """Return a factory of harnesses for fpm-listener only, because the test needs its settings."""
     if _foreign(request.config):
         pytest.skip("the scene is made with fpm-listener's own settings")
-    with closing(Theatre(listener=OURS, folder=tmp_path)) as theatre:
-        yield theatre
+    with closing(HarnessFactory(listener=OURS, folder=tmp_path)) as factory:
+        yield factory

@@ -13,14 +13,14 @@ from supervisor import events
 from supervisor.compat import maxint
 from supervisor.states import ProcessStates
 
-from .happenings import Program, crash, log, numbered, poison, real_events
-from .stage import ACKNOWLEDGED, READY, Verdict, pieces_of
+from .event_samples import Program, crash, log, numbered, poison, real_events
+from .supervisor_harness import ACKNOWLEDGED, READY, Violation, pieces_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .stage import Stage
-    from .theatre import Theatre
+    from .listeners import HarnessFactory
+    from .supervisor_harness import SupervisorHarness
 
 KIB = 1024
 
@@ -28,26 +28,26 @@ KIB = 1024
 # -- the words -------------------------------------------------------------------------------------
 
 
-def test_ready(theatre: Theatre) -> None:
+def test_ready(factory: HarnessFactory) -> None:
     """The listener says READY, and nothing before it."""
-    stage = theatre.open()
+    harness = factory.open()
 
-    assert stage.wire.startswith(READY)
+    assert harness.wire.startswith(READY)
 
 
-def test_every_type_of_event(theatre: Theatre) -> None:
+def test_every_type_of_event(factory: HarnessFactory) -> None:
     """Each type of event that supervisor has is acknowledged."""
-    stage = theatre.open()
-    happenings = list(real_events())
-    stage.say(*happenings)
+    harness = factory.open()
+    samples = list(real_events())
+    harness.send(*samples)
 
-    said = {header.partition(" eventname:")[2].partition(" ")[0] for header in stage.headers}
-    assert len(said) == len(happenings) == 20
+    said = {header.partition(" eventname:")[2].partition(" ")[0] for header in harness.headers}
+    assert len(said) == len(samples) == 20
 
 
-def test_payload_beyond_ascii(theatre: Theatre) -> None:
+def test_payload_beyond_ascii(factory: HarnessFactory) -> None:
     """`len` counts characters: café, emoji and what is combined do not shift the next event."""
-    stage = theatre.open()
+    harness = factory.open()
     for text in (
         "café\n",
         "\N{FIRE}\N{FIRE}\n",
@@ -55,91 +55,91 @@ def test_payload_beyond_ascii(theatre: Theatre) -> None:
         "日本",
         "\ufeffBOM",
     ):
-        stage.say(log(text))
-        stage.say(crash(Program("café", "日本")))
+        harness.send(log(text))
+        harness.send(crash(Program("café", "日本")))
 
 
-def test_control_characters(theatre: Theatre) -> None:
+def test_control_characters(factory: HarnessFactory) -> None:
     """Line ends of any kind, NUL and other controls are characters as any others."""
-    stage = theatre.open()
+    harness = factory.open()
     for text in ("a\r\nb\r\n", "\r", "a\0b", "\n\n\n", "\x1a\x04\x03", "\x85\u2028\u2029\v\f\x1c"):
-        stage.say(log(text))
-        stage.say(crash())
+        harness.send(log(text))
+        harness.send(crash())
 
 
-def test_payload_that_is_not_text(theatre: Theatre) -> None:
+def test_payload_that_is_not_text(factory: HarnessFactory) -> None:
     """What a program wrote and is not UTF-8, a lone surrogate included, comes as `Undecodable:`."""
-    stage = theatre.open()
+    harness = factory.open()
     for data in (b"\xff\xfe\n", b"\xed\xa0\x80", "é".encode()[:1], bytes(range(256))):
         assert "Undecodable: b" in log(data).payload()
-        stage.say(log(data))
+        harness.send(log(data))
 
 
-def test_empty_payload(theatre: Theatre) -> None:
+def test_empty_payload(factory: HarnessFactory) -> None:
     """Events without a payload come one after the other."""
-    stage = theatre.open()
-    stage.say(*(events.SupervisorRunningEvent() for _ in range(3)), log(""), crash())
+    harness = factory.open()
+    harness.send(*(events.SupervisorRunningEvent() for _ in range(3)), log(""), crash())
 
 
-def test_payload_that_looks_like_an_event(theatre: Theatre) -> None:
+def test_payload_that_looks_like_an_event(factory: HarnessFactory) -> None:
     """A header within a payload is text."""
-    stage = theatre.open()
+    harness = factory.open()
     header = "ver:3.0 server:s serial:1 pool:judged poolserial:1 eventname:TICK_5 len:99999\n"
     for text in (header, header * 3, "\n" + header, "READY\nRESULT 2\nOK"):
-        stage.say(log(text))
-        stage.say(events.RemoteCommunicationEvent(text, text))
+        harness.send(log(text))
+        harness.send(events.RemoteCommunicationEvent(text, text))
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "\N{FIRE}"], ids=["1 byte", "2 bytes", "4 bytes"])
-def test_large_payload(theatre: Theatre, letter: str) -> None:
+def test_large_payload(factory: HarnessFactory, letter: str) -> None:
     """Payloads around the size of the pipe, and of 1 MiB, come in several pieces."""
-    stage = theatre.open()
+    harness = factory.open()
     for size in (64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 128 * KIB, 1024 * KIB):
-        stage.say(log(letter * (size // len(letter.encode()))))
-        stage.say(crash())
+        harness.send(log(letter * (size // len(letter.encode()))))
+        harness.send(crash())
 
 
 # -- the pipe --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
-def test_fragments(theatre: Theatre, size: int) -> None:
+def test_fragments(factory: HarnessFactory, size: int) -> None:
     """Header, payload and multi-byte characters may be cut anywhere."""
-    stage = theatre.open()
-    stage.valve = pieces_of(size)
-    stage.say(log("héllo \N{FIRE} wörld\r\n"), log("日本" * 20), events.SupervisorRunningEvent())
+    harness = factory.open()
+    harness.valve = pieces_of(size)
+    harness.send(log("héllo \N{FIRE} wörld\r\n"), log("日本" * 20), events.SupervisorRunningEvent())
 
 
-def test_events_glued_together(theatre: Theatre) -> None:
+def test_events_glued_together(factory: HarnessFactory) -> None:
     """Several events at once, as supervisor never sends them, are answered one by one."""
-    stage = theatre.open()
-    stage.raw = True
-    expected = stage.wire + 5 * (ACKNOWLEDGED + READY)
+    harness = factory.open()
+    harness.raw = True
+    expected = harness.wire + 5 * (ACKNOWLEDGED + READY)
     event = "ver:3.0 server:s serial:7 pool:judged poolserial:7 eventname:TICK_5 len:6\nwhen:é"
-    stage.inject((event * 5).encode())
-    stage.turn_until(lambda: len(stage.wire) >= len(expected), Verdict.DEAF)
+    harness.inject((event * 5).encode())
+    harness.run_until(lambda: len(harness.wire) >= len(expected), Violation.DEAF)
 
-    assert stage.wire == expected
+    assert harness.wire == expected
 
 
-def test_closed_stderr(theatre: Theatre) -> None:
+def test_closed_stderr(factory: HarnessFactory) -> None:
     """A stderr that nobody has open any more does not end the listener."""
-    stage = theatre.open(settings="log_level = debug")
-    stage.hang_up("stderr")
-    play_poison(stage)
+    harness = factory.open(settings="log_level = debug")
+    harness.close_pipes("stderr")
+    send_poison(harness)
 
 
-def test_full_stderr(theatre: Theatre) -> None:
+def test_full_stderr(factory: HarnessFactory) -> None:
     """A stderr that is full for a while delays at most."""
-    stage = theatre.open(settings="log_level = debug")
-    descriptor = stage.listener.pipes["stderr"]
-    reader = stage.listener.dispatchers.pop(descriptor)
-    fill(f"/proc/{stage.listener.pid}/fd/2")
+    harness = factory.open(settings="log_level = debug")
+    descriptor = harness.listener.pipes["stderr"]
+    reader = harness.listener.dispatchers.pop(descriptor)
+    fill(f"/proc/{harness.listener.pid}/fd/2")
     for event in poison():
         events.notify(event)
-    stage.turn_for(20)
-    stage.listener.dispatchers[descriptor] = reader
-    stage.settle()
+    harness.run_turns(20)
+    harness.listener.dispatchers[descriptor] = reader
+    harness.wait_until_ready()
 
 
 def fill(path: str) -> None:
@@ -166,55 +166,55 @@ signal.signal(signal.SIGUSR1, babble)
 """
 
 
-def test_stray_prints(theatre: Theatre, tmp_path: Path) -> None:
+def test_stray_prints(factory: HarnessFactory, tmp_path: Path) -> None:
     """Nothing that the listener or a child of it prints gets in between the protocol's words."""
     (tmp_path / "sitecustomize.py").write_text(BABBLER)
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     babbled = tmp_path / "babbled"
-    stage = theatre.open(environment={"PYTHONPATH": path, "BABBLED": str(babbled)})
-    stage.signal(signal.SIGUSR1)
-    stage.turn_until(babbled.exists, Verdict.DEAF)
-    stage.say(crash(), log("café"))
+    harness = factory.open(environment={"PYTHONPATH": path, "BABBLED": str(babbled)})
+    harness.signal(signal.SIGUSR1)
+    harness.run_until(babbled.exists, Violation.DEAF)
+    harness.send(crash(), log("café"))
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-16"])
-def test_locale_that_is_not_utf8(theatre: Theatre, encoding: str) -> None:
+def test_locale_that_is_not_utf8(factory: HarnessFactory, encoding: str) -> None:
     """The listener reads UTF-8 wherever it runs."""
     posix = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    stage = theatre.open(environment={**posix, "PYTHONIOENCODING": encoding})
-    stage.say(log("héllo wörld \N{FIRE}"), crash(Program("café")))
+    harness = factory.open(environment={**posix, "PYTHONIOENCODING": encoding})
+    harness.send(log("héllo wörld \N{FIRE}"), crash(Program("café")))
 
 
 # -- the header ------------------------------------------------------------------------------------
 
 
-def test_duplicates(theatre: Theatre) -> None:
+def test_duplicates(factory: HarnessFactory) -> None:
     """An event that is sent again, with the same numbers, is acknowledged again."""
-    stage = theatre.open()
+    harness = factory.open()
     event = crash()
-    stage.say(event)
-    stage.say(event, event)
+    harness.send(event)
+    harness.send(event, event)
 
-    assert len(set(stage.headers[-3:])) == 1
+    assert len(set(harness.headers[-3:])) == 1
 
 
-def test_serials_that_jump(theatre: Theatre) -> None:
+def test_serials_that_jump(factory: HarnessFactory) -> None:
     """Gaps, resets and the wrap at supervisor's largest number do not matter."""
-    stage = theatre.open()
+    harness = factory.open()
     for serial, pool_serial in ((9000, 70), (9001, 3), (0, 0), (maxint, maxint), (0, 0), (5, 1)):
-        stage.say(numbered(crash(), serial, pool_serial))
+        harness.send(numbered(crash(), serial, pool_serial))
 
 
-def test_events_that_nobody_knows(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_that_nobody_knows(factory: HarnessFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Types that a plug-in has registered, and one that it forgot to register, are acknowledged."""
-    stage = theatre.open()
+    harness = factory.open()
     added = type("Added", (events.Event,), {"payload": lambda _: "some:thing\nnew"})
-    stage.say(added())
+    harness.send(added())
     monkeypatch.setattr(events.EventTypes, "PLUGIN_ADDED_1", added, raising=False)
-    stage.say(added(), crash())
+    harness.send(added(), crash())
 
-    assert "eventname:None" in stage.headers[-3]
-    assert "eventname:PLUGIN_ADDED_1" in stage.headers[-2]
+    assert "eventname:None" in harness.headers[-3]
+    assert "eventname:PLUGIN_ADDED_1" in harness.headers[-2]
 
 
 @pytest.mark.parametrize(
@@ -229,57 +229,57 @@ def test_events_that_nobody_knows(theatre: Theatre, monkeypatch: pytest.MonkeyPa
         (" serial:", " serial:99999999999999999999"),
     ],
 )
-def test_header_of_another_version(theatre: Theatre, before: str, after: str) -> None:
+def test_header_of_another_version(factory: HarnessFactory, before: str, after: str) -> None:
     """Words that are new, missing, hold `:` or are no numbers do not matter."""
-    stage = theatre.open()
-    stage.rewrite = lambda envelope: envelope.replace(before, after)
-    stage.say(log("café"), crash())
+    harness = factory.open()
+    harness.rewrite = lambda envelope: envelope.replace(before, after)
+    harness.send(log("café"), crash())
 
 
 @pytest.mark.parametrize("identifier", ["my own host", "host:9001", "a: b", "café", "len:5"])
-def test_identifier(theatre: Theatre, identifier: str) -> None:
+def test_identifier(factory: HarnessFactory, identifier: str) -> None:
     """supervisord's identifier is free text."""
-    stage = theatre.open(identifier=identifier)
-    stage.say(log("café"), crash())
+    harness = factory.open(identifier=identifier)
+    harness.send(log("café"), crash())
 
-    assert f"server:{identifier} serial:" in stage.headers[-1]
+    assert f"server:{identifier} serial:" in harness.headers[-1]
 
 
-def test_senseless_line_before_an_event(theatre: Theatre) -> None:
+def test_senseless_line_before_an_event(factory: HarnessFactory) -> None:
     """What is no header is skipped up to the next header."""
-    stage = theatre.open()
+    harness = factory.open()
     for line in ("no sense\n", "ver:3.0 len:five\n", "\n\n", "\0\ufffd:::\n", "x" * 9000 + "\n"):
-        stage.rewrite = line.__add__
-        stage.say(crash())
-    stage.rewrite = lambda envelope: envelope
-    stage.say(crash())
+        harness.rewrite = line.__add__
+        harness.send(crash())
+    harness.rewrite = lambda envelope: envelope
+    harness.send(crash())
 
 
-def test_event_that_nobody_can_read(theatre: Theatre) -> None:
+def test_event_that_nobody_can_read(factory: HarnessFactory) -> None:
     """An event whose header makes no sense is answered at last, so that the next one can come."""
-    stage = theatre.open()
-    stage.rewrite = lambda envelope: envelope.replace("len:", "len:many")
-    stage.say(crash())
-    stage.rewrite = lambda envelope: envelope
-    stage.say(crash(), log("café"))
+    harness = factory.open()
+    harness.rewrite = lambda envelope: envelope.replace("len:", "len:many")
+    harness.send(crash())
+    harness.rewrite = lambda envelope: envelope
+    harness.send(crash(), log("café"))
 
 
 # -- the payload -----------------------------------------------------------------------------------
 
 
-def play_poison(stage: Stage) -> None:
+def send_poison(harness: SupervisorHarness) -> None:
     for event in poison():
-        stage.say(event)
+        harness.send(event)
 
 
-def test_poison(theatre: Theatre) -> None:
+def test_poison(factory: HarnessFactory) -> None:
     """No payload ends the listener, whatever the event: it would be sent again for ever."""
-    play_poison(theatre.open())
+    send_poison(factory.open())
 
 
-def test_storm(theatre: Theatre) -> None:
+def test_storm(factory: HarnessFactory) -> None:
     """10,000 events of 100 programs that nobody has heard of are acknowledged."""
-    stage = theatre.open()
+    harness = factory.open()
     programs = [Program(f"p{number}", f"group{number % 7}") for number in range(100)]
     kinds = (
         *(events.ProcessStateStartingEvent, events.ProcessStateRunningEvent),
@@ -287,86 +287,86 @@ def test_storm(theatre: Theatre) -> None:
         events.ProcessStateFatalEvent,
     )
     for _ in range(10_000 // len(kinds) // len(programs)):
-        stage.say(*(kind(p, ProcessStates.RUNNING, False) for p in programs for kind in kinds))
+        harness.send(*(kind(p, ProcessStates.RUNNING, False) for p in programs for kind in kinds))
 
 
 # -- the end ---------------------------------------------------------------------------------------
 
 
-def test_stop_while_idle(theatre: Theatre) -> None:
+def test_stop_while_idle(factory: HarnessFactory) -> None:
     """SIGTERM ends a listener that waits."""
-    stage = theatre.open()
-    stage.stop()
+    harness = factory.open()
+    harness.stop()
 
 
-def test_stop_while_busy(theatre: Theatre) -> None:
+def test_stop_while_busy(factory: HarnessFactory) -> None:
     """SIGTERM ends a listener that reads an event; supervisor keeps it for the next life."""
-    stage = theatre.open()
+    harness = factory.open()
     event = log("x" * 10_000)
-    stage.say_half(event)
-    stage.stop()
+    harness.send_half(event)
+    harness.stop()
 
-    assert stage.pool.event_buffer[0] is event
+    assert harness.pool.event_buffer[0] is event
 
-    stage.listener.spawn()
-    stage.settle()
-    assert sent_with(stage, event.serial) == 2
+    harness.listener.spawn()
+    harness.wait_until_ready()
+    assert sent_with(harness, event.serial) == 2
 
 
-def test_killed_while_busy(theatre: Theatre) -> None:
+def test_killed_while_busy(factory: HarnessFactory) -> None:
     """A listener that was killed in the middle of an event gets it again and acknowledges it."""
-    stage = theatre.open()
+    harness = factory.open()
     event = crash()
-    stage.say_half(event)
-    stage.signal(signal.SIGKILL)
-    stage.wait_for_end()
-    stage.settle()
+    harness.send_half(event)
+    harness.signal(signal.SIGKILL)
+    harness.wait_for_exit()
+    harness.wait_until_ready()
 
-    assert sent_with(stage, event.serial) == 2
+    assert sent_with(harness, event.serial) == 2
 
 
-def test_hangup_signal(theatre: Theatre) -> None:
+def test_hangup_signal(factory: HarnessFactory) -> None:
     """SIGHUP does not end the listener: administrators take it for `read your settings again`."""
-    stage = theatre.open()
+    harness = factory.open()
     for _ in range(3):
-        stage.signal(signal.SIGHUP)
-        stage.say(crash())
+        harness.signal(signal.SIGHUP)
+        harness.send(crash())
 
 
-def test_end_of_stdin(theatre: Theatre) -> None:
+def test_end_of_stdin(factory: HarnessFactory) -> None:
     """A listener whose supervisord is gone ends, with status 0."""
-    stage = theatre.open()
-    stage.hang_up("stdin")
-    status = stage.wait_for_end()
+    harness = factory.open()
+    harness.close_pipes("stdin")
+    status = harness.wait_for_exit()
 
     assert status == 0
 
 
-def test_supervisord_vanishes_in_mid_event(theatre: Theatre) -> None:
+def test_supervisord_vanishes_in_mid_event(factory: HarnessFactory) -> None:
     """A listener whose supervisord was killed while it sent an event ends by itself."""
-    stage = theatre.open()
-    stage.say_half(crash())
-    stage.hang_up("stdin", "stdout", "stderr")
-    stage.wait_for_end()
+    harness = factory.open()
+    harness.send_half(crash())
+    harness.close_pipes("stdin", "stdout", "stderr")
+    harness.wait_for_exit()
 
 
-def sent_with(stage: Stage, serial: int) -> int:
-    return sum(f" serial:{serial} " in header for header in stage.headers)
+def sent_with(harness: SupervisorHarness, serial: int) -> int:
+    return sum(f" serial:{serial} " in header for header in harness.headers)
 
 
 # -- the receivers ---------------------------------------------------------------------------------
 
 
-def test_receiver_that_hangs(our_theatre: Theatre) -> None:
+def test_receiver_that_hangs(our_factory: HarnessFactory) -> None:
     """50 crashes are acknowledged, and SIGTERM obeyed, while a receiver never answers a request."""
     with ExitStack() as open_sockets:
         receiver = open_sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
         receiver.setblocking(False)
-        stage = our_theatre.open(url=f"http://127.0.0.1:{receiver.getsockname()[1]}/")
-        stage.say(*(crash() for _ in range(10)))
-        stage.turn_until(lambda: has_called(receiver, open_sockets), Verdict.DEAF)
-        stage.say(*(crash() for _ in range(40)))
-        stage.stop()
+        harness = our_factory.open(url=f"http://127.0.0.1:{receiver.getsockname()[1]}/")
+        harness.send(*(crash() for _ in range(10)))
+        harness.run_until(lambda: has_called(receiver, open_sockets), Violation.DEAF)
+        harness.send(*(crash() for _ in range(40)))
+        harness.stop()
 
 
 def has_called(receiver: socket.socket, open_sockets: ExitStack) -> bool:

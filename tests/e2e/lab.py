@@ -1,4 +1,4 @@
-"""A real supervisord, real php-fpm and our listener in a folder of their own, and a webhook sink.
+"""A real supervisord, php-fpm and our listener in their own folder, and a webhook receiver.
 
 Every process that is started is ended by pid, also when a test fails: supervisord by its pid,
 php-fpm by the pools' names, which no other php-fpm on the machine has.
@@ -67,7 +67,7 @@ def kill(pid: int, number: int = signal.SIGKILL) -> None:
 
 
 @dataclass
-class Sink:
+class WebhookReceiver:
     """A webhook receiver that keeps what it is sent; `status` is what it answers."""
 
     port: int = field(default_factory=free_port)
@@ -84,16 +84,16 @@ class Sink:
 
     def up(self) -> None:
         """Begin to answer."""
-        sink = self
+        webhook = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                time.sleep(sink.takes_s)
-                if sink.status == 200:
-                    sink.keys.append(self.headers.get("Idempotency-Key", ""))
-                    sink.requests.append(json.loads(body))
-                self.send_response(sink.status)
+                time.sleep(webhook.takes_s)
+                if webhook.status == 200:
+                    webhook.keys.append(self.headers.get("Idempotency-Key", ""))
+                    webhook.requests.append(json.loads(body))
+                self.send_response(webhook.status)
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
@@ -109,7 +109,7 @@ class Sink:
             self.server.server_close()
             self.server = None
 
-    def heard(self, status: str = "", process: str = "") -> list[dict[str, Any]]:
+    def alerts(self, status: str = "", process: str = "") -> list[dict[str, Any]]:
         """Return the alerts that came, oldest first."""
         return [
             alert
@@ -125,7 +125,7 @@ class Lab:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.web_port = free_port()
-        self.sink = Sink()
+        self.webhook = WebhookReceiver()
         self.rpc = True
         self.main_extra = ""
         self.wrapper: tuple[str, ...] = ()  #: stands before supervisord's command, and becomes it
@@ -136,7 +136,7 @@ class Lab:
             "stable_for": "3s",
             "log_level": "debug",
         }
-        self.receiver: dict[str, str] = {"url": self.sink.url}
+        self.receiver: dict[str, str] = {"url": self.webhook.url}
         self.receivers: dict[str, dict[str, str]] = {}
         self.listener_keys: dict[str, str] = {"buffer_size": "1024", "priority": "-50"}
         self.sections: dict[str, dict[str, str]] = {}
@@ -242,10 +242,10 @@ class Lab:
         )
         return path
 
-    def start(self, *, sink: bool = True) -> None:
+    def start(self, *, webhook: bool = True) -> None:
         """Run supervisord and wait until the listener serves and is ready."""
-        if sink and self.sink.server is None:
-            self.sink.up()
+        if webhook and self.webhook.server is None:
+            self.webhook.up()
         command = [*self.wrapper, sys.executable, "-m", "supervisor.supervisord", "-n"]
         command += ["-c", str(self.write())]
         with (self.folder / "supervisord.out").open("ab") as out:
@@ -291,7 +291,7 @@ class Lab:
 
     def close(self) -> None:
         """End everything."""
-        self.sink.down()
+        self.webhook.down()
         if self._supervisord:
             kill(self._supervisord.pid, signal.SIGCONT)
             self._supervisord.terminate()

@@ -27,10 +27,10 @@ from fpm_listener.delivery.sender import Sender
 from fpm_listener.incidents.alert import Alert, Status
 from fpm_listener.settings.receivers import ReceiverSettings
 from fpm_listener.values import Instant
-from tests.owners import Owner
+from tests.outbox_harness import OutboxHarness
 from tests.ports import free_port
+from tests.receiver_server import ReceiverServer
 from tests.samples import fires, resolves
-from tests.sinks import Sink
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -152,14 +152,14 @@ class Alertmanager:
 class Pager:
     """Whom the cluster notifies."""
 
-    def __init__(self, sink: Sink) -> None:
-        self.sink = sink
+    def __init__(self, server: ReceiverServer) -> None:
+        self.server = server
         self._read = 0
         self._told: dict[str, set[str]] = {"firing": set(), "resolved": set()}
 
     def told(self, status: str) -> set[str]:
         """Return the hosts of which it was told that they fire, or that it is over."""
-        new = self.sink.requests[self._read :]
+        new = self.server.requests[self._read :]
         self._read += len(new)
         for request in new:
             for alert in request.json["alerts"]:
@@ -174,10 +174,12 @@ class Fleet:
         self._passed_s = 0.0
         urls = tuple(member.url for member in members)
         settings = ReceiverSettings(name="am", kind="alertmanager", urls=urls)
-        self.owners = {host: Owner(folder / host, settings, now=self.now()) for host in hosts}
-        for owner in self.owners.values():
+        self.harnesses = {
+            host: OutboxHarness(folder / host, settings, now=self.now()) for host in hosts
+        }
+        for harness in self.harnesses.values():
             # Delays of a fifth of the longest one instead of half of it, on the average.
-            owner.outbox._random = lambda: 0.2
+            harness.outbox._random = lambda: 0.2
         self._inbox: SimpleQueue[AttemptResult | BaseException] = SimpleQueue()
         self._senders = {
             queue: [Sender(one, self._inbox.put, self._inbox.put, PAGE) for _ in range(SENDERS)]
@@ -195,10 +197,10 @@ class Fleet:
 
     def enqueue(self, host: str, *alerts: Alert) -> None:
         """Enqueue and commit on one host, and send what is due there."""
-        owner = self.owners[host]
-        owner.now = self.now()
-        owner.enqueue(*alerts)
-        self._send(owner)
+        harness = self.harnesses[host]
+        harness.now = self.now()
+        harness.enqueue(*alerts)
+        self._send(harness)
 
     def fire(self, hosts: Iterable[str]) -> None:
         """Begin the incident of each of these hosts."""
@@ -208,7 +210,7 @@ class Fleet:
     def resolve(self, hosts: Iterable[str]) -> None:
         """End it."""
         for host in hosts:
-            (begun, *_) = self.owners[host].alerts("am#3")
+            (begun, *_) = self.harnesses[host].alerts("am#3")
             over = resolves(begun.incident_id)
             self.enqueue(
                 host,
@@ -228,11 +230,11 @@ class Fleet:
             with suppress(Empty):
                 item = self._inbox.get(timeout=0.02)
                 assert isinstance(item, AttemptResult), item
-                owner = self.owners[item.attempt.alerts[0].labels["instance"]]
-                owner.outbox.record_result(item, self.now())
+                harness = self.harnesses[item.attempt.alerts[0].labels["instance"]]
+                harness.outbox.record_result(item, self.now())
             if time.monotonic() >= sweep_s:
-                for owner in self.owners.values():
-                    self._send(owner)
+                for harness in self.harnesses.values():
+                    self._send(harness)
                 sweep_s = time.monotonic() + 0.1
 
     def run_until_delivered(self, *queues: str) -> None:
@@ -242,25 +244,31 @@ class Fleet:
     def waiting(self, queue: str) -> set[str]:
         """Return the hosts of which an Alertmanager does not know the latest."""
         return {
-            host for host, owner in self.owners.items() if owner.outbox._queues[queue].pending()
+            host
+            for host, harness in self.harnesses.items()
+            if harness.outbox._queues[queue].pending()
         }
 
     def notified(self, queue: str) -> set[str]:
         """Return the hosts whose incidents an Alertmanager has taken, and that are not over."""
-        return {host for host, owner in self.owners.items() if owner.outbox._queues[queue].notified}
+        return {
+            host
+            for host, harness in self.harnesses.items()
+            if harness.outbox._queues[queue].notified
+        }
 
     def firing(self, queue: str) -> dict[str, dict[str, str]]:
         """Return the annotations of what fires, by host."""
         return {
             host: dict(alert.annotations)
-            for host, owner in self.owners.items()
-            for alert in owner.alerts(queue)
+            for host, harness in self.harnesses.items()
+            for alert in harness.alerts(queue)
             if alert.status is Status.FIRING
         }
 
     def dropped(self) -> dict[str, int]:
         """Return the counts of drops that are not 0, over all hosts."""
-        views = [view for owner in self.owners.values() for view in owner.outbox.views()]
+        views = [view for harness in self.harnesses.values() for view in harness.outbox.views()]
         counts = {name: sum(view.dropped[name] for view in views) for name in views[0].dropped}
         return {name: count for name, count in counts.items() if count}
 
@@ -269,11 +277,11 @@ class Fleet:
         for senders in self._senders.values():
             for sender in senders:
                 sender.stop()
-        for owner in self.owners.values():
-            owner.database.close()
+        for harness in self.harnesses.values():
+            harness.database.close()
 
-    def _send(self, owner: Owner) -> None:
-        for attempt in owner.outbox.start_attempts(self.now()):
+    def _send(self, harness: OutboxHarness) -> None:
+        for attempt in harness.outbox.start_attempts(self.now()):
             next(self._turns[attempt.queue]).send(attempt)
 
 
@@ -313,8 +321,8 @@ def moment_s(text: str) -> float:
 @pytest.fixture
 def pager() -> Iterator[Pager]:
     """Return whom all Alertmanagers of a test notify."""
-    with Sink() as sink:
-        yield Pager(sink)
+    with ReceiverServer() as server:
+        yield Pager(server)
 
 
 @pytest.fixture
@@ -324,7 +332,7 @@ def cluster(tmp_path: Path, pager: Pager) -> Iterator[list[Alertmanager]]:
     members = [
         Alertmanager(
             tmp_path / f"alertmanager{number}",
-            pager.sink.url,
+            pager.server.url,
             place,
             [other for other in places if other != place],
         )
@@ -345,7 +353,7 @@ def cluster(tmp_path: Path, pager: Pager) -> Iterator[list[Alertmanager]]:
 @pytest.fixture
 def alone(tmp_path: Path, pager: Pager) -> Iterator[Alertmanager]:
     """Run one Alertmanager that is in no cluster."""
-    member = Alertmanager(tmp_path / "alertmanager", pager.sink.url)
+    member = Alertmanager(tmp_path / "alertmanager", pager.server.url)
     try:
         member.start()
         yield member
@@ -417,7 +425,7 @@ def test_no_incident_of_200_hosts_is_lost(
     # What cannot be told to the dead one is still owed, but for ends whose beginning it never got.
     assert fleet.waiting("am") >= lasting - set(HOSTS[:70])
     assert set(fleet.dropped()) == {"not_notified"}
-    assert not any(view.failing for one in fleet.owners.values() for view in one.outbox.views())
+    assert not any(view.failing for one in fleet.harnesses.values() for view in one.outbox.views())
 
 
 def test_a_firing_incident_is_told_again(alone: Alertmanager, assemble: Assemble) -> None:
@@ -450,13 +458,13 @@ def test_one_alert_that_is_refused(
     fleet = assemble([alone], ["host"])
     good, poison, other = (incident("host", process) for process in ("a", "poison", "c"))
     poison = replace(poison, labels={**poison.labels, "": "a label without a name"})
-    fleet.owners["host"].now = fleet.now()
-    fleet.owners["host"].enqueue(good, poison, other)
+    fleet.harnesses["host"].now = fleet.now()
+    fleet.harnesses["host"].enqueue(good, poison, other)
     fleet.run_until_delivered("am")
 
     assert sorted(alert["labels"]["process"] for alert in alone.alerts()) == ["a", "c"]
     assert fleet.dropped() == {"rejected": 1}
-    (view,) = fleet.owners["host"].outbox.views()
+    (view,) = fleet.harnesses["host"].outbox.views()
     assert (view.sent, view.failed["client_error"]) == (4, 2), "together, then one by one"
     together, by_itself, *_ = caplog.messages
     assert "several alerts in one message" in together

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.lab import Sink
+from tests.e2e.lab import WebhookReceiver
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -90,10 +90,10 @@ def installed(name: str) -> str:
     return path
 
 
-def configure(folder: Path, sink: Sink, exporters: int, alertmanager: int) -> None:
+def configure(folder: Path, webhook: WebhookReceiver, exporters: int, alertmanager: int) -> None:
     """Write the shipped examples with this test's places, and short intervals."""
     text = (ROOT / "monitoring" / "alertmanager.yml").read_text()
-    text = re.sub(r"http://127\.0\.0\.1:9095/\w+", sink.url, text)
+    text = re.sub(r"http://127\.0\.0\.1:9095/\w+", webhook.url, text)
     (folder / "alertmanager.yml").write_text(text.replace("group_wait: 30s", "group_wait: 15s"))
     shutil.copy(ROOT / "monitoring" / "rules.yml", folder)
     (folder / "targets").mkdir()
@@ -120,9 +120,9 @@ def ask(port: int, query: str) -> float:
     return float(result[0]["value"][1]) if result else 0.0
 
 
-def told(sink: Sink) -> Counter[tuple[str, str]]:
+def told(webhook: WebhookReceiver) -> Counter[tuple[str, str]]:
     """Return how often each alert of each host was told as firing."""
-    labels = (alert["labels"] for alert in sink.heard("firing"))
+    labels = (alert["labels"] for alert in webhook.alerts("firing"))
     return Counter((one["alertname"], one["instance"]) for one in labels)
 
 
@@ -130,11 +130,11 @@ def told(sink: Sink) -> Counter[tuple[str, str]]:
 def test_each_incident_of_a_fleet_is_told_once(tmp_path: Path) -> None:
     """Through the shipped rules and the shipped routes; symptoms of what is told are inhibited."""
     prometheus, alertmanager = free_port(), free_port()
-    sink = Sink()
-    sink.up()
+    webhook = WebhookReceiver()
+    webhook.up()
     exporters = Server(("127.0.0.1", 0), Exporters)
     threading.Thread(target=exporters.serve_forever, daemon=True).start()
-    configure(tmp_path, sink, exporters.server_address[1], alertmanager)
+    configure(tmp_path, webhook, exporters.server_address[1], alertmanager)
     commands = [
         [
             installed("prometheus-alertmanager"),
@@ -157,19 +157,19 @@ def test_each_incident_of_a_fleet_is_told_once(tmp_path: Path) -> None:
             with (tmp_path / "log").open("ab") as log:
                 children.append(subprocess.Popen(command, stdout=log, stderr=log))
         wait_until(lambda: ask(prometheus, "sum(up)") == HOSTS, "every target", deadline_s=90)
-        wait_until(lambda: wanted <= set(told(sink)), "what fires", deadline_s=90)
+        wait_until(lambda: wanted <= set(told(webhook)), "what fires", deadline_s=90)
         figures(prometheus)
         # A loop and a conflict of one program fire both; one of them is told.
         assert ask(prometheus, 'count(ALERTS{alertname="FpmRestartLoop"})') == len(CONFLICTS)
-        assert set(told(sink)) <= wanted | {("FpmGaveUp", host) for host in GIVEN_UP}
-        assert set(told(sink).values()) == {1}
+        assert set(told(webhook)) <= wanted | {("FpmGaveUp", host) for host in GIVEN_UP}
+        assert set(told(webhook).values()) == {1}
     finally:
         for child in children:
             child.kill()
             child.wait()
         exporters.shutdown()
         exporters.server_close()
-        sink.down()
+        webhook.down()
 
 
 def figures(prometheus: int) -> None:

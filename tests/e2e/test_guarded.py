@@ -17,7 +17,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from fpm_listener.host import procfs
 from tests.e2e.lab import Lab, kill, php_fpm, ping
-from tests.fastcgi import Load, ask
+from tests.fastcgi_clients import Load, ask
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -362,7 +362,11 @@ def test_a_rival_is_named_and_left_alone(lab: Lab, kind: str) -> None:
     lab.start()
     heard = wait_until(
         lambda: next(
-            (a for a in lab.sink.heard("firing") if a["annotations"]["cause"] == "bind_conflict"),
+            (
+                a
+                for a in lab.webhook.alerts("firing")
+                if a["annotations"]["cause"] == "bind_conflict"
+            ),
             None,
         ),
         "the alert",

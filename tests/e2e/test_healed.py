@@ -99,10 +99,10 @@ def test_the_container_ends(lab: Lab, first: str, status: int) -> None:
     Its receiver takes longer than a listener that ends waits for answers.
     """
     lab.settings["on_fatal"] = "shutdown"
-    lab.sink.takes_s = 2.0
+    lab.webhook.takes_s = 2.0
     lab.program("broken", "/bin/false", startretries="0")
     lab.program("well", "/bin/sleep 1000")
-    lab.sink.up()
+    lab.webhook.up()
     conf = lab.write()
     command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(conf)]
     if first == "the entry point":
@@ -116,6 +116,6 @@ def test_the_container_ends(lab: Lab, first: str, status: int) -> None:
 
     assert ended.returncode == status
     assert "gave up on broken:broken" in (lab.folder / "state" / "shutdown").read_text()
-    (told,) = lab.sink.heard("firing")
+    (told,) = lab.webhook.alerts("firing")
     assert told["annotations"]["cause"] == "gave_up"
     assert "shutting supervisord down: a program is FATAL" in lab.log()

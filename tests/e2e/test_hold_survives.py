@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(180)
 #: Seconds. The goal is 5; a test asserts what can be told from "never" on any machine.
 DELAY_S = 30.0
 #: Stands before supervisord: what Docker allows root, pidfd_getfd(2) and CAP_SYS_PTRACE left out.
-AS_IN_DOCKER = (sys.executable, str(Path(__file__).parents[1] / "as_in_docker.py"))
+DOCKER_DEFAULTS = (sys.executable, str(Path(__file__).parents[1] / "docker_defaults.py"))
 OTHER_VERSION = str(Path(__file__).parents[1] / "other_version.py")
 
 
@@ -198,7 +198,7 @@ def holder(address: str, command: str) -> int | None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can filter system calls of its children")
 def test_where_no_socket_can_be_copied(lab: Lab, how: str) -> None:
     """As in Docker: the listener that hangs is ended, and supervisord starts another one."""
-    lab.wrapper = AS_IN_DOCKER
+    lab.wrapper = DOCKER_DEFAULTS
     address = guarded(lab)
     before = held(lab, address)
     hung = lab.listener_pid()

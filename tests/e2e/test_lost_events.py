@@ -142,5 +142,5 @@ def test_no_state_is_wrong_a_minute_after_events_were_lost(lab: Lab, *, rpc: boo
     took = [scene.play(CASES[number % len(CASES)]) for number in range(ROUNDS * len(CASES))]
     print(f"wrong after a minute: 0 of {len(took)}, longest {max(took):.1f} s")  # noqa: T201 - a figure
 
-    told = [one["annotations"]["summary"] for one in lab.sink.heard("firing", "php-fpm")]
+    told = [one["annotations"]["summary"] for one in lab.webhook.alerts("firing", "php-fpm")]
     assert told == []

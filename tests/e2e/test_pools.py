@@ -129,7 +129,7 @@ def silence_is_told(lab: Lab, main: str) -> None:
     for worker in workers:
         kill(worker, signal.SIGSTOP)
     try:
-        told = wait_until(lambda: lab.sink.heard("firing"), "the silence", deadline_s=90)
+        told = wait_until(lambda: lab.webhook.alerts("firing"), "the silence", deadline_s=90)
         assert [alert["annotations"]["cause"] for alert in told] == ["not_answering"]
         assert "does not answer; asked" in told[0]["annotations"]["evidence"]
         assert of(lab, main)["phpfpm_up"] == 0
@@ -137,7 +137,7 @@ def silence_is_told(lab: Lab, main: str) -> None:
     finally:
         for worker in workers:
             kill(worker, signal.SIGCONT)
-    wait_until(lambda: lab.sink.heard("resolved"), "its end", deadline_s=90)
+    wait_until(lambda: lab.webhook.alerts("resolved"), "its end", deadline_s=90)
     assert lab.log().count("pool does not answer") == 1
 
 

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.ports import free_port
-from tests.sinks import Sink, status
+from tests.receiver_server import ReceiverServer, status
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def test_a_conflict_as_each_is_told_of_it(lab: Lab, tmp_path: Path) -> None:
     holder = "import socket, time; s = socket.create_server(('127.0.0.1', %d)); time.sleep(1000)"
     lab.stray(sys.executable, "-c", holder % port)
     lab.fpm_program(f"127.0.0.1:{port}", startsecs="2")
-    with Sink() as wecom, Sink() as dingtalk:
+    with ReceiverServer() as wecom, ReceiverServer() as dingtalk:
         wecom.otherwise = status(200, body=b'{"errcode":0,"errmsg":"ok"}')
         dingtalk.otherwise = status(200, body=b'{"errcode":310000,"errmsg":"sign not match"}')
         lab.receivers = {
@@ -57,6 +57,6 @@ def test_a_conflict_as_each_is_told_of_it(lab: Lab, tmp_path: Path) -> None:
 
 
 def _failing(lab: Lab) -> dict[str, dict[str, str]] | None:
-    alerts = [alert for request in list(lab.sink.requests) for alert in request["alerts"]]
+    alerts = [alert for request in list(lab.webhook.requests) for alert in request["alerts"]]
     names = [alert["labels"]["alertname"] for alert in alerts]
     return alerts[names.index("NotificationFailing")] if "NotificationFailing" in names else None

@@ -23,7 +23,7 @@ def alert(lab: Lab, status: str, **annotations: str) -> dict[str, Any]:
     """Wait for an alert whose annotations are these; return it."""
 
     def find() -> dict[str, Any] | None:
-        for heard in lab.sink.heard(status):
+        for heard in lab.webhook.alerts(status):
             if annotations.items() <= heard["annotations"].items():
                 return heard
         return None
@@ -57,7 +57,7 @@ def test_master_killed_and_back(lab: Lab) -> None:
     )
     wait_until(lambda: lab.metric("fpm_listener_process_restarts_total") == 1, "the restart")
     assert lab.metric("fpm_listener_process_starts_total") == 2
-    assert lab.sink.heard() == []
+    assert lab.webhook.alerts() == []
 
 
 def test_the_recipe_with_orphans_on_its_port(lab: Lab) -> None:
@@ -88,7 +88,7 @@ def test_the_recipe_with_orphans_on_its_port(lab: Lab) -> None:
     resolved = alert(lab, "resolved")
     assert resolved["startsAt"] == firing["startsAt"]
     assert resolved["labels"] == firing["labels"]
-    assert [heard["status"] for heard in lab.sink.heard()] == ["firing", "resolved"]
+    assert [heard["status"] for heard in lab.webhook.alerts()] == ["firing", "resolved"]
     assert lab.metric("fpm_listener_restart_loop", tier="fast") == 0
 
 
@@ -100,12 +100,14 @@ def test_a_plain_command_until_fatal(lab: Lab) -> None:
 
     wait_until(lambda: lab.metric("fpm_listener_process_fatal_total") == 1, "FATAL")
     worse = wait_until(
-        lambda: [a for a in lab.sink.heard("firing") if "gave up" in a["annotations"]["summary"]],
+        lambda: [
+            a for a in lab.webhook.alerts("firing") if "gave up" in a["annotations"]["summary"]
+        ],
         "the alert that it got worse",
     )[0]
     assert worse["annotations"]["cause"] == "bind_conflict"
     assert "supervisorctl start php-fpm" in worse["annotations"]["remedy"]
-    assert len({heard["startsAt"] for heard in lab.sink.heard()}) == 1
+    assert len({heard["startsAt"] for heard in lab.webhook.alerts()}) == 1
     assert lab.metric("fpm_listener_process_last_exit_status") == 78
     assert lab.metric("fpm_listener_incident_firing", cause="bind_conflict") == 1
 
@@ -127,7 +129,7 @@ def test_what_was_given_up_is_started_again(lab: Lab) -> None:
     resolved = alert(lab, "resolved")
     assert resolved["annotations"]["cause"] == "bind_conflict"
     assert "program started by self-healing program=php-fpm" in lab.log()
-    assert len({heard["startsAt"] for heard in lab.sink.heard()}) == 1
+    assert len({heard["startsAt"] for heard in lab.webhook.alerts()}) == 1
 
 
 def test_a_stray_daemonized_master(lab: Lab) -> None:
@@ -197,7 +199,7 @@ def test_an_operators_stop_and_restart_are_silent(lab: Lab) -> None:
     for name in ("restarts", "failed_starts", "unexpected_exits", "exits", "fatal"):
         assert lab.metric(f"fpm_listener_process_{name}_total") == 0
     assert lab.metric("fpm_listener_restart_loop", tier="fast") == 0
-    assert lab.sink.heard() == []
+    assert lab.webhook.alerts() == []
 
 
 @pytest.mark.parametrize("how", ["rename", "copytruncate"])
@@ -226,7 +228,7 @@ def test_the_log_is_rotated_in_mid_loop(lab: Lab, how: str) -> None:
         kill(orphan)
     lab.running()
     wait_until(lambda: lab.metric("fpm_listener_bind_conflicts_total") == lines(), "all lines")
-    assert len(lab.sink.heard("firing")) == 1
+    assert len(lab.webhook.alerts("firing")) == 1
 
 
 def test_docker_style_stderr(lab: Lab) -> None:
@@ -273,13 +275,13 @@ def test_the_listener_is_killed_in_a_storm(lab: Lab) -> None:
 
     wait_until(
         lambda: (
-            {a["labels"]["process"] for a in lab.sink.heard("firing")}
+            {a["labels"]["process"] for a in lab.webhook.alerts("firing")}
             >= {"php-fpm", "storm0", "storm1", "storm2", "storm3"}
         ),
         "every incident",
     )
-    assert len(set(lab.sink.keys)) >= 5
-    starts = {(a["labels"]["process"], a["startsAt"]) for a in lab.sink.heard()}
+    assert len(set(lab.webhook.keys)) >= 5
+    starts = {(a["labels"]["process"], a["startsAt"]) for a in lab.webhook.alerts()}
     starts = {start for start in starts if start[0] != "fpm-listener"}  # it was in trouble as well
     assert len(starts) == 5, starts
 
@@ -297,7 +299,7 @@ def test_supervisord_reload_and_update(lab: Lab) -> None:
     wait_until(lab.is_ready, "the listener to be back")
     wait_until(lambda: lab.metric("fpm_listener_process_failed_starts_total") >= 1, "a failure")
     assert lab.metric("fpm_listener_incident_firing", cause="bind_conflict") == 1
-    assert {heard["startsAt"] for heard in lab.sink.heard()} == {firing["startsAt"]}
+    assert {heard["startsAt"] for heard in lab.webhook.alerts()} == {firing["startsAt"]}
     wait_until(lambda: f"dead master {master}" in lab.get("/status.json"), "the holder")
 
     lab.sections["program:job"]["command"] = "/bin/sleep 2000"
@@ -326,7 +328,7 @@ def test_supervisord_reload_and_update(lab: Lab) -> None:
 def test_a_receiver_that_is_down_for_longer_than_the_storm(lab: Lab) -> None:
     """A receiver that comes up late is told of the incident, and then of its end."""
     lab.recipe(f"127.0.0.1:{free_port()}")
-    lab.start(sink=False)
+    lab.start(webhook=False)
     make_orphans(lab)
     wait_until(lambda: lab.metric("fpm_listener_restart_loop", tier="fast") == 1, "the loop")
     owed = 'fpm_listener_alerts_pending{receiver="ops"}'
@@ -334,10 +336,10 @@ def test_a_receiver_that_is_down_for_longer_than_the_storm(lab: Lab) -> None:
     for orphan in lab.workers():
         kill(orphan)
     wait_until(lambda: lab.metric("fpm_listener_restart_loop", tier="fast") == 0, "its end")
-    lab.sink.up()
+    lab.webhook.up()
 
     alert(lab, "resolved")
-    assert [heard["status"] for heard in lab.sink.heard()] == ["firing", "resolved"]
+    assert [heard["status"] for heard in lab.webhook.alerts()] == ["firing", "resolved"]
     wait_until(lambda: lab.metrics()[owed] == 0, "nothing owed")
 
 
@@ -403,7 +405,7 @@ def test_an_application_forges_lines(lab: Lab) -> None:
 
     alert(lab, "firing", cause="crash_signal")
     assert lab.metric("fpm_listener_bind_conflicts_total") == 0
-    assert not [a for a in lab.sink.heard() if a["annotations"]["cause"] == "bind_conflict"]
+    assert not [a for a in lab.webhook.alerts() if a["annotations"]["cause"] == "bind_conflict"]
 
 
 def test_programs_that_are_not_php_fpm(lab: Lab) -> None:
@@ -419,12 +421,12 @@ def test_programs_that_are_not_php_fpm(lab: Lab) -> None:
     lab.program("done", "/bin/true", startsecs="0", autorestart="false")
     lab.start()
     for process in ("worker_00", "worker_01"):
-        heard = wait_until(partial(lab.sink.heard, "firing", process), "the alert")[0]
+        heard = wait_until(partial(lab.webhook.alerts, "firing", process), "the alert")[0]
         assert heard["labels"]["group"] == "worker"
         assert heard["labels"]["alertname"] == "ProgramFailing"
         assert "exit status 7" in heard["annotations"]["summary"]
-    assert not lab.sink.heard(process="fine")
-    assert not lab.sink.heard(process="done")
+    assert not lab.webhook.alerts(process="fine")
+    assert not lab.webhook.alerts(process="done")
     assert lab.metric("fpm_listener_process_last_exit_status", "worker_00", "worker") == 7
 
 
@@ -433,7 +435,7 @@ def test_a_receiver_that_hangs_delays_nothing(lab: Lab) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         lab.receiver["url"] = f"http://127.0.0.1:{hanging.getsockname()[1]}/"
         lab.program("worker", "/bin/sh -c 'sleep 1.2; exit 7'", autorestart="true")
-        lab.start(sink=False)
+        lab.start(webhook=False)
         wait_until(
             lambda: lab.metric("fpm_listener_restart_loop", "worker", tier="fast") == 1, "the loop"
         )

@@ -210,16 +210,16 @@ def test_each_is_told_with_its_cause_and_its_remedy(lab: Lab) -> None:
     for name, story in stories.items():
 
         def told(name: str = name, story: Story = story) -> dict[str, Any] | None:
-            alerts = lab.sink.heard("firing", name)
+            alerts = lab.webhook.alerts("firing", name)
             return next((a for a in alerts if a["annotations"]["cause"] == story.cause), None)
 
         alert = wait_until(told, f"{story.cause} of {name}")
         said = alert["annotations"]
         assert re.search(story.evidence, said["evidence"]), (name, said)
         assert re.search(story.remedy.format(folder=lab.folder), said["remedy"]), (name, said)
-    assert lab.sink.heard("firing", "operated") == []
+    assert lab.webhook.alerts("firing", "operated") == []
     for name, story in stories.items():
-        causes = {alert["annotations"]["cause"] for alert in lab.sink.heard(process=name)}
+        causes = {alert["annotations"]["cause"] for alert in lab.webhook.alerts(process=name)}
         assert causes <= {story.cause, *SYMPTOMS}, (name, causes)
 
 
@@ -260,7 +260,7 @@ def test_out_of_memory_and_slow_flapping(small_memory: Path, lab: Lab) -> None:
     lab.start()
 
     def told(process: str, cause: str) -> dict[str, Any] | None:
-        alerts = [alert["annotations"] for alert in lab.sink.heard("firing", process)]
+        alerts = [alert["annotations"] for alert in lab.webhook.alerts("firing", process)]
         return next((said for said in alerts if said["cause"] == cause), None)
 
     hog_said = wait_until(lambda: told("hog", "out_of_memory"), "out of memory")
@@ -273,6 +273,6 @@ def test_out_of_memory_and_slow_flapping(small_memory: Path, lab: Lab) -> None:
     assert "exit status 3" in slow_said["summary"]
     # Memory is not ruled out for it: the kernel has killed just now, if another.
     assert "ruled out: a missing program or folder." in slow_said["description"]
-    (alert, *_) = lab.sink.heard("firing", "slow")
+    (alert, *_) = lab.webhook.alerts("firing", "slow")
     assert alert["labels"]["severity"] == "warning"
-    assert lab.sink.heard("firing", "good") == []
+    assert lab.webhook.alerts("firing", "good") == []

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DATA = Path(__file__).parents[1] / "data"
-SHAPES = DATA / "shapes"
+SAMPLES = DATA / "config-samples"
 #: Separates the parts of an input that is several texts.
 SPLIT = b"\x1e"
 
@@ -43,7 +43,7 @@ def parts(data: bytes, count: int) -> list[bytes]:
 
 def shapes(name: str) -> tuple[bytes, ...]:
     """Return all sample files of a name, such as `php-fpm.conf`, each once."""
-    return tuple(sorted({path.read_bytes() for path in SHAPES.rglob(name)}))
+    return tuple(sorted({path.read_bytes() for path in SAMPLES.rglob(name)}))
 
 
 def fpm_lines() -> tuple[bytes, ...]:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from fpm_listener.supervisor.process import ProcessSeen
     from fpm_listener.supervisor.protocol import Event
     from fpm_listener.values import Instant
-    from tests.soak.world import Receiver
+    from tests.fakes import FakeReceiver
 
 UPKEEP_S = 30.0
 #: One of each kind: alerts one by one, and incidents that are told again and again.
@@ -67,7 +67,7 @@ class Around(Protocol):
     """The world, as a listener sees it."""
 
     random: Random
-    receivers: dict[str, Receiver]
+    receivers: dict[str, FakeReceiver]
     notified: list[Alert]
 
     @property

@@ -21,7 +21,7 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
 from tests.e2e.lab import kill
-from tests.soak.stage import FPMS, Answers, Stage, limit_files
+from tests.soak.soak_lab import FPMS, Answers, SoakLab, limit_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,9 +47,9 @@ class BrokenLawError(AssertionError):
 class Soak:
     """One run."""
 
-    def __init__(self, seed: int, stage: Stage) -> None:
+    def __init__(self, seed: int, soak_lab: SoakLab) -> None:
         self.random: Random = random_module.Random(seed)  # noqa: S311 - faults, no secrets
-        self.stage, self.lab = stage, stage.lab
+        self.soak_lab, self.lab = soak_lab, soak_lab.lab
         self.faults: dict[str, int] = {}
         self.answers: dict[str, Answers] = {}
         self._began_s = time.monotonic()
@@ -67,7 +67,7 @@ class Soak:
 
     def run(self, seconds: float) -> None:
         """Let faults happen, then end them all. Raises BrokenLawError."""
-        self.answers = {name: Answers(self.stage.addresses[name]) for name in FPMS}
+        self.answers = {name: Answers(self.soak_lab.addresses[name]) for name in FPMS}
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
             self._turn()
@@ -105,7 +105,7 @@ class Soak:
     # -- faults ------------------------------------------------------------------------------------
 
     def _hurt_listener(self) -> None:
-        fault, pid = self.random.choice(LISTENER), self.stage.listener()
+        fault, pid = self.random.choice(LISTENER), self.soak_lab.listener()
         if pid is None or (fault in {"kill", "stop"} and self._unsafe):
             return  # killed now, also by a guard, it would lose what no disk has taken
         self._count(f"listener: {fault}")
@@ -116,14 +116,14 @@ class Soak:
             self._later("listener", (1.0, 10.0), lambda: kill(pid, signal.SIGCONT))
         elif fault == "delete":
             self._unsafe = True
-            self.stage.delete_state(self.random)
+            self.soak_lab.delete_state(self.random)
         elif fault == "files":
             limit_files(pid, scarce=True)
             self._later("listener", (2.0, 10.0), lambda: limit_files(pid, scarce=False))
-        elif self.stage.small_disk:
+        elif self.soak_lab.small_disk:
             self._unsafe = True
-            self.stage.fill_disk()
-            self._later("listener", (2.0, 10.0), self.stage.clear_disk)
+            self.soak_lab.fill_disk()
+            self._later("listener", (2.0, 10.0), self.soak_lab.clear_disk)
 
     def _hurt_fpm(self) -> None:
         name, fault = self.random.choice(FPMS), self.random.choice(FPM)
@@ -133,30 +133,30 @@ class Soak:
         self._count(f"{name}: {fault}")
         if fault == "stopped":
             self._stopped[name] = float("inf")
-            self.stage.stop(name)
+            self.soak_lab.stop(name)
             self._later("fpm", (1.0, 6.0), lambda: self._start(name))
         elif fault == "restart":
-            self.stage.stop(name)
+            self.soak_lab.stop(name)
             self._start(name)
         else:
             kill(master, signal.Signals[f"SIG{fault}"])
 
     def _start(self, name: str) -> None:
-        self.stage.start(name)
+        self.soak_lab.start(name)
         self._stopped[name] = time.monotonic()
 
     def _hurt_receiver(self) -> None:
-        fault, sink = self.random.choice(RECEIVER), self.lab.sink
+        fault, webhook = self.random.choice(RECEIVER), self.lab.webhook
         self._count(f"receiver: {fault}")
         if fault == "refuses":
-            sink.down()
-            self._later("receiver", (1.0, 10.0), sink.up)
+            webhook.down()
+            self._later("receiver", (1.0, 10.0), webhook.up)
             return
-        sink.status, sink.takes_s = (500, 0.0) if fault == "status 500" else (200, 3.0)
+        webhook.status, webhook.takes_s = (500, 0.0) if fault == "status 500" else (200, 3.0)
         self._later("receiver", (1.0, 10.0), self._receiver_is_well)
 
     def _receiver_is_well(self) -> None:
-        self.lab.sink.status, self.lab.sink.takes_s = 200, 0.0
+        self.lab.webhook.status, self.lab.webhook.takes_s = 200, 0.0
 
     # -- the laws ----------------------------------------------------------------------------------
 
@@ -168,7 +168,7 @@ class Soak:
 
     def _look(self) -> None:
         now_s = time.monotonic()
-        states = self.stage.states()
+        states = self.soak_lab.states()
         for name, answers in self.answers.items():
             if states[name] in {"FATAL", "EXITED"} and name not in self._stopped:
                 self._say(f"supervisord says {states[name]} of {name}")
@@ -178,7 +178,7 @@ class Soak:
         if "listener" in self._undo:  # it cannot be expected to know anything
             self._up_since_s = now_s
             return
-        pid, document = self.stage.listener(), self._document()
+        pid, document = self.soak_lab.listener(), self._document()
         if pid != self._pid or document is None:
             self._pid, self._up_since_s = pid, now_s
         if document is None:
@@ -190,7 +190,7 @@ class Soak:
 
     def _is_safe(self, document: dict[str, Any]) -> bool:
         """Return whether the listener says that all is on disk, and the file is there."""
-        found = list(self.stage.state_dir.rglob("*.sqlite3"))
+        found = list(self.soak_lab.state_dir.rglob("*.sqlite3"))
         return bool(found) and bool(document["listener"]["outbox_persistent"])
 
     def _compare(self, program: dict[str, Any], states: dict[str, str], now_s: float) -> None:
@@ -211,15 +211,15 @@ class Soak:
             undo()
         self._undo.clear()
         self._receiver_is_well()
-        (self.stage.folder / "well").touch()
+        (self.soak_lab.folder / "well").touch()
 
     def _settle(self) -> None:
         """Wait until all is well: every program runs, nothing fires, nothing is left to send."""
         end_s = time.monotonic() + SETTLING_S
         while True:
-            for name, state in self.stage.states().items():
+            for name, state in self.soak_lab.states().items():
                 if state in {"FATAL", "STOPPED", "EXITED"}:
-                    self.stage.start(name)
+                    self.soak_lab.start(name)
             self._look()
             document = self._document()
             left = self._left(document) if document else ["the listener does not answer"]
@@ -238,10 +238,10 @@ class Soak:
         return left + [f"{one['name']}: pending" for one in document["receivers"] if one["pending"]]
 
     def _check_alerts(self) -> None:
-        sink = self.lab.sink
+        webhook = self.lab.webhook
         sent: dict[str, list[str]] = {}
         named: set[str] = set()
-        for key, request in zip(list(sink.keys), list(sink.requests), strict=True):
+        for key, request in zip(list(webhook.keys), list(webhook.requests), strict=True):
             statuses = sent.setdefault(key.rpartition("-")[0], [])
             for alert in request["alerts"]:
                 statuses.append(alert["status"])
@@ -256,9 +256,9 @@ class Soak:
         for answers in self.answers.values():
             answers.close()
         for name in FPMS:
-            self.stage.stop(name)
+            self.soak_lab.stop(name)
         end_s = time.monotonic() + SILENT_S
-        while taken := [name for name in FPMS if self.stage.is_taken(name)]:
+        while taken := [name for name in FPMS if self.soak_lab.is_taken(name)]:
             if time.monotonic() > end_s:
                 self._break(f"the addresses of {taken} are held, though it is stopped")
             time.sleep(LOOK_S)
@@ -269,21 +269,21 @@ class Soak:
 
 def run(seed: int, seconds: float) -> bool:
     """Run it; print what came of it, and return whether all laws held."""
-    stage = Stage()
+    soak_lab = SoakLab()
     try:
-        if not stage.small_disk:
+        if not soak_lab.small_disk:
             print("soak: no small disk can be mounted here, so it is never full")
-        soak = Soak(seed, stage)
-        stage.lab.start()
+        soak = Soak(seed, soak_lab)
+        soak_lab.lab.start()
         soak.run(seconds)
     except AssertionError as error:
-        print(f"{error}\n--- the end of the listener's log ---\n{stage.lab.log()[-4000:]}")
+        print(f"{error}\n--- the end of the listener's log ---\n{soak_lab.lab.log()[-4000:]}")
         print(f"soak: real half FAILED, SOAK_SEED={seed}")
         if os.environ.get("SOAK_KEEP"):
-            print(f"soak: kept {stage.folder}")
-            stage.lab.close()
+            print(f"soak: kept {soak_lab.folder}")
+            soak_lab.lab.close()
             return False
-        stage.close()
+        soak_lab.close()
         return False
     figures = {
         "seconds": seconds,
@@ -292,8 +292,8 @@ def run(seed: int, seconds: float) -> bool:
         "requests": sum(one.requests for one in soak.answers.values()),
         "failed_requests": sum(one.failures for one in soak.answers.values()),
         "longest_silence_s": round(max(one.worst_s for one in soak.answers.values()), 1),
-        "alerts": len(stage.lab.sink.keys),
+        "alerts": len(soak_lab.lab.webhook.keys),
     }
-    stage.close()
+    soak_lab.close()
     print(f"soak: real half passed {json.dumps(figures)}")
     return True

@@ -23,8 +23,8 @@ from fpm_listener.incidents.alert import Status
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.values import Instant
 from fpm_listener.vocabulary import State
+from tests.fakes import FakeProgram, FakeReceiver, FakeSupervisord, process_info
 from tests.soak.listener import KilledError, Listener
-from tests.soak.world import Program, Receiver, Supervisord, answer
 
 if TYPE_CHECKING:
     from fpm_listener.incidents.alert import Alert
@@ -60,12 +60,12 @@ class Simulation:
         self.random = Random(seed)  # noqa: S311 - a simulation
         self.now_s, self._offset_s = 1000.0, 1_795_000_000.0
         self._booted_s = 0.0  # when the monotonic clock was 0
-        self.supervisord = Supervisord()
+        self.supervisord = FakeSupervisord()
         self.programs = [
-            Program(ProcessName(name, name), Random(f"{seed} {name}"), self._emit)  # noqa: S311
+            FakeProgram(ProcessName(name, name), Random(f"{seed} {name}"), self._emit)  # noqa: S311
             for name in ("php-fpm", "worker", "queue", "cron")
         ]
-        self.receivers = {name: Receiver(Random(f"{seed} {name}")) for name in ("ops", "am")}  # noqa: S311
+        self.receivers = {name: FakeReceiver(Random(f"{seed} {name}")) for name in ("ops", "am")}  # noqa: S311
         self.notified: list[Alert] = []  #: what was committed
         self.kills = 0
         self._folder = folder
@@ -168,7 +168,7 @@ class Simulation:
             self._say("the machine is restarted")
             self._kill()
             self._booted_s = self.now_s - 5.0
-            self.supervisord = Supervisord(self.supervisord.pid + 1, lost=self.supervisord.lost)
+            self.supervisord = FakeSupervisord(self.supervisord.pid + 1, lost=self.supervisord.lost)
             for program in self.programs:
                 program.reboot(self.now_s)
 
@@ -217,7 +217,7 @@ class Simulation:
                 self._break(f"alerts are left for {name}: {left}")
             self._check_receiver(receiver, states_only=name == "am")
 
-    def _check_receiver(self, receiver: Receiver, *, states_only: bool) -> None:
+    def _check_receiver(self, receiver: FakeReceiver, *, states_only: bool) -> None:
         """`states_only`: what began and ended while it was away need not reach it."""
         took: dict[str, list[Status]] = {}
         for alert in receiver.took:
@@ -233,7 +233,7 @@ class Simulation:
             if Status.FIRING in statuses[statuses.index(Status.RESOLVED) :]:
                 self._break(f"{incident}: it fires after it was resolved: {statuses}")
 
-    def _emit(self, program: Program, words: str) -> None:
+    def _emit(self, program: FakeProgram, words: str) -> None:
         self._say(f"{program.name.process} {program.state.name} {words}")
         self.supervisord.emit(program, words)
 
@@ -244,7 +244,7 @@ class Simulation:
 
     def seen(self) -> tuple[ProcessSeen, ...]:
         """Return what supervisord answers."""
-        return answer(self.programs, self.now.wall_s, self.now_s)
+        return process_info(self.programs, self.now.wall_s, self.now_s)
 
     def _say(self, what: str) -> None:
         self._history.append(f"{self.now_s:12.3f} {what}")

@@ -9,7 +9,7 @@ from fpm_listener.delivery.attempt import Delivered, DropReason, FailureReason, 
 from fpm_listener.delivery.receiver_counters import SECONDS_BUCKETS, ReceiverCounters, add_up
 from fpm_listener.histogram import Histogram, merge
 from fpm_listener.monitor.process_view import RESTART_BUCKETS_S
-from tests.unit.monitor.engine_play import EPOCH, Scene
+from tests.unit.monitor.engine_scenario import EPOCH, Scenario
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from tests.unit.monitor.engine_play import EPOCH, Scene
 )
 def test_a_life_is_counted(lines: list[str], counts: tuple[int, ...]) -> None:
     """Starts, exits, unexpected ones, failed starts, FATAL, and starts that follow a death."""
-    view = Scene().play(*lines).view()
+    view = Scenario().play(*lines).view()
 
     assert counts == (
         *(view.starts, view.exits, view.unexpected_exits, view.failed_starts),
@@ -36,7 +36,7 @@ def test_a_life_is_counted(lines: list[str], counts: tuple[int, ...]) -> None:
 
 def test_when_a_life_began_and_ended() -> None:
     """Moments are wall time; the time down goes into the histogram."""
-    view = Scene().play("1 starting", "4 running", "9 crash", "9.2 starting").view()
+    view = Scenario().play("1 starting", "4 running", "9 crash", "9.2 starting").view()
 
     assert (view.start_time_s, view.last_exit_s) == (EPOCH + 9.2, EPOCH + 9)
     assert view.restart_seconds is not None

@@ -13,7 +13,7 @@ def main() -> None:
         while True:
             childutils.listener.wait()
             childutils.listener.ok()
-    except (KeyError, OSError):  # the end of stdin, of stdout
+    except (KeyError, ValueError, OSError):  # the end of stdin, of stdout; a header that was cut
         time.sleep(3600)
 
 

@@ -18,10 +18,10 @@ from fpm_listener.cli import alerts
 from fpm_listener.daemon.control_socket import SOCKET_NAME, ControlRequest, ControlSocket, ask
 from fpm_listener.settings.settings import load
 from fpm_listener.values import FpmListenerError, Instant
-from tests.owners import Owner
+from tests.outbox_harness import OutboxHarness
 from tests.ports import free_port
+from tests.receiver_server import PATIENCE_S, ReceiverServer, status
 from tests.samples import fires
-from tests.sinks import PATIENCE_S, Sink, status
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -56,13 +56,13 @@ def run(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def owner_of(settings: Settings) -> Owner:
+def harness_of(settings: Settings) -> OutboxHarness:
     """Return an owner with two alerts for each receiver."""
-    owner = Owner(
+    harness = OutboxHarness(
         settings.state_dir, *settings.receivers, now=Instant(time.monotonic(), time.time())
     )
-    owner.enqueue(fires("a"), fires("b"))
-    return owner
+    harness.enqueue(fires("a"), fires("b"))
+    return harness
 
 
 def listens(path: Path) -> bool:
@@ -74,7 +74,7 @@ def listens(path: Path) -> bool:
 @pytest.fixture
 def running(settings: Settings, config: Path) -> Iterator[None]:
     """Run a listener that owes its receivers two alerts each; nobody takes them."""
-    owner_of(settings).database.close()
+    harness_of(settings).database.close()
     words = [sys.executable, "-m", "fpm_listener", "listen", "--config", str(config)]
     with (
         (config.parent / "log").open("wb") as log,
@@ -170,8 +170,8 @@ def test_a_folder_with_a_long_name(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("running")
 def test_the_listener_hears_of_a_test_that_was_taken(config: Path) -> None:
     """It tries what waits; here it is still told of the old URL."""
-    with Sink() as sink:
-        config.write_text(config.read_text().replace("http://127.0.0.1:9/s3cret", sink.url, 1))
+    with ReceiverServer() as server:
+        config.write_text(config.read_text().replace("http://127.0.0.1:9/s3cret", server.url, 1))
         done = run(config, "test", "ops")
 
     assert done.returncode == 0
@@ -183,8 +183,8 @@ def test_the_listener_hears_of_a_test_that_was_taken(config: Path) -> None:
 
 def test_list_and_drop_alone(settings: Settings, config: Path) -> None:
     """The database is opened here; what is dropped is gone from it."""
-    owner = owner_of(settings)
-    owner.database.close()
+    harness = harness_of(settings)
+    harness.database.close()
 
     assert len(json.loads(run(config, "list", "--json").stdout)) == 4
     assert run(config, "drop", "ops").stdout == "2 alerts dropped\n"
@@ -237,13 +237,13 @@ def test_retry_alone(config: Path) -> None:
 
 def test_a_database_that_somebody_else_has(settings: Settings, config: Path) -> None:
     """A listener that does not answer: nothing is changed behind its back."""
-    owner = owner_of(settings)
+    harness = harness_of(settings)
     done = run(config, "drop", "ops")
 
     assert done.returncode == 2
     assert "the database cannot be opened" in done.stderr
-    assert owner.ids("ops") == ["a-1", "b-1"]
-    owner.database.close()
+    assert harness.ids("ops") == ["a-1", "b-1"]
+    harness.database.close()
 
 
 def test_no_listener_ran_yet(settings: Settings) -> None:
@@ -279,10 +279,10 @@ def test_no_settings_to_be_found(tmp_path: Path) -> None:
 
 def test_a_receiver_that_takes_it(config: Path) -> None:
     """What was sent is shown, without its secrets; and what came back."""
-    with Sink(status(200, body=b"thanks")) as sink:
-        config.write_text(f"[fpm-listener:receiver:ops]\nurl = {sink.url}\n")
+    with ReceiverServer(status(200, body=b"thanks")) as server:
+        config.write_text(f"[fpm-listener:receiver:ops]\nurl = {server.url}\n")
         done = run(config, "test", "ops")
-        (request,) = sink.requests
+        (request,) = server.requests
 
     assert done.returncode == 0
     assert request.json["alerts"][0]["labels"]["alertname"] == "FpmListenerTest"
@@ -295,8 +295,8 @@ def test_a_receiver_that_takes_it(config: Path) -> None:
 
 def test_a_receiver_that_does_not(config: Path) -> None:
     """The status says so, and whether it would be tried again."""
-    with Sink(status(404, body=b"gone"), status(503)) as sink:
-        config.write_text(f"[fpm-listener:receiver:ops]\nurl = {sink.url}\n")
+    with ReceiverServer(status(404, body=b"gone"), status(503)) as server:
+        config.write_text(f"[fpm-listener:receiver:ops]\nurl = {server.url}\n")
         never, later = run(config, "test", "ops"), run(config, "test", "ops")
 
     assert (never.returncode, later.returncode) == (1, 1)
@@ -309,15 +309,15 @@ def test_secrets_are_hidden(config: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("SECs3cretsigning")
     secret.chmod(0o600)
-    with Sink(status(200, body=b'{"errcode":1,"errmsg":"SECs3cretsigning"}')) as sink:
+    with ReceiverServer(status(200, body=b'{"errcode":1,"errmsg":"SECs3cretsigning"}')) as server:
         config.write_text(
             f"[fpm-listener:receiver:pd]\ntype = pagerduty\nrouting_key_file = {secret}\n"
-            f"url = {sink.url}\n"
+            f"url = {server.url}\n"
             f"[fpm-listener:receiver:fei]\ntype = feishu\nsecret_file = {secret}\n"
-            f"url = {sink.url}\n",
+            f"url = {server.url}\n",
         )
         shown = run(config, "test", "pd").stdout + run(config, "test", "fei").stdout
-        sign = sink.requests[-1].json["sign"]
+        sign = server.requests[-1].json["sign"]
 
     assert '"routing_key": "***"' in shown
     assert '"sign": "***"' in shown
@@ -329,20 +329,20 @@ def test_a_service_where_it_would_stay_open(config: Path, tmp_path: Path) -> Non
     """The test is resolved as well."""
     key = tmp_path / "key"
     key.write_text("k")
-    with Sink() as sink:
+    with ReceiverServer() as server:
         config.write_text(
             f"[fpm-listener:receiver:pd]\ntype = pagerduty\nrouting_key_file = {key}\n"
-            f"url = {sink.url}\n",
+            f"url = {server.url}\n",
         )
         run(config, "test", "pd")
-        events = [request.json["event_action"] for request in sink.requests]
+        events = [request.json["event_action"] for request in server.requests]
 
     assert events == ["trigger", "resolve"]
 
 
 def test_all_places_of_a_receiver(config: Path) -> None:
     """One that fails makes the whole fail, and the others are tried."""
-    with Sink() as good, Sink(status(503)) as bad:
+    with ReceiverServer() as good, ReceiverServer(status(503)) as bad:
         urls = " ".join(url.partition("/hook")[0] for url in (bad.url, good.url))
         config.write_text(f"[fpm-listener:receiver:am]\ntype = alertmanager\nurls = {urls}\n")
         done = run(config, "test", "am")

@@ -38,8 +38,8 @@ from fpm_listener.vocabulary import Where
 from fpm_listener.web.descriptors import PAUSE_S
 from fpm_listener.web.server import WebServer
 from tests.ports import free_port
+from tests.receiver_server import PATIENCE_S, ReceiverServer
 from tests.samples import fires
-from tests.sinks import PATIENCE_S, Sink
 from tests.snapshots import WELL
 from tests.waiting import wait_until
 
@@ -135,7 +135,7 @@ class Child:
 
 def test_an_event_that_the_engine_fails_over(tmp_path: Path) -> None:
     """It is answered, counted and logged once; the next events count, and nothing spins."""
-    child = Child(tmp_path, str(Path(__file__).parents[2] / "faulty.py"))
+    child = Child(tmp_path, str(Path(__file__).parents[2] / "faulty_listener.py"))
     try:
         began_s = time.monotonic()
         for name in ("a", "poison", "poison2", "b", "poison3"):
@@ -240,8 +240,8 @@ def test_a_sender_without_a_thread(no_thread: Callable[[], None]) -> None:
     """The attempt failed and is tried again; the next one may find a thread."""
     answers: SimpleQueue[Any] = SimpleQueue()
     caught: list[Where] = []
-    with Sink() as sink:
-        ops = ReceiverSettings(name="ops", url=sink.url)
+    with ReceiverServer() as server:
+        ops = ReceiverSettings(name="ops", url=server.url)
         sender = Sender(ops, answers.put, print, caught=InternalErrors(caught.append).caught)
         attempt = Attempt(queue="ops", number=1, alert_numbers=(1,), alerts=(fires("a"),))
         no_thread()

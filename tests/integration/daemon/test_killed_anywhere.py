@@ -32,13 +32,13 @@ import pytest
 
 from fpm_listener.delivery.database_files import FILE
 from fpm_listener.supervisor.protocol import ACKNOWLEDGED, READY
-from tests.sinks import PATIENCE_S, Sink, status
+from tests.receiver_server import PATIENCE_S, ReceiverServer, status
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-SCRIPT = Path(__file__).parents[2] / "killable.py"
+SCRIPT = Path(__file__).parents[2] / "killable_listener.py"
 #: Stories that are played at a time; a listener waits half of its life.
 SIDE_BY_SIDE = 4
 #: Kinds of steps at which listeners must have been killed, or nothing is proven.
@@ -76,7 +76,7 @@ RECOVERS = (
 
 
 class Fault(NamedTuple):
-    """Where a listener kills itself (killable.py)."""
+    """Where a listener kills itself (killable_listener.py)."""
 
     since: str
     when: str
@@ -91,7 +91,7 @@ class Killed(Exception):  # noqa: N818 - no error: it is what is to happen
 # -- the receiver ----------------------------------------------------------------------------------
 
 
-class Receiver(Sink):
+class Receiver(ReceiverServer):
     """A receiver whose callers die."""
 
     def __enter__(self) -> Receiver:  # noqa: PYI034 - typing has Self from 3.11 on
@@ -180,11 +180,11 @@ class Supervisord:
     """Tells events, each until it was acknowledged, and answers questions. A context manager."""
 
     def __init__(
-        self, folder: Path, sink: Receiver, events: Sequence[Event], told: int = 0
+        self, folder: Path, server: Receiver, events: Sequence[Event], told: int = 0
     ) -> None:
         """`told`: how many of the events were acknowledged before."""
         self._folder = folder
-        self._sink = sink
+        self._server = server
         self._events = events
         self._told = told
         self._states = {event.program: event.state for event in events[:told]}
@@ -193,7 +193,7 @@ class Supervisord:
         self._rpc.register_function(list, "supervisor.getAllConfigInfo")
         self._rpc.register_function(self._processes, "supervisor.getAllProcessInfo")
         self._thread = threading.Thread(target=self._rpc.serve_forever, args=(0.02,))
-        (folder / "fpm_listener.conf").write_text(SETTINGS.format(folder=folder, url=sink.url))
+        (folder / "fpm_listener.conf").write_text(SETTINGS.format(folder=folder, url=server.url))
 
     def __enter__(self) -> Supervisord:  # noqa: PYI034 - typing has Self from 3.11 on
         self._thread.start()
@@ -246,7 +246,7 @@ class Supervisord:
 
     def _is_known(self, event: Event) -> bool:
         """Return whether the receiver has heard of it, and is owed nothing."""
-        if event.heard not in self._sink.heard(event.program):
+        if event.heard not in self._server.heard(event.program):
             return False
         file = f"file:{self._folder}/state/{FILE}?mode=ro"
         with closing(sqlite3.connect(file, uri=True, timeout=PATIENCE_S)) as database:
@@ -272,10 +272,10 @@ class Supervisord:
 # -- the proof -------------------------------------------------------------------------------------
 
 
-def judge(sink: Receiver, events: Sequence[Event]) -> None:
+def judge(server: Receiver, events: Sequence[Event]) -> None:
     """Every incident was told, under one id; at most one alert twice, and that word for word."""
     bodies: dict[str, list[bytes]] = defaultdict(list)
-    for request in sink.requests:
+    for request in server.requests:
         bodies[request.headers["idempotency-key"]].append(request.body)
     assert all(len(set(same)) == 1 for same in bodies.values()), bodies
     times = Counter(map(len, bodies.values()))
@@ -287,7 +287,7 @@ def judge(sink: Receiver, events: Sequence[Event]) -> None:
         f"{program}:{program}" for program in programs
     )
     for program in programs:
-        heard = sink.heard(program)
+        heard = server.heard(program)
         wanted = [event.heard for event in events if event.program == program and event.heard]
         assert list(dict.fromkeys(heard)) == wanted
 
@@ -339,9 +339,9 @@ def test_killed_after_an_event(tmp_path: Path, when: str) -> None:
 
     def play(folder: Path, kind: str, number: int) -> str:
         folder.mkdir()
-        with Receiver() as sink, Supervisord(folder, sink, events) as supervisord:
+        with Receiver() as server, Supervisord(folder, server, events) as supervisord:
             place = supervisord.play(Fault("event", when, kind, number))
-        judge(sink, events)
+        judge(server, events)
         return place
 
     play_all(tmp_path, when, play, {*STEPS, "acknowledge"})
@@ -355,18 +355,18 @@ def test_killed_again_while_an_alert_is_owed(tmp_path: Path, when: str) -> None:
     first.mkdir()
     events = RECOVERS[:2]
     unheard = [event._replace(heard="") for event in events]
-    with Receiver() as sink, Supervisord(first, sink, unheard) as supervisord:
-        sink.otherwise = status(503)
+    with Receiver() as server, Supervisord(first, server, unheard) as supervisord:
+        server.otherwise = status(503)
         with closing(supervisord.start(Fault("start", when, "none", 0))) as life:
             supervisord.tell(life)
-            sink.wait_for(1)
+            server.wait_for(1)
     (first / "log").unlink()
 
     def play(folder: Path, kind: str, number: int) -> str:
         shutil.copytree(first, folder, ignore=shutil.ignore_patterns("*.sock"))
-        with Receiver() as sink, Supervisord(folder, sink, events, len(events)) as supervisord:
+        with Receiver() as server, Supervisord(folder, server, events, len(events)) as supervisord:
             place = supervisord.play(Fault("start", when, kind, number))
-        judge(sink, events)
+        judge(server, events)
         return place
 
     play_all(tmp_path, when, play, {*STEPS, "PRAGMA", "CREATE", "SELECT"})

@@ -12,7 +12,7 @@ from fpm_listener.monitor.messages import SelfHeal, StopFailed
 from fpm_listener.monitor.self_healing import Act
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.supervisor.rpc import SupervisorRpc
-from tests.sinks import Sink, hang, status
+from tests.receiver_server import ReceiverServer, hang, status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +30,10 @@ def test_only_a_refused_stop_was_certainly_not_done(tmp_path: Path, answer: str)
         "refused": status(200, body=FAULT.encode()),
         "done": status(200, body=DONE.encode()),
     }.get(answer, hang)
-    with Sink(says) as sink:
-        rpc = SupervisorRpc(f"http://127.0.0.1:{sink.port}", timeout_s=0.2 if says is hang else 20)
+    with ReceiverServer(says) as server:
+        rpc = SupervisorRpc(
+            f"http://127.0.0.1:{server.port}", timeout_s=0.2 if says is hang else 20
+        )
         healer = SupervisorActions(
             None if answer == "no RPC" else rpc, tmp_path, put.append, lambda: False
         )

@@ -20,9 +20,9 @@ from aiosmtpd.smtp import AuthResult, Envelope
 from fpm_listener.delivery.attempt import Delivered, FailureReason, Outcome, Rejected, RetryLater
 from fpm_listener.delivery.sender import make_receiver
 from fpm_listener.settings.receivers import ReceiverSettings
-from tests import sinks
-from tests.kinds import hostile, over, storm, trouble
+from tests import receiver_server
 from tests.ports import free_port
+from tests.receiver_samples import firing_alert, hostile_alert, many_alerts, resolved_alert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -113,7 +113,7 @@ def send(
     **others: Any,  # noqa: ANN401 - its fields
 ) -> Outcome:
     """Send a mail, once."""
-    return make_receiver(settings(at, **others)).send(alerts or [trouble()])
+    return make_receiver(settings(at, **others)).send(alerts or [firing_alert()])
 
 
 def test_what_arrives(box: Box, serve: Serve) -> None:
@@ -127,7 +127,7 @@ def test_what_arrives(box: Box, serve: Serve) -> None:
         "\N{LARGE RED CIRCLE} Firing, critical: www:php-fpm: 127.0.0.1"
     )
     assert mail["Auto-Submitted"] == "auto-generated"
-    assert mail["X-Fpm-Listener-Alert"] == trouble().alert_id
+    assert mail["X-Fpm-Listener-Alert"] == firing_alert().alert_id
     text = mail.get_content()
     for part in ("kill -QUIT 812 813", "FPM initialization failed", "Host: web1", "bind_conflict"):
         assert part in text
@@ -135,7 +135,7 @@ def test_what_arrives(box: Box, serve: Serve) -> None:
 
 def test_texts_that_want_to_be_headers(box: Box, serve: Serve) -> None:
     """A line break in a name ends no header."""
-    alert = hostile()
+    alert = hostile_alert()
     evil = {"summary": "x\r\nBcc: evil@example.com\r\n\r\nbody"}
     assert send(serve(), [replace(alert, annotations={**alert.annotations, **evil})]) == DELIVERED
     mail = box.read()
@@ -146,7 +146,7 @@ def test_texts_that_want_to_be_headers(box: Box, serve: Serve) -> None:
 
 def test_several_in_one_mail(box: Box, serve: Serve) -> None:
     """All are named; in Chinese too."""
-    assert send(serve(), [*storm(200), over()], language="zh") == DELIVERED
+    assert send(serve(), [*many_alerts(200), resolved_alert()], language="zh") == DELIVERED
     text = box.read().get_content()
 
     assert all(f"pool:php-fpm-{index}:" in text for index in range(200))
@@ -176,7 +176,7 @@ def test_a_server_that_says_no(box: Box, serve: Serve, answer: str, outcome: Out
 def test_the_same_mail_twice_is_known(box: Box, serve: Serve) -> None:
     """Its Message-ID is that of its alerts."""
     at = serve()
-    for alert in (trouble(), trouble(), over()):
+    for alert in (firing_alert(), firing_alert(), resolved_alert()):
         send(at, [alert])
     first, again, other = (box.read(index)["Message-ID"] for index in range(3))
 
@@ -187,7 +187,12 @@ def test_one_thread_for_one_incident(box: Box, serve: Serve) -> None:
     """What follows answers the mail of the first alert; a mail about several names each of them."""
     at = serve()
     other = "job:job-1795000000.000"
-    for alerts in ([trouble()], [trouble(2)], [over(3)], [trouble(1, other), over(4)]):
+    for alerts in (
+        [firing_alert()],
+        [firing_alert(2)],
+        [resolved_alert(3)],
+        [firing_alert(1, other), resolved_alert(4)],
+    ):
         send(at, alerts)
     first, update, resolved, several = (box.read(index) for index in range(4))
 
@@ -207,7 +212,7 @@ def test_only_who_was_put_off_is_told_again(box: Box, serve: Serve) -> None:
     }
     to = ("dead@example.com", "grey@example.com", "fine@example.com")
     receiver = make_receiver(settings(serve(), to=to))
-    first, second = receiver.send([trouble()]), receiver.send([trouble()])
+    first, second = receiver.send([firing_alert()]), receiver.send([firing_alert()])
 
     assert isinstance(first, RetryLater)
     assert second == DELIVERED
@@ -306,7 +311,7 @@ def slow() -> Iterator[int]:
         thread.start()
         yield server.getsockname()[1]
         closing.set()
-        thread.join(sinks.PATIENCE_S)
+        thread.join(receiver_server.PATIENCE_S)
 
 
 def test_a_server_that_drips(slow: int) -> None:
@@ -316,7 +321,7 @@ def test_a_server_that_drips(slow: int) -> None:
 
     assert isinstance(outcome, RetryLater)
     assert outcome.reason is FailureReason.TIMEOUT
-    assert time.monotonic() - began < sinks.PATIENCE_S
+    assert time.monotonic() - began < receiver_server.PATIENCE_S
 
 
 def test_a_server_that_hangs() -> None:

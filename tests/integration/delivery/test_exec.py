@@ -17,8 +17,8 @@ from fpm_listener.delivery.receivers.command import OUTPUT_BYTES, Command
 from fpm_listener.delivery.sender import make_receiver
 from fpm_listener.host import procfs
 from fpm_listener.settings.receivers import ReceiverSettings
-from tests.kinds import hostile, trouble
-from tests.sinks import PATIENCE_S
+from tests.receiver_samples import firing_alert, hostile_alert
+from tests.receiver_server import PATIENCE_S
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def run(command: str, timeout_s: float = 20.0) -> Outcome:
         command=tuple(shlex.split(command)),
         timeout_s=timeout_s,
     )
-    return make_receiver(made).send([trouble()])
+    return make_receiver(made).send([firing_alert()])
 
 
 def test_what_it_is_told(tmp_path: Path) -> None:
@@ -41,16 +41,16 @@ def test_what_it_is_told(tmp_path: Path) -> None:
     assert run(f"tee {tmp_path}/told") == Delivered()
     told = json.loads((tmp_path / "told").read_text())
 
-    assert told["id"] == trouble().alert_id
+    assert told["id"] == firing_alert().alert_id
     assert told["status"] == "firing"
-    assert told["labels"] == trouble().labels
+    assert told["labels"] == firing_alert().labels
     assert told["annotations"]["remedy"].endswith("kill -QUIT 812 813")
 
 
 def test_hostile_texts_are_only_data(tmp_path: Path) -> None:
     """No shell sees them."""
     made = ReceiverSettings(name="cmd", kind="exec", command=("tee", f"{tmp_path}/told"))
-    assert make_receiver(made).send([hostile()]) == Delivered()
+    assert make_receiver(made).send([hostile_alert()]) == Delivered()
 
     assert json.loads((tmp_path / "told").read_text())["id"]
 

@@ -14,16 +14,16 @@ import pytest
 from fpm_listener.settings.receiver_types import KINDS
 from fpm_listener.settings.settings import load
 from fpm_listener.values import Instant
-from tests.kinds import SECRETS, trouble
-from tests.owners import Owner
+from tests.outbox_harness import OutboxHarness
 from tests.ports import free_port
-from tests.sinks import PATIENCE_S, Sink, status
+from tests.receiver_samples import SECRETS, firing_alert
+from tests.receiver_server import PATIENCE_S, ReceiverServer, status
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: What each kind needs besides; {url} is the sink's.
+#: What each kind needs besides; {url} is the server's.
 SAID = {
     "alertmanager": "urls = {url}",
     "telegram": "url = {url}\ntoken_file = {folder}/token_file\nchat_id = 1",
@@ -48,29 +48,35 @@ def test_no_secret_leaves_it(tmp_path: Path, *, echo: bool) -> None:
         (tmp_path / name).write_text(secret)
         (tmp_path / name).chmod(0o600)
     told = " ".join(SECRETS.values())
-    with Sink() as sink:
-        answer = {"errcode": 1, "errmsg": sink.url, "code": 1, "msg": told, "description": sink.url}
-        sink.otherwise = status(503, body=json.dumps(answer).encode() if echo else b"")
+    with ReceiverServer() as server:
+        answer = {
+            "errcode": 1,
+            "errmsg": server.url,
+            "code": 1,
+            "msg": told,
+            "description": server.url,
+        }
+        server.otherwise = status(503, body=json.dumps(answer).encode() if echo else b"")
         sections = [
             f"[fpm-listener]\nlisten = 127.0.0.1:{port}\nstate_dir = {state}\nlog_level = debug\n",
         ]
         for kind in KINDS:
             said = SAID.get(kind, "url = {url}")
-            said = said.format(url=sink.url, folder=tmp_path, port=sink.port)
+            said = said.format(url=server.url, folder=tmp_path, port=server.port)
             sections.append(
                 f"[fpm-listener:receiver:{kind}]\ntype = {kind}\ntimeout = 2s\n{said}\n"
             )
         config = tmp_path / "fpm_listener.conf"
         config.write_text("\n".join(sections))
         receivers = load(str(config), {}).receivers
-        owner = Owner(state, *receivers, now=Instant(time.monotonic(), time.time()))
-        owner.enqueue(trouble())
-        owner.database.close()
+        harness = OutboxHarness(state, *receivers, now=Instant(time.monotonic(), time.time()))
+        harness.enqueue(firing_alert())
+        harness.database.close()
         shown = run(config, port, len(receivers))
         shown += b"".join(path.read_bytes() for path in state.iterdir() if path.is_file())
         signatures = [
             json.loads(request.body)["sign"]
-            for request in sink.requests
+            for request in server.requests
             if b'"sign"' in request.body
         ]
 

@@ -22,7 +22,7 @@ from fpm_listener.delivery.database_files import FILE
 from fpm_listener.delivery.database_schema import Statement
 from fpm_listener.delivery.queued_alert import from_json, to_json
 from fpm_listener.incidents.alert import Reason
-from tests.owners import CHAT, OPS, Owner, again
+from tests.outbox_harness import CHAT, OPS, OutboxHarness, after_reboot
 from tests.samples import DOWN, LIMITS, NO, STEPS, YES, Story, at, ended, fires, resolves
 
 
@@ -33,9 +33,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def owner(folder: Path) -> Iterator[Owner]:
+def harness(folder: Path) -> Iterator[OutboxHarness]:
     """Return an owner with one receiver."""
-    one = Owner(folder)
+    one = OutboxHarness(folder)
     yield one
     one.database.close()
 
@@ -56,42 +56,42 @@ def test_an_alert_as_text() -> None:
         assert from_json(to_json(alert)) == alert
 
 
-def test_every_receiver_is_owed_its_own(owner: Owner) -> None:
+def test_every_receiver_is_owed_its_own(harness: OutboxHarness) -> None:
     """What one receiver does changes nothing for another."""
-    owner.outbox.reconfigure([OPS, CHAT], LIMITS)
-    owner.enqueue(fires("a"))
-    ops, chat = owner.outbox.start_attempts(owner.now)
-    owner.record_result(ended(ops, YES))
+    harness.outbox.reconfigure([OPS, CHAT], LIMITS)
+    harness.enqueue(fires("a"))
+    ops, chat = harness.outbox.start_attempts(harness.now)
+    harness.record_result(ended(ops, YES))
 
-    assert (owner.ids("ops"), owner.ids("chat")) == ([], ["a-1"])
+    assert (harness.ids("ops"), harness.ids("chat")) == ([], ["a-1"])
     assert chat.alerts == ops.alerts
-    owner.enqueue(fires("b"))
-    assert owner.due_ids() == {"ops": "b-1"}
+    harness.enqueue(fires("b"))
+    assert harness.due_ids() == {"ops": "b-1"}
 
 
-def test_what_is_owed_outlives_the_listener(owner: Owner) -> None:
+def test_what_is_owed_outlives_the_listener(harness: OutboxHarness) -> None:
     """In order, under the same ids, and at once, however long the delay was."""
-    owner.enqueue(fires("a"), fires("b"), resolves("a"))
+    harness.enqueue(fires("a"), fires("b"), resolves("a"))
     for _ in range(8):
-        owner.answer(DOWN)
-        owner.wait(400.0)
-    second = again(owner)
+        harness.answer(DOWN)
+        harness.wait(400.0)
+    second = after_reboot(harness)
 
     assert second.ids() == ["a-1", "b-1", "a-2"]
     assert second.alerts()[0] == fires("a")
     told = [second.answer(YES) for _ in range(3)]
     assert told == ["a-1", "b-1", "a-2"]
-    third = again(second)
+    third = after_reboot(second)
     assert third.ids() == []
     assert third.outbox.next_due_s(third.now) is None
     third.database.close()
 
 
-def test_what_was_in_flight_is_sent_again(owner: Owner) -> None:
+def test_what_was_in_flight_is_sent_again(harness: OutboxHarness) -> None:
     """Nobody knows whether the receiver got it: it gets it once more, under the same id."""
-    owner.enqueue(fires("a"))
-    first = owner.start_attempt()
-    second = again(owner)
+    harness.enqueue(fires("a"))
+    first = harness.start_attempt()
+    second = after_reboot(harness)
     attempt = second.start_attempt()
 
     assert first is not None
@@ -101,14 +101,14 @@ def test_what_was_in_flight_is_sent_again(owner: Owner) -> None:
     second.database.close()
 
 
-def test_a_resolution_finds_its_receiver_after_a_restart(owner: Owner) -> None:
+def test_a_resolution_finds_its_receiver_after_a_restart(harness: OutboxHarness) -> None:
     """Who heard the firing is remembered, and forgotten when the resolution is settled."""
-    owner.enqueue(fires("a"))
-    owner.answer(YES)
-    second = again(owner)
+    harness.enqueue(fires("a"))
+    harness.answer(YES)
+    second = after_reboot(harness)
     second.enqueue(resolves("a"))
     assert second.answer(YES) == "a-2"
-    third = again(second)
+    third = after_reboot(second)
     third.enqueue(resolves("a", 3))
 
     assert third.ids() == []
@@ -116,15 +116,15 @@ def test_a_resolution_finds_its_receiver_after_a_restart(owner: Owner) -> None:
     third.database.close()
 
 
-def test_an_alert_and_what_caused_it_are_one_commit(owner: Owner, folder: Path) -> None:
+def test_an_alert_and_what_caused_it_are_one_commit(harness: OutboxHarness, folder: Path) -> None:
     """The engine's memory and the alert are on disk together, or neither is."""
-    change = owner.memory.put("www:php-fpm", {"incident": 1})
-    statements = [change, *owner.outbox.enqueue(fires("a"), owner.now)]
+    change = harness.memory.put("www:php-fpm", {"incident": 1})
+    statements = [change, *harness.outbox.enqueue(fires("a"), harness.now)]
     bad = Statement("INSERT INTO memory VALUES (NULL, NULL)")
     with pytest.raises(sqlite3.IntegrityError):
-        owner.database.write([*statements, bad], durable=True)
+        harness.database.write([*statements, bad], durable=True)
     assert rows(folder) == (0, 0)
-    owner.database.write(statements, durable=True)
+    harness.database.write(statements, durable=True)
 
     assert rows(folder) == (1, 1)
 
@@ -143,14 +143,13 @@ def rows(folder: Path) -> tuple[int, int]:
 CHILD = """
 import sys, time
 from pathlib import Path
-from tests.owners import Owner
-from tests.owners import CHAT, OPS, Owner, again
+from tests.outbox_harness import OutboxHarness
 from tests.samples import YES, fires, resolves
 
-owner = Owner(Path(sys.argv[1]))
-owner.enqueue(fires("a"), fires("b"), resolves("a"))
-owner.answer(YES)
-owner.start_attempt()
+harness = OutboxHarness(Path(sys.argv[1]))
+harness.enqueue(fires("a"), fires("b"), resolves("a"))
+harness.answer(YES)
+harness.start_attempt()
 print("committed", flush=True)
 time.sleep(600)
 """
@@ -170,34 +169,34 @@ def test_kill_9_between_commit_and_yes(folder: Path) -> None:
     finally:
         os.kill(child.pid, signal.SIGKILL)
         child.communicate(timeout=30)
-    owner = Owner(folder)
+    harness = OutboxHarness(folder)
 
-    assert owner.ids() == ["b-1", "a-2"]
-    assert [owner.answer(YES), owner.answer(YES)] == ["b-1", "a-2"]
-    owner.database.close()
+    assert harness.ids() == ["b-1", "a-2"]
+    assert [harness.answer(YES), harness.answer(YES)] == ["b-1", "a-2"]
+    harness.database.close()
 
 
-def test_time_goes_on_while_the_listener_is_down(owner: Owner) -> None:
+def test_time_goes_on_while_the_listener_is_down(harness: OutboxHarness) -> None:
     """An alert ages on the wall clock while there is no listener."""
-    owner.enqueue(fires("a"))
-    owner.wait(3600.0)
-    owner.enqueue(fires("b"))
-    second = again(owner, after_s=86400.0 - 1800.0)
+    harness.enqueue(fires("a"))
+    harness.wait(3600.0)
+    harness.enqueue(fires("b"))
+    second = after_reboot(harness, after_s=86400.0 - 1800.0)
 
     assert second.due_ids() == {"ops": "b-1"}
     assert second.dropped() == {"max_age": 1}
     second.database.close()
 
 
-def test_a_wall_clock_that_was_set_back_does_no_harm(owner: Owner) -> None:
+def test_a_wall_clock_that_was_set_back_does_no_harm(harness: OutboxHarness) -> None:
     """Alerts from the future are young, and later ones still come after them."""
-    owner.enqueue(fires("a", 1))
-    second = again(owner, after_s=-30 * 86400.0)
+    harness.enqueue(fires("a", 1))
+    second = after_reboot(harness, after_s=-30 * 86400.0)
     second.enqueue(fires("b"))
 
     assert second.ids() == ["a-1", "b-1"]
     assert second.due_ids() == {"ops": "a-1"}
-    third = again(second)
+    third = after_reboot(second)
     third.wait(86401.0)
     assert third.due_ids() == {}
     assert third.dropped() == {"max_age": 2}
@@ -205,94 +204,94 @@ def test_a_wall_clock_that_was_set_back_does_no_harm(owner: Owner) -> None:
 
 
 def test_a_receiver_that_the_settings_do_not_name(
-    owner: Owner,
+    harness: OutboxHarness,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """It keeps what it is owed over a restart; the next good reload drops it, and says how much."""
-    owner.outbox.reconfigure([OPS, CHAT], LIMITS)
-    owner.enqueue(fires("a"), fires("b"))
-    second = again(owner, OPS)
+    harness.outbox.reconfigure([OPS, CHAT], LIMITS)
+    harness.enqueue(fires("a"), fires("b"))
+    second = after_reboot(harness, OPS)
     assert "they are kept" in caplog.text
     assert second.due_ids().keys() == {"ops"}
     assert [view.name for view in second.outbox.views()] == ["ops"]
-    third = again(second, OPS, CHAT)
+    third = after_reboot(second, OPS, CHAT)
     assert third.ids("chat") == ["a-1", "b-1"]
     caplog.clear()
     third.outbox.reconfigure([OPS], LIMITS)
 
     (message,) = messages(caplog, logging.WARNING)
     assert message.endswith("receiver=chat count=2")
-    fourth = again(third, OPS, CHAT)
+    fourth = after_reboot(third, OPS, CHAT)
     assert fourth.ids("chat") == []
     assert fourth.ids("ops") == ["a-1", "b-1"]
     fourth.database.close()
 
 
-def test_a_receiver_with_new_settings_is_asked_at_once(owner: Owner) -> None:
+def test_a_receiver_with_new_settings_is_asked_at_once(harness: OutboxHarness) -> None:
     """The operator mended something: neither the delay nor the answer of the old sender counts."""
-    owner.enqueue(fires("a"))
-    owner.answer(DOWN)
-    owner.wait(1.0)
-    owner.start_attempt()
-    owner.outbox.reconfigure([replace(OPS, timeout_s=1.0)], LIMITS)
+    harness.enqueue(fires("a"))
+    harness.answer(DOWN)
+    harness.wait(1.0)
+    harness.start_attempt()
+    harness.outbox.reconfigure([replace(OPS, timeout_s=1.0)], LIMITS)
 
-    assert owner.due_ids() == {"ops": "a-1"}
+    assert harness.due_ids() == {"ops": "a-1"}
 
 
-def test_a_reload_that_changes_nothing_sends_nothing_twice(owner: Owner) -> None:
+def test_a_reload_that_changes_nothing_sends_nothing_twice(harness: OutboxHarness) -> None:
     """A receiver whose settings are the same keeps its attempt in flight and its delay."""
-    owner.outbox.reconfigure([OPS, CHAT], LIMITS)
-    owner.enqueue(fires("a"))
-    ops, chat = owner.outbox.start_attempts(owner.now)
-    owner.record_result(ended(chat, DOWN))
-    owner.outbox.reconfigure([OPS, CHAT], LIMITS)
+    harness.outbox.reconfigure([OPS, CHAT], LIMITS)
+    harness.enqueue(fires("a"))
+    ops, chat = harness.outbox.start_attempts(harness.now)
+    harness.record_result(ended(chat, DOWN))
+    harness.outbox.reconfigure([OPS, CHAT], LIMITS)
 
-    assert owner.due_ids() == {}
-    owner.record_result(ended(ops, YES))
-    assert owner.ids("ops") == []
-    assert owner.outbox.next_due_s(owner.now) == 1.0
+    assert harness.due_ids() == {}
+    harness.record_result(ended(ops, YES))
+    assert harness.ids("ops") == []
+    assert harness.outbox.next_due_s(harness.now) == 1.0
 
 
-def test_new_limits_hold_at_once(owner: Owner) -> None:
+def test_new_limits_hold_at_once(harness: OutboxHarness) -> None:
     """Fewer alerts to be kept are fewer kept."""
-    owner.enqueue(fires("a"), fires("b"), fires("c"))
-    owner.outbox.reconfigure([OPS], replace(LIMITS, max_alerts=1))
+    harness.enqueue(fires("a"), fires("b"), fires("c"))
+    harness.outbox.reconfigure([OPS], replace(LIMITS, max_alerts=1))
 
-    assert owner.ids() == ["c-1"]
-    second = again(owner)
+    assert harness.ids() == ["c-1"]
+    second = after_reboot(harness)
     assert second.ids() == ["c-1"]
     second.database.close()
 
 
-def test_an_answer_for_a_receiver_that_is_gone(owner: Owner) -> None:
+def test_an_answer_for_a_receiver_that_is_gone(harness: OutboxHarness) -> None:
     """It is nothing."""
-    owner.enqueue(fires("a"))
-    attempt = owner.start_attempt()
-    owner.outbox.reconfigure([CHAT], LIMITS)
-    owner.record_result(ended(attempt, YES))
+    harness.enqueue(fires("a"))
+    attempt = harness.start_attempt()
+    harness.outbox.reconfigure([CHAT], LIMITS)
+    harness.record_result(ended(attempt, YES))
 
-    assert owner.alerts() == []
+    assert harness.alerts() == []
 
 
-def test_when_something_is_due(owner: Owner) -> None:
+def test_when_something_is_due(harness: OutboxHarness) -> None:
     """The owner can sleep until then: not at all, for the delay, or without end."""
-    assert owner.outbox.next_due_s(owner.now) is None
-    owner.enqueue(fires("a"))
-    assert owner.outbox.next_due_s(owner.now) == 0.0
-    attempt = owner.start_attempt()
-    assert owner.outbox.next_due_s(owner.now) is None
-    owner.record_result(ended(attempt, DOWN))
-    assert owner.outbox.next_due_s(owner.now) == 1.0
+    assert harness.outbox.next_due_s(harness.now) is None
+    harness.enqueue(fires("a"))
+    assert harness.outbox.next_due_s(harness.now) == 0.0
+    attempt = harness.start_attempt()
+    assert harness.outbox.next_due_s(harness.now) is None
+    harness.record_result(ended(attempt, DOWN))
+    assert harness.outbox.next_due_s(harness.now) == 1.0
 
 
-def test_each_change_is_said_once(owner: Owner, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_change_is_said_once(harness: OutboxHarness, caplog: pytest.LogCaptureFixture) -> None:
     """The first failure and the recovery, each with the receiver's name; not each retry."""
     caplog.set_level(logging.INFO)
-    owner.enqueue(fires("a"))
+    harness.enqueue(fires("a"))
     for _ in range(5):
-        owner.answer(DOWN)
-        owner.wait(400.0)
-    owner.answer(YES)
+        harness.answer(DOWN)
+        harness.wait(400.0)
+    harness.answer(YES)
 
     assert messages(caplog, logging.WARNING) == [
         (
@@ -303,10 +302,10 @@ def test_each_change_is_said_once(owner: Owner, caplog: pytest.LogCaptureFixture
     assert messages(caplog, logging.INFO) == ["delivery works again receiver=ops attempts=6"]
 
 
-def test_a_rejection_is_said(owner: Owner, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_rejection_is_said(harness: OutboxHarness, caplog: pytest.LogCaptureFixture) -> None:
     """An alert is lost, so it is an error; with what the receiver said."""
-    owner.enqueue(fires("a"))
-    owner.answer(NO)
+    harness.enqueue(fires("a"))
+    harness.answer(NO)
 
     assert messages(caplog, logging.ERROR) == [
         (
@@ -315,7 +314,7 @@ def test_a_rejection_is_said(owner: Owner, caplog: pytest.LogCaptureFixture) -> 
         ),
         "alerts do not reach a receiver receiver=ops why='it rejects alerts (status 400)'",
     ]
-    assert owner.dropped() == {"rejected": 1}
+    assert harness.dropped() == {"rejected": 1}
 
 
 def test_drops_are_said_once_until_the_next_yes(
@@ -323,29 +322,31 @@ def test_drops_are_said_once_until_the_next_yes(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A storm against a dead receiver is one line, not thousands."""
-    owner = Owner(folder, limits=replace(LIMITS, max_alerts=2))
-    owner.enqueue(*(fires(name) for name in "abcdef"))
+    harness = OutboxHarness(folder, limits=replace(LIMITS, max_alerts=2))
+    harness.enqueue(*(fires(name) for name in "abcdef"))
     assert messages(caplog, logging.ERROR) == [
         (
             "alerts dropped before delivery; further drops are not logged until the next delivery"
             " receiver=ops reason=max_alerts count=1"
         ),
     ]
-    owner.answer(YES)
-    owner.enqueue(fires("g"), fires("h"))
+    harness.answer(YES)
+    harness.enqueue(fires("g"), fires("h"))
 
     assert len(messages(caplog, logging.ERROR)) == 2
-    assert owner.dropped() == {"max_alerts": 5}
-    owner.database.close()
+    assert harness.dropped() == {"max_alerts": 5}
+    harness.database.close()
 
 
-def test_a_row_that_cannot_be_read(owner: Owner, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_row_that_cannot_be_read(
+    harness: OutboxHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     """It is said with its text, and the others are sent."""
-    owner.enqueue(fires("a"))
+    harness.enqueue(fires("a"))
     sql = "INSERT INTO outbox (id, receiver, enqueued_at, alert) VALUES (1, 'ops', 0, ?)"
     for text in ('{"incident_id": "x"}', "[]", "{", '{"labels": 7}'):
-        owner.database.write([Statement(sql.replace("1", str(len(text))), (text,))], durable=True)
-    second = again(owner)
+        harness.database.write([Statement(sql.replace("1", str(len(text))), (text,))], durable=True)
+    second = after_reboot(harness)
 
     assert second.ids() == ["a-1"]
     assert len(messages(caplog, logging.ERROR)) == 4
@@ -353,17 +354,17 @@ def test_a_row_that_cannot_be_read(owner: Owner, caplog: pytest.LogCaptureFixtur
     second.database.close()
 
 
-def test_values_that_make_no_sense(owner: Owner) -> None:
+def test_values_that_make_no_sense(harness: OutboxHarness) -> None:
     """Moments that are words, names that are lists: they are forgotten, the rest is taken up."""
-    owner.enqueue(fires("a"))
+    harness.enqueue(fires("a"))
     for sql in (
         "INSERT INTO heard (receiver, incident, told_at) VALUES ('ops', '\"x\"', 'yesterday')",
         "INSERT INTO heard (receiver, incident, told_at) VALUES ('ops', '[1', 1800000000)",
         "INSERT INTO outbox (id, receiver, enqueued_at, alert) VALUES (7, 'ops', 'x', '{}')",
         "INSERT INTO failing VALUES ('ops', '{\"receiver\": 1}')",
     ):
-        assert owner.database.write([Statement(sql)], durable=True)
-    second = again(owner)
+        assert harness.database.write([Statement(sql)], durable=True)
+    second = after_reboot(harness)
 
     assert second.ids() == ["a-1"]
     assert not second.outbox.views()[0].failing
@@ -374,14 +375,14 @@ def test_without_a_disk_all_goes_on(tmp_path: Path) -> None:
     """Alerts are sent from memory; what is still owed when the disk is back is written then."""
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
-    owner = Owner(in_the_way / "state")
-    owner.database.write(owner.outbox.enqueue(fires("a"), owner.now), durable=True)
-    owner.database.write(owner.outbox.enqueue(fires("b"), owner.now), durable=True)
-    assert owner.answer(YES) == "a-1"
+    harness = OutboxHarness(in_the_way / "state")
+    harness.database.write(harness.outbox.enqueue(fires("a"), harness.now), durable=True)
+    harness.database.write(harness.outbox.enqueue(fires("b"), harness.now), durable=True)
+    assert harness.answer(YES) == "a-1"
     in_the_way.unlink()
-    owner.database.open(owner.now)
-    assert owner.database.persistent
-    second = again(owner)
+    harness.database.open(harness.now)
+    assert harness.database.persistent
+    second = after_reboot(harness)
 
     assert second.ids() == ["b-1"]
     second.enqueue(resolves("a"))
@@ -389,32 +390,32 @@ def test_without_a_disk_all_goes_on(tmp_path: Path) -> None:
     second.database.close()
 
 
-def test_a_disk_that_went_away_and_came_back(owner: Owner) -> None:
+def test_a_disk_that_went_away_and_came_back(harness: OutboxHarness) -> None:
     """What was settled meanwhile does not come back with it; what came in meanwhile is on it."""
-    owner.enqueue(fires("a"), fires("b"))
-    owner.database._lose(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-    assert owner.answer(YES) == "a-1"
-    assert not owner.database.write(owner.outbox.enqueue(fires("c"), owner.now), durable=True)
-    owner.database.open(owner.now)
-    assert owner.ids() == ["b-1", "c-1"]
-    second = again(owner)
+    harness.enqueue(fires("a"), fires("b"))
+    harness.database._lose(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    assert harness.answer(YES) == "a-1"
+    assert not harness.database.write(harness.outbox.enqueue(fires("c"), harness.now), durable=True)
+    harness.database.open(harness.now)
+    assert harness.ids() == ["b-1", "c-1"]
+    second = after_reboot(harness)
 
     assert second.ids() == ["b-1", "c-1"]
     second.database.close()
 
 
-def test_what_an_earlier_listener_left_comes_first(owner: Owner) -> None:
+def test_what_an_earlier_listener_left_comes_first(harness: OutboxHarness) -> None:
     """A folder that can be had only later: its alerts are older than ours, and none is lost."""
-    owner.enqueue(fires("old"), fires("both", 1))
-    late = Owner(owner.folder, now=at(10.0))
+    harness.enqueue(fires("old"), fires("both", 1))
+    late = OutboxHarness(harness.folder, now=at(10.0))
     assert not late.database.persistent
     late.outbox.enqueue(fires("new"), late.now)
-    owner.database.close()
+    harness.database.close()
     late.wait(30.0)
     late.database.open(late.now)
 
     assert late.ids() == ["old-1", "both-1", "new-1"]
-    late = again(late)
+    late = after_reboot(late)
     assert late.ids() == ["old-1", "both-1", "new-1"]
     late.database.close()
 
@@ -423,24 +424,24 @@ def test_no_url_and_no_secret_reaches_the_disk(folder: Path, tmp_path: Path) -> 
     """Alerts are stored as themselves, not as requests."""
     token = tmp_path / "token"
     token.write_text("b3arer")
-    owner = Owner(folder, replace(OPS, token_file=token, username=None))
-    owner.enqueue(fires("a"), fires("b"))
-    owner.answer(YES)
+    harness = OutboxHarness(folder, replace(OPS, token_file=token, username=None))
+    harness.enqueue(fires("a"), fires("b"))
+    harness.answer(YES)
 
     for path in folder.iterdir():
         content = path.read_bytes()
         assert not [word for word in (b"s3cret", b"t0ken", b"b3arer") if word in content]
-    owner.database.close()
+    harness.database.close()
 
 
-def test_other_programs_can_read_what_is_owed(owner: Owner, folder: Path) -> None:
+def test_other_programs_can_read_what_is_owed(harness: OutboxHarness, folder: Path) -> None:
     """The table tells receiver, moment and alert in plain JSON."""
-    owner.enqueue(fires("a"))
+    harness.enqueue(fires("a"))
     connection = sqlite3.connect(folder / FILE)
     (row,) = connection.execute("SELECT receiver, enqueued_at, alert FROM outbox").fetchall()
     connection.close()
 
-    assert row[:2] == ("ops", owner.now.wall_s)
+    assert row[:2] == ("ops", harness.now.wall_s)
     assert json.loads(row[2])["labels"]["alertname"] == "PhpFpmFailing"
 
 
@@ -452,16 +453,18 @@ def test_any_sequence_with_restarts_keeps_the_laws(
 ) -> None:
     """Order within incidents, no resolution unheard, every loss counted: also over restarts."""
     with tempfile.TemporaryDirectory() as name:
-        owner = Owner(Path(name), limits=replace(LIMITS, max_alerts=max_alerts, max_age_s=3600.0))
+        harness = OutboxHarness(
+            Path(name), limits=replace(LIMITS, max_alerts=max_alerts, max_age_s=3600.0)
+        )
         dropped = 0
 
-        def current() -> Owner:
-            return owner
+        def current() -> OutboxHarness:
+            return harness
 
         def restart() -> None:
-            nonlocal owner, dropped
-            dropped += sum(owner.dropped().values())
-            owner = again(owner)
+            nonlocal harness, dropped
+            dropped += sum(harness.dropped().values())
+            harness = after_reboot(harness)
 
         story = Story(
             enqueue=lambda alert: current().enqueue(alert),
@@ -476,7 +479,7 @@ def test_any_sequence_with_restarts_keeps_the_laws(
             restart()
             story.waiting = None
             story.finish()
-            assert owner.ids() == []
-            story.check(dropped + sum(owner.dropped().values()))
+            assert harness.ids() == []
+            story.check(dropped + sum(harness.dropped().values()))
         finally:
-            owner.database.close()
+            harness.database.close()

@@ -14,8 +14,8 @@ from fpm_listener.delivery.database_files import FILE
 from fpm_listener.settings.receiver_types import KINDS
 from fpm_listener.settings.receivers import ReceiverSettings
 from fpm_listener.values import Instant
-from tests.kinds import storm, trouble
-from tests.owners import OPS, Owner, again
+from tests.outbox_harness import OPS, OutboxHarness, after_reboot
+from tests.receiver_samples import firing_alert, many_alerts
 from tests.samples import DOWN, LIMITS, YES, ended, fires, resolves
 
 if TYPE_CHECKING:
@@ -34,26 +34,26 @@ def resident_mib() -> float:
 @pytest.mark.parametrize("receiver", [OPS, AM])
 def test_a_hundred_thousand_alerts(tmp_path: Path, receiver: ReceiverSettings) -> None:
     """Memory and file hold the thousand newest; what is dropped is counted."""
-    owner = Owner(tmp_path, receiver)
+    harness = OutboxHarness(tmp_path, receiver)
     sizes = []
     for begin in range(0, COUNT, 1000):
         statements = [
             statement
             for index in range(begin, begin + 1000)
-            for statement in owner.outbox.enqueue(
-                replace(trouble(), incident_id=f"i{index}"), owner.now
+            for statement in harness.outbox.enqueue(
+                replace(firing_alert(), incident_id=f"i{index}"), harness.now
             )
         ]
-        assert owner.database.write(statements, durable=False)
+        assert harness.database.write(statements, durable=False)
         sizes.append(resident_mib())
     folder = sum(path.stat().st_size for path in tmp_path.iterdir())
 
-    (view,) = owner.outbox.views()
+    (view,) = harness.outbox.views()
     assert view.pending == LIMITS.max_alerts
     assert view.dropped[DropReason.MAX_ALERTS.value] == COUNT - LIMITS.max_alerts
     assert max(sizes) - sizes[5] < 20
     assert folder < 20 * 1024 * 1024
-    after = again(owner, receiver)
+    after = after_reboot(harness, receiver)
     assert after.outbox.views()[0].pending == LIMITS.max_alerts
     after.database.close()
 
@@ -61,38 +61,40 @@ def test_a_hundred_thousand_alerts(tmp_path: Path, receiver: ReceiverSettings) -
 @pytest.mark.parametrize("jump_s", [-86400.0 * 30, -3600.0, 3600.0, 86400.0 * 30])
 def test_a_wall_clock_that_jumps(tmp_path: Path, jump_s: float) -> None:
     """Nothing is dropped, held back, or told twice, in either direction."""
-    owner = Owner(tmp_path, OPS)
-    owner.enqueue(fires("a"))
-    assert owner.answer(DOWN) == "a-1"
-    owner.now = Instant(owner.now.monotonic_s + 2.0, owner.now.wall_s + jump_s)
-    owner.enqueue(fires("b"))
+    harness = OutboxHarness(tmp_path, OPS)
+    harness.enqueue(fires("a"))
+    assert harness.answer(DOWN) == "a-1"
+    harness.now = Instant(harness.now.monotonic_s + 2.0, harness.now.wall_s + jump_s)
+    harness.enqueue(fires("b"))
 
-    told = [owner.answer(YES), owner.answer(YES)]
-    owner.enqueue(resolves("a"), resolves("b"))
-    told += [owner.answer(YES), owner.answer(YES)]
+    told = [harness.answer(YES), harness.answer(YES)]
+    harness.enqueue(resolves("a"), resolves("b"))
+    told += [harness.answer(YES), harness.answer(YES)]
     assert sorted(told) == ["a-1", "a-2", "b-1", "b-2"]
-    assert owner.start_attempt() is None
-    assert owner.dropped() == {}
-    owner.database.close()
+    assert harness.start_attempt() is None
+    assert harness.dropped() == {}
+    harness.database.close()
 
 
 def test_a_file_that_somebody_else_has_locked(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Alerts go on in memory, that is said once, and the file has them all afterwards."""
-    owner = Owner(tmp_path, OPS)
+    harness = OutboxHarness(tmp_path, OPS)
     other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     for name in "ab":
-        assert not owner.database.write(owner.outbox.enqueue(fires(name), owner.now), durable=True)
-    assert owner.ids() == ["a-1", "b-1"]
+        assert not harness.database.write(
+            harness.outbox.enqueue(fires(name), harness.now), durable=True
+        )
+    assert harness.ids() == ["a-1", "b-1"]
     assert caplog.text.count("alerts are kept in memory only") == 1
     other.execute("ROLLBACK")
     other.close()
-    owner.database.open(owner.now)
+    harness.database.open(harness.now)
 
-    assert owner.database.persistent
-    after = again(owner, OPS)
+    assert harness.database.persistent
+    after = after_reboot(harness, OPS)
     assert after.ids() == ["a-1", "b-1"]
     after.database.close()
 
@@ -106,19 +108,19 @@ def test_a_storm_is_few_messages(tmp_path: Path, kind: str) -> None:
         url="http://127.0.0.1:9/",
         rates=KINDS[kind].rates,
     )
-    owner = Owner(tmp_path, bot)
+    harness = OutboxHarness(tmp_path, bot)
     named: list[str] = []
     messages = 0
-    waiting = storm(500)
-    while waiting or owner.ids("bot"):
+    waiting = many_alerts(500)
+    while waiting or harness.ids("bot"):
         if waiting:
-            owner.enqueue(waiting.pop())
-        for attempt in owner.outbox.start_attempts(owner.now):
+            harness.enqueue(waiting.pop())
+        for attempt in harness.outbox.start_attempts(harness.now):
             messages += 1
             named += [alert.incident_id for alert in attempt.alerts]
-            owner.outbox.record_result(ended(attempt, YES), owner.now)
-        owner.wait(60.0 / 500)
+            harness.outbox.record_result(ended(attempt, YES), harness.now)
+        harness.wait(60.0 / 500)
         assert messages <= 18
 
-    assert sorted(named) == sorted(alert.incident_id for alert in storm(500))
-    owner.database.close()
+    assert sorted(named) == sorted(alert.incident_id for alert in many_alerts(500))
+    harness.database.close()

@@ -9,7 +9,7 @@ import pytest
 
 from fpm_listener.delivery.receiver_failure import FAILING_AFTER_S
 from fpm_listener.settings.receivers import ReceiverSettings
-from tests.owners import CHAT, OPS, Owner, again
+from tests.outbox_harness import CHAT, OPS, OutboxHarness, after_reboot
 from tests.samples import DOWN, LIMITS, NO, YES, ended, fires, resolves
 
 if TYPE_CHECKING:
@@ -23,21 +23,21 @@ AM = ReceiverSettings(name="am", kind="alertmanager", urls=("http://a/", "http:/
 
 
 @pytest.fixture
-def owner(tmp_path: Path) -> Iterator[Owner]:
+def harness(tmp_path: Path) -> Iterator[OutboxHarness]:
     """Return an owner with two receivers."""
-    made = Owner(tmp_path, OPS, CHAT)
+    made = OutboxHarness(tmp_path, OPS, CHAT)
     yield made
     made.database.close()
 
 
-def answer(owner: Owner, **outcomes: Outcome) -> dict[str, list[Alert]]:
+def answer(harness: OutboxHarness, **outcomes: Outcome) -> dict[str, list[Alert]]:
     """Let each receiver answer all that is due; return what each was sent."""
     told: dict[str, list[Alert]] = {}
-    while attempts := owner.outbox.start_attempts(owner.now):
+    while attempts := harness.outbox.start_attempts(harness.now):
         for attempt in attempts:
             told.setdefault(attempt.queue, []).extend(attempt.alerts)
             outcome = outcomes.get(attempt.queue, YES)
-            owner.outbox.record_result(ended(attempt, outcome), owner.now)
+            harness.outbox.record_result(ended(attempt, outcome), harness.now)
     return told
 
 
@@ -46,62 +46,62 @@ def names(alerts: list[Alert]) -> list[tuple[str, str]]:
     return [(alert.labels["alertname"], alert.reason.value) for alert in alerts]
 
 
-def test_a_receiver_that_is_late_is_told_of_to_the_others(owner: Owner) -> None:
+def test_a_receiver_that_is_late_is_told_of_to_the_others(harness: OutboxHarness) -> None:
     """After five minutes without a yes; it is over with the next yes; itself never hears of it."""
-    owner.enqueue(fires("a"))
-    answer(owner, ops=DOWN)
-    owner.wait(FAILING_AFTER_S - 1.0)
-    assert answer(owner, ops=DOWN) == {"ops": [fires("a")]}
-    owner.wait(FAILING_AFTER_S)
-    told = answer(owner, ops=DOWN)
+    harness.enqueue(fires("a"))
+    answer(harness, ops=DOWN)
+    harness.wait(FAILING_AFTER_S - 1.0)
+    assert answer(harness, ops=DOWN) == {"ops": [fires("a")]}
+    harness.wait(FAILING_AFTER_S)
+    told = answer(harness, ops=DOWN)
 
     assert names(told["chat"]) == [("NotificationFailing", "first")]
     (alert,) = told["chat"]
     assert alert.labels["receiver"] == "ops"
     assert "fpm-listener alerts test ops" in alert.annotations["remedy"]
     assert alert.annotations["evidence"] == "Connection refused"
-    (ops, _) = owner.outbox.views()
+    (ops, _) = harness.outbox.views()
     assert ops.failing
-    owner.wait(FAILING_AFTER_S)
-    told = answer(owner)
+    harness.wait(FAILING_AFTER_S)
+    told = answer(harness)
     assert names(told["ops"]) == [("PhpFpmFailing", "first")]
     assert names(told["chat"]) == [("NotificationFailing", "resolved")]
     assert told["chat"][0].incident_id == alert.incident_id
-    assert not owner.outbox.views()[0].failing
+    assert not harness.outbox.views()[0].failing
 
 
-def test_who_wakes_the_owner_for_it(owner: Owner) -> None:
+def test_who_wakes_the_owner_for_it(harness: OutboxHarness) -> None:
     """The moment is among those that the owner waits for."""
-    owner.enqueue(fires("a"))
-    attempt = next(one for one in owner.outbox.start_attempts(owner.now) if one.queue == "ops")
-    owner.record_result(ended(attempt, replace(DOWN, after_s=3600.0)))
+    harness.enqueue(fires("a"))
+    attempt = next(one for one in harness.outbox.start_attempts(harness.now) if one.queue == "ops")
+    harness.record_result(ended(attempt, replace(DOWN, after_s=3600.0)))
 
-    assert owner.outbox.next_due_s(owner.now) == FAILING_AFTER_S
+    assert harness.outbox.next_due_s(harness.now) == FAILING_AFTER_S
 
 
-def test_an_alert_that_is_lost_is_told_of_at_once(owner: Owner) -> None:
+def test_an_alert_that_is_lost_is_told_of_at_once(harness: OutboxHarness) -> None:
     """The receiver will never take it."""
-    owner.enqueue(fires("a"))
-    told = answer(owner, ops=NO)
+    harness.enqueue(fires("a"))
+    told = answer(harness, ops=NO)
 
     assert names(told["chat"]) == [("PhpFpmFailing", "first"), ("NotificationFailing", "first")]
     assert "it rejects alerts (status 400)" in told["chat"][1].annotations["summary"]
 
 
-def test_it_is_repeated(owner: Owner) -> None:
+def test_it_is_repeated(harness: OutboxHarness) -> None:
     """As every incident is."""
-    owner.enqueue(fires("a"))
-    answer(owner, ops=NO)
-    owner.wait(LIMITS.repeat_interval_s + 1.0)
+    harness.enqueue(fires("a"))
+    answer(harness, ops=NO)
+    harness.wait(LIMITS.repeat_interval_s + 1.0)
 
-    assert names(answer(owner)["chat"]) == [("NotificationFailing", "repeat")]
+    assert names(answer(harness)["chat"]) == [("NotificationFailing", "repeat")]
 
 
-def test_it_outlives_the_listener(owner: Owner) -> None:
+def test_it_outlives_the_listener(harness: OutboxHarness) -> None:
     """Its end is told by the next one, under the same incident."""
-    owner.enqueue(fires("a"))
-    first = answer(owner, ops=NO)["chat"][1]
-    after = again(owner, OPS, CHAT)
+    harness.enqueue(fires("a"))
+    first = answer(harness, ops=NO)["chat"][1]
+    after = after_reboot(harness, OPS, CHAT)
     assert after.outbox.views()[0].failing
     after.enqueue(fires("b"))
     told = answer(after)
@@ -112,42 +112,42 @@ def test_it_outlives_the_listener(owner: Owner) -> None:
     after.database.close()
 
 
-def test_a_test_that_was_taken_ends_it(owner: Owner) -> None:
+def test_a_test_that_was_taken_ends_it(harness: OutboxHarness) -> None:
     """`fpm-listener alerts test`: no alert need come to find out."""
-    owner.enqueue(fires("a"))
-    answer(owner, ops=NO)
-    owner.outbox.test_delivered("ops", owner.now)
+    harness.enqueue(fires("a"))
+    answer(harness, ops=NO)
+    harness.outbox.test_delivered("ops", harness.now)
 
-    assert not owner.outbox.views()[0].failing
-    assert names(answer(owner)["chat"]) == [("NotificationFailing", "resolved")]
+    assert not harness.outbox.views()[0].failing
+    assert names(answer(harness)["chat"]) == [("NotificationFailing", "resolved")]
 
 
 def test_one_place_that_rejects_is_no_receiver_that_fails(tmp_path: Path) -> None:
     """The other Alertmanagers take the alert; log and metric tell of the one."""
-    owner = Owner(tmp_path, AM, CHAT)
-    owner.enqueue(fires("a"))
-    told = answer(owner, **{"am#2": NO})
+    harness = OutboxHarness(tmp_path, AM, CHAT)
+    harness.enqueue(fires("a"))
+    told = answer(harness, **{"am#2": NO})
 
     assert names(told["chat"]) == [("PhpFpmFailing", "first")]
-    assert owner.outbox.views()[0].dropped["rejected"] == 1
-    owner.database.close()
+    assert harness.outbox.views()[0].dropped["rejected"] == 1
+    harness.database.close()
 
 
-def test_a_receiver_that_is_gone_fails_no_more(owner: Owner) -> None:
+def test_a_receiver_that_is_gone_fails_no_more(harness: OutboxHarness) -> None:
     """Its end is told when the settings do not name it any more."""
-    owner.enqueue(fires("a"))
-    answer(owner, ops=NO)
-    owner.outbox.reconfigure([CHAT], LIMITS)
+    harness.enqueue(fires("a"))
+    answer(harness, ops=NO)
+    harness.outbox.reconfigure([CHAT], LIMITS)
 
-    assert names(answer(owner)["chat"]) == [("NotificationFailing", "resolved")]
+    assert names(answer(harness)["chat"]) == [("NotificationFailing", "resolved")]
 
 
 def test_nobody_else_to_tell(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Then our own log has it."""
-    owner = Owner(tmp_path, OPS)
-    owner.enqueue(fires("a"))
-    answer(owner, ops=NO)
-    owner.database.close()
+    harness = OutboxHarness(tmp_path, OPS)
+    harness.enqueue(fires("a"))
+    answer(harness, ops=NO)
+    harness.database.close()
 
     assert "alerts do not reach a receiver receiver=ops" in caplog.text
 
@@ -157,63 +157,63 @@ def test_nobody_else_to_tell(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
 
 def test_all_alertmanagers_are_told(tmp_path: Path) -> None:
     """Each has its own queue; one that is down delays no other and causes no alert."""
-    owner = Owner(tmp_path, AM, CHAT)
-    owner.enqueue(fires("a"))
-    told = answer(owner, **{"am#2": DOWN})
+    harness = OutboxHarness(tmp_path, AM, CHAT)
+    harness.enqueue(fires("a"))
+    told = answer(harness, **{"am#2": DOWN})
     assert sorted(told) == ["am", "am#2", "am#3", "chat"]
     for _ in range(10):
-        owner.wait(FAILING_AFTER_S / 5)
-        told = answer(owner, **{"am#2": DOWN})
+        harness.wait(FAILING_AFTER_S / 5)
+        told = answer(harness, **{"am#2": DOWN})
 
     assert names(told.get("chat", [])) == []
-    (am, _) = owner.outbox.views()
+    (am, _) = harness.outbox.views()
     assert (am.name, am.pending, am.failing) == ("am", 1, False)
     assert am.failed["refused"] > 5
-    owner.database.close()
+    harness.database.close()
 
 
 def test_alertmanagers_that_are_all_dead(tmp_path: Path) -> None:
     """That is a receiver that cannot be told."""
-    owner = Owner(tmp_path, AM, CHAT)
-    owner.enqueue(fires("a"))
+    harness = OutboxHarness(tmp_path, AM, CHAT)
+    harness.enqueue(fires("a"))
     down = dict.fromkeys(AM.queues, DOWN)
-    answer(owner, **down)
-    owner.wait(FAILING_AFTER_S)
+    answer(harness, **down)
+    harness.wait(FAILING_AFTER_S)
 
-    assert names(answer(owner, **down)["chat"]) == [("NotificationFailing", "first")]
-    owner.database.close()
+    assert names(answer(harness, **down)["chat"]) == [("NotificationFailing", "first")]
+    harness.database.close()
 
 
 def test_alertmanagers_that_all_reject(tmp_path: Path) -> None:
     """A password that is wrong everywhere: the others hear of it at once."""
-    owner = Owner(tmp_path, AM, CHAT)
-    owner.enqueue(fires("a"))
-    told = answer(owner, **dict.fromkeys(AM.queues, NO))
+    harness = OutboxHarness(tmp_path, AM, CHAT)
+    harness.enqueue(fires("a"))
+    told = answer(harness, **dict.fromkeys(AM.queues, NO))
 
     assert names(told["chat"])[-1] == ("NotificationFailing", "first")
-    owner.database.close()
+    harness.database.close()
 
 
 def test_an_alertmanager_that_took_it_and_is_down_since(tmp_path: Path) -> None:
     """It is told again each minute, and that it cannot be is a failing, too."""
-    owner = Owner(tmp_path, replace(AM, urls=("http://a/",)), CHAT)
-    owner.enqueue(fires("a"))
-    answer(owner)
+    harness = OutboxHarness(tmp_path, replace(AM, urls=("http://a/",)), CHAT)
+    harness.enqueue(fires("a"))
+    answer(harness)
     told: list[Alert] = []
     for _ in range(20):
-        owner.wait(30.0)
-        told += answer(owner, am=DOWN).get("chat", [])
+        harness.wait(30.0)
+        told += answer(harness, am=DOWN).get("chat", [])
 
     assert names(told) == [("NotificationFailing", "first")]
-    owner.database.close()
+    harness.database.close()
 
 
 def test_an_alertmanager_whose_section_was_missing_for_a_while(tmp_path: Path) -> None:
     """What it was owed is told on, as an Alertmanager wants it."""
-    owner = Owner(tmp_path, AM, CHAT)
-    owner.enqueue(fires("a"))
-    answer(owner)
-    after = again(owner, CHAT)
+    harness = OutboxHarness(tmp_path, AM, CHAT)
+    harness.enqueue(fires("a"))
+    answer(harness)
+    after = after_reboot(harness, CHAT)
     after.outbox.reconfigure([AM, CHAT], LIMITS)
     count = 0
     for _ in range(5):
@@ -226,11 +226,11 @@ def test_an_alertmanager_whose_section_was_missing_for_a_while(tmp_path: Path) -
 
 def test_an_alertmanager_whose_url_was_missing_for_a_while(tmp_path: Path) -> None:
     """Its queue keeps the alerts, and sends them again when the URL is back."""
-    owner = Owner(tmp_path, AM)
-    owner.enqueue(fires("a"))
-    answer(owner)
+    harness = OutboxHarness(tmp_path, AM)
+    harness.enqueue(fires("a"))
+    answer(harness)
     one_url = replace(AM, urls=AM.urls[:1])
-    after = again(owner, one_url)
+    after = after_reboot(harness, one_url)
     after.outbox.reconfigure([AM], LIMITS)
 
     assert sorted(answer(after)) == ["am", "am#2", "am#3"]
@@ -239,10 +239,10 @@ def test_an_alertmanager_whose_url_was_missing_for_a_while(tmp_path: Path) -> No
 
 def test_an_alertmanager_that_was_told_before_a_restart(tmp_path: Path) -> None:
     """The next listener tells it on, each place by itself."""
-    owner = Owner(tmp_path, AM)
-    owner.enqueue(fires("a"))
-    answer(owner)
-    after = again(owner, AM)
+    harness = OutboxHarness(tmp_path, AM)
+    harness.enqueue(fires("a"))
+    answer(harness)
+    after = after_reboot(harness, AM)
 
     assert sorted(answer(after)) == ["am", "am#2", "am#3"]
     after.enqueue(resolves("a"))
@@ -252,23 +252,23 @@ def test_an_alertmanager_that_was_told_before_a_restart(tmp_path: Path) -> None:
 
 def test_another_kind_under_the_same_name(tmp_path: Path) -> None:
     """What was owed there is given up: the two are told in different ways."""
-    owner = Owner(tmp_path, AM)
-    owner.enqueue(fires("a"))
-    owner.outbox.reconfigure([replace(OPS, name="am")], LIMITS)
-    owner.enqueue(fires("b"))
+    harness = OutboxHarness(tmp_path, AM)
+    harness.enqueue(fires("a"))
+    harness.outbox.reconfigure([replace(OPS, name="am")], LIMITS)
+    harness.enqueue(fires("b"))
 
-    assert [alert.alert_id for alert in answer(owner)["am"]] == ["b-1"]
-    owner.database.close()
+    assert [alert.alert_id for alert in answer(harness)["am"]] == ["b-1"]
+    harness.database.close()
 
 
 # -- what the operator does ------------------------------------------------------------------------
 
 
-def test_the_listing(owner: Owner) -> None:
+def test_the_listing(harness: OutboxHarness) -> None:
     """All that is owed, without a secret."""
-    owner.enqueue(fires("a"))
-    answer(owner, ops=DOWN)
-    (row,) = owner.outbox.list_alerts(owner.now)
+    harness.enqueue(fires("a"))
+    answer(harness, ops=DOWN)
+    (row,) = harness.outbox.list_alerts(harness.now)
 
     assert row["receiver"] == "ops"
     assert (row["alert"], row["state"], row["attempts"]) == ("a-1", "pending", 1)
@@ -276,23 +276,25 @@ def test_the_listing(owner: Owner) -> None:
     assert "s3cret" not in str(row)
 
 
-def test_retry_is_at_once(owner: Owner) -> None:
+def test_retry_is_at_once(harness: OutboxHarness) -> None:
     """Though the receiver had asked for an hour of rest."""
-    owner.enqueue(fires("a"))
-    answer(owner, ops=replace(DOWN, after_s=3600.0))
+    harness.enqueue(fires("a"))
+    answer(harness, ops=replace(DOWN, after_s=3600.0))
 
-    assert owner.outbox.retry_now("ops") == 1
-    assert names(answer(owner)["ops"]) == [("PhpFpmFailing", "first")]
+    assert harness.outbox.retry_now("ops") == 1
+    assert names(answer(harness)["ops"]) == [("PhpFpmFailing", "first")]
 
 
-def test_drop_by_number_and_by_name(owner: Owner) -> None:
+def test_drop_by_number_and_by_name(harness: OutboxHarness) -> None:
     """On disk as well; what another receiver is owed stays."""
-    owner.enqueue(fires("a"), fires("b"), fires("c"))
-    (first, *_) = [row for row in owner.outbox.list_alerts(owner.now) if row["receiver"] == "ops"]
+    harness.enqueue(fires("a"), fires("b"), fires("c"))
+    (first, *_) = [
+        row for row in harness.outbox.list_alerts(harness.now) if row["receiver"] == "ops"
+    ]
 
-    assert owner.outbox.drop(None, first["number"]) == 1
-    assert owner.outbox.drop("ops", None) == 2
-    assert owner.outbox.drop("ops", None) == 0
-    after = again(owner, OPS, CHAT)
+    assert harness.outbox.drop(None, first["number"]) == 1
+    assert harness.outbox.drop("ops", None) == 2
+    assert harness.outbox.drop("ops", None) == 0
+    after = after_reboot(harness, OPS, CHAT)
     assert (after.ids("ops"), after.ids("chat")) == ([], ["a-1", "b-1", "c-1"])
     after.database.close()

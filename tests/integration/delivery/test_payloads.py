@@ -17,7 +17,15 @@ from fpm_listener.delivery.receivers.http import HttpRequest, Site
 from fpm_listener.delivery.receivers.secrets import Secrets
 from fpm_listener.incidents.alert import Reason
 from fpm_listener.settings.receiver_types import KINDS
-from tests.kinds import HTTP_KINDS, TEXT_KINDS, hostile, over, settings, storm, trouble
+from tests.receiver_samples import (
+    HTTP_KINDS,
+    TEXT_KINDS,
+    firing_alert,
+    hostile_alert,
+    many_alerts,
+    resolved_alert,
+    settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,17 +62,19 @@ def shown(kind: str, folder: Path) -> dict[str, Any]:
     """Return the messages that the golden files hold."""
     chinese = {"language": "zh"} if "language" in KINDS[kind].takes else {}
     found = {
-        "firing": document(kind, [trouble()], folder),
-        "resolved": document(kind, [over()], folder),
-        "worse": document(kind, [replace(trouble(2), reason=Reason.WORSE)], folder),
+        "firing": document(kind, [firing_alert()], folder),
+        "resolved": document(kind, [resolved_alert()], folder),
+        "worse": document(kind, [replace(firing_alert(2), reason=Reason.WORSE)], folder),
     }
     if chinese:
-        found["firing, in Chinese"] = document(kind, [trouble()], folder, **chinese)
+        found["firing, in Chinese"] = document(kind, [firing_alert()], folder, **chinese)
     if KINDS[kind].batch > 1:
-        found["several"] = document(kind, [*storm(2), trouble(), over(3)], folder)
+        found["several"] = document(
+            kind, [*many_alerts(2), firing_alert(), resolved_alert(3)], folder
+        )
     if kind == "webhook":
         for format_ in ("cloudevents", "plain"):
-            found[format_] = document(kind, [trouble()], folder, format=format_)
+            found[format_] = document(kind, [firing_alert()], folder, format=format_)
     return found
 
 
@@ -82,14 +92,14 @@ def test_the_payload_is_the_golden_one(kind: str, tmp_path: Path) -> None:
 # -- limits ----------------------------------------------------------------------------------------
 
 LONG = replace(
-    trouble(),
+    firing_alert(),
     annotations={
         "summary": "s" * 5000,
         "cause": "c" * 500,
         "remedy": "日志" * 3000,
         "evidence": "\n".join(f"line {index} " + '"<&`\\日' * 60 for index in range(400)),
     },
-    labels={**trouble().labels, "process": "p" * 300, "instance": "h" * 2000},
+    labels={**firing_alert().labels, "process": "p" * 300, "instance": "h" * 2000},
 )
 
 
@@ -132,7 +142,7 @@ PARTS: dict[str, Callable[[Any], list[tuple[int, int]]]] = {
 
 
 @pytest.mark.parametrize("kind", [*TEXT_KINDS, "pagerduty"])
-@pytest.mark.parametrize("alert", [LONG, hostile()])
+@pytest.mark.parametrize("alert", [LONG, hostile_alert()])
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_no_message_is_longer_than_its_service_takes(
     kind: str,
@@ -157,7 +167,7 @@ def test_no_message_is_longer_than_its_service_takes(
 @pytest.mark.parametrize("kind", [kind for kind in TEXT_KINDS if KINDS[kind].batch > 1])
 def test_every_incident_of_a_message_is_named(kind: str, tmp_path: Path) -> None:
     """However many a message holds; and it is within its limits."""
-    alerts = storm(KINDS[kind].batch)
+    alerts = many_alerts(KINDS[kind].batch)
     sent = request(kind, alerts, tmp_path)
     text = json.dumps(json.loads(sent.body), ensure_ascii=False).replace("\\\\", "")
 
@@ -172,7 +182,7 @@ def test_every_incident_of_a_message_is_named(kind: str, tmp_path: Path) -> None
 def test_long_names_keep_what_tells_them_apart(kind: str, tmp_path: Path) -> None:
     """Their middle is left out, not their end."""
     name = "customer-portal-production.example.com:php-fpm8.2-customer-portal-production-no{}"
-    alerts = storm(KINDS[kind].batch, name)
+    alerts = many_alerts(KINDS[kind].batch, name)
     sent = request(kind, alerts, tmp_path)
     text = json.dumps(json.loads(sent.body), ensure_ascii=False).replace("\\\\", "")
 
@@ -185,7 +195,9 @@ def test_long_names_keep_what_tells_them_apart(kind: str, tmp_path: Path) -> Non
 def test_what_is_left_of_evidence_is_the_newest(tmp_path: Path) -> None:
     """And it is said how many lines are not there."""
     evidence = "\n".join(f"line {index} {'x' * 90}" for index in range(100))
-    alert = replace(trouble(), annotations={**trouble().annotations, "evidence": evidence})
+    alert = replace(
+        firing_alert(), annotations={**firing_alert().annotations, "evidence": evidence}
+    )
     text = document("wecom", [alert], tmp_path)["markdown"]["content"]
 
     assert "line 99 " in text
@@ -228,7 +240,7 @@ def texts(value: Any) -> list[str]:  # noqa: ANN401 - JSON
 @pytest.mark.parametrize("kind", TEXT_KINDS)
 def test_nothing_unseen_is_sent(kind: str, tmp_path: Path) -> None:
     """No control characters, nothing that turns text around, no half characters."""
-    for text in texts(document(kind, [hostile()], tmp_path)):
+    for text in texts(document(kind, [hostile_alert()], tmp_path)):
         assert not re.search(
             "[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text
         )
@@ -236,7 +248,7 @@ def test_nothing_unseen_is_sent(kind: str, tmp_path: Path) -> None:
 
 def test_slack_calls_nobody(tmp_path: Path) -> None:
     """What begins with < is Slack's own markup; a backtick would end the block of code."""
-    (attachment,) = document("slack", [hostile()], tmp_path)["attachments"]
+    (attachment,) = document("slack", [hostile_alert()], tmp_path)["attachments"]
     text = attachment["blocks"][0]["text"]["text"]
 
     assert "<" not in text + attachment["fallback"]
@@ -247,7 +259,7 @@ def test_slack_calls_nobody(tmp_path: Path) -> None:
 
 def test_discord_calls_nobody(tmp_path: Path) -> None:
     """No mention is parsed; markup is escaped; the block of code ends where it should."""
-    body = document("discord", [hostile()], tmp_path)
+    body = document("discord", [hostile_alert()], tmp_path)
     (embed,) = body["embeds"]
     before, _, block = embed["description"].partition("```")
 
@@ -259,7 +271,7 @@ def test_discord_calls_nobody(tmp_path: Path) -> None:
 
 def test_telegram_calls_nobody(tmp_path: Path) -> None:
     """Its own tags and no others, all closed; @name is broken outside of code."""
-    text = document("telegram", [hostile()], tmp_path)["text"]
+    text = document("telegram", [hostile_alert()], tmp_path)["text"]
     tags = _Tags(text)
 
     assert tags.found <= {"b", "pre"}
@@ -269,7 +281,7 @@ def test_telegram_calls_nobody(tmp_path: Path) -> None:
 
 def test_google_chat_calls_nobody(tmp_path: Path) -> None:
     """Its own tags and no others, all closed; and no `text`, where <users/all> would call."""
-    body = document("google_chat", [hostile()], tmp_path)
+    body = document("google_chat", [hostile_alert()], tmp_path)
     widget = body["cardsV2"][0]["card"]["sections"][0]["widgets"][0]
     tags = _Tags(widget["textParagraph"]["text"])
 
@@ -280,7 +292,7 @@ def test_google_chat_calls_nobody(tmp_path: Path) -> None:
 
 def test_teams_calls_nobody(tmp_path: Path) -> None:
     """Texts without markup only, and no entities that would be mentions."""
-    card = document("teams", [hostile()], tmp_path)["attachments"][0]["content"]
+    card = document("teams", [hostile_alert()], tmp_path)["attachments"][0]["content"]
 
     assert {block["type"] for block in card["body"]} == {"RichTextBlock"}
     assert "entities" not in card["msteams"]
@@ -289,7 +301,7 @@ def test_teams_calls_nobody(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["dingtalk", "wecom"])
 def test_their_markdown_calls_nobody(kind: str, tmp_path: Path) -> None:
     """No link, no picture, no tag, no name with @."""
-    body = document(kind, [hostile()], tmp_path)["markdown"]
+    body = document(kind, [hostile_alert()], tmp_path)["markdown"]
     text = body.get("text", body.get("content")).replace("**", "")
 
     assert not re.search(r"[<\[\]`@!*]", text)
@@ -298,7 +310,7 @@ def test_their_markdown_calls_nobody(kind: str, tmp_path: Path) -> None:
 
 def test_feishu_calls_nobody(tmp_path: Path) -> None:
     """Plain text only, in which <at> is nothing."""
-    card = document("feishu", [hostile()], tmp_path)["card"]
+    card = document("feishu", [hostile_alert()], tmp_path)["card"]
 
     assert {element["text"]["tag"] for element in card["elements"]} == {"plain_text"}
     assert card["header"]["title"]["tag"] == "plain_text"
@@ -309,25 +321,25 @@ def test_feishu_calls_nobody(tmp_path: Path) -> None:
 
 def test_pagerduty_joins_the_events_of_an_incident(tmp_path: Path) -> None:
     """The same key in each, the incident's id; the last one resolves."""
-    first = document("pagerduty", [trouble()], tmp_path)
-    last = document("pagerduty", [over()], tmp_path)
+    first = document("pagerduty", [firing_alert()], tmp_path)
+    last = document("pagerduty", [resolved_alert()], tmp_path)
 
-    assert first["dedup_key"] == last["dedup_key"] == trouble().incident_id
+    assert first["dedup_key"] == last["dedup_key"] == firing_alert().incident_id
     assert (first["event_action"], last["event_action"]) == ("trigger", "resolve")
-    long = document("pagerduty", [trouble(1, "x" * 300)], tmp_path)["dedup_key"]
+    long = document("pagerduty", [firing_alert(1, "x" * 300)], tmp_path)["dedup_key"]
     assert len(long) <= 255
-    assert long != document("pagerduty", [trouble(1, "x" * 301)], tmp_path)["dedup_key"]
+    assert long != document("pagerduty", [firing_alert(1, "x" * 301)], tmp_path)["dedup_key"]
 
 
 def test_alertmanager_is_told_an_end_ahead(tmp_path: Path) -> None:
     """While it fires; with its labels alone as identity, which stay."""
-    (firing,) = document("alertmanager", [trouble()], tmp_path)
-    (resolved,) = document("alertmanager", [over()], tmp_path)
+    (firing,) = document("alertmanager", [firing_alert()], tmp_path)
+    (resolved,) = document("alertmanager", [resolved_alert()], tmp_path)
 
     assert firing["endsAt"] == "2026-11-18T11:15:40.000Z"  # four minutes from NOW_S
     assert resolved["endsAt"] == "2026-11-18T11:07:40.000Z"
-    assert firing["labels"] == resolved["labels"] == trouble().labels
-    assert firing["annotations"] == trouble().annotations
+    assert firing["labels"] == resolved["labels"] == firing_alert().labels
+    assert firing["annotations"] == firing_alert().annotations
 
 
 @pytest.mark.parametrize(
@@ -339,4 +351,4 @@ def test_the_address_of_an_alertmanager(url: str, tmp_path: Path) -> None:
     site = Site(settings=made, secrets=Secrets(made), external_url="", now_s=NOW_S)
     module = import_module("fpm_listener.delivery.receivers.alertmanager")
 
-    assert module.compose([trouble()], site).url == "http://am:9093/api/v2/alerts"
+    assert module.compose([firing_alert()], site).url == "http://am:9093/api/v2/alerts"

@@ -17,9 +17,18 @@ import trustme
 
 from fpm_listener.delivery.attempt import Delivered, FailureReason, Outcome, Rejected, RetryLater
 from fpm_listener.delivery.sender import make_receiver
-from tests import sinks
-from tests.kinds import HTTP_KINDS, SAYS_YES, SECRETS, YES, hostile, over, settings, trouble
-from tests.sinks import Answer, Sink, status
+from tests import receiver_server
+from tests.receiver_samples import (
+    HTTP_KINDS,
+    SAYS_YES,
+    SECRETS,
+    YES,
+    firing_alert,
+    hostile_alert,
+    resolved_alert,
+    settings,
+)
+from tests.receiver_server import Answer, ReceiverServer, status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +39,7 @@ YES_TOO_LONG_S = 15.0
 
 def tell(kind: str, url: str, folder: Path, **others: Any) -> Outcome:  # noqa: ANN401 - its fields
     """Tell a receiver of that kind of an alert, once."""
-    return make_receiver(settings(kind, url, folder, **others)).send([trouble()])
+    return make_receiver(settings(kind, url, folder, **others)).send([firing_alert()])
 
 
 def short(outcome: Outcome) -> tuple[str, str]:
@@ -53,7 +62,7 @@ def never(reason: FailureReason) -> tuple[str, str]:
 
 #: Answer, and what it means for every kind.
 SAME_FOR_ALL = [
-    ("302", sinks.redirect("http://elsewhere.invalid/"), never(R.REDIRECT)),
+    ("302", receiver_server.redirect("http://elsewhere.invalid/"), never(R.REDIRECT)),
     ("400", status(400, body=b"invalid_payload"), never(R.CLIENT_ERROR)),
     ("401", status(401), never(R.CLIENT_ERROR)),
     ("404", status(404), never(R.CLIENT_ERROR)),
@@ -63,9 +72,9 @@ SAME_FOR_ALL = [
     ("429", status(429), later(R.RATE_LIMITED)),
     ("500", status(500), later(R.SERVER_ERROR)),
     ("503", status(503, {"Retry-After": "3"}), later(R.SERVER_ERROR)),
-    ("reset", sinks.reset, later(R.CONNECTION)),
-    ("closed", sinks.silent_close, later(R.CONNECTION)),
-    ("garbage", sinks.garbage, later(R.OTHER)),
+    ("reset", receiver_server.reset, later(R.CONNECTION)),
+    ("closed", receiver_server.silent_close, later(R.CONNECTION)),
+    ("garbage", receiver_server.garbage, later(R.OTHER)),
 ]
 
 
@@ -81,29 +90,29 @@ def test_what_answers_mean(
     tmp_path: Path,
 ) -> None:
     """What can heal is tried again, what cannot is not."""
-    with Sink(answer) as sink:
-        assert short(tell(kind, sink.url, tmp_path)) == meaning
+    with ReceiverServer(answer) as server:
+        assert short(tell(kind, server.url, tmp_path)) == meaning
 
 
 @pytest.mark.parametrize("kind", HTTP_KINDS)
 def test_the_yes_of_each(kind: str, tmp_path: Path) -> None:
     """200 with what the service says; firing and resolved."""
-    with Sink() as sink:
-        sink.otherwise = status(200, body=YES[kind])
-        receiver = make_receiver(settings(kind, sink.url, tmp_path))
-        assert short(receiver.send([trouble()])) == DELIVERED
-        assert short(receiver.send([over()])) == DELIVERED
+    with ReceiverServer() as server:
+        server.otherwise = status(200, body=YES[kind])
+        receiver = make_receiver(settings(kind, server.url, tmp_path))
+        assert short(receiver.send([firing_alert()])) == DELIVERED
+        assert short(receiver.send([resolved_alert()])) == DELIVERED
 
 
 @pytest.mark.parametrize("kind", HTTP_KINDS)
 @pytest.mark.parametrize(
     "answer",
-    [status(204), status(200), status(200, body=b"<html>login</html>"), sinks.big_body],
+    [status(204), status(200), status(200, body=b"<html>login</html>"), receiver_server.big_body],
 )
 def test_a_status_is_not_always_a_yes(kind: str, answer: Answer, tmp_path: Path) -> None:
     """Where the service's yes is in the body, a body without it is none."""
-    with Sink(answer) as sink:
-        outcome = tell(kind, sink.url, tmp_path)
+    with ReceiverServer(answer) as server:
+        outcome = tell(kind, server.url, tmp_path)
 
     assert short(outcome) == (later(R.ANSWER) if kind in SAYS_YES else DELIVERED)
 
@@ -137,15 +146,15 @@ def test_200_with_a_body(
     tmp_path: Path,
 ) -> None:
     """The body decides; what the service says of it is passed on."""
-    with Sink(status(200, body=body)) as sink:
-        assert short(tell(kind, sink.url, tmp_path)) == meaning
+    with ReceiverServer(status(200, body=body)) as server:
+        assert short(tell(kind, server.url, tmp_path)) == meaning
 
 
 @pytest.mark.parametrize(("kind", "body"), [(kind, body) for kind, body, _ in NOES[:1]])
 def test_what_the_service_says_is_passed_on(kind: str, body: bytes, tmp_path: Path) -> None:
     """To the log, and to who tries it by hand."""
-    with Sink(status(200, body=body)) as sink:
-        outcome = tell(kind, sink.url, tmp_path)
+    with ReceiverServer(status(200, body=body)) as server:
+        outcome = tell(kind, server.url, tmp_path)
 
     assert not isinstance(outcome, Delivered)
     assert body.decode() in outcome.detail
@@ -156,8 +165,8 @@ def test_what_the_service_says_is_passed_on(kind: str, body: bytes, tmp_path: Pa
 def test_retry_after(kind: str, form: str, tmp_path: Path) -> None:
     """In both forms; the receiver is not asked before."""
     header = "17" if form == "seconds" else formatdate(time.time() + 17, usegmt=True)
-    with Sink(status(429, {"Retry-After": header})) as sink:
-        outcome = tell(kind, sink.url, tmp_path)
+    with ReceiverServer(status(429, {"Retry-After": header})) as server:
+        outcome = tell(kind, server.url, tmp_path)
 
     assert isinstance(outcome, RetryLater)
     assert outcome.after_s is not None
@@ -173,23 +182,25 @@ def test_retry_after(kind: str, form: str, tmp_path: Path) -> None:
 )
 def test_retry_after_in_the_body(kind: str, body: bytes, tmp_path: Path) -> None:
     """Discord and Telegram say it there."""
-    with Sink(status(429, body=body)) as sink:
-        outcome = tell(kind, sink.url, tmp_path)
+    with ReceiverServer(status(429, body=body)) as server:
+        outcome = tell(kind, server.url, tmp_path)
 
     assert isinstance(outcome, RetryLater)
     assert outcome.after_s in {2.5, 3.0}
 
 
 @pytest.mark.parametrize("kind", HTTP_KINDS)
-@pytest.mark.parametrize("answer", [sinks.hang, sinks.drip_headers, sinks.drip_body])
+@pytest.mark.parametrize(
+    "answer", [receiver_server.hang, receiver_server.drip_headers, receiver_server.drip_body]
+)
 def test_the_deadline_holds(kind: str, answer: Answer, tmp_path: Path) -> None:
     """Over the whole attempt; a status that came counts where it is the yes."""
     began = time.monotonic()
-    with Sink(answer) as sink:
-        outcome = tell(kind, sink.url, tmp_path, timeout_s=0.3)
+    with ReceiverServer(answer) as server:
+        outcome = tell(kind, server.url, tmp_path, timeout_s=0.3)
     assert time.monotonic() - began < YES_TOO_LONG_S
 
-    if answer is not sinks.drip_body:
+    if answer is not receiver_server.drip_body:
         assert short(outcome) == later(R.TIMEOUT)
     else:
         assert short(outcome) == (later(R.ANSWER) if kind in SAYS_YES else DELIVERED)
@@ -227,9 +238,9 @@ def test_a_certificate_of_somebody_else(kind: str, tmp_path: Path) -> None:
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-    with Sink(tls=context) as sink:
-        assert short(tell(kind, sink.url, tmp_path)) == later(R.TLS)
-        assert sink.requests == []
+    with ReceiverServer(tls=context) as server:
+        assert short(tell(kind, server.url, tmp_path)) == later(R.TLS)
+        assert server.requests == []
 
 
 @pytest.mark.parametrize("kind", HTTP_KINDS)
@@ -240,7 +251,7 @@ def test_a_file_that_is_missing_is_waited_for(kind: str, tmp_path: Path) -> None
         path = getattr(made, name)
         if path is not None:
             path.unlink()
-            outcome = make_receiver(made).send([trouble()])
+            outcome = make_receiver(made).send([firing_alert()])
             assert isinstance(outcome, RetryLater)
             assert outcome.detail == f"{name} {path}: No such file or directory"
 
@@ -251,9 +262,9 @@ def test_a_file_that_is_missing_is_waited_for(kind: str, tmp_path: Path) -> None
     [
         "echo",
         status(500, body=b"s3cret"),
-        sinks.reset,
-        sinks.hang,
-        sinks.redirect("http://s3cret/"),
+        receiver_server.reset,
+        receiver_server.hang,
+        receiver_server.redirect("http://s3cret/"),
     ],
 )
 def test_no_secret_is_told(
@@ -264,16 +275,16 @@ def test_no_secret_is_told(
 ) -> None:
     """Not in a log at DEBUG, not in an outcome, not in a repr, though the service echoes them."""
     caplog.set_level(logging.DEBUG)
-    with Sink() as sink:
-        made = settings(kind, sink.url, tmp_path, timeout_s=0.5)
-        known = [sink.url, *(SECRETS[name] for name in SECRETS if getattr(made, name))]
+    with ReceiverServer() as server:
+        made = settings(kind, server.url, tmp_path, timeout_s=0.5)
+        known = [server.url, *(SECRETS[name] for name in SECRETS if getattr(made, name))]
         echo = json.dumps({"errcode": 1, "errmsg": " ".join(known), "code": 1, "msg": known[-1]})
-        sink.script = [status(400, body=echo.encode()) if isinstance(answer, str) else answer]
-        outcome = make_receiver(made).send([trouble()])
-        sent = sink.requests[0]
+        server.script = [status(400, body=echo.encode()) if isinstance(answer, str) else answer]
+        outcome = make_receiver(made).send([firing_alert()])
+        sent = server.requests[0]
     told = f"{caplog.text} {outcome!r} {made!r}".replace(str(tmp_path), "")
 
-    for secret in (*SECRETS.values(), "s3cret-path", "t0ken", str(sink.port)):
+    for secret in (*SECRETS.values(), "s3cret-path", "t0ken", str(server.port)):
         assert secret not in told
     if kind in {"dingtalk", "feishu"}:
         query = sent.path.partition("sign=")[2] or json.loads(sent.body)["sign"]
@@ -283,12 +294,13 @@ def test_no_secret_is_told(
 @pytest.mark.parametrize("kind", HTTP_KINDS)
 def test_what_is_sent_is_json(kind: str, tmp_path: Path) -> None:
     """With a POST, in UTF-8, whatever the texts hold."""
-    with Sink() as sink:
-        sink.otherwise = status(200, body=YES[kind])
+    with ReceiverServer() as server:
+        server.otherwise = status(200, body=YES[kind])
         assert (
-            short(make_receiver(settings(kind, sink.url, tmp_path)).send([hostile()])) == DELIVERED
+            short(make_receiver(settings(kind, server.url, tmp_path)).send([hostile_alert()]))
+            == DELIVERED
         )
-        (request,) = sink.requests
+        (request,) = server.requests
 
     assert request.method == "POST"
     assert "json" in request.headers["content-type"]
@@ -301,8 +313,8 @@ def test_a_wait_without_end(kind: str, tmp_path: Path) -> None:
     """A number of four hundred digits is an hour."""
     number = "9" * 400
     body = f'{{"retry_after":{number},"parameters":{{"retry_after":{number}}}}}'.encode()
-    with Sink(status(429, body=body)) as sink:
-        outcome = tell(kind, sink.url, tmp_path)
+    with ReceiverServer(status(429, body=body)) as server:
+        outcome = tell(kind, server.url, tmp_path)
 
     assert isinstance(outcome, RetryLater)
     assert outcome.after_s == 3600.0
@@ -315,10 +327,10 @@ def test_half_a_secret_is_one_too(tmp_path: Path) -> None:
     password.chmod(0o600)
     pair = base64.b64encode(b'me:s3cret"word').decode()
     for echo in ("x" * 110 + 's3cret"word', pair, quote('s3cret"word'), json.dumps('s3cret"word')):
-        with Sink(status(400, body=echo.encode())) as sink:
-            made = settings("alertmanager", sink.url, tmp_path)
+        with ReceiverServer(status(400, body=echo.encode())) as server:
+            made = settings("alertmanager", server.url, tmp_path)
             made = replace(made, username="me", password_file=password)
-            outcome = make_receiver(made).send([trouble()])
+            outcome = make_receiver(made).send([firing_alert()])
         assert isinstance(outcome, Rejected)
         for part in ("s3cret", pair[:10]):
             assert part not in outcome.detail, echo
@@ -326,17 +338,17 @@ def test_half_a_secret_is_one_too(tmp_path: Path) -> None:
 
 def test_a_redirect_is_not_read(tmp_path: Path) -> None:
     """However long its body is, and wherever it points."""
-    with Sink() as elsewhere:
+    with ReceiverServer() as elsewhere:
         for location in (elsewhere.url, "http://["):
             answer = status(302, {"Location": location}, b"x" * (1 << 22))
-            with Sink(answer) as sink:
-                assert short(tell("webhook", sink.url, tmp_path)) == never(R.REDIRECT)
+            with ReceiverServer(answer) as server:
+                assert short(tell("webhook", server.url, tmp_path)) == never(R.REDIRECT)
         assert elsewhere.connections == 0
 
 
 @pytest.mark.parametrize("kind", ["dingtalk", "wecom"])
 def test_the_keyword_is_sent_to_the_letter(kind: str, tmp_path: Path) -> None:
     """A bot that wants `[prod]` wants just that."""
-    with Sink(status(200, body=YES[kind])) as sink:
-        tell(kind, sink.url, tmp_path, keyword="[prod]!")
-        assert "[prod]!" in str(sink.requests[0].json["markdown"])
+    with ReceiverServer(status(200, body=YES[kind])) as server:
+        tell(kind, server.url, tmp_path, keyword="[prod]!")
+        assert "[prod]!" in str(server.requests[0].json["markdown"])

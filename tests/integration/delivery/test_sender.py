@@ -16,15 +16,15 @@ from fpm_listener.delivery.sender import Sender
 from fpm_listener.incidents.alert import Alert
 from fpm_listener.settings.receivers import ReceiverSettings
 from fpm_listener.values import Instant
-from tests import sinks
-from tests.owners import Owner
+from tests import receiver_server
+from tests.outbox_harness import OutboxHarness
+from tests.receiver_server import PATIENCE_S, ReceiverServer, status
 from tests.samples import fires, resolves
-from tests.sinks import PATIENCE_S, Sink, status
 
 
-def receiver(sink: Sink, name: str = "ops", **others: Any) -> ReceiverSettings:  # noqa: ANN401 - its fields
+def receiver(server: ReceiverServer, name: str = "ops", **others: Any) -> ReceiverSettings:  # noqa: ANN401 - its fields
     """Return the settings of a receiver."""
-    return replace(ReceiverSettings(name=name, url=sink.url, timeout_s=20.0), **others)
+    return replace(ReceiverSettings(name=name, url=server.url, timeout_s=20.0), **others)
 
 
 class Daemon:
@@ -32,9 +32,9 @@ class Daemon:
 
     def __init__(self, folder: Path, *receivers: ReceiverSettings) -> None:
         self.inbox: SimpleQueue[AttemptResult | BaseException] = SimpleQueue()
-        self.owner = Owner(folder, *receivers, now=self.now())
+        self.harness = OutboxHarness(folder, *receivers, now=self.now())
         # Delays of a tenth of a second instead of half a one, on the average.
-        self.owner.outbox._random = lambda: 0.1
+        self.harness.outbox._random = lambda: 0.1
         self.senders = {one.name: Sender(one, self.inbox.put, self.inbox.put) for one in receivers}
 
     @staticmethod
@@ -44,13 +44,13 @@ class Daemon:
 
     def enqueue(self, *alerts: Alert) -> None:
         """Enqueue, commit, and send what is due."""
-        self.owner.now = self.now()
-        self.owner.enqueue(*alerts)
+        self.harness.now = self.now()
+        self.harness.enqueue(*alerts)
         self.send()
 
     def send(self) -> None:
         """Hand what is due to the senders."""
-        for attempt in self.owner.outbox.start_attempts(self.now()):
+        for attempt in self.harness.outbox.start_attempts(self.now()):
             self.senders[attempt.queue].send(attempt)
 
     def run_until(self, condition: Callable[[], object], what: str) -> None:
@@ -58,7 +58,7 @@ class Daemon:
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
             assert time.monotonic() < deadline, f"waited in vain for {what}"
-            next_s = self.owner.outbox.next_due_s(self.now())
+            next_s = self.harness.outbox.next_due_s(self.now())
             wait_s = 1.0 if next_s is None else min(1.0, max(0.0, next_s - time.monotonic()))
             try:
                 item = self.inbox.get(timeout=max(0.001, wait_s))
@@ -66,18 +66,18 @@ class Daemon:
                 pass
             else:
                 assert isinstance(item, AttemptResult), item
-                self.owner.outbox.record_result(item, self.now())
+                self.harness.outbox.record_result(item, self.now())
             self.send()
 
     def run_until_empty(self, *names: str) -> None:
         """Do the owner's work until the receivers are owed nothing."""
-        self.run_until(lambda: not any(self.owner.ids(name) for name in names), "empty queues")
+        self.run_until(lambda: not any(self.harness.ids(name) for name in names), "empty queues")
 
     def end(self) -> None:
         """Stop all threads and let the database go."""
         for sender in self.senders.values():
             sender.stop()
-        self.owner.database.close()
+        self.harness.database.close()
 
 
 @pytest.fixture
@@ -99,21 +99,21 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
 Start = Callable[..., Daemon]
 
 
-def keys(sink: Sink) -> list[str]:
-    """Return the ids of the alerts that a sink was told of, in order."""
-    return [request.headers["idempotency-key"] for request in sink.requests]
+def keys(server: ReceiverServer) -> list[str]:
+    """Return the ids of the alerts that a server was told of, in order."""
+    return [request.headers["idempotency-key"] for request in server.requests]
 
 
 def test_from_the_incident_to_the_receiver(start: Start) -> None:
     """Firing, then resolution, each once; the counters tell of both."""
-    with Sink() as sink:
-        daemon = start(receiver(sink))
+    with ReceiverServer() as server:
+        daemon = start(receiver(server))
         daemon.enqueue(fires("a"), resolves("a"))
         daemon.run_until_empty("ops")
 
-        assert keys(sink) == ["a-1", "a-2"]
-        assert [request.json["status"] for request in sink.requests] == ["firing", "resolved"]
-    (view,) = daemon.owner.outbox.views()
+        assert keys(server) == ["a-1", "a-2"]
+        assert [request.json["status"] for request in server.requests] == ["firing", "resolved"]
+    (view,) = daemon.harness.outbox.views()
     assert (view.sent, view.pending, sum(view.failed.values())) == (2, 0, 0)
     assert view.seconds is not None
     assert sum(view.seconds.counts) == 2
@@ -121,78 +121,80 @@ def test_from_the_incident_to_the_receiver(start: Start) -> None:
 
 def test_a_hanging_receiver_delays_nobody(start: Start) -> None:
     """Beside it a good one gets everything, and the owner never waits."""
-    with Sink(*[sinks.hang] * 3) as bad, Sink() as good:
+    with ReceiverServer(*[receiver_server.hang] * 3) as bad, ReceiverServer() as good:
         daemon = start(receiver(bad, "bad"), receiver(good, "good"))
         daemon.enqueue(*(fires(str(index)) for index in range(50)))
         daemon.run_until_empty("good")
 
         assert keys(good) == [f"{index}-1" for index in range(50)]
-        assert len(daemon.owner.ids("bad")) == 50
+        assert len(daemon.harness.ids("bad")) == 50
         assert len(bad.wait_for(1)) == 1, "one attempt at a time"
 
 
 def test_the_same_key_until_the_yes(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     """An attempt that failed is made again with the same body and key; failure and end are said."""
     caplog.set_level(logging.INFO)
-    with Sink(status(503), status(503), sinks.reset, sinks.silent_close) as sink:
-        daemon = start(receiver(sink))
+    with ReceiverServer(
+        status(503), status(503), receiver_server.reset, receiver_server.silent_close
+    ) as server:
+        daemon = start(receiver(server))
         daemon.enqueue(fires("a"), resolves("a"))
         daemon.run_until_empty("ops")
 
-        assert keys(sink) == ["a-1"] * 5 + ["a-2"]
-        assert len({request.body for request in sink.requests[:5]}) == 1
+        assert keys(server) == ["a-1"] * 5 + ["a-2"]
+        assert len({request.body for request in server.requests[:5]}) == 1
     assert [message.split(" receiver=")[0] for message in caplog.messages] == [
         "delivery failed and will be retried",
         "delivery failed and will be retried",  # for another reason: connection
         "delivery works again",
     ]
-    (view,) = daemon.owner.outbox.views()
+    (view,) = daemon.harness.outbox.views()
     assert (view.failed["server_error"], view.failed["connection"]) == (2, 2)
 
 
 def test_a_receiver_that_asks_for_rest(start: Start) -> None:
     """Retry-After is waited for."""
-    with Sink(status(429, {"Retry-After": "1"})) as sink:
-        daemon = start(receiver(sink))
+    with ReceiverServer(status(429, {"Retry-After": "1"})) as server:
+        daemon = start(receiver(server))
         daemon.enqueue(fires("a"))
         daemon.run_until_empty("ops")
-        first, second = sink.requests
+        first, second = server.requests
 
     assert second.at_s - first.at_s >= 1.0
 
 
 def test_a_receiver_that_comes_up_late(start: Start) -> None:
     """While nobody listens the alerts wait; then all arrive, each once, in order."""
-    with Sink() as place:
+    with ReceiverServer() as place:
         port = place.port
     down = ReceiverSettings(name="ops", url=f"http://127.0.0.1:{port}/", timeout_s=20.0)
     daemon = start(down)
     daemon.enqueue(fires("a"), fires("b"), resolves("a"))
-    daemon.run_until(lambda: daemon.owner.outbox.views()[0].sent >= 3, "some failures")
-    with Sink(port=port) as sink:
+    daemon.run_until(lambda: daemon.harness.outbox.views()[0].sent >= 3, "some failures")
+    with ReceiverServer(port=port) as server:
         daemon.run_until_empty("ops")
 
-        assert sorted(keys(sink)) == ["a-1", "a-2", "b-1"]
-        assert keys(sink).index("a-1") < keys(sink).index("a-2")
-    assert daemon.owner.outbox.views()[0].failed["refused"] >= 3
+        assert sorted(keys(server)) == ["a-1", "a-2", "b-1"]
+        assert keys(server).index("a-1") < keys(server).index("a-2")
+    assert daemon.harness.outbox.views()[0].failed["refused"] >= 3
 
 
 def test_a_listener_that_ended_in_the_middle(start: Start) -> None:
     """The next one sends what the first had not been told a yes for, under the same key."""
-    with Sink(sinks.hang) as sink:
-        first = start(receiver(sink))
+    with ReceiverServer(receiver_server.hang) as server:
+        first = start(receiver(server))
         first.enqueue(fires("a"))
-        sink.wait_for(1)
-        second = start(receiver(sink))
+        server.wait_for(1)
+        second = start(receiver(server))
         second.send()
         second.run_until_empty("ops")
 
-        assert keys(sink) == ["a-1", "a-1"]
+        assert keys(server) == ["a-1", "a-1"]
 
 
 def test_a_hanging_receiver_does_not_delay_the_end(start: Start) -> None:
     """The sender is given until a deadline, and left behind after it."""
-    with Sink(sinks.hang) as bad, Sink() as good:
+    with ReceiverServer(receiver_server.hang) as bad, ReceiverServer() as good:
         daemon = start(receiver(bad, "bad"), receiver(good, "good"))
         daemon.enqueue(fires("a"))
         bad.wait_for(1)
@@ -206,8 +208,8 @@ def test_a_hanging_receiver_does_not_delay_the_end(start: Start) -> None:
 
 def test_a_sender_that_never_sent() -> None:
     """It has no thread yet, and ends at once."""
-    with Sink() as sink:
-        sender = Sender(receiver(sink), print, print)
+    with ReceiverServer() as server:
+        sender = Sender(receiver(server), print, print)
         assert "sender-ops" not in [thread.name for thread in threading.enumerate()]
         assert sender.stop(time.monotonic() + PATIENCE_S)
 
@@ -216,8 +218,8 @@ def test_what_nobody_foresaw_silences_one_receiver_only(caplog: pytest.LogCaptur
     """It is said, without its text, and tried again; the listener lives on."""
     answers: SimpleQueue[Any] = SimpleQueue()
     broken = fires("a", labels=None)
-    with Sink() as sink:
-        sender = Sender(receiver(sink), answers.put, answers.put)
+    with ReceiverServer() as server:
+        sender = Sender(receiver(server), answers.put, answers.put)
         for number, alert in enumerate((broken, fires("b"))):
             sender.send(Attempt(queue="ops", number=1, alert_numbers=(number,), alerts=(alert,)))
         first, second = (answers.get(timeout=PATIENCE_S) for _ in range(2))
@@ -232,8 +234,8 @@ def test_what_nobody_foresaw_silences_one_receiver_only(caplog: pytest.LogCaptur
 def test_each_attempt_is_answered_once_in_order() -> None:
     """Attempts that come faster than they are made wait in the sender's own queue."""
     answers: SimpleQueue[Any] = SimpleQueue()
-    with Sink(status(500), status(200)) as sink:
-        sender = Sender(receiver(sink), answers.put, answers.put)
+    with ReceiverServer(status(500), status(200)) as server:
+        sender = Sender(receiver(server), answers.put, answers.put)
         attempts = [
             Attempt(queue="ops", number=1, alert_numbers=(row,), alerts=(fires(str(row)),))
             for row in range(3)
@@ -256,15 +258,20 @@ def test_no_secret_is_logged_or_stored(
 ) -> None:
     """From the first failure to the rejection, at DEBUG, and in every file of the state folder."""
     caplog.set_level(logging.DEBUG)
-    faults = [status(503), sinks.reset, sinks.garbage, sinks.redirect("http://s3cret.invalid/")]
-    with Sink(*faults) as sink:
-        daemon = start(receiver(sink))
+    faults = [
+        status(503),
+        receiver_server.reset,
+        receiver_server.garbage,
+        receiver_server.redirect("http://s3cret.invalid/"),
+    ]
+    with ReceiverServer(*faults) as server:
+        daemon = start(receiver(server))
         daemon.enqueue(fires("a"))
         daemon.run_until_empty("ops")
         daemon.enqueue(fires("b"))
         content = b"".join(path.read_bytes() for path in (tmp_path / "state").iterdir())
 
-        for secret in ("s3cret", "t0ken", str(sink.port)):
+        for secret in ("s3cret", "t0ken", str(server.port)):
             assert secret not in caplog.text
             assert secret.encode() not in content
     assert "receiver rejected an alert" in caplog.text

@@ -18,9 +18,9 @@ from fpm_listener.delivery.receivers.deadline import Deadline, mount
 from fpm_listener.delivery.receivers.http import BODY_LIMIT, HttpAnswer, HttpReceiver
 from fpm_listener.delivery.receivers.webhook import compose, make, payload
 from fpm_listener.settings.receivers import ReceiverSettings
-from tests import sinks
+from tests import receiver_server
+from tests.receiver_server import ReceiverServer, status
 from tests.samples import fires
-from tests.sinks import Sink, status
 from tests.waiting import wait_until
 
 DELIVERED = Delivered()
@@ -48,10 +48,10 @@ def a_port_without_listener() -> int:
 
 def test_what_arrives() -> None:
     """One POST: the body to the letter, with the headers that name it and us."""
-    with Sink() as sink:
-        webhook = make(settings_for(sink.url), "http://web1:19253/")
+    with ReceiverServer() as server:
+        webhook = make(settings_for(server.url), "http://web1:19253/")
         assert webhook.send([fires()]) == DELIVERED
-        (request,) = sink.requests
+        (request,) = server.requests
 
     assert (request.method, request.path) == ("POST", "/hook/s3cret-path?token=t0ken")
     assert request.body == payload(fires(), receiver="ops", external_url="http://web1:19253/")
@@ -67,8 +67,8 @@ def test_what_arrives() -> None:
     [
         (status(204), DELIVERED),
         (status(200, body=b"x" * 1000), DELIVERED),
-        (sinks.big_body, DELIVERED),
-        (sinks.bad_headers, DELIVERED),
+        (receiver_server.big_body, DELIVERED),
+        (receiver_server.bad_headers, DELIVERED),
         (
             status(400, body=b"no"),
             Rejected(reason=FailureReason.CLIENT_ERROR, detail="status 400"),
@@ -87,56 +87,61 @@ def test_what_arrives() -> None:
             RetryLater(reason=FailureReason.RATE_LIMITED, detail="status 429", after_s=0.0),
         ),
         (
-            sinks.reset,
+            receiver_server.reset,
             RetryLater(reason=FailureReason.CONNECTION, detail="Connection reset by peer"),
         ),
         (
-            sinks.silent_close,
+            receiver_server.silent_close,
             RetryLater(reason=FailureReason.CONNECTION, detail="closed without an answer"),
         ),
         (
-            sinks.garbage,
+            receiver_server.garbage,
             RetryLater(reason=FailureReason.OTHER, detail="the answer is not HTTP"),
         ),
     ],
 )
-def test_what_an_answer_means(answer: sinks.Answer, outcome: Outcome) -> None:
+def test_what_an_answer_means(answer: receiver_server.Answer, outcome: Outcome) -> None:
     """Only a true yes is one; each failure has its reason and a text without a URL."""
-    with Sink(answer) as sink:
-        assert tell(sink.url) == outcome
+    with ReceiverServer(answer) as server:
+        assert tell(server.url) == outcome
 
 
-@pytest.mark.parametrize("answer", [sinks.hang, sinks.drip_status, sinks.drip_headers])
-def test_a_receiver_that_never_comes_to_the_point(answer: sinks.Answer) -> None:
+@pytest.mark.parametrize(
+    "answer", [receiver_server.hang, receiver_server.drip_status, receiver_server.drip_headers]
+)
+def test_a_receiver_that_never_comes_to_the_point(answer: receiver_server.Answer) -> None:
     """The deadline holds over the whole attempt, though a byte comes every now and then."""
-    with Sink(answer) as sink:
-        assert tell(sink.url, timeout_s=0.3) == LATE
+    with ReceiverServer(answer) as server:
+        assert tell(server.url, timeout_s=0.3) == LATE
 
 
 def test_a_yes_with_a_body_that_never_ends() -> None:
     """The status was the yes; the body is cut at the deadline."""
-    with Sink(sinks.drip_body) as sink:
-        assert tell(sink.url, timeout_s=0.3) == DELIVERED
+    with ReceiverServer(receiver_server.drip_body) as server:
+        assert tell(server.url, timeout_s=0.3) == DELIVERED
 
 
 def test_no_more_of_a_body_is_read_than_matters() -> None:
     """64 KiB of the 10 MiB."""
-    with Sink(sinks.big_body) as sink:
+    with ReceiverServer(receiver_server.big_body) as server:
         seen: list[HttpAnswer] = []
 
         def judge(answer: HttpAnswer, _: float) -> Outcome:
             seen.append(answer)
             return DELIVERED
 
-        HttpReceiver(settings_for(sink.url), "", None, compose, judge).send([fires()])
+        HttpReceiver(settings_for(server.url), "", None, compose, judge).send([fires()])
 
     assert [answer.body for answer in seen] == [b"x" * BODY_LIMIT]
 
 
 def test_a_redirect_is_not_followed() -> None:
     """Whoever it points to never hears of us; the POST would arrive there as a GET."""
-    with Sink() as elsewhere, Sink(sinks.redirect(elsewhere.url)) as sink:
-        outcome = tell(sink.url)
+    with (
+        ReceiverServer() as elsewhere,
+        ReceiverServer(receiver_server.redirect(elsewhere.url)) as server,
+    ):
+        outcome = tell(server.url)
 
     assert outcome == Rejected(reason=FailureReason.REDIRECT, detail="status 302")
     assert elsewhere.connections == 0
@@ -195,14 +200,14 @@ def test_the_environment_has_no_say(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "absent"))
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{a_port_without_listener()}")
-    with Sink() as sink:
-        assert tell(sink.url) == DELIVERED
-        assert "authorization" not in sink.requests[0].headers
+    with ReceiverServer() as server:
+        assert tell(server.url) == DELIVERED
+        assert "authorization" not in server.requests[0].headers
 
 
 def test_a_proxy_of_the_settings() -> None:
     """The request goes to the proxy, which is told the whole URL; a dead one is a dead receiver."""
-    with Sink() as proxy:
+    with ReceiverServer() as proxy:
         assert tell("http://127.0.0.1:1/x", proxy=proxy.url) == DELIVERED
         assert proxy.requests[0].path == "http://127.0.0.1:1/x"
     dead = f"http://127.0.0.1:{a_port_without_listener()}"
@@ -213,7 +218,7 @@ def test_a_proxy_of_the_settings() -> None:
 
 def test_the_environments_proxy_for_who_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """With trust_env; not where no_proxy names the receiver, and a proxy of the settings wins."""
-    with Sink() as proxy, Sink() as other:
+    with ReceiverServer() as proxy, ReceiverServer() as other:
         monkeypatch.setenv("http_proxy", proxy.url)
         assert tell("http://far.invalid:1/x", trust_env=True) == DELIVERED
         assert tell("http://far.invalid:1/x", trust_env=True, proxy=other.url) == DELIVERED
@@ -226,7 +231,7 @@ def test_the_environments_proxy_for_who_asks_for_it(monkeypatch: pytest.MonkeyPa
 
 def test_a_proxy_that_gives_no_connection() -> None:
     """Its refusal of CONNECT is told from the receiver's own answers."""
-    with Sink(status(407)) as proxy:
+    with ReceiverServer(status(407)) as proxy:
         outcome = tell("https://127.0.0.1:1/x", proxy=proxy.url)
 
     assert outcome == RetryLater(
@@ -241,14 +246,14 @@ def test_a_proxy_that_gives_no_connection() -> None:
 def test_a_file_with_the_url_is_read_each_time(tmp_path: Path) -> None:
     """The operator can exchange it; while it is missing or wrong the alert waits."""
     file = tmp_path / "ops.url"
-    with Sink() as sink:
+    with ReceiverServer() as server:
         webhook = make(settings_for(None, url_file=file), "")
         missing = webhook.send([fires()])
         file.write_text("ftp://s3cret\n")
         wrong = webhook.send([fires()])
         file.write_text("")
         empty = webhook.send([fires()])
-        file.write_text(f"  {sink.url}\n\n")
+        file.write_text(f"  {server.url}\n\n")
         assert webhook.send([fires()]) == DELIVERED
 
     details = [one.detail for one in (missing, wrong, empty) if isinstance(one, RetryLater)]
@@ -262,14 +267,14 @@ def test_a_file_with_the_url_is_read_each_time(tmp_path: Path) -> None:
 def test_a_bearer_token_from_a_file(tmp_path: Path) -> None:
     """It is read each time, without its newline; what is no header value is refused unshown."""
     file = tmp_path / "token"
-    with Sink() as sink:
-        webhook = make(settings_for(sink.url, token_file=file), "")
+    with ReceiverServer() as server:
+        webhook = make(settings_for(server.url, token_file=file), "")
         for token in ("first\n", "sécond"):
             file.write_text(token, encoding="utf-8")
             assert webhook.send([fires()]) == DELIVERED
         file.write_text("s3cret\nHost: elsewhere")
         outcome = webhook.send([fires()])
-        sent = [request.headers["authorization"] for request in sink.requests]
+        sent = [request.headers["authorization"] for request in server.requests]
 
     assert sent == ["Bearer first", "Bearer s\u00c3\u00a9cond"]
     assert outcome == RetryLater(
@@ -282,9 +287,9 @@ def test_a_password_from_a_file(tmp_path: Path) -> None:
     """Basic authentication, in UTF-8."""
     file = tmp_path / "password"
     file.write_text("pässword\n", encoding="utf-8")
-    with Sink() as sink:
-        assert tell(sink.url, username="me", password_file=file) == DELIVERED
-        assert sink.requests[0].headers["authorization"] == "Basic bWU6cMOkc3N3b3Jk"
+    with ReceiverServer() as server:
+        assert tell(server.url, username="me", password_file=file) == DELIVERED
+        assert server.requests[0].headers["authorization"] == "Basic bWU6cMOkc3N3b3Jk"
 
 
 def test_a_secret_that_everybody_can_read_is_said_once(
@@ -294,8 +299,8 @@ def test_a_secret_that_everybody_can_read_is_said_once(
     """Receiver and setting, not the path; a file of mode 0640 is in order."""
     file = tmp_path / "token"
     file.write_text("s3cret")
-    with Sink() as sink:
-        webhook = make(settings_for(sink.url, token_file=file), "")
+    with ReceiverServer() as server:
+        webhook = make(settings_for(server.url, token_file=file), "")
         file.chmod(0o640)
         webhook.send([fires()])
         assert caplog.messages == []
@@ -328,14 +333,20 @@ def test_plain_http_to_another_host_is_said_once(
 
 
 FAULTS = [
-    *(sinks.reset, sinks.garbage, sinks.silent_close, sinks.bad_headers, sinks.hang),
-    *(sinks.redirect("http://s3cret.invalid/"), status(500), status(404, body=b"s3cret")),
+    *(
+        receiver_server.reset,
+        receiver_server.garbage,
+        receiver_server.silent_close,
+        receiver_server.bad_headers,
+        receiver_server.hang,
+    ),
+    *(receiver_server.redirect("http://s3cret.invalid/"), status(500), status(404, body=b"s3cret")),
 ]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_secret_is_logged_whatever_happens(
-    fault: sinks.Answer,
+    fault: receiver_server.Answer,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -343,13 +354,13 @@ def test_no_secret_is_logged_whatever_happens(
     caplog.set_level(logging.DEBUG)
     token = tmp_path / "s3cret-token-file"
     token.write_text("b3arer")
-    with Sink(fault) as sink:
-        webhook = make(settings_for(sink.url, token_file=token, timeout_s=0.3), "")
+    with ReceiverServer(fault) as server:
+        webhook = make(settings_for(server.url, token_file=token, timeout_s=0.3), "")
         outcome = webhook.send([fires()])
-        told = f"{caplog.text} {outcome!r} {settings_for(sink.url)!r}"
+        told = f"{caplog.text} {outcome!r} {settings_for(server.url)!r}"
 
     assert not re.search(
-        rf"s3cret|t0ken=|b3arer|{sink.port}", told.replace("token=t0ken", "s3cret")
+        rf"s3cret|t0ken=|b3arer|{server.port}", told.replace("token=t0ken", "s3cret")
     )
 
 
@@ -380,17 +391,17 @@ def test_a_certificate_of_our_own_authority(authority: trustme.CA, tmp_path: Pat
     """`ca_file` names who is trusted, by address and by name."""
     ca_file = in_file(tmp_path, authority)
     tls = server_side(authority, "127.0.0.1", "localhost")
-    with Sink(tls=tls) as sink, Sink(tls=tls, host="localhost") as named:
-        assert tell(sink.url, ca_file=ca_file) == DELIVERED
+    with ReceiverServer(tls=tls) as server, ReceiverServer(tls=tls, host="localhost") as named:
+        assert tell(server.url, ca_file=ca_file) == DELIVERED
         assert tell(named.url, ca_file=ca_file) == DELIVERED
 
 
 def test_a_certificate_of_somebody_else(authority: trustme.CA, tmp_path: Path) -> None:
     """Neither another authority's nor, without ca_file, an unknown one's is trusted."""
-    with Sink(tls=server_side(trustme.CA(), "127.0.0.1")) as sink:
-        other = tell(sink.url, ca_file=in_file(tmp_path, authority))
-        unknown = tell(sink.url)
-        assert sink.requests == []
+    with ReceiverServer(tls=server_side(trustme.CA(), "127.0.0.1")) as server:
+        other = tell(server.url, ca_file=in_file(tmp_path, authority))
+        unknown = tell(server.url)
+        assert server.requests == []
 
     for outcome in (other, unknown):
         assert isinstance(outcome, RetryLater)
@@ -400,9 +411,9 @@ def test_a_certificate_of_somebody_else(authority: trustme.CA, tmp_path: Path) -
 
 def test_a_certificate_for_another_name(authority: trustme.CA, tmp_path: Path) -> None:
     """The name in the URL is what counts, and is not told."""
-    with Sink(tls=server_side(authority, "elsewhere.example")) as sink:
-        outcome = tell(sink.url, ca_file=in_file(tmp_path, authority))
-        assert sink.requests == []
+    with ReceiverServer(tls=server_side(authority, "elsewhere.example")) as server:
+        outcome = tell(server.url, ca_file=in_file(tmp_path, authority))
+        assert server.requests == []
 
     assert isinstance(outcome, RetryLater)
     assert outcome.reason is FailureReason.TLS
@@ -420,10 +431,10 @@ def test_a_certificate_of_our_own(authority: trustme.CA, tmp_path: Path) -> None
     tls = server_side(authority, "127.0.0.1")
     authority.configure_trust(tls)
     tls.verify_mode = ssl.CERT_REQUIRED
-    with Sink(tls=tls) as sink:
-        known = tell(sink.url, ca_file=ca_file, cert_file=cert_file, key_file=key_file)
-        unknown = tell(sink.url, ca_file=ca_file)
-        assert len(sink.requests) == 1
+    with ReceiverServer(tls=tls) as server:
+        known = tell(server.url, ca_file=ca_file, cert_file=cert_file, key_file=key_file)
+        unknown = tell(server.url, ca_file=ca_file)
+        assert len(server.requests) == 1
 
     assert known == DELIVERED
     assert isinstance(unknown, RetryLater)
@@ -440,11 +451,11 @@ def test_files_that_cannot_be_used(setting: str, authority: trustme.CA, tmp_path
     ours.cert_chain_pems[0].write_to_path(str(files["cert_file"]))
     ours.private_key_pem.write_to_path(str(files["key_file"]))
     files["key_file"].chmod(0o600)
-    with Sink(tls=server_side(authority, "127.0.0.1")) as sink:
+    with ReceiverServer(tls=server_side(authority, "127.0.0.1")) as server:
         files[setting].write_text("nonsense")
-        nonsense = tell(sink.url, **files)
+        nonsense = tell(server.url, **files)
         files[setting].unlink()
-        missing = tell(sink.url, **files)
+        missing = tell(server.url, **files)
 
     assert missing == RetryLater(
         reason=FailureReason.TLS,
@@ -461,8 +472,8 @@ def test_an_old_tls_is_not_spoken(authority: trustme.CA, tmp_path: Path) -> None
     tls = server_side(authority, "127.0.0.1")
     tls.set_ciphers("ALL:@SECLEVEL=0")
     tls.minimum_version, tls.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
-    with Sink(tls=tls) as sink:
-        outcome = tell(sink.url, ca_file=in_file(tmp_path, authority))
+    with ReceiverServer(tls=tls) as server:
+        outcome = tell(server.url, ca_file=in_file(tmp_path, authority))
 
     assert isinstance(outcome, RetryLater)
     assert outcome.reason is FailureReason.TLS
@@ -479,26 +490,26 @@ def test_a_handshake_that_never_ends(tmp_path: Path, authority: trustme.CA) -> N
         assert tell(url, ca_file=in_file(tmp_path, authority), timeout_s=0.3) == LATE
 
 
-@pytest.mark.parametrize("answer", [sinks.drip_headers, sinks.drip_body])
+@pytest.mark.parametrize("answer", [receiver_server.drip_headers, receiver_server.drip_body])
 def test_the_deadline_holds_under_tls(
-    answer: sinks.Answer,
+    answer: receiver_server.Answer,
     authority: trustme.CA,
     tmp_path: Path,
 ) -> None:
     """Dripping headers are no answer, a dripping body is a cut one."""
-    with Sink(answer, tls=server_side(authority, "127.0.0.1")) as sink:
-        outcome = tell(sink.url, ca_file=in_file(tmp_path, authority), timeout_s=0.5)
+    with ReceiverServer(answer, tls=server_side(authority, "127.0.0.1")) as server:
+        outcome = tell(server.url, ca_file=in_file(tmp_path, authority), timeout_s=0.5)
 
-    assert outcome == (LATE if answer is sinks.drip_headers else DELIVERED)
+    assert outcome == (LATE if answer is receiver_server.drip_headers else DELIVERED)
 
 
 def test_no_connection_is_kept() -> None:
     """Descriptors are closed after each attempt, also after one that was cut."""
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a path is not needed
-    with Sink(sinks.drip_headers, sinks.reset) as sink:
+    with ReceiverServer(receiver_server.drip_headers, receiver_server.reset) as server:
         for _ in range(20):
-            tell(sink.url, timeout_s=0.3)
-        assert sink.connections == 20
+            tell(server.url, timeout_s=0.3)
+        assert server.connections == 20
     wait_until(
         lambda: len(os.listdir("/proc/self/fd")) <= before,  # noqa: PTH208 - the same
         "descriptors to be closed",

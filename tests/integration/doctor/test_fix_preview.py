@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fpm_listener.doctor import check, report
+from tests.config_samples import ENVIRONMENT, NAMES, write_sample
 from tests.integration.doctor.test_check import CASES, Case, Fake, nobody
 from tests.integration.doctor.test_check import examine as examine_case
-from tests.integration.doctor.test_shapes import examine
-from tests.shapes import ENVIRONMENT, NAMES, lay_out
+from tests.integration.doctor.test_config_samples import examine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +93,7 @@ def test_a_rule(case: Case, tmp_path: Path) -> None:
 
 def test_the_recipe_becomes_a_guarded_program(tmp_path: Path) -> None:
     """The shell and its sleep are gone, and each key says what it should."""
-    path = lay_out("recipe-2015", tmp_path)
+    path = write_sample("recipe-2015", tmp_path)
     apply(report.preview(examine("recipe-2015", tmp_path)))
     text = path.read_text()
 
@@ -108,7 +108,7 @@ def test_the_recipe_becomes_a_guarded_program(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     """stdout is the diff and nothing else; stderr says what is left to decide; 1 = findings."""
-    path = lay_out("recipe-2015", tmp_path)
+    path = write_sample("recipe-2015", tmp_path)
     done = subprocess.run(
         [
             *(sys.executable, "-m", "fpm_listener", "check", "--fix-preview"),

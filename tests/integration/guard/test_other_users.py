@@ -12,7 +12,7 @@ from fpm_listener.phpfpm.listen_sockets import Rights
 from fpm_listener.status.metrics import make_registry
 from fpm_listener.status.snapshot import Snapshot
 from fpm_listener.status.textfile import TextfileWriter
-from tests.strangers import STRANGER, needs_root, open_folder, stranger
+from tests.other_user import OTHER_UID, as_other_user, needs_root, open_folder
 
 #: Seconds of each race. Without the protection, the attack succeeds in the first tenth.
 RACE_S = 2.0
@@ -34,7 +34,7 @@ while True:
 @needs_root
 def test_a_socket_path_that_becomes_a_symlink() -> None:
     """A user who exchanges the socket for a symlink gets no rights on the target of the link."""
-    with open_folder() as protected, open_folder(owner=STRANGER) as folder:
+    with open_folder() as protected, open_folder(owner=OTHER_UID) as folder:
         target = protected / "shadow"
         target.write_text("secret")
         target.chmod(0o600)
@@ -42,12 +42,12 @@ def test_a_socket_path_that_becomes_a_symlink() -> None:
         changed = 0
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(str(path))
-            with stranger(EXCHANGE, str(path), str(target)):
+            with as_other_user(EXCHANGE, str(path), str(target)):
                 end_s = time.monotonic() + RACE_S
                 while time.monotonic() < end_s:
                     for mode in (0o666, 0o660):
                         try:
-                            bind.set_rights(str(path), Rights(owner=str(STRANGER), mode=mode))
+                            bind.set_rights(str(path), Rights(owner=str(OTHER_UID), mode=mode))
                         except OSError:
                             continue
                         changed += 1
@@ -63,16 +63,16 @@ def test_rights_of_a_socket_are_changed() -> None:
     with open_folder() as folder, socket.socket(socket.AF_UNIX) as server:
         path = folder / "fpm.sock"
         server.bind(str(path))
-        bind.set_rights(str(path), Rights(owner=str(STRANGER), group="1", mode=0o640))
+        bind.set_rights(str(path), Rights(owner=str(OTHER_UID), group="1", mode=0o640))
         found = path.stat()
 
-    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (STRANGER, 1, 0o640)
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (OTHER_UID, 1, 0o640)
 
 
 @needs_root
 def test_a_textfile_beside_links_of_another_user() -> None:
     """Neither the temporary file nor the file itself leads to a file of somebody else."""
-    with open_folder() as protected, open_folder(owner=STRANGER) as folder:
+    with open_folder() as protected, open_folder(owner=OTHER_UID) as folder:
         target = protected / "shadow"
         target.write_text("secret")
         path = folder / "fpm.prom"

@@ -168,7 +168,7 @@ def test_one_that_answers(scene: Scene) -> None:
 @pytest.mark.parametrize("answered", [True, False])
 def test_where_no_socket_can_be_copied(scene: Scene, answered: bool) -> None:  # noqa: FBT001 - a column
     """One that is silent is ended; one that answers never is."""
-    docker = str(Path(__file__).parents[2] / "as_in_docker.py")
+    docker = str(Path(__file__).parents[2] / "docker_defaults.py")
     pid = orphaned(scene, sys.executable, docker)
     script = (
         "import sys; from fpm_listener.host import addresses; "

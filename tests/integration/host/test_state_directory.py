@@ -30,8 +30,8 @@ from fpm_listener.host import state_directory
 from fpm_listener.host.state_directory import SUBDIRECTORY, UnsafeDirectoryError
 from fpm_listener.supervisor.deduplication import EventDeduplicator
 from fpm_listener.supervisor.protocol import Event
+from tests.other_user import OTHER_UID, needs_root, open_folder
 from tests.samples import at
-from tests.strangers import STRANGER, needs_root, open_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -302,7 +302,7 @@ def test_a_directory_that_becomes_writable_for_others() -> None:
 @needs_root
 def test_a_directory_of_another_user(caplog: pytest.LogCaptureFixture) -> None:
     """It is not used; one warning has the reason and the command, which ends the problem."""
-    with open_folder(0o700, owner=STRANGER) as state_dir:
+    with open_folder(0o700, owner=OTHER_UID) as state_dir:
         one = Opened(state_dir)
         one.database.open(at(30.0))
         assert not one.put("a", durable=True)
@@ -333,7 +333,7 @@ def test_a_subdirectory_that_another_user_made(what: str) -> None:
             path.mkdir()
             path.chmod(0o777 if what == "open" else 0o755)
         if what != "open":
-            os.chown(path, STRANGER, STRANGER, follow_symlinks=False)
+            os.chown(path, OTHER_UID, OTHER_UID, follow_symlinks=False)
         with pytest.raises(UnsafeDirectoryError):
             state_directory.prepare(str(state_dir))
         one = Opened(state_dir)
@@ -348,7 +348,7 @@ def test_a_state_dir_that_is_a_link_of_another_user() -> None:
         state_dir = folder / "state"
         state_dir.symlink_to(target)
         assert state_directory.prepare(str(state_dir)) == str(state_dir)
-        os.chown(state_dir, STRANGER, STRANGER, follow_symlinks=False)
+        os.chown(state_dir, OTHER_UID, OTHER_UID, follow_symlinks=False)
         with pytest.raises(UnsafeDirectoryError, match="is a symlink of user 65534"):
             state_directory.prepare(str(state_dir))
 

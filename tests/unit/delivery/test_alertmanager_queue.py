@@ -16,12 +16,12 @@ from fpm_listener.incidents.alert import Alert, Reason
 from fpm_listener.settings.receiver_types import Rate
 from fpm_listener.values import Instant
 from tests.samples import DOWN, NO, YES, at, ended, fires, resolves
-from tests.unit.delivery.queue_play import POLICY
+from tests.unit.delivery.queue_harness import POLICY
 
 AM = replace(POLICY, batch=3)
 
 
-class Play:
+class QueueHarness:
     """A queue and a clock."""
 
     def __init__(self, policy: QueuePolicy = AM) -> None:
@@ -58,213 +58,213 @@ class Play:
 
 def test_a_firing_incident_is_told_every_minute() -> None:
     """Alertmanager takes it to be over otherwise; the constants leave room for failures."""
-    play = Play()
-    play.enqueue(fires("a"))
+    harness = QueueHarness()
+    harness.enqueue(fires("a"))
 
-    assert play.tell() == ["a-1"]
-    assert play.start_attempt() is None
-    assert play.queue.due_s(play.now) == RESEND_S
+    assert harness.tell() == ["a-1"]
+    assert harness.start_attempt() is None
+    assert harness.queue.due_s(harness.now) == RESEND_S
     for _ in range(3):
-        play.wait(RESEND_S)
-        assert play.tell() == ["a-1"]
-    assert play.queue.pending() == 0
-    assert len(play.queue) == 1
+        harness.wait(RESEND_S)
+        assert harness.tell() == ["a-1"]
+    assert harness.queue.pending() == 0
+    assert len(harness.queue) == 1
     assert LASTS_S >= 3 * RESEND_S
 
 
 def test_an_end_is_told_for_five_minutes() -> None:
     """Since an Alertmanager may have been away when it came; then nothing is kept of it."""
-    play = Play()
-    play.enqueue(fires("a"))
-    play.tell()
-    play.enqueue(resolves("a"))
+    harness = QueueHarness()
+    harness.enqueue(fires("a"))
+    harness.tell()
+    harness.enqueue(resolves("a"))
     told = 0
-    while len(play.queue):
-        told += play.tell() == ["a-2"]
-        play.wait(RESEND_S)
+    while len(harness.queue):
+        told += harness.tell() == ["a-2"]
+        harness.wait(RESEND_S)
         assert told < 20
 
     assert told * RESEND_S >= RESOLVED_FOR_S
-    assert play.queue.notified == {}
-    assert play.queue.due_s(play.now) is None
+    assert harness.queue.notified == {}
+    assert harness.queue.due_s(harness.now) is None
 
 
 def test_an_end_whose_firing_was_not_heard_is_not_told() -> None:
     """As for every receiver; it is counted."""
-    play = Play()
-    play.enqueue(fires("a"))
-    play.tell(DOWN)
-    play.enqueue(resolves("a"))
+    harness = QueueHarness()
+    harness.enqueue(fires("a"))
+    harness.tell(DOWN)
+    harness.enqueue(resolves("a"))
 
-    assert len(play.queue) == 0
-    assert play.dropped() == {"not_notified": 1}
+    assert len(harness.queue) == 0
+    assert harness.dropped() == {"not_notified": 1}
 
 
 def test_the_latest_alert_is_told() -> None:
     """With all its annotations: the last ones win at Alertmanager."""
-    play = Play()
-    play.enqueue(fires("a", 1), fires("a", 2))
-    assert play.tell() == ["a-2"]
-    play.enqueue(fires("a", 3))
+    harness = QueueHarness()
+    harness.enqueue(fires("a", 1), fires("a", 2))
+    assert harness.tell() == ["a-2"]
+    harness.enqueue(fires("a", 3))
 
-    assert play.tell() == ["a-3"]
+    assert harness.tell() == ["a-3"]
 
 
 def test_what_came_while_it_was_in_flight_is_told_at_once() -> None:
     """The yes was to the alert before it."""
-    play = Play()
-    play.enqueue(fires("a", 1))
-    attempt = play.start_attempt()
-    play.enqueue(fires("a", 2))
-    play.queue.record_result(ended(attempt, YES), play.now, 1.0)
+    harness = QueueHarness()
+    harness.enqueue(fires("a", 1))
+    attempt = harness.start_attempt()
+    harness.enqueue(fires("a", 2))
+    harness.queue.record_result(ended(attempt, YES), harness.now, 1.0)
 
-    assert play.queue.pending() == 1
-    assert play.tell() == ["a-2"]
+    assert harness.queue.pending() == 1
+    assert harness.tell() == ["a-2"]
 
 
 def test_many_share_a_message() -> None:
     """As many as it holds."""
-    play = Play()
-    play.enqueue(*(fires(name) for name in "abcde"))
-    attempt = play.start_attempt()
+    harness = QueueHarness()
+    harness.enqueue(*(fires(name) for name in "abcde"))
+    attempt = harness.start_attempt()
 
     assert attempt is not None
     assert len(attempt.alerts) == 3
-    play.queue.record_result(ended(attempt, YES), play.now, 1.0)
-    assert play.tell() == ["d-1", "e-1"]
+    harness.queue.record_result(ended(attempt, YES), harness.now, 1.0)
+    assert harness.tell() == ["d-1", "e-1"]
 
 
 def test_one_that_is_rejected_is_told_alone() -> None:
     """The others of its message are taken; it is dropped, and counted."""
-    play = Play()
-    play.enqueue(fires("a"), fires("poison"), fires("c"))
-    attempt = play.start_attempt()
-    play.queue.record_result(ended(attempt, NO), play.now, 1.0)
+    harness = QueueHarness()
+    harness.enqueue(fires("a"), fires("poison"), fires("c"))
+    attempt = harness.start_attempt()
+    harness.queue.record_result(ended(attempt, NO), harness.now, 1.0)
     taken = []
-    while (attempt := play.start_attempt()) is not None:
+    while (attempt := harness.start_attempt()) is not None:
         (alert,) = attempt.alerts
         poisoned = alert.incident_id == "poison"
-        play.queue.record_result(ended(attempt, NO if poisoned else YES), play.now, 1.0)
+        harness.queue.record_result(ended(attempt, NO if poisoned else YES), harness.now, 1.0)
         taken += [] if poisoned else [alert.incident_id]
 
     assert taken == ["a", "c"]
-    assert play.dropped() == {"rejected": 1}
+    assert harness.dropped() == {"rejected": 1}
 
 
 def test_after_a_failure_all_is_told_again() -> None:
     """By the schedule of failures, and a new incident need not wait for it."""
-    play = Play()
-    play.enqueue(fires("a"))
+    harness = QueueHarness()
+    harness.enqueue(fires("a"))
     for _ in range(9):
-        play.wait(max(0.0, (play.queue.due_s(play.now) or 0.0) - play.now.monotonic_s))
-        assert play.tell(DOWN) == ["a-1"]
-    play.wait(0.5)
-    assert play.start_attempt() is None
-    play.enqueue(fires("b"))
+        harness.wait(max(0.0, (harness.queue.due_s(harness.now) or 0.0) - harness.now.monotonic_s))
+        assert harness.tell(DOWN) == ["a-1"]
+    harness.wait(0.5)
+    assert harness.start_attempt() is None
+    harness.enqueue(fires("b"))
 
-    assert play.tell() == ["b-1", "a-1"]
+    assert harness.tell() == ["b-1", "a-1"]
 
 
 def test_who_is_back_is_told_before_it_takes_an_incident_to_be_over() -> None:
     """However long it was away, no two attempts are further apart than two tellings."""
-    play = Play()
-    play.enqueue(fires("a"))
-    play.tell()
+    harness = QueueHarness()
+    harness.enqueue(fires("a"))
+    harness.tell()
     for _ in range(20):
-        due_s = play.queue.due_s(play.now)
+        due_s = harness.queue.due_s(harness.now)
         assert due_s is not None
-        assert due_s - play.now.monotonic_s <= RESEND_S
-        play.wait(due_s - play.now.monotonic_s)
-        play.tell(DOWN)
+        assert due_s - harness.now.monotonic_s <= RESEND_S
+        harness.wait(due_s - harness.now.monotonic_s)
+        harness.tell(DOWN)
 
 
 @pytest.mark.parametrize(("outcome", "told"), [(YES, ["a-2"]), (DOWN, []), (NO, [])])
 def test_an_end_that_comes_while_the_firing_is_in_flight(outcome: Outcome, told: list[str]) -> None:
     """The answer decides: who took the firing hears of the end, who did not does not."""
-    play = Play()
-    play.enqueue(fires("a"))
-    attempt = play.start_attempt()
-    play.enqueue(resolves("a"))
-    play.queue.record_result(ended(attempt, outcome), play.now, 0.0)
+    harness = QueueHarness()
+    harness.enqueue(fires("a"))
+    attempt = harness.start_attempt()
+    harness.enqueue(resolves("a"))
+    harness.queue.record_result(ended(attempt, outcome), harness.now, 0.0)
 
-    assert play.tell() == told
-    assert play.dropped() == ({} if told else {"not_notified": 1})
+    assert harness.tell() == told
+    assert harness.dropped() == ({} if told else {"not_notified": 1})
 
 
 def test_an_incident_of_which_nobody_speaks() -> None:
     """Who knew of it has lost it: it is not told for ever."""
-    play = Play()
-    play.enqueue(fires("a"))
-    play.tell()
-    play.wait(AM.max_age_s + 1.0)
+    harness = QueueHarness()
+    harness.enqueue(fires("a"))
+    harness.tell()
+    harness.wait(AM.max_age_s + 1.0)
 
-    assert play.tell() == []
-    assert play.dropped() == {"stale": 1}
+    assert harness.tell() == []
+    assert harness.dropped() == {"stale": 1}
 
 
 def test_an_incident_that_is_repeated_is_told_on() -> None:
     """The engine's repeats say that it still lasts."""
-    play = Play()
-    play.enqueue(fires("a"))
+    harness = QueueHarness()
+    harness.enqueue(fires("a"))
     for hour in range(0, 72, 4):
-        play.enqueue(replace(fires("a", hour + 2), reason=Reason.REPEAT))
-        assert play.tell() == [f"a-{hour + 2}"]
-        play.wait(4 * 3600.0)
+        harness.enqueue(replace(fires("a", hour + 2), reason=Reason.REPEAT))
+        assert harness.tell() == [f"a-{hour + 2}"]
+        harness.wait(4 * 3600.0)
 
-    assert play.dropped() == {}
+    assert harness.dropped() == {}
 
 
 def test_what_was_told_before_a_restart_is_told_on() -> None:
     """At once; and its time is not measured again."""
-    play = Play()
+    harness = QueueHarness()
     row = QueuedAlert(number=1, alert=fires("a"), since_s=-3600.0)
-    play.queue.restore(row)
+    harness.queue.restore(row)
 
-    assert play.tell() == ["a-1"]
-    assert play.queue.counters.seconds.view().total == 0.0
+    assert harness.tell() == ["a-1"]
+    assert harness.queue.counters.seconds.view().total == 0.0
 
 
 def test_who_does_not_want_ends() -> None:
     """Alertmanager finds out by itself."""
-    play = Play(replace(AM, send_resolved=False))
-    play.enqueue(fires("a"))
-    play.tell()
-    play.enqueue(resolves("a"))
+    harness = QueueHarness(replace(AM, send_resolved=False))
+    harness.enqueue(fires("a"))
+    harness.tell()
+    harness.enqueue(resolves("a"))
 
-    assert play.tell() == []
-    assert len(play.queue) == 0
-    assert play.dropped() == {}
+    assert harness.tell() == []
+    assert len(harness.queue) == 0
+    assert harness.dropped() == {}
 
 
 @pytest.mark.parametrize("count", [10, 100])
 def test_no_more_than_the_operator_wants_kept(count: int) -> None:
     """The oldest go, and are counted."""
-    play = Play(replace(AM, max_alerts=10))
-    play.enqueue(*(fires(str(index)) for index in range(count)))
+    harness = QueueHarness(replace(AM, max_alerts=10))
+    harness.enqueue(*(fires(str(index)) for index in range(count)))
 
-    assert len(play.queue) == 10
-    assert play.dropped() == ({"max_alerts": count - 10} if count > 10 else {})
+    assert len(harness.queue) == 10
+    assert harness.dropped() == ({"max_alerts": count - 10} if count > 10 else {})
 
 
 def test_the_operator_drops() -> None:
     """It is told no more."""
-    play = Play()
-    play.enqueue(fires("a"), fires("b"))
-    play.queue.drop([1])
+    harness = QueueHarness()
+    harness.enqueue(fires("a"), fires("b"))
+    harness.queue.drop([1])
 
-    assert play.tell() == ["b-1"]
-    assert play.dropped() == {"operator": 1}
+    assert harness.tell() == ["b-1"]
+    assert harness.dropped() == {"operator": 1}
 
 
 def test_a_replaced_sender_is_not_waited_for() -> None:
     """Its successor tells everything anew; the late yes counts."""
-    play = Play()
-    play.enqueue(fires("a"))
-    attempt = play.start_attempt()
-    play.queue.replace_sender()
-    play.queue.record_result(ended(attempt, YES), play.now, 1.0)
+    harness = QueueHarness()
+    harness.enqueue(fires("a"))
+    attempt = harness.start_attempt()
+    harness.queue.replace_sender()
+    harness.queue.record_result(ended(attempt, YES), harness.now, 1.0)
 
-    assert "a" in play.queue.notified
+    assert "a" in harness.queue.notified
 
 
 def test_the_seconds_that_alertmanager_is_promised() -> None:
@@ -274,25 +274,25 @@ def test_the_seconds_that_alertmanager_is_promised() -> None:
 
 def test_rates_count_from_the_first_message_on() -> None:
     """They are those of the settings."""
-    play = Play(replace(AM, batch=1, rates=(Rate(1, 10.0),)))
-    play.enqueue(fires("a"), fires("b"))
+    harness = QueueHarness(replace(AM, batch=1, rates=(Rate(1, 10.0),)))
+    harness.enqueue(fires("a"), fires("b"))
 
-    assert play.tell() == ["a-1"]
-    play.wait(10.0)
-    assert play.tell() == ["b-1"]
+    assert harness.tell() == ["a-1"]
+    harness.wait(10.0)
+    assert harness.tell() == ["b-1"]
 
 
 def test_attempts_count_anew_after_a_yes() -> None:
     """Each telling is a first attempt where the one before succeeded."""
-    play = Play()
-    play.enqueue(fires("a"))
+    harness = QueueHarness()
+    harness.enqueue(fires("a"))
     numbers = []
     for outcome in (DOWN, YES, YES):
-        attempt = play.start_attempt()
+        attempt = harness.start_attempt()
         assert attempt is not None
         numbers.append(attempt.number)
-        play.queue.record_result(ended(attempt, outcome), play.now, 0.0)
-        play.wait(RESEND_S)
+        harness.queue.record_result(ended(attempt, outcome), harness.now, 0.0)
+        harness.wait(RESEND_S)
 
     assert numbers == [1, 2, 1]
 
@@ -309,22 +309,22 @@ def test_an_alertmanager_without_settings() -> None:
 
 def test_a_failure_of_an_incident_that_is_gone() -> None:
     """It is no failing of the next one; a failure of one that lasts still is."""
-    play = Play()
-    play.enqueue(fires("a"))
-    play.tell(DOWN)
-    play.enqueue(fires("b"))
-    assert play.queue.limiter.failing_since_s == 0.0
-    play.queue.drop([1, 2])
-    play.enqueue(fires("c"))
-    assert play.queue.limiter.failing_since_s is None
+    harness = QueueHarness()
+    harness.enqueue(fires("a"))
+    harness.tell(DOWN)
+    harness.enqueue(fires("b"))
+    assert harness.queue.limiter.failing_since_s == 0.0
+    harness.queue.drop([1, 2])
+    harness.enqueue(fires("c"))
+    assert harness.queue.limiter.failing_since_s is None
 
 
 def test_a_new_sender_begins_at_once() -> None:
     """Though the answer to the former one has not come."""
-    play = Play()
-    play.enqueue(fires("a"))
-    assert play.start_attempt() is not None
-    assert play.start_attempt() is None
-    play.queue.replace_sender()
+    harness = QueueHarness()
+    harness.enqueue(fires("a"))
+    assert harness.start_attempt() is not None
+    assert harness.start_attempt() is None
+    harness.queue.replace_sender()
 
-    assert play.tell() == ["a-1"]
+    assert harness.tell() == ["a-1"]

@@ -24,7 +24,7 @@ from fpm_listener.incidents.alert import Alert, Reason
 from fpm_listener.settings.receiver_types import Rate
 from fpm_listener.values import Instant
 from tests.samples import DOWN, NO, YES, at, ended, fires, resolves
-from tests.unit.delivery.queue_play import POLICY
+from tests.unit.delivery.queue_harness import POLICY
 
 POLICIES = {
     "plain": replace(POLICY, max_alerts=4, max_age_s=3000.0),

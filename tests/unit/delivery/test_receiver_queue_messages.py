@@ -13,7 +13,7 @@ from fpm_listener.settings.receiver_types import Rate
 from fpm_listener.values import Instant
 from fpm_listener.vocabulary import Severity
 from tests.samples import DOWN, NO, YES, ended, fires, resolves
-from tests.unit.delivery.queue_play import POLICY, Play
+from tests.unit.delivery.queue_harness import POLICY, QueueHarness
 
 CHAT = replace(POLICY, rates=(Rate(2, 10.0),), batch=4)
 
@@ -23,17 +23,17 @@ def told(attempt: Attempt | None) -> list[str]:
     return [] if attempt is None else [alert.alert_id for alert in attempt.alerts]
 
 
-def answer(play: Play, attempt: Attempt | None, outcome: Outcome) -> None:
+def answer(harness: QueueHarness, attempt: Attempt | None, outcome: Outcome) -> None:
     """Let the receiver answer."""
-    play.queue.record_result(ended(attempt, outcome), play.now, 0.0)
+    harness.queue.record_result(ended(attempt, outcome), harness.now, 0.0)
 
 
-def messages(play: Play, outcome: Outcome = YES) -> list[list[str]]:
+def messages(harness: QueueHarness, outcome: Outcome = YES) -> list[list[str]]:
     """Let the receiver answer everything that may be sent now; return the messages."""
     found = []
-    while attempt := play.start_attempt():
+    while attempt := harness.start_attempt():
         found.append(told(attempt))
-        answer(play, attempt, outcome)
+        answer(harness, attempt, outcome)
     return found
 
 
@@ -42,141 +42,141 @@ def messages(play: Play, outcome: Outcome = YES) -> list[list[str]]:
 
 def test_as_long_as_the_rate_allows_each_has_a_message_of_its_own() -> None:
     """Two may be sent, and two wait."""
-    play = Play(CHAT)
-    play.enqueue(fires("a"), fires("b"))
+    harness = QueueHarness(CHAT)
+    harness.enqueue(fires("a"), fires("b"))
 
-    assert messages(play) == [["a-1"], ["b-1"]]
+    assert messages(harness) == [["a-1"], ["b-1"]]
 
 
 def test_what_is_too_much_shares_a_message() -> None:
     """Three wait where two may be sent: one message names them all."""
-    play = Play(CHAT)
-    play.enqueue(fires("a"), fires("b"), fires("c"))
+    harness = QueueHarness(CHAT)
+    harness.enqueue(fires("a"), fires("b"), fires("c"))
 
-    assert messages(play) == [["a-1", "b-1", "c-1"]]
+    assert messages(harness) == [["a-1", "b-1", "c-1"]]
 
 
 def test_a_message_holds_so_many_and_no_more() -> None:
     """The next ones wait for their turn, and none is dropped."""
-    play = Play(CHAT)
-    play.enqueue(*(fires(name) for name in "abcdefghij"))
+    harness = QueueHarness(CHAT)
+    harness.enqueue(*(fires(name) for name in "abcdefghij"))
 
-    assert messages(play) == [["a-1", "b-1", "c-1", "d-1"], ["e-1", "f-1", "g-1", "h-1"]]
-    play.wait(10.0)
-    assert messages(play) == [["i-1"], ["j-1"]]
-    assert play.dropped() == {}
+    assert messages(harness) == [["a-1", "b-1", "c-1", "d-1"], ["e-1", "f-1", "g-1", "h-1"]]
+    harness.wait(10.0)
+    assert messages(harness) == [["i-1"], ["j-1"]]
+    assert harness.dropped() == {}
 
 
 def test_where_nothing_is_joined_all_wait() -> None:
     """PagerDuty wants an event for each: they are sent as the rate allows."""
-    play = Play(replace(CHAT, batch=1))
-    play.enqueue(*(fires(name) for name in "abc"))
+    harness = QueueHarness(replace(CHAT, batch=1))
+    harness.enqueue(*(fires(name) for name in "abc"))
 
-    assert messages(play) == [["a-1"], ["b-1"]]
-    play.wait(10.0)
-    assert messages(play) == [["c-1"]]
+    assert messages(harness) == [["a-1"], ["b-1"]]
+    harness.wait(10.0)
+    assert messages(harness) == [["c-1"]]
 
 
 def test_what_came_and_went_is_one_message() -> None:
     """Firing and end of an incident that the receiver has heard nothing of, in this order."""
-    play = Play(CHAT)
-    play.enqueue(fires("a"), resolves("a"))
+    harness = QueueHarness(CHAT)
+    harness.enqueue(fires("a"), resolves("a"))
 
-    assert messages(play) == [["a-1", "a-2"]]
-    assert play.queue.notified == {}
+    assert messages(harness) == [["a-1", "a-2"]]
+    assert harness.queue.notified == {}
 
 
 def test_a_message_that_comes_back_is_sent_again() -> None:
     """All that was in it, with what came meanwhile; the ids stay."""
-    play = Play(CHAT)
-    play.enqueue(fires("a"), fires("b"), fires("c"))
-    answer(play, play.start_attempt(), DOWN)
-    play.enqueue(fires("d"))
+    harness = QueueHarness(CHAT)
+    harness.enqueue(fires("a"), fires("b"), fires("c"))
+    answer(harness, harness.start_attempt(), DOWN)
+    harness.enqueue(fires("d"))
 
-    assert messages(play) == [["d-1", "a-1", "b-1", "c-1"]]
+    assert messages(harness) == [["d-1", "a-1", "b-1", "c-1"]]
 
 
 def test_a_message_that_is_rejected_is_taken_apart() -> None:
     """One of them may be why: each is tried alone, and only the poisonous one is dropped."""
-    play = Play(CHAT)
-    play.enqueue(fires("a"), fires("poison"), fires("c"))
-    answer(play, play.start_attempt(), NO)
+    harness = QueueHarness(CHAT)
+    harness.enqueue(fires("a"), fires("poison"), fires("c"))
+    answer(harness, harness.start_attempt(), NO)
     taken = []
-    while len(play.queue):
-        attempt = play.start_attempt()
+    while len(harness.queue):
+        attempt = harness.start_attempt()
         if attempt is None:
-            play.wait(10.0)
+            harness.wait(10.0)
             continue
         assert len(attempt.alerts) == 1
         poisoned = attempt.alerts[0].incident_id == "poison"
-        answer(play, attempt, NO if poisoned else YES)
+        answer(harness, attempt, NO if poisoned else YES)
         taken += [] if poisoned else told(attempt)
 
     assert taken == ["a-1", "c-1"]
-    assert play.dropped() == {"rejected": 1}
+    assert harness.dropped() == {"rejected": 1}
 
 
 def test_a_message_that_is_never_taken_is_taken_apart() -> None:
     """A service that says no in other words may mean one of them; the others are told."""
     odd = RetryLater(reason=FailureReason.ANSWER, detail="errcode 430102: ?")
-    play = Play(CHAT)
-    play.enqueue(*(fires(name) for name in "abc"), fires("poison"))
+    harness = QueueHarness(CHAT)
+    harness.enqueue(*(fires(name) for name in "abc"), fires("poison"))
     taken: list[str] = []
     for _ in range(200):
-        attempt = play.start_attempt()
+        attempt = harness.start_attempt()
         if attempt is None:
-            play.wait(10.0)
+            harness.wait(10.0)
             continue
         poisoned = any(alert.incident_id == "poison" for alert in attempt.alerts)
-        answer(play, attempt, odd if poisoned else YES)
+        answer(harness, attempt, odd if poisoned else YES)
         taken += [] if poisoned else told(attempt)
 
     assert sorted(taken) == ["a-1", "b-1", "c-1"]
-    assert play.ids() == ["poison-1"]
+    assert harness.ids() == ["poison-1"]
 
 
 def test_what_is_down_keeps_its_messages_together() -> None:
     """A service that does not answer says nothing of what is in a message."""
-    play = Play(CHAT)
-    play.enqueue(*(fires(name) for name in "abc"))
+    harness = QueueHarness(CHAT)
+    harness.enqueue(*(fires(name) for name in "abc"))
     for _ in range(6):
-        answer(play, play.start_attempt(), DOWN)
-        play.wait(400.0)
+        answer(harness, harness.start_attempt(), DOWN)
+        harness.wait(400.0)
 
-    assert messages(play) == [["a-1", "b-1", "c-1"]]
+    assert messages(harness) == [["a-1", "b-1", "c-1"]]
 
 
 def test_who_wants_no_ends_hears_none() -> None:
     """Not even of what came and went."""
-    play = Play(replace(CHAT, send_resolved=False))
-    play.enqueue(fires("a"), resolves("a"))
+    harness = QueueHarness(replace(CHAT, send_resolved=False))
+    harness.enqueue(fires("a"), resolves("a"))
 
-    assert messages(play) == [["a-1"]]
-    assert len(play.queue) == 0
+    assert messages(harness) == [["a-1"]]
+    assert len(harness.queue) == 0
 
 
 def test_a_failure_of_long_ago_is_no_failing() -> None:
     """What failed was given up since; nothing has failed now."""
-    play = Play(CHAT)
-    play.enqueue(fires("a"))
-    answer(play, play.start_attempt(), DOWN)
-    play.queue.drop([row.number for row in play.queue.alerts()])
-    play.wait(7200.0)
-    play.enqueue(fires("b"))
+    harness = QueueHarness(CHAT)
+    harness.enqueue(fires("a"))
+    answer(harness, harness.start_attempt(), DOWN)
+    harness.queue.drop([row.number for row in harness.queue.alerts()])
+    harness.wait(7200.0)
+    harness.enqueue(fires("b"))
 
-    assert play.queue.limiter.failing_since_s is None
+    assert harness.queue.limiter.failing_since_s is None
 
 
 def test_a_retry_counts_for_the_rate_too() -> None:
     """The service counts it."""
-    play = Play(replace(CHAT, batch=1))
-    play.enqueue(fires("a"))
+    harness = QueueHarness(replace(CHAT, batch=1))
+    harness.enqueue(fires("a"))
     for _ in range(2):
-        answer(play, play.start_attempt(), DOWN)
+        answer(harness, harness.start_attempt(), DOWN)
 
-    assert play.start_attempt() is None
-    play.wait(10.0)
-    assert play.start_attempt() is not None
+    assert harness.start_attempt() is None
+    harness.wait(10.0)
+    assert harness.start_attempt() is not None
 
 
 # -- what it wants to hear of ----------------------------------------------------------------------
@@ -189,9 +189,9 @@ def severe(word: str, incident: str = "a", **others: object) -> Alert:
 
 def chosen(alert: Alert, **policy: object) -> bool:
     """Return whether a receiver hears of it."""
-    play = Play(replace(POLICY, **policy))  # type: ignore[arg-type]  # the tests name the fields
-    play.enqueue(alert)
-    return len(play.queue) == 1
+    harness = QueueHarness(replace(POLICY, **policy))  # type: ignore[arg-type]  # the tests name the fields
+    harness.enqueue(alert)
+    return len(harness.queue) == 1
 
 
 @pytest.mark.parametrize(
@@ -256,15 +256,15 @@ def test_a_test_is_always_heard() -> None:
 
 def test_who_has_heard_of_an_incident_hears_it_to_its_end() -> None:
     """Though its cause has become another; and no drop is counted for who never wanted it."""
-    play = Play(replace(POLICY, causes=("bind_conflict",)))
+    harness = QueueHarness(replace(POLICY, causes=("bind_conflict",)))
     other = {"cause": "gave_up", "summary": "it is down"}
-    play.enqueue(fires("a"), replace(fires("b"), annotations=other))
-    assert play.drain() == ["a-1"]
-    play.enqueue(replace(fires("a", 2), annotations=other), resolves("a", 3))
-    play.enqueue(replace(resolves("b"), annotations=other))
+    harness.enqueue(fires("a"), replace(fires("b"), annotations=other))
+    assert harness.drain() == ["a-1"]
+    harness.enqueue(replace(fires("a", 2), annotations=other), resolves("a", 3))
+    harness.enqueue(replace(resolves("b"), annotations=other))
 
-    assert play.drain() == ["a-2", "a-3"]
-    assert play.dropped() == {}
+    assert harness.drain() == ["a-2", "a-3"]
+    assert harness.dropped() == {}
 
 
 # -- when it is left in peace ----------------------------------------------------------------------
@@ -274,78 +274,78 @@ NOON = parse("Wed 11:00-12:00", timezone.utc)
 ENDS_S = 53 * 60 + 20.0
 
 
-def quiet(**others: object) -> Play:
+def quiet(**others: object) -> QueueHarness:
     """Return a queue that is muted at the beginning."""
-    return Play(replace(POLICY, mute_times=NOON, **others))  # type: ignore[arg-type]  # the tests name the fields
+    return QueueHarness(replace(POLICY, mute_times=NOON, **others))  # type: ignore[arg-type]  # the tests name the fields
 
 
 def test_quiet_delays() -> None:
     """Nothing is sent before its end; the owner is woken then."""
-    play = quiet()
-    play.enqueue(fires("a"))
+    harness = quiet()
+    harness.enqueue(fires("a"))
 
-    assert play.start_attempt() is None
-    assert play.queue.due_s(play.now) == pytest.approx(ENDS_S)
-    play.wait(ENDS_S - 1.0)
-    assert play.start_attempt() is None
-    play.wait(1.0)
-    assert play.drain() == ["a-1"]
+    assert harness.start_attempt() is None
+    assert harness.queue.due_s(harness.now) == pytest.approx(ENDS_S)
+    harness.wait(ENDS_S - 1.0)
+    assert harness.start_attempt() is None
+    harness.wait(1.0)
+    assert harness.drain() == ["a-1"]
 
 
 def test_quiet_never_loses() -> None:
     """An age that was spent in quiet does not count."""
-    play = quiet(max_age_s=600.0)
-    play.enqueue(fires("a"))
-    play.wait(ENDS_S)
+    harness = quiet(max_age_s=600.0)
+    harness.enqueue(fires("a"))
+    harness.wait(ENDS_S)
 
-    assert play.drain() == ["a-1"]
-    assert play.dropped() == {}
+    assert harness.drain() == ["a-1"]
+    assert harness.dropped() == {}
 
 
 def test_what_is_too_old_without_the_quiet_is_dropped() -> None:
     """The receiver did not take it for as long as it may be kept, counted from the end on."""
-    play = quiet(max_age_s=600.0)
-    play.enqueue(fires("a"))
-    play.wait(ENDS_S)
-    assert play.answer(DOWN) == "a-1"
-    play.wait(601.0)
+    harness = quiet(max_age_s=600.0)
+    harness.enqueue(fires("a"))
+    harness.wait(ENDS_S)
+    assert harness.answer(DOWN) == "a-1"
+    harness.wait(601.0)
 
-    assert play.start_attempt() is None
-    assert play.dropped() == {"max_age": 1}
+    assert harness.start_attempt() is None
+    assert harness.dropped() == {"max_age": 1}
 
 
 def test_nightly_quiet_does_not_keep_for_ever() -> None:
     """The hours between the nights count."""
     nights = parse("22:00-06:00", timezone.utc)
-    play = Play(replace(POLICY, mute_times=nights, max_age_s=24 * 3600.0))
-    play.enqueue(fires("a"))
+    harness = QueueHarness(replace(POLICY, mute_times=nights, max_age_s=24 * 3600.0))
+    harness.enqueue(fires("a"))
     hours = 0
-    while len(play.queue) and hours < 100:
-        if attempt := play.start_attempt():
-            answer(play, attempt, DOWN)
-        play.wait(3600.0)
+    while len(harness.queue) and hours < 100:
+        if attempt := harness.start_attempt():
+            answer(harness, attempt, DOWN)
+        harness.wait(3600.0)
         hours += 1
 
-    assert play.dropped() == {"max_age": 1}
+    assert harness.dropped() == {"max_age": 1}
     assert 32 <= hours <= 40
 
 
 def test_after_the_quiet_the_latest_state_is_told() -> None:
     """One message, not the history."""
-    play = quiet()
-    play.enqueue(fires("a", 1), fires("a", 2), fires("a", 3))
-    play.wait(ENDS_S)
+    harness = quiet()
+    harness.enqueue(fires("a", 1), fires("a", 2), fires("a", 3))
+    harness.wait(ENDS_S)
 
-    assert play.drain() == ["a-3"]
+    assert harness.drain() == ["a-3"]
 
 
 def test_a_clock_that_was_set_back_does_not_hold_back_for_ever() -> None:
     """The moment is asked for anew with each look."""
-    play = quiet()
-    play.enqueue(fires("a"))
-    play.now = Instant(play.now.monotonic_s, play.now.wall_s + 7200.0)
+    harness = quiet()
+    harness.enqueue(fires("a"))
+    harness.now = Instant(harness.now.monotonic_s, harness.now.wall_s + 7200.0)
 
-    assert play.start_attempt() is not None
+    assert harness.start_attempt() is not None
 
 
 # -- what the operator does ------------------------------------------------------------------------
@@ -353,14 +353,14 @@ def test_a_clock_that_was_set_back_does_not_hold_back_for_ever() -> None:
 
 def test_the_operator_drops() -> None:
     """What waits goes, and is counted; what is in flight stays until it is answered."""
-    play = Play(POLICY)
-    play.enqueue(fires("a"), fires("b"))
-    attempt = play.start_attempt()
-    play.queue.drop([row.number for row in play.queue.alerts()])
+    harness = QueueHarness(POLICY)
+    harness.enqueue(fires("a"), fires("b"))
+    attempt = harness.start_attempt()
+    harness.queue.drop([row.number for row in harness.queue.alerts()])
 
-    assert play.ids() == ["a-1"]
-    answer(play, attempt, YES)
-    assert play.queue.counters.dropped[DropReason.OPERATOR.value] == 1
+    assert harness.ids() == ["a-1"]
+    answer(harness, attempt, YES)
+    assert harness.queue.counters.dropped[DropReason.OPERATOR.value] == 1
 
 
 def test_the_policy_of_the_samples_has_no_limits() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fpm_listener.doctor.rule import Finding, FindingSeverity, examine
 from tests.unit.doctor import test_rules_fpm_config, test_rules_start, test_rules_supervisord
-from tests.unit.doctor.checkups import Case, checkup, found
+from tests.unit.doctor.checked_configs import Case, checkup, found
 
 GOLDEN = Path(__file__).parents[2] / "data" / "places.txt"
 CASES = (

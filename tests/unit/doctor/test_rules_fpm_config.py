@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.doctor.checkups import (
+from tests.unit.doctor.checked_configs import (
     COMMAND,
     FPM_CONF,
     Case,

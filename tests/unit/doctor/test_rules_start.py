@@ -7,7 +7,16 @@ from __future__ import annotations
 import pytest
 
 from fpm_listener.doctor.rule import examine
-from tests.unit.doctor.checkups import COMMAND, GUARDED, Case, Changes, Host, checkup, found, verify
+from tests.unit.doctor.checked_configs import (
+    COMMAND,
+    GUARDED,
+    Case,
+    Changes,
+    Host,
+    checkup,
+    found,
+    verify,
+)
 
 P = "program:php-fpm"
 AT = "[program:php-fpm]"

@@ -10,7 +10,16 @@ import pytest
 
 from fpm_listener.doctor.rules_supervisord import PROGRAM_KEYS
 from fpm_listener.supervisor.process import Loaded
-from tests.unit.doctor.checkups import CONF, GUARDED, Case, Changes, Host, checkup, found, verify
+from tests.unit.doctor.checked_configs import (
+    CONF,
+    GUARDED,
+    Case,
+    Changes,
+    Host,
+    checkup,
+    found,
+    verify,
+)
 
 L = "eventlistener:fpm-listener"
 AT = f"[{L}]"

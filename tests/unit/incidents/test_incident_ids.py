@@ -9,19 +9,21 @@ from fpm_listener.delivery import receiver_failure
 from fpm_listener.delivery.receiver_failure import ReceiverFailure
 from fpm_listener.incidents.incident_ids import LONGEST_ID, incident_id
 from fpm_listener.values import Clocks
-from tests.unit.monitor.engine_play import Scene, moment
+from tests.unit.monitor.engine_scenario import Scenario, moment
 
 CLOCKS = Clocks(moment(0.0), "boot")
 
 
 def test_two_hosts_that_fail_in_the_same_millisecond_have_different_ids() -> None:
     """Instance, and what is random for each listener, each make the id another."""
-    scenes = [Scene(instance=i, id_token=t) for i, t in (("web", "a"), ("db", "a"), ("web", "b"))]
+    scenes = [
+        Scenario(instance=i, id_token=t) for i, t in (("web", "a"), ("db", "a"), ("web", "b"))
+    ]
 
-    ids = {scene.fail(0.0, 2.0, 4.0).alerts[0].incident_id for scene in scenes}
+    ids = {scenario.fail(0.0, 2.0, 4.0).alerts[0].incident_id for scenario in scenes}
 
     assert len(ids) == 3
-    again = Scene(instance="web", id_token="a")
+    again = Scenario(instance="web", id_token="a")
     assert again.fail(0.0, 2.0, 4.0).alerts[0].incident_id in ids
 
 

@@ -12,7 +12,7 @@ from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import Program
 from fpm_listener.vocabulary import Cause
-from tests.unit.monitor.engine_play import FPM, LOG, Scene
+from tests.unit.monitor.engine_scenario import FPM, LOG, Scenario
 
 OOM = OomKill(kills=1, where="cgroup /x", limit=128 << 20, peak=127 << 20)
 KILLED = ExitReason(signal=9)
@@ -56,31 +56,31 @@ def test_what_the_machine_proves(
     assert found is None or found.evidence.startswith("seen: ")
 
 
-def looks(scene: Scene) -> list[ExamineExit]:
-    return [effect for effect in scene.effects if isinstance(effect, ExamineExit)]
+def looks(scenario: Scenario) -> list[ExamineExit]:
+    return [effect for effect in scenario.effects if isinstance(effect, ExamineExit)]
 
 
-def killed(scene: Scene, *at_s: float) -> Scene:
+def killed(scenario: Scenario, *at_s: float) -> Scenario:
     """Play lives that SIGKILL ends."""
     for at in at_s:
-        scene.play(
+        scenario.play(
             f"{at} starting", f"{at + 1} running", f"{at + 4} crash", f"{at + 4.01} exits -9"
         )
-    return scene
+    return scenario
 
 
-def examined(scene: Scene, at_s: float, autopsy: PostMortem) -> None:
-    scene.give(at_s, ExitExamined(FPM, looks(scene)[-1].died_at_s, autopsy))
+def examined(scenario: Scenario, at_s: float, autopsy: PostMortem) -> None:
+    scenario.give(at_s, ExitExamined(FPM, looks(scenario)[-1].died_at_s, autopsy))
 
 
 def test_out_of_memory_is_in_the_first_alert() -> None:
     """The alert waits a moment for the look at the machine, and tells limit and peak."""
-    scene = killed(Scene(exits=True), 0, 10, 20)
-    assert scene.alerts_now == []
-    examined(scene, 24.05, PostMortem(oom=OOM, looked_for=LOOKED_FOR))
+    scenario = killed(Scenario(exits=True), 0, 10, 20)
+    assert scenario.alerts_now == []
+    examined(scenario, 24.05, PostMortem(oom=OOM, looked_for=LOOKED_FOR))
 
-    assert scene.told == ["first: out_of_memory"]
-    said = scene.alerts[0].annotations
+    assert scenario.told == ["first: out_of_memory"]
+    said = scenario.alerts[0].annotations
     assert "limit is 128 MiB, its peak was 127 MiB" in said["evidence"]
     assert "limit 128 MiB" in said["summary"]
     assert "Ruled out" not in said["description"]
@@ -88,96 +88,96 @@ def test_out_of_memory_is_in_the_first_alert() -> None:
 
 def test_a_kill_that_was_not_for_memory() -> None:
     """It is a crash by a signal, and memory is ruled out."""
-    scene = killed(Scene(exits=True), 0, 10, 20)
-    examined(scene, 24.05, PostMortem(looked_for=LOOKED_FOR))
+    scenario = killed(Scenario(exits=True), 0, 10, 20)
+    examined(scenario, 24.05, PostMortem(looked_for=LOOKED_FOR))
 
-    assert scene.told == ["first: crash_signal"]
-    said = scene.alerts[0].annotations
+    assert scenario.told == ["first: crash_signal"]
+    said = scenario.alerts[0].annotations
     assert "a kill because of short memory, a full disk" in said["description"]
     assert "Find the sender of SIGKILL" in said["remedy"]
 
 
 def test_a_look_that_takes_long() -> None:
     """The alert does not wait for it; its result is an update."""
-    scene = killed(Scene(exits=True), 0, 10, 20)
-    assert scene.told == ["first: crash_signal"]
-    examined(scene, 26, PostMortem(oom=OOM))
+    scenario = killed(Scenario(exits=True), 0, 10, 20)
+    assert scenario.told == ["first: crash_signal"]
+    examined(scenario, 26, PostMortem(oom=OOM))
 
-    assert scene.told == ["first: crash_signal", "cause changed: out_of_memory"]
+    assert scenario.told == ["first: crash_signal", "cause changed: out_of_memory"]
 
 
 def test_the_root_is_told_not_what_follows_from_it() -> None:
     """Orphans of a master that was killed for memory keep its port: that is what is to be ended."""
-    scene = killed(Scene(exits=True), 0)
+    scenario = killed(Scenario(exits=True), 0)
     for at in (5, 7):
-        scene.play(f"{at} starting", f"{at + 0.1} log bind failed", f"{at + 0.2} holder")
-        scene.play(f"{at + 0.5} backoff", f"{at + 0.51} exits 78")
+        scenario.play(f"{at} starting", f"{at + 0.1} log bind failed", f"{at + 0.2} holder")
+        scenario.play(f"{at + 0.5} backoff", f"{at + 0.51} exits 78")
 
-    assert scene.told == ["first: bind_conflict"]
-    assert looks(scene) == []
+    assert scenario.told == ["first: bind_conflict"]
+    assert looks(scenario) == []
 
 
 def test_each_unexplained_death_is_looked_into_but_not_too_often() -> None:
     """A storm costs a look each two seconds, and none before there is an incident."""
-    scene = Scene()
+    scenario = Scenario()
     for number in range(20):
         at = number * 0.5
-        scene.play(f"{at} starting", f"{at + 0.1} backoff")
-    assert 4 <= len(looks(scene)) <= 6
-    assert looks(scene)[0].died_at_s == pytest.approx(1.1)
+        scenario.play(f"{at} starting", f"{at + 0.1} backoff")
+    assert 4 <= len(looks(scenario)) <= 6
+    assert looks(scenario)[0].died_at_s == pytest.approx(1.1)
 
 
 def test_what_is_needed_is_asked_for() -> None:
     """The look knows what the program's configuration names."""
-    scene = Scene().fail(0, 2, 4)
+    scenario = Scenario().fail(0, 2, 4)
 
-    assert looks(scene)[0].needs == Needs()
-    assert looks(scene)[0].process == FPM
+    assert looks(scenario)[0].needs == Needs()
+    assert looks(scenario)[0].process == FPM
 
 
 def test_a_missing_program_that_the_guard_names() -> None:
     """The machine is looked at all the same: the remedy names the version that is installed."""
-    scene = Scene()
+    scenario = Scenario()
     needs = Needs(program="/usr/sbin/php-fpm8.1")
     programs = (Program(name=FPM, command="fpm-listener guard -- /usr/sbin/php-fpm8.1 -F"),)
     site = FpmSite(error_logs=(LOG,))
-    scene.give(0.0, ProgramsKnown(programs=programs, sites={FPM: site}, needs={FPM: needs}))
+    scenario.give(0.0, ProgramsKnown(programs=programs, sites={FPM: site}, needs={FPM: needs}))
     for at_s in (1.0, 3.0, 5.0):
-        scene.play(f"{at_s} starting")
-        scene.log(at_s + 0.3, f"fpm-listener guard: {needs.program}: not found (exit 127)")
-        scene.play(f"{at_s + 0.5} backoff")
-        if looks(scene):
-            examined(scene, at_s + 0.6, PostMortem(program_instead=("/usr/sbin/php-fpm8.2",)))
+        scenario.play(f"{at_s} starting")
+        scenario.log(at_s + 0.3, f"fpm-listener guard: {needs.program}: not found (exit 127)")
+        scenario.play(f"{at_s + 0.5} backoff")
+        if looks(scenario):
+            examined(scenario, at_s + 0.6, PostMortem(program_instead=("/usr/sbin/php-fpm8.2",)))
 
-    assert scene.told == ["first: missing_path"]
-    assert looks(scene)
-    assert "this host has /usr/sbin/php-fpm8.2" in scene.alerts[0].annotations["remedy"]
+    assert scenario.told == ["first: missing_path"]
+    assert looks(scenario)
+    assert "this host has /usr/sbin/php-fpm8.2" in scenario.alerts[0].annotations["remedy"]
 
 
 def test_an_answer_that_comes_too_late() -> None:
     """The incident is over, or explained: it changes nothing."""
-    scene = killed(Scene(exits=True), 0, 10, 20)
-    died_at_s = looks(scene)[-1].died_at_s
-    scene.play("25 starting", "25.1 log bind", "25.5 backoff", "25.51 exits 78")
-    scene.give(27, ExitExamined(FPM, died_at_s, PostMortem(oom=OOM)))
-    assert scene.told[-1] == "cause changed: bind_conflict"
+    scenario = killed(Scenario(exits=True), 0, 10, 20)
+    died_at_s = looks(scenario)[-1].died_at_s
+    scenario.play("25 starting", "25.1 log bind", "25.5 backoff", "25.51 exits 78")
+    scenario.give(27, ExitExamined(FPM, died_at_s, PostMortem(oom=OOM)))
+    assert scenario.told[-1] == "cause changed: bind_conflict"
 
-    scene.play("28 starting", "29 running", "200 tick")
-    assert scene.told[-1].startswith("resolved")
-    before = len(scene.told)
-    scene.give(201, ExitExamined(FPM, died_at_s, PostMortem(oom=OOM)))
-    assert len(scene.told) == before
+    scenario.play("28 starting", "29 running", "200 tick")
+    assert scenario.told[-1].startswith("resolved")
+    before = len(scenario.told)
+    scenario.give(201, ExitExamined(FPM, died_at_s, PostMortem(oom=OOM)))
+    assert len(scenario.told) == before
 
 
 def test_slow_flapping_says_how_often() -> None:
     """Who dies every 91 seconds fills the slow window only."""
-    scene = Scene(exits=True)
+    scenario = Scenario(exits=True)
     for number in range(5):
         at = number * 91
-        scene.play(
+        scenario.play(
             f"{at} starting", f"{at + 1} running", f"{at + 90} crash", f"{at + 90.01} exits 255"
         )
 
-    assert scene.told == ["first: restart_loop"]
-    assert "about every 91 s" in scene.alerts[0].annotations["summary"]
-    assert scene.alerts[0].labels["severity"] == "warning"
+    assert scenario.told == ["first: restart_loop"]
+    assert "about every 91 s" in scenario.alerts[0].annotations["summary"]
+    assert scenario.alerts[0].labels["severity"] == "warning"

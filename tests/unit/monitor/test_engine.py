@@ -23,16 +23,27 @@ from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import ProcessName, ProcessSeen, Program
 from fpm_listener.supervisor.protocol import Event
 from fpm_listener.vocabulary import State, Tier
-from tests.unit.monitor.engine_play import ADDRESS, EPOCH, FPM, JOB, LOG, POLICY, Scene, moment
+from tests.unit.monitor.engine_scenario import (
+    ADDRESS,
+    EPOCH,
+    FPM,
+    JOB,
+    LOG,
+    POLICY,
+    Scenario,
+    moment,
+)
 
 
 def test_one_crash_wakes_nobody() -> None:
     """A master that died and is back is counted, and is no incident."""
-    scene = Scene().play("0 starting", "2 running", "500 crash", "500.5 starting", "502 running")
-    scene.play("2000 tick")
-    view = scene.view()
+    scenario = Scenario().play(
+        "0 starting", "2 running", "500 crash", "500.5 starting", "502 running"
+    )
+    scenario.play("2000 tick")
+    view = scenario.view()
 
-    assert scene.told == []
+    assert scenario.told == []
     assert (view.starts, view.exits, view.unexpected_exits, view.restarts) == (2, 1, 1, 1)
     assert view.restart_seconds is not None
     assert view.restart_seconds.total == 0.5
@@ -40,12 +51,12 @@ def test_one_crash_wakes_nobody() -> None:
 
 def test_three_failed_starts_are_a_loop() -> None:
     """The third failed start within a minute opens one incident."""
-    scene = Scene().fail(0.0, 2.0)
-    assert scene.told == []
+    scenario = Scenario().fail(0.0, 2.0)
+    assert scenario.told == []
 
-    scene.fail(5.0)
-    assert scene.told == ["first: restart_loop"]
-    assert scene.alerts[0].labels == {
+    scenario.fail(5.0)
+    assert scenario.told == ["first: restart_loop"]
+    assert scenario.alerts[0].labels == {
         "alertname": "PhpFpmFailing",
         "severity": "critical",
         "group": "php-fpm",
@@ -53,321 +64,321 @@ def test_three_failed_starts_are_a_loop() -> None:
         "instance": "host",
         "supervisor": "lab",
     }
-    assert scene.view().loops == {Tier.FAST}
+    assert scenario.view().loops == {Tier.FAST}
 
 
 def test_the_recipe_that_says_running_each_time() -> None:
     """RUNNING that dies in seconds is a failed life, also when 78 is called expected."""
-    scene = Scene()
+    scenario = Scenario()
     for at in (0, 2, 4):
-        scene.play(f"{at} starting", f"{at + 1.1} running", f"{at + 1.2} exit")
+        scenario.play(f"{at} starting", f"{at + 1.1} running", f"{at + 1.2} exit")
 
-    assert scene.told == ["first: restart_loop"]
-    assert scene.view().failed_starts == 0
-    assert scene.view().exits == 3
+    assert scenario.told == ["first: restart_loop"]
+    assert scenario.view().failed_starts == 0
+    assert scenario.view().exits == 3
 
 
 def test_the_operators_hand_is_silent() -> None:
     """Stops and restarts never count, however many."""
-    scene = Scene()
+    scenario = Scenario()
     for at in range(0, 50, 5):
-        scene.play(
+        scenario.play(
             f"{at} starting", f"{at + 2} running", f"{at + 3} stopping", f"{at + 3.1} stopped"
         )
 
-    assert scene.told == []
-    assert scene.view().restarts == 0
-    assert scene.view().loops == frozenset()
+    assert scenario.told == []
+    assert scenario.view().restarts == 0
+    assert scenario.view().loops == frozenset()
 
 
 def test_a_job_that_ends_well_is_silent() -> None:
     """Expected exits of a program that is not php-fpm are its work."""
-    scene = Scene()
+    scenario = Scenario()
     for at in range(0, 50, 5):
-        scene.play(f"{at} starting job", f"{at + 1} running job", f"{at + 1.5} exit job")
+        scenario.play(f"{at} starting job", f"{at + 1} running job", f"{at + 1.5} exit job")
 
-    assert scene.told == []
+    assert scenario.told == []
 
 
 def test_a_crashing_job_is_told_of() -> None:
     """A program that is not php-fpm is counted and alerted on as well."""
-    scene = Scene()
+    scenario = Scenario()
     for at in (0, 2, 4):
-        scene.play(f"{at} starting job", f"{at + 1.1} running job", f"{at + 1.2} crash job")
+        scenario.play(f"{at} starting job", f"{at + 1.1} running job", f"{at + 1.2} crash job")
 
-    assert scene.told == ["first: restart_loop"]
-    assert scene.alerts[0].labels["alertname"] == "ProgramFailing"
+    assert scenario.told == ["first: restart_loop"]
+    assert scenario.alerts[0].labels["alertname"] == "ProgramFailing"
 
 
 def test_the_cause_comes_with_the_line() -> None:
     """A bind conflict that is known when the loop is seen is told at once, with its evidence."""
-    scene = Scene()
+    scenario = Scenario()
     for at in (0, 2, 4):
-        scene.play(f"{at} starting", f"{at + 0.1} log bind failed", f"{at + 0.2} holder")
-        scene.play(f"{at + 0.9} backoff")
+        scenario.play(f"{at} starting", f"{at + 0.1} log bind failed", f"{at + 0.2} holder")
+        scenario.play(f"{at + 0.9} backoff")
 
-    assert scene.told == ["first: bind_conflict"]
-    annotations = scene.alerts[0].annotations
+    assert scenario.told == ["first: bind_conflict"]
+    annotations = scenario.alerts[0].annotations
     assert annotations["address"] == ADDRESS
     assert "pid 812" in annotations["holder"]
     assert "Address already in use (98)" in annotations["evidence"]
     assert "kill -QUIT -- -100" in annotations["remedy"]
-    assert scene.view().facts[FactKind.BIND_CONFLICT] == 3
+    assert scenario.view().facts[FactKind.BIND_CONFLICT] == 3
 
 
 def test_log_line_after_the_crash_upgrades_the_cause() -> None:
     """A line that comes after the third failed start changes the cause, and opens no incident."""
-    scene = Scene().fail(0.0, 2.0, 4.0).play("4.8 log bind", "4.85 holder")
+    scenario = Scenario().fail(0.0, 2.0, 4.0).play("4.8 log bind", "4.85 holder")
 
-    assert scene.told == ["first: restart_loop", "cause changed: bind_conflict"]
-    assert len({alert.incident_id for alert in scene.alerts}) == 1
+    assert scenario.told == ["first: restart_loop", "cause changed: bind_conflict"]
+    assert len({alert.incident_id for alert in scenario.alerts}) == 1
 
 
 def test_an_alert_waits_a_moment_for_the_holder() -> None:
     """What is being looked up is waited for, but not for long."""
-    scene = Scene().fail(0.0, 2.0).play("4 starting", "4.4 log bind", "4.5 backoff")
-    assert scene.alerts_now == []
-    scene.play("4.55 holder")
-    assert scene.alerts_now[0].annotations["cause"] == "bind_conflict"
+    scenario = Scenario().fail(0.0, 2.0).play("4 starting", "4.4 log bind", "4.5 backoff")
+    assert scenario.alerts_now == []
+    scenario.play("4.55 holder")
+    assert scenario.alerts_now[0].annotations["cause"] == "bind_conflict"
 
-    late = Scene().fail(0.0, 2.0).play("4 starting", "4.4 log bind", "4.5 backoff", "4.8 tick")
+    late = Scenario().fail(0.0, 2.0).play("4 starting", "4.4 log bind", "4.5 backoff", "4.8 tick")
     assert late.told == ["first: bind_conflict"]
     assert "holder" not in late.alerts[0].annotations
 
 
 def test_giving_up_is_worse_not_another() -> None:
     """FATAL worsens the incident that is open."""
-    scene = Scene().fail(0.0, 2.0, 5.0, 9.0).play("9.6 fatal")
+    scenario = Scenario().fail(0.0, 2.0, 5.0, 9.0).play("9.6 fatal")
 
-    assert scene.told == ["first: restart_loop", "got worse: restart_loop"]
-    assert "supervisorctl start php-fpm" in scene.alerts[1].annotations["remedy"]
+    assert scenario.told == ["first: restart_loop", "got worse: restart_loop"]
+    assert "supervisorctl start php-fpm" in scenario.alerts[1].annotations["remedy"]
 
 
 def test_giving_up_without_a_loop() -> None:
     """FATAL is told though the windows are not full (startretries=0)."""
-    scene = Scene().fail(0.0).play("0.6 fatal")
+    scenario = Scenario().fail(0.0).play("0.6 fatal")
 
-    assert scene.told == ["first: gave_up"]
+    assert scenario.told == ["first: gave_up"]
 
 
 def test_dead_and_not_started_again() -> None:
     """A crash that nobody restarts (autorestart=false) is told after some seconds."""
-    scene = Scene().play("0 starting", "2 running", "500 crash", "505 tick")
-    assert scene.told == []
+    scenario = Scenario().play("0 starting", "2 running", "500 crash", "505 tick")
+    assert scenario.told == []
 
-    scene.play("511 tick")
-    assert scene.told == ["first: gave_up"]
+    scenario.play("511 tick")
+    assert scenario.told == ["first: gave_up"]
 
 
 def test_a_crash_while_supervisord_stops_is_no_trouble() -> None:
     """What dies while supervisord shuts down is not called given up."""
-    scene = Scene().play("0 starting", "2 running")
-    scene.give(400.0, Event("lab", "l", 99, 99, "SUPERVISOR_STATE_CHANGE_STOPPING", ""))
-    scene.play("500 crash", "600 tick")
+    scenario = Scenario().play("0 starting", "2 running")
+    scenario.give(400.0, Event("lab", "l", 99, 99, "SUPERVISOR_STATE_CHANGE_STOPPING", ""))
+    scenario.play("500 crash", "600 tick")
 
-    assert scene.told == []
+    assert scenario.told == []
 
 
 def test_one_resolution() -> None:
     """Running for `stable_for` ends the incident, once; a short RUNNING does not."""
-    scene = Scene().fail(0.0, 2.0, 4.0).play("10 starting", "12 running", "20 crash")
-    scene.play("21 starting", "23 running", "142 tick")
-    assert scene.told == ["first: restart_loop"]
+    scenario = Scenario().fail(0.0, 2.0, 4.0).play("10 starting", "12 running", "20 crash")
+    scenario.play("21 starting", "23 running", "142 tick")
+    assert scenario.told == ["first: restart_loop"]
 
-    scene.play("143.1 tick", "9999 tick")
-    assert scene.told == ["first: restart_loop", "resolved: restart_loop"]
-    resolved = scene.alerts[1]
+    scenario.play("143.1 tick", "9999 tick")
+    assert scenario.told == ["first: restart_loop", "resolved: restart_loop"]
+    resolved = scenario.alerts[1]
     assert resolved.status is Status.RESOLVED
     assert "resolved" in resolved.annotations["summary"]
     assert "No action is needed" in resolved.annotations["remedy"]
-    assert resolved.labels == scene.alerts[0].labels
+    assert resolved.labels == scenario.alerts[0].labels
     assert resolved.ends_at_s == EPOCH + 143.0
-    assert scene.view().incident is None
+    assert scenario.view().incident is None
 
 
 def test_a_repeat_every_four_hours() -> None:
     """An incident that goes on is told again each `repeat_interval`."""
-    scene = Scene().fail(0.0, 2.0, 4.0, 9.0).play("9.6 fatal")
-    scene.play("14408 tick")
-    assert len(scene.told) == 2
+    scenario = Scenario().fail(0.0, 2.0, 4.0, 9.0).play("9.6 fatal")
+    scenario.play("14408 tick")
+    assert len(scenario.told) == 2
 
-    scene.play("14410 tick", "28820 tick")
-    assert scene.told[2:] == ["repeat: restart_loop", "repeat: restart_loop"]
+    scenario.play("14410 tick", "28820 tick")
+    assert scenario.told[2:] == ["repeat: restart_loop", "repeat: restart_loop"]
 
 
 def test_slow_flapping_is_a_warning() -> None:
     """A program that dies every 150 s opens an incident that `stable_for` alone does not end."""
-    scene = Scene()
+    scenario = Scenario()
     for number in range(8):
         at = number * 150
-        scene.play(f"{at} starting", f"{at + 2} running", f"{at + 149} crash")
+        scenario.play(f"{at} starting", f"{at + 2} running", f"{at + 149} crash")
 
-    assert scene.told == ["first: restart_loop"]
-    assert scene.alerts[0].labels["severity"] == "warning"
+    assert scenario.told == ["first: restart_loop"]
+    assert scenario.alerts[0].labels["severity"] == "warning"
 
 
 def test_an_operator_ends_a_trouble_by_stopping() -> None:
     """A program that stays stopped is no trouble any more; restarting it changes nothing."""
-    scene = Scene().fail(0.0, 2.0, 4.0).play("10 starting", "12 running", "13 stopping")
-    scene.play("13.1 stopped", "14 starting", "14.5 backoff")
-    assert scene.told == ["first: restart_loop"]
+    scenario = Scenario().fail(0.0, 2.0, 4.0).play("10 starting", "12 running", "13 stopping")
+    scenario.play("13.1 stopped", "14 starting", "14.5 backoff")
+    assert scenario.told == ["first: restart_loop"]
 
-    scene.play("20 stopped", "139 tick")
-    assert len(scene.told) == 1
-    scene.play("141 tick")
-    assert scene.told[1:] == ["resolved: restart_loop"]
+    scenario.play("20 stopped", "139 tick")
+    assert len(scenario.told) == 1
+    scenario.play("141 tick")
+    assert scenario.told[1:] == ["resolved: restart_loop"]
 
 
 def test_lines_of_a_life_that_runs_are_not_believed() -> None:
     """A forged line after "fpm is running" counts nothing, whatever happens afterwards."""
-    scene = Scene()
+    scenario = Scenario()
     for at in (0, 4, 8):
-        scene.play(f"{at} starting", f"{at + 0.1} log ready", f"{at + 1.1} running")
-        scene.play(f"{at + 2} log bind", f"{at + 2.1} crash")
+        scenario.play(f"{at} starting", f"{at + 0.1} log ready", f"{at + 1.1} running")
+        scenario.play(f"{at + 2} log bind", f"{at + 2.1} crash")
 
-    assert scene.told == ["first: restart_loop"]
-    assert scene.view().facts[FactKind.BIND_CONFLICT] == 0
+    assert scenario.told == ["first: restart_loop"]
+    assert scenario.view().facts[FactKind.BIND_CONFLICT] == 0
 
 
 def test_lines_of_a_reload_are_believed() -> None:
     """A life that reloads starts up anew: its bind conflict is real."""
-    scene = Scene().play("0 starting", "0.1 log ready", "2 running")
-    scene.play("100 log reload", "100.1 log bind", "100.3 crash")
+    scenario = Scenario().play("0 starting", "0.1 log ready", "2 running")
+    scenario.play("100 log reload", "100.1 log bind", "100.3 crash")
 
-    assert scene.view().facts[FactKind.BIND_CONFLICT] == 1
+    assert scenario.view().facts[FactKind.BIND_CONFLICT] == 1
 
 
 def test_a_signal_refutes_a_line() -> None:
     """A life that was killed did not end because of what a line said."""
-    scene = Scene(exits=True)
+    scenario = Scenario(exits=True)
     for at in (0, 2, 4):
-        scene.play(f"{at} starting", f"{at + 0.1} log bind", f"{at + 0.9} crash")
-        scene.play(f"{at + 0.95} exits -11")
-    scene.play("5.2 tick")
+        scenario.play(f"{at} starting", f"{at + 0.1} log bind", f"{at + 0.9} crash")
+        scenario.play(f"{at + 0.95} exits -11")
+    scenario.play("5.2 tick")
 
-    assert scene.told == ["first: crash_signal"]
-    assert scene.view().last_exit == ExitReason(signal=11)
+    assert scenario.told == ["first: crash_signal"]
+    assert scenario.view().last_exit == ExitReason(signal=11)
 
 
 def test_a_signal_refutes_nothing_of_the_next_life() -> None:
     """How a life ended is known after the next one has begun, whose lines are its own."""
-    scene = Scene(exits=True).play("0 starting", "0.1 log ready", "1 running")
-    scene.play("9 crash", "9.001 starting", "9.01 exits -9", "10 log bind", "10.1 running")
-    scene.play("11 crash", "11.001 starting", "11.01 exits 78")
+    scenario = Scenario(exits=True).play("0 starting", "0.1 log ready", "1 running")
+    scenario.play("9 crash", "9.001 starting", "9.01 exits -9", "10 log bind", "10.1 running")
+    scenario.play("11 crash", "11.001 starting", "11.01 exits 78")
 
-    assert scene.view().facts[FactKind.BIND_CONFLICT] == 1
+    assert scenario.view().facts[FactKind.BIND_CONFLICT] == 1
 
 
 def test_the_exit_code_is_read_for_each_death() -> None:
     """Each death asks for supervisord's log; the answer goes into metric and alert."""
-    scene = Scene(exits=True)
+    scenario = Scenario(exits=True)
     for at in (0, 2, 4):
-        scene.play(f"{at} starting", f"{at + 0.5} backoff", f"{at + 0.55} exits 78")
+        scenario.play(f"{at} starting", f"{at + 0.5} backoff", f"{at + 0.55} exits 78")
 
-    assert scene.reads == 3
-    assert scene.told == ["first: restart_loop"]
-    assert "exit status 78" in scene.alerts[0].annotations["description"]
+    assert scenario.reads == 3
+    assert scenario.told == ["first: restart_loop"]
+    assert "exit status 78" in scenario.alerts[0].annotations["description"]
 
 
 def test_the_log_of_supervisord_may_be_faster_than_its_event() -> None:
     """A note that is read before the event of its death waits for it."""
-    scene = Scene(exits=True).play("0 starting", "0.5 exits 78", "0.6 backoff")
+    scenario = Scenario(exits=True).play("0 starting", "0.5 exits 78", "0.6 backoff")
 
-    assert scene.view().last_exit is not None
-    assert scene.reads == 0
+    assert scenario.view().last_exit is not None
+    assert scenario.reads == 0
 
 
 def test_a_death_without_a_note_waits_for_nothing() -> None:
     """A failed spawn leaves no line: the next note is not taken for it."""
-    scene = Scene(exits=True).play("0 starting", "0.5 backoff", "0.6 exits")
-    scene.play("2 starting", "2.5 backoff", "2.6 exits 70")
+    scenario = Scenario(exits=True).play("0 starting", "0.5 backoff", "0.6 exits")
+    scenario.play("2 starting", "2.5 backoff", "2.6 exits 70")
 
-    assert scene.view().last_exit == ExitReason(status=70)
+    assert scenario.view().last_exit == ExitReason(status=70)
 
 
 def test_a_line_counts_once() -> None:
     """The same stamped line, from the file and from stderr, is one line."""
-    scene = Scene().play("0 starting", "0.1 log bind bind failed failed")
+    scenario = Scenario().play("0 starting", "0.1 log bind bind failed failed")
     line = "[23-Nov-2026 10:00:00] ERROR: FPM initialization failed\n"
     payload = f"processname:php-fpm groupname:php-fpm pid:5 channel:stderr\n{line}"
-    scene.give(0.2, Event("lab", "l", 50, 50, "PROCESS_LOG_STDERR", payload[:70]))
-    scene.play("0.9 backoff")
+    scenario.give(0.2, Event("lab", "l", 50, 50, "PROCESS_LOG_STDERR", payload[:70]))
+    scenario.play("0.9 backoff")
 
-    assert scene.view().facts[FactKind.BIND_CONFLICT] == 1
-    assert scene.view().facts[FactKind.INIT_FAILED] == 1
+    assert scenario.view().facts[FactKind.BIND_CONFLICT] == 1
+    assert scenario.view().facts[FactKind.INIT_FAILED] == 1
 
 
 def test_lines_on_stderr_may_be_cut_anywhere() -> None:
     """Pieces of stderr are joined to lines; the end of the life ends the last one."""
-    scene = Scene()
+    scenario = Scenario()
     head = "processname:php-fpm groupname:php-fpm pid:5 channel:stderr\n"
     text = (
         "ERROR: [/x.conf:4] unknown entry 'y'\nERROR: failed to load configuration file '/x.conf'"
     )
-    scene.play("0 starting")
+    scenario.play("0 starting")
     for number, piece in enumerate((text[:10], text[10:50], text[50:])):
         event = Event("lab", "l", number, number, "PROCESS_LOG_STDERR", head + piece)
-        scene.give(0.1, event)
-    scene.play("0.5 backoff")
+        scenario.give(0.1, event)
+    scenario.play("0.5 backoff")
 
-    assert scene.view().facts[FactKind.CONFIG_ERROR] == 2
+    assert scenario.view().facts[FactKind.CONFIG_ERROR] == 2
 
 
 def test_a_look_for_the_holder_knows_former_masters() -> None:
     """The pids of former lives go along: by them our own orphans are known."""
-    scene = Scene().play("0 starting", "2 running", "9 crash", "9.1 starting", "9.2 log bind")
+    scenario = Scenario().play("0 starting", "2 running", "9 crash", "9.1 starting", "9.2 log bind")
 
-    (look,) = scene.looks
+    (look,) = scenario.looks
     assert look.address == ADDRESS
     assert look.former_masters == {100}
 
 
 def test_worker_crashes_are_counted_without_an_incident() -> None:
     """Runtime lines are counted as they are read."""
-    scene = Scene().play("0 starting", "0.1 log ready", "2 running", "50 log segv")
+    scenario = Scenario().play("0 starting", "0.1 log ready", "2 running", "50 log segv")
 
-    assert scene.view().facts[FactKind.CHILD_SIGNAL] == 1
-    assert scene.told == []
+    assert scenario.view().facts[FactKind.CHILD_SIGNAL] == 1
+    assert scenario.told == []
 
 
 def test_a_shared_log_is_divided() -> None:
     """Two php-fpm with one error log: each line goes to the one whose address it names."""
-    scene = Scene()
+    scenario = Scenario()
     other = ProcessName("other", "other")
     site = FpmSite(addresses=("127.0.0.1:9001",), error_logs=(LOG,))
-    scene.give(0.0, ProgramsKnown(programs=(Program(name=other),), sites={other: site}))
-    scene.event(0.0, "starting", other)
-    scene.play("0 starting", "0.1 log bind", "0.5 backoff")
-    scene.event(0.5, "backoff", other)
+    scenario.give(0.0, ProgramsKnown(programs=(Program(name=other),), sites={other: site}))
+    scenario.event(0.0, "starting", other)
+    scenario.play("0 starting", "0.1 log bind", "0.5 backoff")
+    scenario.event(0.5, "backoff", other)
 
-    assert scene.view().facts[FactKind.BIND_CONFLICT] == 1
-    assert scene.view(other).facts[FactKind.BIND_CONFLICT] == 0
+    assert scenario.view().facts[FactKind.BIND_CONFLICT] == 1
+    assert scenario.view(other).facts[FactKind.BIND_CONFLICT] == 0
 
 
 def test_events_hurry_the_follower() -> None:
     """A state change of php-fpm lets its log be read at once."""
-    assert any(isinstance(effect, ReadLogsNow) for effect in Scene().event(0.0, "starting"))
+    assert any(isinstance(effect, ReadLogsNow) for effect in Scenario().event(0.0, "starting"))
 
 
 def test_what_supervisord_says_when_asked() -> None:
     """Processes that ran before us are shown; an event knows better."""
-    scene = Scene().play("0 starting", "0.5 backoff")
+    scenario = Scenario().play("0 starting", "0.5 backoff")
     seen = [
         ProcessSeen(name=FPM, state=State.RUNNING, pid=5, started_at_s=EPOCH),
         ProcessSeen(name=JOB, state=State.RUNNING, pid=6, started_at_s=EPOCH - 100),
     ]
-    scene.give(1.0, ProcessesSeen(tuple(seen), 1.0))
+    scenario.give(1.0, ProcessesSeen(tuple(seen), 1.0))
 
-    assert scene.view().state is State.BACKOFF
-    assert (scene.view(JOB).state, scene.view(JOB).pid) == (State.RUNNING, 6)
-    assert scene.view(JOB).starts == 0
+    assert scenario.view().state is State.BACKOFF
+    assert (scenario.view(JOB).state, scenario.view(JOB).pid) == (State.RUNNING, 6)
+    assert scenario.view(JOB).starts == 0
 
 
 def test_an_incident_is_not_over_because_the_listener_was_restarted() -> None:
     """A program that loops is RUNNING, too, when it is asked for: only lasting ends the trouble."""
-    before = Scene().fail(0.0, 2.0, 4.0)
+    before = Scenario().fail(0.0, 2.0, 4.0)
     assert before.told == ["first: restart_loop"]
-    after = Scene()
+    after = Scenario()
     after.engine.restore(moment(200.0), memory(before))
     seen = ProcessSeen(name=FPM, state=State.RUNNING, pid=5, started_at_s=EPOCH)
     after.give(200.0, ProcessesSeen((seen,), 200.0))
@@ -381,34 +392,34 @@ def test_an_incident_is_not_over_because_the_listener_was_restarted() -> None:
 
 def test_programs_that_are_not_chosen_are_not_watched() -> None:
     """`programs` decides what is followed."""
-    scene = Scene()
-    chosen = scene.engine._settings
-    scene.engine.adopt(
+    scenario = Scenario()
+    chosen = scenario.engine._settings
+    scenario.engine.adopt(
         type(chosen)(policy=POLICY, identity=chosen.identity, programs=("php-*:*",)),
     )
-    scene.fail(0.0).play("1 starting job")
+    scenario.fail(0.0).play("1 starting job")
 
-    assert [view.name for view in scene.engine.views()] == [FPM]
+    assert [view.name for view in scenario.engine.views()] == [FPM]
 
 
 def test_a_removed_group_is_forgotten() -> None:
     """A program that `update` has removed is no longer shown; one in trouble stays a while."""
-    scene = Scene().fail(0.0, 2.0, 4.0)
+    scenario = Scenario().fail(0.0, 2.0, 4.0)
     for serial, group in enumerate(("job", "php-fpm")):
         event = Event("lab", "l", serial, serial, "PROCESS_GROUP_REMOVED", f"groupname:{group}\n")
-        scene.give(10.0, event)
-    assert [view.name for view in scene.engine.views()] == [FPM]
+        scenario.give(10.0, event)
+    assert [view.name for view in scenario.engine.views()] == [FPM]
 
-    scene.play("131 tick")
-    assert scene.engine.views() == ()
-    assert scene.told == ["first: restart_loop", "resolved: restart_loop"]
+    scenario.play("131 tick")
+    assert scenario.engine.views() == ()
+    assert scenario.told == ["first: restart_loop", "resolved: restart_loop"]
 
 
 def test_a_new_group_lets_the_programs_be_read() -> None:
     """`supervisorctl update` can bring a php-fpm that nobody knew."""
-    scene = Scene()
+    scenario = Scenario()
 
-    assert scene.give(
+    assert scenario.give(
         1.0,
         Event("lab", "l", 1, 1, "PROCESS_GROUP_ADDED", "groupname:new\n"),
     ) == [Discover(), AskProcesses()]
@@ -416,20 +427,20 @@ def test_a_new_group_lets_the_programs_be_read() -> None:
 
 def test_a_program_is_removed_while_its_exit_is_looked_up() -> None:
     """An answer that comes after the removal finds nobody, and does no harm."""
-    scene = Scene(exits=True).play("0 starting job", "2 running job", "3 stopping job")
-    scene.play("3.1 stopped job")
-    scene.give(3.2, Event("lab", "l", 9, 9, "PROCESS_GROUP_REMOVED", "groupname:job\n"))
-    scene.play("3.3 exits 0/job", "3.4 exits", "100 tick")
+    scenario = Scenario(exits=True).play("0 starting job", "2 running job", "3 stopping job")
+    scenario.play("3.1 stopped job")
+    scenario.give(3.2, Event("lab", "l", 9, 9, "PROCESS_GROUP_REMOVED", "groupname:job\n"))
+    scenario.play("3.3 exits 0/job", "3.4 exits", "100 tick")
 
-    assert [view.name for view in scene.engine.views()] == [FPM]
-    scene.play("200 starting job")
-    assert scene.view(JOB).starts == 1
+    assert [view.name for view in scenario.engine.views()] == [FPM]
+    scenario.play("200 starting job")
+    assert scenario.view(JOB).starts == 1
 
 
-def memory(scene: Scene) -> dict[ProcessName, dict[str, object]]:
+def memory(scenario: Scenario) -> dict[ProcessName, dict[str, object]]:
     """Return what was saved last, as it comes back from a file."""
     saved = {}
-    for effect in scene.effects:
+    for effect in scenario.effects:
         if isinstance(effect, SaveState):
             saved[effect.process] = json.loads(json.dumps(effect.memory))
     return {name: value for name, value in saved.items() if value}
@@ -437,8 +448,8 @@ def memory(scene: Scene) -> dict[ProcessName, dict[str, object]]:
 
 def test_a_restart_of_the_listener_forgets_nothing() -> None:
     """Windows and incidents go on where they were, also when monotonic time began anew."""
-    before = Scene().fail(0.0, 2.0)
-    after = Scene()
+    before = Scenario().fail(0.0, 2.0)
+    after = Scenario()
     after.engine.restore(moment(10.0)._replace(monotonic_s=3.0), memory(before))
     assert after.told == []
     after.effects += after.engine.step(
@@ -451,9 +462,9 @@ def test_a_restart_of_the_listener_forgets_nothing() -> None:
 
 def test_an_incident_survives_with_its_identity() -> None:
     """After a restart the incident is resolved under the id and labels it was opened with."""
-    before = Scene().fail(0.0, 2.0, 4.0)
+    before = Scenario().fail(0.0, 2.0, 4.0)
     assert before.told == ["first: restart_loop"]
-    after = Scene(id_token="of the next start")
+    after = Scenario(id_token="of the next start")
     after.effects += after.engine.restore(moment(10.0), memory(before))
     after.play("11 starting", "13 running", "134 tick")
 
@@ -466,9 +477,9 @@ def test_an_incident_survives_with_its_identity() -> None:
 
 def test_an_alert_that_was_not_told_yet_is_told_after_a_restart() -> None:
     """An incident that waited for its holder when the listener died is told by the next one."""
-    before = Scene().fail(0.0, 2.0).play("4 starting", "4.4 log bind", "4.5 backoff")
+    before = Scenario().fail(0.0, 2.0).play("4 starting", "4.4 log bind", "4.5 backoff")
     assert before.alerts_now == []
-    after = Scene()
+    after = Scenario()
     after.effects += after.engine.restore(moment(6.0), memory(before))
     after.play("7 tick")
 
@@ -478,9 +489,9 @@ def test_an_alert_that_was_not_told_yet_is_told_after_a_restart() -> None:
 @pytest.mark.parametrize("asked", [True, False])
 def test_what_was_given_up_stays_so_after_a_restart(*, asked: bool) -> None:
     """Nobody is told of a change that is none, whether supervisord can be asked or not."""
-    before = Scene().play("0 starting", "1 backoff", "2 fatal")
+    before = Scenario().play("0 starting", "1 backoff", "2 fatal")
     assert before.told == ["first: gave_up"]
-    after = Scene()
+    after = Scenario()
     after.effects += after.engine.restore(moment(10.0), memory(before))
     if asked:
         seen = ProcessSeen(name=FPM, state=State.FATAL, pid=None, started_at_s=None)
@@ -494,9 +505,9 @@ def test_what_was_given_up_stays_so_after_a_restart(*, asked: bool) -> None:
 
 def test_what_was_started_while_the_listener_was_away_is_not_given_up() -> None:
     """supervisord says so when it is asked."""
-    before = Scene().play("0 starting", "1 backoff", "2 fatal")
+    before = Scenario().play("0 starting", "1 backoff", "2 fatal")
     assert before.told == ["first: gave_up"]
-    after = Scene()
+    after = Scenario()
     after.effects += after.engine.restore(moment(10.0), memory(before))
     seen = ProcessSeen(name=FPM, state=State.RUNNING, pid=5, started_at_s=EPOCH)
     after.give(10.5, ProcessesSeen((seen,), 10.5))
@@ -507,25 +518,25 @@ def test_what_was_started_while_the_listener_was_away_is_not_given_up() -> None:
 
 def test_dead_already_when_the_listener_comes() -> None:
     """A php-fpm that is EXITED and that nobody starts is told of; a job may have done its work."""
-    scene = Scene()
+    scenario = Scenario()
     seen = [
         ProcessSeen(name=name, state=State.EXITED, pid=None, started_at_s=EPOCH)
         for name in (FPM, JOB)
     ]
-    scene.give(1.0, ProcessesSeen(tuple(seen), 1.0))
-    scene.play("10 tick")
-    assert scene.told == []
+    scenario.give(1.0, ProcessesSeen(tuple(seen), 1.0))
+    scenario.play("10 tick")
+    assert scenario.told == []
 
-    scene.play("12 tick")
-    assert scene.told == ["first: gave_up"]
-    assert scene.alerts[0].labels["process"] == FPM.process
+    scenario.play("12 tick")
+    assert scenario.told == ["first: gave_up"]
+    assert scenario.alerts[0].labels["process"] == FPM.process
 
 
 @pytest.mark.parametrize("saved", [{}, {"masters": 3}, {"masters": [], "failures": "x"}, []])
 def test_a_memory_that_makes_no_sense_is_dropped(saved: dict[str, object]) -> None:
     """A broken memory costs the memory, not the listener."""
-    scene = Scene()
-    effects = scene.engine.restore(moment(1.0), {ProcessName("a", "b"): saved})
+    scenario = Scenario()
+    effects = scenario.engine.restore(moment(1.0), {ProcessName("a", "b"): saved})
 
     assert effects == [SaveState(ProcessName("a", "b"), None)]
 
@@ -533,11 +544,11 @@ def test_a_memory_that_makes_no_sense_is_dropped(saved: dict[str, object]) -> No
 @pytest.mark.parametrize("label", ["group", "process", "severity"])
 def test_an_incident_that_was_saved_without_a_label_is_dropped(label: str) -> None:
     """Its memory is forgotten at the start; showing it would end each listener that restores it."""
-    before = Scene().fail(0.0, 2.0, 5.0)
+    before = Scenario().fail(0.0, 2.0, 5.0)
     assert before.told == ["first: restart_loop"]
     saved = json.loads(json.dumps(memory(before)[FPM]))
     del saved["incident"]["labels"][label]
-    after = Scene()
+    after = Scenario()
 
     assert SaveState(FPM, None) in after.engine.restore(moment(10.0), {FPM: saved})
     after.play("10.5 tick")
@@ -558,12 +569,12 @@ def test_an_incident_that_was_saved_without_a_label_is_dropped(label: str) -> No
 )
 def test_poison_is_harmless(payload: str) -> None:
     """No payload of any event raises."""
-    scene = Scene()
+    scenario = Scenario()
     for name in ("PROCESS_STATE_EXITED", "PROCESS_LOG_STDERR", "PROCESS_GROUP_REMOVED", "NEW_ONE"):
-        scene.give(1.0, Event("lab", "l", 1, 1, name, payload))
+        scenario.give(1.0, Event("lab", "l", 1, 1, name, payload))
 
-    assert scene.engine.counts.events["other"] == 1
-    assert "NEW_ONE" not in scene.engine.counts.events
+    assert scenario.engine.counts.events["other"] == 1
+    assert "NEW_ONE" not in scenario.engine.counts.events
 
 
 STEPS = st.lists(
@@ -582,13 +593,13 @@ STEPS = st.lists(
 @settings(max_examples=200, deadline=None)
 def test_whatever_happens_alerts_are_in_order(steps: list[str], gaps: list[float]) -> None:
     """Resolved never precedes firing, one incident is open at a time, sequences have no holes."""
-    scene, at = Scene(exits=True), 0.0
+    scenario, at = Scenario(exits=True), 0.0
     for step, gap in zip(steps, gaps, strict=False):
         at += gap
-        scene.play(f"{at} {step}")
-    scene.play(f"{at + 20000} tick")
+        scenario.play(f"{at} {step}")
+    scenario.play(f"{at + 20000} tick")
     open_incident, sequence = None, 0
-    for alert in scene.alerts:
+    for alert in scenario.alerts:
         if open_incident is None:
             assert alert.status is Status.FIRING
             open_incident, sequence = alert.incident_id, 0
@@ -608,14 +619,14 @@ def test_any_interleaving_gives_the_same_incident(shifts: list[int], late: bool)
         events.append((at, "starting"))
         events.append((at + 2.5, "backoff"))
         logs.append((at + 2.5 + shift / 10, f"log bind{' failed' if late else ''}"))
-    scene = Scene()
+    scenario = Scenario()
     for at, step in sorted(events + logs):
-        scene.play(f"{at} {step}")
-    scene.play("40 tick")
+        scenario.play(f"{at} {step}")
+    scenario.play("40 tick")
 
-    assert scene.told[-1].endswith("bind_conflict")
-    assert len({alert.incident_id for alert in scene.alerts}) == 1
-    assert scene.view().facts[FactKind.BIND_CONFLICT] == 3
-    incident = scene.view().incident
+    assert scenario.told[-1].endswith("bind_conflict")
+    assert len({alert.incident_id for alert in scenario.alerts}) == 1
+    assert scenario.view().facts[FactKind.BIND_CONFLICT] == 3
+    incident = scenario.view().incident
     assert incident is not None
     assert incident.facts.failures == 3

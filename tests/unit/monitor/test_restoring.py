@@ -13,7 +13,7 @@ from fpm_listener.monitor.messages import Identity, SaveState
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.supervisor.protocol import Event
 from fpm_listener.values import Instant
-from tests.unit.monitor.engine_play import ID_TOKEN, POLICY
+from tests.unit.monitor.engine_scenario import ID_TOKEN, POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,19 +21,19 @@ from fpm_listener.monitor.self_healing import Act, SelfHealing
 from fpm_listener.settings.policy import MOST_A_DAY, HealingPolicy, Span
 from fpm_listener.supervisor.process import ProcessSeen
 from fpm_listener.vocabulary import State
-from tests.unit.monitor.engine_play import EPOCH, FPM, POLICY, Scene, moment
+from tests.unit.monitor.engine_scenario import EPOCH, FPM, POLICY, Scenario, moment
 
 SPAN = Span(10.0, 300.0)
 PAUSES = HealingPolicy(loop_delay=SPAN)
 
 
-def scene() -> Scene:
+def scenario() -> Scenario:
     """Return a scene in which php-fpm is FATAL from second 2 on, and is to be started again."""
-    made = Scene(policy=replace(POLICY, healing=HealingPolicy(restart_fatal=SPAN)))
+    made = Scenario(policy=replace(POLICY, healing=HealingPolicy(restart_fatal=SPAN)))
     return made.play("0 starting", "1 backoff", "2 fatal")
 
 
-def starts(played: Scene) -> int:
+def starts(played: Scenario) -> int:
     """Return how often it was to be started again so far."""
     return sum(
         isinstance(effect, SelfHeal) and effect.act is Act.START for effect in played.effects
@@ -42,14 +42,14 @@ def starts(played: Scene) -> int:
 
 def test_by_default_nothing_is_started() -> None:
     """It stays down until somebody comes."""
-    played = Scene().play("0 starting", "1 backoff", "2 fatal", "9000 tick")
+    played = Scenario().play("0 starting", "1 backoff", "2 fatal", "9000 tick")
 
     assert starts(played) == 0
 
 
 def test_it_is_started_after_the_delay() -> None:
     """Once, in the last quarter of the first delay; the next start counts as one."""
-    played = scene().play("9 tick")
+    played = scenario().play("9 tick")
     assert starts(played) == 0
 
     played.play("13 tick")
@@ -61,7 +61,7 @@ def test_it_is_started_after_the_delay() -> None:
 
 def test_each_start_that_does_not_last_doubles_the_delay() -> None:
     """Up to the longest."""
-    played, at_s, waits = scene(), 2.0, []
+    played, at_s, waits = scenario(), 2.0, []
     for count in range(1, 9):
         while starts(played) < count:
             played.play(f"{played.now_s + 1} tick")
@@ -75,21 +75,21 @@ def test_each_start_that_does_not_last_doubles_the_delay() -> None:
 
 def test_an_operators_start_wins() -> None:
     """What was planned is forgotten."""
-    played = scene().play("5 starting", "8 running", "100 tick")
+    played = scenario().play("5 starting", "8 running", "100 tick")
 
     assert starts(played) == 0
 
 
 def test_an_operators_stop_wins() -> None:
     """Until a start: a program that is stopped is left alone."""
-    played = scene().play("5 starting", "6 stopping", "7 stopped", "9000 tick")
+    played = scenario().play("5 starting", "6 stopping", "7 stopped", "9000 tick")
 
     assert starts(played) == 0
 
 
 def test_a_shutdown_wins() -> None:
     """Nothing is started while supervisord ends."""
-    played = scene()
+    played = scenario()
     played.event_named(5, "SUPERVISOR_STATE_CHANGE_STOPPING")
     played.play("9000 tick")
 
@@ -98,7 +98,7 @@ def test_a_shutdown_wins() -> None:
 
 def test_a_program_that_lasts_is_forgiven() -> None:
     """The next time begins with the first delay."""
-    played = scene().play("13 tick", "13.1 starting", "14 backoff", "15 fatal", "40 tick")
+    played = scenario().play("13 tick", "13.1 starting", "14 backoff", "15 fatal", "40 tick")
     assert starts(played) == 2
     played.play("40.1 starting", "43 running", "900 tick")
     assert played.view().incident is None
@@ -110,7 +110,7 @@ def test_a_program_that_lasts_is_forgiven() -> None:
 
 def test_after_a_restart_of_the_listener() -> None:
     """What supervisord says is FATAL is started by the next one as well."""
-    played = Scene(policy=replace(POLICY, healing=HealingPolicy(restart_fatal=SPAN)))
+    played = Scenario(policy=replace(POLICY, healing=HealingPolicy(restart_fatal=SPAN)))
     seen = ProcessSeen(name=FPM, state=State.FATAL, pid=None, started_at_s=None)
     played.give(1.0, ProcessesSeen((seen,), 1.0))
     played.play("12 tick")
@@ -120,7 +120,7 @@ def test_after_a_restart_of_the_listener() -> None:
 
 def test_settings_that_change() -> None:
     """Without the setting, what was planned is forgotten."""
-    played = scene()
+    played = scenario()
     settings = replace(played.engine._settings, policy=POLICY)
     played.engine.adopt(settings)
     played.play("9000 tick")
@@ -172,15 +172,15 @@ def test_a_fleet_does_not_start_in_step(seed: str) -> None:
 # -- loop_delay ------------------------------------------------------------------------------------
 
 
-def acts(played: Scene) -> list[Act]:
+def acts(played: Scenario) -> list[Act]:
     """Return what was done so far."""
     return [effect.act for effect in played.effects if isinstance(effect, SelfHeal)]
 
 
-def looping() -> Scene:
+def looping() -> Scenario:
     """Return a scene in which php-fpm has just failed for the third time."""
     policy = replace(POLICY, healing=HealingPolicy(loop_delay=SPAN))
-    return Scene(policy=policy).fail(0, 2, 4)
+    return Scenario(policy=policy).fail(0, 2, 4)
 
 
 def test_what_loops_is_stopped_for_a_while() -> None:
@@ -228,7 +228,7 @@ def test_the_next_pause_is_longer() -> None:
 def test_a_crash_that_supervisord_restarts_at_once() -> None:
     """It cannot be stopped while it is dead: the next start is."""
     policy = replace(POLICY, healing=HealingPolicy(loop_delay=SPAN))
-    played = Scene(policy=policy)
+    played = Scenario(policy=policy)
     for at in (0, 10, 20):
         played.play(f"{at} starting", f"{at + 1} running", f"{at + 5} crash")
     assert acts(played) == []
@@ -257,7 +257,7 @@ def test_an_operator_who_says_so_wins() -> None:
     assert acts(played) == [Act.HALT]
     assert not played.view().paused
     assert played.told[-1].startswith("resolved")
-    given_up = scene()
+    given_up = scenario()
     given_up.give(3, LeaveProgram(FPM))
     assert starts(given_up.play("900 tick")) == 0
 
@@ -301,7 +301,7 @@ def test_switched_off_in_a_pause() -> None:
     assert acts(played) == [Act.HALT, Act.START]
 
 
-def worn_out() -> Scene:
+def worn_out() -> Scenario:
     """Return a scene in which the starts of a day were used up in this very step."""
     played, at_s = looping(), 4.6
     for count in range(1, MOST_A_DAY + 1):
@@ -343,14 +343,14 @@ def test_an_operators_stop_between_our_order_and_its_refusal(order: str) -> None
     assert played.told[-1].startswith("resolved")
 
 
-def restored(played: Scene, at_s: float, policy: HealingPolicy = PAUSES) -> Scene:
+def restored(played: Scenario, at_s: float, policy: HealingPolicy = PAUSES) -> Scenario:
     """Return a scene of the next listener, that knows what this one has committed."""
     memory = {
         effect.process: effect.memory
         for effect in played.effects
         if isinstance(effect, SaveState) and effect.memory
     }
-    after = Scene(policy=replace(POLICY, healing=policy))
+    after = Scenario(policy=replace(POLICY, healing=policy))
     after.now_s = at_s
     after.effects += after.engine.restore(moment(at_s), memory)
     return after
@@ -374,7 +374,7 @@ def test_the_listener_is_killed_in_a_pause(told: str) -> None:
 @pytest.mark.parametrize("started", [False, True])
 def test_that_it_is_left_alone_outlives_the_listener(*, started: bool) -> None:
     """Until somebody starts it, whether or not a listener was there to see that."""
-    played, policy = scene(), HealingPolicy(restart_fatal=SPAN)
+    played, policy = scenario(), HealingPolicy(restart_fatal=SPAN)
     played.give(3, LeaveProgram(FPM))
     after = restored(played, 20, policy)
     state = State.BACKOFF if started else State.FATAL
@@ -429,7 +429,7 @@ def test_that_it_is_worn_out_is_told() -> None:
 def test_supervisord_is_ended_once_it_is_told() -> None:
     """The alert first: nobody would send it afterwards."""
     policy = replace(POLICY, healing=HealingPolicy(shutdown_on_fatal=True))
-    played = Scene(policy=policy).play("0 starting", "1 backoff", "2 fatal")
+    played = Scenario(policy=policy).play("0 starting", "1 backoff", "2 fatal")
     assert acts(played) == []
     played.play("2.5 tick", "60 tick")
 
@@ -458,7 +458,7 @@ def test_whatever_happens_a_stop_of_the_operators_is_obeyed(
 ) -> None:
     """Nothing is started between a stop that was not ours and the next start."""
     policy = HealingPolicy(loop_delay=SPAN, restart_fatal=SPAN)
-    played, at_s, rests = Scene(policy=replace(POLICY, healing=policy)), 0.0, False
+    played, at_s, rests = Scenario(policy=replace(POLICY, healing=policy)), 0.0, False
     for wait, word in steps:
         at_s += wait
         done = len(acts(played))

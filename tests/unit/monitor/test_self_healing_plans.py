@@ -9,7 +9,7 @@ import pytest
 from fpm_listener.monitor.self_healing import Act, SelfHealing
 from fpm_listener.settings.policy import MOST_A_DAY, HealingPolicy, Span
 from fpm_listener.vocabulary import State
-from tests.unit.monitor.engine_play import EPOCH, moment
+from tests.unit.monitor.engine_scenario import EPOCH, moment
 
 SPAN = Span(100.0, 800.0)
 FATAL = HealingPolicy(restart_fatal=SPAN)

@@ -19,32 +19,34 @@ from fpm_listener.monitor.messages import (
 )
 from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.supervisor.process import ProcessName, Program
-from tests.unit.monitor.engine_play import ADDRESS, FPM, Scene
+from tests.unit.monitor.engine_scenario import ADDRESS, FPM, Scenario
 
 OTHER = "/run/php/w.sock"
 
 
-def ask(scene: Scene, at_s: float, *, hold: bool = True, name: ProcessName = FPM) -> str | None:
+def ask(
+    scenario: Scenario, at_s: float, *, hold: bool = True, name: ProcessName = FPM
+) -> str | None:
     """Let a guard ask at that moment; return why it is refused."""
-    effects = scene.give(at_s, GuardAsks(name, 100, hold, 7))
+    effects = scenario.give(at_s, GuardAsks(name, 100, hold, 7))
     (answer,) = [effect for effect in effects if isinstance(effect, AnswerGuard)]
     assert answer.ticket == 7
     return answer.refused
 
 
-def held(*addresses: str, at_s: float = 0.1) -> Scene:
+def held(*addresses: str, at_s: float = 0.1) -> Scenario:
     """Return a scene in which php-fpm starts at 0 with these addresses held, and runs."""
-    scene = Scene(exits=True).play("0 starting")
-    assert ask(scene, 0.05) is None
-    scene.give(at_s, SocketsHeld(FPM, addresses or (ADDRESS,)))
-    return scene.play("0.2 log ready", "3 running")
+    scenario = Scenario(exits=True).play("0 starting")
+    assert ask(scenario, 0.05) is None
+    scenario.give(at_s, SocketsHeld(FPM, addresses or (ADDRESS,)))
+    return scenario.play("0.2 log ready", "3 running")
 
 
-def let_go(scene: Scene) -> list[str]:
+def let_go(scenario: Scenario) -> list[str]:
     """Return the addresses that were let go so far."""
     return [
         a
-        for effect in scene.effects
+        for effect in scenario.effects
         if isinstance(effect, ReleaseSockets)
         for a in effect.addresses
     ]
@@ -67,82 +69,82 @@ def test_what_is_held_is_shown() -> None:
 )
 def test_held_over_every_restart(lines: tuple[str, ...]) -> None:
     """Whoever ended it: as long as it starts again, nothing is let go."""
-    scene = held().play(*lines, "60 tick")
+    scenario = held().play(*lines, "60 tick")
 
-    assert let_go(scene) == []
-    assert ask(scene, 70) is None
+    assert let_go(scenario) == []
+    assert ask(scenario, 70) is None
 
 
 def test_a_stop_lets_go_after_a_while() -> None:
     """An operator's stop can be half of a restart; after hold_linger it was none."""
-    scene = held().play("50 stopping", "50.1 stopped", "55 tick")
-    assert let_go(scene) == []
+    scenario = held().play("50 stopping", "50.1 stopped", "55 tick")
+    assert let_go(scenario) == []
 
-    scene.play("55.2 tick")
-    assert let_go(scene) == [ADDRESS]
-    assert scene.view().held == ()
+    scenario.play("55.2 tick")
+    assert let_go(scenario) == [ADDRESS]
+    assert scenario.view().held == ()
 
 
 def test_fatal_lets_go_at_once() -> None:
     """Nobody will ever accept."""
-    scene = held().play("50 crash", "50.1 starting", "50.2 backoff", "51 fatal")
+    scenario = held().play("50 crash", "50.1 starting", "50.2 backoff", "51 fatal")
 
-    assert let_go(scene) == [ADDRESS]
+    assert let_go(scenario) == [ADDRESS]
 
 
 def test_not_started_again_lets_go() -> None:
     """Dead, and nobody starts it (autorestart=false): after ten seconds that is certain."""
-    scene = held().play("50 exit", "59 tick")
-    assert let_go(scene) == []
+    scenario = held().play("50 exit", "59 tick")
+    assert let_go(scenario) == []
 
-    assert let_go(scene.play("61 tick")) == [ADDRESS]
+    assert let_go(scenario.play("61 tick")) == [ADDRESS]
 
 
 def test_a_forgotten_program_lets_go() -> None:
     """`supervisorctl update` has removed it, or replaced it."""
-    scene = held().play("50 stopping", "50.1 stopped")
-    scene.event_named(50.2, "PROCESS_GROUP_REMOVED", f"groupname:{FPM.group}\n")
+    scenario = held().play("50 stopping", "50.1 stopped")
+    scenario.event_named(50.2, "PROCESS_GROUP_REMOVED", f"groupname:{FPM.group}\n")
 
-    assert let_go(scene) == [ADDRESS]
+    assert let_go(scenario) == [ADDRESS]
 
 
 def test_a_shutdown_lets_go() -> None:
     """And a guard that comes then is sent away."""
-    scene = held()
-    scene.event_named(50, "SUPERVISOR_STATE_CHANGE_STOPPING")
+    scenario = held()
+    scenario.event_named(50, "SUPERVISOR_STATE_CHANGE_STOPPING")
 
-    assert let_go(scene) == [ADDRESS]
-    assert ask(scene, 51) == "supervisord is shutting down"
+    assert let_go(scenario) == [ADDRESS]
+    assert ask(scenario, 51) == "supervisord is shutting down"
 
 
 def test_an_address_that_left_the_configuration() -> None:
     """It alone is let go; a configuration that cannot be read lets go of nothing."""
-    scene = held()
+    scenario = held()
     programs = (Program(name=FPM, command="php-fpm -F"),)
     both = FpmSite(addresses=(ADDRESS, OTHER))
-    scene.give(40, ProgramsKnown(programs=programs, sites={FPM: both}))
-    scene.give(41, SocketsHeld(FPM, (ADDRESS, OTHER)))
-    scene.give(50, ProgramsKnown(programs=programs, sites={FPM: FpmSite()}))
-    assert let_go(scene) == []
+    scenario.give(40, ProgramsKnown(programs=programs, sites={FPM: both}))
+    scenario.give(41, SocketsHeld(FPM, (ADDRESS, OTHER)))
+    scenario.give(50, ProgramsKnown(programs=programs, sites={FPM: FpmSite()}))
+    assert let_go(scenario) == []
 
-    scene.give(51, ProgramsKnown(programs=programs, sites={FPM: FpmSite(addresses=(OTHER,))}))
-    assert let_go(scene) == [ADDRESS]
-    assert scene.view().held == (OTHER,)
+    scenario.give(51, ProgramsKnown(programs=programs, sites={FPM: FpmSite(addresses=(OTHER,))}))
+    assert let_go(scenario) == [ADDRESS]
+    assert scenario.view().held == (OTHER,)
 
 
 def test_a_guard_knows_the_configuration_before_we_do() -> None:
     """What it holds is not let go because we have read the files earlier; they are read again."""
-    scene = held()
-    effects = scene.give(41, SocketsHeld(FPM, (OTHER,)))
+    scenario = held()
+    effects = scenario.give(41, SocketsHeld(FPM, (OTHER,)))
     assert Discover(anew=False) in effects
-    scene.play("42 tick")
-    assert let_go(scene) == []
+    scenario.play("42 tick")
+    assert let_go(scenario) == []
 
     site = FpmSite(addresses=(OTHER,))
     program = Program(name=FPM, command="php-fpm -F")
-    scene.give(43, ProgramsKnown(programs=(program,), sites={FPM: site}))
-    assert let_go(scene) == []
-    assert scene.view().held == (OTHER,)
+    scenario.give(43, ProgramsKnown(programs=(program,), sites={FPM: site}))
+    assert let_go(scenario) == []
+    assert scenario.view().held == (OTHER,)
 
 
 def test_a_reload_asks_what_it_listens_on_now() -> None:
@@ -150,107 +152,107 @@ def test_a_reload_asks_what_it_listens_on_now() -> None:
     effects = held().log(50, '[23-Nov-2026 10:00:50] NOTICE: reloading: execvp("x", {"x"})')
     assert Discover(anew=False) in effects
 
-    idle = Scene().play("0 starting", "3 running")
+    idle = Scenario().play("0 starting", "3 running")
     effects = idle.log(50, '[23-Nov-2026 10:00:50] NOTICE: reloading: execvp("x", {"x"})')
     assert not any(isinstance(effect, Discover) for effect in effects)
 
 
 def test_a_guard_without_hold_lets_go() -> None:
     """What is held from before would stand in its way."""
-    scene = held().play("50 crash", "50.1 starting")
+    scenario = held().play("50 crash", "50.1 starting")
 
-    assert ask(scene, 50.2, hold=False) == "not asked for"
-    assert scene.view().held == ()
+    assert ask(scenario, 50.2, hold=False) == "not asked for"
+    assert scenario.view().held == ()
 
 
-def fail_on_held(scene: Scene, at_s: float, status: str) -> None:
+def fail_on_held(scenario: Scenario, at_s: float, status: str) -> None:
     """Let a start on held sockets end with this status before it said that it runs."""
-    scene.play(f"{at_s} starting")
-    assert ask(scene, at_s + 0.05) is None
-    scene.give(at_s + 0.1, SocketsHeld(FPM, (ADDRESS,)))
-    scene.play(f"{at_s + 0.2} backoff", f"{at_s + 0.3} exits {status}")
+    scenario.play(f"{at_s} starting")
+    assert ask(scenario, at_s + 0.05) is None
+    scenario.give(at_s + 0.1, SocketsHeld(FPM, (ADDRESS,)))
+    scenario.play(f"{at_s + 0.2} backoff", f"{at_s + 0.3} exits {status}")
 
 
 def test_a_failed_start_is_tried_without() -> None:
     """If that one succeeds, the hold was at fault, and is given up."""
-    scene = held().play("50 crash", "50.01 exits -9")
-    fail_on_held(scene, 51, "78")
-    scene.play("52 starting")
-    assert ask(scene, 52.05) == "the last start on held sockets failed"
-    scene.play("52.2 log ready", "55 running", "90 crash", "90.01 exits -9", "90.1 starting")
+    scenario = held().play("50 crash", "50.01 exits -9")
+    fail_on_held(scenario, 51, "78")
+    scenario.play("52 starting")
+    assert ask(scenario, 52.05) == "the last start on held sockets failed"
+    scenario.play("52.2 log ready", "55 running", "90 crash", "90.01 exits -9", "90.1 starting")
 
-    assert ask(scene, 90.2) == (
+    assert ask(scenario, 90.2) == (
         "php-fpm did not start on held sockets before, and did without them"
     )
 
 
 def test_a_start_that_fails_without_as_well() -> None:
     """Then it is not the hold's fault, and the next one has it again."""
-    scene = held().play("50 crash", "50.01 exits -9")
-    fail_on_held(scene, 51, "78")
-    scene.play("52 starting")
-    ask(scene, 52.05)
-    scene.play("52.2 backoff", "52.3 exits 78", "54 starting")
+    scenario = held().play("50 crash", "50.01 exits -9")
+    fail_on_held(scenario, 51, "78")
+    scenario.play("52 starting")
+    ask(scenario, 52.05)
+    scenario.play("52.2 backoff", "52.3 exits 78", "54 starting")
 
-    assert ask(scene, 54.05) is None
+    assert ask(scenario, 54.05) is None
 
 
 @pytest.mark.parametrize("status", ["-9", "-11", "75", "0"])
 def test_what_does_not_tell_against_the_hold(status: str) -> None:
     """A signal, the guard's own refusal, an exit in peace: none says that sockets were unfit."""
-    scene = held().play("50 crash", "50.01 exits -9")
-    fail_on_held(scene, 51, status)
-    scene.play("53 starting")
+    scenario = held().play("50 crash", "50.01 exits -9")
+    fail_on_held(scenario, 51, status)
+    scenario.play("53 starting")
 
-    assert ask(scene, 53.05) is None
+    assert ask(scenario, 53.05) is None
 
 
 def test_php_fpm_that_forks_in_vain() -> None:
     """All is let go at once, and stays so."""
-    scene = held()
-    scene.give(50, HoldFailed(FPM))
-    assert let_go(scene) == [ADDRESS]
+    scenario = held()
+    scenario.give(50, HoldFailed(FPM))
+    assert let_go(scenario) == [ADDRESS]
 
-    scene.play("50.1 crash", "50.2 starting")
-    assert ask(scene, 50.3) is not None
+    scenario.play("50.1 crash", "50.2 starting")
+    assert ask(scenario, 50.3) is not None
 
 
 @pytest.mark.parametrize("end", ["backoff", "exit", "crash"])
 def test_a_run_in_which_no_guard_asked(end: str) -> None:
     """Its guard did not reach us, or there is none any more: what is held only blocks php-fpm."""
-    scene = held().play("50 crash", "50.1 starting", f"50.9 {end}")
+    scenario = held().play("50 crash", "50.1 starting", f"50.9 {end}")
 
-    assert let_go(scene) == [ADDRESS]
+    assert let_go(scenario) == [ADDRESS]
 
 
 def test_a_run_in_which_a_guard_asked() -> None:
     """Failed starts alone release nothing, however many."""
-    scene = held().play("50 crash")
+    scenario = held().play("50 crash")
     for start in (51, 53, 55):
-        scene.play(f"{start} starting")
-        ask(scene, start + 0.05)
-        scene.play(f"{start + 0.2} backoff", f"{start + 0.3} exits -9")
+        scenario.play(f"{start} starting")
+        ask(scenario, start + 0.05)
+        scenario.play(f"{start + 0.2} backoff", f"{start + 0.3} exits -9")
 
-    assert let_go(scene) == []
+    assert let_go(scenario) == []
 
 
 def test_strangers() -> None:
     """What the listener does not know is not held; sockets that came all the same are closed."""
-    scene = held()
-    scene.play("5 stopping", "5.1 stopped")
-    scene.event_named(5.2, "PROCESS_GROUP_REMOVED", f"groupname:{FPM.group}\n")
-    scene.effects.clear()
-    scene.give(5.3, SocketsHeld(FPM, (OTHER,)))
+    scenario = held()
+    scenario.play("5 stopping", "5.1 stopped")
+    scenario.event_named(5.2, "PROCESS_GROUP_REMOVED", f"groupname:{FPM.group}\n")
+    scenario.effects.clear()
+    scenario.give(5.3, SocketsHeld(FPM, (OTHER,)))
 
-    assert let_go(scene) == [OTHER]
+    assert let_go(scenario) == [OTHER]
 
 
 def test_the_guard_tells_the_pid() -> None:
     """No event does before RUNNING: so that a death in between is seen at once as well."""
-    scene = Scene().play("0 starting")
-    ask(scene, 0.05)
+    scenario = Scenario().play("0 starting")
+    ask(scenario, 0.05)
 
-    assert scene.view().pid == 100
+    assert scenario.view().pid == 100
 
 
 def test_our_own_listener_as_the_holder() -> None:
@@ -267,10 +269,10 @@ def test_our_own_listener_as_the_holder() -> None:
 
 def test_a_start_that_failed_before_anything_was_held() -> None:
     """A refusal of the guard before the handover says nothing about held sockets."""
-    scene = held().play("50 crash", "50.01 exits -9", "51 starting")
-    ask(scene, 51.05, hold=False)
-    scene.play("51.2 backoff", "51.3 exits 78", "52 starting")
-    assert ask(scene, 52.05) is None
-    scene.play("52.2 backoff", "52.3 exits 78", "53 starting")
+    scenario = held().play("50 crash", "50.01 exits -9", "51 starting")
+    ask(scenario, 51.05, hold=False)
+    scenario.play("51.2 backoff", "51.3 exits 78", "52 starting")
+    assert ask(scenario, 52.05) is None
+    scenario.play("52.2 backoff", "52.3 exits 78", "53 starting")
 
-    assert ask(scene, 53.05) is None
+    assert ask(scenario, 53.05) is None

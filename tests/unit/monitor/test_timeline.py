@@ -17,12 +17,12 @@ from fpm_listener.settings.policy import HealingPolicy, Span
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.vocabulary import Cause
-from tests.unit.monitor.engine_play import ADDRESS, EPOCH, POLICY, Scene, moment
+from tests.unit.monitor.engine_scenario import ADDRESS, EPOCH, POLICY, Scenario, moment
 
 
-def told(scene: Scene) -> list[tuple[str, ExitReason | None, int]]:
+def told(scenario: Scenario) -> list[tuple[str, ExitReason | None, int]]:
     """Return what happened, how the process ended, and how often; the latest last."""
-    entries = sorted(scene.engine.timeline.view(), key=lambda entry: entry.last_s)
+    entries = sorted(scenario.engine.timeline.view(), key=lambda entry: entry.last_s)
     return [(one.what.value, one.exit_reason, one.count) for one in entries]
 
 
@@ -45,57 +45,61 @@ def firing(process: str, reason: Reason = Reason.FIRST) -> Notify:
 
 def test_a_death_and_the_start_after_it() -> None:
     """The reason comes with supervisord's log; the time without the program is told."""
-    scene = Scene(exits=True).play("0 starting", "2 running", "500 crash", "500.1 starting")
-    scene.play("500.2 exits -9")
-    died, started = sorted(scene.engine.timeline.view(), key=lambda entry: entry.last_s)
+    scenario = Scenario(exits=True).play("0 starting", "2 running", "500 crash", "500.1 starting")
+    scenario.play("500.2 exits -9")
+    died, started = sorted(scenario.engine.timeline.view(), key=lambda entry: entry.last_s)
 
     assert (died.what, died.exit_reason) == (TimelineEvent.DIED, ExitReason(signal=9))
     assert died.first_s == EPOCH + 500
     assert started.what is TimelineEvent.STARTED
     assert started.away_s == pytest.approx(0.1)
-    assert scene.engine.timeline.failures() == {"php-fpm:php-fpm": (EPOCH + 500,)}
+    assert scenario.engine.timeline.failures() == {"php-fpm:php-fpm": (EPOCH + 500,)}
 
 
 def test_a_first_start_is_no_news() -> None:
     """Only what comes after a death is told."""
-    assert told(Scene().play("0 starting", "2 running")) == []
+    assert told(Scenario().play("0 starting", "2 running")) == []
 
 
 def test_the_operators_hand() -> None:
     """A stop is told as one, and the start after it is the operator's own business."""
-    scene = Scene().play("0 starting", "2 running", "50 stopping", "51 stopped", "60 starting")
+    scenario = Scenario().play(
+        "0 starting", "2 running", "50 stopping", "51 stopped", "60 starting"
+    )
 
-    assert told(scene) == [("stopped", None, 1)]
+    assert told(scenario) == [("stopped", None, 1)]
 
 
 def test_a_restart_by_the_operator_of_which_the_log_comes_late() -> None:
     """supervisord's log tells of the end after the next start: it is a stop nevertheless."""
-    scene = Scene(exits=True).play("0 starting", "2 running", "50 stopping", "51 stopped")
-    scene.play("51.1 starting", "51.2 exits 0")
+    scenario = Scenario(exits=True).play("0 starting", "2 running", "50 stopping", "51 stopped")
+    scenario.play("51.1 starting", "51.2 exits 0")
 
-    assert told(scene) == [("stopped", ExitReason(status=0), 1)]
+    assert told(scenario) == [("stopped", ExitReason(status=0), 1)]
 
 
 def test_a_job_that_has_done_its_work() -> None:
     """An expected end is no death."""
-    assert told(Scene().play("0 starting job", "2 running job", "9 exit job")) == [
+    assert told(Scenario().play("0 starting job", "2 running job", "9 exit job")) == [
         ("ended", None, 1)
     ]
 
 
 def test_a_loop_is_one_entry() -> None:
     """What happens again within a quarter of an hour is counted; the incident stands between."""
-    scene = Scene().fail(0.0, 2.0, 5.0, 7.0).play("10 log bind", "20 tick")
+    scenario = Scenario().fail(0.0, 2.0, 5.0, 7.0).play("10 log bind", "20 tick")
 
-    assert ("died", None, 4) in told(scene)
-    assert ("started", None, 3) in told(scene)
-    assert [what for what, _, _ in told(scene) if what in {"incident", "changed"}]
+    assert ("died", None, 4) in told(scenario)
+    assert ("started", None, 3) in told(scenario)
+    assert [what for what, _, _ in told(scenario) if what in {"incident", "changed"}]
 
 
 def test_an_incident_from_first_to_last() -> None:
     """It opens, it gets worse, it is over; a repetition is no news."""
-    scene = Scene().fail(0.0, 2.0, 5.0).play("8 fatal", "20 starting", "22 running", "30000 tick")
-    happened = [what for what, _, _ in told(scene)]
+    scenario = (
+        Scenario().fail(0.0, 2.0, 5.0).play("8 fatal", "20 starting", "22 running", "30000 tick")
+    )
+    happened = [what for what, _, _ in told(scenario)]
 
     assert [one for one in happened if one in {"incident", "worse", "resolved"}] == [
         "incident",
@@ -108,12 +112,14 @@ def test_what_is_healed_is_told() -> None:
     """What the listener does stands under its own name: nobody else has done it."""
     span = Span(parse("10s"), parse("5m"))
     policy = dataclasses.replace(POLICY, healing=HealingPolicy(restart_fatal=span))
-    scene = Scene(policy=policy).fail(0.0, 2.0, 5.0).play("8 fatal", "60 tick")
-    assert "healed" in [what for what, _, _ in told(scene)]
+    scenario = Scenario(policy=policy).fail(0.0, 2.0, 5.0).play("8 fatal", "60 tick")
+    assert "healed" in [what for what, _, _ in told(scenario)]
 
     policy = dataclasses.replace(POLICY, healing=HealingPolicy(loop_delay=span))
-    scene = Scene(policy=policy).fail(0.0, 2.0, 5.0).play("6 starting", "7 stopping", "7.1 stopped")
-    happened = [what for what, _, _ in told(scene)]
+    scenario = (
+        Scenario(policy=policy).fail(0.0, 2.0, 5.0).play("6 starting", "7 stopping", "7.1 stopped")
+    )
+    happened = [what for what, _, _ in told(scenario)]
     assert "paused" in happened
     assert "stopped" not in happened
 
@@ -133,20 +139,20 @@ def test_it_is_bounded() -> None:
 def test_what_is_known_beside_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups that come and go leave nothing behind for ever."""
     monkeypatch.setattr(module, "PROCESSES", 1)
-    scene = Scene().play("0 starting", "1 running", "2 crash")
-    scene.play("3 starting job", "4 running job", "5 crash job")
+    scenario = Scenario().play("0 starting", "1 running", "2 crash")
+    scenario.play("3 starting job", "4 running job", "5 crash job")
 
-    assert set(scene.engine.timeline.failures()) == {"job:job"}
+    assert set(scenario.engine.timeline.failures()) == {"job:job"}
 
 
 def test_it_outlives_the_listener() -> None:
     """What is remembered is JSON, and comes back as it was; what is not understood does not."""
-    scene = Scene().fail(0.0, 2.0, 5.0)
-    saved = json.loads(json.dumps(scene.engine.timeline.memory()))
+    scenario = Scenario().fail(0.0, 2.0, 5.0)
+    saved = json.loads(json.dumps(scenario.engine.timeline.memory()))
     fresh = Timeline()
     fresh.restore([*saved, ["died"], 7, ["no such thing", "p", "", 1, 1, 1, None]])
 
-    assert fresh.view() == scene.engine.timeline.view()
+    assert fresh.view() == scenario.engine.timeline.view()
     fresh.began(moment(9.0))
     assert fresh.view()[-1].what is TimelineEvent.LISTENER
     before = fresh.view()
@@ -168,12 +174,12 @@ def test_what_an_incident_is_about(
     log: str, cause: Cause, subject: str | None, exit_reason: ExitReason | None
 ) -> None:
     """The cause, and what it is about; the exit only where it is all that is known."""
-    scene = Scene(exits=True)
+    scenario = Scenario(exits=True)
     for start in (0.0, 2.0, 4.0):
-        scene.play(f"{start} starting", f"{start + 0.1} log {log}", f"{start + 0.5} backoff")
-        scene.play(f"{start + 0.6} exits 78")
-    scene.play("5 tick")
-    incident = next(e for e in scene.engine.timeline.view() if e.what is TimelineEvent.INCIDENT)
+        scenario.play(f"{start} starting", f"{start + 0.1} log {log}", f"{start + 0.5} backoff")
+        scenario.play(f"{start + 0.6} exits 78")
+    scenario.play("5 tick")
+    incident = next(e for e in scenario.engine.timeline.view() if e.what is TimelineEvent.INCIDENT)
 
     assert (incident.cause, incident.subject) == (cause, subject)
     assert incident.exit_reason == exit_reason
@@ -191,9 +197,9 @@ def test_a_row_of_an_earlier_version() -> None:
 
 def test_entries_of_the_same_quarter_are_joined_over_a_restart() -> None:
     """The listener's restart does not cut a loop in two."""
-    scene = Scene().fail(0.0, 2.0)
-    fresh = Scene()
-    fresh.engine.timeline.restore(scene.engine.timeline.memory())
+    scenario = Scenario().fail(0.0, 2.0)
+    fresh = Scenario()
+    fresh.engine.timeline.restore(scenario.engine.timeline.memory())
     fresh.fail(5.0)
 
     (died,) = [one for one in fresh.engine.timeline.view() if one.what is TimelineEvent.DIED]

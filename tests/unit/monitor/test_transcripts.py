@@ -45,8 +45,8 @@ from fpm_listener.settings.policy import HealingPolicy, Span
 from fpm_listener.supervisor.process import ProcessName, ProcessSeen, Program
 from fpm_listener.values import Instant
 from fpm_listener.vocabulary import Cause, State
-from tests.unit.monitor.engine_play import ADDRESS, EPOCH, FPM, JOB, LOG, POLICY, Scene
-from tests.unit.monitor.engine_play import moment as at
+from tests.unit.monitor.engine_scenario import ADDRESS, EPOCH, FPM, JOB, LOG, POLICY, Scenario
+from tests.unit.monitor.engine_scenario import moment as at
 
 if TYPE_CHECKING:
     from fpm_listener.monitor.messages import Effect
@@ -90,7 +90,7 @@ def shown(value: object) -> str:
     return f"{type(value).__name__}({', '.join(given)})"
 
 
-class Transcript(Scene):
+class Transcript(Scenario):
     """A scene that writes down each step, and what it changes."""
 
     def __init__(self, name: str, **options: Any) -> None:  # noqa: ANN401 - those of Scene
@@ -198,168 +198,170 @@ class Transcript(Scene):
 
 def bind_conflict() -> str:
     """A loop whose cause and holder become known, its end, and its second time."""
-    scene = Transcript("an address that is taken", exits=True)
-    scene.know(0.0, FPM)
+    scenario = Transcript("an address that is taken", exits=True)
+    scenario.know(0.0, FPM)
     for start in (1.0, 3.0, 6.0):
-        scene.play(f"{start} starting", f"{start + 0.1} log bind failed")
-        scene.play(f"{start + 0.5} backoff", f"{start + 0.6} exits 78", f"{start + 0.7} holder")
-    scene.give(7.0, Gone(FPM, frozenset({812})))
-    scene.play("9 starting", "9.1 log ready", "12 running", "20 log segv", "60 tick", "200 tick")
-    scene.fail(300.0, 302.0, 305.0, 309.0)
-    scene.play("314 fatal", "320 stopping", "321 stopped")
-    return scene.finish(20000.0)
+        scenario.play(f"{start} starting", f"{start + 0.1} log bind failed")
+        scenario.play(f"{start + 0.5} backoff", f"{start + 0.6} exits 78", f"{start + 0.7} holder")
+    scenario.give(7.0, Gone(FPM, frozenset({812})))
+    scenario.play("9 starting", "9.1 log ready", "12 running", "20 log segv", "60 tick", "200 tick")
+    scenario.fail(300.0, 302.0, 305.0, 309.0)
+    scenario.play("314 fatal", "320 stopping", "321 stopped")
+    return scenario.finish(20000.0)
 
 
 def crashes() -> str:
     """Deaths with every kind of exit, some of them told late, and what the machine shows."""
-    scene = Transcript("it dies again and again", exits=True)
-    scene.know(0.0, FPM)
+    scenario = Transcript("it dies again and again", exits=True)
+    scenario.know(0.0, FPM)
     for start, code in ((1.0, "-11"), (10.0, "137"), (20.0, "0"), (30.0, "255"), (40.0, "-9")):
-        scene.play(f"{start} starting", f"{start + 0.1} log ready", f"{start + 3} running")
-        scene.give(start + 5.0, ProcessExited(FPM, 100))
-        scene.play(f"{start + 5.05} crash", f"{start + 5.3} exits {code}")
+        scenario.play(f"{start} starting", f"{start + 0.1} log ready", f"{start + 3} running")
+        scenario.give(start + 5.0, ProcessExited(FPM, 100))
+        scenario.play(f"{start + 5.05} crash", f"{start + 5.3} exits {code}")
         found = PostMortem(program_missing="/usr/sbin/php-fpm", looked_for=(Cause.MISSING_PATH,))
-        scene.give(start + 5.4, ExitExamined(FPM, start + 5.05, found))
-    scene.play("50 starting job", "51 running job", "52 exit job", "52.2 exits 0/job")
-    scene.play("53 starting job", "54 running job", "55 crash job", "70 exits")
-    return scene.finish(400.0)
+        scenario.give(start + 5.4, ExitExamined(FPM, start + 5.05, found))
+    scenario.play("50 starting job", "51 running job", "52 exit job", "52.2 exits 0/job")
+    scenario.play("53 starting job", "54 running job", "55 crash job", "70 exits")
+    return scenario.finish(400.0)
 
 
 def held_sockets() -> str:
     """A guard asks, sockets are held, over a restart, a reload, a stop and another address."""
-    scene = Transcript("its sockets are held", exits=True)
-    scene.know(0.0, FPM)
-    scene.play("1 starting")
-    scene.guard(1.1)
-    scene.give(1.2, SocketsHeld(FPM, (ADDRESS, "/run/php/www.sock")))
-    scene.play("1.3 log ready", "4 running", "50 crash", "50.1 starting")
-    scene.guard(50.2)
-    scene.play("50.3 log ready", "53 running", "60 log reload", "60.1 log ready")
-    scene.know(60.2, FPM, address="127.0.0.1:9001")
-    scene.play("70 stopping", "70.5 stopped", "80 starting")
-    scene.guard(80.1)
-    scene.give(80.2, SocketsHeld(FPM, ("127.0.0.1:9001",)))
-    scene.give(80.3, HoldFailed(FPM))
-    scene.play("80.5 backoff", "81.5 starting")
-    scene.guard(81.6, hold=False)
-    scene.give(82.0, SocketsHeld(JOB, ("/run/job.sock",)))
-    scene.give(83.0, SocketsHeld(OTHER, ("/run/other.sock",)))
-    scene.event_named(90.0, "PROCESS_GROUP_REMOVED", "groupname:php-fpm\n")
-    scene.give(90.5, SocketsHeld(FPM, (ADDRESS,)))
-    scene.event_named(91.0, "PROCESS_GROUP_ADDED", "groupname:php-fpm\n")
-    scene.event_named(99.0, "SUPERVISOR_STATE_CHANGE_STOPPING")
-    scene.guard(99.5)
-    return scene.finish(200.0)
+    scenario = Transcript("its sockets are held", exits=True)
+    scenario.know(0.0, FPM)
+    scenario.play("1 starting")
+    scenario.guard(1.1)
+    scenario.give(1.2, SocketsHeld(FPM, (ADDRESS, "/run/php/www.sock")))
+    scenario.play("1.3 log ready", "4 running", "50 crash", "50.1 starting")
+    scenario.guard(50.2)
+    scenario.play("50.3 log ready", "53 running", "60 log reload", "60.1 log ready")
+    scenario.know(60.2, FPM, address="127.0.0.1:9001")
+    scenario.play("70 stopping", "70.5 stopped", "80 starting")
+    scenario.guard(80.1)
+    scenario.give(80.2, SocketsHeld(FPM, ("127.0.0.1:9001",)))
+    scenario.give(80.3, HoldFailed(FPM))
+    scenario.play("80.5 backoff", "81.5 starting")
+    scenario.guard(81.6, hold=False)
+    scenario.give(82.0, SocketsHeld(JOB, ("/run/job.sock",)))
+    scenario.give(83.0, SocketsHeld(OTHER, ("/run/other.sock",)))
+    scenario.event_named(90.0, "PROCESS_GROUP_REMOVED", "groupname:php-fpm\n")
+    scenario.give(90.5, SocketsHeld(FPM, (ADDRESS,)))
+    scenario.event_named(91.0, "PROCESS_GROUP_ADDED", "groupname:php-fpm\n")
+    scenario.event_named(99.0, "SUPERVISOR_STATE_CHANGE_STOPPING")
+    scenario.guard(99.5)
+    return scenario.finish(200.0)
 
 
 def lost_events() -> str:
     """Answers of supervisord and of /proc instead of events."""
-    scene = Transcript("events are lost")
-    scene.know(0.0, FPM, OTHER)
-    scene.play("1 starting", "4 running", "5 starting job", "6 running job")
-    scene.lose(10.0, 3)
+    scenario = Transcript("events are lost")
+    scenario.know(0.0, FPM, OTHER)
+    scenario.play("1 starting", "4 running", "5 starting job", "6 running job")
+    scenario.lose(10.0, 3)
     run = State.RUNNING
-    scene.answer(10.2, (FPM, run, 100), (JOB, State.FATAL, None), (OTHER, State.STARTING, None))
-    scene.answer(11.3, (FPM, run, 177), (JOB, State.FATAL, None), (OTHER, State.BACKOFF, None))
-    scene.lose(30.0, 0)
-    scene.answer(30.2, (FPM, State.STOPPED, None), (JOB, State.EXITED, None), (OTHER, run, 9))
-    scene.lose(50.0, 1)
-    scene.give(50.3, ChildrenSeen((Child(8, FPM, "php-fpm", EPOCH + 49.0),), 50.1))
+    scenario.answer(10.2, (FPM, run, 100), (JOB, State.FATAL, None), (OTHER, State.STARTING, None))
+    scenario.answer(11.3, (FPM, run, 177), (JOB, State.FATAL, None), (OTHER, State.BACKOFF, None))
+    scenario.lose(30.0, 0)
+    scenario.answer(30.2, (FPM, State.STOPPED, None), (JOB, State.EXITED, None), (OTHER, run, 9))
+    scenario.lose(50.0, 1)
+    scenario.give(50.3, ChildrenSeen((Child(8, FPM, "php-fpm", EPOCH + 49.0),), 50.1))
     master = f"php-fpm: master process ({CONFIG})"
-    scene.give(52.0, ChildrenSeen((Child(8, None, master, None), Child(9, None, "x", None)), 52.0))
-    scene.give(60.0, ChildrenSeen(None, 60.0))
-    scene.lose(70.0, 1)
-    scene.answer(71.0, (FPM, run, 8), (ProcessName("new", "new"), run, 12))
-    scene.answer(72.5, (FPM, run, 8), (ProcessName("new", "new"), run, 12))
-    scene.event_named(80.0, "PROCESS_STATE_RUNNING", "nonsense")
-    scene.lose(90.0, 1)
-    return scene.finish(200.0)
+    scenario.give(
+        52.0, ChildrenSeen((Child(8, None, master, None), Child(9, None, "x", None)), 52.0)
+    )
+    scenario.give(60.0, ChildrenSeen(None, 60.0))
+    scenario.lose(70.0, 1)
+    scenario.answer(71.0, (FPM, run, 8), (ProcessName("new", "new"), run, 12))
+    scenario.answer(72.5, (FPM, run, 8), (ProcessName("new", "new"), run, 12))
+    scenario.event_named(80.0, "PROCESS_STATE_RUNNING", "nonsense")
+    scenario.lose(90.0, 1)
+    return scenario.finish(200.0)
 
 
 def healing() -> str:
     """What is given up is started again, what loops is paused, and an operator ends it."""
-    scene = Transcript("it is healed", policy=replace(POLICY, healing=HEALING))
-    scene.know(0.0, FPM)
-    scene.fail(1.0, 2.0)
-    scene.play("3 fatal", "40 starting", "43 running", "400 tick")
-    scene.fail(500.0, 502.0, 505.0, 509.0)
-    scene.play("510 starting", "510.2 stopping", "510.3 stopped", "600 starting", "603 running")
-    scene.fail(700.0, 702.0, 705.0)
-    scene.give(706.0, StopFailed(FPM))
-    scene.fail(709.0, 714.0)
-    scene.give(720.0, LeaveProgram(FPM))
-    scene.play("721 fatal", "800 tick")
-    scene.engine.adopt(
+    scenario = Transcript("it is healed", policy=replace(POLICY, healing=HEALING))
+    scenario.know(0.0, FPM)
+    scenario.fail(1.0, 2.0)
+    scenario.play("3 fatal", "40 starting", "43 running", "400 tick")
+    scenario.fail(500.0, 502.0, 505.0, 509.0)
+    scenario.play("510 starting", "510.2 stopping", "510.3 stopped", "600 starting", "603 running")
+    scenario.fail(700.0, 702.0, 705.0)
+    scenario.give(706.0, StopFailed(FPM))
+    scenario.fail(709.0, 714.0)
+    scenario.give(720.0, LeaveProgram(FPM))
+    scenario.play("721 fatal", "800 tick")
+    scenario.engine.adopt(
         EngineSettings(
             policy=replace(POLICY, healing=HealingPolicy(shutdown_on_fatal=True)),
             identity=Identity(instance="renamed"),
         )
     )
-    scene.play("801 tick", "810 starting", "811 backoff", "812 fatal", "900 tick")
-    return scene.finish(1000.0)
+    scenario.play("801 tick", "810 starting", "811 backoff", "812 fatal", "900 tick")
+    return scenario.finish(1000.0)
 
 
 def sick_pools() -> str:
     """Workers crash, and pools are silent, while the master runs."""
-    scene = Transcript("it runs, but it is not well")
-    scene.know(0.0, FPM)
-    scene.play("1 starting", "1.1 log ready", "4 running")
+    scenario = Transcript("it runs, but it is not well")
+    scenario.know(0.0, FPM)
+    scenario.play("1 starting", "1.1 log ready", "4 running")
     for second in range(10, 16):
-        scene.play(f"{second} log segv")
-    scene.play("200 tick")
+        scenario.play(f"{second} log segv")
+    scenario.play("200 tick")
     silent = PoolView(pool="www", up=False, failures=1, silent=True, detail="no answer in 2 s")
     for at_s in (210.0, 220.0, 231.0, 250.0):
-        scene.give(at_s, PoolsSeen(FPM, (silent, replace(silent, pool="api"))))
-    scene.give(300.0, PoolsSeen(FPM, (PoolView(pool="www", up=True, numbers={"x": 1.0}),)))
-    return scene.finish(700.0)
+        scenario.give(at_s, PoolsSeen(FPM, (silent, replace(silent, pool="api"))))
+    scenario.give(300.0, PoolsSeen(FPM, (PoolView(pool="www", up=True, numbers={"x": 1.0}),)))
+    return scenario.finish(700.0)
 
 
 def configuration() -> str:
     """A log on stderr, a shared log, lines that come before their event, and a refuted line."""
-    scene = Transcript("its configuration is wrong", exits=True)
-    scene.know(0.0, FPM, OTHER)
+    scenario = Transcript("its configuration is wrong", exits=True)
+    scenario.know(0.0, FPM, OTHER)
     for start in (1.0, 3.0, 6.0):
-        scene.play(f"{start} log config failed", f"{start + 0.05} starting")
-        scene.play(f"{start + 0.5} backoff", f"{start + 0.9} exits 78")
-    scene.event_named(
+        scenario.play(f"{start} log config failed", f"{start + 0.05} starting")
+        scenario.play(f"{start + 0.5} backoff", f"{start + 0.9} exits 78")
+    scenario.event_named(
         7.0, "PROCESS_LOG_STDERR", "processname:php-fpm groupname:web pid:5\nERROR: FPM initia"
     )
-    scene.event_named(
+    scenario.event_named(
         7.1, "PROCESS_LOG_STDERR", "processname:php-fpm groupname:web pid:5\nlization failed\n"
     )
-    scene.play("9 log bind", "10 starting", "10.1 log config", "10.4 backoff", "10.9 exits -9")
-    return scene.finish(30.0)
+    scenario.play("9 log bind", "10 starting", "10.1 log config", "10.4 backoff", "10.9 exits -9")
+    return scenario.finish(30.0)
 
 
 def restored() -> str:
     """What was remembered by one listener is taken up by the next, under another clock."""
-    first = Scene(exits=True, policy=replace(POLICY, healing=HEALING)).fail(0.0, 2.0, 5.0)
+    first = Scenario(exits=True, policy=replace(POLICY, healing=HEALING)).fail(0.0, 2.0, 5.0)
     first.play("5.6 log bind", "5.7 holder", "5.8 exits 78", "8 fatal", "9 tick")
     saved = [one.memory for one in first.effects if isinstance(one, SaveState)][-1]
-    scene = Transcript("the listener is started again", policy=replace(POLICY, healing=HEALING))
+    scenario = Transcript("the listener is started again", policy=replace(POLICY, healing=HEALING))
     memory = {FPM: json.loads(json.dumps(saved)), OTHER: {"incident": 5}}
     now = Instant(30.0, EPOCH + 50.0)  # after a restart of the machine
-    scene.write(30.0, "restored", scene.engine.restore(now, memory))
-    scene.lose(31.5, 0)
-    scene.answer(31.8, (FPM, State.FATAL, None), (JOB, State.RUNNING, 7))
-    scene.play("60 starting", "63 running", "100 tick")
-    return scene.finish(900.0)
+    scenario.write(30.0, "restored", scenario.engine.restore(now, memory))
+    scenario.lose(31.5, 0)
+    scenario.answer(31.8, (FPM, State.FATAL, None), (JOB, State.RUNNING, 7))
+    scenario.play("60 starting", "63 running", "100 tick")
+    return scenario.finish(900.0)
 
 
 WORDS = ("starting", "running", "backoff", "crash", "exit", "stopping", "stopped", "fatal")
 
 
-def outcome(scene: Scene, name: ProcessName = FPM) -> str:
+def outcome(scenario: Scenario, name: ProcessName = FPM) -> str:
     """Return what is known of a process, as one line."""
-    found = [view for view in scene.engine.views() if view.name == name]
+    found = [view for view in scenario.engine.views() if view.name == name]
     if not found:
         return "not known"
     (view,) = found
-    effects = [type(one).__name__ for one in scene.effects if not isinstance(one, SaveState)]
+    effects = [type(one).__name__ for one in scenario.effects if not isinstance(one, SaveState)]
     named = {one: effects.count(one) for one in sorted({*effects}) if one != "ReadLogsNow"}
     counts = (view.starts, view.exits, view.unexpected_exits, view.failed_starts, view.fatal)
     cause = view.incident.facts.cause.value if view.incident else "well"
-    due_s = scene.engine.deadline_s()
+    due_s = scenario.engine.deadline_s()
     due = "never" if due_s is None else f"{due_s:g}"
     return f"{view.state.name} pid {view.pid}, {counts}, {view.restarts}, {cause}, {due}, {named}"
 
@@ -370,8 +372,10 @@ def pairs() -> str:
     for first in WORDS:
         for second in WORDS:
             for name, of in (("php-fpm", ""), ("job", " job")):
-                scene = Scene().play(f"1 {first}{of}", f"5 {second}{of}", "20 tick", "30 tick")
-                found = outcome(scene, JOB if of else FPM)
+                scenario = Scenario().play(
+                    f"1 {first}{of}", f"5 {second}{of}", "20 tick", "30 tick"
+                )
+                found = outcome(scenario, JOB if of else FPM)
                 lines.append(f"{name}: {first}, {second}: {found}")
     return "\n".join([*lines, ""])
 
@@ -382,22 +386,22 @@ def answers() -> str:
     for word in WORDS:
         for state in (*State, None):
             for kind in ("once", "again", "lost", "late", "removed"):
-                scene = Scene().play("1 starting", f"3 {word}")
+                scenario = Scenario().play("1 starting", f"3 {word}")
                 if kind == "lost":
-                    scene.effects += scene.engine.missed(at(9.0), 1)
+                    scenario.effects += scenario.engine.missed(at(9.0), 1)
                 if kind == "removed":
-                    scene.event_named(9.0, "PROCESS_GROUP_REMOVED", "groupname:php-fpm\n")
+                    scenario.event_named(9.0, "PROCESS_GROUP_REMOVED", "groupname:php-fpm\n")
                 seen = tuple(
                     ProcessSeen(name=name, state=shown_state, pid=pid, started_at_s=EPOCH + 2.0)
                     for name, shown_state, pid in ((FPM, state, 7), (JOB, State.RUNNING, 8))
                     if shown_state is not None
                 )
                 asked_s = 2.0 if kind == "late" else 10.0
-                scene.give(10.0, ProcessesSeen(seen, asked_s))
+                scenario.give(10.0, ProcessesSeen(seen, asked_s))
                 if kind == "again":
-                    scene.give(11.5, ProcessesSeen(seen, 11.5))
+                    scenario.give(11.5, ProcessesSeen(seen, 11.5))
                 said = state.name if state else "absent"
-                lines.append(f"{word}, {said} {kind}: {outcome(scene)}")
+                lines.append(f"{word}, {said} {kind}: {outcome(scenario)}")
     return "\n".join([*lines, ""])
 
 
@@ -407,10 +411,10 @@ SCENES: tuple[Callable[[], str], ...] = (
 )
 
 
-@pytest.mark.parametrize("scene", SCENES)
-def test_a_scene(scene: Callable[[], str]) -> None:
+@pytest.mark.parametrize("scenario", SCENES)
+def test_a_scene(scenario: Callable[[], str]) -> None:
     """Each step has the effects that the file shows."""
-    text, golden = scene(), GOLDEN / f"{scene.__name__}.txt"
+    text, golden = scenario(), GOLDEN / f"{scenario.__name__}.txt"
     if os.environ.get("FPM_LISTENER_WRITE_GOLDEN"):
         golden.parent.mkdir(exist_ok=True)
         golden.write_text(text, encoding="utf-8")

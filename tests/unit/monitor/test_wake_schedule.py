@@ -6,52 +6,52 @@ import pytest
 
 from fpm_listener.monitor.engine import EngineSettings
 from fpm_listener.monitor.messages import Identity, ProcessExited, WakeSupervisord, WatchPid
-from tests.unit.monitor.engine_play import FPM, POLICY, Scene
+from tests.unit.monitor.engine_scenario import FPM, POLICY, Scenario
 
 
-def died(scene: Scene, at_s: float, pid: int = 100) -> Scene:
+def died(scenario: Scenario, at_s: float, pid: int = 100) -> Scenario:
     """Let the kernel say that a process has ended."""
-    scene.give(at_s, ProcessExited(FPM, pid))
-    return scene
+    scenario.give(at_s, ProcessExited(FPM, pid))
+    return scenario
 
 
-def wakes(scene: Scene) -> int:
+def wakes(scenario: Scenario) -> int:
     """Return how often supervisord was woken."""
-    return sum(isinstance(effect, WakeSupervisord) for effect in scene.effects)
+    return sum(isinstance(effect, WakeSupervisord) for effect in scenario.effects)
 
 
 def test_each_life_is_watched_once() -> None:
     """The pid comes with RUNNING; later events of the same life ask for nothing more."""
-    scene = Scene().play("0 starting", "3 running", "50 tick", "90 crash", "90.1 starting")
-    scene.event(93.1, "running", pid=200)
+    scenario = Scenario().play("0 starting", "3 running", "50 tick", "90 crash", "90.1 starting")
+    scenario.event(93.1, "running", pid=200)
 
-    watched = [effect.pid for effect in scene.effects if isinstance(effect, WatchPid)]
+    watched = [effect.pid for effect in scenario.effects if isinstance(effect, WatchPid)]
     assert watched == [100, 200]
 
 
 def test_a_death_wakes_supervisord_until_the_next_start() -> None:
     """Both passes of its loop are hurried: the one that sees the death, the one that starts."""
-    scene = died(Scene().play("0 starting", "3 running"), 50.0)
-    assert wakes(scene) == 1
+    scenario = died(Scenario().play("0 starting", "3 running"), 50.0)
+    assert wakes(scenario) == 1
 
-    scene.play("50.003 crash")
-    assert wakes(scene) == 2
+    scenario.play("50.003 crash")
+    assert wakes(scenario) == 2
 
-    scene.play("50.005 starting", "60 tick")
-    assert wakes(scene) == 3  # the one that was due at 50.004
+    scenario.play("50.005 starting", "60 tick")
+    assert wakes(scenario) == 3  # the one that was due at 50.004
 
 
 def test_a_death_that_only_supervisord_tells_is_followed_at_once() -> None:
     """Without pidfds, or with a pid that was never known, the start at least is hurried."""
-    assert wakes(Scene().play("0 starting", "3 running", "50 crash")) == 1
+    assert wakes(Scenario().play("0 starting", "3 running", "50 crash")) == 1
 
 
 def test_waking_is_bounded() -> None:
     """A supervisord that does not move is woken ten times within half a second, and no more."""
-    scene = died(Scene().play("0 starting", "3 running"), 50.0).play("50.6 tick")
-    assert wakes(scene) == 10
+    scenario = died(Scenario().play("0 starting", "3 running"), 50.0).play("50.6 tick")
+    assert wakes(scenario) == 10
 
-    assert wakes(scene.play("500 tick")) == 10
+    assert wakes(scenario.play("500 tick")) == 10
 
 
 @pytest.mark.parametrize(
@@ -65,43 +65,43 @@ def test_waking_is_bounded() -> None:
 )
 def test_no_waking_for_what_supervisord_knows(lines: tuple[str, ...]) -> None:
     """An operator's stop, and a pid of an earlier life, are left alone."""
-    scene = Scene().play(*lines)
-    before = wakes(scene)
+    scenario = Scenario().play(*lines)
+    before = wakes(scenario)
 
-    assert wakes(died(scene, 51.0).play("60 tick")) == before
+    assert wakes(died(scenario, 51.0).play("60 tick")) == before
 
 
 def test_nothing_is_made_to_spin() -> None:
     """What exits within a second of its start is started again at supervisord's own pace."""
-    scene = Scene()
+    scenario = Scenario()
     for at_s in range(10):
-        scene.play(f"{at_s} starting", f"{at_s + 0.01} running", f"{at_s + 0.9} exit")
+        scenario.play(f"{at_s} starting", f"{at_s + 0.01} running", f"{at_s + 0.9} exit")
 
-    assert wakes(scene) == 0
+    assert wakes(scenario) == 0
 
 
 def test_the_delay_of_a_backoff_is_kept() -> None:
     """After a failed start supervisord is woken when its own delay is over, and not sooner."""
-    scene = Scene().play("0 starting", "2 backoff")
-    scene.give(3.0, ProcessExited(FPM, 100))
-    assert wakes(scene) == 1  # tries:1 = one second; the moment itself
+    scenario = Scenario().play("0 starting", "2 backoff")
+    scenario.give(3.0, ProcessExited(FPM, 100))
+    assert wakes(scenario) == 1  # tries:1 = one second; the moment itself
 
-    scene.play("3.01 starting", "10 tick")
-    assert wakes(scene) == 4  # 3.002, 3.004, 3.008
+    scenario.play("3.01 starting", "10 tick")
+    assert wakes(scenario) == 4  # 3.002, 3.004, 3.008
 
 
 def test_not_while_supervisord_shuts_down() -> None:
     """Who is told to stop is not hurried to start."""
-    scene = Scene().play("0 starting", "3 running")
-    scene.event_named(49.0, "SUPERVISOR_STATE_CHANGE_STOPPING")
+    scenario = Scenario().play("0 starting", "3 running")
+    scenario.event_named(49.0, "SUPERVISOR_STATE_CHANGE_STOPPING")
 
-    assert wakes(died(scene, 50.0).play("60 tick")) == 0
+    assert wakes(died(scenario, 50.0).play("60 tick")) == 0
 
 
 def test_not_where_it_is_switched_off() -> None:
     """`fast_restart = false` leaves supervisord at its own pace."""
-    scene = Scene().play("0 starting", "3 running")
+    scenario = Scenario().play("0 starting", "3 running")
     identity = Identity(instance="host")
-    scene.engine.adopt(EngineSettings(policy=POLICY, identity=identity, fast_restart=False))
+    scenario.engine.adopt(EngineSettings(policy=POLICY, identity=identity, fast_restart=False))
 
-    assert wakes(died(scene, 50.0).play("50.1 crash", "60 tick")) == 0
+    assert wakes(died(scenario, 50.0).play("50.1 crash", "60 tick")) == 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fpm_listener.monitor.messages import PoolsSeen
 from fpm_listener.phpfpm.status_page import PoolView, parse
-from tests.unit.monitor.engine_play import FPM, Scene
+from tests.unit.monitor.engine_scenario import FPM, Scenario
 
 #: What php-fpm 8.2 says, its list of processes shortened.
 PAGE = {
@@ -174,74 +174,74 @@ def test_busy_workers() -> None:
     assert PoolView(pool="www", up=True).busy is None
 
 
-def seen(scene: Scene, at_s: float, *, silent: bool, up: bool = True) -> None:
+def seen(scenario: Scenario, at_s: float, *, silent: bool, up: bool = True) -> None:
     view = PoolView(pool="www", up=up and not silent, silent=silent, detail="it does not answer")
-    scene.give(at_s, PoolsSeen(FPM, (view,)))
+    scenario.give(at_s, PoolsSeen(FPM, (view,)))
 
 
-def running() -> Scene:
-    return Scene().play("0 starting", "1 running")
+def running() -> Scenario:
+    return Scenario().play("0 starting", "1 running")
 
 
 def test_a_master_that_answers_nobody() -> None:
     """It is told after three probes in a row over some time, as critical, and its end as well."""
-    scene = running()
+    scenario = running()
     for at_s in (10, 25):
-        seen(scene, at_s, silent=True)
-    assert scene.told == []
-    seen(scene, 55, silent=True)
-    seen(scene, 115, silent=True)
+        seen(scenario, at_s, silent=True)
+    assert scenario.told == []
+    seen(scenario, 55, silent=True)
+    seen(scenario, 115, silent=True)
 
-    assert scene.told == ["first: not_answering"]
-    alert = scene.alerts[0]
+    assert scenario.told == ["first: not_answering"]
+    alert = scenario.alerts[0]
     assert alert.labels["severity"] == "critical"
     evidence = alert.annotations["evidence"]
     assert "seen: pool www: it does not answer; asked 3 times in 45 s" in evidence
     assert "--ppid $(supervisorctl pid php-fpm)" in alert.annotations["remedy"]
-    seen(scene, 175, silent=False)
-    scene.play("290 tick")
-    assert len(scene.told) == 1
-    scene.play("300 tick")
-    assert scene.told[-1] == "resolved: not_answering"
+    seen(scenario, 175, silent=False)
+    scenario.play("290 tick")
+    assert len(scenario.told) == 1
+    scenario.play("300 tick")
+    assert scenario.told[-1] == "resolved: not_answering"
 
 
 def test_a_pause_between_silences() -> None:
     """Who answers in between is busy, not dead."""
-    scene = running()
+    scenario = running()
     for at_s in range(10, 600, 15):
-        seen(scene, at_s, silent=at_s % 45 != 10)
+        seen(scenario, at_s, silent=at_s % 45 != 10)
 
-    assert scene.told == []
+    assert scenario.told == []
 
 
 def test_probes_too_close_to_one_another() -> None:
     """A moment of silence is none."""
-    scene = running()
+    scenario = running()
     for tenth in range(100):
-        seen(scene, 10 + tenth / 10, silent=True)
+        seen(scenario, 10 + tenth / 10, silent=True)
 
-    assert scene.told == []
+    assert scenario.told == []
 
 
 def test_who_refuses_is_not_silent() -> None:
     """A connection that is refused, or forbidden, says something of us, not of php-fpm."""
-    scene = running()
+    scenario = running()
     for at_s in range(10, 600, 15):
-        seen(scene, at_s, silent=False, up=False)
+        seen(scenario, at_s, silent=False, up=False)
 
-    assert scene.told == []
+    assert scenario.told == []
 
 
 def test_an_operators_stop_and_a_start_are_no_silence() -> None:
     """Held sockets take connections while php-fpm is away."""
-    scene = running()
+    scenario = running()
     for at_s in (10, 25):
-        seen(scene, at_s, silent=True)
-    scene.play("30 stopping", "31 stopped")
+        seen(scenario, at_s, silent=True)
+    scenario.play("30 stopping", "31 stopped")
     for at_s in (40, 55, 85):
-        seen(scene, at_s, silent=True)
-    scene.play("90 starting", "91 running")
+        seen(scenario, at_s, silent=True)
+    scenario.play("90 starting", "91 running")
     for at_s in (92, 107):
-        seen(scene, at_s, silent=True)
+        seen(scenario, at_s, silent=True)
 
-    assert scene.told == []
+    assert scenario.told == []

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: The user "nobody".
-STRANGER = 65534
+OTHER_UID = 65534
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 
@@ -36,10 +36,10 @@ def open_folder(mode: int = 0o755, owner: int | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def stranger(program: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def as_other_user(program: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a Python program as another user; it is ready when it has written a line."""
     # The user changes after the start: the interpreter may lie where only root can read it.
-    become = f"import os; os.setgroups([]); os.setgid({STRANGER}); os.setuid({STRANGER})\n"
+    become = f"import os; os.setgroups([]); os.setgid({OTHER_UID}); os.setuid({OTHER_UID})\n"
     command = [sys.executable, "-ISc", become + program, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

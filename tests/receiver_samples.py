@@ -67,7 +67,7 @@ def settings(kind: str, url: str, folder: Path, **others: Any) -> ReceiverSettin
     return replace(made, **others)
 
 
-def trouble(sequence: int = 1, incident: str = "www:php-fpm-1795000000.000") -> Alert:
+def firing_alert(sequence: int = 1, incident: str = "www:php-fpm-1795000000.000") -> Alert:
     """Return a firing alert as the listener makes them."""
     return replace(
         fires(incident, sequence),
@@ -101,10 +101,10 @@ def trouble(sequence: int = 1, incident: str = "www:php-fpm-1795000000.000") -> 
     )
 
 
-def over(sequence: int = 2, incident: str = "www:php-fpm-1795000000.000") -> Alert:
+def resolved_alert(sequence: int = 2, incident: str = "www:php-fpm-1795000000.000") -> Alert:
     """Return its resolution."""
     texts = {"summary": "www:php-fpm: resolved", "remedy": "No action is needed"}
-    firing = trouble(sequence, incident)
+    firing = firing_alert(sequence, incident)
     return replace(
         resolves(incident, sequence),
         labels=firing.labels,
@@ -112,12 +112,12 @@ def over(sequence: int = 2, incident: str = "www:php-fpm-1795000000.000") -> Ale
     )
 
 
-def hostile() -> Alert:
+def hostile_alert() -> Alert:
     """Return an alert whose every text wants to call people and to break the markup."""
     evil = "\n".join(HOSTILE)
     return replace(
-        trouble(),
-        labels={**trouble().labels, "process": HOSTILE[0][:60]},
+        firing_alert(),
+        labels={**firing_alert().labels, "process": HOSTILE[0][:60]},
         annotations={
             **dict.fromkeys(("summary", "remedy", "evidence", "address"), evil),
             "cause": "x",
@@ -126,14 +126,14 @@ def hostile() -> Alert:
     )
 
 
-def storm(count: int, name: str = "php-fpm-{}") -> list[Alert]:
+def many_alerts(count: int, name: str = "php-fpm-{}") -> list[Alert]:
     """Return incidents of as many programs; name: with the number of each."""
     return [
         replace(
-            trouble(1, f"pool:php-fpm-{index}-1795000000.000"),
-            labels={**trouble().labels, "group": "pool", "process": name.format(index)},
+            firing_alert(1, f"pool:php-fpm-{index}-1795000000.000"),
+            labels={**firing_alert().labels, "group": "pool", "process": name.format(index)},
             annotations={
-                **trouble().annotations,
+                **firing_alert().annotations,
                 "summary": f"pool:{name.format(index)}: it is in a restart loop"
                 " (killed by SIGKILL); it keeps failing",
             },

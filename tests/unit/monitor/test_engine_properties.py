@@ -38,7 +38,7 @@ from fpm_listener.phpfpm.status_page import PoolView
 from fpm_listener.settings.policy import HealingPolicy, Span
 from fpm_listener.supervisor.process import ProcessSeen
 from fpm_listener.vocabulary import Cause, State
-from tests.unit.monitor.engine_play import (
+from tests.unit.monitor.engine_scenario import (
     EPOCH,
     FPM,
     HOLDER,
@@ -46,7 +46,7 @@ from tests.unit.monitor.engine_play import (
     LOG,
     PAYLOADS,
     POLICY,
-    Scene,
+    Scenario,
     moment,
     note,
 )
@@ -83,63 +83,63 @@ class Story:
 
     def __init__(self, healing: HealingPolicy) -> None:
         self._policy = replace(POLICY, healing=healing)
-        self.scene = Scene(exits=True, policy=self._policy)
+        self.scenario = Scenario(exits=True, policy=self._policy)
         self.at_s = 0.0
         self._line = 0
 
     def wait(self, until_s: float) -> None:
         """Let time pass, with every tick that is due."""
-        engine, ticks, last_s = self.scene.engine, 0, -1.0
+        engine, ticks, last_s = self.scenario.engine, 0, -1.0
         while (due_s := engine.deadline_s()) is not None and due_s <= until_s:
             now_s = max(self.at_s, due_s)
             ticks = ticks + 1 if now_s == last_s else 0
             assert ticks < _MOST_TICKS, "it spins"
             self.at_s = last_s = now_s
-            self.scene.effects += engine.step(moment(now_s), Tick())
+            self.scenario.effects += engine.step(moment(now_s), Tick())
         self.at_s = until_s
 
     def play(self, word: str) -> None:
         """Play one word now."""
-        scene, at_s = self.scene, self.at_s
+        scenario, at_s = self.scenario, self.at_s
         kind, _, rest = word.partition(" ")
         if word in PAYLOADS:
-            scene.event(at_s, word, pid=100 + self._line % 7)
+            scenario.event(at_s, word, pid=100 + self._line % 7)
         elif kind == "log":
             self._line += 1
             text = LINES[rest].replace("child 4 ", f"child {self._line} ")
             stamp = f"[23-Nov-2026 10:{self._line // 60 % 60:02d}:{self._line % 60:02d}] "
             facts = tuple(fact for fact in [classify(stamp + text)] if fact)
-            scene.give(at_s, LogLines(path=LOG, facts=facts))
+            scenario.give(at_s, LogLines(path=LOG, facts=facts))
         elif kind == "exits":
-            scene.give(at_s, ExitsRead((note(rest),), at_s))
+            scenario.give(at_s, ExitsRead((note(rest),), at_s))
         elif kind == "autopsy":
-            asked = [one for one in scene.effects if isinstance(one, ExamineExit)]
+            asked = [one for one in scenario.effects if isinstance(one, ExamineExit)]
             died_at_s = asked[-1].died_at_s if asked else 1.0
-            scene.give(at_s, ExitExamined(FPM, died_at_s, AUTOPSIES[int(rest)]))
+            scenario.give(at_s, ExitExamined(FPM, died_at_s, AUTOPSIES[int(rest)]))
         elif kind in {"seen", "late", "children", "lost"}:
             self._answer(kind, rest)
         elif word == "again":
             self._begin_anew()
         elif word != "tick":
-            scene.give(at_s, self._given(word))
+            scenario.give(at_s, self._given(word))
 
     def _answer(self, kind: str, rest: str) -> None:
         """Let events be lost, or supervisord or /proc answer."""
-        scene, at_s = self.scene, self.at_s
+        scenario, at_s = self.scenario, self.at_s
         if kind == "lost":
-            scene.effects += scene.engine.missed(moment(at_s), 3)
+            scenario.effects += scenario.engine.missed(moment(at_s), 3)
         elif kind == "children":
             found = (Child(5, FPM, "php-fpm", EPOCH + at_s - 3.0), Child(6, None, "x", None))
             known = {"one": found, "none": (), "hidden": None, "other": found[1:]}
-            scene.give(at_s, ChildrenSeen(known[rest], at_s))
+            scenario.give(at_s, ChildrenSeen(known[rest], at_s))
         else:  # late: the question was asked before the latest events
             pid = 5 if rest in {"RUNNING", "STOPPING"} else None
             seen = ProcessSeen(name=FPM, state=State[rest], pid=pid, started_at_s=1.0)
             asked_at_s = at_s if kind == "seen" else at_s - 1.0
-            scene.give(at_s, ProcessesSeen((seen,) if rest != "UNKNOWN" else (), asked_at_s))
+            scenario.give(at_s, ProcessesSeen((seen,) if rest != "UNKNOWN" else (), asked_at_s))
 
     def _given(self, word: str) -> object:
-        gone = [one for one in self.scene.effects if isinstance(one, CheckGone)]
+        gone = [one for one in self.scenario.effects if isinstance(one, CheckGone)]
         pool = PoolView(pool="www", up=word == "answers", silent=word == "silent", detail="x")
         return {
             "gone": Gone(FPM, (gone[-1].pids if gone else frozenset()) | {1, 812}),
@@ -156,16 +156,16 @@ class Story:
         """Let the next listener take up what this one has had committed."""
         memory = {
             one.process: json.loads(json.dumps(one.memory))
-            for one in self.scene.effects
+            for one in self.scenario.effects
             if isinstance(one, SaveState)
         }
-        before, self.scene = self.scene, Scene(exits=True, policy=self._policy)
-        self.scene.now_s = self.at_s
+        before, self.scenario = self.scenario, Scenario(exits=True, policy=self._policy)
+        self.scenario.now_s = self.at_s
         known = {name: saved for name, saved in memory.items() if saved}
-        restored = self.scene.engine.restore(moment(self.at_s), known)
+        restored = self.scenario.engine.restore(moment(self.at_s), known)
         refused = [one for one in restored if isinstance(one, SaveState) and one.memory is None]
         assert [one.process for one in refused if one.process in known] == []
-        self.scene.effects = [*before.effects, *self.scene.effects, *restored]
+        self.scenario.effects = [*before.effects, *self.scenario.effects, *restored]
 
 
 @given(
@@ -186,7 +186,7 @@ def test_whatever_happens(policy: HealingPolicy, words: list[tuple[str, float]])
 
     firing: set[str] = set()
     over: set[str] = set()
-    for effect in story.scene.effects:
+    for effect in story.scenario.effects:
         if isinstance(effect, Notify):
             alert = effect.alert
             assert alert.incident_id not in over
@@ -196,6 +196,6 @@ def test_whatever_happens(policy: HealingPolicy, words: list[tuple[str, float]])
             else:
                 assert not firing - over - {alert.incident_id}, "two at once"
                 firing.add(alert.incident_id)
-    acts = [effect for effect in story.scene.effects if isinstance(effect, SelfHeal)]
+    acts = [effect for effect in story.scenario.effects if isinstance(effect, SelfHeal)]
     assert policy != HealingPolicy() or acts == []
-    json.dumps([one.memory for one in story.scene.effects if isinstance(one, SaveState)])
+    json.dumps([one.memory for one in story.scenario.effects if isinstance(one, SaveState)])

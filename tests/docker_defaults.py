@@ -1,4 +1,4 @@
-"""Becomes a command that has what Docker's defaults leave root: `as_in_docker.py COMMAND…`.
+"""Becomes a command that has what Docker's defaults leave root: `docker_defaults.py COMMAND…`.
 
 No CAP_SYS_PTRACE, and a seccomp filter that answers pidfd_getfd(2) with EPERM.
 
@@ -38,5 +38,5 @@ if __name__ == "__main__":
     if libc.prctl(_CAPBSET_DROP, _SYS_PTRACE, 0, 0, 0) or libc.prctl(
         _SET_SECCOMP, _FILTER, ctypes.byref(program), 0, 0
     ):
-        sys.exit(f"as_in_docker: errno {ctypes.get_errno()}")
+        sys.exit(f"docker_defaults: errno {ctypes.get_errno()}")
     os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606 - to become it is the purpose

@@ -23,7 +23,7 @@ OPS = ReceiverSettings(name="ops", url=SECRET)
 CHAT = ReceiverSettings(name="chat", url=SECRET)
 
 
-class Owner:
+class OutboxHarness:
     """The daemon's part: one database, one outbox, one clock."""
 
     def __init__(
@@ -97,21 +97,27 @@ class Owner:
         return {reason: count for reason, count in view.dropped.items() if count}
 
 
-def again(owner: Owner, *receivers: ReceiverSettings, after_s: float = 0.0) -> Owner:
+def after_reboot(
+    harness: OutboxHarness, *receivers: ReceiverSettings, after_s: float = 0.0
+) -> OutboxHarness:
     """Return the owner of a listener that was started after a reboot."""
-    owner.database.close()
-    now = Instant(5.0, owner.now.wall_s + after_s)  # only the wall clock goes on
-    return Owner(
-        owner.folder,
+    harness.database.close()
+    now = Instant(5.0, harness.now.wall_s + after_s)  # only the wall clock goes on
+    return OutboxHarness(
+        harness.folder,
         *receivers,
-        limits=owner.outbox._limits,
+        limits=harness.outbox._limits,
         now=now,
-        boot_id=owner.boot_id + "1",
+        boot_id=harness.boot_id + "1",
     )
 
 
-def restarted(owner: Owner, *, clock_set_by_s: float, after_s: float = 1.0) -> Owner:
+def after_restart(
+    harness: OutboxHarness, *, clock_set_by_s: float, after_s: float = 1.0
+) -> OutboxHarness:
     """Return the owner of a listener that was started again, after the clock was set."""
-    owner.database.close()
-    now = Instant(owner.now.monotonic_s + after_s, owner.now.wall_s + after_s + clock_set_by_s)
-    return Owner(owner.folder, limits=owner.outbox._limits, now=now, boot_id=owner.boot_id)
+    harness.database.close()
+    now = Instant(harness.now.monotonic_s + after_s, harness.now.wall_s + after_s + clock_set_by_s)
+    return OutboxHarness(
+        harness.folder, limits=harness.outbox._limits, now=now, boot_id=harness.boot_id
+    )

@@ -11,7 +11,7 @@ from supervisor.states import ProcessStates
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .stage import Supervisors
+    from .supervisor_harness import Supervisors
 
 #: Linux gives no process this pid: they end at 2^22.
 NO_PID = (1 << 22) + 99

@@ -21,7 +21,7 @@ POLICY = QueuePolicy(
 )
 
 
-class Play:
+class QueueHarness:
     """A queue, a clock, and numbers for the alerts."""
 
     def __init__(self, policy: QueuePolicy = POLICY) -> None:

@@ -1,4 +1,4 @@
-"""Listeners to be judged, and the theatre that puts each on a stage and clears up behind it."""
+"""Listeners under test, and a factory that runs each in a harness and ends it afterwards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .stage import Stage
+from .supervisor_harness import SupervisorHarness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,8 +62,8 @@ def _free_port() -> int:
 
 
 @dataclass(kw_only=True)
-class Theatre:
-    """Opens stages for one listener, and ends them all."""
+class HarnessFactory:
+    """Creates harnesses for one listener, and closes them all."""
 
     listener: Listener
     folder: Path
@@ -78,21 +78,21 @@ class Theatre:
         identifier: str = "supervisor",
         settings: str = "",
         url: str = "",
-    ) -> Stage:
-        """Return a stage on which the listener is READY.
+    ) -> SupervisorHarness:
+        """Return a harness whose listener is READY.
 
         settings: lines for fpm-listener's own file. url: of the receiver, where it takes one.
         """
-        stage = Stage(
+        harness = SupervisorHarness(
             self.listener.command(self.folder, settings, url),
             environment=environment or {},
             identifier=identifier,
             patience_s=self.ready_within_s,
         )
-        self._stack.callback(stage.close)
-        stage.settle()
-        stage.patience_s = self.patience_s
-        return stage
+        self._stack.callback(harness.close)
+        harness.wait_until_ready()
+        harness.patience_s = self.patience_s
+        return harness
 
     def close(self) -> None:
         """End all listeners."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-SHAPES = Path(__file__).parent / "data" / "shapes"
-NAMES = sorted(path.name for path in SHAPES.iterdir() if path.is_dir())
+SAMPLES = Path(__file__).parent / "data" / "config-samples"
+NAMES = sorted(path.name for path in SAMPLES.iterdir() if path.is_dir())
 #: What supervisord is started with, of which the templates are filled.
 ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -26,18 +26,18 @@ _USERS = re.compile(rb"\b(apache|nginx|root|nobody)\b(?=\r?$)", re.MULTILINE)
 _QUIET = re.compile(rb"^log_level = (warning|error|alert)", re.MULTILINE)
 
 
-def lay_out(name: str, folder: Path, *, plain: bool = False) -> Path:
+def write_sample(name: str, folder: Path, *, plain: bool = False) -> Path:
     """Write a shape into a folder, and return supervisord's file.
 
     plain: with users that every Debian has, and php-fpm talking: `php-fpm -tt` needs both.
     """
-    for source in SHAPES.joinpath(name).rglob("*"):
+    for source in SAMPLES.joinpath(name).rglob("*"):
         if source.is_dir():
             continue
         data = source.read_bytes().replace(b"{dir}", str(folder).encode())
         if plain:
             data = _QUIET.sub(b"log_level = notice", _USERS.sub(b"www-data", data))
-        target = folder / source.relative_to(SHAPES / name)
+        target = folder / source.relative_to(SAMPLES / name)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
     for below in ("log", "run"):

@@ -39,7 +39,7 @@ FPMS = ("php-fpm", "fpm-unix")
 _TMPFS_SIZE = "4m"
 
 
-class Stage:
+class SoakLab:
     """All of it, in a folder of its own."""
 
     def __init__(self) -> None:

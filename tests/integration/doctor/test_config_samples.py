@@ -14,9 +14,9 @@ from supervisor.options import ServerOptions, UnhosedConfigParser
 from fpm_listener.doctor import check
 from fpm_listener.phpfpm import command_line, config_files
 from fpm_listener.supervisor import config, ini_lines
+from tests.config_samples import ENVIRONMENT, NAMES, SAMPLES, write_sample
 from tests.integration.doctor.test_check import Fake, nobody
 from tests.integration.phpfpm.test_config_real import agree, dump
-from tests.shapes import ENVIRONMENT, NAMES, SHAPES, lay_out
 
 if TYPE_CHECKING:
     from fpm_listener.doctor.rule import Finding
@@ -39,7 +39,7 @@ def shape(request: pytest.FixtureRequest) -> str:
 
 def examine(name: str, folder: Path) -> list[Finding]:
     """Return what the doctor finds in a shape, on a host where all is there that is named."""
-    return check.check(str(lay_out(name, folder)), Fake(), ENVIRONMENT, look=nobody)
+    return check.check(str(write_sample(name, folder)), Fake(), ENVIRONMENT, look=nobody)
 
 
 def parser_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> ServerOptions:
@@ -58,7 +58,7 @@ def test_as_supervisor_reads_it(
     shape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Programs, groups, commands and every key that is used agree with supervisor's own parser."""
-    path = lay_out(shape, tmp_path)
+    path = write_sample(shape, tmp_path)
     if shape in REFUSED:
         answer = config.read(str(path), environ=ENVIRONMENT)
         assert isinstance(answer, config.ConfUnreadable)
@@ -88,7 +88,7 @@ def test_as_supervisor_reads_it(
 @pytest.mark.usefixtures("parser_in_process")
 def test_lines_as_supervisor_reads_them(shape: str, tmp_path: Path) -> None:
     """Each key that supervisor's parser sees is seen where it stands, with the same value."""
-    path = lay_out(shape, tmp_path)
+    path = write_sample(shape, tmp_path)
     if shape in REFUSED:
         return
     answer = config.read(str(path), environ=ENVIRONMENT)
@@ -112,7 +112,7 @@ def test_lines_as_supervisor_reads_them(shape: str, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("parser_in_process")
 def test_as_php_fpm_reads_it(shape: str, tmp_path: Path) -> None:
     """Pools, addresses, users, log, times and variables agree with `php-fpm -tt`."""
-    path = lay_out(shape, tmp_path, plain=True)
+    path = write_sample(shape, tmp_path, plain=True)
     answer = config.read(str(path), environ=ENVIRONMENT)
     processes = answer["processes"] if isinstance(answer, dict) else []
     for process in processes:
@@ -128,8 +128,8 @@ def test_as_php_fpm_reads_it(shape: str, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("parser_in_process")
 def test_what_the_doctor_finds(shape: str, tmp_path: Path) -> None:
-    """In each shape just what tests/data/shapes/findings.txt says, at these places."""
-    golden = (SHAPES / "findings.txt").read_text()
+    """In each shape just what tests/data/config-samples/findings.txt says, at these places."""
+    golden = (SAMPLES / "findings.txt").read_text()
     said = dict(re.findall(r"^(\S+)\n((?:  .*\n)*)", golden, re.MULTILINE))
 
     assert as_text(shape, tmp_path) == said.get(shape)
@@ -146,7 +146,7 @@ def as_text(name: str, folder: Path) -> str:
 
 def test_no_shape_is_forgotten() -> None:
     """The golden file has each shape, and no other."""
-    golden = (SHAPES / "findings.txt").read_text()
+    golden = (SAMPLES / "findings.txt").read_text()
 
     assert re.findall(r"^(?!#)(\S+)$", golden, re.MULTILINE) == NAMES
     assert len(NAMES) >= 15

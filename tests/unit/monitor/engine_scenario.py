@@ -74,7 +74,7 @@ def moment(at_s: float) -> Instant:
     return Instant(at_s, EPOCH + at_s)
 
 
-class Scene:
+class Scenario:
     """An engine that knows one php-fpm and one job, and what came of each step."""
 
     def __init__(
@@ -105,7 +105,7 @@ class Scene:
         self.effects += new
         return new
 
-    def play(self, *lines: str) -> Scene:
+    def play(self, *lines: str) -> Scenario:
         """Play lines such as `3.0 backoff`, `3.1 log bind`, `4.0 crash job`, `9 exits 78`."""
         for line in lines:
             at, word, *rest = line.split()
@@ -144,7 +144,7 @@ class Scene:
         self._serial += 1
         return self.give(at_s, Event("lab", "l", self._serial, self._serial, name, payload))
 
-    def fail(self, *at_s: float) -> Scene:
+    def fail(self, *at_s: float) -> Scenario:
         """Play failed starts."""
         for at in at_s:
             self.play(f"{at} starting", f"{at + 0.5} backoff")

@@ -1,4 +1,4 @@
-"""The listener with an engine that fails over some inputs: `faulty.py SETTINGS`.
+"""The listener with an engine that fails over some inputs: `faulty_listener.py SETTINGS`.
 
 No input is known over which the real engine fails; this shows what happens if there is one.
 """

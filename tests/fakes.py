@@ -1,4 +1,4 @@
-"""What surrounds a simulated listener: supervisord with its programs, and a receiver of alerts."""
+"""Fakes of what surrounds the listener: supervisord with its programs, and a receiver of alerts."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ RUN_S = {
 
 
 @dataclass(slots=True)
-class Program:
+class FakeProgram:
     """One program of a simulated supervisord; `emit` is given each event."""
 
     name: ProcessName
     random: Random
-    emit: Callable[[Program, str], None]
+    emit: Callable[[FakeProgram, str], None]
     state: State = State.STOPPED
     pid: int = 0
     since_s: float = 0.0  #: monotonic; when it entered its state
@@ -112,7 +112,7 @@ class Program:
 
 
 @dataclass(slots=True)
-class Supervisord:
+class FakeSupervisord:
     """Numbers events, keeps some for a busy listener, and answers questions."""
 
     pid: int = 640
@@ -121,7 +121,7 @@ class Supervisord:
     _serial: int = 0
     _poolserial: int = 0
 
-    def emit(self, program: Program, words: str) -> None:
+    def emit(self, program: FakeProgram, words: str) -> None:
         """Send an event; the oldest of too many is thrown away (supervisor/process.py)."""
         name = program.name
         payload = f"processname:{name.process} groupname:{name.group} {words}"
@@ -136,7 +136,9 @@ class Supervisord:
             self.lost += 1
 
 
-def answer(programs: list[Program], wall_s: float, now_s: float) -> tuple[ProcessSeen, ...]:
+def process_info(
+    programs: list[FakeProgram], wall_s: float, now_s: float
+) -> tuple[ProcessSeen, ...]:
     """Return what getAllProcessInfo says."""
     return tuple(
         ProcessSeen(
@@ -150,7 +152,7 @@ def answer(programs: list[Program], wall_s: float, now_s: float) -> tuple[Proces
 
 
 @dataclass(slots=True)
-class Receiver:
+class FakeReceiver:
     """A receiver of alerts that is away at times, and whose answers get lost at times."""
 
     random: Random

@@ -40,7 +40,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """What an answer may do with: the socket, and whether the sink is being closed."""
+    """What an answer can use: the socket, and whether the server is closing."""
 
     socket: socket.socket
     closing: threading.Event
@@ -118,10 +118,10 @@ def _drip(to: Connection, first: bytes) -> None:
         to.socket.sendall(b" ")
 
 
-class Sink:
+class ReceiverServer:
     """The server; answers 200 after `script` is used up. A context manager.
 
-    tls: with it the sink speaks HTTPS. host: what it is called in `url`.
+    tls: with it, the server speaks HTTPS. host: its name in `url`.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Sink:
         self.port = self._listening.getsockname()[1]
         self.url = f"http{'s' if tls else ''}://{host}:{self.port}/hook/s3cret-path?token=t0ken"
 
-    def __enter__(self) -> Sink:  # noqa: PYI034 - typing has Self from 3.11 on
+    def __enter__(self) -> ReceiverServer:  # noqa: PYI034 - typing has Self from 3.11 on
         self._start(self._accept)
         return self
 

@@ -1,7 +1,7 @@
 """A receiver that prints each alert in a form that people read.
 
-Also on its own: `python -m demo.sink 9000`, then `url = http://127.0.0.1:9000/` in a receiver's
-section.
+It also runs alone: `python -m demo.webhook_receiver 9000`. Then write
+`url = http://127.0.0.1:9000/` into a receiver's section.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _printable(line: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in line)
 
 
-class Sink(ThreadingHTTPServer):
+class WebhookReceiver(ThreadingHTTPServer):
     """Prints alerts, and those that are still firing now and then."""
 
     daemon_threads = True
@@ -68,7 +68,7 @@ class Sink(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
 
     def remind(self) -> None:
-        """Print what is still firing, until the sink ends."""
+        """Print what is still firing, until the receiver stops."""
         while not self._over.wait(_REMIND_S):
             for alert in list(self.firing.values()):
                 sys.stdout.write(reminder(alert) + "\n")
@@ -81,7 +81,7 @@ class Sink(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Sink
+    server: WebhookReceiver
     timeout = 10
 
     def do_POST(self) -> None:
@@ -110,9 +110,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: the alerts are what one looks at."""
 
 
-def start(port: int = 0) -> Sink:
-    """Return a running sink on loopback; port 0 = any free one."""
-    server = Sink(port)
+def start(port: int = 0) -> WebhookReceiver:
+    """Return a running receiver on loopback; port 0 = any free one."""
+    server = WebhookReceiver(port)
     for work in (server.serve_forever, server.remind):
         threading.Thread(target=work, daemon=True).start()
     return server

@@ -1,4 +1,4 @@
-"""The listener, which kills itself at one of its steps: `killable.py SETTINGS`.
+"""The listener, which kills itself at one of its steps: `killable_listener.py SETTINGS`.
 
 A step is what others can see of it: a statement of the database, a word to a receiver or from it,
 the answer to supervisord. KILL_AT says which step of the kind KILL_KIND it is (1, 2, …; 0 = none).

@@ -1,11 +1,11 @@
-"""A stage on which supervisor's own code judges one event listener.
+"""A harness in which supervisor's own code tests one event listener.
 
 Laws:
 1. What supervisord does is done by supervisor's own classes, from reading the section to delivering
    a dead listener's event again; this module only turns their main loop.
 2. Every byte that the listener writes to stdout is compared with the words of the protocol.
-3. A listener that misbehaves is a MisconductError with a Verdict; all other exceptions are mistakes
-   of ours.
+3. A fault of the listener raises a ProtocolViolationError with a Violation. All other exceptions
+   are faults of the tests.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ stderr_logfile = NONE
 """
 
 
-class Verdict(enum.Enum):
+class Violation(enum.Enum):
     """What a listener can do wrong."""
 
     SILENT = "never said READY"
@@ -68,16 +68,16 @@ class Verdict(enum.Enum):
     STUBBORN = "did not end in time"
 
 
-class MisconductError(AssertionError):
+class ProtocolViolationError(AssertionError):
     """The listener broke a rule."""
 
-    def __init__(self, verdict: Verdict, evidence: str) -> None:
-        super().__init__(f"the listener {verdict.value}\n{evidence}")
-        self.verdict = verdict
+    def __init__(self, violation: Violation, evidence: str) -> None:
+        super().__init__(f"the listener {violation.value}\n{evidence}")
+        self.violation = violation
 
 
-class Stage:
-    """One listener in the hands of supervisor's pool; `settle` starts it.
+class SupervisorHarness:
+    """One listener in the hands of supervisor's pool; `wait_until_ready` starts it.
 
     command: as it would stand in the section. environment: added to our own.
     patience_s: seconds within which all that is asked of the listener must have happened.
@@ -120,21 +120,21 @@ class Stage:
         self.pool._eventEnvelope = self._write_envelope
         self.listener: Supervisors = self.pool.processes["judged"]
 
-    def say(self, *happenings: Supervisors) -> None:
+    def send(self, *samples: Supervisors) -> None:
         """Let supervisor tell of these events, in order; return when all are acknowledged."""
-        for event in happenings:
+        for event in samples:
             events.notify(event)
-        self.settle()
+        self.wait_until_ready()
 
-    def settle(self) -> None:
+    def wait_until_ready(self) -> None:
         """Return when the listener is READY and nothing is left to be sent."""
-        self.turn_until(self._is_settled, Verdict.DEAF if READY in self.wire else Verdict.SILENT)
+        self.run_until(self._is_ready, Violation.DEAF if READY in self.wire else Violation.SILENT)
 
-    def say_half(self, event: Supervisors) -> None:
+    def send_half(self, event: Supervisors) -> None:
         """Let supervisor send an event without its end: the listener is BUSY and will stay so."""
         self.valve = valve = ShutAfter(len(event.payload()) // 2)
         events.notify(event)
-        self.turn_until(lambda: not valve.left, Verdict.DEAF)
+        self.run_until(lambda: not valve.left, Violation.DEAF)
 
     def inject(self, data: bytes) -> None:
         """Write to the listener's stdin behind supervisor's back."""
@@ -148,9 +148,9 @@ class Stage:
     def stop(self) -> int:
         """Let supervisor stop the listener (SIGTERM); return its wait status."""
         self.listener.stop()
-        return self.wait_for_end()
+        return self.wait_for_exit()
 
-    def hang_up(self, *pipes: str) -> None:
+    def close_pipes(self, *pipes: str) -> None:
         """Close our ends of these pipes (`stdin`, `stdout`, `stderr`)."""
         for pipe in pipes:
             descriptor = self.listener.pipes[pipe]
@@ -158,36 +158,36 @@ class Stage:
             del self.listener.dispatchers[descriptor]
             os.close(descriptor)
 
-    def wait_for_end(self) -> int:
+    def wait_for_exit(self) -> int:
         """Return the wait status of the life that now ends."""
         lives = len(self.exits)
-        self.turn_until(lambda: len(self.exits) > lives, Verdict.STUBBORN)
+        self.run_until(lambda: len(self.exits) > lives, Violation.STUBBORN)
         return self.exits[-1]
 
-    def turn_until(self, condition: Callable[[], bool], otherwise: Verdict) -> None:
+    def run_until(self, condition: Callable[[], bool], otherwise: Violation) -> None:
         """Turn supervisor's main loop until the condition holds.
 
-        Raises MisconductError: with the given verdict when that takes too long, or as soon as the
-        listener does what is never right.
+        Raises ProtocolViolationError: with the given violation after the deadline, or as soon as
+        the listener does what is never right.
         """
         lives, deadline = len(self.exits), time.monotonic() + self.patience_s
         while True:
             if self._stray:
-                verdict = Verdict.FAIL if b"FAIL" in self.wire else Verdict.STRAY
+                violation = Violation.FAIL if b"FAIL" in self.wire else Violation.STRAY
             elif self._is_untimely():
-                verdict = Verdict.UNTIMELY
+                violation = Violation.UNTIMELY
             elif condition():
                 return
             elif len(self.exits) > lives:
-                verdict = Verdict.DIED
+                violation = Violation.DIED
             elif time.monotonic() > deadline:
-                verdict = otherwise
+                violation = otherwise
             else:
-                self.turn()
+                self.run_once()
                 continue
-            raise MisconductError(verdict, self._evidence())
+            raise ProtocolViolationError(violation, self._evidence())
 
-    def turn(self) -> None:
+    def run_once(self) -> None:
         """Do what one turn of supervisord's main loop does (supervisord.py, runforever)."""
         self.pool.transition()
         dispatchers = self.pool.get_dispatchers()
@@ -211,10 +211,10 @@ class Stage:
             self.wire = bytearray()
             self.valve = os.write
 
-    def turn_for(self, turns: int) -> None:
+    def run_turns(self, turns: int) -> None:
         """Turn the main loop so many times; the listener may do what it likes that is right."""
         left = iter(range(turns))
-        self.turn_until(lambda: next(left, None) is None, Verdict.DEAF)
+        self.run_until(lambda: next(left, None) is None, Violation.DEAF)
 
     def close(self) -> None:
         """End the listener and what it has started; let its pipes go."""
@@ -226,7 +226,7 @@ class Stage:
             os.waitpid(self.listener.pid, 0)
             self.options.close_parent_pipes(self.listener.pipes)
 
-    def _is_settled(self) -> bool:
+    def _is_ready(self) -> bool:
         ready = self.listener.listener_state == EventListenerStates.READY
         return bool(ready and not self.pool.event_buffer)
 
