@@ -1,13 +1,14 @@
-"""One section of the settings: its words, what each may be, and what is said of a wrong one.
+"""One section of the settings file: the readers of values, and the errors about wrong ones.
 
-Law: an error names file, section, key, the value (unless it may be secret), and what is allowed.
+Law: an error names file, section, key, the value (unless it may be secret) and the allowed values.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener import durations
 from fpm_listener.settings.policy import LoopPolicy, Span
@@ -16,31 +17,42 @@ from fpm_listener.values import FpmListenerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-    from pathlib import Path
+
+    Reader = Callable[[str], Any]
 
 
-# -- what a value may be: each returns the value, or raises ValueError with what is allowed --------
+# -- readers: each returns the value of a word, or raises ValueError with what is expected ---------
 
 
 def text(word: str) -> str:
-    """Return a value that may be anything."""
-    if not word:
-        raise ValueError("some text")
+    """Return any text."""
     return word
 
 
+def file(word: str) -> Path:
+    """Return a path; the section makes it relative to the settings file."""
+    return Path(word)
+
+
+def files(word: str) -> tuple[Path, ...]:
+    """Return several paths."""
+    return tuple(map(Path, words(word)))
+
+
+_BOOLEANS = dict.fromkeys(("true", "yes", "on", "1"), True)
+_BOOLEANS |= dict.fromkeys(("false", "no", "off", "0"), False)
+
+
 def boolean(word: str) -> bool:
-    """Return a switch."""
-    known = {"true": True, "yes": True, "on": True, "1": True}
-    known |= {"false": False, "no": False, "off": False, "0": False}
-    if word.lower() not in known:
+    """Return True or False."""
+    if word.lower() not in _BOOLEANS:
         raise ValueError("true or false")
-    return known[word.lower()]
+    return _BOOLEANS[word.lower()]
 
 
 def count(word: str) -> int:
     """Return a whole number above 0."""
-    if not word.isascii() or not word.isdigit() or not 1 <= int(word) <= 1_000_000:
+    if not re.fullmatch(r"[0-9]{1,20}", word) or not 1 <= int(word) <= 1_000_000:
         raise ValueError("a whole number from 1 to 1000000")
     return int(word)
 
@@ -53,43 +65,43 @@ def duration(word: str) -> float:
     return seconds
 
 
-def _so_many_in(word: str, least: int) -> tuple[int, float] | None:
-    found = re.fullmatch(r"(\d{1,4})\s+in\s+(\S+)", word)
-    try:
-        so_many, window_s = (int(found[1]), duration(found[2])) if found else (0, 0.0)
-    except ValueError:
-        return None
-    return (so_many, window_s) if so_many >= least else None
-
-
-def loop(word: str) -> LoopPolicy:
-    """Return when a program counts as looping: `3 in 60s`."""
-    found = _so_many_in(word, 2)
-    if found is None:
-        raise ValueError("'N in DURATION' with N of 2 or more, such as 3 in 60s")
-    return LoopPolicy(threshold=found[0], window_s=found[1])
-
-
 def timeout(word: str) -> float:
-    """Return seconds that an attempt may take."""
+    """Return the seconds of one attempt."""
     seconds = duration(word)
     if seconds > 3600:
         raise ValueError("a duration up to 1h")
     return seconds
 
 
+def _number_in_window(word: str, least: int) -> tuple[int, float] | None:
+    found = re.fullmatch(r"(\d{1,4})\s+in\s+(\S+)", word)
+    try:
+        number, window_s = (int(found[1]), duration(found[2])) if found else (0, 0.0)
+    except ValueError:
+        return None
+    return (number, window_s) if number >= least else None
+
+
+def loop(word: str) -> LoopPolicy:
+    """Return when failures are a restart loop: `3 in 60s`."""
+    found = _number_in_window(word, 2)
+    if found is None:
+        raise ValueError("'N in DURATION' with N of 2 or more, such as 3 in 60s")
+    return LoopPolicy(threshold=found[0], window_s=found[1])
+
+
 def rates(word: str) -> tuple[Rate, ...]:
-    """Return how often a receiver may be spoken to: `18 in 1m, 2 in 10s`, or `off`."""
+    """Return the limits of messages: `18 in 1m, 2 in 10s`, or `off`."""
     if word.lower() == "off":
         return ()
-    found = [_so_many_in(part.strip(), 1) for part in word.split(",")]
+    found = [_number_in_window(part.strip(), 1) for part in word.split(",")]
     if None in found:
         raise ValueError("'N in DURATION', such as 18 in 1m, or several with commas, or off")
     return tuple(Rate(*one) for one in found if one)
 
 
 def span(word: str) -> Span | None:
-    """Return a first and a longest delay: `10s..5m`, or `off`."""
+    """Return the first and the longest delay: `10s..5m`, or `off`."""
     if word.lower() == "off":
         return None
     first, dots, longest = word.partition("..")
@@ -98,24 +110,24 @@ def span(word: str) -> Span | None:
     except ValueError:
         found = None
     if found is None or found.longest_s < found.first_s or found.first_s < 1.0:
-        raise ValueError("a first and a longest delay, such as 10s..5m, from 1s on; or off")
+        raise ValueError("the first and the longest delay, such as 10s..5m, at least 1s; or off")
     return found
 
 
 def address(word: str) -> tuple[str, int]:
-    """Return host and port; without a host: everywhere."""
+    """Return host and port; no host means all addresses."""
     host, colon, port = word.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise ValueError("host:port; an IPv6 host stands in brackets, such as [::1]:19253")
+        raise ValueError("host:port with an IPv6 host in brackets, such as [::1]:19253")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError("host:port, such as 127.0.0.1:19253 or [::1]:19253")
-    return host or "0.0.0.0", int(port)  # noqa: S104 - the operator wrote `:PORT`: everywhere
+    return host or "0.0.0.0", int(port)  # noqa: S104 - the operator wrote `:PORT`
 
 
 def words(word: str) -> tuple[str, ...]:
-    """Return several values, with spaces or commas between them."""
+    """Return several values, separated by spaces or commas."""
     return tuple(word.replace(",", " ").split())
 
 
@@ -127,7 +139,7 @@ def url(word: str) -> str:
 
 
 def is_url(word: str) -> bool:
-    """Return whether it is a URL that can be posted to."""
+    """Return whether the text is an HTTP URL."""
     from urllib.parse import urlsplit  # noqa: PLC0415 - not every start needs it
 
     if not re.fullmatch(r"https?://[^\s/]+\S*", word):
@@ -140,18 +152,10 @@ def is_url(word: str) -> bool:
 
 
 def page_url(word: str) -> str:
-    """Return a URL that is shown to people: it holds no user and no password."""
+    """Return a URL that people see: without user and password."""
     if not is_url(word) or "@" in word or not word.isprintable():
         raise ValueError("a URL such as https://host/, without user and password (not shown)")
     return word
-
-
-def hosts(word: str) -> tuple[str, ...]:
-    """Return names of hosts as a browser sends them: lower case, without a port."""
-    found = tuple(one.lower().rstrip(".") for one in words(word))
-    if not all(re.fullmatch(r"[a-z0-9_.-]{1,253}", one) for one in found):
-        raise ValueError("names of hosts, without scheme and port, such as web1.example.com")
-    return found
 
 
 def urls(word: str) -> tuple[str, ...]:
@@ -159,6 +163,14 @@ def urls(word: str) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(url(one) for one in words(word)))
     if not found:
         raise ValueError("at least one URL")
+    return found
+
+
+def hosts(word: str) -> tuple[str, ...]:
+    """Return host names as a browser sends them: lower case, without a port."""
+    found = tuple(one.lower().rstrip(".") for one in words(word))
+    if not all(re.fullmatch(r"[a-z0-9_.-]{1,253}", one) for one in found):
+        raise ValueError("host names without scheme and port, such as web1.example.com")
     return found
 
 
@@ -171,23 +183,23 @@ def command(word: str) -> tuple[str, ...]:
 
 
 def one_of(*allowed: str) -> Callable[[str], str]:
-    """Return a reader of a word of a closed set."""
+    """Return a reader of one word of a closed set."""
 
     def read(word: str) -> str:
         if word.lower() not in allowed:
-            raise ValueError(", ".join(allowed))
+            raise ValueError(f"one of {', '.join(allowed)}")
         return word.lower()
 
     return read
 
 
 def some_of(allowed: Collection[str]) -> Callable[[str], tuple[str, ...]]:
-    """Return a reader of words of a closed set."""
+    """Return a reader of several words of a closed set."""
 
     def read(word: str) -> tuple[str, ...]:
         found = tuple(one.lower() for one in words(word))
         if not set(found) <= set(allowed):
-            raise ValueError(", ".join(allowed))
+            raise ValueError(f"some of {', '.join(allowed)}")
         return found
 
     return read
@@ -196,59 +208,76 @@ def some_of(allowed: Collection[str]) -> Callable[[str], tuple[str, ...]]:
 _SECRET = {url, urls, page_url, command}
 
 
+class Setting(NamedTuple):
+    """How one key is read."""
+
+    field: str  #: of the dataclass that gets the value
+    read: Reader
+
+
 class SettingsSection:
-    """One section: its words, each to be taken once, and what is wrong with them."""
+    """The keys and words of one section."""
 
     def __init__(self, where: str, found: Mapping[str, str], folder: Path) -> None:
-        """`where`: file and section; `folder`: that relative paths begin at."""
+        """`where`: file and section, for errors; `folder`: base of relative paths."""
         self.where = where
         self._words = found
         self._folder = folder
 
-    def take(self, key: str, read: Callable[[str], Any], default: Any) -> Any:  # noqa: ANN401
-        """Return the value of `key`; where it is absent or empty, the default."""
+    def fields(self, table: Mapping[str, Setting]) -> dict[str, Any]:
+        """Return the values of all keys of `table` that are set, by field."""
+        return {
+            setting.field: self.take(key, setting.read)
+            for key, setting in table.items()
+            if self.has(key)
+        }
+
+    def take(self, key: str, read: Reader, default: Any = None) -> Any:  # noqa: ANN401
+        """Return the value of `key`, or the default if it is absent or empty."""
         word = self._words.get(key, "").strip()
         if not word:
             return default
         try:
-            return read(word)
+            value = read(word)
         except ValueError as error:
             shown = "" if read in _SECRET else f" = {word!r}"
-            raise FpmListenerError(
-                f"{self.where}: {key}{shown} is not understood; allowed: {error}",
-            ) from None
+            raise self.error(f"{key}{shown} is invalid; expected {error}") from None
+        if isinstance(value, Path):
+            return self._folder / value
+        if read is files:
+            return tuple(self._folder / one for one in value)
+        return value
 
     def has(self, key: str) -> bool:
         """Return whether `key` has a value."""
         return bool(self._words.get(key, "").strip())
 
-    def path(self, word: str) -> Path:
-        """Return a path; a relative one lies beside the settings file."""
-        return self._folder / word
-
-    def paths(self, word: str) -> tuple[Path, ...]:
-        """Return several paths."""
-        return tuple(self._folder / one for one in words(word))
+    def error(self, text: str) -> FpmListenerError:
+        """Return an error about this section."""
+        return FpmListenerError(f"{self.where}: {text}")
 
     def refuse_unknown(self, known: Sequence[str], of: str = "") -> None:
-        """Raise FpmListenerError where a key is not known; `of`: whose settings the known are."""
+        """Raise FpmListenerError for an unknown key; `of`: whose settings the known ones are."""
         for key in self._words:
             if key not in known:
-                close = closest(key, known)
-                hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known)}"
-                raise FpmListenerError(f"{self.where}: {key!r} is no setting{of}; {hint}")
+                raise self.error(f"{key!r} is not a setting{of}; {suggestion(key, known)}")
 
-    def refuse_halves(self, one: str, other: str) -> None:
-        """Raise FpmListenerError where only one of two keys has a value."""
+    def refuse_half(self, one: str, other: str) -> None:
+        """Raise FpmListenerError if only one of two keys has a value."""
         if self.has(one) != self.has(other):
-            raise FpmListenerError(
-                f"{self.where}: {one}, {other} go together; one of them is missing",
-            )
+            missing = other if self.has(one) else one
+            raise self.error(f"{one} and {other} need each other; add {missing}")
+
+
+def suggestion(word: str, known: Sequence[str]) -> str:
+    """Return a hint for a word that is unknown."""
+    close = closest(word, known)
+    return f"did you mean {close!r}?" if close else f"known: {', '.join(known) or 'none'}"
 
 
 def closest(word: str, known: Sequence[str], cutoff: float = 0.6) -> str | None:
-    """Return the known word that is most like `word`, if any is."""
-    # Imported when something is wrong: it costs a listener that runs half a mebibyte.
+    """Return the known word that is most like `word`, if there is one."""
+    # Imported only for an error: it costs a running listener half a mebibyte.
     from difflib import get_close_matches  # noqa: PLC0415
 
     return next(iter(get_close_matches(word, known, n=1, cutoff=cutoff)), None)

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopPolicy:
-    """When a program counts as looping."""
+    """When failures count as a restart loop."""
 
-    threshold: int  #: failed starts + crashes that make a loop; at least 2
-    window_s: float  #: seconds that they must fall in
+    threshold: int  #: failed starts and crashes; at least 2
+    window_s: float  #: seconds in which they must happen
 
 
-#: Starts of one program in a day.
+#: The most starts of one program by self-healing in a day.
 MOST_A_DAY = 50
 
 
@@ -33,11 +33,11 @@ class Span(NamedTuple):
 
 
 class HealingPolicy(NamedTuple):
-    """What the operator wants; nothing, unless asked for."""
+    """The self-healing that the operator has switched on."""
 
-    restart_fatal: Span | None = None  #: start again what supervisord gave up on
-    loop_delay: Span | None = None  #: stop what loops, and start it again later
-    shutdown_on_fatal: bool = False  #: end supervisord when it gives up on a program
+    restart_fatal: Span | None = None  #: start a FATAL program again
+    loop_delay: Span | None = None  #: stop a program in a restart loop, and start it again later
+    shutdown_on_fatal: bool = False  #: shut supervisord down if a program is FATAL
 
 
 NO_HEALING = HealingPolicy()
@@ -45,7 +45,7 @@ NO_HEALING = HealingPolicy()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the operator has set."""
+    """The settings that the engine decides by."""
 
     loops: Mapping[Tier, LoopPolicy]
     stable_for_s: float = 120.0

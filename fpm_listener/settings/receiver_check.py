@@ -1,6 +1,6 @@
-"""Finds receivers that cannot work: files that their settings name and that cannot be used.
+"""Finds receivers that cannot work, because a file or a command of their settings is unusable.
 
-No message holds what is in a file, and none holds a URL.
+No message has the content of a file or a URL.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def problems(
 ) -> tuple[ReceiverProblem, ...]:
     """Return why alerts will not be delivered, as far as this host shows it.
 
-    may_read: False = the listener has other rights; a file that we may not read is no problem.
+    may_read: False = the listener has other rights, so a file that we may not read is no problem.
     """
     if not receivers:
         return (NO_RECEIVER,)
@@ -51,26 +51,26 @@ def problems(
 
 
 class ReceiversChecked(NamedTuple):
-    """For the owner: why alerts will not be delivered."""
+    """For the main thread: why alerts will not be delivered."""
 
     problems: tuple[ReceiverProblem, ...]
 
 
 class ReceiverCheck:
-    """Looks from time to time, and logs what is new. Used by one thread."""
+    """Checks all receivers, and logs new problems. Used by one thread."""
 
     def __init__(self) -> None:
         self._known: tuple[ReceiverProblem, ...] = ()
 
     def look(self, receivers: Sequence[ReceiverSettings], *, again: bool) -> ReceiversChecked:
-        """Return the problems; again: log also those that were logged before."""
+        """Return the problems. `again`: log those that were logged before, too."""
         found = problems(receivers)
         for problem in found:
             if problem in self._known and not again:
                 continue
             if problem.receiver:
                 log.warning(
-                    "a receiver cannot work receiver=%s why=%r", problem.receiver, problem.why
+                    "receiver cannot work receiver=%s why=%r", problem.receiver, problem.why
                 )
             else:
                 log.warning("%s", problem.why)

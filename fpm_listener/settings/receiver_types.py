@@ -1,7 +1,6 @@
-"""The kinds of receivers: what each may be told in its settings, and how often it may be spoken to.
+"""The types of receivers: the settings, the rates and the batch size of each.
 
-Law: this table is all that is loaded of a kind that nobody uses; its module is imported by the
-first receiver of it.
+Law: for an unused type only this table is loaded; the first receiver of a type loads its module.
 """
 
 from __future__ import annotations
@@ -10,20 +9,20 @@ from typing import NamedTuple
 
 
 class Rate(NamedTuple):
-    """So many messages in so long, in any window of that length."""
+    """The most messages in any window of this length."""
 
     messages: int
     window_s: float
 
 
 class Kind(NamedTuple):
-    """What is known of a kind before its module is loaded."""
+    """One type of receiver."""
 
     name: str  #: the setting `type`
-    module: str  #: below fpm_listener.receivers
-    needs: tuple[str, ...]  #: settings without which it cannot work; `a|b`: exactly one of them
-    takes: tuple[str, ...]  #: settings that it understands besides; those of all kinds left out
-    rates: tuple[Rate, ...] = ()  #: below what the service itself allows
+    module: str  #: in fpm_listener.delivery.receivers
+    needs: tuple[str, ...]  #: required settings; `a|b`: exactly one of them
+    takes: tuple[str, ...]  #: its other settings, without COMMON
+    rates: tuple[Rate, ...] = ()  #: lower than the limits of the service
     batch: int = 1  #: incidents in one message, if more are pending than the rates allow
     resends: bool = False  #: needs the alert again while the incident lasts, as Alertmanager does
     stays_open: bool = False  #: a firing alert stays open there until it is resolved
@@ -50,8 +49,8 @@ _MINUTE = 60.0
 #: Sources of the rates: each service's own documentation; DingTalk and WeCom 20 a minute for a bot
 #: (DingTalk then refuses for ten minutes), Feishu 100 a minute and 5 a second, Slack, Google Chat
 #: and Telegram one a second, Telegram 20 a minute in a group, Discord 30 a minute for a webhook,
-#: ntfy.sh a burst of 60 and then 12 a minute. Two in ten seconds let a storm gather into few
-#: messages instead of using up the minute at once.
+#: ntfy.sh a burst of 60 and then 12 a minute. Two in ten seconds collect a burst of alerts in
+#: few messages, instead of using a minute's limit at once.
 _ALL = (
     Kind("webhook", "webhook", _URL, ("format", "secret_file", *_AUTH, *_HTTP)),
     Kind(
@@ -110,7 +109,7 @@ KINDS = {kind.name: kind for kind in _ALL}
 #: Lark is Feishu outside China: the same messages to another host.
 KINDS["lark"] = KINDS["feishu"]
 
-#: Every setting that some kind of receiver has.
+#: All settings of all types.
 KEYS = tuple(
     dict.fromkeys(
         [
@@ -123,7 +122,7 @@ KEYS = tuple(
 
 
 def keys(kind: Kind) -> tuple[str, ...]:
-    """Return the settings that a receiver of this kind has."""
+    """Return the settings of a receiver of this type."""
     needed = (key for need in kind.needs for key in need.split("|"))
     return tuple(dict.fromkeys([*COMMON, *needed, *kind.takes]))
 
@@ -131,5 +130,5 @@ def keys(kind: Kind) -> tuple[str, ...]:
 class ReceiverProblem(NamedTuple):
     """Why alerts will not be delivered."""
 
-    receiver: str  #: its name; empty = there is none
+    receiver: str  #: its name; empty = no receiver is configured
     why: str

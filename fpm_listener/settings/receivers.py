@@ -1,4 +1,4 @@
-"""What the operator says of one receiver: `[fpm-listener:receiver:NAME]`."""
+"""The settings of one receiver: `[fpm-listener:receiver:NAME]`."""
 
 from __future__ import annotations
 
@@ -7,22 +7,14 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from fpm_listener.settings import ini_section, mute_times
-from fpm_listener.settings.ini_section import (
-    SettingsSection,
-    boolean,
-    duration,
-    one_of,
-    some_of,
-    text,
-    words,
-)
+from fpm_listener.settings import ini_section as ini
+from fpm_listener.settings import mute_times
+from fpm_listener.settings.ini_section import Setting, SettingsSection
 from fpm_listener.settings.receiver_types import KINDS, keys
-from fpm_listener.values import FpmListenerError
 from fpm_listener.vocabulary import NOTIFICATION_FAILING, Cause, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import tzinfo
     from pathlib import Path
 
@@ -30,10 +22,6 @@ if TYPE_CHECKING:
     from fpm_listener.settings.receiver_types import Kind, Rate
 
 PREFIX = "fpm-listener:receiver:"
-FORMATS = ("alertmanager", "cloudevents", "plain")
-LANGUAGES = ("en", "zh")
-
-
 #: The receiver that stands for `exec_on`.
 EXEC_ON = "exec_on"
 
@@ -44,7 +32,7 @@ class ReceiverSettings:
 
     name: str
     kind: str = "webhook"  #: the setting is called `type`
-    # What it hears, and when.
+    # Which alerts it gets, and when.
     send_resolved: bool = True
     repeat_interval_s: float | None = None  #: None = the general one
     min_severity: Severity = Severity.INFO
@@ -52,8 +40,8 @@ class ReceiverSettings:
     causes: tuple[str, ...] = ()  #: empty = every cause
     mute_times: MuteTimes | None = None
     rates: tuple[Rate, ...] = ()
-    timeout_s: float = 15.0  #: total deadline of one attempt
-    # Where it is, and who we are to it. Files are re-read at each attempt.
+    timeout_s: float = 15.0  #: of one whole attempt
+    # Its address and the authentication. Files are read again at each attempt.
     url: str | None = field(default=None, repr=False)
     url_file: Path | None = None
     urls: tuple[str, ...] = field(default=(), repr=False)
@@ -67,7 +55,7 @@ class ReceiverSettings:
     key_file: Path | None = None
     proxy: str | None = field(default=None, repr=False)
     trust_env: bool = False
-    # How it is spoken to.
+    # The messages.
     format: str = "alertmanager"
     language: str = "en"
     keyword: str = ""
@@ -78,7 +66,7 @@ class ReceiverSettings:
     to: tuple[str, ...] = ()
     tls: str = "starttls"
     command: tuple[str, ...] = ()
-    once: bool = False  #: of exec_on: one message an incident, whatever becomes of it
+    once: bool = False  #: of exec_on: one message for each incident
 
     @property
     def queues(self) -> dict[str, ReceiverSettings]:
@@ -93,109 +81,67 @@ class ReceiverSettings:
 
 
 def build(path: str, name: str, found: Mapping[str, str], folder: Path) -> ReceiverSettings:
-    """Return the settings of a receiver. Raises FpmListenerError where something is wrong."""
+    """Return the settings of a receiver. Raises FpmListenerError for a mistake."""
     section = SettingsSection(f"{path} [{PREFIX}{name}]", found, folder)
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
-        raise FpmListenerError(
-            f"{section.where}: the name of a receiver is made of letters, digits, '_', '.' and '-'",
+        raise section.error(
+            f"the name {name!r} is invalid; use at most 64 letters, digits, '_', '.' and '-'"
         )
-    take, file = section.take, section.path
-    kind = KINDS[take("type", one_of(*KINDS), "webhook")]
+    kind = KINDS[section.take("type", ini.one_of(*KINDS), ReceiverSettings(name=name).kind)]
     section.refuse_unknown(keys(kind), f" of a receiver of type {kind.name}")
     _refuse_missing(section, kind)
-    defaults = ReceiverSettings(name=name)
     return ReceiverSettings(
         name=name,
         kind=kind.name,
-        send_resolved=take("send_resolved", boolean, default=True),
-        repeat_interval_s=take("repeat_interval", duration, None),
-        min_severity=Severity[take("min_severity", one_of(*_SEVERITIES), "info").upper()],
-        programs=take("programs", words, ()),
-        causes=take("causes", some_of(_CAUSES), ()),
         mute_times=_mute_times(section),
-        rates=take("rate_limit", ini_section.rates, kind.rates),
-        timeout_s=take("timeout", ini_section.timeout, defaults.timeout_s),
-        url=take("url", ini_section.url, None),
-        url_file=take("url_file", file, None),
-        urls=take("urls", ini_section.urls, ()),
-        username=take("username", text, None),
-        password_file=take("password_file", file, None),
-        token_file=take("token_file", file, None),
-        secret_file=take("secret_file", file, None),
-        routing_key_file=take("routing_key_file", file, None),
-        ca_file=take("ca_file", file, None),
-        cert_file=take("cert_file", file, None),
-        key_file=take("key_file", file, None),
-        proxy=take("proxy", ini_section.url, None),
-        trust_env=take("trust_env", boolean, default=False),
-        format=take("format", one_of(*FORMATS), defaults.format),
-        language=take("language", one_of(*LANGUAGES), defaults.language),
-        keyword=take("keyword", text, ""),
-        chat_id=take("chat_id", _chat, ""),
-        thread_id=take("thread_id", _thread, ""),
-        smarthost=take("smarthost", ini_section.address, defaults.smarthost),
-        sender=take("from", _address, ""),
-        to=take("to", _addresses, ()),
-        tls=take("tls", one_of("starttls", "tls", "none"), defaults.tls),
-        command=take("command", ini_section.command, ()),
+        **{"rates": kind.rates, **section.fields(_SETTINGS)},
     )
 
 
 def build_exec_on(section: SettingsSection) -> ReceiverSettings | None:
-    """Return the receiver that `exec_on` and `exec_command` stand for. Raises FpmListenerError."""
-    section.refuse_halves("exec_on", "exec_command")
+    """Return the receiver of `exec_on` and `exec_command`. Raises FpmListenerError."""
+    section.refuse_half("exec_on", "exec_command")
     if not section.has("exec_on"):
         return None
     return ReceiverSettings(
         name=EXEC_ON,
         kind="exec",
         send_resolved=False,
-        causes=section.take("exec_on", some_of(_CAUSES), ()),
-        command=section.take("exec_command", ini_section.command, ()),
+        causes=section.take("exec_on", _causes, ()),
+        command=section.take("exec_command", ini.command, ()),
         once=True,
     )
-
-
-_SEVERITIES = tuple(severity.name.lower() for severity in Severity)
-_CAUSES = (*(cause.value for cause in Cause), NOTIFICATION_FAILING)
 
 
 def _refuse_missing(section: SettingsSection, kind: Kind) -> None:
     for need in kind.needs:
         given = [key for key in need.split("|") if section.has(key)]
         if len(given) != 1:
-            wanted = need.replace("|", " and ")
             exactly = "exactly one of " if "|" in need else ""
-            raise FpmListenerError(f"{section.where}: needs {exactly}{wanted}")
-    section.refuse_halves("cert_file", "key_file")
-    section.refuse_halves("username", "password_file")
+            raise section.error(f"type {kind.name} needs {exactly}{need.replace('|', ' and ')}")
+    section.refuse_half("cert_file", "key_file")
+    section.refuse_half("username", "password_file")
     if section.has("token_file") and section.has("username"):
-        raise FpmListenerError(
-            f"{section.where}: has both token_file and username; write one of them",
-        )
+        raise section.error("token_file and username exclude each other; remove one of them")
     if kind.resends and section.has("mute_times"):
-        raise FpmListenerError(
-            f"{section.where}: an Alertmanager that is not told takes the incident to be over; use"
-            " its own mute_time_intervals",
+        raise section.error(
+            "mute_times is impossible for Alertmanager, which resolves an alert that is not sent"
+            " again; use mute_time_intervals of Alertmanager"
         )
     if section.has("mute_location") and not section.has("mute_times"):
-        raise FpmListenerError(
-            f"{section.where}: mute_location is for mute_times, which is missing"
-        )
+        raise section.error("mute_location needs mute_times, which is missing; add it")
 
 
 def _mute_times(section: SettingsSection) -> MuteTimes | None:
-    location = section.take("mute_location", _location, None)
+    location = section.take("mute_location", _location)
     found: MuteTimes | None = section.take(
-        "mute_times",
-        lambda word: mute_times.parse(word, location),
-        None,
+        "mute_times", lambda word: mute_times.parse(word, location)
     )
     return found
 
 
 def _location(word: str) -> tzinfo:
-    # Only where it is asked for:
+    # Loaded only with mute_location:
     from importlib.util import find_spec  # noqa: PLC0415
     from zoneinfo import TZPATH, ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415
 
@@ -216,26 +162,69 @@ _NO_DATABASE = (
 _LOCATIONS = "a time zone of this host's database (/usr/share/zoneinfo), such as Asia/Shanghai"
 
 
-def _chat(word: str) -> str:
-    if not re.fullmatch(r"-?[0-9]{1,20}|@\w+", word, re.ASCII):
-        raise ValueError("a chat's number, such as -1001234567890, or a channel's @name")
-    return word
+def _matching(pattern: str, expected: str) -> Callable[[str], str]:
+    """Return a reader of a word that matches a pattern."""
+
+    def read(word: str) -> str:
+        if not re.fullmatch(pattern, word, re.ASCII):
+            raise ValueError(expected)
+        return word
+
+    return read
 
 
-def _thread(word: str) -> str:
-    if not re.fullmatch(r"[0-9]{1,20}", word, re.ASCII):
-        raise ValueError("a topic's number")
-    return word
+_mail = _matching(
+    r"[\w.!#$%&'*+/=?^{|}~-]+@[A-Za-z0-9][A-Za-z0-9.-]*", "an address such as alerts@example.com"
+)
 
 
-def _address(word: str) -> str:
-    if not re.fullmatch(r"[\w.!#$%&'*+/=?^{|}~-]+@[A-Za-z0-9][A-Za-z0-9.-]*", word, re.ASCII):
-        raise ValueError("an address such as alerts@example.com")
-    return word
-
-
-def _addresses(word: str) -> tuple[str, ...]:
-    found = tuple(_address(one) for one in words(word))
+def _mails(word: str) -> tuple[str, ...]:
+    found = tuple(_mail(one) for one in ini.words(word))
     if not found:
         raise ValueError("addresses such as ops@example.com")
     return found
+
+
+def _severity(word: str) -> Severity:
+    return Severity[ini.one_of(*(severity.name.lower() for severity in Severity))(word).upper()]
+
+
+_causes = ini.some_of((*(cause.value for cause in Cause), NOTIFICATION_FAILING))
+
+#: All keys but `type`, `mute_times` and `mute_location`.
+_SETTINGS = {
+    "send_resolved": Setting("send_resolved", ini.boolean),
+    "repeat_interval": Setting("repeat_interval_s", ini.duration),
+    "min_severity": Setting("min_severity", _severity),
+    "programs": Setting("programs", ini.words),
+    "causes": Setting("causes", _causes),
+    "rate_limit": Setting("rates", ini.rates),
+    "timeout": Setting("timeout_s", ini.timeout),
+    "url": Setting("url", ini.url),
+    "urls": Setting("urls", ini.urls),
+    "username": Setting("username", ini.text),
+    "proxy": Setting("proxy", ini.url),
+    "trust_env": Setting("trust_env", ini.boolean),
+    "format": Setting("format", ini.one_of("alertmanager", "cloudevents", "plain")),
+    "language": Setting("language", ini.one_of("en", "zh")),
+    "keyword": Setting("keyword", ini.text),
+    "chat_id": Setting(
+        "chat_id",
+        _matching(
+            r"-?[0-9]{1,20}|@\w+", "a chat's number, such as -1001234567890, or a channel's @name"
+        ),
+    ),
+    "thread_id": Setting("thread_id", _matching(r"[0-9]{1,20}", "a topic's number")),
+    "smarthost": Setting("smarthost", ini.address),
+    "from": Setting("sender", _mail),
+    "to": Setting("to", _mails),
+    "tls": Setting("tls", ini.one_of("starttls", "tls", "none")),
+    "command": Setting("command", ini.command),
+    **{
+        key: Setting(key, ini.file)
+        for key in (
+            *("url_file", "password_file", "token_file", "secret_file", "routing_key_file"),
+            *("ca_file", "cert_file", "key_file"),
+        )
+    },
+}

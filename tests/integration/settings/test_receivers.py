@@ -80,7 +80,7 @@ def test_what_another_kind_has_is_refused(read: Read, kind: str) -> None:
     strange = sorted({key for one in KINDS.values() for key in keys(one)} - set(keys(KINDS[kind])))
     assert strange
     for key in strange:
-        with pytest.raises(FpmListenerError, match=f"{key!r} is no setting of a receiver of type"):
+        with pytest.raises(FpmListenerError, match=f"{key!r} is not a setting of a receiver"):
             read(f"type = {kind}\n{LEAST[kind]}\n{key} = x")
 
 
@@ -133,7 +133,7 @@ def test_a_system_without_time_zones(read: Read, monkeypatch: pytest.MonkeyPatch
         ("url = http://a/\nmin_severity = fatal", ["info, warning, critical"]),
         ("url = http://a/\ncauses = bind", ["causes = 'bind'", "bind_conflict", "gave_up"]),
         ("url = http://a/\nmute_times = at night", ["Mon-Fri 22:00-06:00"]),
-        ("url = http://a/\nmute_times = Mon-Sun", ["some time of the week must be left"]),
+        ("url = http://a/\nmute_times = Mon-Sun", ["leave a part of the week unmuted"]),
         ("url = http://a/\nmute_location = Asia/Shanghai", ["mute_times, which is missing"]),
         ("url = http://a/\nmute_times = Sat\nmute_location = Mars/Up", ["Asia/Shanghai"]),
         ("url = http://a/\nmute_times = Sat\nmute_location = ../x", ["Asia/Shanghai"]),
@@ -158,9 +158,12 @@ def test_a_system_without_time_zones(read: Read, monkeypatch: pytest.MonkeyPatch
         ("type = alertmanager\nurls = http://a\nmute_times = Sat", ["mute_time_intervals"]),
         ("url = http://[::1/T0KEN", ["http:// or https://"]),
         ("url = http://a/\ntimeout = 2d", ["up to 1h"]),
-        ("type = wecom\nurl = http://a/\nsecret_file = x", ["'secret_file' is no setting of"]),
+        ("type = wecom\nurl = http://a/\nsecret_file = x", ["'secret_file' is not a setting of"]),
         ("url = http://a/\nproxy = proxy:3128/T0KEN", ["http:// or https://"]),
-        ("url = http://a/\ntoken_file = a\nusername = b\npassword_file = c", ["write one of them"]),
+        (
+            "url = http://a/\ntoken_file = a\nusername = b\npassword_file = c",
+            ["remove one"],
+        ),
     ],
 )
 def test_a_mistake_is_told(read: Read, text: str, words: list[str]) -> None:
