@@ -1,4 +1,4 @@
-"""Durations as people write them: `500ms`, `10s`, `15m`, `4h`, `1d`."""
+"""Durations in settings and in texts: `500ms`, `10s`, `15m`, `4h`, `1d`."""
 
 from __future__ import annotations
 
@@ -30,35 +30,21 @@ def show(seconds: float) -> str:
     """Return `seconds` in the largest unit that keeps it short, such as `1.5s`, `2m`, `4h`."""
     if 0 < seconds < 1:
         return f"{seconds * 1000:.0f}ms"
-    for unit, size in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:.0f}{unit}"
+    for unit in ("d", "h", "m"):
+        if seconds >= UNITS_S[unit] and seconds % UNITS_S[unit] == 0:
+            return f"{seconds / UNITS_S[unit]:.0f}{unit}"
     return f"{seconds:.3g}s" if seconds < 100 else f"{seconds:.0f}s"
 
 
-def rough(seconds: float) -> str:
-    """Return `seconds` as people say them: `40s`, `12m`, `3h5m`, `2d4h`."""
-    left = int(seconds)
-    days, left = divmod(left, 86400)
-    hours, left = divmod(left, 3600)
-    minutes, left = divmod(left, 60)
-    parts = [(days, "d"), (hours, "h"), (minutes, "m"), (left, "s")]
-    first = next((at for at, (size, _) in enumerate(parts) if size), 3)
-    second = first + 1 if first < 2 else first  # minutes and seconds are not worth two units
-    return "".join(f"{size}{unit}" for size, unit in parts[first : second + 1] if size) or "0s"
-
-
 def age(seconds: float) -> str:
-    """Return a time by its two largest units, such as `3d4h`."""
+    """Return a time by its two largest units, such as `3d4h`, `12m` or `5m3s`."""
     left = int(seconds)
-    for size, unit, smaller, rest in (
-        (86400, "d", 3600, "h"),
-        (3600, "h", 60, "m"),
-        (60, "m", 1, "s"),
-    ):
-        if left >= size:
-            return f"{left // size}{unit}{left % size // smaller}{rest}"
-    return f"{left}s"
+    counts = []
+    for unit in ("d", "h", "m", "s"):
+        count, left = divmod(left, int(UNITS_S[unit]))
+        counts.append(f"{count}{unit}" if count else "")
+    first = next((at for at, text in enumerate(counts) if text), 3)
+    return "".join(counts[first : first + 2]) or "0s"
 
 
 def short(seconds: float) -> str:

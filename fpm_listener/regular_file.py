@@ -52,6 +52,14 @@ def read(path: str | PathLike[str], longest: int = LONGEST) -> bytes:
     return b"".join(parts)
 
 
+def read_secret(path: str | PathLike[str], longest: int = LONGEST_SECRET) -> bytes:
+    """Return the content without spaces around it. Raises OSError, also if nothing is left."""
+    secret = read(path, longest).strip()
+    if not secret:
+        raise OSError(errno.EINVAL, "is empty", os.fspath(path))
+    return secret
+
+
 def read_text(path: str | PathLike[str], longest: int = LONGEST, errors: str = "replace") -> str:
     """Return the text of a regular file with each line end as a newline. Raises OSError."""
     text = read(path, longest).decode("utf-8", errors)

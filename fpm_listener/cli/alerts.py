@@ -174,7 +174,7 @@ def to_table(owed: list[dict[str, Any]]) -> str:
             one["receiver"],
             one["status"],
             one["state"],
-            durations.rough(one["age_s"]),
+            durations.age(one["age_s"]),
             str(one["attempts"]),
             one["summary"] + (f"  [{one['last_failure']}]" if one["last_failure"] else ""),
         )

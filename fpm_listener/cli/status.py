@@ -181,7 +181,7 @@ def _secret(path: os.PathLike[str]) -> str:
             with open(path, "rb") as file:  # noqa: PTH123 - any path
                 secret = file.read(regular_file.LONGEST_SECRET)
         else:
-            secret = regular_file.read(path, regular_file.LONGEST_SECRET)
+            secret = regular_file.read_secret(path)
         return secret.decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "is not UTF-8"

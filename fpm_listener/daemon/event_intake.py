@@ -16,7 +16,8 @@ import time
 from typing import TYPE_CHECKING
 
 from fpm_listener.histogram import Histogram
-from fpm_listener.supervisor.deduplication import EventDeduplicator, supervisord_identity
+from fpm_listener.host import procfs
+from fpm_listener.supervisor.deduplication import EventDeduplicator
 from fpm_listener.supervisor.protocol import Garbage
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class EventIntake:
         self.unreadable = 0  #: pieces that were skipped
         self.ack_seconds = Histogram(_ACK_BUCKETS_S)
         self._pipe = pipe
-        supervisord = supervisord_identity(os.getppid())
+        supervisord = procfs.pid_and_start(os.getppid())
         self._ledger = EventDeduplicator(ledger_path, supervisord, last_stamp)
         self._unreadable_since_s: float | None = None  # monotonic
         self._lost = 0  # events that no log line has reported

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fpm_listener.host import state_directory
+from fpm_listener.host.socket_paths import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +31,6 @@ LOCK = "lock"
 _DATABASE = (FILE, f"{FILE}-wal", f"{FILE}-shm")
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
-_Identity = tuple[int, int]
-
-
 class DatabaseFiles:
     """The files in the directory that is in use for `state_dir`."""
 
@@ -42,8 +40,8 @@ class DatabaseFiles:
         self._state_dir = state_dir
         self._wall = wall
         self._lock: int | None = None
-        self._own: _Identity | None = None  # of the database that was read or written last
-        self._open: dict[str, _Identity | None] = {}  # of all files that are open, by name
+        self._own: tuple[int, int] | None = None  # of the database that was read or written last
+        self._open: dict[str, tuple[int, int] | None] = {}  # of all files that are open, by name
 
     @property
     def path(self) -> Path:
@@ -57,13 +55,13 @@ class DatabaseFiles:
     def prepare(self) -> None:
         """Lock the directory, and create the database file if it is missing. Raises OSError."""
         self.folder = self.find_folder()
-        if self._lock is not None and _identity(self.folder / LOCK) != _identity(self._lock):
+        if self._lock is not None and identity(self.folder / LOCK) != identity(self._lock):
             self.unlock()
         if self._lock is None:
             self._lock = self._acquire_lock()
         if self.folder != self._state_dir:
             self._move_into_folder()
-        if self._own is not None and _identity(self.path) not in {None, self._own}:
+        if self._own is not None and identity(self.path) not in {None, self._own}:
             self.set_aside("replaced")
         # sqlite3 gives its other files the mode of this one, so it must exist before.
         descriptor = os.open(self.path, _CREATE, 0o600)
@@ -90,7 +88,7 @@ class DatabaseFiles:
 
     def remember_own(self) -> None:
         """Remember which file is the database of this listener: its content is in memory."""
-        self._own = _identity(self.path)
+        self._own = identity(self.path)
 
     def remember_open(self) -> None:
         """Remember which files are open."""
@@ -130,14 +128,5 @@ class DatabaseFiles:
             raise
         return descriptor
 
-    def _look(self) -> dict[str, _Identity | None]:
-        return {name: _identity(self.folder / name) for name in (LOCK, *_DATABASE)}
-
-
-def _identity(file: Path | int) -> _Identity | None:
-    """Return device and inode of a path or a descriptor; None if there is no file."""
-    try:
-        found = os.fstat(file) if isinstance(file, int) else file.lstat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+    def _look(self) -> dict[str, tuple[int, int] | None]:
+        return {name: identity(self.folder / name) for name in (LOCK, *_DATABASE)}

@@ -145,7 +145,7 @@ def alert(
     from fpm_listener.delivery.alert_texts import with_failure_texts  # noqa: PLC0415
 
     over = reason is Reason.RESOLVED
-    lasted = durations.rough(max(0.0, now.monotonic_s - failure.started_s))
+    lasted = durations.age(max(0.0, now.monotonic_s - failure.started_s))
     without_texts = Alert(
         incident_id=failure.incident_id,
         sequence=failure.sequence,

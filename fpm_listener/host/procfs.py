@@ -25,8 +25,10 @@ class ProcessStat:
 
     def __init__(self, text: str) -> None:
         """Raise ValueError and IndexError where the text is of another kind."""
-        words = text.rpartition(")")[2].split()
-        self.pid = int(text[: text.index(" ")])
+        head, _, tail = text.rpartition(")")
+        words = tail.split()
+        self.pid = int(head[: head.index(" ")])
+        self.name = head.partition("(")[2]  #: of the executable, at most 15 bytes
         self.state = words[0]
         self.ppid, self.pgid, self.session = int(words[1]), int(words[2]), int(words[3])
         self.started = int(words[19])  #: ticks since boot
@@ -44,6 +46,12 @@ def read_stat(pid: int | str, proc: str = "/proc") -> ProcessStat | None:
             return ProcessStat(file.read())
     except (OSError, ValueError, IndexError):
         return None
+
+
+def pid_and_start(pid: int, proc: str = "/proc") -> tuple[int, int]:
+    """Return what identifies a process: its pid and its start in ticks (0 = unknown)."""
+    stat = read_stat(pid, proc)
+    return pid, stat.started if stat is not None else 0
 
 
 def program() -> ProcessStat | None:
@@ -93,10 +101,15 @@ def executable(pid: int, proc: str = "/proc") -> str | None:
 
 
 def title(pid: int, proc: str = "/proc") -> str:
-    """Return the command line, which everybody may read; empty where it is gone."""
+    """Return the command line with spaces between its words; empty where it is gone."""
+    return command_line(pid, proc).replace("\0", " ").rstrip()
+
+
+def command_line(pid: int, proc: str = "/proc") -> str:
+    """Return the command line, a null byte after each word; empty where it is gone."""
     try:
-        with open(f"{proc}/{pid}/cmdline", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib costs the guard milliseconds
-            return file.read().replace("\0", " ").rstrip()
+        with open(f"{proc}/{pid}/cmdline", encoding="utf-8", errors="replace", newline="") as file:  # noqa: PTH123 - pathlib costs the guard milliseconds
+            return file.read()
     except OSError:
         return ""
 

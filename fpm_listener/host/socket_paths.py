@@ -17,6 +17,10 @@ import ctypes
 import errno
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from os import PathLike
 
 _IN_ATTRIB, _IN_DELETE, _IN_MOVED_FROM = 0x4, 0x200, 0x40
 _IN_ONLYDIR, _IN_DONT_FOLLOW = 0x01000000, 0x02000000
@@ -63,10 +67,13 @@ def keep(path: str) -> HeldPath:
     return HeldPath(path=path, second=second, socket=found)
 
 
-def identity(path: str) -> tuple[int, int] | None:
-    """Return device and inode of what is at the path itself; None if nothing is there."""
+def identity(path: str | PathLike[str] | int) -> tuple[int, int] | None:
+    """Return device and inode of a path, or of a descriptor; None if nothing is there.
+
+    Links are not followed. A descriptor of a unix socket has other numbers than its path.
+    """
     try:
-        found = os.lstat(path)
+        found = os.fstat(path) if isinstance(path, int) else os.lstat(path)
     except OSError:
         return None
     return found.st_dev, found.st_ino

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import struct
-import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from fpm_listener.host import timed_socket
 from fpm_listener.internal_errors import is_exhausted
+
+if TYPE_CHECKING:
+    from fpm_listener.host.timed_socket import TimedSocket
 
 _BEGIN, _END, _PARAMS, _STDIN, _STDOUT = 1, 3, 4, 5, 6
 _HEADER = struct.Struct("!BBHHBB")
@@ -46,35 +48,21 @@ def get(
     Raises OSError where this process has no descriptor or memory left: that says nothing about
     php-fpm.
     """
-    family = socket.AF_UNIX if isinstance(address, str) else _family(address[0])
-    with socket.socket(family, socket.SOCK_STREAM) as connection:
-        try:
-            connection.settimeout(_left_s(deadline_s))
-            connection.connect(address)
+    try:
+        with timed_socket.connect(address, deadline_s) as connection:
             connection.sendall(_request(path, query))
-            return _response(_read(connection, deadline_s))
-        except (TimeoutError, BlockingIOError):  # EAGAIN: a unix socket's queue is full
-            return NoAnswer("it takes connections and does not answer", silent=True)
-        except PermissionError:
-            why = f"uid {os.geteuid()} may not connect: see listen.owner, .group and .mode"
-            return NoAnswer(why, silent=False)
-        except OSError as error:
-            if is_exhausted(error):
-                raise
-            return NoAnswer(f"no connection: {error.strerror or error}", silent=False)
-        except ValueError as error:
-            return NoAnswer(str(error), silent=False)
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-def _left_s(deadline_s: float) -> float:
-    left_s = deadline_s - time.monotonic()
-    if left_s <= 0:
-        raise TimeoutError
-    return left_s
+            return _response(_read(connection))
+    except (TimeoutError, BlockingIOError):  # EAGAIN: the queue of a unix socket is full
+        return NoAnswer("it accepts connections and does not answer", silent=True)
+    except PermissionError:
+        why = f"uid {os.geteuid()} may not connect: see listen.owner, .group and .mode"
+        return NoAnswer(why, silent=False)
+    except OSError as error:
+        if is_exhausted(error):
+            raise
+        return NoAnswer(f"no connection: {error.strerror or error}", silent=False)
+    except ValueError as error:
+        return NoAnswer(str(error), silent=False)
 
 
 def _record(kind: int, content: bytes) -> bytes:
@@ -102,7 +90,7 @@ def _length(text: bytes) -> bytes:
     return struct.pack("!I", size | 1 << 31) if size > 127 else bytes([size])
 
 
-def _read(connection: socket.socket, deadline_s: float) -> bytes:
+def _read(connection: TimedSocket) -> bytes:
     """Return what was written to stdout. Raises ValueError where it is no FastCGI."""
     out, raw = bytearray(), bytearray()
     while True:
@@ -120,7 +108,6 @@ def _read(connection: socket.socket, deadline_s: float) -> bytes:
             if kind == _END:
                 return bytes(out)
         del raw[:at]
-        connection.settimeout(_left_s(deadline_s))
         chunk = connection.recv(1 << 16)
         if not chunk:
             raise ValueError("the connection was closed before the answer's end")

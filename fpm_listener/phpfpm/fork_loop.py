@@ -14,7 +14,7 @@ import os
 import socket
 import time
 
-from fpm_listener.host import procfs
+from fpm_listener.host import procfs, timed_socket
 
 #: Seconds that a worker lives in any case; in a storm it is three milliseconds.
 _ADULT_S = 0.25
@@ -71,14 +71,13 @@ def _answers(listener: int) -> bool:
         family, name = own.family, own.getsockname()
     if family != socket.AF_UNIX and name[0] in {"0.0.0.0", "::"}:  # noqa: S104 - compared only
         name = ("127.0.0.1" if name[0] == "0.0.0.0" else "::1", *name[1:])  # noqa: S104 - the same
-    with socket.socket(family) as client:
-        client.settimeout(_ANSWER_S)
-        try:
-            client.connect(name)
+    address = name if isinstance(name, str) else name[:2]
+    try:
+        with timed_socket.connect(address, time.monotonic() + _ANSWER_S) as client:
             client.sendall(_GET_VALUES)
             client.recv(1)
-        except TimeoutError:
-            return False
-        except OSError:
-            return True  # hung up on, which takes somebody who hangs up
+    except TimeoutError:
+        return False
+    except OSError:
+        return True  # a process closed the connection
     return True

@@ -95,11 +95,9 @@ def _whys(receiver: ReceiverSettings, *, may_read: bool) -> list[str]:
 
 def _why(setting: str, path: Path) -> str | None:
     try:
-        text = regular_file.read(path, _LONGEST.get(setting, regular_file.LONGEST_SECRET))
+        text = regular_file.read_secret(path, _LONGEST.get(setting, regular_file.LONGEST_SECRET))
     except OSError as error:
         return error.strerror or str(error)
-    if not text.strip():
-        return "is empty"
-    if setting == "url_file" and not is_url(text.decode(errors="replace").strip()):
+    if setting == "url_file" and not is_url(text.decode(errors="replace")):
         return "has no URL that begins with http:// or https://"
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fpm_listener import durations
 from fpm_listener.durations import age
 from fpm_listener.status.document import recovery
 from fpm_listener.status.html import (
@@ -95,14 +96,6 @@ def _failures(count: int) -> str:
     return "1 failure" if count == 1 else f"{count} failures"
 
 
-def _span(seconds: float) -> str:
-    """Return a window as people say it: `1 min`, `90 s`."""
-    for size, unit in ((3600, "h"), (60, "min")):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:g} s"
-
-
 def _lines(texts: Iterable[str]) -> Iterable[Markup]:
     for number, text in enumerate(texts):
         yield Markup("\n" * (number > 0) + escaped(text))
@@ -166,7 +159,7 @@ def _program(program: Document, now_s: float) -> Markup:
         tone = "warn"
     failed = program["failed_starts"] + program["unexpected_exits"]
     windows = [
-        sub(f"{_failures(w['failed'])} in {_span(w['window_s'])} (limit {w['threshold']})")
+        sub(f"{_failures(w['failed'])} in {durations.show(w['window_s'])} (limit {w['threshold']})")
         for w in program["windows"]
         if w["failed"] or w["looping"]
     ]

@@ -154,12 +154,3 @@ class EventDeduplicator:
         self._known = True
         self._serial, self._poolserial = event.serial, event.poolserial
         self._write()
-
-
-def supervisord_identity(pid: int, proc: str = "/proc") -> tuple[int, int]:
-    """Return pid and start (clock ticks since boot, /proc/PID/stat field 22; 0 = not known)."""
-    try:
-        with open(f"{proc}/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-            return pid, int(file.read().rpartition(")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return pid, 0

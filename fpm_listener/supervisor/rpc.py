@@ -13,17 +13,19 @@ standard library's; only the socket is ours.
 from __future__ import annotations
 
 import base64
-import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from fpm_listener.host import timed_socket
 from fpm_listener.supervisor.process import Loaded, ProcessName, ProcessSeen, Program
 from fpm_listener.vocabulary import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from fpm_listener.host.timed_socket import TimedSocket
 
 Value = TypeVar("Value")
 
@@ -180,10 +182,6 @@ class SupervisorRpc:
         """Have supervisord end, and all that it runs."""
         return self._ask(bool, "supervisor.shutdown")
 
-    def identification(self) -> str | RpcFailed:
-        """Return supervisord's identifier."""
-        return self._ask(str, "supervisor.getIdentification")
-
     # -- one call ----------------------------------------------------------------------------------
 
     def _ask(
@@ -242,48 +240,13 @@ class SupervisorRpc:
             return RpcFailed(why=f"supervisord's answer is longer than {LONGEST_ANSWER} bytes")
         return answer
 
-    def _connect(self) -> _Socket:
+    def _connect(self) -> TimedSocket:
         """Return a connection to supervisord. Raises OSError."""
         ends_at_s = time.monotonic() + self._timeout_s
-        targets: Sequence[tuple[int, Any]] = [(socket.AF_UNIX, self._url.removeprefix("unix://"))]
-        if self._url.startswith("http://"):
-            parts = urlsplit(self._url)
-            found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
-            targets = [(family, address) for family, _, _, _, address in found]
-        failure = OSError()
-        for family, address in targets:
-            connection = _Socket(family)
-            connection.ends_at_s = ends_at_s
-            try:
-                connection.use_what_is_left()
-                connection.connect(address)
-            except OSError as error:
-                connection.close()
-                failure = error
-            else:
-                return connection
-        raise failure
-
-
-class _Socket(socket.socket):
-    """A socket whose time is over at one moment, however slowly bytes come in.
-
-    A plain time-out begins anew with each byte.
-    """
-
-    ends_at_s = 0.0  #: monotonic seconds
-
-    def use_what_is_left(self) -> None:
-        """Let the next operation take no longer than the whole may. Raises TimeoutError."""
-        left_s = self.ends_at_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError
-        self.settimeout(left_s)
-
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:  # noqa: ANN401 - as socket's
-        """Read into a buffer: what http.client does for each piece of an answer."""
-        self.use_what_is_left()
-        return super().recv_into(buffer, nbytes, flags)
+        if self._url.startswith("unix://"):
+            return timed_socket.connect(self._url.removeprefix("unix://"), ends_at_s)
+        parts = urlsplit(self._url)
+        return timed_socket.connect((parts.hostname or "", parts.port or 80), ends_at_s)
 
 
 # -- answers ---------------------------------------------------------------------------------------

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 from fpm_listener import regular_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fpm_listener.settings.settings import WebSettings
 
 Environ = dict[str, Any]
@@ -55,10 +53,10 @@ class Keys:
     def _wanted(self) -> list[bytes]:
         wanted = []
         if self._settings.token_file is not None:
-            wanted.append(b"bearer " + _secret(self._settings.token_file))
+            wanted.append(b"bearer " + regular_file.read_secret(self._settings.token_file))
         if self._settings.password_file is not None:
             pair = (self._settings.username or "").encode() + b":"
-            word = base64.b64encode(pair + _secret(self._settings.password_file))
+            word = base64.b64encode(pair + regular_file.read_secret(self._settings.password_file))
             wanted.append(b"basic " + word)
         return wanted
 
@@ -69,10 +67,3 @@ def _password(word: str) -> bytes:
         return base64.b64decode(word, validate=True).partition(b":")[2]
     except ValueError:
         return b""
-
-
-def _secret(path: Path) -> bytes:
-    secret = regular_file.read(path, regular_file.LONGEST_SECRET).strip()
-    if not secret:
-        raise OSError(0, "the file is empty", str(path))
-    return secret

@@ -28,7 +28,7 @@ from fpm_listener.status import page
 from fpm_listener.status.snapshot import Snapshot
 from fpm_listener.status.terminal import to_table
 from fpm_listener.supervisor import config
-from fpm_listener.supervisor.deduplication import EventDeduplicator, supervisord_identity
+from fpm_listener.supervisor.deduplication import EventDeduplicator
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.supervisor.protocol import Decoder, Event
 from fpm_listener.values import FpmListenerError, Instant
@@ -124,7 +124,7 @@ def process_stat(data: bytes) -> None:
     _write("proc/42/stat", data)
     found = procfs.read_stat(42, str(_FOLDER / "proc"))
     check(found is None or isinstance(found.started, int), "a start that is no number")
-    supervisord_identity(42, str(_FOLDER / "proc"))
+    procfs.pid_and_start(42, str(_FOLDER / "proc"))
 
 
 def child_environment(data: bytes) -> None:

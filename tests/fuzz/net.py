@@ -15,6 +15,7 @@ from fpm_listener.daemon import control_socket
 from fpm_listener.daemon.control_socket import ControlSocket
 from fpm_listener.guard.handover_channel import receive_any
 from fpm_listener.guard.handover_messages import Hello, Offer, encode
+from fpm_listener.host.timed_socket import TimedSocket
 from fpm_listener.phpfpm import fastcgi
 from fpm_listener.status.metrics import make_registry
 from fpm_listener.status.terminal import to_table
@@ -39,11 +40,13 @@ _PATIENCE_S = 20.0
 def fastcgi_answer(data: bytes) -> None:
     """An answer is one, or a ValueError says why it is none."""
     ours, theirs = socket.socketpair()
-    with ours, theirs:
+    timed = TimedSocket(fileno=ours.detach())
+    timed.ends_at_s = time.monotonic() + _PATIENCE_S
+    with timed, theirs:
         theirs.sendall(data[:_FITS])
         theirs.shutdown(socket.SHUT_WR)
         with suppress(ValueError):
-            answer = fastcgi._response(fastcgi._read(ours, time.monotonic() + _PATIENCE_S))
+            answer = fastcgi._response(fastcgi._read(timed))
             check(len(answer.body) <= len(data), "more than was sent")
 
 

@@ -11,7 +11,6 @@ from fpm_listener import regular_file
 from fpm_listener.delivery.receivers.secrets import BadFileError, Secrets
 from fpm_listener.doctor import check
 from fpm_listener.settings.receivers import ReceiverSettings
-from fpm_listener.web import access
 from fpm_listener.web.connections import Certificate
 
 #: A file with a hole: it takes no room on the disk.
@@ -67,7 +66,7 @@ def test_secrets_of_the_page(tmp_path: Path) -> None:
     """No request waits for them."""
     for path, why in bad_files(tmp_path).items():
         with pytest.raises(OSError, match=why):
-            access._secret(Path(path))
+            regular_file.read_secret(path)
         with pytest.raises(OSError, match=why):
             Certificate(Path(path), Path(path))
 

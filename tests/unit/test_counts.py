@@ -105,7 +105,7 @@ def test_what_is_no_duration(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "short", "rough"),
+    ("seconds", "short", "age"),
     [
         (0, "0s", "0s"),
         (0.25, "250ms", "0s"),
@@ -113,10 +113,10 @@ def test_what_is_no_duration(text: str) -> None:
         (1.5, "1.5s", "1s"),
         (59, "59s", "59s"),
         (60, "1m", "1m"),
-        (90, "90s", "1m"),
-        (99.96, "100s", "1m"),
-        (100, "100s", "1m"),
-        (1234, "1234s", "20m"),
+        (90, "90s", "1m30s"),
+        (99.96, "100s", "1m39s"),
+        (100, "100s", "1m40s"),
+        (1234, "1234s", "20m34s"),
         (3600, "1h", "1h"),
         (5400, "90m", "1h30m"),
         (11100, "185m", "3h5m"),
@@ -126,7 +126,7 @@ def test_what_is_no_duration(text: str) -> None:
         (187200 + 59, "187259s", "2d4h"),
     ],
 )
-def test_a_duration_is_shown(seconds: float, short: str, rough: str) -> None:
-    """Exactly, in the largest unit that fits; or roughly, as people say it."""
+def test_a_duration_is_shown(seconds: float, short: str, age: str) -> None:
+    """Exactly, in the largest unit that fits; or roughly."""
     assert durations.show(seconds) == short
-    assert durations.rough(seconds) == rough
+    assert durations.age(seconds) == age

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fpm_listener.durations import LONGEST_S, parse, show
+from fpm_listener.durations import LONGEST_S, age, parse, short, show
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,18 @@ def test_what_is_shown_can_be_written() -> None:
     """A duration as it is shown means the same."""
     for seconds in (0.25, 1.0, 90.0, 7200.0, LONGEST_S):
         assert parse(show(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0s"), (40, "40s"), (303, "5m3s"), (720, "12m"), (11100, "3h5m"), (259_500, "3d")],
+)
+def test_an_age_has_its_two_largest_units(seconds: float, text: str) -> None:
+    """A unit that is zero is left out."""
+    assert age(seconds) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.038, "38 ms"), (4.12, "4.1 s"), (303, "5m3s")])
+def test_a_short_time(seconds: float, text: str) -> None:
+    """Below a minute there are fractions."""
+    assert short(seconds) == text

@@ -11,6 +11,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from fpm_listener.host import timed_socket
+
 if TYPE_CHECKING:
     from requests import Session
 
@@ -46,29 +48,14 @@ class Deadline:
 
     def connect(self, host: str, port: int) -> socket.socket:
         """Return a connection to the first address of `host` that takes one. Raises OSError."""
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        failure: OSError = TimeoutError()
-        for index, (family, kind, protocol, _, address) in enumerate(found):
-            left_s = self._ends_at_s - time.monotonic()
-            if left_s <= 0:
-                break
-            connection = socket.socket(family, kind, protocol)
-            try:
-                # A dead address gets its share of the time, not all of it.
-                connection.settimeout(left_s / (len(found) - index))
-                connection.connect(address)
-            except OSError as error:
-                connection.close()
-                failure = error
-            else:
-                # A second handle on the same socket: the first is handed on into the TLS layer.
-                self._handle = connection.dup()
-                if self.over:
-                    self._end()
-                connection.settimeout(max(0.001, self._ends_at_s - time.monotonic()))
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return connection
-        raise failure
+        connection = timed_socket.connect((host, port), self._ends_at_s)
+        # A second handle on the same socket: the first goes into the TLS layer.
+        self._handle = connection.dup()
+        if self.over:
+            self._end()
+        connection.settimeout(max(0.001, self._ends_at_s - time.monotonic()))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
 
 
 def mount(session: Session, watch: Deadline) -> None:

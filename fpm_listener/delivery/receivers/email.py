@@ -19,8 +19,9 @@ from fpm_listener.delivery.attempt import Delivered, FailureReason, Rejected, Re
 from fpm_listener.delivery.receivers.deadline import Deadline
 from fpm_listener.delivery.receivers.http import explain
 from fpm_listener.delivery.receivers.json_http import said
-from fpm_listener.delivery.receivers.message_text import Style, clean, stories, title, write
+from fpm_listener.delivery.receivers.message_text import Style, stories, title, write
 from fpm_listener.delivery.receivers.secrets import BadFileError, Secrets, is_loopback, probe
+from fpm_listener.untrusted_text import clean
 
 if TYPE_CHECKING:
     import socket

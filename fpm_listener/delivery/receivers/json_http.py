@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpm_listener.delivery.attempt import Delivered, FailureReason, Rejected, RetryLater
 from fpm_listener.delivery.receivers.http import HttpRequest, by_status
-from fpm_listener.delivery.receivers.message_text import clean
+from fpm_listener.untrusted_text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

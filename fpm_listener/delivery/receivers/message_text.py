@@ -17,27 +17,13 @@ from typing import TYPE_CHECKING
 from fpm_listener import durations
 from fpm_listener.delivery.receivers.phrases import PHRASES, Phrases
 from fpm_listener.incidents.alert import Reason, Status
-from fpm_listener.untrusted_text import short_name
+from fpm_listener.untrusted_text import clean, short_name
 from fpm_listener.vocabulary import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from fpm_listener.incidents.alert import Alert
-
-#: Control characters, and those that turn the direction of text around, or hide in it.
-_UNSEEN = {
-    *(*range(0x20), *range(0x7F, 0xA0), *range(0x200B, 0x2010), *range(0x2028, 0x202F)),
-    *(*range(0x2060, 0x2070), 0xFEFF),
-}
-
-
-def clean(text: str) -> str:
-    """Return `text` without control characters, lone surrogates, and what turns text around."""
-    text = text.replace("\t", " ")
-    shown = "".join(c for c in text if c == "\n" or ord(c) not in _UNSEEN)
-    return shown.encode("utf-8", "replace").decode("utf-8")
-
 
 # -- what is said ----------------------------------------------------------------------------------
 
@@ -96,7 +82,7 @@ def _story(told: Sequence[Alert], say: Phrases, language: str) -> Story:
     facts.append((say.cause, say.causes.get(texts.get("cause", ""), texts.get("cause", ""))))
     facts.append((say.since, moment(alert.starts_at_s)))
     if over and alert.ends_at_s is not None:
-        lasted = durations.rough(max(0.0, alert.ends_at_s - alert.starts_at_s))
+        lasted = durations.age(max(0.0, alert.ends_at_s - alert.starts_at_s))
         facts.append((say.over_at, f"{moment(alert.ends_at_s)} ({lasted})"))
     if over and len(told) > 1:
         facts.append((say.note, say.not_told_before))

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.delivery.receivers.http import HttpReceiver
 from fpm_listener.delivery.receivers.json_http import as_json, rfc3339
-from fpm_listener.delivery.receivers.message_text import Style, clean, cut
+from fpm_listener.delivery.receivers.message_text import Style, cut
 from fpm_listener.incidents.alert import Status
+from fpm_listener.untrusted_text import clean
 from fpm_listener.vocabulary import Severity
 
 if TYPE_CHECKING:

@@ -89,16 +89,14 @@ class Secrets:
         if path is None:
             raise BadFileError(f"{setting}: is not set")
         try:
-            text = regular_file.read(path, regular_file.LONGEST_SECRET).decode().strip()
+            text = regular_file.read_secret(path).decode()
         except OSError as error:
             raise BadFileError(f"{setting} {path}: {error.strerror}") from error
         except UnicodeDecodeError:
             raise BadFileError(f"{setting} {path}: is not UTF-8") from None
         self.warn_of_mode(setting, path)
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        if not lines:
-            raise BadFileError(f"{setting} {path}: is empty")
-        if not all(line.isprintable() for line in lines):
+        if not lines or not all(line.isprintable() for line in lines):
             raise BadFileError(f"{setting} {path}: is not plain text")
         for line in lines:
             self.remember(line)

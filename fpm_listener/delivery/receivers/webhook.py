@@ -19,6 +19,7 @@ from fpm_listener.delivery.receivers.http import HttpReceiver, HttpRequest
 from fpm_listener.delivery.receivers.json_http import rfc3339
 from fpm_listener.delivery.receivers.secrets import BadFileError
 from fpm_listener.incidents.alert import Status
+from fpm_listener.untrusted_text import valid_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,7 +104,7 @@ def cloud_event(alert: Alert) -> bytes:
     subject = f"{labels.get('group', '')}:{labels['process']}" if "process" in labels else ""
     event: dict[str, Any] = {
         "specversion": "1.0",
-        "id": _text(alert.alert_id),
+        "id": valid_unicode(alert.alert_id),
         "source": f"/fpm-listener/{labels.get('instance', '')}/{labels.get('supervisor', '')}",
         "type": f"fpm-listener.incident.{alert.status.value}",
         "time": rfc3339(alert.known_at_s),
@@ -116,8 +117,8 @@ def cloud_event(alert: Alert) -> bytes:
 
 def _data(alert: Alert) -> dict[str, Any]:
     return {
-        "id": _text(alert.alert_id),
-        "incident": _text(alert.incident_id),
+        "id": valid_unicode(alert.alert_id),
+        "incident": valid_unicode(alert.incident_id),
         "status": alert.status.value,
         "reason": alert.reason.value,
         "starts_at": rfc3339(alert.starts_at_s),
@@ -169,12 +170,5 @@ def fingerprint(labels: Mapping[str, str]) -> str:
 
 
 def _clean(texts: Mapping[str, str]) -> dict[str, str]:
-    """Return `texts` in order of their names, without what is no Unicode: strict parsers refuse it.
-
-    Lone surrogates stand for bytes of a log line that are not UTF-8.
-    """
-    return {name: _text(value) for name, value in sorted(texts.items())}
-
-
-def _text(value: str) -> str:
-    return value.encode("utf-8", "replace").decode("utf-8")
+    """Return `texts` as valid Unicode, sorted by name."""
+    return {name: valid_unicode(value) for name, value in sorted(texts.items())}

@@ -1,13 +1,8 @@
 """Repeated events, and holes."""
 
-import os
 from pathlib import Path
 
-from fpm_listener.supervisor.deduplication import (
-    EventDeduplicator,
-    EventVerdict,
-    supervisord_identity,
-)
+from fpm_listener.supervisor.deduplication import EventDeduplicator, EventVerdict
 from fpm_listener.supervisor.protocol import Event
 
 SUPERVISORD = (1, 100)
@@ -119,9 +114,3 @@ def test_a_broken_file_is_begun_anew(tmp_path: Path) -> None:
     path.write_bytes(b"junk" * 100)
 
     assert not EventDeduplicator(path, SUPERVISORD).judge(event(0)).repeated
-
-
-def test_the_identity_of_a_process() -> None:
-    """A process is told from a later one with its pid by its start."""
-    assert supervisord_identity(os.getpid())[1] > 0
-    assert supervisord_identity(0, "/nonexistent") == (0, 0)

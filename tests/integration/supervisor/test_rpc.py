@@ -53,6 +53,21 @@ stopwaitsecs=1000
 """
 
 
+<<<<<<< HEAD
+=======
+def identification(rpc: SupervisorRpc) -> str | RpcFailed:
+    """Make the shortest call there is."""
+    return rpc._ask(str, "supervisor.getIdentification")
+
+
+def wait(probe: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not probe():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+>>>>>>> e47c797 (helpers: one implementation of each)
 class Supervisord:
     """A real one, with its programs."""
 
@@ -161,16 +176,16 @@ def test_all_that_is_told_of_processes(supervisord: Supervisord) -> None:
     assert quick.stop_s is not None
     assert quick.start_s <= quick.stop_s <= quick.now_s
     assert (idle.state, idle.pid, idle.start_s, idle.stop_s) == (State.STOPPED, None, None, None)
-    assert supervisord.rpc.identification() == "café"
+    assert identification(supervisord.rpc) == "café"
 
 
 def test_over_tcp_with_a_password(supervisord: Supervisord) -> None:
     """An [inet_http_server] works as well, and asks for the password."""
     right = SupervisorRpc(f"http://127.0.0.1:{supervisord.port}", "admin", PASSWORD)
-    assert right.identification() == "café"
+    assert identification(right) == "café"
     wrong = SupervisorRpc(f"http://127.0.0.1:{supervisord.port}", "admin", "other")
 
-    assert why(wrong.identification()) == (
+    assert why(identification(wrong)) == (
         "supervisord asks for a password: set SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD in "
         "environment= of the listener's section"
     )
@@ -186,7 +201,7 @@ def test_a_name_with_several_addresses(
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
 
     rpc = SupervisorRpc(f"http://localhost:{supervisord.port}", "admin", PASSWORD)
-    assert rpc.identification() == "café"
+    assert identification(rpc) == "café"
 
 
 def test_from_the_environment(supervisord: Supervisord) -> None:
@@ -199,7 +214,7 @@ def test_from_the_environment(supervisord: Supervisord) -> None:
     rpc = SupervisorRpc.from_environment(environ)
 
     assert rpc is not None
-    assert rpc.identification() == "café"
+    assert identification(rpc) == "café"
     assert PASSWORD not in repr(rpc)
 
 
@@ -210,8 +225,13 @@ def test_a_supervisord_that_is_ending(supervisord: Supervisord) -> None:
     assert pid
     try:
         supervisord.process.terminate()
+<<<<<<< HEAD
         wait_until(lambda: isinstance(supervisord.rpc.identification(), RpcFailed))
         assert why(supervisord.rpc.identification()) == "supervisord refused: SHUTDOWN_STATE"
+=======
+        wait(lambda: isinstance(identification(supervisord.rpc), RpcFailed))
+        assert why(identification(supervisord.rpc)) == "supervisord refused: SHUTDOWN_STATE"
+>>>>>>> e47c797 (helpers: one implementation of each)
     finally:
         os.kill(pid, 9)
 
@@ -277,7 +297,7 @@ def test_bytes_that_come_slowly(tmp_path: Path) -> None:
     with door(tmp_path, drip) as rpc:
         rpc._timeout_s = 0.5
         began = time.monotonic()
-        said = why(rpc.identification())
+        said = why(identification(rpc))
         over.set()
 
     assert said == "supervisord timed out after 0.5 s"
@@ -296,7 +316,7 @@ def test_an_answer_without_end(tmp_path: Path) -> None:
 
     with door(tmp_path, flood) as rpc:
         rpc._timeout_s = 30.0
-        assert "longer than" in why(rpc.identification())
+        assert "longer than" in why(identification(rpc))
 
     assert len(mebibytes) <= (LONGEST_ANSWER >> 20) + 2
 
@@ -353,7 +373,7 @@ def test_nobody_at_the_address(url: str) -> None:
     """A refusal, a path that is none, a port that is none: all are values."""
     rpc = SupervisorRpc(url.format(closed=free_port()), "admin", PASSWORD)
 
-    assert PASSWORD not in why(rpc.identification())
+    assert PASSWORD not in why(identification(rpc))
 
 
 def test_it_is_cheap_to_import() -> None:

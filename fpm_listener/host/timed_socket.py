@@ -1,0 +1,77 @@
+"""Client sockets with one deadline for a whole exchange: connect, send and receive.
+
+A plain timeout starts again with each byte that a slow peer sends.
+A name server is the exception: the resolver has its own limits (resolv.conf).
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class TimedSocket(socket.socket):
+    """A socket that raises TimeoutError after `ends_at_s`."""
+
+    ends_at_s = math.inf  #: monotonic seconds
+
+    @property
+    def left_s(self) -> float:
+        """Return the seconds until the deadline. Raises TimeoutError after it."""
+        left_s = self.ends_at_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        return left_s
+
+    def connect(self, address: Any, /) -> None:  # noqa: ANN401 - as socket's
+        """Connect before the deadline."""
+        self.settimeout(self.left_s)
+        super().connect(address)
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:  # noqa: ANN401 - as socket's
+        """Send all bytes before the deadline."""
+        self.settimeout(self.left_s)
+        super().sendall(data, flags)
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """Return the next bytes."""
+        self.settimeout(self.left_s)
+        return super().recv(bufsize, flags)
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:  # noqa: ANN401 - as socket's
+        """Read into a buffer, as http.client does for each piece of an answer."""
+        self.settimeout(self.left_s)
+        return super().recv_into(buffer, nbytes, flags)
+
+
+def connect(address: tuple[str, int] | str, ends_at_s: float) -> TimedSocket:
+    """Return a connection to the first address of a host that accepts one. Raises OSError.
+
+    address: host and port, or the path of a unix socket; ends_at_s: monotonic.
+    """
+    targets: Sequence[tuple[int, Any]] = [(socket.AF_UNIX, address)]
+    if not isinstance(address, str):
+        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+        targets = [(family, sockaddr) for family, _, _, _, sockaddr in found]
+    failure: OSError = TimeoutError()
+    for index, (family, sockaddr) in enumerate(targets):
+        now_s = time.monotonic()
+        if now_s >= ends_at_s:
+            break
+        connection = TimedSocket(family, socket.SOCK_STREAM)
+        # An address that does not answer gets its share of the time only.
+        connection.ends_at_s = now_s + (ends_at_s - now_s) / (len(targets) - index)
+        try:
+            connection.connect(sockaddr)
+        except OSError as error:
+            connection.close()
+            failure = error
+        else:
+            connection.ends_at_s = ends_at_s
+            return connection
+    raise failure

@@ -1,0 +1,74 @@
+"""One deadline holds for a whole exchange, and each address of a host gets a share of it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fpm_listener.host import timed_socket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def server() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0))
+
+
+def test_a_deadline_that_is_over(server: socket.socket) -> None:
+    """Nothing starts after the deadline: no connection, no sending, no reading."""
+    with server, timed_socket.connect(server.getsockname(), time.monotonic() + 60) as client:
+        client.ends_at_s = time.monotonic()
+        steps: list[Callable[[], object]] = [
+            lambda: client.sendall(b"x"),
+            lambda: client.recv(1),
+            lambda: client.recv_into(bytearray(1)),
+            lambda: client.connect(server.getsockname()),
+            lambda: timed_socket.connect(server.getsockname(), time.monotonic()),
+        ]
+        for step in steps:
+            with pytest.raises(TimeoutError):
+                step()
+
+
+def test_bytes_that_come_do_not_extend_the_deadline(server: socket.socket) -> None:
+    """Each read may take only the time that is left."""
+    with server, timed_socket.connect(server.getsockname(), time.monotonic() + 60) as client:
+        peer, _ = server.accept()
+        with peer:
+            peer.sendall(b"ab")
+            assert client.recv(1) == b"a"
+            first_s = client.gettimeout()
+            assert client.recv_into(bytearray(1)) == 1
+            second_s = client.gettimeout()
+
+    assert first_s is not None
+    assert second_s is not None
+    assert second_s < first_s <= 60
+
+
+def test_a_host_with_several_addresses(
+    server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused address leaves the whole rest of the time to the next one."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        closed = gone.getsockname()
+    stream = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
+    found = [(*stream, closed), (*stream, server.getsockname())]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+    ends_at_s = time.monotonic() + 60
+    with server, timed_socket.connect(("two.example", 80), ends_at_s) as client:
+        assert client.getpeername() == server.getsockname()
+        assert client.ends_at_s == ends_at_s
+
+
+def test_a_path_that_nobody_listens_at(tmp_path: Path) -> None:
+    """The error of the last address is raised."""
+    with pytest.raises(FileNotFoundError):
+        timed_socket.connect(str(tmp_path / "none.sock"), time.monotonic() + 60)
