@@ -51,6 +51,7 @@ PURE = (
     *("supervisor/startsecs.py", "phpfpm/command_line.py", "phpfpm/config.py"),
     *("phpfpm/ini_values.py", "phpfpm/inherited_sockets.py", "phpfpm/listen_sockets.py"),
     *("phpfpm/log_facts.py", "phpfpm/log_parser.py", "phpfpm/status_page.py", "phpfpm/site.py"),
+    *("phpfpm/guard_command.py", "phpfpm/guard_messages.py", "phpfpm/line_splitter.py"),
     *("settings/mute_times.py", "settings/policy.py", "settings/receiver_types.py"),
     *("delivery/*_queue.py", "delivery/attempt.py", "delivery/batching.py"),
     "delivery/queued_alert.py",

@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
 
     from fpm_listener import __version__
     from fpm_listener.cli import output
+    from fpm_listener.phpfpm import guard_command
 
     class Parser(argparse.ArgumentParser):
         """Prints what it prints on standard output as all commands do."""
@@ -75,21 +76,14 @@ def _parser() -> argparse.ArgumentParser:
     guard = commands.add_parser(
         "guard",
         help="wait until the addresses of php-fpm are free, then become php-fpm",
-        usage="%(prog)s [--wait 2s] [--orphans quit|report] [--hold] [--config FILE] -- "
-        "php-fpm ARGUMENTS",
+        usage=f"%(prog)s {guard_command.USAGE}",
     )
-    guard.add_argument("--wait", metavar="2s", help="longest wait for an address (default: 2s)")
-    guard.add_argument(
-        "--orphans",
-        choices=("quit", "report"),
-        help="end or report workers that a dead master of this program left (default: quit)",
-    )
-    guard.add_argument(
-        "--hold",
-        action="store_true",
-        help="let the listener keep the listening sockets while php-fpm restarts",
-    )
-    guard.add_argument("--config", metavar="FILE", help="the listener's settings")
+    for option in guard_command.OPTIONS:  # printed only: the guard parses them itself
+        default = f" (default: {option.default})" if option.default else ""
+        how: dict[str, Any] = {"metavar": option.value}
+        if option.value is None:
+            how = {"action": "store_true"}
+        guard.add_argument(f"--{option.name}", help=f"{option.help}{default}", **how)
     guard.add_argument("command", nargs="+", metavar="php-fpm", help="php-fpm and its arguments")
     init = commands.add_parser("init", help="write the two configuration files for this machine")
     init.add_argument(

@@ -10,7 +10,8 @@ import os
 from typing import TYPE_CHECKING
 
 from fpm_listener.daemon.log_position import Position
-from fpm_listener.phpfpm.log_parser import LONGEST_LINE, scan
+from fpm_listener.phpfpm.line_splitter import LONGEST_LINE
+from fpm_listener.phpfpm.log_parser import scan
 
 if TYPE_CHECKING:
     from fpm_listener.phpfpm.log_facts import LogFact

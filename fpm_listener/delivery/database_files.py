@@ -31,6 +31,7 @@ LOCK = "lock"
 _DATABASE = (FILE, f"{FILE}-wal", f"{FILE}-shm")
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
+
 class DatabaseFiles:
     """The files in the directory that is in use for `state_dir`."""
 

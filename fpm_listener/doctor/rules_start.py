@@ -10,11 +10,10 @@ import shlex
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from fpm_listener import durations
 from fpm_listener.doctor.checked_config import SHELL
 from fpm_listener.doctor.rule import FindingSeverity, Said, for_each_fpm, rule
 from fpm_listener.host.masking import masked_text
-from fpm_listener.phpfpm import command_line
+from fpm_listener.phpfpm import command_line, guard_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +28,7 @@ _FINAL_EXEC = re.compile(r"(?:^|[;&|'\"\s])exec\s+\S*php-?fpm")
 _INIT = re.compile(
     r"(?:^|[\s'\"])(?:service\s+php\S*\s+(?:re)?start|\S*/init\.d/php\S*|\S*php-fpm\.sh)"
 )
-_GUARD_WAIT_S = 2.0
+_GUARD_WAIT_S = guard_command.wait_s(guard_command.WAIT.default or "")
 
 
 def _without_shell(fpm: Fpm) -> tuple[Edit, ...]:
@@ -162,7 +161,7 @@ def guard_waits(fpm: Fpm) -> Iterator[Said]:
         return
     said = re.search(r"--wait[ =](\S+)", fpm.process.command)
     try:
-        wait_s = durations.parse(said[1]) if said else _GUARD_WAIT_S
+        wait_s = guard_command.wait_s(said[1]) if said else _GUARD_WAIT_S
     except ValueError:
         return
     seconds = float(fpm.process.settings["startsecs"])

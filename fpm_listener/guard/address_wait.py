@@ -1,140 +1,85 @@
-"""What is in php-fpm's way: waited for, ended where it is proven our own, named where it is not.
+"""Waits until php-fpm can listen on an address, and frees the address where that is allowed.
 
 Laws:
-1. Only proven orphans of this very program are signalled: QUIT, then TERM, then KILL.
+1. Only proven orphans of this program are signalled; other processes are named.
 2. The wait, counted from the start of the process, is shorter than startsecs, so that
    supervisord's own BACKOFF and FATAL apply.
-3. A refusal is one line that says what, who, how long, and what to type;
-   phpfpm/log_parser.py reads it.
+3. A refusal is one line with its code: what, which process, how long, and what to type.
 """
 
 from __future__ import annotations
 
 import os
 import select
-import signal
-import sys
 import time
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener import durations
 from fpm_listener.guard import bind, orphans
 from fpm_listener.guard.bind import AddressState
+from fpm_listener.guard.refusal import (
+    EX_CONFIG,
+    StartRefused,
+    not_free_in_time,
+    optional,
+    print_line,
+    say,
+)
 from fpm_listener.guard.start_deadline import StartDeadline
 from fpm_listener.host import procfs
+from fpm_listener.phpfpm.guard_messages import GuardCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from fpm_listener.guard.bind import Availability, Bound
+    from fpm_listener.guard.orphan_ender import OrphanEnder
     from fpm_listener.guard.reclaim import Reclaim
-    from fpm_listener.host.address_holders import Holder, HolderReport
+    from fpm_listener.host.address_holders import HolderReport
     from fpm_listener.host.addresses import TcpAddress, UnixAddress
     from fpm_listener.supervisor.process import ProcessName
 
-Value = TypeVar("Value")
-
-EX_TEMPFAIL, EX_CONFIG = 75, 78  # sysexits.h; 78 is php-fpm's own for what waiting cannot cure
 #: Seconds for the rest, such as orphans, once our listener has released the address. They can last
 #: longer than startsecs: php-fpm must start, even if supervisord sees a late failure as RUNNING.
 _AFTER_LISTENER_S = 1.5
-#: Seconds that orphans of our own get at least, for the same reason.
+#: Seconds that our own orphans get at least, for the same reason.
 _AFTER_ORPHANS_S = 0.5
-#: Seconds between two looks at an address while nothing tells that it is free.
-_LOOK_EVERY_S = 0.1
-#: Unexpected errors that were printed, by step.
-_reported: set[tuple[str, str]] = set()
-#: Parts of the wait after which orphans that do not finish are told more strongly.
-_STRONGER = ((0.0, signal.SIGQUIT), (0.6, signal.SIGTERM), (0.85, signal.SIGKILL))
+#: Seconds between two tries of an address.
+_RETRY_S = 0.1
 
 
 class Start(NamedTuple):
-    """What is known of the php-fpm that is to be started.
-
-    answered: whether the listener has, None = it was not asked; ask: ask it to release what it
-    holds, and return whether it has answered.
-    """
+    """The php-fpm that is to be started."""
 
     binary: str  #: its real path
     conf_path: str
     environment: Mapping[str, str]
     began_at_s: float  #: monotonic; of the process
     name: ProcessName | None  #: as supervisord knows it; None = it has not started this
-    answered: bool | None
-    ask: Callable[[], bool]
+    answered: bool | None  #: whether the listener has answered; None = it was not asked
+    ask: Callable[[], bool]  #: asks it to release its sockets; returns whether it has answered
     may_have_more_rights: bool  #: than we have
 
 
-class StartRefused(Exception):  # noqa: N818 - it is no error of ours
-    """php-fpm must not start."""
-
-    def __init__(self, status: int, why: str, remedy: str = "") -> None:
-        """`why`: a clause that phpfpm/log_parser.py knows; `remedy`: without its full stop."""
-        self.status = status
-        end = f". {remedy}" if remedy else ""
-        super().__init__(f"{why}; not starting php-fpm (exit {status}){end}")
-
-
-def say(what: str) -> None:
-    """Tell people one line."""
-    if sys.stderr is None:
-        return  # it was closed when we were started
-    try:
-        sys.stderr.write(f"fpm-listener guard: {what}\n")
-        sys.stderr.flush()
-    except OSError:
-        return  # nobody reads our stderr: that is no reason to keep php-fpm down
-
-
-def optional(step: str, work: Callable[[], Value], otherwise: Value) -> Value:
-    """Return what a step of the guard returns; after an unexpected error print one line instead.
-
-    php-fpm starts all the same. The error's own text is left out: it can quote a configuration.
-    """
-    try:
-        return work()
-    except StartRefused:
-        raise
-    except Exception as error:  # noqa: BLE001 - no error of ours keeps php-fpm down
-        why = f"{type(error).__name__}{_place(error)}"
-        if (step, why) not in _reported:
-            _reported.add((step, why))
-            say(f"unexpected error in {step}: {why}; php-fpm is started all the same")
-        return otherwise
-
-
-def _place(error: Exception) -> str:
-    """Return where an error was raised, such as ` at guard.py:12`."""
-    found = error.__traceback__
-    while found is not None and found.tb_next is not None:
-        found = found.tb_next
-    if found is None:
-        return ""
-    return f" at {found.tb_frame.f_code.co_filename.rpartition('/')[2]}:{found.tb_lineno}"
-
-
 class AddressWait:
-    """What is in the way of one start."""
+    """The addresses of one start."""
 
     def __init__(
-        self, start: Start, record: orphans.MasterRecord, *, wait_s: float, end_orphans: bool
+        self, start: Start, record: orphans.MasterRecord, ender: OrphanEnder, wait_s: float
     ) -> None:
-        """`record`: of former masters; `wait_s`: the longest wait; `end_orphans`: or name them."""
+        """`record`: of former masters; `wait_s`: the longest wait."""
         self._start = start
         self._record = record
+        self._ender = ender
         self._deadline = StartDeadline(start.began_at_s)
         self._wait_s = wait_s
-        self._end = end_orphans
-        self._orphans_since_s: float | None = None  # when they were told to end
-        self._told: dict[int, int] = {}  # orphans, and how strongly each was told to end
         self._reclaim: Reclaim | None = None
         self._report: HolderReport | None = None  # of the address that is waited for
 
     def wait_for(self, address: TcpAddress | UnixAddress) -> Bound | None:
         """Return when the address is free, or the socket that our own listener holds there.
 
-        Raises Refused where it is not free in time.
+        Raises StartRefused where it is not free in time.
         """
         self._report = None
         try:
@@ -148,17 +93,13 @@ class AddressWait:
             if found.answer is AddressState.FREE:
                 return None
             if found.answer is AddressState.FORBIDDEN:
-                why = f"cannot listen on {address.text}: {found.why}"
-                if self._start.may_have_more_rights:
-                    say(f"{why}; php-fpm may have more rights, so it is started")
-                    return None
-                raise StartRefused(EX_CONFIG, why)
+                self._refuse_unless_more_rights(address.text, found)
+                return None
             self._prepare_refusal(address, found)
             report = None
             if found.answer is AddressState.BUSY:
-                report = optional(
-                    "the search for the holder", partial(self._holders, address), None
-                )
+                find = partial(self._find_holders, address)
+                report = optional("the search for the holder", find, None)
             self._report = report
             if report is not None and self._start.name is not None:
                 reclaim = self._reclaim = self._reclaim or self._make_reclaim()
@@ -172,8 +113,16 @@ class AddressWait:
                     continue
             optional("the end of orphans", partial(self._end_orphans, report), None)
             if not self._deadline.left_s:
-                raise self._refuse(address, found, report)
+                raise self._refuse(address, found)
             self._sleep(report)
+
+    def _refuse_unless_more_rights(self, address: str, found: Availability) -> None:
+        why = f"cannot listen on {address}: {found.why}"
+        if not self._start.may_have_more_rights:
+            code = GuardCode.MISSING_PATH if found.is_missing else GuardCode.PERMISSION
+            raise StartRefused(EX_CONFIG, code, why, address=address)
+        sentence = f"{why}; php-fpm may have more rights, so it is started"
+        say(GuardCode.MORE_RIGHTS, sentence, address=address)
 
     def _prepare_refusal(self, address: TcpAddress | UnixAddress, found: Availability) -> None:
         """Make sure that supervisord sees a refusal as a failed start, however slow we are."""
@@ -188,15 +137,15 @@ class AddressWait:
             return
 
         def leave() -> None:
-            refused = self._refuse(address, found, self._report)
-            say(str(refused))
+            refused = self._refuse(address, found)
+            print_line(str(refused))
             os._exit(refused.status)
 
         if not self._deadline.left_s:
-            raise self._refuse(address, found, self._report)
+            raise self._refuse(address, found)
         self._deadline.set_timer(leave)
         if is_first:
-            from fpm_listener.guard import startsecs  # noqa: PLC0415 - most starts need it not
+            from fpm_listener.guard import startsecs  # noqa: PLC0415 - most starts do not need it
 
             ask = partial(startsecs.confirmed_wait_s, environment, name, self._deadline.left_s)
             longest_s = optional("the request for startsecs", ask, None)
@@ -205,10 +154,10 @@ class AddressWait:
             self._deadline.set_timer(leave)
 
     def _longest_wait_s(self) -> float:
-        """Return how long to wait at most: what the option says, but less than startsecs."""
+        """Return the longest wait: that of the option, but less than startsecs."""
         if self._start.name is None:
             return self._wait_s
-        from fpm_listener.guard import startsecs  # noqa: PLC0415 - most starts need it not
+        from fpm_listener.guard import startsecs  # noqa: PLC0415 - most starts do not need it
 
         work = partial(
             startsecs.longest_wait_s,
@@ -219,18 +168,18 @@ class AddressWait:
         return min(self._wait_s, optional("the search for startsecs", work, startsecs.UNKNOWN_S))
 
     def _is_our_own(self, address: TcpAddress | UnixAddress, found: Availability) -> bool:
-        """Return whether our listener, or orphans that are ended, can be what has the address."""
+        """Return whether the holder can be our listener, or orphans that are ended."""
         if found.answer is not AddressState.BUSY:
             return False
-        from fpm_listener.guard import reclaim  # noqa: PLC0415 - most starts need it not
+        from fpm_listener.guard import reclaim  # noqa: PLC0415 - most starts do not need it
 
-        left = orphans.orphans(self._record.read(), self._start.binary) if self._end else ()
+        left = self._ender.find()
         listeners = reclaim.own_listeners(but_supervised=self._start.answered is True)
         if not left and not listeners:
             return False
-        from fpm_listener.host import holder_search  # noqa: PLC0415 - the same
+        from fpm_listener.host import socket_tables  # noqa: PLC0415 - the same
 
-        inodes = holder_search.find_inodes(address.text)
+        inodes = socket_tables.find_inodes(address.text)
         return any(procfs.has_socket(pid, inodes) for pid in listeners) or any(
             procfs.has_socket(pid, inodes) is not False for pid in left
         )
@@ -239,7 +188,7 @@ class AddressWait:
         """Wait until a holder ends, or for a moment."""
         poller = select.poll()
         descriptors = []
-        for pid in _pids(report):
+        for pid in report.pids if report else ():
             try:
                 descriptor = procfs.open_pidfd(pid)
             except ProcessLookupError:
@@ -248,109 +197,42 @@ class AddressWait:
                 descriptors.append(descriptor)
                 poller.register(descriptor, select.POLLIN)
         try:
-            poller.poll(min(_LOOK_EVERY_S, self._deadline.left_s) * 1000 + 1)
+            poller.poll(min(_RETRY_S, self._deadline.left_s) * 1000 + 1)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    # -- who is in the way -------------------------------------------------------------------------
-
-    def _holders(self, address: TcpAddress | UnixAddress) -> HolderReport:
+    def _find_holders(self, address: TcpAddress | UnixAddress) -> HolderReport:
         # The first one is for a refusal by the timer, which can come in the middle of an import.
-        from fpm_listener.host import holder_remedies  # noqa: F401, PLC0415 - most starts need it not
-        from fpm_listener.host.holder_search import find_holders  # noqa: PLC0415 - most starts need it not
+        from fpm_listener.host import holder_remedies  # noqa: F401, PLC0415 - most starts do not need it
+        from fpm_listener.host.holder_search import find_holders  # noqa: PLC0415 - the same
 
         former = frozenset(master.pid for master in self._record.read())
         return find_holders(address.text, former_masters=former)
 
     def _make_reclaim(self) -> Reclaim:
-        from fpm_listener.guard.reclaim import Ask, Reclaim  # noqa: PLC0415 - most starts need it not
+        from fpm_listener.guard.reclaim import Reclaim  # noqa: PLC0415 - most starts do not need it
 
-        return Reclaim(self._start.environment, Ask(self._start.answered, self._start.ask), say)
+        start = self._start
+        return Reclaim(start.environment, start.ask, answered=start.answered)
 
     def _end_orphans(self, report: HolderReport | None) -> None:
-        """Tell proven orphans to finish, and more strongly as time goes by."""
-        if not self._end or report is None:
+        pids = self._ender.in_the_way(report)
+        if not pids:
             return
-        known = self._record.read()
-        pids = {pid for holder in report.holders if holder.ours for pid in _all(holder)}
-        if not report.holders:  # we may not look at who has it; whose orphans there are, we know
-            left = orphans.orphans(known, self._start.binary)
-            pids = {pid for pid in left if procfs.has_socket(pid, ()) is None}
-        if pids:
-            self._end_pids(pids, known)
+        if not self._ender.has_begun and self._start.name is not None:
+            self._deadline.extend(time.monotonic() + _AFTER_ORPHANS_S)
+        self._ender.end(pids, self._deadline.left_s)
 
-    def _end_pids(self, pids: set[int], known: Sequence[orphans.Master]) -> None:
-        now_s = time.monotonic()
-        if self._orphans_since_s is None:
-            self._orphans_since_s = now_s
-            if self._start.name is not None:
-                self._deadline.extend(now_s + _AFTER_ORPHANS_S)
-        whole_s = now_s + self._deadline.left_s - self._orphans_since_s
-        for step, (part, number) in enumerate(_STRONGER, 1):
-            if part and not whole_s:
-                continue
-            due_s = self._orphans_since_s + part * whole_s
-            for pid in sorted(pids):
-                if due_s <= now_s and self._told.get(pid, 0) < step:
-                    self._told[pid] = step
-                    if orphans.tell(pid, number, known, self._start.binary):
-                        say(f"telling pid {pid}, an orphan of our own, to end: {number.name}")
-
-    def _refuse(
-        self,
-        address: TcpAddress | UnixAddress,
-        found: Availability,
-        report: HolderReport | None,
-    ) -> StartRefused:
-        waited = f"waited {durations.show(round(self._deadline.passed_s, 1))}"
-        if found.answer is not AddressState.BUSY:
-            return StartRefused(
-                EX_TEMPFAIL, f"{address.text} is not to be had: {found.why}; {waited}"
-            )
-        if report is None:
-            unseen = "by whom is not known: the search for the holder did not finish"
-            return StartRefused(EX_TEMPFAIL, f"{address.text} is taken; {unseen}; {waited}")
-        from fpm_listener.host import holder_remedies  # noqa: PLC0415 - _holders has imported it
-
-        if not report.holders:
-            unseen = report.blind or "nobody is seen to have it"
-            why = f"{address.text} is taken; by whom is not known: {unseen}; {waited}"
-            return StartRefused(
-                EX_TEMPFAIL, why, f"Find who has it: {holder_remedies.look(address.text)}"
-            )
-        first = report.holders[0]
-        why = f"{address.text} is held by {report}; {waited}"
-        former = any(first.pid == one.pid and orphans.alive(one) for one in self._record.read())
-        if former:
-            why += "; it is this program's own, left behind by an earlier supervisord"
-            return StartRefused(
-                EX_TEMPFAIL, why, f"End it, then all is well: kill -QUIT {first.pid}"
-            )
-        if first.command == f"php-fpm: master process ({self._start.conf_path})" and not first.unit:
-            why += "; it runs this very configuration: started by hand, or daemonized"
-            why += " (daemonize = yes, and no -F in its command)"
-        return StartRefused(
-            EX_TEMPFAIL, why, holder_remedies.free(report.holders, self._start.conf_path)
+    def _refuse(self, address: TcpAddress | UnixAddress, found: Availability) -> StartRefused:
+        return not_free_in_time(
+            found,
+            self._report,
+            self._deadline.passed_s,
+            address=address.text,
+            conf_path=self._start.conf_path,
+            own_masters=optional("the record of earlier starts", self._own_masters, []),
         )
 
-    def part_from_orphans(self, descriptors: Sequence[int]) -> None:
-        """Tell proven orphans on held sockets to finish what they have, and take no more."""
-        known = self._record.read()
-        left = orphans.orphans(known, self._start.binary)
-        inodes = {os.fstat(descriptor).st_ino for descriptor in descriptors} if left else set()
-        for pid in left:
-            if procfs.has_socket(pid, inodes) is False:
-                continue
-            if not self._end:
-                say(f"pid {pid}, an orphan of our own, takes requests still: kill -QUIT {pid}")
-            elif orphans.tell(pid, signal.SIGQUIT, known, self._start.binary):
-                say(f"telling pid {pid}, an orphan of our own, to end: SIGQUIT")
-
-
-def _all(holder: Holder) -> tuple[int, ...]:
-    return (holder.pid, *holder.others)
-
-
-def _pids(report: HolderReport | None) -> list[int]:
-    return [pid for holder in report.holders for pid in _all(holder)] if report else []
+    def _own_masters(self) -> list[int]:
+        return [master.pid for master in self._record.read() if orphans.is_running(master)]

@@ -1,12 +1,12 @@
-"""The start of an unchanged php-fpm on sockets that are held: nothing is read or bound anew.
+"""The fast start of an unchanged php-fpm on held sockets: nothing is read or bound again.
 
-It is what clients wait for while php-fpm is away, so it has a way of its own, which imports next to
-nothing: some 10 ms where the guard's whole way takes 60.
+Clients wait for it while php-fpm is down. So it imports very little: it takes 10 ms, and the whole
+guard 60 ms.
 
 Laws:
-1. It is taken only where all is as the last guard found it: command, folder, configuration files
-   and the folders that are searched for them, each by inode, size and time of its last change.
-2. Whatever is not plain is left to the guard, which begins anew: nothing has been done yet.
+1. All must be as the last guard found it: the command, the working directory, the configuration
+   files and their directories, each by inode, size and time of its last change.
+2. In all other cases the guard starts from the beginning: nothing has been done yet.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ DEFAULT_STATE_DIR = "/var/lib/fpm-listener"
 
 
 def attempt(words: Sequence[str]) -> bool:
-    """Become php-fpm; return where that takes more than this. words: the guard's.
+    """Become php-fpm, or return whether the listener did not answer in time.
 
-    The answer is whether the listener is there and was silent: to ask it again would take as long.
+    words: the guard's. A listener that was silent is not asked again: that takes as long.
     """
     options, command = _split(words)
     group = os.environ.get("SUPERVISOR_GROUP_NAME")
@@ -42,18 +42,18 @@ def attempt(words: Sequence[str]) -> bool:
     try:
         state_dir = glance_at_state_dir(config)
         record = orphans.MasterRecord(state_dir, f"{group}:{process}")
-        if orphans.have_left_somebody(record.read()):
-            return False  # orphans: the guard knows what to do with them
+        if orphans.have_left_processes(record.read()):
+            return False  # the guard deals with orphans
         connection = handover_channel.connect(state_dir)
         handover_channel.send(connection, Hello(group, process, hold=True))
         offer, descriptors = handover_channel.receive(connection, Offer)
-        record.learn(offer.masters)
+        record.set_from_listener(offer.masters)
         usable = bool(descriptors) and all(map(os.get_blocking, descriptors))
         if (
             not usable
             or not offer.stamp
             or stamp(words, offer.watched) != offer.stamp
-            or orphans.have_left_somebody(record.read())
+            or orphans.have_left_processes(record.read())
         ):
             connection.close()
             _close(descriptors)
@@ -64,7 +64,7 @@ def attempt(words: Sequence[str]) -> bool:
             if not record.is_shared:
                 raise
         handover_channel.send(connection, Keep())
-    except Exception as error:  # noqa: BLE001 - the guard begins again, and reports what it finds
+    except Exception as error:  # noqa: BLE001 - the guard starts from the beginning, and reports errors
         _close(descriptors)
         return isinstance(error, TimeoutError)
     for descriptor in descriptors:
@@ -86,7 +86,7 @@ def _close(descriptors: Sequence[int]) -> None:
 
 
 def _split(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """Return the guard's own options, and php-fpm's command."""
+    """Return the guard's own options and php-fpm's command."""
     if "--" not in words:
         return (), ()
     at = words.index("--")
@@ -94,23 +94,23 @@ def _split(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
 
 
 def stamp(words: Sequence[str], watched: Sequence[str]) -> str:
-    """Return what tells these circumstances from others.
+    """Return a text that differs if the command or a watched path has changed.
 
-    words: the guard's; watched: paths of files and folders.
+    words: the guard's; watched: paths of files and directories.
     """
-    circumstances = [working_directory() or "", *words]
+    parts = [working_directory() or "", *words]
     for path in watched:
         try:
             found = os.stat(path)  # noqa: PTH116 - pathlib costs milliseconds
         except OSError:
-            circumstances.append(f"{path} is not there")
+            parts.append(f"{path} is not there")
         else:
-            circumstances.append(f"{path} {found.st_ino} {found.st_size} {found.st_ctime_ns}")
-    return "\n".join(circumstances)
+            parts.append(f"{path} {found.st_ino} {found.st_size} {found.st_ctime_ns}")
+    return "\n".join(parts)
 
 
 def working_directory() -> str | None:
-    """Return where we are; None where that folder was removed."""
+    """Return the working directory; None if it was removed."""
     try:
         return os.getcwd()  # noqa: PTH109 - the same
     except OSError:
@@ -118,9 +118,9 @@ def working_directory() -> str | None:
 
 
 def glance_at_state_dir(config: str | None) -> str:
-    """Return the listener's `state_dir`, without reading its settings for good. Raises OSError.
+    """Return the listener's `state_dir` without parsing all of its settings. Raises OSError.
 
-    The whole reading costs 12 ms, and its mistakes are the listener's to complain of.
+    Parsing takes 12 ms, and the listener reports mistakes in the settings.
     """
     value, section = os.environ.get("FPM_LISTENER_STATE_DIR", "").strip(), ""
     if config is None:
@@ -134,13 +134,13 @@ def glance_at_state_dir(config: str | None) -> str:
             rest = line[9:].lstrip()
             if rest[:1] in {"=", ":"}:
                 value = _uncommented(rest[1:]).strip()
-    folder = os.path.dirname(os.path.abspath(config))  # noqa: PTH100, PTH120 - the same
-    path = os.path.join(folder, value or DEFAULT_STATE_DIR)  # noqa: PTH118 - the same
+    directory = os.path.dirname(os.path.abspath(config))  # noqa: PTH100, PTH120 - the same
+    path = os.path.join(directory, value or DEFAULT_STATE_DIR)  # noqa: PTH118 - the same
     return state_directory.locate(path)
 
 
 def _uncommented(value: str) -> str:
-    """Return a value as supervisor reads it: a comment begins with ; or # behind a blank."""
+    """Return a value without its comment: as for supervisor, ; or # after a blank starts one."""
     for at, letter in enumerate(value):
         if letter in ";#" and (at == 0 or value[at - 1].isspace()):
             return value[:at]
@@ -148,7 +148,7 @@ def _uncommented(value: str) -> str:
 
 
 def original_environment() -> dict[bytes, bytes]:
-    """Return the environment that we were started with, less what would hand sockets to php-fpm.
+    """Return the environment that we were started with, without FPM_SOCKETS.
 
     Not os.environ: Python adds LC_CTYPE to it in the C locale (PEP 538).
     """

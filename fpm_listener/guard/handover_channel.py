@@ -1,14 +1,13 @@
-"""How guards and the listener reach each other, and how sockets pass between them.
+"""The connection between guards and the listener, which carries messages and sockets.
 
-The first way is an abstract unix socket that is named after supervisord: it needs no file and no
-setting. The second way is a socket in state_dir.
+First an abstract unix socket that is named after supervisord: it needs no file and no setting.
+Then a socket in state_dir.
 
 Laws:
-1. A packet is a whole message or none; a socket that comes with a packet that is not understood is
-   closed, never lost.
-2. A listening socket that passes through here is never made non-blocking: the flag would be
-   everybody's, and php-fpm would fork without end.
-3. `_socket`, not `socket`: what the latter imports costs five milliseconds of each start.
+1. A packet is a whole message or none. Sockets beside a packet that is not understood are closed.
+2. A listening socket never becomes non-blocking here: the flag is shared, and php-fpm would fork
+   without end.
+3. `_socket`, not `socket`: importing the latter costs five milliseconds of each start.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ _INT = 4  # bytes of a descriptor in a control message
 
 
 class SocketPath:
-    """A path to a socket of the listener's, however long its folder's own is: 107 bytes at most."""
+    """A short path to a socket of the listener: the kernel allows 107 bytes."""
 
     def __init__(self, state_dir: str, name: str = SOCKET_NAME) -> None:
-        """Raise OSError where there is no such folder."""
+        """Raise OSError if the directory does not exist."""
         self._name = name
         self._folder = os.open(state_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -49,7 +48,7 @@ class SocketPath:
 def channel_name(supervisord_pid: int) -> bytes | None:
     """Return the abstract socket's name for guards of this supervisord; None without procfs.
 
-    Containers can share a network namespace, which has the abstract names; hence the pid namespace.
+    It contains the pid namespace, because containers can share the network namespace.
     """
     found = procfs.read_stat(supervisord_pid)
     if found is None:
@@ -62,9 +61,9 @@ def channel_name(supervisord_pid: int) -> bytes | None:
 
 
 def connect(state_dir: str, patience_s: float = PATIENCE_S) -> _socket.socket:
-    """Return a connection to the listener of our supervisord, or else to the one in state_dir.
+    """Return a connection to the listener of our supervisord, or to the one in state_dir.
 
-    Raises OSError where there is none, TimeoutError where one is there and does not answer.
+    Raises OSError if there is none, TimeoutError if it does not answer.
     """
     program = procfs.program()
     name = channel_name(program.ppid) if program is not None else None
@@ -74,7 +73,7 @@ def connect(state_dir: str, patience_s: float = PATIENCE_S) -> _socket.socket:
         except TimeoutError:
             raise
         except OSError:
-            pass  # nobody listens there, or a process of another user
+            pass  # no process listens there, or one of another user
     with SocketPath(state_dir) as path:
         return _connect(path, patience_s, None)
 
@@ -85,25 +84,25 @@ def _connect(address: str | bytes, patience_s: float, supervisord: int | None) -
     client.settimeout(patience_s)
     try:
         client.connect(address)
-        # pid, uid, gid of the process that listens there: every user can take an abstract name.
+        # pid, uid, gid of the process that listens: every user can bind an abstract name.
         raw = client.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 3 * _INT)
         pid, uid = (int.from_bytes(raw[at : at + _INT], sys.byteorder) for at in (0, _INT))
         if uid not in {0, os.geteuid()}:
-            _refuse_stranger(f"it belongs to user {uid}, who is neither root nor we")
+            _reject_peer(f"user {uid} listens there")
         if supervisord is not None and procfs.supervisor_of(pid) not in {supervisord, None}:
-            _refuse_stranger("its process was not started by our supervisord")
+            _reject_peer("our supervisord has not started its process")
     except OSError:
         client.close()
         raise
     return client
 
 
-def _refuse_stranger(why: str) -> None:
-    raise OSError(errno.EPERM, f"the socket is not our listener's: {why}")
+def _reject_peer(why: str) -> None:
+    raise OSError(errno.EPERM, f"the socket is not of our listener: {why}")
 
 
 def send(connection: _socket.socket, message: Packet, descriptors: Sequence[int] = ()) -> None:
-    """Send a message, and sockets beside it. Raises OSError, and ValueError as `encode` does."""
+    """Send a message with sockets beside it. Raises OSError, and ValueError as `encode`."""
     packet = handover_messages.encode(message)
     numbers = b"".join(descriptor.to_bytes(_INT, sys.byteorder) for descriptor in descriptors)
     beside = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, numbers)] if descriptors else []
@@ -111,7 +110,7 @@ def send(connection: _socket.socket, message: Packet, descriptors: Sequence[int]
 
 
 def receive(connection: _socket.socket, kind: type[Message]) -> tuple[Message, list[int]]:
-    """Return the next message with its sockets. Raises OSError, ValueError where it is none."""
+    """Return the next message with its sockets. Raises OSError, ValueError if it is none."""
     message, descriptors = receive_any(connection, (kind,))
     assert isinstance(message, kind)  # noqa: S101 - of no other kind, or it is not understood
     return message, descriptors

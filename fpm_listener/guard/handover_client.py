@@ -1,8 +1,8 @@
-"""The guard's side of a handover: what is held for it is taken back, the rest is bound anew.
+"""The guard's side of a handover: it gets the held sockets and leaves the new set.
 
 Laws:
-1. Whatever goes wrong, php-fpm starts: with sockets of our own making, or without any.
-2. php-fpm is given only what is as it should be: it looks at nothing itself.
+1. After any failure php-fpm starts: with sockets that the guard has bound, or without any.
+2. php-fpm gets correct sockets only, because it checks nothing itself.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener.guard import bind, handover_channel
+from fpm_listener.guard import bind, handover_channel, socket_rights
 from fpm_listener.guard.handover_messages import MOST_SOCKETS, Deposit, Done, Hello, Offer
 from fpm_listener.host import procfs
 from fpm_listener.host.addresses import UnixAddress
@@ -26,59 +26,59 @@ if TYPE_CHECKING:
     from fpm_listener.supervisor.process import ProcessName
 
 
-#: Seconds that a listener takes to start, on a machine that boots; and that supervisord's own start
-#: may be ago. Its priority lets the listener be started first, a moment before us.
+#: Seconds that a listener needs to start while a machine boots, and the age up to which supervisord
+#: is young. Its priority makes supervisord start the listener first, a moment before us.
 LISTENER_START_S, _YOUNG_S = 1.0, 5.0
 _STEP_S = 0.01
 
 
 class HandoverRefused(NamedTuple):
-    """Nothing is held this time."""
+    """The reason why nothing is held this time."""
 
     why: str
     answered: bool = False  #: by the listener
 
 
 class Handover:
-    """A conversation with the listener that has begun: what it holds for us is ours now."""
+    """An open conversation with the listener: we have copies of its held sockets."""
 
     def __init__(
         self, connection: _socket.socket, held: dict[str, int], masters: tuple[str, ...] = ()
     ) -> None:
         self._connection = connection
         self._held = held  # descriptors by key
-        self.masters = masters  #: what the listener has recorded
+        self.masters = masters  #: recorded by the listener
 
     @property
     def has_more(self) -> bool:
-        """Return whether the listener holds something that was not taken."""
+        """Return whether the listener holds more sockets than were taken."""
         return bool(self._held)
 
     def close_held(self) -> None:
-        """Close our copies of what was not taken."""
+        """Close our copies of sockets that were not taken."""
         for fd in self._held.values():
             os.close(fd)
         self._held.clear()
 
     def close(self) -> None:
-        """End the conversation, and close our copies of what was not taken."""
+        """End the conversation, and close our copies of sockets that were not taken."""
         self.close_held()
         self._connection.close()
 
-    def take(self, wish: ListenSocketSpec) -> Bound | None:
-        """Return the held socket for this address, as it is configured now; None = none is held."""
-        for key in bind.keys(wish.address):
+    def take(self, spec: ListenSocketSpec) -> Bound | None:
+        """Return the held socket for this address, with its present configuration; None = none."""
+        for key in bind.keys(spec.address):
             fd = self._held.get(key)
             if fd is None:
                 continue
             os.set_blocking(fd, True)
             if bind.flaw(fd, key) is not None:
                 break
-            # What cannot be changed stays as it was: php-fpm itself would change nothing of it.
+            # A failed change is ignored: php-fpm itself would change nothing.
             with contextlib.suppress(OSError, KeyError):
-                bind.listen_again(fd, wish.backlog)
-                if isinstance(wish.address, UnixAddress):
-                    bind.set_rights(wish.address.path, wish.rights)
+                bind.listen_again(fd, spec.backlog)
+                if isinstance(spec.address, UnixAddress):
+                    socket_rights.set_rights(spec.address.path, spec.rights)
             del self._held[key]
             return bind.Bound(key=key, fd=fd)
         return None
@@ -89,13 +89,13 @@ class Handover:
         stamp: str,
         watched: tuple[str, ...],
     ) -> str | None:
-        """Have all these held, and nothing else; return why they are not."""
+        """Let the listener hold exactly these sockets; return why it does not."""
         self.close_held()
         deposit = Deposit(
             stamp=stamp,
             watched=watched,
             keys=tuple(bound.key for _, bound in sockets),
-            addresses=tuple(wish.address.text for wish, _ in sockets),
+            addresses=tuple(spec.address.text for spec, _ in sockets),
         )
         try:
             handover_channel.send(self._connection, deposit, [bound.fd for _, bound in sockets])
@@ -108,7 +108,7 @@ class Handover:
 
 
 def _connect(state_dir: str, *, wait: bool) -> _socket.socket | OSError:
-    """Return a connection; where supervisord has only just come up, so has the listener."""
+    """Return a connection; soon after a start of supervisord, wait for the listener."""
     patience_s = 0.0
     while True:
         try:
@@ -135,15 +135,13 @@ def begin(
 ) -> Handover | HandoverRefused:
     """Return the conversation with the listener.
 
-    hold: False = have it let go of what it holds; most: sockets that there can be.
+    hold: False = it must release its sockets; most: sockets that there can be.
     """
     if most > MOST_SOCKETS:
         hold = False
     connection = _connect(state_dir, wait=hold)
     if isinstance(connection, OSError):
-        return HandoverRefused(
-            why=f"the listener is not to be reached in {state_dir}: {connection}"
-        )
+        return HandoverRefused(why=f"cannot reach the listener in {state_dir}: {connection}")
     try:
         handover_channel.send(connection, Hello(group=name.group, process=name.process, hold=hold))
         offer, descriptors = handover_channel.receive(connection, Offer)
@@ -155,6 +153,6 @@ def begin(
         for fd in descriptors:
             os.close(fd)
         too_many = f"more than {MOST_SOCKETS} sockets" if most > MOST_SOCKETS else ""
-        return HandoverRefused(why=too_many or offer.refused or "not asked for", answered=True)
+        return HandoverRefused(why=too_many or offer.refused or "not requested", answered=True)
     held = dict(zip(offer.keys, descriptors, strict=True))
     return Handover(connection, held, offer.masters)

@@ -1,16 +1,16 @@
-"""What a guard and the listener say to each other when sockets are handed over.
+"""The messages between a guard and the listener when sockets are handed over.
 
-One conversation, each message one packet. The guard says `Hello`; the listener answers with an
-`Offer` and the sockets it holds. Then the guard says `Keep`, where nothing has changed, or makes a
-`Deposit` of all that php-fpm is given now, and the listener says `Done`. Sockets travel beside the
-packet, in the order of `keys`.
+Each message is one packet. The guard sends `Hello`; the listener answers with `Offer` and its held
+sockets. Then the guard sends `Keep` if nothing has changed, or `Deposit` with all sockets that
+php-fpm gets now; the listener answers `Done`. Sockets travel beside the packet, in the order of
+`keys`.
 
 Laws:
-1. Whoever is not understood is hung up on, and php-fpm starts without a hold.
-2. Plain words and plain classes: clients wait while a guard starts, and json, typing or dataclasses
-   would cost it two to seven milliseconds each.
+1. After a message that is not understood, the connection is closed and nothing is held.
+2. Plain words and classes: clients wait while a guard starts, and json, typing or dataclasses cost
+   two to seven milliseconds each.
 3. Guard and listener can have different versions. `name` and the order of `fields` never change;
-   new fields are appended and optional. A receiver ignores fields that it does not know.
+   new fields are appended and optional. A receiver ignores unknown fields.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 SOCKET_NAME = "guard.sock"
 #: Sockets that one packet can carry (Linux: 253), and its bytes.
 MOST_SOCKETS, LONGEST = 200, 128 << 10
-#: Seconds that either side waits for the other's next word.
+#: Seconds that each side waits for the next message.
 PATIENCE_S = 1.0
 
 
 class Hello:
-    """Guard: I am about to become php-fpm."""
+    """Guard: I will become php-fpm."""
 
     name, fields, required = "Hello", ("group", "process", "hold"), 3
 
-    def __init__(self, group: str, process: str, hold: bool) -> None:  # noqa: FBT001 - one of three words
-        """`hold`: False = let go of what is held for this process."""
+    def __init__(self, group: str, process: str, hold: bool) -> None:  # noqa: FBT001 - one of three fields
+        """`hold`: False = release the sockets of this process."""
         self.group, self.process, self.hold = group, process, hold
 
 
@@ -53,23 +53,22 @@ class Offer:
         keys: tuple[str, ...],
         masters: tuple[str, ...] = (),
     ) -> None:
-        """Say what is held.
+        """refused: why nothing is held, or empty; stamp, watched: as deposited.
 
-        refused: why nothing is held, or empty; stamp, watched: as they were deposited; masters: pid
-        and start of the guards of this process, as `masters.parse` reads them.
+        masters: pid and start of earlier guards of this process, as `orphans.parse` reads them.
         """
         self.refused, self.stamp, self.watched, self.keys = refused, stamp, watched, keys
         self.masters = masters
 
 
 class Keep:
-    """Guard: php-fpm gets what you offer; go on holding it."""
+    """Guard: php-fpm gets the offered sockets; hold them further."""
 
     name, fields, required = "Keep", (), 0
 
 
 class Deposit:
-    """Guard: hold these, and nothing else."""
+    """Guard: hold exactly these sockets."""
 
     name, fields, required = "Deposit", ("stamp", "watched", "keys", "addresses"), 4
 
@@ -80,11 +79,9 @@ class Deposit:
         keys: tuple[str, ...],
         addresses: tuple[str, ...],
     ) -> None:
-        """Say what is deposited.
+        """stamp: of `fast_start.stamp`; empty = no fast start. watched: its paths.
 
-        stamp: the circumstances; empty = the next guard shall read everything again; watched: files
-        and folders that it was made of; keys: by which php-fpm knows the sockets; addresses: of
-        each, as php-fpm's configuration has it.
+        keys: the names of the sockets in FPM_SOCKETS; addresses: of each, as configured.
         """
         if len(keys) != len(addresses):
             raise ValueError("each key needs its address")
@@ -92,7 +89,7 @@ class Deposit:
 
 
 class Done:
-    """Listener: they are held."""
+    """Listener: the sockets are held."""
 
     name, fields, required = "Done", (), 0
 
@@ -102,9 +99,9 @@ _LISTS, _FLAGS = {"watched", "keys", "addresses", "masters"}, {"hold"}
 
 
 def encode(message: Packet) -> bytes:
-    """Return the packet, without optional fields at its end that are empty.
+    """Return the packet, without empty optional fields at its end.
 
-    Raises ValueError where a value has a sign of ours in it.
+    Raises ValueError if a value contains a separator.
     """
     words = [message.name]
     for field in message.fields:
@@ -124,14 +121,14 @@ def encode(message: Packet) -> bytes:
 
 
 def decode(packet: bytes, kinds: tuple[type[Packet], ...]) -> Packet:
-    """Return the message, of one of these kinds. Raises ValueError where the packet is none.
+    """Return the message, of one of these kinds. Raises ValueError if the packet is none.
 
-    Fields that a newer version has added are ignored; optional ones that are missing are empty.
+    Fields of newer versions are ignored; missing optional fields are empty.
     """
     name, *words = packet.decode(errors="surrogateescape").split(_FIELD)
     kind = next((one for one in kinds if one.name == name), None)
     if kind is None or len(words) < kind.required:
-        raise ValueError("this is not what was to be said now")
+        raise ValueError("an unexpected message")
     values: list[object] = []
     for field, word in zip(kind.fields, words, strict=False):
         if field in _LISTS:

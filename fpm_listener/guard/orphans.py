@@ -1,14 +1,13 @@
-"""The former masters of one program: the proof that an orphan is our own.
+"""The recorded masters of one program, which prove that an orphan is its own.
 
 Laws:
-1. A worker is our orphan where its process group is that of a master which this very program's
-   guard has recorded, that master is gone, the worker came after it, and it runs the same php-fpm;
-   by its title, where we may not look at its file. Its socket is the caller's to look at.
-2. What was proven is proven again through the descriptor that is signalled, so that a pid that was
-   given away meanwhile is never hit.
-3. The record is of this boot: pids of another one mean nothing. A kernel gives no pid away while a
-   process group has its number.
-4. The file is opened without following links, in folders that no other user can change.
+1. A worker is our orphan if four facts hold. A guard of this program has recorded the leader of
+   its process group. That master is gone. The worker started later. It runs the same php-fpm: its
+   executable, or its title where the executable cannot be read. Callers check its socket.
+2. The proof is repeated through the descriptor that is signalled, so that a reused pid is never
+   signalled.
+3. The record is valid for this boot. A kernel does not reuse a pid while a process group has it.
+4. The file is opened without following links, in directories that no other user can change.
 """
 
 from __future__ import annotations
@@ -18,18 +17,18 @@ import os
 
 from fpm_listener.host import procfs, state_directory
 
-TYPE_CHECKING = False  # `typing` itself would cost the guard milliseconds
+TYPE_CHECKING = False  # `typing` costs the guard milliseconds
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Masters that are remembered for one program, and characters of the file.
+#: Masters that are kept for one program, and characters of the file.
 _KEPT, _LONGEST = 32, 4096
 _FOLDER = "masters"
 _WORKER = "php-fpm: pool "
 
 
 class Master:
-    """One life of a program, recorded by its guard."""
+    """One run of a program, recorded by its guard."""
 
     def __init__(self, pid: int, started: int) -> None:
         """`started`: ticks since boot."""
@@ -48,7 +47,7 @@ def lines(masters: Iterable[Master]) -> tuple[str, ...]:
 
 
 def add(known: Iterable[Master], more: Iterable[Master]) -> tuple[Master, ...]:
-    """Return both without duplicates; where there are too many, those that have left a process."""
+    """Return both without duplicates; of too many, the new ones and those with processes left."""
     found = list({(master.pid, master.started): master for master in (*known, *more)}.values())
     if len(found) > _KEPT:
         old, new = found[: -_KEPT // 2], found[-_KEPT // 2 :]
@@ -57,29 +56,29 @@ def add(known: Iterable[Master], more: Iterable[Master]) -> tuple[Master, ...]:
 
 
 class MasterRecord:
-    """The masters of one process of supervisord's: in a file, and as the listener knows them."""
+    """The masters of one process: from its file, and from the listener."""
 
     def __init__(self, state_dir: str, name: str) -> None:
         """`name`: `group:process`."""
         self._state_dir = state_dir
         self._name = name.replace("%", "%25").replace("/", "%2F")
-        self._told: tuple[Master, ...] = ()
+        self._from_listener: tuple[Master, ...] = ()
 
-    def learn(self, lines: Iterable[str]) -> None:
-        """Take in what the listener has recorded."""
+    def set_from_listener(self, lines: Iterable[str]) -> None:
+        """Add the masters that the listener has recorded."""
         try:
-            self._told = parse(lines)
+            self._from_listener = parse(lines)
         except (ValueError, TypeError):
-            self._told = ()
+            self._from_listener = ()
 
     @property
     def is_shared(self) -> bool:
-        """Return whether the listener has recorded this start as well."""
-        return bool(self._told)
+        """Return whether the listener records starts, too."""
+        return bool(self._from_listener)
 
     def read(self) -> tuple[Master, ...]:
-        """Return the masters of this boot, oldest first; () where nothing is recorded."""
-        return add(self._read_file(), self._told)
+        """Return the masters of this boot, oldest first."""
+        return add(self._read_file(), self._from_listener)
 
     def _read_file(self) -> tuple[Master, ...]:
         try:
@@ -118,7 +117,7 @@ class MasterRecord:
 
 
 def _open_folder(state_dir: str, *, make: bool = False) -> int:
-    """Return a descriptor of the folder with the records. Raises OSError."""
+    """Return a descriptor of the directory with the records. Raises OSError."""
     if make:
         state_directory.prepare(state_dir)
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -142,32 +141,32 @@ def _open_folder(state_dir: str, *, make: bool = False) -> int:
 
 
 def _check_owner(folder: int, path: str) -> None:
-    """Raise OSError where another user can change the folder."""
+    """Raise OSError if another user can change the directory."""
     found = os.fstat(folder)
     if found.st_uid not in {0, os.geteuid()}:
-        raise OSError(errno.EPERM, f"the folder belongs to another user, {found.st_uid}", path)
+        raise OSError(errno.EPERM, f"the directory belongs to user {found.st_uid}", path)
     if found.st_mode & 0o002 or (found.st_mode & 0o020 and found.st_gid not in {0, os.getegid()}):
-        raise OSError(errno.EPERM, "other users can write to the folder", path)
+        raise OSError(errno.EPERM, "other users can write to the directory", path)
 
 
-def alive(master: Master) -> bool:
-    """Return whether this very master lives."""
+def is_running(master: Master) -> bool:
+    """Return whether this master still runs."""
     found = procfs.read_stat(master.pid)
     return found is not None and found.started == master.started and not found.has_ended
 
 
-def have_left_somebody(masters: Iterable[Master]) -> bool:
-    """Return whether a process is left of a group that one of them led, though it is gone."""
-    return any(_has_group(master.pid) and not alive(master) for master in masters)
+def have_left_processes(masters: Iterable[Master]) -> bool:
+    """Return whether a process group still exists although its master is gone."""
+    return any(_has_group(master.pid) and not is_running(master) for master in masters)
 
 
-def orphans(masters: Iterable[Master], binary: str) -> tuple[int, ...]:
-    """Return the workers that these masters have left, if they are gone; cheap where none are.
+def find(masters: Iterable[Master], binary: str) -> tuple[int, ...]:
+    """Return the workers that these masters have left behind.
 
     binary: the real path of php-fpm.
     """
     groups = {master.pid: master for master in masters if _has_group(master.pid)}
-    groups = {pid: master for pid, master in groups.items() if not alive(master)}
+    groups = {pid: master for pid, master in groups.items() if not is_running(master)}
     if not groups:
         return ()
     return tuple(pid for pid in procfs.pids() if _is_orphan(pid, groups, binary))
@@ -189,16 +188,16 @@ def _is_orphan(pid: int, groups: dict[int, Master], binary: str) -> bool:
         return False
     master = groups[found.pgid]
     if pid == master.pid or found.started < master.started:
-        return False  # the number was given away: whose group this is, we do not know
-    # Where the number leads a process, it lives, or was given to another whose workers these are.
+        return False  # the pid was reused
+    # A process with this pid is the master itself, or another master whose workers these are.
     if procfs.read_stat(master.pid) is not None:
         return False
     runs = procfs.executable(pid)
     return runs == binary or (runs is None and procfs.title(pid).startswith(_WORKER))
 
 
-def tell(pid: int, number: int, masters: Iterable[Master], binary: str) -> bool:
-    """Signal an orphan, proven once more; return whether it could be told."""
+def send_signal(pid: int, number: int, masters: Iterable[Master], binary: str) -> bool:
+    """Prove an orphan again and signal it; return whether the signal was sent."""
     groups = {master.pid: master for master in masters}
     try:
         descriptor = procfs.open_pidfd(pid)
@@ -208,7 +207,7 @@ def tell(pid: int, number: int, masters: Iterable[Master], binary: str) -> bool:
         if not _is_orphan(pid, groups, binary):
             return False
         if descriptor is not None:
-            import signal  # noqa: PLC0415 - a start without orphans needs none
+            import signal  # noqa: PLC0415 - most starts do not need it
 
             signal.pidfd_send_signal(descriptor, number)
         else:

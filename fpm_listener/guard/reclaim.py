@@ -1,13 +1,13 @@
-"""Gets an address from our own listener that holds it and does not hand it over.
+"""Gets an address back from our own listener that holds it and does not release it.
 
 The listener can hang, have another version, or be unreachable. A held socket must never keep
 php-fpm from starting (docs/adr/016).
 
 Laws:
-1. Only a listener of our own supervisord, or of one that is gone, is touched. The proof is made
-   through the pidfd that is signalled.
-2. The order: ask it, copy its socket (pidfd_getfd), end it. Whatever works first is enough.
-3. A listener that answers is never ended.
+1. Only a listener of our own supervisord, or of one that is gone, is touched. The proof uses the
+   pidfd that is signalled.
+2. Three ways, until one succeeds: ask it, copy its socket (pidfd_getfd), kill it.
+3. A listener that answers is killed only if its supervisord is gone.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import os
 import re
 import select
 import signal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from fpm_listener.guard import bind
 from fpm_listener.guard.bind import Bound
+from fpm_listener.guard.refusal import say
 from fpm_listener.host import procfs
 from fpm_listener.host.address_holders import HolderKind
+from fpm_listener.phpfpm.guard_messages import GuardCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,40 +35,36 @@ if TYPE_CHECKING:
 _LISTENER = re.compile(r"fpm[-_]listener(?:\.pyz)? listen\b")
 #: pidfd_getfd(2) has the same number on all architectures that Debian, Alpine and Fedora support.
 _PIDFD_GETFD = 438
-#: Seconds that a listener which was killed may take to be gone.
+#: Seconds that a killed listener may take to exit.
 _END_S = 1.0
-
-
-class Ask(NamedTuple):
-    """How to ask the listener to release what it holds; `answered` of an earlier conversation."""
-
-    answered: bool | None  #: None = it was not asked so far
-    ask: Callable[[], bool]  #: returns whether it has answered
 
 
 class Reclaim:
     """The fallbacks of one start."""
 
     def __init__(
-        self, environment: Mapping[str, str], ask: Ask, say: Callable[[str], None]
+        self,
+        environment: Mapping[str, str],
+        ask: Callable[[], bool],
+        *,
+        answered: bool | None,
     ) -> None:
+        """`ask`: returns whether the listener answers; `answered`: None = it was not asked."""
         self._environment = environment
-        self._answered, self._ask = ask
-        self._say = say
-        self._ended: set[int] = set()
-        self.has_acted = False  #: the listener was asked to release the address, or ended
+        self._answered = answered
+        self._ask = ask
+        self._killed: set[int] = set()
+        self.has_acted = False  #: the listener releases the address, or was killed
 
     def get(self, address: TcpAddress | UnixAddress, report: HolderReport) -> Bound | None:
-        """Return the socket that our listener holds there, or None: then ask for the address again.
+        """Return the socket that our listener holds there, or None: then try the address again.
 
-        Does nothing where a php-fpm that lives has the socket as well. Other processes that have
-        it, orphans and what they started, do not matter: php-fpm can share it with them.
+        Does nothing if a running php-fpm has the socket, too. Orphans and their children can have
+        it: php-fpm can share it with them.
         """
-        pids = [pid for holder in report.holders for pid in (holder.pid, *holder.others)]
-        pids = [pid for pid in pids if pid != os.getpid()]
-        listeners = [pid for pid in pids if _is_own_listener(pid)]
-        lives = any(holder.kind is HolderKind.MASTER for holder in report.holders)
-        if not listeners or lives:
+        listeners = [pid for pid in report.pids if pid != os.getpid() and _is_own_listener(pid)]
+        runs = any(holder.kind is HolderKind.MASTER for holder in report.holders)
+        if not listeners or runs:
             return None
         if self._answered is None:
             self._answered = self._ask()
@@ -76,28 +74,26 @@ class Reclaim:
         for pid in listeners:
             copied = _copy(pid, address)
             if copied is not None:
-                self._say(self._copied(address, pid))
+                self._report_copy(address.text, pid)
                 if procfs.supervisor_of(pid) != procfs.supervisor_of(os.getpid()):
-                    self._end(pid)  # its supervisord is gone: nobody else will end it
+                    self._kill(pid)  # its supervisord is gone
                 return copied
         if not self._answered:
             for pid in listeners:
-                self._end(pid)
+                self._kill(pid)
         return None
 
-    def _copied(self, address: TcpAddress | UnixAddress, pid: int) -> str:
-        if self._answered:
-            return f"php-fpm is given {address.text}, copied from the listener, pid {pid}"
-        return (
-            f"the listener, pid {pid}, does not answer; php-fpm is given {address.text}, copied "
-            "from it. Restart the listener: supervisorctl restart fpm-listener"
-        )
+    def _report_copy(self, address: str, pid: int) -> None:
+        sentence = f"copied the socket of {address} from the listener, pid {pid}"
+        if not self._answered:
+            sentence += ", which does not answer. Restart it: supervisorctl restart fpm-listener"
+        say(GuardCode.SOCKET_COPIED, sentence, address=address, pid=pid)
 
-    def _end(self, pid: int) -> None:
+    def _kill(self, pid: int) -> None:
         """Kill a listener that does not answer; supervisord starts it again."""
-        if pid in self._ended:
+        if pid in self._killed:
             return
-        self._ended.add(pid)
+        self._killed.add(pid)
         try:
             descriptor = procfs.open_pidfd(pid)
         except ProcessLookupError:
@@ -106,25 +102,27 @@ class Reclaim:
             if not _is_own_listener(pid):
                 return
             self.has_acted = True
-            self._say(f"ending the listener, pid {pid}: it holds the address and does not answer")
+            sentence = f"killing the listener, pid {pid}: it holds the address and does not answer"
+            say(GuardCode.LISTENER_KILLED, sentence, pid=pid)
             try:
                 if descriptor is None:
                     os.kill(pid, signal.SIGKILL)
                 else:
                     signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             except PermissionError:
-                self._end_through_supervisord(pid)
+                self._kill_through_supervisord(pid)
             if descriptor is not None:
                 poller = select.poll()
                 poller.register(descriptor, select.POLLIN)
                 poller.poll(_END_S * 1000)
         except OSError as error:
-            self._say(f"the listener, pid {pid}, cannot be ended: {error.strerror}")
+            sentence = f"cannot kill the listener, pid {pid}: {error.strerror}"
+            say(GuardCode.LISTENER_NOT_KILLED, sentence, pid=pid)
         finally:
             if descriptor is not None:
                 os.close(descriptor)
 
-    def _end_through_supervisord(self, pid: int) -> None:
+    def _kill_through_supervisord(self, pid: int) -> None:
         from fpm_listener.supervisor.rpc import RpcFailed, SupervisorRpc  # noqa: PLC0415 - rarely needed
 
         rpc = SupervisorRpc.from_environment(self._environment, timeout_s=_END_S)
@@ -141,7 +139,7 @@ class Reclaim:
 
 
 def own_listeners(*, but_supervised: bool) -> list[int]:
-    """Return the listeners of our supervisord, and of those that are gone; cheap.
+    """Return the listeners of our supervisord, and of those that are gone.
 
     but_supervised: without those of our supervisord.
     """
@@ -165,7 +163,7 @@ def _is_own_listener(pid: int) -> bool:
 
 
 def _input_is_closed(pid: int) -> bool:
-    """Return whether nobody has the other end of the pipe that its events come through."""
+    """Return whether no process has the other end of the pipe that brings its events."""
     try:
         pipe = os.readlink(f"/proc/{pid}/fd/0")  # noqa: PTH115 - a text
     except OSError:
@@ -175,7 +173,7 @@ def _input_is_closed(pid: int) -> bool:
 
 
 def _links(pid: int) -> dict[int, str]:
-    """Return what the descriptors of a process are; empty where we may not look."""
+    """Return the targets of a process's descriptors; empty where that is forbidden."""
     found = {}
     try:
         for name in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - names only
@@ -189,7 +187,7 @@ def _links(pid: int) -> dict[int, str]:
 
 
 def _copy(pid: int, address: TcpAddress | UnixAddress) -> Bound | None:
-    """Return a copy of the process's socket for the address; None where the kernel forbids it."""
+    """Return a copy of the process's socket for the address; None if the kernel forbids it."""
     keys = bind.keys(address)
     try:
         process = os.pidfd_open(pid)

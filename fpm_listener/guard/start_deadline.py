@@ -1,9 +1,9 @@
-"""The latest moment of a refusal, and the timer that enforces it.
+"""The latest moment of a refusal, with the timer that enforces it.
 
 Laws:
-1. supervisord must see the exit before startsecs are over. Both times begin with the process.
-2. The timer is never set while our own listener can be the holder: php-fpm must get that socket.
-3. The timer is off before php-fpm is started. It would outlive the exec, and end php-fpm.
+1. supervisord must see the exit before startsecs are over. Both count from the start.
+2. The timer is off while our own listener can be the holder: php-fpm must get that socket.
+3. The timer is off before php-fpm starts. It would survive the exec and end php-fpm.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class StartDeadline:
     def __init__(self, began_at_s: float) -> None:
         """began_at_s: monotonic, of the process."""
         self._began_at_s = began_at_s
-        self._at_s: float | None = None  # None = there was no wait so far
-        self._timer: Any = None  # what SIGALRM did before; None = the timer is off
+        self._at_s: float | None = None  # None = no wait so far
+        self._timer: Any = None  # the handler before; None = the timer is off
 
     @property
     def has_begun(self) -> bool:
@@ -50,11 +50,11 @@ class StartDeadline:
         return time.monotonic() - self._began_at_s
 
     def end_at(self, at_s: float) -> None:
-        """Wait until then, whatever was said before."""
+        """Replace the end of the wait."""
         self._at_s = at_s
 
     def extend(self, at_s: float) -> None:
-        """Wait until then, or longer if that was said before."""
+        """Move the end of the wait, never to an earlier moment."""
         if self._at_s is None:
             _exit_on_stop()
         self._at_s = max(at_s, self._at_s or 0.0)

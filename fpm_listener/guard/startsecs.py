@@ -1,6 +1,6 @@
-"""How long a guard may wait: less than startsecs, so that supervisord sees the start fail.
+"""The longest wait of a guard: less than startsecs, so that supervisord sees a failed start.
 
-Both times begin when supervisord starts the process. Python and our look-ups count.
+Both count from the start of the process, so the start of Python is part of it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from fpm_listener.supervisor.process import ProcessName
 
-#: Seconds for supervisord's answer, at most, and where the file tells nothing.
+#: Longest seconds for supervisord's answer; the second one where the file has no startsecs.
 _ANSWER_S, _SHORT_ANSWER_S = 0.5, 0.2
-#: supervisord is asked only if so much of the wait is left: on a busy machine, the request is slow.
+#: supervisord is asked only if this much of the wait is left: the request is slow under load.
 _AMPLE_S = 2.0
 #: The whole wait where startsecs is unknown.
 UNKNOWN_S = startsecs.longest_wait_s(None)
@@ -29,10 +29,10 @@ _MOST_FILES = 1000
 
 
 def longest_wait_s(environment: Mapping[str, str], name: ProcessName, passed_s: float) -> float:
-    """Return the seconds from the start of the process until it must have ended or become php-fpm.
+    """Return the longest time from the start of the process to its exit or its exec of php-fpm.
 
-    They are read from the file. supervisord is asked where the file does not tell them, and a
-    refusal is not due yet; passed_s are over.
+    It is read from the file. If the file has no startsecs, and passed_s allow it, supervisord is
+    asked.
     """
     seconds = _in_file(environment, name)
     if seconds is None and passed_s < startsecs.longest_wait_s(None):
@@ -43,9 +43,9 @@ def longest_wait_s(environment: Mapping[str, str], name: ProcessName, passed_s: 
 def confirmed_wait_s(
     environment: Mapping[str, str], name: ProcessName, left_s: float
 ) -> float | None:
-    """Return the same as supervisord has loaded it, since its file can have changed.
+    """Return the same from supervisord, since its file can have changed.
 
-    None where it does not answer, or where too little time is left to ask it.
+    None: it does not answer, or too little time is left to ask it.
     """
     if left_s < _AMPLE_S:
         return None
@@ -54,8 +54,8 @@ def confirmed_wait_s(
 
 
 def _loaded(environment: Mapping[str, str], name: ProcessName, timeout_s: float) -> float | None:
-    """Return what supervisord has read; None where it does not answer."""
-    from fpm_listener.supervisor.rpc import RpcFailed, SupervisorRpc  # noqa: PLC0415 - it may be too late
+    """Return startsecs from supervisord; None if it does not answer."""
+    from fpm_listener.supervisor.rpc import RpcFailed, SupervisorRpc  # noqa: PLC0415 - slow, and rarely needed
 
     rpc = SupervisorRpc.from_environment(environment, timeout_s=timeout_s)
     answer = rpc.programs() if rpc is not None else ()
@@ -65,21 +65,21 @@ def _loaded(environment: Mapping[str, str], name: ProcessName, timeout_s: float)
 
 
 def _in_file(environment: Mapping[str, str], name: ProcessName) -> float | None:
-    """Return what is in supervisord's configuration; None where it is not found or not read."""
+    """Return startsecs from supervisord's file; None if it is not found or not readable."""
     supervisord = procfs.supervisor_of(os.getpid())
     path = config_path.find_conf(supervisord) if supervisord is not None else None
     if path is None:
         return None
-    folder = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - texts stay texts
+    directory = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - texts stay texts
     expansions = {
         **{f"ENV_{key}": value for key, value in environment.items()},
-        "here": folder,
+        "here": directory,
         "host_node_name": os.uname().nodename,
     }
     try:
         texts = [_read(path)]
         for pattern in startsecs.included(texts[0], expansions):
-            files = sorted(glob.glob(os.path.join(folder, pattern)))  # noqa: PTH118, PTH207 - the same
+            files = sorted(glob.glob(os.path.join(directory, pattern)))  # noqa: PTH118, PTH207 - the same
             texts += [_read(file) for file in files[:_MOST_FILES]]
     except OSError:
         return None

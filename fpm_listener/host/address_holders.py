@@ -1,35 +1,42 @@
-"""Who has a listen address: the words for it. Looking is done in `sockets.py`."""
+"""The processes that hold a listen address, as values; `holder_search` finds them.
+
+The guard imports this after a conflict, so it uses named tuples: dataclasses cost 10 ms.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from fpm_listener.values import assert_never
 
 
 class HolderKind(Enum):
-    """What a holder is to the program that wanted the address."""
+    """What a holder is for the program that needs the address."""
 
     ORPHAN = "orphan"  #: a worker whose php-fpm master is gone
     MASTER = "master"  #: another running php-fpm
     OTHER = "other"  #: something else
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class Holder(NamedTuple):
     """One process that has the address; several workers of one master are one holder."""
 
     kind: HolderKind
     pid: int
     command: str  #: its command line, cut at 200 characters
-    user: str | None  #: name, or number where it has no name
+    user: str | None  #: name, or number of a user without a name
     master_pid: int | None = None  #: ORPHAN: of the dead master; MASTER: of the living one
-    ours: bool = False  #: ORPHAN: the dead master was a former life of this very program
-    others: tuple[int, ...] = ()  #: pids of its fellows that hold the same socket
+    ours: bool = False  #: ORPHAN: this program itself has started the dead master
+    others: tuple[int, ...] = ()  #: pids of the same group that hold the same socket
     unit: str | None = None  #: systemd unit, such as php8.2-fpm.service
     container: str | None = None  #: id of the container it runs in, 12 characters
-    started: int | None = None  #: ticks since boot: a pid alone proves nothing; None = not known
+    started: int | None = None  #: ticks since boot; None = unknown
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Return all its processes."""
+        return (self.pid, *self.others)
 
     def __str__(self) -> str:
         where = ""
@@ -51,13 +58,17 @@ class Holder:
         return f"pid {self.pid}{fellows} ({self.command}{user}{what}{where})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HolderReport:
-    """The answer to the question who has an address."""
+class HolderReport(NamedTuple):
+    """The holders of one address."""
 
     address: str  #: as asked
-    holders: tuple[Holder, ...]  #: empty: nobody has it now, or we could not see who
-    blind: str | None = None  #: why we could not look, or not everywhere; None = we saw all
+    holders: tuple[Holder, ...]  #: empty: it is free now, or the holder is unknown
+    blind: str | None = None  #: why holders can be missing; None = all were seen
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Return the processes of all holders."""
+        return tuple(pid for holder in self.holders for pid in holder.pids)
 
     def __str__(self) -> str:
         if self.holders:

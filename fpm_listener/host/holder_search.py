@@ -1,32 +1,28 @@
-"""Who has a listen address: looked up in /proc, never asked of the process itself.
+"""Finds the processes that hold a listen address, in /proc.
 
 Laws:
-1. The parent proves nothing: in a container supervisord itself adopts orphans. What tells an orphan
-   is its process group: supervisord makes each program the leader of its own, and php-fpm's workers
-   stay in it, so a worker whose leader is gone has lost its master.
-2. What we were not allowed to see is said; nobody is accused instead.
+1. The process group identifies an orphan, not the parent: in a container supervisord adopts
+   orphans. supervisord makes each program the leader of a process group, and php-fpm's workers stay
+   in it. So a worker without its leader has lost its master.
+2. The report says which processes could not be seen; no other process is named instead.
 3. Nothing is bound, connected, signalled or unlinked.
-4. Processes come and go while we look: what has vanished is left out.
+4. Processes that end during the search are left out.
 
-Source: proc(5); include/net/tcp_states.h (0A = LISTEN); af_unix.c (flag 00010000 = listens).
+The guard imports this after a conflict, so it imports little.
 """
 
 from __future__ import annotations
 
-import ipaddress
+import _socket
 import os
 import pwd
 import re
-import socket
-import sys
-from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import NamedTuple
 
+from fpm_listener.host import procfs, socket_tables
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.host.masking import masked
-from fpm_listener.host.procfs import read_stat
-
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from fpm_listener.untrusted_text import escaped
 
 _MASTER = re.compile(r"php-fpm: master process")
 _WORKER = re.compile(r"php-fpm: pool ")
@@ -34,23 +30,16 @@ _WORKER = re.compile(r"php-fpm: pool ")
 _CONTAINER = re.compile(r"[-/:]([0-9a-f]{64})(?![0-9a-f])")
 _UNIT = re.compile(r"/([^/\n]+\.service)(?=/|$)", re.MULTILINE)
 _COMMAND_LENGTH, _COMMAND_READ = 200, 2000
-_TCP_LISTENS, _UNIX_LISTENS = "0A", 0x10000
-#: Looks at the machine, where the holder ends between the look at sockets and that at processes.
-_LOOKS = 2
+#: Searches; the holder can end between the search for sockets and that for processes.
+_SEARCHES = 2
 _ORDER = (HolderKind.MASTER, HolderKind.ORPHAN, HolderKind.OTHER)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sockets:
-    inodes: frozenset[str]
-    listening: bool  #: False: connections that have the address as their own end
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Process:
+class _Process(NamedTuple):
     pid: int
     ppid: int
     pgid: int
+    started: int  #: ticks since boot
     command: str
     user: str
     unit: str | None
@@ -63,9 +52,9 @@ def find_holders(
     former_masters: frozenset[int] = frozenset(),
     proc: str = "/proc",
 ) -> HolderReport:
-    """Return who has the address, as php-fpm's configuration or log has it.
+    """Return the holders of an address, as php-fpm's configuration or log has it.
 
-    former_masters: pids of earlier lives of the program that wanted it; proc: where procfs is.
+    former_masters: pids of earlier masters of the program that needs it; proc: where procfs is.
     """
 
     def blind(why: str) -> HolderReport:
@@ -74,16 +63,16 @@ def find_holders(
     if not address:
         return blind("php-fpm did not name the address")
     hidden: list[int] = []
-    for _ in range(_LOOKS):
+    for _ in range(_SEARCHES):
         try:
-            sockets = _find_sockets(address, proc)
+            sockets = socket_tables.find_sockets(address, proc)
             pids, hidden = _owners(sockets.inodes, proc)
-        except socket.gaierror as error:
+        except _socket.gaierror as error:
             return blind(f"the name in the address cannot be resolved: {error.strerror}")
         except OSError as error:
             return blind(f"{proc} cannot be read: {error.strerror}")
         except ValueError:
-            return blind("the address is not understood")
+            return blind("the address cannot be parsed")
         processes = [found for pid in pids if (found := _process(pid, proc))]
         if processes or not sockets.inodes:
             holders = _fold(processes, former_masters, proc)
@@ -92,128 +81,23 @@ def find_holders(
             return HolderReport(address=address, holders=holders)
     if hidden:
         return blind(_why_hidden(hidden, former_masters, proc))
-    return blind("it is taken, but by no process that can be seen here (another container?)")
-
-
-def find_inodes(address: str, proc: str = "/proc") -> frozenset[int]:
-    """Return the inodes of the sockets that keep php-fpm from the address, as far as we see."""
-    try:
-        return frozenset(map(int, _find_sockets(address, proc).inodes))
-    except (OSError, ValueError):
-        return frozenset()
+    return blind("no process that can be seen here has it (another container?)")
 
 
 def _why_hidden(hidden: list[int], former_masters: frozenset[int], proc: str) -> str:
-    # Docker grants root no CAP_SYS_PTRACE, without which it may not look into www-data's processes.
-    mend = "CAP_SYS_PTRACE is needed" if os.geteuid() == 0 else "root may"
-    why = f"we may not look into other users' processes ({mend}, to name the holder)"
+    # Docker gives root no CAP_SYS_PTRACE, which is needed to read www-data's processes.
+    needs = "CAP_SYS_PTRACE" if os.geteuid() == 0 else "root"
+    why = f"reading other users' processes is not permitted (it needs {needs})"
     processes = [found for pid in hidden if (found := _process(pid, proc))]
     left = [str(process.pid) for process in processes if process.pgid in former_masters]
-    return f"{why}; an earlier life of the program has left pid {' '.join(left)}" if left else why
-
-
-# -- sockets ---------------------------------------------------------------------------------------
-
-
-def _find_sockets(address: str, proc: str) -> _Sockets:
-    """Return the sockets that keep php-fpm from the address. Raises OSError and ValueError."""
-    if "/" in address:
-        return _Sockets(inodes=_unix_inodes(address, proc), listening=True)
-    host, _, port = address.rpartition(":")
-    listening, connected = _tcp_inodes(_addresses(host.strip("[]")), int(port), proc)
-    return _Sockets(inodes=listening or connected, listening=bool(listening))
-
-
-def _addresses(host: str) -> tuple[_Address, ...]:
-    """Return the addresses that a host stands for. Raises OSError where it is a name nobody knows.
-
-    Without a host php-fpm tries `::` in silence, and fails for good by 0.0.0.0 only (php-src,
-    fpm_sockets.c, seen with 8.2: somebody on [::1] does not stop it).
-    """
-    if host in {"", "*"}:
-        return (ipaddress.IPv4Address(0),)
-    if host == "localhost":
-        return (ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1"))
-    try:
-        return (_plain(host),)
-    except ValueError:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        return tuple(_plain(str(entry[4][0])) for entry in found)
-
-
-def _plain(text: str | bytes) -> _Address:
-    """Return an address without its zone, and an IPv4 address as such where IPv6 has wrapped it."""
-    found = ipaddress.ip_address(text.partition("%")[0] if isinstance(text, str) else text)
-    return getattr(found, "ipv4_mapped", None) or found
-
-
-def _tcp_inodes(
-    wanted: tuple[_Address, ...],
-    port: int,
-    proc: str,
-) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the inodes of sockets that listen there, and of others that have the port.
-
-    The second kind is seen where an outgoing connection was given the port as its own.
-    """
-    listening: set[str] = set()
-    connected: set[str] = set()
-    ending = f":{port:04X}"
-    for table in ("tcp", "tcp6"):
-        path = Path(proc, "net", table)
-        if table == "tcp6" and not path.exists():
-            continue  # a kernel without IPv6
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                words = line.split(maxsplit=10)
-                if len(words) < 10 or not words[1].endswith(ending):
-                    continue
-                bound = _ip(words[1].removesuffix(ending))
-                if any(_clash(bound, address) for address in wanted):
-                    (listening if words[3] == _TCP_LISTENS else connected).add(words[9])
-    # Inode 0: the kernel alone has it (TIME_WAIT); php-fpm's SO_REUSEADDR passes over that.
-    return frozenset(listening), frozenset(connected - {"0"})
-
-
-def _ip(text: str) -> _Address:
-    """Return an address that the kernel printed as words of 32 bits in the host's byte order."""
-    words = (int(text[at : at + 8], 16) for at in range(0, len(text), 8))
-    return _plain(b"".join(word.to_bytes(4, sys.byteorder) for word in words))
-
-
-def _clash(bound: _Address, wanted: _Address) -> bool:
-    """Return whether a socket bound to one address keeps another from being bound to the other."""
-    if any(address == ipaddress.IPv6Address(0) for address in (bound, wanted)):
-        # `::` also takes IPv4 unless it was told not to (IPV6_V6ONLY), which /proc does not show.
-        return True
-    if bound.version != wanted.version:
-        return False
-    return bound == wanted or bound.is_unspecified or wanted.is_unspecified
-
-
-def _unix_inodes(path: str, proc: str) -> frozenset[str]:
-    """Return the inodes of sockets that listen at `path`, by whatever way it was named to bind."""
-    real, name = os.path.realpath(path), os.path.basename(path)  # noqa: PTH119 - texts stay texts
-    found = set()
-    with Path(proc, "net", "unix").open(
-        encoding="utf-8", errors="surrogateescape", newline="\n"
-    ) as lines:
-        next(lines, None)
-        for line in lines:
-            words = line.rstrip("\n").split(maxsplit=7)
-            if len(words) < 8 or not int(words[3], 16) & _UNIX_LISTENS:
-                continue
-            bound = words[7]
-            if bound == path or (bound.endswith(f"/{name}") and os.path.realpath(bound) == real):
-                found.add(words[6])
-    return frozenset(found)
+    return f"{why}; an earlier run of the program has left pid {' '.join(left)}" if left else why
 
 
 # -- processes -------------------------------------------------------------------------------------
 
 
 def _owners(inodes: frozenset[str], proc: str) -> tuple[list[int], list[int]]:
-    """Return the pids that have one of the sockets open, and those that could not be seen."""
+    """Return the pids that have one of the sockets open, and those that cannot be read."""
     found: list[int] = []
     hidden: list[int] = []
     if not inodes:
@@ -244,55 +128,44 @@ def _has_one(folder: str, links: set[str]) -> bool:
 
 
 def _process(pid: int, proc: str) -> _Process | None:
-    """Return what /proc tells of a process; None where it has ended: a zombie holds nothing."""
-    folder = Path(proc, str(pid))
+    """Return a process; None if it has ended: a zombie holds nothing."""
+    stat = procfs.read_stat(pid, proc)
+    if stat is None or stat.has_ended:
+        return None
     try:
-        words = (folder / "stat").read_text(encoding="utf-8", errors="replace")
-        state, ppid, pgid = words.rpartition(")")[2].split()[:3]
-        title = (folder / "cmdline").read_bytes().decode("utf-8", "replace")
-        uid = folder.stat().st_uid
-    except (OSError, ValueError):
+        uid = os.stat(f"{proc}/{pid}").st_uid  # noqa: PTH116 - texts stay texts
+    except OSError:
         return None
-    if state in "ZX":
-        return None
-    title = masked(title[:_COMMAND_READ].strip("\0 ").split("\0"))
-    if not title:
-        title = f"[{words[words.index('(') + 1 : words.rindex(')')]}]"
+    command = procfs.command_line(pid, proc)[:_COMMAND_READ].strip("\0 ")
+    title = masked(command.split("\0")) or f"[{stat.name}]"
     unit, container = _placed(pid, proc)
     own_unit, own_container = _placed("self", proc)
     return _Process(
         pid=pid,
-        ppid=int(ppid),
-        pgid=int(pgid),
-        command="".join(_shown(letter) for letter in title)[:_COMMAND_LENGTH],
+        ppid=stat.ppid,
+        pgid=stat.pgid,
+        started=stat.started,
+        command=escaped(title)[:_COMMAND_LENGTH],
         user=_user(uid),
-        # What is in our own unit is no other service: to stop that would stop supervisord.
+        # A process in our own unit is no other service: its stop would stop supervisord.
         unit=unit if unit != own_unit else None,
         container=container if container != own_container else None,
     )
 
 
-def _shown(letter: str) -> str:
-    return letter if letter.isprintable() else repr(letter)[1:-1]
-
-
 def _placed(pid: int | str, proc: str) -> tuple[str | None, str | None]:
-    """Return the systemd unit and the container that a process runs in, as its cgroups tell."""
+    """Return the systemd unit and the container of a process, from its cgroups."""
     try:
-        groups = Path(proc, str(pid), "cgroup").read_text("utf-8", errors="replace")
+        with open(f"{proc}/{pid}/cgroup", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib costs milliseconds
+            groups = file.read()
     except OSError:
         return None, None
     unit, container = _UNIT.search(groups), _CONTAINER.search(groups)
     return (
-        # Below user@1000.service is somebody's login session.
+        # Below user@1000.service is a login session.
         unit[1] if unit and not unit[1].startswith("user@") else None,
         container[1][:12] if container else None,
     )
-
-
-def _started(pid: int, proc: str) -> int | None:
-    stat = read_stat(pid, proc)
-    return None if stat is None else stat.started
 
 
 def _user(uid: int) -> str:
@@ -302,17 +175,17 @@ def _user(uid: int) -> str:
         return str(uid)
 
 
-# -- what they are ---------------------------------------------------------------------------------
+# -- kinds ----------------------------------------------------------------------------------------
 
 
 def _judge(process: _Process, proc: str) -> tuple[HolderKind, int]:
-    """Return what a process is, and the pid that it shares with its fellows: its master's."""
+    """Return the kind of a process, and the pid of its master or group leader."""
     is_master = _MASTER.match(process.command) is not None
     if not is_master and not _WORKER.match(process.command):
         return HolderKind.OTHER, process.pgid
     for pid in {process.ppid, process.pgid} - {process.pid}:
         above = _process(pid, proc)
-        # A worker that was forked this moment still has its master's title.
+        # A worker that was just forked still has its master's title.
         if above and _MASTER.match(above.command):
             return HolderKind.MASTER, above.pid
     return (HolderKind.MASTER, process.pid) if is_master else (HolderKind.ORPHAN, process.pgid)
@@ -323,7 +196,7 @@ def _fold(
     former_masters: frozenset[int],
     proc: str,
 ) -> tuple[Holder, ...]:
-    """Return one holder for all that belong together; it is called after the one that leads."""
+    """Return one holder for each master or group; it has the name of its leader."""
     groups: dict[tuple[int, int], list[_Process]] = {}
     for process in processes:
         kind, leader = _judge(process, proc)
@@ -343,7 +216,7 @@ def _fold(
                 user=named.user,
                 master_pid=leader if ours or kind is not HolderKind.OTHER else None,
                 ours=ours,
-                started=_started(named.pid, proc),
+                started=named.started,
                 others=tuple(fellow.pid for fellow in fellows if fellow.pid != named.pid),
                 unit=named.unit,
                 container=named.container,
@@ -353,4 +226,4 @@ def _fold(
 
 
 def _connected(holder: Holder) -> Holder:
-    return replace(holder, command=f"{holder.command}; does not listen: a connection from there")
+    return holder._replace(command=f"{holder.command}; does not listen: a connection from there")

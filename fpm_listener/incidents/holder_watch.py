@@ -5,7 +5,6 @@ Law: a holder that has ended is not reported: its pid may be given to another pr
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fpm_listener.incidents.effects import CheckGone, FindHolder, IncidentEffect
@@ -56,7 +55,7 @@ class HolderWatch:
         report = self.report
         if report is not None and any(holder.pid in pids for holder in report.holders):
             left = tuple(holder for holder in report.holders if holder.pid not in pids)
-            self.report = replace(report, holders=left)
+            self.report = report._replace(holders=left)
             self._found_at_s = float("-inf")  # look again before it is reported
 
     def verify(self, now_s: float) -> list[IncidentEffect]:

@@ -35,8 +35,8 @@ from fpm_listener.monitor.process_view import ProcessCounters
 from fpm_listener.monitor.self_healing import SelfHealing
 from fpm_listener.monitor.socket_hold import SocketHold
 from fpm_listener.monitor.wake_schedule import WakeSchedule
+from fpm_listener.phpfpm.line_splitter import LineSplitter
 from fpm_listener.phpfpm.log_facts import START_FAILURES, FactKind, LogFact
-from fpm_listener.phpfpm.log_parser import LineSplitter
 from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.vocabulary import State, Tier
 

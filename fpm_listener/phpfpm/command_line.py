@@ -17,6 +17,8 @@ import shlex
 from itertools import dropwhile
 from typing import TYPE_CHECKING, NamedTuple
 
+from fpm_listener.phpfpm.guard_command import OPTIONS as GUARD_OPTIONS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -109,8 +111,9 @@ _WRAPPERS = {
             "securebits pdeathsig selinux-label apparmor-profile",
         ),
     ),
-    # Of `fpm-listener guard`: what stands before it is taken away by its name.
-    "guard": _Wrapper(long_values=_long("wait orphans config")),
+    "guard": _Wrapper(  # of `fpm-listener guard`
+        long_values=frozenset(f"--{one.name}" for one in GUARD_OPTIONS if one.value)
+    ),
 }
 
 

@@ -1,6 +1,6 @@
-"""The listening sockets that php-fpm would make of its configuration.
+"""The listening sockets that a configuration of php-fpm asks for.
 
-Law: what we cannot make exactly as php-fpm would is left to php-fpm, and the reason is said.
+Law: a socket that we cannot make exactly as php-fpm would is left to php-fpm, with a reason.
 
 Source: php-src sapi/fpm/fpm/fpm_sockets.c, fpm_unix.c, fpm_conf.c; tried with php-fpm 8.2.36.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.phpfpm.config import FpmConf, Pool
 
-#: What is asked for where listen.backlog is not set; from PHP 8.2 on as many as the kernel allows.
+#: Defaults of listen.backlog: before PHP 8.2, and from then on (as many as the kernel allows).
 _OLD_BACKLOG, _NEW_BACKLOG = 511, -1
 _DEFAULT_MODE = 0o660
 
@@ -26,7 +26,7 @@ _DEFAULT_MODE = 0o660
 class Rights(NamedTuple):
     """Who may connect to a unix socket."""
 
-    owner: str | None = None  #: name or number; None = who makes it
+    owner: str | None = None  #: name or number; None = the process that makes it
     group: str | None = None
     mode: int = _DEFAULT_MODE
 
@@ -37,16 +37,16 @@ class ListenSocketSpec(NamedTuple):
     address: TcpAddress | UnixAddress
     backlog: int = _NEW_BACKLOG  #: below 0 = as many as the kernel allows
     rights: Rights = Rights()
-    beyond_us: str | None = None  #: why php-fpm must make it itself; the rest means nothing then
+    unsupported: str | None = None  #: why php-fpm must make it itself; then ignore the rest
 
 
 def specs(conf: FpmConf, version: tuple[int, ...] = ()) -> tuple[ListenSocketSpec, ...]:
-    """Return what php-fpm would listen on, in its order; not what it takes for an address only.
+    """Return the sockets that php-fpm would make, in its order, without unusable addresses.
 
-    version: php-fpm's own; () = not known.
+    version: of php-fpm; () = unknown.
     """
     default = _OLD_BACKLOG if version and version < (8, 2) else _NEW_BACKLOG
-    return tuple(wish for pool in conf.pools for wish in _of_pool(pool, default))
+    return tuple(spec for pool in conf.pools for spec in _of_pool(pool, default))
 
 
 def _of_pool(pool: Pool, default: int) -> Iterator[ListenSocketSpec]:
@@ -56,8 +56,8 @@ def _of_pool(pool: Pool, default: int) -> Iterator[ListenSocketSpec]:
     ):
         if address is None or isinstance(address, UnusableAddress):
             continue
-        if why := _beyond_us(address, pool.options, backlog):
-            yield ListenSocketSpec(address=address, beyond_us=why)
+        if why := _unsupported(address, pool.options, backlog):
+            yield ListenSocketSpec(address=address, unsupported=why)
         elif isinstance(address, TcpAddress):
             yield ListenSocketSpec(address=address, backlog=int(backlog))
         else:
@@ -69,7 +69,7 @@ def _of_pool(pool: Pool, default: int) -> Iterator[ListenSocketSpec]:
             yield ListenSocketSpec(address=address, backlog=int(backlog), rights=rights)
 
 
-def _beyond_us(
+def _unsupported(
     address: TcpAddress | UnixAddress, options: Mapping[str, str], backlog: str
 ) -> str | None:
     """Return why we cannot make this socket as php-fpm would."""

@@ -1,13 +1,13 @@
-"""One line of php-fpm's error log in, the fact that it states out.
+"""Returns the fact that one line of php-fpm's error log states.
 
 Laws:
-1. Patterns are anchored at the line's beginning: what an application said through php-fpm (`said
-   into stderr`, a request's URI) is never looked into.
-2. Text is no proof. An application can forge any line to the byte; such a line is classified like a
-   real one, and `belief.py` decides whether it counts.
-3. Text may be hostile: numbers and addresses are bounded, so that no line raises, or costs much
-   more than its length.
-4. `scan` finds in a chunk what `classify` finds in its lines, much faster where there is nothing.
+1. Patterns are anchored at the start of the line: output of an application (`said into stderr`, a
+   request's URI) is never searched.
+2. Text is no proof. An application can forge any line. Such a line gives a fact, too, and
+   `monitor.log_trust` decides whether it counts.
+3. Text can be hostile: numbers and addresses are bounded, so that no line raises, and the costs of
+   a line grow with its length only.
+4. `scan` finds in a chunk the facts that `classify` finds in its lines, and is much faster.
 
 Source: php-src sapi/fpm/fpm (7.4 to 8.4: zlog.c, fpm_sockets.c, fpm_conf.c, fpm_unix.c,
 fpm_children.c, fpm_request.c, fpm_process_ctl.c), and lines seen with php-fpm 8.2.
@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypedDict
 
+from fpm_listener.phpfpm import guard_messages
 from fpm_listener.phpfpm.log_facts import FactKind, LogFact
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ KEPT = 1024
 
 _HEAD = re.compile(
     r"(?:\[\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d(?:\.\d{6})?\] )?"
-    r"(?:[\w.-]+\[\d+\]: )?"  # the ident of syslog, where somebody has written it to a file
+    r"(?:[\w.-]+\[\d+\]: )?"  # the ident of syslog, if syslog writes to the file
     r"(?:(?P<level>DEBUG|NOTICE|WARNING|ERROR|ALERT): |\[(?P<syslog>[A-Z]+)\] )"
     r"(?:pid \d+, )?(?:[\w()]+\(\), line \d+: )?"
     r"(?:\[pool (?P<pool>[^\]]*)\] )?",
@@ -55,28 +56,6 @@ _SCRIPT = re.compile(
     r"child ([0-9]{1,9}), script '.*\) (executing too slow|execution timed out) \("
 )
 
-#: What our own guard says instead of php-fpm, when it does not let it start.
-_GUARD = "fpm-listener guard: "
-
-_REFUSALS = (
-    (
-        re.compile(r"(.{1,1024}?) is (?:held by|taken; by whom) .*\(exit 75\)"),
-        FactKind.BIND_CONFLICT,
-    ),
-    (re.compile(r"(.{1,1024}?) is not to be had: .*\(exit 75\)"), FactKind.ADDRESS_ABSENT),
-    (
-        re.compile(r"cannot listen on (.{1,1024}?): its folder .+ does not exist; .*\(exit 78\)"),
-        FactKind.MISSING_PATH,
-    ),
-    (re.compile(r"(?P<named>.{1,1024}?): not found \(exit 127\)"), FactKind.MISSING_PATH),
-    (re.compile(r"(?P<named>.{1,1024}?): Permission denied \(exit 126\)"), FactKind.PERMISSION),
-    (
-        re.compile(r"cannot listen on (.{1,1024}?): No space left on .*\(exit 78\)"),
-        FactKind.DISK_FULL,
-    ),
-    (re.compile(r"cannot listen on (.{1,1024}?): .*\(exit 78\)"), FactKind.PERMISSION),
-)
-
 #: EADDRINUSE of Linux, of BSD and macOS, of MIPS.
 _IN_USE = {98, 48, 125}
 
@@ -84,18 +63,18 @@ _BY_ERRNO = {
     **dict.fromkeys(_IN_USE, FactKind.BIND_CONFLICT),
     **dict.fromkeys((99, 49), FactKind.ADDRESS_ABSENT),
     2: FactKind.MISSING_PATH,
-    **dict.fromkeys((1, 13, 30), FactKind.PERMISSION),  # 30: a file system that is read-only
+    **dict.fromkeys((1, 13, 30), FactKind.PERMISSION),  # 30: a read-only file system
     **dict.fromkeys((28, 122), FactKind.DISK_FULL),  # 122: a quota
     **dict.fromkeys((23, 24), FactKind.FD_LIMIT),
 }
 
-#: Messages at ERROR that name a path, and whose errno says what is wrong.
+#: Messages at ERROR with a path and an errno.
 _PATH = re.compile(
     r"(?:Unable to create the PID file|failed to open error_log|Unable to create or open slowlog"
     r"|failed to open access log|failed to chown\(\) the socket) ?[('](.{1,1024})[)']\.?: "
 )
 
-#: Beginnings of messages at ERROR that name none.
+#: Starts of messages at ERROR with an errno and without a path.
 _RESOURCES = (
     "Unable to write to the PID file",
     "failed to create new listening socket: ",
@@ -138,7 +117,7 @@ def classify(line: str) -> LogFact | None:
     if head is None:
         if line.startswith("PHP:  syntax error"):  # before the log is open, without any level
             return LogFact(kind=FactKind.CONFIG_ERROR, line=line[:KEPT])
-        return _refusal(line) if line.startswith(_GUARD) else None
+        return _guard_fact(line) if line.startswith(guard_messages.PREFIX) else None
     level = head["level"] or head["syslog"]
     read = _LEVELS.get(level)
     found = read(line[head.end() :]) if read else None
@@ -148,17 +127,21 @@ def classify(line: str) -> LogFact | None:
     return LogFact(kind=kind, line=line[:KEPT], pool=head["pool"], **words)
 
 
-def _refusal(line: str) -> LogFact | None:
-    for pattern, kind in _REFUSALS:
-        if found := pattern.match(line, len(_GUARD), 16 * KEPT):
-            named = found.groupdict().get("named")
-            address = None if named else found[1]
-            return LogFact(kind=kind, line=line[:KEPT], address=address, named=named)
-    return None
+def _guard_fact(line: str) -> LogFact | None:
+    """Return why our own guard has not started php-fpm."""
+    message = guard_messages.parse(line)
+    if message is None or message.code not in guard_messages.FAILED_STARTS:
+        return None
+    return LogFact(
+        kind=FactKind(message.code.value),
+        line=line[:KEPT],
+        address=message.fields.get("address"),
+        named=message.fields.get("program"),
+    )
 
 
 class Words(TypedDict, total=False):
-    """What a fact carries besides its kind; the names are those of LogFact."""
+    """Fields of a LogFact besides its kind."""
 
     address: str
     named: str
@@ -198,15 +181,15 @@ def _by_errno(text: str) -> FactKind | None:
 
 
 def _alert(text: str) -> Found:
-    # Older masters cry ALERT of an unknown child while they run; all else is their configuration.
+    # Older masters report an unknown child at ALERT; all other alerts are about the configuration.
     return None if text.startswith("oops, unknown child") else (FactKind.CONFIG_ERROR, {})
 
 
 def _warning(text: str) -> Found:
-    if died := _SIGNAL.match(text):
-        return FactKind.CHILD_SIGNAL, {"pid": int(died[1]), "signal": int(died[2])}
-    if died := _CODE.match(text):
-        return FactKind.CHILD_EXIT, {"pid": int(died[1])}
+    if exited := _SIGNAL.match(text):
+        return FactKind.CHILD_SIGNAL, {"pid": int(exited[1]), "signal": int(exited[2])}
+    if exited := _CODE.match(text):
+        return FactKind.CHILD_EXIT, {"pid": int(exited[1])}
     if script := _SCRIPT.match(text):
         slow = script[2] == "executing too slow"
         return (FactKind.SLOW if slow else FactKind.TERMINATED), {"pid": int(script[1])}
@@ -240,13 +223,13 @@ _LEVELS: dict[str, Callable[[str], Found]] = {
     "NOTICE": _notice,
 }
 
-#: What a line that states a fact must have in it. ERROR, WARNING and ALERT share an R, which NOTICE
-#: has not; looking for one letter costs next to nothing (memchr), each word 0.2 to 0.5 ms a MiB.
+#: Words that lines with facts contain. ERROR, WARNING and ALERT share an R, NOTICE has none: the
+#: search for one letter is very fast (memchr), that for a word takes 0.2 to 0.5 ms a MiB.
 _LETTERS = ((b"R", (b"ERROR", b"WARNING", b"ALERT")), (b"H", (b"PHP:  syntax error",)))
 
 _QUIET = (
     *(b"fpm is running, pid ", b"ready to handle connections", b"reloading: execvp("),
-    _GUARD.encode(),
+    guard_messages.PREFIX.encode(),
 )
 
 
@@ -275,29 +258,3 @@ def scan(chunk: bytes | bytearray, end: int | None = None) -> list[LogFact]:
         if fact is not None:
             facts.append(fact)
     return facts
-
-
-#: Characters of a half line that are held at the most. php-fpm cuts its own lines at 2,048.
-LONGEST_LINE = 64 << 10
-
-
-class LineSplitter:
-    """Joins pieces of a stream to lines; holds the half line at its end."""
-
-    def __init__(self) -> None:
-        self._half = ""
-        self.cut = 0  #: characters that were dropped since a line was too long
-
-    def feed(self, text: str) -> list[str]:
-        """Return the lines that `text` completes, without their newlines."""
-        lines = (self._half + text).split("\n")
-        self._half = lines.pop()
-        if len(self._half) > LONGEST_LINE:
-            self.cut += len(self._half) - LONGEST_LINE
-            self._half = self._half[:LONGEST_LINE]
-        return [line.removesuffix("\r") for line in lines]
-
-    def flush(self) -> list[str]:
-        """Return the half line, since no more will come."""
-        half, self._half = self._half, ""
-        return [half.removesuffix("\r")] if half else []

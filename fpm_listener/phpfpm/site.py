@@ -1,22 +1,20 @@
-"""What php-fpm's configuration says, as far as incidents need it."""
+"""The parts of php-fpm's configuration that incidents need."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from fpm_listener.phpfpm.status_page import PoolTarget
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FpmSite:
-    """What php-fpm's own configuration says, as far as incidents need it."""
+class FpmSite(NamedTuple):
+    """The parts of a configuration that incidents need."""
 
     addresses: tuple[str, ...] = ()  #: listen addresses as configured
     pools: tuple[str, ...] = ()
-    error_logs: tuple[str, ...] = ()  #: files; empty where it logs to stderr or syslog
+    error_logs: tuple[str, ...] = ()  #: files; empty if it logs to stderr or syslog
     user: str | None = None  #: of the first pool's workers
-    config: str = ""  #: the path of its main file
-    targets: tuple[PoolTarget, ...] = ()  #: where its pools can be asked
-    check_command: str = "php-fpm -t"  #: has php-fpm check its own configuration
+    config: str = ""  #: path of the main file
+    targets: tuple[PoolTarget, ...] = ()  #: status pages of its pools
+    check_command: str = "php-fpm -t"  #: checks the configuration

@@ -1,8 +1,10 @@
-"""Processname, program, processseen."""
+"""The processes of supervisord: their names, configuration and state.
+
+Named tuples, because the guard imports this: dataclasses cost it ten milliseconds.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener.untrusted_text import short_name
@@ -14,10 +16,7 @@ if TYPE_CHECKING:
 
 
 class ProcessName(NamedTuple):
-    """A supervised process as supervisor names it: `group:process`.
-
-    A named tuple, not a dataclass: it is hashed several times for each event.
-    """
+    """A supervised process as supervisor names it: `group:process`."""
 
     group: str
     process: str
@@ -27,34 +26,30 @@ class ProcessName(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """Return `php-fpm` for `php-fpm:php-fpm`: supervisorctl takes both."""
+        """Return `php-fpm` for `php-fpm:php-fpm`: supervisorctl accepts both."""
         return short_name(str(self))
 
 
 class Program(NamedTuple):
-    """One process of supervisord's configuration, as far as we use it.
-
-    A named tuple here and in all that the guard imports: dataclasses cost it ten milliseconds.
-    """
+    """One process of supervisord's configuration, as far as we use it."""
 
     name: ProcessName
-    command: str = ""  #: as supervisor reads it, expansions done
+    command: str = ""  #: with expansions done
     directory: str | None = None  #: where it is started; None = supervisord's own
-    environment: Mapping[str, str] = {}  #: what the section adds
+    environment: Mapping[str, str] = {}  #: added by its section
     startsecs: float = 1.0  #: seconds; supervisor's default
-    stderr_log: str | None = None  #: the file that supervisord writes its stderr to, where known
+    stderr_log: str | None = None  #: the file of its stderr; None = unknown
 
 
 class Loaded(NamedTuple):
-    """What a supervisord that runs tells of itself."""
+    """The configuration and the processes of a running supervisord."""
 
     configs: tuple[Mapping[str, Any], ...]  #: getAllConfigInfo
     processes: tuple[Mapping[str, Any], ...]  #: getAllProcessInfo
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessSeen:
-    """Input: what supervisord says of a process when asked, instead of by an event."""
+class ProcessSeen(NamedTuple):
+    """Input: the state of a process from an answer of supervisord, not from an event."""
 
     name: ProcessName
     state: State

@@ -196,7 +196,7 @@ def test_without_a_hold(lab: Lab) -> None:
 
     wait_until(lambda: not set(orphans) & set(lab.workers()), "the orphans to end")
     wait_until(lambda: "pong" in ping(address), "an answer")
-    assert "an orphan of our own, to end: SIGQUIT" in said(lab)
+    assert " signal=SIGQUIT] " in said(lab)
 
 
 def test_without_the_listener(lab: Lab) -> None:
@@ -211,7 +211,7 @@ def test_without_the_listener(lab: Lab) -> None:
         renewed(lab, before)
         wait_until(lambda: "pong" in ping(address), "an answer")
         settled(lab)
-    assert "listening sockets are not held: the listener is not to be reached" in said(lab)
+    assert "listening sockets are not held: cannot reach the listener" in said(lab)
 
     lab.ctl("start", "fpm-listener")
     wait_until(lab.is_ready, "the listener")
@@ -374,9 +374,9 @@ def test_a_rival_is_named_and_left_alone(lab: Lab, kind: str) -> None:
 
     assert f"pid {rival}" in heard["annotations"]["holder"]
     assert str(rival) in heard["annotations"]["remedy"]
-    assert f"{address} is held by pid {rival}" in said(lab)
-    assert ("it runs this very configuration" in said(lab)) == (kind == "daemonized")
-    assert "telling pid" not in said(lab)
+    assert f"[bind_conflict address={address} pid={rival}]" in said(lab)
+    assert ("it runs this configuration" in said(lab)) == (kind == "daemonized")
+    assert "[orphan_signalled " not in said(lab)
     assert procfs.read_stat(rival) is not None
     kill(rival, signal.SIGQUIT if kind == "daemonized" else signal.SIGTERM)
     settled(lab, held=1)

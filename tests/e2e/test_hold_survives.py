@@ -76,7 +76,7 @@ def report(line: str) -> None:
 def comes_back(lab: Lab, address: str, how: str, before: int) -> None:
     """Restart php-fpm or kill its master, and wait for another master that serves."""
     log = lab.folder / "supervisord.log"
-    refused = said(lab).count("not starting php-fpm")
+    refused = said(lab).count("php-fpm was not started")
     began_s = time.monotonic()
     # supervisorctl itself waits for startsecs.
     restart = threading.Thread(target=lab.ctl, args=("restart", "php-fpm"))
@@ -95,7 +95,7 @@ def comes_back(lab: Lab, address: str, how: str, before: int) -> None:
         restart.join()
     report(f"{how}: back after {took_s:.2f} s, supervisorctl's start included")
     assert "FATAL" not in lab.ctl("status", "php-fpm")
-    assert said(lab).count("not starting php-fpm") == refused, said(lab)
+    assert said(lab).count("php-fpm was not started") == refused, said(lab)
     assert "gave up" not in log.read_text()
 
 

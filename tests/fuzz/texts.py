@@ -143,7 +143,7 @@ def fpm_conf(data: bytes) -> None:
         "/0.conf", files, layout=_LAYOUT, invocation=_INVOCATION, environment=environment
     )
     for wish in specs(conf, (8, 3)):
-        check(wish.beyond_us or wish.rights.mode <= 0o777, "a mode of more than 0777")
+        check(wish.unsupported or wish.rights.mode <= 0o777, "a mode of more than 0777")
     check(files.reads <= 1000, f"{files.reads} files are read")
     held = sum(len(value) for pool in conf.pools for value in pool.options.values())
     held += sum(map(len, conf.options.values())) + sum(map(len, conf.problems))
@@ -200,7 +200,7 @@ def duration(data: bytes) -> None:
     except ValueError:
         return
     check(math.isfinite(seconds) and seconds >= 0, "no finite duration")
-    durations.rough(seconds)
+    durations.age(seconds)
     if seconds >= 1:
         again = durations.parse(durations.show(seconds))
         check(math.isclose(again, seconds, rel_tol=0.02), "shown as another duration")
@@ -309,10 +309,9 @@ TARGETS = {
     "guard-line": Target(
         guard_line,
         (
-            b"127.0.0.1:9000 is held by pid 9 (x); waited 2s; not starting php-fpm (exit 75). Stop",
-            b"/run/a.sock is not to be had: x; (exit 75)",
-            b"cannot listen on /a/b.sock: its folder /a does not exist; php-fpm (exit 78)",
-            b"php-fpm8.9: not found (exit 127)",
+            b"[bind_conflict address=127.0.0.1:9000 pid=9] 127.0.0.1:9000 is in use by pid 9 (x)",
+            b'[address_absent address="/run/a\\u0020b.sock"] x',
+            b"[missing_path program=php-fpm8.9] cannot execute php-fpm8.9",
         ),
     ),
     "fpm-conf": Target(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from fpm_listener.cli.arguments import _parser
+from fpm_listener.phpfpm.guard_messages import GuardCode
 from fpm_listener.settings import settings
 from fpm_listener.supervisor import config
 from fpm_listener.supervisor.config import ConfUnreadable
@@ -196,3 +197,11 @@ def test_completions_complete(words: str, offers: set[str]) -> None:
     script = f'source completions/fpm-listener.fish; complete -C "fpm-listener {words}"'
     assert {line.split("\t")[0] for line in run("fish", "-N", "-c", script).splitlines()} == offers
     run("zsh", "-n", "completions/_fpm-listener")
+
+
+def test_every_message_of_the_guard_is_documented() -> None:
+    """The table has each code once, and no other."""
+    text = (ROOT / "docs/reference/guard.md").read_text()
+    table = text.partition("## Messages")[2].partition("\n## ")[0]
+
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [one.value for one in GuardCode]

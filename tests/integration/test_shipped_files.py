@@ -20,7 +20,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from fpm_listener import durations
 from fpm_listener.cli.arguments import SNIPPET
-from fpm_listener.guard.guard import parse
+from fpm_listener.guard.options import parse
 from fpm_listener.settings.receiver_types import KEYS, KINDS, keys
 from fpm_listener.settings.receivers import PREFIX as RECEIVER_PREFIX
 from fpm_listener.settings.receivers import ReceiverSettings

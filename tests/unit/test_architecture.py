@@ -34,7 +34,7 @@ _MIDDLE = {"incidents", "phpfpm", *_GROUND}
 #: What each package may import, apart from itself and the base modules.
 MAY_IMPORT: dict[str, set[str]] = {
     "host": set(),
-    "supervisor": set(),
+    "supervisor": {"host"},
     "settings": set(),
     "phpfpm": {"host"},
     "incidents": {"settings", "supervisor", "phpfpm", "host"},
@@ -62,7 +62,8 @@ PURE = {
     *("supervisor.ini_lines", "supervisor.startsecs", "untrusted_text"),
     *("phpfpm.command_line", "phpfpm.config", "phpfpm.ini_values", "phpfpm.inherited_sockets"),
     *("phpfpm.listen_sockets", "phpfpm.log_facts", "phpfpm.log_parser", "phpfpm.site"),
-    *("phpfpm.status_page",),
+    *("phpfpm.status_page", "phpfpm.guard_command", "phpfpm.guard_messages"),
+    "phpfpm.line_splitter",
     *("settings.mute_times", "settings.policy", "settings.receiver_types"),
     "guard.handover_messages",
     *("doctor.checked_config", "doctor.ini_edits", "doctor.rule"),

@@ -14,8 +14,8 @@ from fpm_listener.daemon.log_follower import LogFollower
 from fpm_listener.daemon.log_position import Position
 from fpm_listener.daemon.log_reader import CHUNK, TURN
 from fpm_listener.monitor.messages import LogLines
+from fpm_listener.phpfpm.line_splitter import LONGEST_LINE
 from fpm_listener.phpfpm.log_facts import LogFact
-from fpm_listener.phpfpm.log_parser import LONGEST_LINE
 from tests.waiting import wait_until
 
 DEADLINE_S = 20.0

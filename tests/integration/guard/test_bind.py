@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import errno
 import os
@@ -257,7 +258,7 @@ def test_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     def getaddrinfo(*_: object, **__: object) -> list[object]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(_socket, "getaddrinfo", getaddrinfo)
     address = parse("fpm.invalid:9000")
 
     assert guard_bind.ask(address) == Availability(
@@ -288,7 +289,7 @@ def test_a_name_of_several_addresses(
     """The first that can be had is taken, as php-fpm does; else the answer leaves most hope."""
     port = free_port()
     row = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in hosts]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: row)
+    monkeypatch.setattr(_socket, "getaddrinfo", lambda *_, **__: row)
     address = parse(f"fpm.invalid:{port}")
     with contextlib.ExitStack() as holders:
         for host in taken:
@@ -340,7 +341,7 @@ def test_a_port_for_root() -> None:
 def test_a_folder_that_may_not_be_written_to(folder: Path) -> None:
     """Forbidden, with the folder's name; whoever may write there is free to."""
     path = folder / "w.sock"
-    assert ask_as_nobody(str(path)) == f"forbidden: its folder {folder} may not be written to"
+    assert ask_as_nobody(str(path)) == f"forbidden: its directory {folder} is not writable"
     folder.chmod(0o777)
     assert ask_as_nobody(str(path)) == "free:"
 
@@ -354,8 +355,8 @@ def test_a_listener_that_may_not_be_connected_to(folder: Path) -> None:
         Path(path).chmod(0o600)
         holder.listen()
         assert ask_as_nobody(path) == (
-            f"forbidden: its folder {folder} may not be written to, and {path} itself may not be"
-            " connected to"
+            f"forbidden: its directory {folder} is not writable, and a connection to {path}"
+            " is not permitted"
         )
         folder.chmod(0o777)
         assert ask_as_nobody(path) == "free:"
@@ -401,7 +402,7 @@ def test_a_unix_socket_whose_queue_is_full(folder: Path) -> None:
     assert answer == errno.EAGAIN
     assert found == Availability(
         answer=AddressState.BUSY,
-        why="somebody listens there, its queue full",
+        why="a process listens there, and its queue is full",
     )
 
 
@@ -430,7 +431,8 @@ def test_a_folder_that_is_missing(fpm: Callable[..., Fpm], folder: Path) -> None
     path = f"{folder}/none/w.sock"
     assert guard_bind.ask(parse(path)) == Availability(
         answer=AddressState.FORBIDDEN,
-        why=f"its folder {folder}/none does not exist",
+        why=f"its directory {folder}/none does not exist",
+        is_missing=True,
     )
     assert not fpm(pool(path)).starts()
 
@@ -474,7 +476,7 @@ def wishes(conf: Path) -> tuple[listen_sockets.ListenSocketSpec, ...]:
 
 
 def bind(wish: listen_sockets.ListenSocketSpec) -> Bound:
-    assert wish.beyond_us is None
+    assert wish.unsupported is None
     found = guard_bind.bind(wish.address, backlog=wish.backlog, rights=wish.rights)
     assert isinstance(found, Bound), found
     return found
@@ -628,7 +630,7 @@ def test_an_owner_that_nobody_knows(folder: Path, rights: Rights) -> None:
     before = path.stat()
     found = guard_bind.bind(parse(str(path)), backlog=5, rights=rights)
 
-    assert found == NotOurs(why="its owner or group 'nobody-here' is not known")
+    assert found == NotOurs(why="its owner or group 'nobody-here' is unknown")
     assert path.stat() == before
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from fpm_listener.phpfpm import guard_messages
 from fpm_listener.phpfpm.log_facts import FactKind
 from fpm_listener.phpfpm.log_parser import classify
 from tests.ports import free_port
@@ -158,7 +159,9 @@ class Run:
 
     def said(self) -> list[str]:
         """Return what the guard has said."""
-        return [line for line in self.err().splitlines() if line.startswith(SAID)]
+        lines = [line for line in self.err().splitlines() if line.startswith(SAID)]
+        assert all(map(guard_messages.parse, lines)), lines  # each has a code
+        return lines
 
     def ended(self) -> bool:
         return self._process.poll() is not None
@@ -320,8 +323,15 @@ def request(address: str, script: str = "/ping", filename: str = "/ping") -> str
 
 def refusal(run: Run) -> str:
     """Return the one line that says why php-fpm was not started."""
-    (line,) = [line for line in run.said() if "not starting php-fpm" in line]
+    (line,) = [line for line in run.said() if "php-fpm was not started" in line]
     return line
+
+
+def signals(line: str) -> str | None:
+    """Return the signal that a message says was sent."""
+    message = guard_messages.parse(line)
+    assert message is not None
+    return message.fields.get("signal")
 
 
 def fact(line: str) -> tuple[FactKind, str | None] | None:
@@ -492,8 +502,11 @@ def test_orphans_of_a_former_life(site: Site, unix: bool) -> None:  # noqa: FBT0
 
     all_end(left)
     assert "pong" in request(address)
-    told = [f"{SAID}telling pid {pid}, an orphan of our own, to end: SIGQUIT" for pid in left]
-    assert second.said() == told
+    assert second.said() == [
+        f"{SAID}[orphan_signalled pid={pid} signal=SIGQUIT]"
+        f" sent SIGQUIT to pid {pid}, an orphan of this program"
+        for pid in left
+    ]
 
 
 def test_orphans_of_several_pools(site: Site) -> None:
@@ -549,9 +562,10 @@ def test_orphans_are_reported(site: Site) -> None:
     line = refusal(second)
     assert second.said() == [line]
     assert fact(line) == (FactKind.BIND_CONFLICT, address)
-    assert f"{address} is held by pid {left[0]} and 1 more (php-fpm: pool p0, user " in line
+    assert f"[bind_conflict address={address} pid={left[0]}] {address} is in use by" in line
+    assert f" by pid {left[0]} and 1 more (php-fpm: pool p0, user " in line
     assert f", orphan of the dead master {site.runs[0].pid})" in line
-    assert "not starting php-fpm (exit 75)." in line
+    assert "php-fpm was not started (exit 75)." in line
     assert line.endswith(f"kill -QUIT -- -{site.runs[0].pid}")
     assert all(map(lives, left))
     assert "pong" in request(address)
@@ -617,7 +631,7 @@ def test_an_orphan_finishes_its_request(site: Site) -> None:
 
     assert ["finished" in answer for answer in answers] == [True]
     all_end(left)
-    assert [line.rpartition(" ")[2] for line in second.said()] == ["SIGQUIT"] * 2
+    assert [signals(line) for line in second.said()] == ["SIGQUIT"] * 2
 
 
 def test_an_orphan_that_does_not_finish(site: Site) -> None:
@@ -627,12 +641,12 @@ def test_an_orphan_that_does_not_finish(site: Site) -> None:
         os.kill(pid, signal.SIGSTOP)  # only SIGKILL reaches it
     second = site.guard("--wait", "3s")
     wait_until(
-        lambda: sum(line.endswith("SIGKILL") for line in second.said()) == 2, "the last word"
+        lambda: [signals(one) for one in second.said()].count("SIGKILL") == 2, "SIGKILL for both"
     )
     all_end(left)
 
     for pid in left:
-        words = [line.rpartition(" ")[2] for line in second.said() if f"pid {pid}," in line]
+        words = [signals(line) for line in second.said() if f" pid={pid} " in line]
         assert words == ["SIGQUIT", "SIGTERM", "SIGKILL"]
 
 
@@ -650,8 +664,8 @@ def test_somebody_else(site: Site) -> None:
     line = refusal(run)
     assert run.said() == [line]
     assert fact(line) == (FactKind.BIND_CONFLICT, address)
-    assert f"{address} is held by pid {other.pid} ({sys.executable} -c import socket" in line
-    assert re.search(r"; waited [0-9.]+m?s; not starting php-fpm \(exit 75\)\. ", line)
+    assert f"{address} is in use by pid {other.pid} ({sys.executable} -c import socket" in line
+    assert re.search(r"; waited [0-9.]+ m?s; php-fpm was not started \(exit 75\)\. ", line)
     assert line.endswith(f"Stop it (kill {other.pid}), or give php-fpm another address")
     assert not other.ended()
     assert not catches(other.pid, signal.SIGTERM)  # a signal would have ended it
@@ -668,9 +682,9 @@ def test_a_daemonized_php_fpm_of_the_same_configuration(site: Site) -> None:
     line = refusal(run)
     assert run.said() == [line]
     assert fact(line) == (FactKind.BIND_CONFLICT, address)
-    assert f"held by pid {rival} and 2 more (php-fpm: master process ({site.conf})" in line
+    assert f"in use by pid {rival} and 2 more (php-fpm: master process ({site.conf})" in line
     assert "another running php-fpm" in line
-    assert "it runs this very configuration: started by hand, or daemonized" in line
+    assert "it runs this configuration: started by hand, or daemonized" in line
     assert f"kill -QUIT {rival}" in line
     assert lives(rival)
     assert len(below(rival, 1)) == 2
@@ -691,7 +705,7 @@ def test_a_php_fpm_of_another_configuration(site: Site) -> None:
 
     assert run.exit() == 75
     assert "another running php-fpm" in refusal(run)
-    assert "this very configuration" not in refusal(run)
+    assert "runs this configuration" not in refusal(run)
     assert lives(rival)
     assert "pong" in request(address)
 
@@ -706,7 +720,7 @@ def test_the_programs_own_php_fpm_that_lives(site: Site) -> None:
     assert second.exit() == 75
     line = refusal(second)
     assert fact(line) == (FactKind.BIND_CONFLICT, address)
-    assert "it is this program's own, left behind by an earlier supervisord" in line
+    assert "it is this program's own php-fpm, which an earlier supervisord left running" in line
     assert line.endswith(f"kill -QUIT {first.pid}")
     assert site.serves(first)
     assert len(below(first.pid, 1)) == 2
@@ -788,8 +802,8 @@ def test_a_folder_that_is_missing(site: Site) -> None:
     assert run.exit() == 78
     assert run.said() == [refusal(run)]
     assert refusal(run) == (
-        f"{SAID}cannot listen on {address}: its folder {site.folder}/none does not exist;"
-        " not starting php-fpm (exit 78)"
+        f"{SAID}[missing_path address={address}] cannot listen on {address}:"
+        f" its directory {site.folder}/none does not exist; php-fpm was not started (exit 78)"
     )
     assert fact(refusal(run)) == (FactKind.MISSING_PATH, address)
     assert site.run(*site.command).exit() == 78
@@ -802,7 +816,7 @@ def test_an_address_that_is_on_no_interface(site: Site) -> None:
     run = site.guard("--wait", "300ms")
 
     assert run.exit() == 75
-    assert f"{address} is not to be had: Cannot assign requested address; waited " in refusal(run)
+    assert f"{address} is unavailable: Cannot assign requested address; waited " in refusal(run)
     assert fact(refusal(run)) == (FactKind.ADDRESS_ABSENT, address)
 
 
@@ -818,8 +832,8 @@ def test_a_folder_that_may_not_be_written_to(site: Site) -> None:
         site.folder.chmod(0o755)
 
     assert refusal(run) == (
-        f"{SAID}cannot listen on {address}: its folder {site.folder} may not be written to;"
-        " not starting php-fpm (exit 78)"
+        f"{SAID}[permission address={address}] cannot listen on {address}:"
+        f" its directory {site.folder} is not writable; php-fpm was not started (exit 78)"
     )
     assert fact(refusal(run)) == (FactKind.PERMISSION, address)
 
@@ -895,7 +909,9 @@ def test_a_command_that_is_no_php_fpm(site: Site) -> None:
 
     assert run.exit() == 7
     assert run.out() == b"a b\n"
-    assert run.said() == [f"{SAID}'sh' is no php-fpm; it is started as it stands"]
+    assert run.said() == [
+        f"{SAID}[not_php_fpm program=sh] 'sh' is no php-fpm; it is started without a check"
+    ]
 
 
 def test_a_php_fpm_that_is_found_on_the_path(site: Site) -> None:
@@ -936,7 +952,10 @@ def test_settings_that_cannot_be_read(site: Site) -> None:
     run = site.started(site.guard("--config", f"{site.folder}/none.conf"))
 
     (said,) = run.said()
-    assert said.startswith(f"{SAID}the listener's settings are not used: {site.folder}/none.conf: ")
+    path = f"{site.folder}/none.conf"
+    assert said.startswith(
+        f"{SAID}[settings_unreadable file={path}] the listener's settings are not used: {path}: "
+    )
     state_dir = site.environment["FPM_LISTENER_STATE_DIR"]
     assert list(Path(f"{state_dir}/masters").iterdir())
 
@@ -1129,7 +1148,10 @@ def test_a_binary_that_is_missing(site: Site, name: str) -> None:
     run = site.run(*GUARD, "--", name, *site.command[1:])
 
     assert run.exit() == 127
-    assert run.said()[-1] == f"{SAID}{name}: not found (exit 127)"
+    assert run.said()[-1] == (
+        f"{SAID}[missing_path program={name}] cannot execute {name}:"
+        " No such file or directory (exit 127)"
+    )
     assert "Traceback" not in run.err()
 
 
@@ -1141,7 +1163,9 @@ def test_a_binary_that_cannot_be_run(site: Site) -> None:
     run = site.run(*GUARD, "--", str(path), *site.command[1:])
 
     assert run.exit() == 126
-    assert run.said() == [f"{SAID}{path}: Permission denied (exit 126)"]
+    assert run.said() == [
+        f"{SAID}[permission program={path}] cannot execute {path}: Permission denied (exit 126)"
+    ]
 
 
 # -- an ordinary user ------------------------------------------------------------------------------
@@ -1158,8 +1182,9 @@ def test_an_ordinary_user_without_a_record(site: Site) -> None:
     assert "pong" in request(address)
     (line,) = run.said()
     assert line == (
-        f"{SAID}this start cannot be recorded, so its workers will be named, not ended, if they"
-        f" outlive it: {site.state}/masters: Permission denied"
+        f"{SAID}[start_not_recorded file={site.state}/masters] cannot record this start:"
+        f" {site.state}/masters: Permission denied. Later guards will report its orphans and not"
+        " end them"
     )
     assert list(site.state.iterdir()) == []
     assert os.geteuid() != 0 or status(run.pid, "Uid")["Uid"].split()[0] == "65534"

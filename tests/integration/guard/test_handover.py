@@ -190,7 +190,7 @@ def test_no_listener(folder: str) -> None:
     begun = handover_client.begin(f"{folder}/none", FPM, hold=True, most=1)
 
     assert isinstance(begun, HandoverRefused)
-    assert "the listener is not to be reached in" in begun.why
+    assert "cannot reach the listener in" in begun.why
 
 
 def test_a_listener_that_does_not_answer(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -400,7 +400,7 @@ def test_a_stranger_behind_the_door(folder: str) -> None:
             close([*ready, *go_on])
 
     assert isinstance(begun, HandoverRefused)
-    assert "user 65534, who is neither root nor we" in begun.why
+    assert "not of our listener: user 65534 listens there" in begun.why
 
 
 # -- names of unix sockets -------------------------------------------------------------------------
@@ -561,12 +561,12 @@ def test_the_quick_start(owner: Owner, folder: str) -> None:
 @pytest.mark.parametrize(
     "place",
     [
-        "guard.guard:_Guard._take_over",
-        "guard.guard:_Guard._leave",
-        "guard.guard:_Guard._watched",
+        "guard.held_start:HeldStart.take_over",
+        "guard.held_start:HeldStart._leave",
+        "guard.held_start:watched_paths",
         "guard.handover_client:Handover.take",
         "guard.handover_client:Handover.leave",
-        "guard.address_wait:AddressWait.part_from_orphans",
+        "guard.orphan_ender:OrphanEnder.end_on_sockets",
         "phpfpm.listen_sockets:specs",
         "phpfpm.config_files:read",
     ],

@@ -21,7 +21,7 @@ from fpm_listener.host import procfs
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 DEADLINE_S = 40.0
 NAME = "web:php-fpm"
@@ -42,6 +42,11 @@ def own() -> Master:
     found = procfs.read_stat("self")
     assert found
     return Master(found.pid, found.started)
+
+
+def send_all(pids: Sequence[int], known: Sequence[Master], binary: str) -> bool:
+    """Return whether one of the processes was signalled."""
+    return any(orphans.send_signal(pid, signal.SIGKILL, known, binary) for pid in pids)
 
 
 def pairs(found: Iterable[Master]) -> list[tuple[int, int]]:
@@ -83,7 +88,7 @@ def test_a_master_is_recorded(state: Path) -> None:
         record(state).add_self()
 
     assert pairs(record(state).read()) == pairs([own()])
-    assert orphans.alive(own())
+    assert orphans.is_running(own())
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
@@ -288,9 +293,9 @@ def test_alive() -> None:
     """Pid and start together are a master; another start, or a pid that nobody has, is none."""
     pid, started = own().pid, own().started
 
-    assert orphans.alive(Master(pid, started))
-    assert not orphans.alive(Master(pid, started - 1))
-    assert not orphans.alive(Master(10**7, started))
+    assert orphans.is_running(Master(pid, started))
+    assert not orphans.is_running(Master(pid, started - 1))
+    assert not orphans.is_running(Master(10**7, started))
 
 
 def test_a_zombie_is_dead() -> None:
@@ -300,13 +305,13 @@ def test_a_zombie_is_dead() -> None:
         found = procfs.read_stat(child.pid)
         assert found
         master = Master(found.pid, found.started)
-        assert orphans.alive(master)
+        assert orphans.is_running(master)
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         after = procfs.read_stat(child.pid)
         assert after
         assert after.state == "Z"
-        assert not orphans.alive(master)
+        assert not orphans.is_running(master)
     finally:
         child.kill()
         child.wait()
@@ -391,20 +396,20 @@ def test_orphans_of_a_php_fpm_that_was_killed(state: Path, fpm: Leader) -> None:
     known = record(state).read()
 
     assert [master.pid for master in known] == [fpm.pid]
-    assert orphans.orphans(known, php_fpm()) == fpm.members
-    assert all(orphans.tell(pid, signal.SIGQUIT, known, php_fpm()) for pid in fpm.members)
+    assert orphans.find(known, php_fpm()) == fpm.members
+    assert all(orphans.send_signal(pid, signal.SIGQUIT, known, php_fpm()) for pid in fpm.members)
     wait_until(lambda: group(fpm.pid) == ())
-    assert orphans.orphans(known, php_fpm()) == ()
+    assert orphans.find(known, php_fpm()) == ()
 
 
 def test_workers_of_a_php_fpm_that_lives(state: Path, fpm: Leader) -> None:
     """They are nobody's orphans, and are not told, though a record has their master."""
     known = record(state).read()
 
-    assert orphans.alive(known[0])
-    assert orphans.orphans(known, php_fpm()) == ()
-    assert orphans.orphans((), php_fpm()) == ()
-    assert not any(orphans.tell(pid, signal.SIGKILL, known, php_fpm()) for pid in fpm.members)
+    assert orphans.is_running(known[0])
+    assert orphans.find(known, php_fpm()) == ()
+    assert orphans.find((), php_fpm()) == ()
+    assert not send_all(fpm.members, known, php_fpm())
     assert group(fpm.pid) == fpm.members
 
 
@@ -418,8 +423,8 @@ def test_orphans_that_are_not_ours(state: Path, fpm: Leader) -> None:
         (known, "/opt/php/sbin/php-fpm"),
         (known, ""),
     ):
-        assert orphans.orphans(some, binary) == ()
-        assert not any(orphans.tell(pid, signal.SIGKILL, some, binary) for pid in fpm.members)
+        assert orphans.find(some, binary) == ()
+        assert not send_all(fpm.members, some, binary)
 
     assert all(map(lives, fpm.members))
 
@@ -429,8 +434,8 @@ def test_workers_from_before_the_master(state: Path, fpm: Leader) -> None:
     fpm.kill()
     later = [Master(one.pid, one.started + 10**6) for one in record(state).read()]
 
-    assert orphans.orphans(later, php_fpm()) == ()
-    assert not any(orphans.tell(pid, signal.SIGKILL, later, php_fpm()) for pid in fpm.members)
+    assert orphans.find(later, php_fpm()) == ()
+    assert not send_all(fpm.members, later, php_fpm())
     assert all(map(lives, fpm.members))
 
 
@@ -440,8 +445,8 @@ def test_a_number_that_was_given_away(fpm: Leader) -> None:
     assert alive is not None
     earlier = [Master(fpm.pid, alive.started - 1)]
 
-    assert orphans.orphans(earlier, php_fpm()) == ()
-    assert not any(orphans.tell(pid, signal.SIGKILL, earlier, php_fpm()) for pid in fpm.members)
+    assert orphans.find(earlier, php_fpm()) == ()
+    assert not send_all(fpm.members, earlier, php_fpm())
     assert all(map(lives, fpm.members))
 
 
@@ -450,7 +455,7 @@ def test_orphans_of_one_of_many(state: Path, fpm: Leader) -> None:
     fpm.kill()
     known = (Master(10**7, 1), *record(state).read(), own())
 
-    assert orphans.orphans(known, php_fpm()) == fpm.members
+    assert orphans.find(known, php_fpm()) == fpm.members
 
 
 def test_a_binary_that_was_replaced(state: Path, fpm: Leader) -> None:
@@ -460,7 +465,7 @@ def test_a_binary_that_was_replaced(state: Path, fpm: Leader) -> None:
     exe = f"/proc/{fpm.members[0]}/exe"
 
     assert os.path.realpath(exe) == php_fpm()
-    assert orphans.orphans(record(state).read(), php_fpm()) == fpm.members
+    assert orphans.find(record(state).read(), php_fpm()) == fpm.members
 
 
 # -- who is told -----------------------------------------------------------------------------------
@@ -490,10 +495,10 @@ def test_only_who_is_meant_is_told(state: Path, parent: Leader) -> None:
     known = record(state).read()
     first, second = parent.members
 
-    assert orphans.tell(first, signal.SIGTERM, known, SLEEP)
+    assert orphans.send_signal(first, signal.SIGTERM, known, SLEEP)
     wait_until(lambda: not lives(first))
-    assert orphans.orphans(known, SLEEP) == (second,)
-    assert not orphans.tell(first, signal.SIGTERM, known, SLEEP)
+    assert orphans.find(known, SLEEP) == (second,)
+    assert not orphans.send_signal(first, signal.SIGTERM, known, SLEEP)
     assert lives(second)
 
 
@@ -502,8 +507,8 @@ def test_what_a_worker_has_started(state: Path, parent: Leader) -> None:
     parent.kill()
     known = record(state).read()
 
-    assert orphans.orphans(known, php_fpm()) == ()
-    assert not any(orphans.tell(pid, signal.SIGKILL, known, php_fpm()) for pid in parent.members)
+    assert orphans.find(known, php_fpm()) == ()
+    assert not send_all(parent.members, known, php_fpm())
     assert all(map(lives, parent.members))
 
 
@@ -513,11 +518,11 @@ def test_strangers_are_not_told(state: Path, parent: Leader) -> None:
     try:
         known = record(state).read()
         binary = procfs.executable(parent.pid) or ""
-        assert not orphans.tell(parent.pid, signal.SIGKILL, known, binary)
+        assert not orphans.send_signal(parent.pid, signal.SIGKILL, known, binary)
         parent.kill()
-        assert not orphans.tell(stranger.pid, signal.SIGKILL, known, SLEEP)
-        assert stranger.pid not in orphans.orphans(known, SLEEP)
-        assert not orphans.tell(10**7, signal.SIGKILL, known, SLEEP)
+        assert not orphans.send_signal(stranger.pid, signal.SIGKILL, known, SLEEP)
+        assert stranger.pid not in orphans.find(known, SLEEP)
+        assert not orphans.send_signal(10**7, signal.SIGKILL, known, SLEEP)
         assert stranger.poll() is None
     finally:
         stranger.kill()
@@ -530,6 +535,6 @@ def test_no_descriptor_stays_open(state: Path, parent: Leader) -> None:
     known = record(state).read()
     before = sorted(Path("/proc/self/fd").iterdir())
     for pid in (*parent.members, *parent.members, os.getpid(), 10**7):
-        orphans.tell(pid, signal.SIGCONT, known, SLEEP)
+        orphans.send_signal(pid, signal.SIGCONT, known, SLEEP)
 
     assert sorted(Path("/proc/self/fd").iterdir()) == before

@@ -7,7 +7,7 @@ import socket
 import stat
 import time
 
-from fpm_listener.guard import bind
+from fpm_listener.guard import socket_rights
 from fpm_listener.phpfpm.listen_sockets import Rights
 from fpm_listener.status.metrics import make_registry
 from fpm_listener.status.snapshot import Snapshot
@@ -47,7 +47,8 @@ def test_a_socket_path_that_becomes_a_symlink() -> None:
                 while time.monotonic() < end_s:
                     for mode in (0o666, 0o660):
                         try:
-                            bind.set_rights(str(path), Rights(owner=str(OTHER_UID), mode=mode))
+                            rights = Rights(owner=str(OTHER_UID), mode=mode)
+                            socket_rights.set_rights(str(path), rights)
                         except OSError:
                             continue
                         changed += 1
@@ -63,7 +64,7 @@ def test_rights_of_a_socket_are_changed() -> None:
     with open_folder() as folder, socket.socket(socket.AF_UNIX) as server:
         path = folder / "fpm.sock"
         server.bind(str(path))
-        bind.set_rights(str(path), Rights(owner=str(OTHER_UID), group="1", mode=0o640))
+        socket_rights.set_rights(str(path), Rights(owner=str(OTHER_UID), group="1", mode=0o640))
         found = path.stat()
 
     assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (OTHER_UID, 1, 0o640)

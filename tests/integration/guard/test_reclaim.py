@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fpm_listener.guard.reclaim import Ask, Reclaim
+from fpm_listener.guard.reclaim import Reclaim
 from fpm_listener.host import addresses, procfs
 from fpm_listener.host.addresses import TcpAddress
 from fpm_listener.host.holder_search import find_holders
@@ -53,7 +53,6 @@ class Scene:
 
     def __init__(self) -> None:
         self.port = free_port()
-        self.said: list[str] = []
         self.asked = 0
         self.answers = False
         address = addresses.parse(f"127.0.0.1:{self.port}")
@@ -79,7 +78,7 @@ class Scene:
     def get(self, *, answered: bool | None = False) -> Bound | None:
         """Do what a guard does that finds the address busy."""
         report = find_holders(self.address.text)
-        reclaim = Reclaim({}, Ask(answered, self.ask), self.said.append)
+        reclaim = Reclaim({}, self.ask, answered=answered)
         return reclaim.get(self.address, report)
 
 
@@ -129,7 +128,7 @@ def is_child(pid: int, parent: int) -> bool:
     return found is not None and found.ppid == parent
 
 
-def test_of_a_supervisord_that_is_gone(scene: Scene) -> None:
+def test_of_a_supervisord_that_is_gone(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     """Its socket is taken over, what waits in the queue included, and it is ended."""
     pid = orphaned(scene)
     with socket.create_connection(("127.0.0.1", scene.port)) as client:
@@ -144,14 +143,18 @@ def test_of_a_supervisord_that_is_gone(scene: Scene) -> None:
                 served.close()
                 served = server.accept()[0]
             served.close()
-    assert f"the listener, pid {pid}, does not answer" in scene.said[0]
+    said = capsys.readouterr().err.splitlines()[0]
+    assert f"[socket_copied address={scene.address.text} pid={pid}] copied the socket" in said
+    assert "which does not answer" in said
 
 
-def test_of_another_supervisord(scene: Scene, supervised: int) -> None:
+def test_of_another_supervisord(
+    scene: Scene, supervised: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It is a rival like any other: not asked, not copied, not ended."""
     assert scene.get(answered=None) is None
     assert scene.asked == 0
-    assert scene.said == []
+    assert capsys.readouterr().err == ""
     assert lives(supervised)
 
 
@@ -172,10 +175,10 @@ def test_where_no_socket_can_be_copied(scene: Scene, answered: bool) -> None:  #
     pid = orphaned(scene, sys.executable, docker)
     script = (
         "import sys; from fpm_listener.host import addresses; "
-        "from fpm_listener.guard.reclaim import Ask, Reclaim; "
+        "from fpm_listener.guard.reclaim import Reclaim; "
         "from fpm_listener.host.holder_search import find_holders; "
         "address = addresses.parse(sys.argv[1]); "
-        "reclaim = Reclaim({}, Ask(sys.argv[2] == 'True', bool), print); "
+        "reclaim = Reclaim({}, bool, answered=sys.argv[2] == 'True'); "
         "print(reclaim.get(address, find_holders(sys.argv[1])), reclaim.has_acted)"
     )
     done = subprocess.run(

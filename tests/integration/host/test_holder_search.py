@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import os
 import shutil
@@ -252,7 +253,7 @@ def test_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     def getaddrinfo(*_: object, **__: object) -> list[object]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(_socket, "getaddrinfo", getaddrinfo)
     report = find_holders("fpm.invalid:9000")
 
     assert report.blind == "the name in the address cannot be resolved: Name or service not known"
@@ -360,7 +361,7 @@ def test_what_another_user_may_not_see(fpm: Callable[..., Fpm]) -> None:
     fpm(address)
 
     assert look_as("os.setuid(65534)", address) == (
-        "() we may not look into other users' processes (root may, to name the holder)"
+        "() reading other users' processes is not permitted (it needs root)"
     )
     assert look_as("os.setuid(65534)", f"127.0.0.1:{free_port()}") == "() None"
 
@@ -383,8 +384,8 @@ def test_what_root_in_a_container_may_not_see(fpm: Callable[..., Fpm]) -> None:
 
     assert len(workers) == 2
     assert said == (
-        "() we may not look into other users' processes (CAP_SYS_PTRACE is needed, to name"
-        f" the holder); an earlier life of the program has left pid {' '.join(workers)}"
+        "() reading other users' processes is not permitted (it needs CAP_SYS_PTRACE);"
+        f" an earlier run of the program has left pid {' '.join(workers)}"
     )
 
 
@@ -441,7 +442,7 @@ class Proc:
         folder = self.folder / str(pid)
         (folder / "fd").mkdir(parents=True)
         (folder / "fd" / "9").symlink_to(f"socket:[{holds}]" if holds else "/dev/null")
-        (folder / "stat").write_text(f"{pid} (php-fpm) 8.2) {state} {ppid} {pgid} 0 -1 0")
+        (folder / "stat").write_text(f"{pid} (php-fpm) 8.2) {state} {ppid} {pgid}" + " 0" * 20)
         (folder / "cmdline").write_bytes(title.encode() + b"\0\0\0")
         self.cgroup(str(pid), cgroup)
 
@@ -566,7 +567,7 @@ def test_a_socket_that_no_process_has(proc: Proc) -> None:
 
     assert report.holders == ()
     assert report.blind is not None
-    assert "taken" in report.blind
+    assert "no process that can be seen here has it" in report.blind
 
 
 def test_no_proc(tmp_path: Path) -> None:

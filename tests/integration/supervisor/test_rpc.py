@@ -53,21 +53,11 @@ stopwaitsecs=1000
 """
 
 
-<<<<<<< HEAD
-=======
 def identification(rpc: SupervisorRpc) -> str | RpcFailed:
     """Make the shortest call there is."""
     return rpc._ask(str, "supervisor.getIdentification")
 
 
-def wait(probe: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not probe():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
->>>>>>> e47c797 (helpers: one implementation of each)
 class Supervisord:
     """A real one, with its programs."""
 
@@ -225,13 +215,8 @@ def test_a_supervisord_that_is_ending(supervisord: Supervisord) -> None:
     assert pid
     try:
         supervisord.process.terminate()
-<<<<<<< HEAD
-        wait_until(lambda: isinstance(supervisord.rpc.identification(), RpcFailed))
-        assert why(supervisord.rpc.identification()) == "supervisord refused: SHUTDOWN_STATE"
-=======
-        wait(lambda: isinstance(identification(supervisord.rpc), RpcFailed))
+        wait_until(lambda: isinstance(identification(supervisord.rpc), RpcFailed))
         assert why(identification(supervisord.rpc)) == "supervisord refused: SHUTDOWN_STATE"
->>>>>>> e47c797 (helpers: one implementation of each)
     finally:
         os.kill(pid, 9)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from fpm_listener.host import holder_remedies
@@ -18,17 +16,17 @@ MASTER = Holder(
 )
 OTHER = Holder(kind=HolderKind.OTHER, pid=7, command="nginx", user=None)
 PEAK = ", its peak was 2 MiB"
-LISTENER = replace(OTHER, command="/usr/bin/python /opt/fpm-listener listen --config x")
+LISTENER = OTHER._replace(command="/usr/bin/python /opt/fpm-listener listen --config x")
 
 
 @pytest.mark.parametrize(
     ("holder", "words"),
     [
         (ORPHAN, "pid 5 (php-fpm: pool www, user www-data, orphan of the dead master 4)"),
-        (replace(ORPHAN, others=(6, 8)), "pid 5 and 2 more (php-fpm: pool www, user www-data, "),
-        (replace(MASTER, unit="php.service"), "another running php-fpm, unit php.service)"),
-        (replace(OTHER, container="abc"), "pid 7 (nginx, container abc)"),
-        (replace(OTHER, unit="u", container="c"), "pid 7 (nginx, unit u, container c)"),
+        (ORPHAN._replace(others=(6, 8)), "pid 5 and 2 more (php-fpm: pool www, user www-data, "),
+        (MASTER._replace(unit="php.service"), "another running php-fpm, unit php.service)"),
+        (OTHER._replace(container="abc"), "pid 7 (nginx, container abc)"),
+        (OTHER._replace(unit="u", container="c"), "pid 7 (nginx, unit u, container c)"),
         (OTHER, "pid 7 (nginx)"),
     ],
 )
@@ -41,24 +39,24 @@ def test_a_report_in_words() -> None:
     """All holders, or why none is known."""
     report = HolderReport(address="9000", holders=(OTHER, OTHER))
     assert str(report) == "pid 7 (nginx); pid 7 (nginx)"
-    assert str(replace(report, holders=(), blind="no rights")) == "no rights"
-    assert str(replace(report, holders=())) == "nobody has it now"
+    assert str(report._replace(holders=(), blind="no rights")) == "no rights"
+    assert str(report._replace(holders=())) == "nobody has it now"
 
 
 @pytest.mark.parametrize(
     ("holder", "config", "words"),
     [
         (ORPHAN, "", "kill -QUIT -- -4"),
-        (replace(ORPHAN, master_pid=None, others=(6, 8)), "", "kill -QUIT 5 6 8"),
-        (replace(MASTER, unit="php.service"), "", "systemctl disable --now php.service"),
+        (ORPHAN._replace(master_pid=None, others=(6, 8)), "", "kill -QUIT 5 6 8"),
+        (MASTER._replace(unit="php.service"), "", "systemctl disable --now php.service"),
         (MASTER, "/etc/x.conf", "this very configuration"),
         (MASTER, "/etc/y.conf", "kill -QUIT 9), and find out what starts it"),
         (MASTER, "", "kill -QUIT 9), and find out what starts it"),
         (OTHER, "", "Stop it (kill 7)"),
-        (replace(OTHER, command="(/etc/x.conf)"), "/etc/x.conf", "Stop it (kill 7)"),
+        (OTHER._replace(command="(/etc/x.conf)"), "/etc/x.conf", "Stop it (kill 7)"),
         (LISTENER, "", "supervisorctl restart fpm-listener"),
-        (replace(OTHER, command="python -m fpm_listener listen"), "", "Wait for the next start"),
-        (replace(OTHER, command="fpm-listener listener"), "", "Stop it (kill 7)"),
+        (OTHER._replace(command="python -m fpm_listener listen"), "", "Wait for the next start"),
+        (OTHER._replace(command="fpm-listener listener"), "", "Stop it (kill 7)"),
     ],
 )
 def test_how_to_get_it_back(holder: Holder, config: str, words: str) -> None:

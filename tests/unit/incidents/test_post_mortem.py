@@ -144,7 +144,8 @@ def test_a_missing_program_that_the_guard_names() -> None:
     scenario.give(0.0, ProgramsKnown(programs=programs, sites={FPM: site}, needs={FPM: needs}))
     for at_s in (1.0, 3.0, 5.0):
         scenario.play(f"{at_s} starting")
-        scenario.log(at_s + 0.3, f"fpm-listener guard: {needs.program}: not found (exit 127)")
+        code = f"[missing_path program={needs.program}]"
+        scenario.log(at_s + 0.3, f"fpm-listener guard: {code} cannot execute it")
         scenario.play(f"{at_s + 0.5} backoff")
         if looks(scenario):
             examined(scenario, at_s + 0.6, PostMortem(program_instead=("/usr/sbin/php-fpm8.2",)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fpm_listener.incidents.effects import CheckGone, FindHolder, Gone, HolderFound
@@ -17,7 +16,7 @@ from tests.unit.monitor.engine_scenario import EPOCH, FPM, HOLDER, Scenario
 if TYPE_CHECKING:
     from fpm_listener.incidents.incident import IncidentView
 
-KNOWN = replace(HOLDER, holders=(replace(HOLDER.holders[0], started=4711),))
+KNOWN = HOLDER._replace(holders=(HOLDER.holders[0]._replace(started=4711),))
 
 
 def conflict() -> Scenario:

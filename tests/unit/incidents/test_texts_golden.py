@@ -82,13 +82,13 @@ def _plights() -> dict[str, IncidentFacts]:
             BARE, cause=Cause.BIND_CONFLICT, address="127.0.0.1:9000", recovering=True
         ),
         "taken by orphans": taken(ORPHAN),
-        "taken by two": taken(replace(ORPHAN, others=()), OTHER),
+        "taken by two": taken(ORPHAN._replace(others=()), OTHER),
         "taken by another master": taken(MASTER),
-        "taken by a service": taken(replace(MASTER, unit="php8.2-fpm.service")),
-        "taken by itself": taken(replace(MASTER, command=f"php-fpm: master process ({CONF})")),
+        "taken by a service": taken(MASTER._replace(unit="php8.2-fpm.service")),
+        "taken by itself": taken(MASTER._replace(command=f"php-fpm: master process ({CONF})")),
         "taken by a master, our file unknown": taken(MASTER, site=FpmSite()),
-        "taken in a container": taken(replace(OTHER, container="0123456789ab")),
-        "taken by our listener": taken(replace(OTHER, command="python fpm-listener listen")),
+        "taken in a container": taken(OTHER._replace(container="0123456789ab")),
+        "taken by our listener": taken(OTHER._replace(command="python fpm-listener listen")),
         "taken by something else": taken(OTHER),
         "taken, no look possible": taken(blind="not allowed"),
         "taken, free by now": taken(),
@@ -175,4 +175,4 @@ def test_all_texts() -> None:
 
 def test_orphans_of_an_unknown_master() -> None:
     """Each is named; there is no group to signal."""
-    assert holder_remedies.whom(replace(ORPHAN, master_pid=None)) == "813 814 815"
+    assert holder_remedies.whom(ORPHAN._replace(master_pid=None)) == "813 814 815"

@@ -73,7 +73,7 @@ WORDS = (
     *("seen STARTING", "seen STOPPING", "seen BACKOFF", "seen UNKNOWN", "late RUNNING"),
     *("late FATAL", "lost", "children one", "children none", "children hidden", "children other"),
 )
-KNOWN = replace(HOLDER, holders=(replace(HOLDER.holders[0], started=4711),))
+KNOWN = HOLDER._replace(holders=(HOLDER.holders[0]._replace(started=4711),))
 #: A tick that finds nothing to do any more; a moment may have several things due.
 _MOST_TICKS = 40
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from fpm_listener.host import holder_remedies
@@ -261,10 +259,10 @@ def test_our_own_listener_as_the_holder() -> None:
     holder = Holder(kind=HolderKind.OTHER, pid=7, command=command, user="root")
 
     assert "the listener releases the address after a failed start" in holder_remedies.end(holder)
-    orphan = replace(holder, kind=HolderKind.ORPHAN, command="php-fpm: pool www", master_pid=6)
+    orphan = holder._replace(kind=HolderKind.ORPHAN, command="php-fpm: pool www", master_pid=6)
     assert "kill" not in holder_remedies.free([orphan, holder])  # the orphans are all that serves
     assert "kill -QUIT -- -6" in holder_remedies.free([orphan])
-    assert holder_remedies.end(replace(holder, command="nginx")).startswith("Stop it (kill 7)")
+    assert holder_remedies.end(holder._replace(command="nginx")).startswith("Stop it (kill 7)")
 
 
 def test_a_start_that_failed_before_anything_was_held() -> None:

@@ -174,7 +174,7 @@ class Transcript(Scenario):
     def know(self, at_s: float, *names: ProcessName, address: str = ADDRESS) -> None:
         """Let php-fpm's configurations be read."""
         programs = tuple(Program(name=one, command="php-fpm -F", startsecs=3.0) for one in names)
-        sites = {name: replace(SITE, addresses=(address,)) for name in names}
+        sites = {name: SITE._replace(addresses=(address,)) for name in names}
         known = ProgramsKnown(programs=programs, sites=sites, needs=dict.fromkeys(names, NEEDS))
         self.give(at_s, known)
 

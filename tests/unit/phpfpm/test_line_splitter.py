@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm_listener.phpfpm.log_parser import LONGEST_LINE, LineSplitter
+from fpm_listener.phpfpm.line_splitter import LONGEST_LINE, LineSplitter
 
 
 def test_a_half_line_waits() -> None:

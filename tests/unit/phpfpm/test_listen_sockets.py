@@ -57,7 +57,7 @@ def test_the_backlog_that_nobody_has_set(
     (found,) = specs(conf(pool(address)), version)
 
     assert found.backlog == backlog
-    assert found.beyond_us is None
+    assert found.unsupported is None
 
 
 @pytest.mark.parametrize("version", [(), (7, 4), (8, 2)])
@@ -66,7 +66,7 @@ def test_the_backlog_that_is_set(version: tuple[int, ...], text: str) -> None:
     """It is the number of the configuration, in every version."""
     (found,) = specs(conf(pool(TCP, listen_backlog=text)), version)
 
-    assert (found.backlog, found.beyond_us) == (int(text), None)
+    assert (found.backlog, found.unsupported) == (int(text), None)
 
 
 @pytest.mark.parametrize("text", ["", "many", "1.5", "1e3", "0x10", "5 5", "1000000000000", "٣"])
@@ -74,7 +74,7 @@ def test_a_backlog_that_is_no_number(text: str) -> None:
     """What php-fpm makes of it is php-fpm's own affair."""
     found = wish(TCP, listen_backlog=text)
 
-    assert found.beyond_us == f"listen.backlog = {text!r} is no number"
+    assert found.unsupported == f"listen.backlog = {text!r} is no number"
 
 
 # -- rights ----------------------------------------------------------------------------------------
@@ -90,14 +90,14 @@ def test_rights_that_are_set() -> None:
     found = wish(UNIX, listen_owner="www-data", listen_group="33", listen_mode="0600")
 
     assert found.rights == Rights(owner="www-data", group="33", mode=0o600)
-    assert found.beyond_us is None
+    assert found.unsupported is None
 
 
 def test_rights_that_are_set_to_nothing() -> None:
     """Empty words are as good as none."""
     found = wish(UNIX, listen_owner="", listen_group="", listen_mode="")
 
-    assert (found.rights, found.beyond_us) == (Rights(), None)
+    assert (found.rights, found.unsupported) == (Rights(), None)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_mode_that_is_none(text: str) -> None:
     """The socket is left to php-fpm."""
     found = wish(UNIX, listen_mode=text)
 
-    assert found.beyond_us == f"listen.mode = {text!r} is no octal number up to 777"
+    assert found.unsupported == f"listen.mode = {text!r} is no octal number up to 777"
 
 
 # -- what is left to php-fpm -----------------------------------------------------------------------
@@ -123,11 +123,11 @@ def test_a_mode_that_is_none(text: str) -> None:
 @pytest.mark.parametrize("option", ["listen_acl_users", "listen_acl_groups"])
 def test_an_access_list(option: str) -> None:
     """php-fpm sets it on a unix socket itself; an empty one is none."""
-    why = wish(UNIX, **{option: "www-data,nginx"}).beyond_us
+    why = wish(UNIX, **{option: "www-data,nginx"}).unsupported
 
     assert why is not None
     assert "listen.acl_users" in why
-    assert wish(UNIX, **{option: ""}).beyond_us is None
+    assert wish(UNIX, **{option: ""}).unsupported is None
 
 
 def test_an_access_list_of_a_port() -> None:
@@ -135,19 +135,19 @@ def test_an_access_list_of_a_port() -> None:
     found = wish(TCP, listen_acl_users="www-data", listen_acl_groups="nginx")
 
     assert found.address == addresses.parse(TCP)
-    assert (found.beyond_us, found.backlog) == (None, MOST)
+    assert (found.unsupported, found.backlog) == (None, MOST)
 
 
 @pytest.mark.parametrize("address", [TCP, UNIX])
 def test_setfib(address: str) -> None:
     """A routing table is chosen on FreeBSD only, by php-fpm."""
-    assert wish(address, listen_setfib="1").beyond_us == "listen.setfib is for FreeBSD"
+    assert wish(address, listen_setfib="1").unsupported == "listen.setfib is for FreeBSD"
 
 
 @pytest.mark.parametrize("path", ["/run/a,b.sock", "/run/a=b.sock", "/run/x=1/w.sock"])
 def test_a_path_that_the_variable_cannot_hold(path: str) -> None:
     """Commas part the sockets of FPM_SOCKETS, and an equals sign ends a path."""
-    why = wish(path).beyond_us
+    why = wish(path).unsupported
 
     assert why == "FPM_SOCKETS has no way to write a path with a comma or an equals sign"
 
@@ -157,7 +157,7 @@ def test_a_path_that_the_variable_can_hold(path: str) -> None:
     """Blanks and other signs are no obstacle."""
     found = wish(path)
 
-    assert found.beyond_us is None
+    assert found.unsupported is None
     assert environment([(found.address.text, 3)]) == {"FPM_SOCKETS": f"{path}=3"}
 
 
@@ -195,8 +195,8 @@ def test_a_backlog_that_is_no_number_is_not_the_status_pages() -> None:
     """Only the pool's own socket is left to php-fpm."""
     own, status = specs(conf(pool(TCP, "127.0.0.1:9001", listen_backlog="many")))
 
-    assert own.beyond_us is not None
-    assert status.beyond_us is None
+    assert own.unsupported is not None
+    assert status.unsupported is None
 
 
 @pytest.mark.parametrize("text", ["", "99999", "unix:/run/x.sock", "*:9000", "host:http"])
