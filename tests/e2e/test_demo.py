@@ -98,7 +98,7 @@ def test_the_master_is_killed_and_nobody_notices(folder: Path) -> None:
     demo = Terminal(folder)
     pid_file = folder / ".demo/php-fpm.pid"
     try:
-        demo.shows("Ctrl-C ends it all")
+        demo.shows("Ctrl-C stops everything")
         before = pid_file.read_text()
         kill(int(before))
         wait_until(lambda: pid_file.read_text() not in {before, ""}, "a new master")

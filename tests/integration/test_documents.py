@@ -40,7 +40,7 @@ SHELL = {
     "python3 -m venv /opt/fpm-listener": "tests/e2e/test_install.py",
     "make demo": "tests/e2e/test_demo.py",
     "fpm-listener guard [--wait 2s]": "tests/integration/test_documents.py",  # the usage, see below
-    "#!/bin/sh\n# Ends with 1 where fpm-listener": "tests/e2e/test_healed.py",
+    "#!/bin/sh\n# Exits with 1 if fpm-listener": "tests/e2e/test_healed.py",
 }
 
 
