@@ -125,7 +125,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    """Print what the doctor finds."""
+    """Print the findings of the doctor."""
     import os
 
     from fpm_listener.cli import output
@@ -135,15 +135,15 @@ def _check(options: argparse.Namespace) -> int:
     try:
         findings = check.check(check.find_conf(options.supervisord_conf), live=True)
     except FpmListenerError as error:
-        raise check.could_not(error, os.environ) from error
+        raise check.name_running(error, os.environ) from error
     if options.json:
         output.write(report.to_json(findings))
     elif options.fix_preview:
         output.write_exactly(report.preview(findings))
-        mended = sum(bool(one.edits) for one in findings)
+        fixed = sum(bool(one.edits) for one in findings)
         print(
-            f"fpm-listener: this mends {mended} of {len(findings)} findings; the others need a"
-            " decision: fpm-listener check says which",
+            f"fpm-listener: this diff fixes {fixed} of {len(findings)} findings; the others need a"
+            " decision: run fpm-listener check",
             file=sys.stderr,
         )
     else:

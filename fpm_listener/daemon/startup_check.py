@@ -57,11 +57,11 @@ def run(supervisord_pid: int) -> ConfigChecked | None:
     for one in findings:
         if one["severity"] == "error":
             log.error(
-                "the configuration will break id=%s where=%r what=%r mend=%r",
+                "error in the configuration id=%s where=%r what=%r fix=%r",
                 one["id"],
                 one["where"],
                 one["what"],
-                one["mend"],
+                one["fix"],
             )
     counts = Counter(one["severity"] for one in findings)
     log.info(

@@ -1,8 +1,8 @@
-"""`fpm-listener check`: gathers what the doctor looks at, and prints what it finds.
+"""`fpm-listener check`: reads both configurations, and applies the rules.
 
 Laws:
 1. It changes nothing and starts nothing: php-fpm -tt would write to the production error log.
-2. supervisord's files are read by supervisor's own parser; what it refuses is a finding.
+2. Supervisor's own parser reads supervisord's files. If it rejects them, that is a finding.
 """
 
 from __future__ import annotations
@@ -11,22 +11,17 @@ import configparser
 import glob
 import os
 import re
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener import regular_file
-from fpm_listener.doctor import (
-    held_addresses,
-    rules_address,
-    rules_fpm_config,
-    rules_running,
-    rules_start,
-    rules_stop,
-    rules_supervisord,
-)
-from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Supervised
+from fpm_listener.doctor import held_addresses
+from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Section, Supervised
 from fpm_listener.doctor.host_facts import Host
-from fpm_listener.doctor.rule import examine
+from fpm_listener.doctor.rule import parse_texts
+from fpm_listener.doctor.rules import examine
 from fpm_listener.host.holder_search import find_holders
 from fpm_listener.phpfpm import command_line, config_files
 from fpm_listener.settings import receiver_check, settings
@@ -42,29 +37,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from fpm_listener.doctor.checked_config import Machine
-    from fpm_listener.doctor.rule import Finding
+    from fpm_listener.doctor.rule import Finding, Text
     from fpm_listener.host.address_holders import HolderReport
 
-#: They put their rules into the list when they are imported.
-RULE_MODULES = (
-    rules_address,
-    rules_fpm_config,
-    rules_running,
-    rules_start,
-    rules_stop,
-    rules_supervisord,
-)
-
-#: Our listener's command, and the file of its settings.
+#: The command of our listener, and its settings file.
 _LISTENS = re.compile(r"fpm[-_]listener listen --config[= ](\S+)")
 
-#: Bytes of one file; a configuration of this size is a mistake.
-_LONGEST = 4 << 20
+#: Bytes of one file; a larger one is not a configuration.
+LONGEST = 4 << 20
 
-#: Where supervisord's configuration lies, as supervisord itself looks for it.
+#: The places in which supervisord itself looks for its configuration.
 USUAL_FILES = ("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
 
-#: Where supervisord answers, as Debian, Red Hat and supervisor's own sample have it.
+#: The sockets of supervisord on Debian, on Red Hat and in supervisor's own sample.
 USUAL_URLS = (
     *("unix:///run/supervisor.sock", "unix:///run/supervisor/supervisor.sock"),
     "unix:///tmp/supervisor.sock",
@@ -76,12 +61,19 @@ def find_conf(named: str | None) -> str:
     found = named or next((path for path in USUAL_FILES if Path(path).is_file()), None)
     if found is None:
         raise FpmListenerError(
-            f"no configuration of supervisord at {', '.join(USUAL_FILES)}; say where it is:"
+            f"supervisord's configuration is not at {' or '.join(USUAL_FILES)}; name its file:"
             " --supervisord-conf FILE",
         )
     if not os.access(found, os.R_OK):
-        raise FpmListenerError(f"{found}: is not there, or may not be read")
+        raise FpmListenerError(f"{found}: does not exist, or this user may not read it")
     return found
+
+
+@cache
+def texts() -> dict[str, Text]:
+    """Return the texts of all rules."""
+    file = resources.files("fpm_listener.doctor").joinpath("findings.txt")
+    return parse_texts(file.read_text(encoding="utf-8"))
 
 
 def check(
@@ -90,29 +82,31 @@ def check(
     environ: Mapping[str, str] | None = None,
     *,
     live: bool = False,
-    look: Callable[[str], HolderReport] = find_holders,
+    search: Callable[[str], HolderReport] = find_holders,
 ) -> list[Finding]:
-    """Return what the doctor finds in the configuration at `path`, the worst first.
+    """Return the findings for the configuration at `path`, the worst first.
 
-    machine: the host; environ: supervisord's environment, None = our own; live: ask the supervisord
-    that runs as well; look: who has an address. Raises FpmListenerError.
+    machine: the host; environ: supervisord's environment, None = our own; live: also ask the
+    supervisord that runs; search: finds the holders of an address. Raises FpmListenerError.
     """
-    known = os.environ if environ is None else environ
-    checkup = gather(path, machine or Host(), known)
-    held = tuple(held_addresses.find(checkup.fpms, path, look))
+    environ = os.environ if environ is None else environ
+    checked = gather(path, machine or Host(), environ)
+    held = tuple(held_addresses.find(checked.fpms, path, search))
     if live:
-        urls = [server["url"] for server in checkup.supervisord.get("servers") or ()]
-        _, loaded = ask(urls, known)
-        checkup = checkup._replace(loaded=loaded)
-        # Only who had it before and after supervisord was asked: php-fpm may restart meanwhile.
-        again = set(held_addresses.pids(held_addresses.find(checkup.fpms, path, look)))
+        urls = [server["url"] for server in checked.supervisord.get("servers") or ()]
+        _, loaded = ask(urls, environ)
+        checked = checked._replace(loaded=loaded)
+        # php-fpm may restart meanwhile: only holders before and after the question count.
+        again = set(held_addresses.pids(held_addresses.find(checked.fpms, path, search)))
         held = tuple(one for one in held if again >= set(held_addresses.pids([one])))
-    checkup = checkup._replace(held=held)
-    return examine(checkup)
+    return examine(checked._replace(held=held), texts())
 
 
 def ask(urls: Iterable[str], environ: Mapping[str, str]) -> tuple[str, Loaded | None]:
-    """Return where a supervisord answers, the sockets first, and what it has loaded."""
+    """Return the first URL at which a supervisord answers, and what it has loaded.
+
+    Unix sockets are asked first.
+    """
     for url in sorted(urls, key=lambda url: not url.startswith("unix:")):
         rpc = SupervisorRpc.from_environment({**environ, "SUPERVISOR_SERVER_URL": url})
         loaded = rpc.loaded() if rpc else None
@@ -121,62 +115,48 @@ def ask(urls: Iterable[str], environ: Mapping[str, str]) -> tuple[str, Loaded | 
     return "", None
 
 
-def could_not(error: FpmListenerError, environ: Mapping[str, str]) -> FpmListenerError:
-    """Return the error with what can be told of a supervisord that runs all the same."""
+def name_running(error: FpmListenerError, environ: Mapping[str, str]) -> FpmListenerError:
+    """Return the error, with the supervisord that runs but could not be checked."""
     urls = [*filter(None, [environ.get("SUPERVISOR_SERVER_URL")]), *USUAL_URLS]
     url, loaded = ask(urls, environ)
     if loaded is None:
         return error
     names = {str(info["group"]) for info in loaded.processes}
     return FpmListenerError(
-        f"{error}. A supervisord runs ({url}; {', '.join(sorted(names))}), but neither its"
-        " files nor php-fpm's could be checked: name its file with --supervisord-conf, or run this"
-        " as a user who may read it",
+        f"{error}. A supervisord runs ({url}; {', '.join(sorted(names))}), but its files and"
+        " php-fpm's were not checked. Name its file with --supervisord-conf, or run this command as"
+        " a user who may read it",
     )
 
 
 def gather(path: str, machine: Machine, environ: Mapping[str, str]) -> CheckedConfig:
-    """Return all that the rules look at. Raises FpmListenerError."""
+    """Return everything that the rules read. Raises FpmListenerError."""
     answer = config.read(path, environ=environ)
-    if isinstance(answer, ConfUnreadable) and not answer.refused:
-        raise FpmListenerError(answer.why)
     if isinstance(answer, ConfUnreadable):
-        return CheckedConfig(
-            supervisord={"refused": answer.why},
-            sections=ini_lines.scan(_texts([path, *_included(path)])),
-            processes=(),
-            fpms=(),
-            machine=machine,
-        )
+        if not answer.refused:
+            raise FpmListenerError(answer.why)
+        files = _texts([path, *_included(path)])
+        return CheckedConfig({"refused": answer.why}, ini_lines.scan(files), (), (), machine)
     sections = ini_lines.scan(_texts(answer["files"]))
     processes = tuple(_supervised(found, sections, environ) for found in answer["processes"])
-    fpms = []
-    seen: set[str] = set()
+    fpms: dict[str, Fpm] = {}
     for process in processes:
         invocation = command_line.find(process.command)
-        if invocation is None or invocation.test_only or process.section.name in seen:
-            continue
-        seen.add(process.section.name)
-        conf = config_files.read(
-            invocation,
-            directory=process.settings["directory"],
-            environment=process.settings["inherited"],
-        )
-        fpms.append(
-            Fpm(
-                process=process,
-                invocation=invocation,
-                conf=conf,
-                sections=ini_lines.scan(_texts(conf.files), php=True),
-                version=config_files.version(invocation),
-            ),
-        )
+        if invocation and not invocation.test_only and process.section.name not in fpms:
+            conf = config_files.read(
+                invocation,
+                directory=process.settings["directory"],
+                environment=process.settings["inherited"],
+            )
+            lines = ini_lines.scan(_texts(conf.files), php=True)
+            version = config_files.version(invocation)
+            fpms[process.section.name] = Fpm(process, invocation, conf, lines, machine, version)
     own = tuple(_own_settings(processes, environ))
     return CheckedConfig(
         supervisord={name: answer[name] for name in ("nodaemon", "minfds", "servers", "logfile")},
         sections=sections,
         processes=processes,
-        fpms=tuple(fpms),
+        fpms=tuple(fpms.values()),
         machine=machine,
         refused=tuple((path, str(one)) for path, one in own if isinstance(one, Exception)),
         undeliverable=tuple(
@@ -191,7 +171,7 @@ def gather(path: str, machine: Machine, environ: Mapping[str, str]) -> CheckedCo
 def _own_settings(
     processes: Iterable[Supervised], environ: Mapping[str, str]
 ) -> Iterator[tuple[str, Settings | FpmListenerError]]:
-    """Return the files of our own settings, and what is in them or why they are refused."""
+    """Return our own settings files, each with its settings or its error."""
     for process in processes:
         found = _LISTENS.search(process.command)
         if process.kind == "eventlistener" and found and os.access(found[1], os.R_OK):
@@ -205,18 +185,18 @@ def _texts(paths: Iterable[str]) -> list[tuple[str, str]]:
     found = []
     for path in paths:
         try:
-            found.append((path, regular_file.read_text(path, _LONGEST)))
+            found.append((path, regular_file.read_text(path, LONGEST)))
         except OSError:
             continue
     return found
 
 
 def _included(path: str) -> list[str]:
-    """Return the files that a configuration includes which supervisor's parser refuses."""
+    """Return the files that are included by a configuration that supervisor's parser rejects."""
     parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
     folder = str(Path(path).absolute().parent)
     try:
-        parser.read_string(regular_file.read_text(path, _LONGEST), path)
+        parser.read_string(regular_file.read_text(path, LONGEST), path)
         patterns = parser.get("include", "files", fallback="") or ""
     except (configparser.Error, AttributeError, OSError):
         return []  # AttributeError: CPython's, for a line that continues a key without a value
@@ -237,11 +217,11 @@ def _supervised(
         "numprocs": int(count) if re.fullmatch(r"[0-9]{1,10}", count) else 1,
         "inherited": {**environ, **found["environment"]},
     }
-    return Supervised(found["kind"], found["group"], found["name"], section, values)
+    return Supervised(found["kind"], found["group"], found["name"], Section(section, values))
 
 
 def _section_of(found: Mapping[str, Any], sections: Mapping[str, ConfigSection]) -> ConfigSection:
-    """Return the section that a process comes from: of its group's name, or of a program of it."""
+    """Return the section of a process: that of its group's name, or of a program of the group."""
     kind, group = found["kind"], found["group"]
     names = [f"{kind}:{group}", f"{kind}:{found['name']}"]
     members = sections.get(f"group:{group}")

@@ -1,4 +1,4 @@
-"""Who has the addresses that configured php-fpms listen on, and whose child that is."""
+"""The holders of the addresses that configured php-fpms listen on, and their parents."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def pids(held: Iterable[Held]) -> Iterator[int]:
 
 
 def find(
-    fpms: Iterable[Fpm], path: str, look: Callable[[str], HolderReport] = find_holders
+    fpms: Iterable[Fpm], path: str, search: Callable[[str], HolderReport] = find_holders
 ) -> Iterator[Held]:
-    """Return who has the addresses of these php-fpms now.
+    """Return the holders that the addresses of these php-fpms have now.
 
-    path: of the supervisord's configuration that they are in.
+    path: the supervisord configuration that contains the php-fpms.
     """
     wanted = (pool.listen for fpm in fpms for pool in fpm.conf.pools)
     usable = (one.text for one in wanted if isinstance(one, TcpAddress | UnixAddress))
     for address in dict.fromkeys(usable):
-        report = look(address)
+        report = search(address)
         if not report.holders:
             continue
         families = {holder.pid: _family(holder.pid) for holder in report.holders}
-        everybody = {pid for family in families.values() for pid in family}
-        masters = {pid for pid in everybody if _is_supervisord(pid, path)}
+        everyone = {pid for family in families.values() for pid in family}
+        masters = {pid for pid in everyone if _is_supervisord(pid, path)}
         children = (
             child
             for family in families.values()

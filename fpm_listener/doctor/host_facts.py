@@ -1,6 +1,6 @@
-"""What the doctor asks the host: files, users, systemd's units, ports, memory.
+"""Facts of the host that rules need: files, users, systemd's units, ports, memory.
 
-Law: nothing here needs root, and nothing is changed; what cannot be seen counts as being in order.
+Law: nothing here needs root, and nothing changes. A fact that is not visible counts as correct.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 _WANTS = ("/etc/systemd/system/multi-user.target.wants", "/etc/systemd/system/default.target.wants")
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
-#: Where php-fpm's binaries lie: Debian, Red Hat and Alpine; Docker's image; Remi's packages.
+#: The php-fpm binaries of Debian, Red Hat and Alpine; of Docker's image; of Remi's packages.
 PHP_FPMS = (
     "/usr/sbin/php-fpm*",
     "/usr/local/sbin/php-fpm*",
@@ -24,10 +24,10 @@ PHP_FPMS = (
 
 
 class Host:
-    """The host that we run on; a `Machine`."""
+    """The host on which this runs; a `Machine`."""
 
     def __init__(self, root: str = "/") -> None:
-        """`root`: where its files are."""
+        """root: the directory of its files."""
         self._root = Path(root)
 
     def _path(self, path: str) -> Path:
@@ -38,7 +38,7 @@ class Host:
         return self._path(path).exists()
 
     def is_folder(self, path: str) -> bool:
-        """As Machine; a folder that may not be looked into counts as being there."""
+        """As Machine; a directory that this user may not see counts as existing."""
         try:
             return self._path(path).is_dir()
         except PermissionError:
@@ -74,7 +74,7 @@ class Host:
         return [f"/{Path(one).relative_to(self._root)}" for one in kept]
 
     def enabled_units(self) -> tuple[str, ...]:
-        """As Machine; only where systemd runs this host."""
+        """As Machine; none if this host does not run systemd."""
         if not self._path("/run/systemd/system").is_dir():
             return ()
         found: set[str] = set()
@@ -98,7 +98,7 @@ class Host:
         for path in _LIMITS:
             with suppress(OSError, ValueError):
                 limit = int(self._path(path).read_text())
-                if limit < 1 << 60:  # cgroup v1 says so for `no limit`
+                if limit < 1 << 60:  # cgroup v1 reports more for `no limit`
                     return limit
         with suppress(OSError, ValueError, IndexError):
             first = self._path("/proc/meminfo").read_text().splitlines()[0]

@@ -1,21 +1,32 @@
-"""Changes of keys in INI files, and a text with them made.
+"""Changes of keys in INI files, applied to a text.
 
 Laws:
-1. Nothing but the lines of the keys is touched; line ends stay what they are.
-2. A key that is replaced loses the comment behind its value, which spoke of the old one.
+1. Only the lines of these keys change. Line ends stay the same.
+2. A replaced key loses the comment after its value, because the comment describes the old value.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.supervisor import ini_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fpm_listener.supervisor.ini_lines import ConfigSection, Edit
+    from fpm_listener.supervisor.ini_lines import ConfigSection
+
+
+class Edit(NamedTuple):
+    """A change of one key that fixes a finding and needs no decision."""
+
+    file: str
+    section: str
+    key: str
+    value: str | None  #: None = remove the key
+    php: bool = False  #: in a file of php-fpm
+
 
 _BEFORE_VALUE = re.compile(r"\s*[^=:]+[=:]\s*")
 _BOM = "\ufeff"
@@ -27,7 +38,7 @@ def lines_of(text: str) -> list[str]:
 
 
 def apply(text: str, edits: Iterable[Edit]) -> str:
-    """Return the text of one file with the edits made; of two for one key the first counts."""
+    """Return the text of one file with the edits; of two edits of one key, use the first."""
     first: dict[tuple[str, str], Edit] = {}
     for edit in edits:
         first.setdefault((edit.section, edit.key), edit)
@@ -64,9 +75,10 @@ def _applied(text: str, edit: Edit) -> str:
 
 
 def _place(section: ConfigSection) -> int:
-    """Return the number of the line behind which a new key goes.
+    """Return the number of the line after which a new key is inserted.
 
-    What php-fpm includes may begin another section: behind an include a key would be in that one.
+    A file that php-fpm includes may begin another section. A key after the include would be in that
+    section.
     """
     if "include" in section.lines:
         return section.number
@@ -74,7 +86,7 @@ def _place(section: ConfigSection) -> int:
 
 
 def _entry(section: ConfigSection, lines: list[str], edit: Edit) -> str:
-    """Return the new line, with blanks around its `=` where the section has them."""
+    """Return the new line, with blanks around its `=` if the section has them."""
     known = next(iter(section.lines.values()), None)
     spaced = edit.php if known is None else " = " in lines[known.number - 1]
     return f"{edit.key}{' = ' if spaced else '='}{edit.value}"

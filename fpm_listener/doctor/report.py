@@ -1,4 +1,4 @@
-"""Text, json, diff, exit status."""
+"""The findings as text, JSON or a diff, and the exit status."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from fpm_listener import regular_file
-from fpm_listener.doctor.check import (
-    _LONGEST,
-)
+from fpm_listener.doctor.check import LONGEST
 from fpm_listener.doctor.ini_edits import apply, lines_of
 from fpm_listener.doctor.rule import FindingSeverity
 from fpm_listener.values import FpmListenerError
@@ -18,12 +16,12 @@ from fpm_listener.values import FpmListenerError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from fpm_listener.doctor.ini_edits import Edit
     from fpm_listener.doctor.rule import Finding
-    from fpm_listener.supervisor.ini_lines import Edit
 
 
 def exit_status(findings: Iterable[Finding]) -> int:
-    """Return 1 where something is worse than a hint, else 0."""
+    """Return 1 if a finding is worse than a hint, otherwise 0."""
     return int(any(finding.severity is not FindingSeverity.HINT for finding in findings))
 
 
@@ -33,10 +31,10 @@ def to_json(findings: Iterable[Finding]) -> str:
 
 
 def preview(findings: Iterable[Finding]) -> str:
-    """Return the edits of the findings as a unified diff of the files that they change.
+    """Return the edits of the findings as a unified diff.
 
-    For `patch -p0` or `git apply` in the root folder: the files are named by their whole paths. The
-    lines around a change stand there as they are, secrets among them. Raises FpmListenerError.
+    It is for `patch -p0` or `git apply` in the root directory, because it has absolute paths. Lines
+    next to a change may contain secrets. Raises FpmListenerError.
     """
     by_file: dict[str, list[Edit]] = {}
     for edit in (edit for finding in findings for edit in finding.edits):
@@ -44,9 +42,9 @@ def preview(findings: Iterable[Finding]) -> str:
     parts = []
     for path, edits in sorted(by_file.items()):
         try:
-            text = regular_file.read(path, _LONGEST).decode("utf-8", "surrogateescape")
+            text = regular_file.read(path, LONGEST).decode("utf-8", "surrogateescape")
         except OSError as error:
-            raise FpmListenerError(f"{path}: cannot be read: {error.strerror}") from error
+            raise FpmListenerError(f"{path} cannot be read: {error.strerror}") from error
         name = f"{path}\t" if " " in path else path
         old, new = lines_of(text), lines_of(apply(text, edits))
         lines = difflib.unified_diff(old, new, name, name)
@@ -63,7 +61,7 @@ def to_text(findings: list[Finding]) -> str:
         return "nothing found"
     blocks = [
         f"{one.severity.value.upper()} {one.id} {one.where}\n"
-        f"  what  {one.what}\n  why   {one.why}\n  mend  {one.mend}"
+        f"  what  {one.what}\n  why   {one.why}\n  fix   {one.fix}"
         for one in findings
     ]
     counts = [

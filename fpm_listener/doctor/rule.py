@@ -1,113 +1,152 @@
-"""Rule, finding."""
+"""Rules, their texts, and findings.
+
+A simple rule compares one key with one value: a row of a table (`KeyRule`).
+Every other rule is a function with the decorator `rule`.
+Both return matches: places, and values for the rule's text in findings.txt.
+"""
 
 from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from fpm_listener.doctor.checked_config import (
-        CheckedConfig,
-        Fpm,
-    )
-    from fpm_listener.supervisor.ini_lines import Edit
+    from fpm_listener.doctor.checked_config import CheckedConfig, Section
+    from fpm_listener.doctor.ini_edits import Edit
+
+Subject = TypeVar("Subject")
 
 
 class FindingSeverity(Enum):
-    """How bad it is."""
+    """How bad a finding is."""
 
-    ERROR = "error"  #: will break
-    WARNING = "warning"  #: breaks under load, at a restart, or when something else breaks
-    HINT = "hint"  #: would be better otherwise
+    ERROR = "error"  #: breaks something
+    WARNING = "warning"  #: breaks something under load, at a restart, or after another failure
+    HINT = "hint"  #: an improvement
 
 
 class Finding(NamedTuple):
-    """One result of the doctor."""
+    """One result of `check`."""
 
     id: str
     severity: FindingSeverity
     where: str  #: file, line and section, as far as they are known
     what: str
     why: str
-    mend: str
-    edits: tuple[Edit, ...] = ()  #: that make it go away, where that needs no decision
+    fix: str
+    edits: tuple[Edit, ...] = ()  #: that fix it, if that needs no decision
 
     def to_json(self) -> dict[str, str]:
-        """Return it as a document, without the edits."""
+        """Return the finding as a document, without the edits."""
         document = {**self._asdict(), "severity": self.severity.value}
         del document["edits"]
         return document
 
 
-class Said(NamedTuple):
-    """What a rule says of one place."""
+class Text(NamedTuple):
+    """What a rule says, with {names} for the values of a match."""
+
+    severity: FindingSeverity
+    title: str
+    what: str = "{key} is {value}"
+    why: str = ""
+    fix: str = "Set {change} in [{section}]"
+
+
+def parse_texts(document: str) -> dict[str, Text]:
+    """Return the texts of findings.txt, by id.
+
+    A text begins with `ID SEVERITY TITLE`. Indented lines follow: what, why, fix. A line with a
+    deeper indentation continues the line above. `ID.VARIANT` is another text of the same rule, and
+    has only the parts that differ.
+    """
+    found: dict[str, Text] = {}
+    for block in document.strip().split("\n\n"):
+        head, *lines = re.sub(r"\n {8,}", " ", block).split("\n")
+        identity, *rest = head.split(" ", 2)
+        changes: dict[str, Any] = dict(line.split(maxsplit=1) for line in lines)
+        changes |= zip(("severity", "title"), rest, strict=False)
+        if rest:
+            changes["severity"] = FindingSeverity(rest[0])
+        base = found.get(identity.partition(".")[0])
+        found[identity] = base._replace(**changes) if base else Text(**changes)
+    return found
+
+
+class Match(NamedTuple):
+    """One place at which a rule applies."""
 
     where: str
-    what: str
-    why: str
-    mend: str
+    values: Mapping[str, object]  #: of the text
     edits: tuple[Edit, ...] = ()
-    severity: FindingSeverity | None = None  #: None = that of the rule
+    variant: str = ""  #: of the text
 
 
 class Rule(NamedTuple):
     """One thing that the doctor looks for."""
 
     id: str
-    severity: FindingSeverity
-    title: str
-    look: Callable[[CheckedConfig], Iterator[Said]]
+    check: Callable[[CheckedConfig], Iterable[Match]]
 
 
-RULES: dict[str, Rule] = {}
+class KeyRule(NamedTuple):
+    """A rule that compares the value of one key."""
+
+    id: str
+    key: str
+    is_wrong: Callable[[Any], object]  #: gets the value; None = the key is not set
+    change: Mapping[str, str | None] = {}  #: new values that fix it, by key; None = remove the key
+
+
+def key_rules(
+    sections: Callable[[CheckedConfig], Iterable[Section]], *rows: KeyRule
+) -> tuple[Rule, ...]:
+    """Return the rules of a table, for these sections of a configuration."""
+
+    def rule_of(row: KeyRule) -> Rule:
+        def check(config: CheckedConfig) -> Iterator[Match]:
+            for section in sections(config):
+                value = section.values.get(row.key)
+                if row.is_wrong(value):
+                    yield match(section, row.key, row.change, value=_shown(value))
+
+        return Rule(row.id, check)
+
+    return tuple(map(rule_of, rows))
 
 
 def rule(
-    identity: str, severity: FindingSeverity, title: str
-) -> Callable[
-    [Callable[[CheckedConfig], Iterator[Said]]], Callable[[CheckedConfig], Iterator[Said]]
-]:
-    """Return what puts a function into the list."""
+    identity: str, subjects: Callable[[CheckedConfig], Iterable[Subject]]
+) -> Callable[[Callable[[Subject], Iterable[Match]]], Rule]:
+    """Return a decorator that makes a rule of a function over one subject."""
 
-    def put(
-        look: Callable[[CheckedConfig], Iterator[Said]],
-    ) -> Callable[[CheckedConfig], Iterator[Said]]:
-        if identity in RULES:
-            raise ValueError(f"two rules are called {identity}")
-        RULES[identity] = Rule(identity, severity, title, look)
-        return look
+    def make(check: Callable[[Subject], Iterable[Match]]) -> Rule:
+        return Rule(identity, lambda config: (m for one in subjects(config) for m in check(one)))
 
-    return put
+    return make
 
 
-def for_each_fpm(
-    look: Callable[[Fpm], Iterator[Said]],
-) -> Callable[[CheckedConfig], Iterator[Said]]:
-    """Return a rule over all of a rule over one php-fpm."""
+def match(
+    section: Section,
+    key: str,
+    change: Mapping[str, str | None] | None = None,
+    variant: str = "",
+    /,
+    **values: object,
+) -> Match:
+    """Return a match at a key; change: see KeyRule."""
+    change = change or {}
+    known = {"key": key, "section": section.name, "change": section.assignments(change)}
+    return Match(section.where(key), known | values, section.edits(change), variant)
 
-    def over_all(checkup: CheckedConfig) -> Iterator[Said]:
-        for fpm in checkup.fpms:
-            yield from look(fpm)
 
-    return over_all
-
-
-def examine(checkup: CheckedConfig) -> list[Finding]:
-    """Return what all rules find, the worst first."""
-    order = list(FindingSeverity)
-
-    def place(finding: Finding) -> tuple[int, list[tuple[str, int]], str, str]:
-        """Return what to sort by: lines by their numbers, not letter by letter."""
-        parts = re.findall(r"(\D+)(\d*)", finding.where)
-        where = [(text, int(number or 0)) for text, number in parts]
-        return order.index(finding.severity), where, finding.id, finding.what
-
-    found = {
-        Finding(one.id, said.severity or one.severity, *said[:5])
-        for one in RULES.values()
-        for said in one.look(checkup)
-    }
-    return sorted(found, key=place)
+def _shown(value: object) -> str:
+    """Return a value as it is written in a file."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value).lower() if isinstance(value, bool) else str(value)

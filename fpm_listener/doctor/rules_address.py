@@ -1,222 +1,156 @@
-"""Rules on the addresses that php-fpm listens on, and on who it is.
+"""Rules on the addresses that php-fpm listens on, and on the users that it runs as.
 
-Each consequence was measured with php-fpm 8.2 or is in its source; see docs/checks.md.
+Each consequence was measured with php-fpm 8.2 or is in its source.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from typing import TYPE_CHECKING
 
-from fpm_listener.doctor.rule import FindingSeverity, Said, for_each_fpm, rule
+from fpm_listener.doctor.checked_config import folder_of, fpms, pools, whole
+from fpm_listener.doctor.rule import KeyRule, key_rules, match, rule
 from fpm_listener.host import addresses
 from fpm_listener.host.addresses import TcpAddress, UnixAddress, UnusableAddress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fpm_listener.doctor.checked_config import CheckedConfig, Fpm
+    from fpm_listener.doctor.checked_config import CheckedConfig, CheckedPool, Fpm, Section
+    from fpm_listener.doctor.rule import Match
 
-_E, _W, _H = FindingSeverity.ERROR, FindingSeverity.WARNING, FindingSeverity.HINT
+_EVERYWHERE = {None, "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 
-@rule("FPM040", _E, "two pools on one address")
-@for_each_fpm
-def same_address(fpm: Fpm) -> Iterator[Said]:
-    """Textually the same is refused; equivalent ones share a socket, or fail at start."""
-    pools = [pool for pool in fpm.conf.pools if pool.listen]
-    for index, pool in enumerate(pools):
-        for other in pools[:index]:
-            if pool.listen and other.listen and _clash(pool.listen, other.listen):
-                yield Said(
-                    fpm.in_fpm(pool.name, "listen"),
-                    f"pool {pool.name} listens on {pool.listen.text}, pool {other.name} on"
-                    f" {other.listen.text}",
-                    "php-fpm does not start, or both share one socket and requests land in either"
-                    " pool, as either user; php-fpm -t is content",
-                    "an address of its own for each pool",
-                )
+def _unix_sockets(config: CheckedConfig) -> list[Section]:
+    return [pool.section for pool in pools(config) if isinstance(pool.listen, UnixAddress)]
+
+
+def _is_open(mode: str | None) -> bool:
+    return re.fullmatch(r"0?[0-7]*[2367]", mode or "") is not None
+
+
+TABLE = key_rules(
+    _unix_sockets, KeyRule("FPM045", "listen.mode", _is_open, {"listen.mode": "0660"})
+)
+
+
+@rule("FPM040", fpms)
+def same_address(fpm: Fpm) -> Iterator[Match]:
+    """php-fpm refuses the same text; equivalent addresses share a socket, or fail at start."""
+    for other, pool in combinations(fpm.pools, 2):
+        if pool.listen and other.listen and _clash(pool.listen, other.listen):
+            yield match(
+                pool.section,
+                "listen",
+                pool=pool.name,
+                address=pool.listen.text,
+                other=other.name,
+                other_address=other.listen.text,
+            )
 
 
 def _clash(one: addresses.Address, other: addresses.Address) -> bool:
     if addresses.same(one, other):
         return True
     if isinstance(one, TcpAddress) and isinstance(other, TcpAddress) and one.port == other.port:
-        everywhere = {None, "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
-        return one.host in everywhere or other.host in everywhere
+        return one.host in _EVERYWHERE or other.host in _EVERYWHERE
     return False
 
 
-@rule("FPM041", _E, "two programs on one address")
-def two_programs(checkup: CheckedConfig) -> Iterator[Said]:
-    """The second master never starts."""
-    for index, fpm in enumerate(checkup.fpms):
-        for other in checkup.fpms[:index]:
-            if other.process.section.name == fpm.process.section.name:
-                continue  # numprocs: a rule of its own
-            mine = [pool.listen for pool in fpm.conf.pools if pool.listen]
-            theirs = [pool.listen for pool in other.conf.pools if pool.listen]
-            shared = next((a for a in mine for b in theirs if _clash(a, b)), None)
-            if shared is not None:
-                yield Said(
-                    fpm.at("command"),
-                    f"{fpm.process.group} and {other.process.group} both listen on {shared.text}",
-                    "whoever comes second fails with 78, for ever",
-                    "one program, or configurations with addresses of their own (-y)",
-                )
+@rule("FPM041", whole)
+def two_programs(config: CheckedConfig) -> Iterator[Match]:
+    """The second master does not start."""
+    for other, fpm in combinations(config.fpms, 2):
+        if other.program.name == fpm.program.name:
+            continue  # numprocs has its own rule
+        own = [pool.listen for pool in fpm.conf.pools if pool.listen]
+        others = [pool.listen for pool in other.conf.pools if pool.listen]
+        shared = next((a for a in own for b in others if _clash(a, b)), None)
+        if shared is not None:
+            groups = {"group": fpm.process.group, "other": other.process.group}
+            yield match(fpm.program, "command", **groups, address=shared.text)
 
 
-@rule("FPM042", _E, "the distribution starts php-fpm as well")
-def distribution(checkup: CheckedConfig) -> Iterator[Said]:
-    """Its unit takes the address at boot."""
-    for unit in checkup.machine.enabled_units():
+@rule("FPM042", fpms)
+def distribution(fpm: Fpm) -> Iterator[Match]:
+    """Its systemd unit gets the address at boot."""
+    version = ".".join(map(str, fpm.version))
+    for unit in fpm.machine.enabled_units():
         number = re.search(r"\d+\.\d+", unit)
-        for fpm in checkup.fpms:
-            version = ".".join(map(str, fpm.version))
-            if number is None or not version or version.startswith(number[0]):
-                yield Said(
-                    fpm.at("command"),
-                    f"systemd has {unit} enabled",
-                    "both use the same addresses and pid file: whoever comes second does not start",
-                    f"systemctl disable --now {unit}",
-                )
+        if number is None or not version or version.startswith(number[0]):
+            yield match(fpm.program, "command", unit=unit)
 
 
-@rule("FPM043", _E, "an address that cannot be listened on")
-@for_each_fpm
-def unusable(fpm: Fpm) -> Iterator[Said]:
-    """php-fpm -t is content with most of them."""
-    for pool in fpm.conf.pools:
-        if isinstance(pool.listen, UnusableAddress):
-            yield Said(
-                fpm.in_fpm(pool.name, "listen"),
-                f"listen = {pool.listen.text}: {pool.listen.why}",
-                "php-fpm does not start, though php-fpm -t is content",
-                "a path, a port, or host:port",
-            )
+@rule("FPM043", pools)
+def unusable(pool: CheckedPool) -> Iterator[Match]:
+    """php-fpm -t accepts most of them."""
+    if isinstance(pool.listen, UnusableAddress):
+        yield match(pool.section, "listen", address=pool.listen.text, reason=pool.listen.why)
 
 
-@rule("FPM044", _E, "the folder of a socket is missing")
-def socket_folder(checkup: CheckedConfig) -> Iterator[Said]:
+@rule("FPM044", pools)
+def socket_folder(pool: CheckedPool) -> Iterator[Match]:
     """/run is empty after a reboot."""
-    for fpm in checkup.fpms:
-        for pool in fpm.conf.pools:
-            if isinstance(pool.listen, UnixAddress):
-                folder = pool.listen.path.rpartition("/")[0] or "/"
-                if not checkup.machine.is_folder(folder):
-                    user = pool.user or "www-data"
-                    yield Said(
-                        fpm.in_fpm(pool.name, "listen"),
-                        f"{folder} does not exist",
-                        "php-fpm cannot make its socket, and does not start; below /run that is so"
-                        " after every boot, unless something makes the folder",
-                        f"install -d -o {user} {folder}",
-                    )
+    if isinstance(pool.listen, UnixAddress):
+        folder = folder_of(pool.listen.path)
+        if not pool.fpm.machine.is_folder(folder):
+            yield match(pool.section, "listen", folder=folder, user=pool.user or "www-data")
 
 
-@rule("FPM045", _E, "everybody may speak to php-fpm")
-@for_each_fpm
-def open_socket(fpm: Fpm) -> Iterator[Said]:
-    """FastCGI runs any file that it is told of."""
-    for pool in fpm.conf.pools:
-        mode = fpm.option(pool, "listen.mode")
-        is_path = isinstance(pool.listen, UnixAddress)
-        if is_path and re.fullmatch(r"0?[0-7]*[2367]", mode or ""):
-            yield Said(
-                fpm.in_fpm(pool.name, "listen.mode"),
-                f"listen.mode = {mode}",
-                "every user of this host can run PHP code as the pool's user",
-                "listen.mode = 0660, with the web server's group in listen.group",
-                fpm.edits_in_fpm(pool.name, {"listen.mode": "0660"}),
-            )
+@rule("FPM046", _unix_sockets)
+def socket_owner(section: Section) -> Iterator[Match]:
+    """By default the socket belongs to the user of the master and has mode 0660."""
+    keys = ("owner", "group", "mode", "acl_users", "acl_groups")
+    if not any(section.get(f"listen.{key}") for key in keys):
+        yield match(section, "listen.owner")
 
 
-@rule("FPM046", _H, "the web server may not reach the socket")
-@for_each_fpm
-def socket_owner(fpm: Fpm) -> Iterator[Said]:
-    """By default the socket is the master's, mode 0660."""
-    for pool in fpm.conf.pools:
-        if isinstance(pool.listen, UnixAddress) and not any(
-            fpm.option(pool, f"listen.{key}")
-            for key in ("owner", "group", "mode", "acl_users", "acl_groups")
-        ):
-            yield Said(
-                fpm.in_fpm(pool.name, "listen.owner"),
-                "listen.owner, listen.group and listen.mode are not set",
-                "the socket is root's with mode 0660: a web server that is another user gets"
-                " permission denied (13), and answers 502",
-                "listen.owner = www-data",
-            )
+@rule("FPM047", pools)
+def everywhere(pool: CheckedPool) -> Iterator[Match]:
+    """A port without a host means every interface.
 
-
-@rule("FPM047", _E, "php-fpm listens to the world")
-@for_each_fpm
-def everywhere(fpm: Fpm) -> Iterator[Said]:
-    """A bare port is every interface.
-
-    Docker's official image listens so in zz-docker.conf: there the network of the container decides
-    who reaches it.
+    Docker's official image has it in zz-docker.conf: there the network of the container decides who
+    reaches it.
     """
-    for pool in fpm.conf.pools:
-        address = pool.listen
-        if not isinstance(address, TcpAddress) or fpm.option(pool, "listen.allowed_clients"):
-            continue
-        if address.host in {None, "0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
-            where = fpm.in_fpm(pool.name, "listen")
-            is_docker = "/zz-docker.conf" in where and address.text == "9000"
-            yield Said(
-                where,
-                f"listen = {address.text} is every interface, without listen.allowed_clients",
-                "whoever reaches the port can run PHP code here",
-                f"listen = 127.0.0.1:{address.port}, or listen.allowed_clients",
-                severity=_W if is_docker else None,
-            )
+    address = pool.listen
+    if not isinstance(address, TcpAddress) or pool.section.get("listen.allowed_clients"):
+        return
+    if address.host in _EVERYWHERE:
+        is_docker = "/zz-docker.conf" in pool.section.where("listen") and address.text == "9000"
+        variant = "docker" if is_docker else ""
+        yield match(pool.section, "listen", {}, variant, address=address.text, port=address.port)
 
 
-@rule("FPM048", _W, "a port of outgoing connections")
-def ephemeral(checkup: CheckedConfig) -> Iterator[Said]:
-    """An outgoing connection may have it."""
-    low, high = checkup.machine.port_range()
-    for fpm in checkup.fpms:
-        for pool in fpm.conf.pools:
-            address = pool.listen
-            if isinstance(address, TcpAddress) and low <= address.port <= high:
-                yield Said(
-                    fpm.in_fpm(pool.name, "listen"),
-                    f"port {address.port} is within net.ipv4.ip_local_port_range ({low} to {high})",
-                    "an outgoing connection may own it when php-fpm starts: Address already in use,"
-                    " with nobody listening",
-                    f"a port below {low}, or net.ipv4.ip_local_reserved_ports={address.port}",
-                )
+@rule("FPM048", pools)
+def ephemeral(pool: CheckedPool) -> Iterator[Match]:
+    """The kernel chooses ports of outgoing connections from a range."""
+    low, high = pool.fpm.machine.port_range()
+    if isinstance(pool.listen, TcpAddress) and low <= pool.listen.port <= high:
+        yield match(pool.section, "listen", port=pool.listen.port, low=low, high=high)
 
 
-@rule("FPM049", _E, "an unknown user or group")
-def unknown_user(checkup: CheckedConfig) -> Iterator[Said]:
-    """php-fpm looks them up at its start."""
-    known = {"user": checkup.machine.user, "group": checkup.machine.group}
-    for fpm in checkup.fpms:
-        for pool in fpm.conf.pools:
-            for key in ("user", "group", "listen.owner", "listen.group"):
-                name = fpm.option(pool, key)
-                kind = "user" if key in {"user", "listen.owner"} else "group"
-                if name and not name.isdigit() and not known[kind](name):
-                    yield Said(
-                        fpm.in_fpm(pool.name, key),
-                        f"{key} = {name}: there is no such {kind}",
-                        "php-fpm does not start (78)",
-                        f"{kind}add {name}, or another {kind}",
-                    )
+@rule("FPM049", pools)
+def unknown_user(pool: CheckedPool) -> Iterator[Match]:
+    """php-fpm needs their numbers when it starts."""
+    exists = {"user": pool.fpm.machine.user, "group": pool.fpm.machine.group}
+    for key in ("user", "group", "listen.owner", "listen.group"):
+        name = pool.section.get(key)
+        kind = "user" if key in {"user", "listen.owner"} else "group"
+        if name and not name.isdigit() and not exists[kind](name):
+            yield match(pool.section, key, name=name, kind=kind)
 
 
-@rule("FPM050", _E, "a pool as root")
-@for_each_fpm
-def as_root(fpm: Fpm) -> Iterator[Said]:
-    """Refused without -R; php-fpm -t is content."""
-    for pool in fpm.conf.pools:
-        if pool.user in {"root", "0"} and not fpm.invocation.allow_root:
-            yield Said(
-                fpm.in_fpm(pool.name, "user"),
-                "user = root",
-                "php-fpm does not start, though php-fpm -t is content",
-                "user = www-data",
-            )
+@rule("FPM050", pools)
+def as_root(pool: CheckedPool) -> Iterator[Match]:
+    """php-fpm refuses it without -R."""
+    if pool.user in {"root", "0"} and not pool.fpm.invocation.allow_root:
+        yield match(pool.section, "user")
+
+
+RULES = (
+    *TABLE,
+    *(same_address, two_programs, distribution, unusable, socket_folder, socket_owner, everywhere),
+    *(ephemeral, unknown_user, as_root),
+)

@@ -1,15 +1,16 @@
-"""Rules on what runs: a changed file that is not loaded, and who has php-fpm's addresses.
+"""Rules on what runs now: a file that is not loaded, and the holders of php-fpm's addresses.
 
-supervisord tells what it has read last (`getAllConfigInfo`; alike in supervisor 4.2.5 and 4.3.0),
+supervisord reports what it read last (`getAllConfigInfo`; the same in supervisor 4.2.5 and 4.3.0),
 without environment, autorestart and stopasgroup. After a `reread` without an `update` that is the
-file, not what runs: then only groups that came or went are seen.
+file, not what runs. Then only groups that were added or removed are seen.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.doctor.rule import FindingSeverity, Said, rule
+from fpm_listener.doctor.checked_config import whole
+from fpm_listener.doctor.rule import match, rule
 from fpm_listener.host import holder_remedies
 from fpm_listener.host.address_holders import HolderKind
 from fpm_listener.untrusted_text import short_name
@@ -18,119 +19,109 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Held, Supervised
+    from fpm_listener.doctor.rule import Match
     from fpm_listener.host.address_holders import Holder
-    from fpm_listener.phpfpm.config import Pool
 
-#: By the names of the section's keys; what supervisord calls otherwise is beside it.
+#: By key of the section; the value is supervisord's name for it.
 _COMPARED = {
     **{key: key for key in ("command", "directory", "startsecs", "startretries", "exitcodes")},
     **{key: key for key in ("stopsignal", "stopwaitsecs", "killasgroup", "redirect_stderr")},
     **{key: key for key in ("stderr_events_enabled", "stdout_logfile", "stderr_logfile")},
     "user": "uid",
 }
-_WHY = (
-    "what the file says counts from the next update or start of supervisord on, which may come at"
-    " a moment when nobody thinks of it"
-)
 
 
-@rule("FPM115", FindingSeverity.WARNING, "what runs is not what the file says")
-def loaded(checkup: CheckedConfig) -> Iterator[Said]:
-    """Somebody has changed the file, and not said update."""
-    if checkup.loaded is None:
+@rule("FPM115", whole)
+def not_loaded(config: CheckedConfig) -> Iterator[Match]:
+    """The file was changed, and `update` was not run."""
+    if config.loaded is None:
         return
-    running = {str(info["group"]) for info in checkup.loaded.processes}
-    known = {(str(i["group"]), str(i["name"])): i for i in checkup.loaded.configs}
+    running = {str(info["group"]) for info in config.loaded.processes}
+    known = {(str(i["group"]), str(i["name"])): i for i in config.loaded.configs}
     seen: set[str] = set()
-    for process in checkup.processes:
-        if process.group in seen:
+    for process in config.processes:
+        group = process.group
+        if group in seen:
             continue
-        info = known.get((process.group, process.name))
+        info = known.get((group, process.name))
         keys = _different(process, info) if info is not None else []
-        if process.group not in running:
-            seen.add(process.group)
-            what = f"{process.group} is in the file, but not in the supervisord that runs"
-            yield _said(process.section.where("command"), what, process.group)
+        if group not in running:
+            key, what = "command", f"{group} is in the file, but not in the running supervisord"
         elif keys:
-            seen.add(process.group)
-            what = f"{process.group}:{process.name} runs with another {', '.join(keys)}"
-            yield _said(process.section.where(keys[0]), what, process.group)
+            key = keys[0]
+            what = f"{group}:{process.name} runs with another {', '.join(keys)}"
         elif info is None:
-            seen.add(process.group)
-            what = f"supervisord does not know {process.group}:{process.name}"
-            yield _said(process.section.where("numprocs"), what, process.group)
-    for group in sorted(running - {process.group for process in checkup.processes}):
+            key, what = "numprocs", f"supervisord does not know {group}:{process.name}"
+        else:
+            continue
+        seen.add(group)
+        yield match(process.section, key, what=what, group=group)
+    for group in sorted(running - {process.group for process in config.processes}):
         what = f"supervisord runs {group}, which is not in the file"
-        yield _said(checkup.where("supervisord"), what, group)
-
-
-def _said(where: str, what: str, group: str) -> Said:
-    return Said(where, what, _WHY, f"supervisorctl reread && supervisorctl update {group}")
+        yield match(config.section("supervisord"), "", what=what, group=group)
 
 
 def _different(process: Supervised, info: Mapping[str, Any]) -> list[str]:
-    """Return the keys that supervisord has read otherwise.
+    """Return the keys whose values differ.
 
-    What comes from the environment or the host is left out: supervisord's are not ours. So is a log
-    whose name supervisord makes up (`AUTO`): it then tells that name.
+    Values from the environment or the host are left out: supervisord's are not ours. A log whose
+    name supervisord makes up (`AUTO`) is left out as well: supervisord reports that name.
     """
     found = []
     for key, name in _COMPARED.items():
         line = process.section.lines.get(key)
-        foreign = line is not None and ("%(ENV_" in line.value or "%(host" in line.value)
-        says = process.settings[key]
-        if foreign or says == "AUTO" or name not in info:
+        is_foreign = line is not None and ("%(ENV_" in line.value or "%(host" in line.value)
+        value = process.settings[key]
+        if is_foreign or value == "AUTO" or name not in info:
             continue
-        if info[name] != ("none" if says is None else says):
+        if info[name] != ("none" if value is None else value):
             found.append(key)
     return found
 
 
-@rule("FPM117", FindingSeverity.ERROR, "another process has the address now")
-def held_now(checkup: CheckedConfig) -> Iterator[Said]:
-    """php-fpm was started by hand, by its package, or was left behind."""
-    for fpm in checkup.fpms:
-        for pool in fpm.conf.pools:
-            held = next((one for one in checkup.held if _is_of(one, pool)), None)
-            if held is None or _is_own(checkup, fpm, held):
+@rule("FPM117", whole)
+def held_now(config: CheckedConfig) -> Iterator[Match]:
+    """php-fpm was started by hand or by its package, or its workers are orphans."""
+    by_address = {held.address: held for held in config.held}
+    for fpm in config.fpms:
+        for pool in fpm.pools:
+            held = by_address.get(pool.listen.text) if pool.listen else None
+            if held is None or _is_own(config, fpm, held):
                 continue
             holder = held.report.holders[0]
-            yield Said(
-                fpm.in_fpm(pool.name, "listen"),
-                f"{held.address} is held by {holder}{_init_script(checkup, holder)}",
-                "the next start of " + _short(fpm) + " fails: Address already in use"
-                if holder.kind is not HolderKind.ORPHAN
-                else f"the next start of {_short(fpm)} fails, unless the guard can prove that these"
-                " are workers of its own former master",
-                holder_remedies.end(holder, fpm.conf.path),
+            yield match(
+                pool.section,
+                "listen",
+                {},
+                "orphan" if holder.kind is HolderKind.ORPHAN else "",
+                address=held.address,
+                holder=holder,
+                script=_init_script(config, holder),
+                name=short_name(f"{fpm.process.group}:{fpm.process.name}"),
+                remedy=holder_remedies.end(holder, fpm.conf.path),
             )
 
 
-def _is_of(held: Held, pool: Pool) -> bool:
-    return pool.listen is not None and pool.listen.text == held.address
-
-
-def _short(fpm: Fpm) -> str:
-    return short_name(f"{fpm.process.group}:{fpm.process.name}")
-
-
-def _is_own(checkup: CheckedConfig, fpm: Fpm, held: Held) -> bool:
+def _is_own(config: CheckedConfig, fpm: Fpm, held: Held) -> bool:
     """Return whether the program itself has its address, or our listener holds it for it.
 
-    Where supervisord does not answer, every child of it counts as the program itself.
+    If supervisord does not answer, every child of supervisord counts as the program itself.
     """
     if any(holder_remedies.is_our_listener(holder) for holder in held.report.holders):
         return True
-    orphans = any(holder.kind is HolderKind.ORPHAN for holder in held.report.holders)
-    pids = frozenset() if orphans else held.relatives
-    if checkup.loaded is not None:
+    has_orphans = any(holder.kind is HolderKind.ORPHAN for holder in held.report.holders)
+    pids = frozenset() if has_orphans else held.relatives
+    if config.loaded is not None:
         group = fpm.process.group
-        pids = frozenset(i["pid"] for i in checkup.loaded.processes if i["group"] == group)
+        pids = frozenset(i["pid"] for i in config.loaded.processes if i["group"] == group)
     return any(pids & set(family) for family in held.families.values())
 
 
-def _init_script(checkup: CheckedConfig, holder: Holder) -> str:
-    scripts = checkup.machine.init_scripts()
+def _init_script(config: CheckedConfig, holder: Holder) -> str:
+    scripts = config.machine.init_scripts()
     if holder.kind is not HolderKind.MASTER or holder.unit or not scripts:
         return ""
-    return f"; there is {', '.join(scripts)}, which may have started it"
+    return f"; {', '.join(scripts)} may have started it"
+
+
+RULES = (not_loaded, held_now)

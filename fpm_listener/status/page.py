@@ -193,8 +193,8 @@ def _finding(one: Document) -> Markup:
         tag("p", one["where"], class_="mono soft"),
         tag("h3", "Why"),
         tag("p", one["why"]),
-        tag("h3", "What to write"),
-        tag("p", one["mend"]),
+        tag("h3", "Fix"),
+        tag("p", one["fix"]),
     )
     key = f"{one['id']} {one['where']}"
     return tag("details", head, body, class_="finding", data_key=key)

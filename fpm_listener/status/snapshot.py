@@ -28,7 +28,7 @@ class FindingView(NamedTuple):
     where: str
     what: str
     why: str
-    mend: str
+    fix: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

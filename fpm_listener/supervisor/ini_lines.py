@@ -12,16 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-class Edit(NamedTuple):
-    """A change of one key: what mends a finding without a decision of anybody's."""
-
-    file: str
-    section: str
-    key: str
-    value: str | None  #: None = without this key
-    php: bool = False  #: of php-fpm's files
-
-
 class Line(NamedTuple):
     """One `key = value` of an INI file."""
 
@@ -47,11 +37,6 @@ class ConfigSection(NamedTuple):
         line = self.lines.get(key)
         file, number = (line.file, line.number) if line else (self.file, self.number)
         return f"{file}{f':{number}' if number else ''} [{self.name}]"
-
-    def edit(self, key: str, value: str | None, *, php: bool = False) -> Edit:
-        """Return a change of a key where it stands, or where it would."""
-        line = self.lines.get(key)
-        return Edit(line.file if line else self.file, self.name, key, value, php)
 
 
 _HEADER = re.compile(r"\s*\[([^]]+)\]")

@@ -81,7 +81,7 @@ def test_the_recipe_with_orphans_on_its_port(lab: Lab) -> None:
     assert lab.metric("fpm_listener_restart_loop", tier="fast") == 1
     assert lab.metrics()['fpm_listener_findings{severity="error"}'] >= 4
     for finding in ("FPM001", "FPM008", "FPM013", "FPM014"):
-        assert f"the configuration will break id={finding} " in lab.log()
+        assert f"error in the configuration id={finding} " in lab.log()
 
     for orphan in orphans:
         kill(orphan, signal.SIGQUIT)

@@ -66,9 +66,10 @@ PURE = {
     "phpfpm.line_splitter",
     *("settings.mute_times", "settings.policy", "settings.receiver_types"),
     "guard.handover_messages",
-    *("doctor.checked_config", "doctor.ini_edits", "doctor.rule"),
-    *("doctor.rules_address", "doctor.rules_fpm_config", "doctor.rules_running"),
-    *("doctor.rules_start", "doctor.rules_stop", "doctor.rules_supervisord"),
+    *("doctor.checked_config", "doctor.ini_edits", "doctor.rule", "doctor.rules"),
+    *("doctor.rules_address", "doctor.rules_command", "doctor.rules_fpm_config"),
+    *("doctor.rules_listener", "doctor.rules_program", "doctor.rules_running"),
+    "doctor.rules_supervisord",
     *(
         "delivery.alert_queue",
         "delivery.alert_texts",

@@ -60,7 +60,7 @@ def test_what_is_written_is_sound(folder: Path) -> None:
     """supervisor reads it, the listener reads it, and the doctor finds nothing in it."""
     said: list[str] = []
     assert init.write(str(folder), said.append) == 0
-    findings = check.check(with_main(folder), Host(), look=nobody)
+    findings = check.check(with_main(folder), Host(), search=nobody)
 
     assert {one.id for one in findings if one.where.startswith(str(folder))} == {"FPM121"}
     assert load(str(folder / "fpm_listener.conf"), {}).receivers == ()

@@ -44,7 +44,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def test_what_it_finds_is_counted_and_said(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    """Errors each with their mend, the rest by number."""
+    """Each error with its fix, and the number of the others."""
     caplog.set_level(logging.INFO)
     pid = start(
         "[supervisord]\nnodaemon=true\n[program:x]\ncommand=service php8.2-fpm start\nexitcode=0\n"
@@ -59,7 +59,7 @@ def test_what_it_finds_is_counted_and_said(start: Start, caplog: pytest.LogCaptu
         ("FPM112", "warning"),
     ]
     assert "[program:x]" in examined.found[0].where
-    assert "the configuration will break id=FPM004" in caplog.text
+    assert "error in the configuration id=FPM004" in caplog.text
     assert "errors=1 warnings=1 hints=0" in caplog.text
     assert "FPM112" not in caplog.text
 

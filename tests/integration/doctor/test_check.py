@@ -15,8 +15,11 @@ import pytest
 
 from fpm_listener.doctor import check, report
 from fpm_listener.doctor.host_facts import Host
-from fpm_listener.doctor.rule import RULES, FindingSeverity
+from fpm_listener.doctor.rule import FindingSeverity
+from fpm_listener.doctor.rules import RULES
+from fpm_listener.doctor.rules import examine as apply_rules
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
+from fpm_listener.supervisor.process import Loaded
 from fpm_listener.values import FpmListenerError
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = ROOT / "tests" / "data" / "findings.txt"
+TEXTS = check.texts()
 
 SUPERVISORD = """\
 [unix_http_server]
@@ -167,8 +171,8 @@ CASES = [
     Case("FPM005", program("startsecs=3", "startsecs=0"), what="startsecs is 0"),
     Case("FPM006", program("--hold --", "--wait 5s --hold --"), what="may wait 5 s"),
     Case("FPM007", program("startretries=10\n", "startretries=3\n")),
-    Case("FPM008", program("exitcodes=0", "exitcodes=0,2,70"), what="exitcodes has 70"),
-    Case("FPM008", program("exitcodes=0", "exitcodes=0,75,78"), what="75, 78"),
+    Case("FPM008", program("exitcodes=0", "exitcodes=0,2,70"), what="exitcodes is 0,2,70"),
+    Case("FPM008", program("exitcodes=0", "exitcodes=0,75,78"), what="0,75,78"),
     Case("FPM009", program("autorestart=true\nexitcodes", "autorestart=unexpected\nexitcodes")),
     Case("FPM009", program("autorestart=true\nexitcodes", "autorestart=false\nexitcodes")),
     Case("FPM010", program("stopsignal=QUIT", "stopsignal=TERM"), what="TERM"),
@@ -252,8 +256,8 @@ CASES = [
     Case("FPM054", fpm=(("[global]\n", "[global]\nlog_level = error\n"),)),
     Case("FPM055", fpm=pool("decorate_workers_output = no")),
     Case("FPM056", fpm=(("catch_workers_output = yes\n", ""),)),
-    Case("FPM057", machine={"memory": 64 << 20}, what="8 workers at 32 MiB"),
-    Case("FPM058", program("minfds=4096", "minfds=80"), what="8 workers, and 80 open files"),
+    Case("FPM057", machine={"memory": 64 << 20}, what="8 workers with 32 MiB"),
+    Case("FPM058", program("minfds=4096", "minfds=80"), what="8 workers, but only 80 open files"),
     Case("FPM059", fpm=(("pm.max_requests = 1000\n", ""),)),
     Case("FPM060", fpm=(("ping.path = /ping\n", ""),)),
     Case(
@@ -270,7 +274,7 @@ CASES = [
     Case("FPM068", fpm=(("[www]", "include = /etc/php/absent-??.conf\n[www"),)),
     Case("FPM069", fpm=(("error_log = {logs}/php-fpm.log", "error_log = syslog"),)),
     Case("FPM070", fpm=pool("request_slowlog_timeout = 5s"), machine={"container": True}),
-    Case("FPM071", fpm=((TCP, f"listen = 9009\n{TCP}"),), what="as well"),
+    Case("FPM071", fpm=((TCP, f"listen = 9009\n{TCP}"),), what="also"),
     Case("FPM072", fpm=(("[global]\n", "[global]\nlog_level = debug\n"),)),
     Case("FPM101", program("[unix_http_server]\nfile=/run/supervisor.sock\n", "")),
     Case(
@@ -302,11 +306,12 @@ CASES = [
     Case(
         "FPM118",
         program("[program:php-fpm]\n", "[program:php-fpm]\nstartsecs=1\n[program:php-fpm]\n"),
-        what="as well",
+        what="also",
     ),
     Case("FPM119", fpm=pool("access.log = /proc/self/fd/2"), what="pool www"),
     Case("FPM120", program("nodaemon=true", "nodaemon=true\nlogfile=/dev/null")),
     Case("FPM120", program("nodaemon=true", "nodaemon=true\nlogfile=/dev/stdout")),
+    Case("FPM115", machine={"loaded": Loaded((), ({"group": "old"},))}, what="runs old"),
     Case("FPM104", program("fpm-listener listen", "another listen")),
     Case("FPM105", program("buffer_size=1024\n", "")),
     Case(
@@ -346,6 +351,15 @@ CASES = [
             "/etc/supervisor/conf.d/fpm_listener.conf\nevents",
             "{logs}/supervisord.conf\nevents",
         )
+        + program("[program:php-fpm]", "[fpm-listener]\n[program:php-fpm]"),
+        what="no receiver is configured",
+    ),
+    Case(
+        "FPM121",
+        program(
+            "/etc/supervisor/conf.d/fpm_listener.conf\nevents",
+            "{logs}/supervisord.conf\nevents",
+        )
         + program(
             "[program:php-fpm]",
             "[fpm-listener:receiver:ops]\nurl_file = {logs}/ops.url\n[program:php-fpm]",
@@ -374,13 +388,17 @@ def examine(folder: Path, case: Case | None = None) -> list[Finding]:
     if answers.get("missing") == {"LOGS"}:
         answers["missing"] = {str(folder)}
     holders = answers.pop("holders", ())
+    loaded = answers.pop("loaded", None)
     assert isinstance(holders, tuple)
 
     def look(address: str) -> HolderReport:
         return HolderReport(address=address, holders=holders)
 
     path = f"{folder}/supervisord.conf"
-    return check.check(path, Fake(**answers), {"PATH": "/usr/bin"}, look=look)
+    if isinstance(loaded, Loaded):
+        checked = check.gather(path, Fake(**answers), {"PATH": "/usr/bin"})
+        return apply_rules(checked._replace(loaded=loaded), TEXTS)
+    return check.check(path, Fake(**answers), {"PATH": "/usr/bin"}, search=look)
 
 
 def test_a_sound_configuration(tmp_path: Path) -> None:
@@ -399,12 +417,12 @@ def test_each_rule(case: Case, tmp_path: Path) -> None:
     for one in found:
         assert str(tmp_path) in one.where or one.where.startswith("/usr")
         assert one.why
-        assert one.mend
+        assert one.fix
 
 
 @pytest.mark.usefixtures("parser_in_process")
 def test_what_is_printed_is_the_golden_text(tmp_path: Path) -> None:
-    """Each finding is read at night; with FPM_LISTENER_WRITE_GOLDEN=1 it is written anew."""
+    """Each finding is read at night; with FPM_LISTENER_WRITE_GOLDEN=1 this writes the file."""
     texts = []
     for number, case in enumerate(sorted(CASES, key=lambda case: case.rule)):
         folder = tmp_path / str(number)
@@ -451,7 +469,7 @@ def test_the_php_fpm_that_is_installed_instead(tmp_path: Path) -> None:
     }
     for case in (Case("FPM023", machine=machine), Case("FPM023", plain(), machine=machine)):
         (found,) = [one for one in examine(tmp_path, case) if one.id == "FPM023"]
-        assert found.mend == "name the php-fpm that is installed: /usr/sbin/php-fpm8.3"
+        assert found.fix == "Use the php-fpm that is installed: /usr/sbin/php-fpm8.3"
 
 
 @pytest.mark.parametrize(
@@ -480,17 +498,50 @@ def test_where_a_rule_is_silent(case: Case, tmp_path: Path) -> None:
 
 
 def test_every_rule_has_a_case() -> None:
-    """A rule that nobody has seen fire may not be one."""
-    assert {case.rule for case in CASES} | {"FPM115"} == set(RULES)  # test_check_live.py
-    assert len(RULES) >= 50
+    """Each rule is seen to fire, and each of its texts is printed."""
+    printed = GOLDEN.read_text()
+    identities = {identity.partition(".")[0] for identity in TEXTS}
+    assert {case.rule for case in CASES} == {one.id for one in RULES} == identities
+    assert len(identities) >= 70
+    for text in TEXTS.values():
+        for part in (text.what, text.why, text.fix):
+            words = re.escape(re.sub(r"\{[^}]*\}", "\0", part)).replace(re.escape("\0"), ".+")
+            assert re.search(rf"  {words}$", printed, re.MULTILINE), part
 
 
 def test_every_rule_is_on_the_page() -> None:
-    """With its severity and title; and nothing else is."""
-    page = (ROOT / "docs" / "checks.md").read_text()
-    rows = re.findall(r"^\| (FPM\d+) \| (\w+) \| (.+?) \|", page, re.MULTILINE)
+    """With severity and title in the table, and with examples of what, why and fix below it.
 
-    assert rows == [(one.id, one.severity.value, one.title) for one in sorted(RULES.values())]
+    With FPM_LISTENER_WRITE_GOLDEN=1 this writes the part of the page after the marker.
+    """
+    page = ROOT / "docs" / "checks.md"
+    marker = "<!-- tests/integration/doctor/test_check.py writes the rest of this page -->\n"
+    head = page.read_text().partition(marker)[0]
+    if os.environ.get("FPM_LISTENER_WRITE_GOLDEN"):
+        page.write_text(head + marker + rules_as_markdown())
+
+    assert page.read_text() == head + marker + rules_as_markdown()
+
+
+def rules_as_markdown() -> str:
+    """Return the table of rules, and one example of each text from the golden file."""
+    rules = {identity: text for identity, text in TEXTS.items() if "." not in identity}
+    rows = [f"| {one} | {text.severity.value} | {text.title} |" for one, text in rules.items()]
+    lines = ["\n| id | severity | title |", "|---|---|---|", *rows]
+    blocks = GOLDEN.read_text().replace("*", r"\*").strip().split("\n\n")
+    for identity, text in rules.items():
+        lines.append(f"\n### {identity}: {text.title}\n")
+        seen: list[str] = []
+        for block in blocks:
+            head, *parts = block.split("\n")
+            severity, found, _ = head.split(" ", 2)
+            why = parts[1]
+            if found == identity and why not in seen:
+                seen.append(why)
+                what, why, fix = (part.split(maxsplit=1)[1] for part in parts)
+                lines += [f"- **{severity.capitalize()}**: {what}", f"- **Why**: {why}"]
+                lines += [f"- **Fix**: {fix}"]
+    return "\n".join([*lines, ""])
 
 
 RECIPE = """\
@@ -510,7 +561,7 @@ def test_the_recipe_of_2015(tmp_path: Path) -> None:
     conf, path = tmp_path / "php-fpm.conf", tmp_path / "supervisord.conf"
     conf.write_text("[global]\ndaemonize = no\n[www]\nuser = www-data\nlisten = 127.0.0.1:9000\n")
     path.write_text(RECIPE.format(conf=conf))
-    found = {one.id: one for one in check.check(str(path), Fake(), {}, look=nobody)}
+    found = {one.id: one for one in check.check(str(path), Fake(), {}, search=nobody)}
 
     assert {"FPM001", "FPM002", "FPM005", "FPM008", "FPM013", "FPM014"} <= set(found)
     assert len([one for one in found.values() if one.severity is not FindingSeverity.HINT]) >= 8
@@ -534,9 +585,10 @@ def test_what_we_ship_is_clean(tmp_path: Path) -> None:
 
     environ = {"PATH": "/usr/bin"}
     receiver = {"FPM_LISTENER_RECEIVER_OPS_URL": "https://ops.example.com/hook"}
-    assert check.check(str(path), Fake(), environ | receiver, look=nobody) == []
-    (no_receiver,) = check.check(str(path), Fake(), environ, look=nobody)
-    assert no_receiver.id == "FPM121"
+    assert check.check(str(path), Fake(), environ | receiver, search=nobody) == []
+    (no_receiver,) = check.check(str(path), Fake(), environ, search=nobody)
+    assert (no_receiver.id, no_receiver.severity) == ("FPM121", FindingSeverity.HINT)
+    assert report.exit_status([no_receiver]) == 0
 
 
 # -- the command -----------------------------------------------------------------------------------
@@ -560,9 +612,9 @@ def test_the_exit_status(tmp_path: Path) -> None:
     assert (sound.returncode, sound.stdout) == (0, "nothing found\n")
     assert wrong.returncode == 1
     (finding,) = [one for one in json.loads(wrong.stdout) if one["id"] == "FPM112"]
-    assert set(finding) == {"id", "severity", "where", "what", "why", "mend"}
+    assert set(finding) == {"id", "severity", "where", "what", "why", "fix"}
     assert (none.returncode, none.stdout) == (2, "")
-    assert "may not be read" in none.stderr
+    assert "may not read it" in none.stderr
 
 
 def test_several_files_and_groups(tmp_path: Path) -> None:
@@ -575,7 +627,7 @@ def test_several_files_and_groups(tmp_path: Path) -> None:
     )
     path = tmp_path / "supervisord.conf"
     path.write_text(f"[supervisord]\n[include]\nfiles={tmp_path}/*.ini\n")
-    found = {one.id: one for one in check.check(str(path), Fake(), {}, look=nobody)}
+    found = {one.id: one for one in check.check(str(path), Fake(), {}, search=nobody)}
 
     assert found["FPM014"].where == f"{included}:4 [program:php]"
 
@@ -584,7 +636,7 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
     """What supervisor prints of a bad value stays out of the finding."""
     path = tmp_path / "supervisord.conf"
     path.write_text('[supervisord]\n[program:x]\ncommand=/bin/cat\nenvironment=A="s3cret%2B"\n')
-    findings = check.check(str(path), Fake(), {}, look=nobody)
+    findings = check.check(str(path), Fake(), {}, search=nobody)
 
     assert [one.id for one in findings] == ["FPM111"]
     assert "s3cret" not in str(findings)
@@ -600,7 +652,7 @@ def test_two_hundred_programs(tmp_path: Path) -> None:
     path.write_text(f"[supervisord]\n{programs}")
     began = time.monotonic()
 
-    assert len(check.check(str(path), Fake(), {}, look=nobody)) > 200
+    assert len(check.check(str(path), Fake(), {}, search=nobody)) > 200
     assert time.monotonic() - began < 60
 
 
@@ -645,7 +697,7 @@ def test_another_host(tmp_path: Path) -> None:
 def test_no_configuration_to_be_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The usual places are named."""
     monkeypatch.setattr(check, "USUAL_FILES", (str(tmp_path / "none"),))
-    with pytest.raises(FpmListenerError, match="say where it is: --supervisord-conf FILE"):
+    with pytest.raises(FpmListenerError, match="name its file: --supervisord-conf FILE"):
         check.find_conf(None)
 
 

@@ -87,7 +87,7 @@ def test_a_php_fpm_that_was_started_by_hand(write: Callable[..., Path], tmp_path
     try:
         wait_until((tmp_path / "s.sock").exists)
         (what,) = found(path)
-        assert f"is held by pid {pid}" in what
+        assert f"is in use by pid {pid}" in what
         assert "another running php-fpm" in what
     finally:
         child.terminate()

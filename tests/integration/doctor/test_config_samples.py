@@ -39,7 +39,7 @@ def shape(request: pytest.FixtureRequest) -> str:
 
 def examine(name: str, folder: Path) -> list[Finding]:
     """Return what the doctor finds in a shape, on a host where all is there that is named."""
-    return check.check(str(write_sample(name, folder)), Fake(), ENVIRONMENT, look=nobody)
+    return check.check(str(write_sample(name, folder)), Fake(), ENVIRONMENT, search=nobody)
 
 
 def parser_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> ServerOptions:
@@ -128,7 +128,15 @@ def test_as_php_fpm_reads_it(shape: str, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("parser_in_process")
 def test_what_the_doctor_finds(shape: str, tmp_path: Path) -> None:
-    """In each shape just what tests/data/config-samples/findings.txt says, at these places."""
+    """In each shape exactly what tests/data/config-samples/findings.txt says, at these places.
+
+    With FPM_LISTENER_WRITE_GOLDEN=1 this writes the shape's part of the file.
+    """
+    if os.environ.get("FPM_LISTENER_WRITE_GOLDEN"):
+        text = (SAMPLES / "findings.txt").read_text()
+        part = rf"(?<=^{shape}\n)((?:  .*\n)*)"
+        new = as_text(shape, tmp_path)
+        (SAMPLES / "findings.txt").write_text(re.sub(part, lambda _: new, text, flags=re.MULTILINE))
     golden = (SAMPLES / "findings.txt").read_text()
     said = dict(re.findall(r"^(\S+)\n((?:  .*\n)*)", golden, re.MULTILINE))
 

@@ -39,13 +39,13 @@ def ids(findings: list[Finding]) -> set[tuple[str, str]]:
     return {(one.id, one.what) for one in findings}
 
 
-def mended(findings: list[Finding]) -> set[tuple[str, str]]:
+def fixed(findings: list[Finding]) -> set[tuple[str, str]]:
     return ids([one for one in findings if one.edits])
 
 
 def judge(before: list[Finding], after: list[Finding]) -> None:
     """Assert that what has edits is gone, and that they have brought nothing new."""
-    assert mended(before) & ids(after) == set()
+    assert fixed(before) & ids(after) == set()
     assert {one.id for one in after} <= {one.id for one in before if not one.edits}
 
 
@@ -68,7 +68,7 @@ def test_a_shape(name: str, tmp_path: Path) -> None:
         results.add(tuple(path.read_bytes() for path in files))
     assert len(results) <= 1
 
-    after = check.check(f"{tmp_path}/supervisord.conf", Fake(), ENVIRONMENT, look=nobody)
+    after = check.check(f"{tmp_path}/supervisord.conf", Fake(), ENVIRONMENT, search=nobody)
     judge(before, after)
     assert report.preview(after) == ""
 
@@ -85,7 +85,7 @@ def test_a_rule(case: Case, tmp_path: Path) -> None:
     if answers.get("missing") == {"LOGS"}:
         answers["missing"] = {str(tmp_path)}
     after = check.check(
-        f"{tmp_path}/supervisord.conf", Fake(**answers), {"PATH": "/usr/bin"}, look=nobody
+        f"{tmp_path}/supervisord.conf", Fake(**answers), {"PATH": "/usr/bin"}, search=nobody
     )
 
     judge(before, after)

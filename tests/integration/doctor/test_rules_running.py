@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fpm_listener.doctor import check
-from fpm_listener.doctor.rules_running import loaded
+from fpm_listener.doctor.rules_running import not_loaded
 from fpm_listener.supervisor.process import Loaded
 from tests.integration.doctor.test_check import Fake, nobody
 from tests.integration.supervisor.test_pipe import run
@@ -78,12 +78,12 @@ def write(path: Path, *changes: tuple[str, str], password: str = "") -> None:
 
 
 def found(path: Path, live: bool = True) -> list[tuple[str, str]]:  # noqa: FBT001, FBT002 - a test's
-    findings = check.check(str(path), Fake(), live=live, look=nobody)
-    return [(one.what, one.mend) for one in findings if one.id == "FPM115"]
+    findings = check.check(str(path), Fake(), live=live, search=nobody)
+    return [(one.what, one.fix) for one in findings if one.id == "FPM115"]
 
 
 def update(group: str) -> str:
-    return f"supervisorctl reread && supervisorctl update {group}"
+    return f"Load the file: supervisorctl reread && supervisorctl update {group}"
 
 
 def test_what_is_only_in_the_file(conf: Path) -> None:
@@ -97,7 +97,7 @@ def test_what_is_only_in_the_file(conf: Path) -> None:
         ("[program:two]", "[program:four]"),
     )
     assert sorted(found(conf)) == [
-        ("four is in the file, but not in the supervisord that runs", update("four")),
+        ("four is in the file, but not in the running supervisord", update("four")),
         ("one:one_00 runs with another command, exitcodes", update("one")),
         ("supervisord runs two, which is not in the file", update("two")),
     ]
@@ -120,9 +120,9 @@ def test_a_file_that_may_not_be_read_beside_one_that_runs(conf: Path) -> None:
     )
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert "none.conf: is not there, or may not be read" in done.stderr
+    assert "none.conf: does not exist, or this user may not read it" in done.stderr
     assert f"A supervisord runs (unix://{conf.parent}/s.sock; one, three, two)" in done.stderr
-    assert "neither its files nor php-fpm's could be checked" in done.stderr
+    assert "its files and php-fpm's were not checked" in done.stderr
 
 
 def test_one_that_does_not_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,4 +156,4 @@ def test_keys_that_a_supervisord_does_not_tell(
     told = tuple({"group": group, "name": name} for group, name in names)
     checkup = check.gather(str(path), Fake(), os.environ)
 
-    assert list(loaded(checkup._replace(loaded=Loaded(told, told)))) == []
+    assert list(not_loaded.check(checkup._replace(loaded=Loaded(told, told)))) == []

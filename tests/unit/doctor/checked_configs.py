@@ -5,18 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fpm_listener.doctor import (
-    rules_address,
-    rules_fpm_config,
-    rules_running,
-    rules_start,
-    rules_stop,
-    rules_supervisord,
-)
-from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Supervised
-from fpm_listener.doctor.rule import RULES, Finding, examine
+from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Section, Supervised
+from fpm_listener.doctor.rule import Finding, parse_texts
+from fpm_listener.doctor.rules import examine
 from fpm_listener.phpfpm import command_line, config, config_files
 from fpm_listener.supervisor import ini_lines
 
@@ -25,16 +19,9 @@ if TYPE_CHECKING:
 
     from fpm_listener.supervisor.ini_lines import ConfigSection
 
-#: They add their rules when they are imported.
-RULE_MODULES = (
-    rules_address,
-    rules_fpm_config,
-    rules_running,
-    rules_start,
-    rules_stop,
-    rules_supervisord,
+TEXTS = parse_texts(
+    (Path(__file__).parents[3] / "fpm_listener" / "doctor" / "findings.txt").read_text("utf-8")
 )
-
 CONF = "/etc/supervisord.conf"
 FPM_CONF = "/etc/php-fpm.conf"
 COMMAND = "/usr/sbin/php-fpm8.2 -F -y /etc/php-fpm.conf"
@@ -162,7 +149,7 @@ class Found(NamedTuple):
 
     spot: str  #: the section and the line that the finding points at
     what: str
-    mend: str
+    fix: str
     why: str
     edits: Mapping[tuple[str, str], str | None]  #: by section and key
 
@@ -176,7 +163,7 @@ class Case(NamedTuple):
     spot: str = ""  #: how it begins
     what: str = ""  #: a part of it
     edits: Mapping[tuple[str, str], str | None] | None = None  #: None = not compared
-    mend: str = ""  #: words of it
+    fix: str = ""  #: words of it
     machine: Host = Host()
     why: str = ""  #: a part of it
 
@@ -187,7 +174,7 @@ def verify(case: Case) -> None:
 
     assert one.spot.startswith(case.spot)
     assert case.what in one.what
-    assert not case.mend or re.search(rf"(?<!\w){re.escape(case.mend)}(?!\w)", one.mend)
+    assert not case.fix or re.search(rf"(?<!\w){re.escape(case.fix)}(?!\w)", one.fix)
     assert case.why in one.why
     assert case.edits is None or one.edits == case.edits
 
@@ -236,7 +223,7 @@ def _checkup(
             environment=process.settings["inherited"],
         )
         scanned = ini_lines.scan([(one, texts[one]) for one in read.files], php=True)
-        fpms.append(Fpm(process, invocation, read, scanned, invocation.version))
+        fpms.append(Fpm(process, invocation, read, scanned, machine, invocation.version))
     servers = [{"family": "unix", "file": "/run/supervisor.sock"}]
     known = {"nodaemon": True, "minfds": 1024, "servers": servers}
     known |= more.get("known", {})
@@ -250,7 +237,7 @@ def _supervised(section: ConfigSection) -> Supervised:
     for key, line in section.lines.items():
         settings[key] = _value(key, line.value)
     settings["inherited"] = {"PATH": "/usr/bin", **settings["environment"]}
-    return Supervised(kind, name, name, section, settings)
+    return Supervised(kind, name, name, Section(section, settings))
 
 
 def _value(key: str, text: str) -> Any:  # noqa: ANN401 - as supervisor's own values
@@ -265,24 +252,23 @@ def _value(key: str, text: str) -> Any:  # noqa: ANN401 - as supervisor's own va
         return dict(pair.split("=", 1) for pair in shlex.split(text))
     if kind is bool:
         return text == "true"
-    if kind is int:
+    if kind is int or key == "buffer_size":
         return int(text)
     return None if text == "NONE" else text
 
 
 def found(rule: str, of: CheckedConfig) -> list[Found]:
     """Return what a rule finds, in order."""
-    return [_found(one, of) for one in examine(of) if one.id == rule]
+    return [_found(one, of) for one in examine(of, TEXTS) if one.id == rule]
 
 
 def _found(one: Finding, of: CheckedConfig) -> Found:
-    assert one.severity is RULES[one.id].severity
     assert one.why
     edits = {(edit.section, edit.key): edit.value for edit in one.edits}
     files = {edit.php: edit.file for edit in one.edits}
     assert files.get(True, FPM_CONF) == FPM_CONF
     assert files.get(False, CONF) == CONF
-    return Found(_spot(one.where, of), one.what, one.mend, one.why, edits)
+    return Found(_spot(one.where, of), one.what, one.fix, one.why, edits)
 
 
 def _spot(where: str, of: CheckedConfig) -> str:

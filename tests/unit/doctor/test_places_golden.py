@@ -10,9 +10,10 @@ import json
 import os
 from pathlib import Path
 
-from fpm_listener.doctor.rule import Finding, FindingSeverity, examine
+from fpm_listener.doctor.rule import Finding, FindingSeverity
+from fpm_listener.doctor.rules import examine
 from tests.unit.doctor import test_rules_fpm_config, test_rules_start, test_rules_supervisord
-from tests.unit.doctor.checked_configs import Case, checkup, found
+from tests.unit.doctor.checked_configs import TEXTS, Case, checkup, found
 
 GOLDEN = Path(__file__).parents[2] / "data" / "places.txt"
 CASES = (
@@ -25,7 +26,7 @@ CASES = (
 def places(case: Case) -> str:
     """Return what a rule points at, how bad it is, and what it would change; all other findings."""
     examined = checkup(case.supervisord, case.fpm, machine=case.machine)
-    findings = examine(examined)
+    findings = examine(examined, TEXTS)
     (one,) = [finding for finding in findings if finding.id == case.rule]
     (own,) = found(case.rule, examined)
     edits = {f"[{section}] {key}": value for (section, key), value in own.edits.items()}
@@ -44,7 +45,7 @@ def test_the_places() -> None:
 
 def test_a_finding_as_a_document() -> None:
     """All of it but the edits."""
-    finding = Finding("FPM001", FindingSeverity.HINT, "f:1", "what", "why", "mend", ())
+    finding = Finding("FPM001", FindingSeverity.HINT, "f:1", "what", "why", "fix", ())
 
     assert finding.to_json() == {
         "id": "FPM001",
@@ -52,5 +53,5 @@ def test_a_finding_as_a_document() -> None:
         "where": "f:1",
         "what": "what",
         "why": "why",
-        "mend": "mend",
+        "fix": "fix",
     }

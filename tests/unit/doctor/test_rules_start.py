@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import pytest
 
-from fpm_listener.doctor.rule import examine
+from fpm_listener.doctor.rules import examine
 from tests.unit.doctor.checked_configs import (
     COMMAND,
     GUARDED,
+    TEXTS,
     Case,
     Changes,
     Host,
@@ -44,7 +45,7 @@ CASES = [
         command(f'sh -c "sleep 1 && exec {COMMAND}"'),
         (),
         f"{AT} command=",
-        "sleep before",
+        "sleep runs before",
         GUARD,
     ),
     Case(
@@ -52,11 +53,11 @@ CASES = [
         command(f"bash -c 'wait-for db; {COMMAND}'"),
         (),
         f"{AT} command=",
-        "wait-for before",
+        "wait-for runs before",
         {},
     ),
     Case(
-        "FPM001", command(f"bash -c 'wait-for-it.sh db; {COMMAND}'"), what="wait-for-it.sh before"
+        "FPM001", command(f"bash -c 'wait-for-it.sh db; {COMMAND}'"), what="wait-for-it.sh runs before"
     ),
     Case(
         "FPM002",
@@ -69,7 +70,7 @@ CASES = [
     Case(
         "FPM002",
         command(f'/bin/dash -c "{COMMAND}"'),
-        what="dash -c without exec before php-fpm (dash stays)",
+        what="dash -c runs php-fpm without exec (dash stays)",
     ),
     Case("FPM002", command(f'bash -c "{COMMAND} 2>&1"'), what="bash 5.1 and later", edits={}),
     Case("FPM002", command(f'zsh -c "{COMMAND}"'), what="zsh may stay"),
@@ -145,7 +146,7 @@ CASES = [
         command(GUARDED.replace("--hold", "--wait 3s")),
         (),
         f"{AT} startsecs=3",
-        "startsecs is 3, the guard may wait 3 s",
+        "startsecs is 3, and the guard may wait 3 s",
         {(P, "startsecs"): "5"},
         "startsecs=5",
     ),
@@ -158,7 +159,7 @@ CASES = [
     Case(
         "FPM006",
         key("startsecs", "2", "3"),
-        what="startsecs is 2, the guard may wait 2 s",
+        what="startsecs is 2, and the guard may wait 2 s",
         edits={(P, "startsecs"): "4"},
     ),
     Case(
@@ -175,11 +176,11 @@ CASES = [
         key("exitcodes", "0,70", "0"),
         (),
         f"{AT} exitcodes=0,70",
-        "exitcodes has 70",
+        "exitcodes is 0,70",
         {(P, "exitcodes"): "0"},
         "exitcodes=0",
     ),
-    Case("FPM008", key("exitcodes", "78,0,75", "0"), what="exitcodes has 75, 78"),
+    Case("FPM008", key("exitcodes", "78,0,75", "0"), what="exitcodes is 78,0,75"),
     Case(
         "FPM009",
         (("autorestart=true\nexitcodes", "autorestart=unexpected\nexitcodes"),),
@@ -250,7 +251,7 @@ CASES = [
         key("stopwaitsecs", "12", "20"),
         (),
         f"{AT} stopwaitsecs=12",
-        "stopwaitsecs is 12, process_control_timeout 10 s",
+        "stopwaitsecs is 12, and process_control_timeout is 10 s",
         {(P, "stopwaitsecs"): "20"},
         "stopwaitsecs=20",
     ),
@@ -258,9 +259,9 @@ CASES = [
         "FPM013",
         (),
         (("timeout = 10s\n", "timeout = 40s\n"),),
-        what="process_control_timeout 40 s",
+        what="process_control_timeout is 40 s",
         edits={(P, "stopwaitsecs"): "45"},
-        mend="stopwaitsecs=45",
+        fix="stopwaitsecs=45",
     ),
     Case(
         "FPM014",
@@ -295,7 +296,7 @@ CASES = [
         (),
         f"{AT} command=",
         "-c /etc/fpm/php-fpm.conf",
-        mend="-y /etc/fpm/php-fpm.conf",
+        fix="-y /etc/fpm/php-fpm.conf",
     ),
     Case("FPM018", command(f"{COMMAND} -R"), (), f"{AT} command=", "-R lets"),
     Case(
@@ -315,7 +316,7 @@ CASES = [
             ),
         ),
         spot=f"{AT} stderr_logfile=NONE",
-        what="neither kept nor sent",
+        what="neither logged nor sent",
         edits={(P, "stderr_events_enabled"): "true", (P, "stderr_logfile"): None},
     ),
     Case(
@@ -333,7 +334,7 @@ CASES = [
         (),
         f"{AT} environment=FPM_SOCKETS=x",
         "FPM_SOCKETS is set",
-        mend="no FPM_SOCKETS",
+        fix="Remove FPM_SOCKETS",
     ),
     Case(
         "FPM022",
@@ -354,7 +355,7 @@ CASES = [
         (),
         f"{AT} command={COMMAND}",
         "; after a blank",
-        mend="no blank before ;",
+        fix="Remove the blank before ;",
     ),
     Case("FPM024", command(f"{COMMAND} # the best"), what="# after a blank"),
     Case(
@@ -363,7 +364,7 @@ CASES = [
         (("[www]\n", "[www]\nlisten.owner = web\n"),),
         "[www] listen.owner=web",
         "listen.owner is set, and the program runs as user web",
-        mend="no listen.owner",
+        fix="Remove listen.owner",
     ),
     Case(
         "FPM025",
@@ -386,8 +387,8 @@ CASES = [
         (("[program:php-fpm]", "[fcgi-program:php-fpm]\nsocket=tcp://127.0.0.1:9000"),),
         (),
         "[fcgi-program:php-fpm] socket=tcp://127.0.0.1:9000",
-        "take their socket",
-        mend="[program:php-fpm]",
+        "get their socket",
+        fix="[program:php-fpm]",
     ),
 ]
 # fmt: on
@@ -401,7 +402,7 @@ def test_a_mistake(case: Case) -> None:
 
 def test_a_sound_configuration() -> None:
     """No rule finds anything, not even a hint."""
-    assert examine(checkup()) == []
+    assert examine(checkup(), TEXTS) == []
 
 
 @pytest.mark.parametrize(
@@ -474,7 +475,8 @@ def test_a_section_without_a_command() -> None:
     other = ("[program:php-fpm]", "[program:x]\ncommand=/bin/x\n[program:php-fpm]")
     of = checkup((*command(f"{COMMAND} ; the best"), other))
     process = of.processes[1]
-    bare = process._replace(section=process.section._replace(lines={}))
+    place = process.section.place._replace(lines={})
+    bare = process._replace(section=process.section._replace(place=place))
     broken = of._replace(processes=(bare, of.processes[2]))
 
     assert len(found("FPM024", broken)) == 1
@@ -484,8 +486,9 @@ def test_a_program_as_root() -> None:
     """User 0 may do what only root can do."""
     owner = (("[www]\n", "[www]\nlisten.owner = web\n"),)
     of = checkup(key("user", "web"), owner)
-    as_root = {**of.fpms[0].process.settings, "user": 0}
-    process = of.fpms[0].process._replace(settings=as_root)
+    process = of.fpms[0].process
+    as_root = process.section._replace(values={**process.settings, "user": 0})
+    process = process._replace(section=as_root)
     root = of._replace(fpms=(of.fpms[0]._replace(process=process),))
 
     assert found("FPM025", of)
@@ -493,7 +496,7 @@ def test_a_program_as_root() -> None:
 
 
 def test_a_binary_that_path_finds() -> None:
-    """A name without a folder is searched in PATH: nothing is said of it."""
+    """A name without a folder is searched in PATH: there is no finding."""
     missing = Host(missing=frozenset({"php-fpm8.2"}))
 
     assert found("FPM023", checkup(command("php-fpm8.2 -F"), machine=missing)) == []

@@ -49,19 +49,19 @@ def gone(path: str) -> Host:
 
 # fmt: off
 CASES = [
-    Case("FPM104", change("fpm-listener listen", "other listen"), (), "[program:php-fpm] command=", "no fpm-listener watches", mend="fpm-listener init"),
+    Case("FPM104", change("fpm-listener listen", "other listen"), (), "[program:php-fpm] command=", "no fpm-listener watches", fix="fpm-listener init"),
     Case("FPM104", change(OURS, "command=/usr/bin/fpm-listener help"), what="no fpm-listener watches"),
     Case("FPM105", change("buffer_size=1024", "buffer_size=255"), (), f"{AT} buffer_size=255", "buffer_size is 255", {(L, "buffer_size"): "1024"}, "buffer_size=1024"),
     Case("FPM106", (SECOND,), (), "[eventlistener:x] priority=-50", "priority -50 is also that of eventlistener:fpm-listener"),
     Case("FPM107", change("autorestart=true\nstartretries=1", "autorestart=unexpected\nstartretries=1"), (), f"{AT} autorestart=unexpected", "autorestart is unexpected", {(L, "autorestart"): "true"}, "autorestart=true"),
     Case("FPM107", change("startretries=1000000", "startretries=99"), (), f"{AT} startretries=99", "startretries is 99", {(L, "startretries"): "1000000"}, "startretries=1000000"),
-    Case("FPM109", change("events=PROCESS_STATE,", "events=TICK_60,"), (), f"{AT} events=TICK_60,PROCESS_LOG_STDERR", "events has no PROCESS_STATE: PROCESS_LOG_STDERR, TICK_60", {(L, "events"): EVENTS}, f"events={EVENTS}"),
+    Case("FPM109", change("events=PROCESS_STATE,", "events=TICK_60,"), (), f"{AT} events=TICK_60,PROCESS_LOG_STDERR", "events does not contain PROCESS_STATE: PROCESS_LOG_STDERR, TICK_60", {(L, "events"): EVENTS}, f"events={EVENTS}"),
     Case("FPM110", change("priority=-50", "priority=-50\nstderr_events_enabled=true"), (), f"{AT} stderr_events_enabled=true", "stderr_events_enabled is true", {(L, "stderr_events_enabled"): "false"}, "stderr_events_enabled=false"),
-    Case("FPM112", program("username=www-data"), (), "[program:php-fpm] username=www-data", "'username' is no key"),
-    Case("FPM112", change("[program:php-fpm]\n", "[fcgi-program:php-fpm]\nnonsense=1\n"), (), "[fcgi-program:php-fpm] nonsense=1", "'nonsense' is no key"),
-    Case("FPM112", change("priority=-50", "priority=-50\nprioriti=1"), (), f"{AT} prioriti=1", "'prioriti' is no key"),
-    Case("FPM113", change("/var/log/php-fpm.stderr.log", "/gone/a.log"), (), "[program:php-fpm] stderr_logfile=/gone/a.log", "/gone does not exist", mend="install -d /gone", machine=gone("/gone")),
-    Case("FPM113", program("stdout_logfile=/a.log"), (), "[program:php-fpm] stdout_logfile=/a.log", "/ does not exist", mend="install -d /", machine=gone("/")),
+    Case("FPM112", program("username=www-data"), (), "[program:php-fpm] username=www-data", "'username' is not a key"),
+    Case("FPM112", change("[program:php-fpm]\n", "[fcgi-program:php-fpm]\nnonsense=1\n"), (), "[fcgi-program:php-fpm] nonsense=1", "'nonsense' is not a key"),
+    Case("FPM112", change("priority=-50", "priority=-50\nprioriti=1"), (), f"{AT} prioriti=1", "'prioriti' is not a key"),
+    Case("FPM113", change("/var/log/php-fpm.stderr.log", "/gone/a.log"), (), "[program:php-fpm] stderr_logfile=/gone/a.log", "/gone does not exist", fix="install -d /gone", machine=gone("/gone")),
+    Case("FPM113", program("stdout_logfile=/a.log"), (), "[program:php-fpm] stdout_logfile=/a.log", "/ does not exist", fix="install -d /", machine=gone("/")),
     Case("FPM114", change(GUARDED, "bin/php-fpm8.2 -F"), (), "[program:php-fpm] command=bin/php-fpm8.2", "bin/php-fpm8.2 is a relative path"),
 ]
 # fmt: on
@@ -184,22 +184,22 @@ def test_no_server_and_no_php_fpm() -> None:
         (
             {**INET, "host": "10.0.0.1"},
             "[inet_http_server] on 10.0.0.1:9001 is not on loopback",
-            "whoever reaches it",
+            "Everybody who reaches",
         ),
         (
             {**INET, "host": ""},
             "[inet_http_server] on *:9001 is not on loopback",
-            "whoever reaches it",
+            "Everybody who reaches",
         ),
         (
             {**INET, "host": "10.0.0.1", "password": False},
             "is not on loopback",
-            "whoever reaches it",
+            "Everybody who reaches",
         ),
         (
             {**INET, "password": False},
             "[inet_http_server] on 127.0.0.1:9001 has no password",
-            "every user of this host",
+            "Every user of this host",
         ),
     ],
 )
@@ -240,10 +240,12 @@ def test_the_background_in_a_container() -> None:
     (one,) = found("FPM103", inside)
 
     assert one.spot == "[supervisord] nodaemon=false"
-    assert one.mend == "nodaemon=true"
+    assert one.fix == "Set nodaemon=true in [supervisord]"
     assert one.edits == {("supervisord", "nodaemon"): "true"}
     assert found("FPM103", checkup(known=known)) == []
     assert found("FPM103", checkup(machine=Host(container=True))) == []
+    rejected = inside._replace(supervisord={"refused": "bad"})
+    assert found("FPM103", rejected) == []
 
 
 def test_three_listeners_of_ours() -> None:
@@ -253,7 +255,7 @@ def test_three_listeners_of_ours() -> None:
     (one,) = found("FPM108", of._replace(processes=(listener,) * 3))
 
     assert (one.spot, one.what) == (AT, "3 fpm-listener processes")
-    assert "numprocs=1" in one.mend
+    assert "numprocs=1" in one.fix
     assert found("FPM108", of) == []
 
 
@@ -265,8 +267,8 @@ def test_a_percent_sign() -> None:
     (first,) = found("FPM111", checkup(program('environment=A="50%"'), known={"refused": "bad"}))
 
     assert first.spot == '[program:php-fpm] environment=A="50%"'
-    assert first.what == "a percent sign in environment that is not doubled"
-    assert first.mend == "%%"
+    assert first.what == "environment contains a single percent sign"
+    assert first.fix == "Write %% for each percent sign"
 
 
 @pytest.mark.parametrize("value", ["100%%", "%(ENV_X)s", "%%(x)s", "none"])
@@ -380,7 +382,7 @@ def test_a_new_program() -> None:
     """It is in the file, and not in the supervisord that runs."""
     (said,) = loaded(running=())
     assert said.startswith("[program:php-fpm] command=")
-    assert said.endswith("php-fpm is in the file, but not in the supervisord that runs")
+    assert said.endswith("php-fpm is in the file, but not in the running supervisord")
 
 
 def test_a_new_process_of_a_group() -> None:
@@ -406,5 +408,5 @@ def test_many_processes_of_a_group(
     many = of._replace(processes=(process,) * 3, loaded=Loaded(configs, names))
     (one,) = found("FPM115", many)
 
-    assert one.mend == "supervisorctl reread && supervisorctl update php-fpm"
+    assert one.fix == "Load the file: supervisorctl reread && supervisorctl update php-fpm"
     assert "the next update or start" in one.why

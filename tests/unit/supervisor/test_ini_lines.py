@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fpm_listener.doctor.ini_edits import apply, lines_of
-from fpm_listener.supervisor.ini_lines import ConfigSection, Edit, Line, scan
+from fpm_listener.doctor.checked_config import Section
+from fpm_listener.doctor.ini_edits import Edit, apply, lines_of
+from fpm_listener.supervisor.ini_lines import ConfigSection, Line, scan
 
 
 def lines(text: str, section: str, *, php: bool = False) -> dict[str, tuple[str, int]]:
@@ -90,8 +91,8 @@ def test_where_a_key_stands() -> None:
     assert section.where("x") == "g:7 [a]"
     assert section.where("y") == "f:3 [a]"
     assert ConfigSection("global", "f", 0, {}).where("y") == "f [global]"
-    assert section.edit("x", "2") == Edit("g", "a", "x", "2", php=False)
-    assert section.edit("y", None, php=True) == Edit("f", "a", "y", None, php=True)
+    assert Section(section, {}).edits({"x": "2"}) == (Edit("g", "a", "x", "2", php=False),)
+    assert Section(section, {}, php=True).edits({"y": None}) == (Edit("f", "a", "y", None, True),)
 
 
 def edit(key: str, value: str | None, section: str = "a", *, php: bool = False) -> Edit:

@@ -1,0 +1,56 @@
+"""All rules of the doctor, and the findings that they return."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from fpm_listener.doctor import (
+    rules_address,
+    rules_command,
+    rules_fpm_config,
+    rules_listener,
+    rules_program,
+    rules_running,
+    rules_supervisord,
+)
+from fpm_listener.doctor.rule import Finding, FindingSeverity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fpm_listener.doctor.checked_config import CheckedConfig
+    from fpm_listener.doctor.rule import Match, Rule, Text
+
+RULES: tuple[Rule, ...] = (
+    *rules_command.RULES,
+    *rules_program.RULES,
+    *rules_address.RULES,
+    *rules_fpm_config.RULES,
+    *rules_supervisord.RULES,
+    *rules_listener.RULES,
+    *rules_running.RULES,
+)
+_ORDER = list(FindingSeverity)
+
+
+def examine(config: CheckedConfig, texts: Mapping[str, Text]) -> list[Finding]:
+    """Return the findings of all rules, the worst first; texts: by id, as in findings.txt."""
+    found = {
+        _finding(rule.id, texts[f"{rule.id}.{match.variant}".rstrip(".")], match)
+        for rule in RULES
+        for match in rule.check(config)
+    }
+    return sorted(found, key=_place)
+
+
+def _finding(identity: str, text: Text, match: Match) -> Finding:
+    what, why, fix = (part.format(**match.values) for part in (text.what, text.why, text.fix))
+    return Finding(identity, text.severity, match.where, what, why, fix, match.edits)
+
+
+def _place(finding: Finding) -> tuple[int, list[tuple[str, int]], str, str]:
+    """Return the sort key; line numbers are compared as numbers."""
+    parts = re.findall(r"(\D+)(\d*)", finding.where)
+    where = [(text, int(number or 0)) for text, number in parts]
+    return _ORDER.index(finding.severity), where, finding.id, finding.what

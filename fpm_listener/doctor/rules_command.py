@@ -1,0 +1,172 @@
+"""Rules on the command that starts php-fpm.
+
+Each consequence was measured with supervisor 4.3.0 and php-fpm 8.2.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from fpm_listener.doctor.checked_config import SHELL, fpms, processes
+from fpm_listener.doctor.rule import match, rule
+from fpm_listener.host.masking import masked_text
+from fpm_listener.phpfpm import command_line, guard_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fpm_listener.doctor.checked_config import Fpm, Supervised
+    from fpm_listener.doctor.rule import Match
+    from fpm_listener.phpfpm.command_line import FpmInvocation
+
+_WAITS = re.compile(r"(?:^|[\s;&|'\"])(sleep|wait-for|wait-for-it|wait-for-it\.sh)\s")
+_FINAL_EXEC = re.compile(r"(?:^|[;&|'\"\s])exec\s+\S*php-?fpm")
+_INIT = re.compile(
+    r"(?:^|[\s'\"])(?:service\s+php\S*\s+(?:re)?start|\S*/init\.d/php\S*|\S*php-fpm\.sh)"
+)
+_GUARD_WAIT_S = guard_command.wait_s(guard_command.WAIT.default or "")
+_STAYS = {
+    "bash": "bash 5.1 and later stay only if the command has a redirection; older versions stay",
+    "sh": "/bin/sh is dash on Debian, and dash stays",
+    "dash": "dash stays",
+}
+
+
+def _without_shell(fpm: Fpm) -> dict[str, str | None]:
+    """Return the keys that replace a shell by the guard, if the shell only waits for php-fpm."""
+    line = fpm.program.lines.get("command")
+    call = command_line.find_behind_sleep(line.value) if line else None
+    better = _foreground(call, shlex.join([call.binary, *call.arguments])) if call else None
+    if not better:
+        return {}
+    change: dict[str, str | None] = {"command": f"fpm-listener guard --hold -- {better}"}
+    if fpm.process.settings["stopasgroup"]:
+        change["stopasgroup"] = None
+    if fpm.process.settings["startsecs"] <= _GUARD_WAIT_S:
+        change["startsecs"] = "3"
+    return change
+
+
+def _in_foreground(fpm: Fpm) -> dict[str, str | None]:
+    line = fpm.program.lines.get("command")
+    call = command_line.find(line.value) if line else None
+    better = _foreground(call, line.value) if line and call else None
+    return {"command": better} if better else {}
+
+
+def _foreground(call: FpmInvocation, command: str) -> str | None:
+    """Return the command with -F and without -D; None if that needs more than one changed word."""
+    if call.foreground:
+        return command
+    words = re.sub(r"\s(?:-D|--daemonize)(?=\s|$)", "", command)
+    better = words.replace(call.binary, f"{call.binary} -F", 1)
+    found = command_line.find(better)
+    return better if found and found.foreground else None
+
+
+@rule("FPM001", fpms)
+def waits(fpm: Fpm) -> Iterator[Match]:
+    """A sleep that is longer than startsecs, or nearly."""
+    found = _WAITS.search(fpm.process.command)
+    if found and not fpm.guarded:
+        yield match(fpm.program, "command", _without_shell(fpm), program=found[1])
+
+
+@rule("FPM002", fpms)
+def shell(fpm: Fpm) -> Iterator[Match]:
+    """The supervised pid is that of the shell."""
+    command = fpm.process.command
+    found = SHELL.match(command)
+    if found and not _FINAL_EXEC.search(command):
+        stays = _STAYS.get(found[2], f"{found[2]} may stay")
+        yield match(fpm.program, "command", _without_shell(fpm), shell=found[2], stays=stays)
+
+
+@rule("FPM003", fpms)
+def daemonizes(fpm: Fpm) -> Iterator[Match]:
+    """daemonize = yes without -F, or -D."""
+    if fpm.conf.daemonize:
+        change = _without_shell(fpm) if fpm.in_shell else _in_foreground(fpm)
+        found = match(fpm.program, "command", change, "option")
+        if fpm.invocation.foreground is None:
+            found = found._replace(where=fpm.main.where("daemonize"), variant="")
+        yield found
+
+
+@rule("FPM004", processes)
+def init_script(process: Supervised) -> Iterator[Match]:
+    """An init script starts php-fpm and exits."""
+    if process.kind == "program" and _INIT.search(process.command):
+        yield match(process.section, "command")
+
+
+@rule("FPM006", fpms)
+def guard_waits(fpm: Fpm) -> Iterator[Match]:
+    """supervisord reports a start that waits that long as RUNNING."""
+    found = re.search(r"--wait[ =](\S+)", fpm.process.command)
+    try:
+        wait_s = guard_command.wait_s(found[1]) if found else _GUARD_WAIT_S
+    except ValueError:
+        return
+    startsecs = fpm.process.settings["startsecs"]
+    if fpm.guarded and wait_s >= startsecs >= 2:
+        change = {"startsecs": str(int(wait_s) + 2)}
+        yield match(fpm.program, "startsecs", change, startsecs=startsecs, wait_s=wait_s)
+
+
+@rule("FPM017", fpms)
+def wrong_option(fpm: Fpm) -> Iterator[Match]:
+    """-c is for php.ini."""
+    for word, value in pairwise(fpm.invocation.arguments):
+        if word == "-c" and "fpm" in value.rpartition("/")[2] and value.endswith(".conf"):
+            yield match(fpm.program, "command", file=value)
+
+
+@rule("FPM018", fpms)
+def allows_root(fpm: Fpm) -> Iterator[Match]:
+    """-R lets pools run as root."""
+    if fpm.invocation.allow_root:
+        yield match(fpm.program, "command")
+
+
+@rule("FPM022", fpms)
+def fpm_sockets(fpm: Fpm) -> Iterator[Match]:
+    """php-fpm uses FPM_SOCKETS to pass its sockets to itself."""
+    for name in fpm.process.settings["environment"] or {}:
+        if str(name).startswith("FPM_SOCKETS") and not fpm.guarded:
+            yield match(fpm.program, "environment", variable=name)
+
+
+@rule("FPM023", fpms)
+def binary_missing(fpm: Fpm) -> Iterator[Match]:
+    """An upgrade removes the old version."""
+    binary = fpm.invocation.binary
+    if binary.startswith("/") and not fpm.machine.exists(binary):
+        others = ", ".join(fpm.machine.php_fpms())
+        variant = "other" if others else ""
+        yield match(fpm.program, "command", {}, variant, binary=binary, installed=others)
+
+
+@rule("FPM024", processes)
+def cut_short(process: Supervised) -> Iterator[Match]:
+    """` ;` and ` #` begin a comment in every value."""
+    line = process.section.lines.get("command")
+    if line and line.cut:
+        command = masked_text(process.command)
+        yield match(process.section, "command", sign=line.cut[0], command=command)
+
+
+@rule("FPM026", fpms)
+def fcgi_program(fpm: Fpm) -> Iterator[Match]:
+    """supervisord has the socket, and php-fpm binds its own."""
+    if fpm.process.kind == "fcgi-program":
+        yield match(fpm.program, "socket", group=fpm.process.group)
+
+
+RULES = (
+    *(waits, shell, daemonizes, init_script, guard_waits, wrong_option, allows_root),
+    *(fpm_sockets, binary_missing, cut_short, fcgi_program),
+)

@@ -1,0 +1,140 @@
+"""Rules on the keys of php-fpm's [program:x]: its starts, its output and its stops.
+
+Each consequence was measured with supervisor 4.3.0 and php-fpm 8.2.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from fpm_listener.doctor.checked_config import fpms, programs
+from fpm_listener.doctor.rule import KeyRule, key_rules, match, rule
+from fpm_listener.phpfpm.config import LogKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Section
+    from fpm_listener.doctor.ini_edits import Edit
+    from fpm_listener.doctor.rule import Match
+
+_FAILED_START = {70, 75, 78}  # php-fpm in the background; the guard; php-fpm
+_QUIT, _TERM, _INT = signal.SIGQUIT, signal.SIGTERM, signal.SIGINT
+_DRAINS_S = 10.0
+
+
+def _with_log_on_stderr(config: CheckedConfig) -> list[Section]:
+    return [fpm.program for fpm in config.fpms if fpm.conf.log_kind is LogKind.STDERR]
+
+
+def _without_shell(config: CheckedConfig) -> list[Section]:
+    return [fpm.program for fpm in config.fpms if not fpm.in_shell]
+
+
+_STDERR_EVENTS = {"stderr_events_enabled": "true"}
+TABLE = (
+    *key_rules(
+        programs,
+        KeyRule("FPM005", "startsecs", lambda seconds: seconds < 2, {"startsecs": "3"}),
+        KeyRule("FPM007", "startretries", lambda retries: retries < 5, {"startretries": "10"}),
+        KeyRule("FPM008", "exitcodes", _FAILED_START.intersection, {"exitcodes": "0"}),
+        KeyRule("FPM009", "autorestart", lambda how: how != "true", {"autorestart": "true"}),
+        KeyRule("FPM014", "killasgroup", lambda is_set: not is_set, {"killasgroup": "true"}),
+        KeyRule("FPM016", "numprocs", lambda count: count > 1, {"numprocs": "1"}),
+        KeyRule("FPM019", "redirect_stderr", bool, {"redirect_stderr": "false", **_STDERR_EVENTS}),
+    ),
+    *key_rules(_without_shell, KeyRule("FPM015", "stopasgroup", bool, {"stopasgroup": None})),
+    *key_rules(
+        _with_log_on_stderr,
+        KeyRule("FPM021", "stderr_events_enabled", lambda is_set: not is_set, _STDERR_EVENTS),
+    ),
+)
+
+
+@rule("FPM020", fpms)
+def stderr_discarded(fpm: Fpm) -> Iterator[Match]:
+    """php-fpm reports errors of php-fpm.conf on stderr only."""
+    settings = fpm.process.settings
+    is_kept = settings["stderr_logfile"] or settings["redirect_stderr"]
+    if not settings["stderr_events_enabled"] and not is_kept:
+        yield match(fpm.program, "stderr_logfile", {**_STDERR_EVENTS, "stderr_logfile": None})
+
+
+@rule("FPM025", fpms)
+def needs_root(fpm: Fpm) -> Iterator[Match]:
+    """Only root can change owners and roots, and open a stderr that belongs to root."""
+    user = fpm.process.settings["user"]
+    if user in {None, 0}:
+        return
+    for pool in fpm.pools:
+        for key in ("listen.owner", "listen.group", "chroot"):
+            if pool.section.get(key):
+                yield match(pool.section, key, user=user)
+    if fpm.conf.log_kind is LogKind.STDERR:
+        yield match(fpm.main, "error_log", {}, "log", user=user)
+
+
+# -- stops -----------------------------------------------------------------------------------------
+
+
+def _stopwaitsecs(drains_s: float) -> dict[str, str | None]:
+    """Return a stopwaitsecs that leaves time to finish requests."""
+    return {"stopwaitsecs": str(max(20, int(drains_s) + 5))}
+
+
+def _graceful(fpm: Fpm) -> tuple[Edit, ...]:
+    """Return the edits that let QUIT finish requests, and let supervisord wait for that."""
+    drains_s = fpm.conf.process_control_timeout_s
+    edits: tuple[Edit, ...] = ()
+    if not drains_s:
+        drains_s = _DRAINS_S
+        edits = fpm.main.edits({"process_control_timeout": f"{drains_s:g}s"})
+    if fpm.process.settings["stopwaitsecs"] <= drains_s + 2:
+        edits += fpm.program.edits(_stopwaitsecs(drains_s))
+    return edits
+
+
+def _wrong_signal(fpm: Fpm) -> Match:
+    name = signal.Signals(fpm.process.settings["stopsignal"]).name.removeprefix("SIG")
+    found = match(fpm.program, "stopsignal", {"stopsignal": "QUIT"}, signal=name)
+    return found._replace(edits=found.edits + _graceful(fpm))
+
+
+@rule("FPM010", fpms)
+def interrupting_signal(fpm: Fpm) -> Iterator[Match]:
+    """php-fpm does not finish requests on TERM and INT."""
+    if fpm.process.settings["stopsignal"] in {_TERM, _INT}:
+        yield _wrong_signal(fpm)
+
+
+@rule("FPM011", fpms)
+def other_signal(fpm: Fpm) -> Iterator[Match]:
+    """HUP and USR2 reload, USR1 opens the logs again."""
+    if fpm.process.settings["stopsignal"] not in {_QUIT, _TERM, _INT, signal.SIGKILL}:
+        yield _wrong_signal(fpm)
+
+
+@rule("FPM012", fpms)
+def control_timeout(fpm: Fpm) -> Iterator[Match]:
+    """process_control_timeout is 0 by default."""
+    quits = fpm.process.settings["stopsignal"] == _QUIT
+    if quits and not fpm.conf.process_control_timeout_s:
+        yield match(fpm.main, "process_control_timeout")._replace(edits=_graceful(fpm))
+
+
+@rule("FPM013", fpms)
+def stopwaitsecs(fpm: Fpm) -> Iterator[Match]:
+    """After a KILL of the master, its workers stay."""
+    waits_s = fpm.process.settings["stopwaitsecs"]
+    drains_s = fpm.conf.process_control_timeout_s
+    if waits_s <= drains_s + 2:
+        change = _stopwaitsecs(drains_s)
+        yield match(fpm.program, "stopwaitsecs", change, waits_s=waits_s, drains_s=drains_s)
+
+
+RULES = (
+    *TABLE,
+    *(stderr_discarded, needs_root),
+    *(interrupting_signal, other_signal, control_timeout, stopwaitsecs),
+)
