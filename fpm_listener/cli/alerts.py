@@ -61,7 +61,7 @@ class _Told:
         """As Trace."""
         self._say(f"sent:      {what}\n{_indented(body)}")
 
-    def came_back(self, what: str, body: str) -> None:
+    def received(self, what: str, body: str) -> None:
         """As Trace."""
         self._say(f"came back: {what}\n{_indented(body) if body.strip() else '    (no body)'}")
 

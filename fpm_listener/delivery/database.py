@@ -170,11 +170,7 @@ class Database:
         return self.persistent
 
     def _execute(
-        self,
-        connection: sqlite3.Connection,
-        statements: Iterable[Statement],
-        *,
-        durable: bool,
+        self, connection: sqlite3.Connection, statements: Iterable[Statement], *, durable: bool
     ) -> None:
         if durable is not self._durable:
             connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")

@@ -53,7 +53,7 @@ class ReceiverFailure:
                 "told": clocks.write(self.notified_s),
                 "text": self.why,
                 "id": self.incident_id,
-            },
+            }
         )
 
     @classmethod

@@ -42,9 +42,7 @@ class Receiver(Protocol):
 
 
 def make_receiver(
-    settings: ReceiverSettings,
-    external_url: str = "",
-    trace: Trace | None = None,
+    settings: ReceiverSettings, external_url: str = "", trace: Trace | None = None
 ) -> Receiver:
     """Return the receiver for these settings. `external_url`: of this listener's page."""
     module = import_module(f"fpm_listener.delivery.receivers.{KINDS[settings.kind].module}")

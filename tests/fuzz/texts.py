@@ -19,7 +19,7 @@ from fpm_listener.delivery.receivers import (
     telegram,
     wecom,
 )
-from fpm_listener.delivery.receivers.http import HttpAnswer, by_status
+from fpm_listener.delivery.receivers.http import HttpResponse, by_status
 from fpm_listener.guard import handover_messages
 from fpm_listener.host import addresses
 from fpm_listener.phpfpm import (
@@ -234,9 +234,16 @@ def start_seconds(data: bytes) -> None:
 
 # -- receivers and guards --------------------------------------------------------------------------
 
-_JUDGES = (
-    *(by_status, alertmanager.judge, dingtalk.judge, discord.judge, feishu.judge, slack.judge),
-    *(teams.judge, telegram.judge, wecom.judge),
+_CLASSIFIERS = (
+    *(
+        by_status,
+        alertmanager.classify_response,
+        dingtalk.classify_response,
+        discord.classify_response,
+        feishu.classify_response,
+        slack.classify_response,
+    ),
+    *(teams.classify_response, telegram.classify_response, wecom.classify_response),
 )
 _STATUSES = (200, 200, 200, 204, 302, 400, 404, 429, 500, 999)
 
@@ -245,8 +252,10 @@ def receiver_answer(data: bytes) -> None:
     """Any answer is an outcome; a wait is finite, and what is shown is one short line."""
     head, body = parts(data, 2)
     status = _STATUSES[head[0] % len(_STATUSES)] if head else 200
-    for judge in _JUDGES:
-        outcome = judge(HttpAnswer(status=status, retry_after=text(head[1:]), body=body), NOW_S)
+    for classify in _CLASSIFIERS:
+        outcome = classify(
+            HttpResponse(status=status, retry_after=text(head[1:]), body=body), NOW_S
+        )
         if isinstance(outcome, Delivered):
             check(status < 300, "a refusal counts as delivered")
             continue

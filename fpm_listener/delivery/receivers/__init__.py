@@ -1,5 +1,5 @@
 """One module for each kind of receiver, and what they share.
 
-Each makes the requests of one service and judges its answers. Queues and retries are elsewhere.
+Each composes the requests of one service and classifies its responses. Queues are elsewhere.
 Start with `webhook`; `http` sends one POST.
 """

@@ -1,11 +1,11 @@
 """Runs one command with a deadline, a limit for its output, and a clean environment.
 
 Laws:
-1. The command gets none of our variables that can hold a secret, only those of _INHERITED.
-2. Its output is read until it ends, and discarded except for the beginning: it fills neither memory
-   nor disk, and the command never waits for us.
+1. The command inherits only the variables of _INHERITED, and none that can contain a secret.
+2. Its output is read until it exits; all but the beginning is discarded. So it fills neither memory
+   nor disk, and the command never waits for the listener.
 3. At the deadline the command and all its descendants are killed, also those that left its process
-   group or session. What still runs when the command has ended in time is left alone.
+   group or session. If the command exits in time, its descendants continue.
 """
 
 from __future__ import annotations
@@ -30,20 +30,21 @@ OUTPUT_BYTES = 64 << 10
 _INHERITED = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"}
 )
-#: A variable by which descendants are recognised that have left the command's session.
+#: The variable that marks descendants, also those that left the command's session.
 _MARK = "FPM_LISTENER_COMMAND_ID"
-#: Seconds between two looks at a command where the kernel has no pidfds, and seconds that a killed
-#: process may take to end: one that waits for a dead disk can take for ever.
-_LOOK_S, _END_S = 0.05, 5.0
+#: Seconds between two checks of a command if the kernel has no pidfds.
+_CHECK_S = 0.05
+#: Seconds to wait for a killed process: one that waits for a broken disk may never exit.
+_EXIT_S = 5.0
 _CHUNK = 1 << 16
-#: Chunks that are read of what is left in the pipe when the command has ended.
+#: Chunks that are read from the pipe after the command has exited.
 _LAST_CHUNKS = 16
 #: Rounds of searching and killing: a descendant can start others meanwhile.
 _ROUNDS = 10
 
 
 def environment(ours: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return what a command inherits of our environment."""
+    """Return the environment of a command."""
     kept = {k: v for k, v in ours.items() if k in _INHERITED or k.startswith("LC_")}
     return {"PATH": os.defpath, **kept}
 
@@ -59,7 +60,7 @@ class Command:
     def run(self, given: bytes, timeout_s: float) -> int | None:
         """Return the exit status, or minus the signal; None after the deadline. Raises OSError.
 
-        given: what the command can read on its stdin.
+        given: for the stdin of the command.
         """
         ends_at_s = time.monotonic() + timeout_s
         process = subprocess.Popen(
@@ -71,18 +72,18 @@ class Command:
             env={**environment(), _MARK: self._mark},
             start_new_session=True,
         )
-        assert process.stdin is not None  # noqa: S101 - for the type checker: it is a pipe
+        assert process.stdin is not None  # noqa: S101 - it is a pipe
         assert process.stdout is not None  # noqa: S101 - the same
         with process.stdin as stdin, process.stdout as stdout:
             try:
-                if self._converse(process, stdin, stdout, given, ends_at_s):
+                if self._exchange(process, stdin, stdout, given, ends_at_s):
                     return process.returncode
             finally:
                 if process.returncode is None:
                     self._kill(process)
         return None
 
-    def _converse(
+    def _exchange(
         self,
         process: subprocess.Popen[bytes],
         stdin: IO[bytes],
@@ -90,20 +91,20 @@ class Command:
         given: bytes,
         ends_at_s: float,
     ) -> bool:
-        """Write and read until the command has ended; return False at the deadline."""
+        """Write and read until the command exits; return False at the deadline."""
         poller = select.poll()
         for pipe, events in ((stdin, select.POLLOUT), (stdout, select.POLLIN)):
             os.set_blocking(pipe.fileno(), False)
             poller.register(pipe, events)
-        ended = procfs.open_pidfd(process.pid)  # not reaped yet: the number is still its own
+        exited = procfs.open_pidfd(process.pid)  # not reaped yet, so the pid is still its own
         try:
-            if ended is not None:
-                poller.register(ended, select.POLLIN)
+            if exited is not None:
+                poller.register(exited, select.POLLIN)
             while process.poll() is None:
                 left_s = ends_at_s - time.monotonic()
                 if left_s <= 0:
                     return False
-                wait_s = left_s if ended is not None else min(left_s, _LOOK_S)
+                wait_s = left_s if exited is not None else min(left_s, _CHECK_S)
                 ready = {descriptor for descriptor, _ in poller.poll(int(wait_s * 1000) + 1)}
                 if not stdin.closed and stdin.fileno() in ready:
                     given = _write(stdin, given)
@@ -113,42 +114,42 @@ class Command:
                 if stdout.fileno() in ready and not self._read(stdout):
                     poller.unregister(stdout)
         finally:
-            if ended is not None:
-                os.close(ended)
-        any(not self._read(stdout) for _ in range(_LAST_CHUNKS))  # until there is no more
+            if exited is not None:
+                os.close(exited)
+        any(not self._read(stdout) for _ in range(_LAST_CHUNKS))  # until the pipe is empty
         return True
 
     def _read(self, stdout: IO[bytes]) -> bool:
-        """Read a chunk and keep what is of the beginning; return whether more can come now."""
-        chunk = stdout.read(_CHUNK)  # None: nothing is there yet
+        """Read a chunk and keep the beginning of the output; return whether there may be more."""
+        chunk = stdout.read(_CHUNK)  # None: the pipe is empty
         if chunk:
             self.output += chunk[: OUTPUT_BYTES - len(self.output)]
         return bool(chunk)
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
-        """Kill the command, its process group and all descendants, and wait for its end."""
+        """Kill the command, its process group and all descendants, and wait for its exit."""
         for _ in range(_ROUNDS):
             found = list(_descendants(process.pid, f"{_MARK}={self._mark}".encode()))
-            with suppress(OSError):  # not reaped yet: the number is still that of its group
+            with suppress(OSError):  # not reaped yet, so the number is still its group's
                 os.killpg(process.pid, signal.SIGKILL)
             for pid, started in found:
                 _kill_one(pid, started)
             if not found:
                 break
         with suppress(subprocess.TimeoutExpired):
-            process.wait(_END_S)
+            process.wait(_EXIT_S)
 
 
 def _write(stdin: IO[bytes], given: bytes) -> bytes:
-    """Write what the pipe takes; return what is left."""
+    """Write as much as the pipe accepts; return the rest."""
     try:
         return given[stdin.write(given[:_CHUNK]) or 0 :]
-    except OSError:  # it need not read what it is told
+    except OSError:  # it need not read its stdin
         return b""
 
 
 def _descendants(root: int, mark: bytes) -> Iterator[tuple[int, int]]:
-    """Yield pid and start of all that `root` has started and that still run, without `root`."""
+    """Yield pid and start of all running descendants of `root`."""
     stats = [
         stat for pid in procfs.pids() if (stat := procfs.read_stat(pid)) and not stat.has_ended
     ]
@@ -159,7 +160,7 @@ def _descendants(root: int, mark: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _kill_one(pid: int, started: int) -> None:
-    """Kill a process, and no other that has got its number meanwhile."""
+    """Kill a process, but not another one that got its pid since."""
     with suppress(OSError):
         descriptor = procfs.open_pidfd(pid)
         found = procfs.read_stat(pid)

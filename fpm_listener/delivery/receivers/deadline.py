@@ -1,6 +1,6 @@
 """A deadline over a whole HTTP exchange: connecting, TLS, headers and body.
 
-Law: what the deadline cannot cut short is the resolver, which has limits of its own (resolv.conf).
+Law: the deadline does not limit the resolver, which has its own limits (resolv.conf).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Deadline:
-    """Shuts an attempt's socket when its time is over.
+    """Shuts down the socket of an attempt when its time is over.
 
-    requests' own timeout starts anew with every byte that a slow server sends (facts measured with
-    requests 2.34), so a timer ends the connection from outside.
+    The timeout of requests starts again with every byte that a slow server sends (measured with
+    requests 2.34), so a timer ends the connection.
     """
 
     def __init__(self, timeout_s: float) -> None:
@@ -41,7 +41,7 @@ class Deadline:
             self._handle.close()
 
     def _end(self) -> None:
-        self.over = True  # before the look at the handle: `connect` looks in the other order
+        self.over = True  # before the handle is read: `connect` uses the other order
         if self._handle is not None:
             with suppress(OSError):
                 self._handle.shutdown(socket.SHUT_RDWR)
@@ -58,8 +58,8 @@ class Deadline:
         return connection
 
 
-def mount(session: Session, watch: Deadline) -> None:
-    """Make all connections of `session` through `watch`, and read nothing from the environment.
+def mount(session: Session, deadline: Deadline) -> None:
+    """Make all connections of `session` through `deadline`, and ignore the environment.
 
     `_new_conn` is how urllib3 1.26 and 2.x open a socket, to the receiver or to its proxy.
     """
@@ -72,11 +72,11 @@ def mount(session: Session, watch: Deadline) -> None:
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return watch.connect(self.host, int(self.port or 80))
+            return deadline.connect(self.host, int(self.port or 80))
 
     class Secure(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return watch.connect(self.host, int(self.port or 443))
+            return deadline.connect(self.host, int(self.port or 443))
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
@@ -101,7 +101,7 @@ def mount(session: Session, watch: Deadline) -> None:
 
     pools = {"http": PlainPool, "https": SecurePool}
     session.trust_env = False
-    # Else requests reads the whole body of a redirect, however long, though it follows none.
+    # Otherwise requests reads the whole body of a redirect, of any length.
     session.get_redirect_target = lambda _: None  # type: ignore[method-assign, assignment]
     session.mount("http://", Adapter())
     session.mount("https://", Adapter())

@@ -7,40 +7,21 @@ description 4096, title 256, 6000 in all; "Allowed Mentions"; 429 says `retry_af
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fpm_listener.delivery.attempt import LONGEST_RETRY_AFTER_S, RetryLater
-from fpm_listener.delivery.receivers.http import HttpReceiver, by_status
-from fpm_listener.delivery.receivers.json_http import as_json, parse
-from fpm_listener.delivery.receivers.message_text import (
-    Style,
-    cut,
-    short_title,
-    stories,
-    worst,
-    write,
-)
-from fpm_listener.delivery.receivers.phrases import PHRASES
+from fpm_listener.delivery.receivers.http import by_status, http_receiver
+from fpm_listener.delivery.receivers.json_http import as_json, parse, with_delay
+from fpm_listener.delivery.receivers.message_text import Message, Style
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fpm_listener.delivery.attempt import Outcome
-    from fpm_listener.delivery.receivers.http import HttpAnswer, HttpRequest, Site, Trace
-    from fpm_listener.incidents.alert import Alert
-    from fpm_listener.settings.receivers import ReceiverSettings
+    from fpm_listener.delivery.receivers.http import HttpRequest, HttpResponse, RequestContext
 
 _MARKUP = re.compile(r"([\\*_~`|<>\[\]()#@])")
 
 
-def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = None) -> HttpReceiver:
-    """Return the receiver."""
-    return HttpReceiver(settings, external_url, trace, compose, judge)
-
-
 def escape(text: str) -> str:
-    """Return `text` with a backslash before all that Discord could take for markup."""
+    """Return `text` with a backslash before each character that could be markup."""
     return _MARKUP.sub(r"\\\1", text)
 
 
@@ -49,29 +30,28 @@ def _block(lines: str) -> str:
 
 
 _STYLE = Style(limit=4000, escape=escape, strong=lambda text: f"**{text}**", block=_block)
-_TITLE = Style(limit=250, escape=escape)
+_TITLE_LIMIT = 250
 
 
-def compose(alerts: Sequence[Alert], site: Site) -> HttpRequest:
-    """Return the message: one coloured embed, which may call nobody."""
-    language = site.settings.language
-    told = stories(alerts, language)
-    story = worst(told)
+def compose(context: RequestContext) -> HttpRequest:
+    """Return the message: one coloured embed, which notifies nobody by name."""
+    message = Message(context.alerts, context.settings.language)
     embed = {
-        "title": cut(short_title(told, language), _TITLE.limit, _TITLE, PHRASES[language].cut),
-        "description": write(told, _STYLE, language, head=""),
-        "color": int(story.colour[1:], 16),
+        "title": message.cut(message.short_title(), _TITLE_LIMIT, _STYLE),
+        "description": message.write(_STYLE, title=""),
+        "color": int(message.worst.colour[1:], 16),
     }
-    # No mention is parsed, whatever is in the texts.
+    # Discord parses no mention in the texts.
     document = {"embeds": [embed], "allowed_mentions": {"parse": []}}
-    return as_json(site.secrets.url(), document)
+    return as_json(context.secrets.url(), document)
 
 
-def judge(answer: HttpAnswer, now_s: float) -> Outcome:
-    """Return what the answer means."""
-    outcome = by_status(answer, now_s)
-    if answer.status == 429 and isinstance(outcome, RetryLater):
-        wait_s = (parse(answer) or {}).get("retry_after")
-        if isinstance(wait_s, int | float) and wait_s >= 0:
-            return replace(outcome, after_s=float(min(wait_s, LONGEST_RETRY_AFTER_S)))
+def classify_response(response: HttpResponse, now_s: float) -> Outcome:
+    """Return the outcome."""
+    outcome = by_status(response, now_s)
+    if response.status == 429:
+        return with_delay(outcome, (parse(response) or {}).get("retry_after"))
     return outcome
+
+
+make = http_receiver(compose, classify_response)

@@ -1,7 +1,7 @@
-"""A command of the operator's, told of an alert as JSON on its stdin.
+"""A command of the operator, which gets an alert as JSON on its stdin.
 
-Exit status 0 is a yes. 64 to 78, as sysexits.h has them, are a no for ever, but for 69, 71, 74 and
-75 (unavailable, system, input/output, try again); everything else may heal.
+Exit status 0 is a success. 64 to 78 of sysexits.h are permanent failures, except 69, 71, 74 and 75
+(unavailable, system, input/output, try again). All others are retried.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.delivery.attempt import Delivered, FailureReason, Rejected, RetryLater
 from fpm_listener.delivery.receivers.command import Command
-from fpm_listener.delivery.receivers.json_http import said
+from fpm_listener.delivery.receivers.json_http import one_line
 from fpm_listener.delivery.receivers.webhook import plain
 
 if TYPE_CHECKING:
@@ -25,20 +25,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FOR_EVER = set(range(64, 79)) - {69, 71, 74, 75}
-#: Bytes of what a command wrote that are shown.
-_SAID = 4096
-
-
-def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = None) -> Exec:  # noqa: ARG001 - as every kind
-    """Return the receiver."""
-    return Exec(settings, trace)
+_PERMANENT = set(range(64, 79)) - {69, 71, 74, 75}
+#: Bytes of the output that are shown.
+_SHOWN = 4096
 
 
 class Exec:
     """One receiver of kind `exec`."""
 
-    def __init__(self, settings: ReceiverSettings, trace: Trace | None) -> None:
+    def __init__(self, settings: ReceiverSettings, _external_url: str, trace: Trace | None) -> None:
         self._settings = settings
         self._trace = trace
 
@@ -52,23 +47,25 @@ class Exec:
             command = Command(self._settings.command)
             status = command.run(body, self._settings.timeout_s)
         except OSError as error:
-            detail = os.strerror(error.errno or 0)
-            return RetryLater(reason=FailureReason.COMMAND, detail=f"cannot be run: {detail}")
-        text = command.output[:_SAID].decode("utf-8", "replace")
+            detail = f"cannot run the command: {os.strerror(error.errno or 0)}"
+            return RetryLater(reason=FailureReason.COMMAND, detail=detail)
         if status is None:
-            return RetryLater(
-                reason=FailureReason.TIMEOUT, detail="did not end before the deadline"
-            )
+            detail = "the command did not exit before the deadline"
+            return RetryLater(reason=FailureReason.TIMEOUT, detail=detail)
+        output = command.output[:_SHOWN].decode("utf-8", "replace")
         if self._trace is not None:
-            self._trace.came_back(f"exit status {status}", text)
+            self._trace.received(f"exit status {status}", output)
         if status == 0:
             return Delivered()
         log.warning(
-            "the command of a receiver failed receiver=%s status=%s said=%r",
+            "the command of a receiver failed receiver=%s status=%s output=%r",
             self._settings.name,
             status,
-            said(text),
+            one_line(output),
         )
-        kind = Rejected if status in _FOR_EVER else RetryLater
-        what = f"exit status {status}" if status > 0 else f"ended by signal {-status}"
-        return kind(reason=FailureReason.COMMAND, detail=what)
+        outcome = Rejected if status in _PERMANENT else RetryLater
+        detail = f"exit status {status}" if status > 0 else f"killed by signal {-status}"
+        return outcome(reason=FailureReason.COMMAND, detail=detail)
+
+
+make = Exec

@@ -1,14 +1,14 @@
-"""One POST to a receiver: what is sent, what comes back, and what went wrong between.
+"""Sends one POST to a receiver, and returns the response or the error.
 
 Laws:
-1. No URL, host, password or token is in a log or in a returned text; an exception's own text, which
-   is full of them, is never used.
-2. Redirects are not followed, .netrc is not read, nothing is retried here, and the proxies of the
-   environment are used only by who asks for them.
-3. Certificates are read anew for each attempt, as secrets are.
-4. A connection serves one attempt: alerts are rare, and one that idled for hours is often dead.
+1. No URL, host, password or token is in a log or in a returned text. The text of an exception is
+   full of them, so it is never used.
+2. Redirects are not followed, .netrc is not read, and nothing is retried here. The proxies of the
+   environment are used only if the settings say so.
+3. Certificates and secrets are read again for each attempt.
+4. A connection serves one attempt: alerts are rare, and an idle connection is often dead.
 
-What the deadline cannot cut short is the resolver, which has limits of its own (resolv.conf).
+The deadline does not limit the resolver, which has its own limits (resolv.conf).
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fpm_listener import __version__
 from fpm_listener.delivery.attempt import Delivered, FailureReason, RetryLater, classify_status
 from fpm_listener.delivery.receivers.deadline import Deadline, mount
-from fpm_listener.delivery.receivers.secrets import BadFileError, Secrets, probe
+from fpm_listener.delivery.receivers.secrets import BadFileError, Secrets, check_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.settings.receivers import ReceiverSettings
 
-#: Bytes of an answer's body that are read; no service says more than this that matters.
+#: Bytes of a response body that are read; the services say all that matters in less.
 BODY_LIMIT = 64 * 1024
-#: Characters of the shortest secret that is taken out of a body before it is understood.
-_SHORTEST = 6
+#: Characters of the shortest secret that is removed from a body before the body is parsed.
+_SHORTEST_SECRET = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,141 +50,165 @@ class HttpRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpAnswer:
-    """What came back."""
+class HttpResponse:
+    """The response of the receiver."""
 
     status: int
     retry_after: str | None = None  #: the header
-    body: bytes = b""  #: its first 64 KiB; less, or nothing, where it broke off
+    body: bytes = b""  #: its first 64 KiB; less if the connection broke
+
+    @property
+    def text(self) -> str:
+        """Return the body as text."""
+        return self.body.decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """What a kind makes a request of, besides the alerts."""
+class RequestContext:
+    """What a request is made from."""
 
+    alerts: Sequence[Alert]
     settings: ReceiverSettings
     secrets: Secrets
-    external_url: str  #: where this listener's own page is, for people; may be empty
+    external_url: str  #: of this listener's page, for people; may be empty
     now_s: float  #: wall seconds
 
     def authorization(self) -> dict[str, str]:
-        """Return the header that says who we are, if the operator wants one.
+        """Return the header with the credentials of the settings, if there are any.
 
         Raises BadFileError.
         """
         settings, secrets = self.settings, self.secrets
         if settings.token_file is not None:
-            token = secrets.one("token_file", settings.token_file)
+            token = secrets.read_line("token_file", settings.token_file)
             return {"Authorization": f"Bearer {token}"}
         if settings.username is None:
             return {}
-        password = secrets.one("password_file", settings.password_file)
+        password = secrets.read_line("password_file", settings.password_file)
         return {"Authorization": f"Basic {secrets.remember_pair(settings.username, password)}"}
 
 
 class Trace(Protocol):
-    """Somebody who watches an attempt: `fpm-listener alerts test`. Sees no secret."""
+    """Follows an attempt, for `fpm-listener alerts test`. Gets no secret."""
 
     def sent(self, what: str, body: str) -> None:
-        """What is sent: where to, without its secret parts, and what."""
+        """What is sent, and where to, without the secret parts of the URL."""
 
-    def came_back(self, what: str, body: str) -> None:
-        """What came back."""
+    def received(self, what: str, body: str) -> None:
+        """What the receiver answered."""
+
+
+def by_status(response: HttpResponse, now_s: float) -> Outcome:
+    """Return the outcome for a receiver whose status decides; now_s: wall seconds."""
+    return classify_status(response.status, response.retry_after, now_s)
+
+
+def http_receiver(
+    compose: Callable[[RequestContext], HttpRequest],
+    classify: Callable[[HttpResponse, float], Outcome] = by_status,
+) -> Callable[[ReceiverSettings, str, Trace | None], HttpReceiver]:
+    """Return the function that makes a receiver of one kind."""
+    return partial(HttpReceiver, compose=compose, classify=classify)
 
 
 class HttpReceiver:
-    """A receiver of any kind that is told by a POST."""
+    """A receiver that gets a POST."""
 
     def __init__(
         self,
         settings: ReceiverSettings,
         external_url: str,
         trace: Trace | None,
-        compose: Callable[[Sequence[Alert], Site], HttpRequest],
-        judge: Callable[[HttpAnswer, float], Outcome] | None = None,
+        *,
+        compose: Callable[[RequestContext], HttpRequest],
+        classify: Callable[[HttpResponse, float], Outcome],
     ) -> None:
-        """`compose` and `judge` are the kind's; without `judge`, the status alone decides."""
+        """`compose` and `classify` belong to the kind."""
         self._settings = settings
         self._external_url = external_url
         self._secrets = Secrets(settings)
         self._trace = trace
         self._compose = compose
-        self._judge = judge or by_status
+        self._classify = classify
 
     def send(self, alerts: Sequence[Alert]) -> Outcome:
-        """Tell the receiver of `alerts`, in one message, once."""
-        site = Site(
+        """Send `alerts` in one message, once."""
+        context = RequestContext(
+            alerts=alerts,
             settings=self._settings,
             secrets=self._secrets,
             external_url=self._external_url,
             now_s=time.time(),
         )
         try:
-            request = self._compose(alerts, site)
-            answer = self._post(request)
+            response = self._post(self._compose(context))
         except BadFileError as error:
-            return RetryLater(reason=error.reason, detail=str(error))
-        if not isinstance(answer, HttpAnswer):
-            return answer
-        self._show_answer(answer)
-        # Before anything is cut out of it: half a secret is found by nobody.
-        body = answer.body.decode("utf-8", "replace")
-        answer = replace(answer, body=self._secrets.hide(body, least=_SHORTEST).encode())
-        outcome = self._judge(answer, time.time())
+            return error.outcome
+        if not isinstance(response, HttpResponse):
+            return response
+        if self._trace is not None:
+            text = self._secrets.hide(response.text)
+            self._trace.received(f"status {response.status}", text)
+        # Before the text is cut, because half a secret is not found.
+        body = self._secrets.hide(response.text, shortest=_SHORTEST_SECRET).encode()
+        outcome = self._classify(replace(response, body=body), time.time())
         if isinstance(outcome, Delivered):
             return outcome
         return replace(outcome, detail=self._secrets.hide(outcome.detail))
 
-    def _post(self, request: HttpRequest) -> HttpAnswer | RetryLater:
-        """Return what the receiver answered, or why there is no answer. Raises BadFileError."""
-        import requests  # noqa: PLC0415 - 11 MiB that a listener without trouble never needs
+    def _post(self, request: HttpRequest) -> HttpResponse | RetryLater:
+        """Return the response, or why there is none. Raises BadFileError."""
+        import requests  # noqa: PLC0415 - 11 MiB that a listener without alerts does not need
         import urllib3  # noqa: PLC0415 - the same
 
-        # Its messages hold URLs, at any level; what matters of them is in what we return.
+        # Its messages contain URLs, at any level; the outcome contains what matters.
         logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
-        wanted = self._wanted(request)
-        self._show_request(request)
-        watch = Deadline(self._settings.timeout_s)
+        arguments = self._arguments(request)
+        if self._trace is not None:
+            from urllib.parse import urlsplit  # noqa: PLC0415 - the same
+
+            parts = urlsplit(request.url)
+            where = f"POST {parts.scheme}://{parts.hostname}/... (the rest is not shown)"
+            body = request.body.decode("utf-8", "replace")
+            self._trace.sent(where, self._secrets.hide(body))
+        deadline = Deadline(self._settings.timeout_s)
         try:
-            with watch, requests.Session() as session:
-                mount(session, watch)
+            with deadline, requests.Session() as session:
+                mount(session, deadline)
                 response = session.post(
                     data=request.body,
                     allow_redirects=False,
                     stream=True,
                     timeout=self._settings.timeout_s,
-                    **wanted,
+                    **arguments,
                 )
-                if watch.over:  # what looks like an empty line is the end of a cut connection
-                    return _TOO_LATE
-                answer = HttpAnswer(
+                if deadline.over:  # then an empty line is the end of a connection that was cut
+                    return TOO_LATE
+                received = HttpResponse(
                     status=response.status_code,
                     retry_after=response.headers.get("Retry-After"),
                     body=_read(response.raw),
                 )
                 response.close()
-                return answer
+                return received
         except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
-            # requests' own exceptions are OSErrors; a URL that it cannot use is a ValueError.
-            if watch.over:
-                return _TOO_LATE
-            reason, detail = explain(error)
-            return RetryLater(reason=reason, detail=detail)
+            # The exceptions of requests are OSErrors; an invalid URL is a ValueError.
+            return TOO_LATE if deadline.over else classify_error(error)
 
-    def _wanted(self, request: HttpRequest) -> dict[str, Any]:
+    def _arguments(self, request: HttpRequest) -> dict[str, Any]:
         """Return the arguments for requests. Raises BadFileError."""
         settings = self._settings
         for name in ("ca_file", "cert_file", "key_file"):
             path = getattr(settings, name)
             if path is not None:
-                probe(name, path)
+                check_certificate(name, path)
         if settings.key_file is not None:
-            self._secrets.warn_of_mode("key_file", settings.key_file)
+            self._secrets.warn_if_readable("key_file", settings.key_file)
         given = {"User-Agent": f"fpm-listener/{__version__}"}
         given |= {"Accept-Encoding": "identity", "Connection": "close", **request.headers}
         return {
             "url": request.url,
-            # As bytes: a token may be any UTF-8, and requests would take it for Latin-1.
+            # As bytes: a token may be any UTF-8, and requests encodes text as Latin-1.
             "headers": {name: value.encode() for name, value in given.items()},
             "verify": str(settings.ca_file) if settings.ca_file else True,
             "cert": (str(settings.cert_file), str(settings.key_file))
@@ -192,30 +217,9 @@ class HttpReceiver:
             "proxies": _proxies(settings, request.url),
         }
 
-    # -- for who watches ---------------------------------------------------------------------------
 
-    def _show_request(self, request: HttpRequest) -> None:
-        if self._trace is not None:
-            from urllib.parse import urlsplit  # noqa: PLC0415 - only who watches needs it
-
-            parts = urlsplit(request.url)
-            where = f"POST {parts.scheme}://{parts.hostname}/... (the rest is not shown)"
-            body = request.body.decode("utf-8", "replace")
-            self._trace.sent(where, self._secrets.hide(body))
-
-    def _show_answer(self, answer: HttpAnswer) -> None:
-        if self._trace is not None:
-            body = answer.body.decode("utf-8", "replace")
-            self._trace.came_back(f"status {answer.status}", self._secrets.hide(body))
-
-
-def by_status(answer: HttpAnswer, now_s: float) -> Outcome:
-    """Return what the status alone says; now_s: wall seconds."""
-    return classify_status(answer.status, answer.retry_after, now_s)
-
-
-_LATE = "no whole answer before the deadline"
-_TOO_LATE = RetryLater(reason=FailureReason.TIMEOUT, detail=_LATE)
+_LATE = "no complete response before the deadline"
+TOO_LATE = RetryLater(reason=FailureReason.TIMEOUT, detail=_LATE)
 
 
 def _proxies(settings: ReceiverSettings, url: str) -> dict[str, str]:
@@ -228,8 +232,8 @@ def _proxies(settings: ReceiverSettings, url: str) -> dict[str, str]:
     return dict(get_environ_proxies(url))
 
 
-def _read(raw: Any) -> bytes:  # noqa: ANN401 - requests does not say what it is
-    """Return the beginning of the body; what breaks off is no failure: the status has come."""
+def _read(raw: Any) -> bytes:  # noqa: ANN401 - requests does not declare its type
+    """Return the beginning of the body; an error is no failure, because the status is known."""
     from urllib3.exceptions import HTTPError  # noqa: PLC0415 - see HttpReceiver._post
 
     with suppress(OSError, HTTPError):
@@ -237,50 +241,49 @@ def _read(raw: Any) -> bytes:  # noqa: ANN401 - requests does not say what it is
     return b""
 
 
-# -- what went wrong -------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 
 
 #: Exceptions of urllib3 and http.client that wrap no error of the system, by their names.
-_KINDS = {
+_ERRORS = {
     "SSLError": (FailureReason.TLS, "the certificate or its key cannot be used"),
-    "RemoteDisconnected": (FailureReason.CONNECTION, "closed without an answer"),
-    "ProxyError": (FailureReason.CONNECTION, "the proxy gave no connection"),
-    "BadStatusLine": (FailureReason.OTHER, "the answer is not HTTP"),
+    "RemoteDisconnected": (FailureReason.CONNECTION, "closed without a response"),
+    "ProxyError": (FailureReason.CONNECTION, "the proxy refused the connection"),
+    "BadStatusLine": (FailureReason.OTHER, "the response is not HTTP"),
 }
 
 
-def explain(error: BaseException) -> tuple[FailureReason, str]:
-    """Return the reason in an exception of requests, and what to tell people of it."""
+def classify_error(error: BaseException) -> RetryLater:
+    """Return the outcome for an exception of requests, urllib3 or the system."""
     causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, OSError) and (explained := _of_the_system(cause)):
-            return explained
-    kinds = {type(cause).__name__ for cause in causes}
-    for kind, known in _KINDS.items():
-        if kind in kinds:
-            return known
+    names = {type(cause).__name__ for cause in causes}
+    system = (_of_the_system(cause) for cause in causes if isinstance(cause, OSError))
+    known = (explained for name, explained in _ERRORS.items() if name in names)
+    otherwise = type(error).__name__
     if isinstance(error, ValueError):
-        return FailureReason.OTHER, "the URL, or a header made of the settings, cannot be used"
-    return FailureReason.OTHER, type(error).__name__
+        otherwise = "the URL, or a header from the settings, is not valid"
+    reason, detail = next(
+        (one for one in (*system, *known) if one), (FailureReason.OTHER, otherwise)
+    )
+    return RetryLater(reason=reason, detail=detail)
 
 
 def _of_the_system(error: OSError) -> tuple[FailureReason, str] | None:
     import ssl  # noqa: PLC0415 - 4 MiB and 15 ms; see HttpReceiver._post
 
     if isinstance(error, ssl.SSLCertVerificationError):
-        # The message goes on with the host's name after a comma.
+        # After a comma, the message contains the host name.
         return FailureReason.TLS, str(error.verify_message).partition(",")[0]
     if isinstance(error, ssl.SSLError):
         return FailureReason.TLS, str(error.reason or "handshake failed")
     if isinstance(error, TimeoutError):
         return FailureReason.TIMEOUT, _LATE
-    if not isinstance(error.errno, int):  # requests' own exceptions have none
+    if not isinstance(error.errno, int):  # the exceptions of requests have none
         return None
-    reason = FailureReason.CONNECTION
     if isinstance(error, socket.gaierror):
         return FailureReason.DNS, str(error.strerror)
-    if isinstance(error, ConnectionRefusedError):
-        reason = FailureReason.REFUSED
+    refused = isinstance(error, ConnectionRefusedError)
+    reason = FailureReason.REFUSED if refused else FailureReason.CONNECTION
     return reason, os.strerror(error.errno)
 
 

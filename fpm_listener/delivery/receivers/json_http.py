@@ -1,12 +1,20 @@
-"""Answers whose body says what the status does not, and bodies that are JSON."""
+"""Requests and responses in JSON, and responses whose body decides, not their status."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
-from fpm_listener.delivery.attempt import Delivered, FailureReason, Rejected, RetryLater
+from fpm_listener.delivery.attempt import (
+    LONGEST_RETRY_AFTER_S,
+    Delivered,
+    FailureReason,
+    Rejected,
+    RetryLater,
+)
 from fpm_listener.delivery.receivers.http import HttpRequest, by_status
 from fpm_listener.untrusted_text import clean
 
@@ -14,10 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from fpm_listener.delivery.attempt import Outcome
-    from fpm_listener.delivery.receivers.http import HttpAnswer
+    from fpm_listener.delivery.receivers.http import HttpResponse
 
-#: Characters of what a service says that are passed on to people.
-_SAID = 120
+#: Characters of a service's message that people see.
+_LONGEST_MESSAGE = 120
+
+NOT_UNDERSTOOD = RetryLater(
+    reason=FailureReason.ANSWER, detail="the response is not one of this service; check the URL"
+)
 
 
 def as_json(url: str, document: Any, headers: Mapping[str, str] | None = None) -> HttpRequest:  # noqa: ANN401 - JSON
@@ -28,64 +40,70 @@ def as_json(url: str, document: Any, headers: Mapping[str, str] | None = None) -
     )
 
 
-def parse(answer: HttpAnswer) -> dict[str, Any] | None:
-    """Return the JSON object in the body; None where there is none."""
+def with_query(url: str, **values: object) -> str:
+    """Return a URL with more values in its query."""
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(values)}"
+
+
+def parse(response: HttpResponse) -> dict[str, Any] | None:
+    """Return the JSON object in the body; None if there is none."""
     try:
-        document = json.loads(answer.body)
+        document = json.loads(response.body)
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
 
 
-def by_code(
-    answer: HttpAnswer,
-    now_s: float,
-    *,
-    names: tuple[tuple[str, str], ...],
-    too_fast: Collection[int],
-    never: Collection[int],
-    wait_s: float | None = None,
-) -> Outcome:
-    """Return what a body with a code says: 0 is a yes, and nothing else is.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeInBody:
+    """How a service reports the result with a code in the body; only 0 is a success."""
 
-    names: the keys of code and message, by preference. too_fast, never: codes that mean so; any
-    other may heal. wait_s: for how long the service is left alone when it was asked too often.
-    """
-    outcome = by_status(answer, now_s)
-    document = parse(answer)
-    if not isinstance(outcome, Delivered) and (document is None or answer.status == 429):
-        return outcome
-    if document is None:
-        return not_understood()
-    found = next((pair for pair in names if pair[0] in document), None)
-    if found is None:
-        return not_understood() if isinstance(outcome, Delivered) else outcome
-    code, message = document[found[0]], document.get(found[1], "")
-    if type(code) is not int:  # true and false are numbers to Python
-        code = None
-    if code == 0:
-        return outcome
-    detail = f"{found[0]} {code}: {said(message)}"
-    if code in too_fast:
-        return RetryLater(reason=FailureReason.RATE_LIMITED, detail=detail, after_s=wait_s)
-    if code in never:
-        return Rejected(reason=FailureReason.ANSWER, detail=detail)
-    if isinstance(outcome, Delivered):
-        return RetryLater(reason=FailureReason.ANSWER, detail=detail)
+    keys: tuple[tuple[str, str], ...]  #: of code and message; the first pair that exists counts
+    too_fast: Collection[int]  #: codes of a rate limit
+    rejected: Collection[int]  #: codes of errors that stay; all others are retried
+    pause_s: float | None = None  #: delay after a rate limit
+
+    def classify(self, response: HttpResponse, now_s: float) -> Outcome:
+        """Return the outcome; now_s: wall seconds."""
+        outcome = by_status(response, now_s)
+        delivered = isinstance(outcome, Delivered)
+        document = parse(response)
+        if not delivered and (document is None or response.status == 429):
+            return outcome
+        keys = next((pair for pair in self.keys if document and pair[0] in document), None)
+        if document is None or keys is None:
+            return NOT_UNDERSTOOD if delivered else outcome
+        code = document[keys[0]]
+        if type(code) is not int:  # true and false are numbers in Python
+            code = None
+        if code == 0:
+            return outcome
+        detail = f"{keys[0]} {code}: {one_line(document.get(keys[1], ''))}"
+        if code in self.too_fast:
+            reason = FailureReason.RATE_LIMITED
+            return RetryLater(reason=reason, detail=detail, after_s=self.pause_s)
+        if code in self.rejected:
+            return Rejected(reason=FailureReason.ANSWER, detail=detail)
+        return RetryLater(reason=FailureReason.ANSWER, detail=detail) if delivered else outcome
+
+
+def with_delay(outcome: Outcome, delay_s: object) -> Outcome:
+    """Return the outcome with a delay that the body requests, if it is a number."""
+    if isinstance(outcome, RetryLater) and isinstance(delay_s, int | float) and delay_s >= 0:
+        return replace(outcome, after_s=float(min(delay_s, LONGEST_RETRY_AFTER_S)))
     return outcome
 
 
-def not_understood() -> RetryLater:
-    """Return the outcome of an answer that is neither a yes nor a no."""
-    return RetryLater(
-        reason=FailureReason.ANSWER,
-        detail="the answer is not what this service says; is it the right URL?",
-    )
+def with_message(outcome: Outcome, message: object) -> Outcome:
+    """Return a failure with the message of the service."""
+    if isinstance(outcome, Delivered):
+        return outcome
+    return replace(outcome, detail=f"{outcome.detail}: {one_line(message)}")
 
 
-def said(message: object) -> str:
-    """Return what a service said, short and in one line."""
-    return " ".join(clean(str(message)).split())[:_SAID]
+def one_line(message: object) -> str:
+    """Return the message of a service, cut and in one line."""
+    return " ".join(clean(str(message)).split())[:_LONGEST_MESSAGE]
 
 
 def rfc3339(wall_s: float | None) -> str:

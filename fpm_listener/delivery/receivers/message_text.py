@@ -1,11 +1,11 @@
-"""Alerts as people read them in a chat or a mail: what is said, in which order, and what is cut.
+"""The text of alerts in a chat or a mail: content, order, and how it is cut to a limit.
 
 Laws:
-1. What comes from outside (log lines, command lines, names) is cleaned of control characters and
-   goes through the escape of the service: it can neither call people nor break the markup.
-2. A text fits its service's limit after escaping, and says how much was cut: evidence first, its
-   oldest lines before the newest.
-3. Every incident of a message is named in it, however many there are.
+1. Text from outside (log lines, command lines, names) loses its control characters and is escaped
+   for the service: it can neither notify people nor break the markup.
+2. After escaping, a text is within the limit of its service, and says how much was cut: evidence
+   first, its oldest lines before the newest.
+3. A message names each of its incidents.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from fpm_listener.untrusted_text import clean, short_name
 from fpm_listener.vocabulary import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from fpm_listener.incidents.alert import Alert
 
-# -- what is said ----------------------------------------------------------------------------------
+# -- content ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
-    """One incident, as people are told of it. All texts are clean, none is escaped."""
+class IncidentText:
+    """One incident in a message. All texts are clean, and not escaped."""
 
     incident_id: str
     name: str  #: www:php-fpm
     host: str
-    over: bool
+    resolved: bool
     severity: Severity
     heading: str  #: Firing, critical
     summary: str
@@ -45,8 +45,8 @@ class Story:
 
     @property
     def mark(self) -> str:
-        """Return a sign that is seen from afar."""
-        if self.over:
+        """Return a symbol for the state."""
+        if self.resolved:
             return "\N{WHITE HEAVY CHECK MARK}"
         if self.severity is Severity.CRITICAL:
             return "\N{LARGE RED CIRCLE}"
@@ -55,63 +55,53 @@ class Story:
     @property
     def colour(self) -> str:
         """Return the colour of its message, as #rrggbb."""
-        return "#12b76a" if self.over else _COLOURS[self.severity]
+        return "#12b76a" if self.resolved else _COLOURS[self.severity]
 
 
 _COLOURS = {Severity.CRITICAL: "#d92d20", Severity.WARNING: "#f79009", Severity.INFO: "#2e90fa"}
 
 
-def stories(alerts: Sequence[Alert], language: str) -> list[Story]:
-    """Return what is told of `alerts`: one story for each incident, its latest state."""
-    by_incident: dict[str, list[Alert]] = {}
-    for alert in alerts:
-        by_incident.setdefault(alert.incident_id, []).append(alert)
-    return [_story(told, PHRASES[language], language) for told in by_incident.values()]
-
-
-def _story(told: Sequence[Alert], say: Phrases, language: str) -> Story:
-    alert, labels = told[-1], told[-1].labels
+def _incident_text(alerts: Sequence[Alert], phrases: Phrases, language: str) -> IncidentText:
+    """Return the latest state of one incident."""
+    alert, labels = alerts[-1], alerts[-1].labels
     texts = {**alert.annotations, **alert.translations.get(language, {})}
     texts = {name: clean(text) for name, text in texts.items()}
-    over = alert.status is Status.RESOLVED
+    resolved = alert.status is Status.RESOLVED
     severity = Severity.of(labels.get("severity", ""))
     process, receiver = labels.get("process"), labels.get("receiver", "")
     name = short_name(f"{labels.get('group', '')}:{process}") if process else receiver
-    host = clean(labels.get("instance", "")).replace("\n", " ")
-    facts = [(say.host, host)]
-    facts.append((say.cause, say.causes.get(texts.get("cause", ""), texts.get("cause", ""))))
-    facts.append((say.since, moment(alert.starts_at_s)))
-    if over and alert.ends_at_s is not None:
+    host = _one_line(labels.get("instance", ""))
+    cause = texts.get("cause", "")
+    facts = [
+        (phrases.host, host),
+        (phrases.cause, phrases.causes.get(cause, cause)),
+        (phrases.since, moment(alert.starts_at_s)),
+    ]
+    if resolved and alert.ends_at_s is not None:
         lasted = durations.age(max(0.0, alert.ends_at_s - alert.starts_at_s))
-        facts.append((say.over_at, f"{moment(alert.ends_at_s)} ({lasted})"))
-    if over and len(told) > 1:
-        facts.append((say.note, say.not_told_before))
-    elif alert.reason in say.reasons:
-        facts.append((say.news, say.reasons[alert.reason]))
-    return Story(
+        facts.append((phrases.resolved_at, f"{moment(alert.ends_at_s)} ({lasted})"))
+    if resolved and len(alerts) > 1:
+        facts.append((phrases.note, phrases.not_sent_before))
+    elif alert.reason in phrases.reasons:
+        facts.append((phrases.news, phrases.reasons[alert.reason]))
+    heading = phrases.resolved if resolved else f"{phrases.firing}, {phrases.severities[severity]}"
+    evidence = "" if resolved and len(alerts) == 1 else texts.get("evidence", "")
+    return IncidentText(
         incident_id=alert.incident_id,
-        name=clean(name).replace("\n", " "),
+        name=_one_line(name),
         host=host,
-        over=over,
+        resolved=resolved,
         severity=severity,
-        heading=_heading(alert, severity, say),
+        heading=phrases.test if alert.reason is Reason.TEST else heading,
         summary=texts.get("summary", "").replace("\n", " "),
         facts=tuple((label, value.replace("\n", " ")) for label, value in facts if value),
-        remedy="" if over else texts.get("remedy", ""),
-        evidence=() if over and len(told) == 1 else _lines(texts.get("evidence", "")),
+        remedy="" if resolved else texts.get("remedy", ""),
+        evidence=tuple(line for line in evidence.split("\n") if line.strip()),
     )
 
 
-def _lines(text: str) -> tuple[str, ...]:
-    return tuple(line for line in text.split("\n") if line.strip())
-
-
-def _heading(alert: Alert, severity: Severity, say: Phrases) -> str:
-    if alert.reason is Reason.TEST:
-        return say.test
-    if alert.status is Status.RESOLVED:
-        return say.resolved
-    return f"{say.firing}, {say.severities[severity]}"
+def _one_line(text: str) -> str:
+    return clean(text).replace("\n", " ")
 
 
 def moment(wall_s: float) -> str:
@@ -119,29 +109,116 @@ def moment(wall_s: float) -> str:
     return f"{datetime.fromtimestamp(wall_s, tz=timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def title(told: Sequence[Story], language: str) -> str:
-    """Return one line that says it all, not escaped."""
-    if len(told) == 1:
-        return f"{told[0].mark} {told[0].heading}: {told[0].summary}"
-    return short_title(told, language)
+class Message:
+    """The content of one message."""
+
+    def __init__(self, alerts: Sequence[Alert], language: str) -> None:
+        self.phrases = PHRASES[language]
+        by_incident: dict[str, list[Alert]] = {}
+        for alert in alerts:
+            by_incident.setdefault(alert.incident_id, []).append(alert)
+        self.incidents = [
+            _incident_text(one, self.phrases, language) for one in by_incident.values()
+        ]
+        #: The incident that gives the message its colour.
+        self.worst = min(self.incidents, key=lambda one: (one.resolved, -one.severity))
+
+    def title(self) -> str:
+        """Return one line with the summary, not escaped."""
+        return self._title(self.incidents[0].summary)
+
+    def short_title(self) -> str:
+        """Return one line with the name of the program, not escaped."""
+        return self._title(self.incidents[0].name)
+
+    def _title(self, subject: str) -> str:
+        first = self.incidents[0]
+        if len(self.incidents) == 1:
+            return f"{first.mark} {first.heading}: {subject}"
+        firing = sum(not one.resolved for one in self.incidents)
+        resolved = len(self.incidents) - firing
+        host = first.host[:100]  # all alerts are from one listener, so from one host
+        several = self.phrases.several.format(host=host, firing=firing, resolved=resolved)
+        return f"{self.worst.mark} {several}"
+
+    def write(self, style: Style, title: str | None = None) -> str:
+        """Return the text of the message.
+
+        title: the first line; None = `title()`; empty = the service has another place for it.
+        """
+        title = self.title() if title is None else title
+        first = ""
+        if title:
+            room = style.limit // 3
+            first = self.cut(title, room, style, lambda t: style.strong(style.escape(t))) + "\n"
+        room = style.limit - style.measure(first)
+        if len(self.incidents) > 1:
+            return first + self._write_several(style, room)
+        return first + self._write_one("" if title else self.incidents[0].summary, style, room)
+
+    def cut(
+        self, text: str, room: int, style: Style, wrap: Callable[[str], str] | None = None
+    ) -> str:
+        """Return `text`, escaped and cut; see `cut`."""
+        return cut(text, room, style, self.phrases.cut, wrap)
+
+    def _write_one(self, summary: str, style: Style, room: int) -> str:
+        incident = self.incidents[0]
+        lines = [self.cut(summary, room // 3, style)]
+        lines += [
+            f"{style.escape(label)}: {self.cut(value, room // 8, style)}"
+            for label, value in incident.facts
+        ]
+        if incident.remedy:
+            label = style.strong(style.escape(self.phrases.remedy))
+            lines.append(f"{label}: {self.cut(incident.remedy, room // 3, style)}")
+        text = "\n".join(line for line in lines if line)
+        evidence = self._evidence(incident.evidence, style, room - style.measure(text) - 1)
+        return f"{text}\n{evidence}" if evidence else text
+
+    def _evidence(self, lines: Sequence[str], style: Style, room: int) -> str:
+        """Return the newest lines, as many as fit."""
+        for left_out in range(len(lines)):
+            note = [self.phrases.left_out.format(n=left_out)] if left_out else []
+            text = style.block("\n".join([*note, *lines[left_out:]]))
+            if style.measure(text) <= room:
+                return text
+        return self.cut(lines[-1], room, style, style.block) if lines else ""
+
+    def _write_several(self, style: Style, room: int) -> str:
+        """Return one line for each incident, with as much text as fits."""
+        summaries = [style.escape(f"{one.mark} {one.summary}") for one in self.incidents]
+        remedies = [
+            "\n" + style.escape(f"{self.phrases.remedy}: {one.remedy}") if one.remedy else ""
+            for one in self.incidents
+        ]
+        full = [one + remedy for one, remedy in zip(summaries, remedies, strict=True)]
+        for lines in (full, summaries):
+            text = "\n".join(lines)
+            if style.measure(text) <= room:
+                return text
+        each = room // len(self.incidents) - 1
+        return "\n".join(self._short_line(one, each, style) for one in self.incidents)
+
+    def _short_line(self, incident: IncidentText, room: int, style: Style) -> str:
+        """Return the name of the program, with the cause if it fits.
+
+        A name that is too long loses its middle: the end often distinguishes many programs.
+        """
+        name, mark = incident.name, incident.mark
+        cause = dict(incident.facts).get(self.phrases.cause, "")
+        cuts = (
+            f"{name[: kept // 3]}{_ELLIPSIS}{name[len(name) - (kept - kept // 3) :]}"
+            for kept in range(len(name) - 1, 0, -1)
+        )
+        for shown in (f"{name} {cause}", name, *cuts):
+            text = style.escape(f"{mark} {shown}")
+            if style.measure(text) <= room:
+                return text
+        return ""
 
 
-def short_title(told: Sequence[Story], language: str) -> str:
-    """Return one line that says which programs it is about, not escaped."""
-    if len(told) == 1:
-        return f"{told[0].mark} {told[0].heading}: {told[0].name}"
-    firing = sum(not story.over for story in told)
-    host = told[0].host[:100]  # all are of one listener, so of one host
-    several = PHRASES[language].several.format(host=host, firing=firing, over=len(told) - firing)
-    return f"{worst(told).mark} {several}"
-
-
-def worst(told: Iterable[Story]) -> Story:
-    """Return the story that gives a message its colour."""
-    return min(told, key=lambda story: (story.over, -story.severity))
-
-
-# -- how it is laid out ----------------------------------------------------------------------------
+# -- layout ----------------------------------------------------------------------------------------
 
 
 def count_bytes(text: str) -> int:
@@ -149,118 +226,34 @@ def count_bytes(text: str) -> int:
     return len(text.encode())
 
 
-def same(text: str) -> str:
-    """Return `text`: plain text needs no markup."""
-    return text
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """A service's markup and limit."""
+    """The markup and the limit of a service."""
 
     limit: int  #: of a whole text, in the unit of `measure`, after escaping
     measure: Callable[[str], int] = len
-    escape: Callable[[str], str] = same  #: what comes from outside
-    strong: Callable[[str], str] = same  #: takes what is escaped
-    block: Callable[[str], str] = same  #: takes lines of evidence as they are, escapes them itself
+    escape: Callable[[str], str] = str  #: for text from outside
+    strong: Callable[[str], str] = str  #: for escaped text
+    block: Callable[[str], str] = str  #: for lines of evidence, which it escapes itself
 
 
 _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
 def cut(
-    text: str,
-    room: int,
-    style: Style,
-    note: str,
-    wrap: Callable[[str], str] | None = None,
+    text: str, room: int, style: Style, note: str, wrap: Callable[[str], str] | None = None
 ) -> str:
-    """Return `text`, escaped and wrapped, in at most `room`; nothing where not even `note` fits.
+    """Return `text`, escaped and wrapped, in at most `room`; empty if not even `note` fits.
 
-    note: what stands for the rest where something is cut, with {n} characters.
+    note: replaces the rest of a text that is cut, with {n} characters.
     """
     wrap = wrap or style.escape
     if style.measure(wrap(text)) <= room:
         return wrap(text)
-    low, high = 0, len(text)  # so many characters fit; so many do not
+    low, high = 0, len(text)  # `low` characters fit; `high` characters do not
     while high - low > 1:
         middle = (low + high) // 2
         needed = style.measure(wrap(text[:middle] + note.format(n=len(text) - middle)))
         low, high = (middle, high) if needed <= room else (low, middle)
     shortened = wrap(text[:low] + note.format(n=len(text) - low))
     return shortened if style.measure(shortened) <= room else ""
-
-
-def write(told: Sequence[Story], style: Style, language: str, *, head: str | None = None) -> str:
-    """Return the text of a message.
-
-    head: the first line; None = as `title` gives it, empty = the service has another place for it.
-    """
-    say = PHRASES[language]
-    head = title(told, language) if head is None else head
-    first = ""
-    if head:
-        first = cut(head, style.limit // 3, style, say.cut, lambda t: style.strong(style.escape(t)))
-        first += "\n"
-    if len(told) > 1:
-        return first + _several(told, style, say, style.limit - style.measure(first))
-    summary = "" if head else told[0].summary
-    return first + _one(told[0], summary, style, say, style.limit - style.measure(first))
-
-
-def _one(story: Story, summary: str, style: Style, say: Phrases, room: int) -> str:
-    lines = [cut(summary, room // 3, style, say.cut)]
-    lines += [
-        f"{style.escape(label)}: {cut(value, room // 8, style, say.cut)}"
-        for label, value in story.facts
-    ]
-    if story.remedy:
-        label = style.strong(style.escape(say.remedy))
-        lines.append(f"{label}: {cut(story.remedy, room // 3, style, say.cut)}")
-    text = "\n".join(line for line in lines if line)
-    evidence = _evidence(story.evidence, style, say, room - style.measure(text) - 1)
-    return f"{text}\n{evidence}" if evidence else text
-
-
-def _evidence(lines: Sequence[str], style: Style, say: Phrases, room: int) -> str:
-    """Return as many of the newest lines as there is room for."""
-    for left_out in range(len(lines)):
-        note = [say.left_out.format(n=left_out)] if left_out else []
-        text = style.block("\n".join([*note, *lines[left_out:]]))
-        if style.measure(text) <= room:
-            return text
-    return cut(lines[-1], room, style, say.cut, style.block) if lines else ""
-
-
-def _several(told: Sequence[Story], style: Style, say: Phrases, room: int) -> str:
-    """Return a line for each incident, as full as there is room for."""
-    full = [
-        (f"{s.mark} {s.summary}", f"{say.remedy}: {s.remedy}" if s.remedy else "") for s in told
-    ]
-    versions = (
-        ["\n".join(style.escape(part) for part in parts if part) for parts in full],
-        [style.escape(first) for first, _ in full],
-    )
-    for lines in versions:
-        text = "\n".join(lines)
-        if style.measure(text) <= room:
-            return text
-    each = room // len(told) - 1
-    return "\n".join(_short_line(story, each, style, say) for story in told)
-
-
-def _short_line(story: Story, room: int, style: Style, say: Phrases) -> str:
-    """Return which program it is, with the cause if there is room.
-
-    A name that is too long loses its middle: what tells a hundred programs apart stands at its end.
-    """
-    cause, name = dict(story.facts).get(say.cause, ""), story.name
-    for text in (f"{story.mark} {name} {cause}", f"{story.mark} {name}"):
-        if style.measure(style.escape(text)) <= room:
-            return style.escape(text)
-    for kept in range(len(name) - 1, 0, -1):
-        head, tail = name[: kept // 3], name[len(name) - (kept - kept // 3) :]
-        text = style.escape(f"{story.mark} {head}{_ELLIPSIS}{tail}")
-        if style.measure(text) <= room:
-            return text
-    return ""

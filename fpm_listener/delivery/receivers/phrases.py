@@ -14,47 +14,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phrases:
-    """Those of one language."""
+    """The labels of one language."""
 
     host: str
     cause: str
     since: str
-    over_at: str
+    resolved_at: str
     news: str
     note: str
     remedy: str
     firing: str
     resolved: str
     test: str
-    several: str  #: with {host}, {firing} and {over}
-    not_told_before: str
+    several: str  #: with {host}, {firing} and {resolved}
+    not_sent_before: str
     cut: str  #: with {n} characters
     left_out: str  #: with {n} lines
     severities: Mapping[Severity, str]
-    reasons: Mapping[Reason, str]  #: those that are news
-    causes: Mapping[str, str]  #: where a cause is not called by its own name
+    reasons: Mapping[Reason, str]  #: those that are worth a line
+    causes: Mapping[str, str]  #: causes with another name than their own
 
 
 ENGLISH = Phrases(
     host="Host",
     cause="Cause",
     since="Since",
-    over_at="Resolved",
+    resolved_at="Resolved",
     news="Update",
     note="Note",
     remedy="What to do",
     firing="Firing",
     resolved="Resolved",
     test="Test",
-    several="{host}: {firing} firing, {over} resolved",
-    not_told_before="it started and ended while no alert could be sent",
+    several="{host}: {firing} firing, {resolved} resolved",
+    not_sent_before="it started and ended while no alert could be sent",
     cut="... ({n} characters cut)",
     left_out="({n} earlier lines left out)",
-    severities={
-        Severity.INFO: "info",
-        Severity.WARNING: "warning",
-        Severity.CRITICAL: "critical",
-    },
+    severities={Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "critical"},
     reasons={
         Reason.CAUSE_CHANGED: "the cause changed",
         Reason.WORSE: "it got worse",
@@ -67,22 +63,18 @@ CHINESE = Phrases(
     host="主机",
     cause="原因",
     since="开始时间",
-    over_at="恢复时间",
+    resolved_at="恢复时间",
     news="更新",
     note="说明",
     remedy="处理方法",
     firing="告警",
     resolved="已恢复",
     test="测试",
-    several="{host}：{firing} 个故障告警中，{over} 个已恢复",
-    not_told_before="该故障在无法通知期间发生并已恢复",
+    several="{host}：{firing} 个故障告警中，{resolved} 个已恢复",
+    not_sent_before="该故障在无法通知期间发生并已恢复",
     cut="…（略去 {n} 字）",
     left_out="（略去更早的 {n} 行）",
-    severities={
-        Severity.INFO: "提示",
-        Severity.WARNING: "警告",
-        Severity.CRITICAL: "严重",
-    },
+    severities={Severity.INFO: "提示", Severity.WARNING: "警告", Severity.CRITICAL: "严重"},
     reasons={
         Reason.CAUSE_CHANGED: "原因已更新",
         Reason.WORSE: "情况恶化",

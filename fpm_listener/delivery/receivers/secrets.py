@@ -1,9 +1,9 @@
-"""The files that hold URLs, passwords, tokens and keys of one receiver.
+"""Reads the files that contain URLs, passwords, tokens and keys of one receiver.
 
 Laws:
-1. A file is read anew for each attempt, so it can be exchanged without a word to the listener.
-2. Nothing that was read here is in a log or in a returned text: `hide` takes it out.
-3. Who lets everybody read such a file is warned, once.
+1. A file is read again for each attempt, so it can be replaced without a reload.
+2. No secret that was read is in a log or in a returned text: `hide` removes it.
+3. A file that every user can read causes one warning.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from fpm_listener import regular_file
-from fpm_listener.delivery.attempt import FailureReason
+from fpm_listener.delivery.attempt import FailureReason, RetryLater
 from fpm_listener.settings.ini_section import is_url
 
 if TYPE_CHECKING:
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HIDDEN = "***"
-#: Characters from which on a part of a URL may be a key.
-_KEY_LENGTH = 6
+#: Characters of the shortest part of a URL that may be a key.
+_SHORTEST_KEY = 6
 _MOST_SEEN = 500
 
 
 class BadFileError(Exception):
-    """A file of the settings that cannot be used now; the operator may mend it."""
+    """A file of the settings cannot be used now; the operator may fix it."""
 
     def __init__(self, message: str, reason: FailureReason = FailureReason.OTHER) -> None:
         super().__init__(message)
-        self.reason = reason
+        self.outcome = RetryLater(reason=reason, detail=message)
 
 
 class Secrets:
-    """Those of one receiver. Used by one thread."""
+    """The secrets of one receiver. Used by one thread."""
 
     def __init__(self, settings: ReceiverSettings) -> None:
         self._settings = settings
@@ -51,21 +51,21 @@ class Secrets:
         self._seen: dict[str, None] = {}  # oldest first
 
     def url(self) -> str:
-        """Return where the receiver is. Raises BadFileError."""
+        """Return the URL of the receiver. Raises BadFileError."""
         settings = self._settings
-        url = settings.url or self.one("url_file", settings.url_file)
+        url = settings.url or self.read_line("url_file", settings.url_file)
         if not is_url(url):
             raise BadFileError(
-                f"url_file {settings.url_file}: no URL that begins with http:// or https://"
+                f"url_file {settings.url_file}: the URL must begin with http:// or https://"
             )
         if url.startswith("http://") and not is_loopback(url):
-            self.warn("a receiver on another host is told without encryption", "url")
+            self.warn("alerts leave this host without encryption", "url")
         self._remember_parts(url)
         return url
 
     def _remember_parts(self, url: str) -> None:
-        """Hide a URL, and what in it is long enough to be a key."""
-        from urllib.parse import parse_qsl, unquote, urlsplit  # noqa: PLC0415 - only who sends needs it
+        """Hide a URL, and its parts that are long enough to be a key."""
+        from urllib.parse import parse_qsl, unquote, urlsplit  # noqa: PLC0415 - only senders need it
 
         parts = urlsplit(url)
         self.remember(url)
@@ -74,17 +74,17 @@ class Secrets:
             self.remember_pair(unquote(parts.username or ""), unquote(parts.password))
         values = [value for _, value in parse_qsl(parts.query)]
         for part in (parts.path, parts.query, *parts.path.split("/"), *values):
-            if len(part) >= _KEY_LENGTH:
+            if len(part) >= _SHORTEST_KEY:
                 self.remember(part)
 
-    def one(self, setting: str, path: Path | None) -> str:
+    def read_line(self, setting: str, path: Path | None) -> str:
         """Return the one line of a file. Raises BadFileError."""
-        lines = self.lines(setting, path)
+        lines = self.read_lines(setting, path)
         if len(lines) != 1:
-            raise BadFileError(f"{setting} {path}: has more than one line")
+            raise BadFileError(f"{setting} {path}: must have one line")
         return lines[0]
 
-    def lines(self, setting: str, path: Path | None) -> list[str]:
+    def read_lines(self, setting: str, path: Path | None) -> list[str]:
         """Return the lines of a file that are not empty. Raises BadFileError."""
         if path is None:
             raise BadFileError(f"{setting}: is not set")
@@ -94,7 +94,7 @@ class Secrets:
             raise BadFileError(f"{setting} {path}: {error.strerror}") from error
         except UnicodeDecodeError:
             raise BadFileError(f"{setting} {path}: is not UTF-8") from None
-        self.warn_of_mode(setting, path)
+        self.warn_if_readable(setting, path)
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         if not lines or not all(line.isprintable() for line in lines):
             raise BadFileError(f"{setting} {path}: is not plain text")
@@ -103,7 +103,7 @@ class Secrets:
         return lines
 
     def remember(self, secret: str) -> str:
-        """Return `secret`, which `hide` takes out of texts from now on, in each of its forms."""
+        """Return `secret`; `hide` removes it from now on, in each of its forms."""
         for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]):
             self._seen.pop(form, None)
             self._seen[form] = None
@@ -112,36 +112,42 @@ class Secrets:
         return secret
 
     def remember_pair(self, username: str, password: str) -> str:
-        """Return both as basic authentication has them, and hide all forms of it."""
+        """Return both in the form of basic authentication, and hide all forms of them."""
         plain = base64.b64encode(f"\0{username}\0{password}".encode()).decode("ascii")  # SMTP's
         self.remember(plain)
         self.remember(base64.b64encode(password.encode()).decode("ascii"))
-        return self.remember(
-            base64.b64encode(f"{username}:{password}".encode()).decode("ascii"),
-        )
+        return self.remember(base64.b64encode(f"{username}:{password}".encode()).decode("ascii"))
 
-    def hide(self, text: str, least: int = 1) -> str:
-        """Return `text` without any secret that was seen; least: the shortest to be looked for."""
+    def hide(self, text: str, shortest: int = 1) -> str:
+        """Return `text` without the known secrets that have at least `shortest` characters."""
         for secret in sorted(self._seen, key=len, reverse=True):
-            if len(secret) >= least:
+            if len(secret) >= shortest:
                 text = text.replace(secret, HIDDEN)
         return text
 
-    def warn_of_mode(self, setting: str, path: Path) -> None:
-        """Warn where everybody on this host can read a file."""
+    def warn_if_readable(self, setting: str, path: Path) -> None:
+        """Warn if every user of this host can read a file."""
         with suppress(OSError):
             if stat.S_IMODE(path.stat().st_mode) & stat.S_IROTH:
-                self.warn("a file with a secret can be read by everybody on this host", setting)
+                self.warn("every user of this host can read a file with a secret", setting)
 
     def warn(self, sentence: str, setting: str) -> None:
-        """Warn of a setting, once."""
+        """Log a warning about a setting, once."""
         if setting not in self._warned:
             self._warned.add(setting)
             log.warning("%s receiver=%s setting=%s", sentence, self._settings.name, setting)
 
 
-def probe(setting: str, path: Path) -> None:
-    """Raise BadFileError where a certificate cannot be opened."""
+def hmac_base64(key: bytes, message: bytes) -> str:
+    """Return the HMAC-SHA256 of a message, in base64."""
+    import hashlib  # noqa: PLC0415 - only senders need it
+    import hmac  # noqa: PLC0415 - the same
+
+    return base64.b64encode(hmac.new(key, message, hashlib.sha256).digest()).decode("ascii")
+
+
+def check_certificate(setting: str, path: Path) -> None:
+    """Raise BadFileError if a certificate cannot be read."""
     try:
         regular_file.read(path, regular_file.LONGEST_CERTIFICATE)
     except OSError as error:
@@ -151,7 +157,7 @@ def probe(setting: str, path: Path) -> None:
 
 def is_loopback(url: str) -> bool:
     """Return whether a URL stays on this host."""
-    from urllib.parse import urlsplit  # noqa: PLC0415 - only who sends needs it
+    from urllib.parse import urlsplit  # noqa: PLC0415 - only senders need it
 
     host = urlsplit(url).hostname or ""
     return host in {"localhost", "::1"} or bool(re.fullmatch(r"127(\.\d+){3}", host))

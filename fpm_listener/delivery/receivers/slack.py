@@ -1,4 +1,4 @@
-"""Slack's incoming webhooks, and what understands them (Mattermost, Rocket.Chat).
+"""Slack's incoming webhooks, and compatible services (Mattermost, Rocket.Chat).
 
 Success: 200 with the body `ok`. Source: docs.slack.dev, "Sending messages using incoming webhooks",
 "Formatting text" (escapes), "Rate limits"; a section's text has at most 3000 characters.
@@ -10,36 +10,27 @@ import re
 from typing import TYPE_CHECKING
 
 from fpm_listener.delivery.attempt import Delivered, FailureReason, RetryLater
-from fpm_listener.delivery.receivers.http import HttpReceiver, by_status
-from fpm_listener.delivery.receivers.json_http import as_json, parse, said
-from fpm_listener.delivery.receivers.message_text import Style, stories, title, worst, write
+from fpm_listener.delivery.receivers.http import by_status, http_receiver
+from fpm_listener.delivery.receivers.json_http import as_json, one_line, parse
+from fpm_listener.delivery.receivers.message_text import Message, Style
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fpm_listener.delivery.attempt import Outcome
-    from fpm_listener.delivery.receivers.http import HttpAnswer, HttpRequest, Site, Trace
-    from fpm_listener.incidents.alert import Alert
-    from fpm_listener.settings.receivers import ReceiverSettings
+    from fpm_listener.delivery.receivers.http import HttpRequest, HttpResponse, RequestContext
 
-_BEGINNING = re.compile(r"(?<!\w)([*_~])(?=\S)")
-
-
-def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = None) -> HttpReceiver:
-    """Return the receiver."""
-    return HttpReceiver(settings, external_url, trace, compose, judge)
+_MARKUP_START = re.compile(r"(?<!\w)([*_~])(?=\S)")
 
 
 def escape(text: str) -> str:
-    """Return `text` so that it calls nobody (`<!channel>`) and marks nothing up.
+    """Return `text` without markup, so that it notifies nobody (`<!channel>`).
 
-    What begins bold, italic and struck text has no escape: an invisible joiner follows it.
+    The marks of bold, italic and struck text have no escape, so an invisible joiner follows them.
     """
-    return _BEGINNING.sub("\\1\N{WORD JOINER}", _escape_code(text))
+    return _MARKUP_START.sub("\\1\N{WORD JOINER}", _escape_code(text))
 
 
 def _escape_code(text: str) -> str:
-    """Return `text` for a block of code; a backtick has no escape: a look-alike stands for it."""
+    """Return `text` for a block of code; a similar character replaces the backtick."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return text.replace("`", "\N{MODIFIER LETTER GRAVE ACCENT}")
 
@@ -51,28 +42,27 @@ def _block(lines: str) -> str:
 STYLE = Style(limit=2900, escape=escape, strong=lambda text: f"*{text}*", block=_block)
 
 
-def compose(alerts: Sequence[Alert], site: Site) -> HttpRequest:
+def compose(context: RequestContext) -> HttpRequest:
     """Return the message: a coloured attachment with one section."""
-    language = site.settings.language
-    told = stories(alerts, language)
-    section = {"type": "mrkdwn", "text": write(told, STYLE, language)}
+    message = Message(context.alerts, context.settings.language)
+    section = {"type": "mrkdwn", "text": message.write(STYLE)}
     attachment = {
-        "color": worst(told).colour,
+        "color": message.worst.colour,
         "blocks": [{"type": "section", "text": section}],
+        # Notifications show `fallback`; a `text` beside attachments is shown twice.
+        "fallback": escape(message.title())[:1000],
     }
-    # `fallback` is what notifications show; a `text` beside attachments would be shown twice.
-    attachment["fallback"] = escape(title(told, language))[:1000]
-    return as_json(site.secrets.url(), {"attachments": [attachment]})
+    return as_json(context.secrets.url(), {"attachments": [attachment]})
 
 
-def judge(answer: HttpAnswer, now_s: float) -> Outcome:
-    """Return what the answer means."""
-    outcome = by_status(answer, now_s)
-    body = answer.body.decode("utf-8", "replace").strip()
-    if isinstance(outcome, Delivered):
-        document = parse(answer)
-        if body == "ok" or (document is not None and document.get("success") is True):
-            return outcome  # the latter is Rocket.Chat's
-        detail = f"status {answer.status}: {said(body) or 'no body'}"
-        return RetryLater(reason=FailureReason.ANSWER, detail=detail)
-    return outcome
+def classify_response(response: HttpResponse, now_s: float) -> Outcome:
+    """Return the outcome; `success` is Rocket.Chat's."""
+    outcome, body = by_status(response, now_s), response.text.strip()
+    accepted = body == "ok" or (parse(response) or {}).get("success") is True
+    if accepted or not isinstance(outcome, Delivered):
+        return outcome
+    detail = f"status {response.status}: {one_line(body) or 'no body'}"
+    return RetryLater(reason=FailureReason.ANSWER, detail=detail)
+
+
+make = http_receiver(compose, classify_response)

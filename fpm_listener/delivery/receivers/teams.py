@@ -1,8 +1,8 @@
 """Microsoft Teams, by a workflow ("Send webhook alerts to a channel"): an adaptive card.
 
-Success: any 2xx (202); the old connectors, which are gone, said no in the body of a 200, and so do
-gateways that imitate them. Source: adaptivecards.io, schema 1.4; learn.microsoft.com, "Create
-incoming webhooks with Workflows": 28 KB a message.
+Success: any 2xx (202). The old connectors, which no longer exist, reported errors in the body of a
+200, and gateways that imitate them still do. Source: adaptivecards.io, schema 1.4;
+learn.microsoft.com, "Create incoming webhooks with Workflows": 28 KB a message.
 """
 
 from __future__ import annotations
@@ -11,18 +11,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.delivery.attempt import Delivered, FailureReason, RetryLater
-from fpm_listener.delivery.receivers.http import HttpReceiver, by_status
-from fpm_listener.delivery.receivers.json_http import as_json, said
-from fpm_listener.delivery.receivers.message_text import Style, short_title, stories, worst, write
+from fpm_listener.delivery.receivers.http import by_status, http_receiver
+from fpm_listener.delivery.receivers.json_http import as_json, one_line
+from fpm_listener.delivery.receivers.message_text import Message, Style
 from fpm_listener.vocabulary import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fpm_listener.delivery.attempt import Outcome
-    from fpm_listener.delivery.receivers.http import HttpAnswer, HttpRequest, Site, Trace
-    from fpm_listener.incidents.alert import Alert
-    from fpm_listener.settings.receivers import ReceiverSettings
+    from fpm_listener.delivery.receivers.http import HttpRequest, HttpResponse, RequestContext
 
 _COLOURS = {Severity.CRITICAL: "Attention", Severity.WARNING: "Warning", Severity.INFO: "Accent"}
 #: Bytes of the JSON around each line.
@@ -38,41 +34,39 @@ def _measure(text: str) -> int:
 _STYLE = Style(limit=26_000, measure=_measure)
 
 
-def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = None) -> HttpReceiver:
-    """Return the receiver."""
-    return HttpReceiver(settings, external_url, trace, compose, judge)
-
-
-def compose(alerts: Sequence[Alert], site: Site) -> HttpRequest:
-    """Return the message. RichTextBlock knows no markup and no mentions, so nothing is escaped."""
-    language = site.settings.language
-    told = stories(alerts, language)
-    story = worst(told)
-    colour = "Good" if story.over else _COLOURS[story.severity]
-    text = write(told, _STYLE, language, head="")
-    head = _rich(short_title(told, language)[:500], weight="Bolder", size="Medium", color=colour)
+def compose(context: RequestContext) -> HttpRequest:
+    """Return the message. RichTextBlock has no markup and no mentions, so nothing is escaped."""
+    message = Message(context.alerts, context.settings.language)
+    colour = "Good" if message.worst.resolved else _COLOURS[message.worst.severity]
+    title = message.short_title()[:500]
+    lines = message.write(_STYLE, title="").split("\n")
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
-        "body": [head, *(_rich(line) for line in text.split("\n") if line)],
+        "body": [
+            _rich_text(title, weight="Bolder", size="Medium", color=colour),
+            *(_rich_text(line) for line in lines if line),
+        ],
         "msteams": {"width": "full"},
     }
     kind = "application/vnd.microsoft.card.adaptive"
     attachment = {"contentType": kind, "contentUrl": None, "content": card}
-    return as_json(site.secrets.url(), {"type": "message", "attachments": [attachment]})
+    return as_json(context.secrets.url(), {"type": "message", "attachments": [attachment]})
 
 
-def _rich(text: str, **looks: str) -> dict[str, Any]:
+def _rich_text(text: str, **looks: str) -> dict[str, Any]:
     run = {"type": "TextRun", "text": text, **looks}
     return {"type": "RichTextBlock", "inlines": [run], "spacing": "Small"}
 
 
-def judge(answer: HttpAnswer, now_s: float) -> Outcome:
-    """Return what the answer means."""
-    outcome = by_status(answer, now_s)
-    body = answer.body.decode("utf-8", "replace")
+def classify_response(response: HttpResponse, now_s: float) -> Outcome:
+    """Return the outcome."""
+    outcome, body = by_status(response, now_s), response.text
     if isinstance(outcome, Delivered) and "failed with error" in body:
         reason = FailureReason.RATE_LIMITED if "429" in body else FailureReason.ANSWER
-        return RetryLater(reason=reason, detail=f"status {answer.status}: {said(body)}")
+        return RetryLater(reason=reason, detail=f"status {response.status}: {one_line(body)}")
     return outcome
+
+
+make = http_receiver(compose, classify_response)

@@ -1,73 +1,65 @@
 """The webhook: Alertmanager's own format, CloudEvents, or a small JSON of ours.
 
-Success is a status of 2xx. Every request carries a Standard Webhooks id and moment; with a secret,
-its signature. Source: alertmanager docs/configuration.md, `webhook_config`, bodies captured from
-Alertmanager 0.25.0; CloudEvents 1.0, HTTP binding, structured mode; Standard Webhooks 1.0.0.
+Success is a status of 2xx. Every request has the id and the time of Standard Webhooks, and with a
+secret its signature. Source: alertmanager docs/configuration.md, `webhook_config`, bodies captured
+from Alertmanager 0.25.0; CloudEvents 1.0, HTTP binding, structured mode; Standard Webhooks 1.0.0.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from fpm_listener.delivery.receivers.http import HttpReceiver, HttpRequest
+from fpm_listener.delivery.receivers.http import HttpRequest, http_receiver
 from fpm_listener.delivery.receivers.json_http import rfc3339
-from fpm_listener.delivery.receivers.secrets import BadFileError
+from fpm_listener.delivery.receivers.secrets import BadFileError, hmac_base64
 from fpm_listener.incidents.alert import Status
 from fpm_listener.untrusted_text import valid_unicode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from fpm_listener.delivery.receivers.http import Site, Trace
+    from fpm_listener.delivery.receivers.http import RequestContext
     from fpm_listener.incidents.alert import Alert
-    from fpm_listener.settings.receivers import ReceiverSettings
 
-#: What Go writes for a time that is not set; Alertmanager sends it while an alert is firing.
+#: Go's text for a time that is not set; Alertmanager sends it while an alert is firing.
 _NO_TIME = "0001-01-01T00:00:00Z"
 _TYPES = {
     "alertmanager": "application/json",
     "cloudevents": "application/cloudevents+json",
     "plain": "application/json",
 }
-#: What an id may have in a header as it is; the rest is percent-encoded, so that no two are alike.
+#: Characters of an id in a header. Others are percent-encoded: different ids stay different.
 _HEADER_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if code != 0x25)
-_SECRET_PREFIX = "whsec_"  # noqa: S105 - no secret, but how each begins
+_SECRET_PREFIX = "whsec_"  # noqa: S105 - not a secret, but its prefix
 
 
-def make(settings: ReceiverSettings, external_url: str, trace: Trace | None = None) -> HttpReceiver:
-    """Return the receiver."""
-    return HttpReceiver(settings, external_url, trace, compose)
-
-
-def compose(alerts: Sequence[Alert], site: Site) -> HttpRequest:
+def compose(context: RequestContext) -> HttpRequest:
     """Return the request of one alert."""
-    (alert,) = alerts
-    settings = site.settings
+    (alert,) = context.alerts
+    settings, secrets = context.settings, context.secrets
     if settings.format == "alertmanager":
-        body = payload(alert, receiver=settings.name, external_url=site.external_url)
+        body = payload(alert, receiver=settings.name, external_url=context.external_url)
     elif settings.format == "cloudevents":
         body = cloud_event(alert)
     else:
         body = plain(alert)
-    given = {"Content-Type": _TYPES[settings.format], **headers(alert, int(site.now_s))}
+    given = {"Content-Type": _TYPES[settings.format], **headers(alert, int(context.now_s))}
     if settings.secret_file is not None:
-        secrets = site.secrets.lines("secret_file", settings.secret_file)
-        signed = (sign(s, given["Webhook-Id"], given["Webhook-Timestamp"], body) for s in secrets)
-        given["Webhook-Signature"] = site.secrets.remember(" ".join(signed))
-    return HttpRequest(url=site.secrets.url(), body=body, headers={**given, **site.authorization()})
+        keys = secrets.read_lines("secret_file", settings.secret_file)
+        signed = (sign(s, given["Webhook-Id"], given["Webhook-Timestamp"], body) for s in keys)
+        given["Webhook-Signature"] = secrets.remember(" ".join(signed))
+    return HttpRequest(url=secrets.url(), body=body, headers={**given, **context.authorization()})
 
 
 def headers(alert: Alert, now_s: int) -> dict[str, str]:
-    """Return the headers that every format has; now_s: wall seconds of this attempt.
+    """Return the headers of every format; now_s: wall seconds of this attempt.
 
-    The id is the same over retries, restarts and receivers: who has seen it can leave it out. The
-    reason stands in a header, since version 4 of Alertmanager's body has no place for it.
+    The id is the same over retries, restarts and receivers, so that receivers can ignore repeats.
+    The reason is in a header, because version 4 of Alertmanager's body has no field for it.
     """
     identity = quote(alert.alert_id.encode("utf-8", "replace"), safe=_HEADER_SAFE)
     return {
@@ -79,22 +71,22 @@ def headers(alert: Alert, now_s: int) -> dict[str, str]:
 
 
 def sign(secret: str, identity: str, timestamp: str, body: bytes) -> str:
-    """Return a signature as Standard Webhooks wants it: HMAC-SHA256 over id, moment and body.
+    """Return a signature of Standard Webhooks: HMAC-SHA256 over id, time and body.
 
-    secret: `whsec_` and base64 of the key. Raises BadFileError where it is none.
+    secret: `whsec_` and base64 of the key. Raises BadFileError if it has another form.
     """
     try:
         key = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
     except binascii.Error:
         key = b""
     if not secret.startswith(_SECRET_PREFIX) or not key:
-        raise BadFileError(f"secret_file: a line is not {_SECRET_PREFIX} and base64 of the key")
+        raise BadFileError(f"secret_file: each line must be {_SECRET_PREFIX} and base64 of a key")
     content = f"{identity}.{timestamp}.".encode() + body
-    return f"v1,{base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()}"
+    return f"v1,{hmac_base64(key, content)}"
 
 
 def plain(alert: Alert) -> bytes:
-    """Return the small JSON that docs/receivers.md describes, in ASCII."""
+    """Return the small JSON of docs/receivers.md, in ASCII."""
     return json.dumps(_data(alert)).encode("ascii")
 
 
@@ -157,7 +149,7 @@ def payload(alert: Alert, *, receiver: str, external_url: str) -> bytes:
 
 
 def fingerprint(labels: Mapping[str, str]) -> str:
-    """Return the identity that Prometheus gives to a set of labels, as 16 hexadecimal digits.
+    """Return the fingerprint of a set of labels in Prometheus, as 16 hexadecimal digits.
 
     Source: prometheus/common model/signature.go, `labelSetToFingerprint`: FNV-1a, 64 bits, over
     each name and each value in the order of the names, each followed by the byte 0xff.
@@ -172,3 +164,6 @@ def fingerprint(labels: Mapping[str, str]) -> str:
 def _clean(texts: Mapping[str, str]) -> dict[str, str]:
     """Return `texts` as valid Unicode, sorted by name."""
     return {name: valid_unicode(value) for name, value in sorted(texts.items())}
+
+
+make = http_receiver(compose)

@@ -64,13 +64,13 @@ def test_hostile_texts_are_only_data(tmp_path: Path) -> None:
         ("sh -c 'exit 75'", RetryLater(reason=FailureReason.COMMAND, detail="exit status 75")),
         (
             "sh -c 'kill -9 $$'",
-            RetryLater(reason=FailureReason.COMMAND, detail="ended by signal 9"),
+            RetryLater(reason=FailureReason.COMMAND, detail="killed by signal 9"),
         ),
         (
             "/nonexistent/command",
             RetryLater(
                 reason=FailureReason.COMMAND,
-                detail="cannot be run: No such file or directory",
+                detail="cannot run the command: No such file or directory",
             ),
         ),
     ],
@@ -87,7 +87,7 @@ def test_the_deadline_ends_its_whole_group(tmp_path: Path) -> None:
 
     assert outcome == RetryLater(
         reason=FailureReason.TIMEOUT,
-        detail="did not end before the deadline",
+        detail="the command did not exit before the deadline",
     )
     for pid in pids.read_text().split():
         wait_until(lambda pid=pid: _ended(int(pid)), f"the end of {pid}")  # type: ignore[misc]
@@ -120,7 +120,7 @@ def test_its_output_never_reaches_ours(
     run(shlex.join([sys.executable, "-c", script]))
 
     assert capfd.readouterr() == ("", "")
-    assert "said='err out'" in caplog.text or "said='out err'" in caplog.text
+    assert "output='err out'" in caplog.text or "output='out err'" in caplog.text
 
 
 def test_a_command_that_does_not_read(tmp_path: Path) -> None:

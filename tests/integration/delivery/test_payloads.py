@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fpm_listener.delivery.receivers.http import HttpRequest, Site
+from fpm_listener.delivery.receivers.http import HttpRequest, RequestContext
 from fpm_listener.delivery.receivers.secrets import Secrets
 from fpm_listener.incidents.alert import Reason
 from fpm_listener.settings.receiver_types import KINDS
@@ -41,14 +41,15 @@ URL = "https://service.invalid/hook/s3cret-path?token=t0ken"
 def request(kind: str, alerts: Sequence[Alert], folder: Path, **others: Any) -> HttpRequest:  # noqa: ANN401 - its fields
     """Return what is posted to a receiver of that kind."""
     made = settings(kind, URL, folder, **others)
-    site = Site(
+    context = RequestContext(
+        alerts=alerts,
         settings=made,
         secrets=Secrets(made),
         external_url="http://web1:19253/",
         now_s=NOW_S,
     )
     module = import_module(f"fpm_listener.delivery.receivers.{KINDS[kind].module}")
-    composed = module.compose(alerts, site)
+    composed = module.compose(context)
     assert isinstance(composed, HttpRequest)
     return composed
 
@@ -348,7 +349,9 @@ def test_alertmanager_is_told_an_end_ahead(tmp_path: Path) -> None:
 def test_the_address_of_an_alertmanager(url: str, tmp_path: Path) -> None:
     """With or without the path of its API."""
     made = settings("alertmanager", url, tmp_path)
-    site = Site(settings=made, secrets=Secrets(made), external_url="", now_s=NOW_S)
+    context = RequestContext(
+        alerts=[firing_alert()], settings=made, secrets=Secrets(made), external_url="", now_s=NOW_S
+    )
     module = import_module("fpm_listener.delivery.receivers.alertmanager")
 
-    assert module.compose([firing_alert()], site).url == "http://am:9093/api/v2/alerts"
+    assert module.compose(context).url == "http://am:9093/api/v2/alerts"

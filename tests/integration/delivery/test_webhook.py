@@ -15,7 +15,7 @@ import trustme
 from fpm_listener import __version__
 from fpm_listener.delivery.attempt import Delivered, FailureReason, Outcome, Rejected, RetryLater
 from fpm_listener.delivery.receivers.deadline import Deadline, mount
-from fpm_listener.delivery.receivers.http import BODY_LIMIT, HttpAnswer, HttpReceiver
+from fpm_listener.delivery.receivers.http import BODY_LIMIT, HttpReceiver, HttpResponse
 from fpm_listener.delivery.receivers.webhook import compose, make, payload
 from fpm_listener.settings.receivers import ReceiverSettings
 from tests import receiver_server
@@ -26,7 +26,7 @@ from tests.waiting import wait_until
 DELIVERED = Delivered()
 LATE = RetryLater(
     reason=FailureReason.TIMEOUT,
-    detail="no whole answer before the deadline",
+    detail="no complete response before the deadline",
 )
 
 
@@ -37,7 +37,7 @@ def settings_for(url: str | None, **others: object) -> ReceiverSettings:
 
 def tell(url: str, **others: object) -> Outcome:
     """Tell a receiver of an alert, once."""
-    return make(settings_for(url, **others), "").send([fires()])
+    return make(settings_for(url, **others), "", None).send([fires()])
 
 
 def a_port_without_listener() -> int:
@@ -49,7 +49,7 @@ def a_port_without_listener() -> int:
 def test_what_arrives() -> None:
     """One POST: the body to the letter, with the headers that name it and us."""
     with ReceiverServer() as server:
-        webhook = make(settings_for(server.url), "http://web1:19253/")
+        webhook = make(settings_for(server.url), "http://web1:19253/", None)
         assert webhook.send([fires()]) == DELIVERED
         (request,) = server.requests
 
@@ -92,11 +92,11 @@ def test_what_arrives() -> None:
         ),
         (
             receiver_server.silent_close,
-            RetryLater(reason=FailureReason.CONNECTION, detail="closed without an answer"),
+            RetryLater(reason=FailureReason.CONNECTION, detail="closed without a response"),
         ),
         (
             receiver_server.garbage,
-            RetryLater(reason=FailureReason.OTHER, detail="the answer is not HTTP"),
+            RetryLater(reason=FailureReason.OTHER, detail="the response is not HTTP"),
         ),
     ],
 )
@@ -124,13 +124,15 @@ def test_a_yes_with_a_body_that_never_ends() -> None:
 def test_no_more_of_a_body_is_read_than_matters() -> None:
     """64 KiB of the 10 MiB."""
     with ReceiverServer(receiver_server.big_body) as server:
-        seen: list[HttpAnswer] = []
+        seen: list[HttpResponse] = []
 
-        def judge(answer: HttpAnswer, _: float) -> Outcome:
-            seen.append(answer)
+        def classify(response: HttpResponse, _: float) -> Outcome:
+            seen.append(response)
             return DELIVERED
 
-        HttpReceiver(settings_for(server.url), "", None, compose, judge).send([fires()])
+        HttpReceiver(settings_for(server.url), "", None, compose=compose, classify=classify).send(
+            [fires()]
+        )
 
     assert [answer.body for answer in seen] == [b"x" * BODY_LIMIT]
 
@@ -236,7 +238,7 @@ def test_a_proxy_that_gives_no_connection() -> None:
 
     assert outcome == RetryLater(
         reason=FailureReason.CONNECTION,
-        detail="the proxy gave no connection",
+        detail="the proxy refused the connection",
     )
 
 
@@ -247,7 +249,7 @@ def test_a_file_with_the_url_is_read_each_time(tmp_path: Path) -> None:
     """The operator can exchange it; while it is missing or wrong the alert waits."""
     file = tmp_path / "ops.url"
     with ReceiverServer() as server:
-        webhook = make(settings_for(None, url_file=file), "")
+        webhook = make(settings_for(None, url_file=file), "", None)
         missing = webhook.send([fires()])
         file.write_text("ftp://s3cret\n")
         wrong = webhook.send([fires()])
@@ -259,7 +261,7 @@ def test_a_file_with_the_url_is_read_each_time(tmp_path: Path) -> None:
     details = [one.detail for one in (missing, wrong, empty) if isinstance(one, RetryLater)]
     assert details == [
         f"url_file {file}: No such file or directory",
-        f"url_file {file}: no URL that begins with http:// or https://",
+        f"url_file {file}: the URL must begin with http:// or https://",
         f"url_file {file}: is empty",
     ]
 
@@ -268,7 +270,7 @@ def test_a_bearer_token_from_a_file(tmp_path: Path) -> None:
     """It is read each time, without its newline; what is no header value is refused unshown."""
     file = tmp_path / "token"
     with ReceiverServer() as server:
-        webhook = make(settings_for(server.url, token_file=file), "")
+        webhook = make(settings_for(server.url, token_file=file), "", None)
         for token in ("first\n", "sécond"):
             file.write_text(token, encoding="utf-8")
             assert webhook.send([fires()]) == DELIVERED
@@ -279,7 +281,7 @@ def test_a_bearer_token_from_a_file(tmp_path: Path) -> None:
     assert sent == ["Bearer first", "Bearer s\u00c3\u00a9cond"]
     assert outcome == RetryLater(
         reason=FailureReason.OTHER,
-        detail=f"token_file {file}: has more than one line",
+        detail=f"token_file {file}: must have one line",
     )
 
 
@@ -300,7 +302,7 @@ def test_a_secret_that_everybody_can_read_is_said_once(
     file = tmp_path / "token"
     file.write_text("s3cret")
     with ReceiverServer() as server:
-        webhook = make(settings_for(server.url, token_file=file), "")
+        webhook = make(settings_for(server.url, token_file=file), "", None)
         file.chmod(0o640)
         webhook.send([fires()])
         assert caplog.messages == []
@@ -308,7 +310,7 @@ def test_a_secret_that_everybody_can_read_is_said_once(
         webhook.send([fires()])
         webhook.send([fires()])
 
-    said = "a file with a secret can be read by everybody on this host"
+    said = "every user of this host can read a file with a secret"
     assert caplog.messages == [f"{said} receiver=ops setting=token_file"]
 
 
@@ -324,11 +326,11 @@ def test_plain_http_to_another_host_is_said_once(
 ) -> None:
     """Whoever is on the way can read the alert, and the URL."""
     proxy = f"http://127.0.0.1:{a_port_without_listener()}"  # so that no name is looked up
-    webhook = make(settings_for(f"http://{host}/", proxy=proxy), "")
+    webhook = make(settings_for(f"http://{host}/", proxy=proxy), "", None)
     webhook.send([fires()])
     webhook.send([fires()])
 
-    said = "a receiver on another host is told without encryption receiver=ops setting=url"
+    said = "alerts leave this host without encryption receiver=ops setting=url"
     assert caplog.messages == [said] * warns
 
 
@@ -355,7 +357,7 @@ def test_no_secret_is_logged_whatever_happens(
     token = tmp_path / "s3cret-token-file"
     token.write_text("b3arer")
     with ReceiverServer(fault) as server:
-        webhook = make(settings_for(server.url, token_file=token, timeout_s=0.3), "")
+        webhook = make(settings_for(server.url, token_file=token, timeout_s=0.3), "", None)
         outcome = webhook.send([fires()])
         told = f"{caplog.text} {outcome!r} {settings_for(server.url)!r}"
 

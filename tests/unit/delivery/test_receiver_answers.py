@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fpm_listener.delivery.attempt import Delivered, Rejected, RetryLater
-from fpm_listener.delivery.receivers.http import HttpAnswer, by_status
+from fpm_listener.delivery.receivers.http import HttpResponse, by_status
 from fpm_listener.settings.receiver_types import KINDS
 
-JUDGES = {
+CLASSIFIERS = {
     name: getattr(
-        import_module(f"fpm_listener.delivery.receivers.{kind.module}"), "judge", by_status
+        import_module(f"fpm_listener.delivery.receivers.{kind.module}"),
+        "classify_response",
+        by_status,
     )
     for name, kind in KINDS.items()
     if kind.module not in {"email", "exec"}
@@ -46,7 +48,7 @@ STATUSES = st.sampled_from(
 )
 
 
-@pytest.mark.parametrize("kind", JUDGES)
+@pytest.mark.parametrize("kind", CLASSIFIERS)
 @given(body=BODIES, status=STATUSES, retry_after=st.none() | st.text(max_size=30))
 def test_every_answer_is_judged(
     kind: str,
@@ -55,8 +57,8 @@ def test_every_answer_is_judged(
     retry_after: str | None,
 ) -> None:
     """A yes only with a status of 2xx; and a wait is never negative, nor for ever."""
-    answer = HttpAnswer(status=status, retry_after=retry_after, body=body)
-    outcome: Any = JUDGES[kind](answer, 1.8e9)
+    answer = HttpResponse(status=status, retry_after=retry_after, body=body)
+    outcome: Any = CLASSIFIERS[kind](answer, 1.8e9)
 
     assert isinstance(outcome, Delivered | RetryLater | Rejected)
     if isinstance(outcome, Delivered):
@@ -71,4 +73,4 @@ def test_a_code_that_is_no_number(kind: str, code: object) -> None:
     """It is no yes."""
     body = json.dumps({"errcode": code, "code": code}).encode()
 
-    assert isinstance(JUDGES[kind](HttpAnswer(status=200, body=body), 1.8e9), RetryLater)
+    assert isinstance(CLASSIFIERS[kind](HttpResponse(status=200, body=body), 1.8e9), RetryLater)
