@@ -237,7 +237,7 @@ class Daemon:
 
     def _supervisor_answered(self, item: SupervisorAnswered, _: Instant) -> None:
         self._publisher.supervisor_up = item.up
-        self._engine.reads_exits(possible=item.up)
+        self._engine.set_log_readable(readable=item.up)
 
     def _thread_failed(self, item: Failed, _: Instant) -> None:
         log.critical("a thread failed; the listener exits", exc_info=item.error)
@@ -275,7 +275,7 @@ class Daemon:
             return
         self._publisher.reload_ok, self._publisher.reloaded_at_s = True, now.wall_s
         self._publisher.settings = self._settings = fresh
-        self._engine.adopt(engine_settings(fresh))
+        self._engine.reconfigure(engine_settings(fresh))
         self._delivery.reconfigure(fresh)
         self._services.reconfigure(fresh)
         log.info("settings reloaded file=%s", fresh.source)

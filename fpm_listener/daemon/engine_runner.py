@@ -70,7 +70,7 @@ class EngineRunner:
     def restore(self, now: Instant) -> list[Effect]:
         """Restore the state of an earlier listener; return the effects, which are committed."""
         timeline, states = self._engine.timeline, self._persistence.process_states()
-        self._engine.reads_exits(possible=self._services.has_rpc)
+        self._engine.set_log_readable(readable=self._services.has_rpc)
         self._errors.survive(Where.MEMORY, timeline.restore, self._persistence.timeline())
         timeline.began(now)
         effects = self._errors.result(Where.MEMORY, self._engine.restore, now, states) or []

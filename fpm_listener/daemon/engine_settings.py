@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fpm_listener.monitor.engine import EngineSettings
 from fpm_listener.monitor.messages import Identity
+from fpm_listener.monitor.supervision import EngineSettings
 from fpm_listener.settings.policy import Policy
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from fpm_listener.host.address_holders import HolderReport
@@ -65,5 +65,11 @@ class Gone(NamedTuple):
     pids: frozenset[int]
 
 
+class SaveIncident(NamedTuple):
+    """Effect: save this state of the incident and its failures; None = delete it."""
+
+    memory: dict[str, Any] | None
+
+
 #: What the tracker of one incident asks for.
-IncidentEffect = Notify | FindHolder | ExamineExit | CheckGone
+IncidentEffect = Notify | FindHolder | ExamineExit | CheckGone | SaveIncident

@@ -1,4 +1,4 @@
-"""What is wrong with a program that lives: its workers crash, or it answers nobody."""
+"""Problems of a running php-fpm: its workers crash, or its pools do not answer."""
 
 from __future__ import annotations
 
@@ -8,73 +8,72 @@ from fpm_listener.incidents.worker_crashes import WorkerCrashes
 from fpm_listener.vocabulary import Cause, State
 
 if TYPE_CHECKING:
-    from fpm_listener.phpfpm.status_page import (
-        PoolView,
-    )
+    from fpm_listener.phpfpm.status_page import PoolView
     from fpm_listener.settings.policy import Policy
     from fpm_listener.supervisor.process import ProcessName
 
-#: Silent probes in a row, and the seconds that they must last, before it is said.
+#: Probes in a row without an answer, and the seconds that they must last, until it is a problem.
 SILENT_PROBES, SILENT_FOR_S = 3, 20.0
 
 
-class UnresponsivePools:
-    """Whether a php-fpm that runs answers nobody. Belongs to one process."""
-
-    def __init__(self) -> None:
-        self.why = ""  #: a sentence; empty = it answers, as far as is known
-        self.ended_s = float("-inf")  #: monotonic; when it answered again
-        self._count = 0
-        self._since_s = 0.0  # monotonic
-
-    def hear(self, now_s: float, state: State, pools: tuple[PoolView, ...]) -> None:
-        """Take in what its pools have said, and whether supervisord says that it runs."""
-        silent = [pool for pool in pools if pool.silent and state is State.RUNNING]
-        if not silent:
-            if self.why:
-                self.ended_s = now_s
-            self.forget()
-            return
-        if not self._count:
-            self._since_s = now_s
-        self._count += 1
-        lasted_s = now_s - self._since_s
-        if not self.why and self._count >= SILENT_PROBES and lasted_s >= SILENT_FOR_S:
-            names = ", ".join(pool.pool for pool in silent)
-            self.why = (
-                f"seen: pool {names}: {silent[0].detail}; asked {self._count} times "
-                f"in {lasted_s:.0f} s"
-            )
-
-    def forget(self) -> None:
-        """It has answered, or lives anew."""
-        self.why, self._count = "", 0
-
-
 class LiveFailures:
-    """Of one process."""
+    """The problems of one running process. All moments are monotonic seconds."""
 
     def __init__(self, name: ProcessName, policy: Policy) -> None:
-        self.crashes = WorkerCrashes(name, policy.loops)
-        self._stable_for_s = policy.stable_for_s
-        self.silence = UnresponsivePools()
+        self.crashes = WorkerCrashes(name, policy)
+        self.problems: dict[Cause, str] = {}  #: each with the line that shows it
+        self.silent_probes = 0  #: in a row, in this run
+        self._silence = ""  # the line about pools that do not answer; empty = they answer
+        self._silent_since_s = 0.0
+        self._answered_at_s = float("-inf")  # after a silence
 
-    @property
-    def evidence(self) -> dict[Cause, str]:
-        """Return what is wrong now, and the line that shows it."""
-        found = {}
-        if self.crashes.looping:
-            found[Cause.CRASH_SIGNAL] = self.crashes.last_line
-        if self.silence.why:
-            found[Cause.NOT_ANSWERING] = self.silence.why
-        return found
+    def take_pools(self, now_s: float, state: State, pools: tuple[PoolView, ...]) -> None:
+        """Take the answers of the pools; they count while supervisord reports RUNNING."""
+        silent = [pool for pool in pools if pool.silent and state is State.RUNNING]
+        if not silent:
+            if self._silence:
+                self._answered_at_s = now_s
+            self.end_run()
+            return
+        if not self.silent_probes:
+            self._silent_since_s = now_s
+        self.silent_probes += 1
+        lasted_s = now_s - self._silent_since_s
+        if not self._silence and self.silent_probes >= SILENT_PROBES and lasted_s >= SILENT_FOR_S:
+            names = ", ".join(pool.pool for pool in silent)
+            self._silence = (
+                f"seen: pool {names}: {silent[0].detail}; asked {self.silent_probes} times "
+                f"in {lasted_s:.0f} s"
+            )
+            self._set_problems()
 
-    def calm_since_s(self, settled_at_s: float | None) -> float | None:
-        """Return since when all is well (monotonic); None = it is not.
+    def take_gone(self, now_s: float, pids: frozenset[int]) -> None:
+        """Take the processes that do not exist any more."""
+        self.crashes.take_result(now_s, pids)
+        self._set_problems()
 
-        settled_at_s: since when the program itself is as its operator wants it.
+    def end_run(self) -> None:
+        """Forget the silence: the pools answer, or the run has ended."""
+        self._silence, self.silent_probes = "", 0
+        self._set_problems()
+
+    def clear_crashes(self) -> None:
+        """Forget all crashes: the incident is over."""
+        self.crashes.clear()
+        self._set_problems()
+
+    def _set_problems(self) -> None:
+        self.problems = {}
+        if self.crashes.is_loop:
+            self.problems[Cause.CRASH_SIGNAL] = self.crashes.last_line
+        if self._silence:
+            self.problems[Cause.NOT_ANSWERING] = self._silence
+
+    def calm_since_s(self, settled_at_s: float) -> float | None:
+        """Return since when there is no problem; None = there is one.
+
+        settled_at_s: since when the process itself is in the state that its operator wants.
         """
-        if settled_at_s is None or self.silence.why:
+        if self._silence:
             return None
-        crashes_s = self.crashes.calm_since_s(self._stable_for_s)
-        return max(settled_at_s, crashes_s, self.silence.ended_s)
+        return max(settled_at_s, self.crashes.calm_since_s, self._answered_at_s)

@@ -1,15 +1,14 @@
-"""Sliding windows over failed lives, with hysteresis: steady, flapping, looping.
+"""Restart loops: sliding windows over the failures of one process.
 
 Laws:
-1. A window slides; it is never cut into pieces, and never emptied by a verdict.
-2. What has begun to loop loops until it is said to be stable (`forget`): one entry, one exit.
-3. Times are those of receipt; supervisord's are smeared by about a second.
+1. A window slides. It is never reset at fixed times, and a detected loop does not empty it.
+2. A detected loop ends only when the process is stable (`clear`), not when the window gets empty.
+3. The times are those of receipt; supervisord's own times are inexact by about a second.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
@@ -20,46 +19,36 @@ if TYPE_CHECKING:
 
     from fpm_listener.settings.policy import LoopPolicy
 
-#: Failures that are remembered at the least; more where a policy needs more.
+#: Failures that are remembered; more if a policy needs more.
 _KEPT = 512
 
-#: Failures by which the usual distance between them is told.
-_FOR_GAPS = 32
-
-
-class Verdict(Enum):
-    """What the windows say of a program now."""
-
-    STEADY = "steady"
-    FLAPPING = "flapping"  #: only the slow window is full
-    LOOPING = "looping"
+#: Failures whose distances give the usual distance.
+_FOR_DISTANCE = 32
 
 
 class LoopDetector:
-    """The failed lives of one process, seen through the two windows."""
+    """The failures of one process, seen through two windows. All moments are monotonic seconds."""
 
-    def __init__(self, policies: Mapping[Tier, LoopPolicy], failures: Iterable[float] = ()) -> None:
+    def __init__(
+        self,
+        policies: Mapping[Tier, LoopPolicy],
+        failures: Iterable[float] = (),
+        tiers: Iterable[Tier] = (),
+    ) -> None:
+        """Restore failures and loops that were detected before, if there are any."""
         self._policies = dict(policies)
-        kept = max(_KEPT, *(policy.threshold for policy in policies.values()))
-        self._failures: deque[float] = deque(sorted(failures), maxlen=kept)
-        self.tiers: frozenset[Tier] = frozenset()
-        self._gap_s: float | None = None  # until it is asked for
+        self._needed = max(policy.threshold for policy in policies.values())
+        self._failures = deque(sorted(failures), maxlen=max(_KEPT, self._needed))
+        self.tiers = frozenset(tiers)  #: the windows in which the process is in a loop
+        self.usual_distance_s = 0.0  #: median distance of the last failures; 0 = unknown
+        self.recent: tuple[float, ...] = ()  #: failures that the windows can need, oldest first
+        self._summarize()
 
-    def fail(self, now_s: float) -> None:
-        """Count a failed life; a window that is full now is latched."""
+    def add(self, now_s: float) -> None:
+        """Count a failure."""
         self._failures.append(now_s)
-        self._gap_s = None
-        full = {tier for tier in self._policies if self._is_full(tier, now_s)}
-        self.tiers = self.tiers | full
-
-    def latch(self, tiers: Iterable[Tier]) -> None:
-        """Take up loops that were seen before a restart of the listener."""
-        self.tiers = self.tiers | frozenset(tiers)
-
-    def count(self, tier: Tier, now_s: float) -> int:
-        """Return the failed lives of the last `window_s` seconds."""
-        since = now_s - self._policies[tier].window_s
-        return sum(1 for at in self._failures if at > since)
+        self._summarize()
+        self.tiers |= {tier for tier in self._policies if self._is_full(tier, now_s)}
 
     def _is_full(self, tier: Tier, now_s: float) -> bool:
         policy = self._policies[tier]
@@ -67,49 +56,28 @@ class LoopDetector:
             return False
         return self._failures[-policy.threshold] > now_s - policy.window_s
 
-    @property
-    def verdict(self) -> Verdict:
-        """Return what the latched windows say."""
-        if Tier.FAST in self.tiers:
-            return Verdict.LOOPING
-        return Verdict.FLAPPING if Tier.SLOW in self.tiers else Verdict.STEADY
+    def _summarize(self) -> None:
+        self.recent = tuple(islice(reversed(self._failures), self._needed))[::-1]
+        since = self._failures[-1] - self._policies[Tier.SLOW].window_s if self._failures else 0.0
+        last = [at for at in islice(reversed(self._failures), _FOR_DISTANCE) if at > since]
+        distances = sorted(later - sooner for later, sooner in pairwise(last))
+        self.usual_distance_s = distances[len(distances) // 2] if distances else 0.0
 
     def stable_after_s(self, stable_for_s: float) -> float:
-        """Return for how many seconds the program must run to be called stable.
+        """Return the seconds that the program must run to count as stable.
 
-        Twice the usual distance between its failures where that is longer than `stable_for_s`: who
-        dies every 150 seconds is not well after 120.
+        It is twice the usual distance of failures if that is longer than `stable_for_s`: a program
+        that fails every 150 seconds is not stable after 120.
         """
         return max(stable_for_s, 2 * self.usual_distance_s)
 
-    @property
-    def usual_distance_s(self) -> float:
-        """Return the median distance of the last failures in the slow window; 0 where none."""
-        if self._gap_s is None:
-            self._gap_s = self._usual_gap_s()
-        return self._gap_s
-
-    def _usual_gap_s(self) -> float:
-        if not self._failures:
-            return 0.0
-        since = self._failures[-1] - self._policies[Tier.SLOW].window_s
-        recent = [at for at in islice(reversed(self._failures), _FOR_GAPS) if at > since]
-        gaps = sorted(later - sooner for later, sooner in pairwise(recent))
-        return gaps[len(gaps) // 2] if gaps else 0.0
-
-    def forget(self) -> None:
-        """Begin anew: the program is stable, or its operator has ended the trouble."""
+    def clear(self) -> None:
+        """Forget all failures: the program is stable, or its operator has stopped it."""
         self._failures.clear()
-        self._gap_s = None
+        self._summarize()
         self.tiers = frozenset()
 
     @property
     def all_failures(self) -> tuple[float, ...]:
         """Return all failures that are remembered, oldest first."""
         return tuple(self._failures)
-
-    @property
-    def failures(self) -> tuple[float, ...]:
-        """Return the failures that a verdict may still need, oldest first."""
-        needed = max(policy.threshold for policy in self._policies.values())
-        return tuple(islice(reversed(self._failures), needed))[::-1]

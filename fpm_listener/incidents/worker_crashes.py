@@ -1,9 +1,9 @@
-"""Workers that crash while their master lives: supervisord sees nothing of it, php-fpm says it.
+"""Workers that crash while their master runs: supervisord does not see it, but php-fpm logs it.
 
 Laws:
-1. Text is no proof: an application can print the line. A crash counts only where the machine has no
-   such process any more, which is asked soon after the line.
-2. What ends a worker on purpose (SIGTERM, SIGQUIT, and SIGKILL of whomever) is no crash.
+1. The text proves nothing: an application can print such a line. A crash counts only if the process
+   does not exist any more; the listener checks that soon after the line.
+2. SIGTERM, SIGQUIT and SIGKILL end a worker on purpose. That is no crash.
 """
 
 from __future__ import annotations
@@ -16,73 +16,63 @@ from fpm_listener.incidents.restart_loops import LoopDetector
 from fpm_listener.phpfpm.log_facts import FactKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fpm_listener.phpfpm.log_facts import LogFact
-    from fpm_listener.settings.policy import LoopPolicy
+    from fpm_listener.settings.policy import Policy
     from fpm_listener.supervisor.process import ProcessName
-    from fpm_listener.vocabulary import Tier
 
-#: SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV: a fault of the worker's own (signal(7)).
+#: SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV: a fault of the worker itself (signal(7)).
 _FAULTS = frozenset({4, 6, 7, 8, 11})
-#: Seconds between two questions, and lines that wait for an answer.
-_ASK_AGAIN_S, _MOST = 1.0, 64
+#: Seconds between two checks, and lines that wait for a check.
+_CHECK_EVERY_S, _MOST = 1.0, 64
 
 
 class WorkerCrashes:
-    """Of one process."""
+    """The crashes of one php-fpm's workers. All moments are monotonic seconds."""
 
-    def __init__(self, name: ProcessName, loops: Mapping[Tier, LoopPolicy]) -> None:
+    def __init__(self, name: ProcessName, policy: Policy) -> None:
         self.last_line = ""
         self.last_signal = 0
-        self.count = 0  #: in this trouble
+        self.count = 0  #: in this incident
+        self.is_loop = False  #: there are so many crashes that they are a problem
+        self.calm_since_s = float("-inf")  #: later than the last crash if crashes are rare
+        self.deadline_s: float | None = None  #: of the next check
         self._name = name
-        self._loops = LoopDetector(loops)
+        self._stable_for_s = policy.stable_for_s
+        self._loops = LoopDetector(policy.loops)
         self._waiting: deque[LogFact] = deque(maxlen=_MOST)
-        self._asked: frozenset[int] = frozenset()
-        self._asked_s = float("-inf")
-        self._last_s = float("-inf")
+        self._checked: frozenset[int] = frozenset()
+        self._checked_s = float("-inf")
 
-    @property
-    def looping(self) -> bool:
-        """Return whether it is more than an accident."""
-        return bool(self._loops.tiers)
-
-    def hear(self, fact: LogFact) -> None:
-        """Take in a line of php-fpm's log."""
+    def take_line(self, fact: LogFact) -> None:
+        """Take a line of php-fpm's log."""
         if fact.kind is FactKind.CHILD_SIGNAL and fact.signal in _FAULTS and fact.pid:
             self._waiting.append(fact)
+            self.deadline_s = self._checked_s + _CHECK_EVERY_S
 
-    def ask(self, now_s: float) -> list[CheckGone]:
-        """Return what is to be asked now, if anything."""
-        pids = frozenset(one.pid for one in self._waiting if one.pid)
-        if not pids or now_s < self._asked_s + _ASK_AGAIN_S:
-            return []
-        self._asked, self._asked_s = pids, now_s
-        return [CheckGone(self._name, pids)]
+    def check(self, now_s: float) -> CheckGone:
+        """Return the check that is due."""
+        self._checked = frozenset(one.pid for one in self._waiting if one.pid)
+        self._checked_s = now_s
+        self.deadline_s = now_s + _CHECK_EVERY_S
+        return CheckGone(self._name, self._checked)
 
-    def deadline_s(self) -> float | None:
-        """Return the monotonic moment of the next question."""
-        return self._asked_s + _ASK_AGAIN_S if self._waiting else None
-
-    def gone(self, now_s: float, pids: frozenset[int]) -> None:
-        """Know which of those that were asked for are no processes any more."""
-        asked = [fact for fact in self._waiting if fact.pid in self._asked]
-        for fact in asked:
+    def take_result(self, now_s: float, gone: frozenset[int]) -> None:
+        """Count the crashes of the checked processes that do not exist any more."""
+        for fact in [fact for fact in self._waiting if fact.pid in self._checked]:
             self._waiting.remove(fact)
-            if fact.pid in pids:
-                self._loops.fail(now_s)
+            if fact.pid in gone:
+                self._loops.add(now_s)
                 self.count += 1
                 self.last_line, self.last_signal = fact.line, fact.signal or 0
-                self._last_s = now_s
+                self.is_loop = bool(self._loops.tiers)
+                late_s = max(0.0, 2 * self._loops.usual_distance_s - self._stable_for_s)
+                self.calm_since_s = now_s + late_s
+        if not self._waiting:
+            self.deadline_s = None
 
-    def calm_since_s(self, stable_for_s: float) -> float:
-        """Return since when all is calm: later than the last crash, where they are rare."""
-        return self._last_s + max(0.0, 2 * self._loops.usual_distance_s - stable_for_s)
-
-    def forget(self) -> None:
-        """Begin anew: the trouble is over."""
+    def clear(self) -> None:
+        """Forget all crashes: the incident is over."""
         if self.count:
-            self._loops.forget()
+            self._loops.clear()
             self.count, self.last_line, self.last_signal = 0, "", 0
-            self._last_s = float("-inf")
+            self.is_loop, self.calm_since_s = False, float("-inf")

@@ -38,7 +38,7 @@ def identify(
         child = found.get(one.name)
         if child is not None:
             yield _living(now, one, child, startsecs.get(one.name, 1.0))
-        elif one.liveness.state in LIVING and blind and one.life.pid is None:
+        elif one.liveness.state in LIVING and blind and one.liveness.run.pid is None:
             continue  # it may be the child that could not be identified
         else:
             yield ProcessSeen(name=one.name, state=State.UNKNOWN, pid=None, started_at_s=None)
@@ -46,7 +46,9 @@ def identify(
 
 def _match(children: Iterable[Child], everyone: list[ProcessMonitor]) -> dict[ProcessName, Child]:
     """Return whose child is whose: by environment, by known pid, by php-fpm's configuration."""
-    by_pid = {one.life.pid: one.name for one in everyone if one.life.pid is not None}
+    by_pid = {
+        one.liveness.run.pid: one.name for one in everyone if one.liveness.run.pid is not None
+    }
     found: dict[ProcessName, Child] = {}
     for child in children:
         name = child.name or by_pid.get(child.pid)
@@ -66,7 +68,7 @@ def _living(now: Instant, one: ProcessMonitor, child: Child, startsecs: float) -
     state = one.liveness.state
     age_s = None if child.started_at_s is None else now.wall_s - child.started_at_s
     is_young = age_s is not None and age_s < startsecs + _POLL_S
-    same = one.life.pid in {None, child.pid}
+    same = one.liveness.run.pid in {None, child.pid}
     if state not in LIVING or not same or (state is State.STARTING and not is_young):
         state = State.STARTING if is_young else State.RUNNING
     return ProcessSeen(name=one.name, state=state, pid=child.pid, started_at_s=child.started_at_s)

@@ -1,26 +1,34 @@
-"""One process's lives: when each began, how it ended, and whether that was a failure.
+"""The runs of one process: when each begins, how it ends, and whether it is a failure.
 
 Laws:
-1. A failed start (BACKOFF) and a crash (EXITED, not expected) are both failed lives; an operator's
-   stop never is.
-2. RUNNING proves nothing: supervisord says it of a php-fpm that could not bind its port.
-3. An exit of php-fpm within seconds of its start is a failure whatever its code: the recipe of 2015
-   calls the very failure that it fears *expected* (`exitcodes=0,2,70`).
-4. Events can be missing (the listener pool's buffer overflows): each signal makes sense in each
-   phase.
+1. A failed start (BACKOFF) and a crash (EXITED, not expected) are failures. A stop by the operator
+   is never a failure.
+2. RUNNING proves nothing: supervisord reports it for a php-fpm that could not bind its port.
+3. An exit of php-fpm within seconds of its start is a failure, whatever its exit code: the recipe
+   of 2015 declares the failed start as *expected* (`exitcodes=0,2,70`).
+4. Events can be missing because the listener pool's buffer overflows. Each signal has a result in
+   each phase.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.incidents.post_mortem import SHORT_LIFE_S
 from fpm_listener.vocabulary import State
 
+if TYPE_CHECKING:
+    from fpm_listener.supervisor.events import ProcessState
+
+#: Pids of earlier runs that are remembered.
+_KEPT_PIDS = 16
+
 
 class Phase(Enum):
-    """Where a life is."""
+    """The phase of a run."""
 
     NONE = "none"
     STARTING = "starting"
@@ -29,7 +37,7 @@ class Phase(Enum):
 
 
 class Signal(Enum):
-    """What supervisord's event says of a life."""
+    """What an event of supervisord says about a run."""
 
     STARTING = "STARTING"
     RUNNING = "RUNNING"
@@ -43,10 +51,10 @@ class Signal(Enum):
 
 
 class Outcome(Enum):
-    """What has become of the life."""
+    """What an event makes of a run."""
 
     BEGAN = "began"
-    CONFIRMED = "confirmed"  #: supervisord says RUNNING
+    CONFIRMED = "confirmed"  #: supervisord reports RUNNING
     FAILED_START = "failed start"
     CRASH = "crash"
     EXPECTED_EXIT = "expected exit"
@@ -56,7 +64,7 @@ class Outcome(Enum):
 
 
 def _row(phase: Phase) -> dict[tuple[Phase, Signal], tuple[Phase, Outcome]]:
-    """Return the row of a phase in which no stop has been asked for: it is the same for three."""
+    """Return the row of a phase without a stop request: three phases share it."""
     return {
         (phase, Signal.STARTING): (Phase.STARTING, Outcome.BEGAN),
         (phase, Signal.RUNNING): (Phase.RUNNING, Outcome.CONFIRMED),
@@ -75,7 +83,7 @@ TRANSITIONS: dict[tuple[Phase, Signal], tuple[Phase, Outcome]] = {
     **_row(Phase.NONE),
     **_row(Phase.STARTING),
     **_row(Phase.RUNNING),
-    # Whatever ends a life that was told to stop, the operator has ended it.
+    # Every end of a run after a stop request is a stop by the operator.
     (Phase.STOPPING, Signal.STARTING): (Phase.STARTING, Outcome.BEGAN),
     (Phase.STOPPING, Signal.RUNNING): (Phase.STOPPING, Outcome.NOTHING),
     (Phase.STOPPING, Signal.BACKOFF): (Phase.NONE, Outcome.STOPPED),
@@ -87,64 +95,86 @@ TRANSITIONS: dict[tuple[Phase, Signal], tuple[Phase, Outcome]] = {
     (Phase.STOPPING, Signal.UNKNOWN): (Phase.NONE, Outcome.NOTHING),
 }
 
-#: Outcomes after which the process is no more.
+#: Outcomes after which the process does not exist any more.
 ENDINGS = frozenset(
     {Outcome.FAILED_START, Outcome.CRASH, Outcome.EXPECTED_EXIT, Outcome.STOPPED},
 )
 
 
 def signal_of(state: State, *, expected: bool | None) -> Signal:
-    """Return what an event that carries `state` says; EXITED without `expected` is a crash."""
+    """Return the signal of an event; EXITED without `expected` is a crash."""
     if state is State.EXITED:
         return Signal.EXITED_EXPECTEDLY if expected else Signal.EXITED_UNEXPECTEDLY
     return Signal[state.name]
 
 
+class RunChange(NamedTuple):
+    """What one event has changed."""
+
+    outcome: Outcome
+    began: bool  #: a run has begun; also if its STARTING is lost
+    ended: bool = False  #: a run has ended
+    failed: bool = False  #: the run that ended is a failure
+    run_s: float | None = None  #: seconds that the ended run lasted; None = its start is unknown
+    down_s: float | None = None  #: seconds from the last exit to this start; None = no exit
+
+
 @dataclass(slots=True, kw_only=True)
 class ProcessRun:
-    """The present life of one process, or its last one. Owned by the engine."""
+    """The present run of one process, or its last one. All moments are monotonic seconds."""
 
     phase: Phase = Phase.NONE
-    began_at: float | None = None  #: monotonic seconds; None = before our time, or none yet
-    ended_at: float | None = None  #: monotonic seconds of the end of the last life
-    pid: int | None = None  #: as soon as an event carries it
+    began_at_s: float | None = None  #: None = not seen
+    pid: int | None = None  #: as soon as it is known
+    former_pids: deque[int] = field(default_factory=lambda: deque(maxlen=_KEPT_PIDS))
+    _exited_at_s: float | None = None  # None = never, or on request
 
-    def step(self, now_s: float, signal: Signal, pid: int | None) -> Outcome:
-        """Return what `signal` makes of the life, and make it so."""
-        self.phase, outcome = TRANSITIONS[self.phase, signal]
+    def take(self, now_s: float, event: ProcessState, *, is_fpm: bool) -> RunChange:
+        """Apply an event and return what it has changed."""
+        before, pid = self.phase, event.pid or self.pid
+        signal = signal_of(event.state, expected=event.expected)
+        self.phase, outcome = TRANSITIONS[before, signal]
         if outcome is Outcome.BEGAN:
-            self.began_at, self.pid = now_s, None
-        if pid is not None:
-            self.pid = pid
-        if outcome in ENDINGS:
-            self.ended_at = now_s
-        return outcome
-
-    def correct(self, state: State, pid: int | None) -> tuple[int | None, bool]:
-        """Take over a state that no event has told.
-
-        Return the pid of a run that has ended unseen, if one has, and whether another one goes on.
-        """
-        lives = state.name in Phase.__members__
-        before, self.phase = self.pid, Phase[state.name] if lives else Phase.NONE
-        self.pid = pid if lives and state is not State.STARTING else None
-        is_new = lives and before != pid
-        if is_new:
-            self.began_at = None
-        return (before if is_new or not lives else None), is_new
-
-    @property
-    def length_s(self) -> float | None:
-        """Return how long the ended life was; None where its beginning was not seen."""
-        if self.began_at is None or self.ended_at is None:
-            return None
-        return max(0.0, self.ended_at - self.began_at)
-
-    def failed(self, outcome: Outcome, *, is_fpm: bool) -> bool:
-        """Return whether the life that ended with `outcome` was a failed one."""
-        if outcome in {Outcome.FAILED_START, Outcome.CRASH}:
-            return True
+            return self._begin(now_s, event.pid)
+        self.pid = pid
+        if outcome not in ENDINGS or (outcome is Outcome.STOPPED and before is Phase.NONE):
+            is_late = outcome is Outcome.CONFIRMED and before is Phase.NONE
+            return RunChange(outcome, began=is_late)
+        self._set_ended(pid)
+        self._exited_at_s = None if outcome is Outcome.STOPPED else now_s
+        run_s = None if self.began_at_s is None else max(0.0, now_s - self.began_at_s)
+        failed = outcome in {Outcome.FAILED_START, Outcome.CRASH}
         if outcome is Outcome.EXPECTED_EXIT and is_fpm:
-            length_s = self.length_s
-            return length_s is not None and length_s < SHORT_LIFE_S
-        return False
+            failed = run_s is not None and run_s < SHORT_LIFE_S
+        return RunChange(outcome, began=False, ended=True, failed=failed, run_s=run_s)
+
+    def _begin(self, now_s: float, pid: int | None) -> RunChange:
+        self.began_at_s, self.pid = now_s, pid
+        down_s = None if self._exited_at_s is None else now_s - self._exited_at_s
+        self._exited_at_s = None
+        return RunChange(Outcome.BEGAN, began=True, down_s=down_s)
+
+    def _set_ended(self, pid: int | None) -> None:
+        self.pid = None
+        if pid is not None:
+            self.former_pids.append(pid)
+
+    def correct(self, state: State, pid: int | None) -> tuple[bool, bool]:
+        """Apply a state that no event has reported.
+
+        Return whether a run has ended unseen, and whether a new run goes on.
+        """
+        exists = state.name in Phase.__members__
+        before, self.phase = self.pid, Phase[state.name] if exists else Phase.NONE
+        is_new = exists and before != pid
+        has_ended = before is not None and (is_new or not exists)
+        if has_ended:
+            self._set_ended(before)
+        self.pid = pid if exists and state is not State.STARTING else None
+        if is_new:
+            self.began_at_s = self._exited_at_s = None
+        return has_ended, is_new
+
+    def remove(self) -> None:
+        """Forget the run: supervisord does not know the process any more."""
+        self.phase, self.began_at_s, self.pid = Phase.NONE, None, None

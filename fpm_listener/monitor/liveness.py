@@ -1,152 +1,208 @@
-"""How one process is, and how certain that is.
+"""The state of one process, and how certain it is.
 
 Laws:
-1. An event that was received after a question wins over the answer to it.
-2. After a gap in the events an answer is accepted at once. Without a gap a different answer is
-   accepted when a second one confirms it: the event of the difference may still be under way.
+1. An event that arrives after a question is newer than the answer to that question.
+2. After a gap in the events an answer is accepted at once. Without a gap, a different answer is
+   accepted when a second answer confirms it: the event may still be on its way.
 3. An answer corrects the state. It counts no start and no exit: only events do.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
 
+from fpm_listener.monitor.lifecycle import Outcome, ProcessRun
+from fpm_listener.monitor.wake_schedule import WakeSchedule
 from fpm_listener.vocabulary import State
 
-#: States in which there is a process.
+if TYPE_CHECKING:
+    from fpm_listener.monitor.lifecycle import RunChange
+    from fpm_listener.supervisor.events import ProcessState
+    from fpm_listener.supervisor.process import ProcessSeen
+
+#: States in which the process exists.
 LIVING = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
-#: Seconds after which a process that died and was not started again counts as given up.
+#: Seconds after an exit without a new start until the process counts as given up.
 ABANDONED_S = 10.0
-#: Seconds between an answer and the one that confirms it.
+_NEVER_S = float("inf")
+#: Seconds between an answer and the answer that confirms it.
 _CONFIRM_S = 0.9
+
+
+class Answer(Enum):
+    """What a process does with an answer about its state."""
+
+    OUTDATED = "outdated"  #: a newer event exists
+    IGNORED = "ignored"  #: it does not show that the events are wrong
+    CONFIRMED = "confirmed"  #: it agrees with the events
+    DISPUTED = "disputed"  #: it differs; a second answer must confirm it
+    ACCEPTED = "accepted"  #: it differs and is right
+
+
+class Correction(NamedTuple):
+    """What an accepted answer has changed."""
+
+    has_ended: bool  #: a run has ended unseen
+    is_new_run: bool  #: a new run goes on
+    is_first: bool  #: the state was unknown before
 
 
 @dataclass(slots=True)
 class Liveness:
-    """Owned by the process. All moments are monotonic seconds."""
+    """Its ProcessMonitor owns it. All moments are monotonic seconds."""
 
+    run: ProcessRun = field(default_factory=ProcessRun)
+    waking: WakeSchedule = field(default_factory=WakeSchedule)
     state: State = State.UNKNOWN
-    settled_at_s: float | None = None  #: runs, or rests as its operator wants
-    died_at_s: float | None = None  #: died on its own, not started again yet
-    given_up: bool = False  #: nobody will start it again
-    found_dead: bool = False  #: it was dead when we came: how it died is not known
-    held_back: bool = False  #: it is given up, and that is not reported yet
-    _certain: bool = False  # given up: that is confirmed, or reported already
-    _checked: bool = False  # given up: supervisord was asked whether that is so
+    is_removed: bool = False  #: supervisord does not know the process any more
+    settled_at_s: float | None = None  #: since when it runs, or is stopped as its operator wants
+    exited_at_s: float | None = None  #: the exit after which nobody has started it yet
+    abandoned_at_s: float = _NEVER_S  #: from then on it counts as given up
+    given_up: bool = False  #: nobody starts it again
+    held_back: bool = False  #: it is given up, but that is not reported yet
+    _found_exited: bool = False  # an answer reported the exit: the exit status is unknown
+    _certain: bool = False  # given up: an answer has confirmed it, or it is reported already
+    _checked: bool = False  # given up: supervisord was asked about it
     _known_at_s: float = float("-inf")  # of the last event or accepted answer
-    _disputed: tuple[State, int | None] | None = None  # an answer that no event has told
+    _disputed: tuple[State, int | None] | None = None  # an answer that no event has confirmed
     _disputed_at_s: float = 0.0
 
     # -- events ------------------------------------------------------------------------------------
 
-    def heard(self, now_s: float, state: State) -> None:
-        """An event has told a state."""
-        self.state = state
-        self._known_at_s, self._disputed = now_s, None
+    def take(
+        self, now_s: float, event: ProcessState, *, is_fpm: bool, fast_restart: bool
+    ) -> RunChange:
+        """Apply an event and return what it has changed."""
+        change = self.run.take(now_s, event, is_fpm=is_fpm)
+        self.state, self._known_at_s, self._disputed = event.state, now_s, None
+        self.is_removed = False
+        if change.began:
+            self._set_exited(None)
+            self.settled_at_s = None
+            self._found_exited = False
+            self._reset_given_up()
+        if change.outcome is Outcome.CONFIRMED:
+            self.settled_at_s = now_s
+        elif change.outcome is Outcome.GAVE_UP:
+            self._set_exited(None)
+            self.settled_at_s, self.given_up = None, True
+        elif change.outcome is Outcome.STOPPED:
+            self.stop(now_s)
+        elif change.ended:
+            self._set_exited(now_s)
+            is_done = not change.failed and not is_fpm  # a job may end
+            self.settled_at_s = now_s if is_done else None
+        self.waking.take(now_s, event, change, self.run.began_at_s, fast_restart=fast_restart)
+        return change
 
-    def began(self) -> None:
-        """A start."""
-        self.died_at_s = self.settled_at_s = None
-        self.given_up = self.found_dead = False
-
-    def gave_up(self) -> None:
-        """supervisord will not start it again."""
-        self.died_at_s = self.settled_at_s = None
-        self.given_up = True
-
-    def ended(self, now_s: float, *, settled: bool) -> None:
-        """It ended on its own; `settled`: and that was its work."""
-        self.died_at_s = now_s
-        self.settled_at_s = now_s if settled else None
-
-    def rests(self, now_s: float) -> None:
-        """Its operator has stopped it."""
-        self.died_at_s = None
-        self.given_up = False
+    def stop(self, now_s: float) -> None:
+        """Apply a stop by the operator."""
+        self._set_exited(None)
         self.settled_at_s = now_s
+        self._reset_given_up()
+
+    def remove(self, now_s: float) -> None:
+        """Forget the run: supervisord does not know the process any more."""
+        self.is_removed = True
+        self.state, self._known_at_s, self._disputed = State.STOPPED, now_s, None
+        self.run.remove()
+        self.stop(now_s)
+
+    def _set_exited(self, at_s: float | None) -> None:
+        self.exited_at_s = at_s
+        self.abandoned_at_s = _NEVER_S if at_s is None else at_s + ABANDONED_S
+
+    def _reset_given_up(self) -> None:
+        self.given_up = self.held_back = self._certain = self._checked = False
 
     # -- answers -----------------------------------------------------------------------------------
 
-    def agrees(self, asked_at_s: float) -> None:
-        """An answer has told what the events told."""
-        if asked_at_s >= self._known_at_s:
+    def judge(self, seen: ProcessSeen | None, asked_at_s: float, gap_at_s: float) -> Answer:
+        """Return what to do with an answer to a question.
+
+        seen: None = the process does not exist; gap_at_s: of the latest gap in the events.
+        """
+        if self._known_at_s > asked_at_s:
+            return Answer.OUTDATED
+        if seen is None:
+            if self.is_removed or self.state is State.UNKNOWN:
+                return Answer.IGNORED
+            return self._accept(asked_at_s, (State.UNKNOWN, None), gap_at_s)
+        is_in_doubt = self.state in LIVING or self._known_at_s < gap_at_s
+        if seen.state is State.UNKNOWN and not is_in_doubt:
+            return Answer.IGNORED
+        is_running, pid = seen.state is State.RUNNING, self.run.pid
+        is_same_run = not is_running or seen.pid is None or pid in {None, seen.pid}
+        if seen.state is self.state and not self.is_removed and is_same_run:
             self._known_at_s, self._disputed = asked_at_s, None
             self._certain = self.given_up
+            self.run.pid = seen.pid if is_running and pid is None else pid
+            return Answer.CONFIRMED
+        return self._accept(asked_at_s, (seen.state, seen.pid), gap_at_s)
 
-    def confirm(self) -> None:
-        """Report that it is given up, also while events are lost."""
-        self._certain = self.given_up
-
-    def is_newer(self, asked_at_s: float) -> bool:
-        """Return whether an event has come since a question was asked."""
-        return self._known_at_s > asked_at_s
-
-    def is_doubted(self, gap_at_s: float) -> bool:
-        """Return whether it is said to live, or a lost event may have told another state."""
-        return self.state in LIVING or self._known_at_s < gap_at_s
-
-    def accepts(self, asked_at_s: float, state: State, pid: int | None, gap_at_s: float) -> bool:
-        """Return whether an answer that differs is accepted now; no newer event has come."""
-        answer = state, pid
-        lost = self._known_at_s <= gap_at_s <= asked_at_s
-        again = self._disputed == answer and asked_at_s - self._disputed_at_s >= _CONFIRM_S
+    def _accept(
+        self, asked_at_s: float, answer: tuple[State, int | None], gap_at_s: float
+    ) -> Answer:
+        is_after_gap = self._known_at_s <= gap_at_s <= asked_at_s
+        is_second = self._disputed == answer and asked_at_s - self._disputed_at_s >= _CONFIRM_S
         # A start that has lasted needs no second answer: its event changes nothing then.
-        lasts = (self.state, state) == (State.STARTING, State.RUNNING)
-        if lost or again or lasts or self.state is State.UNKNOWN:
+        has_lasted = (self.state, answer[0]) == (State.STARTING, State.RUNNING)
+        if is_after_gap or is_second or has_lasted or self.state is State.UNKNOWN:
             self._known_at_s, self._disputed = asked_at_s, None
-            return True
+            return Answer.ACCEPTED
         if self._disputed != answer:
             self._disputed, self._disputed_at_s = answer, asked_at_s
-        return False
+        return Answer.DISPUTED
 
-    def corrected(self, now_s: float, state: State) -> None:
-        """Take over the state of an accepted answer; a stop is the caller's."""
-        self.state = state
+    def correct(self, now_s: float, seen: ProcessSeen) -> Correction:
+        """Apply an accepted answer and return what it has changed."""
+        state, is_first = seen.state, self.state is State.UNKNOWN
+        has_ended, is_new = self.run.correct(state, seen.pid)
+        self.waking.clear()
+        self.state, self.is_removed = state, False
         if state is State.EXITED:
-            self.died_at_s, self.found_dead = now_s, True
-            self.settled_at_s = None
-            return
-        if state is State.STOPPING:
-            return
-        self.died_at_s = None
-        # Not since its start: that is a spawn, in whole seconds; a looping program has one too.
-        self.settled_at_s = now_s if state in {State.RUNNING, State.STOPPED} else None
-        if state is not State.UNKNOWN:
-            self.found_dead = False
-            self.given_up = self._certain = state is State.FATAL
+            self._set_exited(now_s)
+            self.settled_at_s, self._found_exited = None, True
+        elif state is not State.STOPPING:
+            self._set_exited(None)
+            # The start of the run does not count: a looping program has one too.
+            self.settled_at_s = now_s if state in {State.RUNNING, State.STOPPED} else None
+            if state is not State.UNKNOWN:
+                self._found_exited = False
+                if state is State.FATAL:
+                    self.given_up = self._certain = True
+                else:
+                    self._reset_given_up()
+        return Correction(has_ended, is_new and not is_first, is_first)
 
-    # -- what follows ------------------------------------------------------------------------------
-
-    def abandon(self, now_s: float, *, certainly_failed: bool) -> None:
-        """Count it as given up where it died and nobody has started it again for a while."""
-        if (
-            self.died_at_s is not None
-            and now_s >= self.died_at_s + ABANDONED_S
-            and self.state in {State.EXITED, State.UNKNOWN}
-            and self.settled_at_s is None
-            and (certainly_failed or not self.found_dead)  # else a job that may have done its work
-        ):
-            self.given_up = True
-
-    def is_to_be_checked(self) -> bool:
-        """Return whether to ask supervisord, once, since the process counts as given up now."""
-        asks = self.given_up and not self._checked
-        self._checked = self.given_up
-        return asks
-
-    def surely_given_up(self, *, in_gap: bool) -> bool:
-        """Return whether to report that nobody will start it again; `in_gap`: events were lost."""
-        self._certain = self._certain and self.given_up
-        self.held_back = self.given_up and in_gap and not self._certain
-        return self.given_up and not self.held_back
+    # -- the result --------------------------------------------------------------------------------
 
     @property
-    def is_uncertain(self) -> bool:
-        """Return whether it is given up as far as is known, and not confirmed."""
+    def is_unconfirmed(self) -> bool:
+        """Return whether it is given up, and no answer has confirmed that."""
         return self.given_up and not self._certain
 
-    def deadline_s(self, now_s: float) -> float | None:
-        """Return the moment at which it counts as given up."""
-        if self.died_at_s is None or now_s >= self.died_at_s + ABANDONED_S:
-            return None
-        return self.died_at_s + ABANDONED_S
+    def confirm(self) -> None:
+        """Report that it is given up, also while events are missing."""
+        self._certain = self.given_up
+
+    def review(self, now_s: float, *, is_fpm: bool, in_gap: bool, stopping: bool) -> bool:
+        """Decide whether it is given up; return whether to ask supervisord about it, once.
+
+        in_gap: events are missing, and no answer has arrived yet.
+        """
+        if (
+            not stopping
+            and now_s >= self.abandoned_at_s
+            and self.state in {State.EXITED, State.UNKNOWN}
+            and self.settled_at_s is None
+            and (is_fpm or not self._found_exited)  # else it may be a job that is done
+        ):
+            self.given_up = True
+        asks = self.given_up and not self._checked
+        self._checked = self.given_up
+        self._certain = self._certain and self.given_up
+        self.held_back = self.given_up and in_gap and not self._certain
+        return asks

@@ -1,19 +1,21 @@
-"""Which lines of a failed start are believed: text is no proof, the life decides.
+"""Decides which lines of php-fpm's log count as the reason of a failed start.
 
-An application can write any line into php-fpm's log, to the byte (with `decorate_workers_output =
-no`, as in the official Docker image). So a line that tells of a failed start counts
+An application can write any line into php-fpm's log, byte by byte (with `decorate_workers_output =
+no`, as in the official Docker image). So the text proves nothing; the run decides.
 
-- only in a life that has not yet said "fpm is running", or has said since then that it reloads, and
-- only when that life then fails within seconds, and
-- not when a signal has ended it: php-fpm itself would have exited with 78 or 70.
-
-Line and event come over different ways, so either may be first.
+Laws:
+1. A line about a failed start counts only in a run that has not reported "fpm is running", or has
+   reported a reload since then.
+2. It counts only if that run fails within seconds.
+3. It does not count if a signal has ended the run: php-fpm itself exits with 78 or 70.
+4. Line and event arrive on different ways, so either may be first.
+5. A line with php-fpm's time stamp counts once, however often it is read.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.incidents.post_mortem import SHORT_LIFE_S
 from fpm_listener.phpfpm.log_facts import START_FAILURES, FactKind
@@ -21,39 +23,39 @@ from fpm_listener.phpfpm.log_facts import START_FAILURES, FactKind
 if TYPE_CHECKING:
     from fpm_listener.phpfpm.log_facts import LogFact
 
-#: Seconds for which a line waits for the end of its life: the life fails within milliseconds, but
-#: supervisord tells it up to two seconds later, and the listener itself may have been away.
+#: Seconds that a line waits for the end of its run. The run fails within milliseconds, but
+#: supervisord reports it up to two seconds later, and the listener may have been away.
 WAITS_S = 10.0
 
-#: Seconds after the end of a life in which a line can still be its own: the follower's delay.
+#: Seconds after the end of a run in which a line can still belong to it: the follower's delay.
 LATE_S = 5.0
 
-#: Seconds that a start-up phase may last: the recipes' sleeps and the guard's wait are in it.
+#: Seconds that a start-up phase may last; they include the recipes' sleeps and the guard's wait.
 START_UP_S = 60.0 + SHORT_LIFE_S
 
-#: Lines that can wait at once; a flood of forged ones must not fill the memory.
+#: Lines that can wait at once; a flood of forged lines must not fill the memory.
 _MOST = 64
 
 
 class StartUp:
-    """The start-up phase of one process's present life, and the lines that belong to it."""
+    """The start-up phase of the present run, and the lines that wait for its end."""
 
     def __init__(self) -> None:
-        self._open_since: float | None = None  # monotonic; None = said "fpm is running"
+        self._open_since: float | None = None  # monotonic; None = php-fpm runs
         self._waiting: list[tuple[float, LogFact]] = []
-        self._failed_at: float | None = None  # end of the last life, where it failed in start-up
+        self._failed_at: float | None = None  # end of the last run if its start-up failed
 
     @property
     def is_open(self) -> bool:
-        """Return whether a line of a failed start could be the present life's own."""
+        """Return whether a line about a failed start can belong to the present run."""
         return self._open_since is not None
 
-    def began(self, now_s: float) -> None:
-        """A life begins. Lines that wait may be its own: they can outrun the event."""
+    def begin(self, now_s: float) -> None:
+        """Begin a run. The lines that wait may belong to it: they can be faster than the event."""
         self._open_since = now_s
 
-    def hear(self, now_s: float, fact: LogFact) -> tuple[LogFact, ...]:
-        """Return the facts that are believed now that `fact` was read."""
+    def take(self, now_s: float, fact: LogFact) -> tuple[LogFact, ...]:
+        """Take a line and return the facts that count now."""
         if fact.kind is FactKind.READY:
             self._open_since = None
             self._failed_at = None
@@ -69,17 +71,17 @@ class StartUp:
         return () if fact.kind in START_FAILURES else (fact,)
 
     def close(self) -> None:
-        """Believe nothing of the present life, nor late lines of the last one."""
+        """Trust no line of the present run, and no late line of the last run."""
         self._open_since = None
         self._failed_at = None
         self._waiting.clear()
 
     def refute(self) -> None:
-        """Believe no late line of the last life. The next one may have begun already."""
+        """Trust no late line of the last run. The next run may have begun already."""
         self._failed_at = None
 
-    def ended(self, now_s: float, *, failed: bool) -> tuple[LogFact, ...]:
-        """Return the facts that are believed now that the life has ended."""
+    def end(self, now_s: float, *, failed: bool) -> tuple[LogFact, ...]:
+        """End the run and return the facts that count now."""
         since, self._open_since = self._open_since, now_s
         waiting, self._waiting = self._waiting, []
         if not failed or since is None or now_s - since > START_UP_S:
@@ -89,48 +91,61 @@ class StartUp:
         return tuple(fact for at, fact in waiting if now_s - at <= WAITS_S)
 
 
+class RunLog(NamedTuple):
+    """What the log has reported about a run that has ended."""
+
+    never_ran: bool  #: it has not reported that php-fpm runs
+    is_explained: bool  #: it has reported a failed start
+    facts: tuple[LogFact, ...]  #: that count now
+
+
 class LogTrust:
-    """What of one process's log counts, each line once, and when."""
+    """Decides which lines of one process's log count, and when."""
 
     def __init__(self) -> None:
         self.start_up = StartUp()
-        self.spoke = False  #: the log has told of a failed start in this life
+        self._is_explained = False  # the log has reported a failed start in this run
         self._lines = SeenLines()
-        self._undecided: list[LogFact] = []  # lines of the last death, until its exit is known
-        self._death: object = None  # that one
+        self._undecided: list[LogFact] = []  # lines of the last run until its exit is known
+        self._exit: object = None  # that exit
 
-    def is_news(self, fact: LogFact, life: int) -> bool:
-        """Return whether a line was not seen before; `life`: the number of the present one."""
+    def is_new(self, fact: LogFact, run: int) -> bool:
+        """Return whether a line is new; `run`: the number of the present run."""
         counts_once = is_stamped(fact.line) or fact.kind in START_FAILURES
-        return not counts_once or self._lines.add(fact.line, life)
+        return not counts_once or self._lines.add(fact.line, run)
 
-    def began(self, now_s: float) -> None:
-        """A life begins."""
-        self.start_up.began(now_s)
-        self.spoke = False
+    def begin(self, now_s: float) -> None:
+        """Begin a run."""
+        self.start_up.begin(now_s)
+        self._is_explained = False
 
-    def hear(self, now_s: float, fact: LogFact) -> tuple[LogFact, ...]:
-        """Return the facts that count now that `fact` was read."""
-        heard = self.start_up.hear(now_s, fact)
-        self.spoke = self.spoke or fact.kind in START_FAILURES
-        if self._death is None or fact.kind not in START_FAILURES:
-            return heard
-        self._undecided += heard
+    def take(self, now_s: float, fact: LogFact) -> tuple[LogFact, ...]:
+        """Take a line and return the facts that count now."""
+        facts = self.start_up.take(now_s, fact)
+        if fact.kind not in START_FAILURES:
+            return facts
+        self._is_explained = True
+        if self._exit is None:
+            return facts
+        self._undecided += facts
         return ()
 
-    def ended(self, now_s: float, death: object, *, failed: bool) -> None:
-        """A life has ended with `death`; what it said counts once it is known how."""
-        self._undecided = [*self.start_up.ended(now_s, failed=failed)]
-        self._death = death
+    def end(self, now_s: float, ended: object, *, failed: bool, killed: bool | None) -> RunLog:
+        """End a run with the exit `ended`; `killed`: by a signal, None = not known yet."""
+        never_ran, is_explained = self.start_up.is_open, self._is_explained
+        self._undecided = [*self.start_up.end(now_s, failed=failed)]
+        self._exit = ended
+        facts = () if killed is None else self.explain(ended, killed=killed)
+        return RunLog(never_ran, is_explained, facts)
 
-    def exit_known(self, death: object, *, killed: bool) -> tuple[LogFact, ...]:
-        """Return the facts that count now that it is known how a life ended.
+    def explain(self, ended: object, *, killed: bool) -> tuple[LogFact, ...]:
+        """Return the facts that count now that the reason of an exit is known, or stays unknown.
 
-        killed: by a signal, which refutes what its lines said: php-fpm itself would have exited.
+        killed: by a signal. That refutes the lines of the run: php-fpm itself exits with a status.
         """
-        if death is not self._death:
+        if ended is not self._exit:
             return ()
-        self._death = None
+        self._exit = None
         facts, self._undecided = self._undecided, []
         if killed:
             self.start_up.refute()
@@ -138,6 +153,7 @@ class LogTrust:
         return tuple(facts)
 
 
+#: Lines that are remembered.
 _KEPT = 256
 
 
@@ -147,9 +163,9 @@ class SeenLines:
     def __init__(self) -> None:
         self._lines: OrderedDict[object, None] = OrderedDict()
 
-    def add(self, line: str, life: int) -> bool:
-        """Return whether the line is new; without a stamp it may come again in the next life."""
-        key: object = line if is_stamped(line) else (life, line)
+    def add(self, line: str, run: int) -> bool:
+        """Return whether the line is new; without a stamp it is new again in the next run."""
+        key: object = line if is_stamped(line) else (run, line)
         if key in self._lines:
             return False
         self._lines[key] = None
@@ -159,5 +175,5 @@ class SeenLines:
 
 
 def is_stamped(line: str) -> bool:
-    """Return whether php-fpm has put its time before it."""
+    """Return whether the line begins with php-fpm's time."""
     return line.startswith("[") and line[1:2].isdigit()

@@ -5,14 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fpm_listener.incidents.effects import CheckGone, ExamineExit, FindHolder, Notify
-from fpm_listener.incidents.post_mortem import Needs
+from fpm_listener.incidents.effects import (
+    CheckGone,
+    ExamineExit,
+    ExitExamined,
+    FindHolder,
+    Gone,
+    HolderFound,
+    Notify,
+)
+from fpm_listener.supervisor.events import ProcessLog, ProcessState
 from fpm_listener.supervisor.process import ProcessSeen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fpm_listener.incidents.post_mortem import Needs
+    from fpm_listener.incidents.process_news import ProcessExit
     from fpm_listener.monitor.self_healing import Act
     from fpm_listener.phpfpm.log_facts import LogFact
     from fpm_listener.phpfpm.site import FpmSite
@@ -71,6 +80,51 @@ class ExitsRead(NamedTuple):
 
     notes: tuple[ExitNote, ...]
     asked_at_s: float  #: monotonic seconds; deaths up to then have no other line to wait for
+
+
+class ExitsKnown(NamedTuple):
+    """Input of one process: how it ended; None = that stays unknown."""
+
+    exits: list[tuple[ProcessExit, ExitNote | None]]
+
+
+class LogFacts(NamedTuple):
+    """Input of one process: facts from its log, in order."""
+
+    facts: tuple[LogFact, ...]
+
+
+class StateAnswer(NamedTuple):
+    """Input of one process: its state, from supervisord or /proc; None = it does not exist."""
+
+    seen: ProcessSeen | None
+    asked_at_s: float  #: monotonic
+
+
+class ProgramKnown(NamedTuple):
+    """Input of one process: what its program is."""
+
+    site: FpmSite | None  #: None = no php-fpm
+    needs: Needs
+
+
+class Removed(NamedTuple):
+    """Input of one process: supervisord does not know it any more."""
+
+
+class RunStarted(NamedTuple):
+    """Record for the timeline: a process was started after an exit."""
+
+    process: ProcessName
+    down_s: float  #: seconds since the exit
+
+
+class RunEnded(NamedTuple):
+    """Record for the timeline: a process has ended, and how."""
+
+    process: ProcessName
+    ended: ProcessExit
+    note: ExitNote | None
 
 
 class ProcessExited(NamedTuple):
@@ -187,6 +241,33 @@ class Discover(NamedTuple):
     anew: bool = True  #: supervisord's too; False: php-fpm's only
 
 
+#: Inputs about one process that the engine passes on unchanged.
+AboutOne = (
+    HolderFound
+    | ExitExamined
+    | Gone
+    | PoolsSeen
+    | ProcessExited
+    | SocketsHeld
+    | HoldFailed
+    | StopFailed
+    | LeaveProgram
+)
+
+#: All inputs of one process.
+ProcessInput = (
+    ProcessState
+    | ProcessLog
+    | LogFacts
+    | ExitsKnown
+    | StateAnswer
+    | ProgramKnown
+    | Removed
+    | GuardAsks
+    | AboutOne
+    | Tick
+)
+
 Effect = (
     Notify
     | SaveState
@@ -202,6 +283,8 @@ Effect = (
     | ReleaseSockets
     | ReadLogsNow
     | Discover
+    | RunStarted
+    | RunEnded
 )
 
 

@@ -1,7 +1,8 @@
-"""What is counted of one process over the life of the listener."""
+"""The counters of one process, and the view of it that other threads read."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,20 +21,17 @@ if TYPE_CHECKING:
     from fpm_listener.values import Instant
     from fpm_listener.vocabulary import State, Tier
 
-#: Seconds from a death to the next start: prodded, polled, behind the recipe's sleep, behind
-#: BACKOFF's delays.
+#: Seconds from an exit to the next start: after a wake-up, after a poll, after the recipe's sleep,
+#: after the delays of BACKOFF.
 RESTART_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
 
 
 @dataclass(slots=True)
 class ProcessCounters:
-    """Owned by the process that it is of."""
+    """Its ProcessMonitor owns it, and counts."""
 
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
     starts: int = 0
-    exits: int = 0
-    unexpected_exits: int = 0
-    failed_starts: int = 0
-    fatal: int = 0
     restarts: int = 0
     facts: dict[FactKind, int] = field(default_factory=lambda: dict.fromkeys(FactKind, 0))
     restart_seconds: Histogram = field(default_factory=lambda: Histogram(RESTART_BUCKETS_S))
@@ -41,32 +39,26 @@ class ProcessCounters:
     last_exit_s: float | None = None  #: wall
     last_exit: ExitReason | None = None
 
-    def began(self, now: Instant, died_at_s: float | None) -> None:
-        """Count a start; `died_at_s`: monotonic, of the death that it follows."""
+    def start(self, now: Instant, exited_at_s: float | None) -> None:
+        """Count a start; `exited_at_s`: monotonic, of the exit before it."""
         self.starts += 1
         self.start_time_s = now.wall_s
-        if died_at_s is not None:
+        if exited_at_s is not None:
             self.restarts += 1
-            self.restart_seconds.observe(now.monotonic_s - died_at_s)
-
-    def ended(self, now: Instant, outcome: Outcome) -> None:
-        """Count an end."""
-        self.failed_starts += outcome is Outcome.FAILED_START
-        self.exits += outcome in {Outcome.CRASH, Outcome.EXPECTED_EXIT}
-        self.unexpected_exits += outcome is Outcome.CRASH
-        self.last_exit_s = now.wall_s
+            self.restart_seconds.observe(now.monotonic_s - exited_at_s)
 
     def view(self, name: ProcessName, state: State, *, is_fpm: bool) -> ProcessView:
-        """Return what is counted, for other threads; the rest is the process's to add."""
+        """Return the counters for other threads; the process adds the rest."""
+        crashes = self.outcomes[Outcome.CRASH]
         return ProcessView(
             name=name,
             is_fpm=is_fpm,
             state=state,
             starts=self.starts,
-            exits=self.exits,
-            unexpected_exits=self.unexpected_exits,
-            failed_starts=self.failed_starts,
-            fatal=self.fatal,
+            exits=crashes + self.outcomes[Outcome.EXPECTED_EXIT],
+            unexpected_exits=crashes,
+            failed_starts=self.outcomes[Outcome.FAILED_START],
+            fatal=self.outcomes[Outcome.GAVE_UP],
             restarts=self.restarts,
             start_time_s=self.start_time_s,
             last_exit_s=self.last_exit_s,
@@ -90,18 +82,20 @@ class ProcessView:
     failed_starts: int = 0
     fatal: int = 0
     restarts: int = 0
-    start_time_s: float | None = None  #: wall seconds; None = never seen to start
-    last_exit_s: float | None = None  #: wall seconds; None = never seen to end
+    start_time_s: float | None = None  #: wall seconds; None = no start seen
+    last_exit_s: float | None = None  #: wall seconds; None = no exit seen
     last_exit: ExitReason | None = None
-    restart_seconds: HistogramView | None = None  #: death seen to next start seen
+    restart_seconds: HistogramView | None = None  #: from an exit to the next start
     loops: frozenset[Tier] = frozenset()
-    facts: Mapping[FactKind, int] = field(default_factory=dict)  #: believed; only for php-fpm
+    facts: Mapping[FactKind, int] = field(
+        default_factory=dict
+    )  #: log lines that count; only for php-fpm
     incident: IncidentView | None = None
-    error_logs: tuple[str, ...] = ()  #: files that are followed for it
-    addresses: tuple[str, ...] = ()  #: what php-fpm is configured to listen on
-    held: tuple[str, ...] = ()  #: those whose sockets are held for it
-    healed: int = 0  #: how often we have had it started again
-    worn_out: bool = False  #: it was started as often as may be in a day
-    paused: bool = False  #: it loops, and we have had it stopped for a while
-    pools: tuple[PoolView, ...] = ()  #: what php-fpm's pools have said; empty = not asked
-    next_start_s: float | None = None  #: wall seconds; when we shall have it started
+    error_logs: tuple[str, ...] = ()  #: files that the listener follows for it
+    addresses: tuple[str, ...] = ()  #: listen addresses of php-fpm's configuration
+    held: tuple[str, ...] = ()  #: listen addresses whose sockets are held
+    healed: int = 0  #: starts by self-healing
+    worn_out: bool = False  #: self-healing has used up its starts of a day
+    paused: bool = False  #: self-healing has stopped it for a while
+    pools: tuple[PoolView, ...] = ()  #: state of php-fpm's pools; empty = not asked
+    next_start_s: float | None = None  #: wall seconds; the next start by self-healing

@@ -1,11 +1,12 @@
-"""What is held for one program while its php-fpm is away, and for how long.
+"""The listening sockets that the listener holds for one program while its php-fpm is away.
 
 Laws:
-1. Held across crashes, kills, restarts and reloads; let go when its operator has stopped it (after
-   a while, so that a restart keeps it), when supervisord gave up or forgot it, when an address left
-   the configuration, when a run ended in which no guard asked, and when supervisord stops.
-2. Never worse than without: after a start on held sockets that failed, the next start does without.
-   If that one succeeds, the hold was at fault, and is given up.
+1. Sockets are held across crashes, kills, restarts and reloads. They are released: some seconds
+   after the operator has stopped the program (a restart keeps them); when supervisord gives up or
+   does not know the program any more; when an address leaves the configuration; when a run ends in
+   which no guard asked; and when supervisord stops.
+2. Holding never makes things worse. After a failed start on held sockets, the next start uses none.
+   If that start succeeds, the held sockets were at fault, and holding ends.
 """
 
 from __future__ import annotations
@@ -13,40 +14,46 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from fpm_listener.monitor.lifecycle import Outcome
+
 if TYPE_CHECKING:
+    from fpm_listener.monitor.lifecycle import RunChange
     from fpm_listener.supervisor.exit_log import ExitReason
 
-#: How php-fpm says that it cannot start: of the foreground, and of older versions.
+#: Exit statuses of a php-fpm that cannot start: in the foreground, and of older versions.
 _CANNOT_START = (78, 70)
-#: Seconds. Where nobody knows how a life ended, one that was shorter has failed at its start.
+#: Seconds. A shorter run whose exit status is unknown has failed at its start.
 _SHORT_S = 1.5
 
 
 class Trust(Enum):
-    """Whether held sockets are given to the next start."""
+    """Whether the next start gets the held sockets."""
 
     FULL = "full"
-    DOUBTED = "doubted"  #: a start on them has failed: the next one does without
-    TRIED_WITHOUT = "tried without"  #: this start does without
-    GIVEN_UP = "given up"  #: a start without them succeeded where one with them had failed
+    DOUBTED = "doubted"  #: a start on them has failed: the next start uses none
+    TRIED_WITHOUT = "tried without"  #: this start uses none
+    GIVEN_UP = "given up"  #: a start without them has succeeded after a failed start with them
 
 
 class SocketHold:
-    """Owned by the process that it is for."""
+    """The held sockets of one process. Its ProcessMonitor owns it."""
 
     def __init__(self) -> None:
-        self.addresses: tuple[str, ...] = ()  #: as configured
+        self.addresses: tuple[str, ...] = ()  #: whose sockets are held
         self.trust = Trust.FULL
-        self._configured: frozenset[str] = frozenset()  # empty = not known, or older than a guard
-        self._in_use = False  # this life was started on held sockets
-        self._was_asked = False  # by a guard, in this life
-        self._blocks = False  # php-fpm cannot start because of what is held
-        self._until_s: float | None = None  # monotonic; None = as long as it takes
+        self.is_used = False  #: a guard has asked, or sockets are held
+        self.release_at_s: float | None = None  #: monotonic; None = no release is planned
+        self._configured: frozenset[str] = frozenset()  # empty = unknown, or older than a guard's
+        self._in_use = False  # this run was started on held sockets
+        self._was_asked = False  # by a guard, in this run
+        self._blocks = False  # the held sockets keep php-fpm from its addresses
+
+    # -- requests ----------------------------------------------------------------------------------
 
     def ask(self, *, wanted: bool) -> str | None:
-        """Return why a start must do without what is held; None where it may have it."""
-        self._until_s = None
-        self._was_asked = True
+        """Return why a start gets no held sockets; None = it gets them."""
+        self.release_at_s = None
+        self.is_used = self._was_asked = True
         self._in_use = wanted and self.trust is Trust.FULL
         if self._in_use:
             return None
@@ -58,78 +65,80 @@ class SocketHold:
         self.trust = Trust.TRIED_WITHOUT
         return "the last start on held sockets failed"
 
-    def configured(self, addresses: tuple[str, ...]) -> None:
-        """Know what php-fpm's configuration says."""
+    def configure(self, addresses: tuple[str, ...]) -> None:
+        """Set the addresses of php-fpm's configuration."""
         self._configured = frozenset(addresses)
 
-    def keep(self, addresses: tuple[str, ...]) -> bool:
-        """Know what is held; return whether that is news.
+    def hold(self, addresses: tuple[str, ...]) -> bool:
+        """Set the held addresses; return whether the listener does not know one of them.
 
-        The guard has read php-fpm's configuration later than we have.
+        The guard reads php-fpm's configuration later than the listener.
         """
         self.addresses = addresses
+        if addresses:
+            self.is_used = True
+        else:
+            self.release_at_s = None
         is_news = not set(addresses) <= self._configured
         if is_news:
             self._configured = frozenset()
         return is_news
 
-    def began(self) -> None:
-        """A life begins: what its operator's stop would have let go is kept."""
-        self._until_s = None
+    def give_up(self) -> None:
+        """Hold no sockets any more: php-fpm does not work with them."""
+        self.trust, self.is_used = Trust.GIVEN_UP, True
 
-    def ended(self, *, stopped: bool) -> None:
-        """A life has ended; `stopped` = by its operator.
+    # -- runs --------------------------------------------------------------------------------------
 
-        Where no guard asked in it, none can reach us, or none is used any more: what is held then
-        only keeps php-fpm from its address.
+    def take(self, change: RunChange) -> None:
+        """Apply an event.
+
+        If no guard asked in a run that has ended, no guard can reach the listener any more, or the
+        program uses none. Then held sockets only keep php-fpm from its addresses.
         """
-        self._blocks = not self._was_asked and not stopped
-        self._was_asked = False
+        if change.began:
+            self.begin()
+        if change.ended:
+            stopped = change.outcome is Outcome.STOPPED
+            self._blocks = bool(self.addresses) and not self._was_asked and not stopped
+            self._was_asked = False
 
-    def serves(self) -> bool:
-        """A life has come to run; return whether that proves the hold at fault."""
-        at_fault = self.trust is Trust.TRIED_WITHOUT
-        if at_fault:
-            self.trust = Trust.GIVEN_UP
-        return at_fault
+    def begin(self) -> None:
+        """Keep the sockets: the program is started again."""
+        self.release_at_s = None
 
-    def failed_to_start(self, reason: ExitReason | None, length_s: float | None) -> None:
-        """A life has ended that never came to run; `reason` None = nobody knows how."""
-        if reason is not None:
-            own_failure = reason.status in _CANNOT_START
-        else:
-            own_failure = length_s is not None and length_s < _SHORT_S
-        if own_failure and self._in_use and self.addresses:
-            self.trust = Trust.DOUBTED
-        elif own_failure and self.trust is Trust.TRIED_WITHOUT:
-            self.trust = Trust.FULL  # it fails without them as well
-
-    def break_off(self) -> None:
-        """Know that php-fpm does not serve on held sockets."""
-        self.trust = Trust.GIVEN_UP
-
-    def rests(self, until_s: float) -> None:
-        """Its operator has stopped it: hold on until then."""
+    def stop(self, until_s: float) -> None:
+        """Keep the sockets until then: the operator has stopped the program."""
         if self.addresses:
-            self._until_s = until_s
+            self.release_at_s = until_s
 
-    def let_go(self, now_s: float, *, everything: bool) -> tuple[str, ...]:
-        """Return the addresses that are held no longer."""
+    def succeed(self) -> None:
+        """Note that php-fpm runs. Without the sockets that proves that they were at fault."""
+        if self.trust is Trust.TRIED_WITHOUT:
+            self.trust = Trust.GIVEN_UP
+
+    def fail(self, reason: ExitReason | None, run_s: float | None) -> None:
+        """Note a run that failed in its start-up; `reason`: None = unknown."""
+        if reason is not None:
+            is_own_failure = reason.status in _CANNOT_START
+        else:
+            is_own_failure = run_s is not None and run_s < _SHORT_S
+        if is_own_failure and self._in_use and self.addresses:
+            self.trust = Trust.DOUBTED
+        elif is_own_failure and self.trust is Trust.TRIED_WITHOUT:
+            self.trust = Trust.FULL  # it fails without them too
+
+    # -- the result --------------------------------------------------------------------------------
+
+    def release(self, now_s: float, *, everything: bool) -> tuple[str, ...]:
+        """Return the addresses that are not held any more."""
         keep = self._configured or frozenset(self.addresses)
-        if everything or self._blocks or self._is_over(now_s):
+        is_over = self.release_at_s is not None and now_s >= self.release_at_s
+        if everything or self._blocks or is_over or self.trust is Trust.GIVEN_UP:
             keep = frozenset()
             self._blocks = False
-        gone = tuple(address for address in self.addresses if address not in keep)
+        released = tuple(address for address in self.addresses if address not in keep)
         self.addresses = tuple(address for address in self.addresses if address in keep)
         if not self.addresses:
-            self._until_s = None
-        return gone
-
-    def _is_over(self, now_s: float) -> bool:
-        if self.trust is Trust.GIVEN_UP:
-            return True
-        return self._until_s is not None and now_s >= self._until_s
-
-    def deadline_s(self) -> float | None:
-        """Return the moment at which it is time to let go of everything."""
-        return self._until_s
+            self.release_at_s = None
+        return released

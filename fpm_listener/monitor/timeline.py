@@ -16,19 +16,15 @@ from typing import TYPE_CHECKING, Any
 from fpm_listener.incidents.alert import Reason
 from fpm_listener.incidents.effects import Notify
 from fpm_listener.incidents.incident_facts import UNEXPLAINED
-from fpm_listener.monitor.messages import SelfHeal
+from fpm_listener.monitor.messages import RunEnded, RunStarted, SelfHeal
 from fpm_listener.monitor.self_healing import Act
 from fpm_listener.supervisor.exit_log import ExitReason
-from fpm_listener.vocabulary import Cause, State
+from fpm_listener.vocabulary import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fpm_listener.incidents.tracker import ProcessExit
     from fpm_listener.monitor.messages import Effect
-    from fpm_listener.supervisor.events import ProcessState
-    from fpm_listener.supervisor.exit_log import ExitNote
-    from fpm_listener.supervisor.process import ProcessName
     from fpm_listener.values import Instant
 
 #: Seconds that an entry is kept, and that one entry spans at most.
@@ -100,8 +96,6 @@ class Timeline:
 
     def __init__(self) -> None:
         self._entries: OrderedDict[object, Entry] = OrderedDict()  # oldest last_s first
-        # By process: the last death (monotonic), and whether its operator wanted it.
-        self._fallen: dict[str, tuple[float, bool]] = {}
         self._failed: dict[str, deque[float]] = {}  # wall seconds, by process
         self._halted: dict[str, None] = {}  # whose stop is our own work, and told already
         self._view: tuple[Entry, ...] | None = None
@@ -112,55 +106,46 @@ class Timeline:
         """Tell that the listener was started."""
         self._add(now.wall_s, TimelineEvent.LISTENER, "fpm-listener")
 
-    def changed(self, now: Instant, event: ProcessState, *, died: bool) -> None:
-        """Tell of a start, if it comes after a death; how a life has ended is not known yet."""
-        process = str(event.process)
-        if died:
-            self._fallen[process] = now.monotonic_s, event.state is State.STOPPED
-            _bound(self._fallen)
-        elif event.state is State.STARTING:
-            died_s, stopped = self._fallen.get(process, (0.0, True))
-            if not stopped:
-                del self._fallen[process]
-                away_s = now.monotonic_s - died_s
-                self._add(now.wall_s, TimelineEvent.STARTED, process, away_s=away_s)
-
-    def ended(
-        self, now: Instant, name: ProcessName, death: ProcessExit, note: ExitNote | None
-    ) -> None:
-        """Tell how a life has ended."""
-        process, at_s = str(name), now.wall_s - (now.monotonic_s - death.at_s)
-        if death.failed:
-            what = TimelineEvent.DIED
-            self._failed.setdefault(process, deque(maxlen=FAILURES)).append(at_s)
-            _bound(self._failed)
-        elif self._fallen.get(process) == (death.at_s, True):
-            what = TimelineEvent.STOPPED
-            if self._halted.pop(process, 0) is None:
-                return
-        else:
-            what = TimelineEvent.ENDED
-        self._add(at_s, what, process, exit_reason=note.reason if note else None)
-
-    def heed(self, now: Instant, effects: Iterable[Effect]) -> None:
-        """Tell what is about to be done, as far as it is worth telling."""
+    def take(self, now: Instant, effects: Iterable[Effect]) -> None:
+        """Add what a step has recorded, and what it is going to do."""
         for effect in effects:
-            if isinstance(effect, SelfHeal):
+            if isinstance(effect, RunStarted):
+                started, process = TimelineEvent.STARTED, str(effect.process)
+                self._add(now.wall_s, started, process, away_s=effect.down_s)
+            elif isinstance(effect, RunEnded):
+                self._end(now, effect)
+            elif isinstance(effect, SelfHeal):
                 self._add(now.wall_s, _OF_ACTS[effect.act], str(effect.process))
                 if effect.act is Act.HALT:
                     self._halted[str(effect.process)] = None
                     _bound(self._halted)
             elif isinstance(effect, Notify) and effect.alert.reason in _OF_ALERTS:
-                facts = effect.facts
-                explained = facts.cause not in UNEXPLAINED
+                facts, subject = effect.facts, effect.facts.subject
+                is_explained = subject is not None or facts.cause not in UNEXPLAINED
                 self._add(
                     now.wall_s,
                     _OF_ALERTS[effect.alert.reason],
                     str(facts.name),
-                    exit_reason=None if facts.subject or explained else facts.last_exit,
+                    exit_reason=None if is_explained else facts.last_exit,
                     cause=facts.cause,
-                    subject=facts.subject,
+                    subject=subject,
                 )
+
+    def _end(self, now: Instant, record: RunEnded) -> None:
+        process, ended = str(record.process), record.ended
+        at_s = now.wall_s - (now.monotonic_s - ended.at_s)
+        if ended.failed:
+            what = TimelineEvent.DIED
+            self._failed.setdefault(process, deque(maxlen=FAILURES)).append(at_s)
+            _bound(self._failed)
+        elif ended.stopped:
+            what = TimelineEvent.STOPPED
+            if self._halted.pop(process, 0) is None:
+                return
+        else:
+            what = TimelineEvent.ENDED
+        reason = record.note.reason if record.note else None
+        self._add(at_s, what, process, exit_reason=reason)
 
     def _add(
         self,

@@ -1,59 +1,88 @@
-"""When supervisord is to be woken, so that it sees a death at once and starts anew at once.
+"""When to wake supervisord, so that it sees an exit at once and starts the program again at once.
 
-supervisord's poll does not end when a child dies: it notices up to a second later, and starts anew
-in the pass after that, up to another second later (4.2.5, 4.3.0, measured). Anything that it reads
-ends the poll.
+supervisord's poll does not end when a child exits. It notices the exit up to a second later. It
+starts the program again in the next pass, up to another second later (4.2.5, 4.3.0, measured).
+Every input ends the poll.
 
 Laws:
-1. Bounded in count and in time, whatever supervisord does.
-2. A life shorter than SHORTEST_LIFE_S is followed at supervisord's own pace: nothing is made to
-   spin. The delay of a BACKOFF is kept to the full.
+1. The wake-ups are bounded in number and in time, whatever supervisord does.
+2. After a run shorter than SHORTEST_RUN_S supervisord keeps its own pace, so no program spins. The
+   delay of a BACKOFF is always kept.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
-#: Seconds that a life must have lasted; supervisord itself restarts what exits about that often.
-SHORTEST_LIFE_S = 1.0
-#: Seconds after the death at which supervisord is woken, until the next start is seen. One pass of
-#: its loop sees the death, the next one starts anew; a pass takes a millisecond or two.
+from fpm_listener.monitor.lifecycle import Outcome
+from fpm_listener.vocabulary import State
+
+if TYPE_CHECKING:
+    from fpm_listener.monitor.lifecycle import RunChange
+    from fpm_listener.supervisor.events import ProcessState
+
+#: Seconds that a run must have lasted; supervisord itself restarts a program about that often.
+SHORTEST_RUN_S = 1.0
+#: Seconds after the exit at which supervisord is woken, until the next start is seen. One pass of
+#: its loop sees the exit, the next pass starts the program; a pass takes one or two milliseconds.
 _AT_S = (0.0, 0.002, 0.004, 0.008, 0.016, 0.03, 0.06, 0.12, 0.25, 0.5)
 
 
 class WakeSchedule:
-    """The moments at which supervisord is to be woken for one process."""
+    """The moments at which to wake supervisord for one process. All are monotonic seconds."""
 
     def __init__(self) -> None:
-        self._moments_s: deque[float] = deque()  # monotonic
-        self.next_start_s: float | None = None  #: monotonic; the end of a BACKOFF's delay
+        self.deadline_s: float | None = None  #: the next wake-up
+        self._moments_s: deque[float] = deque()
+        self._retry_at_s: float | None = None  # the end of a BACKOFF's delay
 
-    def hurry(self, now_s: float, began_at_s: float | None, *, died: bool) -> None:
-        """Let the next start come without delay; `began_at_s`: of the run that has ended."""
-        if self.next_start_s is not None:
-            self.begin(self.next_start_s)
-            self.next_start_s = None
+    def take(
+        self,
+        now_s: float,
+        event: ProcessState,
+        change: RunChange,
+        began_at_s: float | None,
+        *,
+        fast_restart: bool,
+    ) -> None:
+        """Apply an event; `began_at_s`: the start of the run that it is about."""
+        if event.state is not State.EXITED:
+            self._plan(None)
+        if event.state is State.BACKOFF and event.tries:
+            self._retry_at_s = now_s + event.tries
+        if change.began:
+            self._retry_at_s = None
+        if change.ended and fast_restart:
+            self.hurry(now_s, began_at_s, exited=change.outcome is not Outcome.STOPPED)
+
+    def clear(self) -> None:
+        """Let supervisord keep its own pace."""
+        self._plan(None)
+        self._retry_at_s = None
+
+    def hurry(self, now_s: float, began_at_s: float | None, *, exited: bool) -> None:
+        """Let the next start come without delay.
+
+        began_at_s: of the last run; exited: the process has ended, and not on request.
+        """
+        if self._retry_at_s is not None:
+            self._plan(self._retry_at_s)
+            self._retry_at_s = None
             return
-        was_long = began_at_s is None or now_s - began_at_s >= SHORTEST_LIFE_S
-        if died and was_long and not self._moments_s:
-            self.begin(now_s)
+        was_long = began_at_s is None or now_s - began_at_s >= SHORTEST_RUN_S
+        if exited and was_long and not self._moments_s:
+            self._plan(now_s)
 
-    def begin(self, at_s: float) -> None:
-        """Wake supervisord from that moment on."""
-        self._moments_s = deque(at_s + later_s for later_s in _AT_S)
+    def _plan(self, at_s: float | None) -> None:
+        self._moments_s = deque() if at_s is None else deque(at_s + later_s for later_s in _AT_S)
+        self.deadline_s = at_s
 
-    def end(self) -> None:
-        """Let supervisord sleep: it has seen what there was to see."""
-        self._moments_s.clear()
-
-    def take(self, now_s: float) -> bool:
-        """Return whether supervisord is to be woken now."""
-        due = False
+    def is_due(self, now_s: float) -> bool:
+        """Return whether to wake supervisord now; then these moments are over."""
+        is_due = False
         while self._moments_s and self._moments_s[0] <= now_s:
             self._moments_s.popleft()
-            due = True
-        return due
-
-    def deadline_s(self) -> float | None:
-        """Return the next moment."""
-        return self._moments_s[0] if self._moments_s else None
+            is_due = True
+        self.deadline_s = self._moments_s[0] if self._moments_s else None
+        return is_due

@@ -19,8 +19,9 @@ from fpm_listener.guard.orphans import MasterRecord
 from fpm_listener.host import procfs
 from fpm_listener.host.holder_search import find_holders
 from fpm_listener.host.oom_counters import OomKills
-from fpm_listener.monitor.engine import Engine, EngineSettings
+from fpm_listener.monitor.engine import Engine
 from fpm_listener.monitor.messages import Identity, Tick
+from fpm_listener.monitor.supervision import EngineSettings
 from fpm_listener.monitor.timeline import Timeline
 from fpm_listener.settings import ini_section, settings
 from fpm_listener.status import document as status_document

@@ -15,8 +15,9 @@ from fpm_listener.delivery.database import Database
 from fpm_listener.delivery.database_files import FILE
 from fpm_listener.delivery.outbox import Outbox
 from fpm_listener.delivery.queued_alert import to_json
-from fpm_listener.monitor.engine import Engine, EngineSettings
+from fpm_listener.monitor.engine import Engine
 from fpm_listener.monitor.messages import Identity, SaveState
+from fpm_listener.monitor.supervision import EngineSettings
 from fpm_listener.settings.policy import LoopPolicy, Policy
 from fpm_listener.settings.receivers import ReceiverSettings
 from fpm_listener.supervisor.protocol import Event

@@ -19,7 +19,7 @@ from fpm_listener.incidents.effects import (
     Notify,
 )
 from fpm_listener.incidents.post_mortem import PostMortem
-from fpm_listener.monitor.engine import Engine, EngineSettings
+from fpm_listener.monitor.engine import Engine
 from fpm_listener.monitor.messages import (
     AskProcesses,
     Discover,
@@ -31,6 +31,7 @@ from fpm_listener.monitor.messages import (
     SaveState,
     Tick,
 )
+from fpm_listener.monitor.supervision import EngineSettings
 from fpm_listener.settings.receivers import ReceiverSettings
 from fpm_listener.supervisor.deduplication import EventDeduplicator
 from fpm_listener.supervisor.process import ProcessName, Program
@@ -101,7 +102,7 @@ class Listener:
             EngineSettings(policy=POLICY, identity=Identity(instance="host")),
             f"{around.random.random()}",
         )
-        self.engine.reads_exits(possible=True)
+        self.engine.set_log_readable(readable=True)
         self.engine.timeline.began(now)
         self._upkeep_at_s = now.monotonic_s + UPKEEP_S
         known = {

@@ -1,15 +1,15 @@
 """A loop says the same again and again: each line is kept once, with its latest time."""
 
-from fpm_listener.incidents.incident import EVIDENCE_LINES, Evidence
+from fpm_listener.incidents.failure_history import EVIDENCE_LINES, Evidence
 
 
 def test_what_is_repeated_is_kept_once() -> None:
     """The line that tells why is not pushed out by those that tell how often."""
     evidence = Evidence()
     why = "[23-Nov-2026 10:00:00] ERROR: unable to bind listening socket for address '9000'"
-    evidence.add(why)
+    evidence.add([why])
     for second in range(60):
-        evidence.add(f"2026-11-23 10:00:{second:02d},123 WARN exited: php-fpm (exit status 78)")
+        evidence.add([f"2026-11-23 10:00:{second:02d},123 WARN exited: php-fpm (exit status 78)"])
 
     assert evidence.lines == [why, "2026-11-23 10:00:59,123 WARN exited: php-fpm (exit status 78)"]
 
@@ -18,8 +18,8 @@ def test_what_differs_is_kept_up_to_a_number() -> None:
     """The oldest goes first; a line without a time is itself."""
     evidence = Evidence()
     for number in range(20):
-        evidence.add(f"line {number}")
+        evidence.add([f"line {number}"])
 
     assert evidence.lines == [f"line {number}" for number in range(20 - EVIDENCE_LINES, 20)]
-    evidence.clear()
-    assert evidence.lines == []
+    evidence.add(["line 19", "line 17"])
+    assert evidence.lines[-3:] == ["line 18", "line 19", "line 17"]

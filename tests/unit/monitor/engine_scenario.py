@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fpm_listener.delivery.alert_texts import with_texts
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.incidents.effects import FindHolder, HolderFound, Notify
-from fpm_listener.monitor.engine import Engine, EngineSettings
+from fpm_listener.monitor.engine import Engine
 from fpm_listener.monitor.messages import (
     ExitsRead,
     Identity,
@@ -16,6 +16,7 @@ from fpm_listener.monitor.messages import (
     ReadExits,
     Tick,
 )
+from fpm_listener.monitor.supervision import EngineSettings
 from fpm_listener.phpfpm.log_parser import classify
 from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.settings.policy import LoopPolicy, Policy
@@ -87,7 +88,7 @@ class Scenario:
     ) -> None:
         settings = EngineSettings(policy=policy, identity=Identity(instance=instance))
         self.engine = Engine(settings, id_token)
-        self.engine.reads_exits(possible=exits)
+        self.engine.set_log_readable(readable=exits)
         self.effects: list[Effect] = []
         self.now_s = 0.0
         self._serial = 0

@@ -393,8 +393,8 @@ def test_an_incident_is_not_over_because_the_listener_was_restarted() -> None:
 def test_programs_that_are_not_chosen_are_not_watched() -> None:
     """`programs` decides what is followed."""
     scenario = Scenario()
-    chosen = scenario.engine._settings
-    scenario.engine.adopt(
+    chosen = scenario.engine._shared.settings
+    scenario.engine.reconfigure(
         type(chosen)(policy=POLICY, identity=chosen.identity, programs=("php-*:*",)),
     )
     scenario.fail(0.0).play("1 starting job")

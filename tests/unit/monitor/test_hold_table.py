@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from fpm_listener.monitor.lifecycle import Outcome, RunChange
 from fpm_listener.monitor.socket_hold import SocketHold, Trust
 from fpm_listener.supervisor.exit_log import ExitReason
 
+STOP = RunChange(Outcome.STOPPED, began=False, ended=True)
+CRASH = RunChange(Outcome.CRASH, began=False, ended=True, failed=True)
 ADDRESSES = ("127.0.0.1:9000", "/run/a.sock")
 
 
@@ -14,9 +17,9 @@ def held() -> SocketHold:
     """Return a hold whose addresses a guard has taken for this life."""
     hold = SocketHold()
     assert hold.addresses == ()
-    hold.configured(ADDRESSES)
+    hold.configure(ADDRESSES)
     assert hold.ask(wanted=True) is None
-    assert not hold.keep(ADDRESSES)
+    assert not hold.hold(ADDRESSES)
     return hold
 
 
@@ -30,7 +33,7 @@ def test_who_does_not_want_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "length_s", "trust"),
+    ("reason", "run_s", "trust"),
     [
         (ExitReason(status=78), None, Trust.DOUBTED),
         (ExitReason(status=70), 99.0, Trust.DOUBTED),
@@ -41,12 +44,10 @@ def test_who_does_not_want_it() -> None:
         (None, None, Trust.FULL),
     ],
 )
-def test_a_start_that_failed(
-    reason: ExitReason | None, length_s: float | None, trust: Trust
-) -> None:
+def test_a_start_that_failed(reason: ExitReason | None, run_s: float | None, trust: Trust) -> None:
     """php-fpm's own words for it, or a short life of which nobody knows the end."""
     hold = held()
-    hold.failed_to_start(reason, length_s)
+    hold.fail(reason, run_s)
     assert hold.trust is trust
     if trust is Trust.DOUBTED:
         assert hold.ask(wanted=True) == "the last start on held sockets failed"
@@ -57,70 +58,71 @@ def test_a_start_that_failed(
 def test_a_start_without_them() -> None:
     """If it fails as well, they were not at fault."""
     hold = held()
-    hold.failed_to_start(ExitReason(status=78), 0.1)
+    hold.fail(ExitReason(status=78), 0.1)
     hold.ask(wanted=True)
-    hold.failed_to_start(ExitReason(status=78), 0.1)
+    hold.fail(ExitReason(status=78), 0.1)
+    hold.succeed()
     assert hold.trust is Trust.FULL
-    assert not hold.serves()
 
 
 def test_a_start_without_them_that_serves() -> None:
     """They were at fault; a failure of another kind before it proves nothing."""
     hold = held()
-    hold.failed_to_start(ExitReason(status=78), 0.1)
+    hold.fail(ExitReason(status=78), 0.1)
     hold.ask(wanted=True)
-    hold.failed_to_start(ExitReason(status=1), 0.1)
-    assert hold.serves()
+    hold.fail(ExitReason(status=1), 0.1)
+    hold.succeed()
+    assert hold.trust is Trust.GIVEN_UP
     words = "php-fpm did not start on held sockets before, and did without them"
     assert hold.ask(wanted=True) == words
-    hold.keep(ADDRESSES)
-    assert hold.let_go(0.0, everything=False) == ADDRESSES
+    hold.hold(ADDRESSES)
+    assert hold.release(0.0, everything=False) == ADDRESSES
 
 
 def test_what_is_held_is_news() -> None:
     """The guard has read a newer configuration: then that of the listener does not count."""
     hold = held()
-    assert hold.keep((*ADDRESSES, "9001"))
-    assert hold.let_go(0.0, everything=False) == ()
-    hold.configured(("9001",))
-    assert hold.let_go(0.0, everything=False) == ADDRESSES
+    assert hold.hold((*ADDRESSES, "9001"))
+    assert hold.release(0.0, everything=False) == ()
+    hold.configure(("9001",))
+    assert hold.release(0.0, everything=False) == ADDRESSES
     assert hold.addresses == ("9001",)
 
 
 def test_a_stop_and_a_start() -> None:
     """A start in time keeps what is held."""
     hold = held()
-    hold.ended(stopped=True)
-    hold.rests(50.0)
-    assert hold.deadline_s() == 50.0
-    assert hold.let_go(49.9, everything=False) == ()
-    hold.began()
-    assert hold.deadline_s() is None
-    assert hold.let_go(60.0, everything=False) == ()
-    hold.rests(70.0)
-    assert hold.let_go(70.0, everything=False) == ADDRESSES
-    assert (hold.addresses, hold.deadline_s()) == ((), None)
-    hold.rests(80.0)
-    assert hold.deadline_s() is None
+    hold.take(STOP)
+    hold.stop(50.0)
+    assert hold.release_at_s == 50.0
+    assert hold.release(49.9, everything=False) == ()
+    hold.begin()
+    assert hold.release_at_s is None
+    assert hold.release(60.0, everything=False) == ()
+    hold.stop(70.0)
+    assert hold.release(70.0, everything=False) == ADDRESSES
+    assert (hold.addresses, hold.release_at_s) == ((), None)
+    hold.stop(80.0)
+    assert hold.release_at_s is None
 
 
 def test_a_life_in_which_no_guard_asked() -> None:
     """What is held only keeps php-fpm from its address; a stop is no such end."""
     hold = held()
-    hold.ended(stopped=False)
-    assert hold.let_go(0.0, everything=False) == ()
-    hold.ended(stopped=True)
-    assert hold.let_go(0.0, everything=False) == ()
-    hold.ended(stopped=False)
-    assert hold.let_go(0.0, everything=False) == ADDRESSES
-    hold.keep(ADDRESSES)
-    assert hold.let_go(0.0, everything=False) == ()
+    hold.take(CRASH)
+    assert hold.release(0.0, everything=False) == ()
+    hold.take(STOP)
+    assert hold.release(0.0, everything=False) == ()
+    hold.take(CRASH)
+    assert hold.release(0.0, everything=False) == ADDRESSES
+    hold.hold(ADDRESSES)
+    assert hold.release(0.0, everything=False) == ()
 
 
 def test_everything_goes() -> None:
     """When supervisord stops, gave up, or forgot it; and when it broke."""
     hold = held()
-    assert hold.let_go(0.0, everything=True) == ADDRESSES
+    assert hold.release(0.0, everything=True) == ADDRESSES
     hold = held()
-    hold.break_off()
-    assert hold.let_go(0.0, everything=False) == ADDRESSES
+    hold.give_up()
+    assert hold.release(0.0, everything=False) == ADDRESSES

@@ -24,7 +24,7 @@ def started(at_s: float = 0.0) -> StartUp:
     """Return the start-up of a life that begins at that moment."""
     start_up = StartUp()
     assert not start_up.is_open
-    start_up.began(at_s)
+    start_up.begin(at_s)
     assert start_up.is_open
     return start_up
 
@@ -33,18 +33,18 @@ def test_a_line_is_believed_when_its_life_has_failed() -> None:
     """Within seconds, and not before."""
     for waited_s, facts in ((WAITS_S, (BIND,)), (WAITS_S + 0.1, ())):
         start_up = started()
-        assert start_up.hear(1.0, BIND) == ()
-        assert start_up.ended(1.0 + waited_s, failed=True) == facts
-        assert start_up.ended(99.0, failed=True) == ()
+        assert start_up.take(1.0, BIND) == ()
+        assert start_up.end(1.0 + waited_s, failed=True) == facts
+        assert start_up.end(99.0, failed=True) == ()
 
 
 def test_a_line_that_comes_late() -> None:
     """Its life has failed already; after some seconds it is not of that life any more."""
     start_up = started()
-    assert start_up.ended(1.0, failed=True) == ()
+    assert start_up.end(1.0, failed=True) == ()
 
-    assert start_up.hear(1.0 + LATE_S, BIND) == (BIND,)
-    assert start_up.hear(1.1 + LATE_S, BIND) == ()
+    assert start_up.take(1.0 + LATE_S, BIND) == (BIND,)
+    assert start_up.take(1.1 + LATE_S, BIND) == ()
 
 
 def test_a_life_that_has_not_failed_refutes_its_lines() -> None:
@@ -54,46 +54,46 @@ def test_a_life_that_has_not_failed_refutes_its_lines() -> None:
         (started(), START_UP_S + 0.1, True),
         (StartUp(), 1.0, True),
     ):
-        start_up.hear(at_s, BIND)
-        assert start_up.ended(at_s, failed=failed) == ()
-        assert start_up.hear(at_s, BIND) == ()
+        start_up.take(at_s, BIND)
+        assert start_up.end(at_s, failed=failed) == ()
+        assert start_up.take(at_s, BIND) == ()
     start_up = started()
-    start_up.hear(START_UP_S, BIND)
-    assert start_up.ended(START_UP_S, failed=True) == (BIND,)
-    start_up.ended(START_UP_S + 1.0, failed=False)
-    assert start_up.hear(START_UP_S + 1.0, BIND) == ()
+    start_up.take(START_UP_S, BIND)
+    assert start_up.end(START_UP_S, failed=True) == (BIND,)
+    start_up.end(START_UP_S + 1.0, failed=False)
+    assert start_up.take(START_UP_S + 1.0, BIND) == ()
 
 
 def test_what_runs_is_believed_nothing() -> None:
     """Until it reloads; other lines count at once."""
     start_up = started()
-    start_up.hear(0.5, BIND)
-    assert start_up.hear(1.0, READY) == (READY,)
+    start_up.take(0.5, BIND)
+    assert start_up.take(1.0, READY) == (READY,)
     assert not start_up.is_open
-    assert start_up.hear(1.5, CRASH) == (CRASH,)
-    assert start_up.ended(2.0, failed=True) == ()
+    assert start_up.take(1.5, CRASH) == (CRASH,)
+    assert start_up.end(2.0, failed=True) == ()
     start_up = started()
-    start_up.hear(1.0, READY)
-    assert start_up.hear(500.0, RELOAD) == (RELOAD,)
+    start_up.take(1.0, READY)
+    assert start_up.take(500.0, RELOAD) == (RELOAD,)
     assert start_up.is_open
-    start_up.hear(500.1, BIND)
-    assert start_up.ended(500.2, failed=True) == (BIND,)
-    assert start_up.hear(500.3, READY) == (READY,)
-    assert start_up.hear(500.4, BIND) == ()
+    start_up.take(500.1, BIND)
+    assert start_up.end(500.2, failed=True) == (BIND,)
+    assert start_up.take(500.3, READY) == (READY,)
+    assert start_up.take(500.4, BIND) == ()
 
 
 def test_close_and_refute() -> None:
     """Late lines are not believed after either; those that wait are lost after `close` only."""
     start_up = started()
-    start_up.hear(0.1, BIND)
+    start_up.take(0.1, BIND)
     start_up.close()
     assert not start_up.is_open
-    assert start_up.ended(0.2, failed=True) == ()
+    assert start_up.end(0.2, failed=True) == ()
     for forget in (StartUp.close, StartUp.refute):
         start_up = started()
-        start_up.ended(1.0, failed=True)
+        start_up.end(1.0, failed=True)
         forget(start_up)
-        assert start_up.hear(1.1, BIND) == ()
+        assert start_up.take(1.1, BIND) == ()
         assert start_up.is_open == (forget is StartUp.refute)
 
 
@@ -102,46 +102,57 @@ def test_a_flood_of_lines_is_bounded() -> None:
     lines = [LogFact(kind=FactKind.INIT_FAILED, line=str(number)) for number in range(100)]
     start_up = started()
     for line in lines:
-        start_up.hear(1.0, line)
+        start_up.take(1.0, line)
 
-    assert start_up.ended(1.0, failed=True) == tuple(lines[-64:])
+    assert start_up.end(1.0, failed=True) == tuple(lines[-64:])
 
 
 def test_lines_count_when_it_is_known_how_the_life_ended() -> None:
     """A signal refutes them, and those that come late."""
     for killed, facts in ((False, (BIND, BIND)), (True, ())):
         trust, death = LogTrust(), object()
-        trust.began(0.0)
-        assert not trust.spoke
-        assert trust.hear(0.1, BIND) == ()
-        assert trust.spoke
-        trust.ended(0.2, death, failed=True)
-        assert trust.hear(0.3, BIND) == ()
-        assert trust.hear(0.3, CRASH) == (CRASH,)
-        assert trust.exit_known(object(), killed=killed) == ()
-        assert trust.exit_known(death, killed=killed) == facts
-        assert trust.exit_known(death, killed=killed) == ()
-        assert trust.hear(0.4, BIND) == facts[:1]
-        trust.began(1.0)
-        assert not trust.spoke
+        trust.begin(0.0)
+        assert trust.take(0.1, BIND) == ()
+        assert trust.end(0.2, death, failed=True, killed=None) == (True, True, ())
+        assert trust.take(0.3, BIND) == ()
+        assert trust.take(0.3, CRASH) == (CRASH,)
+        assert trust.explain(object(), killed=killed) == ()
+        assert trust.explain(death, killed=killed) == facts
+        assert trust.explain(death, killed=killed) == ()
+        assert trust.take(0.4, BIND) == facts[:1]
+        trust.begin(1.0)
+        assert trust.end(1.1, object(), failed=True, killed=None) == (True, False, ())
+
+
+def test_lines_count_at_once_if_the_exit_is_known() -> None:
+    """A signal refutes them; the log also reports whether php-fpm has run."""
+    for killed, facts in ((False, (BIND,)), (True, ())):
+        trust = LogTrust()
+        trust.begin(0.0)
+        trust.take(0.1, BIND)
+        assert trust.end(0.2, object(), failed=True, killed=killed) == (True, True, facts)
+    trust = LogTrust()
+    trust.begin(0.0)
+    trust.take(0.1, READY)
+    assert trust.end(9.0, object(), failed=True, killed=False) == (False, False, ())
 
 
 def test_a_line_counts_once() -> None:
     """Without a stamp it may come again in the next life; other kinds may come again at once."""
     trust = LogTrust()
     bare = LogFact(kind=FactKind.BIND_CONFLICT, line="ERROR: bind")
-    assert [trust.is_news(BIND, 1), trust.is_news(BIND, 1), trust.is_news(BIND, 2)] == [
+    assert [trust.is_new(BIND, 1), trust.is_new(BIND, 1), trust.is_new(BIND, 2)] == [
         True,
         False,
         False,
     ]
-    assert [trust.is_news(bare, 1), trust.is_news(bare, 1), trust.is_news(bare, 2)] == [
+    assert [trust.is_new(bare, 1), trust.is_new(bare, 1), trust.is_new(bare, 2)] == [
         True,
         False,
         True,
     ]
     crash = LogFact(kind=FactKind.CHILD_SIGNAL, line="WARNING: child 1 exited")
-    assert [trust.is_news(crash, 1), trust.is_news(crash, 1)] == [True, True]
+    assert [trust.is_new(crash, 1), trust.is_new(crash, 1)] == [True, True]
 
 
 def test_the_lines_that_are_remembered_are_bounded() -> None:

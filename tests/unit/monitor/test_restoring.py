@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fpm_listener.monitor.engine import Engine, EngineSettings
+from fpm_listener.monitor.engine import Engine
 from fpm_listener.monitor.messages import Identity, SaveState
+from fpm_listener.monitor.supervision import EngineSettings
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.supervisor.protocol import Event
 from fpm_listener.values import Instant

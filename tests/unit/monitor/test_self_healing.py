@@ -121,8 +121,8 @@ def test_after_a_restart_of_the_listener() -> None:
 def test_settings_that_change() -> None:
     """Without the setting, what was planned is forgotten."""
     played = scenario()
-    settings = replace(played.engine._settings, policy=POLICY)
-    played.engine.adopt(settings)
+    settings = replace(played.engine._shared.settings, policy=POLICY)
+    played.engine.reconfigure(settings)
     played.play("9000 tick")
 
     assert starts(played) == 0
@@ -130,7 +130,7 @@ def test_settings_that_change() -> None:
 
 def fatal(healing: SelfHealing, now_s: float, span: Span) -> Act | None:
     policy = HealingPolicy(restart_fatal=span)
-    return healing.step(moment(now_s), policy, State.FATAL, over=False, told=True)
+    return healing.step(moment(now_s), policy, State.FATAL, over=False, notified=True)
 
 
 @given(waits=st.lists(st.floats(0, 4000), min_size=100, max_size=300))
@@ -154,8 +154,8 @@ def test_that_the_day_is_used_up_is_known() -> None:
         fatal(healing, float(second), Span(1.0, 1.0))
 
     assert healing.starts == MOST_A_DAY
-    assert healing.worn_out
-    assert (healing.deadline_s() or 0) > 80_000
+    assert healing.exhausted
+    assert (healing.due_s or 0) > 80_000
 
 
 @pytest.mark.parametrize("seed", ["a:b", "www:php-fpm", "x"])
@@ -165,8 +165,8 @@ def test_a_fleet_does_not_start_in_step(seed: str) -> None:
     for healing in (one, other):
         fatal(healing, 0.0, Span(100.0, 100.0))
 
-    assert one.deadline_s() != other.deadline_s()
-    assert 75.0 <= (one.deadline_s() or 0) <= 100.0
+    assert one.due_s != other.due_s
+    assert 75.0 <= (one.due_s or 0) <= 100.0
 
 
 # -- loop_delay ------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ def test_a_stop_that_is_never_carried_out() -> None:
 def test_switched_off_in_a_pause() -> None:
     """What we have stopped we start, at once."""
     played = looping().play("4.6 stopped")
-    played.engine.adopt(replace(played.engine._settings, policy=POLICY))
+    played.engine.reconfigure(replace(played.engine._shared.settings, policy=POLICY))
     played.play("5.7 tick")
 
     assert acts(played) == [Act.HALT, Act.START]
@@ -319,7 +319,7 @@ def worn_out() -> Scenario:
 def test_switched_off_when_it_is_worn_out() -> None:
     """What we have stopped we start all the same: its operator wants no healing any more."""
     played = worn_out()
-    played.engine.adopt(replace(played.engine._settings, policy=POLICY))
+    played.engine.reconfigure(replace(played.engine._shared.settings, policy=POLICY))
     done = acts(played).count(Act.START)
     played.play(f"{played.now_s + 1.1} tick", f"{played.now_s + 2} tick")
 

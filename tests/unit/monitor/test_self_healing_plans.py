@@ -24,23 +24,23 @@ def step(
     state: State,
     *,
     over: bool = False,
-    told: bool = True,
+    notified: bool = True,
 ) -> Act | None:
-    return healing.step(moment(at_s), policy, state, over=over, told=told)
+    return healing.step(moment(at_s), policy, state, over=over, notified=notified)
 
 
 def halted() -> SelfHealing:
     """Return one whose program was stopped by us at second 1."""
     healing = SelfHealing("seed")
-    healing.failed()
+    healing.fail()
     assert step(healing, 1.0, PAUSE, State.BACKOFF) is Act.HALT
-    assert healing.stopped()
+    assert healing.stop()
     return healing
 
 
 def delay_s(healing: SelfHealing, at_s: float = 0.0) -> float:
     """Return the delay that is planned at a moment."""
-    due_s = healing.deadline_s()
+    due_s = healing.due_s
     assert due_s is not None
     return due_s - at_s
 
@@ -48,7 +48,7 @@ def delay_s(healing: SelfHealing, at_s: float = 0.0) -> float:
 def test_the_delay_of_the_first_start() -> None:
     """It is within the last quarter, is shown in wall time, and is not planned twice."""
     healing = SelfHealing("seed")
-    assert healing.deadline_s() is None
+    assert healing.due_s is None
     assert healing.next_start_s is None
     assert step(healing, 0.0, FATAL, State.FATAL) is None
     planned = delay_s(healing)
@@ -60,7 +60,7 @@ def test_the_delay_of_the_first_start() -> None:
     assert step(healing, planned - 0.001, FATAL, State.FATAL) is None
     assert step(healing, planned, FATAL, State.FATAL) is Act.START
     assert healing.starts == 1
-    assert healing.deadline_s() is None
+    assert healing.due_s is None
 
 
 def test_the_same_program_has_the_same_delay() -> None:
@@ -70,8 +70,8 @@ def test_the_same_program_has_the_same_delay() -> None:
         healing = SelfHealing("host/php-fpm:php-fpm")
         step(healing, 0.0, FATAL, State.FATAL)
         delays.append(delay_s(healing))
-        healing._failed = 3
-        healing._due_s = None
+        healing._in_a_row = 3
+        healing.due_s = None
         step(healing, 0.0, FATAL, State.FATAL)
         delays.append(delay_s(healing))
 
@@ -110,7 +110,7 @@ def test_a_trouble_that_is_over() -> None:
     healing = SelfHealing("seed")
     step(healing, 0.0, FATAL, State.FATAL)
     assert step(healing, 100.0, FATAL, State.FATAL) is Act.START
-    healing.failed()
+    healing.fail()
     step(healing, 200.0, FATAL, State.RUNNING, over=True)
 
     assert step(healing, 201.0, PAUSE, State.RUNNING) is None
@@ -122,7 +122,7 @@ def test_a_trouble_that_is_over() -> None:
 def test_the_states_in_which_a_loop_is_halted(state: State) -> None:
     """supervisord stops what starts, runs or waits to be started again, and nothing else."""
     healing = SelfHealing("seed")
-    healing.failed()
+    healing.fail()
     stoppable = {State.STARTING, State.RUNNING, State.BACKOFF}
 
     assert (step(healing, 0.0, PAUSE, state) is Act.HALT) == (state in stoppable)
@@ -131,9 +131,9 @@ def test_the_states_in_which_a_loop_is_halted(state: State) -> None:
 def test_a_halt_is_ordered_once() -> None:
     """Further failures before it is carried out order no second one."""
     healing = SelfHealing("seed")
-    healing.failed()
+    healing.fail()
     assert step(healing, 1.0, PAUSE, State.BACKOFF) is Act.HALT
-    healing.failed()
+    healing.fail()
 
     assert step(healing, 2.0, PAUSE, State.BACKOFF) is None
     assert not healing.paused
@@ -143,30 +143,30 @@ def test_a_halt_is_ordered_once() -> None:
 def test_a_stop_some_time_after_our_order(began_at_s: float, *, is_ours: bool) -> None:
     """It is ours where supervisord may still carry the order out: for 15 s."""
     healing = SelfHealing("seed")
-    healing.failed()
+    healing.fail()
     step(healing, 1.0, PAUSE, State.BACKOFF)
-    healing.began(began_at_s)
+    healing.start(began_at_s)
 
-    assert healing.stopped() is is_ours
+    assert healing.stop() is is_ours
 
 
 def test_what_a_start_forgets() -> None:
     """It says whether there was anything: then it must be remembered."""
-    assert not SelfHealing("seed").began(5.0)
+    assert not SelfHealing("seed").start(5.0)
     paused = halted()
     step(paused, 2.0, PAUSE, State.STOPPED)
-    assert paused.began(5.0)
-    assert (paused.paused, paused.deadline_s()) == (False, None)
-    assert not paused.began(5.0)
+    assert paused.start(5.0)
+    assert (paused.paused, paused.due_s) == (False, None)
+    assert not paused.start(5.0)
 
     alone = SelfHealing("seed")
-    assert not alone.leave_alone()
-    assert alone.began(5.0)
+    assert not alone.exclude()
+    assert alone.start(5.0)
     halting = SelfHealing("seed")
-    halting.failed()
+    halting.fail()
     step(halting, 1.0, PAUSE, State.BACKOFF)
-    assert not halting.began(2.0)
-    assert halting.began(17.0)
+    assert not halting.start(2.0)
+    assert halting.start(17.0)
 
 
 def test_a_pause() -> None:
@@ -183,11 +183,11 @@ def test_a_pause() -> None:
 def test_a_stop_of_the_operator() -> None:
     """It is no pause, and ends all plans."""
     healing = SelfHealing("seed")
-    healing.failed()
+    healing.fail()
     step(healing, 0.0, FATAL, State.FATAL)
-    assert not healing.stopped()
+    assert not healing.stop()
 
-    assert healing.deadline_s() is None
+    assert healing.due_s is None
     assert not healing.paused
     assert step(healing, 1.0, PAUSE, State.BACKOFF) is None
     assert step(healing, 1.0, PAUSE, State.STOPPED) is None
@@ -195,24 +195,24 @@ def test_a_stop_of_the_operator() -> None:
 
 def test_supervisord_refuses_our_stop() -> None:
     """Only a stop that was taken for ours is one to correct."""
-    assert halted().halt_failed()
+    assert halted().refuse_halt()
     healing = SelfHealing("seed")
-    healing.failed()
+    healing.fail()
     step(healing, 1.0, PAUSE, State.BACKOFF)
 
-    assert not healing.halt_failed()
-    assert not healing.stopped()
+    assert not healing.refuse_halt()
+    assert not healing.stop()
 
 
 def test_left_alone() -> None:
     """Nothing is started any more until somebody starts it."""
     healing = halted()
-    assert healing.leave_alone()
+    assert healing.exclude()
     assert step(healing, 2000.0, PAUSE, State.STOPPED) is None
     assert step(healing, 4000.0, FATAL, State.FATAL) is None
     assert step(healing, 8000.0, FATAL, State.FATAL) is None
 
-    healing.began(8001.0)
+    healing.start(8001.0)
     step(healing, 9000.0, FATAL, State.FATAL)
     assert step(healing, 9900.0, FATAL, State.FATAL) is Act.START
 
@@ -230,24 +230,24 @@ def test_a_pause_whose_state_is_not_known_yet() -> None:
     """Its plan stays; without a pause it goes."""
     healing = halted()
     step(healing, 2.0, PAUSE, State.STOPPED)
-    due_s = healing.deadline_s()
+    due_s = healing.due_s
     step(healing, 3.0, PAUSE, State.UNKNOWN)
-    assert healing.deadline_s() == due_s
+    assert healing.due_s == due_s
 
     other = SelfHealing("seed")
     step(other, 2.0, FATAL, State.FATAL)
     step(other, 3.0, FATAL, State.UNKNOWN)
-    assert other.deadline_s() is None
+    assert other.due_s is None
 
 
 def test_a_shutdown() -> None:
     """It is ordered once, after the receivers know; a start makes the next one possible."""
     healing = SelfHealing("seed")
-    assert step(healing, 0.0, SHUTDOWN, State.FATAL, told=False) is None
+    assert step(healing, 0.0, SHUTDOWN, State.FATAL, notified=False) is None
     assert step(healing, 1.0, SHUTDOWN, State.BACKOFF) is None
     assert step(healing, 2.0, SHUTDOWN, State.FATAL) is Act.SHUT_DOWN
     assert step(healing, 3.0, SHUTDOWN, State.FATAL) is None
-    healing.began(4.0)
+    healing.start(4.0)
     assert step(healing, 5.0, SHUTDOWN, State.FATAL) is Act.SHUT_DOWN
     assert step(healing, 6.0, HealingPolicy(), State.FATAL) is None
 
@@ -258,7 +258,7 @@ def test_supervisord_ends() -> None:
     step(healing, 2.0, PAUSE, State.STOPPED)
     healing.suspend()
 
-    assert healing.deadline_s() is None
+    assert healing.due_s is None
     assert healing.memory(moment(3.0))["stopped_by_us"]
 
 
@@ -280,16 +280,16 @@ def test_the_starts_of_a_day_are_used_up() -> None:
         if step(healing, now_s, quick, State.FATAL) is Act.START:
             begun.append(now_s)
         now_s += 1.0
-    assert not healing.worn_out
-    while not healing.worn_out:
+    assert not healing.exhausted
+    while not healing.exhausted:
         assert step(healing, now_s, quick, State.FATAL) is None
         now_s += 1.0
 
-    assert healing.deadline_s() == begun[0] + 86400.0
+    assert healing.due_s == begun[0] + 86400.0
     assert step(healing, now_s, quick, State.FATAL) is None
     assert step(healing, begun[0] + 86399.0, quick, State.FATAL) is None
     assert step(healing, begun[0] + 86400.0, quick, State.FATAL) is Act.START
-    assert not healing.worn_out
+    assert not healing.exhausted
 
 
 def test_what_outlives_the_listener() -> None:
@@ -310,9 +310,9 @@ def test_what_outlives_the_listener() -> None:
     other = SelfHealing("seed")
     other.restore(later, saved)
     assert other.paused
-    assert other.deadline_s() == pytest.approx(due_s - 2.0 + 7000.0)
+    assert other.due_s == pytest.approx(due_s - 2.0 + 7000.0)
     due = later._replace(monotonic_s=7000.0 + due_s, wall_s=EPOCH + due_s + 2.0)
-    assert other.step(due, PAUSE, State.STOPPED, over=False, told=True) is Act.START
+    assert other.step(due, PAUSE, State.STOPPED, over=False, notified=True) is Act.START
     again = other.memory(due)
     assert again["failed"] == 1
     assert again["begun"] == [pytest.approx(due.wall_s)]
@@ -322,11 +322,11 @@ def test_what_outlives_the_listener() -> None:
 def test_an_order_that_is_not_carried_out_yet_outlives_the_listener() -> None:
     """The stop that follows is ours."""
     healing = SelfHealing("seed")
-    healing.failed()
+    healing.fail()
     step(healing, 1.0, PAUSE, State.BACKOFF)
 
     assert healing.memory(moment(1.0))["stopped_by_us"]
-    healing.leave_alone()
+    healing.exclude()
     assert healing.memory(moment(1.0))["left_alone"]
 
 

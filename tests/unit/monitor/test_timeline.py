@@ -128,11 +128,11 @@ def test_it_is_bounded() -> None:
     """However much happens, the latest entries are kept, and none is older than a day."""
     timeline = Timeline()
     for number in range(ENTRIES + 100):
-        timeline.heed(moment(float(number)), [firing(f"p{number}")])
+        timeline.take(moment(float(number)), [firing(f"p{number}")])
     assert len(timeline.view()) == ENTRIES
     assert timeline.view()[-1].process == f"p{ENTRIES + 99}:p{ENTRIES + 99}"
 
-    timeline.heed(moment(2 * 86400.0), [firing("late")])
+    timeline.take(moment(2 * 86400.0), [firing("late")])
     assert [one.process for one in timeline.view()] == ["late:late"]
 
 

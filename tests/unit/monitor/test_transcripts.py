@@ -21,7 +21,6 @@ from fpm_listener.incidents.effects import CheckGone, ExitExamined, Gone
 from fpm_listener.incidents.incident import IncidentView
 from fpm_listener.incidents.incident_facts import IncidentFacts
 from fpm_listener.incidents.post_mortem import Needs, PostMortem
-from fpm_listener.monitor.engine import EngineSettings
 from fpm_listener.monitor.messages import (
     Child,
     ChildrenSeen,
@@ -39,6 +38,7 @@ from fpm_listener.monitor.messages import (
     Tick,
 )
 from fpm_listener.monitor.process_view import ProcessView
+from fpm_listener.monitor.supervision import EngineSettings
 from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.phpfpm.status_page import PoolView
 from fpm_listener.settings.policy import HealingPolicy, Span
@@ -291,7 +291,7 @@ def healing() -> str:
     scenario.fail(709.0, 714.0)
     scenario.give(720.0, LeaveProgram(FPM))
     scenario.play("721 fatal", "800 tick")
-    scenario.engine.adopt(
+    scenario.engine.reconfigure(
         EngineSettings(
             policy=replace(POLICY, healing=HealingPolicy(shutdown_on_fatal=True)),
             identity=Identity(instance="renamed"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fpm_listener.monitor.engine import EngineSettings
 from fpm_listener.monitor.messages import Identity, ProcessExited, WakeSupervisord, WatchPid
+from fpm_listener.monitor.supervision import EngineSettings
 from tests.unit.monitor.engine_scenario import FPM, POLICY, Scenario
 
 
@@ -102,6 +102,8 @@ def test_not_where_it_is_switched_off() -> None:
     """`fast_restart = false` leaves supervisord at its own pace."""
     scenario = Scenario().play("0 starting", "3 running")
     identity = Identity(instance="host")
-    scenario.engine.adopt(EngineSettings(policy=POLICY, identity=identity, fast_restart=False))
+    scenario.engine.reconfigure(
+        EngineSettings(policy=POLICY, identity=identity, fast_restart=False)
+    )
 
     assert wakes(died(scenario, 50.0).play("50.1 crash", "60 tick")) == 0

@@ -1,0 +1,131 @@
+"""The last failures of one process, and what explains them.
+
+Laws:
+1. The order in which event, exit status, log lines and post-mortem arrive does not matter.
+2. A signal refutes the log lines of the run: php-fpm itself exits with a status.
+3. A post-mortem explains only an exit that the log does not explain.
+4. A line of the evidence replaces an older line with the same text. So the line that shows the
+   cause stays, even if a restart loop repeats other lines many times.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import TYPE_CHECKING
+
+from fpm_listener.incidents import post_mortem
+from fpm_listener.incidents.effects import ExitExamined
+from fpm_listener.incidents.incident import CAUSES, RANK
+from fpm_listener.incidents.restart_loops import LoopDetector
+from fpm_listener.vocabulary import Cause, Tier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fpm_listener.incidents.post_mortem import PostMortem
+    from fpm_listener.incidents.process_news import ProcessExit, ProcessNews
+    from fpm_listener.phpfpm.log_facts import LogFact
+    from fpm_listener.settings.policy import Policy
+
+#: Causes that tell how a process ended, not why.
+SYMPTOMS = frozenset({None, Cause.CRASH_SIGNAL})
+
+
+#: Lines that an alert shows.
+EVIDENCE_LINES = 8
+
+#: The times that supervisord and php-fpm put before their lines.
+_STAMP = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ |\[\d\d-\w{3}-\d{4} [\d:.]+\] ")
+
+
+class FailureHistory:
+    """Its IncidentTracker owns it."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.loops = LoopDetector(policy.loops)
+        self.exits: deque[ProcessExit] = deque(maxlen=policy.loops[Tier.FAST].threshold)
+        self.evidence = Evidence()
+        self.address: str | None = None  #: that the last failed start could not use
+        self.subject: str | None = None  #: the path, user or group that the cause is about
+        self.post_mortem: PostMortem | None = None  #: of the last exit that was examined
+
+    def take(self, news: ProcessNews) -> bool:
+        """Learn what is new; return whether it explains or adds a failure."""
+        is_changed, lines = False, list[str]()
+        if news.failure is not None:
+            self.exits.append(news.failure)
+            self.loops.add(news.failure.at_s)
+            is_changed = True
+        for ended, note in news.exits:
+            if note is None:
+                continue
+            lines.append(note.line)
+            ended.reason = note.reason
+            if ended.failed and note.reason.signal is not None:
+                ended.cause = Cause.CRASH_SIGNAL
+                is_changed = True
+        if news.facts:
+            lines += [fact.line for fact in news.facts]
+            is_changed |= self._explain(news.facts)
+        if isinstance(news.answer, ExitExamined):
+            proof = self._examine(news.answer)
+            lines += proof
+            is_changed |= bool(proof)
+        if lines:
+            self.evidence.add(lines)
+        return is_changed
+
+    def _explain(self, facts: Sequence[LogFact]) -> bool:
+        """Explain the last failure with the log lines of its run."""
+        last = self.exits[-1] if self.exits else None
+        found = [(CAUSES[fact.kind], fact) for fact in facts if fact.kind in CAUSES]
+        if not found or last is None or last.cause is Cause.CRASH_SIGNAL:
+            return False
+        causes = [last.cause, *(cause for cause, _ in found)]
+        last.cause = min((cause for cause in causes if cause), key=RANK.__getitem__)
+        for cause, fact in found:
+            self.address = fact.address or self.address
+            if cause is last.cause:
+                self.subject = fact.named
+        return True
+
+    def _examine(self, answer: ExitExamined) -> list[str]:
+        """Explain a failure with what the machine shows; return the line that proves it."""
+        self.post_mortem = answer.autopsy
+        ended = next((one for one in self.exits if one.at_s == answer.died_at_s), None)
+        if ended is None or ended.cause not in SYMPTOMS:
+            return []
+        proof = post_mortem.find(answer.autopsy, ended.reason)
+        if proof is None:
+            return []
+        ended.cause, self.subject = proof.cause, proof.named
+        return [proof.evidence]
+
+    def clear(self) -> None:
+        """Forget everything: the incident is over, or the operator has stopped the program."""
+        self.address = self.subject = self.post_mortem = None
+        self.loops.clear()
+        self.exits.clear()
+        self.evidence = Evidence()
+
+    def reconfigure(self, policy: Policy) -> None:
+        """Use new settings; detected loops stay."""
+        self.loops = LoopDetector(policy.loops, self.loops.all_failures, self.loops.tiers)
+        self.exits = deque(self.exits, maxlen=policy.loops[Tier.FAST].threshold)
+
+
+class Evidence:
+    """The evidence of one incident."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []  #: oldest first
+
+    def add(self, lines: Iterable[str]) -> None:
+        """Add lines; each replaces an older line that differs only in its time."""
+        kept = {_STAMP.sub("", line, count=1): line for line in self.lines}
+        for line in lines:
+            text = _STAMP.sub("", line, count=1)
+            kept.pop(text, None)
+            kept[text] = line
+        self.lines = list(kept.values())[-EVIDENCE_LINES:]

@@ -1,0 +1,47 @@
+"""Assigns the lines of a log file to processes: several php-fpm can share one file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fpm_listener.monitor.messages import LogFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fpm_listener.monitor.messages import LogLines
+    from fpm_listener.monitor.process_monitor import ProcessMonitor
+    from fpm_listener.phpfpm.log_facts import LogFact
+    from fpm_listener.supervisor.process import ProcessName
+
+
+def assign(
+    lines: LogLines, processes: Iterable[ProcessMonitor], extra_logs: Sequence[str]
+) -> dict[ProcessName, LogFacts]:
+    """Return the facts for each process; `extra_logs`: files of every php-fpm."""
+    is_extra = lines.path in extra_logs
+    candidates = [
+        process
+        for process in processes
+        if lines.path in process.site.error_logs or (is_extra and process.is_fpm)
+    ]
+    facts: dict[ProcessName, list[LogFact]] = {}
+    for fact in lines.facts:
+        process = _choose(fact, candidates)
+        if process is not None:
+            facts.setdefault(process.name, []).append(fact)
+    return {name: LogFacts(tuple(own)) for name, own in facts.items()}
+
+
+def _choose(fact: LogFact, candidates: Sequence[ProcessMonitor]) -> ProcessMonitor | None:
+    """Return the process of a line: by address, by pid, by pool, in its start-up, or the first."""
+    left = candidates
+    if len(left) > 1:
+        for matches in (
+            lambda one: fact.address is not None and fact.address in one.site.addresses,
+            lambda one: fact.pid is not None and fact.pid == one.liveness.run.pid,
+            lambda one: fact.pool is not None and fact.pool in one.site.pools,
+            lambda one: one.is_starting_up,
+        ):
+            left = [process for process in left if matches(process)] or left
+    return left[0] if left else None

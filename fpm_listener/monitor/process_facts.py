@@ -1,0 +1,206 @@
+"""What is known about one process, and the inputs that only change that.
+
+Events, log lines and decisions are in `process_monitor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fpm_listener.incidents.effects import ExitExamined, Gone, HolderFound
+from fpm_listener.incidents.live_failures import LiveFailures
+from fpm_listener.incidents.pending_lookups import Lookup
+from fpm_listener.incidents.process_news import ProcessNews
+from fpm_listener.incidents.tracker import IncidentTracker
+from fpm_listener.monitor.lifecycle import Phase
+from fpm_listener.monitor.liveness import Answer, Liveness
+from fpm_listener.monitor.log_trust import LogTrust
+from fpm_listener.monitor.messages import (
+    AnswerGuard,
+    Discover,
+    Effect,
+    GuardAsks,
+    HoldFailed,
+    LeaveProgram,
+    PoolsSeen,
+    ProcessExited,
+    ProgramKnown,
+    Removed,
+    SocketsHeld,
+    StateAnswer,
+    StopFailed,
+)
+from fpm_listener.monitor.process_view import ProcessCounters, ProcessView
+from fpm_listener.monitor.self_healing import SelfHealing
+from fpm_listener.monitor.socket_hold import SocketHold
+from fpm_listener.phpfpm.line_splitter import LineSplitter
+from fpm_listener.phpfpm.site import FpmSite
+from fpm_listener.values import Instant
+from fpm_listener.vocabulary import State
+
+if TYPE_CHECKING:
+    from fpm_listener.monitor.supervision import Supervision
+    from fpm_listener.phpfpm.status_page import PoolView
+    from fpm_listener.supervisor.process import ProcessName, ProcessSeen
+
+#: By the type of an input: the method of a process that takes it.
+Inputs = dict[type, Callable[[Any, Instant, Any], list[Effect]]]
+
+
+class ProcessFacts:
+    """All that is known about one process. All moments are monotonic seconds."""
+
+    def __init__(self, name: ProcessName, supervision: Supervision) -> None:
+        policy = supervision.settings.policy
+        self.name = name
+        self.is_fpm = False
+        self.site = FpmSite()
+        self.liveness = Liveness()
+        self.is_disputed = False  #: the last answer differs from the events: ask again
+        self.is_over = False  #: supervisord does not know it any more, and no incident is open
+        self.deadline_s: float | None = None  #: `Tick` has something to do then
+        self._shared = supervision
+        self._news = ProcessNews()
+        self._unsaved = False  # something besides the incident has changed
+        self._live = LiveFailures(name, policy)
+        self._tracker = IncidentTracker(name, policy, self._live, supervision.id_token)
+        self._trust = LogTrust()
+        self._stderr = LineSplitter()
+        self._healing = SelfHealing(str(name))
+        self._hold = SocketHold()
+        self._counters = ProcessCounters()
+        self._never_ran = False  # the log of the last run did not report that php-fpm runs
+        self._watched_pid: int | None = None
+        self._pools: tuple[PoolView, ...] = ()
+        self._view: ProcessView | None = None
+
+    @property
+    def is_starting_up(self) -> bool:
+        """Return whether it runs, and its log has not reported that yet."""
+        return self.liveness.run.phase is not Phase.NONE and self._trust.start_up.is_open
+
+    def _stop(self, now: Instant, *, paused: bool = False) -> None:
+        """Note a stop; `paused`: by self-healing. Another stop resets the failures."""
+        if paused:
+            self.liveness.settled_at_s = None
+        self._news.reset = not paused
+        self._unsaved |= paused
+        self._hold.stop(now.monotonic_s + self._shared.settings.hold_linger_s)
+
+    def _remove(self, now: Instant, _: Removed | None = None) -> list[Effect]:
+        self.liveness.remove(now.monotonic_s)
+        self._stop(now)
+        return []
+
+    # -- answers about its state -------------------------------------------------------------------
+
+    def _take_answer(self, now: Instant, answer: StateAnswer) -> list[Effect]:
+        seen = answer.seen
+        verdict = self.liveness.judge(seen, answer.asked_at_s, self._shared.gap.at_s)
+        self.is_disputed = verdict is Answer.DISPUTED
+        if seen is None:
+            return self._remove(now) if verdict is Answer.ACCEPTED else []
+        if verdict is Answer.OUTDATED:
+            self.is_disputed = self.liveness.is_unconfirmed and seen.state is not State.FATAL
+        else:
+            self._news.finished.add(Lookup.STATE)
+        if verdict is Answer.ACCEPTED:
+            self._correct(now, seen)
+        return []
+
+    def _correct(self, now: Instant, seen: ProcessSeen) -> None:
+        """Apply a state that no event has reported."""
+        now_s, state = now.monotonic_s, seen.state
+        has_ended, is_new_run, is_first = self.liveness.correct(now_s, seen)
+        if has_ended:
+            self._live.end_run()
+            self._counters.last_exit = None  # nobody has seen how that run ended
+        if seen.started_at_s is not None:
+            self._counters.start_time_s = seen.started_at_s
+        if state is State.STARTING:
+            self._trust.begin(now_s)
+        elif is_new_run:
+            self._trust.start_up.close()  # its first lines may have been read already
+        if is_new_run:
+            self._hold.begin()
+        if state in {State.STARTING, State.RUNNING, State.BACKOFF}:
+            self._unsaved |= self._healing.start(now_s)
+        elif state is State.FATAL:
+            self._news.reset = True  # earlier failures do not explain the lost ones
+        elif state is State.STOPPED and not is_first:
+            self._stop(now, paused=self._healing.stop())
+        elif state is State.STOPPED and self._healing.paused:
+            self.liveness.settled_at_s = None
+
+    # -- other inputs ------------------------------------------------------------------------------
+
+    def _take_result(self, now: Instant, answer: HolderFound | ExitExamined | Gone) -> list[Effect]:
+        self._news.answer = answer
+        if isinstance(answer, Gone):
+            self._live.take_gone(now.monotonic_s, answer.pids)
+        else:
+            is_holder = isinstance(answer, HolderFound)
+            self._news.finished.add(Lookup.HOLDER if is_holder else Lookup.MACHINE)
+        return []
+
+    def _take_pools(self, now: Instant, seen: PoolsSeen) -> list[Effect]:
+        self._pools = seen.pools
+        self._live.take_pools(now.monotonic_s, self.liveness.state, seen.pools)
+        return []
+
+    def _take_kernel_exit(self, now: Instant, exited: ProcessExited) -> list[Effect]:
+        """Let supervisord see an exit at once. A stop by the operator is not hurried."""
+        run = self.liveness.run
+        is_present = exited.pid == run.pid and run.phase is not Phase.STOPPING
+        if is_present and self._shared.settings.fast_restart and not self._shared.is_stopping:
+            self.liveness.waking.hurry(now.monotonic_s, run.began_at_s, exited=True)
+        return []
+
+    def _take_guard(self, _now: Instant, asked: GuardAsks) -> list[Effect]:
+        run = self.liveness.run
+        if run.pid is None and run.phase is Phase.STARTING:
+            run.pid = asked.pid or None  # no event reports it before RUNNING
+        return [AnswerGuard(asked.ticket, self._hold.ask(wanted=asked.hold))]
+
+    def _take_hold(self, _now: Instant, given: SocketsHeld | HoldFailed) -> list[Effect]:
+        if isinstance(given, HoldFailed):
+            self._hold.give_up()
+            return []
+        return [Discover(anew=False)] if self._hold.hold(given.addresses) else []
+
+    def _end_plan(self, now: Instant, given: StopFailed | LeaveProgram) -> list[Effect]:
+        is_refused = isinstance(given, StopFailed)
+        was_paused = self._healing.refuse_halt() if is_refused else self._healing.exclude()
+        if was_paused:
+            self.liveness.stop(now.monotonic_s)
+            self._stop(now)
+        self._unsaved = True
+        return []
+
+    def _configure(self, _now: Instant, known: ProgramKnown) -> list[Effect]:
+        if known.site and not self.is_fpm and self.liveness.run.phase is not Phase.NONE:
+            # Its log was not read so far: it may have reported already that php-fpm runs.
+            self._trust.start_up.close()
+        self.is_fpm = known.site is not None
+        self.site = known.site or FpmSite()
+        self._hold.configure(self.site.addresses)
+        self._tracker.configure(self.site, known.needs)
+        return []
+
+    #: By the type of an input: what it changes. Other inputs only let time pass.
+    LEARN: ClassVar[Inputs] = {
+        StateAnswer: _take_answer,
+        ProgramKnown: _configure,
+        Removed: _remove,
+        HolderFound: _take_result,
+        ExitExamined: _take_result,
+        Gone: _take_result,
+        PoolsSeen: _take_pools,
+        ProcessExited: _take_kernel_exit,
+        GuardAsks: _take_guard,
+        SocketsHeld: _take_hold,
+        HoldFailed: _take_hold,
+        StopFailed: _end_plan,
+        LeaveProgram: _end_plan,
+    }
