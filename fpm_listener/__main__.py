@@ -1,7 +1,7 @@
 """Arguments and dispatch: `fpm-listener listen|guard|init|check|status|alerts|help|version`.
 
-Law: what a command needs is imported by that command, after fd 1 is safe: a listener says READY
-before it loads the rest, and `version` loads nothing.
+Law: each command imports its modules itself, after fd 1 is safe. So a listener says READY before
+it loads the rest, and `version` loads nothing.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Run one of the commands; return the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
-    silent = False  # the listener, towards the quick start
+    silent = False  # whether the listener did not answer the fast start
     if words[:1] == ["guard"]:
         from fpm_listener.guard import fast_start
 
         try:
             silent = fast_start.attempt(words[1:])
-        except Exception:  # noqa: BLE001 - the guard begins again, and reports what it finds
+        except Exception:  # noqa: BLE001 - the guard starts again, and reports what it finds
             silent = False
     sink = protect_stdout() if words[:1] == ["listen"] else -1
     from fpm_listener.values import FpmListenerError
@@ -100,10 +100,10 @@ def _listen(config: str, sink: int) -> int:
 
 
 def _log_to_stderr(level: str) -> None:
-    """Log one line an event to stderr, which supervisord keeps."""
+    """Log to stderr, which supervisord keeps in a file."""
     import logging
 
-    logging.raiseExceptions = False  # a broken stderr is no reason to stop watching
+    logging.raiseExceptions = False  # a broken stderr must not stop the listener
     logging.basicConfig(
         level=level.upper(),
         stream=sys.stderr,
@@ -112,7 +112,7 @@ def _log_to_stderr(level: str) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
-    """Print what a running listener knows."""
+    """Print the state of a running listener."""
     from fpm_listener.cli import status
 
     return status.run(
@@ -125,7 +125,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    """Print the findings of the doctor."""
+    """Print the findings of `check`."""
     import os
 
     from fpm_listener.cli import output
@@ -152,30 +152,30 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _alerts(options: argparse.Namespace) -> int:
-    """Try a receiver, or show and mend what receivers are owed."""
+    """Test a receiver, or show and change undelivered alerts."""
     import json
 
     from fpm_listener.cli import alerts, output
     from fpm_listener.values import FpmListenerError
 
     if options.json and options.action != "list":
-        raise FpmListenerError("--json is an option of `fpm-listener alerts list`")
+        raise FpmListenerError("--json is an option of `fpm-listener alerts list` only")
     _log_to_stderr("warning")
     settings = alerts.load(options.config)
     if options.action == "test":
         return alerts.test(settings, options.name, output.say)
-    if options.action == "list":
-        owed = alerts.listing(settings)
-        output.say(json.dumps(owed, indent=2) if options.json else alerts.to_table(owed))
-    elif options.action == "retry":
-        output.say(f"{alerts.retry(settings, options.name)} alerts are tried again now")
+    if options.action == "drop":
+        return alerts.drop(settings, options.which, output.say)
+    if options.action == "retry":
+        output.say(alerts.retry(settings, options.name))
     else:
-        return alerts.drop_and_say(settings, options.which, output.say)
+        found = alerts.listing(settings)
+        output.say(json.dumps(found, indent=2) if options.json else alerts.to_table(found))
     return 0
 
 
 def _leave(options: argparse.Namespace) -> int:
-    """Have the listener leave a program alone."""
+    """Stop self-healing of a program."""
     from fpm_listener.cli import alerts, output
 
     _log_to_stderr("warning")
@@ -184,7 +184,7 @@ def _leave(options: argparse.Namespace) -> int:
 
 
 def _init(options: argparse.Namespace) -> int:
-    """Write the files to drop in."""
+    """Write the two configuration files."""
     from fpm_listener.cli import init, output
 
     return init.write(options.folder, output.say)

@@ -1,7 +1,7 @@
-"""`fpm-listener alerts test|list|retry|drop`: tries a receiver, shows and mends what is owed.
+"""`fpm-listener alerts test|list|retry|drop` and `fpm-listener leave`.
 
-Law: what the listener has in hand is changed by the listener alone, on request; without one, the
-database is opened here, under the lock that keeps a second listener out.
+Law: a running listener alone changes its alerts, on request. Without one, the database is opened
+here, under the lock that keeps a second listener out.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any
 from fpm_listener import durations
 from fpm_listener.cli import output
 from fpm_listener.daemon.control_socket import ControlRequest, ask
+from fpm_listener.daemon.persistence import Persistence
 from fpm_listener.delivery.attempt import Delivered, RetryLater
-from fpm_listener.delivery.database import Database
-from fpm_listener.delivery.outbox import Outbox
-from fpm_listener.delivery.queue_settings import Limits
 from fpm_listener.delivery.sender import make_receiver
 from fpm_listener.incidents.alert import Alert, Reason, Status
 from fpm_listener.incidents.incident_ids import incident_id
 from fpm_listener.settings import settings as settings_file
-from fpm_listener.settings.ini_section import closest
+from fpm_listener.settings.ini_section import suggestion
 from fpm_listener.settings.receiver_types import KINDS
+from fpm_listener.settings.settings import USUAL_FILES
 from fpm_listener.untrusted_text import plain
 from fpm_listener.values import FpmListenerError, Instant
 
@@ -34,61 +33,55 @@ if TYPE_CHECKING:
     from fpm_listener.settings.receivers import ReceiverSettings
     from fpm_listener.settings.settings import Settings
 
-#: Where the drop-in file lies.
-USUAL_FILES = settings_file.USUAL_FILES
-
 
 def load(config: str | None) -> Settings:
-    """Return the settings of `config`, or of the drop-in file at its usual place.
-
-    Raises FpmListenerError.
-    """
+    """Return the settings of `config`, or those at a usual place. Raises FpmListenerError."""
     found = config or next((path for path in USUAL_FILES if Path(path).is_file()), None)
     if found is None:
         raise FpmListenerError(
-            f"no settings at {', '.join(USUAL_FILES)}; say where they are: --config FILE",
+            f"no settings file found at {', '.join(USUAL_FILES)}; name it with --config FILE"
         )
     return settings_file.load(found)
 
 
-class _Told:
-    """Prints an attempt as it goes on."""
+class _Trace:
+    """Prints the requests and responses of an attempt."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
 
     def sent(self, what: str, body: str) -> None:
-        """As Trace."""
-        self._say(f"sent:      {what}\n{_indented(body)}")
+        """Print a request."""
+        self._say(f"sent:     {what}\n{_indented(body)}")
 
     def received(self, what: str, body: str) -> None:
-        """As Trace."""
-        self._say(f"came back: {what}\n{_indented(body) if body.strip() else '    (no body)'}")
+        """Print a response."""
+        self._say(f"received: {what}\n{_indented(body) if body.strip() else '    (no body)'}")
 
 
 def test(settings: Settings, name: str, say: Callable[[str], None]) -> int:
-    """Send a test alert to a receiver; return the exit status: 0 = it took it, 1 = it did not.
+    """Send a test alert to a receiver; return the exit status: 0 = delivered, 1 = not.
 
-    A listener that runs is told that it did: it may have given up hope.
+    A running listener is notified of the success, and retries pending alerts at once.
     """
-    _known(settings, name)
+    _refuse_unknown(settings, name)
     (receiver,) = (one for one in settings.receivers if one.name == name)
-    taken = [_try(lane, one, settings, say) for lane, one in receiver.queues.items()]
-    if not all(taken):
+    delivered = [_try(queue, one, settings, say) for queue, one in receiver.queues.items()]
+    if not all(delivered):
         return 1
-    owed = ask(settings.state_dir, ControlRequest(action="worked", receiver=name))
-    if owed:
-        say(f"{name}: {owed} alerts that wait for it are tried again now")
+    pending = ask(settings.state_dir, ControlRequest(action="worked", receiver=name))
+    if pending:
+        say(f"{name}: retrying {_alerts(pending)} now")
     return 0
 
 
 def _try(
-    lane: str,
+    queue: str,
     receiver: ReceiverSettings,
     settings: Settings,
     say: Callable[[str], None],
 ) -> bool:
-    speaker = make_receiver(receiver, settings.page_url, _Told(say))
+    client = make_receiver(receiver, settings.page_url, _Trace(say))
     now_s = time.time()
     test_id = incident_id(
         settings.instance,
@@ -100,13 +93,13 @@ def _try(
     if KINDS[receiver.kind].stays_open:
         alerts.append(_test_alert(settings, receiver, now_s, test_id, over=True))
     for alert in alerts:
-        outcome = speaker.send([alert])
-        if isinstance(outcome, Delivered):
-            say(f"{lane}: it was taken ({alert.status.value})")
-            continue
-        again = "it would be tried again" if isinstance(outcome, RetryLater) else "it is for ever"
-        say(f"{lane}: FAILED ({outcome.reason.value}: {outcome.detail}); {again}")
-        return False
+        outcome = client.send([alert])
+        if not isinstance(outcome, Delivered):
+            retry = "is" if isinstance(outcome, RetryLater) else "is not"
+            why = f"{outcome.reason.value}: {outcome.detail}"
+            say(f"{queue}: FAILED ({why}); an alert with this result {retry} retried")
+            return False
+        say(f"{queue}: delivered ({alert.status.value})")
     return True
 
 
@@ -131,11 +124,11 @@ def _test_alert(
             "instance": settings.instance,
         },
         annotations={
-            "summary": f"A test of receiver {receiver.name}, from {settings.instance}",
-            "description": "Somebody typed: fpm-listener alerts test",
+            "summary": f"Test of receiver {receiver.name} from {settings.instance}",
+            "description": "Sent by this command: fpm-listener alerts test",
             "cause": "test",
             "evidence": "",
-            "remedy": "There is nothing to do",
+            "remedy": "Nothing to do",
         },
         starts_at_s=now_s,
         ends_at_s=now_s if over else None,
@@ -158,125 +151,94 @@ def _indented(text: str) -> str:
 
 
 def listing(settings: Settings) -> list[dict[str, Any]]:
-    """Return all that is owed. Raises FpmListenerError."""
-    found: list[dict[str, Any]] = _do(settings, ControlRequest(action="list"))
+    """Return all undelivered alerts. Raises FpmListenerError."""
+    found: list[dict[str, Any]] = _request(settings, ControlRequest(action="list"))
     return found
 
 
-def to_table(owed: list[dict[str, Any]]) -> str:
-    """Return what is owed, for people."""
-    if not owed:
-        return "nothing is owed"
-    head = ("NUMBER", "RECEIVER", "STATUS", "STATE", "AGE", "ATTEMPTS", "SUMMARY")
-    rows = [
-        (
-            str(one["number"]),
-            one["receiver"],
-            one["status"],
-            one["state"],
-            durations.age(one["age_s"]),
-            str(one["attempts"]),
-            one["summary"] + (f"  [{one['last_failure']}]" if one["last_failure"] else ""),
-        )
-        for one in owed
-    ]
-    widths = [max(len(row[at]) for row in [head, *rows]) for at in range(len(head) - 1)]
-    lines = []
-    for row in [head, *rows]:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        lines.append(plain("  ".join([*cells, row[-1]])))
-    return "\n".join(lines)
+def to_table(alerts: list[dict[str, Any]]) -> str:
+    """Return the undelivered alerts for people."""
+    if not alerts:
+        return "no undelivered alerts"
+    rows = [["NUMBER", "RECEIVER", "STATUS", "STATE", "AGE", "ATTEMPTS", "SUMMARY"]]
+    for one in alerts:
+        failure = f"  [{one['last_failure']}]" if one["last_failure"] else ""
+        cells = [one[key] for key in ("number", "receiver", "status", "state")]
+        cells += [durations.age(one["age_s"]), one["attempts"], one["summary"] + failure]
+        rows.append([str(cell) for cell in cells])
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
+    return "\n".join(plain("  ".join([*map(str.ljust, row[:-1], widths), row[-1]])) for row in rows)
 
 
-def retry(settings: Settings, receiver: str | None) -> int:
-    """Try again at once what waits; return for how many alerts that is so."""
-    _known(settings, receiver)
-    done: int = _do(settings, ControlRequest(action="retry", receiver=receiver))
-    return done
+def retry(settings: Settings, receiver: str | None) -> str:
+    """Retry pending alerts now; return what was done."""
+    _refuse_unknown(settings, receiver)
+    count: int = _request(settings, ControlRequest(action="retry", receiver=receiver))
+    return f"retrying {_alerts(count)} now"
 
 
-def drop_and_say(settings: Settings, which: str, say: Callable[[str], None]) -> int:
-    """Give up alerts and say how many; return the exit status: 1 = there is no such alert."""
-    dropped = drop(settings, which)
-    if dropped or not _is_number(which):
-        say("1 alert dropped" if dropped == 1 else f"{dropped} alerts dropped")
+def drop(settings: Settings, which: str, say: Callable[[str], None]) -> int:
+    """Drop one alert (its number) or all of a receiver (its name); return the exit status."""
+    is_number = which.isascii() and which.isdigit() and len(which) <= 18
+    if is_number:
+        request = ControlRequest(action="drop", number=int(which))
+    else:
+        _refuse_unknown(settings, which)
+        request = ControlRequest(action="drop", receiver=which)
+    dropped: int = _request(settings, request)
+    if dropped or not is_number:
+        say(f"{_alerts(dropped)} dropped")
         return 0
-    sending = any(one["number"] == int(which) for one in listing(settings))
-    why = (
-        f"alert {which} is being sent at this moment; try again"
-        if sending
-        else (f"no alert has the number {which}; `fpm-listener alerts list` shows them")
-    )
+    if any(one["number"] == int(which) for one in listing(settings)):
+        why = f"alert {which} is being sent now; try again"
+    else:
+        why = f"no alert has the number {which}; list them with: fpm-listener alerts list"
     output.complain(FpmListenerError(why))
     return 1
 
 
-def _is_number(which: str) -> bool:
-    return which.isascii() and which.isdigit() and len(which) <= 18
+def _alerts(count: int) -> str:
+    return f"{count} alert" if count == 1 else f"{count} alerts"
 
 
-def drop(settings: Settings, which: str) -> int:
-    """Give up one alert (its number) or all of a receiver (its name); return how many."""
-    if _is_number(which):
-        request = ControlRequest(action="drop", number=int(which))
-    else:
-        _known(settings, which)
-        request = ControlRequest(action="drop", receiver=which)
-    done: int = _do(settings, request)
-    return done
-
-
-def _known(settings: Settings, receiver: str | None) -> None:
+def _refuse_unknown(settings: Settings, receiver: str | None) -> None:
     names = tuple(one.name for one in settings.receivers)
     if receiver is not None and receiver not in names:
-        close = closest(receiver, names)
-        known = f"did you mean {close!r}?" if close else f"known: {', '.join(names) or 'none'}"
-        raise FpmListenerError(f"{settings.source}: no receiver is called {receiver!r}; {known}")
+        hint = suggestion(receiver, names)
+        raise FpmListenerError(f"{settings.source}: no receiver has the name {receiver!r}; {hint}")
 
 
-def _do(settings: Settings, request: ControlRequest) -> Any:  # noqa: ANN401 - JSON
+def _request(settings: Settings, request: ControlRequest) -> Any:  # noqa: ANN401 - JSON
+    """Let the listener perform the request, or perform it here. Raises FpmListenerError."""
     answer = ask(settings.state_dir, request)
-    return _do_alone(settings, request) if answer is None else answer
-
-
-def _do_alone(settings: Settings, request: ControlRequest) -> Any:  # noqa: ANN401 - JSON
-    """Do it without a listener. Raises FpmListenerError where the database cannot be had."""
+    if answer is not None:
+        return answer
+    where = f"{settings.state_dir}: no listener runs with this state_dir"
     if not settings.state_dir.is_dir():
-        raise FpmListenerError(
-            f"{settings.state_dir}: there is no such folder: no listener ran yet"
-        )
+        raise FpmListenerError(f"{where}, and the directory does not exist; start the listener")
+    if request.action == "retry":
+        raise FpmListenerError(f"{where}; it retries all alerts when it starts")
     now = Instant(time.monotonic(), time.time())
-    database = Database(settings.state_dir)
-    limits = Limits(
-        max_age_s=settings.max_age_s,
-        max_alerts=settings.max_alerts,
-        repeat_interval_s=settings.repeat_interval_s,
-    )
-    outbox = Outbox(database, settings.receivers, limits, settings.instance)
-    database.open(now)
+    stored = Persistence(settings, now)
     try:
-        if not database.persistent:
-            raise FpmListenerError(
-                f"{settings.state_dir}: the database cannot be opened, see above"
-            )
+        if not stored.is_writable:
+            raise FpmListenerError(f"{where}, and the database cannot be opened (see above)")
         if request.action == "list":
-            return outbox.list_alerts(now)
-        if request.action == "retry":
-            raise FpmListenerError("no listener runs here; it tries everything when it starts")
-        return outbox.drop(request.receiver, request.number)
+            return stored.outbox.list_alerts(now)
+        return stored.outbox.drop(request.receiver, request.number)
     finally:
-        database.close()
+        stored.close()
 
 
 def leave(settings: Settings, program: str) -> str:
-    """Return what was done. Raises FpmListenerError where that was nothing."""
+    """Stop self-healing of a program; return what was done. Raises FpmListenerError."""
     known = ask(settings.state_dir, ControlRequest(action="leave", receiver=program))
     if known is None:
         raise FpmListenerError(
-            f"no listener runs with {settings.source}, so that nothing is started by one"
+            f"no listener runs with the settings {settings.source}, so there is no self-healing"
         )
     if not known:
         raise FpmListenerError(
-            f"the listener knows no program {program!r}; `fpm-listener status` lists them"
+            f"the listener knows no program {program!r}; list them with: fpm-listener status"
         )
-    return f"{program} is left alone until somebody starts it: supervisorctl start {program}"
+    return f"self-healing of {program} is stopped until this: supervisorctl start {program}"

@@ -1,8 +1,8 @@
-"""`fpm-listener init`: writes the two files to drop in, for this machine.
+"""`fpm-listener init`: writes the two configuration files for this machine.
 
 Laws:
-1. Nothing is overwritten and nothing is asked.
-2. What is written is what the project ships, with this machine's paths in it.
+1. It overwrites nothing and asks nothing.
+2. The files are those that the project ships, with the paths of this machine.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from fpm_listener.settings.receivers import ReceiverSettings
     from fpm_listener.supervisor.ini_lines import ConfigSection
 
-BINARIES = PHP_FPMS
-#: supervisord's own file, as its packages have it.
+#: The main files of supervisord's packages.
 USUAL_FILES = ("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
 #: The files as the project ships them.
 _SHIPPED = resources.files(__package__) / "supervisord.d"
@@ -46,8 +45,8 @@ class Php(NamedTuple):
     timeout_s: float  #: process_control_timeout
 
 
-def find_php(patterns: Sequence[str] = BINARIES) -> list[Php]:
-    """Return each php-fpm of this machine whose configuration is there, once."""
+def find_php(patterns: Sequence[str] = PHP_FPMS) -> list[Php]:
+    """Return each php-fpm of this machine that has a configuration, once."""
     found: dict[str, Php] = {}
     for pattern in patterns:
         first, *rest = Path(pattern).parts
@@ -77,14 +76,14 @@ def _config(invocation: FpmInvocation) -> str | None:
 
 
 def write(folder: str | None, say: Callable[[str], None]) -> int:
-    """Write the files into `folder` (None: where supervisord includes from); return the status.
+    """Write the files into `folder` (None: supervisord's include directory); return the status.
 
-    Raises FpmListenerError where nothing can be written.
+    Raises FpmListenerError if nothing can be written.
     """
     place, ending = _place(folder)
     versions = find_php()
     if not versions:
-        say(f"no php-fpm with a configuration was found: {', '.join(BINARIES)}")
+        say(f"found no php-fpm with a configuration: {', '.join(PHP_FPMS)}")
     texts = {
         f"fpm_listener.{ending}": _listener((_SHIPPED / "fpm_listener.conf").read_text(), ending),
     }
@@ -103,10 +102,10 @@ def write(folder: str | None, say: Callable[[str], None]) -> int:
         of = f"receiver {problem.receiver}: " if problem.receiver else ""
         say(f"warning: {of}{problem.why}")
     if receivers:
-        say(f"write a section [fpm-listener:receiver:NAME] into {place}/fpm_listener.{ending}")
+        say(f"add a section [fpm-listener:receiver:NAME] to {place}/fpm_listener.{ending}")
     for php in versions:
         _warn_of_access_log(php, say)
-    say("then type: supervisorctl update")
+    say("then run: supervisorctl update")
     return 0
 
 
@@ -114,13 +113,13 @@ def _receivers(path: Path) -> tuple[ReceiverSettings, ...]:
     try:
         return settings.load(str(path)).receivers
     except FpmListenerError as error:
-        raise FpmListenerError(f"the listener will not start: {error}") from error
+        raise FpmListenerError(f"the listener cannot start: {error}") from error
 
 
 def _existing(place: Path, programs: str, own: str) -> list[ConfigSection]:
-    """Return the sections that the new file would have a second time.
+    """Return the sections that the new file would duplicate.
 
-    supervisor merges sections of one name: what runs is then a mixture of both files.
+    supervisor merges sections with the same name, so that a mixture of both files would run.
     """
     names = {name for name in ini_lines.scan([("", programs)]) if name.startswith("program:")}
     paths = [path for ending in ("conf", "ini") for path in sorted(place.glob(f"*.{ending}"))]
@@ -129,25 +128,26 @@ def _existing(place: Path, programs: str, own: str) -> list[ConfigSection]:
     texts = []
     for path in paths:
         with suppress(OSError):
-            if path.name != own:  # that one is left as it is
+            if path.name != own:  # that file stays unchanged
                 texts.append((str(path), regular_file.read_text(path)))
     return [section for name, section in ini_lines.scan(texts).items() if name in names]
 
 
 def _instead(existing: ConfigSection, programs: str) -> str:
-    """Return what to change in a section that is there already."""
+    """Return what to change in an existing section."""
     wanted = ini_lines.scan([("", programs)])[existing.name]
     changes = [
         f"    {key}={line.value}"
         for key, line in wanted.lines.items()
         if key not in existing.lines or existing.lines[key].value != line.value
     ]
-    head = f"{existing.file}:{existing.number} has [{existing.name}] already"
-    return "\n".join([f"{head}: no second one is written; in it, write", *changes])
+    where = f"{existing.file}:{existing.number}"
+    head = f"{where}: [{existing.name}] exists, so no second one is written; set in it"
+    return "\n".join([head, *changes])
 
 
 def _warn_of_access_log(php: Php, say: Callable[[str], None]) -> None:
-    """Say that each request would become an event."""
+    """Warn if each request would become an event of supervisord."""
     invocation = command_line.find(f"{php.binary} -F --fpm-config {php.config}")
     if invocation is None:
         return
@@ -155,8 +155,8 @@ def _warn_of_access_log(php: Php, say: Callable[[str], None]) -> None:
     for pool in conf.pools:
         if pool.options.get("access.log") in STDERR:
             say(
-                f"{php.config}: access.log of pool {pool.name} is standard error, so each request"
-                " becomes an event of supervisord; write it to a file, or leave it out"
+                f"warning: {php.config}: pool {pool.name} writes its access.log to standard error,"
+                " so each request becomes an event of supervisord; write it to a file or remove it"
                 " (fpm-listener check, FPM119)"
             )
 
@@ -165,14 +165,14 @@ def _place(folder: str | None) -> tuple[Path, str]:
     if folder is not None:
         ending = next((known for path, known in FOLDERS if folder.rstrip("/") == path), "conf")
         if not Path(folder).is_dir():
-            raise FpmListenerError(f"{folder}: there is no such folder")
+            raise FpmListenerError(f"{folder}: no such directory; create it, or name another one")
         return Path(folder), ending
     for path, ending in FOLDERS:
         if Path(path).is_dir():
             return Path(path), ending
     raise FpmListenerError(
-        f"no folder that supervisord includes files from ({', '.join(p for p, _ in FOLDERS)});"
-        " say which: fpm-listener init DIR",
+        f"no include directory of supervisord found ({', '.join(p for p, _ in FOLDERS)});"
+        " name it: fpm-listener init DIR",
     )
 
 
@@ -181,7 +181,7 @@ def _write(path: Path, text: str, say: Callable[[str], None]) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        say(f"{path} is there already, and is left as it is")
+        say(f"{path} exists and stays unchanged")
     except OSError as error:
         raise FpmListenerError(f"{path}: cannot be written: {error.strerror}") from error
     else:
@@ -189,7 +189,7 @@ def _write(path: Path, text: str, say: Callable[[str], None]) -> None:
 
 
 def _ours() -> str:
-    """Return the path of this very command: supervisord's PATH is often another one."""
+    """Return the path of this command: supervisord often has another PATH."""
     beside = Path(sys.executable).parent / "fpm-listener"
     return str(beside) if beside.is_file() else shutil.which("fpm-listener") or "fpm-listener"
 
@@ -199,7 +199,7 @@ def _listener(text: str, ending: str) -> str:
 
 
 def _set(text: str, key: str, value: str) -> str:
-    """Return `text` with another value of the first `key`."""
+    """Return `text` with this value of the first `key`."""
     return re.sub(rf"^{key}=.*$", lambda _: f"{key}={value}", text, count=1, flags=re.MULTILINE)
 
 
@@ -222,6 +222,6 @@ def _programs(text: str, versions: Sequence[Php], ending: str) -> str:
 
 
 def _bare(text: str) -> str:
-    """Return a section without its comments: they stand in the first one."""
+    """Return a section without its comments, which the first section has."""
     lines = (line for line in text.splitlines() if line and not line.startswith(";"))
     return "\n" + "\n".join(lines) + "\n"

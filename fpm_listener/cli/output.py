@@ -1,6 +1,6 @@
-"""What commands print for people: no traceback where it cannot be written.
+"""Prints for people; an output that cannot be written causes no traceback.
 
-Law: text of others reaches a terminal through `say` or `complain`, which make it harmless.
+Law: untrusted text reaches a terminal through `say` or `complain`, which make it harmless.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from fpm_listener.values import FpmListenerError
 if TYPE_CHECKING:
     from typing import TextIO
 
-#: As a shell reports a program that SIGPIPE has ended.
+#: The exit status of a program that SIGPIPE has ended, as a shell reports it.
 PIPE_CLOSED = 141
 
 
-class PipeClosed(Exception):  # noqa: N818 - nothing is wrong: the reader has seen enough
-    """Nobody reads standard output any more, as behind `| head -1`."""
+class PipeClosed(Exception):  # noqa: N818 - it is not an error
+    """The reader of standard output has gone, as with `| head -1`."""
 
 
 def prepare() -> None:
-    """Print what the terminal's encoding lacks as escapes."""
+    """Print characters that the terminal cannot encode as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def say(text: str) -> None:
-    """Print lines; control characters of others become question marks."""
+    """Print lines; control characters become question marks."""
     write("\n".join(map(plain, text.split("\n"))))
 
 
 def write(text: str, stream: TextIO | None = None) -> None:
-    """Print text as it is, and a newline; on standard output, unless another stream is given.
+    """Print text unchanged, and a newline, on standard output or on another stream.
 
     Raises PipeClosed and FpmListenerError.
     """
@@ -56,7 +56,7 @@ def write(text: str, stream: TextIO | None = None) -> None:
 
 
 def write_exactly(text: str) -> None:
-    """Print the text of files as their bytes are; on a terminal, as `say` does."""
+    """Print the text of files with its original bytes; on a terminal, as `say` does."""
     out = sys.stdout
     if isinstance(out, io.TextIOWrapper) and not out.isatty():
         out.reconfigure(encoding="utf-8", errors="surrogateescape")
@@ -76,7 +76,7 @@ def complain(error: FpmListenerError) -> None:
 
 
 def _discard(descriptor: int) -> None:
-    """Send what is still buffered nowhere: Python writes it when it ends, and would complain."""
+    """Discard buffered output: Python would write it at exit, and print an error."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, descriptor)

@@ -1,11 +1,12 @@
-"""`fpm-listener status`: asks a running listener what it knows.
+"""`fpm-listener status`: prints the state of a running listener.
 
 Laws:
-0. On the listener's host its control socket is asked: the kernel tells who is on either side, and
-   no password is sent. A password or token is sent over TLS, or with --insecure, and else not.
-1. No password is on a command line, in an error, or sent to a place that its settings do not name:
-   with --url, only what --config or the environment says is used.
-2. A certificate of the settings is trusted as it is: it may be its own authority.
+1. On the listener's host it uses the control socket: the kernel identifies both sides, and no
+   password is sent.
+2. A password or token is only sent over TLS, or with --insecure.
+3. No password is on a command line or in an error. With --url, only a secret of --config or of the
+   environment is sent.
+4. A certificate in the settings is trusted even if it is self-signed.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 _PATIENCE_S = 10
 _DESCRIPTORS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
-#: Bytes of an answer; hundreds of programs take some hundred kilobytes.
+#: The most bytes of an answer; hundreds of programs need some hundred kilobytes.
 _LONGEST = 64 << 20
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound here
 
@@ -51,7 +52,7 @@ def run(
     as_json: bool,
     insecure: bool = False,
 ) -> int:
-    """Print the status; return the exit status. Raises FpmListenerError.
+    """Print the state; return the exit status. Raises FpmListenerError.
 
     insecure: a password or token may be sent in clear text.
     """
@@ -60,30 +61,30 @@ def run(
     where = url or f"{found.state_dir} or {url_of(found.web)}"
     if found.mistake:
         sys.stderr.write(
-            "fpm-listener: the settings have a mistake, the running listener keeps its old ones: "
+            "fpm-listener: the settings have a mistake; the running listener keeps its old ones: "
             f"{plain(found.mistake)}\n"
         )
     seen = out is not None and out.isatty()
     width = shutil.get_terminal_size().columns if seen else None
     colour = seen and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     try:
-        # The table is made for JSON as well: what has none is not a status.
+        # The table is made for --json too: a document without a table is not a status.
         table = to_table(document, width, colour=colour)
         text = json.dumps(document, indent=2) if as_json else table
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
         raise FpmListenerError(
-            f"{where}: the answer is not the status of an fpm-listener; does another program use"
-            " that port, or is it another version?"
+            f"{where}: the answer is not a status of this version of fpm-listener; check whether"
+            " another program uses the port"
         ) from None
     output.write(text, out)
     return 0
 
 
 def endpoint_of(url: str | None, config: str | None, environ: Mapping[str, str]) -> Endpoint:
-    """Return where the listener can be asked.
+    """Return how to reach the listener. Raises FpmListenerError.
 
-    From `config`, or else from the drop-in file at its usual place, unless a URL is given; the
-    environment wins over both. Raises FpmListenerError.
+    From `config`, or from the file at a usual place unless a URL is given; the environment
+    overrides both.
     """
     if config is not None:
         return endpoint.find(config, environ)
@@ -94,7 +95,7 @@ def endpoint_of(url: str | None, config: str | None, environ: Mapping[str, str])
 
 
 def ask_listener(url: str | None, found: Endpoint, *, insecure: bool) -> Document:
-    """Return the status, from the control socket if no URL is given. Raises FpmListenerError."""
+    """Return the state, from the control socket if no URL is given. Raises FpmListenerError."""
     why = ""
     if url is None:
         try:
@@ -103,66 +104,67 @@ def ask_listener(url: str | None, found: Endpoint, *, insecure: bool) -> Documen
             document, why = None, str(error)
         if isinstance(document, dict):
             return document
-        why = why or f"{found.state_dir}: no listener answers on the socket there"
+        why = why or f"{found.state_dir}: no listener answers on its socket"
     where = url or url_of(found.web)
     if found.web.needs_secret and where.startswith("http://") and not insecure:
         raise FpmListenerError(
-            f"{where}: the password or token is not sent in clear text, since any process could "
+            f"{where}: the password or token is not sent in clear text, because any process could "
             f"listen there{'; ' + why if why else ''}. Run this as root on the listener's host "
-            "without --url, or let the listener serve https (web_cert_file, web_key_file), or "
-            "send it all the same with --insecure"
+            "without --url, or configure https (web_cert_file, web_key_file), or use --insecure"
         )
     return fetch(where, found.web)
 
 
 def url_of(web: WebSettings) -> str:
-    """Return where a listener of these settings answers."""
+    """Return the URL of a listener with these settings."""
     host = _ANYWHERE.get(web.host, web.host)
     host = f"[{host}]" if ":" in host else host
     return f"{'https' if web.cert_file else 'http'}://{host}:{web.port}"
 
 
 def fetch(url: str, web: WebSettings) -> Document:
-    """Return the status of the listener that serves at `url`.
+    """Return the state of the listener at `url`.
 
-    Raises FpmListenerError where there is none, or where it wants another password.
+    Raises FpmListenerError if no listener answers, or if it rejects the password.
     """
     if not url.startswith(("http://", "https://")):
-        raise FpmListenerError(f"--url {url!r} is no URL; write http://host:port")
+        raise FpmListenerError(f"--url {url!r} is not a URL; write http://host:port")
     headers = _headers(web)
     try:
         request = urllib.request.Request(f"{url.rstrip('/')}/status.json", headers=headers)  # noqa: S310 - checked above
         opener = urllib.request.build_opener(
-            urllib.request.HTTPSHandler(context=trust(web)), _Straight()
+            urllib.request.HTTPSHandler(context=trust(web)), _NoRedirect()
         )
         with opener.open(request, timeout=_PATIENCE_S) as answer:
-            # Of an endless answer the beginning is no JSON.
+            # The beginning of an endless answer is not valid JSON.
             document: Document = json.loads(answer.read(_LONGEST))
     except urllib.error.HTTPError as error:
         error.close()
         if error.code != 401:
-            raise FpmListenerError(f"{url}: it answers {error.code} {error.reason}") from None
+            raise FpmListenerError(
+                f"{url}: the answer is {error.code} {error.reason}; is this the listener's URL?"
+            ) from None
         what = "another password or token" if headers else "a password or token"
         raise FpmListenerError(
-            f"{url}: the listener wants {what}; name its settings with --config FILE, or set "
+            f"{url}: the listener requires {what}; name its settings with --config FILE, or set "
             "FPM_LISTENER_WEB_TOKEN_FILE, or FPM_LISTENER_WEB_USERNAME and "
             "FPM_LISTENER_WEB_PASSWORD_FILE",
         ) from None
     except RecursionError:
-        raise FpmListenerError(f"{url}: the answer is nested too deeply") from None
+        raise FpmListenerError(f"{url}: the answer is nested too deeply to be a status") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         why = getattr(error, "reason", error)
         raise FpmListenerError(
-            f"{url}: no listener answers there ({why}); is it running, and does `listen` say so?",
+            f"{url}: no listener answers there ({why}); check that it runs, and its setting listen"
         ) from None
     return document
 
 
-class _Straight(urllib.request.HTTPRedirectHandler):
-    """Follows nobody elsewhere: a password would go along."""
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirection: it would pass on a password."""
 
     def redirect_request(self, *_: object) -> None:
-        """Let the answer be an error."""
+        """Return no request: the answer becomes an error."""
 
 
 def _headers(web: WebSettings) -> dict[str, str]:
@@ -177,7 +179,7 @@ def _headers(web: WebSettings) -> dict[str, str]:
 
 def _secret(path: os.PathLike[str]) -> str:
     try:
-        if os.fspath(path).startswith(_DESCRIPTORS):  # it can be a pipe of the user's shell
+        if os.fspath(path).startswith(_DESCRIPTORS):  # it can be a pipe of a shell
             with open(path, "rb") as file:  # noqa: PTH123 - any path
                 secret = file.read(regular_file.LONGEST_SECRET)
         else:
@@ -187,15 +189,15 @@ def _secret(path: os.PathLike[str]) -> str:
         why = getattr(error, "strerror", None) or "is not UTF-8"
         raise FpmListenerError(
             f"{os.fspath(path)}: the listener's password or token cannot be read ({why}); "
-            "type it as who may read it, such as root",
+            "run this as a user who may read the file, such as root",
         ) from None
 
 
 def trust(web: WebSettings) -> ssl.SSLContext:
-    """Return whose certificates are believed. Raises FpmListenerError."""
+    """Return the trusted certificates. Raises FpmListenerError."""
     context = ssl.create_default_context()
     if web.cert_file is not None:
-        # The very certificate that the listener shows: whose name it has does not matter then.
+        # It is exactly the listener's certificate, so its host name does not matter.
         try:
             regular_file.read(web.cert_file, regular_file.LONGEST_CERTIFICATE)
             context.load_verify_locations(web.cert_file)

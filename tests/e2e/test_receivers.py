@@ -53,7 +53,7 @@ def test_a_conflict_as_each_is_told_of_it(lab: Lab, tmp_path: Path) -> None:
         command = [sys.executable, "-m", "fpm_listener", "alerts", "--config"]
         command.append(str(lab.folder / "supervisord.d" / "fpm_listener.conf"))
         done = subprocess.run([*command, "list"], capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stdout) == (0, "nothing is owed\n")
+        assert (done.returncode, done.stdout) == (0, "no undelivered alerts\n")
 
 
 def _failing(lab: Lab) -> dict[str, dict[str, str]] | None:

@@ -16,7 +16,7 @@ import pytest
 
 from fpm_listener.cli import alerts
 from fpm_listener.daemon.control_socket import SOCKET_NAME, ControlRequest, ControlSocket, ask
-from fpm_listener.settings.settings import load
+from fpm_listener.settings.settings import USUAL_FILES, load
 from fpm_listener.values import FpmListenerError, Instant
 from tests.outbox_harness import OutboxHarness
 from tests.ports import free_port
@@ -110,8 +110,8 @@ def test_list(config: Path) -> None:
 @pytest.mark.usefixtures("running")
 def test_retry_and_drop(settings: Settings, config: Path) -> None:
     """The listener does it; what it has in memory changes, and its file."""
-    assert run(config, "retry", "ops").stdout == "2 alerts are tried again now\n"
-    assert run(config, "retry").stdout == "4 alerts are tried again now\n"
+    assert run(config, "retry", "ops").stdout == "retrying 2 alerts now\n"
+    assert run(config, "retry").stdout == "retrying 4 alerts now\n"
     ops = [one for one in alerts.listing(settings) if one["receiver"] == "ops"]
     wait_until(lambda: run(config, "drop", str(ops[0]["number"])).stdout[:1] == "1", "the drop")
     wait_until(lambda: _drop_all(settings, "chat"), "the drop of what was in flight")
@@ -121,7 +121,7 @@ def test_retry_and_drop(settings: Settings, config: Path) -> None:
 
 
 def _drop_all(settings: Settings, receiver: str) -> bool:
-    alerts.drop(settings, receiver)
+    alerts.drop(settings, receiver, print)
     return receiver not in {one["receiver"] for one in alerts.listing(settings)}
 
 
@@ -175,7 +175,7 @@ def test_the_listener_hears_of_a_test_that_was_taken(config: Path) -> None:
         done = run(config, "test", "ops")
 
     assert done.returncode == 0
-    assert "ops: 2 alerts that wait for it are tried again now" in done.stdout
+    assert "ops: retrying 2 alerts now" in done.stdout
 
 
 # -- without a listener ----------------------------------------------------------------------------
@@ -213,7 +213,8 @@ def test_drop_what_is_not_there(config: Path, number: str) -> None:
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"fpm-listener: no alert has the number {number}; `fpm-listener alerts list` shows them\n"
+        f"fpm-listener: no alert has the number {number}; list them with: "
+        "fpm-listener alerts list\n"
     )
 
 
@@ -224,7 +225,7 @@ def typed(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_nothing_is_owed(config: Path) -> None:
     """That is said."""
-    assert run(config, "list").stdout == "nothing is owed\n"
+    assert run(config, "list").stdout == "no undelivered alerts\n"
 
 
 def test_retry_alone(config: Path) -> None:
@@ -232,7 +233,7 @@ def test_retry_alone(config: Path) -> None:
     done = run(config, "retry")
 
     assert done.returncode == 2
-    assert "it tries everything when it starts" in done.stderr
+    assert "it retries all alerts when it starts" in done.stderr
 
 
 def test_a_database_that_somebody_else_has(settings: Settings, config: Path) -> None:
@@ -250,7 +251,7 @@ def test_no_listener_ran_yet(settings: Settings) -> None:
     """No folder is made for the question."""
     settings.state_dir.rmdir()
 
-    with pytest.raises(FpmListenerError, match="no listener ran yet"):
+    with pytest.raises(FpmListenerError, match="the directory does not exist"):
         alerts.listing(settings)
     assert not settings.state_dir.exists()
 
@@ -260,13 +261,13 @@ def test_a_receiver_that_is_not_there(config: Path) -> None:
     for words in (("test", "opss"), ("drop", "opss"), ("retry", "opss")):
         done = run(config, *words)
         assert done.returncode == 2
-        assert "no receiver is called 'opss'; did you mean 'ops'?" in done.stderr
+        assert "no receiver has the name 'opss'; did you mean 'ops'?" in done.stderr
 
 
 def test_no_settings_to_be_found(tmp_path: Path) -> None:
     """The usual places are named."""
     command = [sys.executable, "-m", "fpm_listener", "alerts", "list"]
-    if any(os.path.exists(path) for path in alerts.USUAL_FILES):  # noqa: PTH110 - names
+    if any(os.path.exists(path) for path in USUAL_FILES):  # noqa: PTH110 - names
         command += ["--config", str(tmp_path / "none")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
@@ -287,9 +288,9 @@ def test_a_receiver_that_takes_it(config: Path) -> None:
     assert done.returncode == 0
     assert request.json["alerts"][0]["labels"]["alertname"] == "FpmListenerTest"
     assert request.headers["x-fpm-listener-reason"] == "test"
-    for word in ("sent:      POST http://127.0.0.1/...", "FpmListenerTest", "status 200", "thanks"):
+    for word in ("sent:     POST http://127.0.0.1/...", "FpmListenerTest", "status 200", "thanks"):
         assert word in done.stdout
-    assert "it was taken" in done.stdout
+    assert "ops: delivered (firing)" in done.stdout
     assert "s3cret-path" not in done.stdout + done.stderr
 
 
@@ -300,8 +301,11 @@ def test_a_receiver_that_does_not(config: Path) -> None:
         never, later = run(config, "test", "ops"), run(config, "test", "ops")
 
     assert (never.returncode, later.returncode) == (1, 1)
-    assert "FAILED (client_error: status 404); it is for ever" in never.stdout
-    assert "FAILED (server_error: status 503); it would be tried again" in later.stdout
+    assert (
+        "FAILED (client_error: status 404); an alert with this result is not retried"
+        in never.stdout
+    )
+    assert "FAILED (server_error: status 503); an alert with this result is retried" in later.stdout
 
 
 def test_secrets_are_hidden(config: Path, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_what_is_written_is_sound(folder: Path) -> None:
 
     assert {one.id for one in findings if one.where.startswith(str(folder))} == {"FPM121"}
     assert load(str(folder / "fpm_listener.conf"), {}).receivers == ()
-    assert said[-1] == "then type: supervisorctl update"
+    assert said[-1] == "then run: supervisorctl update"
 
 
 def test_several_versions(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ def test_a_section_that_is_there_already(folder: Path, monkeypatch: pytest.Monke
     init.write(str(folder), said.append)
     text = "\n".join(said)
 
-    assert f"{site}:3 has [program:php-fpm] already: no second one is written" in text
+    assert f"{site}:3: [program:php-fpm] exists, so no second one is written" in text
     assert "\n    startsecs=3\n" in text
     assert "guard --hold" in text
     assert "stopsignal" not in text
@@ -125,7 +125,7 @@ def test_nothing_is_overwritten(folder: Path) -> None:
     init.write(str(folder), said.append)
 
     assert mine.read_text() == "mine"
-    assert f"{mine} is there already, and is left as it is" in said
+    assert f"{mine} exists and stays unchanged" in said
     assert (folder / "fpm_listener.conf").exists()
 
 
@@ -135,13 +135,13 @@ def test_without_a_php_fpm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     said: list[str] = []
     init.write(str(folder), said.append)
 
-    assert "no php-fpm with a configuration was found" in said[0]
+    assert "found no php-fpm with a configuration" in said[0]
     assert sorted(path.name for path in folder.iterdir()) == ["fpm_listener.conf"]
 
 
 def test_nowhere_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The places that were looked for are named."""
-    with pytest.raises(FpmListenerError, match="no such folder"):
+    with pytest.raises(FpmListenerError, match="no such directory"):
         init.write(str(tmp_path / "none"), print)
     monkeypatch.setattr(init, "FOLDERS", ((str(tmp_path / "none"), "conf"),))
     with pytest.raises(FpmListenerError, match="fpm-listener init DIR"):

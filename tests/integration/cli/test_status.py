@@ -101,14 +101,14 @@ def test_from_the_environment(
     token = secret(tmp_path, "token", "t0ken")
     config = serve(web_token_file=token)
     url = status.url_of(load(str(config)).web)
-    with pytest.raises(FpmListenerError, match=r"wants a password or token.*WEB_TOKEN_FILE") as e:
+    with pytest.raises(FpmListenerError, match=r"requires a password or token.*WEB_TOKEN_FILE") as e:
         shown(url=url)
     assert "t0ken" not in str(e.value)
 
     monkeypatch.setenv("FPM_LISTENER_WEB_TOKEN_FILE", str(token))
     assert "All 3 programs run" in shown(url=url, insecure=True)
     monkeypatch.setenv("FPM_LISTENER_WEB_TOKEN_FILE", str(secret(tmp_path, "old", "wrong")))
-    with pytest.raises(FpmListenerError, match="wants another password or token"):
+    with pytest.raises(FpmListenerError, match="requires another password or token"):
         shown(url=url, insecure=True)
 
 
@@ -276,7 +276,7 @@ def test_nobody_leads_it_astray(tmp_path: Path) -> None:
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         web = WebSettings(token_file=secret(tmp_path, "token", "t0ken"))
-        with pytest.raises(FpmListenerError, match="it answers 302"):
+        with pytest.raises(FpmListenerError, match="the answer is 302"):
             status.fetch(f"http://127.0.0.1:{server.server_port}", web)
     finally:
         server.shutdown()
@@ -300,7 +300,7 @@ def test_which_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_url_that_is_none() -> None:
     """What is asked for is not opened as a file."""
-    with pytest.raises(FpmListenerError, match="is no URL"):
+    with pytest.raises(FpmListenerError, match="is not a URL"):
         shown(url="file:///etc/passwd")
 
 

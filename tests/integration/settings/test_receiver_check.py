@@ -132,4 +132,4 @@ def test_init_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     said = capsys.readouterr().out
 
     assert f"warning: {NO_RECEIVER.why}\n" in said
-    assert f"[fpm-listener:receiver:NAME] into {tmp_path}/fpm_listener.conf" in said
+    assert f"[fpm-listener:receiver:NAME] to {tmp_path}/fpm_listener.conf" in said
