@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import sys
 
-from fpm_listener.cli.arguments import SNIPPET, _parser
-from fpm_listener.supervisor.stdout import protect_stdout
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
@@ -27,7 +24,11 @@ def main(arguments: list[str] | None = None) -> int:
             silent = fast_start.attempt(words[1:])
         except Exception:  # noqa: BLE001 - the guard starts again, and reports what it finds
             silent = False
-    sink = protect_stdout() if words[:1] == ["listen"] else -1
+    sink = -1
+    if words[:1] == ["listen"]:
+        from fpm_listener.supervisor.stdout import protect_stdout
+
+        sink = protect_stdout()
     from fpm_listener.values import FpmListenerError
 
     try:
@@ -45,11 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _for_people(words: list[str], sink: int) -> int:
     """Run a command that prints something; return its exit status."""
-    from fpm_listener.cli import output
+    from fpm_listener.cli import arguments, output
 
     output.prepare()
     try:
-        options = _parser().parse_args(words)
+        options = arguments.make_parser().parse_args(words)
         if options.command == "listen":
             return _listen(options.config, sink)
         return _COMMANDS[options.command](options)
@@ -76,12 +77,14 @@ def _listen(config: str, sink: int) -> int:
     """Run the listener until supervisord goes away."""
     import os
 
+    if os.isatty(0):
+        from fpm_listener.cli.arguments import SNIPPET
+
+        print(SNIPPET, file=sys.stderr)
+        return 2
     from fpm_listener.settings import settings
     from fpm_listener.supervisor.pipe import Pipe
 
-    if os.isatty(0):
-        print(SNIPPET, file=sys.stderr)
-        return 2
     loaded = settings.load(config)
     _log_to_stderr(loaded.log_level)
     pipe = Pipe(0, sink)

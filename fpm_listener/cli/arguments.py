@@ -1,18 +1,19 @@
-"""Argparse."""
+"""The command line: all commands except the guard's own parsing of its options."""
 
 from __future__ import annotations
 
+import argparse
 import sys
+from typing import Any
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-    from typing import Any
+from fpm_listener import __version__
+from fpm_listener.cli import output
+from fpm_listener.phpfpm import guard_command
 
 SNIPPET = """\
-fpm-listener listen is started by supervisord, not by hand: it speaks supervisord's event-listener
-protocol on stdin and stdout. Put this into a file of its own in supervisord.d/ (the project ships
-supervisord.d/fpm_listener.conf), then type: supervisorctl update
+supervisord starts `fpm-listener listen`, which uses supervisord's event-listener protocol on stdin
+and stdout. Write this to a file in supervisord's include directory (`fpm-listener init` writes it
+for you), then run: supervisorctl update
 
     [eventlistener:fpm-listener]
     command=fpm-listener listen --config %(here)s/fpm_listener.conf
@@ -28,27 +29,23 @@ supervisord.d/fpm_listener.conf), then type: supervisorctl update
     [fpm-listener:receiver:ops]
     url_file = /etc/fpm-listener/ops.url
 
-Then `fpm-listener status` shows what it knows; its metrics are on http://127.0.0.1:19253/metrics.
+Then `fpm-listener status` shows the state. Metrics are at http://127.0.0.1:19253/metrics.
 """
 
 
-def _parser() -> argparse.ArgumentParser:
-    import argparse
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help on standard output is printed as the output of all commands."""
 
-    from fpm_listener import __version__
-    from fpm_listener.cli import output
-    from fpm_listener.phpfpm import guard_command
+    def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ANN401 - argparse
+        if file is sys.stdout:
+            output.write(message.rstrip("\n"))
+        elif message:
+            super()._print_message(message, file)
 
-    class Parser(argparse.ArgumentParser):
-        """Prints what it prints on standard output as all commands do."""
 
-        def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ANN401 - argparse
-            if file is sys.stdout:
-                output.write(message.rstrip("\n"))
-            elif message:
-                super()._print_message(message, file)
-
-    parser = Parser(
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = _Parser(
         prog="fpm-listener",
         description="Watches php-fpm under supervisord: restart loops, causes, alerts.",
     )
@@ -121,12 +118,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_alerts(commands: argparse._SubParsersAction[Any]) -> None:
-    """Add `alerts`; its options may stand before and after the action."""
-    import argparse
-
+    """Add `alerts`; its options can be before and after the action."""
     config: dict[str, Any] = {
         "metavar": "FILE",
-        "help": "the settings (default: the drop-in file)",
+        "help": "the settings (default: the file in supervisord.d)",
     }
     as_json: dict[str, Any] = {
         "action": "store_true",

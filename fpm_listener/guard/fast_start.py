@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from fpm_listener import regular_file
+from fpm_listener import DEFAULT_STATE_DIR, regular_file
 from fpm_listener.guard import handover_channel, orphans
 from fpm_listener.guard.handover_messages import Hello, Keep, Offer
 from fpm_listener.host import state_directory
@@ -23,8 +23,6 @@ from fpm_listener.phpfpm.inherited_sockets import environment, is_inherited
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-DEFAULT_STATE_DIR = "/var/lib/fpm-listener"
 
 
 def attempt(words: Sequence[str]) -> bool:

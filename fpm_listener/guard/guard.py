@@ -19,6 +19,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fpm_listener import DEFAULT_STATE_DIR
 from fpm_listener.guard import fast_start, handover_client, orphans
 from fpm_listener.guard import options as guard_options
 from fpm_listener.guard.address_wait import AddressWait, Start
@@ -109,7 +110,7 @@ class _Guard:
         conf = optional("the reading of php-fpm's configuration", self._read_conf, None)
         locate = partial(fast_start.glance_at_state_dir, None)
         self._state_dir = optional("the listener's settings", self._find_state_dir, "") or optional(
-            "the search for state_dir", locate, fast_start.DEFAULT_STATE_DIR
+            "the search for state_dir", locate, DEFAULT_STATE_DIR
         )
         name = str(self._name or f"by hand:{conf.path if conf else ''}")
         self._record = orphans.MasterRecord(self._state_dir, name)

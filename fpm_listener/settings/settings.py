@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fpm_listener import regular_file
+from fpm_listener import DEFAULT_STATE_DIR, regular_file
 from fpm_listener.settings import ini_section as ini
 from fpm_listener.settings import receivers as settings_receivers
 from fpm_listener.settings.ini_section import Setting, SettingsSection
@@ -81,7 +81,7 @@ class Settings:
 
     source: str  #: the file
     web: WebSettings = WebSettings()
-    state_dir: Path = Path("/var/lib/fpm-listener")
+    state_dir: Path = Path(DEFAULT_STATE_DIR)
     programs: tuple[str, ...] = ()  #: globs over group:name; empty = every program
     error_log: tuple[Path, ...] = ()  #: further log files to follow
     loop: LoopPolicy = FAST_LOOP

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from fpm_listener.cli.arguments import _parser
+from fpm_listener.cli.arguments import make_parser
 from fpm_listener.phpfpm.guard_messages import GuardCode
 from fpm_listener.settings import settings
 from fpm_listener.supervisor import config
@@ -129,7 +129,9 @@ def test_links_lead_somewhere() -> None:
 def commands() -> dict[str, set[str]]:
     """Return each command with its long options, and its actions."""
     (subparsers,) = (
-        action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)
+        action
+        for action in make_parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
     )
     found: dict[str, set[str]] = {}
     for name, parser in subparsers.choices.items():

@@ -101,7 +101,9 @@ def test_from_the_environment(
     token = secret(tmp_path, "token", "t0ken")
     config = serve(web_token_file=token)
     url = status.url_of(load(str(config)).web)
-    with pytest.raises(FpmListenerError, match=r"requires a password or token.*WEB_TOKEN_FILE") as e:
+    with pytest.raises(
+        FpmListenerError, match=r"requires a password or token.*WEB_TOKEN_FILE"
+    ) as e:
         shown(url=url)
     assert "t0ken" not in str(e.value)
 
