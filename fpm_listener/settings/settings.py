@@ -308,8 +308,9 @@ def _refuse_unknown_sections(path: str, found: Collection[str]) -> None:
     """Raise FpmListenerError for a section that was meant for us; supervisor has its own."""
     for name in found:
         head = name.partition(":")[0]
-        similar = head.startswith("fpm") and ini.closest(head, [SECTION], 0.85) is not None
-        if similar and name != SECTION and not name.startswith(RECEIVER_PREFIX):
+        if name == SECTION or name.startswith(RECEIVER_PREFIX) or not head.startswith("fpm"):
+            continue
+        if ini.closest(head, [SECTION], 0.85) is not None:
             raise FpmListenerError(
                 f"{path} [{name}]: unknown section; known: [{SECTION}], [{RECEIVER_PREFIX}NAME]",
             )
