@@ -216,14 +216,14 @@ TROUBLE = replace(
     timeline=(
         entry(TimelineEvent.LISTENER, 80000, "fpm-listener"),
         entry(
-            TimelineEvent.DIED,
+            TimelineEvent.FAILED,
             52000,
             "php-fpm-admin:php-fpm-admin",
             exit_reason=SEGFAULT,
         ),
         entry(TimelineEvent.STARTED, 51999.9, "php-fpm-admin:php-fpm-admin", away_s=0.064),
         entry(
-            TimelineEvent.DIED,
+            TimelineEvent.FAILED,
             30200,
             "queue:worker_00",
             exit_reason=ExitReason(status=1),
@@ -246,13 +246,13 @@ TROUBLE = replace(
         ),
         entry(TimelineEvent.STOPPED, 21000, "reports:reports"),
         entry(
-            TimelineEvent.DIED,
+            TimelineEvent.FAILED,
             9200,
             "php-fpm-admin:php-fpm-admin",
             exit_reason=KILLED,
         ),
         entry(TimelineEvent.STARTED, 9199.9, "php-fpm-admin:php-fpm-admin", away_s=0.071),
-        entry(TimelineEvent.DIED, 196, "php-fpm:php-fpm", exit_reason=KILLED),
+        entry(TimelineEvent.FAILED, 196, "php-fpm:php-fpm", exit_reason=KILLED),
         entry(
             TimelineEvent.INCIDENT,
             192,
@@ -269,7 +269,7 @@ TROUBLE = replace(
         ),
         entry(TimelineEvent.STARTED, 2, "php-fpm:php-fpm", away_s=1.02, count=7),
         entry(
-            TimelineEvent.DIED,
+            TimelineEvent.FAILED,
             1,
             "php-fpm:php-fpm",
             exit_reason=ExitReason(status=78),
@@ -309,7 +309,7 @@ EVIL = replace(
             ),
         ),
     ),
-    timeline=tuple(entry(TimelineEvent.DIED, 10, HOSTILE[0], subject=one) for one in HOSTILE),
+    timeline=tuple(entry(TimelineEvent.FAILED, 10, HOSTILE[0], subject=one) for one in HOSTILE),
     receivers=(ReceiverView(name=HOSTILE[0], kind="webhook", last_failure=HOSTILE[2]),),
     found=(FindingView(*(HOSTILE[n % 6] for n in range(6))),),
     instance=HOSTILE[0],

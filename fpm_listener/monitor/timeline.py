@@ -1,4 +1,4 @@
-"""What has happened in the last 24 hours: deaths, starts after them, incidents.
+"""The last 24 hours: failures, starts after them, incidents.
 
 Laws:
 1. It never grows without bound: what happens again within a quarter of an hour is one entry with a
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 #: Seconds that an entry is kept, and that one entry spans at most.
 KEPT_S, SPAN_S = 24 * 3600.0, 15 * 60.0
 ENTRIES = 400
-#: Failed lives of which the moment is kept, for each program.
+#: Failures of each program whose time is kept.
 FAILURES = 64
-#: Processes of which something is known beside the entries; groups come and go.
+#: Processes with more data than their entries; the limit is for groups that come and go.
 PROCESSES = 1000
 
 
 class TimelineEvent(Enum):
-    """What an entry tells of."""
+    """The kind of an entry."""
 
-    DIED = "died"  #: a failed life
-    ENDED = "ended"  #: as expected
-    STOPPED = "stopped"  #: by its operator
-    STARTED = "started"  #: after a death
-    HEALED = "healed"  #: the listener has had it started again
-    PAUSED = "paused"  #: the listener has had it stopped for a while, as it loops
-    ENDING = "ending"  #: the listener has had supervisord end, as it had given up on it
+    FAILED = "failed"  #: a failed start or a crash
+    EXITED = "exited"  #: as expected
+    STOPPED = "stopped"  #: by an operator
+    STARTED = "started"  #: after an exit
+    HEALED = "healed"  #: by self-healing
+    PAUSED = "paused"  #: by self-healing, for a while, because of a restart loop
+    SHUTDOWN = "shutdown"  #: self-healing shuts supervisord down because of this program
     INCIDENT = "incident"
     CHANGED = "changed"  #: the cause of an incident
     WORSE = "worse"
@@ -56,7 +56,7 @@ class TimelineEvent(Enum):
 _OF_ACTS = {
     Act.START: TimelineEvent.HEALED,
     Act.HALT: TimelineEvent.PAUSED,
-    Act.SHUT_DOWN: TimelineEvent.ENDING,
+    Act.SHUT_DOWN: TimelineEvent.SHUTDOWN,
 }
 _OF_ALERTS = {
     Reason.FIRST: TimelineEvent.INCIDENT,
@@ -135,7 +135,7 @@ class Timeline:
         process, ended = str(record.process), record.ended
         at_s = now.wall_s - (now.monotonic_s - ended.at_s)
         if ended.failed:
-            what = TimelineEvent.DIED
+            what = TimelineEvent.FAILED
             self._failed.setdefault(process, deque(maxlen=FAILURES)).append(at_s)
             _bound(self._failed)
         elif ended.stopped:
@@ -143,7 +143,7 @@ class Timeline:
             if self._halted.pop(process, 0) is None:
                 return
         else:
-            what = TimelineEvent.ENDED
+            what = TimelineEvent.EXITED
         reason = record.note.reason if record.note else None
         self._add(at_s, what, process, exit_reason=reason)
 

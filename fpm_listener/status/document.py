@@ -1,11 +1,10 @@
-"""What the listener knows now, as JSON; the table (terminal.py) and the page (page.py) show it.
+"""The status as JSON; terminal.py and page.py render it for people.
 
-Law: everything that comes from a log, a command line or a configuration is untrusted text.
+Law: every text from a log, a command line or a configuration is untrusted.
 """
 
 from __future__ import annotations
 
-import time
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +26,12 @@ Document = dict[str, Any]
 
 
 def to_json(snapshot: Snapshot, now_s: float) -> Document:
-    """Return the status as plain words; `now_s` in wall seconds.
+    """Return the status as values of JSON; now_s: wall seconds.
 
     shape: `now_s`, `instance`, `supervisor`, `listener`, `programs`, `receivers`,
-    `receiver_problems` (why alerts will not be delivered), `findings`, `timeline` (the latest
-    last). Keys stay as they are; new ones may come. What ends in `_s` is in seconds, `…_at_s`,
-    `now_s` and `last_exit_s` since 1970. What is not known, or never was, is null.
+    `receiver_problems` (why alerts are not delivered), `findings`, `timeline` (the latest last).
+    Keys do not change; new keys may be added. Names that end in `_s` are seconds; `…_at_s`, `now_s`
+    and `last_exit_s` are seconds since 1970. A value that is not known is null.
     """
     timeline = sorted(snapshot.timeline, key=lambda entry: entry.last_s)
     return {
@@ -72,7 +71,7 @@ def to_json(snapshot: Snapshot, now_s: float) -> Document:
 
 
 def _quantile(view: HistogramView | None, share: float) -> float | None:
-    """Return below which bound of its buckets that share of the observations is."""
+    """Return the bound of the buckets that contain this share of the observations."""
     total = sum(view.counts) if view else 0
     if view is None or total == 0:
         return None
@@ -81,7 +80,7 @@ def _quantile(view: HistogramView | None, share: float) -> float | None:
 
 
 def _since(moment_s: float | None, now_s: float) -> float | None:
-    """Return the seconds gone by; never fewer than 0, though the wall clock may be set back."""
+    """Return the seconds since a moment; at least 0, because the wall clock can be set back."""
     return None if moment_s is None else round(max(0.0, now_s - moment_s), 1)
 
 
@@ -90,7 +89,7 @@ def _by_name(view: ProcessView) -> tuple[str, str]:
 
 
 def _windows(view: ProcessView, snapshot: Snapshot, now_s: float) -> list[Document]:
-    """Return how full the windows are in which a restart loop is told."""
+    """Return the failures in each restart-loop window."""
     failures = snapshot.failures.get(str(view.name), ())
     return [
         {
@@ -155,7 +154,7 @@ def _incident(view: IncidentView) -> Document:
         "cause": facts.cause.value,
         "severity": view.severity,
         "started_at_s": view.started_at_s,
-        "failed_lives": facts.failures,
+        "failures": facts.failures,
         "gave_up": facts.gave_up,
         "summary": ENGLISH.summary(facts),
         "address": facts.address,
@@ -195,16 +194,3 @@ def _entry(entry: Entry) -> Document:
         "count": entry.count,
         "away_s": None if entry.away_s is None else round(entry.away_s, 3),
     }
-
-
-def recovery(program: Document) -> str | None:
-    """Return since when a program is well again, and when its incident ends; None = it is not."""
-    incident = program["incident"]
-    if not incident or incident.get("recovering_at_s") is None:
-        return None
-    lasts = {"RUNNING": "stays up", "STOPPED": "stays stopped"}.get(program["state"], "lasts")
-    since, until = (
-        time.strftime("%H:%M:%S", time.localtime(incident[key]))
-        for key in ("recovering_at_s", "resolves_at_s")
-    )
-    return f"recovering since {since}, will be resolved at {until} if it {lasts}"

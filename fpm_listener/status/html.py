@@ -1,7 +1,7 @@
-"""Markup, made of text by one function that escapes it.
+"""Makes HTML; one function escapes all text.
 
-Law: what is not made here is text, and text is shown as it is: no markup, no control character,
-nothing that turns or hides what stands beside it.
+Law: a text that was not made here is shown as text: no markup, no control character, and no
+character that turns or hides other text.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from fpm_listener.untrusted_text import plain
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: What stands where there is nothing to say.
+#: The text for an empty cell.
 NONE = "\u2013"
-#: Characters of one text that are shown.
+#: Longest text that is shown, in characters.
 _CHARACTERS = 2000
 
 
 class Markup(str):
-    """Text that is markup already."""
+    """Text that is HTML already."""
 
     __slots__ = ()
 
@@ -44,30 +44,30 @@ def tag(name: str, *children: str | None, **attributes: str | None) -> Markup:
 
 
 def escaped(text: str) -> str:
-    """Return text as it may stand in a page; its end is left out where there is no end to it."""
+    """Return text for a page; a very long text is cut."""
     if len(text) > _CHARACTERS:
-        text = f"{text[:_CHARACTERS]} … ({len(text) - _CHARACTERS} characters more)"
+        text = f"{text[:_CHARACTERS]} … ({len(text) - _CHARACTERS} more characters)"
     return html.escape(plain(text))
 
 
 def joined(parts: Iterable[str]) -> Markup:
-    """Return parts one after the other; those that are text are escaped."""
+    """Return the parts as one; text among them is escaped."""
     return Markup("".join(part if isinstance(part, Markup) else escaped(part) for part in parts))
 
 
 def symbol(name: str, tone: str) -> Markup:
-    """Return one of the symbols of page.html; text beside it says the same."""
+    """Return a symbol of page.html; text next to it has the same meaning."""
     use = tag("use", href=f"#i-{name}")
     return tag("svg", use, class_=f"i {tone}", aria_hidden="true")
 
 
 def badge(name: str, tone: str, text: str) -> Markup:
-    """Return a word with its symbol."""
+    """Return a text with its symbol."""
     return tag("span", symbol(name, tone), text, class_=f"tag {tone}")
 
 
 def clock(at_s: float, now_s: float) -> Markup:
-    """Return a moment in the host's own time, as its logs have it."""
+    """Return a moment in local time, as in the logs of the host."""
     local, utc = time.localtime(at_s), time.gmtime(at_s)
     today = time.localtime(now_s)[:3] == local[:3]
     shown = time.strftime("%H:%M:%S" if today else "%a %H:%M:%S", local)
@@ -75,7 +75,7 @@ def clock(at_s: float, now_s: float) -> Markup:
 
 
 def section(name: str, title: str, *children: str) -> Markup:
-    """Return a part of the page under its heading."""
+    """Return a section of the page with its heading."""
     heading = tag("h2", title, id=name, tabindex="-1")
     return tag("section", heading, *children, aria_labelledby=name, data_key=name)
 
@@ -87,8 +87,8 @@ def table(name: str, columns: Iterable[tuple[str, str]], rows: list[Markup]) -> 
         *(tag("th", c, scope="col", role="columnheader", class_=k) for c, k in columns),
         role="row",
     )
-    # The roles are said although tables have them: a small screen shows rows as cards, and browsers
-    # then forget what they were.
+    # The roles are explicit: a small screen shows rows as cards, and browsers then drop the roles
+    # of a table.
     return tag(
         "table",
         tag("thead", head, role="rowgroup"),
@@ -99,10 +99,10 @@ def table(name: str, columns: Iterable[tuple[str, str]], rows: list[Markup]) -> 
 
 
 def cell(label: str, *children: str, kind: str | None = None) -> Markup:
-    """Return a cell of a table; the label is seen where there is no room for columns."""
+    """Return a cell of a table; a small screen shows its label instead of columns."""
     return tag("td", *children, role="cell", data_label=label, class_=kind)
 
 
 def sub(text: str | None) -> Markup:
-    """Return a second line, in a softer voice; nothing where there is none."""
+    """Return a second line in soft colour; nothing if there is no text."""
     return tag("span", text, class_="sub") if text else Markup("")

@@ -1,10 +1,10 @@
-"""The status as a page: page.html, filled.
+"""The status as an HTML page, from the template page.html.
 
 Laws:
-1. All text is escaped by `tag`, the only maker of markup.
-2. Nothing is loaded from anywhere, and nothing runs but the page's own script: the policy names
-   script and style by their digests.
-3. The page is whole without its script, which only fetches it again and again.
+1. `tag` escapes every text, and only `tag` makes markup.
+2. The page loads nothing and runs only its own script: the policy allows script and style by their
+   digests.
+3. The page is complete without its script, which only fetches the page at intervals.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from fpm_listener.status.html import (
 )
 from fpm_listener.status.page_programs import incidents, programs
 from fpm_listener.status.page_timeline import timeline
-from fpm_listener.status.text import answered, headline, notes
+from fpm_listener.status.text import acknowledged, headline, notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,18 +51,18 @@ def _digest(element: str) -> str:
     return f"'sha256-{base64.b64encode(raw).decode()}'"
 
 
-#: What a browser may do with the page.
+#: What a browser may do with the page (Content-Security-Policy).
 POLICY = (
     f"default-src 'none'; script-src {_digest('script')}; style-src {_digest('style')}; "
     "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-#: Which page this is: an open one of another version loads itself anew.
+#: The version of the page: an open page of another version reloads itself.
 _PAGE = hashlib.sha256(_TEMPLATE.encode()).hexdigest()[:12]
 
 
 def to_html(document: Document) -> str:
-    """Return the status as a page of its own."""
+    """Return the status as a page."""
     words, tone = headline(document)
     where = document["instance"] or document["supervisor"] or "fpm-listener"
     live = joined((tag("main", *_main(document, words, tone)), _foot(document)))
@@ -95,9 +95,11 @@ def _head(document: Document, words: str, tone: str) -> Markup:
         tag("h1", words),
         tag("p", " · ".join(filter(None, (where, counts))), class_="soft"),
     ]
-    # For screen readers: it changes only when there is something to say.
-    said = "; ".join(p["incident"]["summary"] for p in document["programs"] if p["incident"])
-    lines.append(tag("p", f"In trouble: {said}" if said else "", role="status", class_="hide"))
+    # For screen readers: it changes only when an incident changes.
+    problems = "; ".join(p["incident"]["summary"] for p in document["programs"] if p["incident"])
+    lines.append(
+        tag("p", f"Problems: {problems}" if problems else "", role="status", class_="hide")
+    )
     return tag("div", mark, tag("div", *lines), class_="head")
 
 
@@ -129,7 +131,7 @@ def _main(document: Document, words: str, tone: str) -> Iterable[Markup]:
 def _receivers(document: Document) -> Markup:
     columns = (
         ("Receiver", ""),
-        ("Owed", "n"),
+        ("Pending", "n"),
         ("Attempts", "n"),
         ("Failed", "n"),
         ("Dropped", "n"),
@@ -151,7 +153,7 @@ def _receivers(document: Document) -> Markup:
         cells = [
             cell(label, str(one[key]), kind="n")
             for label, key in (
-                ("Owed", "pending"),
+                ("Pending", "pending"),
                 ("Attempts", "attempts"),
                 ("Failed", "failed"),
                 ("Dropped", "dropped"),
@@ -174,12 +176,12 @@ def _findings(findings: Document) -> Markup:
     unseen = sum(findings["counts"].values()) - len(worst)
     if unseen > 0:
         parts.append(tag("p", f"{unseen} more: fpm-listener check", class_="empty"))
-    return section("findings", "What check found", tag("div", *parts, class_="card"))
+    return section("findings", "Findings of check", tag("div", *parts, class_="card"))
 
 
 def _finding(one: Document) -> Markup:
     tone = {"error": "bad", "warning": "warn"}.get(one["severity"], "idle")
-    where = one["where"].rpartition(" ")[2]  # the section; the whole is below
+    where = one["where"].rpartition(" ")[2]  # the section; the full text is below
     head = tag(
         "summary",
         badge(tone, tone, one["severity"]),
@@ -210,23 +212,23 @@ def _listener(listener: Document) -> Markup:
     up, missed = listener["supervisor_up"], listener["events_missed"]
     facts = (
         fact("Up", NONE if listener["uptime_s"] is None else age(listener["uptime_s"]), good=None),
-        fact("supervisord's XML-RPC", "answers" if up else "does not answer", good=up),
+        fact("supervisord XML-RPC", "available" if up else "unavailable", good=up),
         fact("Events", f"{listener['events']}; {missed or 'none'} missed", good=not missed),
-        fact("Last event", "none so far" if last_s is None else f"{age(last_s)} ago", good=None),
-        fact("99 % of events answered", answered(listener), good=None),
+        fact("Last event", "none yet" if last_s is None else f"{age(last_s)} ago", good=None),
+        fact("99 % of events acknowledged", acknowledged(listener), good=None),
         fact(
             "Fast restart",
             "on" if listener["fast_restart"] else "off",
             good=listener["fast_restart"] or None,
         ),
         fact(
-            "Alerts owed are",
+            "Undelivered alerts are",
             "on disk" if listener["outbox_persistent"] else "in memory only",
             good=listener["outbox_persistent"],
         ),
         fact(
             "Settings",
-            "in force" if listener["settings_good"] else "the old ones: the file has a mistake",
+            "in use" if listener["settings_good"] else "old settings in use: the file has an error",
             good=listener["settings_good"],
         ),
     )

@@ -1,12 +1,10 @@
-"""Of the page: open incidents, and the programs."""
+"""The parts of the page about open incidents and programs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fpm_listener import durations
-from fpm_listener.durations import age
-from fpm_listener.status.document import recovery
+from fpm_listener.durations import age, show
 from fpm_listener.status.html import (
     NONE,
     Markup,
@@ -22,7 +20,15 @@ from fpm_listener.status.html import (
     tag,
 )
 from fpm_listener.status.remedy_commands import pieces
-from fpm_listener.status.text import last_end, load, plan, worst_first
+from fpm_listener.status.text import (
+    count,
+    has_bad_pool,
+    healing_plan,
+    last_exit,
+    pool_load,
+    recovery,
+    worst_first,
+)
 from fpm_listener.untrusted_text import short_name
 
 if TYPE_CHECKING:
@@ -35,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def incidents(document: Document) -> Markup:
-    """Return what is open, each with what to do about it."""
+    """Return the open incidents, each with its remedy."""
     cards = [
         _incident(
             short_name(program["name"]), program["incident"], recovery(program), document["now_s"]
@@ -46,28 +52,28 @@ def incidents(document: Document) -> Markup:
     return section("incidents", "Open incidents", *cards) if cards else Markup("")
 
 
-def _incident(program: str, incident: Document, well: str | None, now_s: float) -> Markup:
-    tone = "bad" if incident["severity"] == "critical" and not well else "warn"
+def _incident(program: str, incident: Document, recovering: str | None, now_s: float) -> Markup:
+    tone = "bad" if incident["severity"] == "critical" and not recovering else "warn"
     since_s = incident["started_at_s"]
     meta = [
-        badge(tone, tone, "recovering" if well else incident["severity"]),
+        badge(tone, tone, "recovering" if recovering else incident["severity"]),
         tag("span", incident["cause"], class_="mono"),
         tag("span", "since ", clock(since_s, now_s), f" ({age(max(0, now_s - since_s))})"),
-        tag("span", _failures(incident["failed_lives"])),
+        tag("span", count(incident["failures"], "failure")),
         tag("span", "supervisord gave up") if incident["gave_up"] else Markup(""),
     ]
     parts = [
         tag("h3", symbol(tone, tone), tag("span", incident["summary"])),
         tag("p", *meta, class_="meta"),
-        tag("p", well[0].upper() + well[1:] + ".")
-        if well
+        tag("p", recovering[0].upper() + recovering[1:] + ".")
+        if recovering
         else tag(
             "div", tag("h4", "What to do"), tag("p", *_remedy(incident["remedy"])), class_="remedy"
         ),
     ]
     if incident["holder"]:
-        what = f"Who has {incident['address'] or 'the address'}"
-        parts += [tag("h4", what), tag("p", incident["holder"], class_="mono")]
+        title = f"Holder of {incident['address'] or 'the address'}"
+        parts += [tag("h4", title), tag("p", incident["holder"], class_="mono")]
     if incident["evidence"]:
         lines = joined(_lines(incident["evidence"]))
         label = f"Evidence for {program}"
@@ -80,7 +86,7 @@ def _incident(program: str, incident: Document, well: str | None, now_s: float) 
 
 
 def _remedy(text: str) -> Iterable[str]:
-    """Return a remedy, its commands as one copies them."""
+    """Return a remedy with a button for each command."""
     for piece in pieces(text):
         if piece.is_command:
             yield tag("code", piece.text)
@@ -92,16 +98,12 @@ def _remedy(text: str) -> Iterable[str]:
             yield piece.text
 
 
-def _failures(count: int) -> str:
-    return "1 failure" if count == 1 else f"{count} failures"
-
-
 def _lines(texts: Iterable[str]) -> Iterable[Markup]:
     for number, text in enumerate(texts):
         yield Markup("\n" * (number > 0) + escaped(text))
 
 
-#: Programs that are well and shown all the same; more of them are folded up.
+#: Programs without a problem that are shown; if there are more, all of them are folded up.
 _SHOWN = 8
 _TONES = {
     "RUNNING": ("run", "ok"),
@@ -115,21 +117,23 @@ _TONES = {
 
 
 def programs(document: Document) -> Markup:
-    """Return the programs, those with problems first; many that are well are folded up."""
+    """Return the programs, those with problems first; many without problems are folded up."""
     known = document["programs"]
     if not known:
         words = (
-            "supervisord has named none so far."
+            "supervisord has not reported its programs yet."
             if not document["listener"]["ready"]
-            else ("supervisord has none, or the settings leave all of them out (programs = …).")
+            else (
+                "supervisord has no programs, or the settings exclude all of them (programs = …)."
+            )
         )
         return section("programs", "Programs", tag("p", words, class_="card empty"))
     columns = (
         *(("Program", ""), ("State", ""), ("Up", "n"), ("Restarts", "n")),
-        *(("Failures", "n"), ("Last end", "")),
+        *(("Failures", "n"), ("Last exit", "")),
     )
-    well = [program for program in known if _is_well(program)]
-    folded = well if len(well) > _SHOWN else []
+    healthy = [program for program in known if _is_healthy(program)]
+    folded = healthy if len(healthy) > _SHOWN else []
     shown = [program for program in worst_first(known) if program not in folded]
     now_s = document["now_s"]
     parts = []
@@ -143,13 +147,13 @@ def programs(document: Document) -> Markup:
     return section("programs", "Programs", tag("div", *parts, class_="card"))
 
 
-def _is_well(program: Document) -> bool:
-    """Return whether there is nothing to look at."""
+def _is_healthy(program: Document) -> bool:
+    """Return whether a program runs without any problem."""
     return (
         program["state"] == "RUNNING"
         and not program["incident"]
         and not any(window["failed"] or window["looping"] for window in program["windows"])
-        and not any(pool["saturated"] or not pool["up"] for pool in program["pools"])
+        and not has_bad_pool(program)
     )
 
 
@@ -159,7 +163,7 @@ def _program(program: Document, now_s: float) -> Markup:
         tone = "warn"
     failed = program["failed_starts"] + program["unexpected_exits"]
     windows = [
-        sub(f"{_failures(w['failed'])} in {durations.show(w['window_s'])} (limit {w['threshold']})")
+        sub(f"{count(w['failed'], 'failure')} in {show(w['window_s'])} (limit {w['threshold']})")
         for w in program["windows"]
         if w["failed"] or w["looping"]
     ]
@@ -167,7 +171,7 @@ def _program(program: Document, now_s: float) -> Markup:
     ago = None if last_s is None else f"{age(max(0.0, now_s - last_s))} ago"
     uptime_s = program["uptime_s"]
     starts = program["healing"]["starts"]
-    healed = f"{starts} by the listener" if starts else None
+    healed = f"{starts} by self-healing" if starts else None
     looping = [one["tier"] for one in program["windows"] if one["looping"]]
     return tag(
         "tr",
@@ -183,7 +187,7 @@ def _program(program: Document, now_s: float) -> Markup:
             "State",
             badge(icon, tone, program["state"]),
             sub(f"pid {program['pid']}" if program["pid"] else None),
-            sub(plan(program)),
+            sub(healing_plan(program)),
         ),
         cell("Up", NONE if uptime_s is None else age(uptime_s), kind="n"),
         cell("Restarts", str(program["restarts"]), sub(healed), kind="n"),
@@ -191,10 +195,10 @@ def _program(program: Document, now_s: float) -> Markup:
             "Failures",
             str(failed),
             *windows,
-            sub(f"in a {' and '.join(looping)} loop" if looping else None),
+            sub(f"in a {' and '.join(looping)} restart loop" if looping else None),
             kind="n",
         ),
-        cell("Last end", last_end(program) or NONE, sub(ago)),
+        cell("Last exit", last_exit(program) or NONE, sub(ago)),
         role="row",
         class_="hit" if program["incident"] else None,
         data_key=program["name"],
@@ -208,12 +212,12 @@ def _addresses(program: Document) -> Markup:
     for address in dict.fromkeys((*program["addresses"], *program["held"])):
         words = "sockets held" if address in program["held"] else ""
         if incident.get("address") == address and incident["holder"]:
-            words = "taken by another"
+            words = "in use by another process"
         mono = tag("span", address, class_="mono")
         found.append(tag("span", mono, f" · {words}" if words else "", class_="sub"))
     for pool in program["pools"]:
         tone = "warn" if pool["saturated"] or not pool["up"] else "idle"
-        words = f" pool {pool['name']}: {load(pool)}"
+        words = f" pool {pool['name']}: {pool_load(pool)}"
         found.append(
             tag("span", symbol("warn" if tone == "warn" else "run", tone), words, class_="sub")
         )

@@ -1,4 +1,4 @@
-"""Of the page: the last 24 hours, as a picture and as a list."""
+"""The part of the page about the last 24 hours: a chart and a list."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.monitor.timeline import KEPT_S
 from fpm_listener.status.html import Markup, clock, joined, section, symbol, tag
-from fpm_listener.status.text import story
+from fpm_listener.status.text import count, timeline_text
 from fpm_listener.untrusted_text import short_name
 
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 _ENTRIES, _BUCKETS = 10, 96
 
 _MARKS = {
-    "died": ("dead", "bad"),
-    "ended": ("idle", "idle"),
+    "failed": ("dead", "bad"),
+    "exited": ("idle", "idle"),
     "stopped": ("idle", "idle"),
     "started": ("turn", "ok"),
     "healed": ("turn", "warn"),
     "paused": ("idle", "warn"),
-    "ending": ("bad", "bad"),
+    "shutdown": ("bad", "bad"),
     "incident": ("bad", "bad"),
     "changed": ("warn", "warn"),
     "worse": ("bad", "bad"),
@@ -33,12 +33,12 @@ _MARKS = {
 
 
 def timeline(document: Document) -> Markup:
-    """Return what has happened, the latest first."""
+    """Return the entries, the latest first."""
     now_s, entries = document["now_s"], document["timeline"]
     if not entries:
         words = tag("p", "Nothing has happened.", class_="card empty")
         return section("timeline", "Last 24 hours", words)
-    items = [_happening(entry, now_s) for entry in reversed(entries)]
+    items = [_entry(entry, now_s) for entry in reversed(entries)]
     parts = [_strip(entries, now_s), tag("ol", *items[:_ENTRIES], class_="events")]
     if len(items) > _ENTRIES:
         rest = tag("ol", *items[_ENTRIES:], class_="events")
@@ -46,46 +46,46 @@ def timeline(document: Document) -> Markup:
     return section("timeline", "Last 24 hours", tag("div", *parts, class_="card"))
 
 
-def _happening(entry: Document, now_s: float) -> Markup:
+def _entry(entry: Document, now_s: float) -> Markup:
     mark, tone = _MARKS.get(entry["what"], ("idle", "idle"))
     name = tag("b", short_name(entry["program"]))
-    who = Markup("") if entry["what"] == "listener" else joined((name, " "))
-    words = tag("span", who, story(entry))
+    program = Markup("") if entry["what"] == "listener" else joined((name, " "))
+    words = tag("span", program, timeline_text(entry))
     key = f"{entry['what']} {entry['program']} {entry['detail'][:200]} {entry['first_at_s']}"
     return tag("li", clock(entry["last_at_s"], now_s), symbol(mark, tone), words, data_key=key)
 
 
 def _strip(entries: list[Document], now_s: float) -> Markup:
-    """Return the day as a picture: deaths as bars, incidents behind them."""
+    """Return the day as a chart: failures as bars, incidents behind them."""
     start_s, size_s = now_s - KEPT_S, KEPT_S / _BUCKETS
-    deaths: Counter[int] = Counter()
+    failures: Counter[int] = Counter()
     open_: dict[str, float] = {}
     shapes = []
 
-    def incident(began_s: float, ended_s: float) -> None:
-        left = max(0.0, (began_s - start_s) / size_s)
-        width = max(0.4, (ended_s - start_s) / size_s - left)
+    def incident(start_at_s: float, end_at_s: float) -> None:
+        left = max(0.0, (start_at_s - start_s) / size_s)
+        width = max(0.4, (end_at_s - start_s) / size_s - left)
         shapes.append(_rect("span bad", left, 0, width, 30))
 
     for entry in entries:
-        if entry["what"] == "died":
-            deaths[int((entry["last_at_s"] - start_s) // size_s)] += entry["count"]
+        if entry["what"] == "failed":
+            failures[int((entry["last_at_s"] - start_s) // size_s)] += entry["count"]
         elif entry["what"] == "incident":
             open_.setdefault(entry["program"], entry["first_at_s"])
         elif entry["what"] in {"changed", "worse"}:
-            open_.setdefault(entry["program"], start_s)  # it began before the oldest entry
+            open_.setdefault(entry["program"], start_s)  # it started before the oldest entry
         elif entry["what"] == "resolved":
             incident(open_.pop(entry["program"], start_s), entry["last_at_s"])
-    for began_s in open_.values():
-        incident(began_s, now_s)
-    if not shapes and not deaths:
-        return Markup("")  # an empty picture, in red, looks like trouble
-    most = max(deaths.values(), default=1)
-    for bucket, count in sorted(deaths.items()):
-        height = 4 + 24 * (count / most) ** 0.5
+    for opened_at_s in open_.values():
+        incident(opened_at_s, now_s)
+    if not shapes and not failures:
+        return Markup("")  # an empty red chart looks like a problem
+    most = max(failures.values(), default=1)
+    for bucket, number in sorted(failures.items()):
+        height = 4 + 24 * (number / most) ** 0.5
         shapes.append(_rect("deaths", min(bucket, _BUCKETS - 1) + 0.12, 30 - height, 0.76, height))
-    total = sum(deaths.values())
-    said = f"{total} failures in the last 24 hours" if total else "no failure in 24 hours"
+    total = sum(failures.values())
+    text = f"{count(total, 'failure')} in the last 24 hours" if total else "no failure in 24 hours"
     chart = tag(
         "svg",
         *(*shapes, _rect("base", 0, 30, _BUCKETS, 0.6)),
@@ -93,7 +93,7 @@ def _strip(entries: list[Document], now_s: float) -> Markup:
         viewBox=f"0 0 {_BUCKETS} 31",
         preserveAspectRatio="none",
         role="img",
-        aria_label=said,
+        aria_label=text,
     )
     scale = tag(
         "p",
@@ -103,8 +103,8 @@ def _strip(entries: list[Document], now_s: float) -> Markup:
     )
     legend = tag(
         "p",
-        tag("span", tag("i"), said),
-        tag("span", tag("i", class_="span"), "an incident was open"),
+        tag("span", tag("i"), text),
+        tag("span", tag("i", class_="span"), "incident"),
         class_="legend",
     )
     return tag("div", chart, scale, legend, class_="strip")

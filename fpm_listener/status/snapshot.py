@@ -1,6 +1,6 @@
-"""What the engine shows to other threads: frozen, complete, cheap to read.
+"""The state that the main thread publishes to other threads: frozen and complete.
 
-The owner rebinds one attribute with a new Snapshot; a reader takes it once and reads it at leisure.
+The main thread replaces the whole Snapshot; a reader gets it once and then needs no lock.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class FindingView(NamedTuple):
-    """One result of the doctor, as `check --json` prints it."""
+    """One finding of `check`, as `check --json` prints it."""
 
     id: str
     severity: str
@@ -33,31 +33,33 @@ class FindingView(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """All that metrics, status and page show."""
+    """Everything that metrics, status and page show."""
 
     processes: tuple[ProcessView, ...] = ()
     receivers: tuple[ReceiverView, ...] = ()
     events: Mapping[str, int] = field(default_factory=dict)  #: by event name
     events_missed: int = 0
-    protocol_garbage: int = 0  #: headers that made no sense
-    findings: Mapping[str, int] = field(default_factory=dict)  #: of the doctor, by severity
-    found: tuple[FindingView, ...] = ()  #: the worst of them
-    timeline: tuple[Entry, ...] = ()  #: what has happened, the latest last
+    protocol_garbage: int = 0  #: parts of the event stream that were not understood
+    findings: Mapping[str, int] = field(default_factory=dict)  #: of `check`, by severity
+    found: tuple[FindingView, ...] = ()  #: the most severe of them
+    timeline: tuple[Entry, ...] = ()  #: the latest last
     failures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  #: wall, by group:name
     windows: Mapping[Tier, LoopPolicy] = field(default_factory=dict)
     instance: str = ""
     last_event_s: float | None = None  #: wall seconds
     ack_seconds: HistogramView | None = None
-    ready: bool = False  #: the programs are known, so that every series is there
+    ready: bool = False  #: the programs are known, so every series exists
     supervisor_up: bool = False
-    fast_restart: bool = False  #: deaths are seen, and supervisord is woken
+    fast_restart: bool = False  #: supervisord is woken when a process exits
     supervisor: str = ""  #: supervisord's identifier
     log_bytes_read: int = 0
     log_bytes_skipped: int = 0
     log_read_errors: int = 0
-    internal_errors: Mapping[str, int] = field(default_factory=dict)  #: survived, by place
+    internal_errors: Mapping[str, int] = field(
+        default_factory=dict
+    )  #: that were survived, by place
     receiver_problems: tuple[ReceiverProblem, ...] = ()
     outbox_persistent: bool = True
     config_reload_ok: bool = True
-    config_reload_s: float = 0.0  #: wall seconds of the last good reading
+    config_reload_s: float = 0.0  #: wall seconds of the last successful read
     started_s: float = 0.0  #: wall seconds

@@ -1,9 +1,9 @@
 """The status for a terminal.
 
 Laws:
-1. Text of others can neither move the cursor, nor colour, turn or hide anything.
-2. Nothing is wider than a terminal of 80 columns or more, but for a remedy: it has a command in it,
-   to be copied as one line.
+1. Untrusted text cannot move the cursor, and cannot colour, turn or hide anything.
+2. No line is wider than a terminal of 80 columns or more, except a remedy: it contains a command
+   that people copy as one line.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING
 
 from fpm_listener import durations
 from fpm_listener.durations import age
-from fpm_listener.status.document import recovery
 from fpm_listener.status.text import (
-    answered,
+    acknowledged,
+    count,
     headline,
-    last_end,
-    load,
+    healing_plan,
+    last_exit,
     notes,
-    plan,
-    story,
+    pool_load,
+    recovery,
+    timeline_text,
     worst_first,
 )
 from fpm_listener.untrusted_text import plain, short_name
@@ -34,12 +35,12 @@ if TYPE_CHECKING:
 
 #: Entries of the timeline that are shown, and characters of one text.
 _ENTRIES, _CHARACTERS = 10, 1000
-#: Where nothing is cut: a pipe has no width.
+#: The width without a terminal: nothing is cut.
 _ENDLESS = 1 << 20
-_COLUMNS = ("PROGRAM", "STATE", "PID", "UP", "RESTARTS", "FAILED", "LAST END")
-_COLOURS = {"good": "32", "doubtful": "33", "bad": "31", "strong": "1", "soft": "2"}
-_TONES = {"RUNNING": "good", "STARTING": "doubtful", "BACKOFF": "doubtful", "FATAL": "bad"}
-_NARROWEST = 12
+_COLUMNS = ("PROGRAM", "STATE", "PID", "UP", "RESTARTS", "FAILED", "LAST EXIT")
+_COLOURS = {"good": "32", "warn": "33", "bad": "31", "strong": "1", "soft": "2"}
+_TONES = {"RUNNING": "good", "STARTING": "warn", "BACKOFF": "warn", "FATAL": "bad"}
+_NARROWEST = 11
 
 
 def to_table(document: Document, width: int | None = None, *, colour: bool = False) -> str:
@@ -59,18 +60,18 @@ class _Screen:
     def lines(self, document: Document) -> Iterator[str]:
         words, tone = headline(document)
         where = " on ".join(filter(None, (document["supervisor"], document["instance"])))
-        tone = {"ok": "good", "warn": "doubtful"}.get(tone, tone)
+        tone = "good" if tone == "ok" else tone
         yield from self._folded(f"{where}: {words}" if where else words, tone=tone)
         programs = worst_first(document["programs"])
         yield from self._programs(programs)
         for program in programs:
             if program["incident"]:
                 yield from self._incident(program["incident"], recovery(program))
-            if planned := plan(program):
-                yield from self._folded(f"{short_name(program['name'])}: {planned}", "  healing:  ")
+            if plan := healing_plan(program):
+                yield from self._folded(f"{short_name(program['name'])}: {plan}", "  healing:  ")
         yield from self._addresses(programs)
         pools = [
-            f"{short_name(program['name'])}, pool {pool['name']}: {load(pool)}"
+            f"{short_name(program['name'])}, pool {pool['name']}: {pool_load(pool)}"
             for program in programs
             for pool in program["pools"]
         ]
@@ -103,20 +104,20 @@ class _Screen:
                 cells[0] = self._in("bad", cells[0])
             yield "  ".join(cells).rstrip()
 
-    def _incident(self, incident: Document, well: str | None) -> Iterator[str]:
+    def _incident(self, incident: Document, recovering: str | None) -> Iterator[str]:
         yield ""
-        tone = "bad" if incident["severity"] == "critical" and not well else "doubtful"
+        tone = "bad" if incident["severity"] == "critical" and not recovering else "warn"
         head = f"{incident['severity'].upper()}: {incident['summary']}"
         yield from self._folded(head, tone=tone)
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(incident["started_at_s"]))
-        lives = f"{incident['failed_lives']} failed lives"
-        yield from self._folded(f"{incident['cause']} since {since}, {lives}", "  cause:    ")
+        failures = count(incident["failures"], "failure")
+        yield from self._folded(f"{incident['cause']} since {since}, {failures}", "  cause:    ")
         if incident["holder"]:
             yield from self._folded(incident["holder"], "  holder:   ")
         for line in incident["evidence"]:
             yield from self._folded(line, "  evidence: ")
-        if well:
-            yield from self._folded(well, "  now:      ")
+        if recovering:
+            yield from self._folded(recovering, "  now:      ")
             return
         yield "  remedy:   " + self._in("strong", _bounded(incident["remedy"]))
 
@@ -140,15 +141,16 @@ class _Screen:
         for entry in shown:
             at = time.localtime(entry["last_at_s"])
             when = time.strftime("%H:%M:%S" if at[:3] == today else "%a %H:%M:%S", at)
-            who = "" if entry["what"] == "listener" else f"{short_name(entry['program'])} "
-            yield from self._folded(who + story(entry), f"  {when}  ")
+            name = "" if entry["what"] == "listener" else f"{short_name(entry['program'])} "
+            yield from self._folded(name + timeline_text(entry), f"  {when}  ")
 
     def _receiver(self, receiver: Document) -> Iterator[str]:
         yield ""
-        owed = f"{receiver['pending']} owed, {receiver['attempts']} attempts"
-        failed = f"{receiver['failed']} failed, {receiver['dropped']} dropped"
+        numbers = ", ".join(
+            f"{receiver[key]} {key}" for key in ("pending", "attempts", "failed", "dropped")
+        )
         tone = "bad" if receiver["failing"] else None
-        yield from self._folded(f"receiver {receiver['name']}: {owed}, {failed}", tone=tone)
+        yield from self._folded(f"receiver {receiver['name']}: {numbers}", tone=tone)
         if receiver["last_failure"]:
             yield from self._folded(receiver["last_failure"], "  last failure: ")
 
@@ -171,14 +173,14 @@ class _Screen:
             f"version {listener['version']}",
             "up -" if listener["uptime_s"] is None else f"up {age(listener['uptime_s'])}",
             f"{listener['events']} events, {listener['events_missed']} missed",
-            "no event yet" if last_s is None else f"the last {age(last_s)} ago",
-            f"99 % answered {answered(listener)}",
+            "no event yet" if last_s is None else f"last event {age(last_s)} ago",
+            f"99 % acknowledged: {acknowledged(listener)}",
             f"fast restart {'on' if listener['fast_restart'] else 'off'}",
         ]
         yield ""
         yield from self._folded(", ".join(facts), "listener: ")
         for note in notes(document):
-            yield from self._folded(note, "note: ", tone="doubtful")
+            yield from self._folded(note, "note: ", tone="warn")
 
     # -- details -----------------------------------------------------------------------------------
 
@@ -192,7 +194,7 @@ class _Screen:
         return f"\x1b[{_COLOURS[tone]}m{text}\x1b[0m" if self._colour and tone in _COLOURS else text
 
     def _folded(self, text: str, before: str = "", *, tone: str | None = None) -> Iterator[str]:
-        """Return lines that fit; those after the first stand below its text."""
+        """Return lines that fit; the text of each line starts in the same column."""
         left = before
         for line in _fold(_bounded(text), max(_NARROWEST, self._width - len(before))):
             yield left + self._in(tone, line)
@@ -210,24 +212,24 @@ def _row(program: Document) -> tuple[str, ...]:
         _bounded(program["state"]),
         str(program["pid"] or "-"),
         "-" if program["uptime_s"] is None else age(program["uptime_s"]),
-        str(program["restarts"]) + (f" ({starts} ours)" if starts else ""),
+        str(program["restarts"]) + (f" ({starts} healed)" if starts else ""),
         failed,
         _last_exit(program),
     )
 
 
 def _last_exit(program: Document) -> str:
-    text = _bounded(last_end(program) or "-")
+    text = _bounded(last_exit(program) or "-")
     return text.removeprefix("killed by ").replace("exit status", "exit")
 
 
 def _bounded(text: str) -> str:
-    more = f"... ({len(text) - _CHARACTERS} characters more)" if len(text) > _CHARACTERS else ""
+    more = f"... ({len(text) - _CHARACTERS} more characters)" if len(text) > _CHARACTERS else ""
     return plain(text[:_CHARACTERS] + more)
 
 
 def _width(text: str) -> int:
-    """Return the columns that text takes up: none for what is put over another, two for wide."""
+    """Return the columns of a text: none for a combining character, two for a wide one."""
     if text.isascii():
         return len(text)
     return sum(
@@ -244,7 +246,7 @@ def _padded(text: str, width: int) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    """Return text of at most that width: of a long name, the end tells as much as the beginning."""
+    """Return text of at most that width; a cut text keeps its start and its end."""
     if _width(text) <= width:
         return text
     head, tail = text[: width // 2], text[-width // 2 :]
@@ -254,7 +256,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def _fold(text: str, width: int) -> Iterator[str]:
-    """Return lines of at most that width, broken at spaces where there are any."""
+    """Return lines of at most that width, broken at spaces if possible."""
     line = ""
     for word in text.split(" "):
         rest = word

@@ -1,41 +1,47 @@
-"""Its texts (headline, notes ...)."""
+"""Texts that the terminal and the page share: headline, notes, timeline."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from fpm_listener.durations import age, short
 
 if TYPE_CHECKING:
-    from fpm_listener.status.document import (
-        Document,
-    )
+    from fpm_listener.status.document import Document
+
+
+def count(number: int, name: str) -> str:
+    """Return `1 program`, `2 programs`."""
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def headline(document: Document) -> tuple[str, str]:
-    """Return how things are, in a few words, and their tone: ok, warn, bad, idle."""
-    known = document["programs"]
-    if not known:
+    """Return the overall state in a few words, and its tone: ok, warn, bad or idle."""
+    programs = document["programs"]
+    if not programs:
         ready = document["listener"]["ready"]
-        return ("No program is watched" if ready else "The programs are not known yet"), "idle"
-    of = "1 program" if len(known) == 1 else f"{len(known)} programs"
-    # What was given up before the listener came makes no incident, and is down all the same.
-    ill = [one for one in known if one["incident"] or one["state"] == "FATAL"]
-    bad = [
-        one for one in ill if not one["incident"] or one["incident"].get("recovering_at_s") is None
-    ]
-    if ill and not bad:
-        return f"{len(ill)} of {of} {'is' if len(ill) == 1 else 'are'} recovering", "warn"
+        return ("No programs are monitored" if ready else "The programs are not known yet"), "idle"
+    total = count(len(programs), "program")
+    # A program that was FATAL when the listener started has no incident.
+    failing = [one for one in programs if one["incident"] or one["state"] == "FATAL"]
+    bad = [one for one in failing if recovery(one) is None]
     if bad:
-        worst = any(not one["incident"] or one["incident"]["severity"] == "critical" for one in bad)
-        verb = "is" if len(bad) == 1 else "are"
-        return f"{len(bad)} of {of} {verb} in trouble", "bad" if worst else "warn"
-    if all(one["state"] == "RUNNING" for one in known):
-        words = "The one program runs" if len(known) == 1 else f"All {of} run"
-    else:
-        words = (
-            f"None of the {of} is in trouble" if len(known) > 1 else "The program is not in trouble"
+        urgent = any(
+            not one["incident"] or one["incident"]["severity"] == "critical" for one in bad
         )
+        verb = "has a problem" if len(bad) == 1 else "have problems"
+        return f"{len(bad)} of {total} {verb}", "bad" if urgent else "warn"
+    if failing:
+        return (
+            f"{len(failing)} of {total} {'is' if len(failing) == 1 else 'are'} recovering",
+            "warn",
+        )
+    is_running = all(one["state"] == "RUNNING" for one in programs)
+    if len(programs) == 1:
+        words = "The program is running" if is_running else "The program has no problem"
+    else:
+        words = f"All {total} are running" if is_running else f"None of {total} has a problem"
     if notes(document) or any(receiver["failing"] for receiver in document["receivers"]):
         return f"{words}, but see below", "warn"
     return words, "ok"
@@ -47,41 +53,62 @@ def worst_first(programs: list[Document]) -> list[Document]:
     def place(program: Document) -> tuple[int, bool, bool]:
         incident = program["incident"]
         order = 2 if not incident else 0 if incident["severity"] == "critical" else 1
-        is_full = any(pool["saturated"] or not pool["up"] for pool in program["pools"])
-        return order, program["state"] not in {"FATAL", "BACKOFF"}, not is_full
+        return order, program["state"] not in {"FATAL", "BACKOFF"}, not has_bad_pool(program)
 
     return sorted(programs, key=place)
 
 
-def story(entry: Document) -> str:
-    """Return in words what an entry of the timeline tells, without its program and time."""
-    detail, count = entry["detail"], entry["count"]
-    because = f": {detail}" if detail else ""
-    away = "" if entry["away_s"] is None else f" after {short(entry['away_s'])}"
-    longest = ", at the longest" if count > 1 and away else ""
-    words = {
-        "died": f"died{because}",
-        "ended": f"ended{because}",
-        "stopped": "stopped by its operator",
-        "started": f"started again{away}{longest}",
-        "healed": "started again by the listener",
-        "paused": "stopped by the listener for a while, as it loops",
-        "ending": "given up: supervisord is ended by the listener",
-        "incident": f"incident{because}",
-        "changed": f"the cause is another{because}",
-        "worse": f"got worse{because}",
-        "resolved": detail or "well again",
-        "listener": "the listener was started",
-    }
-    times = f" ({count} times)" if count > 1 else ""
-    return words.get(entry["what"], f"{entry['what']}{because}") + times
+def has_bad_pool(program: Document) -> bool:
+    """Return whether a pool is saturated or does not answer."""
+    return any(pool["saturated"] or not pool["up"] for pool in program["pools"])
 
 
-def load(pool: Document) -> str:
-    """Return how full a pool is, in words."""
+def recovery(program: Document) -> str | None:
+    """Return when a program recovered, and when its incident is resolved; None = neither."""
+    incident = program["incident"]
+    if not incident or incident.get("recovering_at_s") is None:
+        return None
+    if_lasts = {"RUNNING": "if it keeps running", "STOPPED": "if it stays stopped"}
+    since, until = (
+        time.strftime("%H:%M:%S", time.localtime(incident[key]))
+        for key in ("recovering_at_s", "resolves_at_s")
+    )
+    condition = if_lasts.get(program["state"], "if this state lasts")
+    return f"recovering since {since}, will be resolved at {until} {condition}"
+
+
+_TIMELINE = {
+    "failed": "failed",
+    "exited": "exited",
+    "stopped": "stopped by an operator",
+    "started": "started again",
+    "healed": "started by self-healing",
+    "paused": "stopped by self-healing for a while, because of a restart loop",
+    "shutdown": "failed for good: self-healing shuts supervisord down",
+    "incident": "incident",
+    "changed": "the cause changed",
+    "worse": "got worse",
+    "resolved": "resolved",
+    "listener": "the listener started",
+}
+
+
+def timeline_text(entry: Document) -> str:
+    """Return what an entry of the timeline says, without its program and time."""
+    text = _TIMELINE.get(entry["what"]) or str(entry["what"])
+    if entry["away_s"] is not None:
+        at_most = "at most " if entry["count"] > 1 else ""
+        text += f" after {at_most}{short(entry['away_s'])}"
+    if entry["detail"]:
+        text += f": {entry['detail']}"
+    return text + (f" ({entry['count']} times)" if entry["count"] > 1 else "")
+
+
+def pool_load(pool: Document) -> str:
+    """Return how busy a pool is."""
     if not pool["up"]:
         return f"no answer ({pool['detail']})" if pool["detail"] else "no answer"
-    said = {
+    texts = {
         "idle_processes": "{:.0f} idle",
         "listen_queue": "{:.0f} waiting",
         "max_children_reached": "max_children reached {:.0f} times",
@@ -89,48 +116,49 @@ def load(pool: Document) -> str:
     numbers = pool["numbers"]
     busy, most = pool["busy"], pool["max_children"]
     parts = [] if busy is None else [f"{busy} busy" if most is None else f"{busy} of {most} busy"]
-    parts += [form.format(numbers[key]) for key, form in said.items() if key in numbers]
-    return ", ".join([*parts, *(["saturated"] if pool["saturated"] else [])]) or "it answers"
+    parts += [text.format(numbers[key]) for key, text in texts.items() if key in numbers]
+    parts += ["saturated"] if pool["saturated"] else []
+    return ", ".join(parts) or "answers"
 
 
-def last_end(program: Document) -> str:
-    """Return how a program ended last; empty where it never did."""
+def last_exit(program: Document) -> str:
+    """Return how a program exited last; empty if it never did."""
     return program["last_exit"] or ("" if program["last_exit_s"] is None else "unknown")
 
 
-def plan(program: Document) -> str | None:
-    """Return what healing is about to do with a program; None = nothing."""
+def healing_plan(program: Document) -> str | None:
+    """Return what self-healing does next with a program; None = nothing."""
     healing = program["healing"]
     if healing["next_start_in_s"] is None:
         return None
-    why = "stopped for a while, as it loops" if healing["stopped_by_us"] else "given up"
-    used_up = ", the starts of a day being used up" if healing["worn_out"] else ""
-    return f"{why}; the listener starts it in {age(healing['next_start_in_s'])}{used_up}"
+    why = "stopped because of a restart loop" if healing["stopped_by_us"] else "not running"
+    used_up = " (all starts of one day are used)" if healing["worn_out"] else ""
+    return f"{why}; self-healing starts it in {age(healing['next_start_in_s'])}{used_up}"
 
 
-def answered(listener: Document) -> str:
-    """Return how soon nearly all events are answered: the listener's lag."""
+def acknowledged(listener: Document) -> str:
+    """Return how soon 99 % of the events are acknowledged."""
     within_s = listener["answered_within_s"]
     if within_s is not None:
         return f"within {short(within_s)}"
-    return "later than it measures" if listener["events"] else "none so far"
+    return "too late to measure" if listener["events"] else "no events yet"
 
 
 def notes(document: Document) -> list[str]:
-    """Return what is not as it should be with the listener itself."""
+    """Return the problems of the listener itself."""
     listener = document["listener"]
     found = []
     if not listener["supervisor_up"]:
-        found.append("supervisord's XML-RPC does not answer: exit codes are unknown")
+        found.append("supervisord XML-RPC is unavailable; exit codes are unknown")
     elif any(one["id"] == "FPM120" for one in document["findings"]["worst"]):
-        found.append("exit codes are unknown: supervisord keeps no log (logfile in [supervisord])")
+        found.append("supervisord has no log (logfile in [supervisord]); exit codes are unknown")
     if listener["events_missed"]:
-        found.append(f"{listener['events_missed']} events were lost: raise buffer_size")
+        found.append(f"{listener['events_missed']} events were lost; raise buffer_size")
     if not listener["outbox_persistent"]:
-        found.append("alerts owed are kept in memory only: state_dir cannot be written")
+        found.append("undelivered alerts are in memory only; state_dir is not writable")
     for problem in document["receiver_problems"]:
         name = problem["receiver"]
         found.append(f"receiver {name} cannot work: {problem['why']}" if name else problem["why"])
     if not listener["settings_good"]:
-        found.append("the settings file has a mistake: the old settings are in force")
+        found.append("the settings file has an error; the old settings stay in use")
     return found

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two writings: as often as Prometheus usually scrapes.
+#: Seconds between two writes: the usual scrape interval of Prometheus.
 INTERVAL_S = 15.0
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class TextfileWriter:
-    """A thread that writes the file anew, whole or not at all."""
+    """A thread that replaces the file at intervals."""
 
     def __init__(
         self,
@@ -39,47 +39,49 @@ class TextfileWriter:
         interval_s: float = INTERVAL_S,
         caught: Caught = log_only,
     ) -> None:
-        """`caught`: told of an unexpected error of one writing."""
+        """`caught`: is called with an unexpected error of one write."""
         self._caught = caught
         self._path = path
         self._registry = registry
         self._failed = failed
         self._interval_s = interval_s
         self._stop = threading.Event()
-        self._said: str | None = None
+        self._logged_error: str | None = None
         self._thread = threading.Thread(target=self._run, name="textfile", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End; waits a moment for the thread."""
+        """Stop the thread, and wait for it for at most a second."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(1.0)
 
     def write(self) -> None:
-        """Write the file once; what hinders is said once."""
+        """Write the file once; a lasting error is logged once."""
         try:
             self._replace(generate_latest(self._registry))
         except OSError as error:
-            if self._said != error.strerror:
-                self._said = error.strerror
-                log.warning("textfile cannot be written path=%s why=%r", self._path, error.strerror)
+            if self._logged_error != error.strerror:
+                self._logged_error = error.strerror
+                log.warning(
+                    "writing the textfile failed path=%s error=%r", self._path, error.strerror
+                )
         else:
-            if self._said is not None:
-                log.info("textfile can be written again path=%s", self._path)
-            self._said = None
+            if self._logged_error is not None:
+                log.info("writing the textfile works again path=%s", self._path)
+            self._logged_error = None
 
     def _replace(self, text: bytes) -> None:
-        """Replace the file in one step; other users may be able to write in its folder."""
+        """Replace the file in one step; other users may have write access to its folder."""
         name = f".{self._path.name}.{os.urandom(8).hex()}"
         folder = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             descriptor = os.open(name, _CREATE, 0o600, dir_fd=folder)
             try:
-                with open(descriptor, "wb") as file:  # noqa: PTH123 - it has no path of its own
+                with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
                     file.write(text)
                     file.flush()
                     os.fsync(descriptor)
@@ -97,9 +99,9 @@ class TextfileWriter:
             while True:
                 try:
                     self.write()
-                except Exception as error:  # noqa: BLE001 - the next writing may be good
+                except Exception as error:  # noqa: BLE001 - the next write may succeed
                     self._caught(Where.TEXTFILE, error)
                 if self._stop.wait(self._interval_s):
                     return
-        except BaseException as error:  # noqa: BLE001 - half-dead is worse than dead
+        except BaseException as error:  # noqa: BLE001 - the listener must not run without this thread
             self._failed(error)

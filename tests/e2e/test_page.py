@@ -122,7 +122,7 @@ def test_a_kill_is_seen_at_once(lab: Lab, browser: Chromium) -> None:
 
     killed_at_s = time.monotonic()
     kill(pid, signal.SIGTERM)
-    browser.wait("the death to be told", lambda: "php-fpm died" in told(browser))
+    browser.wait("the death to be told", lambda: "php-fpm failed" in told(browser))
     seen_s = time.monotonic() - killed_at_s
     browser.wait("the start to be told", lambda: "started again after" in told(browser))
     browser.wait("the new pid", lambda: f"pid {pid}" not in browser.text("#live"))
@@ -131,10 +131,8 @@ def test_a_kill_is_seen_at_once(lab: Lab, browser: Chromium) -> None:
     assert complaints(browser) == []
 
     lab.ctl("restart", "fpm-listener")
-    browser.wait(
-        "the timeline to have outlived it", lambda: "listener was started" in told(browser)
-    )
-    assert "php-fpm died" in told(browser)
+    browser.wait("the timeline to have outlived it", lambda: "listener started" in told(browser))
+    assert "php-fpm failed" in told(browser)
 
 
 def told(browser: Chromium) -> str:
@@ -285,9 +283,9 @@ def test_what_one_is_at_stays(served: Served, browser: Chromium) -> None:
     assert browser.run("document.activeElement === window.kept")
     assert browser.run("document.querySelector('details.finding').open")
     assert abs(browser.run("window.scrollY") - at) < 200  # rows above may have come
-    assert browser.run("document.title").startswith("1 of 7 programs is in trouble")
+    assert browser.run("document.title").startswith("1 of 7 programs has a problem")
     served.snapshot = WELL
-    browser.wait("the end of it", lambda: browser.text("h1") == "All 3 programs run")
+    browser.wait("the end of it", lambda: browser.text("h1") == "All 3 programs are running")
     assert browser.text("[role=status]") == ""
     assert browser.run("document.getElementById('icon').href").count("2da44e") == 1
 
@@ -305,7 +303,7 @@ def test_the_listener_is_lost_and_found(served: Served, browser: Chromium) -> No
     served.up()
     browser.wait("its return", lambda: browser.text("#pulse") == "live")
     assert browser.text("#lost") == ""
-    assert browser.run("document.title") == "All 3 programs run \u00b7 web-7"
+    assert browser.run("document.title") == "All 3 programs are running \u00b7 web-7"
 
 
 def test_with_a_token(browser: Chromium, tmp_path: Path) -> None:
@@ -316,7 +314,7 @@ def test_with_a_token(browser: Chromium, tmp_path: Path) -> None:
         browser.go(served.url.replace("//", "//me:t0ken@"))
         browser.wait("it to be live", lambda: browser.text("#pulse") == "live")
         served.snapshot = TROUBLE
-        browser.wait("the news", lambda: "in trouble" in browser.text("h1"))
+        browser.wait("the news", lambda: "problem" in browser.text("h1"))
     finally:
         served.down()
 
@@ -347,7 +345,7 @@ def test_by_keyboard(served: Served, browser: Chromium) -> None:
                 "Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9
             )
         stops.append(json.loads(browser.run(FOCUS)))
-    assert stops[0]["text"] == "To the programs"
+    assert stops[0]["text"] == "Skip to the programs"
     assert [stop["tag"] for stop in stops[1:]] == ["BUTTON", "PRE", "SUMMARY", "SUMMARY"]
     assert all(stop["outline"] != "none" for stop in stops)
 

@@ -34,7 +34,7 @@ def test_a_recovery_is_shown_as_one(lab: Lab) -> None:
 
     one = incident()
     assert one["holder"] is None
-    assert one["remedy"] == "Nothing, unless it fails again"
+    assert one["remedy"] == "No action is needed unless it fails again"
     assert "recovering; the problem was: " in one["summary"]
     assert one["resolves_at_s"] > one["recovering_at_s"]
     assert "will be resolved at" in lab.get("/")

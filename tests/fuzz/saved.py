@@ -60,7 +60,7 @@ def memory() -> bytes:
 def timeline() -> bytes:
     """Return what a timeline saves."""
     return json.dumps(
-        [["died", "a:a", [1, "permission", "/run"], 1.0, 2.0, 3, None], ["began"]]
+        [["failed", "a:a", [1, "permission", "/run"], 1.0, 2.0, 3, None], ["began"]]
     ).encode()
 
 

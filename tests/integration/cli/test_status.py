@@ -74,7 +74,7 @@ def test_where_its_settings_say(serve: Serve) -> None:
     """Nothing but the settings is needed; a wildcard address is asked on this host."""
     config = serve(listen="0.0.0.0")
 
-    assert shown(config).startswith("supervisor on web-7: All 3 programs run")
+    assert shown(config).startswith("supervisor on web-7: All 3 programs are running")
     assert "\x1b" not in shown(config)
     assert json.loads(shown(config, as_json=True))["instance"] == "web-7"
 
@@ -84,14 +84,14 @@ def test_with_a_password(serve: Serve, tmp_path: Path) -> None:
     password = secret(tmp_path, "password", "gr\u00fcn:rot")
     config = serve(web_username="ops", web_password_file=password)
 
-    assert "All 3 programs run" in shown(config, insecure=True)
+    assert "All 3 programs are running" in shown(config, insecure=True)
 
 
 def test_with_a_token(serve: Serve, tmp_path: Path) -> None:
     """A token likewise."""
     config = serve(web_token_file=secret(tmp_path, "token", "gr\u00fcn-\u79d8"))
 
-    assert "All 3 programs run" in shown(config, insecure=True)
+    assert "All 3 programs are running" in shown(config, insecure=True)
 
 
 def test_from_the_environment(
@@ -108,7 +108,7 @@ def test_from_the_environment(
     assert "t0ken" not in str(e.value)
 
     monkeypatch.setenv("FPM_LISTENER_WEB_TOKEN_FILE", str(token))
-    assert "All 3 programs run" in shown(url=url, insecure=True)
+    assert "All 3 programs are running" in shown(url=url, insecure=True)
     monkeypatch.setenv("FPM_LISTENER_WEB_TOKEN_FILE", str(secret(tmp_path, "old", "wrong")))
     with pytest.raises(FpmListenerError, match="requires another password or token"):
         shown(url=url, insecure=True)
@@ -131,7 +131,7 @@ def test_with_a_certificate(serve: Serve, tmp_path: Path) -> None:
     one.private_key_pem.write_to_path(str(key_file))
     config = serve(web_cert_file=cert_file, web_key_file=key_file)
 
-    assert "All 3 programs run" in shown(config)
+    assert "All 3 programs are running" in shown(config)
     web = load(str(config)).web
     other = authority.issue_cert("web-7.example").cert_chain_pems[0]
     other.write_to_path(str(tmp_path / "other.pem"))
@@ -202,7 +202,7 @@ def test_through_the_control_socket(
     port, taken = thief
     config = settings(tmp_path, port)
 
-    assert shown(config).startswith("supervisor on web-7: All 3 programs run")
+    assert shown(config).startswith("supervisor on web-7: All 3 programs are running")
     assert json.loads(shown(config, as_json=True))["instance"] == "web-7"
     assert (owner.asked, taken) == (["status"] * 2, [])
 
@@ -245,7 +245,7 @@ def test_settings_with_a_mistake(
     """The listener that runs has its old settings; the mistake is shown beside what it says."""
     config = settings(tmp_path, 1, mistake)
 
-    assert "All 3 programs run" in shown(config)
+    assert "All 3 programs are running" in shown(config)
     assert owner.asked == ["status"]
     assert "the settings have a mistake" in capsys.readouterr().err
 
@@ -255,7 +255,7 @@ def test_a_mistake_without_a_socket(serve: Serve, tmp_path: Path) -> None:
     config = serve()
     config.write_text(config.read_text() + "\nstable_for = ever\n")
 
-    assert "All 3 programs run" in shown(config)
+    assert "All 3 programs are running" in shown(config)
     with pytest.raises(FpmListenerError, match="cannot be read"):
         shown(tmp_path / "missing.conf")
 

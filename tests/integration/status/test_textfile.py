@@ -59,4 +59,4 @@ def test_a_folder_that_is_not_there(tmp_path: Path, caplog: pytest.LogCaptureFix
     path.parent.mkdir()
     made.write()
     assert path.exists()
-    assert "can be written again" in caplog.text
+    assert "works again" in caplog.text

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.incidents.effects import CheckGone, FindHolder, Gone, HolderFound
 from fpm_listener.incidents.text_en import ENGLISH
-from fpm_listener.status.document import recovery, to_json
+from fpm_listener.status.document import to_json
 from fpm_listener.status.page import to_html
 from fpm_listener.status.snapshot import Snapshot
 from fpm_listener.status.terminal import to_table
-from fpm_listener.status.text import headline
+from fpm_listener.status.text import headline, recovery
 from tests.unit.monitor.engine_scenario import EPOCH, FPM, HOLDER, Scenario
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def test_every_view_says_so() -> None:
     words = recovery(program)
     assert words is not None
     assert words.startswith("recovering since ")
-    assert words.endswith(" if it stays up")
+    assert words.endswith(" if it keeps running")
     assert "will be resolved at" in words
     assert program["incident"]["resolves_at_s"] == EPOCH + 127
     assert headline(document) == ("1 of 2 programs is recovering", "warn")

@@ -49,7 +49,7 @@ def test_a_death_and_the_start_after_it() -> None:
     scenario.play("500.2 exits -9")
     died, started = sorted(scenario.engine.timeline.view(), key=lambda entry: entry.last_s)
 
-    assert (died.what, died.exit_reason) == (TimelineEvent.DIED, ExitReason(signal=9))
+    assert (died.what, died.exit_reason) == (TimelineEvent.FAILED, ExitReason(signal=9))
     assert died.first_s == EPOCH + 500
     assert started.what is TimelineEvent.STARTED
     assert started.away_s == pytest.approx(0.1)
@@ -81,7 +81,7 @@ def test_a_restart_by_the_operator_of_which_the_log_comes_late() -> None:
 def test_a_job_that_has_done_its_work() -> None:
     """An expected end is no death."""
     assert told(Scenario().play("0 starting job", "2 running job", "9 exit job")) == [
-        ("ended", None, 1)
+        ("exited", None, 1)
     ]
 
 
@@ -89,7 +89,7 @@ def test_a_loop_is_one_entry() -> None:
     """What happens again within a quarter of an hour is counted; the incident stands between."""
     scenario = Scenario().fail(0.0, 2.0, 5.0, 7.0).play("10 log bind", "20 tick")
 
-    assert ("died", None, 4) in told(scenario)
+    assert ("failed", None, 4) in told(scenario)
     assert ("started", None, 3) in told(scenario)
     assert [what for what, _, _ in told(scenario) if what in {"incident", "changed"}]
 
@@ -150,7 +150,7 @@ def test_it_outlives_the_listener() -> None:
     scenario = Scenario().fail(0.0, 2.0, 5.0)
     saved = json.loads(json.dumps(scenario.engine.timeline.memory()))
     fresh = Timeline()
-    fresh.restore([*saved, ["died"], 7, ["no such thing", "p", "", 1, 1, 1, None]])
+    fresh.restore([*saved, ["failed"], 7, ["no such thing", "p", "", 1, 1, 1, None]])
 
     assert fresh.view() == scenario.engine.timeline.view()
     fresh.began(moment(9.0))
@@ -188,10 +188,10 @@ def test_what_an_incident_is_about(
 def test_a_row_of_an_earlier_version() -> None:
     """Its details were a text: the entry stays, without them."""
     timeline = Timeline()
-    timeline.restore([["died", "a:a", "exit status 1", 1.0, 2.0, 3, None]])
+    timeline.restore([["failed", "a:a", "exit status 1", 1.0, 2.0, 3, None]])
 
     assert timeline.view() == (
-        Entry(what=TimelineEvent.DIED, process="a:a", first_s=1.0, last_s=2.0, count=3),
+        Entry(what=TimelineEvent.FAILED, process="a:a", first_s=1.0, last_s=2.0, count=3),
     )
 
 
@@ -202,9 +202,9 @@ def test_entries_of_the_same_quarter_are_joined_over_a_restart() -> None:
     fresh.engine.timeline.restore(scenario.engine.timeline.memory())
     fresh.fail(5.0)
 
-    (died,) = [one for one in fresh.engine.timeline.view() if one.what is TimelineEvent.DIED]
+    (died,) = [one for one in fresh.engine.timeline.view() if one.what is TimelineEvent.FAILED]
     assert died == Entry(
-        what=TimelineEvent.DIED,
+        what=TimelineEvent.FAILED,
         process="php-fpm:php-fpm",
         first_s=EPOCH + 0.5,
         last_s=EPOCH + 5.5,

@@ -41,7 +41,7 @@ def test_the_words() -> None:
     assert words["listener"]["answered_within_s"] == 0.001
     assert words["findings"]["counts"] == {"error": 1, "warning": 1, "hint": 0}
     assert words["findings"]["worst"][0]["id"] == "FPM002"
-    assert words["timeline"][-1]["what"] == "died"
+    assert words["timeline"][-1]["what"] == "failed"
     assert words["timeline"][-1]["count"] == 6
 
 
@@ -58,18 +58,18 @@ def test_how_full_the_windows_are() -> None:
 
 def test_what_is_older_than_a_day_is_gone() -> None:
     """The timeline is read long after it was written."""
-    assert document(TROUBLE, 6400.0)["timeline"][0]["what"] == "died"
+    assert document(TROUBLE, 6400.0)["timeline"][0]["what"] == "failed"
     assert document(TROUBLE, 86400.0)["timeline"] == []
 
 
 def test_answers_that_come_late() -> None:
     """A lag beyond all bounds is no lag that is not known."""
     late = HistogramView(bounds=(0.1, 1.0), counts=(90, 0, 10), total=99.0)
-    for acks, shown in ((late, "later than it measures"), (WELL.ack_seconds, "within 1 ms")):
+    for acks, shown in ((late, "too late to measure"), (WELL.ack_seconds, "within 1 ms")):
         words = document(dataclasses.replace(WELL, ack_seconds=acks))
-        assert f"99 % answered {shown}" in terminal.to_table(words)
+        assert f"99 % acknowledged: {shown}" in terminal.to_table(words)
         assert shown in page.to_html(words)
-    assert "99 % answered none so far" in terminal.to_table(document(NOTHING))
+    assert "99 % acknowledged: no events yet" in terminal.to_table(document(NOTHING))
 
 
 def test_a_wall_clock_that_is_set_back() -> None:
@@ -96,25 +96,29 @@ def test_how_long_it_has_been_up(seconds: float, shown: str) -> None:
     ("snapshot", "words", "tone"),
     [
         (NOTHING, "The programs are not known yet", "idle"),
-        (dataclasses.replace(NOTHING, ready=True), "No program is watched", "idle"),
-        (WELL, "All 3 programs run", "ok"),
-        (TROUBLE, "1 of 6 programs is in trouble", "bad"),
-        (MANY, "2 of 200 programs are in trouble", "bad"),
-        (dataclasses.replace(WELL, events_missed=1), "All 3 programs run, but see below", "warn"),
-        (dataclasses.replace(WELL, processes=WELL.processes[:1]), "The one program runs", "ok"),
+        (dataclasses.replace(NOTHING, ready=True), "No programs are monitored", "idle"),
+        (WELL, "All 3 programs are running", "ok"),
+        (TROUBLE, "1 of 6 programs has a problem", "bad"),
+        (MANY, "2 of 200 programs have problems", "bad"),
+        (
+            dataclasses.replace(WELL, events_missed=1),
+            "All 3 programs are running, but see below",
+            "warn",
+        ),
+        (dataclasses.replace(WELL, processes=WELL.processes[:1]), "The program is running", "ok"),
         (
             dataclasses.replace(WELL, processes=(snapshots.program("x", State.FATAL),)),
-            "1 of 1 program is in trouble",
+            "1 of 1 program has a problem",
             "bad",
         ),
         (
             dataclasses.replace(WELL, processes=(snapshots.program("x", State.STOPPED),)),
-            "The program is not in trouble",
+            "The program has no problem",
             "ok",
         ),
         (
             dataclasses.replace(WELL, receivers=(ReceiverView(name="x", kind="y", failing=True),)),
-            "All 3 programs run, but see below",
+            "All 3 programs are running, but see below",
             "warn",
         ),
     ],
@@ -131,7 +135,7 @@ def test_the_table() -> None:
     """The terminal shows state, trouble, evidence, remedy and what receivers are owed."""
     table = terminal.to_table(document(TROUBLE))
 
-    assert table.splitlines()[0] == "supervisor on web-7: 1 of 6 programs is in trouble"
+    assert table.splitlines()[0] == "supervisor on web-7: 1 of 6 programs has a problem"
     row = next(line for line in table.splitlines() if line.startswith("php-fpm "))
     assert row.split("  ")[-1] == "exit 78"
     assert "BACKOFF" in row
@@ -142,13 +146,13 @@ def test_the_table() -> None:
         "] ERROR: unable to bind listening socket for address",
         "  remedy:   End the orphaned workers, which finish their requests first: kill -QUIT",
         "listens on /run/php/admin.sock, held",
-        "php-fpm died: exit status 78 (6 times)",
+        "php-fpm failed: exit status 78 (6 times)",
         "started again after 71 ms",
-        "receiver pager: 2 owed, 5 attempts, 4 failed, 0 dropped",
+        "receiver pager: 2 pending, 5 attempts, 4 failed, 0 dropped",
         "last failure: the name events.pagerduty.com is not known",
         "FPM002 /etc/supervisor/conf.d/app.conf:3",
         "1204 events, 0 missed",
-        "99 % answered within 1 ms",
+        "99 % acknowledged: within 1 ms",
     ):
         assert words in table
 
@@ -191,7 +195,7 @@ def test_what_is_wrong_with_the_listener_itself() -> None:
     snapshot = Snapshot(events_missed=3, outbox_persistent=False, config_reload_ok=False)
     for show in (terminal.to_table, page.to_html):
         shown = show(document(snapshot)).replace("&#x27;", "'")
-        for words in ("XML-RPC", "3 events were lost", "memory only", "has a mistake"):
+        for words in ("XML-RPC", "3 events were lost", "memory only", "has an error"):
             assert words in shown
 
 
@@ -203,10 +207,10 @@ def test_what_healing_is_about_to_do() -> None:
     words = document(dataclasses.replace(WELL, processes=(healed, given_up)))
     for show in (terminal.to_table, page.to_html):
         shown = show(words)
-        assert "stopped for a while, as it loops; the listener starts it in 4m" in shown
-        assert "given up; the listener starts it in 9s, the starts of a day being used up" in shown
-    assert "(3 ours)" in terminal.to_table(words)
-    assert "3 by the listener" in page.to_html(words)
+        assert "stopped because of a restart loop; self-healing starts it in 4m" in shown
+        assert "not running; self-healing starts it in 9s (all starts of one day are used)" in shown
+    assert "(3 healed)" in terminal.to_table(words)
+    assert "3 by self-healing" in page.to_html(words)
 
 
 def test_how_full_its_pools_are() -> None:
@@ -228,13 +232,13 @@ def test_the_page_has_it_all() -> None:
     """Whoever has no JavaScript sees the same."""
     shown = page.to_html(document(TROUBLE))
     for words in (
-        "<title>1 of 6 programs is in trouble \u00b7 web-7</title>",
+        "<title>1 of 6 programs has a problem \u00b7 web-7</title>",
         "<code>kill -QUIT -- -24135</code>",
         "unable to bind listening socket",
         "sockets held",
-        "taken by another",
+        "in use by another process",
         "7 failures in 1m (limit 3)",
-        "in a fast loop",
+        "in a fast restart loop",
         "started again after 71 ms",
         "13 failures in the last 24 hours",
         "the name events.pagerduty.com is not known",
