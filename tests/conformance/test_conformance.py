@@ -278,7 +278,7 @@ def test_poison(factory: HarnessFactory) -> None:
 
 
 def test_storm(factory: HarnessFactory) -> None:
-    """10,000 events of 100 programs that nobody has heard of are acknowledged."""
+    """3,000 events of 100 programs that nobody has heard of are acknowledged."""
     harness = factory.open()
     programs = [Program(f"p{number}", f"group{number % 7}") for number in range(100)]
     kinds = (
@@ -286,7 +286,7 @@ def test_storm(factory: HarnessFactory) -> None:
         *(events.ProcessStateExitedEvent, events.ProcessStateBackoffEvent),
         events.ProcessStateFatalEvent,
     )
-    for _ in range(10_000 // len(kinds) // len(programs)):
+    for _ in range(3_000 // len(kinds) // len(programs)):
         harness.send(*(kind(p, ProcessStates.RUNNING, False) for p in programs for kind in kinds))
 
 
