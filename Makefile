@@ -1,15 +1,15 @@
-# What one types here. `make` alone lists it.
+# The commands of a checkout. `make` lists them.
 
 .DELETE_ON_ERROR:
 .PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-gap bench-alerts bench-check bench-fleet bench-spin fuzz soak screenshots matrix clean setup-demo setup-test setup-fuzz
 
 BIN := .venv/bin
-# Looked up when a recipe runs: setup may only just have installed it. `exec`: a signal that ends make
-# must reach the demo, not a shell in between.
+# It is found when a recipe runs, because setup can install it just before. `exec`: a signal that ends
+# make must reach the demo, and not a shell between them.
 WITH_FPM = PHP_FPM="$$(scripts/php-fpm-path.sh)"
 
-# The tests wait more than they compute: three processes keep two cores busy. One test at a time is
-# given out, so that no process is left with the long ones.
+# The tests wait more than they compute, so three processes keep two cores busy. Each process gets one
+# test at a time, so no process is left with the long ones (docs/adr/020).
 SIDE_BY_SIDE = -n 3 --dist loadgroup --maxschedchunk 1
 
 help:  ## list these targets
@@ -18,10 +18,10 @@ help:  ## list these targets
 demo: setup-demo  ## supervisord, php-fpm and the listener from supervisord.d/, until Ctrl-C
 	@exec env $(WITH_FPM) $(BIN)/python -m demo.run_demo
 
-demo-recipe: setup-demo  ## the same with the recipe of 2015, its port kept by orphans
+demo-recipe: setup-demo  ## the same with the recipe of 2015; orphans keep its port
 	@exec env $(WITH_FPM) $(BIN)/python -m demo.run_demo --recipe
 
-test: setup-test lint unit  ## everything that must pass: linters, types, all tests
+test: setup-test lint unit  ## linters, types and all tests
 	@exec env $(WITH_FPM) $(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/integration tests/conformance tests/e2e
 
 lint: setup-test  ## ruff and mypy
@@ -29,25 +29,25 @@ lint: setup-test  ## ruff and mypy
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-unit: setup-test  ## the pure tests only; some seconds
+unit: setup-test  ## the pure tests only, in a few seconds
 	$(BIN)/python -m pytest -q tests/unit
 
-mutants: setup-test  ## which small faults in the pure modules the unit tests notice (SEED=, COUNT=)
+mutants: setup-test  ## count the small faults in pure modules that the unit tests detect (SEED=, COUNT=)
 	@$(BIN)/python -m tests.mutants
 
-bench: setup-test  ## measurements, as ratios side by side
+bench: setup-test  ## measurements, as ratios of one run
 	@exec env $(WITH_FPM) $(BIN)/python bench/run.py
 
-bench-restart: setup-test  ## what clients see while php-fpm is restarted, side by side
+bench-restart: setup-test  ## what clients see during restarts of php-fpm
 	@exec env $(WITH_FPM) $(BIN)/python bench/restart.py
 
 bench-gap: setup-test  ## requests that find no unix socket during restarts, without and with the helper
 	@exec env $(WITH_FPM) $(BIN)/python bench/gap.py
 
-bench-alerts: setup-test  ## what hanging receivers and storms cost, side by side
+bench-alerts: setup-test  ## how receivers that hang and many alerts affect other receivers
 	@exec $(BIN)/python bench/alerts.py
 
-bench-check: setup-test  ## what the doctor takes on many programs, beside supervisor's own parser
+bench-check: setup-test  ## the time of `check` for many programs, compared with supervisor's parser
 	@exec $(BIN)/python bench/check.py
 
 fuzz: setup-fuzz  ## every parser of outside input, for FUZZ_SECONDS (600); exit 1 on findings
@@ -60,16 +60,16 @@ soak: setup-test  ## 24 simulated hours and SOAK_SECONDS (600) of a real supervi
 screenshots: setup-test  ## the pictures of the page in docs/images/
 	$(BIN)/python -m tests.screenshots
 
-bench-spin: setup-test  ## starts of a program that exits at once, beside an empty listener
+bench-spin: setup-test  ## starts of a program that exits at once, compared with an empty listener
 	@exec $(BIN)/python bench/spin.py
 
 bench-fleet: setup-test  ## a thousand hosts in one Prometheus, all rules loaded
 	@FLEET_HOSTS=1000 $(BIN)/python -m pytest -q -s tests/e2e/test_fleet.py -k once
 
-matrix: setup-test  ## the tests on each Python 3.10 to 3.13 here, with supervisor 4.3.0 and 4.2.5
+matrix: setup-test  ## the tests on each installed Python 3.10 to 3.13, with supervisor 4.3.0 and 4.2.5
 	@scripts/matrix.sh
 
-clean:  ## remove what these targets made in this folder; Debian packages stay
+clean:  ## remove all files that these targets made; Debian packages stay
 	rm -rf .venv .matrix .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz
 	find fpm_listener tests bench demo -name __pycache__ -type d -prune -exec rm -rf {} +
 
