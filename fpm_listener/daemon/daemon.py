@@ -100,6 +100,8 @@ class Daemon:
             log.warning("settings warning: %s", warning)
         now = read_clocks()
         effects = self._runner.restore(now)
+        # Before the web server starts: its first answer must not lack the restored programs.
+        self._errors.survive(Where.INPUT, self._publisher.publish, now, self._sources)
         self._services.start(self._persistence.former_masters())
         self._runner.perform(effects)
         log.info("listener started events_missed=0 supervisord=%s", os.getppid())
