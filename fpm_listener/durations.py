@@ -9,15 +9,13 @@ UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 #: Seconds; a hundred years. More digits can mean infinity, which no clock can reach.
 LONGEST_S = 36500 * UNITS_S["d"]
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
-
 
 def parse(text: str) -> float:
     """Return the seconds that `text` stands for.
 
     Raises ValueError where it is no number followed by ms, s, m, h or d.
     """
-    found = _DURATION.fullmatch(text.strip())
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", text.strip(), re.ASCII)
     if not found:
         raise ValueError("a number followed by ms, s, m, h or d, such as 500ms, 10s, 15m, 4h, 1d")
     seconds = float(found[1]) * UNITS_S[found[2]]

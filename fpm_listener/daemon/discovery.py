@@ -21,8 +21,7 @@ from fpm_listener.incidents.post_mortem import Needs
 from fpm_listener.internal_errors import log_only
 from fpm_listener.monitor.messages import ProgramsKnown
 from fpm_listener.phpfpm import command_line, config_files
-from fpm_listener.phpfpm.config import LogKind
-from fpm_listener.phpfpm.site import FpmSite
+from fpm_listener.phpfpm.config import FpmSite, LogKind
 from fpm_listener.phpfpm.status_page import PoolTarget
 from fpm_listener.supervisor import config, config_path
 from fpm_listener.supervisor.config import ConfUnreadable

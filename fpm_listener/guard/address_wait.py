@@ -10,7 +10,6 @@ Laws:
 from __future__ import annotations
 
 import os
-import select
 import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -186,6 +185,8 @@ class AddressWait:
 
     def _sleep(self, report: HolderReport | None) -> None:
         """Wait until a holder ends, or for a moment."""
+        import select  # noqa: PLC0415 - most starts do not need it
+
         poller = select.poll()
         descriptors = []
         for pid in report.pids if report else ():

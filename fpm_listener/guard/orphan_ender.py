@@ -5,8 +5,8 @@ Law: each orphan is proven again through the descriptor that is signalled; see o
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found] # no stubs; `signal` costs a millisecond
 import os
-import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fpm_listener.host.address_holders import HolderReport
 
 #: Parts of the wait after which orphans get the next signal.
-_SIGNALS = ((0.0, signal.SIGQUIT), (0.6, signal.SIGTERM), (0.85, signal.SIGKILL))
+_SIGNALS = ((0.0, "SIGQUIT"), (0.6, "SIGTERM"), (0.85, "SIGKILL"))
 
 
 class OrphanEnder:
@@ -58,13 +58,13 @@ class OrphanEnder:
         now_s = time.monotonic()
         since_s = self._since_s = now_s if self._since_s is None else self._since_s
         whole_s = now_s + left_s - since_s
-        for step, (part, number) in enumerate(_SIGNALS, 1):
+        for step, (part, name) in enumerate(_SIGNALS, 1):
             if part and not whole_s:
                 continue
             for pid in sorted(pids):
                 if since_s + part * whole_s <= now_s and self._steps.get(pid, 0) < step:
                     self._steps[pid] = step
-                    self._signal(pid, number)
+                    self._signal(pid, name)
 
     def end_on_sockets(self, descriptors: Sequence[int]) -> None:
         """Send QUIT to the orphans that listen on these sockets; or report them."""
@@ -74,12 +74,13 @@ class OrphanEnder:
             if procfs.has_socket(pid, inodes) is False:
                 continue
             if self.is_allowed:
-                self._signal(pid, signal.SIGQUIT)
+                self._signal(pid, "SIGQUIT")
             else:
                 sentence = f"orphan {pid} still serves requests; to end it: kill -QUIT {pid}"
                 say(GuardCode.ORPHAN_SERVES, sentence, pid=pid)
 
-    def _signal(self, pid: int, number: signal.Signals) -> None:
+    def _signal(self, pid: int, name: str) -> None:
+        number = getattr(_signal, name)
         if orphans.send_signal(pid, number, self._record.read(), self._binary):
-            sentence = f"sent {number.name} to pid {pid}, an orphan of this program"
-            say(GuardCode.ORPHAN_SIGNALLED, sentence, pid=pid, signal=number.name)
+            sentence = f"sent {name} to pid {pid}, an orphan of this program"
+            say(GuardCode.ORPHAN_SIGNALLED, sentence, pid=pid, signal=name)

@@ -207,9 +207,9 @@ def send_signal(pid: int, number: int, masters: Iterable[Master], binary: str) -
         if not _is_orphan(pid, groups, binary):
             return False
         if descriptor is not None:
-            import signal  # noqa: PLC0415 - most starts do not need it
+            import _signal  # type: ignore[import-not-found] # noqa: PLC0415 - most starts do not need it
 
-            signal.pidfd_send_signal(descriptor, number)
+            _signal.pidfd_send_signal(descriptor, number)
         else:
             os.kill(pid, number)
     except (ProcessLookupError, PermissionError):

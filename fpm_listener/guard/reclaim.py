@@ -12,11 +12,11 @@ Laws:
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found] # no stubs; `signal` costs a millisecond
 import errno
 import os
 import re
 import select
-import signal
 from typing import TYPE_CHECKING
 
 from fpm_listener.guard import bind
@@ -106,9 +106,9 @@ class Reclaim:
             say(GuardCode.LISTENER_KILLED, sentence, pid=pid)
             try:
                 if descriptor is None:
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, _signal.SIGKILL)
                 else:
-                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                    _signal.pidfd_send_signal(descriptor, _signal.SIGKILL)
             except PermissionError:
                 self._kill_through_supervisord(pid)
             if descriptor is not None:

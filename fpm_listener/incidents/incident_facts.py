@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fpm_listener.incidents.post_mortem import Needs
-from fpm_listener.phpfpm.site import FpmSite
+from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.vocabulary import Cause
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from fpm_listener.incidents.incident_facts import UNEXPLAINED, IncidentFacts
 from fpm_listener.incidents.incident_ids import incident_id
 from fpm_listener.incidents.pending_lookups import Lookup, PendingLookups
 from fpm_listener.incidents.post_mortem import SHORT_LIFE_S, Needs
-from fpm_listener.phpfpm.site import FpmSite
+from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.vocabulary import Cause, Tier
 
 if TYPE_CHECKING:

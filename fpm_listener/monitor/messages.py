@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from fpm_listener.incidents.post_mortem import Needs
     from fpm_listener.incidents.process_news import ProcessExit
     from fpm_listener.monitor.self_healing import Act
+    from fpm_listener.phpfpm.config import FpmSite
     from fpm_listener.phpfpm.log_facts import LogFact
-    from fpm_listener.phpfpm.site import FpmSite
     from fpm_listener.phpfpm.status_page import PoolView
     from fpm_listener.supervisor.exit_log import ExitNote
     from fpm_listener.supervisor.process import ProcessName, ProcessSeen, Program

@@ -34,8 +34,8 @@ from fpm_listener.monitor.messages import (
 from fpm_listener.monitor.process_view import ProcessCounters, ProcessView
 from fpm_listener.monitor.self_healing import SelfHealing
 from fpm_listener.monitor.socket_hold import SocketHold
+from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.phpfpm.line_splitter import LineSplitter
-from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.values import Instant
 from fpm_listener.vocabulary import State
 

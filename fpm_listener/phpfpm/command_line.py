@@ -1,11 +1,10 @@
-"""Which php-fpm a program's command starts, and with which configuration.
+"""Finds the php-fpm that a command starts, with its options.
 
 Laws:
-1. The command is read as supervisor reads it: split like a shell splits words, but run by no shell
-   unless it names one.
-2. Only what becomes php-fpm counts: each word before it must be a known wrapper, an option of one,
-   or an assignment. `service php-fpm start` is none: what it starts is no child of supervisord's.
-3. Options end at the first word that is none, as in php-fpm, which then refuses to start.
+1. The command is read as supervisor reads it: split into words as by a shell, without a shell.
+2. The command must become php-fpm: each word before it is a known wrapper, an option of one, or an
+   assignment. `service php-fpm start` does not count: its php-fpm is no child of supervisord.
+3. Options end at the first word that is no option, as in php-fpm, which then refuses to start.
 
 Source: main/getopt.c, sapi/fpm/fpm/fpm_main.c, php-fpm8.2 -h; the packages of the distributions.
 """
@@ -13,7 +12,6 @@ Source: main/getopt.c, sapi/fpm/fpm/fpm_main.c, php-fpm8.2 -h; the packages of t
 from __future__ import annotations
 
 import re
-import shlex
 from itertools import dropwhile
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,28 +51,28 @@ _TAKES_VALUE, _ENDS_AT_ONCE = "cdypg", "tvimh?"
 
 
 class FpmInvocation(NamedTuple):
-    """A php-fpm as it is called."""
+    """A php-fpm with its options."""
 
     binary: str
-    arguments: tuple[str, ...] = ()  #: every word after it; a shell's redirections left out
+    arguments: tuple[str, ...] = ()  #: all words after it, without redirections of a shell
     config: str | None = None  #: -y
     prefix: str | None = None  #: -p
     pid_file: str | None = None  #: -g
     force_stderr: bool = False  #: -O
     foreground: bool | None = None  #: -F or -D, the last one; None = as configured
     allow_root: bool = False  #: -R
-    test_only: bool = False  #: -t, -v, -i, -m, -h: ends at once
+    test_only: bool = False  #: -t, -v, -i, -m, -h: exits at once
 
     @property
     def version(self) -> tuple[int, ...]:
-        """Return PHP's version as far as the binary's name tells it: (8, 2), (7,) or ()."""
+        """Return PHP's version from the name of the binary: (8, 2), (7,) or ()."""
         number = _number(_base(self.binary))
         parts = number.split(".") if "." in number else (number[:1], number[1:])
         return tuple(int(part) for part in parts if part)
 
 
 class _Wrapper(NamedTuple):
-    """A program that starts another, and goes away or stays in front of it."""
+    """A program that starts another one."""
 
     values: str = ""  #: short options that take a value
     long_values: frozenset[str] = frozenset()  #: long options whose value may be the next word
@@ -118,7 +116,9 @@ _WRAPPERS = {
 
 
 def find(command: str) -> FpmInvocation | None:
-    """Return the php-fpm that the command becomes; None where it is another program."""
+    """Return the php-fpm that the command becomes; None for another program."""
+    import shlex  # noqa: PLC0415 - the guard does not need it
+
     try:
         return find_in(shlex.split(command))
     except ValueError:
@@ -126,10 +126,14 @@ def find(command: str) -> FpmInvocation | None:
 
 
 def find_behind_sleep(command: str) -> FpmInvocation | None:
-    """Return the php-fpm of `sh -c "sleep 1 && php-fpm"`; None where the shell does more than that.
+    """Return the php-fpm of `sh -c "sleep 1 && php-fpm"`; None if the shell does more.
 
-    command: as it stands in supervisord's file, with its `%(here)s`.
+    command: as in supervisord's file, with its `%(here)s`.
     """
+    import shlex  # noqa: PLC0415 - the guard does not need it
+
+    from fpm_listener.phpfpm import shell_commands  # noqa: PLC0415 - the same
+
     hidden = re.sub(r"%\((\w+)\)(\w+)", "\1\\1\2\\2", command)
     try:
         words = shlex.split(hidden)
@@ -140,7 +144,7 @@ def find_behind_sleep(command: str) -> FpmInvocation | None:
     text = words[2]
     if re.search(r"[$`<>*?~()\[\]{}|]|(?<!&)&(?!&)", text):
         return None
-    *before, last = [words for words in _simple_commands(text, []) if words] or [[]]
+    *before, last = [words for words in shell_commands.simple_commands(text, []) if words] or [[]]
     last = last[1:] if last[:1] == ["exec"] else last
     if not last or not _NAME.fullmatch(_base(last[0])) or any(w[0] != "sleep" for w in before):
         return None
@@ -148,15 +152,15 @@ def find_behind_sleep(command: str) -> FpmInvocation | None:
 
 
 def find_in(words: list[str]) -> FpmInvocation | None:
-    """Return the php-fpm that one simple command becomes, its words apart already."""
+    """Return the php-fpm that one simple command becomes; words: its words."""
     while words:
         name = _base(words[0])
         if _NAME.fullmatch(name):
             return _invocation(words[0], words[1:])
         if _SHELL.fullmatch(name):
-            return _in_shell(*_command_string(words[1:]))
+            return _in_shell(words[1:])
         if name in {"su", "runuser"} and "-c" in words[:-1]:
-            return _in_shell(words[words.index("-c") + 1], [])
+            return _in_shell(words[words.index("-c") :][:2])
         if _PYTHON.fullmatch(name):
             words = list(dropwhile(lambda word: word in {"-m", "-u", "-E", "-I"}, words[1:]))
         elif name in {"fpm-listener", "fpm_listener"} and words[1:2] == ["guard"]:
@@ -185,7 +189,7 @@ def _behind(words: list[str], wrapper: _Wrapper) -> list[str]:
             at += word in wrapper.long_values
         else:
             rest = word[1:].lstrip("".join(set(word) - set(wrapper.values)))
-            at += len(rest) == 1  # the value is not glued: it is the next word
+            at += len(rest) == 1  # its value is the next word
         at += 1
     at += words[at : at + 1] == ["--"]
     return words[at + wrapper.operands :]
@@ -196,72 +200,21 @@ def _base(path: str) -> str:
 
 
 def _number(name: str) -> str:
-    """Return the number in a binary's name: 8.2 of php-fpm8.2, 83 of php-fpm83."""
+    """Return the number in the name of a binary: 8.2 of php-fpm8.2, 83 of php-fpm83."""
     found = _NAME.fullmatch(name)
     return (found[1] or found[2] or "") if found else ""
 
 
-_TOKEN = re.compile(
-    r"""
-    (?P<blank> (?: [ \t\r] | \\\n )+ | \# [^\n]* )
-    | (?P<redirection> [0-9]* (?: <<<? -? | <> | <& | < | >> | >\| | >& | > ) | &>>? )
-    | (?P<end> [;&|()\n] )
-    | (?P<word> (?: [^ \t\r\n'"\\;&|()<>`$] | \\. | '[^']*' | "(?:[^"\\]|\\.)*"
-        | `[^`]*` | \$\([^()]*\) | \$\{[^{}]*\} | \$ )+ )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+def _in_shell(words: list[str]) -> FpmInvocation | None:
+    """Return the php-fpm among a shell's commands; one that serves wins over `php-fpm -t`.
 
-_QUOTED = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)""", re.DOTALL)
+    words: those after the shell's name.
+    """
+    from fpm_listener.phpfpm import shell_commands  # noqa: PLC0415 - most guards do not need it
 
-#: Words of the shell before a command.
-_RESERVED = {"if", "then", "elif", "else", "while", "until", "do", "!", "{", "command", "builtin"}
-
-
-def _command_string(words: list[str]) -> tuple[str, list[str]]:
-    """Return the text of `sh -c TEXT NAME ARGUMENT…`, or none, and the arguments."""
-    wanted, at = False, 0
-    while at < len(words) and words[at].startswith("-") and words[at] != "--":
-        letters = "" if words[at].startswith("--") else words[at]
-        wanted |= "c" in letters
-        at += 1 + letters.endswith("o")  # -o pipefail
-    at += words[at : at + 1] == ["--"]
-    return (words[at] if wanted and at < len(words) else ""), words[at + 2 :]
-
-
-def _in_shell(text: str, arguments: list[str]) -> FpmInvocation | None:
-    """Return the php-fpm among the shell's commands; one that serves goes before `php-fpm -t`."""
-    found = [one for words in _simple_commands(text, arguments) if (one := find_in(words))]
+    commands = shell_commands.simple_commands(*shell_commands.command_string(words))
+    found = [invocation for words in commands if (invocation := find_in(words))]
     return min(found, key=lambda one: one.test_only, default=None)
-
-
-def _simple_commands(text: str, arguments: list[str]) -> list[list[str]]:
-    """Return the words of each command, redirections left out; nothing of a malformed text."""
-    commands: list[list[str]] = [[]]
-    at, redirected = 0, False
-    while at < len(text):
-        token = _TOKEN.match(text, at)
-        if token is None:
-            return []
-        at = token.end()
-        if token["end"]:
-            commands.append([])
-        elif token["word"] and not redirected:
-            own = commands[-1]
-            if own or token["word"] not in _RESERVED:
-                own += arguments if token["word"] in {'"$@"', "$@"} else [_unquoted(token["word"])]
-        if not token["blank"]:
-            redirected = bool(token["redirection"])
-    return commands
-
-
-def _unquoted(word: str) -> str:
-    def plain(part: re.Match[str]) -> str:
-        if part[2] is not None:
-            return re.sub(r'\\(["\\$`])', r"\1", part[2])
-        return part[1] if part[1] is not None else part[3].strip("\n")
-
-    return _QUOTED.sub(plain, word)
 
 
 def _invocation(binary: str, words: list[str]) -> FpmInvocation:
@@ -285,7 +238,7 @@ def _invocation(binary: str, words: list[str]) -> FpmInvocation:
 
 
 def _options(words: list[str]) -> Iterator[tuple[str, str]]:
-    """Yield each option's letter with its value, up to the first word that php-fpm refuses."""
+    """Yield the letter and value of each option, up to the first word that php-fpm refuses."""
     rest = iter(words)
     for word in rest:
         if word.startswith("--"):

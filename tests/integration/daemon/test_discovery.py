@@ -12,8 +12,8 @@ import pytest
 from fpm_listener.daemon.discovery import Discovery
 from fpm_listener.incidents.post_mortem import Needs
 from fpm_listener.phpfpm import command_line, config_files
+from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.phpfpm.config_files import DiskFiles
-from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.supervisor.process import ProcessName, Program
 from fpm_listener.supervisor.rpc import RpcFailed, SupervisorRpc
 from fpm_listener.vocabulary import Where

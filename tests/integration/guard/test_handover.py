@@ -548,6 +548,14 @@ def test_the_quick_start(owner: Owner, folder: str) -> None:
     assert "fpm_listener.guard.guard" not in quick
     imported = {line.rpartition("|")[2].strip() for line in quick.splitlines() if "|" in line}
     assert not imported & {"json", "re", "typing", "dataclasses", "socket", "enum", "signal"}
+    assert {
+        name for name in imported if name.startswith("fpm_listener.") and name.count(".") == 2
+    } == {
+        *("fpm_listener.guard.fast_start", "fpm_listener.guard.orphans"),
+        *("fpm_listener.guard.handover_channel", "fpm_listener.guard.handover_messages"),
+        *("fpm_listener.host.exec", "fpm_listener.host.procfs"),
+        *("fpm_listener.host.state_directory", "fpm_listener.phpfpm.inherited_sockets"),
+    }
     assert connects(f"127.0.0.1:{port}")
 
     conf.write_text(conf.read_text() + "pm = static\n")

@@ -13,7 +13,7 @@ from fpm_listener.incidents.language import Language, Variant
 from fpm_listener.incidents.post_mortem import Needs, PostMortem
 from fpm_listener.incidents.text_en import ENGLISH
 from fpm_listener.incidents.text_zh import CHINESE
-from fpm_listener.phpfpm.site import FpmSite
+from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.vocabulary import Cause

@@ -17,8 +17,8 @@ from fpm_listener.monitor.messages import (
     Tick,
 )
 from fpm_listener.monitor.supervision import EngineSettings
+from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.phpfpm.log_parser import classify
-from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.settings.policy import LoopPolicy, Policy
 from fpm_listener.supervisor.exit_log import ExitNote, ExitReason
 from fpm_listener.supervisor.process import ProcessName, Program

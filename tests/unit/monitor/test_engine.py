@@ -17,8 +17,8 @@ from fpm_listener.monitor.messages import (
     ReadLogsNow,
     SaveState,
 )
+from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.phpfpm.log_facts import FactKind
-from fpm_listener.phpfpm.site import FpmSite
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import ProcessName, ProcessSeen, Program
 from fpm_listener.supervisor.protocol import Event

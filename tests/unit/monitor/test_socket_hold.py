@@ -15,7 +15,7 @@ from fpm_listener.monitor.messages import (
     ReleaseSockets,
     SocketsHeld,
 )
-from fpm_listener.phpfpm.site import FpmSite
+from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.supervisor.process import ProcessName, Program
 from tests.unit.monitor.engine_scenario import ADDRESS, FPM, Scenario
 

@@ -39,7 +39,7 @@ from fpm_listener.monitor.messages import (
 )
 from fpm_listener.monitor.process_view import ProcessView
 from fpm_listener.monitor.supervision import EngineSettings
-from fpm_listener.phpfpm.site import FpmSite
+from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.phpfpm.status_page import PoolView
 from fpm_listener.settings.policy import HealingPolicy, Span
 from fpm_listener.supervisor.process import ProcessName, ProcessSeen, Program
