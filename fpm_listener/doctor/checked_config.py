@@ -173,13 +173,13 @@ class Fpm(NamedTuple):
         return SHELL.match(self.process.command) is not None
 
 
-class Held(NamedTuple):
+class HeldAddress(NamedTuple):
     """The holders of an address that a php-fpm of the configuration listens on."""
 
     address: str
     report: HolderReport
-    families: Mapping[int, tuple[int, ...]]  #: by a holder's pid: its own, its parent's, and so on
-    relatives: frozenset[int]  #: pids that are children of the supervisord of this configuration
+    ancestors: Mapping[int, tuple[int, ...]]  #: by a holder's pid: its own, its parent's, and so on
+    children: frozenset[int]  #: pids that are children of the supervisord of this configuration
 
 
 class Machine(Protocol):
@@ -228,7 +228,7 @@ class CheckedConfig(NamedTuple):
     #: files of our own settings, and why alerts will not be delivered
     undeliverable: tuple[tuple[str, ReceiverProblem], ...] = ()
     loaded: Loaded | None = None  #: None = no supervisord answers, or it does not say
-    held: tuple[Held, ...] = ()  #: of the addresses that a process listens on now
+    held: tuple[HeldAddress, ...] = ()  #: of the addresses that a process listens on now
 
     def section(self, name: str) -> Section:
         """Return a section of supervisord's files; a new one belongs into the main file."""

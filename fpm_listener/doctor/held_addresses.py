@@ -6,7 +6,7 @@ import os
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from fpm_listener.doctor.checked_config import Held
+from fpm_listener.doctor.checked_config import HeldAddress
 from fpm_listener.host import procfs
 from fpm_listener.host.addresses import TcpAddress, UnixAddress
 from fpm_listener.host.holder_search import find_holders
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from fpm_listener.host.address_holders import HolderReport
 
 
-def pids(held: Iterable[Held]) -> Iterator[int]:
+def pids(held: Iterable[HeldAddress]) -> Iterator[int]:
     """Return the pids of all holders."""
     return (holder.pid for one in held for holder in one.report.holders)
 
 
 def find(
     fpms: Iterable[Fpm], path: str, search: Callable[[str], HolderReport] = find_holders
-) -> Iterator[Held]:
+) -> Iterator[HeldAddress]:
     """Return the holders that the addresses of these php-fpms have now.
 
     path: the supervisord configuration that contains the php-fpms.
@@ -37,19 +37,19 @@ def find(
         report = search(address)
         if not report.holders:
             continue
-        families = {holder.pid: _family(holder.pid) for holder in report.holders}
-        everyone = {pid for family in families.values() for pid in family}
-        masters = {pid for pid in everyone if _is_supervisord(pid, path)}
-        children = (
+        ancestors = {holder.pid: _ancestors(holder.pid) for holder in report.holders}
+        every_pid = {pid for line in ancestors.values() for pid in line}
+        masters = {pid for pid in every_pid if _is_supervisord(pid, path)}
+        children = frozenset(
             child
-            for family in families.values()
-            for child, parent in pairwise(family)
+            for line in ancestors.values()
+            for child, parent in pairwise(line)
             if parent in masters
         )
-        yield Held(address, report, families, frozenset(children))
+        yield HeldAddress(address, report, ancestors, children)
 
 
-def _family(pid: int) -> tuple[int, ...]:
+def _ancestors(pid: int) -> tuple[int, ...]:
     """Return a process, its parent, and so on."""
     found: list[int] = []
     while pid > 0 and pid not in found:

@@ -68,9 +68,10 @@ def parse_texts(document: str) -> dict[str, Text]:
         head, *lines = re.sub(r"\n {8,}", " ", block).split("\n")
         identity, *rest = head.split(" ", 2)
         changes: dict[str, Any] = dict(line.split(maxsplit=1) for line in lines)
-        changes |= zip(("severity", "title"), rest, strict=False)
         if rest:
             changes["severity"] = FindingSeverity(rest[0])
+        if rest[1:]:
+            changes["title"] = rest[1]
         base = found.get(identity.partition(".")[0])
         found[identity] = base._replace(**changes) if base else Text(**changes)
     return found

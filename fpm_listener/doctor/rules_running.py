@@ -18,7 +18,7 @@ from fpm_listener.untrusted_text import short_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Held, Supervised
+    from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, HeldAddress, Supervised
     from fpm_listener.doctor.rule import Match
     from fpm_listener.host.address_holders import Holder
 
@@ -102,7 +102,7 @@ def held_now(config: CheckedConfig) -> Iterator[Match]:
             )
 
 
-def _is_own(config: CheckedConfig, fpm: Fpm, held: Held) -> bool:
+def _is_own(config: CheckedConfig, fpm: Fpm, held: HeldAddress) -> bool:
     """Return whether the program itself has its address, or our listener holds it for it.
 
     If supervisord does not answer, every child of supervisord counts as the program itself.
@@ -110,11 +110,11 @@ def _is_own(config: CheckedConfig, fpm: Fpm, held: Held) -> bool:
     if any(holder_remedies.is_our_listener(holder) for holder in held.report.holders):
         return True
     has_orphans = any(holder.kind is HolderKind.ORPHAN for holder in held.report.holders)
-    pids = frozenset() if has_orphans else held.relatives
+    pids = frozenset() if has_orphans else held.children
     if config.loaded is not None:
         group = fpm.process.group
         pids = frozenset(i["pid"] for i in config.loaded.processes if i["group"] == group)
-    return any(pids & set(family) for family in held.families.values())
+    return any(pids & set(family) for family in held.ancestors.values())
 
 
 def _init_script(config: CheckedConfig, holder: Holder) -> str:

@@ -105,7 +105,7 @@ CASES = [
     Case("FPM059", (), without("pm.max_requests = 1000"), "[www]", "pm.max_requests is 0", {("www", "pm.max_requests"): "1000"}, "pm.max_requests = 1000"),
     Case("FPM059", (), (("requests = 1000", "requests = 0"),), "[www] pm.max_requests=0", "pm.max_requests is 0"),
     Case("FPM059", (), (("requests = 1000", "requests ="),), what="pm.max_requests is 0"),
-    Case("FPM060", (), without("ping.path = /ping"), "[www]", "neither ping.path nor pm.status_path", {("www", "ping.path"): "/ping", ("www", "pm.status_path"): "/status"}),
+    Case("FPM060", (), without("ping.path = /ping"), "[www]", "ping.path and pm.status_path are not", {("www", "ping.path"): "/ping", ("www", "pm.status_path"): "/status"}),
     Case("FPM061", (), (("/var/log/php-fpm.log", "/gone/php-fpm.log"),), "[global] error_log=/gone/php-fpm.log", "/gone does not exist", fix="install -d /gone", machine=gone("/gone")),
     Case("FPM061", (), (("/var/log/php-fpm.log", "/php-fpm.log"),), what="/ does not exist", machine=gone("/")),
     Case("FPM062", (("/var/log/php-fpm.stderr.log", "/var/log/php-fpm.log"),), (), "[global] error_log=", "/var/log/php-fpm.log is the log of php-fpm and of supervisord"),

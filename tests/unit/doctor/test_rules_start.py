@@ -316,7 +316,7 @@ CASES = [
             ),
         ),
         spot=f"{AT} stderr_logfile=NONE",
-        what="neither logged nor sent",
+        what="not logged, and not sent",
         edits={(P, "stderr_events_enabled"): "true", (P, "stderr_logfile"): None},
     ),
     Case(

@@ -184,17 +184,17 @@ def test_no_server_and_no_php_fpm() -> None:
         (
             {**INET, "host": "10.0.0.1"},
             "[inet_http_server] on 10.0.0.1:9001 is not on loopback",
-            "Everybody who reaches",
+            "Every client that reaches",
         ),
         (
             {**INET, "host": ""},
             "[inet_http_server] on *:9001 is not on loopback",
-            "Everybody who reaches",
+            "Every client that reaches",
         ),
         (
             {**INET, "host": "10.0.0.1", "password": False},
             "is not on loopback",
-            "Everybody who reaches",
+            "Every client that reaches",
         ),
         (
             {**INET, "password": False},

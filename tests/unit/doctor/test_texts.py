@@ -1,0 +1,71 @@
+"""The texts of the doctor's rules: their format, and plain English."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from fpm_listener.doctor.rule import FindingSeverity, Text, parse_texts
+from fpm_listener.doctor.rules import RULES
+from tests.unit.doctor.checked_configs import TEXTS
+
+ONE = """\
+FPM001 error it is wrong
+  what  {key} is 1
+  why   The first line
+        and the second line
+  fix   Set it to 2
+
+FPM001.other
+  fix   Set it to 3
+
+FPM002 hint it could be better
+  why   A reason
+"""
+#: Idioms that a translation or a reader at night misunderstands.
+IDIOMS = (
+    *("for ever", "anew", "at all", "of its own", "by way of", "whoever", "nobody hears", "nor "),
+    *("mend", "in vain", "is taken", "keeps silent", "is content", "what is ", "who "),
+)
+
+
+def test_the_format() -> None:
+    """Lines are joined, missing parts have a default, a variant has the parts of its rule."""
+    found = parse_texts(ONE)
+
+    assert found["FPM001"] == Text(
+        FindingSeverity.ERROR,
+        "it is wrong",
+        "{key} is 1",
+        "The first line and the second line",
+        "Set it to 2",
+    )
+    assert found["FPM001.other"] == found["FPM001"]._replace(fix="Set it to 3")
+    assert found["FPM002"].what == "{key} is {value}"
+    assert found["FPM002"].fix == "Set {change} in [{section}]"
+
+
+def test_a_variant_with_another_severity() -> None:
+    """The title stays that of its rule."""
+    found = parse_texts(ONE.replace("FPM001.other", "FPM001.other warning"))
+
+    assert found["FPM001.other"].severity is FindingSeverity.WARNING
+    assert found["FPM001.other"].title == "it is wrong"
+
+
+def test_each_rule_has_a_text() -> None:
+    """An id names one rule."""
+    assert {rule.id for rule in RULES} == {identity.partition(".")[0] for identity in TEXTS}
+
+
+@pytest.mark.parametrize("identity", TEXTS)
+def test_plain_english(identity: str) -> None:
+    """Each text has a reason, short sentences and no idioms."""
+    text = TEXTS[identity]
+    assert text.why
+    for part in (text.title, text.what, text.why, text.fix):
+        sentences = re.split(r"[.:;] ", part)
+        assert [one for one in sentences if len(one.split()) > 20] == []
+        assert [idiom for idiom in IDIOMS if idiom in part] == []
+        assert not part.endswith(".") or part.endswith("...")
