@@ -70,7 +70,7 @@ def parse(text: str) -> Address:
     if colon and host[:1] == "[" and host[-1:] == "]":
         host = host[1:-1]
     if colon and not _NAME.fullmatch(host) and _ipv6(host) is None:
-        return UnusableAddress(text=text, why=f"{host!r} is neither a host's name nor its number")
+        return UnusableAddress(text=text, why=f"{host!r} is not a host name or an IP address")
     return TcpAddress(text=text, host=host if colon else None, port=int(port[1]))
 
 

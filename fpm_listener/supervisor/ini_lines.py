@@ -1,6 +1,6 @@
-"""Where each key of an INI file stands: what the doctor points at.
+"""The line of each key of an INI file.
 
-What a value means is decided by who reads the file in earnest: supervisor's parser, or php-fpm's.
+This module does not interpret values: supervisor's parser and php-fpm's reader do that.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ class Line(NamedTuple):
 
     file: str
     number: int
-    value: str  #: as it stands there; of supervisor's files without comments
-    cut: str = ""  #: the comment behind it, in supervisor's files
-    last: int = 0  #: the number of its last line, where it has several
-    overrides: str = ""  #: where the key stood before, for nothing: file:number
+    value: str  #: as in the file; in supervisor's files without comments
+    cut: str = ""  #: the comment after it, in supervisor's files
+    last: int = 0  #: the number of its last line
+    overrides: str = ""  #: file:number of an earlier line of this key, which has no effect
 
 
 class ConfigSection(NamedTuple):
-    """One section of an INI file, or of several files: later ones win."""
+    """One section of an INI file, or of several files; later values count."""
 
     name: str
     file: str
-    number: int  #: 0 = where the file begins, without a header
+    number: int  #: of the header; 0 = the section has none and begins with the file
     lines: Mapping[str, Line]  #: by key, small letters
     again: tuple[str, ...] = ()  #: file:line of each further header of this name
 
     def where(self, key: str) -> str:
-        """Return where a key stands, or where it would."""
+        """Return where a key is, or where it belongs."""
         line = self.lines.get(key)
         file, number = (line.file, line.number) if line else (self.file, self.number)
         return f"{file}{f':{number}' if number else ''} [{self.name}]"
@@ -43,7 +43,7 @@ _HEADER = re.compile(r"\s*\[([^]]+)\]")
 
 _ENTRY = re.compile(r"\s*([^=:\s][^=:]*?)\s*[=:]\s*(.*?)\s*$")
 
-#: Where a comment begins within supervisor's values (configparser's inline_comment_prefixes there).
+#: The start of a comment in supervisor's values (configparser's inline_comment_prefixes there).
 _COMMENT = re.compile(r"(?:^|(?<=\s))[;#]")
 
 _PHP_ENTRY = re.compile(r"\s*([^=\s][^=]*?)\s*=\s*(.*?)\s*$")
@@ -54,10 +54,10 @@ def scan(
     *,
     php: bool = False,
 ) -> dict[str, ConfigSection]:
-    """Return the sections of files, by name; of a key that stands twice, the last one.
+    """Return the sections of files, by name. The last line of a key counts.
 
-    texts: paths with texts, in the order in which they count. php: as php-fpm has them: only a
-    semicolon begins a comment, `=` alone ends a key, and [global] is where no section is.
+    texts: paths with texts, in the order in which they are read. php: the format of php-fpm: only a
+    semicolon begins a comment, only `=` ends a key, and a file begins with [global].
     """
     sections: dict[str, ConfigSection] = {}
     for path, text in texts:
@@ -69,7 +69,7 @@ def scan(
 
 
 def _scan_ini(sections: dict[str, ConfigSection], path: str, text: str) -> None:
-    """Take in a file as Python's configparser does: what is indented more goes on with a value."""
+    """Read a file as Python's configparser does: a deeper indentation continues a value."""
     section, last, indent = None, "", 0
     for number, line in enumerate(text.split("\n"), 1):
         comment = _COMMENT.search(line)

@@ -65,7 +65,7 @@ CASES = [
     Case("FPM042", (), (), "[program:php-fpm] command=", "systemd has php8.2-fpm.service enabled", {}, "systemctl disable --now php8.2-fpm.service", Host(units=("php8.2-fpm.service",))),
     Case("FPM042", what="php-fpm.service", machine=Host(units=("php-fpm.service",))),
     Case("FPM042", ((f"-- {COMMAND}", "-- php-fpm -F -y /etc/php-fpm.conf"),), what="php8.1-fpm.service", machine=Host(units=("php8.1-fpm.service",))),
-    Case("FPM043", (), listen("listen = *:9000"), "[www] listen=*:9000", "listen = *:9000: '*' is neither"),
+    Case("FPM043", (), listen("listen = *:9000"), "[www] listen=*:9000", "listen = *:9000: '*' is not a host name"),
     Case("FPM044", (), listen("listen = /run/php/w.sock"), "[www] listen=/run/php/w.sock", "/run/php does not exist", fix="install -d -o www-data /run/php", machine=gone("/run/php")),
     Case("FPM044", (), (*listen("listen = /w.sock"), ("user = www-data", "user = web")), what="/ does not exist", fix="install -d -o web /", machine=gone("/")),
     Case("FPM044", (), (*listen("listen = /run/php/w.sock"), *without("user = www-data")), fix="-o www-data /run/php", machine=gone("/run/php")),

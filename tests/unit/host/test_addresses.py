@@ -70,16 +70,16 @@ def test_a_path_that_is_too_long() -> None:
         ("127.0.0.1:٩٠٠٠", "no port"),
         ("/run/a:b.sock", "no port"),
         ("unix:/run/x.sock", "without unix:"),
-        (":9000", "neither a host's name nor"),
-        ("*:9000", "neither a host's name nor"),
-        ("[::1:9000", "neither a host's name nor"),
-        ("::1]:9000", "neither a host's name nor"),
-        ("1:2:9000", "neither a host's name nor"),
-        ("[1:2:3:4:5:6:7:8::]:9000", "neither a host's name nor"),
-        ("[::127.1]:9000", "neither a host's name nor"),
-        ("tcp://127.0.0.1:9000", "neither a host's name nor"),
-        ("/run/a:9000", "neither a host's name nor"),
-        ("localhost.:9000", "neither a host's name nor"),
+        (":9000", "is not a host name"),
+        ("*:9000", "is not a host name"),
+        ("[::1:9000", "is not a host name"),
+        ("::1]:9000", "is not a host name"),
+        ("1:2:9000", "is not a host name"),
+        ("[1:2:3:4:5:6:7:8::]:9000", "is not a host name"),
+        ("[::127.1]:9000", "is not a host name"),
+        ("tcp://127.0.0.1:9000", "is not a host name"),
+        ("/run/a:9000", "is not a host name"),
+        ("localhost.:9000", "is not a host name"),
     ],
 )
 def test_what_php_fpm_cannot_listen_on(text: str, why: str) -> None:
@@ -202,5 +202,5 @@ def test_why_an_address_is_unusable() -> None:
         "unix:/x", "'/x' is no port of 1 to 65535; a unix socket is written without unix:"
     )
     assert parse("host:0") == UnusableAddress("host:0", "'0' is no port of 1 to 65535")
-    assert parse("*:1") == UnusableAddress("*:1", "'*' is neither a host's name nor its number")
+    assert parse("*:1") == UnusableAddress("*:1", "'*' is not a host name or an IP address")
     assert parse("") == UnusableAddress("", "it is empty")
