@@ -126,7 +126,7 @@ class Reclaim:
         from fpm_listener.supervisor.rpc import RpcFailed, SupervisorRpc  # noqa: PLC0415 - rarely needed
 
         rpc = SupervisorRpc.from_environment(self._environment, timeout_s=_END_S)
-        infos = rpc.process_infos() if rpc is not None else ()
+        infos = rpc.processes() if rpc is not None else ()
         failure = infos.why if isinstance(infos, RpcFailed) else "not permitted"
         if rpc is not None and not isinstance(infos, RpcFailed):
             for info in infos:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fpm_listener.settings import ini_section as ini
-from fpm_listener.settings import mute_times
 from fpm_listener.settings.ini_section import Setting, SettingsSection
 from fpm_listener.settings.receiver_types import KINDS, keys
 from fpm_listener.vocabulary import NOTIFICATION_FAILING, Cause, Severity
@@ -133,6 +132,11 @@ def _refuse_missing(section: SettingsSection, kind: Kind) -> None:
 
 
 def _mute_times(section: SettingsSection) -> MuteTimes | None:
+    if not section.has("mute_times"):
+        return None
+    # Loaded only with mute_times: datetime costs milliseconds before READY.
+    from fpm_listener.settings import mute_times  # noqa: PLC0415
+
     location = section.take("mute_location", _location)
     found: MuteTimes | None = section.take(
         "mute_times", lambda word: mute_times.parse(word, location)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import configparser
 import os
 import re
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -215,7 +214,7 @@ def _build(path: str, found: dict[str, dict[str, str]], environ: Mapping[str, st
     section.refuse_unknown(GENERAL_KEYS)
     section.refuse_half("web_cert_file", "web_key_file")
     section.refuse_half("web_username", "web_password_file")
-    instance = section.take("instance", ini.text) or socket.gethostname()
+    instance = section.take("instance", ini.text) or os.uname().nodename
     values = section.fields(_GENERAL)
     names = [instance, _host(values.get("external_url", ""))]
     names += section.take("allowed_hosts", ini.hosts, ())

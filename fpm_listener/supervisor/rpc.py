@@ -63,19 +63,6 @@ class _ConnectionFailed(RpcFailed):
     """supervisord itself raised an exception over it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessInfo:
-    """One process as `getAllProcessInfo` tells of it; the clock is supervisord's."""
-
-    name: ProcessName
-    state: State
-    pid: int | None
-    start_s: float | None  #: wall seconds; None = never started
-    stop_s: float | None  #: wall seconds of its last end; None = never ended
-    now_s: float  #: wall seconds
-    exitstatus: int  #: 0 after a failed start as well (supervisor 4.3.0): its log tells the truth
-
-
 class SupervisorRpc:
     """Used by one thread.
 
@@ -120,21 +107,11 @@ class SupervisorRpc:
                 return answer
             nbytes = max(_SHORTEST_TAIL, nbytes // 4)
 
-    def process_infos(self) -> tuple[ProcessInfo, ...] | RpcFailed:
+    def processes(self) -> tuple[ProcessSeen, ...] | RpcFailed:
         """Return all processes as they are now."""
         return self._ask(
-            lambda answer: tuple(map(_process_info, answer)),
+            lambda answer: tuple(map(_process_seen, answer)),
             "supervisor.getAllProcessInfo",
-        )
-
-    def processes(self) -> tuple[ProcessSeen, ...] | RpcFailed:
-        """Return all processes as the engine takes them in."""
-        infos = self.process_infos()
-        if isinstance(infos, RpcFailed):
-            return infos
-        return tuple(
-            ProcessSeen(name=info.name, state=info.state, pid=info.pid, started_at_s=info.start_s)
-            for info in infos
         )
 
     def stderr_logs(self) -> dict[ProcessName, str] | RpcFailed:
@@ -256,15 +233,12 @@ def _name(info: Mapping[str, Any]) -> ProcessName:
     return ProcessName(str(info["group"]), str(info["name"]))
 
 
-def _process_info(info: Mapping[str, Any]) -> ProcessInfo:
-    return ProcessInfo(
+def _process_seen(info: Mapping[str, Any]) -> ProcessSeen:
+    return ProcessSeen(
         name=_name(info),
         state=State.__members__.get(str(info["statename"]), State.UNKNOWN),
         pid=int(info["pid"]) or None,
-        start_s=float(info["start"]) or None,
-        stop_s=float(info["stop"]) or None,
-        now_s=float(info["now"]),
-        exitstatus=int(info["exitstatus"]),
+        started_at_s=float(info["start"]) or None,
     )
 
 

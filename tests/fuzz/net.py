@@ -86,7 +86,7 @@ def rpc_answer(data: bytes) -> None:
     rpc = SupervisorRpc(f"unix://{server.path}", timeout_s=_PATIENCE_S)
     whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(data), data)
     for server.answer in (whole, data):
-        rpc.process_infos()
+        rpc.processes()
         rpc.stderr_logs()
         rpc.programs()
         rpc.read_log_tail(8192)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fpm_listener.supervisor.process import ProcessName
-from fpm_listener.supervisor.rpc import LONGEST_ANSWER, ProcessInfo, RpcFailed, SupervisorRpc
+from fpm_listener.supervisor.process import ProcessName, ProcessSeen
+from fpm_listener.supervisor.rpc import LONGEST_ANSWER, RpcFailed, SupervisorRpc
 from fpm_listener.vocabulary import State
 from tests.ports import free_port
 from tests.waiting import wait_until
@@ -82,8 +82,8 @@ class Supervisord:
         )
         self.rpc = SupervisorRpc(f"unix://{folder}/s.sock")
 
-    def infos(self) -> dict[str, ProcessInfo]:
-        found = self.rpc.process_infos()
+    def infos(self) -> dict[str, ProcessSeen]:
+        found = self.rpc.processes()
         return {} if isinstance(found, RpcFailed) else {one.name.process: one for one in found}
 
     def log(self, more: bytes) -> None:
@@ -160,12 +160,9 @@ def test_all_that_is_told_of_processes(supervisord: Supervisord) -> None:
     """States, pids and moments; what never started has none of them."""
     quick, idle = supervisord.infos()["quick-café"], supervisord.infos()["idle"]
 
-    assert (quick.name, quick.exitstatus) == (ProcessName("quick-café", "quick-café"), 7)
-    assert quick.pid is None
-    assert quick.start_s is not None
-    assert quick.stop_s is not None
-    assert quick.start_s <= quick.stop_s <= quick.now_s
-    assert (idle.state, idle.pid, idle.start_s, idle.stop_s) == (State.STOPPED, None, None, None)
+    assert (quick.name, quick.pid) == (ProcessName("quick-café", "quick-café"), None)
+    assert quick.started_at_s is not None
+    assert (idle.state, idle.pid, idle.started_at_s) == (State.STOPPED, None, None)
     assert identification(supervisord.rpc) == "café"
 
 
@@ -255,7 +252,7 @@ def test_a_log_that_is_no_text(tmp_path: Path) -> None:
     with door(tmp_path, stumble) as rpc:
         assert why(rpc.read_log_tail(32 << 10)) == "supervisord answered with status 500"
         assert len(tries) == 3
-        assert why(rpc.process_infos()) == "supervisord answered with status 500"
+        assert why(rpc.processes()) == "supervisord answered with status 500"
         assert len(tries) == 4
 
 
@@ -322,15 +319,15 @@ def test_an_answer_without_end(tmp_path: Path) -> None:
 def test_an_answer_of_something_else(tmp_path: Path, body: bytes) -> None:
     """What is no answer to the question is a value like other failures."""
     with door(tmp_path, lambda peer: peer.sendall(body)) as rpc:
-        assert why(rpc.process_infos()) == "supervisord's answer is not understood"
+        assert why(rpc.processes()) == "supervisord's answer is not understood"
 
 
 def test_a_state_that_is_new(tmp_path: Path) -> None:
     """A state of a later supervisor is UNKNOWN."""
-    times = {"start": 0, "stop": 0, "now": 1, "exitstatus": 0, "pid": 0}
+    times = {"start": 0, "pid": 0}
     told = [{"group": "a", "name": "b", "statename": "PONDERING", **times}]
     with door(tmp_path, lambda peer: peer.sendall(result(told))) as rpc:
-        infos = rpc.process_infos()
+        infos = rpc.processes()
 
     assert not isinstance(infos, RpcFailed)
     assert [(one.name, one.state) for one in infos] == [(ProcessName("a", "b"), State.UNKNOWN)]
