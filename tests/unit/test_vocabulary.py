@@ -52,8 +52,8 @@ if TYPE_CHECKING:
         (
             TimelineEvent,
             (
-                "died ended stopped started healed paused ending incident changed worse resolved "
-                "listener"
+                "failed exited stopped started healed paused shutdown incident changed worse "
+                "resolved listener"
             ),
         ),
         (
