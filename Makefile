@@ -1,7 +1,7 @@
 # The commands of a checkout. `make` lists them.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-gap bench-alerts bench-check bench-fleet bench-spin fuzz soak screenshots matrix clean setup-demo setup-test setup-fuzz
+.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-gap bench-alerts bench-calls bench-check bench-fleet bench-spin fuzz soak screenshots matrix clean setup-demo setup-test setup-fuzz
 
 BIN := .venv/bin
 # It is found when a recipe runs, because setup can install it just before. `exec`: a signal that ends
@@ -46,6 +46,9 @@ bench-gap: setup-test  ## requests that find no unix socket during restarts, wit
 
 bench-alerts: setup-test  ## how receivers that hang and many alerts affect other receivers
 	@exec $(BIN)/python bench/alerts.py
+
+bench-calls: setup-test  ## count the calls between modules for one event
+	@exec $(BIN)/python bench/calls.py
 
 bench-check: setup-test  ## the time of `check` for many programs, compared with supervisor's parser
 	@exec $(BIN)/python bench/check.py
