@@ -66,14 +66,14 @@ class Discovery:
         self._confs: dict[tuple[ProcessName, str], FpmConf] = {}  # the last that could be read
         self._known: dict[tuple[ProcessName, str], _Facts] = {}
 
-    def read(self, *, anew: bool) -> ProgramsKnown:
-        """Return the programs; `anew` = supervisord's configuration may have changed as well."""
-        if anew or not self._programs:
+    def read(self, *, all_configs: bool) -> ProgramsKnown:
+        """Return the programs; `all_configs`: read supervisord's configuration too."""
+        if all_configs or not self._programs:
             found = self._survive(self._find)
             self._programs = self._programs if found is None else found
         sites: dict[ProcessName, FpmSite] = {}
         needs: dict[ProcessName, Needs] = {}
-        if anew:
+        if all_configs:
             self._survive(self._find_auto_logs)
         known: dict[tuple[ProcessName, str], _Facts] = {}
         for program in self._programs:

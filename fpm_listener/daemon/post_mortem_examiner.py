@@ -50,12 +50,12 @@ class PostMortemExaminer:
             elif isinstance(request, CheckGone):
                 put(Gone(request.process, _gone(request)))
             else:
-                put(ExitExamined(request.process, request.died_at_s, self.examine(request)))
+                put(ExitExamined(request.process, request.exited_at_s, self.examine(request)))
 
     def examine(self, request: ExamineExit) -> PostMortem:
         """Return the facts about one exit."""
         needs = request.needs
-        oom = self._kills.since(request.died_at_s - _LATE_S, time.monotonic())
+        oom = self._kills.since(request.exited_at_s - _LATE_S, time.monotonic())
         looked_for = {
             Cause.OUT_OF_MEMORY: self._kills.visible,
             Cause.MISSING_PATH: bool(needs.program or needs.folders),

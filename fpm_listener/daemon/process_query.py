@@ -58,7 +58,7 @@ class ProcessQuery:
         """Read the exits that are new in supervisord's log."""
         if self._rpc is None:
             return
-        exits = max((request.deaths for request in requests), default=0)
+        exits = max((request.exits for request in requests), default=0)
         answer = self._rpc.read_log_tail(LOG_TAIL + min(exits, MOST_EXITS) * LOG_PER_EXIT)
         notes = () if isinstance(answer, RpcFailed) else tuple(self._cursor.take(answer))
         if requests or notes:

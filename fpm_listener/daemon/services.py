@@ -228,7 +228,7 @@ class Services:
         now_s = time.monotonic()
         if now_s - self._discovered_at_s >= _DISCOVER_EVERY_S:
             self._discovered_at_s = now_s
-            self._discovery.ask(Discover(anew=False))
+            self._discovery.ask(Discover(all_configs=False))
 
     def _find_holders(self, looks: tuple[FindHolder, ...]) -> None:
         for look in dict.fromkeys(looks):
@@ -248,7 +248,9 @@ class Services:
             self._inbox.put(checked)
 
     def _read_programs(self, requests: tuple[Discover, ...]) -> None:
-        self._inbox.put(self._programs.read(anew=any(request.anew for request in requests)))
+        self._inbox.put(
+            self._programs.read(all_configs=any(request.all_configs for request in requests))
+        )
 
     def _ask_supervisor(self, requests: tuple[ReadExits | SelfHeal | AskProcesses, ...]) -> None:
         for order in [one for one in requests if isinstance(one, SelfHeal)]:

@@ -1,4 +1,4 @@
-"""What a tracker requests: notify, findholder, examineexit, checkgone; and the answers."""
+"""The effects of an incident tracker, and the inputs that answer them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class ExitExamined(NamedTuple):
-    """Input: what the machine shows after a death."""
+    """Input: what the machine shows after an exit."""
 
     process: ProcessName
-    died_at_s: float  #: monotonic; as asked
-    autopsy: PostMortem
+    exited_at_s: float  #: monotonic; of the ExamineExit
+    post_mortem: PostMortem
 
 
 class HolderFound(NamedTuple):
-    """Input: who has the address that a process wanted."""
+    """Input: which process listens on an address."""
 
     process: ProcessName
     report: HolderReport
@@ -35,7 +35,7 @@ class Notify(NamedTuple):
 
 
 class FindHolder(NamedTuple):
-    """Effect: find out who has the address; answer with HolderFound."""
+    """Effect: find the process that listens on an address. The answer is HolderFound."""
 
     process: ProcessName
     address: str
@@ -43,15 +43,15 @@ class FindHolder(NamedTuple):
 
 
 class ExamineExit(NamedTuple):
-    """Effect: look what the machine shows after a death; answer with DeathExamined."""
+    """Effect: examine the machine after an exit. The answer is ExitExamined."""
 
     process: ProcessName
-    died_at_s: float  #: monotonic
+    exited_at_s: float  #: monotonic
     needs: Needs
 
 
 class CheckGone(NamedTuple):
-    """Effect: see which of these are no processes any more; answer with Gone."""
+    """Effect: check which of these processes do not exist any more. The answer is Gone."""
 
     process: ProcessName
     pids: frozenset[int]
@@ -59,7 +59,7 @@ class CheckGone(NamedTuple):
 
 
 class Gone(NamedTuple):
-    """Input: these are no processes any more."""
+    """Input: these processes do not exist any more."""
 
     process: ProcessName
     pids: frozenset[int]
@@ -71,5 +71,5 @@ class SaveIncident(NamedTuple):
     memory: dict[str, Any] | None
 
 
-#: What the tracker of one incident asks for.
+#: The effects of an incident tracker.
 IncidentEffect = Notify | FindHolder | ExamineExit | CheckGone | SaveIncident

@@ -92,11 +92,11 @@ class FailureHistory:
 
     def _examine(self, answer: ExitExamined) -> list[str]:
         """Explain a failure with what the machine shows; return the line that proves it."""
-        self.post_mortem = answer.autopsy
-        ended = next((one for one in self.exits if one.at_s == answer.died_at_s), None)
+        self.post_mortem = answer.post_mortem
+        ended = next((one for one in self.exits if one.at_s == answer.exited_at_s), None)
         if ended is None or ended.cause not in SYMPTOMS:
             return []
-        proof = post_mortem.find(answer.autopsy, ended.reason)
+        proof = post_mortem.find(answer.post_mortem, ended.reason)
         if proof is None:
             return []
         ended.cause, self.subject = proof.cause, proof.named

@@ -48,7 +48,7 @@ class IncidentFacts:
     post_mortem: PostMortem | None = None  #: of the last exit that was examined
     worker_crashes: int = 0  #: crashes of workers while the master runs
     worker_signal: int | None = None
-    worn_out: bool = False  #: self-healing has used all its starts of the day
+    exhausted: bool = False  #: self-healing has used all its starts of the day
     recovering: bool = False  #: it runs again, or is stopped, and the incident is not resolved yet
     evidence: tuple[str, ...] = ()  #: the last log lines, oldest first
 

@@ -118,7 +118,7 @@ class Language:
         if facts.last_exit:
             exit_text = self.describe_exit(facts.last_exit)
             parts.append(self.frames["last_exit"].format(exit=exit_text))
-        if facts.worn_out:
+        if facts.exhausted:
             parts.append(self.frames["worn_out"].format(count=MOST_A_DAY))
         if facts.post_mortem and facts.post_mortem.ruled_out and facts.cause in UNEXPLAINED:
             names = (self.ruled_out[cause] for cause in facts.post_mortem.ruled_out)

@@ -1,9 +1,11 @@
-"""What the machine shows after a death that no log line explains. Looking is done in `examiner.py`.
+"""What the machine shows after an exit that no log line explains.
+
+`daemon.post_mortem_examiner` examines the machine.
 
 Laws:
-1. A cause is named only where it alone makes a start fail, or where it and the exit fit together:
-   the kernel's out-of-memory killer kills with SIGKILL and with nothing else.
-2. What was looked at and found in order is told as well: at night it saves looking there.
+1. A cause is named only if it alone makes a start fail, or if it fits the exit: the kernel's
+   out-of-memory killer sends SIGKILL and no other signal.
+2. The causes that were looked for and not found are reported too. That saves time at night.
 """
 
 from __future__ import annotations
@@ -17,20 +19,20 @@ if TYPE_CHECKING:
     from fpm_listener.host.oom_kills import OomKill
     from fpm_listener.supervisor.exit_log import ExitReason
 
-#: Seconds. A php-fpm that ends sooner has failed to start. supervisord's poll takes a second, the
-#: `sleep` of the recipes some more; php-fpm itself fails within 32 ms (8.2, measured).
+#: Seconds. A php-fpm that exits earlier has failed to start. supervisord's poll takes a second, the
+#: `sleep` of the recipes takes some seconds; php-fpm itself fails within 32 ms (8.2, measured).
 SHORT_LIFE_S = 10.0
 
-#: The exit status by which a shell tells that its child was killed: 128 + SIGKILL.
+#: The exit status of a shell whose child was killed: 128 + SIGKILL.
 _KILLED_STATUS = 137
 
 _SIGKILL = 9
 
 
 class Needs(NamedTuple):
-    """What one program cannot start without, by its configuration."""
+    """What a program needs for its start, from its configuration."""
 
-    program: str | None = None  #: the executable, as the command has it
+    program: str | None = None  #: the executable, as in the command
     folders: tuple[str, ...] = ()  #: of its sockets, pid file and logs; absolute
     users: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
@@ -38,15 +40,15 @@ class Needs(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostMortem:
-    """What was found, and what was looked at."""
+    """What was found, and what was looked for."""
 
     oom: OomKill | None = None
-    program_missing: str | None = None  #: the executable is not there
-    program_instead: tuple[str, ...] = ()  #: of the same kind, which are there
+    program_missing: str | None = None  #: the executable does not exist
+    program_instead: tuple[str, ...] = ()  #: executables of the same kind that exist
     folders_missing: tuple[str, ...] = ()
-    folders_full: tuple[str, ...] = ()  #: no byte or no inode is left on their disk
+    folders_full: tuple[str, ...] = ()  #: their disk has no free byte or no free inode
     unknown: tuple[str, ...] = ()  #: `user NAME`, `group NAME`
-    looked_for: tuple[Cause, ...] = ()  #: what could be looked for at all
+    looked_for: tuple[Cause, ...] = ()  #: what could be looked for
 
     @property
     def ruled_out(self) -> tuple[Cause, ...]:
@@ -61,38 +63,38 @@ class PostMortem:
 
 
 class PostMortemResult(NamedTuple):
-    """The cause that an autopsy proves."""
+    """The cause that the post-mortem proves."""
 
     cause: Cause
     named: str | None
     evidence: str
 
 
-def find(autopsy: PostMortem, ended: ExitReason | None) -> PostMortemResult | None:
-    """Return what the machine proves of a death whose log told nothing; None = nothing.
+def find(examined: PostMortem, ended: ExitReason | None) -> PostMortemResult | None:
+    """Return the cause of an exit that the log does not explain; None = unknown.
 
-    ended: None = how it ended is not known.
+    ended: None = the exit status is unknown.
     """
     signal, status = (ended.signal, ended.status) if ended else (None, None)
-    if autopsy.oom and (signal == _SIGKILL or status == _KILLED_STATUS):
-        return PostMortemResult(Cause.OUT_OF_MEMORY, autopsy.oom.where, f"seen: {autopsy.oom}")
+    if examined.oom and (signal == _SIGKILL or status == _KILLED_STATUS):
+        return PostMortemResult(Cause.OUT_OF_MEMORY, examined.oom.where, f"seen: {examined.oom}")
     if signal is not None or status == 0:
         return None  # a start that fails ends with another status
-    if autopsy.program_missing:
-        there = f"; this host has {', '.join(autopsy.program_instead)}" * bool(
-            autopsy.program_instead
+    if examined.program_missing:
+        there = f"; this host has {', '.join(examined.program_instead)}" * bool(
+            examined.program_instead
         )
-        evidence = f"seen: {autopsy.program_missing} does not exist{there}"
-        return PostMortemResult(Cause.MISSING_PATH, autopsy.program_missing, evidence)
-    if autopsy.folders_full:
-        folder = autopsy.folders_full[0]
+        evidence = f"seen: {examined.program_missing} does not exist{there}"
+        return PostMortemResult(Cause.MISSING_PATH, examined.program_missing, evidence)
+    if examined.folders_full:
+        folder = examined.folders_full[0]
         return PostMortemResult(
             Cause.DISK_FULL, f"{folder}/", f"seen: the disk of {folder} is full"
         )
-    if autopsy.folders_missing:
-        folder = autopsy.folders_missing[0]
+    if examined.folders_missing:
+        folder = examined.folders_missing[0]
         return PostMortemResult(Cause.MISSING_PATH, f"{folder}/", f"seen: {folder} does not exist")
-    if autopsy.unknown:
-        named = autopsy.unknown[0]
+    if examined.unknown:
+        named = examined.unknown[0]
         return PostMortemResult(Cause.UNKNOWN_USER, named, f"seen: {named} does not exist")
     return None

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from fpm_listener.supervisor.process import ProcessName
     from fpm_listener.values import Instant
 
-_NEVER_S = float("-inf")
-
 
 class IncidentTracker:
     """Its ProcessMonitor owns it. All moments are monotonic seconds."""
@@ -59,7 +57,7 @@ class IncidentTracker:
         self._live = live
         self._holders = HolderWatch(name)
         self._lookups = PendingLookups()
-        self._examined_at_s = _NEVER_S
+        self._examined_at_s = float("-inf")
         self._unsaved = False  # the state to save has changed
         self._site, self._needs = FpmSite(), Needs()
 
@@ -103,7 +101,7 @@ class IncidentTracker:
 
     def _clear(self) -> None:
         self.incident = self._lookups.deadline_s = None
-        self._examined_at_s = _NEVER_S
+        self._examined_at_s = float("-inf")
         self._holders.clear()
         self.failures.clear()
         self._unsaved = True
@@ -147,15 +145,10 @@ class IncidentTracker:
         is_urgent = status.gave_up or Tier.FAST in self.failures.loops.tiers
         is_urgent = is_urgent or Cause.NOT_ANSWERING in self._live.problems
         labels = status.labels
+        names = (labels["instance"], labels["supervisor"], str(self._name))
         self._unsaved = True
         return Incident(
-            incident_id=incident_id(
-                labels.get("instance", ""),
-                labels.get("supervisor", ""),
-                str(self._name),
-                started_at_s=now.wall_s,
-                token=self._id_token,
-            ),
+            incident_id=incident_id(*names, started_at_s=now.wall_s, token=self._id_token),
             started_at_s=now.wall_s,
             labels={**labels, "severity": "critical" if is_urgent else "warning"},
             cause=Cause.RESTART_LOOP,
@@ -288,7 +281,7 @@ class IncidentTracker:
             site=self._site,
             needs=self._needs,
             post_mortem=self.failures.post_mortem,
-            worn_out=incident.exhausted,
+            exhausted=incident.exhausted,
             recovering=incident.recovering_s is not None,
             worker_crashes=crashes.count,
             worker_signal=crashes.last_signal or None,

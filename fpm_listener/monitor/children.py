@@ -1,7 +1,7 @@
-"""How processes are, from the children of supervisord: the answer where XML-RPC is unavailable.
+"""The states of processes from the children of supervisord: if XML-RPC is unavailable.
 
-Law: a child that is found proves that its process lives. A child that is not found proves nothing
-about how its process ended, so the state is unknown then.
+Law: a child that is found proves that its process exists. A child that is not found proves nothing
+about the end of its process, so the state is unknown then.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fpm_listener.supervisor.process import ProcessSeen
 from fpm_listener.vocabulary import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from fpm_listener.monitor.messages import Child
     from fpm_listener.monitor.process_monitor import ProcessMonitor
@@ -27,33 +27,32 @@ _POLL_S = 1.5
 def identify(
     now: Instant,
     children: tuple[Child, ...] | None,
-    watched: Iterable[ProcessMonitor],
+    processes: Collection[ProcessMonitor],
     startsecs: Mapping[ProcessName, float],
 ) -> Iterator[ProcessSeen]:
-    """Yield how each process is; `children`: None = /proc cannot be read."""
-    everyone = list(watched)
-    found = _match(children or (), everyone)
-    blind = children is None or len(found) < len(children)
-    for one in everyone:
-        child = found.get(one.name)
+    """Yield the state of each process; `children`: None = /proc cannot be read."""
+    found = _match(children or (), processes)
+    is_blind = children is None or len(found) < len(children)
+    for process in processes:
+        child, liveness = found.get(process.name), process.liveness
         if child is not None:
-            yield _living(now, one, child, startsecs.get(one.name, 1.0))
-        elif one.liveness.state in LIVING and blind and one.liveness.run.pid is None:
+            yield _existing(now, process, child, startsecs.get(process.name, 1.0))
+        elif liveness.state in LIVING and is_blind and liveness.run.pid is None:
             continue  # it may be the child that could not be identified
         else:
-            yield ProcessSeen(name=one.name, state=State.UNKNOWN, pid=None, started_at_s=None)
+            yield ProcessSeen(name=process.name, state=State.UNKNOWN, pid=None, started_at_s=None)
 
 
-def _match(children: Iterable[Child], everyone: list[ProcessMonitor]) -> dict[ProcessName, Child]:
-    """Return whose child is whose: by environment, by known pid, by php-fpm's configuration."""
-    by_pid = {
-        one.liveness.run.pid: one.name for one in everyone if one.liveness.run.pid is not None
-    }
+def _match(
+    children: Iterable[Child], processes: Collection[ProcessMonitor]
+) -> dict[ProcessName, Child]:
+    """Find the process of each child: by environment, by pid, by php-fpm's configuration."""
+    pids = {process.liveness.run.pid: process.name for process in processes}
     found: dict[ProcessName, Child] = {}
     for child in children:
-        name = child.name or by_pid.get(child.pid)
+        name = child.name or pids.get(child.pid)
         if name is None:
-            same = [one.name for one in everyone if _is_master(child.title, one.site.config)]
+            same = [one.name for one in processes if _is_master(child.title, one.site.config)]
             name = same[0] if len(same) == 1 else None
         if name is not None:
             found[name] = child
@@ -64,11 +63,13 @@ def _is_master(title: str, config: str) -> bool:
     return bool(config) and title.startswith(f"php-fpm: master process ({config})")
 
 
-def _living(now: Instant, one: ProcessMonitor, child: Child, startsecs: float) -> ProcessSeen:
-    state = one.liveness.state
+def _existing(now: Instant, process: ProcessMonitor, child: Child, startsecs: float) -> ProcessSeen:
+    state, pid = process.liveness.state, process.liveness.run.pid
     age_s = None if child.started_at_s is None else now.wall_s - child.started_at_s
     is_young = age_s is not None and age_s < startsecs + _POLL_S
-    same = one.liveness.run.pid in {None, child.pid}
-    if state not in LIVING or not same or (state is State.STARTING and not is_young):
+    is_late = state is State.STARTING and not is_young
+    if state not in LIVING or pid not in {None, child.pid} or is_late:
         state = State.STARTING if is_young else State.RUNNING
-    return ProcessSeen(name=one.name, state=state, pid=child.pid, started_at_s=child.started_at_s)
+    return ProcessSeen(
+        name=process.name, state=state, pid=child.pid, started_at_s=child.started_at_s
+    )

@@ -14,30 +14,9 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.incidents.post_mortem import Needs
+from fpm_listener.monitor import messages
 from fpm_listener.monitor.children import identify
 from fpm_listener.monitor.log_routing import assign
-from fpm_listener.monitor.messages import (
-    AboutOne,
-    AnswerGuard,
-    AskProcesses,
-    ChildrenSeen,
-    Discover,
-    Effect,
-    ExitsRead,
-    GuardAsks,
-    LogLines,
-    ProcessesSeen,
-    ProgramKnown,
-    ProgramsKnown,
-    ReleaseSockets,
-    Removed,
-    RunEnded,
-    RunStarted,
-    SaveState,
-    SocketsHeld,
-    StateAnswer,
-    Tick,
-)
 from fpm_listener.monitor.process_monitor import ProcessMonitor
 from fpm_listener.monitor.supervision import Supervision
 from fpm_listener.monitor.timeline import Timeline
@@ -57,7 +36,7 @@ from fpm_listener.vocabulary import State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fpm_listener.monitor.messages import ProcessInput
+    from fpm_listener.monitor.messages import Effect, ProcessInput
     from fpm_listener.monitor.process_view import ProcessView
     from fpm_listener.monitor.supervision import EngineSettings
     from fpm_listener.supervisor.process import ProcessName
@@ -66,14 +45,14 @@ if TYPE_CHECKING:
 #: All inputs of the engine.
 Input = (
     Event
-    | LogLines
-    | ExitsRead
-    | ProgramsKnown
-    | ProcessesSeen
-    | ChildrenSeen
-    | GuardAsks
-    | AboutOne
-    | Tick
+    | messages.LogLines
+    | messages.ExitsRead
+    | messages.ProgramsKnown
+    | messages.ProcessesSeen
+    | messages.ChildrenSeen
+    | messages.GuardAsks
+    | messages.AboutOne
+    | messages.Tick
 )
 
 
@@ -94,7 +73,9 @@ class Engine:
         """Take one input and return what to do."""
         effects = self._route(now, given)
         self.timeline.take(now, effects)
-        return [one for one in effects if not isinstance(one, RunStarted | RunEnded)]
+        return [
+            one for one in effects if not isinstance(one, messages.RunStarted | messages.RunEnded)
+        ]
 
     def missed(self, now: Instant, count: int = 0) -> list[Effect]:
         """Open a gap: events were lost or could not be read, or the listener starts.
@@ -109,22 +90,22 @@ class Engine:
         match given:
             case Event():
                 return self._event(now, given)
-            case LogLines():
+            case messages.LogLines():
                 extra_logs = self._shared.settings.extra_logs
                 return self._pass(now, assign(given, self._processes.values(), extra_logs))
-            case Tick():
+            case messages.Tick():
                 return self._tick(now)
-            case ExitsRead():
+            case messages.ExitsRead():
                 exits = self._shared.exits.take_lines(now.monotonic_s, given)
                 return self._pass(now, exits)
-            case ProgramsKnown():
+            case messages.ProgramsKnown():
                 return self._programs_known(now, given)
-            case GuardAsks():
+            case messages.GuardAsks():
                 return self._guard_asks(now, given)
-            case ProcessesSeen() | ChildrenSeen():
+            case messages.ProcessesSeen() | messages.ChildrenSeen():
                 return self._seen(now, given)
-            case SocketsHeld() if given.process not in self._processes:
-                return [ReleaseSockets(*given)]
+            case messages.SocketsHeld() if given.process not in self._processes:
+                return [messages.ReleaseSockets(*given)]
             case _:
                 return self._pass(now, {given.process: given})
 
@@ -145,9 +126,9 @@ class Engine:
                 return self._pass(now, {content.process: content}) if is_fpm else []
             case GroupChange(group, added):
                 if added:
-                    return [Discover(), AskProcesses()]
+                    return [messages.Discover(), messages.AskProcesses()]
                 members = [name for name in self._processes if name.group == group]
-                return self._pass(now, {name: Removed() for name in members})
+                return self._pass(now, {name: messages.Removed() for name in members})
             case SupervisorChange(running):
                 self._shared.is_stopping = not running
                 return self._pass_all(now)
@@ -155,27 +136,31 @@ class Engine:
                 return self.missed(now)
         return []
 
-    def _programs_known(self, now: Instant, known: ProgramsKnown) -> list[Effect]:
+    def _programs_known(self, now: Instant, known: messages.ProgramsKnown) -> list[Effect]:
         self._startsecs = {program.name: program.startsecs for program in known.programs}
         inputs: dict[ProcessName, ProcessInput] = {}
         for name in self._startsecs:
             if self._find(name) is not None:
                 needs = known.needs.get(name, Needs())
-                inputs[name] = ProgramKnown(known.sites.get(name), needs)
+                inputs[name] = messages.ProgramKnown(known.sites.get(name), needs)
         return self._pass(now, inputs)
 
-    def _guard_asks(self, now: Instant, asked: GuardAsks) -> list[Effect]:
+    def _guard_asks(self, now: Instant, asked: messages.GuardAsks) -> list[Effect]:
         if self._shared.is_stopping:
-            return [AnswerGuard(asked.ticket, "supervisord is shutting down")]
+            return [messages.AnswerGuard(asked.ticket, "supervisord is shutting down")]
         if self._find(asked.process) is None:
-            return [AnswerGuard(asked.ticket, "the listener's settings leave this program out")]
+            return [
+                messages.AnswerGuard(asked.ticket, "the listener's settings exclude this program")
+            ]
         return self._pass(now, {asked.process: asked})
 
     # -- answers about states, and gaps ------------------------------------------------------------
 
-    def _seen(self, now: Instant, given: ProcessesSeen | ChildrenSeen) -> list[Effect]:
+    def _seen(
+        self, now: Instant, given: messages.ProcessesSeen | messages.ChildrenSeen
+    ) -> list[Effect]:
         known, asked_at_s = set(self._processes), given.asked_at_s
-        if isinstance(given, ChildrenSeen):
+        if isinstance(given, messages.ChildrenSeen):
             processes = self._processes.values()
             seen = tuple(identify(now, given.children, processes, self._startsecs))
             absent: set[ProcessName] = set()
@@ -183,10 +168,10 @@ class Engine:
         else:
             seen, again = given.processes, False
             absent = known - {one.name for one in seen} if seen else set()
-        answers = {name: StateAnswer(None, asked_at_s) for name in known if name in absent}
+        answers = {name: messages.StateAnswer(None, asked_at_s) for name in known if name in absent}
         for one in seen:
             if self._find(one.name) is not None:
-                answers[one.name] = StateAnswer(one, asked_at_s)
+                answers[one.name] = messages.StateAnswer(one, asked_at_s)
         effects = self._pass(now, answers)
         asked = [self._processes[name] for name in answers if name in self._processes]
         if again or any(process.is_disputed for process in asked):
@@ -198,13 +183,19 @@ class Engine:
             for name, process in self._processes.items()
             if name not in answers or process.liveness.held_back
         ]
-        effects += [*self._pass(now, dict.fromkeys(rest, Tick())), *self._ask(now)]
-        if self._startsecs and isinstance(given, ProcessesSeen) and not known.issuperset(answers):
-            effects.append(Discover())  # the event of a new group is lost
+        effects += [*self._pass(now, dict.fromkeys(rest, messages.Tick())), *self._ask(now)]
+        if (
+            self._startsecs
+            and isinstance(given, messages.ProcessesSeen)
+            and not known.issuperset(answers)
+        ):
+            effects.append(messages.Discover())  # the event of a new group is lost
         return effects
 
     def _ask(self, now: Instant) -> list[Effect]:
-        return [AskProcesses()] if self._shared.gap.is_question_due(now.monotonic_s) else []
+        return (
+            [messages.AskProcesses()] if self._shared.gap.is_question_due(now.monotonic_s) else []
+        )
 
     def _tick(self, now: Instant) -> list[Effect]:
         exits = self._shared.exits
@@ -217,7 +208,7 @@ class Engine:
             for name, process in self._processes.items()
             if process.deadline_s is not None and process.deadline_s <= now.monotonic_s
         ]
-        effects = [*self._pass(now, dict.fromkeys(due, Tick())), *self._ask(now)]
+        effects = [*self._pass(now, dict.fromkeys(due, messages.Tick())), *self._ask(now)]
         if exits.read_at_s is not None and now.monotonic_s >= exits.read_at_s:
             effects.append(exits.read(now.monotonic_s))
         return effects
@@ -242,7 +233,7 @@ class Engine:
         return effects
 
     def _pass_all(self, now: Instant) -> list[Effect]:
-        return self._pass(now, dict.fromkeys(self._processes, Tick()))
+        return self._pass(now, dict.fromkeys(self._processes, messages.Tick()))
 
     def _find(self, name: ProcessName) -> ProcessMonitor | None:
         """Return the process; create it if it is chosen in the settings."""
@@ -300,7 +291,7 @@ class Engine:
                     process.restore(now, saved)
             except (KeyError, ValueError, TypeError, AttributeError, OverflowError):
                 del self._processes[name]
-            effects += self._pass(now, {name: Tick()})
+            effects += self._pass(now, {name: messages.Tick()})
             if name not in self._processes:
-                effects.append(SaveState(name, None))
+                effects.append(messages.SaveState(name, None))
         return effects

@@ -1,4 +1,4 @@
-"""What the engine takes in besides events, and what it asks the shell to do."""
+"""The inputs of the engine besides events, and its effects: the requests to the daemon."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLines:
-    """Input of the engine: facts that were read from a file, in order."""
+    """Input: facts from a log file, in order."""
 
     path: str
     facts: tuple[LogFact, ...]
@@ -40,12 +40,12 @@ class LogLines:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Input: the moment that `deadline_s` named has come."""
+    """Input: the moment of `Engine.deadline_s` has come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramsKnown:
-    """Input: the programs of supervisord, and the php-fpm among them."""
+    """Input: the programs in supervisord's configuration, and which of them are php-fpm."""
 
     programs: tuple[Program, ...]
     sites: Mapping[ProcessName, FpmSite]  #: a key for each php-fpm
@@ -56,30 +56,30 @@ class ProcessesSeen(NamedTuple):
     """Input: the answer to `getAllProcessInfo`."""
 
     processes: tuple[ProcessSeen, ...]
-    asked_at_s: float  #: monotonic, just before the call; an event that is received later wins
+    asked_at_s: float  #: monotonic, just before the call; a later event is newer
 
 
 class Child(NamedTuple):
     """One child of supervisord, as /proc shows it."""
 
     pid: int
-    name: ProcessName | None  #: from its environment; None where that is blank or unreadable
+    name: ProcessName | None  #: from its environment; None = blank or unreadable
     title: str  #: its command line
     started_at_s: float | None  #: wall seconds
 
 
 class ChildrenSeen(NamedTuple):
-    """Input: the children of supervisord, where it answers no XML-RPC; None = not readable."""
+    """Input: the children of supervisord if XML-RPC is unavailable; None = not readable."""
 
     children: tuple[Child, ...] | None
     asked_at_s: float  #: monotonic; as in ProcessesSeen
 
 
 class ExitsRead(NamedTuple):
-    """Input: the deaths that supervisord's log tells and that were not read before."""
+    """Input: the exits in supervisord's log that were not read before."""
 
     notes: tuple[ExitNote, ...]
-    asked_at_s: float  #: monotonic seconds; deaths up to then have no other line to wait for
+    asked_at_s: float  #: monotonic seconds; earlier exits have no line
 
 
 class ExitsKnown(NamedTuple):
@@ -128,117 +128,114 @@ class RunEnded(NamedTuple):
 
 
 class ProcessExited(NamedTuple):
-    """Input: the kernel says that a process has ended; supervisord may not know it yet."""
+    """Input: the kernel reports the end of a process; supervisord may not know it yet."""
 
     process: ProcessName
     pid: int
 
 
 class GuardAsks(NamedTuple):
-    """Input: a guard is about to become php-fpm; answer it with AnswerGuard."""
+    """Input: a guard is about to start php-fpm. The answer is AnswerGuard."""
 
     process: ProcessName
-    pid: int  #: of the guard, and soon of php-fpm; 0 = not known
-    hold: bool  #: whether it wants its listening sockets held
+    pid: int  #: of the guard, and then of php-fpm; 0 = unknown
+    hold: bool  #: it wants its listening sockets held
     ticket: int
-    started: int = 0  #: of the guard, in ticks since boot; 0 = not known
+    started: int = 0  #: start of the guard in ticks since boot; 0 = unknown
 
 
 class SocketsHeld(NamedTuple):
-    """Input: these listen addresses are held for a process, and no others."""
+    """Input: the sockets of these listen addresses are held for a process, and no others."""
 
     process: ProcessName
     addresses: tuple[str, ...]
 
 
 class HoldFailed(NamedTuple):
-    """Input: php-fpm does not serve on the sockets that were held for it."""
+    """Input: php-fpm does not work on the held sockets."""
 
     process: ProcessName
 
 
 class StopFailed(NamedTuple):
-    """Input: supervisord has refused to stop a process that loops."""
+    """Input: supervisord has refused to stop a process in a restart loop."""
 
     process: ProcessName
 
 
 class LeaveProgram(NamedTuple):
-    """Input: its operator wants nothing done to a process until somebody starts it."""
+    """Input: the operator wants no self-healing of a process until it is started by hand."""
 
     process: ProcessName
 
 
 class AnswerGuard(NamedTuple):
-    """Effect: give a guard what is held for it; `refused` = let go of it, and why."""
+    """Effect: answer a guard; `refused` = why it gets no held sockets, which are released."""
 
     ticket: int
     refused: str | None
 
 
 class ReleaseSockets(NamedTuple):
-    """Effect: hold these addresses no longer."""
+    """Effect: release the held sockets of these addresses."""
 
     process: ProcessName
     addresses: tuple[str, ...]
 
 
 class SaveState(NamedTuple):
-    """Effect: this must outlive the listener; None = nothing is to be remembered any more."""
+    """Effect: save the state of a process; None = delete it."""
 
     process: ProcessName
     memory: dict[str, Any] | None
 
 
 class PoolsSeen(NamedTuple):
-    """Input: what the pools of a php-fpm have said of themselves."""
+    """Input: the state of the pools of a php-fpm."""
 
     process: ProcessName
     pools: tuple[PoolView, ...]
 
 
 class ReadExits(NamedTuple):
-    """Effect: read supervisord's log; answer with ExitsRead."""
+    """Effect: read supervisord's log. The answer is ExitsRead."""
 
     asked_at_s: float  #: monotonic seconds
-    deaths: int = 1  #: as many have no line yet
+    exits: int = 1  #: that wait for a line
 
 
 class AskProcesses(NamedTuple):
-    """Effect: ask how all processes are; answer with ProcessesSeen or ChildrenSeen."""
+    """Effect: ask for all states. The answer is ProcessesSeen or ChildrenSeen."""
 
 
 class SelfHeal(NamedTuple):
-    """Effect: have supervisord start or stop a process, or end.
-
-    A stop that is refused is answered with HaltFailed.
-    """
+    """Effect: let supervisord start or stop a process, or end. A refused stop is StopFailed."""
 
     process: ProcessName
     act: Act
 
 
 class WatchPid(NamedTuple):
-    """Effect: wait for the end of this process; answer with ProcessDied."""
+    """Effect: wait for the end of this process. The answer is ProcessExited."""
 
     process: ProcessName
     pid: int
 
 
 class WakeSupervisord(NamedTuple):
-    """Effect: end supervisord's poll, so that it sees who has died."""
+    """Effect: end supervisord's poll, so that it sees the exit."""
 
     process: ProcessName
 
 
 class ReadLogsNow(NamedTuple):
-    """Effect: a process has changed its state: its log will speak soon."""
+    """Effect: read the logs at once: a process has changed its state."""
 
 
 class Discover(NamedTuple):
-    """Effect: read the configurations; answer with ProgramsKnown."""
+    """Effect: read the configurations. The answer is ProgramsKnown."""
 
-    anew: bool = True  #: supervisord's too; False: php-fpm's only
+    all_configs: bool = True  #: supervisord's too; False: only those of php-fpm
 
 
 #: Inputs about one process that the engine passes on unchanged.
@@ -290,7 +287,7 @@ Effect = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What tells this supervisord from others, in labels."""
+    """The labels that identify this supervisord."""
 
     instance: str
     supervisor: str = field(default="supervisor")

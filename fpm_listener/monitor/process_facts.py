@@ -13,24 +13,11 @@ from fpm_listener.incidents.live_failures import LiveFailures
 from fpm_listener.incidents.pending_lookups import Lookup
 from fpm_listener.incidents.process_news import ProcessNews
 from fpm_listener.incidents.tracker import IncidentTracker
+from fpm_listener.monitor import messages
 from fpm_listener.monitor.lifecycle import Phase
 from fpm_listener.monitor.liveness import Answer, Liveness
 from fpm_listener.monitor.log_trust import LogTrust
-from fpm_listener.monitor.messages import (
-    AnswerGuard,
-    Discover,
-    Effect,
-    GuardAsks,
-    HoldFailed,
-    LeaveProgram,
-    PoolsSeen,
-    ProcessExited,
-    ProgramKnown,
-    Removed,
-    SocketsHeld,
-    StateAnswer,
-    StopFailed,
-)
+from fpm_listener.monitor.messages import Effect
 from fpm_listener.monitor.process_view import ProcessCounters, ProcessView
 from fpm_listener.monitor.self_healing import SelfHealing
 from fpm_listener.monitor.socket_hold import SocketHold
@@ -88,14 +75,14 @@ class ProcessFacts:
         self._unsaved |= paused
         self._hold.stop(now.monotonic_s + self._shared.settings.hold_linger_s)
 
-    def _remove(self, now: Instant, _: Removed | None = None) -> list[Effect]:
+    def _remove(self, now: Instant, _: messages.Removed | None = None) -> list[Effect]:
         self.liveness.remove(now.monotonic_s)
         self._stop(now)
         return []
 
     # -- answers about its state -------------------------------------------------------------------
 
-    def _take_answer(self, now: Instant, answer: StateAnswer) -> list[Effect]:
+    def _take_answer(self, now: Instant, answer: messages.StateAnswer) -> list[Effect]:
         seen = answer.seen
         verdict = self.liveness.judge(seen, answer.asked_at_s, self._shared.gap.at_s)
         self.is_disputed = verdict is Answer.DISPUTED
@@ -144,12 +131,12 @@ class ProcessFacts:
             self._news.finished.add(Lookup.HOLDER if is_holder else Lookup.MACHINE)
         return []
 
-    def _take_pools(self, now: Instant, seen: PoolsSeen) -> list[Effect]:
+    def _take_pools(self, now: Instant, seen: messages.PoolsSeen) -> list[Effect]:
         self._pools = seen.pools
         self._live.take_pools(now.monotonic_s, self.liveness.state, seen.pools)
         return []
 
-    def _take_kernel_exit(self, now: Instant, exited: ProcessExited) -> list[Effect]:
+    def _take_kernel_exit(self, now: Instant, exited: messages.ProcessExited) -> list[Effect]:
         """Let supervisord see an exit at once. A stop by the operator is not hurried."""
         run = self.liveness.run
         is_present = exited.pid == run.pid and run.phase is not Phase.STOPPING
@@ -157,20 +144,24 @@ class ProcessFacts:
             self.liveness.waking.hurry(now.monotonic_s, run.began_at_s, exited=True)
         return []
 
-    def _take_guard(self, _now: Instant, asked: GuardAsks) -> list[Effect]:
+    def _take_guard(self, _now: Instant, asked: messages.GuardAsks) -> list[Effect]:
         run = self.liveness.run
         if run.pid is None and run.phase is Phase.STARTING:
             run.pid = asked.pid or None  # no event reports it before RUNNING
-        return [AnswerGuard(asked.ticket, self._hold.ask(wanted=asked.hold))]
+        return [messages.AnswerGuard(asked.ticket, self._hold.ask(wanted=asked.hold))]
 
-    def _take_hold(self, _now: Instant, given: SocketsHeld | HoldFailed) -> list[Effect]:
-        if isinstance(given, HoldFailed):
+    def _take_hold(
+        self, _now: Instant, given: messages.SocketsHeld | messages.HoldFailed
+    ) -> list[Effect]:
+        if isinstance(given, messages.HoldFailed):
             self._hold.give_up()
             return []
-        return [Discover(anew=False)] if self._hold.hold(given.addresses) else []
+        return [messages.Discover(all_configs=False)] if self._hold.hold(given.addresses) else []
 
-    def _end_plan(self, now: Instant, given: StopFailed | LeaveProgram) -> list[Effect]:
-        is_refused = isinstance(given, StopFailed)
+    def _end_plan(
+        self, now: Instant, given: messages.StopFailed | messages.LeaveProgram
+    ) -> list[Effect]:
+        is_refused = isinstance(given, messages.StopFailed)
         was_paused = self._healing.refuse_halt() if is_refused else self._healing.exclude()
         if was_paused:
             self.liveness.stop(now.monotonic_s)
@@ -178,7 +169,7 @@ class ProcessFacts:
         self._unsaved = True
         return []
 
-    def _configure(self, _now: Instant, known: ProgramKnown) -> list[Effect]:
+    def _configure(self, _now: Instant, known: messages.ProgramKnown) -> list[Effect]:
         if known.site and not self.is_fpm and self.liveness.run.phase is not Phase.NONE:
             # Its log was not read so far: it may have reported already that php-fpm runs.
             self._trust.start_up.close()
@@ -190,17 +181,17 @@ class ProcessFacts:
 
     #: By the type of an input: what it changes. Other inputs only let time pass.
     LEARN: ClassVar[Inputs] = {
-        StateAnswer: _take_answer,
-        ProgramKnown: _configure,
-        Removed: _remove,
+        messages.StateAnswer: _take_answer,
+        messages.ProgramKnown: _configure,
+        messages.Removed: _remove,
         HolderFound: _take_result,
         ExitExamined: _take_result,
         Gone: _take_result,
-        PoolsSeen: _take_pools,
-        ProcessExited: _take_kernel_exit,
-        GuardAsks: _take_guard,
-        SocketsHeld: _take_hold,
-        HoldFailed: _take_hold,
-        StopFailed: _end_plan,
-        LeaveProgram: _end_plan,
+        messages.PoolsSeen: _take_pools,
+        messages.ProcessExited: _take_kernel_exit,
+        messages.GuardAsks: _take_guard,
+        messages.SocketsHeld: _take_hold,
+        messages.HoldFailed: _take_hold,
+        messages.StopFailed: _end_plan,
+        messages.LeaveProgram: _end_plan,
     }

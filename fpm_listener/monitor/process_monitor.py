@@ -14,23 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fpm_listener.incidents.effects import SaveIncident
 from fpm_listener.incidents.pending_lookups import Lookup
 from fpm_listener.incidents.process_news import ProcessExit, ProcessNews, ProcessStatus
+from fpm_listener.monitor import messages
 from fpm_listener.monitor.lifecycle import Outcome
-from fpm_listener.monitor.messages import (
-    AskProcesses,
-    Discover,
-    Effect,
-    ExitsKnown,
-    LogFacts,
-    ProcessInput,
-    ReadLogsNow,
-    ReleaseSockets,
-    RunEnded,
-    RunStarted,
-    SaveState,
-    SelfHeal,
-    WakeSupervisord,
-    WatchPid,
-)
 from fpm_listener.monitor.process_facts import Inputs, ProcessFacts
 from fpm_listener.phpfpm.log_facts import START_FAILURES, FactKind
 from fpm_listener.phpfpm.log_parser import classify
@@ -42,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from fpm_listener.monitor.lifecycle import RunChange
+    from fpm_listener.monitor.messages import Effect, ProcessInput
     from fpm_listener.monitor.process_view import ProcessView
     from fpm_listener.monitor.self_healing import Act
     from fpm_listener.phpfpm.log_facts import LogFact
@@ -55,7 +41,7 @@ class ProcessMonitor(ProcessFacts):
     def take(self, now: Instant, given: ProcessInput) -> list[Effect]:
         """Learn from an input and return what to do now. `Tick` only lets time pass."""
         if isinstance(given, ProcessLog):
-            given = LogFacts(_facts(self._stderr.feed(given.text)))
+            given = messages.LogFacts(_facts(self._stderr.feed(given.text)))
             if not given.facts and self._tracker.incident is None:
                 return []
         self._view, self._news = None, ProcessNews()
@@ -66,7 +52,7 @@ class ProcessMonitor(ProcessFacts):
     # -- events ------------------------------------------------------------------------------------
 
     def _take_event(self, now: Instant, event: ProcessState) -> list[Effect]:
-        effects: list[Effect] = [ReadLogsNow()] if self.is_fpm else []
+        effects: list[Effect] = [messages.ReadLogsNow()] if self.is_fpm else []
         exited_at_s = self.liveness.exited_at_s
         is_fast = self._shared.settings.fast_restart and not self._shared.is_stopping
         change = self.liveness.take(
@@ -80,13 +66,13 @@ class ProcessMonitor(ProcessFacts):
             self._trust.begin(now.monotonic_s)
             self._unsaved |= self._healing.start(now.monotonic_s)
         if change.down_s is not None:
-            effects.append(RunStarted(self.name, change.down_s))
+            effects.append(messages.RunStarted(self.name, change.down_s))
         if change.outcome is Outcome.STOPPED:
             self._stop(now, paused=self._healing.stop())
         return effects + self._end(now, event, change) if change.ended else effects
 
     def _end(self, now: Instant, event: ProcessState, change: RunChange) -> list[Effect]:
-        effects = self._take_facts(now, LogFacts(_facts(self._stderr.flush())))
+        effects = self._take_facts(now, messages.LogFacts(_facts(self._stderr.flush())))
         is_stop = change.outcome is Outcome.STOPPED
         ended = ProcessExit(now.monotonic_s, change.failed, is_stop, change.run_s)
         self._counters.last_exit_s = now.wall_s
@@ -109,7 +95,7 @@ class ProcessMonitor(ProcessFacts):
             effects.append(match.read)
         return effects
 
-    def _take_exits(self, _now: Instant, known: ExitsKnown) -> list[Effect]:
+    def _take_exits(self, _now: Instant, known: messages.ExitsKnown) -> list[Effect]:
         return [
             self._learn_reason(ended, note, self._trust.explain(ended, killed=_is_kill(note)))
             for ended, note in known.exits
@@ -125,11 +111,11 @@ class ProcessMonitor(ProcessFacts):
         if ended.failed and self._never_ran and self._hold.is_used:
             self._hold.fail(self._counters.last_exit, ended.run_s)
         self._count(facts)
-        return RunEnded(self.name, ended, note)
+        return messages.RunEnded(self.name, ended, note)
 
     # -- its log -----------------------------------------------------------------------------------
 
-    def _take_facts(self, now: Instant, log: LogFacts) -> list[Effect]:
+    def _take_facts(self, now: Instant, log: messages.LogFacts) -> list[Effect]:
         effects: list[Effect] = []
         for fact in log.facts:
             if not self._trust.is_new(fact, self._counters.starts):
@@ -142,7 +128,7 @@ class ProcessMonitor(ProcessFacts):
             if fact.kind is FactKind.READY:
                 self._hold.succeed()
             elif fact.kind is FactKind.RELOAD and self._hold.addresses:
-                effects.append(Discover(anew=False))  # it may listen elsewhere now
+                effects.append(messages.Discover(all_configs=False))  # it may listen elsewhere now
         return effects
 
     def _count(self, facts: Iterable[LogFact]) -> None:
@@ -155,8 +141,8 @@ class ProcessMonitor(ProcessFacts):
     LEARN: ClassVar[Inputs] = {
         **ProcessFacts.LEARN,
         ProcessState: _take_event,
-        LogFacts: _take_facts,
-        ExitsKnown: _take_exits,
+        messages.LogFacts: _take_facts,
+        messages.ExitsKnown: _take_exits,
     }
 
     # -- what to do --------------------------------------------------------------------------------
@@ -171,20 +157,20 @@ class ProcessMonitor(ProcessFacts):
             if asks:
                 self._news.started.add(Lookup.STATE)  # only supervisord may know of a start
                 self._news.finished.discard(Lookup.STATE)
-                effects.append(AskProcesses())
+                effects.append(messages.AskProcesses())
         gave_up = liveness.given_up and not liveness.held_back
         effects += self._decide(now, gave_up=gave_up)
         if liveness.run.pid is not None and liveness.run.pid != self._watched_pid:
             self._watched_pid = liveness.run.pid
-            effects.append(WatchPid(self.name, liveness.run.pid))
+            effects.append(messages.WatchPid(self.name, liveness.run.pid))
         waking = liveness.waking
         is_late = waking.deadline_s is not None and now_s >= waking.deadline_s
         if is_late and waking.is_due(now_s) and not shared.is_stopping:
-            effects.append(WakeSupervisord(self.name))
+            effects.append(messages.WakeSupervisord(self.name))
         if self._hold.addresses:
             everything = shared.is_stopping or liveness.is_removed or gave_up
             released = self._hold.release(now_s, everything=everything)
-            effects += [ReleaseSockets(self.name, released)] if released else []
+            effects += [messages.ReleaseSockets(self.name, released)] if released else []
         self.is_over = liveness.is_removed and self._tracker.incident is None
         moments = (
             None if liveness.held_back else self._healing.due_s,
@@ -224,7 +210,7 @@ class ProcessMonitor(ProcessFacts):
             effects.append(self._live.crashes.check(now.monotonic_s))
         act = self._heal(now)
         if act is not None:
-            effects.append(SelfHeal(self.name, act))
+            effects.append(messages.SelfHeal(self.name, act))
         if act is not None or self._healing.exhausted is not status.exhausted:
             # Saved before it is done; and receivers get to know that there are no more starts.
             status = replace(status, exhausted=self._healing.exhausted, unsaved=act is not None)
@@ -232,7 +218,9 @@ class ProcessMonitor(ProcessFacts):
         self._unsaved = False
         saved = [effect.memory for effect in effects if isinstance(effect, SaveIncident)]
         done: list[Effect] = [one for one in effects if not isinstance(one, SaveIncident)]
-        return [*done, SaveState(self.name, self._memory(now, saved[-1]))] if saved else done
+        return (
+            [*done, messages.SaveState(self.name, self._memory(now, saved[-1]))] if saved else done
+        )
 
     def _heal(self, now: Instant) -> Act | None:
         policy, healing = self._shared.settings.policy.healing, self._healing
@@ -290,7 +278,7 @@ class ProcessMonitor(ProcessFacts):
                 addresses=self.site.addresses,
                 held=self._hold.addresses,
                 healed=self._healing.starts,
-                worn_out=self._healing.exhausted,
+                exhausted=self._healing.exhausted,
                 paused=self._healing.paused,
                 pools=self._pools,
                 next_start_s=self._healing.next_start_s,

@@ -95,7 +95,7 @@ class ProcessView:
     addresses: tuple[str, ...] = ()  #: listen addresses of php-fpm's configuration
     held: tuple[str, ...] = ()  #: listen addresses whose sockets are held
     healed: int = 0  #: starts by self-healing
-    worn_out: bool = False  #: self-healing has used up its starts of a day
+    exhausted: bool = False  #: self-healing has used up its starts of a day
     paused: bool = False  #: self-healing has stopped it for a while
     pools: tuple[PoolView, ...] = ()  #: state of php-fpm's pools; empty = not asked
     next_start_s: float | None = None  #: wall seconds; the next start by self-healing

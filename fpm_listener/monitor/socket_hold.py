@@ -61,7 +61,7 @@ class SocketHold:
         if not wanted:
             return "not asked for"
         if self.trust is Trust.GIVEN_UP:
-            return "php-fpm did not start on held sockets before, and did without them"
+            return "php-fpm failed to start on held sockets before, and started without them"
         self.trust = Trust.TRIED_WITHOUT
         return "the last start on held sockets failed"
 

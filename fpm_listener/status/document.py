@@ -128,7 +128,7 @@ def _program(view: ProcessView, snapshot: Snapshot, now_s: float) -> Document:
             "next_start_in_s": None
             if view.next_start_s is None
             else round(max(0.0, view.next_start_s - now_s), 1),
-            "worn_out": view.worn_out,
+            "worn_out": view.exhausted,
         },
         "pools": [_pool(pool) for pool in view.pools],
         "incident": _incident(view.incident) if view.incident else None,

@@ -204,8 +204,8 @@ class Listener:
                 case FindHolder(process, address, _):
                     report = HolderReport(address=address, holders=())
                     self._take(HolderFound(process, report))
-                case ExamineExit(process, died_at_s, _):
-                    self._take(ExitExamined(process, died_at_s, PostMortem()))
+                case ExamineExit(process, exited_at_s, _):
+                    self._take(ExitExamined(process, exited_at_s, PostMortem()))
                 case CheckGone(process, pids):
                     self._take(Gone(process, pids))
                 case ReadExits(asked_at_s):

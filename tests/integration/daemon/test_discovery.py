@@ -87,7 +87,7 @@ def test_a_php_fpm_and_its_files(tmp_path: Path, supervisord: int) -> None:
     conf = fpm_conf(tmp_path, "/var/log/x.log")
     configure(tmp_path, f"php-fpm8.2 -F -y {conf}", 'environment=PORT="9077"')
     rpc = FakeRpc(RpcFailed(why="not asked"))
-    known = Discovery(rpc, supervisord).read(anew=True)
+    known = Discovery(rpc, supervisord).read(all_configs=True)
     names = {str(program.name) for program in known.programs}
     assert names == {"web:fpm", "worker:worker_0", "worker:worker_1"}
     assert known.sites == {
@@ -113,7 +113,7 @@ def test_what_a_php_fpm_cannot_do_without(tmp_path: Path, supervisord: int) -> N
         "[b]\nuser = two\ngroup = staff\nlisten = 9000\n",
     )
     configure(tmp_path, f"./bin/php-fpm8.2 -F -y {conf}", "directory=/opt/php")
-    needs = Discovery(None, supervisord).read(anew=True).needs[FPM]
+    needs = Discovery(None, supervisord).read(all_configs=True).needs[FPM]
 
     named = os.geteuid() == 0
     assert needs == Needs(
@@ -128,7 +128,7 @@ def test_a_log_on_stderr(tmp_path: Path, supervisord: int) -> None:
     """There is no file to follow."""
     conf = fpm_conf(tmp_path, "/proc/self/fd/2")
     configure(tmp_path, f"sh -c 'exec php-fpm8.2 -F -y {conf}'")
-    assert Discovery(None, supervisord).read(anew=True).sites[FPM].error_logs == ()
+    assert Discovery(None, supervisord).read(all_configs=True).sites[FPM].error_logs == ()
 
 
 def test_paths_below_the_programs_directory(tmp_path: Path, supervisord: int) -> None:
@@ -136,7 +136,7 @@ def test_paths_below_the_programs_directory(tmp_path: Path, supervisord: int) ->
     write(tmp_path / "app" / "inc" / "a.conf", "[a]\nlisten = 9000\n")
     write(tmp_path / "app" / "fpm.conf", "error_log = e.log\ninclude = inc/*.conf\n")
     configure(tmp_path, "php-fpm8.2 -F -p . -y fpm.conf", f"directory={tmp_path}/app")
-    site = Discovery(None, supervisord).read(anew=True).sites[FPM]
+    site = Discovery(None, supervisord).read(all_configs=True).sites[FPM]
     assert site.addresses == ("9000",)
     assert [str(Path(path)) for path in site.error_logs] == [f"{tmp_path}/app/e.log"]
 
@@ -146,17 +146,17 @@ def test_a_configuration_that_changes(tmp_path: Path, supervisord: int) -> None:
     conf = fpm_conf(tmp_path, "/a.log")
     configure(tmp_path, f"php-fpm8.2 -F -y {conf}")
     programs = Discovery(None, supervisord)
-    assert programs.read(anew=True).sites[FPM].error_logs == ("/a.log",)
+    assert programs.read(all_configs=True).sites[FPM].error_logs == ("/a.log",)
     fpm_conf(tmp_path, "/b.log")
     configure(tmp_path, "/bin/cat")
-    assert programs.read(anew=False).sites[FPM].error_logs == ("/b.log",)
-    assert programs.read(anew=True).sites == {}
+    assert programs.read(all_configs=False).sites[FPM].error_logs == ("/b.log",)
+    assert programs.read(all_configs=True).sites == {}
 
 
 def test_a_php_fpm_that_only_tests(tmp_path: Path, supervisord: int) -> None:
     """It serves nothing: no site."""
     configure(tmp_path, "php-fpm8.2 -t")
-    assert Discovery(None, supervisord).read(anew=True).sites == {}
+    assert Discovery(None, supervisord).read(all_configs=True).sites == {}
 
 
 def test_a_file_that_supervisor_refuses(
@@ -168,7 +168,7 @@ def test_a_file_that_supervisor_refuses(
     write(tmp_path / "supervisord.conf", "[supervisord]\n[program:x]\n")
     program = Program(name=FPM, command=f"php-fpm8.2 -F -y {fpm_conf(tmp_path, '/a.log')}")
     rpc = FakeRpc((program,))
-    known = Discovery(rpc, supervisord).read(anew=True)
+    known = Discovery(rpc, supervisord).read(all_configs=True)
     assert known.programs == (program,)
     assert known.sites[FPM].error_logs == ("/a.log",)
     assert caplog.records == []
@@ -182,12 +182,12 @@ def test_no_way_to_the_programs(
     """Both reasons are said, once; what was known stays known."""
     configure(tmp_path, "php-fpm8.2 -F")
     programs = Discovery(FakeRpc(RpcFailed(why="it is away")), supervisord)
-    known = programs.read(anew=True).programs
+    known = programs.read(all_configs=True).programs
     write(tmp_path / "supervisord.conf", "[supervisord]\n[program:x]\npassword=secret\n")
     with caplog.at_level(logging.WARNING):
         caplog.clear()
-        assert programs.read(anew=True).programs == known
-        assert programs.read(anew=True).programs == known
+        assert programs.read(all_configs=True).programs == known
+        assert programs.read(all_configs=True).programs == known
     said = [record.message for record in caplog.records if "unknown" in record.message]
     assert len(said) == 1
     assert "supervisor refuses it" in said[0]
@@ -199,7 +199,7 @@ def test_a_supervisord_that_is_gone(caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is known, and the listener goes on."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait(timeout=20)
-    known = Discovery(None, process.pid).read(anew=True)
+    known = Discovery(None, process.pid).read(all_configs=True)
     assert (known.programs, dict(known.sites)) == ((), {})
     assert "was not found" in caplog.text
 
@@ -213,7 +213,7 @@ def test_a_php_fpm_configuration_that_is_not_there(
     configure(tmp_path, f"php-fpm8.2 -F -y {tmp_path}/none.conf")
     programs = Discovery(None, supervisord)
     for _ in range(2):
-        assert programs.read(anew=False).sites[FPM].addresses == ()
+        assert programs.read(all_configs=False).sites[FPM].addresses == ()
     assert caplog.text.count("No such file or directory") == 1
     assert f"{tmp_path}/none.conf" in caplog.text
 
@@ -233,16 +233,16 @@ def test_a_configuration_that_cannot_be_read_for_a_moment(
     conf = fpm_conf(tmp_path, "/var/log/x.log")
     configure(tmp_path, f"php-fpm8.2 -F -y {conf}")
     programs = Discovery(None, supervisord)
-    known = programs.read(anew=True).sites[FPM]
+    known = programs.read(all_configs=True).sites[FPM]
     text = (tmp_path / which).read_text()
     (tmp_path / which).unlink()
     (tmp_path / which).symlink_to(tmp_path / "gone")  # as a file of a volume that is not mounted
-    assert programs.read(anew=False).sites[FPM] == known
-    assert programs.read(anew=True).sites[FPM] == known
+    assert programs.read(all_configs=False).sites[FPM] == known
+    assert programs.read(all_configs=True).sites[FPM] == known
 
     (tmp_path / which).unlink()
     write(tmp_path / which, text.replace("x.log", "y.log").replace("www", "other"))
-    changed = programs.read(anew=False).sites[FPM]
+    changed = programs.read(all_configs=False).sites[FPM]
     assert changed != known
 
 
@@ -262,17 +262,19 @@ def test_an_unexpected_error_over_one_program(
     configure(tmp_path, f"php-fpm8.2 -F -y {conf}")
     caught: list[Where] = []
     programs = Discovery(None, supervisord, lambda where, _: caught.append(where))
-    known = programs.read(anew=True)
+    known = programs.read(all_configs=True)
 
     def fail(*_: object, **__: object) -> None:
         raise LookupError
 
     monkeypatch.setattr(config_files, "read", fail)
-    assert programs.read(anew=False) == known
+    assert programs.read(all_configs=False) == known
     assert caught == [Where.PROGRAMS]
 
     monkeypatch.setattr(command_line, "find", fail)
-    fresh = Discovery(None, supervisord, lambda where, _: caught.append(where)).read(anew=True)
+    fresh = Discovery(None, supervisord, lambda where, _: caught.append(where)).read(
+        all_configs=True
+    )
     assert fresh.programs == known.programs
     assert fresh.sites == {}
     assert fresh.needs == {}

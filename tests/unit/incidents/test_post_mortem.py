@@ -20,7 +20,7 @@ LOOKED_FOR = (Cause.OUT_OF_MEMORY, Cause.DISK_FULL)
 
 
 @pytest.mark.parametrize(
-    ("autopsy", "ended", "cause", "named"),
+    ("machine", "ended", "cause", "named"),
     [
         (PostMortem(oom=OOM), KILLED, Cause.OUT_OF_MEMORY, "cgroup /x"),
         (PostMortem(oom=OOM), ExitReason(status=137), Cause.OUT_OF_MEMORY, "cgroup /x"),
@@ -47,10 +47,10 @@ LOOKED_FOR = (Cause.OUT_OF_MEMORY, Cause.DISK_FULL)
     ],
 )
 def test_what_the_machine_proves(
-    autopsy: PostMortem, ended: ExitReason | None, cause: Cause | None, named: str | None
+    machine: PostMortem, ended: ExitReason | None, cause: Cause | None, named: str | None
 ) -> None:
     """Only what alone makes a start fail, or what fits the exit."""
-    found = find(autopsy, ended)
+    found = find(machine, ended)
 
     assert (found and found.cause, found and found.named) == (cause, named)
     assert found is None or found.evidence.startswith("seen: ")
@@ -69,8 +69,8 @@ def killed(scenario: Scenario, *at_s: float) -> Scenario:
     return scenario
 
 
-def examined(scenario: Scenario, at_s: float, autopsy: PostMortem) -> None:
-    scenario.give(at_s, ExitExamined(FPM, looks(scenario)[-1].died_at_s, autopsy))
+def examined(scenario: Scenario, at_s: float, machine: PostMortem) -> None:
+    scenario.give(at_s, ExitExamined(FPM, looks(scenario)[-1].exited_at_s, machine))
 
 
 def test_out_of_memory_is_in_the_first_alert() -> None:
@@ -124,7 +124,7 @@ def test_each_unexplained_death_is_looked_into_but_not_too_often() -> None:
         at = number * 0.5
         scenario.play(f"{at} starting", f"{at + 0.1} backoff")
     assert 4 <= len(looks(scenario)) <= 6
-    assert looks(scenario)[0].died_at_s == pytest.approx(1.1)
+    assert looks(scenario)[0].exited_at_s == pytest.approx(1.1)
 
 
 def test_what_is_needed_is_asked_for() -> None:
@@ -158,15 +158,15 @@ def test_a_missing_program_that_the_guard_names() -> None:
 def test_an_answer_that_comes_too_late() -> None:
     """The incident is over, or explained: it changes nothing."""
     scenario = killed(Scenario(exits=True), 0, 10, 20)
-    died_at_s = looks(scenario)[-1].died_at_s
+    exited_at_s = looks(scenario)[-1].exited_at_s
     scenario.play("25 starting", "25.1 log bind", "25.5 backoff", "25.51 exits 78")
-    scenario.give(27, ExitExamined(FPM, died_at_s, PostMortem(oom=OOM)))
+    scenario.give(27, ExitExamined(FPM, exited_at_s, PostMortem(oom=OOM)))
     assert scenario.told[-1] == "cause changed: bind_conflict"
 
     scenario.play("28 starting", "29 running", "200 tick")
     assert scenario.told[-1].startswith("resolved")
     before = len(scenario.told)
-    scenario.give(201, ExitExamined(FPM, died_at_s, PostMortem(oom=OOM)))
+    scenario.give(201, ExitExamined(FPM, exited_at_s, PostMortem(oom=OOM)))
     assert len(scenario.told) == before
 
 

@@ -140,7 +140,7 @@ def _plights() -> dict[str, IncidentFacts]:
         "nothing ruled out": replace(BARE, post_mortem=PostMortem()),
         "all ruled out": replace(BARE, post_mortem=IN_ORDER),
         "ruled out, but explained": replace(BARE, cause=Cause.CONFIG_ERROR, post_mortem=IN_ORDER),
-        "started too often": replace(BARE, worn_out=True),
+        "started too often": replace(BARE, exhausted=True),
     }
 
 

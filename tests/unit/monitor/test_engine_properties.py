@@ -52,7 +52,7 @@ from tests.unit.monitor.engine_scenario import (
 )
 
 OOM = OomKill(kills=1, where="cgroup /", limit=1 << 27, peak=None)
-AUTOPSIES = (
+POST_MORTEMS = (
     PostMortem(),
     PostMortem(oom=OOM, looked_for=(Cause.OUT_OF_MEMORY,)),
     PostMortem(program_missing="/usr/sbin/php-fpm8.1", folders_missing=("/run/php",)),
@@ -67,7 +67,15 @@ POLICIES = (
 WORDS = (
     *PAYLOADS,
     *(f"log {name}" for name in LINES),
-    *("exits 78", "exits -9", "exits 0", "autopsy 0", "autopsy 1", "autopsy 2", "autopsy 3"),
+    *(
+        "exits 78",
+        "exits -9",
+        "exits 0",
+        "post-mortem 0",
+        "post-mortem 1",
+        "post-mortem 2",
+        "post-mortem 3",
+    ),
     *("holder", "gone", "silent", "answers", "leave", "halt failed", "held", "let go", "tick"),
     *("seen RUNNING", "seen STOPPED", "seen FATAL", "seen EXITED", "again"),
     *("seen STARTING", "seen STOPPING", "seen BACKOFF", "seen UNKNOWN", "late RUNNING"),
@@ -112,10 +120,10 @@ class Story:
             scenario.give(at_s, LogLines(path=LOG, facts=facts))
         elif kind == "exits":
             scenario.give(at_s, ExitsRead((note(rest),), at_s))
-        elif kind == "autopsy":
+        elif kind == "post-mortem":
             asked = [one for one in scenario.effects if isinstance(one, ExamineExit)]
-            died_at_s = asked[-1].died_at_s if asked else 1.0
-            scenario.give(at_s, ExitExamined(FPM, died_at_s, AUTOPSIES[int(rest)]))
+            exited_at_s = asked[-1].exited_at_s if asked else 1.0
+            scenario.give(at_s, ExitExamined(FPM, exited_at_s, POST_MORTEMS[int(rest)]))
         elif kind in {"seen", "late", "children", "lost"}:
             self._answer(kind, rest)
         elif word == "again":

@@ -24,7 +24,7 @@ def test_a_program_that_exits_at_once_is_read_for_three_times_in_half_a_minute()
 
     reads = [one for one in scenario.effects if isinstance(one, ReadExits)]
     assert len(reads) == 4
-    assert reads[-1].deaths == 287
+    assert reads[-1].exits == 287
 
 
 def test_the_later_read_explains_all_that_wait() -> None:

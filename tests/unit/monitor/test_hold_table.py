@@ -73,7 +73,7 @@ def test_a_start_without_them_that_serves() -> None:
     hold.fail(ExitReason(status=1), 0.1)
     hold.succeed()
     assert hold.trust is Trust.GIVEN_UP
-    words = "php-fpm did not start on held sockets before, and did without them"
+    words = "php-fpm failed to start on held sockets before, and started without them"
     assert hold.ask(wanted=True) == words
     hold.hold(ADDRESSES)
     assert hold.release(0.0, everything=False) == ADDRESSES

@@ -311,7 +311,7 @@ def worn_out() -> Scenario:
         played.play(f"{played.now_s} starting", f"{played.now_s + 1} backoff")
         at_s = played.now_s + 0.1
     played.play(f"{at_s} stopped")
-    while not played.view().worn_out:
+    while not played.view().exhausted:
         played.play(f"{played.now_s + 1} tick")
     return played
 
@@ -324,7 +324,7 @@ def test_switched_off_when_it_is_worn_out() -> None:
     played.play(f"{played.now_s + 1.1} tick", f"{played.now_s + 2} tick")
 
     assert acts(played).count(Act.START) == done + 1
-    assert not played.view().worn_out
+    assert not played.view().exhausted
 
 
 @pytest.mark.parametrize("order", ["the event first", "the refusal first"])

@@ -134,7 +134,7 @@ def test_a_guard_knows_the_configuration_before_we_do() -> None:
     """What it holds is not let go because we have read the files earlier; they are read again."""
     scenario = held()
     effects = scenario.give(41, SocketsHeld(FPM, (OTHER,)))
-    assert Discover(anew=False) in effects
+    assert Discover(all_configs=False) in effects
     scenario.play("42 tick")
     assert let_go(scenario) == []
 
@@ -148,7 +148,7 @@ def test_a_guard_knows_the_configuration_before_we_do() -> None:
 def test_a_reload_asks_what_it_listens_on_now() -> None:
     """A changed configuration counts from USR2 on; where nothing is held, who cares."""
     effects = held().log(50, '[23-Nov-2026 10:00:50] NOTICE: reloading: execvp("x", {"x"})')
-    assert Discover(anew=False) in effects
+    assert Discover(all_configs=False) in effects
 
     idle = Scenario().play("0 starting", "3 running")
     effects = idle.log(50, '[23-Nov-2026 10:00:50] NOTICE: reloading: execvp("x", {"x"})')
@@ -180,7 +180,7 @@ def test_a_failed_start_is_tried_without() -> None:
     scenario.play("52.2 log ready", "55 running", "90 crash", "90.01 exits -9", "90.1 starting")
 
     assert ask(scenario, 90.2) == (
-        "php-fpm did not start on held sockets before, and did without them"
+        "php-fpm failed to start on held sockets before, and started without them"
     )
 
 

@@ -203,7 +203,7 @@ def test_what_healing_is_about_to_do() -> None:
     """It is said when, and how often it was done."""
     name = "queue:worker"
     healed = snapshots.program(name, State.STOPPED, healed=3, paused=True, next_start_s=NOW_S + 240)
-    given_up = snapshots.program("php", State.FATAL, next_start_s=NOW_S + 9, worn_out=True)
+    given_up = snapshots.program("php", State.FATAL, next_start_s=NOW_S + 9, exhausted=True)
     words = document(dataclasses.replace(WELL, processes=(healed, given_up)))
     for show in (terminal.to_table, page.to_html):
         shown = show(words)
