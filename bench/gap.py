@@ -71,8 +71,7 @@ class Restarted(Scene):
     def come_up(self) -> None:
         """Return once the socket is held."""
         super().come_up()
-        while not self.is_held(1):
-            self.restart()
+        self.wait_for_held_sockets(1)
 
     def restart(self) -> None:
         """Restart as `supervisorctl restart` does, without the time that Python takes to start."""

@@ -1,1 +1,1 @@
-"""A suite that judges any supervisor event listener with supervisor's own code."""
+"""Tests of any supervisor event listener against supervisor's own code."""

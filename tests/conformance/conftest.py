@@ -1,4 +1,4 @@
-"""Who is judged: fpm-listener and the good specimen, or any command given with `--listener`."""
+"""The listeners under test: fpm-listener and specimens/good.py, or a command after `--listener`."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--listener "CMD"` tests another listener."""
-    parser.addoption("--listener", metavar="CMD", help="judge this listener instead of our own")
+    parser.addoption("--listener", metavar="CMD", help="test this listener instead of our own")
 
 
-def _foreign(config: pytest.Config) -> Listener | None:
-    # The option is unknown where a run begins above this folder.
+def _other_listener(config: pytest.Config) -> Listener | None:
+    # pytest does not know the option when it starts above this folder.
+    """Return the listener of the command line, if there is one."""
     command = config.getoption("--listener", None)
-    return Listener(name="foreign", argv=tuple(shlex.split(command))) if command else None
+    return Listener(name="other", argv=tuple(shlex.split(command))) if command else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Play each scene with every listener that is judged."""
+    """Run each test with every listener."""
     if "listener" in metafunc.fixturenames:
-        foreign = _foreign(metafunc.config)
-        listeners = [foreign] if foreign else [OURS, specimen("good")]
-        metafunc.parametrize("listener", listeners, ids=[judged.name for judged in listeners])
+        other = _other_listener(metafunc.config)
+        listeners = [other] if other else [OURS, specimen("good")]
+        metafunc.parametrize("listener", listeners, ids=[listener.name for listener in listeners])
 
 
 @pytest.fixture(autouse=True)
 def _no_supervisord(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The supervisord under which the tests may run is none of the listener's business."""
+    """Hide the supervisord under which the tests may run from the listener."""
     monkeypatch.delenv("SUPERVISOR_SERVER_URL", raising=False)
 
 
@@ -49,8 +50,8 @@ def factory(listener: Listener, tmp_path: Path) -> Iterator[HarnessFactory]:
 
 @pytest.fixture
 def our_factory(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[HarnessFactory]:
-    """Return a factory of harnesses for fpm-listener only, because the test needs its settings."""
-    if _foreign(request.config):
-        pytest.skip("the scene is made with fpm-listener's own settings")
+    """Return a factory of harnesses for fpm-listener only: the test needs its settings."""
+    if _other_listener(request.config):
+        pytest.skip("the test needs fpm-listener's own settings")
     with closing(HarnessFactory(listener=OURS, folder=tmp_path)) as factory:
         yield factory

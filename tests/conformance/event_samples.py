@@ -1,4 +1,4 @@
-"""Events as supervisor sends them, and as it never would."""
+"""Events that supervisor sends, and events that it never sends."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from .supervisor_harness import Supervisors
 
-#: Linux gives no process this pid: they end at 2^22.
+#: Linux gives this pid to no process: the largest is 2^22.
 NO_PID = (1 << 22) + 99
 
-#: What no payload should ever be.
+#: Payloads that supervisor never sends.
 PAYLOADS = (
     *("", " ", "\n", ":", "::::", "garbage", "processname:", "processname:a", "groupname:b"),
     "processname:a groupname:b from_state:RUNNING expected:0 pid:abc",
@@ -33,7 +33,7 @@ PAYLOADS = (
 
 
 class Program:
-    """As much of a supervised process as supervisor's events ask for."""
+    """The attributes of a supervised process that supervisor's events need."""
 
     def __init__(self, name: str = "php-fpm", group: str = "web") -> None:
         self.config = SimpleNamespace(name=name)
@@ -48,20 +48,20 @@ def crash(process: Program | None = None) -> Supervisors:
 
 
 def log(text: bytes | str) -> Supervisors:
-    """Return the event of a program that wrote this to its stderr."""
+    """Return the event of a program that wrote this text to its stderr."""
     data = text.encode() if isinstance(text, str) else text
     return events.ProcessLogStderrEvent(Program(), NO_PID, data)
 
 
-def forged(event: Supervisors, payload: str) -> Supervisors:
-    """Return the event with a payload that supervisor would never give it."""
+def with_payload(event: Supervisors, payload: str) -> Supervisors:
+    """Return the event with a payload that supervisor never creates."""
     event.payload = lambda: payload
     return event
 
 
-def numbered(event: Supervisors, serial: int, pool_serial: int) -> Supervisors:
-    """Return the event with numbers that supervisor has not given it."""
-    event.serial, event.pool_serials = serial, {"judged": pool_serial}
+def with_numbers(event: Supervisors, serial: int, pool_serial: int) -> Supervisors:
+    """Return the event with numbers that supervisor did not give it."""
+    event.serial, event.pool_serials = serial, {"tested": pool_serial}
     return event
 
 
@@ -85,8 +85,8 @@ def real_events() -> Iterator[Supervisors]:
             yield kind()
 
 
-def poison() -> Iterator[Supervisors]:
-    """Yield events of each type with each of the payloads."""
+def hostile_events() -> Iterator[Supervisors]:
+    """Yield an event of each type with each of the payloads."""
     for payload in PAYLOADS:
         for event in real_events():
-            yield forged(event, payload)
+            yield with_payload(event, payload)

@@ -1,4 +1,4 @@
-"""Listeners under test, and a factory that runs each in a harness and ends it afterwards."""
+"""The listeners under test, and a factory that runs each in a harness and ends it afterwards."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from .supervisor_harness import SupervisorHarness
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .supervisor_harness import Violation
+
 SPECIMENS = Path(__file__).parent / "specimens"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """A command to be judged."""
+    """A command to test."""
 
     name: str
     argv: tuple[str, ...]
@@ -27,7 +29,7 @@ class Listener:
     takes_url: bool = False  #: its last argument is the URL of a receiver
 
     def command(self, folder: Path, settings: str, url: str) -> list[str]:
-        """Return the whole command; what it needs is written into `folder`."""
+        """Return the whole command; write its settings into `folder`."""
         command = list(self.argv)
         if self.takes_settings:
             file = folder / "fpm_listener.conf"
@@ -50,7 +52,7 @@ OURS = Listener(
 
 
 def specimen(name: str, *, takes_url: bool = False) -> Listener:
-    """Return one of the listeners that prove what the scenes can see."""
+    """Return one of the faulty listeners, or the good one."""
     argv = (sys.executable, str(SPECIMENS / f"{name}.py"))
     return Listener(name=name, argv=argv, takes_url=takes_url)
 
@@ -67,11 +69,10 @@ class HarnessFactory:
 
     listener: Listener
     folder: Path
-    patience_s: float = 20.0
-    ready_within_s: float = 20.0
+    expected: Violation | None = None  #: its deadline is short; that of all others is long
     _stack: ExitStack = field(default_factory=ExitStack)
 
-    def open(
+    def create(
         self,
         *,
         environment: Mapping[str, str] | None = None,
@@ -81,17 +82,17 @@ class HarnessFactory:
     ) -> SupervisorHarness:
         """Return a harness whose listener is READY.
 
-        settings: lines for fpm-listener's own file. url: of the receiver, where it takes one.
+        settings: lines for fpm-listener's own file.
+        url: the URL of a receiver, if the listener takes one.
         """
         harness = SupervisorHarness(
             self.listener.command(self.folder, settings, url),
             environment=environment or {},
             identifier=identifier,
-            patience_s=self.ready_within_s,
+            expected=self.expected,
         )
         self._stack.callback(harness.close)
         harness.wait_until_ready()
-        harness.patience_s = self.patience_s
         return harness
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
 """A harness in which supervisor's own code tests one event listener.
 
 Laws:
-1. What supervisord does is done by supervisor's own classes, from reading the section to delivering
-   a dead listener's event again; this module only turns their main loop.
-2. Every byte that the listener writes to stdout is compared with the words of the protocol.
+1. Supervisor's own classes do the work of supervisord, from parsing the section to repeating the
+   event of a dead listener. This module only runs their main loop.
+2. Every byte on the listener's stdout is compared with the words of the protocol.
 3. A fault of the listener raises a ProtocolViolationError with a Violation. All other exceptions
    are faults of the tests.
 """
@@ -25,7 +25,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # supervisor 4.2.5 imports pkg_resources, which warns of itself
+    warnings.simplefilter("ignore")  # supervisor 4.2.5 imports pkg_resources, which warns
     from supervisor import events, loggers
     from supervisor.options import ServerOptions
     from supervisor.states import EventListenerStates, getEventListenerStateDescription
@@ -33,8 +33,11 @@ with warnings.catch_warnings():
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-#: supervisor has no types; whatever is an object of its own is this.
+#: supervisor has no types; this stands for all its objects.
 Supervisors: TypeAlias = Any
+
+#: Seconds until a wait ends with the violation that the test expects, and with another one.
+EXPECTED_AFTER_S, DEADLINE_S = 1.0, 60.0
 
 READY = b"READY\n"
 ACKNOWLEDGED = b"RESULT 2\nOK"
@@ -43,7 +46,7 @@ _SECTION = """
 [supervisord]
 identifier = {identifier}
 
-[eventlistener:judged]
+[eventlistener:tested]
 command = {command}
 environment = {environment}
 events = EVENT
@@ -57,15 +60,15 @@ stderr_logfile = NONE
 
 
 class Violation(enum.Enum):
-    """What a listener can do wrong."""
+    """A fault of a listener."""
 
-    SILENT = "never said READY"
-    DEAF = "did not answer in time"
-    FAIL = "answered FAIL"
-    STRAY = "wrote something else than the protocol's words to stdout"
-    UNTIMELY = "spoke out of turn"
-    DIED = "ended, although nobody had asked it to"
-    STUBBORN = "did not end in time"
+    NO_READY = "never said READY"
+    NO_ANSWER = "did not answer in time"
+    ANSWERED_FAIL = "answered FAIL"
+    OTHER_OUTPUT = "wrote other words than those of the protocol to stdout"
+    OUT_OF_TURN = "wrote out of turn"
+    EXITED = "exited although nobody stopped it"
+    NO_EXIT = "did not exit in time"
 
 
 class ProtocolViolationError(AssertionError):
@@ -77,10 +80,10 @@ class ProtocolViolationError(AssertionError):
 
 
 class SupervisorHarness:
-    """One listener in the hands of supervisor's pool; `wait_until_ready` starts it.
+    """One listener in supervisor's pool; `wait_until_ready` starts it.
 
-    command: as it would stand in the section. environment: added to our own.
-    patience_s: seconds within which all that is asked of the listener must have happened.
+    command: as in the section. environment: added to our own.
+    expected: a violation that the test expects; a wait for it fails soon.
     """
 
     def __init__(
@@ -89,18 +92,18 @@ class SupervisorHarness:
         *,
         environment: Mapping[str, str],
         identifier: str = "supervisor",
-        patience_s: float,
+        expected: Violation | None = None,
     ) -> None:
-        self.patience_s = patience_s
-        self.exits: list[int] = []  #: how each life ended, as waitpid tells it
+        self.exits: list[int] = []  #: the wait status of each run
         self.headers: list[str] = []  #: of all events sent
-        self.wire = bytearray()  #: all that this life has written to stdout
+        self.wire = bytearray()  #: the stdout of this run
         self.stderr = b""
-        #: Sends some of the data and returns how many bytes; stands for os.write.
-        self.valve: Callable[[int, bytes], int] = os.write
+        #: Writes some of the data and returns the number of bytes, as os.write does.
+        self.write_some: Callable[[int, bytes], int] = os.write
         self.rewrite: Callable[[str], str] = lambda envelope: envelope
-        self.raw = False  #: keep what the listener says from supervisor's state machine
-        self._stray = False
+        self.raw = False  #: supervisor's state machine does not see the listener's output
+        self._expected = expected
+        self._has_other_output = False
         events.clear()
         self.options: Supervisors = ServerOptions()
         self.options.configfile = io.StringIO(
@@ -118,26 +121,28 @@ class SupervisorHarness:
         self.pool: Supervisors = self.options.process_group_configs[0].make_group()
         self._envelope = self.pool._eventEnvelope
         self.pool._eventEnvelope = self._write_envelope
-        self.listener: Supervisors = self.pool.processes["judged"]
+        self.listener: Supervisors = self.pool.processes["tested"]
 
     def send(self, *samples: Supervisors) -> None:
-        """Let supervisor tell of these events, in order; return when all are acknowledged."""
+        """Let supervisor send these events in order; return when all are acknowledged."""
         for event in samples:
             events.notify(event)
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        """Return when the listener is READY and nothing is left to be sent."""
-        self.run_until(self._is_ready, Violation.DEAF if READY in self.wire else Violation.SILENT)
+        """Return when the listener is READY and no event is waiting."""
+        self.run_until(
+            self._is_ready, Violation.NO_ANSWER if READY in self.wire else Violation.NO_READY
+        )
 
     def send_half(self, event: Supervisors) -> None:
-        """Let supervisor send an event without its end: the listener is BUSY and will stay so."""
-        self.valve = valve = ShutAfter(len(event.payload()) // 2)
+        """Let supervisor send an event without its end: the listener is BUSY and stays BUSY."""
+        self.write_some = limit = WriteLimit(len(event.payload()) // 2)
         events.notify(event)
-        self.run_until(lambda: not valve.left, Violation.DEAF)
+        self.run_until(lambda: not limit.left, Violation.NO_ANSWER)
 
     def inject(self, data: bytes) -> None:
-        """Write to the listener's stdin behind supervisor's back."""
+        """Write to the listener's stdin without supervisor."""
         written = os.write(self.listener.pipes["stdin"], data)
         assert written == len(data), "more than the empty pipe takes"
 
@@ -146,7 +151,7 @@ class SupervisorHarness:
         self.listener.signal(number)
 
     def stop(self) -> int:
-        """Let supervisor stop the listener (SIGTERM); return its wait status."""
+        """Let supervisor stop the listener with SIGTERM; return its wait status."""
         self.listener.stop()
         return self.wait_for_exit()
 
@@ -159,28 +164,31 @@ class SupervisorHarness:
             os.close(descriptor)
 
     def wait_for_exit(self) -> int:
-        """Return the wait status of the life that now ends."""
-        lives = len(self.exits)
-        self.run_until(lambda: len(self.exits) > lives, Violation.STUBBORN)
+        """Wait until the listener exits; return its wait status."""
+        before = len(self.exits)
+        self.run_until(lambda: len(self.exits) > before, Violation.NO_EXIT)
         return self.exits[-1]
 
     def run_until(self, condition: Callable[[], bool], otherwise: Violation) -> None:
-        """Turn supervisor's main loop until the condition holds.
+        """Run supervisor's main loop until the condition holds.
 
         Raises ProtocolViolationError: with the given violation after the deadline, or as soon as
-        the listener does what is never right.
+        the listener does something that is never right.
         """
-        lives, deadline = len(self.exits), time.monotonic() + self.patience_s
+        deadline_s = EXPECTED_AFTER_S if otherwise is self._expected else DEADLINE_S
+        before, end_s = len(self.exits), time.monotonic() + deadline_s
         while True:
-            if self._stray:
-                violation = Violation.FAIL if b"FAIL" in self.wire else Violation.STRAY
-            elif self._is_untimely():
-                violation = Violation.UNTIMELY
+            if self._has_other_output:
+                violation = (
+                    Violation.ANSWERED_FAIL if b"FAIL" in self.wire else Violation.OTHER_OUTPUT
+                )
+            elif self._is_out_of_turn():
+                violation = Violation.OUT_OF_TURN
             elif condition():
                 return
-            elif len(self.exits) > lives:
-                violation = Violation.DIED
-            elif time.monotonic() > deadline:
+            elif len(self.exits) > before:
+                violation = Violation.EXITED
+            elif time.monotonic() > end_s:
                 violation = otherwise
             else:
                 self.run_once()
@@ -188,7 +196,7 @@ class SupervisorHarness:
             raise ProtocolViolationError(violation, self._evidence())
 
     def run_once(self) -> None:
-        """Do what one turn of supervisord's main loop does (supervisord.py, runforever)."""
+        """Do one turn of supervisord's main loop (supervisord.py, runforever)."""
         self.pool.transition()
         dispatchers = self.pool.get_dispatchers()
         readable, writable, _ = select.select(
@@ -209,15 +217,15 @@ class SupervisorHarness:
             self.listener.finish(pid, status)
             self.exits.append(status)
             self.wire = bytearray()
-            self.valve = os.write
+            self.write_some = os.write
 
     def run_turns(self, turns: int) -> None:
-        """Turn the main loop so many times; the listener may do what it likes that is right."""
+        """Run the main loop this many times; the listener may do everything that is right."""
         left = iter(range(turns))
-        self.run_until(lambda: next(left, None) is None, Violation.DEAF)
+        self.run_until(lambda: next(left, None) is None, Violation.NO_ANSWER)
 
     def close(self) -> None:
-        """End the listener and what it has started; let its pipes go."""
+        """End the listener and its children; close its pipes."""
         events.clear()
         if self.listener.pid:
             for kill in (os.killpg, os.kill):
@@ -230,8 +238,8 @@ class SupervisorHarness:
         ready = self.listener.listener_state == EventListenerStates.READY
         return bool(ready and not self.pool.event_buffer)
 
-    def _is_untimely(self) -> bool:
-        """Return whether supervisor has cast it out, or it has answered to half an event."""
+    def _is_out_of_turn(self) -> bool:
+        """Return whether supervisor rejected the listener, or it answered half an event."""
         state = self.listener.listener_state
         stdin = self.listener.dispatchers.get(self.listener.pipes.get("stdin"))
         half_sent = bool(stdin and stdin.input_buffer)
@@ -241,12 +249,12 @@ class SupervisorHarness:
         )
 
     def _write(self, fd: int, data: bytes) -> int:
-        return self.valve(fd, data)
+        return self.write_some(fd, data)
 
     def _read(self, fd: int) -> bytes:
         data: bytes = ServerOptions.readfd(self.options, fd)
         if fd == self.listener.pipes["stdout"]:
-            self._stray |= data != _words(len(self.wire), len(data))
+            self._has_other_output |= data != _protocol_words(len(self.wire), len(data))
             self.wire += data
         else:
             self.stderr += data
@@ -262,10 +270,10 @@ class SupervisorHarness:
         state = self.listener.listener_state
         return "\n".join(
             [
-                f"  supervisor's idea of it: {getEventListenerStateDescription(state)}",
+                f"  state for supervisor: {getEventListenerStateDescription(state)}",
                 f"  events waiting: {len(self.pool.event_buffer)}",
                 f"  last event sent: {self.headers[-1:]}",
-                f"  its lives ended with: {self.exits[-5:]}",
+                f"  wait statuses of its runs: {self.exits[-5:]}",
                 f"  end of its stdout: {bytes(self.wire[-200:])!r}",
                 f"  end of its stderr: {self.stderr[-2000:].decode(errors='replace')}",
                 f"  end of supervisor's log: {log[-1000:].decode(errors='replace')}",
@@ -273,18 +281,18 @@ class SupervisorHarness:
         )
 
 
-def _words(start: int, length: int) -> bytes:
-    """Return what a listener says that only ever says what it should, from byte `start` on."""
+def _protocol_words(start: int, length: int) -> bytes:
+    """Return the output of a correct listener, from byte `start`."""
     cycle = READY + ACKNOWLEDGED
     first = start % len(cycle)
     return (cycle * (length // len(cycle) + 2))[first : first + length]
 
 
-# -- valves: how much of an event goes through the pipe at once ------------------------------------
+# -- writers: how much of an event goes into the pipe at once --------------------------------------
 
 
-def pieces_of(size: int) -> Callable[[int, bytes], int]:
-    """Return a valve that lets `size` bytes through when all before were read by the listener."""
+def in_pieces_of(size: int) -> Callable[[int, bytes], int]:
+    """Return a writer that writes `size` bytes when the listener has read all bytes before."""
 
     def write(fd: int, data: bytes) -> int:
         waiting = array.array("i", [0])
@@ -294,14 +302,14 @@ def pieces_of(size: int) -> Callable[[int, bytes], int]:
     return write
 
 
-class ShutAfter:
-    """A valve that lets `left` bytes through and no more."""
+class WriteLimit:
+    """A writer that writes `left` bytes and no more."""
 
     def __init__(self, left: int) -> None:
         self.left = left
 
     def __call__(self, fd: int, data: bytes) -> int:
-        """Write what goes through."""
+        """Write as much as is allowed."""
         written = os.write(fd, data[: self.left]) if self.left else 0
         self.left -= written
         return written

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """Return a lab in a short folder: a unix socket's path has 107 bytes."""
+    """Return a lab in a folder with a short path: a unix socket's path has at most 107 bytes."""
     folder = Path(tempfile.mkdtemp(prefix="lab-"))
     folder.chmod(0o755)
     made = Lab(folder)

@@ -1,4 +1,4 @@
-"""Real Alertmanagers, three in a cluster, are told by the listeners of two hundred hosts."""
+"""The listeners of 200 hosts send to three real Alertmanagers in a cluster."""
 
 from __future__ import annotations
 
@@ -61,19 +61,19 @@ receivers:
 
 
 def program(name: str) -> str:
-    """Return the path of a program that `scripts/setup.sh` has installed."""
+    """Return the path of a program that `scripts/setup.sh` installed."""
     path = shutil.which(name)
     assert path, f"no {name} on this machine: run scripts/setup.sh"
     return path
 
 
 class Alertmanager:
-    """A real Alertmanager, which can be ended and started again; it keeps its ports and folder."""
+    """A real Alertmanager; after a restart it has the same ports and folder."""
 
     def __init__(
         self, folder: Path, hook: str, gossip: str = "", peers: Sequence[str] = ()
     ) -> None:
-        """`hook`: whom it notifies; `gossip`: its address in the cluster, if it is in one."""
+        """hook: URL for its notifications; gossip: its address in the cluster, if it is in one."""
         self.folder = folder
         self._place = f"127.0.0.1:{free_port()}"
         self.url = f"http://{self._place}"
@@ -107,8 +107,8 @@ class Alertmanager:
             )
         wait_until(self._answers, f"the Alertmanager in {self.folder}", deadline_s=DEADLINE_S)
 
-    def end(self, number: int = signal.SIGKILL) -> None:
-        """End it by a signal, if it runs."""
+    def close(self, number: int = signal.SIGKILL) -> None:
+        """Stop it with a signal, if it runs."""
         child, self._child = self._child, None
         if child is None:
             return
@@ -120,12 +120,12 @@ class Alertmanager:
             child.wait()
 
     def peers(self) -> int:
-        """Return how many are in its cluster, itself included, once it has settled."""
+        """Return the number of members of its cluster, itself included, after it has settled."""
         cluster = self._get("/api/v2/status")["cluster"]
         return len(cluster["peers"]) if cluster["status"] == "ready" else 0
 
     def alerts(self) -> list[dict[str, Any]]:
-        """Return what fires as an operator sees it, with amtool."""
+        """Return the firing alerts as an operator sees them with amtool."""
         done = subprocess.run(
             [program("amtool"), "alert", "query", f"--alertmanager.url={self.url}", "-o", "json"],
             capture_output=True,
@@ -150,15 +150,15 @@ class Alertmanager:
 
 
 class Pager:
-    """Whom the cluster notifies."""
+    """The receiver of the cluster's notifications."""
 
     def __init__(self, server: ReceiverServer) -> None:
         self.server = server
         self._read = 0
         self._told: dict[str, set[str]] = {"firing": set(), "resolved": set()}
 
-    def told(self, status: str) -> set[str]:
-        """Return the hosts of which it was told that they fire, or that it is over."""
+    def notified(self, status: str) -> set[str]:
+        """Return the hosts of the firing and of the resolved notifications."""
         new = self.server.requests[self._read :]
         self._read += len(new)
         for request in new:
@@ -168,7 +168,7 @@ class Pager:
 
 
 class Fleet:
-    """The listeners of many hosts, each with an outbox and a database; they share the senders."""
+    """The listeners of many hosts: each has an outbox and a database; the senders are shared."""
 
     def __init__(self, folder: Path, members: Sequence[Alertmanager], hosts: Sequence[str]) -> None:
         self._passed_s = 0.0
@@ -188,27 +188,27 @@ class Fleet:
         self._turns = {queue: cycle(senders) for queue, senders in self._senders.items()}
 
     def now(self) -> Instant:
-        """Return the moment, on the clocks of the hosts."""
+        """Return the present time on the clocks of the hosts."""
         return Instant(time.monotonic() + self._passed_s, time.time() + self._passed_s)
 
-    def let_pass(self, seconds: float) -> None:
-        """Let time pass for the hosts, though not for Alertmanager."""
+    def advance(self, seconds: float) -> None:
+        """Advance the clocks of the hosts, not the clock of Alertmanager."""
         self._passed_s += seconds
 
     def enqueue(self, host: str, *alerts: Alert) -> None:
-        """Enqueue and commit on one host, and send what is due there."""
+        """Enqueue and commit on one host, and send its due alerts."""
         harness = self.harnesses[host]
         harness.now = self.now()
         harness.enqueue(*alerts)
         self._send(harness)
 
     def fire(self, hosts: Iterable[str]) -> None:
-        """Begin the incident of each of these hosts."""
+        """Start an incident on each of these hosts."""
         for host in hosts:
             self.enqueue(host, incident(host))
 
     def resolve(self, hosts: Iterable[str]) -> None:
-        """End it."""
+        """Resolve it."""
         for host in hosts:
             (begun, *_) = self.harnesses[host].alerts("am#3")
             over = resolves(begun.incident_id)
@@ -223,7 +223,7 @@ class Fleet:
             )
 
     def run_until(self, condition: Callable[[], object], what: str) -> None:
-        """Do the owners' work until `condition` holds."""
+        """Run the listeners until `condition` holds."""
         deadline_s, sweep_s = time.monotonic() + DEADLINE_S, 0.0
         while not condition():
             assert time.monotonic() < deadline_s, f"waited in vain for {what}"
@@ -237,28 +237,30 @@ class Fleet:
                     self._send(harness)
                 sweep_s = time.monotonic() + 0.1
 
-    def run_until_delivered(self, *queues: str) -> None:
-        """Do the owners' work until these Alertmanagers know the latest of everything."""
-        self.run_until(lambda: not any(map(self.waiting, queues)), f"all that {queues} are owed")
+    def run_until_sent(self, *queues: str) -> None:
+        """Run the listeners until these Alertmanagers have the latest state of everything."""
+        self.run_until(
+            lambda: not any(map(self.hosts_with_pending, queues)), f"the alerts for {queues}"
+        )
 
-    def waiting(self, queue: str) -> set[str]:
-        """Return the hosts of which an Alertmanager does not know the latest."""
+    def hosts_with_pending(self, queue: str) -> set[str]:
+        """Return the hosts whose latest state an Alertmanager does not have."""
         return {
             host
             for host, harness in self.harnesses.items()
             if harness.outbox._queues[queue].pending()
         }
 
-    def notified(self, queue: str) -> set[str]:
-        """Return the hosts whose incidents an Alertmanager has taken, and that are not over."""
+    def hosts_with_firing(self, queue: str) -> set[str]:
+        """Return the hosts whose open incidents an Alertmanager has accepted."""
         return {
             host
             for host, harness in self.harnesses.items()
             if harness.outbox._queues[queue].notified
         }
 
-    def firing(self, queue: str) -> dict[str, dict[str, str]]:
-        """Return the annotations of what fires, by host."""
+    def firing_annotations_of(self, queue: str) -> dict[str, dict[str, str]]:
+        """Return the annotations of the firing incidents, by host."""
         return {
             host: dict(alert.annotations)
             for host, harness in self.harnesses.items()
@@ -267,13 +269,13 @@ class Fleet:
         }
 
     def dropped(self) -> dict[str, int]:
-        """Return the counts of drops that are not 0, over all hosts."""
+        """Return the counts of drops that are not 0, of all hosts together."""
         views = [view for harness in self.harnesses.values() for view in harness.outbox.views()]
         counts = {name: sum(view.dropped[name] for view in views) for name in views[0].dropped}
         return {name: count for name, count in counts.items() if count}
 
-    def end(self) -> None:
-        """Stop all threads and let the databases go."""
+    def close(self) -> None:
+        """Stop all threads and close the databases."""
         for senders in self._senders.values():
             for sender in senders:
                 sender.stop()
@@ -286,7 +288,7 @@ class Fleet:
 
 
 def incident(host: str, process: str = "php-fpm") -> Alert:
-    """Return the first alert of an incident that begins now, with all that people read."""
+    """Return the first alert of an incident that starts now, with all its texts."""
     return fires(
         f"{host}:www:{process}",
         labels={
@@ -308,26 +310,26 @@ def incident(host: str, process: str = "php-fpm") -> Alert:
     )
 
 
-def picture(member: Alertmanager) -> dict[str, dict[str, str]]:
-    """Return the annotations of what fires at an Alertmanager, by host."""
+def firing_annotations(member: Alertmanager) -> dict[str, dict[str, str]]:
+    """Return the annotations of the alerts that fire at an Alertmanager, by host."""
     return {alert["labels"]["instance"]: alert["annotations"] for alert in member.alerts()}
 
 
 def moment_s(text: str) -> float:
-    """Return the wall seconds of a moment in an answer of Alertmanager."""
+    """Return the wall seconds of a time in an answer of Alertmanager."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
 
 
 @pytest.fixture
 def pager() -> Iterator[Pager]:
-    """Return whom all Alertmanagers of a test notify."""
+    """Return the receiver of all notifications of the Alertmanagers."""
     with ReceiverServer() as server:
         yield Pager(server)
 
 
 @pytest.fixture
 def cluster(tmp_path: Path, pager: Pager) -> Iterator[list[Alertmanager]]:
-    """Run three Alertmanagers that know each other."""
+    """Run three Alertmanagers in one cluster."""
     places = [f"127.0.0.1:{free_port()}" for _ in range(3)]
     members = [
         Alertmanager(
@@ -347,23 +349,23 @@ def cluster(tmp_path: Path, pager: Pager) -> Iterator[list[Alertmanager]]:
         yield members
     finally:
         for member in members:
-            member.end()
+            member.close()
 
 
 @pytest.fixture
-def alone(tmp_path: Path, pager: Pager) -> Iterator[Alertmanager]:
-    """Run one Alertmanager that is in no cluster."""
+def single(tmp_path: Path, pager: Pager) -> Iterator[Alertmanager]:
+    """Run one Alertmanager without a cluster."""
     member = Alertmanager(tmp_path / "alertmanager", pager.server.url)
     try:
         member.start()
         yield member
     finally:
-        member.end()
+        member.close()
 
 
 @pytest.fixture
-def assemble(tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
-    """Return a function that makes the listeners of hosts; all of them are ended."""
+def create_fleet(tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
+    """Return a function that creates the listeners of hosts; the fixture ends them."""
     made: list[Fleet] = []
     # A database has four files open, and 1024 is a common limit.
     before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -375,68 +377,73 @@ def assemble(tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
 
     yield assembler
     for fleet in made:
-        fleet.end()
+        fleet.close()
     resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
 
 
 Assemble = Callable[[Sequence[Alertmanager], Sequence[str]], Fleet]
 
 
-def test_no_incident_of_200_hosts_is_lost(
+def test_an_alertmanager_exits_and_another_restarts(
     cluster: list[Alertmanager],
     pager: Pager,
-    assemble: Assemble,
+    create_fleet: Assemble,
 ) -> None:
-    """One Alertmanager dies on the way, another one is restarted; people hear of everything."""
+    """Every incident of 200 hosts is notified as firing and as resolved."""
     dies, restarts, stays = cluster
-    fleet = assemble(cluster, HOSTS)
+    fleet = create_fleet(cluster, HOSTS)
 
     fleet.fire(HOSTS[:70])
-    fleet.run_until(lambda: len(fleet.notified("am")) >= 20, "some hosts to be heard")
-    dies.end(signal.SIGKILL)
+    fleet.run_until(lambda: len(fleet.hosts_with_firing("am")) >= 20, "the alerts of some hosts")
+    dies.close(signal.SIGKILL)
     fleet.fire(HOSTS[70:140])
-    fleet.run_until(lambda: len(fleet.notified("am#2")) >= 90, "more hosts to be heard")
-    restarts.end(signal.SIGTERM)
+    fleet.run_until(lambda: len(fleet.hosts_with_firing("am#2")) >= 90, "the alerts of more hosts")
+    restarts.close(signal.SIGTERM)
     fleet.fire(HOSTS[140:])
-    # Two that do not answer do not hinder the delivery to the third one.
-    fleet.run_until_delivered("am#3")
-    assert set(picture(stays)) == set(HOSTS)
-    assert fleet.waiting("am") >= set(HOSTS[70:])
-    assert fleet.waiting("am#2") >= set(HOSTS[140:])
+    # Two Alertmanagers that do not answer do not delay the delivery to the third one.
+    fleet.run_until_sent("am#3")
+    assert set(firing_annotations(stays)) == set(HOSTS)
+    assert fleet.hosts_with_pending("am") >= set(HOSTS[70:])
+    assert fleet.hosts_with_pending("am#2") >= set(HOSTS[140:])
 
     restarts.start()
-    fleet.run_until_delivered("am#2")
-    fleet.run_until(lambda: len(pager.told("firing")) == len(HOSTS), "all to be notified")
-    assert pager.told("firing") == set(HOSTS)
-    assert pager.told("resolved") == set()
-    # Who was restarted had forgotten what it had been told before; it is told again in time.
-    fleet.let_pass(max(RESEND_S, FAILING_AFTER_S))
-    fleet.run_until(lambda: picture(restarts) == fleet.firing("am#2"), "what was forgotten")
+    fleet.run_until_sent("am#2")
+    fleet.run_until(lambda: len(pager.notified("firing")) == len(HOSTS), "all notifications")
+    assert pager.notified("firing") == set(HOSTS)
+    assert pager.notified("resolved") == set()
+    # The restarted Alertmanager has forgotten its alerts; they are sent again in time.
+    fleet.advance(max(RESEND_S, FAILING_AFTER_S))
+    fleet.run_until(
+        lambda: firing_annotations(restarts) == fleet.firing_annotations_of("am#2"),
+        "the forgotten alerts",
+    )
 
     over, lasting = set(HOSTS[::2]), set(HOSTS[1::2])
     fleet.resolve(sorted(over))
-    fleet.run_until_delivered("am#2", "am#3")
+    fleet.run_until_sent("am#2", "am#3")
     for member, queue in ((restarts, "am#2"), (stays, "am#3")):
-        assert picture(member) == fleet.firing(queue)
-        assert set(fleet.firing(queue)) == lasting
-    fleet.run_until(lambda: pager.told("resolved") >= over, "the ends to be notified")
-    assert pager.told("resolved") == over
+        assert firing_annotations(member) == fleet.firing_annotations_of(queue)
+        assert set(fleet.firing_annotations_of(queue)) == lasting
+    fleet.run_until(lambda: pager.notified("resolved") >= over, "the resolved notifications")
+    assert pager.notified("resolved") == over
 
-    # What cannot be told to the dead one is still owed, but for ends whose beginning it never got.
-    assert fleet.waiting("am") >= lasting - set(HOSTS[:70])
+    # The alerts for the dead one are still pending, except resolved ones whose firing it never got.
+    assert fleet.hosts_with_pending("am") >= lasting - set(HOSTS[:70])
     assert set(fleet.dropped()) == {"not_notified"}
     assert not any(view.failing for one in fleet.harnesses.values() for view in one.outbox.views())
 
 
-def test_a_firing_incident_is_told_again(alone: Alertmanager, assemble: Assemble) -> None:
-    """Before Alertmanager takes it to be over, and with everything that people read."""
-    fleet = assemble([alone], ["host"])
+def test_an_alertmanager_forgets_a_firing_alert(
+    single: Alertmanager, create_fleet: Assemble
+) -> None:
+    """It is sent again with all its texts before Alertmanager would resolve it."""
+    fleet = create_fleet([single], ["host"])
     fleet.fire(["host"])
-    fleet.run_until_delivered("am")
-    (first,) = alone.alerts()
-    fleet.let_pass(RESEND_S)
-    fleet.run_until(lambda: alone.alerts()[0]["endsAt"] != first["endsAt"], "a second telling")
-    (again,) = alone.alerts()
+    fleet.run_until_sent("am")
+    (first,) = single.alerts()
+    fleet.advance(RESEND_S)
+    fleet.run_until(lambda: single.alerts()[0]["endsAt"] != first["endsAt"], "another sending")
+    (again,) = single.alerts()
 
     assert moment_s(again["endsAt"]) > moment_s(first["endsAt"])
     left_s = moment_s(again["endsAt"]) - time.time()
@@ -448,21 +455,21 @@ def test_a_firing_incident_is_told_again(alone: Alertmanager, assemble: Assemble
     assert again["generatorURL"] == PAGE
 
 
-def test_one_alert_that_is_refused(
-    alone: Alertmanager,
-    assemble: Assemble,
+def test_one_alert_of_a_message_is_rejected(
+    single: Alertmanager,
+    create_fleet: Assemble,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Alertmanager answers 400 to the message that holds it; the others are taken all the same."""
+    """Alertmanager answers 400 to the message; the other alerts are delivered."""
     caplog.set_level(logging.ERROR)
-    fleet = assemble([alone], ["host"])
+    fleet = create_fleet([single], ["host"])
     good, poison, other = (incident("host", process) for process in ("a", "poison", "c"))
     poison = replace(poison, labels={**poison.labels, "": "a label without a name"})
     fleet.harnesses["host"].now = fleet.now()
     fleet.harnesses["host"].enqueue(good, poison, other)
-    fleet.run_until_delivered("am")
+    fleet.run_until_sent("am")
 
-    assert sorted(alert["labels"]["process"] for alert in alone.alerts()) == ["a", "c"]
+    assert sorted(alert["labels"]["process"] for alert in single.alerts()) == ["a", "c"]
     assert fleet.dropped() == {"rejected": 1}
     (view,) = fleet.harnesses["host"].outbox.views()
     assert (view.sent, view.failed["client_error"]) == (4, 2), "together, then one by one"

@@ -1,4 +1,4 @@
-"""`make demo` and `make demo-recipe` as a user lives through them, but for the setup before."""
+"""`make demo` and `make demo-recipe` as a user runs them, without the setup."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 class Terminal:
-    """The demo in a terminal of its own, where Ctrl-C is a key."""
+    """The demo in its own terminal, where Ctrl-C is a key."""
 
     def __init__(self, folder: Path, *words: str) -> None:
         self.folder = folder
@@ -46,11 +46,11 @@ class Terminal:
         )
 
     def screen(self) -> str:
-        """Return all that was shown."""
+        """Return all output so far."""
         return (self.folder / "screen").read_text(errors="replace").replace("\r", "")
 
-    def shows(self, text: str, deadline_s: float = 60.0) -> str:
-        """Wait until `text` is shown; return what follows it."""
+    def wait_for(self, text: str, deadline_s: float = 60.0) -> str:
+        """Wait for `text` on the screen; return the text after it."""
         wait_until(lambda: text in self.screen(), f"{text!r} on the screen", deadline_s=deadline_s)
         return self.screen().partition(text)[2]
 
@@ -61,8 +61,8 @@ class Terminal:
         self._script.stdin.flush()
         return self._script.wait(60)
 
-    def left(self) -> list[int]:
-        """Return the pids of what the demo has started."""
+    def processes_left(self) -> list[int]:
+        """Return the pids of the processes that the demo started."""
         found = processes(re.escape(str(self.folder)))
         for pool in re.findall(r"^\[(demo-\d+)\]", self._fpm_conf(), re.MULTILINE):
             found += processes(rf"php-fpm: pool {pool}\b")
@@ -73,32 +73,32 @@ class Terminal:
         return path.read_text() if path.exists() else ""
 
     def close(self) -> None:
-        """End what is left after a failure."""
+        """End the processes that are left after a failure."""
         assert self._script.stdin
         self._script.stdin.close()
         self._script.terminate()
         with suppress(subprocess.TimeoutExpired):
             self._script.wait(40)
-        for pid in self.left():
+        for pid in self.processes_left():
             kill(pid)
         self._screen.close()
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Return a folder with a short name: a unix socket's path has 107 bytes."""
+    """Return a folder with a short name: a unix socket's path has at most 107 bytes."""
     path = Path(tempfile.mkdtemp(prefix="demo-"))
     path.chmod(0o755)
     yield path
     shutil.rmtree(path)
 
 
-def test_the_master_is_killed_and_nobody_notices(folder: Path) -> None:
-    """The first thing to try: a new master serves, no request fails, nothing is left at the end."""
+def test_the_master_of_the_demo_is_killed(folder: Path) -> None:
+    """A new master serves, no request fails, and no process is left at the end."""
     demo = Terminal(folder)
     pid_file = folder / ".demo/php-fpm.pid"
     try:
-        demo.shows("Ctrl-C stops everything")
+        demo.wait_for("Ctrl-C stops everything")
         before = pid_file.read_text()
         kill(int(before))
         wait_until(lambda: pid_file.read_text() not in {before, ""}, "a new master")
@@ -111,24 +111,24 @@ def test_the_master_is_killed_and_nobody_notices(folder: Path) -> None:
         assert re.findall(r"answered, ([1-9]\d*) failed", serving) == []
         assert "FIRING" not in demo.screen()
         assert "nothing is left running" in demo.screen()
-        assert demo.left() == []
+        assert demo.processes_left() == []
         assert status == 0
     finally:
         demo.close()
 
 
-def test_the_recipe_loops_and_is_told(folder: Path) -> None:
-    """supervisord says RUNNING each time and never gives up; the alert's remedy ends it."""
+def test_the_master_of_the_recipe_is_killed(folder: Path) -> None:
+    """supervisord reports RUNNING each time and never FATAL; the alert's remedy ends the loop."""
     demo = Terminal(folder, "--recipe")
     try:
-        demo.shows("FIRING php-fpm")
-        group = demo.shows("kill -QUIT -- -").partition("\n")[0]
+        demo.wait_for("FIRING php-fpm")
+        group = demo.wait_for("kill -QUIT -- -").partition("\n")[0]
         os.killpg(int(group), signal.SIGQUIT)
-        demo.shows("RESOLVED php-fpm")
+        demo.wait_for("RESOLVED php-fpm")
         demo.type_ctrl_c()
 
         assert demo.screen().count("success: php-fpm entered RUNNING") > 2
         assert "FATAL" not in demo.screen()
-        assert demo.left() == []
+        assert demo.processes_left() == []
     finally:
         demo.close()

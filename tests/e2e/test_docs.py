@@ -1,4 +1,4 @@
-"""Each command line that a page shows is typed, beside a real supervisord and php-fpm."""
+"""Every command line of the pages is run beside a real supervisord and php-fpm."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGES = [
 GOOD = {"check": {0, 1}}
 
 
-def shown() -> list[str]:
+def shown_commands() -> list[str]:
     """Return the command lines of all pages, each once."""
     lines = []
     for page in PAGES:
@@ -35,8 +35,8 @@ def shown() -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def typed(line: str, lab: Lab) -> str:
-    """Return the line as it is typed here: this lab's files in place of the system's."""
+def adapted(line: str, lab: Lab) -> str:
+    """Return the command line with the files of this lab instead of those of the system."""
     ours = f"{sys.executable} -m fpm_listener"
     config = f"--config {lab.folder}/supervisord.d/fpm_listener.conf"
     line = re.sub(r"^fpm-listener (alerts|leave)\b", rf"fpm-listener \1 {config}", line)
@@ -48,16 +48,16 @@ def typed(line: str, lab: Lab) -> str:
     return re.sub(r"^fpm-listener\b", ours, line)
 
 
-def test_what_pages_show_can_be_typed(lab: Lab) -> None:
-    """It does what it should, and ends with a status that says so."""
+def test_a_command_line_of_the_pages(lab: Lab) -> None:
+    """It works, and its exit status says so."""
     lab.fpm_program(f"127.0.0.1:{free_port()}")
     lab.start()
-    lab.running()
+    lab.wait_for_php_fpm()
     wait_until(lambda: "php-fpm:php-fpm" in lab.get("/status.json"), "the program")
-    lines = shown()
+    lines = shown_commands()
     assert any(line.startswith("fpm-listener check") for line in lines)
     for line in lines:
-        command = typed(line, lab)
+        command = adapted(line, lab)
         done = subprocess.run(
             ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60
         )

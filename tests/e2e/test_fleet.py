@@ -1,4 +1,4 @@
-"""A fleet as Prometheus and Alertmanager see it: all rules loaded, each incident told once.
+"""A fleet as Prometheus and Alertmanager see it, with all rules loaded.
 
 FLEET_HOSTS=1000 (make bench-fleet) prints what it costs.
 """
@@ -31,7 +31,7 @@ GIVEN_UP = {f"web{number}" for number in range(5, HOSTS, 10)}
 EXPOSITION = (ROOT / "tests" / "data" / "metrics-golden.txt").read_text()
 
 
-def value(text: str, pattern: str, number: int) -> str:
+def with_value(text: str, pattern: str, number: int) -> str:
     """Return an exposition with another value of one sample."""
     changed, count = re.subn(rf"^({pattern}) \S+$", rf"\1 {number}", text, flags=re.MULTILINE)
     assert count == 1, pattern
@@ -48,23 +48,23 @@ WELL = re.sub(r"^(fpm_listener_restart_loop\{\S+\}) \S+$", r"\1 0", WELL, flags=
 WELL = re.sub(r'^(\S+state="FATAL"\}) \S+$', r"\1 0", WELL, flags=re.MULTILINE)
 WELL = re.sub(r"^(fpm_listener_supervisor_up) \S+$", r"\1 1", WELL, flags=re.MULTILINE)
 WELL = re.sub(r"^(fpm_listener_findings\{\S+\}) \S+$", r"\1 0", WELL, flags=re.MULTILINE)
-CONFLICT = value(
-    value(WELL, rf'fpm_listener_incident_firing\{{cause="bind_conflict",{LABELS}\}}', 1),
+CONFLICT = with_value(
+    with_value(WELL, rf'fpm_listener_incident_firing\{{cause="bind_conflict",{LABELS}\}}', 1),
     rf'fpm_listener_restart_loop\{{{LABELS},tier="fast"\}}',
     1,
 )
-FATAL = value(WELL, rf'fpm_listener_process_state\{{{LABELS},state="FATAL"\}}', 1)
+FATAL = with_value(WELL, rf'fpm_listener_process_state\{{{LABELS},state="FATAL"\}}', 1)
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Says nothing of a Prometheus that was ended while it read."""
+    """An HTTP server that ignores a client that disconnects."""
 
     def handle_error(self, *_: object) -> None:
-        """Go on."""
+        """Ignore the error."""
 
 
 class Exporters(http.server.BaseHTTPRequestHandler):
-    """Answers for every host: /web7/metrics."""
+    """Serves the metrics of every host: /web7/metrics."""
 
     protocol_version = "HTTP/1.1"
 
@@ -80,7 +80,7 @@ class Exporters(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 def installed(name: str) -> str:
@@ -91,7 +91,7 @@ def installed(name: str) -> str:
 
 
 def configure(folder: Path, webhook: WebhookReceiver, exporters: int, alertmanager: int) -> None:
-    """Write the shipped examples with this test's places, and short intervals."""
+    """Write the shipped examples with the addresses of this test, and short intervals."""
     text = (ROOT / "monitoring" / "alertmanager.yml").read_text()
     text = re.sub(r"http://127\.0\.0\.1:9095/\w+", webhook.url, text)
     (folder / "alertmanager.yml").write_text(text.replace("group_wait: 30s", "group_wait: 15s"))
@@ -112,26 +112,26 @@ def configure(folder: Path, webhook: WebhookReceiver, exporters: int, alertmanag
     (folder / "prometheus.yml").write_text(text.replace("30s", "5s"))
 
 
-def ask(port: int, query: str) -> float:
-    """Return the value of a query; 0 where there is none yet."""
+def run_query(port: int, query: str) -> float:
+    """Return the value of a query; 0 if there is none yet."""
     words = urllib.parse.urlencode({"query": query})
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?{words}") as answer:
         result = json.loads(answer.read())["data"]["result"]
     return float(result[0]["value"][1]) if result else 0.0
 
 
-def told(webhook: WebhookReceiver) -> Counter[tuple[str, str]]:
-    """Return how often each alert of each host was told as firing."""
+def firing_counts(webhook: WebhookReceiver) -> Counter[tuple[str, str]]:
+    """Return how many times each alert of each host was notified as firing."""
     labels = (alert["labels"] for alert in webhook.alerts("firing"))
     return Counter((one["alertname"], one["instance"]) for one in labels)
 
 
 @pytest.mark.timeout(300)
-def test_each_incident_of_a_fleet_is_told_once(tmp_path: Path) -> None:
-    """Through the shipped rules and the shipped routes; symptoms of what is told are inhibited."""
+def test_many_hosts_fail_at_once(tmp_path: Path) -> None:
+    """Each incident is notified once through the shipped rules and routes, without its symptoms."""
     prometheus, alertmanager = free_port(), free_port()
     webhook = WebhookReceiver()
-    webhook.up()
+    webhook.start()
     exporters = Server(("127.0.0.1", 0), Exporters)
     threading.Thread(target=exporters.serve_forever, daemon=True).start()
     configure(tmp_path, webhook, exporters.server_address[1], alertmanager)
@@ -156,24 +156,24 @@ def test_each_incident_of_a_fleet_is_told_once(tmp_path: Path) -> None:
         for command in commands:
             with (tmp_path / "log").open("ab") as log:
                 children.append(subprocess.Popen(command, stdout=log, stderr=log))
-        wait_until(lambda: ask(prometheus, "sum(up)") == HOSTS, "every target", deadline_s=90)
-        wait_until(lambda: wanted <= set(told(webhook)), "what fires", deadline_s=90)
-        figures(prometheus)
+        wait_until(lambda: run_query(prometheus, "sum(up)") == HOSTS, "every target", deadline_s=90)
+        wait_until(lambda: wanted <= set(firing_counts(webhook)), "what fires", deadline_s=90)
+        print_figures(prometheus)
         # A loop and a conflict of one program fire both; one of them is told.
-        assert ask(prometheus, 'count(ALERTS{alertname="FpmRestartLoop"})') == len(CONFLICTS)
-        assert set(told(webhook)) <= wanted | {("FpmGaveUp", host) for host in GIVEN_UP}
-        assert set(told(webhook).values()) == {1}
+        assert run_query(prometheus, 'count(ALERTS{alertname="FpmRestartLoop"})') == len(CONFLICTS)
+        assert set(firing_counts(webhook)) <= wanted | {("FpmGaveUp", host) for host in GIVEN_UP}
+        assert set(firing_counts(webhook).values()) == {1}
     finally:
         for child in children:
             child.kill()
             child.wait()
         exporters.shutdown()
         exporters.server_close()
-        webhook.down()
+        webhook.stop()
 
 
-def figures(prometheus: int) -> None:
-    """Print what the fleet costs this Prometheus, and see that its rules are quick."""
+def print_figures(prometheus: int) -> None:
+    """Print what the fleet costs this Prometheus, and check that its rules are fast."""
     with urllib.request.urlopen(f"http://127.0.0.1:{prometheus}/metrics") as answer:
         own = answer.read().decode()
 
@@ -181,7 +181,7 @@ def figures(prometheus: int) -> None:
         return max(map(float, re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", own, re.MULTILINE)))
 
     rules_s = most("prometheus_rule_group_last_duration_seconds")
-    samples = ask(prometheus, "avg(scrape_samples_scraped)")
+    samples = run_query(prometheus, "avg(scrape_samples_scraped)")
     print(  # noqa: T201 - make bench-fleet
         f"\nfleet of {HOSTS} hosts: {samples:.0f} series a host, "
         f"{most('prometheus_tsdb_head_series'):.0f} in all; all rules in {rules_s:.3f} s; "
@@ -190,8 +190,8 @@ def figures(prometheus: int) -> None:
     assert rules_s < 10  # the aim is one second; machines are shared
 
 
-def test_alerts_that_a_listener_pushes_inhibit_the_rules() -> None:
-    """amtool reads the example, and routes by severity."""
+def test_the_example_configuration_of_alertmanager() -> None:
+    """amtool accepts it and routes by severity; alerts of a listener inhibit those of the rules."""
     conf = str(ROOT / "monitoring" / "alertmanager.yml")
 
     def amtool(*words: str) -> str:

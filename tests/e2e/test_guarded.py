@@ -1,4 +1,4 @@
-"""Restarts that clients do not notice: guard, held sockets and fast restart, all of it real."""
+"""Restarts without failed requests: the guard, held sockets and fast restart, all real."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from supervisor.xmlrpc import SupervisorTransport
 
 from fpm_listener.host import procfs
-from tests.e2e.lab import Lab, kill, php_fpm, ping
+from tests.e2e.lab import NOT_HELD, Lab, kill, php_fpm, ping
 from tests.fastcgi_clients import Load, ask
 from tests.ports import free_port
 from tests.waiting import wait_until
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(180)
 
 CLIENTS = 4
-#: What may befall requests that are being answered when their worker is killed.
+#: Errors of requests in progress whose worker is killed.
 CUT = {"ConnectionResetError", "ConnectionError", "BrokenPipeError"}
-#: Ends after which php-fpm has unlinked its unix socket. Until its name is restored, requests find
-#: no file; how many these are depends on the machine. `make bench-gap` counts them.
+#: Exits after which php-fpm has unlinked its unix socket. Until its name is restored, requests find
+#: no file; their number depends on the machine. `make bench-gap` counts them.
 UNLINKING = {"QUIT", "TERM", "restart"}
 #: Requests that must all succeed after that.
 AFTERWARDS = 50
 
 
-def guarded(lab: Lab, *listens: str, hold: bool = True, **keys: str) -> Path:
-    """Add a php-fpm behind the guard, one pool an address; return its configuration."""
-    lab.folder.chmod(0o755)  # workers are somebody else
+def add_guarded_fpm(lab: Lab, *listens: str, hold: bool = True, **keys: str) -> Path:
+    """Add a php-fpm behind the guard, one pool for each address; return its configuration."""
+    lab.folder.chmod(0o755)  # workers run as another user
     first, *rest = listens
     conf = lab.fpm_conf(first)
     text = conf.read_text()
@@ -72,19 +72,17 @@ def guarded(lab: Lab, *listens: str, hold: bool = True, **keys: str) -> Path:
     return conf
 
 
-def settled(lab: Lab, *, held: int | None = None) -> int:
-    """Wait until php-fpm serves and supervisord says RUNNING; return its master."""
+def wait_until_running(lab: Lab, *, held: int | None = None) -> int:
+    """Wait until php-fpm serves and supervisord reports RUNNING; return its master."""
     wait_until(lambda: "RUNNING" in lab.ctl("status", "php-fpm"), "RUNNING")
     if held is not None:
-        if not lab.is_held(held):  # the listener was slower than the guard's second for it
-            lab.ctl("restart", "php-fpm")
-            wait_until(lambda: "RUNNING" in lab.ctl("status", "php-fpm"), "RUNNING again")
-        wait_until(lambda: lab.metric("fpm_listener_held_sockets") == held, f"{held} held")
-    return lab.running()
+        lab.wait_for_held_sockets(held)
+        wait_until(lambda: "RUNNING" in lab.ctl("status", "php-fpm"), "RUNNING again")
+    return lab.wait_for_php_fpm()
 
 
-def renewed(lab: Lab, before: int) -> int:
-    """Wait for another master than that one, with workers of its own."""
+def wait_for_new_master(lab: Lab, before: int) -> int:
+    """Wait for another master with its own workers."""
     return wait_until(
         lambda: new if (new := lab.master()) not in {None, before} and children(new) else None,
         "a new master",
@@ -97,14 +95,14 @@ def children(pid: int) -> list[int]:
     return [one.pid for one in found if one is not None and one.ppid == pid and not one.has_ended]
 
 
-def said(lab: Lab) -> str:
-    """Return what guard and php-fpm have said on standard error."""
+def stderr_of(lab: Lab) -> str:
+    """Return the standard error of guard and php-fpm."""
     return (lab.folder / "php-fpm.stderr").read_text()
 
 
-def act(lab: Lab, what: str) -> int:
-    """Do to php-fpm what the word says; return the master that it was done to."""
-    master = lab.running()
+def end_master(lab: Lab, what: str) -> int:
+    """End or restart php-fpm in this way; return the master before."""
+    master = lab.wait_for_php_fpm()
     if what == "restart":
         assert "started" in lab.ctl("restart", "php-fpm")
     elif what == "USR2":
@@ -117,15 +115,15 @@ def act(lab: Lab, what: str) -> int:
     return master
 
 
-def scene(lab: Lab, what: str, *addresses: str) -> dict[str, int]:
-    """Let clients ask while it happens; return how many failed, by error."""
-    before = settled(lab)
+def failures_during(lab: Lab, what: str, *addresses: str) -> dict[str, int]:
+    """Let clients send requests meanwhile; return the number of failures by error."""
+    before = wait_until_running(lab)
     ready = lab.fpm_log().read_text().count("ready to handle connections")
     with Load(addresses, clients=CLIENTS) as load:
-        wait_until(lambda: lab.running() == before, "the clients' first requests")
-        act(lab, what)
+        wait_until(lambda: lab.wait_for_php_fpm() == before, "the clients' first requests")
+        end_master(lab, what)
         if what != "USR2":
-            renewed(lab, before)
+            wait_for_new_master(lab, before)
         wait_until(
             lambda: lab.fpm_log().read_text().count("ready to handle connections") > ready,
             "php-fpm to be ready",
@@ -138,41 +136,41 @@ def scene(lab: Lab, what: str, *addresses: str) -> dict[str, int]:
 
 
 def check(what: str, failures: dict[str, int], *, unix: bool) -> None:
-    """Fail where more went wrong than can be helped."""
+    """Fail if more requests failed than are unavoidable."""
     allowed = dict(failures)
     if unix and what in UNLINKING:
         print(what, "requests without a file:", allowed.pop("FileNotFoundError", 0))  # noqa: T201
-    if what in {"TERM", "OOM"}:  # requests that were being answered are cut, at most one a client
+    if what in {"TERM", "OOM"}:  # at most one request in progress for each client
         cut = sum(allowed.pop(name, 0) for name in CUT)
         assert cut <= CLIENTS, failures
     assert allowed == {}, (what, failures)
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
-def test_however_the_master_ends(lab: Lab, kind: str) -> None:
+def test_the_master_ends_in_seven_ways(lab: Lab, kind: str) -> None:
     """No request is refused: clients wait in the kernel's queue until the next master serves."""
     unix = kind == "unix"
     address = f"{lab.folder}/w.sock" if unix else f"127.0.0.1:{free_port()}"
-    guarded(lab, address)
+    add_guarded_fpm(lab, address)
     lab.start()
-    settled(lab, held=1)
-    not_held = said(lab).count("are not held")  # a start while the listener starts may say so
+    wait_until_running(lab, held=1)
+    not_held = stderr_of(lab).count(NOT_HELD)  # a start before the listener is ready may log it
     for what in ("QUIT", "KILL", "restart", "USR2", "SEGV", "TERM", "OOM"):
-        check(what, scene(lab, what, address), unix=unix)
+        check(what, failures_during(lab, what, address), unix=unix)
 
     assert lab.metric("fpm_listener_held_sockets") == 1
-    assert said(lab).count("are not held") == not_held
+    assert stderr_of(lab).count(NOT_HELD) == not_held
     if unix:
         assert stat.S_IMODE(Path(address).stat().st_mode) == 0o660
 
 
-def test_every_kind_of_address_at_once(lab: Lab) -> None:
-    """A bare port, IPv6, a host's name and a unix socket, in four pools."""
+def test_addresses_of_every_kind(lab: Lab) -> None:
+    """A bare port, IPv6, a host name and a unix socket in four pools are all held."""
     ports = [free_port() for _ in range(3)]
     listens = (str(ports[0]), f"[::1]:{ports[1]}", f"localhost:{ports[2]}", f"{lab.folder}/w.sock")
-    guarded(lab, *listens)
+    add_guarded_fpm(lab, *listens)
     lab.start()
-    settled(lab, held=4)
+    wait_until_running(lab, held=4)
     asked = (
         f"127.0.0.1:{ports[0]}",
         f"[::1]:{ports[1]}",
@@ -180,51 +178,51 @@ def test_every_kind_of_address_at_once(lab: Lab) -> None:
         f"{lab.folder}/w.sock",
     )
     for what in ("QUIT", "KILL", "restart"):
-        check(what, scene(lab, what, *asked), unix=True)
+        check(what, failures_during(lab, what, *asked), unix=True)
     assert "pong" in ask(f"[::1]:{ports[0]}")
 
 
-def test_without_a_hold(lab: Lab) -> None:
-    """The guard alone ends the orphans of a killed master, and a new one serves."""
+def test_a_guard_without_hold(lab: Lab) -> None:
+    """The guard ends the orphans of a killed master, and a new master serves."""
     address = f"127.0.0.1:{free_port()}"
-    guarded(lab, address, hold=False, startsecs="3")
+    add_guarded_fpm(lab, address, hold=False, startsecs="3")
     lab.start()
-    before = settled(lab, held=0)
+    before = wait_until_running(lab, held=0)
     orphans = children(before)
     kill(before)
-    renewed(lab, before)
+    wait_for_new_master(lab, before)
 
     wait_until(lambda: not set(orphans) & set(lab.workers()), "the orphans to end")
     wait_until(lambda: "pong" in ping(address), "an answer")
-    assert " signal=SIGQUIT] " in said(lab)
+    assert " signal=SIGQUIT] " in stderr_of(lab)
 
 
-def test_without_the_listener(lab: Lab) -> None:
-    """php-fpm starts as if there were no hold, and is held again from its next start on."""
+def test_the_listener_does_not_run(lab: Lab) -> None:
+    """php-fpm starts without held sockets; its next start with a listener is held again."""
     address = f"127.0.0.1:{free_port()}"
-    guarded(lab, address)
+    add_guarded_fpm(lab, address)
     lab.start()
-    settled(lab, held=1)
+    wait_until_running(lab, held=1)
     lab.ctl("stop", "fpm-listener")
     for what in ("QUIT", "KILL"):
-        before = act(lab, what)
-        renewed(lab, before)
+        before = end_master(lab, what)
+        wait_for_new_master(lab, before)
         wait_until(lambda: "pong" in ping(address), "an answer")
-        settled(lab)
-    assert "listening sockets are not held: cannot reach the listener" in said(lab)
+        wait_until_running(lab)
+    assert f"{NOT_HELD}: cannot reach the listener" in stderr_of(lab)
 
     lab.ctl("start", "fpm-listener")
     wait_until(lab.is_ready, "the listener")
     assert "started" in lab.ctl("restart", "php-fpm")
-    settled(lab, held=1)
+    wait_until_running(lab, held=1)
 
 
 def test_the_listener_is_killed(lab: Lab) -> None:
-    """Its next life takes nothing over and leaves nothing behind; php-fpm goes on."""
+    """The next listener holds no socket, php-fpm continues, and its next start is held."""
     address = f"{lab.folder}/w.sock"
-    guarded(lab, address)
+    add_guarded_fpm(lab, address)
     lab.start()
-    master = settled(lab, held=1)
+    master = wait_until_running(lab, held=1)
     kill(lab.listener_pid())
     wait_until(
         lambda: lab.is_ready() and lab.metric("fpm_listener_held_sockets") == 0, "the next listener"
@@ -233,12 +231,12 @@ def test_the_listener_is_killed(lab: Lab) -> None:
     assert "pong" in ask(address)
     assert lab.master() == master
     assert "started" in lab.ctl("restart", "php-fpm")
-    settled(lab, held=1)
-    check("QUIT", scene(lab, "QUIT", address), unix=True)
+    wait_until_running(lab, held=1)
+    check("QUIT", failures_during(lab, "QUIT", address), unix=True)
 
 
-def refused(address: str) -> bool:
-    """Return whether clients are turned away, as they should be where nobody is."""
+def refuses(address: str) -> bool:
+    """Return whether connections to the address are refused."""
     with socket.socket(socket.AF_UNIX if "/" in address else socket.AF_INET) as client:
         client.settimeout(1)
         host, _, port = address.rpartition(":")
@@ -249,67 +247,71 @@ def refused(address: str) -> bool:
     return False
 
 
-def test_a_stop_lets_go(lab: Lab) -> None:
-    """For a while clients wait, since it could be a restart; then they are refused."""
+def test_php_fpm_is_stopped(lab: Lab) -> None:
+    """Clients wait during hold_linger, because it may be a restart; then they are refused."""
     tcp, unix = f"127.0.0.1:{free_port()}", f"{lab.folder}/w.sock"
-    guarded(lab, tcp, unix)
-    lab.settings["hold_linger"] = "3s"
+    add_guarded_fpm(lab, tcp, unix)
+    lab.settings["hold_linger"] = "1h"
     lab.start()
-    settled(lab, held=2)
+    wait_until_running(lab, held=2)
     second = lab.folder / ".w.sock.held-by-fpm-listener"
     assert second.is_socket()
     assert "stopped" in lab.ctl("stop", "php-fpm")
-    assert not refused(tcp)
-    assert not refused(unix)
+    assert not refuses(tcp)
+    assert not refuses(unix)
+    assert "started" in lab.ctl("start", "php-fpm")
+    wait_until_running(lab, held=2)
 
-    wait_until(lambda: refused(tcp) and refused(unix), "both to be let go")
+    lab.change_settings(hold_linger="1s")
+    assert "stopped" in lab.ctl("stop", "php-fpm")
+    wait_until(lambda: refuses(tcp) and refuses(unix), "both to be closed")
     assert not Path(unix).exists()
     assert not second.exists()
     assert lab.metric("fpm_listener_held_sockets") == 0
     assert "started" in lab.ctl("start", "php-fpm")
-    settled(lab, held=2)
+    wait_until_running(lab, held=2)
     assert "pong" in ask(tcp)
     assert "pong" in ask(unix)
 
 
-def test_fatal_lets_go(lab: Lab) -> None:
-    """Where supervisord gave up, nobody will ever accept: clients are refused."""
+def test_supervisord_gives_up(lab: Lab) -> None:
+    """The held socket is closed, and clients are refused."""
     address = f"127.0.0.1:{free_port()}"
-    conf = guarded(lab, address, startretries="1")
-    lab.settings["hold_linger"] = "60s"
+    conf = add_guarded_fpm(lab, address, startretries="1")
+    lab.settings["hold_linger"] = "1h"
     lab.start()
-    settled(lab, held=1)
+    wait_until_running(lab, held=1)
     conf.write_text("[global]\nnonsense = 1\n" + conf.read_text())
     lab.ctl("restart", "php-fpm")
     wait_until(lambda: "FATAL" in lab.ctl("status", "php-fpm"), "FATAL")
 
-    wait_until(lambda: refused(address), "it to be let go")
-    assert "unknown entry 'nonsense'" in said(lab)  # php-fpm's own words
+    wait_until(lambda: refuses(address), "it to be closed")
+    assert "unknown entry 'nonsense'" in stderr_of(lab)  # php-fpm's own words
 
 
 def test_the_configuration_changes(lab: Lab) -> None:
-    """The next start has what is written now; what left the configuration is let go."""
+    """The next start uses the new configuration; a socket that it no longer names is closed."""
     old, unix = f"127.0.0.1:{free_port()}", f"{lab.folder}/w.sock"
     new = f"127.0.0.1:{free_port()}"
-    conf = guarded(lab, old, unix)
+    conf = add_guarded_fpm(lab, old, unix)
     lab.start()
-    settled(lab, held=2)
+    wait_until_running(lab, held=2)
     text = conf.read_text().replace(f"listen = {old}", f"listen = {new}")
     extra = f"listen = {unix}\nlisten.mode = 0600\nlisten.backlog = 7"
     conf.write_text(text.replace(f"listen = {unix}", extra))
     assert "started" in lab.ctl("restart", "php-fpm")
-    settled(lab, held=2)
+    wait_until_running(lab, held=2)
 
-    assert refused(old)
+    assert refuses(old)
     assert "pong" in ask(new)
     assert "pong" in ask(unix)
     assert stat.S_IMODE(Path(unix).stat().st_mode) == 0o600
 
 
-def test_a_slow_request_is_finished(lab: Lab) -> None:
-    """One that is being answered outlives QUIT, while new ones wait for the next master."""
+def test_a_slow_request_during_quit(lab: Lab) -> None:
+    """It is finished, while new requests wait for the next master."""
     address = f"127.0.0.1:{free_port()}"
-    guarded(lab, address)
+    add_guarded_fpm(lab, address)
     go = lab.folder / "go"
     script = lab.folder / "slow.php"
     script.write_text(
@@ -317,7 +319,7 @@ def test_a_slow_request_is_finished(lab: Lab) -> None:
         " && microtime(true) < $end) { clearstatcache(); } echo 'finished';",
     )
     lab.start()
-    before = settled(lab, held=1)
+    before = wait_until_running(lab, held=1)
     answer: list[str] = []
 
     def slow() -> None:
@@ -325,19 +327,19 @@ def test_a_slow_request_is_finished(lab: Lab) -> None:
 
     client = threading.Thread(target=slow)
     client.start()
-    wait_until(lambda: any(busy(worker) for worker in children(before)), "the script to run")
+    wait_until(lambda: any(is_busy(worker) for worker in children(before)), "the script to run")
     kill(before, signal.SIGQUIT)
     wait_until(lambda: "Finishing" in lab.fpm_log().read_text(), "a second request to wait")
     go.touch()
     client.join(30)
-    renewed(lab, before)
+    wait_for_new_master(lab, before)
 
     assert "finished" in answer[0]
     assert "pong" in ask(address)
 
 
-def busy(pid: int) -> bool:
-    """Return whether a process computes."""
+def is_busy(pid: int) -> bool:
+    """Return whether a process uses the processor."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -346,19 +348,19 @@ def busy(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["daemonized", "foreign"])
-def test_a_rival_is_named_and_left_alone(lab: Lab, kind: str) -> None:
-    """The incident says who has the port; php-fpm comes up when the rival has gone."""
+def test_another_process_holds_the_address(lab: Lab, kind: str) -> None:
+    """The incident names the holder, which is not touched; php-fpm starts when it exits."""
     address = f"127.0.0.1:{free_port()}"
-    conf = guarded(lab, address)
+    conf = add_guarded_fpm(lab, address)
     if kind == "daemonized":
-        pid_file = lab.folder / "rival.pid"
+        pid_file = lab.folder / "other.pid"
         lab.stray(php_fpm(), "-D", "-y", str(conf), "-g", str(pid_file)).wait()
-        wait_until(lambda: "pong" in ping(address), "the rival to serve")
-        rival = int(pid_file.read_text())
+        wait_until(lambda: "pong" in ping(address), "the other php-fpm to serve")
+        other = int(pid_file.read_text())
     else:
         port = address.rpartition(":")[2]
-        rival = lab.stray(sys.executable, "-m", "http.server", "-b", "127.0.0.1", port).pid
-        wait_until(lambda: not refused(address), "the rival to listen")
+        other = lab.stray(sys.executable, "-m", "http.server", "-b", "127.0.0.1", port).pid
+        wait_until(lambda: not refuses(address), "the other process to listen")
     lab.start()
     heard = wait_until(
         lambda: next(
@@ -372,31 +374,31 @@ def test_a_rival_is_named_and_left_alone(lab: Lab, kind: str) -> None:
         "the alert",
     )
 
-    assert f"pid {rival}" in heard["annotations"]["holder"]
-    assert str(rival) in heard["annotations"]["remedy"]
-    assert f"[bind_conflict address={address} pid={rival}]" in said(lab)
-    assert ("it runs this configuration" in said(lab)) == (kind == "daemonized")
-    assert "[orphan_signalled " not in said(lab)
-    assert procfs.read_stat(rival) is not None
-    kill(rival, signal.SIGQUIT if kind == "daemonized" else signal.SIGTERM)
-    settled(lab, held=1)
+    assert f"pid {other}" in heard["annotations"]["holder"]
+    assert str(other) in heard["annotations"]["remedy"]
+    assert f"[bind_conflict address={address} pid={other}]" in stderr_of(lab)
+    assert ("it runs this configuration" in stderr_of(lab)) == (kind == "daemonized")
+    assert "[orphan_signalled " not in stderr_of(lab)
+    assert procfs.read_stat(other) is not None
+    kill(other, signal.SIGQUIT if kind == "daemonized" else signal.SIGTERM)
+    wait_until_running(lab, held=1)
     assert "pong" in ask(address)
 
 
 @pytest.fixture
 def rpc(lab: Lab) -> Iterator[xmlrpc.client.ServerProxy]:
-    """Return supervisord's XML-RPC, over one connection."""
+    """Return supervisord's XML-RPC on one connection."""
     transport = SupervisorTransport(None, None, f"unix://{lab.folder}/s.sock")
     yield xmlrpc.client.ServerProxy("http://127.0.0.1", transport)
     transport.close()
 
 
-def test_many_restarts_leave_nothing(lab: Lab, rpc: xmlrpc.client.ServerProxy) -> None:
-    """After 200 restarts there are as many descriptors, threads and workers as after the third."""
+def test_200_restarts(lab: Lab, rpc: xmlrpc.client.ServerProxy) -> None:
+    """There are as many descriptors, threads and workers as after the third restart."""
     tcp, unix = f"127.0.0.1:{free_port()}", f"{lab.folder}/w.sock"
-    guarded(lab, tcp, unix, startsecs="0")
+    add_guarded_fpm(lab, tcp, unix, startsecs="0")
     lab.start()
-    settled(lab, held=2)
+    wait_until_running(lab, held=2)
     listener = Path(f"/proc/{lab.listener_pid()}")
 
     def restart(times: int) -> tuple[int, int]:
@@ -412,61 +414,62 @@ def test_many_restarts_leave_nothing(lab: Lab, rpc: xmlrpc.client.ServerProxy) -
         return [str(entry.readlink()) for entry in (listener / "fd").iterdir()]
 
     _, threads = restart(3)
-    # It follows the log, and waits for the master's end, from a moment later on.
+    # It opens the log and a pidfd of the master some time after the start.
     wait_until(lambda: str(lab.fpm_log()) in links(), "the log to be followed")
-    wait_until(lambda: "anon_inode:[pidfd]" in links(), "the master to be watched")
+    wait_until(lambda: "anon_inode:[pidfd]" in links(), "the pidfd of the master")
     descriptors = len(list((listener / "fd").iterdir()))
     _, later_threads = restart(200)
 
-    # A scrape, a child that reads configurations, or a log's rotation may be under way.
+    # A scrape, a child that reads configurations, or a rotation may be in progress.
     wait_until(
         lambda: len(list((listener / "fd").iterdir())) <= descriptors + 2,
         "as few descriptors as before",
     )
     assert later_threads <= threads + 2
-    assert len(children(lab.running())) == 4  # two workers a pool
-    zombies = [one for one in children_of_all(lab.supervisord_pid) if one.has_ended]
+    assert len(children(lab.wait_for_php_fpm())) == 4  # two workers a pool
+    zombies = [one for one in all_children(lab.supervisord_pid) if one.has_ended]
     assert len(zombies) <= 1
     names = sorted(path.name for path in lab.folder.glob("*.sock*"))
     assert names == [".w.sock.held-by-fpm-listener", "s.sock", "w.sock"]
 
 
-def children_of_all(pid: int) -> list[procfs.ProcessStat]:
-    """Return the children of a process, those included that nobody has waited for."""
+def all_children(pid: int) -> list[procfs.ProcessStat]:
+    """Return the children of a process, zombies included."""
     found = [procfs.read_stat(one) for one in procfs.pids()]
     return [one for one in found if one is not None and one.ppid == pid]
 
 
 def _counts(lab: Lab, metric: str, count: int) -> bool:
+    """Return whether a counter of the job has this value."""
     return lab.metric(metric, "job") == count
 
 
 @pytest.mark.parametrize("on", [True, False])
 def test_fast_restart(lab: Lab, on: bool) -> None:  # noqa: FBT001 - a column
-    """supervisord is woken when a process dies, php-fpm or not; or it is left at its own pace."""
+    """With fast_restart, supervisord is woken when any process exits; otherwise never."""
     lab.settings["fast_restart"] = str(on).lower()
-    # It ends a while after TERM, as php-fpm does: what dies in the moment of its stop can be dead
-    # before supervisord's word of the stop has come.
+    # It exits some time after TERM, as php-fpm does. A program that exits at once can be gone
+    # before supervisord's STOPPING event arrives.
     script = "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done"
     lab.program("job", f'/bin/sh -c "{script}"', autorestart="true", startsecs="1")
     lab.start()
     state, died = "fpm_listener_process_state", "fpm_listener_process_unexpected_exits_total"
     for deaths in (1, 2, 3):
         wait_until(lambda: lab.metric(state, "job", state="RUNNING") == 1, "RUNNING")
-        # Not supervisorctl: who asks supervisord wakes it, and it sees the death by itself then.
+        # Not supervisorctl: each request wakes supervisord, which then notices the exit itself.
         kill(lab.pid("job"))
-        wait_until(partial(_counts, lab, died, deaths), "the death")
+        wait_until(partial(_counts, lab, died, deaths), "the exit")
     wait_until(
         lambda: lab.metric("fpm_listener_process_restarts_total", "job") == 3, "the next start"
     )
     assert lab.metrics()["fpm_listener_fast_restart_enabled"] == on
     if on:
-        # Of three deaths supervisord may have seen one by itself, at the end of its second.
-        wait_until(lambda: "waking supervisord program=job:job" in lab.log(), "the line")
+        # supervisord may notice one of three exits itself, at the end of its second.
+        wait_until(lambda: "waking supervisord program=job:job" in lab.log(), "the log line")
     wait_until(lambda: "RUNNING" in lab.ctl("status", "job"), "RUNNING again")
     woken = lab.log().count("waking supervisord")
     assert (woken > 0) == on
-    for word in ("restart", "stop"):  # what the operator does wakes nobody
+    for word in ("restart", "stop"):  # the operator's commands do not wake supervisord
         lab.ctl(word, "job")
     wait_until(
         lambda: lab.metric("fpm_listener_process_state", "job", state="STOPPED") == 1, "STOPPED"

@@ -1,4 +1,4 @@
-"""Healing that is asked for, on a real supervisord: pauses, the operator's word, the container."""
+"""Self-healing on a real supervisord: pauses, the operator's commands, the end of a container."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ HOLDER = "import socket, time; s = socket.create_server(('127.0.0.1', {port})); 
 
 
 def healing(lab: Lab) -> dict[str, Any]:
-    """Return what healing plans for php-fpm."""
+    """Return the self-healing plan for php-fpm."""
     programs = json.loads(lab.get("/status.json"))["programs"]
     found: dict[str, Any] = next(one for one in programs if one["name"] == "php-fpm:php-fpm")
     return {**found["healing"], "state": found["state"]}
 
 
 def is_paused(lab: Lab) -> bool:
+    """Return whether the listener has stopped php-fpm."""
     return bool(healing(lab)["stopped_by_us"])
 
 
-def test_what_loops_is_paused_and_left_alone_on_demand(lab: Lab) -> None:
-    """It is stopped and started by us; the listener's death forgets nothing; the operator wins."""
+def test_a_program_in_a_restart_loop(lab: Lab) -> None:
+    """The listener stops and starts it, also after its own restart, until the operator decides."""
     port, told = free_port(), lab.folder / "told"
     stray = lab.stray(sys.executable, "-c", HOLDER.format(port=port))
     lab.settings |= {
@@ -50,7 +51,7 @@ def test_what_loops_is_paused_and_left_alone_on_demand(lab: Lab) -> None:
     wait_until(lambda: healing(lab)["starts"] >= 1, "a start by the next listener")
 
     wait_until(lambda: is_paused(lab), "another pause")
-    lab.ctl("reload")  # supervisord begins anew, and starts the program itself
+    lab.ctl("reload")  # supervisord starts again, and starts the program itself
     wait_until(lambda: lab.log().count("listener started") == 3, "the third listener")
     assert "program cannot be started" not in lab.log()
     config = str(lab.folder / "supervisord.d" / "fpm_listener.conf")
@@ -74,14 +75,14 @@ def test_what_loops_is_paused_and_left_alone_on_demand(lab: Lab) -> None:
     stray.kill()
     stray.wait()
     assert "started" in lab.ctl("start", "php-fpm")
-    lab.running()
+    lab.wait_for_php_fpm()
     incidents = [json.loads(line) for line in told.read_text().splitlines()]
     assert [one["annotations"]["cause"] for one in incidents] == ["bind_conflict"]
     assert 'fpm_listener_notifications_total{receiver="exec_on"}' in lab.metrics()
 
 
 def entry_point(lab: Lab) -> Path:
-    """Return the entry point of the docs, with this lab's paths."""
+    """Return the entry point of the documentation, with the paths of this lab."""
     (script,) = re.findall(r"```sh\n(.*?)```", DOCS.read_text(), re.DOTALL)
     supervisord = f"{sys.executable} -m supervisor.supervisord"
     script = script.replace("/var/lib/fpm-listener", str(lab.folder / "state"))
@@ -93,21 +94,21 @@ def entry_point(lab: Lab) -> Path:
 
 
 @pytest.mark.parametrize(("first", "status"), [("supervisord", 0), ("the entry point", 1)])
-def test_the_container_ends(lab: Lab, first: str, status: int) -> None:
-    """The alert first, then supervisord, as the first process of a container; on_fatal.
+def test_on_fatal_shutdown(lab: Lab, first: str, status: int) -> None:
+    """The alert is sent first, then supervisord ends, also as the first process of a container.
 
-    Its receiver takes longer than a listener that ends waits for answers.
+    The receiver takes longer than an ending listener waits for answers.
     """
     lab.settings["on_fatal"] = "shutdown"
     lab.webhook.takes_s = 2.0
     lab.program("broken", "/bin/false", startretries="0")
     lab.program("well", "/bin/sleep 1000")
-    lab.webhook.up()
+    lab.webhook.start()
     conf = lab.write()
     command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(conf)]
     if first == "the entry point":
         command = [str(entry_point(lab))]
-    # Where no namespace may be made, the rest is true all the same.
+    # Where namespaces are forbidden, supervisord runs without one.
     alone = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--"]
     if subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
         alone = []

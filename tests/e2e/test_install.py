@@ -1,4 +1,4 @@
-"""A new user's first minute: `pip install .` into an empty environment."""
+"""The first minute of a new user: `pip install .` into an empty environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.timeout(300)
 def test_pip_install_into_an_empty_environment(tmp_path: Path) -> None:
-    """The command works, its dependencies agree, and the files to drop in are there."""
+    """The command works, its dependencies fit, and the files of supervisord.d/ are there."""
     clone, environment = tmp_path / "clone", tmp_path / "environment"
     shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".*", "*.egg-info", "build", "dist"))
     venv.create(environment, with_pip=True)
@@ -30,11 +30,11 @@ def test_pip_install_into_an_empty_environment(tmp_path: Path) -> None:
     shipped = environment / "share/fpm-listener"
     names = {path.name for path in shipped.iterdir()}
     assert names == {"fpm_listener.conf", "php-fpm.conf", "monitoring"}
-    assert_man_finds_it(environment, tmp_path / "local")
+    assert_man_finds_the_page(environment, tmp_path / "local")
 
 
-def assert_man_finds_it(environment: Path, local: Path) -> None:
-    """After README's line `man fpm-listener` shows the page: man does not look into a venv."""
+def assert_man_finds_the_page(environment: Path, local: Path) -> None:
+    """After the README's line, `man fpm-listener` shows the page; man does not search a venv."""
     readme = (ROOT / "README.md").read_text()
     (line,) = [one for one in readme.splitlines() if "share/man/man1" in one]
     line = line.replace("/opt/fpm-listener", str(environment)).replace("/usr/local", str(local))
@@ -50,7 +50,7 @@ def assert_man_finds_it(environment: Path, local: Path) -> None:
 
 
 def check(*command: str | Path) -> str:
-    """Run a command that must succeed; return what it prints."""
+    """Run a command that must succeed; return its output."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

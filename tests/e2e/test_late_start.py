@@ -1,4 +1,4 @@
-"""A Python that starts late does not make supervisord call a refused start RUNNING."""
+"""A slow start of Python does not make supervisord report RUNNING for a refused start."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(180)
 
-#: Seconds. What is left of startsecs behind the late start is ample, also under load.
+#: Seconds. Enough of startsecs is left after the delay, also on a busy machine.
 STARTSECS, LATE_S = 12, 1.2
 STARTS = 2
 
 
-def late(folder: Path, seconds: float) -> str:
-    """Return a PYTHONPATH that lets Python start so much later."""
+def slow_python_path(folder: Path, seconds: float) -> str:
+    """Return a PYTHONPATH that delays the start of Python by this time."""
     place = folder / "late"
     place.mkdir()
     (place / "sitecustomize.py").write_text(f"import time\ntime.sleep({seconds})\n")
@@ -30,8 +30,8 @@ def late(folder: Path, seconds: float) -> str:
 
 
 @pytest.mark.parametrize("rpc", [True, False], ids=["XML-RPC", "no XML-RPC"])
-def test_every_refused_start_is_a_failed_start(lab: Lab, rpc: bool) -> None:  # noqa: FBT001 - a column
-    """The wait counts from the start of the process; startsecs is supervisord's, or its file's."""
+def test_python_starts_slowly(lab: Lab, rpc: bool) -> None:  # noqa: FBT001 - a column
+    """Every refused start fails: the guard counts startsecs from the start of the process."""
     address = f"127.0.0.1:{free_port()}"
     lab.stray(sys.executable, "-m", "http.server", "-b", "127.0.0.1", address.rpartition(":")[2])
     conf = lab.fpm_conf(address)
@@ -43,7 +43,7 @@ def test_every_refused_start_is_a_failed_start(lab: Lab, rpc: bool) -> None:  # 
         autorestart="true",
         startsecs=str(STARTSECS),
         startretries=str(STARTS - 1),
-        environment=f'PYTHONPATH="{late(lab.folder, LATE_S)}"',
+        environment=f'PYTHONPATH="{slow_python_path(lab.folder, LATE_S)}"',
     )
     lab.start()
     log = lab.folder / "supervisord.log"

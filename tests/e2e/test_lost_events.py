@@ -1,6 +1,6 @@
 """supervisord discards events while the listener is stopped: no state stays wrong.
 
-LOST_EVENTS_ROUNDS says how often each case is played; once by default.
+LOST_EVENTS_ROUNDS is the number of rounds of each case; its default is 1.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROUNDS = int(os.environ.get("LOST_EVENTS_ROUNDS", "1"))
-#: What an answer without XML-RPC cannot tell apart.
+#: The programs of the test.
 PROGRAMS = ("php-fpm", "job", "noise")
 DEAD = {"STOPPED", "EXITED", "FATAL", "BACKOFF", "UNKNOWN"}
 
 
-class Scene:
+class LostEventsLab:
     """A php-fpm, a job that can be made to fail, and a program whose events fill the buffer."""
 
     def __init__(self, lab: Lab, *, rpc: bool) -> None:
@@ -48,22 +48,22 @@ class Scene:
             wait_until(partial(self.runs, name), f"{name} to run")
             wait_until(partial(self.is_right, name), f"{name} to be known")
 
-    def truth(self, name: str) -> tuple[str, int | None]:
-        """Return state and pid as supervisord tells them."""
+    def actual(self, name: str) -> tuple[str, int | None]:
+        """Return state and pid as supervisord reports them."""
         words = self.lab.ctl("status", name).split()
         pid = int(words[3].rstrip(",")) if "pid" in words else None
         return words[1], pid
 
     def runs(self, name: str) -> bool:
-        """Return whether supervisord says that it runs."""
-        return self.truth(name)[0] == "RUNNING"
+        """Return whether supervisord reports RUNNING."""
+        return self.actual(name)[0] == "RUNNING"
 
     def missed(self) -> float:
-        """Return how many events the listener has missed."""
+        """Return the number of events that the listener has missed."""
         return self.lab.metrics()["fpm_listener_events_missed_total"]
 
-    def play(self, case: Callable[[Scene], None]) -> float:
-        """Play a case; return after how many seconds everything was right."""
+    def seconds_until_right(self, case: Callable[[LostEventsLab], None]) -> float:
+        """Run a case; return after how many seconds every state was right."""
         before = self.missed()
         case(self)
         began_s = time.monotonic()
@@ -73,15 +73,15 @@ class Scene:
         return time.monotonic() - began_s
 
     def is_right(self, name: str) -> bool:
-        """Return whether the listener says the same, or says that it does not know."""
-        state, pid = self.truth(name)
+        """Return whether the listener reports the same, or reports that it does not know."""
+        state, pid = self.actual(name)
         known = self.lab.status(name)
         if not self.rpc and state in DEAD and known["state"] == "UNKNOWN":
             return True
         return bool(known["state"] == state and known["pid"] == pid)
 
     def lose(self, *commands: tuple[str, str]) -> None:
-        """Have supervisorctl do this while the listener is stopped, and the events discarded."""
+        """Run supervisorctl while the listener is stopped: supervisord discards the events."""
         listener = self.lab.listener_pid()
         os.kill(listener, signal.SIGSTOP)
         try:
@@ -93,53 +93,56 @@ class Scene:
             os.kill(listener, signal.SIGCONT)
 
 
-def _break_job(scene: Scene) -> None:
-    """RUNNING, and FATAL in truth."""
-    scene.good.unlink()
-    scene.lose(("restart", "job"))
+def _break_job(events_lab: LostEventsLab) -> None:
+    """The listener knows RUNNING; the real state is FATAL."""
+    events_lab.good.unlink()
+    events_lab.lose(("restart", "job"))
 
 
-def _repair_job(scene: Scene) -> None:
-    """FATAL, and RUNNING in truth."""
-    scene.good.touch()
-    scene.lose(("start", "job"))
+def _repair_job(events_lab: LostEventsLab) -> None:
+    """The listener knows FATAL; the real state is RUNNING."""
+    events_lab.good.touch()
+    events_lab.lose(("start", "job"))
 
 
-def _stop_fpm(scene: Scene) -> None:
-    """RUNNING, and STOPPED in truth."""
-    scene.lose(("stop", "php-fpm"))
+def _stop_fpm(events_lab: LostEventsLab) -> None:
+    """The listener knows RUNNING; the real state is STOPPED."""
+    events_lab.lose(("stop", "php-fpm"))
 
 
-def _start_fpm(scene: Scene) -> None:
-    """STOPPED, and RUNNING in truth."""
-    scene.lose(("start", "php-fpm"))
+def _start_fpm(events_lab: LostEventsLab) -> None:
+    """The listener knows STOPPED; the real state is RUNNING."""
+    events_lab.lose(("start", "php-fpm"))
 
 
-def _restart_fpm(scene: Scene) -> None:
-    """RUNNING, and another process in truth."""
-    scene.lose(("restart", "php-fpm"))
+def _restart_fpm(events_lab: LostEventsLab) -> None:
+    """The listener knows RUNNING; the real state is RUNNING with another pid."""
+    events_lab.lose(("restart", "php-fpm"))
 
 
-def _killed_and_stopped(scene: Scene) -> None:
-    """The job dies while nobody listens."""
-    pid = scene.truth("job")[1]
+def _kill_and_start_job(events_lab: LostEventsLab) -> None:
+    """The listener receives neither the exit nor the new start of the job."""
+    pid = events_lab.actual("job")[1]
     assert pid is not None
-    scene.lab.ctl("stop", "noise")
+    events_lab.lab.ctl("stop", "noise")
     kill(pid)
-    wait_until(lambda: scene.truth("job")[0] == "EXITED", "the death")
-    scene.lab.ctl("start", "noise")
-    scene.lose(("start", "job"))
+    wait_until(lambda: events_lab.actual("job")[0] == "EXITED", "the exit")
+    events_lab.lab.ctl("start", "noise")
+    events_lab.lose(("start", "job"))
 
 
-CASES = (_break_job, _repair_job, _stop_fpm, _start_fpm, _restart_fpm, _killed_and_stopped)
+CASES = (_break_job, _repair_job, _stop_fpm, _start_fpm, _restart_fpm, _kill_and_start_job)
 
 
 @pytest.mark.timeout(600 * ROUNDS)
 @pytest.mark.parametrize("rpc", [True, False], ids=["xml-rpc", "proc"])
-def test_no_state_is_wrong_a_minute_after_events_were_lost(lab: Lab, *, rpc: bool) -> None:
-    """Neither a state nor a pid; and who was given up, and is not, makes no alert."""
-    scene = Scene(lab, rpc=rpc)
-    took = [scene.play(CASES[number % len(CASES)]) for number in range(ROUNDS * len(CASES))]
+def test_lost_events(lab: Lab, *, rpc: bool) -> None:
+    """A minute later every state and pid is right, and php-fpm has no alert."""
+    events_lab = LostEventsLab(lab, rpc=rpc)
+    took = [
+        events_lab.seconds_until_right(CASES[number % len(CASES)])
+        for number in range(ROUNDS * len(CASES))
+    ]
     print(f"wrong after a minute: 0 of {len(took)}, longest {max(took):.1f} s")  # noqa: T201 - a figure
 
     told = [one["annotations"]["summary"] for one in lab.webhook.alerts("firing", "php-fpm")]

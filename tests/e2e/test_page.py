@@ -1,4 +1,4 @@
-"""The page in a real browser: beside a real php-fpm, and with all that may have to be shown."""
+"""The page in a real browser, with a real php-fpm and with all possible contents."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ SIZE_LIMIT = 60 << 10
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Chromium]:
-    """Return one browser for all."""
+    """Return one browser for all tests."""
     chromium = Chromium()
     yield chromium
     chromium.close()
 
 
-class Served:
-    """A web server that shows what it is given."""
+class PageServer:
+    """A web server that shows the given snapshots."""
 
     def __init__(self, **settings: object) -> None:
         self.snapshot: Snapshot = WELL
@@ -51,50 +51,50 @@ class Served:
         self._settings = WebSettings(port=self.port, **settings)  # type: ignore[arg-type] # the test's own
         self._registry = make_registry(lambda: self.snapshot)
         self._server: WebServer | None = None
-        self.up()
+        self.start()
 
-    def up(self) -> None:
-        """Answer."""
+    def start(self) -> None:
+        """Start to answer."""
         server = WebServer(self._settings, lambda: self.snapshot, self._registry, print)
         server.start()
         self._server = server
         wait_until(lambda: server.port, "the port to be served")
 
-    def down(self) -> None:
-        """Answer no more."""
+    def stop(self) -> None:
+        """Stop answering."""
         if self._server is not None:
             self._server.stop()
             self._server = None
 
     @property
     def url(self) -> str:
-        """Return where it serves."""
+        """Return its address."""
         return f"http://127.0.0.1:{self.port}/"
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    """Return a server without a listener; its token is for who asks for one."""
+def server(tmp_path: Path) -> Iterator[PageServer]:
+    """Return a server without a listener; with a parameter, it has a token."""
     (tmp_path / "token").write_text("t0ken")
-    server = Served()
+    server = PageServer()
     yield server
-    server.down()
+    server.stop()
 
 
 def complaints(browser: Chromium) -> list[str]:
-    """Return what the browser complains of: what a policy forbids, what a script throws."""
+    """Return the errors of the browser: policy violations and exceptions of scripts."""
     said = [one["entry"]["text"] for one in browser.events("Log.entryAdded")]
     return said + [str(one) for one in browser.events("Runtime.exceptionThrown")]
 
 
 def requests(browser: Chromium) -> set[str]:
-    """Return what the browser has asked for over the network, without the page's own picture."""
+    """Return the network requests of the browser, except for the page's own icon."""
     urls = {one["request"]["url"] for one in browser.events("Network.requestWillBeSent")}
     return {url for url in urls if not url.startswith("data:")}
 
 
 def axe() -> str:
-    """Return axe-core's script."""
+    """Return the script of axe-core."""
     spec = importlib.util.find_spec("axe_playwright_python")
     assert spec, "axe-core is missing: run scripts/setup.sh test"
     assert spec.submodule_search_locations
@@ -104,11 +104,11 @@ def axe() -> str:
 # -- beside a real php-fpm -------------------------------------------------------------------------
 
 
-def test_a_kill_is_seen_at_once(lab: Lab, browser: Chromium) -> None:
-    """Nobody reloads: the death, its reason and the start after it stand there within seconds."""
+def test_a_process_is_killed(lab: Lab, browser: Chromium) -> None:
+    """Without a reload, the page shows the exit, its reason and the next start within seconds."""
     lab.fpm_program(f"127.0.0.1:{free_port()}", startsecs="0")
     lab.start()
-    pid = lab.running()
+    pid = lab.wait_for_php_fpm()
     wait_until(lambda: lab.pid("php-fpm") == pid, "the pid to be known")
     browser.look()
     browser.go(f"http://127.0.0.1:{lab.web_port}/")
@@ -122,32 +122,34 @@ def test_a_kill_is_seen_at_once(lab: Lab, browser: Chromium) -> None:
 
     killed_at_s = time.monotonic()
     kill(pid, signal.SIGTERM)
-    browser.wait("the death to be told", lambda: "php-fpm failed" in told(browser))
+    browser.wait("the failure", lambda: "php-fpm failed" in timeline_entries(browser))
     seen_s = time.monotonic() - killed_at_s
-    browser.wait("the start to be told", lambda: "started again after" in told(browser))
+    browser.wait("the start to be told", lambda: "started again after" in timeline_entries(browser))
     browser.wait("the new pid", lambda: f"pid {pid}" not in browser.text("#live"))
     print(f"the page shows a kill after {seen_s:.2f} s")  # noqa: T201 - a figure, not a verdict
     assert seen_s < 20  # 2 s is the aim; this machine is shared
     assert complaints(browser) == []
 
     lab.ctl("restart", "fpm-listener")
-    browser.wait("the timeline to have outlived it", lambda: "listener started" in told(browser))
-    assert "php-fpm failed" in told(browser)
+    browser.wait(
+        "the start of the listener", lambda: "listener started" in timeline_entries(browser)
+    )
+    assert "php-fpm failed" in timeline_entries(browser)
 
 
-def told(browser: Chromium) -> str:
-    """Return what the timeline says."""
+def timeline_entries(browser: Chromium) -> str:
+    """Return the entries of the timeline."""
     return browser.text("[data-key=timeline]")
 
 
 # -- whatever there is to show ---------------------------------------------------------------------
 
 
-def test_light_and_quick(served: Served, browser: Chromium) -> None:
-    """It is small, soon there, and asks for nothing but itself."""
-    served.snapshot = TROUBLE
+def test_size_and_speed_of_the_page(server: PageServer, browser: Chromium) -> None:
+    """It is small, it is shown soon, and it loads nothing else."""
+    server.snapshot = TROUBLE
     browser.look()
-    browser.go(served.url)
+    browser.go(server.url)
     size, packed = (
         browser.run(f"performance.getEntriesByType('navigation')[0].{body}BodySize")
         for body in ("decoded", "encoded")
@@ -159,7 +161,7 @@ def test_light_and_quick(served: Served, browser: Chromium) -> None:
     print(f"the page: {figures}")  # noqa: T201 - figures, not verdicts
     assert size < SIZE_LIMIT
     assert paint < 5000  # 200 ms is the aim; this machine is shared
-    assert requests(browser) == {served.url}
+    assert requests(browser) == {server.url}
     assert complaints(browser) == []
 
 
@@ -170,14 +172,14 @@ STATES = (("trouble", TROUBLE), ("well", WELL), ("nothing", NOTHING), ("evil", E
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_barriers(served: Served, browser: Chromium, scheme: str) -> None:
-    """axe-core finds nothing serious, on a screen and on a phone, when all is well and when not."""
+def test_accessibility(server: PageServer, browser: Chromium, scheme: str) -> None:
+    """axe-core finds nothing serious, on a screen and on a phone, with and without incidents."""
     found: dict[str, object] = {}
     for name, snapshot in STATES:
         for width in (1280, 360):
-            served.snapshot = snapshot
+            server.snapshot = snapshot
             browser.look(scheme=scheme, width=width)
-            browser.go(served.url)
+            browser.go(server.url)
             browser.run(axe())
             browser.run("document.querySelectorAll('details').forEach(one => one.open = true)")
             result: dict[str, Any] = browser.run("axe.run()")
@@ -189,11 +191,11 @@ def test_no_barriers(served: Served, browser: Chromium, scheme: str) -> None:
     assert found == {}
 
 
-def test_a_command_is_copied(served: Served, browser: Chromium) -> None:
-    """With a click or a key; it is said, and the next second does not undo that at once."""
-    served.snapshot = TROUBLE
+def test_a_command_is_copied(server: PageServer, browser: Chromium) -> None:
+    """A click or a key copies it; the page confirms it, also after the next refresh."""
+    server.snapshot = TROUBLE
     browser.look()
-    browser.go(served.url)
+    browser.go(server.url)
     assert browser.text(".remedy code") == "kill -QUIT -- -24135"
     browser.ask("Emulation.setFocusEmulationEnabled", enabled=True)  # a window in front
     browser.ask(
@@ -206,11 +208,11 @@ def test_a_command_is_copied(served: Served, browser: Chromium) -> None:
     assert complaints(browser) == []
 
 
-def test_many_programs_are_folded_up(served: Served, browser: Chromium) -> None:
-    """Those with problems are seen at once, the others behind their number."""
-    served.snapshot = MANY
+def test_many_programs(server: PageServer, browser: Chromium) -> None:
+    """Those with incidents are visible; the others are folded behind their number."""
+    server.snapshot = MANY
     browser.look()
-    browser.go(served.url)
+    browser.go(server.url)
     assert browser.text("details.well > summary") == "198 running"
     assert browser.run("document.querySelectorAll('.card > table tbody tr').length") >= 2
     assert not browser.run("document.querySelector('details.well').open")
@@ -219,35 +221,35 @@ def test_many_programs_are_folded_up(served: Served, browser: Chromium) -> None:
     assert browser.run("document.querySelector('details.well').open")
 
 
-def test_no_picture_of_nothing(served: Served, browser: Chromium) -> None:
-    """Where nothing failed there is no empty chart."""
-    served.snapshot = WELL
+def test_no_failures(server: PageServer, browser: Chromium) -> None:
+    """There is no empty chart."""
+    server.snapshot = WELL
     browser.look()
-    browser.go(served.url)
+    browser.go(server.url)
     assert browser.run("document.querySelectorAll('svg.chart').length") == 0
-    served.snapshot = TROUBLE
+    server.snapshot = TROUBLE
     browser.wait(
         "the chart", lambda: browser.run("document.querySelectorAll('svg.chart').length") == 1
     )
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_nothing_sticks_out(served: Served, browser: Chromium, width: int) -> None:
-    """However long a name or a line is, nobody has to scroll sideways."""
+def test_long_names_and_lines(server: PageServer, browser: Chromium, width: int) -> None:
+    """Nobody needs to scroll sideways."""
     for snapshot in (NOTHING, WELL, TROUBLE, MANY, EVIL):
-        served.snapshot = snapshot
+        server.snapshot = snapshot
         browser.look(width=width)
-        browser.go(served.url)
+        browser.go(server.url)
         assert browser.run("document.documentElement.scrollWidth") <= width
 
 
-def test_text_of_others_runs_nothing(served: Served, browser: Chromium) -> None:
-    """Neither at first nor when it comes with the next second; nor does what is put in by force."""
+def test_scripts_in_the_texts(server: PageServer, browser: Chromium) -> None:
+    """No script runs, neither at first nor after a refresh, nor when it is inserted by force."""
     browser.look()
-    browser.go(served.url)
-    served.snapshot = EVIL
+    browser.go(server.url)
+    server.snapshot = EVIL
     browser.wait("the evil to be shown", lambda: "<script>window.pwned" in browser.text("main"))
-    browser.go(served.url)
+    browser.go(server.url)
     assert "zero?width" in browser.text("main")
     assert browser.run("window.pwned ?? 0") == 0
     assert browser.run("document.querySelectorAll('main script, main img, main a').length") == 0
@@ -266,16 +268,16 @@ def test_text_of_others_runs_nothing(served: Served, browser: Chromium) -> None:
     assert browser.run("window.pwned ?? 0") == 0
 
 
-def test_what_one_is_at_stays(served: Served, browser: Chromium) -> None:
-    """The next second takes away neither focus, nor what was unfolded, nor one's place."""
-    served.snapshot = TROUBLE
+def test_a_refresh_of_the_page(server: PageServer, browser: Chromium) -> None:
+    """Focus, unfolded parts and scroll position stay."""
+    server.snapshot = TROUBLE
     browser.look(height=400)
-    browser.go(served.url)
+    browser.go(server.url)
     browser.run("document.querySelector('details.finding').open = true")
     browser.run("document.querySelector('details.finding summary').focus()")
     browser.run("window.kept = document.activeElement; window.scrollTo(0, 300)")
     at = browser.run("window.scrollY")
-    served.snapshot = replace(
+    server.snapshot = replace(
         TROUBLE, processes=(snapshots.program("another", pid=99), *TROUBLE.processes)
     )
     browser.wait("the news", lambda: "of 7" in browser.run("document.title"))
@@ -284,47 +286,47 @@ def test_what_one_is_at_stays(served: Served, browser: Chromium) -> None:
     assert browser.run("document.querySelector('details.finding').open")
     assert abs(browser.run("window.scrollY") - at) < 200  # rows above may have come
     assert browser.run("document.title").startswith("1 of 7 programs has a problem")
-    served.snapshot = WELL
+    server.snapshot = WELL
     browser.wait("the end of it", lambda: browser.text("h1") == "All 3 programs are running")
     assert browser.text("[role=status]") == ""
     assert browser.run("document.getElementById('icon').href").count("2da44e") == 1
 
 
-def test_the_listener_is_lost_and_found(served: Served, browser: Chromium) -> None:
-    """It is said for how long there is no answer, in the title too; and that it is back."""
+def test_the_listener_stops_and_starts(server: PageServer, browser: Chromium) -> None:
+    """The page and its title show how long there is no answer, and that the listener is back."""
     browser.look()
-    browser.go(served.url)
+    browser.go(server.url)
     browser.wait("it to be live", lambda: browser.text("#pulse") == "live")
-    served.down()
+    server.stop()
     browser.wait("its loss", lambda: "No answer from the listener for" in browser.text("#lost"))
     assert browser.text("#pulse") == "not live"
     assert browser.run("document.title").startswith("(no answer)")
     assert browser.run("document.querySelector('#lost').getAttribute('role')") == "alert"
-    served.up()
+    server.start()
     browser.wait("its return", lambda: browser.text("#pulse") == "live")
     assert browser.text("#lost") == ""
     assert browser.run("document.title") == "All 3 programs are running \u00b7 web-7"
 
 
-def test_with_a_token(browser: Chromium, tmp_path: Path) -> None:
-    """What the browser was told once holds for what the page asks later."""
+def test_a_token_is_required(browser: Chromium, tmp_path: Path) -> None:
+    """The browser gets it once; later requests of the page use it."""
     (tmp_path / "token").write_text("t0ken")
-    served = Served(token_file=tmp_path / "token")
+    server = PageServer(token_file=tmp_path / "token")
     try:
-        browser.go(served.url.replace("//", "//me:t0ken@"))
+        browser.go(server.url.replace("//", "//me:t0ken@"))
         browser.wait("it to be live", lambda: browser.text("#pulse") == "live")
-        served.snapshot = TROUBLE
+        server.snapshot = TROUBLE
         browser.wait("the news", lambda: "problem" in browser.text("h1"))
     finally:
-        served.down()
+        server.stop()
 
 
-def test_without_javascript(served: Served, browser: Chromium) -> None:
-    """All is there, and the page loads itself anew."""
-    served.snapshot = TROUBLE
+def test_without_javascript(server: PageServer, browser: Chromium) -> None:
+    """The page shows everything, and reloads itself."""
+    server.snapshot = TROUBLE
     browser.ask("Emulation.setScriptExecutionDisabled", value=True)
     try:
-        browser.go(served.url)
+        browser.go(server.url)
         root = browser.ask("DOM.getDocument", depth=-1)["root"]
         page = browser.ask("DOM.getOuterHTML", nodeId=root["nodeId"])["outerHTML"]
     finally:
@@ -333,11 +335,11 @@ def test_without_javascript(served: Served, browser: Chromium) -> None:
     assert '<meta http-equiv="refresh" content="5">' in page
 
 
-def test_by_keyboard(served: Served, browser: Chromium) -> None:
-    """The first stop leads to the programs; what can be focused shows it."""
-    served.snapshot = TROUBLE
+def test_keyboard_navigation(server: PageServer, browser: Chromium) -> None:
+    """The first stop leads to the programs, and every focus is visible."""
+    server.snapshot = TROUBLE
     browser.look()
-    browser.go(served.url)
+    browser.go(server.url)
     stops = []
     for _ in range(5):
         for kind in ("keyDown", "keyUp"):

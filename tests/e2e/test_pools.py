@@ -1,4 +1,4 @@
-"""php-fpm's own numbers, on a real php-fpm: equal to what it says itself, and silence is told."""
+"""The numbers of a real php-fpm's pools are its own; an unresponsive pool is an incident."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ROOT = Path(__file__).parent.parent.parent
-#: What the question itself, or the time, changes.
+#: Metrics that the request itself, or the time, changes.
 _MOVES = {"phpfpm_accepted_connections", "phpfpm_start_since"}
 
 
-def said_by_itself(address: str) -> dict[str, float]:
-    """Return what php-fpm's own `?openmetrics` says."""
+def own_report(address: str) -> dict[str, float]:
+    """Return what php-fpm's own `?openmetrics` reports."""
     where = host_addresses.parse(address)
     assert isinstance(where, TcpAddress | UnixAddress)
     target = where.path if isinstance(where, UnixAddress) else ("127.0.0.1", where.port)
@@ -45,14 +45,7 @@ def said_by_itself(address: str) -> dict[str, float]:
     return {name: float(value) for name, value in lines}
 
 
-def turn(lab: Lab, **settings: str) -> None:
-    """Have the listener read other settings."""
-    lab.settings |= settings
-    lab.write()
-    os.kill(lab.listener_pid(), signal.SIGHUP)
-
-
-def of(lab: Lab, pool: str) -> dict[str, float]:
+def samples_of(lab: Lab, pool: str) -> dict[str, float]:
     """Return the samples of a pool by name."""
     return {
         key.partition("{")[0]: value
@@ -62,14 +55,14 @@ def of(lab: Lab, pool: str) -> dict[str, float]:
 
 
 def monitored() -> set[str]:
-    """Return the metrics that the shipped rules and the dashboard look at."""
+    """Return the metrics that the shipped rules and the dashboard use."""
     files = ("rules.yml", "grafana-dashboard.json")
     text = "".join((ROOT / "monitoring" / name).read_text() for name in files)
     return set(re.findall(r"\b(?:fpm_listener|phpfpm)_[a-z_]+\b", text))
 
 
 def is_up(lab: Lab, pool: str) -> bool:
-    return of(lab, pool).get("phpfpm_up") == 1
+    return samples_of(lab, pool).get("phpfpm_up") == 1
 
 
 def names(families: Iterable[Any]) -> set[str]:
@@ -77,8 +70,8 @@ def names(families: Iterable[Any]) -> set[str]:
 
 
 @pytest.mark.timeout(300)
-def test_numbers_and_silence(lab: Lab) -> None:
-    """Two pools, TCP and unix: each number is php-fpm's own; who answers nobody is told."""
+def test_two_pools_one_of_them_unresponsive(lab: Lab) -> None:
+    """On TCP and unix, each number is php-fpm's own; an alert names the unresponsive pool."""
     tcp, unix = f"127.0.0.1:{free_port()}", f"{lab.folder}/w.sock"
     conf = lab.fpm_program(tcp)
     status = "pm.status_path = /status\n"
@@ -87,17 +80,17 @@ def test_numbers_and_silence(lab: Lab) -> None:
     conf.write_text(conf.read_text() + status + other + owner)
     lab.pools.add("other")
     lab.start()
-    lab.running()
+    lab.wait_for_php_fpm()
     with ThreadPoolExecutor(8) as clients:
         answers = list(clients.map(lambda _: ping(tcp), range(200)))
     assert all("pong" in answer for answer in answers)
     assert not any(key.startswith("phpfpm_") for key in lab.metrics())  # off by default
 
-    turn(lab, fpm_status="on", fpm_status_interval="1h")
+    lab.change_settings(fpm_status="on", fpm_status_interval="1h")
     (main,) = lab.pools - {"other"}
     for pool, address in ((main, tcp), ("other", unix)):
         wait_until(partial(is_up, lab, pool), f"pool {pool}")
-        ours, its_own = of(lab, pool), said_by_itself(address)
+        ours, its_own = samples_of(lab, pool), own_report(address)
         assert ours.pop("phpfpm_scrape_failures") == 0
         assert set(ours) == set(its_own)
         for name in set(ours) - _MOVES:
@@ -105,7 +98,7 @@ def test_numbers_and_silence(lab: Lab) -> None:
         assert ours["phpfpm_accepted_connections"] == its_own["phpfpm_accepted_connections"] - 1
         assert 0 <= its_own["phpfpm_start_since"] - ours["phpfpm_start_since"] < 60
         assert lab.metric("fpm_listener_pool_processes", pool=pool, state="running") == 1
-    assert of(lab, main)["phpfpm_accepted_connections"] > 200
+    assert samples_of(lab, main)["phpfpm_accepted_connections"] > 200
     assert monitored() <= {key.partition("{")[0] for key in lab.metrics()}
     promtool = shutil.which("promtool")
     assert promtool, "no promtool on this machine: run scripts/setup.sh"
@@ -119,29 +112,29 @@ def test_numbers_and_silence(lab: Lab) -> None:
         parse: Any = parser.text_string_to_metric_families
         assert "phpfpm_accepted_connections" in names(parse(answer.read().decode()))
 
-    silence_is_told(lab, main)
+    check_unresponsive_pool(lab, main)
 
 
-def silence_is_told(lab: Lab, main: str) -> None:
-    """The main pool's workers are stopped, and go on."""
-    turn(lab, fpm_status_interval="1s")
+def check_unresponsive_pool(lab: Lab, main: str) -> None:
+    """Stop the workers of the main pool, and continue them."""
+    lab.change_settings(fpm_status_interval="1s")
     workers = lab.workers()
     for worker in workers:
         kill(worker, signal.SIGSTOP)
     try:
-        told = wait_until(lambda: lab.webhook.alerts("firing"), "the silence", deadline_s=90)
+        told = wait_until(lambda: lab.webhook.alerts("firing"), "the firing alert", deadline_s=90)
         assert [alert["annotations"]["cause"] for alert in told] == ["not_answering"]
         assert "does not answer; asked" in told[0]["annotations"]["evidence"]
-        assert of(lab, main)["phpfpm_up"] == 0
-        assert of(lab, "other")["phpfpm_up"] == 1
+        assert samples_of(lab, main)["phpfpm_up"] == 0
+        assert samples_of(lab, "other")["phpfpm_up"] == 1
     finally:
         for worker in workers:
             kill(worker, signal.SIGCONT)
-    wait_until(lambda: lab.webhook.alerts("resolved"), "its end", deadline_s=90)
+    wait_until(lambda: lab.webhook.alerts("resolved"), "the resolved alert", deadline_s=90)
     assert lab.log().count("pool does not answer") == 1
 
 
-#: Each way to run workers, with room for four, and a pool that answers us beside its workers.
+#: Each kind of process manager, with at most four workers, and a separate status listener.
 PACES = {
     "ondemand": "pm = ondemand\npm.max_children = 4\n",
     "dynamic": "pm = dynamic\npm.max_children = 4\npm.start_servers = 1\n"
@@ -152,18 +145,18 @@ PACES = {
 
 
 def pools_of(lab: Lab) -> dict[str, dict[str, Any]]:
-    """Return what the listener shows of each pool, by the ends of their names."""
+    """Return the listener's data of each pool, by the ends of their names."""
     return {pool["name"].rpartition("-")[2]: pool for pool in lab.status("php-fpm")["pools"]}
 
 
-def busy(lab: Lab, counts: dict[str, int]) -> bool:
-    """Return whether the listener has seen so many busy workers in each pool."""
+def has_busy_workers(lab: Lab, counts: dict[str, int]) -> bool:
+    """Return whether the listener has seen this number of busy workers in each pool."""
     found = pools_of(lab)
     return {name: found.get(name, {}).get("busy") for name in counts} == counts
 
 
 def occupy(address: str) -> socket.socket:
-    """Have a worker wait for the rest of a request that never comes."""
+    """Make a worker wait for the rest of a request that never arrives."""
     client = socket.socket(socket.AF_UNIX)
     client.connect(address)
     client.sendall(bytes([1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]))  # FCGI_BEGIN_REQUEST
@@ -171,8 +164,8 @@ def occupy(address: str) -> socket.socket:
 
 
 @pytest.mark.timeout(300)
-def test_idle_pools_and_full_ones(lab: Lab) -> None:
-    """An idle pool is not saturated, however few workers it has; a full one is, of any kind."""
+def test_saturation_of_pools(lab: Lab) -> None:
+    """An idle pool is not saturated, even with few workers; a full pool of any kind is."""
     lab.folder.chmod(0o755)
     conf = lab.fpm_program(f"127.0.0.1:{free_port()}")
     owner = "user = www-data\ngroup = www-data\n" if os.geteuid() == 0 else ""
@@ -185,8 +178,8 @@ def test_idle_pools_and_full_ones(lab: Lab) -> None:
         conf.write_text(conf.read_text() + text + beside)
     lab.settings |= {"fpm_status": "on", "fpm_status_interval": "1s"}
     lab.start()
-    lab.running()
-    wait_until(partial(busy, lab, dict.fromkeys(PACES, 0)), "idle pools")
+    lab.wait_for_php_fpm()
+    wait_until(partial(has_busy_workers, lab, dict.fromkeys(PACES, 0)), "idle pools")
     assert {name: pools_of(lab)[name]["saturated"] for name in PACES} == dict.fromkeys(PACES, False)
     assert pools_of(lab)["ondemand"]["numbers"]["total_processes"] == 1  # the one that answers us
     name = f"lab{lab.web_port}-ondemand"
@@ -201,7 +194,11 @@ def test_idle_pools_and_full_ones(lab: Lab) -> None:
                 if step <= count:
                     clients.enter_context(occupy(addresses[name]))
             counts = {name: min(step, count) for name, count in full.items()}
-            wait_until(partial(busy, lab, counts), f"{step} busy workers", deadline_s=60)
+            wait_until(
+                partial(has_busy_workers, lab, counts), f"{step} busy workers", deadline_s=60
+            )
         assert all(pools_of(lab)[name]["saturated"] for name in full)
-    wait_until(partial(busy, lab, dict.fromkeys(PACES, 0)), "idle pools again", deadline_s=60)
+    wait_until(
+        partial(has_busy_workers, lab, dict.fromkeys(PACES, 0)), "idle pools again", deadline_s=60
+    )
     assert not any(pools_of(lab)[name]["saturated"] for name in PACES)

@@ -51,8 +51,8 @@ def prometheus(lab: Lab) -> Iterator[str]:
         child.wait(20)
 
 
-def ask(url: str, query: str) -> float | None:
-    """Return the value of a query with one answer; None where there is none (yet)."""
+def run_query(url: str, query: str) -> float | None:
+    """Return the value of a query with one answer; None if there is none yet."""
     words = urllib.parse.urlencode({"query": query})
     try:
         with urllib.request.urlopen(f"{url}/api/v1/query?{words}", timeout=10) as answer:
@@ -62,26 +62,26 @@ def ask(url: str, query: str) -> float | None:
     return float(result[0]["value"][1]) if result else None
 
 
-def says(url: str, query: str, wanted: float) -> bool:
-    """Return whether Prometheus answers with this number."""
-    return ask(url, query) == wanted
+def has_value(url: str, query: str, wanted: float) -> bool:
+    """Return whether the query has this value."""
+    return run_query(url, query) == wanted
 
 
 def has_other_master(lab: Lab, old: int) -> bool:
-    """Return whether php-fpm has a master again, and another one."""
+    """Return whether php-fpm has another master."""
     return lab.master() not in {None, old}
 
 
-def test_prometheus_counts_what_was_done(lab: Lab, prometheus: str) -> None:
-    """The target is up, and its counters are equal to what was done to php-fpm."""
+def test_counters_in_prometheus(lab: Lab, prometheus: str) -> None:
+    """The target is up, and its counters equal what was done to php-fpm."""
     lab.fpm_program(f"127.0.0.1:{free_port()}", stopsignal="QUIT")
     lab.start()
-    wait_until(lambda: ask(prometheus, 'up{job="fpm"}') == 1, "the target")
+    wait_until(lambda: run_query(prometheus, 'up{job="fpm"}') == 1, "the target")
     for _ in range(2):
-        lab.running()
+        lab.wait_for_php_fpm()
         lab.ctl("restart", "php-fpm")
     for _ in range(2):
-        master = lab.running()
+        master = lab.wait_for_php_fpm()
         wait_until(
             lambda: lab.metric("fpm_listener_process_state", state="RUNNING") == 1, "RUNNING"
         )
@@ -89,23 +89,23 @@ def test_prometheus_counts_what_was_done(lab: Lab, prometheus: str) -> None:
         os.kill(master, signal.SIGKILL)
         for worker in workers:
             kill(worker)
-        wait_until(partial(has_other_master, lab, master), "its end")
+        wait_until(partial(has_other_master, lab, master), "its exit")
 
     wanted = {"starts": 5, "unexpected_exits": 2, "exits": 2, "restarts": 2, "fatal": 0}
     for name, count in wanted.items():
         query = f'fpm_listener_process_{name}_total{{process="php-fpm"}}'
-        wait_until(partial(says, prometheus, query, count), f"{name} to be {count}")
+        wait_until(partial(has_value, prometheus, query, count), f"{name} to be {count}")
     query = 'fpm_listener_process_last_exit_status{process="php-fpm"}'
-    wait_until(lambda: ask(prometheus, query) == -signal.SIGKILL, "the exit status")
+    wait_until(lambda: run_query(prometheus, query) == -signal.SIGKILL, "the exit status")
 
 
-def test_promtool_has_nothing_to_say(lab: Lab) -> None:
-    """`promtool check metrics` is silent on a real exposition."""
+def test_promtool_check_metrics(lab: Lab) -> None:
+    """It reports nothing about a real exposition."""
     promtool = shutil.which("promtool")
     assert promtool, "no promtool on this machine: run scripts/setup.sh"
     lab.recipe(f"127.0.0.1:{free_port()}")
     lab.start()
-    kill(lab.running())
+    kill(lab.wait_for_php_fpm())
     wait_until(lambda: lab.metric("fpm_listener_restart_loop", tier="fast") == 1, "the loop")
     done = subprocess.run(
         [promtool, "check", "metrics"],

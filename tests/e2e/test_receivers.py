@@ -1,4 +1,4 @@
-"""Receivers of several kinds hear of a real trouble, each in its own way."""
+"""Receivers of several types get a real incident, each in its own format."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tests.e2e.lab import Lab
 
 
-def test_a_conflict_as_each_is_told_of_it(lab: Lab, tmp_path: Path) -> None:
-    """In Chinese, as a command, as a webhook; who says no is named, and told of to the others."""
+def test_a_bind_conflict_sent_to_four_receivers(lab: Lab, tmp_path: Path) -> None:
+    """Each gets it in its format and language; a receiver that rejects it is reported to others."""
     port, told = free_port(), tmp_path / "told"
     holder = "import socket, time; s = socket.create_server(('127.0.0.1', %d)); time.sleep(1000)"
     lab.stray(sys.executable, "-c", holder % port)
@@ -36,7 +36,7 @@ def test_a_conflict_as_each_is_told_of_it(lab: Lab, tmp_path: Path) -> None:
         lab.start()
         text = wecom.wait_for(1, 60.0)[0].json["markdown"]["content"]
         wait_until(lambda: told.exists() and told.read_text().endswith("\n"), "the command")
-        failing = wait_until(lambda: _failing(lab), "the others to hear")
+        failing = wait_until(lambda: _failing(lab), "the alert about the receiver")
 
         assert "\u76d1\u542c\u5730\u5740\u51b2\u7a81" in text
         assert f"127.0.0.1:{port}" in text

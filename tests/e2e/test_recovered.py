@@ -1,4 +1,4 @@
-"""A bind conflict that is over: what users read until it is resolved."""
+"""A bind conflict that is over: the page and the status before it is resolved."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from tests.e2e.lab import Lab
 
 
-def test_a_recovery_is_shown_as_one(lab: Lab) -> None:
-    """First no remedy names the pid that is gone, then it is recovering, and nothing is to do."""
+def test_the_holder_exits(lab: Lab) -> None:
+    """The remedy no longer names its pid; then the incident is recovering, with nothing to do."""
     port = free_port()
     code = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
     stray = lab.stray(sys.executable, "-c", code)

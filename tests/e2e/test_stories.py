@@ -1,6 +1,6 @@
-"""Failure stories on a real supervisord and php-fpm: each is told with its cause and its remedy.
+"""Failures on a real supervisord and php-fpm: each alert has the right cause and remedy.
 
-All go wrong side by side under one supervisord, so that each must also be told apart from the rest.
+All programs fail at the same time under one supervisord, and no alert names another's cause.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: Causes that tell how it ends, before it is known why.
+#: Causes that say how a program fails, before its reason is known.
 SYMPTOMS = {"restart_loop", "gave_up"}
 
 
-class Story(NamedTuple):
-    """What happens to one program, and what has to be said of it."""
+class Failure(NamedTuple):
+    """How one program fails, and what its alert must say."""
 
     prepare: Callable[[Lab, str], None]
     cause: str
@@ -39,9 +39,9 @@ class Story(NamedTuple):
 
 
 def crash_workers(lab: Lab, name: str) -> None:
-    """Let workers crash one after the other, as a broken extension does."""
+    """Crash workers one after the other, as a broken extension does."""
     seen: set[int] = set()
-    lab.running(name)
+    lab.wait_for_php_fpm(name)
     while len(seen) < 4:
         (worker, *_) = wait_until(lambda: set(lab.workers(name)) - seen, "a worker")
         seen.add(worker)
@@ -56,7 +56,7 @@ def orphans(listen: Callable[[Lab], str]) -> Callable[[Lab, str], None]:
 
 
 def kill_master(lab: Lab, name: str) -> None:
-    kill(lab.running(name))
+    kill(lab.wait_for_php_fpm(name))
 
 
 def listens(address: str) -> bool:
@@ -105,46 +105,46 @@ def missing_binary(lab: Lab, name: str) -> None:
 
 LISTENER = "import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(1000)"
 STORIES = {
-    "orphans-tcp": Story(
+    "orphans-tcp": Failure(
         orphans(lambda _: f"127.0.0.1:{free_port()}"),
         "bind_conflict",
         r"Address already in use \(98\)",
         r"kill -QUIT -- -\d+$",
         kill_master,
     ),
-    "orphans-unix": Story(
+    "orphans-unix": Failure(
         orphans(lambda lab: f"{lab.folder}/orphans.sock"),
         "bind_conflict",
         "Another FPM instance seems to already listen on",
         r"kill -QUIT -- -\d+$",
         kill_master,
     ),
-    "workers": Story(
+    "workers": Failure(
         orphans(lambda _: f"127.0.0.1:{free_port()}"),
         "crash_signal",
         r"child \d+ exited on signal 11 \(SIGSEGV",
         "Look for a faulty PHP extension",
         crash_workers,
     ),
-    "another-master": Story(
+    "another-master": Failure(
         rival(php_fpm(), "-F", "-y", "{other}"),
         "bind_conflict",
         r"Address already in use \(98\)",
         r"Stop the other php-fpm \(kill -QUIT \d+\), .*distribution's service",
     ),
-    "daemonized": Story(
+    "daemonized": Failure(
         daemonized,
         "bind_conflict",
         r"Address already in use \(98\)",
         r"Stop it \(kill -QUIT \d+\): it runs this very configuration.*daemonize = yes",
     ),
-    "foreign": Story(
+    "foreign": Failure(
         rival(sys.executable, "-c", LISTENER),
         "bind_conflict",
         r"Address already in use \(98\)",
         r"Stop it \(kill \d+\), or give php-fpm another address",
     ),
-    "two-pools": Story(
+    "two-pools": Failure(
         broken(
             pool="[twin]\nuser = www-data\nlisten = {address}\npm = static\npm.max_children = 1\n"
         ),
@@ -152,37 +152,37 @@ STORIES = {
         "it's already used in another pool",
         "php-fpm[0-9.]* -t -y {folder}/two-pools.conf",
     ),
-    "directive": Story(
+    "directive": Failure(
         broken(pool="nonsense = 1\n"),
         "config_error",
         r"directive.conf:\d+\] unknown entry 'nonsense'",
         "php-fpm[0-9.]* -t -y {folder}/directive.conf",
     ),
-    "user": Story(
+    "user": Failure(
         broken(pool="user = nosuch\n"),
         "unknown_user",
         "cannot get uid for user 'nosuch'",
         "useradd --system nosuch",
     ),
-    "folder": Story(
+    "folder": Failure(
         broken(listen="{folder}/gone/w.sock"),
         "missing_path",
         r"No such file or directory \(2\)",
         "install -d -o www-data {folder}/gone",
     ),
-    "port-80": Story(
+    "port-80": Failure(
         broken(listen="127.0.0.1:80", user="www-data"),
         "permission",
         r"Permission denied \(13\)",
         "Only root may listen on port 80",
     ),
-    "binary": Story(
+    "binary": Failure(
         missing_binary,
         "missing_path",
         "php-fpm5.0 does not exist",
         "Install /usr/sbin/php-fpm5.0 again, or set another .*this host has /usr/sbin/php-fpm",
     ),
-    "log-folder": Story(
+    "log-folder": Failure(
         broken(replace=("error_log = {folder}", "error_log = {folder}/lost")),
         "missing_path",
         r"failed to open error_log .* No such file or directory \(2\)",
@@ -191,8 +191,8 @@ STORIES = {
 }
 
 
-def test_each_is_told_with_its_cause_and_its_remedy(lab: Lab) -> None:
-    """The first alert, or its update within ten seconds, is right, and no wrong cause is named."""
+def test_many_programs_fail_for_different_reasons(lab: Lab) -> None:
+    """The first alert or its update has the right cause, and no alert has a wrong one."""
     stories = dict(STORIES)
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
         del stories["port-80"]  # here it is no privilege
@@ -209,7 +209,7 @@ def test_each_is_told_with_its_cause_and_its_remedy(lab: Lab) -> None:
 
     for name, story in stories.items():
 
-        def told(name: str = name, story: Story = story) -> dict[str, Any] | None:
+        def told(name: str = name, story: Failure = story) -> dict[str, Any] | None:
             alerts = lab.webhook.alerts("firing", name)
             return next((a for a in alerts if a["annotations"]["cause"] == story.cause), None)
 
@@ -230,7 +230,7 @@ def is_removed(group: Path) -> bool:
 
 @pytest.fixture
 def small_memory() -> Iterator[Path]:
-    """Return a memory cgroup with a limit of 200 MiB, where this user may make one."""
+    """Return a memory cgroup with a limit of 200 MiB, if this user can create one."""
     name = f"lab-{os.getpid()}"
     for group, limit in (
         (Path("/sys/fs/cgroup/memory") / name, "memory.limit_in_bytes"),
@@ -249,8 +249,8 @@ def small_memory() -> Iterator[Path]:
     pytest.skip("no cgroup may be made here; test_oomkills.py has the kernel's files instead")
 
 
-def test_out_of_memory_and_slow_flapping(small_memory: Path, lab: Lab) -> None:
-    """The kernel's own count tells who was killed for memory; who dies slowly is told as well."""
+def test_out_of_memory_and_a_slow_restart_loop(small_memory: Path, lab: Lab) -> None:
+    """The kernel's counter shows the OOM kill; a program that fails slowly has an alert too."""
     lab.settings |= {"loop": "3 in 6s", "slow_loop": "3 in 5m"}
     lab.wrapper = ("sh", "-c", 'echo $$ >"$0" && exec "$@"', f"{small_memory}/cgroup.procs")
     hog = f"{sys.executable} -c 'x = bytearray(1 << 30)'"

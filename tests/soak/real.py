@@ -149,8 +149,8 @@ class Soak:
         fault, webhook = self.random.choice(RECEIVER), self.lab.webhook
         self._count(f"receiver: {fault}")
         if fault == "refuses":
-            webhook.down()
-            self._later("receiver", (1.0, 10.0), webhook.up)
+            webhook.stop()
+            self._later("receiver", (1.0, 10.0), webhook.start)
             return
         webhook.status, webhook.takes_s = (500, 0.0) if fault == "status 500" else (200, 3.0)
         self._later("receiver", (1.0, 10.0), self._receiver_is_well)

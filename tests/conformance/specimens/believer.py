@@ -1,10 +1,10 @@
-"""Bad: believes that every event is one of the manual's, and dies when it is not."""
+"""Bad: expects only event types of supervisor's manual, and exits at any other."""
 
 from supervisor import childutils, events
 
 
 def main() -> None:
-    """Answer until supervisord goes away."""
+    """Answer until supervisord exits."""
     while True:
         headers, payload = childutils.listener.wait()
         kind = getattr(events.EventTypes, headers["eventname"])

@@ -1,10 +1,10 @@
-"""Bad: takes `len` for a number of bytes."""
+"""Bad: reads `len` as a number of bytes."""
 
 import sys
 
 
 def main() -> None:
-    """Answer until supervisord goes away."""
+    """Answer until supervisord exits."""
     while True:
         sys.stdout.write("READY\n")
         sys.stdout.flush()

@@ -4,7 +4,7 @@ from supervisor import childutils
 
 
 def main() -> None:
-    """Answer until supervisord goes away."""
+    """Answer until supervisord exits."""
     while True:
         childutils.listener.wait()
         childutils.listener.ok()

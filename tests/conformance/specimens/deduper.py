@@ -1,4 +1,4 @@
-"""Bad: does not answer to an event that it knows already."""
+"""Bad: does not answer to a repeated event."""
 
 import sys
 
@@ -6,7 +6,7 @@ from supervisor import childutils
 
 
 def main() -> None:
-    """Answer until supervisord goes away."""
+    """Answer until supervisord exits."""
     seen = set()
     childutils.listener.ready()
     while line := sys.stdin.readline():

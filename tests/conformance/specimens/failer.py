@@ -1,10 +1,10 @@
-"""Bad: answers FAIL, so that supervisor sends the event again and into other pools."""
+"""Bad: answers FAIL, so that supervisor sends the event again, also to other pools."""
 
 from supervisor import childutils
 
 
 def main() -> None:
-    """Answer until supervisord goes away."""
+    """Answer until supervisord exits."""
     while True:
         childutils.listener.wait()
         childutils.listener.fail()

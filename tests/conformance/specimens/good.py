@@ -1,4 +1,4 @@
-"""Good: acknowledges everything that supervisor can send, and some things that it cannot."""
+"""Good: acknowledges every event that supervisor can send, and some that it cannot."""
 
 import codecs
 import os
@@ -8,18 +8,18 @@ import signal
 import sys
 
 HEADER = re.compile(r"ver:[^\n]* len:(\d+)\n")
-#: Seconds after which what is no header is taken for an event that nobody can read.
+#: Seconds after which text without a header counts as an event that nobody can read.
 PATIENCE_S = 2.0
 
 
 def main() -> None:
-    """Answer until supervisord goes away."""
-    sink = os.dup(1)
+    """Answer until supervisord exits."""
+    stdout = os.dup(1)
     os.dup2(2, 1)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = ""
-    os.write(sink, b"READY\n")
+    os.write(stdout, b"READY\n")
     while True:
         header = HEADER.search(text)
         if header and len(text) >= (end := header.end() + int(header[1])):
@@ -32,7 +32,7 @@ def main() -> None:
                 sys.exit(0)
             text += decoder.decode(data)
             continue
-        os.write(sink, b"RESULT 2\nOKREADY\n")
+        os.write(stdout, b"RESULT 2\nOKREADY\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Bad: looks for headers wherever they may be, and answers to each."""
+"""Bad: searches for headers everywhere, and answers to each."""
 
 import os
 
 
 def main() -> None:
-    """Answer until supervisord goes away."""
+    """Answer until supervisord exits."""
     os.write(1, b"READY\n")
     while data := os.read(0, 1 << 20):
         os.write(1, b"RESULT 2\nOKREADY\n" * data.count(b"ver:3.0"))

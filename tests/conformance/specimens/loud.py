@@ -1,4 +1,4 @@
-"""Bad: must be heard on stderr at once, or dies."""
+"""Bad: exits if nobody reads its stderr."""
 
 import os
 
@@ -6,7 +6,7 @@ from supervisor import childutils
 
 
 def main() -> None:
-    """Answer until supervisord goes away."""
+    """Answer until supervisord exits."""
     os.set_blocking(2, False)
     while True:
         headers, _ = childutils.listener.wait()

@@ -4,8 +4,8 @@ import sys
 
 
 def main() -> None:
-    """Answer until supervisord goes away."""
-    source = open(0, encoding="utf-8", newline=None)  # noqa: SIM115 - stdin, for ever
+    """Answer until supervisord exits."""
+    source = open(0, encoding="utf-8", newline=None)  # noqa: SIM115 - stdin, until the end
     while True:
         sys.stdout.write("READY\n")
         sys.stdout.flush()

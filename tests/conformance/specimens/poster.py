@@ -7,7 +7,7 @@ from supervisor import childutils
 
 
 def main() -> None:
-    """Answer until supervisord goes away."""
+    """Answer until supervisord exits."""
     while True:
         headers, payload = childutils.listener.wait()
         if headers["eventname"] == "PROCESS_STATE_EXITED":

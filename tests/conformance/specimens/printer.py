@@ -1,10 +1,10 @@
-"""Bad: prints what it sees, as one does to find a mistake."""
+"""Bad: prints to stdout, as people do to find a mistake."""
 
 from supervisor import childutils
 
 
 def main() -> None:
-    """Answer until supervisord goes away."""
+    """Answer until supervisord exits."""
     while True:
         headers, _ = childutils.listener.wait()
         print("got", headers["eventname"])  # noqa: T201 - the bad habit

@@ -1,4 +1,4 @@
-"""Bad: stays when it is asked to go."""
+"""Bad: does not exit when it should."""
 
 import signal
 import time
@@ -7,7 +7,7 @@ from supervisor import childutils
 
 
 def main() -> None:
-    """Answer for ever."""
+    """Answer without end."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         while True:
