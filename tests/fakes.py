@@ -1,26 +1,34 @@
-"""Fakes of what surrounds the listener: supervisord with its programs, and a receiver of alerts."""
+"""Fakes of files, the host, supervisord and a receiver.
+
+tests/integration/test_fakes.py runs the same assertions against each fake and the real thing.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import deque
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from fpm_listener.delivery.attempt import Delivered, FailureReason, RetryLater
 from fpm_listener.supervisor.process import ProcessSeen
 from fpm_listener.supervisor.protocol import Event
+from fpm_listener.supervisor.rpc import SupervisorRpc
 from fpm_listener.vocabulary import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from random import Random
 
     from fpm_listener.delivery.attempt import Outcome
     from fpm_listener.incidents.alert import Alert
-    from fpm_listener.supervisor.process import ProcessName
+    from fpm_listener.supervisor.process import ProcessName, Program
+    from fpm_listener.supervisor.rpc import RpcFailed
 
-#: supervisord's `startsecs` and `startretries`, and the events that it keeps for a busy listener.
-STARTSECS_S, STARTRETRIES, BUFFER = 1.0, 3, 10
+#: supervisord's `startsecs`, and the number of events that it keeps for a busy listener.
+STARTSECS_S, BUFFER = 1.0, 10
 #: Seconds of one way in which a program behaves: from, to.
 REGIME_S = (600.0, 10_000.0)
 #: How long a run lasts, by what is the matter with the program: from, to.
@@ -30,6 +38,103 @@ RUN_S = {
     "slow crashes": (90.0, 400.0),
     "failing": (0.01, 0.9),
 }
+
+
+class FakeFiles:
+    """Files of php-fpm's configuration in a dict; a text of None is a directory."""
+
+    def __init__(self, texts: Mapping[str, str | None]) -> None:
+        self.texts = texts
+
+    def read(self, path: str) -> str:
+        """Return a file's text. Raises OSError."""
+        if path not in self.texts:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        text = self.texts[path]
+        if text is None:
+            raise IsADirectoryError(errno.EISDIR, "is a directory", path)
+        return text
+
+    def glob(self, pattern: str) -> list[str]:
+        """Return the paths that match, sorted."""
+        return sorted(path for path in self.texts if _matches(path, pattern))
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """Return whether a path matches as in the shell: `*` matches no `/` and no hidden name."""
+    names, patterns = path.split("/"), pattern.split("/")
+    return len(names) == len(patterns) and all(
+        fnmatchcase(name, part) and not (name.startswith(".") and not part.startswith("."))
+        for name, part in zip(names, patterns, strict=True)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeHost:
+    """A `Machine`: every path exists, and every user and group, except the named ones."""
+
+    missing: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset({"no-such-name", "nobody-here"})
+    units: tuple[str, ...] = ()
+    installed: tuple[str, ...] = ()
+    scripts: tuple[str, ...] = ()
+    ports: tuple[int, int] = (32768, 60999)
+    memory: int | None = 8 << 30
+    container: bool = False
+
+    def exists(self, path: str) -> bool:
+        """As Machine."""
+        return path not in self.missing
+
+    def is_folder(self, path: str) -> bool:
+        """As Machine."""
+        return path not in self.missing
+
+    def user(self, name: str) -> bool:
+        """As Machine."""
+        return name not in self.unknown
+
+    def group(self, name: str) -> bool:
+        """As Machine."""
+        return name not in self.unknown
+
+    def init_scripts(self) -> tuple[str, ...]:
+        """As Machine."""
+        return self.scripts
+
+    def php_fpms(self) -> tuple[str, ...]:
+        """As Machine."""
+        return self.installed
+
+    def enabled_units(self) -> tuple[str, ...]:
+        """As Machine."""
+        return self.units
+
+    def port_range(self) -> tuple[int, int]:
+        """As Machine."""
+        return self.ports
+
+    def memory_limit(self) -> int | None:
+        """As Machine."""
+        return self.memory
+
+    def in_container(self) -> bool:
+        """As Machine."""
+        return self.container
+
+
+class FakeRpc(SupervisorRpc):
+    """The XML-RPC of a supervisord with these programs, or of one that does not answer."""
+
+    def __init__(self, answer: tuple[Program, ...] | RpcFailed) -> None:
+        super().__init__("unix:///none")
+        self.answer = answer
+        self.asked = 0
+
+    def programs(self) -> tuple[Program, ...] | RpcFailed:
+        """Return the programs, or why they are unknown."""
+        self.asked += 1
+        return self.answer
 
 
 @dataclass(slots=True)
@@ -44,6 +149,7 @@ class FakeProgram:
     since_s: float = 0.0  #: monotonic; when it entered its state
     due_s: float = 0.0  #: monotonic; when something happens next
     healed: bool = False  #: nothing fails any more
+    startretries: int = 3
     _regime: str = "healthy"
     _regime_ends_s: float = 0.0
     _ends_s: float = 0.0
@@ -97,7 +203,7 @@ class FakeProgram:
         self._tries += 1
         waits_s = now_s + self._tries
         self._enter(now_s, State.BACKOFF, f"tries:{self._tries}", waits_s)
-        if self._tries > STARTRETRIES:
+        if self._tries > self.startretries:
             away_s = 5.0 if self.healed else self.random.uniform(60.0, 5000.0)
             self._enter(now_s, State.FATAL, "", now_s + away_s)
 

@@ -15,26 +15,13 @@ from fpm_listener.phpfpm import command_line, config_files
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.phpfpm.config_files import DiskFiles
 from fpm_listener.supervisor.process import ProcessName, Program
-from fpm_listener.supervisor.rpc import RpcFailed, SupervisorRpc
+from fpm_listener.supervisor.rpc import RpcFailed
 from fpm_listener.vocabulary import Where
+from tests.fakes import FakeRpc
 
 FPM = ProcessName("web", "fpm")
 #: A process that is told of a file as supervisord is, says that it runs, and waits.
 WAIT = "import sys; print(flush=True); sys.stdin.read()"
-
-
-class FakeRpc(SupervisorRpc):
-    """A supervisord that answers as the scene says."""
-
-    def __init__(self, answer: tuple[Program, ...] | RpcFailed) -> None:
-        super().__init__("unix:///none")
-        self.answer = answer
-        self.asked = 0
-
-    def programs(self) -> tuple[Program, ...] | RpcFailed:
-        """Return the scene's answer."""
-        self.asked += 1
-        return self.answer
 
 
 @pytest.fixture

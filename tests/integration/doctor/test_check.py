@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -21,6 +21,7 @@ from fpm_listener.doctor.rules import examine as apply_rules
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.supervisor.process import Loaded
 from fpm_listener.values import FpmListenerError
+from tests.fakes import FakeHost
 
 if TYPE_CHECKING:
     from fpm_listener.doctor.rule import Finding
@@ -78,45 +79,6 @@ PLAIN = "command=/usr/sbin/php-fpm8.2 -F -y {conf}"
 GUARDED = "command=/usr/bin/fpm-listener guard --hold -- /usr/sbin/php-fpm8.2 -F -y {conf}"
 
 
-class Fake:
-    """A host as a test wants it; a `Machine`."""
-
-    def __init__(self, **answers: object) -> None:
-        self.answers = answers
-
-    def exists(self, path: str) -> bool:
-        return path not in self.answers.get("missing", ())  # type: ignore[operator]  # a set
-
-    def is_folder(self, path: str) -> bool:
-        return self.exists(path)
-
-    def user(self, name: str) -> bool:
-        return name != "nobody-here"
-
-    def group(self, name: str) -> bool:
-        return name != "nobody-here"
-
-    def init_scripts(self) -> tuple[str, ...]:
-        return tuple(self.answers.get("scripts", ()))  # type: ignore[arg-type]  # names
-
-    def php_fpms(self) -> tuple[str, ...]:
-        return tuple(self.answers.get("installed", ()))  # type: ignore[arg-type]  # names
-
-    def enabled_units(self) -> tuple[str, ...]:
-        return tuple(self.answers.get("units", ()))  # type: ignore[arg-type]  # names
-
-    def port_range(self) -> tuple[int, int]:
-        return 32768, 60999
-
-    def memory_limit(self) -> int | None:
-        memory = self.answers.get("memory", 8 << 30)
-        assert isinstance(memory, int)
-        return memory
-
-    def in_container(self) -> bool:
-        return bool(self.answers.get("container"))
-
-
 def nobody(address: str) -> HolderReport:
     """Return that nobody has the address."""
     return HolderReport(address=address, holders=())
@@ -139,7 +101,7 @@ class Case(NamedTuple):
     rule: str
     supervisord: tuple[tuple[str, str], ...] = ()  #: texts, and what stands in their places
     fpm: tuple[tuple[str, str], ...] = ()
-    machine: dict[str, object] = {}  # noqa: RUF012 - never changed
+    machine: dict[str, Any] = {}  # noqa: RUF012 - never changed
     what: str = ""  #: a part of the finding
 
 
@@ -396,9 +358,9 @@ def examine(folder: Path, case: Case | None = None) -> list[Finding]:
 
     path = f"{folder}/supervisord.conf"
     if isinstance(loaded, Loaded):
-        checked = check.gather(path, Fake(**answers), {"PATH": "/usr/bin"})
+        checked = check.gather(path, FakeHost(**answers), {"PATH": "/usr/bin"})
         return apply_rules(checked._replace(loaded=loaded), TEXTS)
-    return check.check(path, Fake(**answers), {"PATH": "/usr/bin"}, search=look)
+    return check.check(path, FakeHost(**answers), {"PATH": "/usr/bin"}, search=look)
 
 
 def test_a_sound_configuration(tmp_path: Path) -> None:
@@ -463,7 +425,7 @@ def test_the_php_fpm_that_is_installed_instead(tmp_path: Path) -> None:
         (tmp_path / "usr/sbin" / name).touch(mode=0o755)
     (tmp_path / "usr/sbin/php-fpm.conf").touch(mode=0o644)
     assert Host(str(tmp_path)).php_fpms() == ("/usr/sbin/php-fpm8.3", "/usr/sbin/php-fpm8.4")
-    machine: dict[str, object] = {
+    machine: dict[str, Any] = {
         "missing": {"/usr/sbin/php-fpm8.2"},
         "installed": ["/usr/sbin/php-fpm8.3"],
     }
@@ -561,7 +523,7 @@ def test_the_recipe_of_2015(tmp_path: Path) -> None:
     conf, path = tmp_path / "php-fpm.conf", tmp_path / "supervisord.conf"
     conf.write_text("[global]\ndaemonize = no\n[www]\nuser = www-data\nlisten = 127.0.0.1:9000\n")
     path.write_text(RECIPE.format(conf=conf))
-    found = {one.id: one for one in check.check(str(path), Fake(), {}, search=nobody)}
+    found = {one.id: one for one in check.check(str(path), FakeHost(), {}, search=nobody)}
 
     assert {"FPM001", "FPM002", "FPM005", "FPM008", "FPM013", "FPM014"} <= set(found)
     assert len([one for one in found.values() if one.severity is not FindingSeverity.HINT]) >= 8
@@ -585,8 +547,8 @@ def test_what_we_ship_is_clean(tmp_path: Path) -> None:
 
     environ = {"PATH": "/usr/bin"}
     receiver = {"FPM_LISTENER_RECEIVER_OPS_URL": "https://ops.example.com/hook"}
-    assert check.check(str(path), Fake(), environ | receiver, search=nobody) == []
-    (no_receiver,) = check.check(str(path), Fake(), environ, search=nobody)
+    assert check.check(str(path), FakeHost(), environ | receiver, search=nobody) == []
+    (no_receiver,) = check.check(str(path), FakeHost(), environ, search=nobody)
     assert (no_receiver.id, no_receiver.severity) == ("FPM121", FindingSeverity.HINT)
     assert report.exit_status([no_receiver]) == 0
 
@@ -627,7 +589,7 @@ def test_several_files_and_groups(tmp_path: Path) -> None:
     )
     path = tmp_path / "supervisord.conf"
     path.write_text(f"[supervisord]\n[include]\nfiles={tmp_path}/*.ini\n")
-    found = {one.id: one for one in check.check(str(path), Fake(), {}, search=nobody)}
+    found = {one.id: one for one in check.check(str(path), FakeHost(), {}, search=nobody)}
 
     assert found["FPM014"].where == f"{included}:4 [program:php]"
 
@@ -636,7 +598,7 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
     """What supervisor prints of a bad value stays out of the finding."""
     path = tmp_path / "supervisord.conf"
     path.write_text('[supervisord]\n[program:x]\ncommand=/bin/cat\nenvironment=A="s3cret%2B"\n')
-    findings = check.check(str(path), Fake(), {}, search=nobody)
+    findings = check.check(str(path), FakeHost(), {}, search=nobody)
 
     assert [one.id for one in findings] == ["FPM111"]
     assert "s3cret" not in str(findings)
@@ -652,7 +614,7 @@ def test_two_hundred_programs(tmp_path: Path) -> None:
     path.write_text(f"[supervisord]\n{programs}")
     began = time.monotonic()
 
-    assert len(check.check(str(path), Fake(), {}, search=nobody)) > 200
+    assert len(check.check(str(path), FakeHost(), {}, search=nobody)) > 200
     assert time.monotonic() - began < 60
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fpm_listener.doctor import check
-from tests.integration.doctor.test_check import Fake
+from tests.fakes import FakeHost
 from tests.integration.supervisor.test_pipe import run
 from tests.ports import free_port
 from tests.waiting import wait_until
@@ -68,7 +68,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 
 def found(path: Path) -> list[str]:
-    findings = check.check(str(path), Fake(), live=True)
+    findings = check.check(str(path), FakeHost(), live=True)
     return [one.what for one in findings if one.id == "FPM117"]
 
 

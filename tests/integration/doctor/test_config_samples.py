@@ -15,7 +15,8 @@ from fpm_listener.doctor import check
 from fpm_listener.phpfpm import command_line, config_files
 from fpm_listener.supervisor import config, ini_lines
 from tests.config_samples import ENVIRONMENT, NAMES, SAMPLES, write_sample
-from tests.integration.doctor.test_check import Fake, nobody
+from tests.fakes import FakeHost
+from tests.integration.doctor.test_check import nobody
 from tests.integration.phpfpm.test_config_real import agree, dump
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def shape(request: pytest.FixtureRequest) -> str:
 
 def examine(name: str, folder: Path) -> list[Finding]:
     """Return what the doctor finds in a shape, on a host where all is there that is named."""
-    return check.check(str(write_sample(name, folder)), Fake(), ENVIRONMENT, search=nobody)
+    return check.check(str(write_sample(name, folder)), FakeHost(), ENVIRONMENT, search=nobody)
 
 
 def parser_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> ServerOptions:

@@ -10,7 +10,8 @@ import pytest
 
 from fpm_listener.doctor import check, report
 from tests.config_samples import ENVIRONMENT, NAMES, write_sample
-from tests.integration.doctor.test_check import CASES, Case, Fake, nobody
+from tests.fakes import FakeHost
+from tests.integration.doctor.test_check import CASES, Case, nobody
 from tests.integration.doctor.test_check import examine as examine_case
 from tests.integration.doctor.test_config_samples import examine
 
@@ -68,7 +69,7 @@ def test_a_shape(name: str, tmp_path: Path) -> None:
         results.add(tuple(path.read_bytes() for path in files))
     assert len(results) <= 1
 
-    after = check.check(f"{tmp_path}/supervisord.conf", Fake(), ENVIRONMENT, search=nobody)
+    after = check.check(f"{tmp_path}/supervisord.conf", FakeHost(), ENVIRONMENT, search=nobody)
     judge(before, after)
     assert report.preview(after) == ""
 
@@ -85,7 +86,7 @@ def test_a_rule(case: Case, tmp_path: Path) -> None:
     if answers.get("missing") == {"LOGS"}:
         answers["missing"] = {str(tmp_path)}
     after = check.check(
-        f"{tmp_path}/supervisord.conf", Fake(**answers), {"PATH": "/usr/bin"}, search=nobody
+        f"{tmp_path}/supervisord.conf", FakeHost(**answers), {"PATH": "/usr/bin"}, search=nobody
     )
 
     judge(before, after)

@@ -12,7 +12,8 @@ import pytest
 from fpm_listener.doctor import check
 from fpm_listener.doctor.rules_running import not_loaded
 from fpm_listener.supervisor.process import Loaded
-from tests.integration.doctor.test_check import Fake, nobody
+from tests.fakes import FakeHost
+from tests.integration.doctor.test_check import nobody
 from tests.integration.supervisor.test_pipe import run
 from tests.waiting import wait_until
 
@@ -78,7 +79,7 @@ def write(path: Path, *changes: tuple[str, str], password: str = "") -> None:
 
 
 def found(path: Path, live: bool = True) -> list[tuple[str, str]]:  # noqa: FBT001, FBT002 - a test's
-    findings = check.check(str(path), Fake(), live=live, search=nobody)
+    findings = check.check(str(path), FakeHost(), live=live, search=nobody)
     return [(one.what, one.fix) for one in findings if one.id == "FPM115"]
 
 
@@ -154,6 +155,6 @@ def test_keys_that_a_supervisord_does_not_tell(
     write(path)
     names = [("one", "one_00"), ("one", "one_01"), ("two", "two"), ("three", "three")]
     told = tuple({"group": group, "name": name} for group, name in names)
-    checkup = check.gather(str(path), Fake(), os.environ)
+    checkup = check.gather(str(path), FakeHost(), os.environ)
 
     assert list(not_loaded.check(checkup._replace(loaded=Loaded(told, told)))) == []

@@ -13,6 +13,7 @@ from fpm_listener.doctor.rule import Finding, parse_texts
 from fpm_listener.doctor.rules import examine
 from fpm_listener.phpfpm import command_line, config, config_files
 from fpm_listener.supervisor import ini_lines
+from tests.fakes import FakeFiles, FakeHost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,59 +92,6 @@ _DEFAULTS: dict[str, Any] = {
 Changes = tuple[tuple[str, str], ...]
 
 
-class Host(NamedTuple):
-    """A `Machine` that answers as a test wants."""
-
-    missing: frozenset[str] = frozenset()
-    units: tuple[str, ...] = ()
-    memory: int | None = 8 << 30
-    container: bool = False
-    unknown: frozenset[str] = frozenset({"no-such-name"})
-    ports: tuple[int, int] = (32768, 60999)
-    installed: tuple[str, ...] = ()
-    scripts: tuple[str, ...] = ()
-
-    def exists(self, path: str) -> bool:
-        return path not in self.missing
-
-    def is_folder(self, path: str) -> bool:
-        return path not in self.missing
-
-    def user(self, name: str) -> bool:
-        return name not in self.unknown
-
-    def group(self, name: str) -> bool:
-        return name not in self.unknown
-
-    def enabled_units(self) -> tuple[str, ...]:
-        return self.units
-
-    def php_fpms(self) -> tuple[str, ...]:
-        return self.installed
-
-    def init_scripts(self) -> tuple[str, ...]:
-        return self.scripts
-
-    def port_range(self) -> tuple[int, int]:
-        return self.ports
-
-    def memory_limit(self) -> int | None:
-        return self.memory
-
-    def in_container(self) -> bool:
-        return self.container
-
-
-class Texts(dict[str, str]):
-    """Files in memory, as php-fpm's reader wants them."""
-
-    def read(self, path: str) -> str:
-        return self[path]
-
-    def glob(self, pattern: str) -> list[str]:
-        return [path for path in self if path == pattern]
-
-
 class Found(NamedTuple):
     """What one rule found, in the words of the files."""
 
@@ -164,7 +112,7 @@ class Case(NamedTuple):
     what: str = ""  #: a part of it
     edits: Mapping[tuple[str, str], str | None] | None = None  #: None = not compared
     fix: str = ""  #: words of it
-    machine: Host = Host()
+    machine: FakeHost = FakeHost()
     why: str = ""  #: a part of it
 
 
@@ -191,17 +139,17 @@ def checkup(
     supervisord: Changes = (),
     fpm: Changes = (),
     *,
-    machine: Host | None = None,
+    machine: FakeHost | None = None,
     conf: str = FPM_CONF,
     **more: Any,  # noqa: ANN401 - fields of Checkup; known: its supervisord
 ) -> CheckedConfig:
     """Return the sound configuration with changes."""
     texts = {CONF: changed(SUPERVISORD, supervisord), FPM_CONF: changed(FPM, fpm)}
-    return _checkup(texts, machine or Host(), conf, more)
+    return _checkup(texts, machine or FakeHost(), conf, more)
 
 
 def _checkup(
-    texts: Mapping[str, str], machine: Host, conf: str, more: Mapping[str, Any]
+    texts: Mapping[str, str], machine: FakeHost, conf: str, more: Mapping[str, Any]
 ) -> CheckedConfig:
     sections = ini_lines.scan([(CONF, texts[CONF])])
     processes = tuple(
@@ -217,7 +165,7 @@ def _checkup(
         path = invocation.config or conf
         read = config.load(
             path,
-            Texts(texts),
+            FakeFiles(texts),
             layout=config_files.layouts(invocation)[0],
             invocation=invocation,
             environment=process.settings["inherited"],

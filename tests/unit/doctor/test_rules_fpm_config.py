@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import pytest
 
+from tests.fakes import FakeHost
 from tests.unit.doctor.checked_configs import (
     COMMAND,
     FPM_CONF,
     Case,
     Changes,
-    Host,
     checkup,
     found,
     verify,
@@ -25,7 +25,7 @@ OTHER = (
     "[program:php-fpm]",
     f"[program:other]\ncommand={COMMAND}\n[program:php-fpm]",
 )
-CONTAINER = Host(container=True)
+CONTAINER = FakeHost(container=True)
 
 
 def listen(new: str) -> Changes:
@@ -48,9 +48,9 @@ def without(line: str) -> Changes:
     return ((f"{line}\n", ""),)
 
 
-def gone(*paths: str) -> Host:
+def gone(*paths: str) -> FakeHost:
     """Return a host without these."""
-    return Host(missing=frozenset(paths))
+    return FakeHost(missing=frozenset(paths))
 
 
 # fmt: off
@@ -62,9 +62,9 @@ CASES = [
     Case("FPM040", (), listen("listen = /run/a.sock\n[two]\nlisten = /run//a.sock"), what="/run//a.sock"),
     Case("FPM040", (), listen(f"{TCP}[two]\nuser = a\n[three]\nlisten = localhost:9000"), what="pool three listens on localhost:9000, pool www on"),
     Case("FPM041", (OTHER,), (), "[program:php-fpm] command=", "php-fpm and other both listen on 127.0.0.1:9000"),
-    Case("FPM042", (), (), "[program:php-fpm] command=", "systemd has php8.2-fpm.service enabled", {}, "systemctl disable --now php8.2-fpm.service", Host(units=("php8.2-fpm.service",))),
-    Case("FPM042", what="php-fpm.service", machine=Host(units=("php-fpm.service",))),
-    Case("FPM042", ((f"-- {COMMAND}", "-- php-fpm -F -y /etc/php-fpm.conf"),), what="php8.1-fpm.service", machine=Host(units=("php8.1-fpm.service",))),
+    Case("FPM042", (), (), "[program:php-fpm] command=", "systemd has php8.2-fpm.service enabled", {}, "systemctl disable --now php8.2-fpm.service", FakeHost(units=("php8.2-fpm.service",))),
+    Case("FPM042", what="php-fpm.service", machine=FakeHost(units=("php-fpm.service",))),
+    Case("FPM042", ((f"-- {COMMAND}", "-- php-fpm -F -y /etc/php-fpm.conf"),), what="php8.1-fpm.service", machine=FakeHost(units=("php8.1-fpm.service",))),
     Case("FPM043", (), listen("listen = *:9000"), "[www] listen=*:9000", "listen = *:9000: '*' is not a host name"),
     Case("FPM044", (), listen("listen = /run/php/w.sock"), "[www] listen=/run/php/w.sock", "/run/php does not exist", fix="install -d -o www-data /run/php", machine=gone("/run/php")),
     Case("FPM044", (), (*listen("listen = /w.sock"), ("user = www-data", "user = web")), what="/ does not exist", fix="install -d -o web /", machine=gone("/")),
@@ -98,8 +98,8 @@ CASES = [
     *[Case("FPM055", (), (*pool("decorate_workers_output = no"), ("catch_workers_output = yes", f"catch_workers_output = {yes}")), "[www] decorate") for yes in ("1", '"yes"', '"ON"', '"true"')],
     Case("FPM056", (), without("catch_workers_output = yes"), "[www]", "catch_workers_output is off", {("www", "catch_workers_output"): "yes"}),
     Case("FPM056", (), (("output = yes", "output = no\ndecorate_workers_output = no"),), "[www] catch_workers_output=no", edits={("www", "catch_workers_output"): "yes", ("www", "decorate_workers_output"): "yes"}),
-    Case("FPM057", (), (), "[www] pm.max_children=8", "8 workers with 32 MiB each need 256 MiB; there are 255 MiB", {}, "pm.max_children = 5 or less", Host(memory=255 << 20)),
-    Case("FPM057", (), pool("[a]\npm.max_children = 9\n[www]"), "[a] pm.max_children=9", "17 workers with 32 MiB each need 544 MiB; there are 16 MiB", fix="pm.max_children = 1", machine=Host(memory=16 << 20)),
+    Case("FPM057", (), (), "[www] pm.max_children=8", "8 workers with 32 MiB each need 256 MiB; there are 255 MiB", {}, "pm.max_children = 5 or less", FakeHost(memory=255 << 20)),
+    Case("FPM057", (), pool("[a]\npm.max_children = 9\n[www]"), "[a] pm.max_children=9", "17 workers with 32 MiB each need 544 MiB; there are 16 MiB", fix="pm.max_children = 1", machine=FakeHost(memory=16 << 20)),
     Case("FPM058", (), (("pm.max_children = 8", "pm.max_children = 321"),), "[global]", "up to 321 workers, but only 1024 open files", {}, "rlimit_files = 1348"),
     Case("FPM058", (), main("rlimit_files = 87"), "[global] rlimit_files=87", "up to 8 workers, but only 87 open files", fix="rlimit_files = 96"),
     Case("FPM059", (), without("pm.max_requests = 1000"), "[www]", "pm.max_requests is 0", {("www", "pm.max_requests"): "1000"}, "pm.max_requests = 1000"),
@@ -137,42 +137,42 @@ def test_a_mistake(case: Case) -> None:
 
 # fmt: off
 HARMLESS = [
-    ("FPM040", listen(f"{TCP}[two]\nlisten = 127.0.0.1:9001"), Host()),
-    ("FPM040", listen(f"{TCP}[two]\nlisten = 127.0.0.2:9000"), Host()),
-    ("FPM040", listen(f"{TCP}[two]\nlisten = 9001"), Host()),
-    ("FPM040", listen(f"{TCP}[two]\nlisten = /run/a.sock"), Host()),
-    ("FPM040", listen("listen = *:1\n[two]\nlisten = *:1"), Host()),
-    ("FPM042", (), Host(units=("php8.1-fpm.service",))),
+    ("FPM040", listen(f"{TCP}[two]\nlisten = 127.0.0.1:9001"), FakeHost()),
+    ("FPM040", listen(f"{TCP}[two]\nlisten = 127.0.0.2:9000"), FakeHost()),
+    ("FPM040", listen(f"{TCP}[two]\nlisten = 9001"), FakeHost()),
+    ("FPM040", listen(f"{TCP}[two]\nlisten = /run/a.sock"), FakeHost()),
+    ("FPM040", listen("listen = *:1\n[two]\nlisten = *:1"), FakeHost()),
+    ("FPM042", (), FakeHost(units=("php8.1-fpm.service",))),
     ("FPM044", listen("listen = /run/w.sock"), gone("/run/php")),
-    ("FPM045", listen("listen = /run/w.sock\nlisten.mode = 0660"), Host()),
-    ("FPM045", listen("listen = /run/w.sock\nlisten.mode = 0664"), Host()),
-    ("FPM045", listen("listen = 127.0.0.1:9000\nlisten.mode = 0666"), Host()),
-    *[("FPM046", listen(f"listen = /run/w.sock\nlisten.{key} = x"), Host()) for key in ("owner", "group", "mode", "acl_users", "acl_groups")],
-    ("FPM046", (), Host()),
-    ("FPM047", listen("listen = 9000\nlisten.allowed_clients = 10.0.0.1"), Host()),
-    ("FPM047", listen("listen = /run/w.sock"), Host()),
-    ("FPM048", listen("listen = 127.0.0.1:32767"), Host()),
-    ("FPM048", listen("listen = 127.0.0.1:61000"), Host()),
-    ("FPM049", (("user = www-data", "user = 1000"),), Host(unknown=frozenset({"1000"}))),
-    ("FPM053", pool("request_slowlog_timeout = 60s"), Host()),
-    ("FPM053", (*pool("request_slowlog_timeout = 5s"), *without("request_terminate_timeout = 60s")), Host()),
-    ("FPM053", pool("request_slowlog_timeout = soon"), Host()),
-    ("FPM054", main("log_level = debug"), Host()),
-    ("FPM055", pool("decorate_workers_output = yes"), Host()),
-    ("FPM055", (("catch_workers_output = yes", "decorate_workers_output = no"),), Host()),
-    ("FPM057", (), Host(memory=256 << 20)),
-    ("FPM057", (), Host(memory=None)),
-    ("FPM057", (("pm.max_children = 8", "pm.max_children = many"),), Host(memory=1)),
-    ("FPM058", main("rlimit_files = 88"), Host()),
-    ("FPM058", (("pm.max_children = 8", "pm.max_children = 320"),), Host()),
-    ("FPM060", (("ping.path = /ping", "pm.status_path = /status"),), Host()),
+    ("FPM045", listen("listen = /run/w.sock\nlisten.mode = 0660"), FakeHost()),
+    ("FPM045", listen("listen = /run/w.sock\nlisten.mode = 0664"), FakeHost()),
+    ("FPM045", listen("listen = 127.0.0.1:9000\nlisten.mode = 0666"), FakeHost()),
+    *[("FPM046", listen(f"listen = /run/w.sock\nlisten.{key} = x"), FakeHost()) for key in ("owner", "group", "mode", "acl_users", "acl_groups")],
+    ("FPM046", (), FakeHost()),
+    ("FPM047", listen("listen = 9000\nlisten.allowed_clients = 10.0.0.1"), FakeHost()),
+    ("FPM047", listen("listen = /run/w.sock"), FakeHost()),
+    ("FPM048", listen("listen = 127.0.0.1:32767"), FakeHost()),
+    ("FPM048", listen("listen = 127.0.0.1:61000"), FakeHost()),
+    ("FPM049", (("user = www-data", "user = 1000"),), FakeHost(unknown=frozenset({"1000"}))),
+    ("FPM053", pool("request_slowlog_timeout = 60s"), FakeHost()),
+    ("FPM053", (*pool("request_slowlog_timeout = 5s"), *without("request_terminate_timeout = 60s")), FakeHost()),
+    ("FPM053", pool("request_slowlog_timeout = soon"), FakeHost()),
+    ("FPM054", main("log_level = debug"), FakeHost()),
+    ("FPM055", pool("decorate_workers_output = yes"), FakeHost()),
+    ("FPM055", (("catch_workers_output = yes", "decorate_workers_output = no"),), FakeHost()),
+    ("FPM057", (), FakeHost(memory=256 << 20)),
+    ("FPM057", (), FakeHost(memory=None)),
+    ("FPM057", (("pm.max_children = 8", "pm.max_children = many"),), FakeHost(memory=1)),
+    ("FPM058", main("rlimit_files = 88"), FakeHost()),
+    ("FPM058", (("pm.max_children = 8", "pm.max_children = 320"),), FakeHost()),
+    ("FPM060", (("ping.path = /ping", "pm.status_path = /status"),), FakeHost()),
     ("FPM061", (("/var/log/php-fpm.log", "syslog"),), gone("/")),
-    ("FPM065", main("include = pool.conf"), Host()),
-    ("FPM065", (("/run/php-fpm.pid", "${HOME}/fpm.pid"),), Host()),
-    ("FPM065", listen("listen = 9000"), Host()),
-    ("FPM066", pool("php_value[a] = #"), Host()),
-    ("FPM067", listen("listen = 127.0.0.1:9000 ; ${PATH}"), Host()),
-    ("FPM070", pool("request_slowlog_timeout = 5s"), Host()),
+    ("FPM065", main("include = pool.conf"), FakeHost()),
+    ("FPM065", (("/run/php-fpm.pid", "${HOME}/fpm.pid"),), FakeHost()),
+    ("FPM065", listen("listen = 9000"), FakeHost()),
+    ("FPM066", pool("php_value[a] = #"), FakeHost()),
+    ("FPM067", listen("listen = 127.0.0.1:9000 ; ${PATH}"), FakeHost()),
+    ("FPM070", pool("request_slowlog_timeout = 5s"), FakeHost()),
     ("FPM070", pool("request_slowlog_timeout = 0"), CONTAINER),
     ("FPM070", pool("request_slowlog_timeout = 0s"), CONTAINER),
     ("FPM070", pool("request_slowlog_timeout ="), CONTAINER),
@@ -181,7 +181,7 @@ HARMLESS = [
 
 
 @pytest.mark.parametrize(("rule", "fpm", "machine"), HARMLESS)
-def test_no_mistake(rule: str, fpm: Changes, machine: Host) -> None:
+def test_no_mistake(rule: str, fpm: Changes, machine: FakeHost) -> None:
     """At the boundary, and where something else makes it harmless, the rule is silent."""
     assert found(rule, checkup((), fpm, machine=machine)) == []
 
@@ -211,7 +211,7 @@ def test_minfds_is_not_known() -> None:
 
 def test_no_php_fpm_and_little_memory() -> None:
     """There is nothing to say where no php-fpm runs."""
-    nothing = checkup((), (), machine=Host(memory=1))._replace(fpms=())
+    nothing = checkup((), (), machine=FakeHost(memory=1))._replace(fpms=())
 
     assert found("FPM057", nothing) == []
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 import pytest
 
 from fpm_listener.doctor.rules import examine
+from tests.fakes import FakeHost
 from tests.unit.doctor.checked_configs import (
     COMMAND,
     GUARDED,
     TEXTS,
     Case,
     Changes,
-    Host,
     checkup,
     found,
     verify,
@@ -347,7 +347,7 @@ CASES = [
         (),
         f"{AT} command=",
         "/usr/sbin/php-fpm8.2 does not exist",
-        machine=Host(missing=frozenset({"/usr/sbin/php-fpm8.2"})),
+        machine=FakeHost(missing=frozenset({"/usr/sbin/php-fpm8.2"})),
     ),
     Case(
         "FPM024",
@@ -497,6 +497,6 @@ def test_a_program_as_root() -> None:
 
 def test_a_binary_that_path_finds() -> None:
     """A name without a folder is searched in PATH: there is no finding."""
-    missing = Host(missing=frozenset({"php-fpm8.2"}))
+    missing = FakeHost(missing=frozenset({"php-fpm8.2"}))
 
     assert found("FPM023", checkup(command("php-fpm8.2 -F"), machine=missing)) == []

@@ -10,12 +10,12 @@ import pytest
 
 from fpm_listener.doctor.rules_supervisord import PROGRAM_KEYS
 from fpm_listener.supervisor.process import Loaded
+from tests.fakes import FakeHost
 from tests.unit.doctor.checked_configs import (
     CONF,
     GUARDED,
     Case,
     Changes,
-    Host,
     checkup,
     found,
     verify,
@@ -42,9 +42,9 @@ def program(line: str) -> Changes:
     return change("exitcodes=0\n", f"exitcodes=0\n{line}\n")
 
 
-def gone(path: str) -> Host:
+def gone(path: str) -> FakeHost:
     """Return a host without a folder."""
-    return Host(missing=frozenset({path}))
+    return FakeHost(missing=frozenset({path}))
 
 
 # fmt: off
@@ -76,26 +76,30 @@ def test_a_mistake(case: Case) -> None:
 @pytest.mark.parametrize(
     ("rule", "supervisord", "machine"),
     [
-        ("FPM104", change(OURS, "command=python -m fpm_listener listen"), Host()),
-        ("FPM105", change("buffer_size=1024", "buffer_size=256"), Host()),
-        ("FPM105", change("buffer_size=1024\n", ""), Host()),
-        ("FPM105", program("buffer_size=1"), Host()),
-        ("FPM106", (SECOND, ("priority=-50\nautorestart", "priority=-51\nautorestart")), Host()),
-        ("FPM106", program("priority=-50"), Host()),
-        ("FPM107", change("startretries=1000000", "startretries=100"), Host()),
-        ("FPM107", change("startretries=10\n", "startretries=9\n"), Host()),
-        ("FPM109", change("events=PROCESS_STATE,", "events=EVENT,"), Host()),
-        ("FPM109", change("events=PROCESS_STATE,PROCESS_LOG_STDERR\n", ""), Host()),
-        ("FPM110", (), Host()),
-        ("FPM112", change("nodaemon=true", "nodaemon=true\nnonsense=1"), Host()),
+        ("FPM104", change(OURS, "command=python -m fpm_listener listen"), FakeHost()),
+        ("FPM105", change("buffer_size=1024", "buffer_size=256"), FakeHost()),
+        ("FPM105", change("buffer_size=1024\n", ""), FakeHost()),
+        ("FPM105", program("buffer_size=1"), FakeHost()),
+        (
+            "FPM106",
+            (SECOND, ("priority=-50\nautorestart", "priority=-51\nautorestart")),
+            FakeHost(),
+        ),
+        ("FPM106", program("priority=-50"), FakeHost()),
+        ("FPM107", change("startretries=1000000", "startretries=100"), FakeHost()),
+        ("FPM107", change("startretries=10\n", "startretries=9\n"), FakeHost()),
+        ("FPM109", change("events=PROCESS_STATE,", "events=EVENT,"), FakeHost()),
+        ("FPM109", change("events=PROCESS_STATE,PROCESS_LOG_STDERR\n", ""), FakeHost()),
+        ("FPM110", (), FakeHost()),
+        ("FPM112", change("nodaemon=true", "nodaemon=true\nnonsense=1"), FakeHost()),
         ("FPM113", program("stdout_logfile=NONE"), gone("")),
         ("FPM113", program("stdout_logfile=log/a.log"), gone("log")),
         ("FPM113", (), gone("/")),
-        ("FPM114", change(GUARDED, "php-fpm8.2 -F -d a=b/c"), Host()),
-        ("FPM114", change(GUARDED, ""), Host()),
+        ("FPM114", change(GUARDED, "php-fpm8.2 -F -d a=b/c"), FakeHost()),
+        ("FPM114", change(GUARDED, ""), FakeHost()),
     ],
 )
-def test_no_mistake(rule: str, supervisord: Changes, machine: Host) -> None:
+def test_no_mistake(rule: str, supervisord: Changes, machine: FakeHost) -> None:
     """At the boundary, and where something else makes it harmless, the rule is silent."""
     assert found(rule, checkup(supervisord, machine=machine)) == []
 
@@ -235,7 +239,7 @@ def test_the_background_in_a_container() -> None:
     """supervisord must stay in the foreground there, and only there."""
     known = {"nodaemon": False}
     inside = checkup(
-        change("nodaemon=true", "nodaemon=false"), known=known, machine=Host(container=True)
+        change("nodaemon=true", "nodaemon=false"), known=known, machine=FakeHost(container=True)
     )
     (one,) = found("FPM103", inside)
 
@@ -243,7 +247,7 @@ def test_the_background_in_a_container() -> None:
     assert one.fix == "Set nodaemon=true in [supervisord]"
     assert one.edits == {("supervisord", "nodaemon"): "true"}
     assert found("FPM103", checkup(known=known)) == []
-    assert found("FPM103", checkup(machine=Host(container=True))) == []
+    assert found("FPM103", checkup(machine=FakeHost(container=True))) == []
     rejected = inside._replace(supervisord={"refused": "bad"})
     assert found("FPM103", rejected) == []
 

@@ -1,7 +1,6 @@
 """php-fpm's configuration is read as php-fpm reads it; what is broken becomes a problem."""
 
 import errno
-import fnmatch
 import os
 
 import pytest
@@ -11,29 +10,10 @@ from hypothesis import strategies as st
 from fpm_listener.host.addresses import TcpAddress, UnixAddress, UnusableAddress
 from fpm_listener.phpfpm.command_line import FpmInvocation
 from fpm_listener.phpfpm.config import ErrorLog, FpmConf, Layout, LogKind, effective_error_log, load
+from tests.fakes import FakeFiles
 
 MAIN = "/etc/php-fpm.conf"
 LAYOUT = Layout(config=MAIN, prefix="/usr", localstatedir="/var")
-
-
-class FakeFiles:
-    """Files in a dict; a text of None is a folder."""
-
-    def __init__(self, texts: dict[str, str | None]) -> None:
-        self.texts = texts
-
-    def read(self, path: str) -> str:
-        """Return a file's text. Raises OSError."""
-        if path not in self.texts:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        text = self.texts[path]
-        if text is None:
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        return text
-
-    def glob(self, pattern: str) -> list[str]:
-        """Return the paths that match, sorted."""
-        return sorted(fnmatch.filter(self.texts, pattern))
 
 
 def read(
@@ -201,7 +181,7 @@ def test_a_folder_among_the_included() -> None:
     conf = read("include=/d/*.conf\n[a]", d__x=None, d__y="daemonize=no")
     assert (conf.daemonize, conf.problems) == (False, ())
     conf = load("/d", FakeFiles({"/d": None}), layout=LAYOUT)
-    assert conf.problems[0] == "/d: cannot be read: Is a directory"
+    assert conf.problems[0] == "/d: cannot be read: is a directory"
 
 
 # -- values ----------------------------------------------------------------------------------------
