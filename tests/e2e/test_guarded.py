@@ -362,20 +362,11 @@ def test_another_process_holds_the_address(lab: Lab, kind: str) -> None:
         other = lab.stray(sys.executable, "-m", "http.server", "-b", "127.0.0.1", port).pid
         wait_until(lambda: not refuses(address), "the other process to listen")
     lab.start()
-    heard = wait_until(
-        lambda: next(
-            (
-                a
-                for a in lab.webhook.alerts("firing")
-                if a["annotations"]["cause"] == "bind_conflict"
-            ),
-            None,
-        ),
-        "the alert",
-    )
+    incident = lab.wait_for_holder()
 
-    assert f"pid {other}" in heard["annotations"]["holder"]
-    assert str(other) in heard["annotations"]["remedy"]
+    assert incident["cause"] == "bind_conflict"
+    assert f"pid {other}" in incident["holder"]
+    assert str(other) in incident["remedy"]
     assert f"[bind_conflict address={address} pid={other}]" in stderr_of(lab)
     assert ("it runs this configuration" in stderr_of(lab)) == (kind == "daemonized")
     assert "[orphan_signalled " not in stderr_of(lab)
