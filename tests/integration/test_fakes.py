@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from fpm_listener.delivery.attempt import Outcome
     from fpm_listener.doctor.checked_config import Machine
     from fpm_listener.incidents.alert import Alert
-    from fpm_listener.phpfpm.config import Files
+    from fpm_listener.phpfpm.config_reader import Files
 
 both = pytest.mark.parametrize("real", [False, True], ids=["fake", "real"])
 
