@@ -4,7 +4,7 @@ from fpm_listener.incidents.failure_history import EVIDENCE_LINES, Evidence
 
 
 def test_what_is_repeated_is_kept_once() -> None:
-    """The line that tells why is not pushed out by those that tell how often."""
+    """The line with the cause is not pushed out by repeated lines."""
     evidence = Evidence()
     why = "[23-Nov-2026 10:00:00] ERROR: unable to bind listening socket for address '9000'"
     evidence.add([why])

@@ -230,7 +230,9 @@ TOLD = {
 
 
 @pytest.mark.parametrize(("plight", "summary", "remedy", "in_chinese"), TOLD.values(), ids=TOLD)
-def test_what_is_told(plight: IncidentFacts, summary: str, remedy: str, in_chinese: str) -> None:
+def test_the_texts_of_a_cause(
+    plight: IncidentFacts, summary: str, remedy: str, in_chinese: str
+) -> None:
     """The summary says what is wrong, the remedy what to type, in both languages."""
     english = ENGLISH.sentences(plight, over=False)
     other = CHINESE.sentences(plight, over=False)
@@ -248,7 +250,7 @@ def test_each_cause_is_above() -> None:
 
 
 def test_what_is_ruled_out() -> None:
-    """Where no cause is found, what was looked at is told; where one is, it would only distract."""
+    """Where no cause is found, the alert lists what was examined; with a cause it does not."""
     unexplained = replace(PLIGHT, post_mortem=ALL_IN_ORDER)
     sentence = (
         "Checked on this host and ruled out: a kill because of short memory, a missing program"

@@ -61,7 +61,7 @@ def looks(scenario: Scenario) -> list[ExamineExit]:
 
 
 def killed(scenario: Scenario, *at_s: float) -> Scenario:
-    """Play lives that SIGKILL ends."""
+    """Play runs that SIGKILL ends."""
     for at in at_s:
         scenario.play(
             f"{at} starting", f"{at + 1} running", f"{at + 4} crash", f"{at + 4.01} exits -9"
@@ -74,12 +74,12 @@ def examined(scenario: Scenario, at_s: float, machine: PostMortem) -> None:
 
 
 def test_out_of_memory_is_in_the_first_alert() -> None:
-    """The alert waits a moment for the look at the machine, and tells limit and peak."""
+    """The alert waits a moment for the look at the machine, and shows limit and peak."""
     scenario = killed(Scenario(exits=True), 0, 10, 20)
     assert scenario.alerts_now == []
     examined(scenario, 24.05, PostMortem(oom=OOM, looked_for=LOOKED_FOR))
 
-    assert scenario.told == ["first: out_of_memory"]
+    assert scenario.sent == ["first: out_of_memory"]
     said = scenario.alerts[0].annotations
     assert "limit is 128 MiB, its peak was 127 MiB" in said["evidence"]
     assert "limit 128 MiB" in said["summary"]
@@ -91,7 +91,7 @@ def test_a_kill_that_was_not_for_memory() -> None:
     scenario = killed(Scenario(exits=True), 0, 10, 20)
     examined(scenario, 24.05, PostMortem(looked_for=LOOKED_FOR))
 
-    assert scenario.told == ["first: crash_signal"]
+    assert scenario.sent == ["first: crash_signal"]
     said = scenario.alerts[0].annotations
     assert "a kill because of short memory, a full disk" in said["description"]
     assert "Find the sender of SIGKILL" in said["remedy"]
@@ -100,24 +100,24 @@ def test_a_kill_that_was_not_for_memory() -> None:
 def test_a_look_that_takes_long() -> None:
     """The alert does not wait for it; its result is an update."""
     scenario = killed(Scenario(exits=True), 0, 10, 20)
-    assert scenario.told == ["first: crash_signal"]
+    assert scenario.sent == ["first: crash_signal"]
     examined(scenario, 26, PostMortem(oom=OOM))
 
-    assert scenario.told == ["first: crash_signal", "cause changed: out_of_memory"]
+    assert scenario.sent == ["first: crash_signal", "cause changed: out_of_memory"]
 
 
-def test_the_root_is_told_not_what_follows_from_it() -> None:
+def test_the_root_is_reported_not_what_follows_from_it() -> None:
     """Orphans of a master that was killed for memory keep its port: that is what is to be ended."""
     scenario = killed(Scenario(exits=True), 0)
     for at in (5, 7):
         scenario.play(f"{at} starting", f"{at + 0.1} log bind failed", f"{at + 0.2} holder")
         scenario.play(f"{at + 0.5} backoff", f"{at + 0.51} exits 78")
 
-    assert scenario.told == ["first: bind_conflict"]
+    assert scenario.sent == ["first: bind_conflict"]
     assert looks(scenario) == []
 
 
-def test_each_unexplained_death_is_looked_into_but_not_too_often() -> None:
+def test_each_unexplained_exit_is_looked_into_but_not_too_often() -> None:
     """A storm costs a look each two seconds, and none before there is an incident."""
     scenario = Scenario()
     for number in range(20):
@@ -150,7 +150,7 @@ def test_a_missing_program_that_the_guard_names() -> None:
         if looks(scenario):
             examined(scenario, at_s + 0.6, PostMortem(program_instead=("/usr/sbin/php-fpm8.2",)))
 
-    assert scenario.told == ["first: missing_path"]
+    assert scenario.sent == ["first: missing_path"]
     assert looks(scenario)
     assert "this host has /usr/sbin/php-fpm8.2" in scenario.alerts[0].annotations["remedy"]
 
@@ -161,17 +161,17 @@ def test_an_answer_that_comes_too_late() -> None:
     exited_at_s = looks(scenario)[-1].exited_at_s
     scenario.play("25 starting", "25.1 log bind", "25.5 backoff", "25.51 exits 78")
     scenario.give(27, ExitExamined(FPM, exited_at_s, PostMortem(oom=OOM)))
-    assert scenario.told[-1] == "cause changed: bind_conflict"
+    assert scenario.sent[-1] == "cause changed: bind_conflict"
 
     scenario.play("28 starting", "29 running", "200 tick")
-    assert scenario.told[-1].startswith("resolved")
-    before = len(scenario.told)
+    assert scenario.sent[-1].startswith("resolved")
+    before = len(scenario.sent)
     scenario.give(201, ExitExamined(FPM, exited_at_s, PostMortem(oom=OOM)))
-    assert len(scenario.told) == before
+    assert len(scenario.sent) == before
 
 
 def test_slow_flapping_says_how_often() -> None:
-    """Who dies every 91 seconds fills the slow window only."""
+    """A program that fails every 91 seconds fills the slow window only."""
     scenario = Scenario(exits=True)
     for number in range(5):
         at = number * 91
@@ -179,6 +179,6 @@ def test_slow_flapping_says_how_often() -> None:
             f"{at} starting", f"{at + 1} running", f"{at + 90} crash", f"{at + 90.01} exits 255"
         )
 
-    assert scenario.told == ["first: restart_loop"]
+    assert scenario.sent == ["first: restart_loop"]
     assert "about every 91 s" in scenario.alerts[0].annotations["summary"]
     assert scenario.alerts[0].labels["severity"] == "warning"

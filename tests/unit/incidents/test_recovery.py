@@ -23,7 +23,7 @@ def conflict() -> Scenario:
     """Return a php-fpm whose address is in use by pid 812."""
     scenario = Scenario().fail(0.0, 2.0).play("4 starting", "4.4 log bind", "4.5 backoff")
     scenario.give(4.6, HolderFound(FPM, KNOWN))
-    assert scenario.told == ["first: bind_conflict"]
+    assert scenario.sent == ["first: bind_conflict"]
     return scenario
 
 
@@ -104,7 +104,7 @@ def test_what_its_operator_has_stopped_is_said_to_be_stopped() -> None:
 def test_an_alert_while_it_recovers_is_in_the_past_tense() -> None:
     """The cause became known late."""
     scenario = Scenario().fail(0.0, 2.0, 4.0)
-    assert scenario.told == ["first: restart_loop"]
+    assert scenario.sent == ["first: restart_loop"]
     scenario.play("6 starting", "6.4 running", "9.0 log bind", "9.1 tick", "9.5 tick")
 
     for alert in scenario.alerts[1:]:
@@ -116,12 +116,12 @@ def test_a_resolved_alert_says_what_was() -> None:
     """The address is in use no more."""
     scenario = conflict().play("6 starting", "7 running", "128 tick")
 
-    assert scenario.told[-1] == "resolved: bind_conflict"
+    assert scenario.sent[-1] == "resolved: bind_conflict"
     assert "127.0.0.1:9000 was in use" in scenario.alerts[-1].annotations["summary"]
 
 
 def test_a_holder_that_has_ended_is_not_shown() -> None:
-    """Pid and start are verified every two seconds; then nobody is told to kill that pid."""
+    """Pid and start are verified every two seconds; then the remedy does not name that pid."""
     scenario = conflict().play("7 tick", "8 tick", "9 tick", "10 tick")
     asked = [one for one in scenario.effects if isinstance(one, CheckGone)]
     assert len(asked) == 3

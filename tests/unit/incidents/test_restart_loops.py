@@ -47,7 +47,7 @@ def test_a_loop_is_left_only_when_it_is_forgotten() -> None:
 
 
 def test_stability_is_measured_by_the_usual_distance() -> None:
-    """Who dies every 150 s is not stable after 120 s; who looped every 2 s is."""
+    """A program that fails every 150 s is not stable after 120 s; one that loops every 2 s is."""
     assert detector(0.0, 150.0, 300.0, 450.0).stable_after_s(120.0) == 300.0
     assert detector(0.0, 2.0, 4.0).stable_after_s(120.0) == 120.0
     assert detector(0.0, 800.0, 802.0, 804.0).stable_after_s(120.0) == 120.0
@@ -56,7 +56,7 @@ def test_stability_is_measured_by_the_usual_distance() -> None:
 
 @given(st.lists(st.integers(0, 300), max_size=60), st.integers(2, 6), st.integers(1, 120))
 def test_the_window_equals_a_brute_force_count(gaps: list[int], threshold: int, width: int) -> None:
-    """Count and latch are those of counting all failures anew at each moment."""
+    """Count and latch are those of counting all failures again at each moment."""
     policy = LoopPolicy(threshold=threshold, window_s=float(width))
     loops = LoopDetector({Tier.FAST: policy, Tier.SLOW: POLICIES[Tier.SLOW]})
     at, failures, looped = 0.0, [], False

@@ -1,4 +1,4 @@
-"""Workers that crash while their master lives are a trouble of their own, if the machine agrees."""
+"""Workers that crash while their master runs are an incident if the processes are really gone."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def crash(
 
 
 def test_workers_that_crash_again_and_again() -> None:
-    """They are told as a warning while the master lives, and resolved when all is calm."""
+    """They are reported as a warning while the master runs, and resolved when all is calm."""
     scenario = running()
     for number in range(4):
         crash(scenario, 10.0 + 2 * number, 500 + number)
-    assert scenario.told == ["first: crash_signal"]
+    assert scenario.sent == ["first: crash_signal"]
     alert = scenario.alerts[0]
     assert alert.labels["severity"] == "warning"
     assert "its workers crash (SIGSEGV)" in alert.annotations["summary"]
@@ -41,19 +41,19 @@ def test_workers_that_crash_again_and_again() -> None:
     assert "extension" in alert.annotations["remedy"]
 
     scenario.play("130 tick")
-    assert len(scenario.told) == 1
+    assert len(scenario.sent) == 1
     scenario.play("140 tick")
-    assert scenario.told[-1] == "resolved: crash_signal"
+    assert scenario.sent[-1] == "resolved: crash_signal"
     assert "its workers crashed (SIGSEGV)" in scenario.alerts[-1].annotations["summary"]
 
 
 def test_an_application_that_prints_the_line() -> None:
-    """A worker that lives has not crashed."""
+    """A worker that still exists has not crashed."""
     scenario = running()
     for number in range(20):
         crash(scenario, 10.0 + 2 * number, 500, true=False)
 
-    assert scenario.told == []
+    assert scenario.sent == []
 
 
 def test_what_is_no_crash() -> None:
@@ -65,7 +65,7 @@ def test_what_is_no_crash() -> None:
     crash(scenario, 100, 700)
     crash(scenario, 170, 701)
 
-    assert scenario.told == []
+    assert scenario.sent == []
 
 
 def test_a_storm_is_asked_for_once_a_second() -> None:
@@ -81,7 +81,7 @@ def test_a_storm_is_asked_for_once_a_second() -> None:
     assert max(len(one.pids) for one in asked) <= 64
 
 
-def test_the_master_dies_in_the_end() -> None:
+def test_the_master_fails_in_the_end() -> None:
     """One incident: the master's own failures are its cause from then on."""
     scenario = running()
     for number in range(4):
@@ -90,5 +90,5 @@ def test_the_master_dies_in_the_end() -> None:
     for at in (21, 23, 25):
         scenario.play(f"{at} starting", f"{at + 0.1} log bind failed", f"{at + 0.5} backoff")
 
-    assert scenario.told == ["first: crash_signal", "cause changed: bind_conflict"]
+    assert scenario.sent == ["first: crash_signal", "cause changed: bind_conflict"]
     assert len({alert.incident_id for alert in scenario.alerts}) == 1

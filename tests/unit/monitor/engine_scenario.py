@@ -167,7 +167,7 @@ class Scenario:
         ]
 
     @property
-    def told(self) -> list[str]:
+    def sent(self) -> list[str]:
         """Return reason and cause of each alert so far."""
         return [f"{alert.reason.value}: {alert.annotations['cause']}" for alert in self.alerts]
 

@@ -15,7 +15,7 @@ STEPS_S = [-50 * YEAR_S, -HOUR_S, 0.0, HOUR_S, 50 * YEAR_S]
 
 
 def repeats(scenario: Scenario, step_s: float, *hours: float) -> list[float]:
-    """Return the hours at which the receivers hear of it again."""
+    """Return the hours at which the receivers get it again."""
     found = []
     for hour in hours:
         for pause_s in (0.0, 30.0):  # it looks for causes first

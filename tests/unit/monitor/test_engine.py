@@ -1,4 +1,4 @@
-"""The engine, scene by scene: what is counted, what is told, and when."""
+"""The engine, scene by scene: what is counted, what is reported, and when."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from tests.unit.monitor.engine_scenario import (
 )
 
 
-def test_one_crash_wakes_nobody() -> None:
-    """A master that died and is back is counted, and is no incident."""
+def test_one_crash_sends_no_alert() -> None:
+    """A master that exits and is back is counted, and is no incident."""
     scenario = Scenario().play(
         "0 starting", "2 running", "500 crash", "500.5 starting", "502 running"
     )
     scenario.play("2000 tick")
     view = scenario.view()
 
-    assert scenario.told == []
+    assert scenario.sent == []
     assert (view.starts, view.exits, view.unexpected_exits, view.restarts) == (2, 1, 1, 1)
     assert view.restart_seconds is not None
     assert view.restart_seconds.total == 0.5
@@ -52,10 +52,10 @@ def test_one_crash_wakes_nobody() -> None:
 def test_three_failed_starts_are_a_loop() -> None:
     """The third failed start within a minute opens one incident."""
     scenario = Scenario().fail(0.0, 2.0)
-    assert scenario.told == []
+    assert scenario.sent == []
 
     scenario.fail(5.0)
-    assert scenario.told == ["first: restart_loop"]
+    assert scenario.sent == ["first: restart_loop"]
     assert scenario.alerts[0].labels == {
         "alertname": "PhpFpmFailing",
         "severity": "critical",
@@ -68,12 +68,12 @@ def test_three_failed_starts_are_a_loop() -> None:
 
 
 def test_the_recipe_that_says_running_each_time() -> None:
-    """RUNNING that dies in seconds is a failed life, also when 78 is called expected."""
+    """RUNNING that ends in seconds is a failure, also when 78 is called expected."""
     scenario = Scenario()
     for at in (0, 2, 4):
         scenario.play(f"{at} starting", f"{at + 1.1} running", f"{at + 1.2} exit")
 
-    assert scenario.told == ["first: restart_loop"]
+    assert scenario.sent == ["first: restart_loop"]
     assert scenario.view().failed_starts == 0
     assert scenario.view().exits == 3
 
@@ -86,7 +86,7 @@ def test_the_operators_hand_is_silent() -> None:
             f"{at} starting", f"{at + 2} running", f"{at + 3} stopping", f"{at + 3.1} stopped"
         )
 
-    assert scenario.told == []
+    assert scenario.sent == []
     assert scenario.view().restarts == 0
     assert scenario.view().loops == frozenset()
 
@@ -97,27 +97,27 @@ def test_a_job_that_ends_well_is_silent() -> None:
     for at in range(0, 50, 5):
         scenario.play(f"{at} starting job", f"{at + 1} running job", f"{at + 1.5} exit job")
 
-    assert scenario.told == []
+    assert scenario.sent == []
 
 
-def test_a_crashing_job_is_told_of() -> None:
+def test_a_crashing_job_is_reported() -> None:
     """A program that is not php-fpm is counted and alerted on as well."""
     scenario = Scenario()
     for at in (0, 2, 4):
         scenario.play(f"{at} starting job", f"{at + 1.1} running job", f"{at + 1.2} crash job")
 
-    assert scenario.told == ["first: restart_loop"]
+    assert scenario.sent == ["first: restart_loop"]
     assert scenario.alerts[0].labels["alertname"] == "ProgramFailing"
 
 
 def test_the_cause_comes_with_the_line() -> None:
-    """A bind conflict that is known when the loop is seen is told at once, with its evidence."""
+    """A bind conflict that is known at the third failure is reported at once, with its evidence."""
     scenario = Scenario()
     for at in (0, 2, 4):
         scenario.play(f"{at} starting", f"{at + 0.1} log bind failed", f"{at + 0.2} holder")
         scenario.play(f"{at + 0.9} backoff")
 
-    assert scenario.told == ["first: bind_conflict"]
+    assert scenario.sent == ["first: bind_conflict"]
     annotations = scenario.alerts[0].annotations
     assert annotations["address"] == ADDRESS
     assert "pid 812" in annotations["holder"]
@@ -130,7 +130,7 @@ def test_log_line_after_the_crash_upgrades_the_cause() -> None:
     """A line that comes after the third failed start changes the cause, and opens no incident."""
     scenario = Scenario().fail(0.0, 2.0, 4.0).play("4.8 log bind", "4.85 holder")
 
-    assert scenario.told == ["first: restart_loop", "cause changed: bind_conflict"]
+    assert scenario.sent == ["first: restart_loop", "cause changed: bind_conflict"]
     assert len({alert.incident_id for alert in scenario.alerts}) == 1
 
 
@@ -142,7 +142,7 @@ def test_an_alert_waits_a_moment_for_the_holder() -> None:
     assert scenario.alerts_now[0].annotations["cause"] == "bind_conflict"
 
     late = Scenario().fail(0.0, 2.0).play("4 starting", "4.4 log bind", "4.5 backoff", "4.8 tick")
-    assert late.told == ["first: bind_conflict"]
+    assert late.sent == ["first: bind_conflict"]
     assert "holder" not in late.alerts[0].annotations
 
 
@@ -150,43 +150,43 @@ def test_giving_up_is_worse_not_another() -> None:
     """FATAL worsens the incident that is open."""
     scenario = Scenario().fail(0.0, 2.0, 5.0, 9.0).play("9.6 fatal")
 
-    assert scenario.told == ["first: restart_loop", "got worse: restart_loop"]
+    assert scenario.sent == ["first: restart_loop", "got worse: restart_loop"]
     assert "supervisorctl start php-fpm" in scenario.alerts[1].annotations["remedy"]
 
 
 def test_giving_up_without_a_loop() -> None:
-    """FATAL is told though the windows are not full (startretries=0)."""
+    """FATAL is reported although the windows are not full (startretries=0)."""
     scenario = Scenario().fail(0.0).play("0.6 fatal")
 
-    assert scenario.told == ["first: gave_up"]
+    assert scenario.sent == ["first: gave_up"]
 
 
 def test_dead_and_not_started_again() -> None:
-    """A crash that nobody restarts (autorestart=false) is told after some seconds."""
+    """A crash without a restart (autorestart=false) is reported after some seconds."""
     scenario = Scenario().play("0 starting", "2 running", "500 crash", "505 tick")
-    assert scenario.told == []
+    assert scenario.sent == []
 
     scenario.play("511 tick")
-    assert scenario.told == ["first: gave_up"]
+    assert scenario.sent == ["first: gave_up"]
 
 
-def test_a_crash_while_supervisord_stops_is_no_trouble() -> None:
-    """What dies while supervisord shuts down is not called given up."""
+def test_a_crash_while_supervisord_stops_is_no_incident() -> None:
+    """An exit while supervisord shuts down is not reported as given up."""
     scenario = Scenario().play("0 starting", "2 running")
     scenario.give(400.0, Event("lab", "l", 99, 99, "SUPERVISOR_STATE_CHANGE_STOPPING", ""))
     scenario.play("500 crash", "600 tick")
 
-    assert scenario.told == []
+    assert scenario.sent == []
 
 
 def test_one_resolution() -> None:
     """Running for `stable_for` ends the incident, once; a short RUNNING does not."""
     scenario = Scenario().fail(0.0, 2.0, 4.0).play("10 starting", "12 running", "20 crash")
     scenario.play("21 starting", "23 running", "142 tick")
-    assert scenario.told == ["first: restart_loop"]
+    assert scenario.sent == ["first: restart_loop"]
 
     scenario.play("143.1 tick", "9999 tick")
-    assert scenario.told == ["first: restart_loop", "resolved: restart_loop"]
+    assert scenario.sent == ["first: restart_loop", "resolved: restart_loop"]
     resolved = scenario.alerts[1]
     assert resolved.status is Status.RESOLVED
     assert "resolved" in resolved.annotations["summary"]
@@ -197,51 +197,51 @@ def test_one_resolution() -> None:
 
 
 def test_a_repeat_every_four_hours() -> None:
-    """An incident that goes on is told again each `repeat_interval`."""
+    """An incident that goes on is reported again each `repeat_interval`."""
     scenario = Scenario().fail(0.0, 2.0, 4.0, 9.0).play("9.6 fatal")
     scenario.play("14408 tick")
-    assert len(scenario.told) == 2
+    assert len(scenario.sent) == 2
 
     scenario.play("14410 tick", "28820 tick")
-    assert scenario.told[2:] == ["repeat: restart_loop", "repeat: restart_loop"]
+    assert scenario.sent[2:] == ["repeat: restart_loop", "repeat: restart_loop"]
 
 
 def test_slow_flapping_is_a_warning() -> None:
-    """A program that dies every 150 s opens an incident that `stable_for` alone does not end."""
+    """A program that fails every 150 s opens an incident that `stable_for` alone does not end."""
     scenario = Scenario()
     for number in range(8):
         at = number * 150
         scenario.play(f"{at} starting", f"{at + 2} running", f"{at + 149} crash")
 
-    assert scenario.told == ["first: restart_loop"]
+    assert scenario.sent == ["first: restart_loop"]
     assert scenario.alerts[0].labels["severity"] == "warning"
 
 
-def test_an_operator_ends_a_trouble_by_stopping() -> None:
-    """A program that stays stopped is no trouble any more; restarting it changes nothing."""
+def test_an_operator_ends_an_incident_by_stopping() -> None:
+    """A program that stays stopped is no incident any more; restarting it changes nothing."""
     scenario = Scenario().fail(0.0, 2.0, 4.0).play("10 starting", "12 running", "13 stopping")
     scenario.play("13.1 stopped", "14 starting", "14.5 backoff")
-    assert scenario.told == ["first: restart_loop"]
+    assert scenario.sent == ["first: restart_loop"]
 
     scenario.play("20 stopped", "139 tick")
-    assert len(scenario.told) == 1
+    assert len(scenario.sent) == 1
     scenario.play("141 tick")
-    assert scenario.told[1:] == ["resolved: restart_loop"]
+    assert scenario.sent[1:] == ["resolved: restart_loop"]
 
 
-def test_lines_of_a_life_that_runs_are_not_believed() -> None:
-    """A forged line after "fpm is running" counts nothing, whatever happens afterwards."""
+def test_lines_after_fpm_is_running_are_not_trusted() -> None:
+    """A forged line after "fpm is running" counts nothing, also later."""
     scenario = Scenario()
     for at in (0, 4, 8):
         scenario.play(f"{at} starting", f"{at + 0.1} log ready", f"{at + 1.1} running")
         scenario.play(f"{at + 2} log bind", f"{at + 2.1} crash")
 
-    assert scenario.told == ["first: restart_loop"]
+    assert scenario.sent == ["first: restart_loop"]
     assert scenario.view().facts[FactKind.BIND_CONFLICT] == 0
 
 
-def test_lines_of_a_reload_are_believed() -> None:
-    """A life that reloads starts up anew: its bind conflict is real."""
+def test_lines_of_a_reload_are_trusted() -> None:
+    """A run that reloads starts up again: its bind conflict is real."""
     scenario = Scenario().play("0 starting", "0.1 log ready", "2 running")
     scenario.play("100 log reload", "100.1 log bind", "100.3 crash")
 
@@ -249,19 +249,19 @@ def test_lines_of_a_reload_are_believed() -> None:
 
 
 def test_a_signal_refutes_a_line() -> None:
-    """A life that was killed did not end because of what a line said."""
+    """The log lines of a killed run do not explain its end."""
     scenario = Scenario(exits=True)
     for at in (0, 2, 4):
         scenario.play(f"{at} starting", f"{at + 0.1} log bind", f"{at + 0.9} crash")
         scenario.play(f"{at + 0.95} exits -11")
     scenario.play("5.2 tick")
 
-    assert scenario.told == ["first: crash_signal"]
+    assert scenario.sent == ["first: crash_signal"]
     assert scenario.view().last_exit == ExitReason(signal=11)
 
 
-def test_a_signal_refutes_nothing_of_the_next_life() -> None:
-    """How a life ended is known after the next one has begun, whose lines are its own."""
+def test_a_signal_refutes_nothing_of_the_next_run() -> None:
+    """The exit status arrives during the next run, whose lines count for that run."""
     scenario = Scenario(exits=True).play("0 starting", "0.1 log ready", "1 running")
     scenario.play("9 crash", "9.001 starting", "9.01 exits -9", "10 log bind", "10.1 running")
     scenario.play("11 crash", "11.001 starting", "11.01 exits 78")
@@ -269,26 +269,26 @@ def test_a_signal_refutes_nothing_of_the_next_life() -> None:
     assert scenario.view().facts[FactKind.BIND_CONFLICT] == 1
 
 
-def test_the_exit_code_is_read_for_each_death() -> None:
-    """Each death asks for supervisord's log; the answer goes into metric and alert."""
+def test_the_exit_status_is_read_for_each_exit() -> None:
+    """Each exit asks for supervisord's log; the answer goes into metric and alert."""
     scenario = Scenario(exits=True)
     for at in (0, 2, 4):
         scenario.play(f"{at} starting", f"{at + 0.5} backoff", f"{at + 0.55} exits 78")
 
     assert scenario.reads == 3
-    assert scenario.told == ["first: restart_loop"]
+    assert scenario.sent == ["first: restart_loop"]
     assert "exit status 78" in scenario.alerts[0].annotations["description"]
 
 
 def test_the_log_of_supervisord_may_be_faster_than_its_event() -> None:
-    """A note that is read before the event of its death waits for it."""
+    """A note that is read before the event of its exit waits for it."""
     scenario = Scenario(exits=True).play("0 starting", "0.5 exits 78", "0.6 backoff")
 
     assert scenario.view().last_exit is not None
     assert scenario.reads == 0
 
 
-def test_a_death_without_a_note_waits_for_nothing() -> None:
+def test_an_exit_without_a_note_waits_for_nothing() -> None:
     """A failed spawn leaves no line: the next note is not taken for it."""
     scenario = Scenario(exits=True).play("0 starting", "0.5 backoff", "0.6 exits")
     scenario.play("2 starting", "2.5 backoff", "2.6 exits 70")
@@ -309,7 +309,7 @@ def test_a_line_counts_once() -> None:
 
 
 def test_lines_on_stderr_may_be_cut_anywhere() -> None:
-    """Pieces of stderr are joined to lines; the end of the life ends the last one."""
+    """Pieces of stderr are joined to lines; the end of the run ends the last one."""
     scenario = Scenario()
     head = "processname:php-fpm groupname:php-fpm pid:5 channel:stderr\n"
     text = (
@@ -325,7 +325,7 @@ def test_lines_on_stderr_may_be_cut_anywhere() -> None:
 
 
 def test_a_look_for_the_holder_knows_former_masters() -> None:
-    """The pids of former lives go along: by them our own orphans are known."""
+    """The pids of earlier runs are included, so orphans of this php-fpm are recognized."""
     scenario = Scenario().play("0 starting", "2 running", "9 crash", "9.1 starting", "9.2 log bind")
 
     (look,) = scenario.looks
@@ -338,7 +338,7 @@ def test_worker_crashes_are_counted_without_an_incident() -> None:
     scenario = Scenario().play("0 starting", "0.1 log ready", "2 running", "50 log segv")
 
     assert scenario.view().facts[FactKind.CHILD_SIGNAL] == 1
-    assert scenario.told == []
+    assert scenario.sent == []
 
 
 def test_a_shared_log_is_divided() -> None:
@@ -355,7 +355,7 @@ def test_a_shared_log_is_divided() -> None:
     assert scenario.view(other).facts[FactKind.BIND_CONFLICT] == 0
 
 
-def test_events_hurry_the_follower() -> None:
+def test_events_trigger_the_follower() -> None:
     """A state change of php-fpm lets its log be read at once."""
     assert any(isinstance(effect, ReadLogsNow) for effect in Scenario().event(0.0, "starting"))
 
@@ -375,19 +375,19 @@ def test_what_supervisord_says_when_asked() -> None:
 
 
 def test_an_incident_is_not_over_because_the_listener_was_restarted() -> None:
-    """A program that loops is RUNNING, too, when it is asked for: only lasting ends the trouble."""
+    """A looping program can be RUNNING when it is asked for: only a long run ends the incident."""
     before = Scenario().fail(0.0, 2.0, 4.0)
-    assert before.told == ["first: restart_loop"]
+    assert before.sent == ["first: restart_loop"]
     after = Scenario()
     after.engine.restore(moment(200.0), memory(before))
     seen = ProcessSeen(name=FPM, state=State.RUNNING, pid=5, started_at_s=EPOCH)
     after.give(200.0, ProcessesSeen((seen,), 200.0))
-    assert after.told == []
+    assert after.sent == []
 
     after.play("319 tick")
-    assert after.told == []
+    assert after.sent == []
     after.play("321 tick")
-    assert after.told == ["resolved: restart_loop"]
+    assert after.sent == ["resolved: restart_loop"]
 
 
 def test_programs_that_are_not_chosen_are_not_watched() -> None:
@@ -403,7 +403,7 @@ def test_programs_that_are_not_chosen_are_not_watched() -> None:
 
 
 def test_a_removed_group_is_forgotten() -> None:
-    """A program that `update` has removed is no longer shown; one in trouble stays a while."""
+    """A program that `update` has removed is not shown; with an incident it stays a while."""
     scenario = Scenario().fail(0.0, 2.0, 4.0)
     for serial, group in enumerate(("job", "php-fpm")):
         event = Event("lab", "l", serial, serial, "PROCESS_GROUP_REMOVED", f"groupname:{group}\n")
@@ -412,11 +412,11 @@ def test_a_removed_group_is_forgotten() -> None:
 
     scenario.play("131 tick")
     assert scenario.engine.views() == ()
-    assert scenario.told == ["first: restart_loop", "resolved: restart_loop"]
+    assert scenario.sent == ["first: restart_loop", "resolved: restart_loop"]
 
 
 def test_a_new_group_lets_the_programs_be_read() -> None:
-    """`supervisorctl update` can bring a php-fpm that nobody knew."""
+    """`supervisorctl update` can bring a php-fpm that was unknown."""
     scenario = Scenario()
 
     assert scenario.give(
@@ -426,7 +426,7 @@ def test_a_new_group_lets_the_programs_be_read() -> None:
 
 
 def test_a_program_is_removed_while_its_exit_is_looked_up() -> None:
-    """An answer that comes after the removal finds nobody, and does no harm."""
+    """An answer that comes after the removal has no effect."""
     scenario = Scenario(exits=True).play("0 starting job", "2 running job", "3 stopping job")
     scenario.play("3.1 stopped job")
     scenario.give(3.2, Event("lab", "l", 9, 9, "PROCESS_GROUP_REMOVED", "groupname:job\n"))
@@ -447,77 +447,77 @@ def memory(scenario: Scenario) -> dict[ProcessName, dict[str, object]]:
 
 
 def test_a_restart_of_the_listener_forgets_nothing() -> None:
-    """Windows and incidents go on where they were, also when monotonic time began anew."""
+    """Windows and incidents go on where they were, also when monotonic time starts again at 0."""
     before = Scenario().fail(0.0, 2.0)
     after = Scenario()
     after.engine.restore(moment(10.0)._replace(monotonic_s=3.0), memory(before))
-    assert after.told == []
+    assert after.sent == []
     after.effects += after.engine.step(
         moment(11.0)._replace(monotonic_s=4.0),
         Event("lab", "l", 1, 1, "PROCESS_STATE_BACKOFF", "processname:php-fpm groupname:php-fpm"),
     )
     after.now_s = 4.0
-    assert after.told == ["first: restart_loop"]
+    assert after.sent == ["first: restart_loop"]
 
 
 def test_an_incident_survives_with_its_identity() -> None:
     """After a restart the incident is resolved under the id and labels it was opened with."""
     before = Scenario().fail(0.0, 2.0, 4.0)
-    assert before.told == ["first: restart_loop"]
+    assert before.sent == ["first: restart_loop"]
     after = Scenario(id_token="of the next start")
     after.effects += after.engine.restore(moment(10.0), memory(before))
     after.play("11 starting", "13 running", "134 tick")
 
-    assert after.told == ["resolved: restart_loop"]
+    assert after.sent == ["resolved: restart_loop"]
     assert after.alerts[0].incident_id == before.alerts[0].incident_id
     assert after.alerts[0].labels == before.alerts[0].labels
     assert after.alerts[0].sequence == 2
     assert memory(after) == {}
 
 
-def test_an_alert_that_was_not_told_yet_is_told_after_a_restart() -> None:
-    """An incident that waited for its holder when the listener died is told by the next one."""
+def test_an_alert_that_was_not_sent_yet_is_sent_after_a_restart() -> None:
+    """The next listener reports an incident that waited for its holder."""
     before = Scenario().fail(0.0, 2.0).play("4 starting", "4.4 log bind", "4.5 backoff")
     assert before.alerts_now == []
     after = Scenario()
     after.effects += after.engine.restore(moment(6.0), memory(before))
     after.play("7 tick")
 
-    assert after.told == ["first: bind_conflict"]
+    assert after.sent == ["first: bind_conflict"]
 
 
 @pytest.mark.parametrize("asked", [True, False])
 def test_what_was_given_up_stays_so_after_a_restart(*, asked: bool) -> None:
-    """Nobody is told of a change that is none, whether supervisord can be asked or not."""
+    """No change is reported if there is none, whether supervisord can be asked or not."""
     before = Scenario().play("0 starting", "1 backoff", "2 fatal")
-    assert before.told == ["first: gave_up"]
+    assert before.sent == ["first: gave_up"]
     after = Scenario()
     after.effects += after.engine.restore(moment(10.0), memory(before))
     if asked:
         seen = ProcessSeen(name=FPM, state=State.FATAL, pid=None, started_at_s=None)
         after.give(10.5, ProcessesSeen((seen,), 10.5))
     after.play("30 tick")
-    assert after.told == []
+    assert after.sent == []
 
     after.play("40 starting", "43 running", "200 tick")
-    assert after.told == ["resolved: gave_up"]
+    assert after.sent == ["resolved: gave_up"]
 
 
 def test_what_was_started_while_the_listener_was_away_is_not_given_up() -> None:
     """supervisord says so when it is asked."""
     before = Scenario().play("0 starting", "1 backoff", "2 fatal")
-    assert before.told == ["first: gave_up"]
+    assert before.sent == ["first: gave_up"]
     after = Scenario()
     after.effects += after.engine.restore(moment(10.0), memory(before))
     seen = ProcessSeen(name=FPM, state=State.RUNNING, pid=5, started_at_s=EPOCH)
     after.give(10.5, ProcessesSeen((seen,), 10.5))
     after.play("200 tick")
 
-    assert after.told[-1] == "resolved: gave_up"
+    assert after.sent[-1] == "resolved: gave_up"
 
 
 def test_dead_already_when_the_listener_comes() -> None:
-    """A php-fpm that is EXITED and that nobody starts is told of; a job may have done its work."""
+    """An EXITED php-fpm that is not started again is reported; an EXITED job may be done."""
     scenario = Scenario()
     seen = [
         ProcessSeen(name=name, state=State.EXITED, pid=None, started_at_s=EPOCH)
@@ -525,10 +525,10 @@ def test_dead_already_when_the_listener_comes() -> None:
     ]
     scenario.give(1.0, ProcessesSeen(tuple(seen), 1.0))
     scenario.play("10 tick")
-    assert scenario.told == []
+    assert scenario.sent == []
 
     scenario.play("12 tick")
-    assert scenario.told == ["first: gave_up"]
+    assert scenario.sent == ["first: gave_up"]
     assert scenario.alerts[0].labels["process"] == FPM.process
 
 
@@ -545,7 +545,7 @@ def test_a_memory_that_makes_no_sense_is_dropped(saved: dict[str, object]) -> No
 def test_an_incident_that_was_saved_without_a_label_is_dropped(label: str) -> None:
     """Its memory is forgotten at the start; showing it would end each listener that restores it."""
     before = Scenario().fail(0.0, 2.0, 5.0)
-    assert before.told == ["first: restart_loop"]
+    assert before.sent == ["first: restart_loop"]
     saved = json.loads(json.dumps(memory(before)[FPM]))
     del saved["incident"]["labels"][label]
     after = Scenario()
@@ -624,7 +624,7 @@ def test_any_interleaving_gives_the_same_incident(shifts: list[int], late: bool)
         scenario.play(f"{at} {step}")
     scenario.play("40 tick")
 
-    assert scenario.told[-1].endswith("bind_conflict")
+    assert scenario.sent[-1].endswith("bind_conflict")
     assert len({alert.incident_id for alert in scenario.alerts}) == 1
     assert scenario.view().facts[FactKind.BIND_CONFLICT] == 3
     incident = scenario.view().incident

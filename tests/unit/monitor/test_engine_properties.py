@@ -185,7 +185,7 @@ class Story:
 )
 @settings(max_examples=60, deadline=None)
 def test_whatever_happens(policy: HealingPolicy, words: list[tuple[str, float]]) -> None:
-    """Nothing raises, no deadline stays in the past, and what is told is in order."""
+    """Nothing raises, no deadline stays in the past, and alerts are in order."""
     story = Story(policy)
     for word, gap_s in words:
         story.play(word)

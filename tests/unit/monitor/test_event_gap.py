@@ -54,7 +54,7 @@ def children(scenario: Scenario, at_s: float, *found: Child) -> None:
     scenario.give(at_s, ChildrenSeen(found, at_s))
 
 
-def test_a_gap_makes_us_ask_at_once() -> None:
+def test_a_gap_makes_the_listener_ask_at_once() -> None:
     """The question follows the gap; one that follows soon waits for a second."""
     scenario = Scenario()
 
@@ -89,7 +89,7 @@ def test_after_a_gap_an_answer_is_accepted_at_once(state: State) -> None:
 
 @pytest.mark.parametrize("before", ["crash", "fatal", "stopped", "backoff"])
 def test_after_a_gap_what_runs_is_shown_as_running(before: str) -> None:
-    """Also with the pid and the start that supervisord tells, and its death is watched."""
+    """Also with the pid and the start that supervisord reports; its exit is watched."""
     scenario = Scenario().play("0 starting", f"2 {before}")
     lose(scenario, 3.0)
     answer(scenario, 3.1, State.RUNNING, pid=77)
@@ -119,28 +119,28 @@ def test_an_event_that_is_received_after_the_question_wins() -> None:
     assert scenario.view().state is State.STOPPED
 
 
-def test_gave_up_waits_for_the_answer_and_is_not_told_when_it_is_refuted() -> None:
+def test_gave_up_waits_for_the_answer_and_is_not_reported_when_it_is_refuted() -> None:
     """The start after FATAL is lost: no alert, and it runs."""
     scenario = Scenario().play("0 starting", "1 fatal")
     lose(scenario, 1.1)
     answer(scenario, 2.0, State.RUNNING, pid=77)
     scenario.play("300 tick")
 
-    assert scenario.told == []
+    assert scenario.sent == []
 
 
-def test_gave_up_is_told_when_the_answer_confirms_it() -> None:
+def test_gave_up_is_reported_when_the_answer_confirms_it() -> None:
     """FATAL before and after the gap."""
     scenario = Scenario().play("0 starting", "1 fatal")
     lose(scenario, 1.1)
     scenario.play("3 tick")
-    assert scenario.told == []
+    assert scenario.sent == []
     answer(scenario, 4.0, State.FATAL)
 
-    assert scenario.told == ["first: gave_up"]
+    assert scenario.sent == ["first: gave_up"]
 
 
-def test_gave_up_is_told_when_nobody_answers() -> None:
+def test_gave_up_is_reported_without_an_answer() -> None:
     """An alert waits for ten seconds, no longer, also while events go on to be lost."""
     scenario = Scenario().play("0 starting", "1 fatal")
     for number in range(120):
@@ -151,48 +151,48 @@ def test_gave_up_is_told_when_nobody_answers() -> None:
     assert 11.0 < scenario.alerts[0].known_at_s - EPOCH < 11.5
 
 
-def test_a_fatal_that_was_lost_is_told() -> None:
+def test_a_fatal_that_was_lost_is_reported() -> None:
     """supervisord gave up on what was shown as running."""
     scenario = Scenario().play("0 starting", "1 running")
     lose(scenario, 2.0)
     answer(scenario, 2.1, State.FATAL)
 
-    assert scenario.told == ["first: gave_up"]
+    assert scenario.sent == ["first: gave_up"]
     assert scenario.view().fatal == 0  # counters count events
 
 
-def test_an_earlier_death_does_not_explain_a_fatal_that_was_lost() -> None:
+def test_an_earlier_exit_does_not_explain_a_fatal_that_was_lost() -> None:
     """It was killed once, long before; how it failed since then is not known."""
     scenario = Scenario(exits=True).play("0 starting", "2 running", "9 crash", "9.1 exits -9")
     scenario.play("10 starting", "11 running")
     lose(scenario, 20.0)
     answer(scenario, 20.1, State.FATAL)
 
-    assert scenario.told == ["first: gave_up"]
+    assert scenario.sent == ["first: gave_up"]
     assert "SIGKILL" not in scenario.alerts[0].annotations["summary"]
 
 
-def test_what_was_told_is_resolved_after_a_start_that_was_lost() -> None:
+def test_what_was_reported_is_resolved_after_a_start_that_was_lost() -> None:
     """The incident ends when it has run for stable_for."""
     scenario = Scenario().play("0 starting", "1 fatal", "2 tick")
-    assert scenario.told == ["first: gave_up"]
+    assert scenario.sent == ["first: gave_up"]
     lose(scenario, 3.0)
     answer(scenario, 3.1, State.RUNNING, pid=77)
     scenario.play("124 tick")
 
-    assert scenario.told == ["first: gave_up", "resolved: gave_up"]
+    assert scenario.sent == ["first: gave_up", "resolved: gave_up"]
 
 
-def test_an_fpm_that_died_and_was_started_again_unseen_is_not_given_up() -> None:
+def test_an_fpm_that_exited_and_was_started_again_unseen_is_not_given_up() -> None:
     """EXITED for ten seconds is no proof while events are lost."""
     scenario = Scenario().play("0 starting", "1 running", "2 crash")
     lose(scenario, 11.0)
     scenario.play("12.5 tick")
-    assert scenario.told == []
+    assert scenario.sent == []
     answer(scenario, 13.0, State.RUNNING, pid=77)
     scenario.play("40 tick")
 
-    assert scenario.told == []
+    assert scenario.sent == []
 
 
 def test_without_a_gap_a_difference_is_confirmed_first() -> None:
@@ -205,11 +205,11 @@ def test_without_a_gap_a_difference_is_confirmed_first() -> None:
     answer(scenario, 31.6, State.FATAL, asked_at_s=31.1)
 
     assert scenario.view().state is State.FATAL
-    assert scenario.told == ["first: gave_up"]
+    assert scenario.sent == ["first: gave_up"]
 
 
 def test_without_a_gap_an_event_settles_a_difference() -> None:
-    """The death is counted once, by its event."""
+    """The exit is counted once, by its event."""
     scenario = Scenario().play("0 starting", "1 running")
     answer(scenario, 30.0, State.EXITED)
     scenario.play("30.01 crash", "30.02 starting")
@@ -219,7 +219,7 @@ def test_without_a_gap_an_event_settles_a_difference() -> None:
     assert (view.state, view.unexpected_exits, view.starts) == (State.STARTING, 1, 2)
 
 
-def test_differences_do_not_make_us_ask_again_and_again() -> None:
+def test_differences_do_not_make_the_listener_ask_again_and_again() -> None:
     """A program that exits at once differs in every answer; each question wakes supervisord."""
     scenario = Scenario().play("0 starting", "1 running")
     for number in range(100):
@@ -240,7 +240,7 @@ def test_a_process_that_supervisord_does_not_know_is_let_go() -> None:
     assert [view.name for view in scenario.engine.views()] == [JOB]
 
 
-def test_a_process_that_nobody_has_named_makes_us_read_the_programs() -> None:
+def test_a_process_that_is_unknown_makes_the_listener_read_the_programs() -> None:
     """The event of an added group was lost: it may be a php-fpm."""
     scenario = Scenario()
     new = ProcessName("new", "new")
@@ -249,7 +249,7 @@ def test_a_process_that_nobody_has_named_makes_us_read_the_programs() -> None:
 
 
 def test_a_process_that_is_back_is_shown() -> None:
-    """It was removed and added again while it was in trouble; nothing starts it."""
+    """It was removed and added again while its incident was open; nothing starts it."""
     scenario = Scenario().play("0 starting", "1 fatal", "2 tick")
     scenario.event_named(3.0, "PROCESS_GROUP_REMOVED", "groupname:php-fpm")
     answer(scenario, 4.0, State.STOPPED)
@@ -260,7 +260,7 @@ def test_a_process_that_is_back_is_shown() -> None:
 
 
 def test_an_event_without_its_words_counts_as_lost() -> None:
-    """What it told is not known."""
+    """Its content is unknown."""
     scenario = Scenario()
 
     event = Event("lab", "l", 1, 1, "PROCESS_STATE_FATAL", "nonsense")
@@ -305,7 +305,7 @@ def child(at_s: float, *, pid: int = 77, name: ProcessName | None = FPM, title: 
 
 
 @pytest.mark.parametrize("before", ["crash", "fatal", "stopped", "backoff", "starting"])
-def test_a_child_of_supervisord_lives(before: str) -> None:
+def test_a_child_of_supervisord_exists(before: str) -> None:
     """By the name in its environment."""
     scenario = Scenario().play("0 starting", f"2 {before}")
     lose(scenario, 3.0)
@@ -328,14 +328,14 @@ def test_a_young_child_is_starting() -> None:
 
 
 def test_without_a_child_the_state_is_unknown() -> None:
-    """It does not run; nobody knows how it ended, so nothing else is reported."""
+    """It does not run; its exit status is unknown, so nothing else is reported."""
     scenario = Scenario().play("0 starting", "1 running")
     lose(scenario, 2.0)
     children(scenario, 2.1)
     scenario.play("60 tick")
 
     assert (scenario.view().state, scenario.view().pid) == (State.UNKNOWN, None)
-    assert scenario.told == []
+    assert scenario.sent == []
 
 
 def test_without_a_gap_a_dead_process_stays_as_it_is() -> None:
@@ -366,7 +366,7 @@ def test_a_pid_that_is_no_child_any_more_is_gone() -> None:
 
 
 def test_where_proc_is_hidden_everything_older_is_unknown() -> None:
-    """What an event has told since is known."""
+    """What an event has reported since is known."""
     scenario = Scenario().play("0 starting", "1 running", "1 running job")
     lose(scenario, 2.0)
     scenario.play("2.05 running job")
@@ -377,7 +377,7 @@ def test_where_proc_is_hidden_everything_older_is_unknown() -> None:
 
 
 def test_events_go_on_after_a_state_was_unknown() -> None:
-    """The next event tells how it is."""
+    """The next event corrects it."""
     scenario = Scenario().play("0 starting", "1 running")
     lose(scenario, 2.0)
     children(scenario, 2.1)

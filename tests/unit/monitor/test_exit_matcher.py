@@ -28,7 +28,7 @@ def test_a_program_that_exits_at_once_is_read_for_three_times_in_half_a_minute()
 
 
 def test_the_later_read_explains_all_that_wait() -> None:
-    """No death is without its exit."""
+    """Every exit gets its status."""
     scenario = Scenario(exits=True)
     spin(scenario, 10)
     scenario.play("31 tick")

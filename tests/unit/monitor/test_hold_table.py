@@ -14,7 +14,7 @@ ADDRESSES = ("127.0.0.1:9000", "/run/a.sock")
 
 
 def held() -> SocketHold:
-    """Return a hold whose addresses a guard has taken for this life."""
+    """Return a hold whose addresses a guard has taken for this run."""
     hold = SocketHold()
     assert hold.addresses == ()
     hold.configure(ADDRESSES)
@@ -45,7 +45,7 @@ def test_who_does_not_want_it() -> None:
     ],
 )
 def test_a_start_that_failed(reason: ExitReason | None, run_s: float | None, trust: Trust) -> None:
-    """php-fpm's own words for it, or a short life of which nobody knows the end."""
+    """php-fpm's own words for it, or a short run with an unknown exit status."""
     hold = held()
     hold.fail(reason, run_s)
     assert hold.trust is trust
@@ -106,7 +106,7 @@ def test_a_stop_and_a_start() -> None:
     assert hold.release_at_s is None
 
 
-def test_a_life_in_which_no_guard_asked() -> None:
+def test_a_run_in_which_no_guard_asked() -> None:
     """What is held only keeps php-fpm from its address; a stop is no such end."""
     hold = held()
     hold.take(CRASH)

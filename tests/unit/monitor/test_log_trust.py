@@ -1,4 +1,4 @@
-"""Which lines of a failed start are believed, and when."""
+"""Which lines of a failed start count, and when."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CRASH = LogFact(kind=FactKind.CHILD_SIGNAL, line=STAMP + "WARNING: child 1 exite
 
 
 def started(at_s: float = 0.0) -> StartUp:
-    """Return the start-up of a life that begins at that moment."""
+    """Return the start-up of a run that begins at that moment."""
     start_up = StartUp()
     assert not start_up.is_open
     start_up.begin(at_s)
@@ -29,7 +29,7 @@ def started(at_s: float = 0.0) -> StartUp:
     return start_up
 
 
-def test_a_line_is_believed_when_its_life_has_failed() -> None:
+def test_a_line_counts_when_its_run_has_failed() -> None:
     """Within seconds, and not before."""
     for waited_s, facts in ((WAITS_S, (BIND,)), (WAITS_S + 0.1, ())):
         start_up = started()
@@ -39,7 +39,7 @@ def test_a_line_is_believed_when_its_life_has_failed() -> None:
 
 
 def test_a_line_that_comes_late() -> None:
-    """Its life has failed already; after some seconds it is not of that life any more."""
+    """Its run has failed already; after some seconds it is not of that run any more."""
     start_up = started()
     assert start_up.end(1.0, failed=True) == ()
 
@@ -47,7 +47,7 @@ def test_a_line_that_comes_late() -> None:
     assert start_up.take(1.1 + LATE_S, BIND) == ()
 
 
-def test_a_life_that_has_not_failed_refutes_its_lines() -> None:
+def test_a_run_that_has_not_failed_refutes_its_lines() -> None:
     """Also the late ones; so does one that took long, or was never seen to begin."""
     for start_up, at_s, failed in (
         (started(), 1.0, False),
@@ -64,7 +64,7 @@ def test_a_life_that_has_not_failed_refutes_its_lines() -> None:
     assert start_up.take(START_UP_S + 1.0, BIND) == ()
 
 
-def test_what_runs_is_believed_nothing() -> None:
+def test_what_runs_is_not_trusted() -> None:
     """Until it reloads; other lines count at once."""
     start_up = started()
     start_up.take(0.5, BIND)
@@ -83,7 +83,7 @@ def test_what_runs_is_believed_nothing() -> None:
 
 
 def test_close_and_refute() -> None:
-    """Late lines are not believed after either; those that wait are lost after `close` only."""
+    """Late lines do not count after either; those that wait are lost after `close` only."""
     start_up = started()
     start_up.take(0.1, BIND)
     start_up.close()
@@ -107,7 +107,7 @@ def test_a_flood_of_lines_is_bounded() -> None:
     assert start_up.end(1.0, failed=True) == tuple(lines[-64:])
 
 
-def test_lines_count_when_it_is_known_how_the_life_ended() -> None:
+def test_lines_count_when_it_is_known_how_the_run_ended() -> None:
     """A signal refutes them, and those that come late."""
     for killed, facts in ((False, (BIND, BIND)), (True, ())):
         trust, death = LogTrust(), object()
@@ -138,7 +138,7 @@ def test_lines_count_at_once_if_the_exit_is_known() -> None:
 
 
 def test_a_line_counts_once() -> None:
-    """Without a stamp it may come again in the next life; other kinds may come again at once."""
+    """Without a stamp it may come again in the next run; other kinds may come again at once."""
     trust = LogTrust()
     bare = LogFact(kind=FactKind.BIND_CONFLICT, line="ERROR: bind")
     assert [trust.is_new(BIND, 1), trust.is_new(BIND, 1), trust.is_new(BIND, 2)] == [

@@ -41,7 +41,7 @@ def starts(played: Scenario) -> int:
 
 
 def test_by_default_nothing_is_started() -> None:
-    """It stays down until somebody comes."""
+    """It stays down until the operator acts."""
     played = Scenario().play("0 starting", "1 backoff", "2 fatal", "9000 tick")
 
     assert starts(played) == 0
@@ -222,7 +222,7 @@ def test_the_next_pause_is_longer() -> None:
 
     for wait, longest in zip(waits, (10, 20, 40, 80, 160, 300), strict=True):
         assert 0.75 * longest <= wait <= longest + 2
-    assert not any(told.startswith("resolved") for told in played.told)
+    assert not any(one.startswith("resolved") for one in played.sent)
 
 
 def test_a_crash_that_supervisord_restarts_at_once() -> None:
@@ -245,7 +245,7 @@ def test_an_operators_start_ends_the_pause() -> None:
     played.play("900 tick")
 
     assert acts(played) == [Act.HALT]
-    assert played.told[-1].startswith("resolved")
+    assert played.sent[-1].startswith("resolved")
 
 
 def test_an_operator_who_says_so_wins() -> None:
@@ -256,14 +256,14 @@ def test_an_operator_who_says_so_wins() -> None:
 
     assert acts(played) == [Act.HALT]
     assert not played.view().paused
-    assert played.told[-1].startswith("resolved")
+    assert played.sent[-1].startswith("resolved")
     given_up = scenario()
     given_up.give(3, LeaveProgram(FPM))
     assert starts(given_up.play("900 tick")) == 0
 
 
 def test_a_stop_that_is_refused() -> None:
-    """The operator's next stop is no pause of ours; the next failure is tried again."""
+    """The operator's next stop is no pause by self-healing; the next failure is tried again."""
     played = looping()
     played.give(4.55, StopFailed(FPM))
     played.play("5 starting", "6 stopping", "7 stopped", "900 tick")
@@ -276,7 +276,7 @@ def test_a_stop_that_is_refused() -> None:
 
 
 def test_supervisord_starts_it_just_before_it_obeys() -> None:
-    """The stop that follows is ours: taken for the operator's, it would be down for ever."""
+    """The next stop is the listener's; as the operator's it would stay down without end."""
     played = looping().play("5.5 starting", "5.6 stopping", "5.7 stopped")
     assert played.view().paused
 
@@ -293,7 +293,7 @@ def test_a_stop_that_is_never_carried_out() -> None:
 
 
 def test_switched_off_in_a_pause() -> None:
-    """What we have stopped we start, at once."""
+    """A paused program is started at once."""
     played = looping().play("4.6 stopped")
     played.engine.reconfigure(replace(played.engine._shared.settings, policy=POLICY))
     played.play("5.7 tick")
@@ -301,7 +301,7 @@ def test_switched_off_in_a_pause() -> None:
     assert acts(played) == [Act.HALT, Act.START]
 
 
-def worn_out() -> Scenario:
+def exhausted() -> Scenario:
     """Return a scene in which the starts of a day were used up in this very step."""
     played, at_s = looping(), 4.6
     for count in range(1, MOST_A_DAY + 1):
@@ -316,9 +316,9 @@ def worn_out() -> Scenario:
     return played
 
 
-def test_switched_off_when_it_is_worn_out() -> None:
-    """What we have stopped we start all the same: its operator wants no healing any more."""
-    played = worn_out()
+def test_switched_off_when_it_is_exhausted() -> None:
+    """A pause ends with a start, also without self-healing in the settings."""
+    played = exhausted()
     played.engine.reconfigure(replace(played.engine._shared.settings, policy=POLICY))
     done = acts(played).count(Act.START)
     played.play(f"{played.now_s + 1.1} tick", f"{played.now_s + 2} tick")
@@ -328,8 +328,8 @@ def test_switched_off_when_it_is_worn_out() -> None:
 
 
 @pytest.mark.parametrize("order", ["the event first", "the refusal first"])
-def test_an_operators_stop_between_our_order_and_its_refusal(order: str) -> None:
-    """supervisord refuses to stop what is stopped: then the stop was not ours, and wins."""
+def test_an_operators_stop_between_the_stop_request_and_its_refusal(order: str) -> None:
+    """supervisord refuses to stop what is stopped: then it was the operator's stop, and wins."""
     played = looping()
     if order == "the event first":
         played.play("4.6 stopped")
@@ -340,7 +340,7 @@ def test_an_operators_stop_between_our_order_and_its_refusal(order: str) -> None
     played.play("900 tick")
 
     assert acts(played) == [Act.HALT]
-    assert played.told[-1].startswith("resolved")
+    assert played.sent[-1].startswith("resolved")
 
 
 def restored(played: Scenario, at_s: float, policy: HealingPolicy = PAUSES) -> Scenario:
@@ -373,7 +373,7 @@ def test_the_listener_is_killed_in_a_pause(told: str) -> None:
 
 @pytest.mark.parametrize("started", [False, True])
 def test_that_it_is_left_alone_outlives_the_listener(*, started: bool) -> None:
-    """Until somebody starts it, whether or not a listener was there to see that."""
+    """Until it is started by hand, whether or not a listener was there to see that."""
     played, policy = scenario(), HealingPolicy(restart_fatal=SPAN)
     played.give(3, LeaveProgram(FPM))
     after = restored(played, 20, policy)
@@ -411,23 +411,23 @@ def test_supervisord_is_restarted_in_a_pause() -> None:
     assert not after.view().paused
 
 
-def test_that_it_is_worn_out_is_told() -> None:
+def test_that_it_is_exhausted_is_reported() -> None:
     """At once and once, as something that has got worse: there is no other news for a day."""
-    played = worn_out()
-    worn_out_at_s = played.now_s
+    played = exhausted()
+    exhausted_at_s = played.now_s
     played.play(f"{played.now_s + 1000} tick", f"{played.now_s + 20000} tick")
 
     worse = [alert for alert in played.alerts if alert.reason is Reason.WORSE]
     assert len(worse) == 1
-    assert worse[0].known_at_s - EPOCH <= worn_out_at_s
+    assert worse[0].known_at_s - EPOCH <= exhausted_at_s
     assert "50 times in one day" in worse[0].annotations["description"]
 
 
 # -- on_fatal --------------------------------------------------------------------------------------
 
 
-def test_supervisord_is_ended_once_it_is_told() -> None:
-    """The alert first: nobody would send it afterwards."""
+def test_supervisord_is_ended_after_the_alert() -> None:
+    """The alert first: afterwards there is no one to send it."""
     policy = replace(POLICY, healing=HealingPolicy(shutdown_on_fatal=True))
     played = Scenario(policy=policy).play("0 starting", "1 backoff", "2 fatal")
     assert acts(played) == []
@@ -456,7 +456,7 @@ def test_supervisord_is_ended_once_it_is_told() -> None:
 def test_whatever_happens_a_stop_of_the_operators_is_obeyed(
     steps: list[tuple[float, str]],
 ) -> None:
-    """Nothing is started between a stop that was not ours and the next start."""
+    """Nothing is started between a stop by the operator and the next start."""
     policy = HealingPolicy(loop_delay=SPAN, restart_fatal=SPAN)
     played, at_s, rests = Scenario(policy=replace(POLICY, healing=policy)), 0.0, False
     for wait, word in steps:

@@ -30,7 +30,7 @@ def step(
 
 
 def halted() -> SelfHealing:
-    """Return one whose program was stopped by us at second 1."""
+    """Return one whose program was stopped by the listener at second 1."""
     healing = SelfHealing("seed")
     healing.fail()
     assert step(healing, 1.0, PAUSE, State.BACKOFF) is Act.HALT
@@ -105,7 +105,7 @@ def test_the_delay_doubles(failed: int, longest: float) -> None:
     assert 0.75 * longest <= delay_s(healing) <= longest
 
 
-def test_a_trouble_that_is_over() -> None:
+def test_an_incident_that_is_over() -> None:
     """The next delay is the first one again, and no old failure halts the program."""
     healing = SelfHealing("seed")
     step(healing, 0.0, FATAL, State.FATAL)
@@ -140,8 +140,8 @@ def test_a_halt_is_ordered_once() -> None:
 
 
 @pytest.mark.parametrize(("began_at_s", "is_ours"), [(15.9, True), (16.0, False)])
-def test_a_stop_some_time_after_our_order(began_at_s: float, *, is_ours: bool) -> None:
-    """It is ours where supervisord may still carry the order out: for 15 s."""
+def test_a_stop_some_time_after_the_stop_request(began_at_s: float, *, is_ours: bool) -> None:
+    """It is the listener's while supervisord can still perform it: for 15 s."""
     healing = SelfHealing("seed")
     healing.fail()
     step(healing, 1.0, PAUSE, State.BACKOFF)
@@ -170,7 +170,7 @@ def test_what_a_start_forgets() -> None:
 
 
 def test_a_pause() -> None:
-    """What we have stopped is started when its delay is over."""
+    """A paused program is started when its delay is over."""
     healing = halted()
     assert healing.paused
     assert step(healing, 2.0, PAUSE, State.STOPPED) is None
@@ -193,8 +193,8 @@ def test_a_stop_of_the_operator() -> None:
     assert step(healing, 1.0, PAUSE, State.STOPPED) is None
 
 
-def test_supervisord_refuses_our_stop() -> None:
-    """Only a stop that was taken for ours is one to correct."""
+def test_supervisord_refuses_the_stop() -> None:
+    """Only a pause needs a correction."""
     assert halted().refuse_halt()
     healing = SelfHealing("seed")
     healing.fail()
@@ -205,7 +205,7 @@ def test_supervisord_refuses_our_stop() -> None:
 
 
 def test_left_alone() -> None:
-    """Nothing is started any more until somebody starts it."""
+    """Nothing is started any more until it is started by hand."""
     healing = halted()
     assert healing.exclude()
     assert step(healing, 2000.0, PAUSE, State.STOPPED) is None
@@ -218,7 +218,7 @@ def test_left_alone() -> None:
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_somebody_has_started_it_while_we_were_away(state: State) -> None:
+def test_started_while_the_listener_was_away(state: State) -> None:
     """A pause ends where the state shows a start; a state that is not known shows nothing."""
     healing = halted()
     step(healing, 2.0, PAUSE, state)
@@ -253,7 +253,7 @@ def test_a_shutdown() -> None:
 
 
 def test_supervisord_ends() -> None:
-    """Nothing is planned, and what we have stopped is remembered."""
+    """Nothing is planned, and the pause stays saved."""
     healing = halted()
     step(healing, 2.0, PAUSE, State.STOPPED)
     healing.suspend()
@@ -320,7 +320,7 @@ def test_what_outlives_the_listener() -> None:
 
 
 def test_an_order_that_is_not_carried_out_yet_outlives_the_listener() -> None:
-    """The stop that follows is ours."""
+    """The next stop is the listener's."""
     healing = SelfHealing("seed")
     healing.fail()
     step(healing, 1.0, PAUSE, State.BACKOFF)

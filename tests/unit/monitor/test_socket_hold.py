@@ -41,7 +41,7 @@ def held(*addresses: str, at_s: float = 0.1) -> Scenario:
 
 
 def let_go(scenario: Scenario) -> list[str]:
-    """Return the addresses that were let go so far."""
+    """Return the addresses that were released so far."""
     return [
         a
         for effect in scenario.effects
@@ -66,7 +66,7 @@ def test_what_is_held_is_shown() -> None:
     ids=["crash", "exit", "restart", "reload"],
 )
 def test_held_over_every_restart(lines: tuple[str, ...]) -> None:
-    """Whoever ended it: as long as it starts again, nothing is let go."""
+    """As long as it starts again, nothing is released."""
     scenario = held().play(*lines, "60 tick")
 
     assert let_go(scenario) == []
@@ -91,7 +91,7 @@ def test_fatal_lets_go_at_once() -> None:
 
 
 def test_not_started_again_lets_go() -> None:
-    """Dead, and nobody starts it (autorestart=false): after ten seconds that is certain."""
+    """Exited, and not started again (autorestart=false): after ten seconds that is certain."""
     scenario = held().play("50 exit", "59 tick")
     assert let_go(scenario) == []
 
@@ -116,7 +116,7 @@ def test_a_shutdown_lets_go() -> None:
 
 
 def test_an_address_that_left_the_configuration() -> None:
-    """It alone is let go; a configuration that cannot be read lets go of nothing."""
+    """Only it is released; an unreadable configuration releases nothing."""
     scenario = held()
     programs = (Program(name=FPM, command="php-fpm -F"),)
     both = FpmSite(addresses=(ADDRESS, OTHER))
@@ -130,8 +130,8 @@ def test_an_address_that_left_the_configuration() -> None:
     assert scenario.view().held == (OTHER,)
 
 
-def test_a_guard_knows_the_configuration_before_we_do() -> None:
-    """What it holds is not let go because we have read the files earlier; they are read again."""
+def test_a_guard_knows_the_configuration_before_the_listener() -> None:
+    """Its sockets are not released: the listener reads the newer files again."""
     scenario = held()
     effects = scenario.give(41, SocketsHeld(FPM, (OTHER,)))
     assert Discover(all_configs=False) in effects
@@ -206,7 +206,7 @@ def test_what_does_not_tell_against_the_hold(status: str) -> None:
 
 
 def test_php_fpm_that_forks_in_vain() -> None:
-    """All is let go at once, and stays so."""
+    """Everything is released at once, and stays so."""
     scenario = held()
     scenario.give(50, HoldFailed(FPM))
     assert let_go(scenario) == [ADDRESS]
@@ -246,15 +246,15 @@ def test_strangers() -> None:
 
 
 def test_the_guard_tells_the_pid() -> None:
-    """No event does before RUNNING: so that a death in between is seen at once as well."""
+    """No event does before RUNNING: so an exit in between is seen at once as well."""
     scenario = Scenario().play("0 starting")
     ask(scenario, 0.05)
 
     assert scenario.view().pid == 100
 
 
-def test_our_own_listener_as_the_holder() -> None:
-    """Nobody is told to kill the listener, nor orphans beside it."""
+def test_the_listener_itself_as_the_holder() -> None:
+    """The remedy never kills the listener or orphans beside it."""
     command = "/opt/x/bin/python /opt/x/bin/fpm-listener listen --config /etc/x.conf"
     holder = Holder(kind=HolderKind.OTHER, pid=7, command=command, user="root")
 

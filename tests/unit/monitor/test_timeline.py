@@ -20,7 +20,7 @@ from fpm_listener.vocabulary import Cause
 from tests.unit.monitor.engine_scenario import ADDRESS, EPOCH, POLICY, Scenario, moment
 
 
-def told(scenario: Scenario) -> list[tuple[str, ExitReason | None, int]]:
+def shown_entries(scenario: Scenario) -> list[tuple[str, ExitReason | None, int]]:
     """Return what happened, how the process ended, and how often; the latest last."""
     entries = sorted(scenario.engine.timeline.view(), key=lambda entry: entry.last_s)
     return [(one.what.value, one.exit_reason, one.count) for one in entries]
@@ -43,8 +43,8 @@ def firing(process: str, reason: Reason = Reason.FIRST) -> Notify:
     )
 
 
-def test_a_death_and_the_start_after_it() -> None:
-    """The reason comes with supervisord's log; the time without the program is told."""
+def test_an_exit_and_the_start_after_it() -> None:
+    """The reason comes with supervisord's log; the time without the program is shown."""
     scenario = Scenario(exits=True).play("0 starting", "2 running", "500 crash", "500.1 starting")
     scenario.play("500.2 exits -9")
     died, started = sorted(scenario.engine.timeline.view(), key=lambda entry: entry.last_s)
@@ -57,30 +57,30 @@ def test_a_death_and_the_start_after_it() -> None:
 
 
 def test_a_first_start_is_no_news() -> None:
-    """Only what comes after a death is told."""
-    assert told(Scenario().play("0 starting", "2 running")) == []
+    """Only what comes after an exit is shown."""
+    assert shown_entries(Scenario().play("0 starting", "2 running")) == []
 
 
 def test_the_operators_hand() -> None:
-    """A stop is told as one, and the start after it is the operator's own business."""
+    """A stop is shown as a stop, and the start after it is the operator's own business."""
     scenario = Scenario().play(
         "0 starting", "2 running", "50 stopping", "51 stopped", "60 starting"
     )
 
-    assert told(scenario) == [("stopped", None, 1)]
+    assert shown_entries(scenario) == [("stopped", None, 1)]
 
 
 def test_a_restart_by_the_operator_of_which_the_log_comes_late() -> None:
-    """supervisord's log tells of the end after the next start: it is a stop nevertheless."""
+    """supervisord's log reports the end after the next start: it is a stop nevertheless."""
     scenario = Scenario(exits=True).play("0 starting", "2 running", "50 stopping", "51 stopped")
     scenario.play("51.1 starting", "51.2 exits 0")
 
-    assert told(scenario) == [("stopped", ExitReason(status=0), 1)]
+    assert shown_entries(scenario) == [("stopped", ExitReason(status=0), 1)]
 
 
 def test_a_job_that_has_done_its_work() -> None:
-    """An expected end is no death."""
-    assert told(Scenario().play("0 starting job", "2 running job", "9 exit job")) == [
+    """An expected exit is no failure."""
+    assert shown_entries(Scenario().play("0 starting job", "2 running job", "9 exit job")) == [
         ("exited", None, 1)
     ]
 
@@ -89,9 +89,9 @@ def test_a_loop_is_one_entry() -> None:
     """What happens again within a quarter of an hour is counted; the incident stands between."""
     scenario = Scenario().fail(0.0, 2.0, 5.0, 7.0).play("10 log bind", "20 tick")
 
-    assert ("failed", None, 4) in told(scenario)
-    assert ("started", None, 3) in told(scenario)
-    assert [what for what, _, _ in told(scenario) if what in {"incident", "changed"}]
+    assert ("failed", None, 4) in shown_entries(scenario)
+    assert ("started", None, 3) in shown_entries(scenario)
+    assert [what for what, _, _ in shown_entries(scenario) if what in {"incident", "changed"}]
 
 
 def test_an_incident_from_first_to_last() -> None:
@@ -99,7 +99,7 @@ def test_an_incident_from_first_to_last() -> None:
     scenario = (
         Scenario().fail(0.0, 2.0, 5.0).play("8 fatal", "20 starting", "22 running", "30000 tick")
     )
-    happened = [what for what, _, _ in told(scenario)]
+    happened = [what for what, _, _ in shown_entries(scenario)]
 
     assert [one for one in happened if one in {"incident", "worse", "resolved"}] == [
         "incident",
@@ -108,18 +108,18 @@ def test_an_incident_from_first_to_last() -> None:
     ]
 
 
-def test_what_is_healed_is_told() -> None:
-    """What the listener does stands under its own name: nobody else has done it."""
+def test_what_is_healed_is_shown() -> None:
+    """What the listener does has its own entries."""
     span = Span(parse("10s"), parse("5m"))
     policy = dataclasses.replace(POLICY, healing=HealingPolicy(restart_fatal=span))
     scenario = Scenario(policy=policy).fail(0.0, 2.0, 5.0).play("8 fatal", "60 tick")
-    assert "healed" in [what for what, _, _ in told(scenario)]
+    assert "healed" in [what for what, _, _ in shown_entries(scenario)]
 
     policy = dataclasses.replace(POLICY, healing=HealingPolicy(loop_delay=span))
     scenario = (
         Scenario(policy=policy).fail(0.0, 2.0, 5.0).play("6 starting", "7 stopping", "7.1 stopped")
     )
-    happened = [what for what, _, _ in told(scenario)]
+    happened = [what for what, _, _ in shown_entries(scenario)]
     assert "paused" in happened
     assert "stopped" not in happened
 

@@ -211,7 +211,7 @@ def bind_conflict() -> str:
 
 
 def crashes() -> str:
-    """Deaths with every kind of exit, some of them told late, and what the machine shows."""
+    """Exits with every kind of exit, some of them reported late, and what the machine shows."""
     scenario = Transcript("it dies again and again", exits=True)
     scenario.know(0.0, FPM)
     for start, code in ((1.0, "-11"), (10.0, "137"), (20.0, "0"), (30.0, "255"), (40.0, "-9")):

@@ -1,4 +1,4 @@
-"""Fast restart: when supervisord is woken after a death, and when it is left alone."""
+"""Fast restart: when supervisord is woken after an exit, and when it is left alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fpm_listener.monitor.supervision import EngineSettings
 from tests.unit.monitor.engine_scenario import FPM, POLICY, Scenario
 
 
-def died(scenario: Scenario, at_s: float, pid: int = 100) -> Scenario:
+def kernel_reports_exit(scenario: Scenario, at_s: float, pid: int = 100) -> Scenario:
     """Let the kernel say that a process has ended."""
     scenario.give(at_s, ProcessExited(FPM, pid))
     return scenario
@@ -20,8 +20,8 @@ def wakes(scenario: Scenario) -> int:
     return sum(isinstance(effect, WakeSupervisord) for effect in scenario.effects)
 
 
-def test_each_life_is_watched_once() -> None:
-    """The pid comes with RUNNING; later events of the same life ask for nothing more."""
+def test_each_run_is_watched_once() -> None:
+    """The pid comes with RUNNING; later events of the same run ask for nothing more."""
     scenario = Scenario().play("0 starting", "3 running", "50 tick", "90 crash", "90.1 starting")
     scenario.event(93.1, "running", pid=200)
 
@@ -29,9 +29,9 @@ def test_each_life_is_watched_once() -> None:
     assert watched == [100, 200]
 
 
-def test_a_death_wakes_supervisord_until_the_next_start() -> None:
-    """Both passes of its loop are hurried: the one that sees the death, the one that starts."""
-    scenario = died(Scenario().play("0 starting", "3 running"), 50.0)
+def test_an_exit_wakes_supervisord_until_the_next_start() -> None:
+    """Both passes of its loop are accelerated: the one that sees the exit, the one that starts."""
+    scenario = kernel_reports_exit(Scenario().play("0 starting", "3 running"), 50.0)
     assert wakes(scenario) == 1
 
     scenario.play("50.003 crash")
@@ -41,14 +41,16 @@ def test_a_death_wakes_supervisord_until_the_next_start() -> None:
     assert wakes(scenario) == 3  # the one that was due at 50.004
 
 
-def test_a_death_that_only_supervisord_tells_is_followed_at_once() -> None:
-    """Without pidfds, or with a pid that was never known, the start at least is hurried."""
+def test_an_exit_that_only_supervisord_reports_is_followed_at_once() -> None:
+    """Without pidfds, or with a pid that was never known, at least the start is accelerated."""
     assert wakes(Scenario().play("0 starting", "3 running", "50 crash")) == 1
 
 
 def test_waking_is_bounded() -> None:
     """A supervisord that does not move is woken ten times within half a second, and no more."""
-    scenario = died(Scenario().play("0 starting", "3 running"), 50.0).play("50.6 tick")
+    scenario = kernel_reports_exit(Scenario().play("0 starting", "3 running"), 50.0).play(
+        "50.6 tick"
+    )
     assert wakes(scenario) == 10
 
     assert wakes(scenario.play("500 tick")) == 10
@@ -64,11 +66,11 @@ def test_waking_is_bounded() -> None:
     ids=["stopping", "stopped", "started anew"],
 )
 def test_no_waking_for_what_supervisord_knows(lines: tuple[str, ...]) -> None:
-    """An operator's stop, and a pid of an earlier life, are left alone."""
+    """An operator's stop, and a pid of an earlier run, are left alone."""
     scenario = Scenario().play(*lines)
     before = wakes(scenario)
 
-    assert wakes(died(scenario, 51.0).play("60 tick")) == before
+    assert wakes(kernel_reports_exit(scenario, 51.0).play("60 tick")) == before
 
 
 def test_nothing_is_made_to_spin() -> None:
@@ -91,11 +93,11 @@ def test_the_delay_of_a_backoff_is_kept() -> None:
 
 
 def test_not_while_supervisord_shuts_down() -> None:
-    """Who is told to stop is not hurried to start."""
+    """A program that stops is not started."""
     scenario = Scenario().play("0 starting", "3 running")
     scenario.event_named(49.0, "SUPERVISOR_STATE_CHANGE_STOPPING")
 
-    assert wakes(died(scenario, 50.0).play("60 tick")) == 0
+    assert wakes(kernel_reports_exit(scenario, 50.0).play("60 tick")) == 0
 
 
 def test_not_where_it_is_switched_off() -> None:
@@ -106,4 +108,4 @@ def test_not_where_it_is_switched_off() -> None:
         EngineSettings(policy=POLICY, identity=identity, fast_restart=False)
     )
 
-    assert wakes(died(scenario, 50.0).play("50.1 crash", "60 tick")) == 0
+    assert wakes(kernel_reports_exit(scenario, 50.0).play("50.1 crash", "60 tick")) == 0

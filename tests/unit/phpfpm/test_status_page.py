@@ -188,11 +188,11 @@ def test_a_master_that_answers_nobody() -> None:
     scenario = running()
     for at_s in (10, 25):
         seen(scenario, at_s, silent=True)
-    assert scenario.told == []
+    assert scenario.sent == []
     seen(scenario, 55, silent=True)
     seen(scenario, 115, silent=True)
 
-    assert scenario.told == ["first: not_answering"]
+    assert scenario.sent == ["first: not_answering"]
     alert = scenario.alerts[0]
     assert alert.labels["severity"] == "critical"
     evidence = alert.annotations["evidence"]
@@ -200,9 +200,9 @@ def test_a_master_that_answers_nobody() -> None:
     assert "--ppid $(supervisorctl pid php-fpm)" in alert.annotations["remedy"]
     seen(scenario, 175, silent=False)
     scenario.play("290 tick")
-    assert len(scenario.told) == 1
+    assert len(scenario.sent) == 1
     scenario.play("300 tick")
-    assert scenario.told[-1] == "resolved: not_answering"
+    assert scenario.sent[-1] == "resolved: not_answering"
 
 
 def test_a_pause_between_silences() -> None:
@@ -211,7 +211,7 @@ def test_a_pause_between_silences() -> None:
     for at_s in range(10, 600, 15):
         seen(scenario, at_s, silent=at_s % 45 != 10)
 
-    assert scenario.told == []
+    assert scenario.sent == []
 
 
 def test_probes_too_close_to_one_another() -> None:
@@ -220,7 +220,7 @@ def test_probes_too_close_to_one_another() -> None:
     for tenth in range(100):
         seen(scenario, 10 + tenth / 10, silent=True)
 
-    assert scenario.told == []
+    assert scenario.sent == []
 
 
 def test_who_refuses_is_not_silent() -> None:
@@ -229,7 +229,7 @@ def test_who_refuses_is_not_silent() -> None:
     for at_s in range(10, 600, 15):
         seen(scenario, at_s, silent=False, up=False)
 
-    assert scenario.told == []
+    assert scenario.sent == []
 
 
 def test_an_operators_stop_and_a_start_are_no_silence() -> None:
@@ -244,4 +244,4 @@ def test_an_operators_stop_and_a_start_are_no_silence() -> None:
     for at_s in (92, 107):
         seen(scenario, at_s, silent=True)
 
-    assert scenario.told == []
+    assert scenario.sent == []
