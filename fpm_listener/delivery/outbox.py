@@ -20,7 +20,7 @@ from fpm_listener.delivery.attempt import Delivered, DropReason
 from fpm_listener.delivery.delivery_log import DeliveryLog
 from fpm_listener.delivery.outbox_views import list_alerts, view_receiver
 from fpm_listener.delivery.queue_settings import Limits, make_policy, make_queue, resends
-from fpm_listener.delivery.queued_alert import Change, Dropped, SaveNotified
+from fpm_listener.delivery.queued_alert import Dropped
 from fpm_listener.delivery.receiver_failure import ReceiverFailures
 from fpm_listener.delivery.receiver_queue import ReceiverQueue
 from fpm_listener.host import procfs
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fpm_listener.delivery.attempt import Attempt, AttemptResult
     from fpm_listener.delivery.database import Database
     from fpm_listener.delivery.database_schema import Rows, Statement
+    from fpm_listener.delivery.queued_alert import Change
     from fpm_listener.delivery.receiver_counters import ReceiverView
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.incidents.effects import Notify
@@ -56,10 +57,7 @@ class Outbox:
         random: Callable[[], float] = random_module.random,
         boot_id: str | None = None,
     ) -> None:
-        """`instance`: the name of this host in alerts; `random`: from 0 up to 1, for the delays.
-
-        boot_id: None = the one of this machine.
-        """
+        """`instance`: the name of this host in alerts; `random`: from 0 up to 1, for delays."""
         self._clocks = Clocks(Instant(0.0, 0.0), procfs.boot_id() if boot_id is None else boot_id)
         self._database = database
         self._random = random
@@ -186,12 +184,7 @@ class Outbox:
         for name, settings in wanted.items():
             old, queue = before.get(settings.name), self._queues.get(name)
             if queue is None or old is None or queue.policy is None:
-                new = make_queue(name, settings)
-                if queue is not None:  # the settings did not name it: its kind was unknown
-                    for queued in queue.alerts():
-                        new.restore(queued)
-                    new.notified.update(queue.notified)
-                queue = new
+                queue = make_queue(name, settings, unknown=queue)
             elif resends(old) != resends(settings):
                 statements += self._remove_queue(name)
                 queue = make_queue(name, settings)
@@ -276,10 +269,7 @@ class Outbox:
         for failure in self._failures.by_receiver.values():
             yield outbox_records.write_failure(self._clocks, failure)
         for queue in self._queues.values():
-            changes: list[Change] = [queued.saved() for queued in queue.alerts()]
-            changes += [SaveNotified(*one) for one in queue.notified.items()]
-            for change in changes:
-                yield from outbox_records.write_change(self._clocks, queue.name, change)
+            yield from outbox_records.write_queue(self._clocks, queue)
 
     # -- details -----------------------------------------------------------------------------------
 

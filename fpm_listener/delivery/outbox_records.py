@@ -27,6 +27,7 @@ from fpm_listener.values import Written, assert_never
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fpm_listener.delivery.alert_queue import AlertQueue
     from fpm_listener.delivery.database_schema import Rows
     from fpm_listener.delivery.queued_alert import Change
     from fpm_listener.values import Clocks
@@ -76,6 +77,14 @@ def write_change(clocks: Clocks, queue: str, change: Change) -> list[Statement]:
             return []
         case _:
             return assert_never(change)
+
+
+def write_queue(clocks: Clocks, queue: AlertQueue) -> Iterator[Statement]:
+    """Yield the statements that save a queue."""
+    changes: list[Change] = [queued.saved() for queued in queue.alerts()]
+    changes += [SaveNotified(*one) for one in queue.notified.items()]
+    for change in changes:
+        yield from write_change(clocks, queue.name, change)
 
 
 def read_failures(rows: Rows, clocks: Clocks) -> Iterator[tuple[str, ReceiverFailure]]:

@@ -24,10 +24,23 @@ class Limits:
     repeat_interval_s: float  #: for receivers without their own
 
 
-def make_queue(name: str, settings: ReceiverSettings, limits: Limits | None = None) -> AlertQueue:
-    """Return an empty queue; limits: None = it gets its policy later."""
+def make_queue(
+    name: str,
+    settings: ReceiverSettings,
+    limits: Limits | None = None,
+    unknown: AlertQueue | None = None,
+) -> AlertQueue:
+    """Return a queue; limits: None = it gets its policy later.
+
+    unknown: its alerts, from the time when the settings did not name the receiver.
+    """
     queue_class = AlertmanagerQueue if resends(settings) else ReceiverQueue
-    return queue_class(name, make_policy(settings, limits) if limits else None)
+    queue = queue_class(name, make_policy(settings, limits) if limits else None)
+    if unknown is not None:
+        for queued in unknown.alerts():
+            queue.restore(queued)
+        queue.notified.update(unknown.notified)
+    return queue
 
 
 def resends(settings: ReceiverSettings) -> bool:

@@ -35,7 +35,7 @@ class ReceiverFailure:
     """The incident of one receiver."""
 
     receiver: str
-    started_at_s: float  #: wall seconds, as its alerts have it
+    started_at_s: float  #: wall seconds, as in its alerts
     started_s: float  #: monotonic seconds
     sequence: int
     notified_s: float  #: monotonic seconds of its last alert
@@ -144,13 +144,13 @@ def alert(
     # The texts are loaded with the first alert: the listener answers READY without them.
     from fpm_listener.delivery.alert_texts import with_failure_texts  # noqa: PLC0415
 
-    over = reason is Reason.RESOLVED
+    resolved = reason is Reason.RESOLVED
     lasted = durations.age(max(0.0, now.monotonic_s - failure.started_s))
     without_texts = Alert(
         incident_id=failure.incident_id,
         sequence=failure.sequence,
         reason=reason,
-        status=Status.RESOLVED if over else Status.FIRING,
+        status=Status.RESOLVED if resolved else Status.FIRING,
         labels={
             "alertname": _ALERTNAME,
             "instance": instance,
@@ -158,7 +158,7 @@ def alert(
             "severity": "warning",
         },
         starts_at_s=failure.started_at_s,
-        ends_at_s=now.wall_s if over else None,
+        ends_at_s=now.wall_s if resolved else None,
         known_at_s=now.wall_s,
     )
     return with_failure_texts(without_texts, failure.why, lasted, undelivered)

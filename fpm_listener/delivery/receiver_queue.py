@@ -38,8 +38,6 @@ class ReceiverQueue(QueueBase):
         super().__init__(name, policy)
         self._alerts: dict[int, QueuedAlert] = {}  # by number, oldest first
         self._incidents: dict[str, list[QueuedAlert]] = {}  # the same alerts, by incident
-        self._due_s: float | None = None
-        self._is_stale = True  # whether _due_s must be computed again
 
     def alerts(self) -> Iterator[QueuedAlert]:
         """Return all alerts, oldest first."""
@@ -87,7 +85,7 @@ class ReceiverQueue(QueueBase):
 
     def reconfigure(self, policy: QueuePolicy) -> list[Change]:
         """Use a new policy."""
-        self.policy, self._is_stale = policy, True
+        self.policy = policy
         self.limiter.set_rates(policy.rates)
         incidents = list(self._incidents)
         changes = [change for incident in incidents for change in self._drop_unwanted(incident)]
@@ -103,7 +101,6 @@ class ReceiverQueue(QueueBase):
     def retry_now(self) -> None:
         """End the waiting after failures."""
         self.limiter.retry_now()
-        self._is_stale = True
 
     def drop(self, numbers: Collection[int]) -> list[Change]:
         """Drop alerts on request of the operator; an alert in flight stays."""
@@ -118,15 +115,11 @@ class ReceiverQueue(QueueBase):
 
     def due_s(self, now: Instant) -> float | None:
         """Return the monotonic moment of the next attempt; None = nothing is waiting for one."""
-        if self._is_stale:
-            self._is_stale, self._due_s = False, None
-            if self.policy is not None and self._attempt is None and self._incidents:
-                tried = all(queue[0].attempts for queue in self._incidents.values())
-                retry_at_s = self.limiter.retry_at_s if tried else 0.0
-                self._due_s = max(self.limiter.free_at_s(), retry_at_s)
-        if self._due_s is None or self.policy is None:
+        if self.policy is None or self._attempt is not None or not self._incidents:
             return None
-        return self.policy.unmuted_s(self._due_s, now)
+        tried = all(queue[0].attempts for queue in self._incidents.values())
+        retry_at_s = self.limiter.retry_at_s if tried else 0.0
+        return self.policy.unmuted_s(max(self.limiter.free_at_s(), retry_at_s), now)
 
     def start_attempt(self, now: Instant) -> tuple[Attempt | None, list[Change]]:
         """Return the attempt that is due now: the oldest of the alerts with the fewest attempts.
@@ -144,14 +137,12 @@ class ReceiverQueue(QueueBase):
         chosen = batching.choose(ready, self.policy, self.limiter.budget(now))
         for queued in chosen:
             queued.in_flight = True
-        self._is_stale = True
         return self._start(chosen, now), changes
 
     def record_result(self, result: AttemptResult, now: Instant, random: float) -> list[Change]:
         """Apply the result of an attempt; random: from 0 up to 1, for the delay."""
         if not self._end(result, now, random):
             return []
-        self._is_stale = True
         attempt, outcome = result.attempt, result.outcome
         incidents = dict.fromkeys(alert.incident_id for alert in attempt.alerts)
         shared = len(incidents) > 1
@@ -244,12 +235,10 @@ class ReceiverQueue(QueueBase):
         return [*changes, *self._drop_unwanted(incident)]
 
     def _add(self, queued: QueuedAlert) -> None:
-        self._is_stale = True
         self._alerts[queued.number] = queued
         self._incidents.setdefault(queued.alert.incident_id, []).append(queued)
 
     def _remove(self, queued: QueuedAlert, dropped: DropReason | None) -> list[Change]:
-        self._is_stale = True
         del self._alerts[queued.number]
         queue = self._incidents[queued.alert.incident_id]
         queue.remove(queued)

@@ -67,22 +67,17 @@ def mount(session: Session, deadline: Deadline) -> None:
 
     from requests.adapters import HTTPAdapter  # noqa: PLC0415 - see http.py
     from urllib3 import HTTPConnectionPool, HTTPSConnectionPool  # noqa: PLC0415 - the same
-    from urllib3.connection import HTTPConnection, HTTPSConnection  # noqa: PLC0415 - the same
     from urllib3.util.ssl_ import create_urllib3_context  # noqa: PLC0415 - the same
 
-    class Plain(HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            return deadline.connect(self.host, int(self.port or 80))
+    def timed(pool_class: type[HTTPConnectionPool], port: int) -> type[HTTPConnectionPool]:
+        class Connection(pool_class.ConnectionCls):  # type: ignore[name-defined, misc]
+            def _new_conn(self) -> socket.socket:
+                return deadline.connect(self.host, int(self.port or port))
 
-    class Secure(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return deadline.connect(self.host, int(self.port or 443))
+        class Pool(pool_class):  # type: ignore[valid-type, misc]
+            ConnectionCls = Connection
 
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
+        return Pool
 
     def context() -> ssl.SSLContext:
         made = create_urllib3_context()
@@ -99,7 +94,7 @@ def mount(session: Session, deadline: Deadline) -> None:
             manager.pool_classes_by_scheme = pools
             return manager
 
-    pools = {"http": PlainPool, "https": SecurePool}
+    pools = {"http": timed(HTTPConnectionPool, 80), "https": timed(HTTPSConnectionPool, 443)}
     session.trust_env = False
     # Otherwise requests reads the whole body of a redirect, of any length.
     session.get_redirect_target = lambda _: None  # type: ignore[method-assign, assignment]

@@ -107,7 +107,7 @@ class Secrets:
         for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]):
             self._seen.pop(form, None)
             self._seen[form] = None
-        while len(self._seen) > _MOST_SEEN:  # each attempt may have a signature of its own
+        while len(self._seen) > _MOST_SEEN:  # each attempt may have another signature
             del self._seen[next(iter(self._seen))]
         return secret
 

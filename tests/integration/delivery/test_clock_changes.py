@@ -1,4 +1,4 @@
-"""A wall clock that is wrong, and is set: no alert is lost, none is held back."""
+"""A wall clock that is wrong and is set: no alert is lost or delayed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def set_clock(harness: OutboxHarness, by_s: float) -> None:
 @pytest.mark.parametrize("step_s", STEPS_S)
 @pytest.mark.parametrize("restart", [False, True])
 def test_an_alert_is_not_dropped(tmp_path: Path, step_s: float, *, restart: bool) -> None:
-    """Its age is what has passed, whatever the clock shows."""
+    """Its age does not depend on the wall clock."""
     harness = OutboxHarness(tmp_path, now=at(1000.0))
     harness.enqueue(fires("a"))
     if restart:
@@ -72,7 +72,7 @@ def test_an_alert_of_1970_after_a_reboot(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step_s", STEPS_S)
 def test_a_real_age_still_counts(tmp_path: Path, step_s: float) -> None:
-    """What is a day old is dropped, also where the clock was set meanwhile."""
+    """An alert that is a day old is dropped, also if the clock was set since."""
     harness = OutboxHarness(tmp_path, now=at(1000.0))
     harness.enqueue(fires("a"))
     harness = after_restart(harness, clock_set_by_s=step_s, after_s=DAY_S + 1)
@@ -83,8 +83,8 @@ def test_a_real_age_still_counts(tmp_path: Path, step_s: float) -> None:
 
 @pytest.mark.parametrize("step_s", STEPS_S)
 @pytest.mark.parametrize("restart", [False, True])
-def test_a_resolution_is_sent(tmp_path: Path, step_s: float, *, restart: bool) -> None:
-    """That a receiver knows of an incident is not forgotten."""
+def test_a_resolved_alert_is_sent(tmp_path: Path, step_s: float, *, restart: bool) -> None:
+    """The queue remembers that the receiver got the firing alert."""
     harness = OutboxHarness(tmp_path, now=at(1000.0))
     harness.enqueue(fires("a"))
     harness.answer(YES)
@@ -100,7 +100,7 @@ def test_a_resolution_is_sent(tmp_path: Path, step_s: float, *, restart: bool) -
 @pytest.mark.parametrize("step_s", STEPS_S)
 @pytest.mark.parametrize("restart", [False, True])
 def test_repeats_keep_their_distance(tmp_path: Path, step_s: float, *, restart: bool) -> None:
-    """No repeat comes early, none is left out."""
+    """No repeat is early, and none is skipped."""
     harness = OutboxHarness(tmp_path, now=at(1000.0))
     harness.enqueue(fires("a"))
     harness.answer(YES)
@@ -118,7 +118,7 @@ def test_repeats_keep_their_distance(tmp_path: Path, step_s: float, *, restart: 
 
 @pytest.mark.parametrize("step_s", STEPS_S)
 def test_a_failing_receiver_is_repeated_in_time(tmp_path: Path, step_s: float) -> None:
-    """The others hear of it again after repeat_interval, and how long it has lasted."""
+    """The others get it again after repeat_interval, with its duration."""
     harness = OutboxHarness(tmp_path, OPS, CHAT, now=at(1000.0))
     harness.enqueue(fires("a"))
     for attempt in harness.outbox.start_attempts(harness.now):
@@ -137,7 +137,7 @@ def test_a_failing_receiver_is_repeated_in_time(tmp_path: Path, step_s: float) -
 
 @pytest.mark.parametrize("step_s", STEPS_S)
 def test_a_receiver_that_is_down(tmp_path: Path, step_s: float) -> None:
-    """It is tried again after its delay, not after years."""
+    """It is retried after its delay, not after years."""
     harness = OutboxHarness(tmp_path, now=at(1000.0))
     harness.enqueue(fires("a"))
     harness.answer(DOWN)
@@ -148,7 +148,7 @@ def test_a_receiver_that_is_down(tmp_path: Path, step_s: float) -> None:
 
 
 def test_a_database_of_version_1(tmp_path: Path) -> None:
-    """What an earlier version left is taken over: alerts, incidents that were sent, ages."""
+    """The data of an earlier version is restored: alerts, notified incidents, ages."""
     connection = sqlite3.connect(tmp_path / FILE)
     connection.executescript(
         "CREATE TABLE outbox (id INTEGER PRIMARY KEY, receiver TEXT NOT NULL,"
@@ -163,7 +163,7 @@ def test_a_database_of_version_1(tmp_path: Path) -> None:
         for number, (incident, age_s) in enumerate([("old", 2 * DAY_S), ("new", 60.0)], 1):
             values = (number, EPOCH_S - age_s, to_json(fires(incident)))
             connection.execute("INSERT INTO outbox VALUES (?, 'ops', ?, ?)", values)
-        connection.execute("INSERT INTO heard VALUES ('ops', '\"heard\"', ?)", (EPOCH_S,))
+        connection.execute("INSERT INTO heard VALUES ('ops', '\"notified\"', ?)", (EPOCH_S,))
         connection.execute(
             "INSERT INTO failing VALUES ('ops', ?)",
             (VERSION_1_FAILING,),
@@ -174,8 +174,8 @@ def test_a_database_of_version_1(tmp_path: Path) -> None:
     assert harness.outbox.views()[0].failing
     assert harness.answer(YES) == "new-1"
     assert harness.dropped() == {"max_age": 1}
-    harness.enqueue(resolves("heard"))
-    assert harness.ids() == ["heard-2"]
+    harness.enqueue(resolves("notified"))
+    assert harness.ids() == ["notified-2"]
     harness.database.close()
     assert list(tmp_path.glob(f"{FILE}.*")) == []
     connection = sqlite3.connect(tmp_path / FILE)

@@ -1,4 +1,4 @@
-"""The file on disk: what it survives, and what is said of it."""
+"""The database on disk: what it survives, and what is logged."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ SET_ASIDE = "cannot use the database; it was renamed"
 
 
 class Opened:
-    """A folder's database with one mirror, as the owner has them."""
+    """The database of a folder with one user."""
 
     def __init__(self, folder: Path) -> None:
         self.database = Database(folder, lambda: 1_795_000_000.25)
@@ -65,7 +65,7 @@ def errors(caplog: pytest.LogCaptureFixture, sentence: str) -> list[str]:
 
 @pytest.mark.parametrize("durable", [False, True])
 def test_what_was_written_is_found_again(folder: Path, *, durable: bool) -> None:
-    """Values outlive the listener, whatever characters are in them; None forgets."""
+    """Values with any characters survive the listener; None removes a value."""
     one = Opened(folder)
     assert one.put("www:café\udce9", {"☃": [1, None]}, durable=durable)
     assert one.put("gone", 1, durable=durable)
@@ -90,8 +90,8 @@ def test_only_the_owner_can_read_it(folder: Path) -> None:
     assert modes == dict.fromkeys((FILE, f"{FILE}-wal", f"{FILE}-shm", LOCK), 0o600)
 
 
-def test_a_file_that_others_could_read_is_closed_to_them(folder: Path) -> None:
-    """A mode that was widened is narrowed again."""
+def test_the_mode_of_an_existing_file_is_restricted(folder: Path) -> None:
+    """The file is 0600 again."""
     Opened(folder).database.close()
     (folder / FILE).chmod(0o644)
     Opened(folder).database.close()
@@ -100,7 +100,7 @@ def test_a_file_that_others_could_read_is_closed_to_them(folder: Path) -> None:
 
 
 def test_all_or_nothing(opened: Opened, folder: Path) -> None:
-    """Statements that are written together are a transaction; a mistake of ours is no lost disk."""
+    """Statements of one call are a transaction; a bug does not count as a lost disk."""
     good = opened.memory.put("a", 1)
     with pytest.raises(sqlite3.IntegrityError):
         opened.database.write(
@@ -113,7 +113,7 @@ def test_all_or_nothing(opened: Opened, folder: Path) -> None:
     assert remembered(folder) == {}
 
 
-def test_durability_is_what_was_asked_for(opened: Opened) -> None:
+def test_durable_writes(opened: Opened) -> None:
     """FULL survives a power failure, NORMAL is enough against kill -9."""
     connection = opened.database._connection
     assert connection is not None
@@ -132,7 +132,7 @@ def test_a_corrupt_file_is_set_aside(
     content: bytes,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It is kept under a name that tells when, and a new one is begun."""
+    """It is kept under a name with the time, and a new one is created."""
     folder.mkdir()
     (folder / FILE).write_bytes(content)
     one = Opened(folder)
@@ -148,7 +148,7 @@ def test_a_corrupt_file_is_set_aside(
 
 
 def test_a_damaged_page_is_found_when_it_is_opened(folder: Path) -> None:
-    """A file with a sound header and a spoilt table is corrupt, too."""
+    """A file with a valid header and a damaged table is corrupt too."""
     one = Opened(folder)
     for index in range(200):
         one.put(f"name {index}", "x" * 500)
@@ -163,11 +163,11 @@ def test_a_damaged_page_is_found_when_it_is_opened(folder: Path) -> None:
     assert list(folder.glob(f"{FILE}.corrupt-*"))
 
 
-def test_a_file_that_spoils_later_is_replaced_from_memory(
+def test_a_file_that_becomes_corrupt_is_replaced_from_memory(
     folder: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Nothing of what the listener knows is lost with the file."""
+    """No data of the listener is lost with the file."""
     one = Opened(folder)
     for index in range(50):
         one.put(f"name {index}", "x" * 500)
@@ -187,7 +187,7 @@ def test_a_file_that_spoils_later_is_replaced_from_memory(
 
 
 def test_a_file_of_a_newer_version_is_kept(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What we do not understand we neither use nor destroy."""
+    """The listener neither uses nor deletes it."""
     folder.mkdir()
     connection = sqlite3.connect(folder / FILE)
     connection.execute("CREATE TABLE future (x)")
@@ -206,7 +206,7 @@ def test_a_file_of_a_newer_version_is_kept(folder: Path, caplog: pytest.LogCaptu
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The listener goes on in memory and says so once; when the folder can be had it is used."""
+    """The listener works in memory and logs that once; later it uses the folder."""
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
     one = Opened(in_the_way / "state")
@@ -230,11 +230,11 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, caplog: pytest.LogCaptureF
     assert remembered(in_the_way / "state") == {"a": 1}
 
 
-def test_a_second_listener_goes_on_in_memory(
+def test_a_second_listener_works_in_memory(
     folder: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It says why; when the first one ends it takes up what that one left, beside its own."""
+    """It logs why; when the first one exits, it restores that one's data beside its own."""
     first = Opened(folder)
     first.put("a", "first")
     first.put("b", "first")
@@ -253,11 +253,11 @@ def test_a_second_listener_goes_on_in_memory(
     assert remembered(folder) == {"a": "first", "b": "second"}
 
 
-def test_a_value_that_is_no_json_is_forgotten(
+def test_a_value_that_is_not_json_is_skipped(
     folder: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One bad row does not take the others along."""
+    """One invalid row does not affect the others."""
     one = Opened(folder)
     one.put("a", 1)
     one.database.write([Statement("INSERT INTO memory VALUES ('{', '{')")], durable=False)
@@ -301,7 +301,7 @@ print(len(memory.values))
 
 
 def test_a_full_disk_is_survived(folder: Path) -> None:
-    """What could not be written is written when there is room, and both are said once."""
+    """The data is written when there is room again, and both are logged once."""
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(folder)],
         capture_output=True,

@@ -36,7 +36,7 @@ DELIVERED = Delivered()
 
 
 class Box:
-    """Takes mails, and answers as it is told."""
+    """Accepts mails, and replies as the test says."""
 
     def __init__(self) -> None:
         self.mails: list[Any] = []
@@ -117,7 +117,7 @@ def send(
 
 
 def test_what_arrives(box: Box, serve: Serve) -> None:
-    """Subject, recipients, and all that people need, in plain text."""
+    """Subject, recipients, and the whole text, in plain text."""
     assert send(serve()) == DELIVERED
     mail = box.read()
 
@@ -133,8 +133,8 @@ def test_what_arrives(box: Box, serve: Serve) -> None:
         assert part in text
 
 
-def test_texts_that_want_to_be_headers(box: Box, serve: Serve) -> None:
-    """A line break in a name ends no header."""
+def test_line_breaks_in_names(box: Box, serve: Serve) -> None:
+    """A line break in a name does not end a header."""
     alert = hostile_alert()
     evil = {"summary": "x\r\nBcc: evil@example.com\r\n\r\nbody"}
     assert send(serve(), [replace(alert, annotations={**alert.annotations, **evil})]) == DELIVERED
@@ -162,8 +162,8 @@ def test_several_in_one_mail(box: Box, serve: Serve) -> None:
         ("554 spam", Rejected(reason=FailureReason.CLIENT_ERROR, detail="SMTP 554: spam")),
     ],
 )
-def test_a_server_that_says_no(box: Box, serve: Serve, answer: str, outcome: Outcome) -> None:
-    """4yz may heal, 5yz does not; to the mail or to its recipients."""
+def test_a_server_that_refuses(box: Box, serve: Serve, answer: str, outcome: Outcome) -> None:
+    """4yz is temporary, 5yz is permanent, for the mail or its recipients."""
     box.answer = answer
     assert send(serve()) == outcome
     box.answer, box.recipient = "250 OK", answer
@@ -173,8 +173,8 @@ def test_a_server_that_says_no(box: Box, serve: Serve, answer: str, outcome: Out
     assert "2 recipients" in getattr(refused, "detail", "")
 
 
-def test_the_same_mail_twice_is_known(box: Box, serve: Serve) -> None:
-    """Its Message-ID is that of its alerts."""
+def test_a_retry_has_the_same_message_id(box: Box, serve: Serve) -> None:
+    """The Message-ID depends on the alerts only."""
     at = serve()
     for alert in (firing_alert(), firing_alert(), resolved_alert()):
         send(at, [alert])
@@ -184,7 +184,7 @@ def test_the_same_mail_twice_is_known(box: Box, serve: Serve) -> None:
 
 
 def test_one_thread_for_one_incident(box: Box, serve: Serve) -> None:
-    """What follows answers the mail of the first alert; a mail about several names each of them."""
+    """Later mails refer to the first alert's; a mail about several incidents refers to each."""
     at = serve()
     other = "job:job-1795000000.000"
     for alerts in (
@@ -204,8 +204,8 @@ def test_one_thread_for_one_incident(box: Box, serve: Serve) -> None:
     assert str(several["References"]).split()[1] == first["Message-ID"]
 
 
-def test_only_who_was_put_off_is_told_again(box: Box, serve: Serve) -> None:
-    """One recipient is dead, one is put off, one takes it: no mail is lost or doubled."""
+def test_only_temporary_refusals_are_retried(box: Box, serve: Serve) -> None:
+    """One recipient is refused, one is retried, one accepts: no mail is lost or sent twice."""
     box.answers = {
         "dead@example.com": ["550 no such user"],
         "grey@example.com": ["450 later"],
@@ -219,8 +219,8 @@ def test_only_who_was_put_off_is_told_again(box: Box, serve: Serve) -> None:
     assert [mail.rcpt_tos for mail in box.mails] == [["fine@example.com"], ["grey@example.com"]]
 
 
-def test_a_goodbye_that_is_none(box: Box, serve: Serve) -> None:
-    """The mail is taken all the same."""
+def test_an_error_after_the_mail(box: Box, serve: Serve) -> None:
+    """The mail is delivered."""
 
     async def quit_badly(*_: object) -> str:
         return "421 go away"
@@ -240,7 +240,7 @@ def certified(*names: str) -> tuple[ssl.SSLContext, trustme.CA]:
 
 @pytest.mark.parametrize("tls", ["starttls", "tls"])
 def test_encrypted(box: Box, serve: Serve, tls: str, tmp_path: Path) -> None:
-    """With a certificate for the server's name, and only then."""
+    """Only with a certificate for the server's name."""
     context, authority = certified("127.0.0.1")
     other, _ = certified("127.0.0.1")
     ca_file = tmp_path / "ca.pem"
@@ -254,7 +254,7 @@ def test_encrypted(box: Box, serve: Serve, tls: str, tmp_path: Path) -> None:
     assert len(box.mails) == 1
 
 
-def test_without_the_encryption_that_was_asked_for(box: Box, serve: Serve) -> None:
+def test_a_server_without_starttls(box: Box, serve: Serve) -> None:
     """Nothing is sent in plain text instead."""
     outcome = send(serve(), tls="starttls")
 
@@ -267,7 +267,7 @@ def test_without_the_encryption_that_was_asked_for(box: Box, serve: Serve) -> No
 def test_a_password(
     box: Box, serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """From a file, read anew each time; a wrong one is told without it."""
+    """From a file, which is read again each time; the error does not show it."""
     password = tmp_path / "password"
     password.write_text("s3cretword\n")
     password.chmod(0o600)
@@ -315,7 +315,7 @@ def slow() -> Iterator[int]:
 
 
 def test_a_server_that_drips(slow: int) -> None:
-    """The deadline holds, though a byte comes every now and then."""
+    """The deadline holds, though a byte arrives from time to time."""
     began = time.monotonic()
     outcome = send(("127.0.0.1", slow), timeout_s=0.3)
 
@@ -325,7 +325,7 @@ def test_a_server_that_drips(slow: int) -> None:
 
 
 def test_a_server_that_hangs() -> None:
-    """It takes the connection and says nothing."""
+    """It accepts the connection and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         outcome = send(server.getsockname(), timeout_s=0.3)
 
@@ -333,7 +333,7 @@ def test_a_server_that_hangs() -> None:
     assert outcome.reason is FailureReason.TIMEOUT
 
 
-def test_nobody_there() -> None:
+def test_no_server() -> None:
     """A port without a server."""
     outcome = send(("127.0.0.1", free_port()))
 

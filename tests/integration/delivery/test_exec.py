@@ -1,4 +1,4 @@
-"""A command that is told of alerts."""
+"""A command that gets alerts."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ def run(command: str, timeout_s: float = 20.0) -> Outcome:
     return make_receiver(made).send([firing_alert()])
 
 
-def test_what_it_is_told(tmp_path: Path) -> None:
+def test_the_input_of_the_command(tmp_path: Path) -> None:
     """One line of JSON on its stdin."""
-    assert run(f"tee {tmp_path}/told") == Delivered()
-    told = json.loads((tmp_path / "told").read_text())
+    assert run(f"tee {tmp_path}/received") == Delivered()
+    received = json.loads((tmp_path / "received").read_text())
 
-    assert told["id"] == firing_alert().alert_id
-    assert told["status"] == "firing"
-    assert told["labels"] == firing_alert().labels
-    assert told["annotations"]["remedy"].endswith("kill -QUIT 812 813")
+    assert received["id"] == firing_alert().alert_id
+    assert received["status"] == "firing"
+    assert received["labels"] == firing_alert().labels
+    assert received["annotations"]["remedy"].endswith("kill -QUIT 812 813")
 
 
 def test_hostile_texts_are_only_data(tmp_path: Path) -> None:
     """No shell sees them."""
-    made = ReceiverSettings(name="cmd", kind="exec", command=("tee", f"{tmp_path}/told"))
+    made = ReceiverSettings(name="cmd", kind="exec", command=("tee", f"{tmp_path}/received"))
     assert make_receiver(made).send([hostile_alert()]) == Delivered()
 
-    assert json.loads((tmp_path / "told").read_text())["id"]
+    assert json.loads((tmp_path / "received").read_text())["id"]
 
 
 @pytest.mark.parametrize(
@@ -75,13 +75,13 @@ def test_hostile_texts_are_only_data(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_its_end_means(command: str, outcome: Outcome) -> None:
-    """0 is a yes; what sysexits.h calls final is; the rest is tried again."""
+def test_the_exit_status_decides(command: str, outcome: Outcome) -> None:
+    """0 is a success, permanent errors of sysexits.h are rejections, all others are retried."""
     assert run(command) == outcome
 
 
-def test_the_deadline_ends_its_whole_group(tmp_path: Path) -> None:
-    """What it has started ends with it."""
+def test_the_deadline_kills_the_process_group(tmp_path: Path) -> None:
+    """Its children are killed too."""
     pids = tmp_path / "pids"
     outcome = run(f"sh -c 'sleep 1000 & echo $! $$ >{pids}; wait'", timeout_s=1.0)
 
@@ -102,8 +102,8 @@ def _ended(pid: int) -> bool:
         return file.read().rpartition(")")[2].split()[0] == "Z"
 
 
-def test_who_stays_behind_keeps_nobody_waiting(tmp_path: Path) -> None:
-    """A command may leave something that has its output open."""
+def test_a_child_with_an_open_output(tmp_path: Path) -> None:
+    """A child that keeps the output open does not delay the result."""
     began = time.monotonic()
     pid = tmp_path / "pid"
     assert run(f"sh -c 'sleep 1000 & echo $! >{pid}'") == Delivered()
@@ -115,7 +115,7 @@ def test_who_stays_behind_keeps_nobody_waiting(tmp_path: Path) -> None:
 def test_its_output_never_reaches_ours(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """fd 1 is supervisord's; what a command says is logged where it failed."""
+    """fd 1 belongs to supervisord; the output of a failed command is logged."""
     script = "print('out'); import sys; print('err', file=sys.stderr); sys.exit(3)"
     run(shlex.join([sys.executable, "-c", script]))
 
@@ -124,7 +124,7 @@ def test_its_output_never_reaches_ours(
 
 
 def test_a_command_that_does_not_read(tmp_path: Path) -> None:
-    """It need not."""
+    """It may ignore its stdin."""
     assert run(f"sh -c 'exec 0<&-; sleep 0.1; touch {tmp_path}/done'") == Delivered()
     assert (tmp_path / "done").exists()
 
@@ -133,7 +133,7 @@ FLOOD = "import sys\nfor _ in range(200): sys.stdout.write('x' * (1 << 20))\nsys
 
 
 def test_a_command_that_writes_without_end() -> None:
-    """It never waits for us, and no more than the beginning is kept, in memory or on disk."""
+    """It never waits, and only the beginning of its output is kept."""
     command = Command([sys.executable, "-c", FLOOD])
 
     assert command.run(b"", 300.0) == 3
@@ -141,7 +141,7 @@ def test_a_command_that_writes_without_end() -> None:
 
 
 def test_output_and_input_at_once() -> None:
-    """A command that answers each line fills no pipe that nobody empties."""
+    """A command that echoes each line does not block."""
     command = Command(["cat"])
 
     assert command.run(b"y" * (4 << 20), 300.0) == 0
@@ -149,21 +149,21 @@ def test_output_and_input_at_once() -> None:
 
 
 def test_a_command_that_closes_its_output(tmp_path: Path) -> None:
-    """It is waited for all the same."""
+    """The listener waits for its exit."""
     assert run(f"sh -c 'exec >&- 2>&-; sleep 0.2; touch {tmp_path}/done'") == Delivered()
     assert (tmp_path / "done").exists()
 
 
 def test_without_pidfds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An old kernel has none: the command is looked at from time to time."""
+    """An old kernel has none: the command is checked from time to time."""
     monkeypatch.setattr(procfs, "open_pidfd", lambda _: None)
 
     assert run("true") == Delivered()
-    test_the_deadline_ends_all_descendants(tmp_path, "setsid sleep 1000 &")
+    test_the_deadline_kills_all_descendants(tmp_path, "setsid sleep 1000 &")
 
 
 def test_its_environment_is_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It gets what commands need, and nothing that can hold a secret."""
+    """It inherits what commands need, and nothing that can contain a secret."""
     for name in ("SUPERVISOR_PASSWORD", "SUPERVISOR_USERNAME", "SUPERVISOR_SERVER_URL"):
         monkeypatch.setenv(name, "s3cret")
     for name in ("FPM_LISTENER_RECEIVER_OPS_URL", "AWS_SECRET_ACCESS_KEY", "https_proxy"):
@@ -196,8 +196,8 @@ def test_its_environment_is_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "trap '' TERM HUP INT; sleep 1000 &",
     ],
 )
-def test_the_deadline_ends_all_descendants(tmp_path: Path, starts: str) -> None:
-    """Also those that have left the session, or whose parent has ended."""
+def test_the_deadline_kills_all_descendants(tmp_path: Path, starts: str) -> None:
+    """Also those that left the session, or whose parent has exited."""
     pids = tmp_path / "pids"
     script = tmp_path / "script"
     mark = f"{1000 + os.getpid() % 1000}.{time.monotonic_ns() % 10**9}"

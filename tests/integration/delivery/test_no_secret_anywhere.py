@@ -47,13 +47,13 @@ def test_no_secret_leaves_it(tmp_path: Path, *, echo: bool) -> None:
     for name, secret in {**SECRETS, "whsec_file": WHSEC}.items():
         (tmp_path / name).write_text(secret)
         (tmp_path / name).chmod(0o600)
-    told = " ".join(SECRETS.values())
+    secrets_text = " ".join(SECRETS.values())
     with ReceiverServer() as server:
         answer = {
             "errcode": 1,
             "errmsg": server.url,
             "code": 1,
-            "msg": told,
+            "msg": secrets_text,
             "description": server.url,
         }
         server.otherwise = status(503, body=json.dumps(answer).encode() if echo else b"")

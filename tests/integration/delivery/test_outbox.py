@@ -1,4 +1,4 @@
-"""What is owed outlives the listener, is told in order, and is told of when it is lost."""
+"""Undelivered alerts survive the listener and keep their order; every loss is counted."""
 
 import errno
 import json
@@ -46,7 +46,7 @@ def messages(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
 
 
 def test_an_alert_as_text() -> None:
-    """All of an alert comes back, whatever characters are in it; the text is ASCII."""
+    """An alert with any characters is the same after reading; the text is ASCII."""
     for alert in (
         fires(annotations={"evidence": "caf\udce9 ☃ 😀\n\x00"}),
         resolves(),
@@ -56,8 +56,8 @@ def test_an_alert_as_text() -> None:
         assert from_json(to_json(alert)) == alert
 
 
-def test_every_receiver_is_owed_its_own(harness: OutboxHarness) -> None:
-    """What one receiver does changes nothing for another."""
+def test_every_receiver_has_its_own_queue(harness: OutboxHarness) -> None:
+    """The result of one receiver does not affect another."""
     harness.outbox.reconfigure([OPS, CHAT], LIMITS)
     harness.enqueue(fires("a"))
     ops, chat = harness.outbox.start_attempts(harness.now)
@@ -69,8 +69,8 @@ def test_every_receiver_is_owed_its_own(harness: OutboxHarness) -> None:
     assert harness.due_ids() == {"ops": "b-1"}
 
 
-def test_what_is_owed_outlives_the_listener(harness: OutboxHarness) -> None:
-    """In order, under the same ids, and at once, however long the delay was."""
+def test_undelivered_alerts_survive_the_listener(harness: OutboxHarness) -> None:
+    """In order, under the same ids, and at once, after any delay."""
     harness.enqueue(fires("a"), fires("b"), resolves("a"))
     for _ in range(8):
         harness.answer(DOWN)
@@ -79,16 +79,16 @@ def test_what_is_owed_outlives_the_listener(harness: OutboxHarness) -> None:
 
     assert second.ids() == ["a-1", "b-1", "a-2"]
     assert second.alerts()[0] == fires("a")
-    told = [second.answer(YES) for _ in range(3)]
-    assert told == ["a-1", "b-1", "a-2"]
+    delivered = [second.answer(YES) for _ in range(3)]
+    assert delivered == ["a-1", "b-1", "a-2"]
     third = after_reboot(second)
     assert third.ids() == []
     assert third.outbox.next_due_s(third.now) is None
     third.database.close()
 
 
-def test_what_was_in_flight_is_sent_again(harness: OutboxHarness) -> None:
-    """Nobody knows whether the receiver got it: it gets it once more, under the same id."""
+def test_an_alert_in_flight_is_sent_again(harness: OutboxHarness) -> None:
+    """The receiver may have it; it gets it again, under the same id."""
     harness.enqueue(fires("a"))
     first = harness.start_attempt()
     second = after_reboot(harness)
@@ -101,8 +101,8 @@ def test_what_was_in_flight_is_sent_again(harness: OutboxHarness) -> None:
     second.database.close()
 
 
-def test_a_resolution_finds_its_receiver_after_a_restart(harness: OutboxHarness) -> None:
-    """Who heard the firing is remembered, and forgotten when the resolution is settled."""
+def test_a_resolved_alert_after_a_restart(harness: OutboxHarness) -> None:
+    """The queue remembers the firing alert until the resolved one is delivered."""
     harness.enqueue(fires("a"))
     harness.answer(YES)
     second = after_reboot(harness)
@@ -155,8 +155,8 @@ time.sleep(600)
 """
 
 
-def test_kill_9_between_commit_and_yes(folder: Path) -> None:
-    """Every alert that was committed and not settled is there again, under its old id."""
+def test_kill_9_between_commit_and_delivery(folder: Path) -> None:
+    """Every alert that was committed and not delivered is restored, under its old id."""
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(folder)],
         stdout=subprocess.PIPE,
@@ -188,8 +188,8 @@ def test_time_goes_on_while_the_listener_is_down(harness: OutboxHarness) -> None
     second.database.close()
 
 
-def test_a_wall_clock_that_was_set_back_does_no_harm(harness: OutboxHarness) -> None:
-    """Alerts from the future are young, and later ones still come after them."""
+def test_a_wall_clock_that_was_set_back(harness: OutboxHarness) -> None:
+    """Alerts from the future are young, and later ones are still sent after them."""
     harness.enqueue(fires("a", 1))
     second = after_reboot(harness, after_s=-30 * 86400.0)
     second.enqueue(fires("b"))
@@ -207,7 +207,7 @@ def test_a_receiver_that_the_settings_do_not_name(
     harness: OutboxHarness,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It keeps what it is owed over a restart; the next good reload drops it, and says how much."""
+    """It keeps its alerts over a restart; the next valid reload drops and counts them."""
     harness.outbox.reconfigure([OPS, CHAT], LIMITS)
     harness.enqueue(fires("a"), fires("b"))
     second = after_reboot(harness, OPS)
@@ -227,8 +227,8 @@ def test_a_receiver_that_the_settings_do_not_name(
     fourth.database.close()
 
 
-def test_a_receiver_with_new_settings_is_asked_at_once(harness: OutboxHarness) -> None:
-    """The operator mended something: neither the delay nor the answer of the old sender counts."""
+def test_a_receiver_with_new_settings_is_retried_at_once(harness: OutboxHarness) -> None:
+    """Neither the delay nor the result of the old sender counts."""
     harness.enqueue(fires("a"))
     harness.answer(DOWN)
     harness.wait(1.0)
@@ -252,8 +252,8 @@ def test_a_reload_that_changes_nothing_sends_nothing_twice(harness: OutboxHarnes
     assert harness.outbox.next_due_s(harness.now) == 1.0
 
 
-def test_new_limits_hold_at_once(harness: OutboxHarness) -> None:
-    """Fewer alerts to be kept are fewer kept."""
+def test_new_limits_apply_at_once(harness: OutboxHarness) -> None:
+    """A lower maximum drops alerts."""
     harness.enqueue(fires("a"), fires("b"), fires("c"))
     harness.outbox.reconfigure([OPS], replace(LIMITS, max_alerts=1))
 
@@ -263,8 +263,8 @@ def test_new_limits_hold_at_once(harness: OutboxHarness) -> None:
     second.database.close()
 
 
-def test_an_answer_for_a_receiver_that_is_gone(harness: OutboxHarness) -> None:
-    """It is nothing."""
+def test_a_result_of_a_removed_receiver(harness: OutboxHarness) -> None:
+    """It is ignored."""
     harness.enqueue(fires("a"))
     attempt = harness.start_attempt()
     harness.outbox.reconfigure([CHAT], LIMITS)
@@ -274,7 +274,7 @@ def test_an_answer_for_a_receiver_that_is_gone(harness: OutboxHarness) -> None:
 
 
 def test_when_something_is_due(harness: OutboxHarness) -> None:
-    """The owner can sleep until then: not at all, for the delay, or without end."""
+    """The main thread can sleep until then: no time, the delay, or without end."""
     assert harness.outbox.next_due_s(harness.now) is None
     harness.enqueue(fires("a"))
     assert harness.outbox.next_due_s(harness.now) == 0.0
@@ -284,7 +284,9 @@ def test_when_something_is_due(harness: OutboxHarness) -> None:
     assert harness.outbox.next_due_s(harness.now) == 1.0
 
 
-def test_each_change_is_said_once(harness: OutboxHarness, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_change_is_logged_once(
+    harness: OutboxHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     """The first failure and the recovery, each with the receiver's name; not each retry."""
     caplog.set_level(logging.INFO)
     harness.enqueue(fires("a"))
@@ -302,8 +304,8 @@ def test_each_change_is_said_once(harness: OutboxHarness, caplog: pytest.LogCapt
     assert messages(caplog, logging.INFO) == ["delivery works again receiver=ops attempts=6"]
 
 
-def test_a_rejection_is_said(harness: OutboxHarness, caplog: pytest.LogCaptureFixture) -> None:
-    """An alert is lost, so it is an error; with what the receiver said."""
+def test_a_rejection_is_logged(harness: OutboxHarness, caplog: pytest.LogCaptureFixture) -> None:
+    """An alert is lost, so it is an error, with the response."""
     harness.enqueue(fires("a"))
     harness.answer(NO)
 
@@ -317,11 +319,11 @@ def test_a_rejection_is_said(harness: OutboxHarness, caplog: pytest.LogCaptureFi
     assert harness.dropped() == {"rejected": 1}
 
 
-def test_drops_are_said_once_until_the_next_yes(
+def test_drops_are_logged_once_until_the_next_delivery(
     folder: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A storm against a dead receiver is one line, not thousands."""
+    """Many alerts for a receiver that is down cause one line, not thousands."""
     harness = OutboxHarness(folder, limits=replace(LIMITS, max_alerts=2))
     harness.enqueue(*(fires(name) for name in "abcdef"))
     assert messages(caplog, logging.ERROR) == [
@@ -341,7 +343,7 @@ def test_drops_are_said_once_until_the_next_yes(
 def test_a_row_that_cannot_be_read(
     harness: OutboxHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is said with its text, and the others are sent."""
+    """It is logged with its text, and the others are sent."""
     harness.enqueue(fires("a"))
     sql = "INSERT INTO outbox (id, receiver, enqueued_at, alert) VALUES (1, 'ops', 0, ?)"
     for text in ('{"incident_id": "x"}', "[]", "{", '{"labels": 7}'):
@@ -354,8 +356,8 @@ def test_a_row_that_cannot_be_read(
     second.database.close()
 
 
-def test_values_that_make_no_sense(harness: OutboxHarness) -> None:
-    """Moments that are words, names that are lists: they are forgotten, the rest is taken up."""
+def test_rows_with_invalid_values(harness: OutboxHarness) -> None:
+    """They are skipped; all other rows are restored."""
     harness.enqueue(fires("a"))
     for sql in (
         "INSERT INTO heard (receiver, incident, told_at) VALUES ('ops', '\"x\"', 'yesterday')",
@@ -371,8 +373,8 @@ def test_values_that_make_no_sense(harness: OutboxHarness) -> None:
     second.database.close()
 
 
-def test_without_a_disk_all_goes_on(tmp_path: Path) -> None:
-    """Alerts are sent from memory; what is still owed when the disk is back is written then."""
+def test_delivery_without_a_disk(tmp_path: Path) -> None:
+    """Alerts are sent from memory; undelivered ones are written when the disk works again."""
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
     harness = OutboxHarness(in_the_way / "state")
@@ -386,12 +388,12 @@ def test_without_a_disk_all_goes_on(tmp_path: Path) -> None:
 
     assert second.ids() == ["b-1"]
     second.enqueue(resolves("a"))
-    assert second.ids() == ["b-1", "a-2"], "that the firing was heard is on disk, too"
+    assert second.ids() == ["b-1", "a-2"], "the notified incident is on disk too"
     second.database.close()
 
 
-def test_a_disk_that_went_away_and_came_back(harness: OutboxHarness) -> None:
-    """What was settled meanwhile does not come back with it; what came in meanwhile is on it."""
+def test_a_disk_that_fails_for_a_while(harness: OutboxHarness) -> None:
+    """Delivered alerts do not return with it; new alerts are written to it."""
     harness.enqueue(fires("a"), fires("b"))
     harness.database._lose(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert harness.answer(YES) == "a-1"

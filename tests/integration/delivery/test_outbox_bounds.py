@@ -1,4 +1,4 @@
-"""What is owed stays bounded, whatever comes; a clock that jumps, a file that is locked."""
+"""The size of the outbox is limited; a clock that jumps, a file that is locked."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def resident_mib() -> float:
 
 @pytest.mark.parametrize("receiver", [OPS, AM])
 def test_far_more_alerts_than_max_alerts(tmp_path: Path, receiver: ReceiverSettings) -> None:
-    """Memory and file hold the thousand newest; what is dropped is counted."""
+    """Memory and file contain the thousand newest; the others are counted as dropped."""
     harness = OutboxHarness(tmp_path, receiver)
     sizes = []
     for begin in range(0, COUNT, 1000):
@@ -60,26 +60,26 @@ def test_far_more_alerts_than_max_alerts(tmp_path: Path, receiver: ReceiverSetti
 
 @pytest.mark.parametrize("jump_s", [-86400.0 * 30, -3600.0, 3600.0, 86400.0 * 30])
 def test_a_wall_clock_that_jumps(tmp_path: Path, jump_s: float) -> None:
-    """Nothing is dropped, held back, or told twice, in either direction."""
+    """Nothing is dropped, delayed, or sent twice, in either direction."""
     harness = OutboxHarness(tmp_path, OPS)
     harness.enqueue(fires("a"))
     assert harness.answer(DOWN) == "a-1"
     harness.now = Instant(harness.now.monotonic_s + 2.0, harness.now.wall_s + jump_s)
     harness.enqueue(fires("b"))
 
-    told = [harness.answer(YES), harness.answer(YES)]
+    delivered = [harness.answer(YES), harness.answer(YES)]
     harness.enqueue(resolves("a"), resolves("b"))
-    told += [harness.answer(YES), harness.answer(YES)]
-    assert sorted(told) == ["a-1", "a-2", "b-1", "b-2"]
+    delivered += [harness.answer(YES), harness.answer(YES)]
+    assert sorted(delivered) == ["a-1", "a-2", "b-1", "b-2"]
     assert harness.start_attempt() is None
     assert harness.dropped() == {}
     harness.database.close()
 
 
-def test_a_file_that_somebody_else_has_locked(
+def test_a_file_that_another_program_has_locked(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Alerts go on in memory, that is said once, and the file has them all afterwards."""
+    """Alerts stay in memory, one line is logged, and the file has all of them afterwards."""
     harness = OutboxHarness(tmp_path, OPS)
     other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

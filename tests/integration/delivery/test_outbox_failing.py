@@ -1,4 +1,4 @@
-"""A receiver that cannot be told, as the others hear of it; and what an operator does to alerts."""
+"""The alerts about a receiver that fails, and the requests of an operator."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def harness(tmp_path: Path) -> Iterator[OutboxHarness]:
 
 def answer(harness: OutboxHarness, **outcomes: Outcome) -> dict[str, list[Alert]]:
     """Let each receiver answer all that is due; return what each was sent."""
-    told: dict[str, list[Alert]] = {}
+    sent: dict[str, list[Alert]] = {}
     while attempts := harness.outbox.start_attempts(harness.now):
         for attempt in attempts:
-            told.setdefault(attempt.queue, []).extend(attempt.alerts)
+            sent.setdefault(attempt.queue, []).extend(attempt.alerts)
             outcome = outcomes.get(attempt.queue, YES)
             harness.outbox.record_result(ended(attempt, outcome), harness.now)
-    return told
+    return sent
 
 
 def names(alerts: list[Alert]) -> list[tuple[str, str]]:
@@ -46,32 +46,32 @@ def names(alerts: list[Alert]) -> list[tuple[str, str]]:
     return [(alert.labels["alertname"], alert.reason.value) for alert in alerts]
 
 
-def test_a_receiver_that_is_late_is_told_of_to_the_others(harness: OutboxHarness) -> None:
-    """After five minutes without a yes; it is over with the next yes; itself never hears of it."""
+def test_the_others_get_an_alert_about_a_late_receiver(harness: OutboxHarness) -> None:
+    """After five minutes without a delivery, until the next one; the receiver itself gets none."""
     harness.enqueue(fires("a"))
     answer(harness, ops=DOWN)
     harness.wait(FAILING_AFTER_S - 1.0)
     assert answer(harness, ops=DOWN) == {"ops": [fires("a")]}
     harness.wait(FAILING_AFTER_S)
-    told = answer(harness, ops=DOWN)
+    sent = answer(harness, ops=DOWN)
 
-    assert names(told["chat"]) == [("NotificationFailing", "first")]
-    (alert,) = told["chat"]
+    assert names(sent["chat"]) == [("NotificationFailing", "first")]
+    (alert,) = sent["chat"]
     assert alert.labels["receiver"] == "ops"
     assert "fpm-listener alerts test ops" in alert.annotations["remedy"]
     assert alert.annotations["evidence"] == "Connection refused"
     (ops, _) = harness.outbox.views()
     assert ops.failing
     harness.wait(FAILING_AFTER_S)
-    told = answer(harness)
-    assert names(told["ops"]) == [("PhpFpmFailing", "first")]
-    assert names(told["chat"]) == [("NotificationFailing", "resolved")]
-    assert told["chat"][0].incident_id == alert.incident_id
+    sent = answer(harness)
+    assert names(sent["ops"]) == [("PhpFpmFailing", "first")]
+    assert names(sent["chat"]) == [("NotificationFailing", "resolved")]
+    assert sent["chat"][0].incident_id == alert.incident_id
     assert not harness.outbox.views()[0].failing
 
 
-def test_who_wakes_the_owner_for_it(harness: OutboxHarness) -> None:
-    """The moment is among those that the owner waits for."""
+def test_the_alert_is_in_the_due_time(harness: OutboxHarness) -> None:
+    """The main thread wakes at that moment."""
     harness.enqueue(fires("a"))
     attempt = next(one for one in harness.outbox.start_attempts(harness.now) if one.queue == "ops")
     harness.record_result(ended(attempt, replace(DOWN, after_s=3600.0)))
@@ -79,13 +79,13 @@ def test_who_wakes_the_owner_for_it(harness: OutboxHarness) -> None:
     assert harness.outbox.next_due_s(harness.now) == FAILING_AFTER_S
 
 
-def test_an_alert_that_is_lost_is_told_of_at_once(harness: OutboxHarness) -> None:
-    """The receiver will never take it."""
+def test_a_lost_alert_is_reported_at_once(harness: OutboxHarness) -> None:
+    """The receiver rejects it."""
     harness.enqueue(fires("a"))
-    told = answer(harness, ops=NO)
+    sent = answer(harness, ops=NO)
 
-    assert names(told["chat"]) == [("PhpFpmFailing", "first"), ("NotificationFailing", "first")]
-    assert "it rejects alerts (status 400)" in told["chat"][1].annotations["summary"]
+    assert names(sent["chat"]) == [("PhpFpmFailing", "first"), ("NotificationFailing", "first")]
+    assert "it rejects alerts (status 400)" in sent["chat"][1].annotations["summary"]
 
 
 def test_it_is_repeated(harness: OutboxHarness) -> None:
@@ -97,23 +97,23 @@ def test_it_is_repeated(harness: OutboxHarness) -> None:
     assert names(answer(harness)["chat"]) == [("NotificationFailing", "repeat")]
 
 
-def test_it_outlives_the_listener(harness: OutboxHarness) -> None:
-    """Its end is told by the next one, under the same incident."""
+def test_it_survives_the_listener(harness: OutboxHarness) -> None:
+    """The next listener resolves the same incident."""
     harness.enqueue(fires("a"))
     first = answer(harness, ops=NO)["chat"][1]
     after = after_reboot(harness, OPS, CHAT)
     assert after.outbox.views()[0].failing
     after.enqueue(fires("b"))
-    told = answer(after)
+    sent = answer(after)
 
-    (alert,) = [one for one in told["chat"] if one.labels["alertname"] == "NotificationFailing"]
+    (alert,) = [one for one in sent["chat"] if one.labels["alertname"] == "NotificationFailing"]
     assert (alert.incident_id, alert.status.value) == (first.incident_id, "resolved")
     assert alert.sequence > first.sequence
     after.database.close()
 
 
-def test_a_test_that_was_taken_ends_it(harness: OutboxHarness) -> None:
-    """`fpm-listener alerts test`: no alert need come to find out."""
+def test_a_delivered_test_ends_it(harness: OutboxHarness) -> None:
+    """`fpm-listener alerts test` ends it without another alert."""
     harness.enqueue(fires("a"))
     answer(harness, ops=NO)
     harness.outbox.test_delivered("ops", harness.now)
@@ -122,19 +122,19 @@ def test_a_test_that_was_taken_ends_it(harness: OutboxHarness) -> None:
     assert names(answer(harness)["chat"]) == [("NotificationFailing", "resolved")]
 
 
-def test_one_place_that_rejects_is_no_receiver_that_fails(tmp_path: Path) -> None:
-    """The other Alertmanagers take the alert; log and metric tell of the one."""
+def test_one_url_that_rejects_is_not_a_failure(tmp_path: Path) -> None:
+    """The other Alertmanagers accept the alert; log and metric show the one."""
     harness = OutboxHarness(tmp_path, AM, CHAT)
     harness.enqueue(fires("a"))
-    told = answer(harness, **{"am#2": NO})
+    sent = answer(harness, **{"am#2": NO})
 
-    assert names(told["chat"]) == [("PhpFpmFailing", "first")]
+    assert names(sent["chat"]) == [("PhpFpmFailing", "first")]
     assert harness.outbox.views()[0].dropped["rejected"] == 1
     harness.database.close()
 
 
-def test_a_receiver_that_is_gone_fails_no_more(harness: OutboxHarness) -> None:
-    """Its end is told when the settings do not name it any more."""
+def test_the_failure_of_a_removed_receiver_is_resolved(harness: OutboxHarness) -> None:
+    """When the settings no longer name it."""
     harness.enqueue(fires("a"))
     answer(harness, ops=NO)
     harness.outbox.reconfigure([CHAT], LIMITS)
@@ -142,8 +142,8 @@ def test_a_receiver_that_is_gone_fails_no_more(harness: OutboxHarness) -> None:
     assert names(answer(harness)["chat"]) == [("NotificationFailing", "resolved")]
 
 
-def test_nobody_else_to_tell(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Then our own log has it."""
+def test_a_single_receiver_that_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Then the log has it."""
     harness = OutboxHarness(tmp_path, OPS)
     harness.enqueue(fires("a"))
     answer(harness, ops=NO)
@@ -155,25 +155,25 @@ def test_nobody_else_to_tell(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
 # -- several places of one receiver ----------------------------------------------------------------
 
 
-def test_all_alertmanagers_are_told(tmp_path: Path) -> None:
+def test_all_alertmanagers_get_the_alert(tmp_path: Path) -> None:
     """Each has its own queue; one that is down delays no other and causes no alert."""
     harness = OutboxHarness(tmp_path, AM, CHAT)
     harness.enqueue(fires("a"))
-    told = answer(harness, **{"am#2": DOWN})
-    assert sorted(told) == ["am", "am#2", "am#3", "chat"]
+    sent = answer(harness, **{"am#2": DOWN})
+    assert sorted(sent) == ["am", "am#2", "am#3", "chat"]
     for _ in range(10):
         harness.wait(FAILING_AFTER_S / 5)
-        told = answer(harness, **{"am#2": DOWN})
+        sent = answer(harness, **{"am#2": DOWN})
 
-    assert names(told.get("chat", [])) == []
+    assert names(sent.get("chat", [])) == []
     (am, _) = harness.outbox.views()
     assert (am.name, am.pending, am.failing) == ("am", 1, False)
     assert am.failed["refused"] > 5
     harness.database.close()
 
 
-def test_alertmanagers_that_are_all_dead(tmp_path: Path) -> None:
-    """That is a receiver that cannot be told."""
+def test_alertmanagers_that_are_all_down(tmp_path: Path) -> None:
+    """Then the receiver fails."""
     harness = OutboxHarness(tmp_path, AM, CHAT)
     harness.enqueue(fires("a"))
     down = dict.fromkeys(AM.queues, DOWN)
@@ -185,31 +185,31 @@ def test_alertmanagers_that_are_all_dead(tmp_path: Path) -> None:
 
 
 def test_alertmanagers_that_all_reject(tmp_path: Path) -> None:
-    """A password that is wrong everywhere: the others hear of it at once."""
+    """The other receivers get an alert at once."""
     harness = OutboxHarness(tmp_path, AM, CHAT)
     harness.enqueue(fires("a"))
-    told = answer(harness, **dict.fromkeys(AM.queues, NO))
+    sent = answer(harness, **dict.fromkeys(AM.queues, NO))
 
-    assert names(told["chat"])[-1] == ("NotificationFailing", "first")
+    assert names(sent["chat"])[-1] == ("NotificationFailing", "first")
     harness.database.close()
 
 
-def test_an_alertmanager_that_took_it_and_is_down_since(tmp_path: Path) -> None:
-    """It is told again each minute, and that it cannot be is a failing, too."""
+def test_an_alertmanager_that_fails_after_a_delivery(tmp_path: Path) -> None:
+    """Its alert is sent again each minute, so the failure is detected."""
     harness = OutboxHarness(tmp_path, replace(AM, urls=("http://a/",)), CHAT)
     harness.enqueue(fires("a"))
     answer(harness)
-    told: list[Alert] = []
+    sent: list[Alert] = []
     for _ in range(20):
         harness.wait(30.0)
-        told += answer(harness, am=DOWN).get("chat", [])
+        sent += answer(harness, am=DOWN).get("chat", [])
 
-    assert names(told) == [("NotificationFailing", "first")]
+    assert names(sent) == [("NotificationFailing", "first")]
     harness.database.close()
 
 
 def test_an_alertmanager_whose_section_was_missing_for_a_while(tmp_path: Path) -> None:
-    """What it was owed is told on, as an Alertmanager wants it."""
+    """Its alerts are sent again, as Alertmanager needs it."""
     harness = OutboxHarness(tmp_path, AM, CHAT)
     harness.enqueue(fires("a"))
     answer(harness)
@@ -237,8 +237,8 @@ def test_an_alertmanager_whose_url_was_missing_for_a_while(tmp_path: Path) -> No
     after.database.close()
 
 
-def test_an_alertmanager_that_was_told_before_a_restart(tmp_path: Path) -> None:
-    """The next listener tells it on, each place by itself."""
+def test_alertmanagers_after_a_restart(tmp_path: Path) -> None:
+    """The next listener sends the alert again, to each URL."""
     harness = OutboxHarness(tmp_path, AM)
     harness.enqueue(fires("a"))
     answer(harness)
@@ -246,12 +246,12 @@ def test_an_alertmanager_that_was_told_before_a_restart(tmp_path: Path) -> None:
 
     assert sorted(answer(after)) == ["am", "am#2", "am#3"]
     after.enqueue(resolves("a"))
-    assert {alert.status.value for told in answer(after).values() for alert in told} == {"resolved"}
+    assert {alert.status.value for sent in answer(after).values() for alert in sent} == {"resolved"}
     after.database.close()
 
 
 def test_another_kind_under_the_same_name(tmp_path: Path) -> None:
-    """What was owed there is given up: the two are told in different ways."""
+    """Its alerts are dropped: the two queues work in different ways."""
     harness = OutboxHarness(tmp_path, AM)
     harness.enqueue(fires("a"))
     harness.outbox.reconfigure([replace(OPS, name="am")], LIMITS)
@@ -265,7 +265,7 @@ def test_another_kind_under_the_same_name(tmp_path: Path) -> None:
 
 
 def test_the_listing(harness: OutboxHarness) -> None:
-    """All that is owed, without a secret."""
+    """All undelivered alerts, without a secret."""
     harness.enqueue(fires("a"))
     answer(harness, ops=DOWN)
     (row,) = harness.outbox.list_alerts(harness.now)
@@ -277,7 +277,7 @@ def test_the_listing(harness: OutboxHarness) -> None:
 
 
 def test_retry_is_at_once(harness: OutboxHarness) -> None:
-    """Though the receiver had asked for an hour of rest."""
+    """Though the receiver requested a delay of an hour."""
     harness.enqueue(fires("a"))
     answer(harness, ops=replace(DOWN, after_s=3600.0))
 
@@ -286,7 +286,7 @@ def test_retry_is_at_once(harness: OutboxHarness) -> None:
 
 
 def test_drop_by_number_and_by_name(harness: OutboxHarness) -> None:
-    """On disk as well; what another receiver is owed stays."""
+    """On disk too; the alerts of other receivers stay."""
     harness.enqueue(fires("a"), fires("b"), fires("c"))
     (first, *_) = [
         row for row in harness.outbox.list_alerts(harness.now) if row["receiver"] == "ops"

@@ -180,7 +180,7 @@ def test_every_incident_of_a_message_is_named(kind: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", [kind for kind in TEXT_KINDS if KINDS[kind].batch > 1])
-def test_long_names_keep_what_tells_them_apart(kind: str, tmp_path: Path) -> None:
+def test_long_names_keep_their_end(kind: str, tmp_path: Path) -> None:
     """Their middle is left out, not their end."""
     name = "customer-portal-production.example.com:php-fpm8.2-customer-portal-production-no{}"
     alerts = many_alerts(KINDS[kind].batch, name)
@@ -194,7 +194,7 @@ def test_long_names_keep_what_tells_them_apart(kind: str, tmp_path: Path) -> Non
 
 
 def test_what_is_left_of_evidence_is_the_newest(tmp_path: Path) -> None:
-    """And it is said how many lines are not there."""
+    """The text says how many lines are missing."""
     evidence = "\n".join(f"line {index} {'x' * 90}" for index in range(100))
     alert = replace(
         firing_alert(), annotations={**firing_alert().annotations, "evidence": evidence}
@@ -239,16 +239,16 @@ def texts(value: Any) -> list[str]:  # noqa: ANN401 - JSON
 
 
 @pytest.mark.parametrize("kind", TEXT_KINDS)
-def test_nothing_unseen_is_sent(kind: str, tmp_path: Path) -> None:
-    """No control characters, nothing that turns text around, no half characters."""
+def test_no_invisible_characters_are_sent(kind: str, tmp_path: Path) -> None:
+    """No control characters, no changes of direction, no lone surrogates."""
     for text in texts(document(kind, [hostile_alert()], tmp_path)):
         assert not re.search(
             "[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text
         )
 
 
-def test_slack_calls_nobody(tmp_path: Path) -> None:
-    """What begins with < is Slack's own markup; a backtick would end the block of code."""
+def test_slack_notifies_nobody(tmp_path: Path) -> None:
+    """`<` starts Slack's markup; a backtick ends the block of code."""
     (attachment,) = document("slack", [hostile_alert()], tmp_path)["attachments"]
     text = attachment["blocks"][0]["text"]["text"]
 
@@ -258,7 +258,7 @@ def test_slack_calls_nobody(tmp_path: Path) -> None:
     assert not re.search(r"(?<!\w)_i_", text.partition("```")[0])
 
 
-def test_discord_calls_nobody(tmp_path: Path) -> None:
+def test_discord_notifies_nobody(tmp_path: Path) -> None:
     """No mention is parsed; markup is escaped; the block of code ends where it should."""
     body = document("discord", [hostile_alert()], tmp_path)
     (embed,) = body["embeds"]
@@ -270,8 +270,8 @@ def test_discord_calls_nobody(tmp_path: Path) -> None:
     assert block.count("`") == 3
 
 
-def test_telegram_calls_nobody(tmp_path: Path) -> None:
-    """Its own tags and no others, all closed; @name is broken outside of code."""
+def test_telegram_notifies_nobody(tmp_path: Path) -> None:
+    """Only its own tags, all closed; @name is split outside of code."""
     text = document("telegram", [hostile_alert()], tmp_path)["text"]
     tags = _Tags(text)
 
@@ -280,8 +280,8 @@ def test_telegram_calls_nobody(tmp_path: Path) -> None:
     assert not re.search(r"@\w", text.partition("<pre>")[0])
 
 
-def test_google_chat_calls_nobody(tmp_path: Path) -> None:
-    """Its own tags and no others, all closed; and no `text`, where <users/all> would call."""
+def test_google_chat_notifies_nobody(tmp_path: Path) -> None:
+    """Only its own tags, all closed; no `text`, in which <users/all> notifies."""
     body = document("google_chat", [hostile_alert()], tmp_path)
     widget = body["cardsV2"][0]["card"]["sections"][0]["widgets"][0]
     tags = _Tags(widget["textParagraph"]["text"])
@@ -291,8 +291,8 @@ def test_google_chat_calls_nobody(tmp_path: Path) -> None:
     assert tags.open == []
 
 
-def test_teams_calls_nobody(tmp_path: Path) -> None:
-    """Texts without markup only, and no entities that would be mentions."""
+def test_teams_notifies_nobody(tmp_path: Path) -> None:
+    """Only texts without markup, and no entities."""
     card = document("teams", [hostile_alert()], tmp_path)["attachments"][0]["content"]
 
     assert {block["type"] for block in card["body"]} == {"RichTextBlock"}
@@ -300,7 +300,7 @@ def test_teams_calls_nobody(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["dingtalk", "wecom"])
-def test_their_markdown_calls_nobody(kind: str, tmp_path: Path) -> None:
+def test_their_markdown_notifies_nobody(kind: str, tmp_path: Path) -> None:
     """No link, no picture, no tag, no name with @."""
     body = document(kind, [hostile_alert()], tmp_path)["markdown"]
     text = body.get("text", body.get("content")).replace("**", "")
@@ -309,8 +309,8 @@ def test_their_markdown_calls_nobody(kind: str, tmp_path: Path) -> None:
     assert all(line.startswith("> ") for line in text.split("\n") if line.startswith(">"))
 
 
-def test_feishu_calls_nobody(tmp_path: Path) -> None:
-    """Plain text only, in which <at> is nothing."""
+def test_feishu_notifies_nobody(tmp_path: Path) -> None:
+    """Only plain text, in which <at> is not markup."""
     card = document("feishu", [hostile_alert()], tmp_path)["card"]
 
     assert {element["text"]["tag"] for element in card["elements"]} == {"plain_text"}
@@ -332,8 +332,8 @@ def test_pagerduty_joins_the_events_of_an_incident(tmp_path: Path) -> None:
     assert long != document("pagerduty", [firing_alert(1, "x" * 301)], tmp_path)["dedup_key"]
 
 
-def test_alertmanager_is_told_an_end_ahead(tmp_path: Path) -> None:
-    """While it fires; with its labels alone as identity, which stay."""
+def test_alertmanager_gets_an_end_in_the_future(tmp_path: Path) -> None:
+    """While the alert is firing; its labels are its identity and do not change."""
     (firing,) = document("alertmanager", [firing_alert()], tmp_path)
     (resolved,) = document("alertmanager", [resolved_alert()], tmp_path)
 

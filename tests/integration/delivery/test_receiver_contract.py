@@ -1,4 +1,4 @@
-"""What every kind of receiver promises, against a server that answers in every way we know of."""
+"""The contract of every kind of receiver, against a server with all known responses."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ YES_TOO_LONG_S = 15.0
 
 
 def tell(kind: str, url: str, folder: Path, **others: Any) -> Outcome:  # noqa: ANN401 - its fields
-    """Tell a receiver of that kind of an alert, once."""
+    """Send an alert to a receiver of that kind, once."""
     return make_receiver(settings(kind, url, folder, **others)).send([firing_alert()])
 
 
 def short(outcome: Outcome) -> tuple[str, str]:
-    """Return what it is, and the reason, which is also the label of its metric."""
+    """Return the kind of outcome and the reason, which is also the label of its metric."""
     return type(outcome).__name__, "" if isinstance(outcome, Delivered) else outcome.reason.value
 
 
@@ -56,7 +56,7 @@ def later(reason: FailureReason) -> tuple[str, str]:
 
 
 def never(reason: FailureReason) -> tuple[str, str]:
-    """It is given up."""
+    """It is rejected."""
     return "Rejected", reason.value
 
 
@@ -83,20 +83,20 @@ SAME_FOR_ALL = [
     ("answer", "meaning"),
     [pytest.param(answer, meaning, id=name) for name, answer, meaning in SAME_FOR_ALL],
 )
-def test_what_answers_mean(
+def test_the_outcome_of_responses(
     kind: str,
     answer: Answer,
     meaning: tuple[str, str],
     tmp_path: Path,
 ) -> None:
-    """What can heal is tried again, what cannot is not."""
+    """Temporary failures are retried, permanent ones are rejected."""
     with ReceiverServer(answer) as server:
         assert short(tell(kind, server.url, tmp_path)) == meaning
 
 
 @pytest.mark.parametrize("kind", HTTP_KINDS)
-def test_the_yes_of_each(kind: str, tmp_path: Path) -> None:
-    """200 with what the service says; firing and resolved."""
+def test_the_success_of_each_kind(kind: str, tmp_path: Path) -> None:
+    """200 with the body of the service; firing and resolved."""
     with ReceiverServer() as server:
         server.otherwise = status(200, body=YES[kind])
         receiver = make_receiver(settings(kind, server.url, tmp_path))
@@ -109,8 +109,8 @@ def test_the_yes_of_each(kind: str, tmp_path: Path) -> None:
     "answer",
     [status(204), status(200), status(200, body=b"<html>login</html>"), receiver_server.big_body],
 )
-def test_a_status_is_not_always_a_yes(kind: str, answer: Answer, tmp_path: Path) -> None:
-    """Where the service's yes is in the body, a body without it is none."""
+def test_a_status_is_not_always_a_success(kind: str, answer: Answer, tmp_path: Path) -> None:
+    """If the service reports success in the body, the body decides."""
     with ReceiverServer(answer) as server:
         outcome = tell(kind, server.url, tmp_path)
 
@@ -145,14 +145,14 @@ def test_200_with_a_body(
     meaning: tuple[str, str],
     tmp_path: Path,
 ) -> None:
-    """The body decides; what the service says of it is passed on."""
+    """The body decides."""
     with ReceiverServer(status(200, body=body)) as server:
         assert short(tell(kind, server.url, tmp_path)) == meaning
 
 
 @pytest.mark.parametrize(("kind", "body"), [(kind, body) for kind, body, _ in NOES[:1]])
-def test_what_the_service_says_is_passed_on(kind: str, body: bytes, tmp_path: Path) -> None:
-    """To the log, and to who tries it by hand."""
+def test_the_message_of_the_service_is_shown(kind: str, body: bytes, tmp_path: Path) -> None:
+    """In the log, and for `alerts test`."""
     with ReceiverServer(status(200, body=body)) as server:
         outcome = tell(kind, server.url, tmp_path)
 
@@ -163,7 +163,7 @@ def test_what_the_service_says_is_passed_on(kind: str, body: bytes, tmp_path: Pa
 @pytest.mark.parametrize("kind", HTTP_KINDS)
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_retry_after(kind: str, form: str, tmp_path: Path) -> None:
-    """In both forms; the receiver is not asked before."""
+    """In both forms; there is no attempt before."""
     header = "17" if form == "seconds" else formatdate(time.time() + 17, usegmt=True)
     with ReceiverServer(status(429, {"Retry-After": header})) as server:
         outcome = tell(kind, server.url, tmp_path)
@@ -181,7 +181,7 @@ def test_retry_after(kind: str, form: str, tmp_path: Path) -> None:
     ],
 )
 def test_retry_after_in_the_body(kind: str, body: bytes, tmp_path: Path) -> None:
-    """Discord and Telegram say it there."""
+    """As Discord and Telegram send it."""
     with ReceiverServer(status(429, body=body)) as server:
         outcome = tell(kind, server.url, tmp_path)
 
@@ -194,7 +194,7 @@ def test_retry_after_in_the_body(kind: str, body: bytes, tmp_path: Path) -> None
     "answer", [receiver_server.hang, receiver_server.drip_headers, receiver_server.drip_body]
 )
 def test_the_deadline_holds(kind: str, answer: Answer, tmp_path: Path) -> None:
-    """Over the whole attempt; a status that came counts where it is the yes."""
+    """Over the whole attempt; a status of success counts also without the body."""
     began = time.monotonic()
     with ReceiverServer(answer) as server:
         outcome = tell(kind, server.url, tmp_path, timeout_s=0.3)
@@ -207,8 +207,8 @@ def test_the_deadline_holds(kind: str, answer: Answer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", HTTP_KINDS)
-def test_nobody_there(kind: str, tmp_path: Path) -> None:
-    """A port without a listener, and a name that nobody knows."""
+def test_no_server(kind: str, tmp_path: Path) -> None:
+    """A port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     refused = tell(kind, f"http://127.0.0.1:{port}/x", tmp_path)
@@ -217,12 +217,12 @@ def test_nobody_there(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", HTTP_KINDS)
-def test_a_name_that_nobody_knows(
+def test_an_unknown_host(
     kind: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The resolver's own error, without waiting for it."""
+    """The error of the resolver."""
 
     def fail(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -232,8 +232,8 @@ def test_a_name_that_nobody_knows(
 
 
 @pytest.mark.parametrize("kind", HTTP_KINDS)
-def test_a_certificate_of_somebody_else(kind: str, tmp_path: Path) -> None:
-    """It is not spoken to."""
+def test_an_untrusted_certificate(kind: str, tmp_path: Path) -> None:
+    """No request is sent."""
     import ssl  # noqa: PLC0415 - only here
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -244,8 +244,8 @@ def test_a_certificate_of_somebody_else(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", HTTP_KINDS)
-def test_a_file_that_is_missing_is_waited_for(kind: str, tmp_path: Path) -> None:
-    """The operator may mend it; it is named."""
+def test_a_missing_file_is_retried(kind: str, tmp_path: Path) -> None:
+    """The operator may fix it; the error names it."""
     made = settings(kind, "http://127.0.0.1:9/x", tmp_path)
     for name in ("token_file", "secret_file", "routing_key_file"):
         path = getattr(made, name)
@@ -267,7 +267,7 @@ def test_a_file_that_is_missing_is_waited_for(kind: str, tmp_path: Path) -> None
         receiver_server.redirect("http://s3cret/"),
     ],
 )
-def test_no_secret_is_told(
+def test_no_secret_is_shown(
     kind: str,
     answer: Answer | str,
     tmp_path: Path,
@@ -282,18 +282,18 @@ def test_no_secret_is_told(
         server.script = [status(400, body=echo.encode()) if isinstance(answer, str) else answer]
         outcome = make_receiver(made).send([firing_alert()])
         sent = server.requests[0]
-    told = f"{caplog.text} {outcome!r} {made!r}".replace(str(tmp_path), "")
+    shown = f"{caplog.text} {outcome!r} {made!r}".replace(str(tmp_path), "")
 
     for secret in (*SECRETS.values(), "s3cret-path", "t0ken", str(server.port)):
-        assert secret not in told
+        assert secret not in shown
     if kind in {"dingtalk", "feishu"}:
         query = sent.path.partition("sign=")[2] or json.loads(sent.body)["sign"]
-        assert query[:20] not in told
+        assert query[:20] not in shown
 
 
 @pytest.mark.parametrize("kind", HTTP_KINDS)
 def test_what_is_sent_is_json(kind: str, tmp_path: Path) -> None:
-    """With a POST, in UTF-8, whatever the texts hold."""
+    """With a POST, in UTF-8, for any texts."""
     with ReceiverServer() as server:
         server.otherwise = status(200, body=YES[kind])
         assert (
@@ -309,8 +309,8 @@ def test_what_is_sent_is_json(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["discord", "telegram"])
-def test_a_wait_without_end(kind: str, tmp_path: Path) -> None:
-    """A number of four hundred digits is an hour."""
+def test_a_huge_delay(kind: str, tmp_path: Path) -> None:
+    """A number of four hundred digits becomes an hour."""
     number = "9" * 400
     body = f'{{"retry_after":{number},"parameters":{{"retry_after":{number}}}}}'.encode()
     with ReceiverServer(status(429, body=body)) as server:
@@ -320,8 +320,8 @@ def test_a_wait_without_end(kind: str, tmp_path: Path) -> None:
     assert outcome.after_s == 3600.0
 
 
-def test_half_a_secret_is_one_too(tmp_path: Path) -> None:
-    """What a service says is cut after the secrets are taken out, in whatever form they come."""
+def test_half_a_secret_is_hidden_too(tmp_path: Path) -> None:
+    """The response is cut after the secrets were removed, in each of their forms."""
     password = tmp_path / "password"
     password.write_text('s3cret"word')
     password.chmod(0o600)
@@ -337,7 +337,7 @@ def test_half_a_secret_is_one_too(tmp_path: Path) -> None:
 
 
 def test_a_redirect_is_not_read(tmp_path: Path) -> None:
-    """However long its body is, and wherever it points."""
+    """With a body of any length, and any location."""
     with ReceiverServer() as elsewhere:
         for location in (elsewhere.url, "http://["):
             answer = status(302, {"Location": location}, b"x" * (1 << 22))
@@ -347,8 +347,8 @@ def test_a_redirect_is_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["dingtalk", "wecom"])
-def test_the_keyword_is_sent_to_the_letter(kind: str, tmp_path: Path) -> None:
-    """A bot that wants `[prod]` wants just that."""
+def test_the_keyword_is_not_changed(kind: str, tmp_path: Path) -> None:
+    """A bot that requires `[prod]` gets exactly that."""
     with ReceiverServer(status(200, body=YES[kind])) as server:
         tell(kind, server.url, tmp_path, keyword="[prod]!")
         assert "[prod]!" in str(server.requests[0].json["markdown"])

@@ -1,4 +1,4 @@
-"""Senders, an outbox and real servers together: nothing is lost, nobody waits for anybody else."""
+"""Senders, an outbox and real servers together: nothing is lost, and no receiver waits."""
 
 import logging
 import threading
@@ -70,7 +70,7 @@ class Daemon:
             self.send()
 
     def run_until_empty(self, *names: str) -> None:
-        """Do the owner's work until the receivers are owed nothing."""
+        """Do the work of the main thread until the queues are empty."""
         self.run_until(lambda: not any(self.harness.ids(name) for name in names), "empty queues")
 
     def end(self) -> None:
@@ -82,7 +82,7 @@ class Daemon:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
-    """Return a function that starts a daemon with receivers; all of them are ended."""
+    """Return a function that starts a daemon with receivers; all are stopped after the test."""
     started: list[Daemon] = []
 
     def starter(*receivers: ReceiverSettings) -> Daemon:
@@ -100,12 +100,12 @@ Start = Callable[..., Daemon]
 
 
 def keys(server: ReceiverServer) -> list[str]:
-    """Return the ids of the alerts that a server was told of, in order."""
+    """Return the ids of the alerts that a server got, in order."""
     return [request.headers["idempotency-key"] for request in server.requests]
 
 
 def test_from_the_incident_to_the_receiver(start: Start) -> None:
-    """Firing, then resolution, each once; the counters tell of both."""
+    """Firing, then resolved, each once; the counters show both."""
     with ReceiverServer() as server:
         daemon = start(receiver(server))
         daemon.enqueue(fires("a"), resolves("a"))
@@ -119,8 +119,8 @@ def test_from_the_incident_to_the_receiver(start: Start) -> None:
     assert sum(view.seconds.counts) == 2
 
 
-def test_a_hanging_receiver_delays_nobody(start: Start) -> None:
-    """Beside it a good one gets everything, and the owner never waits."""
+def test_a_hanging_receiver_delays_no_other(start: Start) -> None:
+    """Another receiver gets everything, and the main thread never waits."""
     with ReceiverServer(*[receiver_server.hang] * 3) as bad, ReceiverServer() as good:
         daemon = start(receiver(bad, "bad"), receiver(good, "good"))
         daemon.enqueue(*(fires(str(index)) for index in range(50)))
@@ -131,8 +131,8 @@ def test_a_hanging_receiver_delays_nobody(start: Start) -> None:
         assert len(bad.wait_for(1)) == 1, "one attempt at a time"
 
 
-def test_the_same_key_until_the_yes(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    """An attempt that failed is made again with the same body and key; failure and end are said."""
+def test_the_same_key_until_delivery(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """A retry has the same body and key; the failure and its end are logged."""
     caplog.set_level(logging.INFO)
     with ReceiverServer(
         status(503), status(503), receiver_server.reset, receiver_server.silent_close
@@ -152,8 +152,8 @@ def test_the_same_key_until_the_yes(start: Start, caplog: pytest.LogCaptureFixtu
     assert (view.failed["server_error"], view.failed["connection"]) == (2, 2)
 
 
-def test_a_receiver_that_asks_for_rest(start: Start) -> None:
-    """Retry-After is waited for."""
+def test_a_receiver_that_requests_a_delay(start: Start) -> None:
+    """There is no attempt before Retry-After."""
     with ReceiverServer(status(429, {"Retry-After": "1"})) as server:
         daemon = start(receiver(server))
         daemon.enqueue(fires("a"))
@@ -163,8 +163,8 @@ def test_a_receiver_that_asks_for_rest(start: Start) -> None:
     assert second.at_s - first.at_s >= 1.0
 
 
-def test_a_receiver_that_comes_up_late(start: Start) -> None:
-    """While nobody listens the alerts wait; then all arrive, each once, in order."""
+def test_a_receiver_that_starts_late(start: Start) -> None:
+    """The alerts wait; then all arrive, each once, in order."""
     with ReceiverServer() as place:
         port = place.port
     down = ReceiverSettings(name="ops", url=f"http://127.0.0.1:{port}/", timeout_s=20.0)
@@ -179,8 +179,8 @@ def test_a_receiver_that_comes_up_late(start: Start) -> None:
     assert daemon.harness.outbox.views()[0].failed["refused"] >= 3
 
 
-def test_a_listener_that_ended_in_the_middle(start: Start) -> None:
-    """The next one sends what the first had not been told a yes for, under the same key."""
+def test_a_listener_that_exits_during_an_attempt(start: Start) -> None:
+    """The next one sends the undelivered alert again, under the same key."""
     with ReceiverServer(receiver_server.hang) as server:
         first = start(receiver(server))
         first.enqueue(fires("a"))
@@ -192,8 +192,8 @@ def test_a_listener_that_ended_in_the_middle(start: Start) -> None:
         assert keys(server) == ["a-1", "a-1"]
 
 
-def test_a_hanging_receiver_does_not_delay_the_end(start: Start) -> None:
-    """The sender is given until a deadline, and left behind after it."""
+def test_a_hanging_receiver_does_not_delay_the_exit(start: Start) -> None:
+    """The listener waits for the sender until a deadline only."""
     with ReceiverServer(receiver_server.hang) as bad, ReceiverServer() as good:
         daemon = start(receiver(bad, "bad"), receiver(good, "good"))
         daemon.enqueue(fires("a"))
@@ -207,15 +207,15 @@ def test_a_hanging_receiver_does_not_delay_the_end(start: Start) -> None:
 
 
 def test_a_sender_that_never_sent() -> None:
-    """It has no thread yet, and ends at once."""
+    """It has no thread yet, and stops at once."""
     with ReceiverServer() as server:
         sender = Sender(receiver(server), print, print)
         assert "sender-ops" not in [thread.name for thread in threading.enumerate()]
         assert sender.stop(time.monotonic() + PATIENCE_S)
 
 
-def test_what_nobody_foresaw_silences_one_receiver_only(caplog: pytest.LogCaptureFixture) -> None:
-    """It is said, without its text, and tried again; the listener lives on."""
+def test_an_unexpected_error_affects_one_receiver_only(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged without its text, and the alert is retried; the listener continues."""
     answers: SimpleQueue[Any] = SimpleQueue()
     broken = fires("a", labels=None)
     with ReceiverServer() as server:
@@ -231,8 +231,8 @@ def test_what_nobody_foresaw_silences_one_receiver_only(caplog: pytest.LogCaptur
     assert "NoneType" not in caplog.text
 
 
-def test_each_attempt_is_answered_once_in_order() -> None:
-    """Attempts that come faster than they are made wait in the sender's own queue."""
+def test_each_attempt_has_one_result_in_order() -> None:
+    """Attempts wait in the queue of the sender."""
     answers: SimpleQueue[Any] = SimpleQueue()
     with ReceiverServer(status(500), status(200)) as server:
         sender = Sender(receiver(server), answers.put, answers.put)

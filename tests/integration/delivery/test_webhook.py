@@ -1,4 +1,4 @@
-"""One POST to a real server on loopback, which misbehaves in every way we could think of."""
+"""One POST to a real server on loopback, with all kinds of errors."""
 
 import logging
 import os
@@ -31,12 +31,12 @@ LATE = RetryLater(
 
 
 def settings_for(url: str | None, **others: object) -> ReceiverSettings:
-    """Return a receiver's settings, with a deadline that no good answer comes near."""
+    """Return a receiver's settings, with a deadline that is far above any normal response."""
     return replace(ReceiverSettings(name="ops", url=url, timeout_s=20.0), **others)  # type: ignore[arg-type]  # the tests name the fields
 
 
 def tell(url: str, **others: object) -> Outcome:
-    """Tell a receiver of an alert, once."""
+    """Send an alert to a receiver, once."""
     return make(settings_for(url, **others), "", None).send([fires()])
 
 
@@ -100,8 +100,8 @@ def test_what_arrives() -> None:
         ),
     ],
 )
-def test_what_an_answer_means(answer: receiver_server.Answer, outcome: Outcome) -> None:
-    """Only a true yes is one; each failure has its reason and a text without a URL."""
+def test_the_outcome_of_a_response(answer: receiver_server.Answer, outcome: Outcome) -> None:
+    """Each failure has its reason and a text without a URL."""
     with ReceiverServer(answer) as server:
         assert tell(server.url) == outcome
 
@@ -109,19 +109,19 @@ def test_what_an_answer_means(answer: receiver_server.Answer, outcome: Outcome) 
 @pytest.mark.parametrize(
     "answer", [receiver_server.hang, receiver_server.drip_status, receiver_server.drip_headers]
 )
-def test_a_receiver_that_never_comes_to_the_point(answer: receiver_server.Answer) -> None:
-    """The deadline holds over the whole attempt, though a byte comes every now and then."""
+def test_a_slow_response(answer: receiver_server.Answer) -> None:
+    """The deadline holds for the whole attempt, though a byte arrives from time to time."""
     with ReceiverServer(answer) as server:
         assert tell(server.url, timeout_s=0.3) == LATE
 
 
-def test_a_yes_with_a_body_that_never_ends() -> None:
-    """The status was the yes; the body is cut at the deadline."""
+def test_a_success_with_an_endless_body() -> None:
+    """The status decides; the body is cut at the deadline."""
     with ReceiverServer(receiver_server.drip_body) as server:
         assert tell(server.url, timeout_s=0.3) == DELIVERED
 
 
-def test_no_more_of_a_body_is_read_than_matters() -> None:
+def test_only_the_beginning_of_a_body_is_read() -> None:
     """64 KiB of the 10 MiB."""
     with ReceiverServer(receiver_server.big_body) as server:
         seen: list[HttpResponse] = []
@@ -138,7 +138,7 @@ def test_no_more_of_a_body_is_read_than_matters() -> None:
 
 
 def test_a_redirect_is_not_followed() -> None:
-    """Whoever it points to never hears of us; the POST would arrive there as a GET."""
+    """The other server gets no request; the POST would arrive there as a GET."""
     with (
         ReceiverServer() as elsewhere,
         ReceiverServer(receiver_server.redirect(elsewhere.url)) as server,
@@ -149,16 +149,16 @@ def test_a_redirect_is_not_followed() -> None:
     assert elsewhere.connections == 0
 
 
-def test_nobody_listens() -> None:
-    """It is told from the other troubles of the network."""
+def test_a_port_without_listener() -> None:
+    """It has its own reason."""
     assert tell(f"http://127.0.0.1:{a_port_without_listener()}/") == RetryLater(
         reason=FailureReason.REFUSED,
         detail="Connection refused",
     )
 
 
-def test_a_name_that_nobody_knows() -> None:
-    """The reserved top-level domain .invalid is never resolved (RFC 6761); the name is not told."""
+def test_an_unknown_host() -> None:
+    """The top-level domain .invalid is never resolved (RFC 6761); the name is not shown."""
     outcome = tell("http://s3cret.invalid/")
 
     assert isinstance(outcome, RetryLater)
@@ -183,7 +183,7 @@ def test_a_connection_that_is_never_made() -> None:
     ["http://127.0.0.1:99999/s3cret", "http://s3cret..b/", f"http://{'s3cret' * 20}.invalid/"],
 )
 def test_a_url_that_cannot_be_used(url: str) -> None:
-    """It is a failure like any other, and is not shown."""
+    """It is a failure, and is not shown."""
     outcome = tell(url)
 
     assert isinstance(outcome, RetryLater)
@@ -194,8 +194,8 @@ def test_a_url_that_cannot_be_used(url: str) -> None:
 # -- the environment, and what it must not do ------------------------------------------------------
 
 
-def test_the_environment_has_no_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Proxies, certificates and passwords come from the settings alone."""
+def test_the_environment_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Proxies, certificates and passwords come from the settings only."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password s3cret\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -208,7 +208,7 @@ def test_the_environment_has_no_say(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_a_proxy_of_the_settings() -> None:
-    """The request goes to the proxy, which is told the whole URL; a dead one is a dead receiver."""
+    """The proxy gets the whole URL; without the proxy the receiver fails."""
     with ReceiverServer() as proxy:
         assert tell("http://127.0.0.1:1/x", proxy=proxy.url) == DELIVERED
         assert proxy.requests[0].path == "http://127.0.0.1:1/x"
@@ -218,8 +218,8 @@ def test_a_proxy_of_the_settings() -> None:
     assert outcome == RetryLater(reason=FailureReason.REFUSED, detail="Connection refused")
 
 
-def test_the_environments_proxy_for_who_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With trust_env; not where no_proxy names the receiver, and a proxy of the settings wins."""
+def test_the_proxy_of_the_environment_with_trust_env(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not if no_proxy names the receiver; a proxy of the settings wins."""
     with ReceiverServer() as proxy, ReceiverServer() as other:
         monkeypatch.setenv("http_proxy", proxy.url)
         assert tell("http://far.invalid:1/x", trust_env=True) == DELIVERED
@@ -231,8 +231,8 @@ def test_the_environments_proxy_for_who_asks_for_it(monkeypatch: pytest.MonkeyPa
         assert len(other.requests) == 2
 
 
-def test_a_proxy_that_gives_no_connection() -> None:
-    """Its refusal of CONNECT is told from the receiver's own answers."""
+def test_a_proxy_that_refuses() -> None:
+    """A refused CONNECT is not a response of the receiver."""
     with ReceiverServer(status(407)) as proxy:
         outcome = tell("https://127.0.0.1:1/x", proxy=proxy.url)
 
@@ -246,7 +246,7 @@ def test_a_proxy_that_gives_no_connection() -> None:
 
 
 def test_a_file_with_the_url_is_read_each_time(tmp_path: Path) -> None:
-    """The operator can exchange it; while it is missing or wrong the alert waits."""
+    """The operator can replace it; while it is missing or invalid the alert waits."""
     file = tmp_path / "ops.url"
     with ReceiverServer() as server:
         webhook = make(settings_for(None, url_file=file), "", None)
@@ -267,7 +267,7 @@ def test_a_file_with_the_url_is_read_each_time(tmp_path: Path) -> None:
 
 
 def test_a_bearer_token_from_a_file(tmp_path: Path) -> None:
-    """It is read each time, without its newline; what is no header value is refused unshown."""
+    """It is read each time, without its newline; an invalid value is refused and not shown."""
     file = tmp_path / "token"
     with ReceiverServer() as server:
         webhook = make(settings_for(server.url, token_file=file), "", None)
@@ -294,11 +294,11 @@ def test_a_password_from_a_file(tmp_path: Path) -> None:
         assert server.requests[0].headers["authorization"] == "Basic bWU6cMOkc3N3b3Jk"
 
 
-def test_a_secret_that_everybody_can_read_is_said_once(
+def test_a_warning_about_a_readable_secret(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Receiver and setting, not the path; a file of mode 0640 is in order."""
+    """Once, with receiver and setting, without the path; a mode of 0640 is fine."""
     file = tmp_path / "token"
     file.write_text("s3cret")
     with ReceiverServer() as server:
@@ -318,13 +318,13 @@ def test_a_secret_that_everybody_can_read_is_said_once(
     ("host", "warns"),
     [("127.0.0.1", False), ("127.9.9.9", False), ("localhost", False), ("far.invalid", True)],
 )
-def test_plain_http_to_another_host_is_said_once(
+def test_a_warning_about_plain_http(
     host: str,
     caplog: pytest.LogCaptureFixture,
     *,
     warns: bool,
 ) -> None:
-    """Whoever is on the way can read the alert, and the URL."""
+    """Once: others on the network can read the alert and the URL."""
     proxy = f"http://127.0.0.1:{a_port_without_listener()}"  # so that no name is looked up
     webhook = make(settings_for(f"http://{host}/", proxy=proxy), "", None)
     webhook.send([fires()])
@@ -347,22 +347,22 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_no_secret_is_logged_whatever_happens(
+def test_no_secret_is_logged_after_any_error(
     fault: receiver_server.Answer,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Not at DEBUG, where urllib3 tells URLs, not in what we return, not in a repr."""
+    """Not at DEBUG, where urllib3 logs URLs, not in the outcome, not in a repr."""
     caplog.set_level(logging.DEBUG)
     token = tmp_path / "s3cret-token-file"
     token.write_text("b3arer")
     with ReceiverServer(fault) as server:
         webhook = make(settings_for(server.url, token_file=token, timeout_s=0.3), "", None)
         outcome = webhook.send([fires()])
-        told = f"{caplog.text} {outcome!r} {settings_for(server.url)!r}"
+        shown = f"{caplog.text} {outcome!r} {settings_for(server.url)!r}"
 
     assert not re.search(
-        rf"s3cret|t0ken=|b3arer|{server.port}", told.replace("token=t0ken", "s3cret")
+        rf"s3cret|t0ken=|b3arer|{server.port}", shown.replace("token=t0ken", "s3cret")
     )
 
 
@@ -398,7 +398,7 @@ def test_a_certificate_of_our_own_authority(authority: trustme.CA, tmp_path: Pat
         assert tell(named.url, ca_file=ca_file) == DELIVERED
 
 
-def test_a_certificate_of_somebody_else(authority: trustme.CA, tmp_path: Path) -> None:
+def test_an_untrusted_certificate(authority: trustme.CA, tmp_path: Path) -> None:
     """Neither another authority's nor, without ca_file, an unknown one's is trusted."""
     with ReceiverServer(tls=server_side(trustme.CA(), "127.0.0.1")) as server:
         other = tell(server.url, ca_file=in_file(tmp_path, authority))
@@ -412,7 +412,7 @@ def test_a_certificate_of_somebody_else(authority: trustme.CA, tmp_path: Path) -
 
 
 def test_a_certificate_for_another_name(authority: trustme.CA, tmp_path: Path) -> None:
-    """The name in the URL is what counts, and is not told."""
+    """The name in the URL counts, and is not shown."""
     with ReceiverServer(tls=server_side(authority, "elsewhere.example")) as server:
         outcome = tell(server.url, ca_file=in_file(tmp_path, authority))
         assert server.requests == []
@@ -423,7 +423,7 @@ def test_a_certificate_for_another_name(authority: trustme.CA, tmp_path: Path) -
 
 
 def test_a_certificate_of_our_own(authority: trustme.CA, tmp_path: Path) -> None:
-    """With cert_file and key_file the receiver knows who we are; without them it refuses us."""
+    """With cert_file and key_file the receiver accepts the client; without them it refuses."""
     ca_file = in_file(tmp_path, authority)
     cert_file, key_file = tmp_path / "cert.pem", tmp_path / "key.pem"
     ours = authority.issue_cert("web1.example")
@@ -446,7 +446,7 @@ def test_a_certificate_of_our_own(authority: trustme.CA, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("setting", ["ca_file", "cert_file", "key_file"])
 def test_files_that_cannot_be_used(setting: str, authority: trustme.CA, tmp_path: Path) -> None:
-    """Missing or nonsense: a failure that says which, without the path."""
+    """Missing or invalid: the failure names the setting, without the path."""
     files = {"ca_file": in_file(tmp_path, authority)}
     files |= {name: tmp_path / name for name in ("cert_file", "key_file")}
     ours = authority.issue_cert("web1.example")
@@ -469,8 +469,8 @@ def test_files_that_cannot_be_used(setting: str, authority: trustme.CA, tmp_path
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
-def test_an_old_tls_is_not_spoken(authority: trustme.CA, tmp_path: Path) -> None:
-    """1.2 at the least, whatever OpenSSL's own configuration allows."""
+def test_an_old_tls_is_refused(authority: trustme.CA, tmp_path: Path) -> None:
+    """At least 1.2, with any configuration of OpenSSL."""
     tls = server_side(authority, "127.0.0.1")
     tls.set_ciphers("ALL:@SECLEVEL=0")
     tls.minimum_version, tls.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
@@ -486,7 +486,7 @@ def test_an_old_tls_is_not_spoken(authority: trustme.CA, tmp_path: Path) -> None
 
 
 def test_a_handshake_that_never_ends(tmp_path: Path, authority: trustme.CA) -> None:
-    """The deadline holds before there is any TLS, too."""
+    """The deadline holds before TLS is established too."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
         assert tell(url, ca_file=in_file(tmp_path, authority), timeout_s=0.3) == LATE
@@ -498,7 +498,7 @@ def test_the_deadline_holds_under_tls(
     authority: trustme.CA,
     tmp_path: Path,
 ) -> None:
-    """Dripping headers are no answer, a dripping body is a cut one."""
+    """Slow headers are a timeout; a slow body is cut."""
     with ReceiverServer(answer, tls=server_side(authority, "127.0.0.1")) as server:
         outcome = tell(server.url, ca_file=in_file(tmp_path, authority), timeout_s=0.5)
 

@@ -40,7 +40,7 @@ class QueueHarness:
         return self.queue.start_attempt(self.now)[0]
 
     def answer(self, outcome: Outcome, random: float = 1.0) -> str | None:
-        """Lease what is due now and settle it; return its id."""
+        """Start the attempt that is due now and record its result; return its id."""
         attempt = self.start_attempt()
         if attempt is None:
             return None
@@ -59,13 +59,13 @@ class QueueHarness:
 
     def drain(self) -> list[str]:
         """Let the receiver say yes to everything; return the ids in order."""
-        told = []
+        delivered = []
         while (alert_id := self.answer(YES)) is not None:
-            told.append(alert_id)
-        return told
+            delivered.append(alert_id)
+        return delivered
 
     def ids(self) -> list[str]:
-        """Return the ids of what is owed."""
+        """Return the ids of all alerts."""
         return [row.alert.alert_id for row in self.queue.alerts()]
 
     def dropped(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What an Alertmanager is told: the state of each incident, again and again."""
+"""The queue of an Alertmanager: the state of each incident, sent again while it lasts."""
 
 from dataclasses import replace
 
@@ -43,75 +43,75 @@ class QueueHarness:
         """Start the attempt that is due now."""
         return self.queue.start_attempt(self.now)[0]
 
-    def tell(self, outcome: Outcome = YES) -> list[str]:
+    def deliver(self, outcome: Outcome = YES) -> list[str]:
         """Let the receiver answer all that is due now; return the ids."""
-        told: list[str] = []
+        delivered: list[str] = []
         while (attempt := self.start_attempt()) is not None:
-            told += [alert.alert_id for alert in attempt.alerts]
+            delivered += [alert.alert_id for alert in attempt.alerts]
             self.queue.record_result(ended(attempt, outcome), self.now, 1.0)
-        return told
+        return delivered
 
     def dropped(self) -> dict[str, int]:
         """Return the counts of drops that are not 0."""
         return {name: count for name, count in self.queue.counters.dropped.items() if count}
 
 
-def test_a_firing_incident_is_told_every_minute() -> None:
-    """Alertmanager takes it to be over otherwise; the constants leave room for failures."""
+def test_a_firing_incident_is_sent_every_minute() -> None:
+    """Alertmanager resolves it otherwise; several attempts may fail before that."""
     harness = QueueHarness()
     harness.enqueue(fires("a"))
 
-    assert harness.tell() == ["a-1"]
+    assert harness.deliver() == ["a-1"]
     assert harness.start_attempt() is None
     assert harness.queue.due_s(harness.now) == RESEND_S
     for _ in range(3):
         harness.wait(RESEND_S)
-        assert harness.tell() == ["a-1"]
+        assert harness.deliver() == ["a-1"]
     assert harness.queue.pending() == 0
     assert len(harness.queue) == 1
     assert LASTS_S >= 3 * RESEND_S
 
 
-def test_an_end_is_told_for_five_minutes() -> None:
-    """Since an Alertmanager may have been away when it came; then nothing is kept of it."""
+def test_a_resolved_alert_is_sent_for_five_minutes() -> None:
+    """Alertmanager may be down when the incident ends; then the queue is empty."""
     harness = QueueHarness()
     harness.enqueue(fires("a"))
-    harness.tell()
+    harness.deliver()
     harness.enqueue(resolves("a"))
-    told = 0
+    delivered = 0
     while len(harness.queue):
-        told += harness.tell() == ["a-2"]
+        delivered += harness.deliver() == ["a-2"]
         harness.wait(RESEND_S)
-        assert told < 20
+        assert delivered < 20
 
-    assert told * RESEND_S >= RESOLVED_FOR_S
+    assert delivered * RESEND_S >= RESOLVED_FOR_S
     assert harness.queue.notified == {}
     assert harness.queue.due_s(harness.now) is None
 
 
-def test_an_end_whose_firing_was_not_heard_is_not_told() -> None:
-    """As for every receiver; it is counted."""
+def test_a_resolved_alert_without_its_firing_one_is_not_sent() -> None:
+    """As for every receiver; the drop is counted."""
     harness = QueueHarness()
     harness.enqueue(fires("a"))
-    harness.tell(DOWN)
+    harness.deliver(DOWN)
     harness.enqueue(resolves("a"))
 
     assert len(harness.queue) == 0
     assert harness.dropped() == {"not_notified": 1}
 
 
-def test_the_latest_alert_is_told() -> None:
-    """With all its annotations: the last ones win at Alertmanager."""
+def test_the_latest_alert_is_sent() -> None:
+    """With all its annotations: Alertmanager uses the last ones."""
     harness = QueueHarness()
     harness.enqueue(fires("a", 1), fires("a", 2))
-    assert harness.tell() == ["a-2"]
+    assert harness.deliver() == ["a-2"]
     harness.enqueue(fires("a", 3))
 
-    assert harness.tell() == ["a-3"]
+    assert harness.deliver() == ["a-3"]
 
 
-def test_what_came_while_it_was_in_flight_is_told_at_once() -> None:
-    """The yes was to the alert before it."""
+def test_an_alert_during_an_attempt_is_sent_at_once() -> None:
+    """The delivered alert is the one before it."""
     harness = QueueHarness()
     harness.enqueue(fires("a", 1))
     attempt = harness.start_attempt()
@@ -119,11 +119,11 @@ def test_what_came_while_it_was_in_flight_is_told_at_once() -> None:
     harness.queue.record_result(ended(attempt, YES), harness.now, 1.0)
 
     assert harness.queue.pending() == 1
-    assert harness.tell() == ["a-2"]
+    assert harness.deliver() == ["a-2"]
 
 
 def test_many_share_a_message() -> None:
-    """As many as it holds."""
+    """As many as a message may have."""
     harness = QueueHarness()
     harness.enqueue(*(fires(name) for name in "abcde"))
     attempt = harness.start_attempt()
@@ -131,11 +131,11 @@ def test_many_share_a_message() -> None:
     assert attempt is not None
     assert len(attempt.alerts) == 3
     harness.queue.record_result(ended(attempt, YES), harness.now, 1.0)
-    assert harness.tell() == ["d-1", "e-1"]
+    assert harness.deliver() == ["d-1", "e-1"]
 
 
-def test_one_that_is_rejected_is_told_alone() -> None:
-    """The others of its message are taken; it is dropped, and counted."""
+def test_a_rejected_alert_is_sent_alone() -> None:
+    """The others of its message are delivered; it is dropped and counted."""
     harness = QueueHarness()
     harness.enqueue(fires("a"), fires("poison"), fires("c"))
     attempt = harness.start_attempt()
@@ -151,94 +151,96 @@ def test_one_that_is_rejected_is_told_alone() -> None:
     assert harness.dropped() == {"rejected": 1}
 
 
-def test_after_a_failure_all_is_told_again() -> None:
-    """By the schedule of failures, and a new incident need not wait for it."""
+def test_everything_is_sent_again_after_a_failure() -> None:
+    """By the schedule of failures; a new incident does not wait for it."""
     harness = QueueHarness()
     harness.enqueue(fires("a"))
     for _ in range(9):
         harness.wait(max(0.0, (harness.queue.due_s(harness.now) or 0.0) - harness.now.monotonic_s))
-        assert harness.tell(DOWN) == ["a-1"]
+        assert harness.deliver(DOWN) == ["a-1"]
     harness.wait(0.5)
     assert harness.start_attempt() is None
     harness.enqueue(fires("b"))
 
-    assert harness.tell() == ["b-1", "a-1"]
+    assert harness.deliver() == ["b-1", "a-1"]
 
 
-def test_who_is_back_is_told_before_it_takes_an_incident_to_be_over() -> None:
-    """However long it was away, no two attempts are further apart than two tellings."""
+def test_alertmanager_gets_a_firing_alert_before_it_resolves_it() -> None:
+    """After an outage of any length, the delay is at most RESEND_S."""
     harness = QueueHarness()
     harness.enqueue(fires("a"))
-    harness.tell()
+    harness.deliver()
     for _ in range(20):
         due_s = harness.queue.due_s(harness.now)
         assert due_s is not None
         assert due_s - harness.now.monotonic_s <= RESEND_S
         harness.wait(due_s - harness.now.monotonic_s)
-        harness.tell(DOWN)
+        harness.deliver(DOWN)
 
 
-@pytest.mark.parametrize(("outcome", "told"), [(YES, ["a-2"]), (DOWN, []), (NO, [])])
-def test_an_end_that_comes_while_the_firing_is_in_flight(outcome: Outcome, told: list[str]) -> None:
-    """The answer decides: who took the firing hears of the end, who did not does not."""
+@pytest.mark.parametrize(("outcome", "delivered"), [(YES, ["a-2"]), (DOWN, []), (NO, [])])
+def test_a_resolved_alert_during_the_attempt_with_the_firing_one(
+    outcome: Outcome, delivered: list[str]
+) -> None:
+    """It is sent only if the firing one was delivered."""
     harness = QueueHarness()
     harness.enqueue(fires("a"))
     attempt = harness.start_attempt()
     harness.enqueue(resolves("a"))
     harness.queue.record_result(ended(attempt, outcome), harness.now, 0.0)
 
-    assert harness.tell() == told
-    assert harness.dropped() == ({} if told else {"not_notified": 1})
+    assert harness.deliver() == delivered
+    assert harness.dropped() == ({} if delivered else {"not_notified": 1})
 
 
-def test_an_incident_of_which_nobody_speaks() -> None:
-    """Who knew of it has lost it: it is not told for ever."""
+def test_a_stale_incident() -> None:
+    """An incident without a new alert for a long time is dropped."""
     harness = QueueHarness()
     harness.enqueue(fires("a"))
-    harness.tell()
+    harness.deliver()
     harness.wait(AM.max_age_s + 1.0)
 
-    assert harness.tell() == []
+    assert harness.deliver() == []
     assert harness.dropped() == {"stale": 1}
 
 
-def test_an_incident_that_is_repeated_is_told_on() -> None:
-    """The engine's repeats say that it still lasts."""
+def test_repeats_keep_an_incident() -> None:
+    """A repeat shows that the incident still lasts."""
     harness = QueueHarness()
     harness.enqueue(fires("a"))
     for hour in range(0, 72, 4):
         harness.enqueue(replace(fires("a", hour + 2), reason=Reason.REPEAT))
-        assert harness.tell() == [f"a-{hour + 2}"]
+        assert harness.deliver() == [f"a-{hour + 2}"]
         harness.wait(4 * 3600.0)
 
     assert harness.dropped() == {}
 
 
-def test_what_was_told_before_a_restart_is_told_on() -> None:
-    """At once; and its time is not measured again."""
+def test_a_restored_alert_is_sent_again() -> None:
+    """At once; its time to delivery is not measured again."""
     harness = QueueHarness()
     row = QueuedAlert(number=1, alert=fires("a"), since_s=-3600.0)
     harness.queue.restore(row)
 
-    assert harness.tell() == ["a-1"]
+    assert harness.deliver() == ["a-1"]
     assert harness.queue.counters.seconds.view().total == 0.0
 
 
-def test_who_does_not_want_ends() -> None:
-    """Alertmanager finds out by itself."""
+def test_a_receiver_without_resolved_alerts() -> None:
+    """Alertmanager resolves the alert itself."""
     harness = QueueHarness(replace(AM, send_resolved=False))
     harness.enqueue(fires("a"))
-    harness.tell()
+    harness.deliver()
     harness.enqueue(resolves("a"))
 
-    assert harness.tell() == []
+    assert harness.deliver() == []
     assert len(harness.queue) == 0
     assert harness.dropped() == {}
 
 
 @pytest.mark.parametrize("count", [10, 100])
-def test_no_more_than_the_operator_wants_kept(count: int) -> None:
-    """The oldest go, and are counted."""
+def test_the_maximum_number_of_alerts(count: int) -> None:
+    """The oldest are dropped and counted."""
     harness = QueueHarness(replace(AM, max_alerts=10))
     harness.enqueue(*(fires(str(index)) for index in range(count)))
 
@@ -247,17 +249,17 @@ def test_no_more_than_the_operator_wants_kept(count: int) -> None:
 
 
 def test_the_operator_drops() -> None:
-    """It is told no more."""
+    """A dropped alert is not sent."""
     harness = QueueHarness()
     harness.enqueue(fires("a"), fires("b"))
     harness.queue.drop([1])
 
-    assert harness.tell() == ["b-1"]
+    assert harness.deliver() == ["b-1"]
     assert harness.dropped() == {"operator": 1}
 
 
-def test_a_replaced_sender_is_not_waited_for() -> None:
-    """Its successor tells everything anew; the late yes counts."""
+def test_a_late_delivery_of_a_replaced_sender() -> None:
+    """Its successor sends everything again; the late delivery counts."""
     harness = QueueHarness()
     harness.enqueue(fires("a"))
     attempt = harness.start_attempt()
@@ -267,23 +269,23 @@ def test_a_replaced_sender_is_not_waited_for() -> None:
     assert "a" in harness.queue.notified
 
 
-def test_the_seconds_that_alertmanager_is_promised() -> None:
-    """Its clients send every minute, and tell an end for five; resolve_timeout is five as well."""
+def test_the_times_match_those_of_alertmanager() -> None:
+    """Its clients send every minute, and a resolved alert for five; resolve_timeout is five too."""
     assert (RESEND_S, LASTS_S, RESOLVED_FOR_S) == (60.0, 240.0, 300.0)
 
 
 def test_rates_count_from_the_first_message_on() -> None:
-    """They are those of the settings."""
+    """The rates come from the settings."""
     harness = QueueHarness(replace(AM, batch=1, rates=(Rate(1, 10.0),)))
     harness.enqueue(fires("a"), fires("b"))
 
-    assert harness.tell() == ["a-1"]
+    assert harness.deliver() == ["a-1"]
     harness.wait(10.0)
-    assert harness.tell() == ["b-1"]
+    assert harness.deliver() == ["b-1"]
 
 
-def test_attempts_count_anew_after_a_yes() -> None:
-    """Each telling is a first attempt where the one before succeeded."""
+def test_attempts_start_at_one_after_a_delivery() -> None:
+    """An attempt after a delivery is a first attempt."""
     harness = QueueHarness()
     harness.enqueue(fires("a"))
     numbers = []
@@ -298,7 +300,7 @@ def test_attempts_count_anew_after_a_yes() -> None:
 
 
 def test_an_alertmanager_without_settings() -> None:
-    """It is told nothing, and keeps what it was told."""
+    """Nothing is sent, and its alerts are kept."""
     queue = AlertmanagerQueue("gone", None)
     queue.restore(QueuedAlert(number=1, alert=fires("a"), since_s=0.0))
 
@@ -307,11 +309,11 @@ def test_an_alertmanager_without_settings() -> None:
     assert (queue.due_s(at(1.0)), len(queue)) == (None, 1)
 
 
-def test_a_failure_of_an_incident_that_is_gone() -> None:
-    """It is no failing of the next one; a failure of one that lasts still is."""
+def test_a_failure_of_a_dropped_incident() -> None:
+    """It does not count for the next incident; a failure of one that lasts still does."""
     harness = QueueHarness()
     harness.enqueue(fires("a"))
-    harness.tell(DOWN)
+    harness.deliver(DOWN)
     harness.enqueue(fires("b"))
     assert harness.queue.limiter.failing_since_s == 0.0
     harness.queue.drop([1, 2])
@@ -319,12 +321,12 @@ def test_a_failure_of_an_incident_that_is_gone() -> None:
     assert harness.queue.limiter.failing_since_s is None
 
 
-def test_a_new_sender_begins_at_once() -> None:
-    """Though the answer to the former one has not come."""
+def test_a_new_sender_starts_at_once() -> None:
+    """Though the result of the former one is missing."""
     harness = QueueHarness()
     harness.enqueue(fires("a"))
     assert harness.start_attempt() is not None
     assert harness.start_attempt() is None
     harness.queue.replace_sender()
 
-    assert harness.tell() == ["a-1"]
+    assert harness.deliver() == ["a-1"]

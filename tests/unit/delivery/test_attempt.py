@@ -1,4 +1,4 @@
-"""How an attempt ends, and when the next one comes."""
+"""The result of an attempt, and the delay before the next one."""
 
 import math
 
@@ -70,15 +70,15 @@ def test_retry_after_has_two_forms(header: str | None, seconds: float | None) ->
 
 
 @given(st.text())
-def test_no_header_is_too_strange(header: str) -> None:
-    """Whatever a receiver sends, the wish is nothing or within bounds."""
+def test_every_header_has_a_bounded_result(header: str) -> None:
+    """For any text, the delay is None or within bounds."""
     wish = retry_after(header, NOW_S)
     assert wish is None or 0.0 <= wish <= LONGEST_RETRY_AFTER_S
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
-def test_2xx_is_a_yes(status: int) -> None:
-    """Only a status of 2xx settles an alert."""
+def test_2xx_is_a_success(status: int) -> None:
+    """Only a status of 2xx delivers an alert."""
     assert classify_status(status, None, NOW_S) == Delivered()
 
 
@@ -95,8 +95,8 @@ def test_2xx_is_a_yes(status: int) -> None:
         (600, FailureReason.OTHER),
     ],
 )
-def test_what_may_pass_is_tried_again(status: int, reason: FailureReason) -> None:
-    """Timeouts, limits and servers in trouble; the receiver's wish is kept."""
+def test_temporary_failures_are_retried(status: int, reason: FailureReason) -> None:
+    """Timeouts, limits and server errors; the delay of the receiver counts."""
     outcome = RetryLater(reason=reason, detail=f"status {status}", after_s=7.0)
     assert classify_status(status, "7", NOW_S) == outcome
 
@@ -113,7 +113,7 @@ def test_what_may_pass_is_tried_again(status: int, reason: FailureReason) -> Non
         (410, FailureReason.CLIENT_ERROR),
     ],
 )
-def test_what_will_never_be_taken_is_rejected(status: int, reason: FailureReason) -> None:
+def test_permanent_failures_are_rejected(status: int, reason: FailureReason) -> None:
     """A redirect is not followed, and the same request would get the same 4xx."""
     assert classify_status(status, None, NOW_S) == Rejected(
         reason=reason, detail=f"status {status}"
@@ -121,6 +121,6 @@ def test_what_will_never_be_taken_is_rejected(status: int, reason: FailureReason
 
 
 @given(st.integers(), st.none() | st.text())
-def test_every_status_means_something(status: int, header: str | None) -> None:
+def test_every_status_has_an_outcome(status: int, header: str | None) -> None:
     """The classification is total."""
     assert isinstance(classify_status(status, header, NOW_S), (Delivered, RetryLater, Rejected))

@@ -36,7 +36,7 @@ ANSWERS = (YES, YES, YES, DOWN, NO, RetryLater(reason=FailureReason.ANSWER, deta
 
 
 class File:
-    """What is written down of a queue."""
+    """The saved content of a queue."""
 
     def __init__(self) -> None:
         self.rows: dict[int, tuple[float, Alert]] = {}
@@ -65,7 +65,7 @@ class File:
 
 
 def alert(dice: random.Random, number: int) -> Alert:
-    """Return some alert of some incident."""
+    """Return a random alert."""
     incident = dice.choice("abcde")
     if dice.random() < 0.4:
         return resolves(incident, number)
@@ -78,7 +78,7 @@ def alert(dice: random.Random, number: int) -> Alert:
 def test_the_file_equals_the_queue(
     name: str, kind: type[ReceiverQueue | AlertmanagerQueue]
 ) -> None:
-    """After each step, whatever happens; and a queue that is read from it holds the same."""
+    """After each step; a queue that is restored from it has the same content."""
     for seed in range(4):
         dice = random.Random(seed)  # noqa: S311 - no secret
         file, now = File(), at(0.0)
@@ -118,7 +118,7 @@ def test_the_file_equals_the_queue(
 
 @pytest.mark.parametrize("kind", [ReceiverQueue, AlertmanagerQueue])
 def test_the_changes_of_one_alert(kind: type[ReceiverQueue | AlertmanagerQueue]) -> None:
-    """It is written, taken and heard; then its end."""
+    """It is saved and delivered; then it is resolved and dropped."""
     queue, firing, over = kind("ops", POLICY), fires("a"), resolves("a")
 
     assert queue.enqueue(7, firing, at(1.0)) == [SaveAlert(7, 1.0, firing)]
@@ -141,10 +141,10 @@ def test_the_changes_of_one_alert(kind: type[ReceiverQueue | AlertmanagerQueue])
 
 @pytest.mark.parametrize("kind", [ReceiverQueue, AlertmanagerQueue])
 @pytest.mark.parametrize(("after_s", "total"), [(0.25, 0.25), (2.0, 2.0), (-5.0, 0.0)])
-def test_the_seconds_until_an_alert_is_taken(
+def test_the_seconds_until_delivery(
     kind: type[ReceiverQueue | AlertmanagerQueue], after_s: float, total: float
 ) -> None:
-    """They count from what it tells of; a clock that was set back does not make them negative."""
+    """They start when the fact is known; a clock that was set back does not make them negative."""
     queue, now = kind("ops", POLICY), at(0.0)
     queue.enqueue(1, fires("a", known_at_s=now.wall_s), now)
     queue.record_result(
@@ -154,8 +154,8 @@ def test_the_seconds_until_an_alert_is_taken(
     assert queue.counters.seconds.view().total == total
 
 
-def test_what_was_in_flight_at_a_replaced_sender_can_be_replaced_and_dropped() -> None:
-    """Nobody answers for it any more: it waits like any other."""
+def test_an_alert_of_a_replaced_sender_is_pending() -> None:
+    """It can be replaced and dropped, as every pending alert."""
     queue = ReceiverQueue("ops", POLICY)
     queue.enqueue(1, fires("a", 1), at(0.0))
     queue.start_attempt(at(0.0))
@@ -167,8 +167,8 @@ def test_what_was_in_flight_at_a_replaced_sender_can_be_replaced_and_dropped() -
     assert queue.drop([1]) == [RemoveAlert(1), Dropped(DropReason.OPERATOR)]
 
 
-def test_what_takes_the_place_of_a_failed_alert_waits_for_its_retry() -> None:
-    """It has the attempts of the one before: it does not count as new."""
+def test_a_newer_alert_keeps_the_attempts_of_the_one_it_replaces() -> None:
+    """It waits for the retry, and does not count as new."""
     queue = ReceiverQueue("ops", POLICY)
     queue.enqueue(1, fires("a", 1), at(0.0))
     attempt, _ = queue.start_attempt(at(0.0))
@@ -180,21 +180,21 @@ def test_what_takes_the_place_of_a_failed_alert_waits_for_its_retry() -> None:
     assert queue.start_attempt(at(0.5)) == (None, [])
 
 
-def test_what_is_restored_in_another_order() -> None:
-    """It is told in the order of its numbers."""
+def test_alerts_that_are_restored_in_another_order() -> None:
+    """They are sent in the order of their numbers."""
     queue = ReceiverQueue("ops", POLICY)
     queue.restore(QueuedAlert(number=2, alert=resolves("a"), since_s=0.0))
     queue.restore(QueuedAlert(number=1, alert=fires("a"), since_s=0.0))
-    told = []
+    delivered = []
     while (attempt := queue.start_attempt(at(1.0))[0]) is not None:
-        told.append(attempt.alert_numbers)
+        delivered.append(attempt.alert_numbers)
         queue.record_result(ended(attempt, YES), at(1.0), 0.0)
 
-    assert told == [(1,), (2,)]
+    assert delivered == [(1,), (2,)]
 
 
-def test_hasten() -> None:
-    """What waits for its retry is tried at once."""
+def test_retry_now() -> None:
+    """The retry starts at once."""
     queue = ReceiverQueue("ops", POLICY)
     queue.enqueue(1, fires("a"), at(0.0))
     queue.record_result(ended(queue.start_attempt(at(0.0))[0], DOWN), at(0.0), 1.0)
@@ -205,8 +205,8 @@ def test_hasten() -> None:
 
 
 @pytest.mark.parametrize(("before_s", "taken"), [(1.0, True), (1.1, False)])
-def test_a_repeat_may_come_a_second_too_soon(before_s: float, *, taken: bool) -> None:
-    """The engine's own sum may round the other way."""
+def test_a_repeat_may_be_a_second_early(before_s: float, *, taken: bool) -> None:
+    """The monitor may round its sum in the other direction."""
     queue = ReceiverQueue("ops", POLICY)
     queue.notified["a"] = 0.0
     again = replace(fires("a", 2), reason=Reason.REPEAT)
@@ -215,8 +215,8 @@ def test_a_repeat_may_come_a_second_too_soon(before_s: float, *, taken: bool) ->
     assert len(queue) == taken
 
 
-def test_one_that_is_tried_alone_is_not_joined() -> None:
-    """Nor does it keep the others from sharing a message."""
+def test_an_alert_that_is_sent_alone() -> None:
+    """The others still share a message."""
     queue = ReceiverQueue("ops", POLICIES["shared"])
     for number, incident in enumerate("abc", 1):
         queue.enqueue(number, fires(incident), at(0.0))

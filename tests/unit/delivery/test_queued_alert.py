@@ -1,4 +1,4 @@
-"""Which alerts a receiver wants, when it hears of them, and how they are kept on disk."""
+"""Which alerts a receiver wants, when it gets them, and their format on disk."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ MONDAY = 1795392000.0
 def test_what_a_receiver_wants(
     policy: dict[str, object], alert: dict[str, object], *, wanted: bool
 ) -> None:
-    """Severity, cause and program must all fit; a test always does."""
+    """Severity, cause and program must match; a test always does."""
     chosen = replace(POLICY, **policy)  # type: ignore[arg-type] # the table's own words
 
     assert chosen.wants(replace(ALERT, **alert)) is wanted  # type: ignore[arg-type] # the same
@@ -73,12 +73,12 @@ def test_what_a_receiver_wants(
     ],
 )
 def test_an_alert_on_disk(alert: Alert) -> None:
-    """It comes back as it was."""
+    """It is the same after saving and reading."""
     assert from_json(to_json(alert)) == alert
 
 
-def test_quiet_times() -> None:
-    """An alert is sent when they are over; they do not make it old."""
+def test_mute_times() -> None:
+    """An alert is sent after them; they do not count for its age."""
     quiet = replace(POLICY, mute_times=parse("Mon 00:00-06:00", timezone.utc))
     midnight, noon = Instant(1000.0, MONDAY), Instant(1000.0, MONDAY + 12 * 3600)
 
@@ -93,7 +93,7 @@ def test_quiet_times() -> None:
 
 
 def test_ages() -> None:
-    """Quiet seconds are left out where that decides about an alert."""
+    """Muted seconds do not count if they decide about an alert."""
     quiet = replace(POLICY, mute_times=parse("Mon 00:00-06:00", timezone.utc))
     now = Instant(50_000.0, MONDAY + 6 * 3600 + 60.0)
 
@@ -127,7 +127,7 @@ def test_rates() -> None:
 
 
 def test_no_rates() -> None:
-    """There is no limit, and nothing is kept of what was sent."""
+    """There is no limit, and no attempt is remembered."""
     limiter = RateLimiter()
     limiter.count_attempt(at(1.0))
 
@@ -139,7 +139,7 @@ def test_no_rates() -> None:
 
 
 def test_failures_in_a_row() -> None:
-    """The delay follows the schedule; a yes ends it."""
+    """The delay follows the schedule; a delivery ends it."""
     limiter = RateLimiter()
     limiter.record(RetryLater(reason=FailureReason.REFUSED), at(10), 0.5)
     assert (limiter.failures, limiter.failing_since_s) == (1, 10)
@@ -155,8 +155,8 @@ def test_failures_in_a_row() -> None:
     assert (limiter.failures, limiter.retry_at_s, limiter.failing_since_s) == (0, 0.0, None)
 
 
-def test_a_receiver_that_asks_for_a_pause() -> None:
-    """Its wish is added to the delay, counts for all alerts, and is not cut."""
+def test_a_delay_on_request_of_the_receiver() -> None:
+    """It is added to the delay, counts for all alerts, and has no limit."""
     limiter = RateLimiter(longest_delay_s=5.0)
     limiter.record(RetryLater(reason=FailureReason.REFUSED, after_s=600.0), at(10), 0.5)
     pause_s = 600.0 + min(5.0, delay_s(1, 0.5))
@@ -172,7 +172,7 @@ def test_a_receiver_that_asks_for_a_pause() -> None:
 
 
 def test_the_longest_delay() -> None:
-    """However many failures there were."""
+    """After any number of failures."""
     limiter = RateLimiter(longest_delay_s=5.0)
     limiter.failures = 50
     limiter.record(RetryLater(reason=FailureReason.REFUSED), at(10), 1.0)

@@ -1,4 +1,4 @@
-"""How often a receiver is spoken to."""
+"""How often the listener sends to a receiver."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +20,7 @@ def test_a_window_is_full_until_its_oldest_message_is_over() -> None:
     assert limiter.budget(at(10.0)) == 1
 
 
-def test_the_narrowest_of_several_rates_counts() -> None:
+def test_the_lowest_of_several_rates_counts() -> None:
     """One a second, but three a minute."""
     limiter = RateLimiter([Rate(1, 1.0), Rate(3, 60.0)])
     for second in (0.0, 1.0, 2.0):
@@ -31,7 +31,7 @@ def test_the_narrowest_of_several_rates_counts() -> None:
 
 
 def test_without_rates_nothing_waits() -> None:
-    """And nothing is kept of what was sent."""
+    """No attempt is remembered."""
     limiter = RateLimiter()
     for second in range(1000):
         limiter.count_attempt(at(second))
@@ -43,7 +43,7 @@ def test_without_rates_nothing_waits() -> None:
 
 @given(waits=st.lists(st.floats(0, 30), max_size=80))
 def test_no_window_ever_holds_more(waits: list[float]) -> None:
-    """Whenever alerts come: at most 2 in any 10 s, at most 5 in any 60 s."""
+    """At any times: at most 2 in any 10 s, at most 5 in any 60 s."""
     rates = [Rate(2, 10.0), Rate(5, 60.0)]
     limiter, sent, now = RateLimiter(rates), [], 0.0
     for wait in waits:
@@ -56,8 +56,8 @@ def test_no_window_ever_holds_more(waits: list[float]) -> None:
             assert sent[index + rate.messages] - sent[index] >= rate.window_s - 1e-6
 
 
-def test_since_when_it_fails() -> None:
-    """From the first failure after a yes, to the next yes; a rejection is a failure too."""
+def test_the_start_of_a_failure() -> None:
+    """From the first failure to the next delivery; a rejection is a failure too."""
     limiter = RateLimiter()
     for second, outcome in ((1.0, DOWN), (2.0, DOWN), (3.0, NO)):
         limiter.record(outcome, at(second), 0.5)
@@ -67,8 +67,8 @@ def test_since_when_it_fails() -> None:
     assert limiter.failing_since_s is None
 
 
-def test_the_operator_makes_haste() -> None:
-    """What was waited for after failures is forgotten; the rates stay."""
+def test_the_operator_retries() -> None:
+    """The delay after failures ends; the rates stay."""
     limiter = RateLimiter([Rate(1, 60.0)])
     limiter.count_attempt(at(0.0))
     asked = RetryLater(reason=FailureReason.RATE_LIMITED, after_s=600.0)

@@ -1,4 +1,4 @@
-"""Whatever a service answers, what it means is a value: nothing it says can end the listener."""
+"""Every response of a service has an outcome: no response can stop the listener."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ STATUSES = st.sampled_from(
 
 @pytest.mark.parametrize("kind", CLASSIFIERS)
 @given(body=BODIES, status=STATUSES, retry_after=st.none() | st.text(max_size=30))
-def test_every_answer_is_judged(
+def test_every_response_has_an_outcome(
     kind: str,
     body: bytes,
     status: int,
     retry_after: str | None,
 ) -> None:
-    """A yes only with a status of 2xx; and a wait is never negative, nor for ever."""
+    """A delivery needs a status of 2xx; a delay is never negative or endless."""
     answer = HttpResponse(status=status, retry_after=retry_after, body=body)
     outcome: Any = CLASSIFIERS[kind](answer, 1.8e9)
 
@@ -69,8 +69,8 @@ def test_every_answer_is_judged(
 
 @pytest.mark.parametrize("kind", ["dingtalk", "wecom", "feishu"])
 @pytest.mark.parametrize("code", [[], {}, None, "0", 0.0, False, [0]])
-def test_a_code_that_is_no_number(kind: str, code: object) -> None:
-    """It is no yes."""
+def test_a_code_that_is_not_a_number(kind: str, code: object) -> None:
+    """It is not a delivery."""
     body = json.dumps({"errcode": code, "code": code}).encode()
 
     assert isinstance(CLASSIFIERS[kind](HttpResponse(status=200, body=body), 1.8e9), RetryLater)

@@ -1,4 +1,4 @@
-"""The incident of a receiver that cannot be told: its alerts, and what is saved of it."""
+"""The incident of a receiver that fails: its alerts, and its saved state."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_its_next_alerts() -> None:
 
 
 def shape(one: Alert) -> dict[str, object]:
-    """Return all of an alert but its sentences."""
+    """Return all parts of an alert except its texts."""
     return {
         "incident": one.incident_id == FAILURE.incident_id,
         "sequence": one.sequence,
@@ -74,7 +74,7 @@ def shape(one: Alert) -> dict[str, object]:
 
 @pytest.mark.parametrize("over", [False, True])
 def test_its_alerts(*, over: bool) -> None:
-    """Labels are the same from the first to the last; the end tells when."""
+    """All have the same labels; the resolved one has an end."""
     reason = Reason.RESOLVED if over else Reason.FIRST
     one = alert(FAILURE, reason, at(280.0), "web-7", 3)
 
@@ -109,7 +109,7 @@ def test_a_clock_that_goes_back_makes_no_negative_time() -> None:
 
 
 def test_what_is_saved() -> None:
-    """All of it, in words of JSON; it comes back as it was."""
+    """All of it, as JSON; it is the same after reading."""
     saved = json.loads(FAILURE.to_json(CLOCKS))
 
     assert saved == {

@@ -1,4 +1,4 @@
-"""What one receiver is owed, in which order, and what it has heard."""
+"""The queue of one receiver: its alerts, their order, and the incidents it got."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,7 +17,7 @@ from tests.unit.delivery.queue_harness import POLICY, QueueHarness
 
 
 def test_oldest_first() -> None:
-    """Alerts go out in the order in which they came."""
+    """Alerts are sent in the order of their arrival."""
     harness = QueueHarness()
     harness.enqueue(fires("a"), fires("b"), fires("c"))
 
@@ -26,7 +26,7 @@ def test_oldest_first() -> None:
 
 
 def test_one_at_a_time() -> None:
-    """While an answer is awaited nothing else is sent, and nothing wakes the owner."""
+    """During an attempt nothing else is sent, and nothing is due."""
     harness = QueueHarness()
     harness.enqueue(fires("a"), fires("b"))
     harness.start_attempt()
@@ -35,8 +35,8 @@ def test_one_at_a_time() -> None:
     assert harness.queue.due_s(harness.now) is None
 
 
-def test_a_resolution_waits_for_its_firing() -> None:
-    """Whatever happens to the firing, the resolution comes after it."""
+def test_a_resolved_alert_waits_for_its_firing_one() -> None:
+    """It is sent after the firing one, also if that one is retried."""
     harness = QueueHarness()
     harness.enqueue(fires("a"), resolves("a"))
 
@@ -47,8 +47,8 @@ def test_a_resolution_waits_for_its_firing() -> None:
     assert harness.queue.notified == {}
 
 
-def test_the_latest_state_takes_the_place_of_one_that_waits() -> None:
-    """One firing alert is sent, the newest; the time that counts is the first one's."""
+def test_a_newer_firing_alert_replaces_a_pending_one() -> None:
+    """Only the newest is sent; the time of the first one counts."""
     harness = QueueHarness()
     harness.enqueue(fires("a", 1), fires("a", 2), fires("a", 3))
 
@@ -59,8 +59,8 @@ def test_the_latest_state_takes_the_place_of_one_that_waits() -> None:
     assert len(harness.queue) == 1
 
 
-def test_what_is_in_flight_keeps_its_place() -> None:
-    """A newer firing alert waits behind it, and is sent after its yes."""
+def test_an_alert_in_flight_is_not_replaced() -> None:
+    """A newer firing alert waits behind it, and is sent after its delivery."""
     harness = QueueHarness()
     harness.enqueue(fires("a", 1))
     attempt = harness.start_attempt()
@@ -70,8 +70,8 @@ def test_what_is_in_flight_keeps_its_place() -> None:
     assert harness.drain() == ["a-2"]
 
 
-def test_what_came_back_gives_way_to_the_newer_one() -> None:
-    """A firing alert that failed is not tried again when a newer one waits behind it."""
+def test_a_failed_alert_is_replaced_by_a_newer_one() -> None:
+    """A firing alert that failed is not retried if a newer one waits behind it."""
     harness = QueueHarness()
     harness.enqueue(fires("a", 1))
     attempt = harness.start_attempt()
@@ -85,8 +85,8 @@ def test_what_came_back_gives_way_to_the_newer_one() -> None:
     assert harness.drain() == ["a-2"]
 
 
-def test_a_firing_after_a_resolution_replaces_nothing() -> None:
-    """An incident that came back is told as fire, resolved, fire."""
+def test_a_firing_alert_after_a_resolved_one_replaces_nothing() -> None:
+    """The receiver gets firing, resolved, firing."""
     harness = QueueHarness()
     harness.enqueue(fires("a", 1), resolves("a", 2), fires("a", 3))
 
@@ -94,8 +94,8 @@ def test_a_firing_after_a_resolution_replaces_nothing() -> None:
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_no_resolution_without_its_firing(*, late: bool) -> None:
-    """Who rejected the firing does not hear of the resolution, and it is counted."""
+def test_no_resolved_alert_without_its_firing_one(*, late: bool) -> None:
+    """After a rejected firing alert the resolved one is dropped and counted."""
     harness = QueueHarness()
     harness.enqueue(fires("a"))
     if not late:
@@ -109,8 +109,8 @@ def test_no_resolution_without_its_firing(*, late: bool) -> None:
     assert len(harness.queue) == 0
 
 
-def test_a_resolution_that_nobody_wants_is_not_counted() -> None:
-    """Without send_resolved the firing goes out, the resolution goes away, and all is forgotten."""
+def test_an_unwanted_resolved_alert_is_not_counted() -> None:
+    """Without send_resolved only the firing alert is sent, and nothing is remembered."""
     harness = QueueHarness(replace(POLICY, send_resolved=False))
     harness.enqueue(fires("a"), resolves("a"))
 
@@ -119,22 +119,22 @@ def test_a_resolution_that_nobody_wants_is_not_counted() -> None:
     assert (len(harness.queue), harness.queue.notified) == (0, {})
 
 
-def test_a_repeat_that_comes_too_soon_is_left_out() -> None:
-    """A receiver with a longer interval than the engine's hears every second repeat."""
+def test_an_early_repeat_is_skipped() -> None:
+    """A receiver with twice the interval gets every second repeat."""
     harness = QueueHarness(replace(POLICY, repeat_interval_s=8 * 3600.0))
     harness.enqueue(fires("a", 1))
     harness.drain()
-    told = []
+    delivered = []
     for sequence in range(2, 6):
         harness.wait(4 * 3600.0)
         harness.enqueue(replace(fires("a", sequence), reason=Reason.REPEAT))
-        told += harness.drain()
+        delivered += harness.drain()
 
-    assert told == ["a-3", "a-5"]
+    assert delivered == ["a-3", "a-5"]
 
 
 def test_once_is_once() -> None:
-    """Whatever becomes of the incident, the latest state is told a single time; the next anew."""
+    """One firing alert of each incident is sent, its latest state."""
     harness = QueueHarness(replace(POLICY, once=True, send_resolved=False))
     harness.enqueue(fires("a", 1), fires("a", 2))
     attempt = harness.start_attempt()
@@ -150,8 +150,8 @@ def test_once_is_once() -> None:
     assert harness.drain() == ["b-1"]
 
 
-def test_a_repeat_reaches_who_has_not_heard() -> None:
-    """A receiver that never got the firing is told by the next alert, a repeat included."""
+def test_a_repeat_is_sent_if_the_firing_alert_was_not() -> None:
+    """A receiver without the firing alert gets the next one, also a repeat."""
     harness = QueueHarness()
     harness.enqueue(fires("a", 1))
     harness.answer(NO)
@@ -161,8 +161,8 @@ def test_a_repeat_reaches_who_has_not_heard() -> None:
     assert "a" in harness.queue.notified
 
 
-def test_a_test_alert_is_no_incident() -> None:
-    """It leaves nothing to be remembered."""
+def test_a_test_alert_is_not_remembered() -> None:
+    """It is not an incident."""
     harness = QueueHarness()
     harness.enqueue(replace(fires("test"), reason=Reason.TEST))
 
@@ -179,8 +179,8 @@ def test_the_oldest_are_dropped_when_there_are_too_many() -> None:
     assert harness.dropped() == {"max_alerts": 2}
 
 
-def test_a_dropped_firing_takes_its_resolution_along() -> None:
-    """No receiver hears that something is over of which it did not hear that it began."""
+def test_a_dropped_firing_alert_drops_its_resolved_one() -> None:
+    """No receiver gets a resolved alert without the firing one."""
     harness = QueueHarness(replace(POLICY, max_alerts=2))
     harness.enqueue(fires("a"), resolves("a"), fires("b"))
 
@@ -188,7 +188,7 @@ def test_a_dropped_firing_takes_its_resolution_along() -> None:
     assert harness.dropped() == {"max_alerts": 1, "not_notified": 1}
 
 
-def test_what_is_in_flight_is_not_dropped() -> None:
+def test_an_alert_in_flight_is_not_dropped() -> None:
     """The receiver may have it already."""
     harness = QueueHarness(replace(POLICY, max_alerts=1))
     harness.enqueue(fires("a"))
@@ -200,8 +200,8 @@ def test_what_is_in_flight_is_not_dropped() -> None:
     assert harness.queue.notified.keys() == {"a"}
 
 
-def test_too_old_is_dropped() -> None:
-    """After `max_age` an alert is given up, with its resolution; a younger one goes out."""
+def test_an_old_alert_is_dropped() -> None:
+    """After `max_age` it is dropped with its resolved alert; a younger one is sent."""
     harness = QueueHarness(replace(POLICY, max_age_s=3600.0))
     harness.enqueue(fires("a"), resolves("a"))
     harness.wait(1800.0)
@@ -213,7 +213,7 @@ def test_too_old_is_dropped() -> None:
 
 
 def test_a_newer_state_is_young() -> None:
-    """The age of an alert that was replaced is the age of the one that took its place."""
+    """The age starts again with the alert that replaces another one."""
     harness = QueueHarness(replace(POLICY, max_age_s=3600.0))
     harness.enqueue(fires("a", 1))
     harness.wait(3000.0)
@@ -234,25 +234,25 @@ def test_a_step_of_the_wall_clock_neither_drops_nor_delays(jump_s: float) -> Non
     assert harness.drain() == ["a-1"]
 
 
-def test_an_alert_that_the_receiver_chokes_on_does_not_hold_up_others() -> None:
-    """One that fails for ever is tried again, but the others pass it."""
+def test_an_alert_that_always_fails_does_not_delay_others() -> None:
+    """It is retried, and the others are sent before it."""
     harness = QueueHarness()
     harness.enqueue(fires("poison"), fires("a"), fires("b"))
-    told = []
+    delivered = []
     for _ in range(20):
         attempt = harness.start_attempt()
         if attempt is not None:
             poisoned = attempt.alerts[0].incident_id == "poison"
             harness.queue.record_result(ended(attempt, DOWN if poisoned else YES), harness.now, 1.0)
-            told += [] if poisoned else [attempt.alerts[0].alert_id]
+            delivered += [] if poisoned else [attempt.alerts[0].alert_id]
         harness.wait(1.0)
 
-    assert told == ["a-1", "b-1"]
+    assert delivered == ["a-1", "b-1"]
     assert harness.ids() == ["poison-1"]
 
 
 def test_a_new_alert_does_not_wait_for_the_retry_of_an_old_one() -> None:
-    """After a long outage the receiver may be back: news are tried at once."""
+    """The receiver may work again, so a new alert is sent at once."""
     harness = QueueHarness()
     harness.enqueue(fires("a"))
     for _ in range(8):
@@ -265,7 +265,7 @@ def test_a_new_alert_does_not_wait_for_the_retry_of_an_old_one() -> None:
     assert harness.answer(YES) == "a-1", "a receiver that says yes gets all the rest at once"
 
 
-def test_news_during_an_outage_do_not_lengthen_the_delay() -> None:
+def test_new_alerts_during_an_outage_do_not_lengthen_the_delay() -> None:
     """Only the scheduled retries count; a burst of alerts is one failure."""
     harness = QueueHarness()
     harness.enqueue(*(fires(name) for name in "abcdefghij"))
@@ -276,7 +276,7 @@ def test_news_during_an_outage_do_not_lengthen_the_delay() -> None:
     assert harness.queue.limiter.retry_at_s == 1.0
 
 
-def test_delays_double_until_a_yes() -> None:
+def test_delays_double_until_a_delivery() -> None:
     """1, 2, 4 … seconds at most between the retries of a receiver that is down."""
     harness = QueueHarness()
     harness.enqueue(fires("a"))
@@ -292,8 +292,8 @@ def test_delays_double_until_a_yes() -> None:
     assert harness.queue.limiter.failures == 0
 
 
-def test_a_receiver_that_asks_for_rest_gets_it() -> None:
-    """Until Retry-After is over not even a new alert is sent."""
+def test_no_attempt_before_retry_after() -> None:
+    """Before that time, new alerts wait too."""
     harness = QueueHarness()
     harness.enqueue(fires("a"))
     harness.answer(RetryLater(reason=FailureReason.RATE_LIMITED, after_s=60.0), random=0.0)
@@ -305,8 +305,8 @@ def test_a_receiver_that_asks_for_rest_gets_it() -> None:
     assert harness.drain() == ["b-1", "a-1"]
 
 
-def test_a_late_yes_counts() -> None:
-    """The yes to a sender that was replaced settles the alert; its successor need not send it."""
+def test_a_late_delivery_counts() -> None:
+    """The delivery of a replaced sender removes the alert."""
     harness = QueueHarness()
     harness.enqueue(fires("a"), resolves("a"))
     attempt = harness.start_attempt()
@@ -316,8 +316,8 @@ def test_a_late_yes_counts() -> None:
     assert harness.drain() == ["a-2"]
 
 
-def test_a_late_yes_to_what_was_replaced_since() -> None:
-    """The receiver has heard of the incident; the newer state is still owed."""
+def test_a_late_delivery_of_a_replaced_alert() -> None:
+    """The receiver got the incident; the newer alert is still pending."""
     harness = QueueHarness()
     harness.enqueue(fires("a", 1))
     attempt = harness.start_attempt()
@@ -330,8 +330,8 @@ def test_a_late_yes_to_what_was_replaced_since() -> None:
 
 
 @pytest.mark.parametrize("outcome", [DOWN, NO])
-def test_any_other_late_answer_is_nothing(outcome: Outcome) -> None:
-    """What the former sender could not do says nothing about the present settings."""
+def test_any_other_late_result_is_ignored(outcome: Outcome) -> None:
+    """A failure with the former settings says nothing about the present ones."""
     harness = QueueHarness()
     harness.enqueue(fires("a"))
     former = harness.start_attempt()
@@ -345,7 +345,7 @@ def test_any_other_late_answer_is_nothing(outcome: Outcome) -> None:
     assert len(harness.queue) == 0
 
 
-def test_a_receiver_without_settings_keeps_what_it_is_owed() -> None:
+def test_a_receiver_without_settings_keeps_its_alerts() -> None:
     """Nothing is sent, nothing is dropped, nothing is added."""
     queue = ReceiverQueue("gone", None)
     queue.restore(QueuedAlert(number=1, alert=fires("a"), since_s=0.0))
@@ -365,7 +365,7 @@ def test_counters_begin_at_zero_for_every_reason() -> None:
 
 
 def test_what_is_counted() -> None:
-    """All attempts, failures by reason, and the seconds from fact to yes."""
+    """All attempts, failures by reason, and the seconds from fact to delivery."""
     harness = QueueHarness()
     harness.enqueue(fires("a", known_at_s=EPOCH_S))
     harness.answer(DOWN)
@@ -383,7 +383,7 @@ def test_any_sequence_keeps_the_laws(
     max_alerts: int,
     random: float,
 ) -> None:
-    """Order within incidents holds, no resolution comes unheard, every loss is counted."""
+    """Order within incidents holds, no resolved alert is alone, every loss is counted."""
     harness = QueueHarness(replace(POLICY, max_alerts=max_alerts, max_age_s=3600.0))
     story = Story(
         enqueue=harness.enqueue,
@@ -405,7 +405,7 @@ def void(_: object) -> None:
 
 
 def test_drops_are_changes_too() -> None:
-    """The owner learns of each drop, so that it can say so."""
+    """The outbox gets each drop, so that it can log it."""
     queue = ReceiverQueue("ops", replace(POLICY, max_alerts=1))
     queue.enqueue(1, fires("a"), at(0.0))
 

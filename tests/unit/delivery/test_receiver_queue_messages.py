@@ -1,4 +1,4 @@
-"""What shares a message, what a receiver chooses to hear of, and when it is left in peace."""
+"""Which alerts share a message, which a receiver wants, and when it is muted."""
 
 from dataclasses import replace
 from datetime import timezone
@@ -18,7 +18,7 @@ from tests.unit.delivery.queue_harness import POLICY, QueueHarness
 CHAT = replace(POLICY, rates=(Rate(2, 10.0),), batch=4)
 
 
-def told(attempt: Attempt | None) -> list[str]:
+def ids(attempt: Attempt | None) -> list[str]:
     """Return the ids of the alerts in a message."""
     return [] if attempt is None else [alert.alert_id for alert in attempt.alerts]
 
@@ -29,10 +29,10 @@ def answer(harness: QueueHarness, attempt: Attempt | None, outcome: Outcome) -> 
 
 
 def messages(harness: QueueHarness, outcome: Outcome = YES) -> list[list[str]]:
-    """Let the receiver answer everything that may be sent now; return the messages."""
+    """Let the receiver answer all that may be sent now; return the messages."""
     found = []
     while attempt := harness.start_attempt():
-        found.append(told(attempt))
+        found.append(ids(attempt))
         answer(harness, attempt, outcome)
     return found
 
@@ -40,7 +40,7 @@ def messages(harness: QueueHarness, outcome: Outcome = YES) -> list[list[str]]:
 # -- one message for several -----------------------------------------------------------------------
 
 
-def test_as_long_as_the_rate_allows_each_has_a_message_of_its_own() -> None:
+def test_within_the_rate_each_alert_has_its_own_message() -> None:
     """Two may be sent, and two wait."""
     harness = QueueHarness(CHAT)
     harness.enqueue(fires("a"), fires("b"))
@@ -48,7 +48,7 @@ def test_as_long_as_the_rate_allows_each_has_a_message_of_its_own() -> None:
     assert messages(harness) == [["a-1"], ["b-1"]]
 
 
-def test_what_is_too_much_shares_a_message() -> None:
+def test_alerts_above_the_rate_share_a_message() -> None:
     """Three wait where two may be sent: one message names them all."""
     harness = QueueHarness(CHAT)
     harness.enqueue(fires("a"), fires("b"), fires("c"))
@@ -56,7 +56,7 @@ def test_what_is_too_much_shares_a_message() -> None:
     assert messages(harness) == [["a-1", "b-1", "c-1"]]
 
 
-def test_a_message_holds_so_many_and_no_more() -> None:
+def test_a_message_has_a_maximum_of_alerts() -> None:
     """The next ones wait for their turn, and none is dropped."""
     harness = QueueHarness(CHAT)
     harness.enqueue(*(fires(name) for name in "abcdefghij"))
@@ -67,8 +67,8 @@ def test_a_message_holds_so_many_and_no_more() -> None:
     assert harness.dropped() == {}
 
 
-def test_where_nothing_is_joined_all_wait() -> None:
-    """PagerDuty wants an event for each: they are sent as the rate allows."""
+def test_a_receiver_without_shared_messages() -> None:
+    """PagerDuty needs one event for each alert: they are sent within the rate."""
     harness = QueueHarness(replace(CHAT, batch=1))
     harness.enqueue(*(fires(name) for name in "abc"))
 
@@ -77,8 +77,8 @@ def test_where_nothing_is_joined_all_wait() -> None:
     assert messages(harness) == [["c-1"]]
 
 
-def test_what_came_and_went_is_one_message() -> None:
-    """Firing and end of an incident that the receiver has heard nothing of, in this order."""
+def test_a_short_incident_is_one_message() -> None:
+    """The firing and the resolved alert, in this order."""
     harness = QueueHarness(CHAT)
     harness.enqueue(fires("a"), resolves("a"))
 
@@ -86,8 +86,8 @@ def test_what_came_and_went_is_one_message() -> None:
     assert harness.queue.notified == {}
 
 
-def test_a_message_that_comes_back_is_sent_again() -> None:
-    """All that was in it, with what came meanwhile; the ids stay."""
+def test_a_failed_message_is_sent_again() -> None:
+    """With all its alerts and later ones; the ids stay."""
     harness = QueueHarness(CHAT)
     harness.enqueue(fires("a"), fires("b"), fires("c"))
     answer(harness, harness.start_attempt(), DOWN)
@@ -96,8 +96,8 @@ def test_a_message_that_comes_back_is_sent_again() -> None:
     assert messages(harness) == [["d-1", "a-1", "b-1", "c-1"]]
 
 
-def test_a_message_that_is_rejected_is_taken_apart() -> None:
-    """One of them may be why: each is tried alone, and only the poisonous one is dropped."""
+def test_a_rejected_message_is_split() -> None:
+    """Each alert is sent alone, and only the one that is rejected is dropped."""
     harness = QueueHarness(CHAT)
     harness.enqueue(fires("a"), fires("poison"), fires("c"))
     answer(harness, harness.start_attempt(), NO)
@@ -110,14 +110,14 @@ def test_a_message_that_is_rejected_is_taken_apart() -> None:
         assert len(attempt.alerts) == 1
         poisoned = attempt.alerts[0].incident_id == "poison"
         answer(harness, attempt, NO if poisoned else YES)
-        taken += [] if poisoned else told(attempt)
+        taken += [] if poisoned else ids(attempt)
 
     assert taken == ["a-1", "c-1"]
     assert harness.dropped() == {"rejected": 1}
 
 
-def test_a_message_that_is_never_taken_is_taken_apart() -> None:
-    """A service that says no in other words may mean one of them; the others are told."""
+def test_a_message_that_always_fails_is_split() -> None:
+    """One of its alerts may be the reason; the others are delivered."""
     odd = RetryLater(reason=FailureReason.ANSWER, detail="errcode 430102: ?")
     harness = QueueHarness(CHAT)
     harness.enqueue(*(fires(name) for name in "abc"), fires("poison"))
@@ -129,14 +129,14 @@ def test_a_message_that_is_never_taken_is_taken_apart() -> None:
             continue
         poisoned = any(alert.incident_id == "poison" for alert in attempt.alerts)
         answer(harness, attempt, odd if poisoned else YES)
-        taken += [] if poisoned else told(attempt)
+        taken += [] if poisoned else ids(attempt)
 
     assert sorted(taken) == ["a-1", "b-1", "c-1"]
     assert harness.ids() == ["poison-1"]
 
 
-def test_what_is_down_keeps_its_messages_together() -> None:
-    """A service that does not answer says nothing of what is in a message."""
+def test_an_outage_does_not_split_messages() -> None:
+    """Without a response, the content is not the reason."""
     harness = QueueHarness(CHAT)
     harness.enqueue(*(fires(name) for name in "abc"))
     for _ in range(6):
@@ -146,8 +146,8 @@ def test_what_is_down_keeps_its_messages_together() -> None:
     assert messages(harness) == [["a-1", "b-1", "c-1"]]
 
 
-def test_who_wants_no_ends_hears_none() -> None:
-    """Not even of what came and went."""
+def test_no_resolved_alerts_in_shared_messages() -> None:
+    """If send_resolved is off, also for a short incident."""
     harness = QueueHarness(replace(CHAT, send_resolved=False))
     harness.enqueue(fires("a"), resolves("a"))
 
@@ -155,8 +155,8 @@ def test_who_wants_no_ends_hears_none() -> None:
     assert len(harness.queue) == 0
 
 
-def test_a_failure_of_long_ago_is_no_failing() -> None:
-    """What failed was given up since; nothing has failed now."""
+def test_an_old_failure_does_not_count() -> None:
+    """The alert that failed was dropped."""
     harness = QueueHarness(CHAT)
     harness.enqueue(fires("a"))
     answer(harness, harness.start_attempt(), DOWN)
@@ -188,14 +188,14 @@ def severe(word: str, incident: str = "a", **others: object) -> Alert:
 
 
 def chosen(alert: Alert, **policy: object) -> bool:
-    """Return whether a receiver hears of it."""
+    """Return whether a receiver gets it."""
     harness = QueueHarness(replace(POLICY, **policy))  # type: ignore[arg-type]  # the tests name the fields
     harness.enqueue(alert)
     return len(harness.queue) == 1
 
 
 @pytest.mark.parametrize(
-    ("word", "least", "heard"),
+    ("word", "least", "wanted"),
     [
         ("critical", Severity.CRITICAL, True),
         ("warning", Severity.CRITICAL, False),
@@ -204,20 +204,20 @@ def chosen(alert: Alert, **policy: object) -> bool:
         ("unheard-of", Severity.CRITICAL, True),
     ],
 )
-def test_min_severity(word: str, least: Severity, *, heard: bool) -> None:
-    """A word that is no severity is not kept from anybody."""
-    assert chosen(severe(word), min_severity=least) == heard
+def test_min_severity(word: str, least: Severity, *, wanted: bool) -> None:
+    """An unknown severity is sent to every receiver."""
+    assert chosen(severe(word), min_severity=least) == wanted
 
 
 def test_what_got_worse_is_critical() -> None:
-    """The label stays what it was, since it is the incident's identity."""
+    """The label does not change, because it is part of the identity."""
     worse = severe("warning", reason=Reason.WORSE)
 
     assert chosen(worse, min_severity=Severity.CRITICAL)
 
 
 @pytest.mark.parametrize(
-    ("programs", "heard"),
+    ("programs", "wanted"),
     [
         (("www:*",), True),
         (("*:php-fpm",), True),
@@ -225,13 +225,13 @@ def test_what_got_worse_is_critical() -> None:
         (("web:*",), False),
     ],
 )
-def test_programs(programs: tuple[str, ...], *, heard: bool) -> None:
+def test_programs(programs: tuple[str, ...], *, wanted: bool) -> None:
     """Globs over group:name."""
-    assert chosen(fires(), programs=programs) == heard
+    assert chosen(fires(), programs=programs) == wanted
 
 
-def test_what_is_of_no_program() -> None:
-    """Who has chosen programs hears of programs only."""
+def test_an_alert_without_a_program() -> None:
+    """A receiver with `programs` does not get it."""
     labels = {"alertname": "NotificationFailing", "receiver": "chat"}
 
     assert chosen(replace(fires(), labels=labels))
@@ -239,23 +239,23 @@ def test_what_is_of_no_program() -> None:
 
 
 @pytest.mark.parametrize(
-    ("causes", "heard"),
+    ("causes", "wanted"),
     [((), True), (("bind_conflict",), True), (("gave_up", "restart_loop"), False)],
 )
-def test_causes(causes: tuple[str, ...], *, heard: bool) -> None:
+def test_causes(causes: tuple[str, ...], *, wanted: bool) -> None:
     """The words of the annotation."""
-    assert chosen(fires(), causes=causes) == heard
+    assert chosen(fires(), causes=causes) == wanted
 
 
-def test_a_test_is_always_heard() -> None:
-    """Whatever a receiver chooses."""
+def test_a_test_is_always_sent() -> None:
+    """With any filter."""
     alert = severe("info", reason=Reason.TEST)
 
     assert chosen(alert, min_severity=Severity.CRITICAL, programs=("x:*",), causes=("gave_up",))
 
 
-def test_who_has_heard_of_an_incident_hears_it_to_its_end() -> None:
-    """Though its cause has become another; and no drop is counted for who never wanted it."""
+def test_a_receiver_gets_an_incident_until_its_end() -> None:
+    """Also if its cause changes; an unwanted incident is not counted as dropped."""
     harness = QueueHarness(replace(POLICY, causes=("bind_conflict",)))
     other = {"cause": "gave_up", "summary": "it is down"}
     harness.enqueue(fires("a"), replace(fires("b"), annotations=other))
@@ -279,8 +279,8 @@ def quiet(**others: object) -> QueueHarness:
     return QueueHarness(replace(POLICY, mute_times=NOON, **others))  # type: ignore[arg-type]  # the tests name the fields
 
 
-def test_quiet_delays() -> None:
-    """Nothing is sent before its end; the owner is woken then."""
+def test_mute_times_delay() -> None:
+    """Nothing is sent before their end, which is the due time."""
     harness = quiet()
     harness.enqueue(fires("a"))
 
@@ -292,8 +292,8 @@ def test_quiet_delays() -> None:
     assert harness.drain() == ["a-1"]
 
 
-def test_quiet_never_loses() -> None:
-    """An age that was spent in quiet does not count."""
+def test_mute_times_drop_nothing() -> None:
+    """Muted time does not count for the age."""
     harness = quiet(max_age_s=600.0)
     harness.enqueue(fires("a"))
     harness.wait(ENDS_S)
@@ -302,8 +302,8 @@ def test_quiet_never_loses() -> None:
     assert harness.dropped() == {}
 
 
-def test_what_is_too_old_without_the_quiet_is_dropped() -> None:
-    """The receiver did not take it for as long as it may be kept, counted from the end on."""
+def test_an_alert_that_is_too_old_without_muted_time_is_dropped() -> None:
+    """The age counts from the end of the muted time."""
     harness = quiet(max_age_s=600.0)
     harness.enqueue(fires("a"))
     harness.wait(ENDS_S)
@@ -314,7 +314,7 @@ def test_what_is_too_old_without_the_quiet_is_dropped() -> None:
     assert harness.dropped() == {"max_age": 1}
 
 
-def test_nightly_quiet_does_not_keep_for_ever() -> None:
+def test_nightly_mute_times_do_not_keep_an_alert_forever() -> None:
     """The hours between the nights count."""
     nights = parse("22:00-06:00", timezone.utc)
     harness = QueueHarness(replace(POLICY, mute_times=nights, max_age_s=24 * 3600.0))
@@ -330,7 +330,7 @@ def test_nightly_quiet_does_not_keep_for_ever() -> None:
     assert 32 <= hours <= 40
 
 
-def test_after_the_quiet_the_latest_state_is_told() -> None:
+def test_after_mute_times_the_latest_state_is_sent() -> None:
     """One message, not the history."""
     harness = quiet()
     harness.enqueue(fires("a", 1), fires("a", 2), fires("a", 3))
@@ -339,8 +339,8 @@ def test_after_the_quiet_the_latest_state_is_told() -> None:
     assert harness.drain() == ["a-3"]
 
 
-def test_a_clock_that_was_set_back_does_not_hold_back_for_ever() -> None:
-    """The moment is asked for anew with each look."""
+def test_a_clock_that_was_set_during_mute_times() -> None:
+    """The end of the muted time is computed again each time."""
     harness = quiet()
     harness.enqueue(fires("a"))
     harness.now = Instant(harness.now.monotonic_s, harness.now.wall_s + 7200.0)
@@ -352,7 +352,7 @@ def test_a_clock_that_was_set_back_does_not_hold_back_for_ever() -> None:
 
 
 def test_the_operator_drops() -> None:
-    """What waits goes, and is counted; what is in flight stays until it is answered."""
+    """Pending alerts are dropped and counted; an alert in flight stays."""
     harness = QueueHarness(POLICY)
     harness.enqueue(fires("a"), fires("b"))
     attempt = harness.start_attempt()
@@ -364,7 +364,7 @@ def test_the_operator_drops() -> None:
 
 
 def test_the_policy_of_the_samples_has_no_limits() -> None:
-    """Else the other tests would not test what they say."""
+    """Otherwise the other tests are not valid."""
     assert QueuePolicy.wants(POLICY, fires())
     assert POLICY.mute_times is None
     assert POLICY.rates == ()

@@ -20,8 +20,8 @@ def test_standard_webhooks() -> None:
 @pytest.mark.parametrize(
     "secret", ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_", "whsec_not base64!"]
 )
-def test_what_is_no_secret_of_standard_webhooks(secret: str) -> None:
-    """It is said, and not shown."""
+def test_an_invalid_secret_of_standard_webhooks(secret: str) -> None:
+    """The error does not show it."""
     with pytest.raises(BadFileError, match="whsec_ and base64") as caught:
         webhook.sign(secret, "msg_1", "1700000000", b"")
     assert "base64!" not in str(caught.value)
@@ -35,5 +35,5 @@ def test_dingtalk() -> None:
 
 
 def test_feishu() -> None:
-    """Time and secret are the key; the message is empty: not as DingTalk has it."""
+    """Time and secret are the key; the message is empty, unlike DingTalk's."""
     assert feishu.sign("SECtest", 1700000000) == "G7XpBpG8NgG02fJOAhX6FRAObIljmFoxVReo8I62pEk="

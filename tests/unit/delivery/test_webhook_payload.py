@@ -47,8 +47,8 @@ def test_a_firing_alert() -> None:
     }
 
 
-def test_a_resolution_has_an_end() -> None:
-    """Both states say resolved, and the identity is the firing's."""
+def test_a_resolved_alert_has_an_end() -> None:
+    """Both states are resolved, and the identity is that of the firing alert."""
     firing, resolved = body(fires()), body(resolves())
 
     assert resolved["status"] == resolved["alerts"][0]["status"] == "resolved"
@@ -84,7 +84,7 @@ def test_milliseconds_are_cut_not_rounded() -> None:
     assert body(alert)["alerts"][0]["startsAt"] == "2026-11-18T11:06:40.999Z"
 
 
-def test_bytes_that_are_no_text_do_not_spoil_the_body() -> None:
+def test_bytes_that_are_not_text() -> None:
     """Lone surrogates, which strict JSON parsers refuse, become question marks; the rest stays."""
     alert = fires(annotations={"evidence": "caf\udce9 é ☃ 😀\n\x00"})
 
@@ -103,7 +103,7 @@ def test_quotes_in_a_label_are_quoted_in_the_group_key() -> None:
 
 
 def test_the_headers_name_the_alert() -> None:
-    """The idempotency key is the alert's id, whatever a program is called."""
+    """The idempotency key is the alert's id, for any name of a program."""
     alert = replace(fires("café:php-fpm", 3), reason=Reason.CAUSE_CHANGED)
 
     assert headers(alert, 1700000000) == {
