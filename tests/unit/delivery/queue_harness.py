@@ -58,7 +58,7 @@ class QueueHarness:
         self.wait(max(0.0, due_s - self.now.monotonic_s))
 
     def drain(self) -> list[str]:
-        """Let the receiver say yes to everything; return the ids in order."""
+        """Let the receiver accept everything; return the ids in order."""
         delivered = []
         while (alert_id := self.answer(YES)) is not None:
             delivered.append(alert_id)
@@ -66,7 +66,7 @@ class QueueHarness:
 
     def ids(self) -> list[str]:
         """Return the ids of all alerts."""
-        return [row.alert.alert_id for row in self.queue.alerts()]
+        return [queued.alert.alert_id for queued in self.queue.alerts()]
 
     def dropped(self) -> dict[str, int]:
         """Return the counts of drops that are not 0."""

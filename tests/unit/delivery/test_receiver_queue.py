@@ -93,6 +93,38 @@ def test_a_firing_alert_after_a_resolved_one_replaces_nothing() -> None:
     assert harness.drain() == ["a-1", "a-2", "a-3"]
 
 
+@pytest.mark.parametrize("in_flight", [False, True])
+@pytest.mark.parametrize(
+    ("event", "pending_becomes", "in_flight_becomes"),
+    [
+        (YES, "removed", "removed"),
+        (DOWN, "pending", "pending"),
+        (NO, "pending", "rejected"),
+        ("replace sender", "pending", "pending"),
+        ("drop", "operator", "in flight"),
+    ],
+)
+def test_states_of_an_alert(
+    event: Outcome | str, pending_becomes: str, in_flight_becomes: str, *, in_flight: bool
+) -> None:
+    """As the table in docs/receivers.md; a pending alert can have the late result of a sender."""
+    harness = QueueHarness()
+    harness.enqueue(fires("a"))
+    attempt = harness.start_attempt()
+    if not in_flight:
+        harness.queue.replace_sender()
+    if event == "replace sender":
+        harness.queue.replace_sender()
+    elif event == "drop":
+        harness.queue.drop([1])
+    elif not isinstance(event, str):
+        harness.queue.record_result(ended(attempt, event), harness.now, 0.0)
+    states = ["in flight" if one.in_flight else "pending" for one in harness.queue.alerts()]
+
+    wanted = in_flight_becomes if in_flight else pending_becomes
+    assert [*states, *harness.dropped()] == ([] if wanted == "removed" else [wanted])
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_no_resolved_alert_without_its_firing_one(*, late: bool) -> None:
     """After a rejected firing alert the resolved one is dropped and counted."""
