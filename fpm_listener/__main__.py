@@ -67,7 +67,7 @@ def _guard(words: list[str], *, listener_is_silent: bool) -> int:
     from fpm_listener.host import exec as host_exec
 
     if "SUPERVISOR_PROCESS_NAME" in os.environ:
-        host_exec.hurry()
+        host_exec.raise_priority()
     from fpm_listener.guard import guard
 
     return guard.run(words, listener_is_silent=listener_is_silent)

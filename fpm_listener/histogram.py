@@ -1,4 +1,4 @@
-"""Counts of observations by upper bound, as Prometheus wants them."""
+"""Counts of observations by upper bound, as in Prometheus."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistogramView:
-    """What a histogram has seen so far; a value to be read by other threads."""
+    """The counts of a histogram, as a value for other threads."""
 
     bounds: tuple[float, ...]  #: upper bounds in rising order, +Inf left out
     counts: tuple[int, ...]  #: observations per bucket, not cumulative; one longer than bounds
@@ -38,7 +38,7 @@ class Histogram:
 
 
 def merge(views: Sequence[HistogramView]) -> HistogramView:
-    """Return what histograms of the same bounds have seen together; of at least one."""
+    """Return the sum of histograms with the same bounds; at least one."""
     return HistogramView(
         bounds=views[0].bounds,
         counts=tuple(sum(counts) for counts in zip(*(v.counts for v in views), strict=True)),

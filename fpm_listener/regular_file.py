@@ -1,4 +1,4 @@
-"""Reads a small file that someone else wrote: it never blocks, and never fills the memory.
+"""Reads a small file of another program, without blocking and within a limit.
 
 It imports little, because the guard uses it before every start of php-fpm.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LONGEST = 1 << 20
 #: Bytes of a file with a secret or a URL.
 LONGEST_SECRET = 1 << 16
-#: Bytes of a file with certificates: those of a whole system have a quarter of a MiB.
+#: Bytes of a file with certificates; those of a whole system have a quarter of a MiB.
 LONGEST_CERTIFICATE = 16 << 20
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 

@@ -1,6 +1,6 @@
-"""The small values that every room of the core speaks in: names, moments, programs, errors.
+"""Values that all packages use: errors and moments.
 
-Laws: a value never changes; units stand in its name; no value knows where it came from.
+Laws: a value never changes; its name contains the unit.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ class FpmListenerError(Exception):
 
 
 def assert_never(value: NoReturn) -> NoReturn:
-    """Prove to the type checker that a match is exhaustive (typing has it from 3.11 on)."""
+    """Prove to the type checker that a match is exhaustive (in typing since 3.11)."""
     raise AssertionError(f"not expected here: {value!r}")
 
 
 class Instant(NamedTuple):
-    """One moment on both clocks, read once by the shell and passed down.
+    """One moment on both clocks.
 
     Decisions use `monotonic_s`; `wall_s` (seconds since 1970, UTC) is only shown to people.
     """
@@ -27,16 +27,16 @@ class Instant(NamedTuple):
     wall_s: float
 
 
-#: Wall seconds before which this program did not exist, and the longest credible age.
+#: The first possible wall seconds of this program, and the longest credible age.
 _FIRST_S, _LONGEST_S = 1_735_689_600.0, 366 * 86400.0
 
 
 class Written(NamedTuple):
-    """A moment as it is on disk."""
+    """A moment on disk."""
 
     wall_s: float
     monotonic_s: float
-    boot_id: str  #: empty = not known
+    boot_id: str  #: empty = unknown
 
 
 class Clocks(NamedTuple):
@@ -62,12 +62,12 @@ class Clocks(NamedTuple):
         return now_s - age_s if credible else now_s
 
     def knows(self, written: Written) -> bool:
-        """Return whether the monotonic clock can be trusted: it is of this boot."""
+        """Return whether the monotonic moment is of this boot."""
         same = bool(self.boot_id) and written.boot_id == self.boot_id
         return same and written.monotonic_s <= self.now.monotonic_s
 
     def shift_s(self, written: Written) -> float:
-        """Return by how many seconds the wall clock was set since; 0.0 where that is not known."""
+        """Return the seconds by which the wall clock was set since; 0.0 if unknown."""
         if not self.knows(written):
             return 0.0
         then_s = written.wall_s - written.monotonic_s

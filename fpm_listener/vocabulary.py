@@ -14,7 +14,7 @@ class Severity(IntEnum):
 
     @classmethod
     def of(cls, word: str) -> Severity:
-        """Return the severity of a label; a word that is none counts as critical."""
+        """Return the severity of a label; an unknown word counts as critical."""
         return cls.__members__.get(word.upper(), cls.CRITICAL)
 
 
@@ -39,7 +39,7 @@ class Tier(Enum):
 
 
 class Cause(Enum):
-    """Why a program fails, root causes first: an earlier one beats a later one."""
+    """Why a program fails; an earlier member has priority over a later one."""
 
     BIND_CONFLICT = "bind_conflict"
     ADDRESS_ABSENT = "address_absent"
@@ -56,7 +56,7 @@ class Cause(Enum):
     GAVE_UP = "gave_up"
 
 
-#: The cause in such an alert; no cause of a program.
+#: The cause of alerts about a failing receiver; no cause of a program.
 NOTIFICATION_FAILING = "notification_failing"
 
 
@@ -64,21 +64,21 @@ class Where(Enum):
     """Where an unexpected error was caught; the values are labels of a metric."""
 
     EVENT = "event"  #: an event of supervisord
-    INPUT = "input"  #: anything else that the main thread gets, and what is due by time
+    INPUT = "input"  #: other input of the main thread, and timers
     EFFECT = "effect"  #: the start of slow work
     DATABASE = "database"  #: a commit
-    MEMORY = "memory"  #: what an earlier listener left in the database
+    MEMORY = "memory"  #: data of an earlier listener in the database
     SETTINGS = "settings"  #: a reload of the settings
     LOG = "log"  #: one followed log file
     POOL = "pool"  #: the status page of one FPM pool
     RECEIVER = "receiver"  #: one receiver of alerts
     WEB = "web"  #: one HTTP request or connection
     CONTROL = "control"  #: one connection to the control socket
-    GUARD = "guard"  #: one guard that asks for its sockets
+    GUARD = "guard"  #: one guard that requests its sockets
     SUPERVISOR = "supervisor"  #: supervisord's XML-RPC
     PROGRAMS = "programs"  #: the configuration of the programs
     HOLDER = "holder"  #: the search for the holder of an address
-    EXIT = "exit"  #: the examination of a process that ended
+    EXIT = "exit"  #: the examination of a process that exited
     CHECK = "check"  #: the doctor's run at start
     TEXTFILE = "textfile"  #: the metrics as a file
     THREAD = "thread"  #: the start of a thread

@@ -167,7 +167,7 @@ class HeldSockets:
                 if not os.get_blocking(held.fd):
                     log.warning("made a held socket blocking again program=%s", process)
                     os.set_blocking(held.fd, True)
-            if fork_loop.rages(site.master[0], next(iter(site.held.values())).fd):
+            if fork_loop.is_looping(site.master[0], next(iter(site.held.values())).fd):
                 self._kill(process, site)
 
     def _kill(self, process: ProcessName, site: Site) -> None:

@@ -1,9 +1,9 @@
 """A listen address as php-fpm writes it.
 
 Laws:
-1. What php-fpm cannot listen on is a value too, `UnusableAddress`, and says why: `php-fpm -t` is
-   content with most of them, so they are met in earnest.
-2. No name is resolved. `localhost` alone counts as 127.0.0.1, which the hosts file may change.
+1. An address that php-fpm cannot listen on is a value too, `UnusableAddress`, with a reason.
+   `php-fpm -t` accepts most of them, so they occur.
+2. No name is resolved. Only `localhost` counts as 127.0.0.1, although the hosts file can differ.
 
 Source: php-src sapi/fpm/fpm/fpm_sockets.c; each form was started with php-fpm 8.2.36.
 """
@@ -17,7 +17,7 @@ _PORT = re.compile(r"[ \t]*\+?0*([0-9]{1,5})")  # as atoi(3) and getaddrinfo(3) 
 _NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _BYTE = re.compile(r"0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]{0,9}")
 _GROUP = re.compile(r"[0-9a-fA-F]{1,4}")
-#: Bytes of a unix path that the kernel has room for, the final zero left out (unix(7)).
+#: Bytes of the longest unix path, without the final zero (unix(7)).
 _SUN_PATH = 107
 
 
@@ -30,7 +30,7 @@ class TcpAddress(NamedTuple):
 
     @property
     def is_numeric(self) -> bool:
-        """Return whether no resolver is asked for the host."""
+        """Return whether the host needs no resolver."""
         return self.host is None or _ipv4(self.host) is not None or _ipv6(self.host) is not None
 
 
@@ -38,11 +38,11 @@ class UnixAddress(NamedTuple):
     """A unix socket."""
 
     text: str  #: as configured
-    path: str  #: as bound: php-fpm cuts it to the bytes that the kernel has room for
+    path: str  #: as bound: php-fpm cuts it to the longest length
 
 
 class UnusableAddress(NamedTuple):
-    """Something that php-fpm takes for an address, and then cannot listen on."""
+    """A text that php-fpm accepts as an address, and cannot listen on."""
 
     text: str  #: as configured
     why: str  #: one clause
@@ -52,9 +52,9 @@ Address = TcpAddress | UnixAddress | UnusableAddress
 
 
 def parse(text: str) -> Address:
-    """Return what php-fpm makes of `text`.
+    """Return the address that php-fpm reads from `text`.
 
-    text: expansions done, and a relative path (see `is_path`) already below its prefix.
+    text: with expansions; a relative path (see `is_path`) is already below its prefix.
     """
     if not text:
         return UnusableAddress(text=text, why="it is empty")
@@ -66,7 +66,7 @@ def parse(text: str) -> Address:
     port = _PORT.fullmatch(port_text)
     if not port or not 0 < int(port[1]) < 65536:
         hint = "; a unix socket is written without unix:" if host == "unix" else ""
-        return UnusableAddress(text=text, why=f"{port_text!r} is no port of 1 to 65535{hint}")
+        return UnusableAddress(text=text, why=f"{port_text!r} is no port from 1 to 65535{hint}")
     if colon and host[:1] == "[" and host[-1:] == "]":
         host = host[1:-1]
     if colon and not _NAME.fullmatch(host) and _ipv6(host) is None:
@@ -82,15 +82,15 @@ def _bytes(text: str) -> bytes:
 
 
 def is_path(text: str) -> bool:
-    """Return whether php-fpm takes `text` for a path: it has no colon and is more than digits."""
+    """Return whether `text` is a path for php-fpm: no colon, and not only digits."""
     return ":" not in text and not re.fullmatch(r"[0-9]*", text)
 
 
 def same(one: Address, other: Address) -> bool:
-    """Return whether two spellings mean one and the same socket.
+    """Return whether two spellings mean the same socket.
 
-    True for `[0:0:0:0:0:0:0:1]:9000` and `[::1]:9000`, for `9000` and `[::]:9000`. False where both
-    only collide, as `9000` and `127.0.0.1:9000` do, and for what cannot be listened on.
+    True for `[0:0:0:0:0:0:0:1]:9000` and `[::1]:9000`, for `9000` and `[::]:9000`. False if both
+    only conflict, such as `9000` and `127.0.0.1:9000`, and for unusable addresses.
     """
     key = _key(one)
     return key is not None and key == _key(other)
@@ -114,7 +114,7 @@ def _number(host: str) -> object:
 
 
 def _ipv4(text: str) -> tuple[int, ...] | None:
-    """Return the bytes of a number in one of inet_aton(3)'s forms, such as 127.1."""
+    """Return the bytes of an address in a form of inet_aton(3), such as 127.1."""
     parts = text.split(".")
     if len(parts) > 4 or not all(_BYTE.fullmatch(part) for part in parts):
         return None

@@ -1,12 +1,12 @@
-"""Becoming another program, as if we had never been there.
+"""Replaces this process by another program, as if it had been started directly.
 
-Law: it gets the environment and the priority that we were started with, and signals as they are by
-default. What we or Python have changed is undone.
+Law: the program gets the environment and the priority of our start, and default signals. Changes of
+ours and of Python are undone.
 """
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found] # no stubs; `signal` brings enum along
+import _signal  # type: ignore[import-not-found] # no stubs; `signal` imports enum
 import os
 
 TYPE_CHECKING = False
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
-#: How much the priority is raised.
-_NICER = 10
+#: By how much the priority rises.
+_BOOST = 10
 
-_changed: list[int] = []  # the priority that we were started with, while it is another
+_changed: list[int] = []  # the priority of our start, while it is another
 
 
-def hurry() -> None:
-    """Run before others until we become php-fpm; nothing where that is not allowed.
+def raise_priority() -> None:
+    """Raise our priority until `become`, if that is permitted.
 
-    On a busy machine, our imports and look-ups can take longer than startsecs.
+    On a busy machine, our imports and searches can take longer than startsecs.
     """
     own = os.getpriority(os.PRIO_PROCESS, 0)
     try:
-        os.setpriority(os.PRIO_PROCESS, 0, own - _NICER)
+        os.setpriority(os.PRIO_PROCESS, 0, own - _BOOST)
     except OSError:
-        return  # root with CAP_SYS_NICE may do it
+        return  # it needs root with CAP_SYS_NICE
     _changed.append(own)
 
 
 def become(command: Sequence[str], environment: Mapping[bytes, bytes]) -> NoReturn:
-    """Become the command, looked up in PATH. Raises OSError where it cannot be run."""
+    """Become the command, searched in PATH. Raises OSError if it cannot be executed."""
     for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
-        _signal.signal(number, _signal.SIG_DFL)  # Python ignores them, and a child would inherit it
+        _signal.signal(number, _signal.SIG_DFL)  # Python ignores them, and exec keeps that
     while _changed:
         os.setpriority(os.PRIO_PROCESS, 0, _changed.pop())
     os.execvpe(command[0], list(command), environment)  # noqa: S606 - to become it is our purpose

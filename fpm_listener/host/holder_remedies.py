@@ -1,6 +1,6 @@
-"""What to do about the processes that have a listen address: words for people.
+"""Remedies for a listen address that is in use, as sentences.
 
-The guard imports this where it must refuse a start in time, so it imports little.
+The guard imports this before it refuses a start, so it imports little.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _LISTENER = re.compile(r"fpm[-_]listener listen\b")
 
 
 def free(holders: Sequence[Holder], config: str = "") -> str:
-    """Return one sentence that says how to get the address back from all that have it.
+    """Return one sentence that says how to free the address.
 
-    Where our listener is among them, only it matters: orphans beside it serve the site, and to end
-    them would not free the address.
+    If our listener is among the holders, only it matters: orphans beside it serve the site, and
+    their end would not free the address.
     """
     listener = next((holder for holder in holders if is_our_listener(holder)), None)
     return end(listener or holders[0], config)
 
 
 def end(holder: Holder, config: str = "") -> str:
-    """Return one sentence that says how to have the address back from its holder.
+    """Return one sentence that says how to free the address from one holder.
 
     config: the path of the configuration of the php-fpm that wants the address.
     """
@@ -57,29 +57,29 @@ def end(holder: Holder, config: str = "") -> str:
 
 
 def whom(holder: Holder) -> str:
-    """Return orphans as kill takes them: by the group that their dead master has led."""
+    """Return the arguments of kill for orphans: the group of their dead master."""
     if holder.master_pid:
         return f"-- -{holder.master_pid}"
     return " ".join(str(pid) for pid in (holder.pid, *holder.others))
 
 
 def is_itself(holder: Holder, config: str) -> bool:
-    """Return whether a holder is a master of the very configuration that wants the address."""
+    """Return whether a holder is a master of the same configuration."""
     return holder.kind is HolderKind.MASTER and bool(config) and f"({config})" in holder.command
 
 
 def is_our_listener(holder: Holder) -> bool:
-    """Return whether a holder is our own listener, which keeps sockets for a while."""
+    """Return whether a holder is our own listener, which can hold sockets."""
     return _LISTENER.search(holder.command) is not None
 
 
 def look(address: str | None) -> str:
-    """Return how to see who has an address."""
+    """Return how to see the holder of an address."""
     return f"{look_command(address)}, as root"
 
 
 def look_command(address: str | None) -> str:
-    """Return the command that shows who has an address."""
+    """Return the command that shows the holder of an address."""
     if not address:
         return "ss -lxtnp"
     if "/" in address:

@@ -1,8 +1,8 @@
 """Command lines of other processes without the secrets in them.
 
 Laws:
-1. Rather a word too many is masked than one secret shown.
-2. What says which program it is stays: its name, paths, user names, hosts and ports.
+1. In doubt a word is masked.
+2. The parts that identify the program stay: its name, paths, user names, hosts and ports.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ TYPE_CHECKING = False  # `typing` itself would cost the guard milliseconds
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-#: What stands in a secret's place.
+#: Replaces a secret.
 MASK = "***"
-#: Parts of a name that make its value a secret, in a name like `db.admin-password` or `apiKey`.
+#: Parts of a name with a secret value, for example in `db.admin-password` or `apiKey`.
 _SECRET_WORDS = frozenset(
     (
         *("pass", "password", "passwd", "passphrase", "passwort", "passin", "passout", "pwd", "pw"),
@@ -25,10 +25,9 @@ _SECRET_WORDS = frozenset(
 )
 _SECRET_ENDS = ("password", "passwd", "passphrase", "secret", "token", "pwd", "apikey")
 _BEFORE_KEY = frozenset(("api", "access", "private", "secret", "auth", "account", "shared"))
-#: A name that ends so has no secret, only where one is: `--password-file=/run/secrets/x`.
+#: A name with such an end has no secret value, but its place: `--password-file=/run/secrets/x`.
 _HARMLESS_ENDS = frozenset(("file", "path", "dir", "url", "uri", "type", "env", "name", "id"))
-#: Options with a secret behind them that only their program knows as one.
-#: Their `-p` has its secret right behind it; a word of its own is a database.
+#: Programs whose `-p` has the secret in the same word; a separate word is a database.
 _ATTACHED_ONLY = frozenset(
     (
         *("mysql", "mysqldump", "mysqladmin", "mysqlcheck", "mysqlimport", "mytop"),
@@ -65,9 +64,9 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def masked(words: Sequence[str]) -> str:
-    """Return the command line of these words, its secrets masked.
+    """Return the command line of these words with its secrets masked.
 
-    A single word is a title that the program has written itself, or a shell's command.
+    A single word is a title that the program has set, or a command of a shell.
     """
     if len(words) == 1:
         return masked_text(words[0])
@@ -82,14 +81,14 @@ def masked(words: Sequence[str]) -> str:
 
 
 def masked_text(text: str) -> str:
-    """Return a command line that is one text, such as a shell's, its secrets masked."""
+    """Return a command line in one text, such as that of a shell, with its secrets masked."""
     pieces = _TOKEN.findall(text)
     shown = _tokens(piece for piece in pieces if not piece.isspace())
     return "".join(piece if piece.isspace() else next(shown) for piece in pieces)
 
 
 def _tokens(tokens: Iterable[str]) -> Iterator[str]:
-    """Return each token as it may be shown."""
+    """Yield each token with its secrets masked."""
     program, is_secret = "", False
     for token in tokens:
         if is_secret and not token.startswith("--"):
@@ -128,7 +127,7 @@ def _takes_secret(program: str, token: str) -> bool:
 
 
 def _attached(program: str, token: str) -> str | None:
-    """Return `-pSECRET` masked; None where the token is another one."""
+    """Return `-pSECRET` masked; None for another token."""
     for option in _OPTIONS.get(program, ()):
         if len(option) == 2 < len(token) and token.startswith(option):
             return option + MASK
@@ -136,14 +135,14 @@ def _attached(program: str, token: str) -> str | None:
 
 
 def _within(token: str) -> str:
-    """Return a token with the secrets masked that stand in its midst."""
+    """Return a token with the secrets within it masked."""
     token = _USERINFO.sub(rf"\1{MASK}@", token)
     token = _BEARER.sub(rf"\1{MASK}", token)
     return _KNOWN.sub(MASK, "".join(_values(token)))
 
 
 def _values(token: str) -> Iterator[str]:
-    """Return the token in pieces, a mask in the place of the value of each secret name."""
+    """Yield the token in pieces, with a mask for the value of each secret name."""
     at = 0
     for name in _NAME.finditer(token):
         value = _VALUE.match(token, name.end())

@@ -1,9 +1,9 @@
-"""How often the kernel's out-of-memory killer has struck where supervisord and its programs live.
+"""Counts kills by the kernel's out-of-memory killer in the cgroup of supervisord.
 
 Laws:
-1. The cgroup is supervisord's: what it starts stays in it, or in one below it.
-2. A count alone proves nothing: only what it has grown by since shortly before a death.
-3. What cannot be read counts as not there; nothing here needs root.
+1. The cgroup is that of supervisord: its programs stay in it, or in one below it.
+2. A count proves nothing. Only its growth since shortly before an exit counts.
+3. An unreadable file counts as missing; nothing here needs root.
 
 Source: the kernel's Documentation/admin-guide/cgroup-v2.rst (memory.events, .max, .peak) and
 cgroup-v1/memory.rst (memory.oom_control, whose oom_kill is there since 4.13); proc(5), vmstat.
@@ -18,18 +18,18 @@ from typing import NamedTuple
 
 from fpm_listener.host.oom_kills import OomKill
 
-#: cgroup v1 writes about this for `no limit`.
+#: Above this, a limit of cgroup v1 means `no limit`.
 _UNLIMITED = 1 << 60
-#: Looks that are remembered: at one each half minute, ten minutes.
-_REMEMBERED = 20
+#: Counts that are kept: one each half minute, for ten minutes.
+_KEPT = 20
 
 
 class _Counter(NamedTuple):
-    """Where a count of kills stands, and what belongs to it."""
+    """The file with the count of kills, and related files."""
 
     where: str  #: for people
     file: Path
-    limits: tuple[Path, ...]  #: the tightest counts
+    limits: tuple[Path, ...]  #: the lowest one counts
     peak: Path | None
 
 
@@ -37,25 +37,25 @@ class OomKills:
     """Used by one thread."""
 
     def __init__(self, pid: int, root: str = "/") -> None:
-        """`pid`: supervisord's; `root`: where /proc and /sys are."""
+        """`pid`: of supervisord; `root`: the directory with /proc and /sys."""
         self._root = Path(root)
         self._counter = self._find(pid)
-        self._looks: deque[tuple[float, int]] = deque(maxlen=_REMEMBERED)
+        self._looks: deque[tuple[float, int]] = deque(maxlen=_KEPT)
 
     @property
     def visible(self) -> bool:
-        """Return whether kills are counted here at all."""
+        """Return whether kills are counted here."""
         return self._counter is not None
 
     def look(self, now_s: float) -> int | None:
-        """Remember how many there were by now; None = that is not to be had."""
+        """Record and return the present count; None = unavailable."""
         count = self._count()
         if count is not None:
             self._looks.append((now_s, count))
         return count
 
     def since(self, at_s: float, now_s: float) -> OomKill | None:
-        """Return what was killed since the last look before `at_s`; None = nothing."""
+        """Return the kills since the last count before `at_s`; None = none."""
         before = [count for looked_s, count in self._looks if looked_s < at_s]
         count = self.look(now_s)
         counter = self._counter
@@ -94,10 +94,10 @@ class OomKills:
         return _Counter("this host", vmstat, (), None) if vmstat.is_file() else None
 
     def _groups(self, pid: int) -> list[tuple[Path, str]]:
-        """Return the folders that the process's memory cgroup can have, best first."""
+        """Return the possible directories of the process's memory cgroup, best first."""
         try:
             lines = (self._root / f"proc/{pid}/cgroup").read_text(encoding="utf-8").split("\n")
-            # Our own: we are its child, and others may not be looked at by everybody.
+            # Our own: we are its child, and reading those of others needs rights.
             mounts = (self._root / "proc/self/mountinfo").read_text(encoding="utf-8")
         except (OSError, ValueError):
             return []
@@ -107,7 +107,7 @@ class OomKills:
             if controllers and "memory" not in controllers.split(","):
                 continue
             for inside, mounted in _mounts(mounts, version=1 if controllers else 2):
-                # In a container /proc names the group as the host sees it, and only it is mounted.
+                # In a container /proc has the group's name on the host, and only it is mounted.
                 below = group.removeprefix(inside.rstrip("/")) if inside != "/" else group
                 folder = self._root / mounted.lstrip("/") / below.lstrip("/")
                 found.append((folder, f"cgroup {group}"))
@@ -115,7 +115,7 @@ class OomKills:
 
 
 def _mounts(text: str, *, version: int) -> list[tuple[str, str]]:
-    """Return (what of the hierarchy, where) for each mount that can have memory's files."""
+    """Return (part of the hierarchy, mount point) for each mount with the files of memory."""
     found = []
     for line in text.split("\n"):
         before, _, after = line.partition(" - ")
@@ -132,7 +132,7 @@ def _mounts(text: str, *, version: int) -> list[tuple[str, str]]:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # the path is too long, or may not be looked at
+    except OSError:  # the path is too long, or not accessible
         return False
 
 

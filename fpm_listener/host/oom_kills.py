@@ -1,4 +1,4 @@
-"""An out-of-memory kill, and how sizes of memory are written."""
+"""An out-of-memory kill, as a value, and sizes of memory as text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _MIB = 1 << 20
 class OomKill(NamedTuple):
     """The kernel has killed processes because memory was short, in the cgroup of the process."""
 
-    kills: int  #: since the last look before the death
+    kills: int  #: since the last count before the exit
     where: str  #: the cgroup's path, or `this host`
-    limit: int | None  #: bytes; None = no limit but the host's memory
-    peak: int | None  #: bytes, the most that was ever used; None = the kernel does not say
+    limit: int | None  #: bytes; None = only the memory of the host
+    peak: int | None  #: bytes; None = unknown
 
     def __str__(self) -> str:
         limit = f"its limit is {mebibytes(self.limit)}" if self.limit else "it has no limit"

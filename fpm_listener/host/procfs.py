@@ -1,7 +1,7 @@
-"""What /proc tells of one process.
+"""Reads one process in /proc.
 
-Law: a process that is gone, or that we may not look at, is None; a pid alone proves nothing, pid
-and start together do.
+Law: a process that is gone or not readable is None. Pid and start together identify a process; a
+pid is reused.
 
 Source: proc(5).
 """
@@ -11,20 +11,20 @@ from __future__ import annotations
 import os
 import time
 
-TYPE_CHECKING = False  # `typing` itself would cost the guard milliseconds
+TYPE_CHECKING = False  # `typing` costs the guard milliseconds
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 
-#: Seconds that a script before us may take.
+#: Longest seconds of a script before us.
 _SCRIPT_S = 10.0
 
 
 class ProcessStat:
-    """One process, as /proc/PID/stat has it."""
+    """One process in /proc/PID/stat."""
 
     def __init__(self, text: str) -> None:
-        """Raise ValueError and IndexError where the text is of another kind."""
+        """Raise ValueError and IndexError if the text is of another kind."""
         head, _, tail = text.rpartition(")")
         words = tail.split()
         self.pid = int(head[: head.index(" ")])
@@ -35,12 +35,12 @@ class ProcessStat:
 
     @property
     def has_ended(self) -> bool:
-        """Return whether only its number is left: a zombie holds nothing any more."""
+        """Return whether it is a zombie, which holds nothing."""
         return self.state in {"Z", "X"}
 
 
 def read_stat(pid: int | str, proc: str = "/proc") -> ProcessStat | None:
-    """Return how the process is; `self` is ours."""
+    """Return the state of a process; `self` is ours."""
     try:
         with open(f"{proc}/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib costs the guard milliseconds
             return ProcessStat(file.read())
@@ -55,17 +55,17 @@ def pid_and_start(pid: int, proc: str = "/proc") -> tuple[int, int]:
 
 
 def program() -> ProcessStat | None:
-    """Return the process that supervisord has started, of which we are a part; None = no procfs.
+    """Return the process of our program that supervisord has started; None = no procfs.
 
-    A script can be between supervisord and us. supervisord makes each program the leader of its own
-    process group, so the leader is what supervisord started, and its parent is supervisord.
+    A script can be between supervisord and us. supervisord makes each program the leader of a
+    process group, so the leader is the started process, and its parent is supervisord.
     """
     own = read_stat("self")
     return own and _leader(own)
 
 
 def program_began_at_s() -> float:
-    """Return the monotonic moment at which supervisord started the program that we are part of."""
+    """Return the monotonic moment at which supervisord started our program."""
     own, leader = read_stat("self"), program()
     if own is None or leader is None:
         return time.monotonic()
@@ -77,7 +77,7 @@ def program_began_at_s() -> float:
 
 
 def supervisor_of(pid: int) -> int | None:
-    """Return the parent of the program that a process is a part of; None where it is not seen."""
+    """Return the parent of a process's group leader, which is supervisord; None if unknown."""
     found = read_stat(pid)
     return _leader(found).ppid if found is not None else None
 
@@ -90,9 +90,9 @@ def _leader(process: ProcessStat) -> ProcessStat:
 
 
 def executable(pid: int, proc: str = "/proc") -> str | None:
-    """Return the path of what the process runs; the one it had, where that was replaced since.
+    """Return the path of the executable, also if it was replaced since.
 
-    None where it is gone, or where we may not look: in a container, root lacks CAP_SYS_PTRACE.
+    None: the process is gone, or not readable. In a container, root lacks CAP_SYS_PTRACE.
     """
     try:
         return os.readlink(f"{proc}/{pid}/exe").removesuffix(" (deleted)")  # noqa: PTH115 - a text
@@ -101,12 +101,12 @@ def executable(pid: int, proc: str = "/proc") -> str | None:
 
 
 def title(pid: int, proc: str = "/proc") -> str:
-    """Return the command line with spaces between its words; empty where it is gone."""
+    """Return the command line with spaces between its words; empty if it is gone."""
     return command_line(pid, proc).replace("\0", " ").rstrip()
 
 
 def command_line(pid: int, proc: str = "/proc") -> str:
-    """Return the command line, a null byte after each word; empty where it is gone."""
+    """Return the command line, a null byte after each word; empty if it is gone."""
     try:
         with open(f"{proc}/{pid}/cmdline", encoding="utf-8", errors="replace", newline="") as file:  # noqa: PTH123 - pathlib costs the guard milliseconds
             return file.read()
@@ -115,7 +115,7 @@ def command_line(pid: int, proc: str = "/proc") -> str:
 
 
 def environment(pid: int, proc: str = "/proc") -> bytes:
-    """Return what the process was started with; empty where it is gone or we may not look."""
+    """Return the first environment of the process; empty if it is gone or not readable."""
     try:
         with open(f"{proc}/{pid}/environ", "rb") as file:  # noqa: PTH123 - pathlib costs the guard milliseconds
             return file.read()
@@ -124,7 +124,7 @@ def environment(pid: int, proc: str = "/proc") -> bytes:
 
 
 def has_socket(pid: int, inodes: Collection[int], proc: str = "/proc") -> bool | None:
-    """Return whether the process has one of the sockets open; None where we may not look."""
+    """Return whether the process has one of the sockets open; None if it is not readable."""
     links = {f"socket:[{inode}]" for inode in inodes}
     folder = f"{proc}/{pid}/fd"
     try:
@@ -146,12 +146,12 @@ def _target(path: str) -> str:
 
 
 def pids(proc: str = "/proc") -> list[int]:
-    """Return all processes. Raises OSError where there is no procfs."""
+    """Return all processes. Raises OSError without procfs."""
     return [int(name) for name in os.listdir(proc) if name.isdigit()]  # noqa: PTH208 - names only
 
 
 def boot_id(proc: str = "/proc") -> str:
-    """Return what tells this boot from others; empty where the kernel does not say."""
+    """Return the id of this boot; empty if the kernel has none."""
     try:
         with open(f"{proc}/sys/kernel/random/boot_id", encoding="utf-8") as file:  # noqa: PTH123 - as above
             return file.read().strip()
@@ -160,10 +160,10 @@ def boot_id(proc: str = "/proc") -> str:
 
 
 def open_pidfd(pid: int) -> int | None:
-    """Return a descriptor that is readable once the process has ended; None where there is none.
+    """Return a descriptor that becomes readable when the process exits.
 
-    Raises ProcessLookupError where the process is gone already. None: a kernel before 5.3, a
-    sandbox that forbids it, or no descriptor left.
+    None: a kernel before 5.3, a sandbox that forbids it, or no descriptor is left.
+    Raises ProcessLookupError if the process is gone.
     """
     try:
         return os.pidfd_open(pid)

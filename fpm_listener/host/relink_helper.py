@@ -78,5 +78,5 @@ def main() -> None:
             if not message:
                 return
             names = parse(message)
-            for second, first in names.values():  # what was unlinked before this message
+            for second, first in names.values():  # those that were unlinked before this message
                 link(second, first)

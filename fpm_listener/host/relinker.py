@@ -1,9 +1,9 @@
-"""Runs the helper process that links the names of held unix sockets again, without delay.
+"""Runs the helper process that restores the names of held unix sockets without delay.
 
 Laws:
 1. The helper is an addition: the listener's own thread restores the names if the helper is slow,
-   hangs or dies.
-2. It runs only while a unix socket is held, and ends with the listener, however that ends.
+   hangs or exits.
+2. It runs only while a unix socket is held, and exits with the listener in all cases.
 3. Nothing here waits for the helper, except `close`, for at most a second.
 
 Why a process: measured by `make bench-gap`, docs/adr/017-names-of-unix-sockets.md.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds that the helper has to end.
+#: Seconds that the helper has to exit.
 _ENDS_WITHIN_S = 1.0
 #: The helper, from the directory or zip file that has our package.
 _CHILD = (
@@ -39,14 +39,14 @@ _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH")
 
 
 class _Helper(NamedTuple):
-    """A helper that was started."""
+    """A running helper."""
 
     pid: int
     control: socket.socket
     watch: socket_paths.PathWatch  # the helper reads it
 
     def has_ended(self) -> bool:
-        """Return whether it has ended; then it is no zombie any more."""
+        """Return whether it has exited; this also removes the zombie."""
         try:
             return os.waitpid(self.pid, os.WNOHANG)[0] != 0
         except ChildProcessError:
@@ -61,13 +61,13 @@ class _Helper(NamedTuple):
         self.control.send(b"\0".join(parts))
 
     def close(self) -> None:
-        """Close our ends; a helper that still runs ends."""
+        """Close our ends, so that the helper exits."""
         self.control.close()
         self.watch.close()
 
 
 class Relinker:
-    """The helper and what it was asked to do. Owned by one thread."""
+    """The helper with its names. Owned by one thread."""
 
     def __init__(self) -> None:
         self._helper: _Helper | None = None
@@ -76,14 +76,14 @@ class Relinker:
 
     @property
     def pid(self) -> int | None:
-        """Return the helper's pid; None = none was started."""
+        """Return the helper's pid; None = it does not run."""
         return self._helper.pid if self._helper else None
 
     def follow(self, held: Sequence[socket_paths.HeldPath]) -> None:
-        """Have the helper restore these names from now on, and no others."""
+        """Let the helper restore exactly these names from now on."""
         if self._helper is not None and self._helper.has_ended():
             log.warning("the helper for unix socket names has ended pid=%s", self._helper.pid)
-            self._forget()
+            self._drop()
         if tuple(held) == self._followed:
             return
         if not held:
@@ -101,7 +101,7 @@ class Relinker:
                 log.warning("names of unix sockets are restored without a helper error=%s", error)
 
     def close(self) -> None:
-        """End the helper, and wait for that."""
+        """Stop the helper, and wait until it has exited."""
         if self._helper is None:
             return
         control = self._helper.control
@@ -110,9 +110,9 @@ class Relinker:
             control.shutdown(socket.SHUT_WR)
             control.recv(1)  # it returns when the helper has closed its end
             os.waitpid(self._helper.pid, 0)
-        self._forget()
+        self._drop()
 
-    def _forget(self) -> None:
+    def _drop(self) -> None:
         if self._helper is not None:
             self._helper.close()
         self._helper, self._followed = None, ()

@@ -1,11 +1,11 @@
-"""The names of held unix sockets: php-fpm unlinks its own when it ends, and they are put back.
+"""Restores the paths of held unix sockets, which php-fpm unlinks when it exits.
 
 Laws:
-1. A second name, a hard link beside the first, keeps the socket reachable; owner, group and mode
-   are those of the one socket.
-2. The first name is put back as soon as the kernel tells that it is gone (inotify): clients that
-   come in between find nothing there. php-fpm gives no earlier sign. `relinker` is faster at it.
-3. What is not the socket that was held is never touched.
+1. A second path, a hard link beside the first, keeps the socket reachable. Owner, group and mode
+   are the same.
+2. The first path is restored as soon as the kernel reports its removal (inotify). Clients in
+   between find no socket. php-fpm gives no earlier sign. `relinker` does the same faster.
+3. Another file at the path is never touched.
 
 Source: php-src fpm_sockets.c (cleanup at the master's exit); inotify(7).
 """
@@ -29,24 +29,24 @@ _SUFFIX = ".held-by-fpm-listener"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldPath:
-    """One held unix socket's name, and its second one."""
+    """The two paths of a held unix socket."""
 
     path: str
     second: str
     socket: tuple[int, int]  #: device and inode
 
     def is_there(self) -> bool:
-        """Return whether the name leads to the socket."""
+        """Return whether the path leads to the socket."""
         return identity(self.path) == self.socket
 
     def put_back(self) -> bool:
-        """Have the name lead to the socket again; return whether it does."""
+        """Restore the path; return whether it leads to the socket."""
         with contextlib.suppress(OSError):
             os.link(self.second, self.path, follow_symlinks=False)
         return self.is_there()
 
     def forget(self, *, first_too: bool) -> None:
-        """Remove the second name; the first one too where php-fpm itself cannot."""
+        """Remove the second path, and the first one if php-fpm cannot."""
         for path in (self.second, self.path) if first_too else (self.second,):
             if identity(path) == self.socket:
                 with contextlib.suppress(OSError):
@@ -54,7 +54,7 @@ class HeldPath:
 
 
 def keep(path: str) -> HeldPath:
-    """Give the socket at `path` a second name. Raises OSError."""
+    """Link the socket at `path` to a second path. Raises OSError."""
     found = identity(path)
     if found is None:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -80,13 +80,13 @@ def identity(path: str | PathLike[str] | int) -> tuple[int, int] | None:
 
 
 class PathWatch:
-    """Tells when a name disappears. Owned by one thread, waited for by its poll.
+    """Reports removed paths, through inotify. Owned by one thread, which polls it.
 
-    Why not a library: three calls of the C library are all that there is to it.
+    No library is needed: it is three calls of the C library.
     """
 
     def __init__(self) -> None:
-        """Raise OSError where the kernel gives no inotify."""
+        """Raise OSError if inotify is unavailable."""
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._fd: int = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
@@ -97,15 +97,15 @@ class PathWatch:
         return self._fd
 
     def add(self, path: str) -> None:
-        """Watch the folder of `path`. Raises OSError."""
+        """Watch the directory of `path`. Raises OSError."""
         folder = path.rpartition("/")[0] or "/"
         self._add(folder, _IN_DELETE | _IN_MOVED_FROM | _IN_ONLYDIR)
 
     def add_socket(self, path: str) -> int:
-        """Watch the socket at `path` for changes of its count of names; return the watch's number.
+        """Watch the link count of the socket at `path`; return the number of the watch.
 
-        The kernel reports a lost name before the name is gone for others, and nothing else that
-        happens in the folder. Raises OSError.
+        The kernel reports a removed link before others see it, and no other change in the
+        directory. Raises OSError.
         """
         return self._add(path, _IN_ATTRIB | _IN_DONT_FOLLOW)
 
@@ -117,10 +117,10 @@ class PathWatch:
         return number
 
     def drain(self) -> None:
-        """Forget what was told: who wants to know looks at the names."""
+        """Drop the events: callers check the paths."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._fd, 1 << 16)
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching."""
         os.close(self._fd)

@@ -1,6 +1,6 @@
-"""php-fpm's configuration, read from disk as the php-fpm of a command would.
+"""Reads php-fpm's configuration from disk, as the php-fpm of a command does.
 
-Law: nothing raises; what cannot be read stands in the configuration's `problems`.
+Law: nothing raises; unreadable files are in `problems` of the configuration.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _SYSTEM = {"", "/bin", "/sbin", "/usr/bin", "/usr/sbin"}
 
 
 def layouts(invocation: FpmInvocation) -> tuple[Layout, ...]:
-    """Return where this binary's files can be, the most likely place first.
+    """Return the possible places of this binary's files, the most likely one first.
 
-    Debian, Alpine, Remi, then what was built from source as the official Docker image is, then Red
-    Hat. With -p there is one place only. php.ini's `fpm.config` is not looked at.
+    Debian, Alpine, Remi, then builds from source such as the official Docker image, then Red Hat.
+    With -p there is only one place. `fpm.config` in php.ini is not read.
     """
     if invocation.prefix is not None:
         root = invocation.prefix
@@ -46,7 +46,7 @@ def layouts(invocation: FpmInvocation) -> tuple[Layout, ...]:
     elif "." in number:
         found.append(_packaged(f"/etc/php/{number}/fpm"))  # Debian
     elif number:
-        # Debian's php5-fpm of old, and Alpine's php-fpm83.
+        # Old Debian's php5-fpm, and Alpine's php-fpm83.
         found.append(_packaged(f"/etc/php{number}" + ("/fpm" if name.endswith("-fpm") else "")))
     root = "/usr/local" if folder in _SYSTEM else folder.rpartition("/")[0]
     built = Layout(config=f"{root}/etc/php-fpm.conf", prefix=root, localstatedir=f"{root}/var")
@@ -60,18 +60,18 @@ def _packaged(folder: str) -> Layout:
 
 
 def config_candidates(invocation: FpmInvocation) -> tuple[str, ...]:
-    """Return the files that this php-fpm may read, the most likely first; with -y that one only."""
+    """Return the possible main files, the most likely one first; with -y only that one."""
     if invocation.config is not None:
         return (invocation.config,)
     return tuple(layout.config for layout in layouts(invocation))
 
 
-#: Bytes of one file; a configuration of this size is a mistake.
+#: Bytes of one file.
 _LARGEST = 4 << 20
 
 
 class DiskFiles:
-    """Files as they are on disk; relative paths are below `directory`."""
+    """Files on disk; relative paths are below `directory`."""
 
     def __init__(self, directory: str | None) -> None:
         self._directory = directory or "/"
@@ -79,15 +79,14 @@ class DiskFiles:
     def read(self, path: str) -> str:
         """Return a file's text. Raises OSError.
 
-        Regular files only: a pipe would block us, and what we read of it php-fpm would not get.
+        Regular files only: a pipe would block, and php-fpm would not get the data that we read.
         """
         whole = os.path.join(self._directory, path)  # noqa: PTH118 - pathlib costs milliseconds
-        # A path has bytes, not letters.
+        # Paths are bytes.
         return regular_file.read_text(whole, _LARGEST, errors="surrogateescape")
 
     def glob(self, pattern: str) -> list[str]:
         """Return the paths that match, sorted."""
-        # A relative prefix of the command line makes a relative pattern.
         if "\0" in pattern:
             return []
         return sorted(glob.glob(os.path.join(self._directory, pattern)))  # noqa: PTH118, PTH207 - Path.glob takes no absolute pattern
@@ -101,7 +100,7 @@ def read(
 ) -> FpmConf:
     """Return the configuration that this php-fpm would read.
 
-    directory: where it is started, None = /; environment: what it is started with.
+    directory: its working directory, None = /; environment: its own.
     """
     layout = _layout(invocation)
     return config.load(
@@ -114,22 +113,22 @@ def read(
 
 
 def real_binary(invocation: FpmInvocation) -> str:
-    """Return the path of what is run; `php-fpm` alone is often a link to a version."""
+    """Return the real path of the binary; `php-fpm` is often a link to a version."""
     if "/" in invocation.binary:
         return os.path.realpath(invocation.binary)
-    import shutil  # noqa: PLC0415 - zip and its like come along: milliseconds of each start
+    import shutil  # noqa: PLC0415 - it imports zipfile and more
 
     return os.path.realpath(shutil.which(invocation.binary) or invocation.binary)
 
 
 def version(invocation: FpmInvocation) -> tuple[int, ...]:
-    """Return PHP's version as far as the binary's name, or its link's target, tells it."""
+    """Return PHP's version from the name of the binary or of its link's target."""
     real = command_line.FpmInvocation(binary=real_binary(invocation))
     return invocation.version or real.version
 
 
 def _layout(invocation: FpmInvocation) -> Layout:
-    """Return where this php-fpm has its files."""
+    """Return the paths of this php-fpm."""
     real = command_line.FpmInvocation(binary=real_binary(invocation), prefix=invocation.prefix)
     found = (*layouts(real), *layouts(invocation))
     return next((one for one in found if os.path.isfile(one.config)), found[0])  # noqa: PTH113 - a text

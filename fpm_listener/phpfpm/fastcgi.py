@@ -1,7 +1,7 @@
 """One GET over FastCGI, with a hard deadline.
 
-Why our own: the clients on PyPI are unmaintained, or have no deadline that a slow server respects;
-what is needed of the protocol fits on this page.
+The clients on PyPI are unmaintained, or have no deadline against a slow server. The necessary part
+of the protocol is small.
 
 Source: the FastCGI specification, version 1.0 (archived 1996): records, BEGIN_REQUEST, PARAMS.
 """
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
 
 _BEGIN, _END, _PARAMS, _STDIN, _STDOUT = 1, 3, 4, 5, 6
 _HEADER = struct.Struct("!BBHHBB")
-#: Bytes of an answer that are read: a status page of a thousand workers has some 300 KiB.
+#: Longest answer in bytes: a status page of a thousand workers has about 300 KiB.
 LONGEST_ANSWER = 1 << 21
 
 
 class Response(NamedTuple):
-    """What came back."""
+    """The answer."""
 
-    status: int  #: of HTTP; 200 where php-fpm says nothing else
+    status: int  #: of HTTP; 200 without a header
     body: str
 
 
 class NoAnswer(NamedTuple):
-    """Why nothing came back."""
+    """The reason why there is no answer."""
 
     why: str
-    silent: bool  #: the connection was taken, or waited, and no answer came in time
+    silent: bool  #: a connection was accepted or queued, and no answer came in time
 
 
 def get(
     address: tuple[str, int] | str, path: str, query: str, deadline_s: float
 ) -> Response | NoAnswer:
-    """Return what php-fpm answers.
+    """Return the answer of php-fpm.
 
     address: host and port, or the path of a unix socket; deadline_s: monotonic.
-    Raises OSError where this process has no descriptor or memory left: that says nothing about
-    php-fpm.
+    Raises OSError if this process has no descriptor or memory left, because that says nothing
+    about php-fpm.
     """
     try:
         with timed_socket.connect(address, deadline_s) as connection:
@@ -91,14 +91,14 @@ def _length(text: bytes) -> bytes:
 
 
 def _read(connection: TimedSocket) -> bytes:
-    """Return what was written to stdout. Raises ValueError where it is no FastCGI."""
+    """Return the data for stdout. Raises ValueError if it is no FastCGI."""
     out, raw = bytearray(), bytearray()
     while True:
         at = 0  # cut once for each chunk: a chunk can hold thousands of records
         while len(raw) - at >= _HEADER.size:
             version, kind, _, size, padding, _ = _HEADER.unpack_from(raw, at)
             if version != 1:
-                raise ValueError("what answers is no php-fpm")
+                raise ValueError("the server is no php-fpm")
             end = at + _HEADER.size + size
             if len(raw) < end + padding:
                 break
@@ -110,7 +110,7 @@ def _read(connection: TimedSocket) -> bytes:
         del raw[:at]
         chunk = connection.recv(1 << 16)
         if not chunk:
-            raise ValueError("the connection was closed before the answer's end")
+            raise ValueError("the connection was closed before the end of the answer")
         raw += chunk
         if len(out) + len(raw) > LONGEST_ANSWER:
             raise ValueError(f"the answer is longer than {LONGEST_ANSWER} bytes")

@@ -1,9 +1,9 @@
-"""Whether a php-fpm serves, or forks workers without end that die at once.
+"""Detects a php-fpm whose workers exit at once, without end.
 
-A socket that is not as php-fpm takes it for granted (non-blocking, closed, not listening) is never
-reported: the master says that it is ready, and some 400 workers a second end with status 0.
+php-fpm does not report a wrong socket (non-blocking, closed, not listening): the master logs that
+it is ready, and about 400 workers a second exit with status 0.
 
-Law: a php-fpm that answers serves, however fast its workers change.
+Law: a php-fpm that answers is in order, however fast its workers change.
 
 Source: php-fpm 8.2.36; FastCGI specification 1.0 §4.1 (FCGI_GET_VALUES needs no script).
 """
@@ -16,9 +16,9 @@ import time
 
 from fpm_listener.host import procfs, timed_socket
 
-#: Seconds that a worker lives in any case; in a storm it is three milliseconds.
+#: A worker runs at least these seconds; in a fork loop it is three milliseconds.
 _ADULT_S = 0.25
-#: Looks for a worker, and seconds between them.
+#: Searches for a worker, and seconds between them.
 _LOOKS, _LOOK_S = 5, 0.01
 #: Seconds for an answer.
 _ANSWER_S = 0.5
@@ -27,10 +27,10 @@ _CONTENT = bytes([len(_NAME), 0]) + _NAME
 _GET_VALUES = bytes([1, 9, 0, 0, 0, len(_CONTENT), 0, 0]) + _CONTENT
 
 
-def rages(master: int, listener: int) -> bool:
-    """Return whether a master forks in vain. master: its pid; listener: one of its sockets.
+def is_looping(master: int, listener: int) -> bool:
+    """Return whether a master is in a fork loop. master: its pid; listener: one of its sockets.
 
-    Takes no time where a worker is a quarter of a second old, else up to a second.
+    Takes no time if a worker is a quarter of a second old, otherwise up to a second.
     """
     before = _newborn(master)
     if not before:
@@ -41,9 +41,9 @@ def rages(master: int, listener: int) -> bool:
 
 
 def _newborn(master: int) -> set[int]:
-    """Return the workers, if all of them have only just begun; else none.
+    """Return the workers if all of them have just started; otherwise none.
 
-    Between two of a storm's there may be a moment without any, so it is looked several times.
+    In a fork loop there can be moments without a worker, so it searches several times.
     """
     workers = _workers(master)
     for _ in range(_LOOKS):
@@ -66,7 +66,7 @@ def _workers(master: int) -> set[int]:
 
 
 def _answers(listener: int) -> bool:
-    """Return whether somebody takes a connection and answers, or hangs up."""
+    """Return whether a process answers or closes a connection."""
     with socket.socket(fileno=os.dup(listener)) as own:
         family, name = own.family, own.getsockname()
     if family != socket.AF_UNIX and name[0] in {"0.0.0.0", "::"}:  # noqa: S104 - compared only

@@ -1,4 +1,4 @@
-"""The right side of `=` in php-fpm's files, as PHP's INI scanner reads it.
+"""Values in php-fpm's files, as PHP's INI scanner reads them.
 
 Source: php-src Zend/zend_ini_scanner.l; compared with `php-fpm8.2 -tt`.
 """
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 #: Characters of one line, name or value after expansion; php-fpm has no limit.
 LONGEST = 64 << 10
-#: What php-fpm takes for a boolean. Without quotes PHP's scanner has already made "1" of the words
-#: in the first row and "" of those in the second, whatever their case; and of none and null.
+#: Booleans of php-fpm. Without quotes, PHP's scanner has replaced the words of the first row by
+#: "1", those of the second row, `none` and `null` by "", in any case of letters.
 TRUE = ("1", "true", "on", "yes")
 FALSE = ("", "0", "false", "off", "no")
 _BARE = dict.fromkeys(TRUE[1:], "1") | dict.fromkeys((*FALSE[2:], "none", "null"), "")
@@ -24,7 +24,7 @@ _PIECE = re.compile(
     | ' (?P<single> [^']+ ) '
     | [ \t]* " (?P<double> (?: [^"\\] | \\. )* ) " [ \t]*
     | (?P<variable> \$\{ (?: [^{}] | \$\{ [^{}]* \} )* \} )
-    | (?P<word> (?: [^$= \t;&|^~()!"'] | \$(?:\\.|[^{]|\Z) )+ )  # $ takes the next character along
+    | (?P<word> (?: [^$= \t;&|^~()!"'] | \$(?:\\.|[^{]|\Z) )+ )  # $ includes the next character
     | (?P<blank> [ \t]+ )
     | (?P<operator> [&|^~()!] )
     """,
@@ -36,13 +36,13 @@ _VARIABLE = re.compile(
 
 
 class Scanner(NamedTuple):
-    """PHP's INI scanner for the right side of `=`."""
+    """PHP's INI scanner for one value."""
 
     environment: Mapping[str, str]
     fallbacks: bool  #: ${A:-b}: known from PHP 8.3 on
 
     def value(self, text: str, *, arithmetic: bool) -> tuple[str, str | None]:
-        """Return the value, and what php-fpm would complain of."""
+        """Return the value, and the complaint that php-fpm has."""
         parts: list[str] = []
         words: list[str] = []
         at, size, complaint = 0, 0, None
@@ -58,9 +58,9 @@ class Scanner(NamedTuple):
             parts.append(self.expand(part) if kind in {"double", "variable"} else part)
             size += len(parts[-1])
             if size > LONGEST:
-                return "".join(parts), None  # the reader says so
+                return "".join(parts), None  # the reader reports it
         else:
-            complaint = "a quote or a ${ is not closed, or a = stands outside of quotes"
+            complaint = "a quote or a ${ is not closed, or a = is outside of quotes"
         if words and len(parts) == 1:
             return _BARE[words[0].lower()], complaint
         if words:
@@ -68,7 +68,7 @@ class Scanner(NamedTuple):
         return "".join(parts), complaint
 
     def expand(self, text: str) -> str:
-        """Return the text with its variables and escapes replaced, as far as it is not too long."""
+        """Return the text with its variables and escapes replaced, up to the longest length."""
         room = LONGEST
 
         def replaced(found: re.Match[str]) -> str:

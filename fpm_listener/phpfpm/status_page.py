@@ -1,9 +1,9 @@
-"""php-fpm's own numbers of a pool: the text of its status page in, values out.
+"""Reads the numbers of a pool from php-fpm's status page.
 
 Laws:
-1. What requests are about (URIs, scripts, users) is never taken out of the text.
-2. Old versions write lists of processes that are no JSON (quotes in URIs): the pool's own numbers
-   stand before them, and are read all the same.
+1. Data of requests (URIs, scripts, users) is never read.
+2. Old versions write lists of processes that are no JSON (quotes in URIs). The pool's numbers are
+   before the list and can be read.
 
 Source: `pm.status_path?json&full` of php-fpm 8.2; sapi/fpm/fpm/fpm_status.c of 7.4 to 8.4.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: The numbers by their keys in the JSON, and by the names that exporters have given them.
+#: Keys of the numbers in the JSON, with their names in exporters.
 NUMBERS = {
     "start since": "start_since",
     "accepted conn": "accepted_connections",
@@ -33,7 +33,7 @@ NUMBERS = {
     "memory peak": "memory_peak",  # from 8.4 on
 }
 
-#: What a worker can be doing, by php-fpm's words (fpm_request.c).
+#: States of a worker, in php-fpm's words (fpm_request.c).
 STATES = {
     "Creating": "creating",
     "Idle": "idle",
@@ -47,17 +47,17 @@ STATES = {
 
 _PROCESSES = ',"processes":'
 
-#: No number of php-fpm's is larger; JSON can hold integers that no float can.
+#: No number of php-fpm is larger; an integer in JSON can exceed a float.
 _LARGEST = 1 << 64
 
 
 class PoolTarget(NamedTuple):
-    """Where a pool can be asked."""
+    """Where a pool answers status requests."""
 
     pool: str
     address: str  #: as configured
     status_path: str | None = None
-    status_address: str | None = None  #: pm.status_listen: it answers when all workers are busy
+    status_address: str | None = None  #: pm.status_listen: it answers if all workers are busy
     ping_path: str | None = None
     ping_response: str = "pong"
     max_children: int | None = None  #: pm.max_children; None = unknown
@@ -70,31 +70,31 @@ class PoolTarget(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolView:
-    """What one pool has said."""
+    """The state of one pool."""
 
     pool: str
-    up: bool  #: it has answered the last question
-    failures: int = 0  #: questions without an answer, over the life of the listener
+    up: bool  #: it has answered the last request
+    failures: int = 0  #: requests without an answer since the start of the listener
     numbers: Mapping[str, float] = field(default_factory=dict)  #: by NUMBERS' names
     states: Mapping[str, int] = field(default_factory=dict)  #: workers by STATES' names
-    silent: bool = False  #: the connection was taken, and no answer came in time
-    detail: str = ""  #: for people: why there was no answer
+    silent: bool = False  #: the connection was accepted, and no answer came in time
+    detail: str = ""  #: why there was no answer
 
     max_children: int | None = None  #: pm.max_children; None = unknown
-    own_requests: int = 0  #: of the active workers, those that only answered us
+    own_requests: int = 0  #: active workers that only answered us
 
     @property
     def busy(self) -> int | None:
-        """Return how many workers serve requests of others; None where it is unknown."""
+        """Return how many workers serve other requests; None if unknown."""
         active = self.numbers.get("active_processes")
         return None if active is None else max(0, int(active) - self.own_requests)
 
     @property
     def saturated(self) -> bool:
-        """Return whether requests wait, or nearly all workers that the pool may have are busy.
+        """Return whether requests wait, or nearly all of the most workers are busy.
 
-        A pool starts workers up to pm.max_children, so it is not full because none is idle.
-        While a worker answers us, at most the others can be busy: in a pool of four or more that
+        A pool starts workers up to pm.max_children, so a pool without idle workers is not full.
+        While a worker answers us, only the others can be busy: in a pool of four or more that
         counts as nearly all. The rule FpmPoolSaturated of monitoring/rules.yml is the same.
         """
         if self.numbers.get("listen_queue", 0) > 0:
@@ -106,7 +106,7 @@ class PoolView:
 
 
 def parse(text: str) -> tuple[dict[str, float], dict[str, int]] | None:
-    """Return the numbers and the states of the workers; None where it is no status page."""
+    """Return the numbers and the states of the workers; None if it is no status page."""
     head, found, _ = text.partition(_PROCESSES)
     pool = _object(head + "}" * bool(found))
     if pool is None or "accepted conn" not in pool:

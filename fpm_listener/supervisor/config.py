@@ -1,12 +1,12 @@
-"""supervisord's configuration, read by supervisor's own parser in a child that lives a moment.
+"""supervisord's configuration, read by supervisor's own parser in a short-lived child process.
 
 Laws:
-1. The well-kept library reads it, so that includes, expansions and `numprocs` are exact; but in a
-   child process, so that the listener does not carry the library in its memory.
-2. The child changes nothing: it parses, prints JSON and ends. It imports no plugin that the file
+1. supervisor's parser makes includes, expansions and `numprocs` exact. It runs in a child, so that
+   the listener does not keep the library in its memory.
+2. The child parses, prints JSON and exits; it changes nothing. It imports no plugin that the file
    names.
-3. What supervisor says of a file that it refuses is not passed on: its messages print whole values,
-   passwords among them. The section and the file are told.
+3. The error messages of supervisor are dropped, because they print whole values, for example
+   passwords. Our error names the section and the file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CHILD = (
     "import sys, json; sys.path = json.loads(sys.argv[1]); "
     "from {} import main; sys.exit(main(sys.argv[2:]))"
 )
-#: What the child may have: bytes of memory, and processes that it tells of.
+#: Limits of the child: bytes of memory, and processes in its answer.
 _MOST_MEMORY, _MOST_PROCESSES = 1 << 30, 5000
 _SECTION = re.compile(r" in section ('[^']*') \(file: ('[^']*')\)$")
 
@@ -42,7 +42,7 @@ class ConfUnreadable:
     """The configuration could not be read."""
 
     why: str
-    refused: bool = False  #: supervisord would not take it either
+    refused: bool = False  #: supervisord refuses it, too
 
 
 def child_command(module: str, *arguments: str) -> list[str]:
@@ -55,9 +55,9 @@ def read_programs(
     timeout_s: float = 20.0,
     environ: Mapping[str, str] | None = None,
 ) -> tuple[Program, ...] | ConfUnreadable:
-    """Return the processes that the configuration at `path` has.
+    """Return the processes of the configuration at `path`.
 
-    environ: what `%(ENV_X)s` stands for; None = our own, which supervisord has handed down.
+    environ: values of `%(ENV_X)s`; None = our own, which comes from supervisord.
     """
     answer = read(path, timeout_s, environ)
     if isinstance(answer, ConfUnreadable):
@@ -70,7 +70,7 @@ def read(
     timeout_s: float = 20.0,
     environ: Mapping[str, str] | None = None,
 ) -> dict[str, Any] | ConfUnreadable:
-    """Return all that `describe` says of the configuration at `path`; environ: as read_programs."""
+    """Return the result of `describe` for the file at `path`; environ: as read_programs."""
     try:
         done = subprocess.run(
             child_command("fpm_listener.supervisor.config", path),
@@ -84,7 +84,7 @@ def read(
     except subprocess.TimeoutExpired:
         return ConfUnreadable(why=f"{path}: reading it took longer than {timeout_s:g} s")
     except OSError as error:
-        return ConfUnreadable(why=f"{path}: no child could be started: {error.strerror}")
+        return ConfUnreadable(why=f"{path}: cannot start a child to read it: {error.strerror}")
     if done.returncode:
         return ConfUnreadable(why=f"{path}: supervisor's parser failed, status {done.returncode}")
     answer: dict[str, Any] = json.loads(done.stdout)
@@ -110,40 +110,40 @@ def _program(found: Mapping[str, Any]) -> Program:
 
 
 def describe(path: str) -> dict[str, Any]:
-    """Return what supervisor's own parser makes of the file, or why it does not take it.
+    """Return the content of the file as supervisor's own parser reads it, or why it refuses it.
 
-    Either `refused` (with `unreadable` where that is not the file's fault), or `identifier`,
+    Either `refused` (and `unreadable` if the file itself is not the reason), or `identifier`,
     `nodaemon`, `minfds`, `servers`, `files` and `processes`.
     """
     import tempfile  # noqa: PLC0415 - the child's, see law 1
 
-    # gettempdir would try whether it can write; what it returns is the default of a folder for logs
-    # that are not opened here.
+    # gettempdir would test whether it can write. Its result is only the default directory for logs,
+    # which are not opened here.
     tempfile.tempdir = "/"
     try:
         from supervisor.options import ServerOptions  # noqa: PLC0415 - the child's, see law 1
     except ImportError:
-        why = f"{sys.executable} has no supervisor to read it with"
+        why = f"{sys.executable} has no package supervisor, which is needed to read it"
         return {"refused": why, "unreadable": True}
 
     class Parser(ServerOptions):  # type: ignore[misc]  # supervisor has no types
         def import_spec(self, spec: str) -> str:
-            return spec  # law 2; a plugin may be in supervisord's environment only, too
+            return spec  # law 2; a plugin can also be missing here
 
     if not os.access(path, os.R_OK):
-        return {"refused": "it is not there, or may not be read", "unreadable": True}
+        return {"refused": "it does not exist or is not readable", "unreadable": True}
     parser = Parser()
     parser.configfile = path
     try:
-        # All that `realize` does, but for the command line and the checks of the running process.
+        # As `realize`, without the command line and the checks of the process.
         parser.process_config_file(do_usage=False)
     except (ValueError, configparser.Error) as error:
         return {"refused": _refused(str(error))}
-    # A file that may not be opened is passed over in silence (configparser's `read`); supervisord,
-    # as root, has read it. A link to nowhere has been passed over by both.
+    # configparser silently skips a file that it cannot open; supervisord, as root, has read it.
+    # Both skip a link to nowhere.
     for included in _included(parser.parse_infos):
         if Path(included).exists() and not os.access(included, os.R_OK):
-            why = f"{included}, which it includes, may not be read"
+            why = f"the included file {included} is not readable"
             return {"refused": why, "unreadable": True}
     section = parser.configroot.supervisord
     count = sum(len(group.process_configs) for group in section.process_group_configs)
@@ -170,7 +170,7 @@ def _included(parse_infos: Sequence[str]) -> list[str]:
 
 
 def _server(server: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a server of supervisord's, without its password."""
+    """Return a server of supervisord, without its password."""
     host = server.get("host") or ""
     reached = "127.0.0.1" if host in {"", "*", "0.0.0.0"} else host  # noqa: S104 - compared
     return {
@@ -187,7 +187,7 @@ def _server(server: Mapping[str, Any]) -> dict[str, Any]:
 def _refused(message: str) -> str:
     found = _SECTION.search(message)
     where = f", section {found[1]} of {found[2]}" if found else ""
-    return f"supervisor refuses it{where}; supervisorctl reread says why"
+    return f"supervisor refuses it{where}; to see why: supervisorctl reread"
 
 
 def _process(group: Any, process: Any) -> dict[str, Any]:  # noqa: ANN401 - supervisor has no types
@@ -228,12 +228,12 @@ _RESTARTS = {"RestartUnconditionally": "true", "RestartWhenExitUnexpected": "une
 
 
 def _log(value: object) -> str | None:
-    """Return a file, `AUTO` for one whose name supervisord makes up, or None."""
+    """Return a path, `AUTO` if supervisord chooses the name, or None."""
     return value if value is None or isinstance(value, str) else "AUTO"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print what the file named on the command line says, as one JSON document."""
+    """Print the content of the file on the command line as one JSON document."""
     import resource  # noqa: PLC0415 - the child's, see law 1
 
     # numprocs = 1000000000 ends this child, not the host.

@@ -1,4 +1,4 @@
-"""Finds the configuration file of a supervisord that runs; for the guard too: imports little."""
+"""Finds the configuration file of a running supervisord. The guard uses it: it imports little."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LONG = (
     *("childlogdir=", "minfds=", "minprocs=", "nocleanup", "strip_ansi", "profile_options="),
     "silent",
 )
-#: Where supervisord looks when it is started without -c (supervisor/options.py, `searchpaths`).
+#: Where supervisord searches if it is started without -c (supervisor/options.py, `searchpaths`).
 _SEARCHED = (
     *("supervisord.conf", "etc/supervisord.conf"),
     *("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf"),
@@ -21,7 +21,7 @@ _SEARCHED = (
 
 
 def find_conf(supervisord_pid: int, proc: str = "/proc") -> str | None:
-    """Return the file that a running supervisord was started with; None where it cannot be told."""
+    """Return the configuration file of a running supervisord; None if it is unknown."""
     try:
         with open(f"{proc}/{supervisord_pid}/cmdline", "rb") as file:  # noqa: PTH123 - pathlib costs milliseconds
             command = file.read()

@@ -1,11 +1,11 @@
-"""Which event was answered last: what tells a repeated event, and a hole, from the next one.
+"""Detects repeated and lost events by the serial of the last answered event.
 
 Laws:
-1. It outlives kill -9 (the kernel has it), and need not outlive a power failure: supervisord does
-   not either.
-2. Serials mean something only for one life of supervisord, told by its pid and its start.
-3. A file without a valid entry proves nothing: it may be new because the old one was deleted. So
-   no event counts as lost.
+1. The serial survives kill -9, because the kernel has the data. It need not survive a power
+   failure, because supervisord does not survive it.
+2. Serials are valid for one run of supervisord, identified by its pid and its start.
+3. A file without a valid entry proves nothing: the old file may have been deleted. So no event
+   counts as lost.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class EventVerdict(NamedTuple):
-    """What an event is to the ones before it."""
+    """The relation of an event to earlier events."""
 
     repeated: bool
-    missed: int  #: events that supervisord has thrown away between the last one and this
+    missed: int  #: events that supervisord has dropped between the last one and this
 
 
 class EventDeduplicator:
@@ -61,9 +61,9 @@ class EventDeduplicator:
         self._recent: OrderedDict[Event, None] = OrderedDict()
 
     def keep_at(self, path: Path | None) -> None:
-        """Go on in the file at `path`, if it is not the open one; to be called from time to time.
+        """Open the file at `path` unless it is open already. Call it from time to time.
 
-        The file may have been deleted or replaced. path: None = no file can be written now.
+        The file may have been deleted or replaced. path: None = no file is writable now.
         """
         if path is None:
             return
@@ -78,12 +78,12 @@ class EventDeduplicator:
         self._write()
 
     def _open(self, path: Path) -> tuple[int, int] | None:
-        """Return the serials that the file has; None if it has no valid entry."""
+        """Return the serials in the file; None if it has no valid entry."""
         self.close()
         try:
             descriptor = os.open(path, _OPEN, 0o600)
         except OSError:
-            return None  # the database has said already that the folder cannot be written
+            return None  # the database has logged that the directory is not writable
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             return None
@@ -101,7 +101,7 @@ class EventDeduplicator:
     def _write(self) -> None:
         if self._descriptor is not None and self._poolserial >= 0:
             packed = _FORMAT.pack(_MAGIC, *self._supervisord, self._serial, self._poolserial)
-            with suppress(OSError):  # a full disk; the database says so
+            with suppress(OSError):  # a full disk; the database logs that
                 os.pwrite(self._descriptor, packed, 0)
 
     def close(self) -> None:
@@ -120,15 +120,15 @@ class EventDeduplicator:
         return int(committed[2]), int(committed[3])
 
     def stamp(self, event: Event) -> list[int] | None:
-        """Return what to commit with all that an event has led to; None = it is of another pool."""
+        """Return the value to commit with the effects of an event; None = of another pool."""
         if (self._pool is not None and event.pool != self._pool) or event.poolserial < 0:
             return None
         return [*self._supervisord, event.serial, event.poolserial]
 
     def judge(self, event: Event) -> EventVerdict:
-        """Return what `event` is to the ones before it."""
+        """Return the relation of `event` to earlier events."""
         first, own = not self._recent, self._pool is None or event.pool == self._pool
-        if not own:  # a rejected event of another pool: supervisor hands it round (its process.py)
+        if not own:  # rejected by another pool: supervisor sends it to all (its process.py)
             return EventVerdict(repeated=event in self._recent, missed=0)
         if event in self._recent and (event.poolserial or next(reversed(self._recent)) == event):
             return EventVerdict(repeated=True, missed=0)
@@ -143,7 +143,7 @@ class EventDeduplicator:
         return EventVerdict(repeated=False, missed=missed if self._known else 0)
 
     def mark(self, event: Event) -> None:
-        """Remember that `event` was taken in; to be called before it is acknowledged."""
+        """Remember an event that was handled. Call it before the event is acknowledged."""
         self._recent[event] = None
         if len(self._recent) > _RECENT:
             self._recent.popitem(last=False)

@@ -1,4 +1,4 @@
-"""What the payload of an event says, for the events that we use."""
+"""Parses the payload of an event, for the events that the listener uses."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import NamedTuple
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.vocabulary import State
 
-#: Every event that supervisor 4.3.0 can send (supervisor/events.py). Names that are not here are
-#: counted as `other`, so that no label grows without bound.
+#: All events of supervisor 4.3.0 (supervisor/events.py). Other names are counted as `other`, so
+#: that the number of labels is limited.
 EVENT_NAMES = frozenset(
     {
         *(f"PROCESS_STATE_{state.name}" for state in State),
@@ -26,7 +26,7 @@ _BY_NAME = {state.name: state for state in State}
 
 
 class ProcessState(NamedTuple):
-    """A process has entered a state. Values that its event does not carry are None."""
+    """A process has entered a state. Values that its event does not contain are None."""
 
     process: ProcessName
     state: State
@@ -37,7 +37,7 @@ class ProcessState(NamedTuple):
 
 
 class ProcessLog(NamedTuple):
-    """A piece of what a process wrote; not a line."""
+    """A piece of the output of a process; not a line."""
 
     process: ProcessName
     pid: int | None
@@ -53,20 +53,20 @@ class GroupChange(NamedTuple):
 
 
 class SupervisorChange(NamedTuple):
-    """supervisord is up, or is about to stop (or to reload)."""
+    """supervisord runs, or will stop or reload."""
 
     running: bool
 
 
 class Malformed(NamedTuple):
-    """A payload that lacks what its event must have."""
+    """A payload without a required value."""
 
     why: str
 
 
 @dataclass(slots=True)
 class Counts:
-    """What is counted of the events as such."""
+    """Counters of events."""
 
     events: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys((*EVENT_NAMES, "other"), 0)
@@ -79,7 +79,7 @@ Content = ProcessState | ProcessLog | GroupChange | SupervisorChange | Malformed
 
 
 def read(name: str, payload: str) -> Content:
-    """Return what the event says; None for one that we have no use for."""
+    """Return the content of an event; None for an event that is not used."""
     state = _STATES.get(name)
     if state is not None:
         return _process_state(state, payload)
@@ -121,8 +121,8 @@ def _process_log(name: str, payload: str) -> ProcessLog | Malformed:
 def _words(text: str) -> dict[str, str]:
     """Return the words of a payload by key.
 
-    Only spaces separate them, and only a newline ends them: supervisor allows every other blank in
-    a name, such as U+00A0 and U+3000 (datatypes.py, process_or_group_name).
+    Only spaces separate them, and only a newline ends them. supervisor allows other blanks in a
+    name, such as U+00A0 and U+3000 (datatypes.py, process_or_group_name).
     """
     return dict(token.split(":", 1) for token in text.rstrip("\n").split(" ") if ":" in token)
 
@@ -133,7 +133,7 @@ def _name(words: dict[str, str]) -> ProcessName | None:
 
 
 def _pid(words: dict[str, str]) -> int | None:
-    """Return the pid; supervisor says 0 where there is no process."""
+    """Return the pid; supervisor sends 0 if there is no process."""
     return _number(words, "pid") or None
 
 

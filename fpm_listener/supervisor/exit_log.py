@@ -1,9 +1,9 @@
-"""How a process ended, read from the lines of supervisord's own log.
+"""How a process exited, from supervisord's own log.
 
-supervisor's events carry no exit code; its log does:
+supervisor's events contain no exit code; its log does:
 `2026-11-23 08:39:55,123 WARN exited: php-fpm (exit status 78; not expected)`.
 Source: supervisor/process.py, `finish`, and supervisor/options.py, `decode_wait_status` and
-`signame`; versions 4.2.5 and 4.3.0, which do not differ there.
+`signame`; the same in versions 4.2.5 and 4.3.0.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ExitReason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitNote:
-    """One death as supervisord's log tells it."""
+    """One exit in supervisord's log."""
 
     process: str  #: the process's name without its group: supervisord's log has no group
     reason: ExitReason
@@ -53,7 +53,7 @@ class ExitNote:
 
 
 def parse_line(line: str) -> ExitNote | None:
-    """Return the death that a line of supervisord's log tells of, or None.
+    """Return the exit in a line of supervisord's log, or None.
 
     line: without its newline.
     """
@@ -78,21 +78,21 @@ def _number(name: str) -> int | None:
 
 
 class LogCursor:
-    """Finds what is new in the end of a log that is read again and again.
+    """Finds the new lines at the end of a log that is read repeatedly.
 
-    skip_old: what the log says already when it is read for the first time is no news.
+    skip_old: lines in the log before the first reading are not new.
     """
 
     def __init__(self, *, skip_old: bool = True) -> None:
-        # The whole lines of the last reading; a line alone is no mark: two processes of the same
-        # name, in different groups, die in the same millisecond with the same words.
+        # The whole lines of the last reading. One line is no mark: two processes of the same name,
+        # in different groups, can exit in the same millisecond with the same words.
         self._last: Sequence[str] | None = None if skip_old else ()
 
     def take(self, text: str) -> list[ExitNote]:
-        """Return the deaths of the lines that were not there before.
+        """Return the exits in the new lines.
 
-        text: the last bytes of the log, which may begin and end within a line. What the log has
-        grown by since the last call should fit into it; of what does not, the end is returned.
+        text: the last bytes of the log; its first and last line can be incomplete. It should
+        contain all lines since the last call. If there are more, only the last ones are returned.
         """
         lines = text.split("\n")[:-1]
         last, self._last = self._last, lines
@@ -101,9 +101,9 @@ class LogCursor:
 
 
 def _overlap(last: Sequence[str], lines: Sequence[str]) -> int:
-    """Return after how many `lines` the news begin; 0 where the log was begun anew.
+    """Return the number of old `lines`; 0 for a new log.
 
-    Both are ends of one log, of any length: where most lines agree, they are the same lines.
+    Both are ends of one log. The longest match decides.
     """
     agreed = begins = 0
     for end in range(1, len(lines) + 1):
@@ -114,14 +114,14 @@ def _overlap(last: Sequence[str], lines: Sequence[str]) -> int:
 
 
 def _agree(some: Sequence[str], others: Sequence[str]) -> bool:
-    """Return whether lines are the same, the first of which may be only the end of its line."""
-    # \ufffd: the end begins within a character.
+    """Return whether lines are equal; the first one can be the end of its line."""
+    # \ufffd: it starts within a character.
     one, other = some[0].lstrip("\ufffd"), others[0].lstrip("\ufffd")
     return (one.endswith(other) or other.endswith(one)) and some[1:] == others[1:]
 
 
 def how(last_exit: ExitReason) -> str:
-    """Return how a process ended: `killed by SIGKILL`, `exit status 78`."""
+    """Return how a process exited: `killed by SIGKILL`, `exit status 78`."""
     if last_exit.signal is not None:
         return f"killed by {signal_name(last_exit.signal)}"
     return f"exit status {last_exit.status}"

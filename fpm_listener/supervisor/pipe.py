@@ -1,10 +1,9 @@
-"""supervisord's two pipes: its events on fd 0, our protocol words on what was fd 1.
+"""The two pipes to supervisord: its events on fd 0, protocol words on the former fd 1.
 
 Laws:
-1. The protocol words are written here and nowhere else (`stdout.py` keeps all others off the pipe).
-2. READY is said once for each event; RESULT follows what was committed, never a network.
-3. The answer to a host that talks nonsense is patience: an event that could not be read is given an
-   answer only when nothing has followed it for a while.
+1. Only this module writes protocol words (`stdout.py` keeps other text off the pipe).
+2. READY is sent once for each event; RESULT follows the commit, never a network.
+3. An event that could not be read is answered only after a pause in the stream.
 """
 
 from __future__ import annotations
@@ -33,24 +32,24 @@ class Pipe:
         self._sink = sink
         self._decoder = protocol.Decoder()
         self.closed = False
-        self.ready = False  #: READY was said, and no event has come since
+        self.ready = False  #: READY was sent, and no event has come since
 
     def fileno(self) -> int:
         """Return the descriptor to wait for."""
         return self._source
 
     def say_ready(self) -> None:
-        """Tell supervisord that the next event may come."""
+        """Request the next event."""
         self.ready = True
         self._write(protocol.READY)
 
     def acknowledge(self) -> None:
-        """Tell supervisord that the event is ours now, and that the next may come."""
+        """Acknowledge the event, and request the next one."""
         self.ready = True
         self._write(protocol.ACKNOWLEDGED + protocol.READY)
 
     def read(self) -> list[Event | Garbage]:
-        """Return what has become complete; sets `closed` at the end of the stream."""
+        """Return the complete events; set `closed` at the end of the stream."""
         data = os.read(self._source, _CHUNK)
         if not data:
             self.closed = True
@@ -62,17 +61,17 @@ class Pipe:
 
     @property
     def unreadable(self) -> bool:
-        """Return whether supervisord waits for an answer to something that we could not read."""
+        """Return whether supervisord waits for an answer to unreadable data."""
         return self.ready and self._decoder.skipping
 
     def give_up_unreadable(self) -> Garbage:
-        """Answer what we could not read, so that the next event may come; return what it was."""
+        """Acknowledge unreadable data, so that the next event can come; return it."""
         garbage = self._decoder.give_up_garbage()
         self.acknowledge()
         return garbage
 
     def _write(self, words: bytes) -> None:
-        """Write all of `words`; the pipe is empty whenever it is our turn, so this cannot block."""
+        """Write all of `words`. It cannot block, because the pipe is empty then."""
         try:
             while words:
                 words = words[os.write(self._sink, words) :]
@@ -84,9 +83,9 @@ log = logging.getLogger(__name__)
 
 
 def wake(process: ProcessName) -> None:
-    """End supervisord's poll: it reads what its children write to stderr.
+    """End supervisord's poll with a line on stderr, which supervisord reads.
 
-    Whatever log_level says: the line is not for people, though they may as well understand it.
+    The line does not depend on log_level, because supervisord needs it.
     """
     line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} waking supervisord program={process}\n"
     with contextlib.suppress(OSError):

@@ -1,10 +1,9 @@
-"""The event-listener protocol: bytes of supervisord in, events out; and the words we answer.
+"""The event-listener protocol: turns bytes of supervisord into events.
 
 Laws:
-1. `len:` counts characters, not bytes (supervisor 4, process.py: the length of the text is taken
-   before it is encoded).
-2. A header that makes no sense is skipped up to the next `ver:`; nothing that supervisord sends can
-   deafen us.
+1. `len:` counts characters, not bytes (supervisor 4, process.py: the text is measured before it is
+   encoded).
+2. An invalid header is skipped up to the next `ver:`, so that no input stops the listener.
 3. Any chunking of the same bytes gives the same events.
 """
 
@@ -15,15 +14,15 @@ import re
 from typing import NamedTuple
 
 READY = b"READY\n"
-#: No newline behind OK: a stray one would be read as the start of the next READY (dispatchers.py).
+#: No newline after OK: it would be read as the start of the next READY (dispatchers.py).
 ACKNOWLEDGED = b"RESULT 2\nOK"
 
 #: Characters. A header line has some 150; with a long identifier a few hundred.
 MAX_HEADER = 4096
-#: Characters. supervisord reads its children in pieces of 128 KiB; this is no event, but a wrong
-#: length that would make us wait for ever.
+#: Characters. supervisord reads its children in pieces of 128 KiB. A larger length is wrong: the
+#: listener would wait without end.
 MAX_PAYLOAD = 64 << 20
-#: Characters of garbage that are shown, and after which garbage is reported though none follows.
+#: Characters of garbage in a report, and after which garbage is reported without a next event.
 SAMPLE, REPORT_AFTER = 80, 64 << 10
 
 _START = re.compile(r"ver:\d")
@@ -32,26 +31,26 @@ _START = re.compile(r"ver:\d")
 class Event(NamedTuple):
     """One notification of supervisord, its payload not yet interpreted.
 
-    A named tuple, not a dataclass: one is made for each event.
+    A named tuple, because each event needs one.
     """
 
     server: str  #: supervisord's identifier
     pool: str
-    serial: int  #: counts all events of this supervisord; -1 where the header has none
-    poolserial: int  #: counts the events of this listener pool without holes; -1 likewise
+    serial: int  #: counts all events of this supervisord; -1 if the header has none
+    poolserial: int  #: counts the events of this listener pool without gaps; -1 likewise
     name: str
     payload: str
 
 
 class Garbage(NamedTuple):
-    """Text that was skipped because no header could be read from it."""
+    """Text that was skipped because it contains no header."""
 
     sample: str  #: repr of its beginning
     length: int  #: characters
 
 
 class Decoder:
-    """Turns supervisord's bytes into events; holds what is not complete yet."""
+    """Turns supervisord's bytes into events; keeps incomplete ones."""
 
     def __init__(self) -> None:
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
@@ -63,7 +62,7 @@ class Decoder:
         self._garbage_length = 0
 
     def feed(self, data: bytes) -> list[Event | Garbage]:
-        """Return what has become complete with `data`, in order."""
+        """Return the events that `data` completes, in order."""
         self._text += self._utf8.decode(data)
         found: list[Event | Garbage] = []
         while self._text or (self._header is not None and not self._missing):
@@ -74,7 +73,7 @@ class Decoder:
         return found
 
     def _read_header(self, found: list[Event | Garbage]) -> bool:
-        """Return True where progress was made."""
+        """Return whether the text was shortened."""
         start = _START.match(self._text)
         end = self._text.find("\n") if start else -1
         if start and end < 0 and len(self._text) <= MAX_HEADER:
@@ -109,12 +108,12 @@ class Decoder:
         return True
 
     def _skip(self, found: list[Event | Garbage]) -> bool:
-        """Drop text up to the next possible header; return False where none is there yet."""
+        """Drop text up to the next possible header; return whether there is one."""
         following = _START.search(self._text, 1)
         if following:
             cut = following.start()
         else:
-            # What may be the beginning of `ver:3` stays.
+            # A possible start of `ver:3` stays.
             cut = max(0, len(self._text) - 4)
             while cut < len(self._text) and not "ver:".startswith(self._text[cut:]):
                 cut += 1
@@ -131,11 +130,11 @@ class Decoder:
 
     @property
     def skipping(self) -> bool:
-        """Return True where garbage was dropped and no event has followed it yet."""
+        """Return whether garbage was dropped and no event has followed it yet."""
         return self._garbage_length > 0
 
     def give_up_garbage(self) -> Garbage:
-        """Return the garbage seen so far, although no event has followed it."""
+        """Return and drop the garbage so far, although no event has followed it."""
         found: list[Event | Garbage] = []
         self._garbage = (self._garbage + self._text)[:SAMPLE]
         self._garbage_length += len(self._text)
@@ -147,10 +146,10 @@ class Decoder:
 
 
 def parse_header(line: str) -> dict[str, str] | None:
-    """Return the header's words by key, or None where no event can be read after it.
+    """Return the values of the header by key, or None if no event can follow it.
 
-    Unknown keys are kept, a word without `:` belongs to the value before it (an identifier may have
-    spaces), and a value may hold `:`.
+    Unknown keys are kept. A word without `:` belongs to the value before it, because an identifier
+    can contain spaces. A value can contain `:`.
     """
     words: dict[str, str] = {}
     key = ""

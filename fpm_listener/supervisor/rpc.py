@@ -1,13 +1,13 @@
-"""supervisord's XML-RPC, with deadlines: what its events do not tell.
+"""A client for supervisord's XML-RPC, with a deadline for each call.
 
 Laws:
-1. A wedged supervisord costs a few seconds of one thread, never more.
-2. An answer is a value: what was asked for, or why it could not be had.
-3. Each call has its own connection: none is left in the midst of something.
+1. A supervisord that hangs costs one thread a few seconds.
+2. An answer is a value: the data, or the reason why there is none.
+3. Each call has its own connection.
 
-Why not supervisor's own transport: it has no time-out at all, so that a supervisord that hangs has
-its listener hang with it; and importing it brings half of supervisor along. The protocol is the
-standard library's; only the socket is ours.
+supervisor's own transport has no timeout, so a supervisord that hangs would stop the listener. Its
+import also loads half of supervisor. The protocol is the standard library's, only the socket is
+ours.
 """
 
 from __future__ import annotations
@@ -33,40 +33,40 @@ Value = TypeVar("Value")
 TIMEOUT_S = 3.0
 #: Bytes of the longest answer that is read: some 10,000 processes.
 LONGEST_ANSWER = 16 << 20
-#: Bytes of supervisord's log that are asked for at least: more than the traceback that it logs over
-#: a tail that it could not read.
+#: Fewest bytes of supervisord's log that are requested: more than the traceback that it logs when
+#: it cannot read the tail.
 _SHORTEST_TAIL = 4096
 
 _UNAUTHORIZED = (
     "supervisord asks for a password: set SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD in "
     "environment= of the listener's section"
 )
-#: XML 1.0 has no way to write these, yet supervisord sends them as they stand in its log.
+#: XML 1.0 does not allow these, but supervisord sends them as they are in its log.
 _CONTROL = bytes(range(9)) + b"\x0b\x0c" + bytes(range(14, 32))
 _PRINTABLE = bytes.maketrans(_CONTROL, b"?" * len(_CONTROL))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RpcFailed:
-    """supervisord has not answered, or has said no."""
+    """supervisord has not answered, or has refused."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RpcRefused(RpcFailed):
-    """supervisord has said no: what was asked for is not done, and will not be."""
+    """supervisord has refused the request, and does not execute it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ConnectionFailed(RpcFailed):
-    """supervisord itself raised an exception over it."""
+    """supervisord itself raised an exception."""
 
 
 class SupervisorRpc:
-    """Used by one thread.
+    """The client. Used by one thread.
 
-    timeout_s: seconds for one call, connecting included; only a resolver can take longer.
+    timeout_s: for one call with its connection; only a resolver can take longer.
     """
 
     def __init__(
@@ -86,20 +86,21 @@ class SupervisorRpc:
         environ: Mapping[str, str],
         timeout_s: float = TIMEOUT_S,
     ) -> SupervisorRpc | None:
-        """Return a client for the supervisord that has started us; None where it serves no RPC."""
+        """Return a client for the supervisord that has started us; None if it has no RPC."""
         url = environ.get("SUPERVISOR_SERVER_URL", "")
         if not url.startswith(("unix://", "http://")):
             return None
         name, password = environ.get("SUPERVISOR_USERNAME"), environ.get("SUPERVISOR_PASSWORD")
         return cls(url, name or "", password or "", timeout_s)
 
-    # -- questions ---------------------------------------------------------------------------------
+    # -- requests ----------------------------------------------------------------------------------
 
     def read_log_tail(self, nbytes: int) -> str | RpcFailed:
         """Return the last `nbytes` bytes of supervisord's own log, or fewer.
 
-        It may begin within a line. Where those bytes are no UTF-8, or begin within a character,
-        supervisord 4.2.5 and 4.3.0 fail with status 500 (and log a traceback): then less is asked.
+        The first line can be incomplete. If the bytes are no UTF-8 or start within a character,
+        supervisord 4.2.5 and 4.3.0 answer with status 500 (and log a traceback): then fewer bytes
+        are requested.
         """
         while True:
             answer = self._ask(str, "supervisor.readLog", -nbytes, 0)
@@ -115,9 +116,9 @@ class SupervisorRpc:
         )
 
     def stderr_logs(self) -> dict[ProcessName, str] | RpcFailed:
-        """Return the file that each process's stderr is written to, where there is one.
+        """Return the file with each process's stderr.
 
-        Only supervisord knows the names that it has made up itself (`AUTO`, its default).
+        Only supervisord knows the names that it has chosen itself (`AUTO`, its default).
         """
         return self._ask(
             lambda answer: {
@@ -129,14 +130,14 @@ class SupervisorRpc:
         )
 
     def programs(self) -> tuple[Program, ...] | RpcFailed:
-        """Return all programs as they were configured when supervisord read its files.
+        """Return all programs as configured when supervisord read its files.
 
-        Their environment is not told. supervisor 4.2.5 and 4.3.0 tell commands, older ones do not.
+        Without their environment. supervisor 4.2.5 and 4.3.0 return commands, older ones do not.
         """
         return self._ask(_programs, "supervisor.getAllConfigInfo")
 
     def loaded(self) -> Loaded | RpcFailed:
-        """Return what supervisord has read, and which processes it has."""
+        """Return the configuration and the processes of supervisord."""
         configs = self._ask(tuple[Any, ...], "supervisor.getAllConfigInfo")
         if isinstance(configs, RpcFailed):
             return configs
@@ -144,19 +145,19 @@ class SupervisorRpc:
         return processes if isinstance(processes, RpcFailed) else Loaded(configs, processes)
 
     def start(self, name: ProcessName) -> bool | RpcFailed:
-        """Have a process started; do not wait until it runs."""
+        """Start a process, without waiting until it runs."""
         return self._ask(bool, "supervisor.startProcess", str(name), False)
 
     def stop(self, name: ProcessName) -> bool | RpcFailed:
-        """Have a process stopped; do not wait until it has ended."""
+        """Stop a process, without waiting until it has exited."""
         return self._ask(bool, "supervisor.stopProcess", str(name), False)
 
     def signal(self, name: ProcessName, signal_name: str) -> bool | RpcFailed:
-        """Have a process sent a signal, such as KILL."""
+        """Send a signal, such as KILL, to a process."""
         return self._ask(bool, "supervisor.signalProcess", str(name), signal_name)
 
     def shutdown(self) -> bool | RpcFailed:
-        """Have supervisord end, and all that it runs."""
+        """Stop supervisord and all its programs."""
         return self._ask(bool, "supervisor.shutdown")
 
     # -- one call ----------------------------------------------------------------------------------
@@ -167,7 +168,7 @@ class SupervisorRpc:
         method: str,
         *arguments: int | str | bool,
     ) -> Value | RpcFailed:
-        # Imported here: the listener starts faster without it, and may have no supervisord to ask.
+        # Imported here: the listener starts faster without it.
         import http.client  # noqa: PLC0415
         import xmlrpc.client  # noqa: PLC0415
         from xml.parsers.expat import ExpatError  # noqa: PLC0415
@@ -180,13 +181,13 @@ class SupervisorRpc:
         except TimeoutError:
             return RpcFailed(why=f"supervisord timed out after {self._timeout_s:g} s")
         except OSError as error:
-            return RpcFailed(why=f"supervisord cannot be reached: {error.strerror or error}")
+            return RpcFailed(why=f"cannot reach supervisord: {error.strerror or error}")
         except http.client.HTTPException as error:
-            return RpcFailed(why=f"supervisord broke off: {type(error).__name__}")
+            return RpcFailed(why=f"supervisord closed the connection: {type(error).__name__}")
         except xmlrpc.client.Fault as fault:
             return RpcRefused(why=f"supervisord refused: {fault.faultString}")
         except (ExpatError, xmlrpc.client.Error, ValueError, LookupError, TypeError):
-            return RpcFailed(why="supervisord's answer is not understood")
+            return RpcFailed(why="the answer of supervisord cannot be parsed")
 
     def _post(self, body: bytes) -> bytes | RpcFailed:
         """Return the body of the answer. Raises OSError and http.client.HTTPException."""
@@ -244,7 +245,7 @@ def _process_seen(info: Mapping[str, Any]) -> ProcessSeen:
 
 def _programs(answer: Sequence[Mapping[str, Any]]) -> tuple[Program, ...] | RpcFailed:
     if not all("command" in info for info in answer):
-        return RpcFailed(why="this supervisord does not tell commands (4.2.5 does)")
+        return RpcFailed(why="this supervisord returns no commands (4.2.5 does)")
     return tuple(
         Program(
             name=_name(info),

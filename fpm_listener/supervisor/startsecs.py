@@ -1,7 +1,7 @@
 """Finds a process's startsecs in the text of supervisord's configuration.
 
-It knows much less than supervisor's own parser, which takes a child and half a second. The guard
-needs this one value, and has no such time.
+supervisor's own parser needs a child process and half a second. The guard needs this one value
+faster.
 
 Source: supervisor/options.py (4.2.5 and 4.3.0), `processes_from_section` and `read_include_config`.
 """
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 
 _DEFAULT_S = 1.0
 _KINDS = ("program", "fcgi-program")
-#: Processes of one program that are looked at.
+#: Processes of one program that are searched.
 _MOST_PROCESSES = 1000
 #: Characters of a value with `%(name)s`, and digits of a number or of a width in it.
 _LONGEST_TEMPLATE, _MOST_DIGITS = 4096, 9
 _WIDE = re.compile(r"%\([^)]*\)[-#0 +]*(?:\d{4}|\d*\.\d{4})")
-#: supervisord looks at its children once a second. It must see the end before startsecs are over.
-#: The rest is for the end itself.
+#: supervisord checks its children once a second, and must see the exit before startsecs are over.
+#: The rest is for the exit itself.
 _SUPERVISORD_LOOKS_S = 1.2
 #: The whole wait where startsecs is unknown: half of supervisord's default.
 UNKNOWN_S = 0.5
 
 
 def longest_wait_s(seconds: float | None) -> float:
-    """Return how long a start may take until it is refused; seconds: startsecs, None = unknown."""
+    """Return the longest wait before a refusal; seconds: startsecs, None = unknown."""
     if seconds is None:
         return UNKNOWN_S
     return max(seconds / 2, seconds - _SUPERVISORD_LOOKS_S)
 
 
 def included(text: str, expansions: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the patterns of the files that the main file includes."""
+    """Return the patterns of the included files."""
     section = ini_lines.scan([("", text)]).get("include")
     value = _get(section, "files", "", expansions)
     return tuple(value.split()) if value else ()
@@ -49,9 +49,9 @@ def included(text: str, expansions: Mapping[str, str]) -> tuple[str, ...]:
 def find(
     texts: Iterable[str], group: str, process: str, expansions: Mapping[str, str]
 ) -> float | None:
-    """Return the seconds; None where they are not found. Of several candidates, the smallest.
+    """Return the seconds; None if they are not found. Of several candidates, the smallest.
 
-    texts: the main file, then those that it includes; expansions: what `%(name)s` stands for.
+    texts: the main file, then the included ones; expansions: values of `%(name)s`.
     """
     sections = ini_lines.scan((str(number), text) for number, text in enumerate(texts))
     listed = _get(sections.get(f"group:{group}"), "programs", "", expansions)
@@ -101,7 +101,7 @@ def _number(section: ConfigSection, key: str, default: int, expansions: Mapping[
 def _get(
     section: ConfigSection | None, key: str, default: str, expansions: Mapping[str, str] | None
 ) -> str | None:
-    """Return a value, expanded unless `expansions` is None; None where that fails."""
+    """Return a value, expanded unless `expansions` is None; None if that fails."""
     if section is None or key not in section.lines:
         return default
     value = section.lines[key].value
@@ -116,7 +116,7 @@ def _get(
 def _expand(template: str, expansions: Mapping[str, object]) -> str:
     """Return the expanded text. Raises KeyError, ValueError and TypeError.
 
-    A width of a billion characters would fill the memory before php-fpm starts.
+    Law: a width of a billion characters must not fill the memory before php-fpm starts.
     """
     if len(template) > _LONGEST_TEMPLATE or _WIDE.search(template):
         raise ValueError("the expanded text would be too long")

@@ -1,4 +1,4 @@
-"""Nothing but protocol words ever reaches supervisord: fd 1 is moved away before any other import.
+"""Moves fd 1 away before any other import, so that only protocol words reach supervisord.
 
 Law: this module imports nothing that could print, and is imported before everything else.
 """
@@ -10,8 +10,8 @@ import sys
 def protect_stdout() -> int:
     """Return a private descriptor of the protocol pipe; from now on fd 1 is stderr.
 
-    supervisord shuts its ear for ever to a listener that lets one stray byte through
-    (supervisor/dispatchers.py, state UNKNOWN).
+    After one wrong byte, supervisord never sends an event again (supervisor/dispatchers.py, state
+    UNKNOWN).
     """
     private = os.dup(1)
     os.set_inheritable(private, False)

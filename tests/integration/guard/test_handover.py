@@ -635,14 +635,14 @@ def storm() -> Iterator[subprocess.Popen[str]]:
 def test_a_storm(storm: subprocess.Popen[str]) -> None:
     """Newborn workers only, and nobody answers; a socket that is answered on is no storm."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        assert fork_loop.rages(storm.pid, listener.fileno())
-        assert not fork_loop.rages(os.getpid(), listener.fileno())
+        assert fork_loop.is_looping(storm.pid, listener.fileno())
+        assert not fork_loop.is_looping(os.getpid(), listener.fileno())
         child = os.fork()
         if child == 0:
             while True:
                 listener.accept()[0].close()  # as where listen.allowed_clients leaves us out
         try:
-            assert not fork_loop.rages(storm.pid, listener.fileno())
+            assert not fork_loop.is_looping(storm.pid, listener.fileno())
         finally:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)

@@ -191,7 +191,7 @@ def test_a_secret_in_what_is_refused(conf: Path) -> None:
 
     assert why == (
         f"{conf}: supervisor refuses it, section 'program:broken' of '{part}'; "
-        "supervisorctl reread says why"
+        "to see why: supervisorctl reread"
     )
 
 
@@ -212,13 +212,13 @@ def test_what_supervisord_would_not_take(tmp_path: Path, text: str) -> None:
     path = tmp_path / "supervisord.conf"
     path.write_bytes(text.encode("latin-1"))
 
-    assert "supervisorctl reread says why" in refusal(path)
+    assert "to see why: supervisorctl reread" in refusal(path)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     """That is no mistake in the file."""
     assert refusal(tmp_path / "none.conf") == (
-        f"{tmp_path}/none.conf: it is not there, or may not be read"
+        f"{tmp_path}/none.conf: it does not exist or is not readable"
     )
 
 
@@ -247,7 +247,7 @@ def test_a_part_that_may_not_be_read() -> None:
     finally:
         shutil.rmtree(folder)
 
-    assert done.stdout.decode() == f"{part}, which it includes, may not be read\n"
+    assert done.stdout.decode() == f"the included file {part} is not readable\n"
 
 
 def test_a_file_that_never_ends(tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_no_supervisor_to_read_it_with(conf: Path, monkeypatch: pytest.MonkeyPat
     outside = [path for path in sys.path if "-packages" not in path]
     monkeypatch.setattr(sys, "path", [str(package), *outside])
 
-    assert refusal(conf).endswith("has no supervisor to read it with")
+    assert refusal(conf).endswith("has no package supervisor, which is needed to read it")
 
 
 # -- which file ------------------------------------------------------------------------------------

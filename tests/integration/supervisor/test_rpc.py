@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+
 PASSWORD = "s3cret"
 CONF = """\
 [supervisord]
@@ -157,7 +158,7 @@ def why(failed: object) -> str:
 
 
 def test_all_that_is_told_of_processes(supervisord: Supervisord) -> None:
-    """States, pids and moments; what never started has none of them."""
+    """States, pids and starts; a process that never started has neither pid nor start."""
     quick, idle = supervisord.infos()["quick-café"], supervisord.infos()["idle"]
 
     assert (quick.name, quick.pid) == (ProcessName("quick-café", "quick-café"), None)
@@ -319,7 +320,7 @@ def test_an_answer_without_end(tmp_path: Path) -> None:
 def test_an_answer_of_something_else(tmp_path: Path, body: bytes) -> None:
     """What is no answer to the question is a value like other failures."""
     with door(tmp_path, lambda peer: peer.sendall(body)) as rpc:
-        assert why(rpc.processes()) == "supervisord's answer is not understood"
+        assert why(rpc.processes()) == "the answer of supervisord cannot be parsed"
 
 
 def test_a_state_that_is_new(tmp_path: Path) -> None:
@@ -336,7 +337,7 @@ def test_a_state_that_is_new(tmp_path: Path) -> None:
 def test_a_supervisord_that_keeps_commands_to_itself(tmp_path: Path) -> None:
     """Versions before 4.2.5 may tell less; then the configuration file has to do."""
     with door(tmp_path, lambda peer: peer.sendall(result([{"group": "a", "name": "a"}]))) as rpc:
-        assert "does not tell commands" in why(rpc.programs())
+        assert "returns no commands" in why(rpc.programs())
 
 
 @pytest.mark.parametrize(

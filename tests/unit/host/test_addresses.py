@@ -199,8 +199,8 @@ def test_numbers_that_are_the_same(one: str, other: str) -> None:
 def test_why_an_address_is_unusable() -> None:
     """The hint on `unix:` is given for it alone."""
     assert parse("unix:/x") == UnusableAddress(
-        "unix:/x", "'/x' is no port of 1 to 65535; a unix socket is written without unix:"
+        "unix:/x", "'/x' is no port from 1 to 65535; a unix socket is written without unix:"
     )
-    assert parse("host:0") == UnusableAddress("host:0", "'0' is no port of 1 to 65535")
+    assert parse("host:0") == UnusableAddress("host:0", "'0' is no port from 1 to 65535")
     assert parse("*:1") == UnusableAddress("*:1", "'*' is not a host name or an IP address")
     assert parse("") == UnusableAddress("", "it is empty")

@@ -424,7 +424,7 @@ def test_a_log_under_another_command_line() -> None:
         ('env[A] = "secret', "env[A]: a quote or a ${ is not closed"),
         ("env[A] = it's secret", "env[A]: a quote or a ${ is not closed"),
         ("env[A] = ${secret", "env[A]: a quote or a ${ is not closed"),
-        ("env[A] = secret=1", "env[A]: a quote or a ${ is not closed, or a = stands outside"),
+        ("env[A] = secret=1", "env[A]: a quote or a ${ is not closed, or a = is outside"),
         ("env[A] = secret & more", "env[A]: php-fpm computes with &"),
         ("access.format = yes secret", "access.format: the word 'yes' needs quotes"),
         ("include=/none/*.conf", "nothing matches the include '/none/*.conf'"),
