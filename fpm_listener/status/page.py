@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import pkgutil
 import re
 import time
 from collections import Counter
-from importlib import resources
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
     from fpm_listener.status.document import Document
 
-_TEMPLATE = (resources.files(__package__) / "page.html").read_text(encoding="utf-8")
+# Not importlib.resources: it loads zipfile, which costs the listener half a mebibyte.
+_TEMPLATE = (pkgutil.get_data(__package__, "page.html") or b"").decode()
 
 
 def _digest(element: str) -> str:
