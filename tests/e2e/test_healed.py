@@ -62,7 +62,7 @@ def test_a_program_in_a_restart_loop(lab: Lab) -> None:
     wait_until(lambda: lab.log().count(PAUSED) > pauses, "a new pause, not the remembered one")
     wait_until(lambda: is_paused(lab), "its STOPPED")
     done = subprocess.run([*leave, "php-fpm"], capture_output=True, text=True, check=True)
-    assert "left alone until somebody starts it" in done.stdout
+    assert "no self-healing of php-fpm until you start it" in done.stdout
     wait_until(lambda: not is_paused(lab), "no plan")
     assert healing(lab) == {
         "starts": healing(lab)["starts"],
