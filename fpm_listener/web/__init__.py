@@ -1,5 +1,5 @@
 """The web server: metrics, health, status page.
 
 Serves over HTTP what `status` renders. Slow clients cannot block others.
-Start with `server`.
+Start with `application`, then `server`.
 """

@@ -1,4 +1,4 @@
-"""Basic auth and token."""
+"""Authentication of HTTP clients: password or token."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ Environ = dict[str, Any]
 log = logging.getLogger(__name__)
 
 
-class Keys:
-    """What a client must know; the files are read again when they change."""
+class Credentials:
+    """The password and the token that clients may send; their files are read for each request."""
 
     def __init__(self, settings: WebSettings) -> None:
         self._settings = settings
-        self._said = False
-        # A browser asks for a password, not for a token; it may be given the token as one.
+        self._logged = False
+        # A browser asks for a password, not for a token, so the token is accepted as a password.
         self.challenge = 'Basic realm="fpm-listener"'
         if settings.token_file is not None:
             self.challenge += ', Bearer realm="fpm-listener"'
 
-    def fit(self, environ: Environ) -> bool:
-        """Return whether the request may pass; never where a secret cannot be read."""
+    def allow(self, environ: Environ) -> bool:
+        """Return whether the request may pass; it may not if a secret cannot be read."""
         scheme, _, word = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        # wsgiref hands on the bytes of a header as Latin-1; a token is UTF-8 in its file.
+        # wsgiref decodes a header as Latin-1; the file of a token is UTF-8.
         given = f"{scheme.lower()} {word}".encode("latin-1", "replace")
         as_token = b"bearer " + _password(word) if scheme.lower() == "basic" else given
         try:
             wanted = self._wanted()
         except OSError as error:
-            if not self._said:
-                self._said = True
+            if not self._logged:
+                self._logged = True
                 log.error(  # noqa: TRY400 - expected, and the traceback says no more
-                    "secret file cannot be read, nobody is let in file=%s why=%r",
+                    "secret file cannot be read, rejecting all requests file=%s error=%r",
                     error.filename,
                     error.strerror,
                 )
             return False
-        self._said = False
+        self._logged = False
         words = [(one, word) for one in wanted for word in (given, as_token)]
         return any([hmac.compare_digest(*pair) for pair in words])  # noqa: C419 - all compared
 
@@ -62,7 +62,7 @@ class Keys:
 
 
 def _password(word: str) -> bytes:
-    """Return the password of basic authentication, whoever it is of; empty where there is none."""
+    """Return the password of basic authentication, of any user; empty if there is none."""
     try:
         return base64.b64decode(word, validate=True).partition(b":")[2]
     except ValueError:

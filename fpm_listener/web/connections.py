@@ -1,15 +1,15 @@
-"""Connections: few, each with deadlines, with TLS where there is a certificate.
+"""HTTP connections: few, with deadlines, and with TLS if there is a certificate.
 
 Laws:
-1. Idle or slow clients can neither block others, nor pile up threads, nor fill the memory: a
-   connection has deadlines, its request has a size, there are few of them, and one that says
-   nothing, or is slow to listen, makes room for the next.
-2. Nothing of what a client does or says is printed.
-3. An unexpected error of one connection is reported. Where no descriptor is left, connections wait
-   in the kernel's queue, and the loop that accepts them pauses.
+1. An idle or slow client cannot block others and cannot use up threads or memory: the number of
+   connections, their time and the size of a request are limited. A new connection replaces an idle
+   or slow one.
+2. Nothing that a client sends is printed.
+3. An unexpected error of one connection is reported. If no descriptor is left, connections wait in
+   the kernel's queue, and the accept loop pauses.
 
-Why not prometheus_client's own server: one idle client blocks every scrape where it serves TLS, as
-the handshake is in its accept loop; it has no time-outs, no limit of threads, no HEAD, no 404
+Why not prometheus_client's own server: with TLS one idle client blocks every scrape, because the
+handshake is in its accept loop. It has no time-outs, no limit of threads, no HEAD and no 404
 (measured with 0.26.0).
 """
 
@@ -42,15 +42,15 @@ log = logging.getLogger(__name__)
 
 #: Connections at once; seconds for one of them, from accept to the last byte.
 CONNECTIONS, DEADLINE_S = 32, 10.0
-#: Seconds from accept to the end of the request's head (a TLS handshake included), and its bytes;
-#: the library alone would take 100 lines of 64 KiB.
+#: Seconds from accept to the end of the request's head (with the TLS handshake), and its size; the
+#: library alone accepts 100 lines of 64 KiB.
 HEAD_DEADLINE_S, HEAD_BYTES = 5.0, 16 << 10
-#: Seconds after which a connection that is still being answered may be cut for a new one.
+#: Seconds after which a new connection may replace one that is still being answered.
 SLOW_S = 1.0
 
 
 class _Head(io.BufferedReader):
-    """The head of a request, read up to HEAD_BYTES of it."""
+    """The head of a request, at most HEAD_BYTES of it."""
 
     _left = HEAD_BYTES
 
@@ -73,7 +73,7 @@ class _Handler(WSGIRequestHandler):
         self.rfile = _Head(self.rfile)  # raw, since rbufsize is 0
 
     def handle(self) -> None:
-        """Answer one request; http.server itself does not expect a first line that is too long."""
+        """Answer one request; http.server does not handle a first line that is too long."""
         try:
             super().handle()
         except LineTooLong:
@@ -82,18 +82,18 @@ class _Handler(WSGIRequestHandler):
 
     def parse_request(self) -> bool:
         good = super().parse_request()
-        self.server.heard(self.connection)
+        self.server.request_received(self.connection)
         return good
 
     def get_stderr(self) -> io.StringIO:
-        """Return a place for wsgiref's tracebacks of clients that were cut off; nobody reads it.
+        """Return a buffer that drops wsgiref's tracebacks about closed connections.
 
-        What goes wrong in the application itself is logged there.
+        The application logs its own errors.
         """
         return io.StringIO()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Say nothing: scrapes are no news, and a client's text is not ours to print."""
+        """Log nothing: scrapes are frequent, and a client's text is untrusted."""
 
 
 class Server(socketserver.ThreadingMixIn, WSGIServer):
@@ -110,24 +110,24 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
         certificate: Certificate | None,
         caught: Caught = log_only,
     ) -> None:
-        """`caught`: told of an unexpected error of one connection."""
+        """`caught`: is called with an unexpected error of one connection."""
         self._caught = caught
         self.exhausted = False  #: the last accept failed because no descriptor is left
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._certificate = certificate
         self._guard = threading.Lock()
-        # When each connection came, and whether it has said what it wants; oldest first.
+        # The start of each connection, and whether its request was received; oldest first.
         self._open: dict[socket.socket, tuple[float, bool]] = {}
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
-        """Bind without asking a resolver for our own name, which can take half a minute."""
+        """Bind without a lookup of the own host name, which can take half a minute."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = "fpm-listener", self.server_address[1]
         self.setup_environ()
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Return the next connection; its handshake, if it has one, is still to come."""
+        """Return the next connection, before its TLS handshake."""
         try:
             connection, address = self.socket.accept()
         except OSError as error:
@@ -145,70 +145,70 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
         return connection, address
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the same
-        """Give the connection a thread, or close it where there is no room to be made."""
+        """Start a thread for the connection, or close it if there are too many."""
         with self._guard:
-            room = len(self._open) < CONNECTIONS or self._make_room()
-            if room:
+            has_room = len(self._open) < CONNECTIONS or self._make_room()
+            if has_room:
                 self._open[request] = (time.monotonic(), False)
-        if room:
+        if has_room:
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
     def _make_room(self) -> bool:
-        """Cut the oldest that has said nothing, or else the oldest that is slow, if there is one.
+        """Close the oldest idle connection, or the oldest slow one; return whether there was one.
 
-        Called with the lock held.
+        The caller holds the lock.
         """
         slow = time.monotonic() - SLOW_S
-        idle = [one for one, (_, heard) in self._open.items() if not heard]
-        victims = idle or [one for one, (since, _) in self._open.items() if since < slow]
-        if not victims:
+        idle = [one for one, (_, received) in self._open.items() if not received]
+        candidates = idle or [one for one, (since, _) in self._open.items() if since < slow]
+        if not candidates:
             return False
-        del self._open[victims[0]]
-        _cut(victims[0])
+        del self._open[candidates[0]]
+        _cut(candidates[0])
         return True
 
-    def heard(self, request: socket.socket) -> None:
-        """Know that a connection has said what it wants."""
+    def request_received(self, request: socket.socket) -> None:
+        """Note that the request of a connection was received."""
         with self._guard:
             if request in self._open:
                 self._open[request] = (self._open[request][0], True)
 
     def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as the base class has it
-        """Close the connection, and forget it."""
+        """Close the connection."""
         with self._guard:
             self._open.pop(request, None)
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """End connections that are older than their deadline."""
+        """Close the connections whose deadline has passed."""
         now_s = time.monotonic()
         with self._guard:
-            for request, (since, heard) in list(self._open.items()):
-                if now_s - since > (DEADLINE_S if heard else HEAD_DEADLINE_S):
+            for request, (since, received) in list(self._open.items()):
+                if now_s - since > (DEADLINE_S if received else HEAD_DEADLINE_S):
                     del self._open[request]
                     _cut(request)
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - as the base class has it
-        """Say nothing of a client that broke off; report anything else."""
+        """Ignore a client that closed its connection; report other errors."""
         error = sys.exc_info()[1]
-        broke_off = isinstance(error, OSError | ValueError)  # ValueError: its file is closed
-        if isinstance(error, Exception) and (not broke_off or is_exhausted(error)):
+        is_closed = isinstance(error, OSError | ValueError)  # ValueError: its file is closed
+        if isinstance(error, Exception) and (not is_closed or is_exhausted(error)):
             self._caught(Where.WEB, error)
 
 
 def _cut(connection: socket.socket) -> None:
-    """End a connection that another thread may be waiting for."""
+    """Close a connection that another thread may wait for."""
     try:
-        # Of the plain socket: TLS would want to say goodbye.
+        # On the plain socket: TLS would send a closing message.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
     except OSError:
         return
 
 
 class Certificate:
-    """Certificate and key, loaded again when the files change."""
+    """Certificate and key, which are loaded again when their files change."""
 
     def __init__(self, cert_file: Path, key_file: Path) -> None:
         self._files = (cert_file, key_file)
@@ -217,7 +217,7 @@ class Certificate:
         self._load()
 
     def wrap(self, connection: socket.socket) -> socket.socket:
-        """Return the connection with TLS; the handshake comes with the first read."""
+        """Return the connection with TLS; the first read does the handshake."""
         stamp = self._stamps()
         if stamp != self._stamp:
             try:
@@ -225,7 +225,8 @@ class Certificate:
             except OSError as error:
                 self._stamp = stamp
                 log.warning(
-                    "new certificate cannot be used, the old one stays why=%r", error.strerror
+                    "loading the new certificate failed, keeping the old one error=%r",
+                    error.strerror,
                 )
         if self._context is None:
             raise OSError(0, "no certificate")
@@ -240,11 +241,11 @@ class Certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
-            for path in self._files:  # OpenSSL would wait for the writer of a FIFO
+            for path in self._files:  # OpenSSL would block on a FIFO
                 regular_file.read(path, regular_file.LONGEST_CERTIFICATE)
             context.load_cert_chain(*self._files, password=_no_passphrase)
         except (OSError, ValueError) as error:
-            # OpenSSL names no file.
+            # The errors of OpenSSL contain no file name.
             files = ", ".join(str(path) for path in self._files)
             why = getattr(error, "strerror", None) or str(error)
             raise OSError(0, f"{files}: {why}") from error
@@ -258,5 +259,5 @@ class Certificate:
 
 
 def _no_passphrase() -> str:
-    """Keep OpenSSL from asking on the terminal, or on fd 0, where supervisord's events come."""
-    raise ValueError("the key has a passphrase; write one without")
+    """Stop OpenSSL from asking on the terminal or on fd 0, where supervisord sends its events."""
+    raise ValueError("the key has a passphrase; use a key without a passphrase")

@@ -20,8 +20,8 @@ from fpm_listener.phpfpm import fastcgi
 from fpm_listener.status.metrics import make_registry
 from fpm_listener.status.terminal import to_table
 from fpm_listener.supervisor.rpc import SupervisorRpc
+from fpm_listener.web.application import Application
 from fpm_listener.web.connections import Server
-from fpm_listener.web.server import Application
 from tests.fuzz.saved import parse
 from tests.fuzz.target import SPLIT, Target, check, parts
 from tests.snapshots import NOW_S, TROUBLE

@@ -144,7 +144,7 @@ def test_status_of_a_listener(tmp_path: Path) -> None:
     """`status` prints a table, or JSON."""
     child = Child(tmp_path)
     try:
-        child.says("metrics are served")
+        child.says("web server started")
         url = f"http://127.0.0.1:{child.port}"
         assert run("status", "--url", url).stdout.startswith("supervisor")
         assert "programs" in json.loads(run("status", "--json", "--url", url).stdout)
@@ -168,7 +168,7 @@ def test_the_settings_are_read_again_on_sighup(tmp_path: Path) -> None:
     """Good settings are taken over; a mistake changes nothing, and is said and shown."""
     child = Child(tmp_path)
     try:
-        child.says("metrics are served")
+        child.says("web server started")
         first = child.port
         child.write(lissten="1")
         child.process.send_signal(signal.SIGHUP)
@@ -178,7 +178,7 @@ def test_the_settings_are_read_again_on_sighup(tmp_path: Path) -> None:
         child.port = free_port()
         child.write()
         child.process.send_signal(signal.SIGHUP)
-        child.says(f"metrics are served address=127.0.0.1:{child.port}")
+        child.says(f"web server started address=127.0.0.1:{child.port}")
         assert "fpm_listener_config_last_reload_successful 1.0" in child.get("/metrics")
         child.port = first
         try:
@@ -200,9 +200,9 @@ def test_a_port_in_use_stops_nothing(tmp_path: Path) -> None:
         try:
             child = Child(tmp_path, listen=f"127.0.0.1:{holder.getsockname()[1]}")
             child.port = holder.getsockname()[1]
-            child.says("metrics cannot be served, trying again")
+            child.says("web server cannot start, trying again")
             holder.close()
-            child.says("metrics are served")
+            child.says("web server started")
             assert "fpm_listener_build_info" in child.get("/metrics")
         finally:
             if child is not None:
@@ -213,7 +213,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     """Without its folder the listener works on in memory, says so, and shows it."""
     child = Child(tmp_path, state_dir="/dev/null/state")
     try:
-        child.says("metrics are served")
+        child.says("web server started")
         child.says("memory")
         assert "fpm_listener_outbox_persistent 0.0" in child.get("/metrics")
     finally:

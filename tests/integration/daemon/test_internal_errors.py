@@ -73,7 +73,7 @@ class Child:
                 bufsize=0,
             )
         self.read(READY)
-        self.wait("metrics are served")
+        self.wait("web server started")
 
     @property
     def log(self) -> str:

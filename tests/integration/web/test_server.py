@@ -29,7 +29,7 @@ from fpm_listener.status.snapshot import Snapshot
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.vocabulary import Cause, State, Where
 from fpm_listener.web import connections
-from fpm_listener.web import server as web_server
+from fpm_listener.web.application import Application
 from fpm_listener.web.server import WebServer
 from tests import snapshots
 from tests.waiting import wait_until
@@ -188,7 +188,7 @@ def test_a_page_is_made_once_for_many() -> None:
         asked.append(1000.25 + len(asked) / 10)
         return asked[-1]
 
-    application = web_server.Application(lambda: seen[0], make_registry(Snapshot), clock)
+    application = Application(lambda: seen[0], make_registry(Snapshot), clock)
 
     def look() -> bytes:
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}
@@ -453,7 +453,7 @@ def test_a_new_certificate_is_taken_up(
     for _ in range(3):
         assert ask(server, trust=trusting(other))[0] == 200
     (said,) = caplog.messages
-    assert said.startswith("new certificate cannot be used, the old one stays")
+    assert said.startswith("loading the new certificate failed, keeping the old one")
     assert str(files["cert_file"]) in said
 
 
@@ -476,7 +476,7 @@ def test_a_key_with_a_passphrase(
     server = serve(**files)
     wait_until(lambda: caplog.messages)
 
-    assert "the key has a passphrase; write one without" in caplog.text
+    assert "the key has a passphrase; use a key without a passphrase" in caplog.text
     assert server.port is None
 
 

@@ -1,0 +1,226 @@
+"""The WSGI application: metrics, health, status.
+
+Laws:
+1. Every answer comes from the latest snapshot only.
+2. An unexpected error of one request does not end the listener.
+
+prometheus_client's WSGI application serves /metrics: it negotiates formats and compresses.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import make_wsgi_app
+
+from fpm_listener.internal_errors import log_only
+from fpm_listener.status import document as status_document
+from fpm_listener.status import page
+from fpm_listener.vocabulary import Where
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from prometheus_client import CollectorRegistry
+
+    from fpm_listener.internal_errors import Caught
+    from fpm_listener.status.snapshot import Snapshot
+    from fpm_listener.web.access import Credentials, Environ
+
+#: The fastest level: it reduces a page of 200 programs to an eighth of its size.
+_GZIP_LEVEL = 1
+
+_HEADERS = [
+    ("Content-Security-Policy", page.POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
+]
+
+_REASONS = {
+    200: "200 OK",
+    401: "401 Unauthorized",
+    403: "403 Forbidden",
+    404: "404 Not Found",
+    405: "405 Method Not Allowed",
+    500: "500 Internal Server Error",
+    503: "503 Service Unavailable",
+}
+
+_CONTENT_TYPES = {"/": "text/html; charset=utf-8", "/status.json": "application/json"}
+
+_HOST_REJECTED = (
+    "The host name {!r} is not allowed. If it is a name of this listener, add it to"
+    " allowed_hosts or external_url in [fpm-listener], or require a password.\n"
+)
+
+_INVALID_VERSION = re.compile(r"version\s*=(?!\s*\d{1,4}(\.\d{1,4}){0,3}\s*(;|$))", re.ASCII)
+
+StartResponse = Any  # wsgiref's own type is only for type checkers
+
+
+class Application:
+    """The WSGI application."""
+
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        registry: CollectorRegistry,
+        clock: Callable[[], float] = time.time,
+        caught: Caught = log_only,
+    ) -> None:
+        """`caught`: is called with an unexpected error of one request."""
+        self._caught = caught
+        self._snapshot = snapshot
+        self._clock = clock
+        self._metrics = make_wsgi_app(registry)
+        self.credentials: Credentials | None = None
+        #: Allowed names in the Host header, if no credentials are required.
+        self.allowed_hosts: frozenset[str] = frozenset()
+        # The last answer of each path, with its snapshot and second: many people may look.
+        self._cache: dict[str, tuple[Snapshot, int, bytes, bytes]] = {}
+
+    def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        """Answer one request; HEAD is GET without the body."""
+        try:
+            return self._route(environ, start)
+        except Exception as error:  # noqa: BLE001 - one request must not end the listener
+            self._caught(Where.WEB, error)
+            return _respond(start, 500, "internal error; see the log of the listener\n")
+
+    def _route(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "/")
+        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+            return _respond(start, 405, "only GET and HEAD are allowed\n", [("Allow", "GET, HEAD")])
+        head = environ["REQUEST_METHOD"] == "HEAD"
+        if (
+            self.credentials is not None
+            and path != "/-/healthy"
+            and not self.credentials.allow(environ)
+        ):
+            challenge = [("WWW-Authenticate", self.credentials.challenge)]
+            return _respond(start, 401, "authentication required\n", challenge, head=head)
+        if self.credentials is None and path in _CONTENT_TYPES:
+            # Stops DNS rebinding: the page of an attacker has another host name.
+            host = environ.get("HTTP_HOST", "")
+            if not is_allowed(host, self.allowed_hosts):
+                return _respond(start, 403, _HOST_REJECTED.format(host[:100]), head=head)
+        if path == "/metrics":
+            return self._metrics_answer(environ, start, head=head)
+        return self._status_answer(environ, start, head=head)
+
+    def _metrics_answer(
+        self,
+        environ: Environ,
+        start: StartResponse,
+        *,
+        head: bool,
+    ) -> Iterable[bytes]:
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+        body = b"".join(
+            self._metrics(
+                {
+                    **environ,
+                    "REQUEST_METHOD": "GET",
+                    "HTTP_ACCEPT": _valid_accept(environ.get("HTTP_ACCEPT", "")),
+                },
+                lambda line, headers: started.append((line, headers)),
+            ),
+        )
+        line, headers = started[0]
+        # Set here: wsgiref would answer a HEAD with a length of 0.
+        start(line, [*headers, ("Content-Length", str(len(body)))])
+        return [] if head else [body]
+
+    def _status_answer(
+        self,
+        environ: Environ,
+        start: StartResponse,
+        *,
+        head: bool,
+    ) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "/")
+        if path == "/-/healthy":
+            return _respond(start, 200, "healthy\n", head=head)
+        snapshot = self._snapshot()
+        if path == "/-/ready":
+            text = "ready\n" if snapshot.ready else "not ready\n"
+            return _respond(start, 200 if snapshot.ready else 503, text, head=head)
+        if path in _CONTENT_TYPES:
+            body, packed = self._render(path, snapshot)
+            headers = [("Content-Type", _CONTENT_TYPES[path]), ("Vary", "Accept-Encoding")]
+            if _accepts_gzip(environ):
+                body = packed
+                headers.append(("Content-Encoding", "gzip"))
+            return _respond(start, 200, body, headers, head=head)
+        return _respond(start, 404, "not found; try /metrics\n", head=head)
+
+    def _render(self, path: str, snapshot: Snapshot) -> tuple[bytes, bytes]:
+        """Return the body, plain and compressed; one result serves all requests of a second."""
+        now_s = self._clock()
+        of, second, body, packed = self._cache.get(path, (None, 0, b"", b""))
+        if of is not snapshot or second != int(now_s):
+            document = status_document.to_json(snapshot, now_s)
+            if path == "/":
+                text = page.to_html(document)
+            else:
+                text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+            body = _bytes(text)
+            packed = gzip.compress(body, _GZIP_LEVEL)
+            self._cache[path] = (snapshot, int(now_s), body, packed)
+        return body, packed
+
+
+def is_allowed(header: str, names: frozenset[str]) -> bool:
+    """Return whether a Host header is an IP address or one of `names`; browsers always send one."""
+    host = header.strip().lower()
+    if not host:
+        return True
+    if host.startswith("["):
+        return _is_ip(socket.AF_INET6, host[1:].partition("]")[0])
+    host = host.partition(":")[0]
+    return _is_ip(socket.AF_INET, host) or host.rstrip(".") in names
+
+
+def _is_ip(family: socket.AddressFamily, text: str) -> bool:
+    try:
+        socket.inet_pton(family, text)
+    except (OSError, ValueError):  # ValueError: a NUL, or not ASCII
+        return False
+    return True
+
+
+def _valid_accept(accept: str) -> str:
+    """Return an Accept header without invalid versions, on which prometheus_client raises."""
+    return ",".join(one for one in accept.split(",") if not _INVALID_VERSION.search(one))
+
+
+def _accepts_gzip(environ: Environ) -> bool:
+    words = environ.get("HTTP_ACCEPT_ENCODING", "").replace(" ", "").lower().split(",")
+    return bool({"gzip", "gzip;q=1.0", "gzip;q=1"} & {*words})
+
+
+def _bytes(text: str) -> bytes:
+    # Lone surrogates stand for bytes of a log line or command that are not UTF-8.
+    return text.encode("utf-8", "replace")
+
+
+def _respond(
+    start: StartResponse,
+    code: int,
+    content: str | bytes,
+    headers: list[tuple[str, str]] | None = None,
+    *,
+    head: bool = False,
+) -> Iterable[bytes]:
+    body = content if isinstance(content, bytes) else _bytes(content)
+    headers = headers or []
+    if not any(name == "Content-Type" for name, _ in headers):
+        headers = [*headers, ("Content-Type", "text/plain; charset=utf-8")]
+    start(_REASONS[code], [*headers, *_HEADERS, ("Content-Length", str(len(body)))])
+    return [] if head else [body]
