@@ -5,6 +5,7 @@ The texts are in text_en.py and text_zh.py. They contain `{names}`, which this m
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 #: Seconds between two failures from which on a text gives the interval: supervisord's own delays
 #: are shorter.
 SLOW_S = 15.0
+#: A verb of a text: `is|was`.
+_VERB = re.compile(r"(\w+)\|(\w+)")
 
 
 class Variant(Enum):
@@ -46,7 +49,7 @@ class Variant(Enum):
 class Text(NamedTuple):
     """What a language says about one cause or variant."""
 
-    problem: str  #: a clause, without a full stop
+    problem: str  #: a clause, without a full stop; its verbs are `present|past`
     remedy: str  #: what to do, with the command, without a full stop
 
 
@@ -57,7 +60,6 @@ class Language:
     causes: Mapping[Cause | Variant, Text]
     ruled_out: Mapping[Cause, str]
     defaults: Mapping[str, str]  #: what a text says where a value is not known
-    past: Mapping[str, str]  #: verbs in the past tense, by their form in a text
     frames: Mapping[str, str]  #: the sentences around a problem, a remedy or a value
     describe_exit: Callable[[ExitReason], str]
     describe_holder: Callable[[Holder], str]
@@ -126,9 +128,9 @@ class Language:
         return "".join(parts)
 
     def _fill(self, text: str, facts: IncidentFacts, *, over: bool = False) -> str:
-        verbs = self.past if over else {verb: verb for verb in self.past}
         known = {name: value for name, value in _values(facts).items() if value}
-        return text.format_map({**verbs, **self.defaults, **known, **self._parts(facts)})
+        text = _VERB.sub(r"\2" if over else r"\1", text)
+        return text.format_map({**self.defaults, **known, **self._parts(facts)})
 
     def _parts(self, facts: IncidentFacts) -> dict[str, str]:
         """Return the parts of a text that need words of the language; empty if not known."""

@@ -16,44 +16,44 @@ _FAULTY_EXTENSION = (
     "Look for a faulty PHP extension (php -m lists all): disable the extension that was added "
     "last. To get a core dump for gdb, set rlimit_core = unlimited in the php-fpm configuration"
 )
-_NOT_ALLOWED = "it {is} not allowed to open {what}"
+_NOT_ALLOWED = "it is|was not allowed to open {what}"
 
 ENGLISH = Language(
     causes={
-        Cause.BIND_CONFLICT: Text("{address} {is} in use", _FIND_HOLDER),
-        Variant.HOLDER_KNOWN: Text("{address} {is} in use by {holders}", "{free}"),
+        Cause.BIND_CONFLICT: Text("{address} is|was in use", _FIND_HOLDER),
+        Variant.HOLDER_KNOWN: Text("{address} is|was in use by {holders}", "{free}"),
         Variant.HOLDER_HIDDEN: Text(
-            "{address} {is} in use; the process that uses it is unknown: {blind}", _FIND_HOLDER
+            "{address} is|was in use; the process that uses it is unknown: {blind}", _FIND_HOLDER
         ),
         Variant.HOLDER_GONE: Text("{address} was in use, and is free now", _FIND_HOLDER),
         Cause.ADDRESS_ABSENT: Text(
-            "{address} {is} not an address of this host",
+            "{address} is|was not an address of this host",
             "Add {host} to a network interface (ip address shows what each interface has), or "
             "change `listen` in the php-fpm pool",
         ),
         Cause.UNKNOWN_USER: Text(
-            "{named} {does} not exist on this host",
+            "{named} does|did not exist on this host",
             "Create it ({create_user}), or correct the php-fpm pool",
         ),
         Cause.DISK_FULL: Text(
-            "the disk of {folder} {is} full",
+            "the disk of {folder} is|was full",
             "Free some disk space. To see what is used: df -h {disk}; df -i {disk}",
         ),
         Cause.FD_LIMIT: Text(
-            "its limit of open files {is} too low",
+            "its limit of open files is|was too low",
             "Raise minfds in [supervisord] (programs get their limit from it) or LimitNOFILE of "
             "the service, or lower rlimit_files in the php-fpm configuration",
         ),
         Cause.MISSING_PATH: Text(
-            "a folder that it needs {is} missing",
+            "a folder that it needs is|was missing",
             "Create the folder that the evidence shows (/run is empty after a reboot)",
         ),
         Variant.MISSING_FOLDER: Text(
-            "the folder {folder} {is} missing",
+            "the folder {folder} is|was missing",
             "Create it (/run is empty after a reboot): {create_folder}",
         ),
         Variant.MISSING_PROGRAM: Text(
-            "its program {program} {is} missing",
+            "its program {program} is|was missing",
             "Install {program} again, or set another program in command={instead}, then type: "
             "supervisorctl update {group}",
         ),
@@ -69,34 +69,34 @@ ENGLISH = Language(
             _NOT_ALLOWED, "Find the folder that denies access, and allow access: namei -l {path}"
         ),
         Cause.CONFIG_ERROR: Text(
-            "its php-fpm configuration {is} invalid",
+            "its php-fpm configuration is|was invalid",
             "Fix the line that the evidence shows. Then this command must report no error: {check}",
         ),
         Cause.OUT_OF_MEMORY: Text(
-            "the kernel {kills} it because memory {is} short{limit}",
+            "the kernel kills|killed it because memory is|was short{limit}",
             "Lower pm.max_children or memory_limit, or raise the memory limit{raise_memory}",
         ),
-        Cause.CRASH_SIGNAL: Text("it {crashes}{exit}{interval}", _FAULTY_EXTENSION),
-        Variant.WORKERS_CRASH: Text("its workers {crash} ({signal})", _FAULTY_EXTENSION),
+        Cause.CRASH_SIGNAL: Text("it crashes|crashed{exit}{interval}", _FAULTY_EXTENSION),
+        Variant.WORKERS_CRASH: Text("its workers crash|crashed ({signal})", _FAULTY_EXTENSION),
         Variant.KILLED: Text(
-            "it {crashes}{exit}{interval}",
+            "it crashes|crashed{exit}{interval}",
             "Check whether the kernel killed it because memory was short: dmesg | grep -i oom",
         ),
         Variant.KILLED_NOT_BY_OOM: Text(
-            "it {crashes}{exit}{interval}",
+            "it crashes|crashed{exit}{interval}",
             "Find the sender of SIGKILL: a watchdog, a cron job, stopwaitsecs, or a person",
         ),
         Cause.NOT_ANSWERING: Text(
-            "it {runs} and {accepts} connections, but {does} not answer requests",
+            "it runs|ran and accepts|accepted connections, but does|did not answer requests",
             "See what its workers do: ps -o pid,stat,etime,wchan:20,cmd --ppid "
             "$(supervisorctl pid {name}) (state T: kill -CONT them; all busy: raise "
             "pm.max_children, and set request_terminate_timeout), or restart it: "
             "supervisorctl restart {name}",
         ),
         Cause.RESTART_LOOP: Text(
-            "it {is} in a restart loop{exit}{interval}", "Read its last log lines: {tail}"
+            "it is|was in a restart loop{exit}{interval}", "Read its last log lines: {tail}"
         ),
-        Cause.GAVE_UP: Text("it {is} down{exit}", "Read its last log lines: {tail}"),
+        Cause.GAVE_UP: Text("it is|was down{exit}", "Read its last log lines: {tail}"),
     },
     ruled_out={
         Cause.OUT_OF_MEMORY: "a kill because of short memory",
@@ -111,15 +111,6 @@ ENGLISH = Language(
         "folder": "its socket, pid file or log",
         "what": "its address, socket, pid file or log",
         "raise_memory": " of the container or of the host",
-    },
-    past={
-        "is": "was",
-        "does": "did",
-        "kills": "killed",
-        "crashes": "crashed",
-        "crash": "crashed",
-        "runs": "ran",
-        "accepts": "accepted",
     },
     frames={
         "comma": ", ",

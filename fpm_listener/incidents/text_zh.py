@@ -144,7 +144,6 @@ CHINESE = Language(
         "what": "其监听地址、套接字、pid 文件或日志",
         "raise_memory": "（容器或主机）",
     },
-    past={},
     frames={
         "comma": "、",
         "semicolon": "；",
