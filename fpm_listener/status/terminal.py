@@ -126,9 +126,9 @@ class _Screen:
         for program in programs:
             for address in dict.fromkeys((*program["addresses"], *program["held"])):
                 held = "held" if address in program["held"] else "not held"
-                found.append(f"{short_name(program['name'])} listens on {address}, {held}")
+                found.append(f"{short_name(program['name'])}: {address}, {held}")
         if found:
-            yield from self._part("ADDRESSES", found)
+            yield from self._part("LISTEN ADDRESSES", found)
 
     def _timeline(self, entries: list[Document], now_s: float) -> Iterator[str]:
         if not entries:

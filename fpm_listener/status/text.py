@@ -86,9 +86,9 @@ _TIMELINE = {
     "paused": "stopped by self-healing for a while, because of a restart loop",
     "shutdown": "failed for good: self-healing shuts supervisord down",
     "incident": "incident",
-    "changed": "the cause changed",
-    "worse": "got worse",
-    "resolved": "resolved",
+    "changed": "incident changed",
+    "worse": "incident got worse",
+    "resolved": "incident resolved",
     "listener": "the listener started",
 }
 

@@ -145,7 +145,7 @@ def test_the_table() -> None:
         "  holder:   pid 24150 and 1 more",
         "] ERROR: unable to bind listening socket for address",
         "  remedy:   End the orphaned workers, which finish their requests first: kill -QUIT",
-        "listens on /run/php/admin.sock, held",
+        "  php-fpm-admin: /run/php/admin.sock, held",
         "php-fpm failed: exit status 78 (6 times)",
         "started again after 71 ms",
         "receiver pager: 2 pending, 5 attempts, 4 failed, 0 dropped",
