@@ -32,7 +32,7 @@ _VERB = re.compile(r"(\w+)\|(\w+)")
 
 
 class Variant(Enum):
-    """A cause about which more is known, so that it has texts of its own."""
+    """A cause about which more is known, so it has its own texts."""
 
     HOLDER_KNOWN = "bind conflict, the holder is known"
     HOLDER_HIDDEN = "bind conflict, the holder cannot be seen"

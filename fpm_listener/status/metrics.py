@@ -31,7 +31,7 @@ def make_registry(snapshot: Callable[[], Snapshot]) -> CollectorRegistry:
     """Return a registry with the listener's metrics and those of its own process."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(SnapshotCollector(snapshot))
-    # A namespace of its own: fpm_listener_process_… is about supervised processes.
+    # A separate namespace: fpm_listener_process_… is about supervised processes.
     ProcessCollector(namespace="fpm_listener_self", registry=registry)
     return registry
 
