@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
+#: Values of the snapshot that keep their names in the JSON.
+_LISTENER = (
+    *("ready", "supervisor_up", "fast_restart", "events_missed", "protocol_garbage"),
+    *("log_bytes_skipped", "log_read_errors", "outbox_persistent"),
+)
+_PROGRAM = ("pid", "starts", "restarts", "failed_starts", "unexpected_exits", "last_exit_s")
+_POOL = ("up", "saturated", "detail", "busy", "max_children")
+
 
 def to_json(snapshot: Snapshot, now_s: float) -> Document:
     """Return the status as values of JSON; now_s: wall seconds.
@@ -40,19 +48,12 @@ def to_json(snapshot: Snapshot, now_s: float) -> Document:
         "supervisor": snapshot.supervisor,
         "listener": {
             "version": __version__,
-            "ready": snapshot.ready,
             "uptime_s": _since(snapshot.started_s, now_s),
-            "supervisor_up": snapshot.supervisor_up,
-            "fast_restart": snapshot.fast_restart,
             "events": sum(snapshot.events.values()),
-            "events_missed": snapshot.events_missed,
-            "protocol_garbage": snapshot.protocol_garbage,
             "last_event_age_s": _since(snapshot.last_event_s, now_s),
             "answered_within_s": _quantile(snapshot.ack_seconds, 0.99),
-            "log_bytes_skipped": snapshot.log_bytes_skipped,
-            "log_read_errors": snapshot.log_read_errors,
-            "outbox_persistent": snapshot.outbox_persistent,
             "settings_good": snapshot.config_reload_ok,
+            **{name: getattr(snapshot, name) for name in _LISTENER},
         },
         "programs": [
             _program(view, snapshot, now_s) for view in sorted(snapshot.processes, key=_by_name)
@@ -109,16 +110,11 @@ def _program(view: ProcessView, snapshot: Snapshot, now_s: float) -> Document:
         "name": str(view.name),
         "kind": "php-fpm" if view.is_fpm else "program",
         "state": view.state.value,
-        "pid": view.pid,
         "uptime_s": _since(view.start_time_s, now_s) if up else None,
-        "starts": view.starts,
-        "restarts": view.restarts,
-        "failed_starts": view.failed_starts,
-        "unexpected_exits": view.unexpected_exits,
+        **{name: getattr(view, name) for name in _PROGRAM},
         "loops": sorted(tier.value for tier in view.loops),
         "windows": _windows(view, snapshot, now_s),
         "last_exit": how(view.last_exit) if view.last_exit else None,
-        "last_exit_s": view.last_exit_s,
         "error_logs": list(view.error_logs),
         "addresses": list(view.addresses),
         "held": list(view.held),
@@ -138,12 +134,8 @@ def _program(view: ProcessView, snapshot: Snapshot, now_s: float) -> Document:
 def _pool(view: PoolView) -> Document:
     return {
         "name": view.pool,
-        "up": view.up,
-        "saturated": view.saturated,
-        "detail": view.detail,
-        "busy": view.busy,
-        "max_children": view.max_children,
         "numbers": dict(view.numbers),
+        **{name: getattr(view, name) for name in _POOL},
     }
 
 

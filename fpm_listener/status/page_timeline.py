@@ -83,7 +83,9 @@ def _strip(entries: list[Document], now_s: float) -> Markup:
     most = max(failures.values(), default=1)
     for bucket, number in sorted(failures.items()):
         height = 4 + 24 * (number / most) ** 0.5
-        shapes.append(_rect("failures", min(bucket, _BUCKETS - 1) + 0.12, 30 - height, 0.76, height))
+        shapes.append(
+            _rect("failures", min(bucket, _BUCKETS - 1) + 0.12, 30 - height, 0.76, height)
+        )
     total = sum(failures.values())
     text = f"{count(total, 'failure')} in the last 24 hours" if total else "no failure in 24 hours"
     chart = tag(
