@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.settings import settings as settings_file
+from fpm_listener.settings.environment import PREFIX
 from fpm_listener.settings.ini_section import SettingsSection, file
 from fpm_listener.settings.settings import (
     ENDPOINT_KEYS,
-    ENV_PREFIX,
     SECTION,
     Settings,
     WebSettings,
@@ -68,7 +68,7 @@ class _LenientSection(SettingsSection):
 def _salvage(path: str, environ: Mapping[str, str], mistake: str) -> Endpoint:
     """Return the valid lines of the file; a value with a mistake is the default."""
     found = _lines(settings_file.read_text(path))
-    found |= {key: v for key in ENDPOINT_KEYS if (v := environ.get(ENV_PREFIX + key.upper()))}
+    found |= {key: v for key in ENDPOINT_KEYS if (v := environ.get(PREFIX + key.upper()))}
     section = _LenientSection(path, found, Path(path).absolute().parent)
     state_dir = section.take("state_dir", file, Settings(source=path).state_dir)
     return Endpoint(web=read_web(section), state_dir=state_dir, mistake=mistake)

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import configparser
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fpm_listener import DEFAULT_STATE_DIR, regular_file
+from fpm_listener.settings import environment
 from fpm_listener.settings import ini_section as ini
 from fpm_listener.settings import receivers as settings_receivers
 from fpm_listener.settings.ini_section import Setting, SettingsSection
 from fpm_listener.settings.policy import NO_HEALING, HealingPolicy, LoopPolicy
-from fpm_listener.settings.receiver_types import KEYS as RECEIVER_KEYS
 from fpm_listener.settings.receivers import PREFIX as RECEIVER_PREFIX
 from fpm_listener.settings.receivers import ReceiverSettings
 from fpm_listener.values import FpmListenerError
@@ -46,8 +45,6 @@ FOLDERS = (
 USUAL_FILES = tuple(f"{path}/fpm_listener.{ending}" for path, ending in FOLDERS)
 FAST_LOOP = LoopPolicy(threshold=3, window_s=60.0)
 SLOW_LOOP = LoopPolicy(threshold=5, window_s=900.0)
-ENV_PREFIX = "FPM_LISTENER_"
-ENV_RECEIVER_PREFIX = "FPM_LISTENER_RECEIVER_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +205,7 @@ def _build(path: str, found: dict[str, dict[str, str]], environ: Mapping[str, st
         if name.startswith(RECEIVER_PREFIX)
     }
     _refuse_unknown_sections(path, found)
-    warnings = _override(general, receivers, environ)
+    warnings = environment.override(general, receivers, environ, GENERAL_KEYS)
     folder = Path(path).absolute().parent
     section = SettingsSection(f"{path} [{SECTION}]", general, folder)
     section.refuse_unknown(GENERAL_KEYS)
@@ -268,39 +265,6 @@ def _healing(section: SettingsSection) -> HealingPolicy:
     if policy.restart_fatal and shutdown:
         raise section.error("restart_fatal and on_fatal = shutdown exclude each other; remove one")
     return policy
-
-
-def _override(
-    general: dict[str, str],
-    receivers: dict[str, dict[str, str]],
-    environ: Mapping[str, str],
-) -> list[str]:
-    """Apply the environment; return a warning for each variable that is not a setting.
-
-    A warning, not an error: Kubernetes sets FPM_LISTENER_SERVICE_HOST, FPM_LISTENER_PORT… in every
-    container if a service has that name.
-    """
-    warnings = []
-    for variable, value in sorted(environ.items()):
-        if not variable.startswith(ENV_PREFIX):
-            continue
-        if variable.startswith(ENV_RECEIVER_PREFIX):
-            rest = variable[len(ENV_RECEIVER_PREFIX) :].lower()
-            key = max((k for k in RECEIVER_KEYS if rest.endswith("_" + k)), key=len, default=None)
-            name = rest[: -len(key) - 1] if key else ""
-            if key and name:
-                known = next((n for n in receivers if _env_name(n) == name), name)
-                receivers.setdefault(known, {})[key] = value
-                continue
-        elif (key := variable[len(ENV_PREFIX) :].lower()) in GENERAL_KEYS:
-            general[key] = value
-            continue
-        warnings.append(f"environment variable {variable} is not a setting and is ignored")
-    return warnings
-
-
-def _env_name(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "_", name.lower())
 
 
 def _refuse_unknown_sections(path: str, found: Collection[str]) -> None:

@@ -64,7 +64,7 @@ PURE = {
     *("phpfpm.listen_sockets", "phpfpm.log_facts", "phpfpm.log_parser"),
     *("phpfpm.status_page", "phpfpm.guard_command", "phpfpm.guard_messages"),
     *("phpfpm.config_reader", "phpfpm.line_splitter", "phpfpm.shell_commands"),
-    *("settings.mute_times", "settings.policy", "settings.receiver_types"),
+    *("settings.environment", "settings.mute_times", "settings.policy", "settings.receiver_types"),
     "guard.handover_messages",
     *("doctor.checked_config", "doctor.ini_edits", "doctor.rule", "doctor.rules"),
     *("doctor.rules_address", "doctor.rules_command", "doctor.rules_fpm_config"),
