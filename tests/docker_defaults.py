@@ -1,6 +1,6 @@
-"""Becomes a command that has what Docker's defaults leave root: `docker_defaults.py COMMAND…`.
+"""Run a command with Docker's default rights of root: `docker_defaults.py COMMAND…`.
 
-No CAP_SYS_PTRACE, and a seccomp filter that answers pidfd_getfd(2) with EPERM.
+Without CAP_SYS_PTRACE, and with a seccomp filter that answers pidfd_getfd(2) with EPERM.
 
 Source: moby/profiles/seccomp/default.json.
 """

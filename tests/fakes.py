@@ -173,14 +173,14 @@ class FakeProgram:
                 self._enter(now_s, State.EXITED, f"expected:0 pid:{self.pid}", now_s + 0.01)
 
     def heal(self, now_s: float) -> None:
-        """Let nothing fail any more; start what is not running."""
+        """Stop all failures, and start the program if it does not run."""
         self.healed = True
         self.due_s = min(self.due_s, now_s + 5.0)
         if self.state is State.RUNNING:
             self.due_s = self._ends_s = float("inf")
 
     def reboot(self, now_s: float) -> None:
-        """Be gone without an event, and be started soon."""
+        """Stop without an event, and start soon."""
         self.state, self.due_s, self._regime_ends_s = State.STOPPED, now_s + 30.0, 0.0
 
     def _start(self, now_s: float) -> None:
@@ -219,7 +219,7 @@ class FakeProgram:
 
 @dataclass(slots=True)
 class FakeSupervisord:
-    """Numbers events, keeps some for a busy listener, and answers questions."""
+    """Numbers events, keeps some for a busy listener, and counts the discarded ones."""
 
     pid: int = 640
     waiting: deque[Event] = field(default_factory=deque)
@@ -228,7 +228,7 @@ class FakeSupervisord:
     _poolserial: int = 0
 
     def emit(self, program: FakeProgram, words: str) -> None:
-        """Send an event; the oldest of too many is thrown away (supervisor/process.py)."""
+        """Send an event; discard the oldest one if there are too many (supervisor/process.py)."""
         name = program.name
         payload = f"processname:{name.process} groupname:{name.group} {words}"
         event = f"PROCESS_STATE_{program.state.name}"
@@ -245,7 +245,7 @@ class FakeSupervisord:
 def process_info(
     programs: list[FakeProgram], wall_s: float, now_s: float
 ) -> tuple[ProcessSeen, ...]:
-    """Return what getAllProcessInfo says."""
+    """Return the answer of getAllProcessInfo."""
     return tuple(
         ProcessSeen(
             name=one.name,
@@ -259,7 +259,7 @@ def process_info(
 
 @dataclass(slots=True)
 class FakeReceiver:
-    """A receiver of alerts that is away at times, and whose answers get lost at times."""
+    """A receiver that is sometimes away, and whose answers are sometimes lost."""
 
     random: Random
     away: bool = False
@@ -267,7 +267,7 @@ class FakeReceiver:
     took: list[Alert] = field(default_factory=list)
 
     def send(self, alerts: tuple[Alert, ...]) -> Outcome:
-        """Take alerts, or not."""
+        """Receive the alerts, or not."""
         lost = RetryLater(reason=FailureReason.TIMEOUT, detail="timeout")
         if self.healed:
             self.took += alerts

@@ -1,7 +1,7 @@
-"""Clients of php-fpm that count every request: one attempt each, and no failure is tried again.
+"""Clients of php-fpm that count every request; each request has one attempt.
 
-`Load` runs each client in a process of its own, this file as a script: what one client waits for
-delays no other, and the process that measures keeps its processor time.
+`Load` runs each client in its own process, with this file as a script. So the waiting of one client
+delays no other, and the measuring process keeps its processor time.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def ask(
     filename: str = "/ping",
     timeout_s: float = 5.0,
 ) -> str:
-    """Return what php-fpm prints in answer to one request, headers included.
+    """Return the output of php-fpm for one request, with headers.
 
     address: "host:port", "[::1]:port" or the path of a unix socket.
     timeout_s: for each step: the connection, and every part of the answer.
-    Raises OSError where there is no answer; ConnectionError where it is not complete.
+    Raises OSError without an answer; ConnectionError if the answer is incomplete.
     """
     return _exchange(_target(address), _request(script, filename), timeout_s)
 
@@ -91,7 +91,7 @@ def _exchange(
 
 
 def _printed(answer: bytes | bytearray) -> str | None:
-    """Return the text of a complete answer; None while its end has not come."""
+    """Return the text of a complete answer; None before its end."""
     printed, at = bytearray(), 0
     while len(answer) >= at + 8:
         kind, length, padding = struct.unpack_from("!xBxxHB", answer, at)
@@ -110,7 +110,7 @@ def _printed(answer: bytes | bytearray) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadReport:
-    """What all clients have seen together."""
+    """The results of all clients together."""
 
     requests: int  #: all that were tried
     failures: Mapping[str, int]  #: by the exception's class
@@ -120,10 +120,10 @@ class LoadReport:
 
 
 class Load:
-    """Clients that ask as fast as they can, until the `with` block ends; then `report` tells.
+    """Clients that send requests as fast as they can until the `with` block ends: see `report`.
 
-    addresses: given to the clients in turn; each client stays with its own.
-    pause_s: what a client waits between two requests.
+    addresses: one for each client in turn; a client keeps its address.
+    pause_s: seconds between two requests of a client.
     """
 
     report: LoadReport
@@ -171,7 +171,7 @@ class Load:
             told = [client.communicate(timeout=_PATIENCE_S)[0] for client in self._clients]
         finally:
             self._end()
-        self.report = _together([_Seen(**json.loads(text)) for text in told])
+        self.report = _together([_ClientResult(**json.loads(text)) for text in told])
 
     def _end(self) -> None:
         for client in self._clients:
@@ -193,8 +193,8 @@ def _client(address: str, words: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Seen:
-    """What one client has seen so far; seconds of the clock that all processes share."""
+class _ClientResult:
+    """The results of one client so far; seconds of a clock that all processes share."""
 
     began_at_s: float
     ended_at_s: float
@@ -226,7 +226,7 @@ class _Seen:
             self.failing_since_s = None
 
 
-def _together(seen: Sequence[_Seen]) -> LoadReport:
+def _together(seen: Sequence[_ClientResult]) -> LoadReport:
     failures = sum((Counter(one.failures) for one in seen), Counter())
     requests = sum(one.requests for one in seen)
     took_s = max(one.ended_at_s for one in seen) - min(one.began_at_s for one in seen)
@@ -239,10 +239,10 @@ def _together(seen: Sequence[_Seen]) -> LoadReport:
     )
 
 
-def _ask_until_stdin_ends(address: str, script: str, pause_s: float) -> _Seen:
+def _ask_until_stdin_ends(address: str, script: str, pause_s: float) -> _ClientResult:
     target, request = _target(address), _request(script, script)
     now_s = time.monotonic()
-    seen = _Seen(began_at_s=now_s, ended_at_s=now_s)
+    seen = _ClientResult(began_at_s=now_s, ended_at_s=now_s)
     wait_s = 0.0
     while not select.select([0], [], [], wait_s)[0]:
         began_at_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""The guard with a fault: `faulty_guard.py MODULE:NAME ARGUMENTS...`; NAME raises when called."""
+"""The guard with a fault: `faulty_guard.py MODULE:NAME ARGUMENTS...`; NAME raises an error."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from fpm_listener.__main__ import main
 
 
 def fail(*_: object, **__: object) -> NoReturn:
+    """Raise an unexpected error."""
     raise LookupError("a secret\nsecond line")
 
 
-def put_in(place: str) -> None:
+def break_function(place: str) -> None:
     """Replace a function or method by one that raises."""
     module, _, path = place.partition(":")
     *owners, name = path.split(".")
@@ -25,5 +26,5 @@ def put_in(place: str) -> None:
 
 
 if __name__ == "__main__":
-    put_in(sys.argv[1])
+    break_function(sys.argv[1])
     sys.exit(main(["guard", *sys.argv[2:]]))

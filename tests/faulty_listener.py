@@ -1,6 +1,6 @@
-"""The listener with an engine that fails over some inputs: `faulty_listener.py SETTINGS`.
+"""The listener with an engine that fails at some inputs: `faulty_listener.py SETTINGS`.
 
-No input is known over which the real engine fails; this shows what happens if there is one.
+No input is known that makes the real engine fail. This shows what happens if there is one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 POISON = "poison"
 
 
-def spoil() -> None:
+def break_engine() -> None:
     """Make the engine fail."""
     step, deadline_s = Engine.step, Engine.deadline_s
     poisoned = False
@@ -43,5 +43,5 @@ def spoil() -> None:
 
 
 if __name__ == "__main__":
-    spoil()
+    break_engine()
     sys.exit(main(["listen", "--config", sys.argv[1]]))

@@ -1,10 +1,10 @@
-"""The listener, which kills itself at one of its steps: `killable_listener.py SETTINGS`.
+"""A listener that kills itself at one of its steps: `killable_listener.py SETTINGS`.
 
-A step is what others can see of it: a statement of the database, a word to a receiver or from it,
-the answer to supervisord. KILL_AT says which step of the kind KILL_KIND it is (1, 2, …; 0 = none).
-The count begins at the `start` or at the first `event`, as KILL_SINCE says. KILL_WHEN says whether
-the end comes `before` or `after` the step. On stderr, each counted step is a line `step KIND`, and
-the last line is `killed WHEN KIND`.
+A step is visible from outside: a statement of the database, data to or from a receiver, the answer
+to supervisord. KILL_AT is the number of the step of the kind KILL_KIND (1, 2, …; 0 = none). The
+count begins at the `start` or at the first `event`, see KILL_SINCE. KILL_WHEN is `before` or
+`after` the step. Each counted step writes the line `step KIND` to stderr, and the last line is
+`killed WHEN KIND`.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Steps:
         self._taken: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def take(self, name: str, step: Callable[..., Value], *arguments: Any) -> Value:  # noqa: ANN401 - of any step
-        """Take a step and return what comes of it, unless this is the end."""
+    def run(self, name: str, step: Callable[..., Value], *arguments: Any) -> Value:  # noqa: ANN401 - of any step
+        """Run a step and return its result, unless the listener is killed here."""
         with self._lock:
             self._taken[name] += self.counts
             number = self._taken[name] if self.counts else 0
@@ -70,31 +70,31 @@ STEPS = Steps(
 
 
 class Connection(sqlite3.Connection):
-    """A connection to the database, each statement of which is a step."""
+    """A database connection whose statements are steps."""
 
     def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:  # noqa: ANN401 - as sqlite3's
-        """Carry out a statement."""
-        return STEPS.take(sql.split(maxsplit=1)[0], super().execute, sql, *values)
+        """Run a statement."""
+        return STEPS.run(sql.split(maxsplit=1)[0], super().execute, sql, *values)
 
 
 class Socket(socket.socket):
-    """A connection to a receiver, each word of which is a step."""
+    """A connection to a receiver whose sends and receives are steps."""
 
     def sendall(self, *arguments: Any) -> None:  # noqa: ANN401 - as socket's
-        """Say something."""
-        STEPS.take("sendall", super().sendall, *arguments)
+        """Send data."""
+        STEPS.run("sendall", super().sendall, *arguments)
 
     def recv_into(self, *arguments: Any) -> int:  # noqa: ANN401 - as socket's
-        """Hear something."""
-        return STEPS.take("recv", super().recv_into, *arguments)
+        """Receive data."""
+        return STEPS.run("recv", super().recv_into, *arguments)
 
 
-def watch() -> None:
-    """Make steps of the calls that are steps."""
+def count_steps() -> None:
+    """Count these calls as steps."""
     connect, read, acknowledge = Deadline.connect, Pipe.read, Pipe.acknowledge
 
     def connect_in_steps(self: Deadline, host: str, port: int) -> socket.socket:
-        plain = STEPS.take("connect", connect, self, host, port)
+        plain = STEPS.run("connect", connect, self, host, port)
         timeout_s = plain.gettimeout()
         connection = Socket(fileno=plain.detach())
         connection.settimeout(timeout_s)
@@ -105,7 +105,7 @@ def watch() -> None:
         return read(self)
 
     def acknowledge_as_a_step(self: Pipe) -> None:
-        STEPS.take("acknowledge", acknowledge, self)
+        STEPS.run("acknowledge", acknowledge, self)
 
     patched: list[tuple[Any, str, object]] = [
         (sqlite3, "connect", partial(sqlite3.connect, factory=Connection)),
@@ -118,5 +118,5 @@ def watch() -> None:
 
 
 if __name__ == "__main__":
-    watch()
+    count_steps()
     sys.exit(main(["listen", "--config", sys.argv[1]]))

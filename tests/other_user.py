@@ -24,7 +24,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be anot
 
 @contextmanager
 def open_folder(mode: int = 0o755, owner: int | None = None) -> Iterator[Path]:
-    """Yield a folder that everybody can reach, unlike those of pytest."""
+    """Yield a folder that all users can reach, unlike pytest's folders."""
     folder = Path(tempfile.mkdtemp(prefix="fpl-"))
     try:
         if owner is not None:
@@ -37,7 +37,7 @@ def open_folder(mode: int = 0o755, owner: int | None = None) -> Iterator[Path]:
 
 @contextmanager
 def as_other_user(program: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a Python program as another user; it is ready when it has written a line."""
+    """Run a Python program as another user; yield it after its first line of output."""
     # The user changes after the start: the interpreter may lie where only root can read it.
     become = f"import os; os.setgroups([]); os.setgid({OTHER_UID}); os.setuid({OTHER_UID})\n"
     command = [sys.executable, "-ISc", become + program, *arguments]

@@ -1,6 +1,6 @@
 """A listener of an unknown version: `other_version.py fpm-listener listen STATE_DIR ADDRESS`.
 
-It holds the address's listening socket, and answers each guard with words of another protocol.
+It holds the listening socket of the address, and answers each guard in another protocol.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fpm_listener.host import procfs
 
 
 def copy(address: str) -> socket.socket:
-    """Return the socket that the address's php-fpm listens on, which must be there soon."""
+    """Return the socket on which php-fpm listens at the address; wait for it for some time."""
     port = int(address.rpartition(":")[2])
     while True:
         for pid in procfs.pids():
@@ -42,7 +42,7 @@ def copy(address: str) -> socket.socket:
 
 
 def main(state_dir: str, address: str) -> None:
-    """Hold the socket, acknowledge events, and talk nonsense to guards."""
+    """Hold the socket, acknowledge events, and answer guards in another protocol."""
     os.write(1, b"READY\n")
     Path(state_dir).mkdir(mode=0o700, exist_ok=True)
     Path(state_dir, "guard.sock").unlink(missing_ok=True)

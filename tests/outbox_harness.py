@@ -1,4 +1,4 @@
-"""An owner of database and outbox, as the daemon is one, with a clock that tests move."""
+"""A database and an outbox as the daemon uses them, with a clock that tests move."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHAT = ReceiverSettings(name="chat", url=SECRET)
 
 
 class OutboxHarness:
-    """The daemon's part: one database, one outbox, one clock."""
+    """One database, one outbox, one clock."""
 
     def __init__(
         self,
@@ -62,14 +62,14 @@ class OutboxHarness:
         return next(iter(self.outbox.start_attempts(self.now)), None)
 
     def answer(self, outcome: Outcome) -> str:
-        """Let the one receiver answer."""
+        """Record this result for the attempt of the only receiver; return the id of its alert."""
         attempt = self.start_attempt()
         assert attempt is not None
         self.outbox.record_result(ended(attempt, outcome), self.now)
         return attempt.alerts[0].alert_id
 
     def answer_of(self, receiver: str, outcome: Outcome) -> Alert:
-        """Let one of the receivers answer; return the alert."""
+        """Record this result for the attempt of one of the receivers; return the alert."""
         (attempt,) = (one for one in self.outbox.start_attempts(self.now) if one.queue == receiver)
         self.record_result(ended(attempt, outcome))
         return attempt.alerts[0]
@@ -79,7 +79,7 @@ class OutboxHarness:
         self.outbox.record_result(result, self.now)
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance both clocks."""
         self.now = Instant(self.now.monotonic_s + seconds, self.now.wall_s + seconds)
 
     def ids(self, receiver: str = "ops") -> list[str]:
@@ -92,7 +92,7 @@ class OutboxHarness:
         return [queued.alert for queued in queue.alerts()] if queue else []
 
     def dropped(self) -> dict[str, int]:
-        """Return the drops of the first receiver that are not 0."""
+        """Return the numbers of drops of the first receiver that are not 0."""
         view = self.outbox.views()[0]
         return {reason: count for reason, count in view.dropped.items() if count}
 
@@ -100,7 +100,7 @@ class OutboxHarness:
 def after_reboot(
     harness: OutboxHarness, *receivers: ReceiverSettings, after_s: float = 0.0
 ) -> OutboxHarness:
-    """Return the owner of a listener that was started after a reboot."""
+    """Return the harness of the next listener, after a reboot."""
     harness.database.close()
     now = Instant(5.0, harness.now.wall_s + after_s)  # only the wall clock goes on
     return OutboxHarness(
@@ -115,7 +115,7 @@ def after_reboot(
 def after_restart(
     harness: OutboxHarness, *, clock_set_by_s: float, after_s: float = 1.0
 ) -> OutboxHarness:
-    """Return the owner of a listener that was started again, after the clock was set."""
+    """Return the harness of the next listener, after a change of the clock."""
     harness.database.close()
     now = Instant(harness.now.monotonic_s + after_s, harness.now.wall_s + after_s + clock_set_by_s)
     return OutboxHarness(

@@ -1,4 +1,4 @@
-"""Free ports, for tests that run side by side."""
+"""Free ports, for tests that run at the same time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GIVEN: deque[int] = deque(maxlen=500)
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody has on any address, and that nobody else is given."""
+    """Return a TCP port that is free on every address, and that no other test gets."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     own = (int(os.environ.get("TEST_PROCESS", "0")) * 4 + worker) % _MOST
     both = socket.has_dualstack_ipv6()

@@ -1,4 +1,4 @@
-"""One receiver of each kind, pointed at a server on loopback, and alerts hard to format."""
+"""Settings of a receiver of each type on loopback, and alerts that are hard to format."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ HOSTILE = (
 
 
 def settings(kind: str, url: str, folder: Path, **others: Any) -> ReceiverSettings:  # noqa: ANN401 - its fields
-    """Return settings of that kind, with all the files that it needs."""
+    """Return settings of this type, with all files that it needs."""
     files: dict[str, Path] = {}
     wanted = {need for needs in KINDS[kind].needs for need in needs.split("|")}
     wanted |= {"secret_file"} & set(KINDS[kind].takes) if kind != "webhook" else set()
@@ -68,7 +68,7 @@ def settings(kind: str, url: str, folder: Path, **others: Any) -> ReceiverSettin
 
 
 def firing_alert(sequence: int = 1, incident: str = "www:php-fpm-1795000000.000") -> Alert:
-    """Return a firing alert as the listener makes them."""
+    """Return a firing alert as the listener creates it."""
     return replace(
         fires(incident, sequence),
         labels={
@@ -102,7 +102,7 @@ def firing_alert(sequence: int = 1, incident: str = "www:php-fpm-1795000000.000"
 
 
 def resolved_alert(sequence: int = 2, incident: str = "www:php-fpm-1795000000.000") -> Alert:
-    """Return its resolution."""
+    """Return the resolved alert of the same incident."""
     texts = {"summary": "www:php-fpm: resolved", "remedy": "No action is needed"}
     firing = firing_alert(sequence, incident)
     return replace(
@@ -113,7 +113,7 @@ def resolved_alert(sequence: int = 2, incident: str = "www:php-fpm-1795000000.00
 
 
 def hostile_alert() -> Alert:
-    """Return an alert whose every text wants to call people and to break the markup."""
+    """Return an alert whose texts try to notify people and to break the markup."""
     evil = "\n".join(HOSTILE)
     return replace(
         firing_alert(),
@@ -127,7 +127,7 @@ def hostile_alert() -> Alert:
 
 
 def many_alerts(count: int, name: str = "php-fpm-{}") -> list[Alert]:
-    """Return incidents of as many programs; name: with the number of each."""
+    """Return alerts of as many incidents, each of another program; name: with its number."""
     return [
         replace(
             firing_alert(1, f"pool:php-fpm-{index}-1795000000.000"),

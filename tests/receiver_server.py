@@ -1,4 +1,4 @@
-"""A small HTTP(S) server on loopback that answers as it is told, faults included."""
+"""A small HTTP(S) server on loopback with given answers, faults included."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENCE_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request that came in whole."""
+    """A complete request."""
 
     method: str
     path: str
@@ -61,32 +61,32 @@ def status(code: int, headers: Mapping[str, str] | None = None, body: bytes = b"
 
 
 def redirect(url: str) -> Answer:
-    """Answer that the receiver is elsewhere."""
+    """Redirect to another URL."""
     return status(302, {"Location": url})
 
 
 def hang(to: Connection) -> None:
-    """Answer nothing, and keep the connection."""
+    """Send no answer, and keep the connection open."""
     to.closing.wait()
 
 
 def drip_headers(to: Connection) -> None:
-    """Answer with a header that comes byte by byte and never ends."""
+    """Send a header byte by byte, without an end."""
     _drip(to, b"HTTP/1.1 200 OK\r\nX-Endless: ")
 
 
 def drip_body(to: Connection) -> None:
-    """Answer with a body that comes byte by byte and never ends."""
+    """Send a body byte by byte, without an end."""
     _drip(to, b"HTTP/1.1 200 OK\r\n\r\n")
 
 
 def drip_status(to: Connection) -> None:
-    """Answer with spaces that never become a status line."""
+    """Send spaces, and never a status line."""
     _drip(to, b"")
 
 
 def big_body(to: Connection) -> None:
-    """Answer yes with 10 MiB."""
+    """Send status 200 and 10 MiB."""
     to.socket.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10485760\r\n\r\n")
     for _ in range(160):
         to.socket.sendall(b"x" * 65536)
@@ -98,17 +98,17 @@ def reset(to: Connection) -> None:
 
 
 def garbage(to: Connection) -> None:
-    """Answer with what is no HTTP."""
+    """Send bytes that are not HTTP."""
     to.socket.sendall(b"220 mail.example ESMTP ready\r\n\r\n")
 
 
 def bad_headers(to: Connection) -> None:
-    """Answer yes, with a header that urllib3 warns of, URL and all."""
+    """Send status 200 and a header that makes urllib3 log a warning with the URL."""
     to.socket.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n : no name\r\nnonsense\r\n\r\n")
 
 
 def silent_close(to: Connection) -> None:
-    """Close without a word."""
+    """Close the connection without an answer."""
     to.socket.shutdown(socket.SHUT_RDWR)
 
 
@@ -119,7 +119,7 @@ def _drip(to: Connection, first: bytes) -> None:
 
 
 class ReceiverServer:
-    """The server; answers 200 after `script` is used up. A context manager.
+    """The server; it answers 200 after `script` is used up. A context manager.
 
     tls: with it, the server speaks HTTPS. host: its name in `url`.
     """
@@ -155,7 +155,7 @@ class ReceiverServer:
             thread.join(PATIENCE_S)
 
     def wait_for(self, count: int, patience_s: float = PATIENCE_S) -> list[Request]:
-        """Return the requests, once there are `count` of them."""
+        """Wait for `count` requests; return them."""
         wait_until(
             lambda: len(self.requests) >= count,
             f"{count} requests (there are {len(self.requests)})",
@@ -195,7 +195,7 @@ class ReceiverServer:
 
 
 def _linger(connection: socket.socket) -> None:
-    """Let the other side close first, so that it is not reset while it reads."""
+    """Let the client close first; otherwise it gets a reset while it reads."""
     connection.shutdown(socket.SHUT_WR)
     connection.settimeout(1.0)
     while connection.recv(65536):

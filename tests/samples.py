@@ -1,4 +1,4 @@
-"""Alerts, receivers and moments for tests."""
+"""Alerts, receivers and times for tests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NO = Rejected(reason=FailureReason.CLIENT_ERROR, detail="status 400")
 
 
 def at(seconds: float) -> Instant:
-    """Return the moment `seconds` after the beginning, on both clocks."""
+    """Return the time `seconds` after the beginning, on both clocks."""
     return Instant(seconds, EPOCH_S + seconds)
 
 
@@ -57,7 +57,7 @@ def fires(incident: str = "www:php-fpm", sequence: int = 1, **others: Any) -> Al
 
 
 def resolves(incident: str = "www:php-fpm", sequence: int = 2) -> Alert:
-    """Return the resolution."""
+    """Return the resolved alert."""
     return replace(
         fires(incident, sequence),
         reason=Reason.RESOLVED,
@@ -67,12 +67,12 @@ def resolves(incident: str = "www:php-fpm", sequence: int = 2) -> Alert:
 
 
 def ended(attempt: Attempt | None, outcome: Outcome) -> AttemptResult:
-    """Return the answer of a sender."""
+    """Return the result of a sender."""
     assert attempt is not None
     return AttemptResult(attempt=attempt, outcome=outcome)
 
 
-#: Anything that can happen to a receiver's alerts, in any order: names of methods of `Story`.
+#: Anything that can happen to a receiver's alerts, in any order: methods of `AlertHistory`.
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("fire"), st.sampled_from("abc")),
@@ -87,8 +87,8 @@ STEPS = st.lists(
 
 
 @dataclass(kw_only=True)
-class Story:
-    """What happened to the alerts of one receiver; `check` verifies the laws."""
+class AlertHistory:
+    """The alerts of one receiver; `check` verifies the laws."""
 
     enqueue: Callable[[Alert], None]
     start_attempt: Callable[[], Attempt | None]
@@ -100,36 +100,36 @@ class Story:
     waiting: Attempt | None = None
 
     def fire(self, incident: str) -> None:
-        """Let an incident fire."""
+        """Open an incident."""
         self._enqueue(fires(incident, len(self.enqueued) + 1))
 
     def resolve(self, incident: str) -> None:
-        """Let it be over."""
+        """Resolve it."""
         self._enqueue(resolves(incident, len(self.enqueued) + 1))
 
     def send(self, _: None = None) -> None:
-        """Send what is due."""
+        """Send the due alerts."""
         attempt = self.start_attempt()
         if attempt is not None:
             assert self.waiting is None
             self.waiting = attempt
 
     def answer(self, outcome: Outcome) -> None:
-        """Let the receiver answer."""
+        """Record the receiver's answer."""
         if self.waiting is not None:
             attempt, self.waiting = self.waiting, None
             self.delivered += attempt.alerts if isinstance(outcome, Delivered) else ()
             self.record_result(ended(attempt, outcome))
 
     def interrupt(self, took_it: bool) -> None:  # noqa: FBT001 - a strategy's value
-        """Lose the answer; the receiver may have taken the alert all the same."""
+        """Lose the answer; the receiver may have accepted the alert."""
         if self.waiting is not None:
             self.delivered += self.waiting.alerts if took_it else ()
             self.waiting = None
         self.restart()
 
     def finish(self) -> None:
-        """Let the receiver take all that is left."""
+        """Let the receiver accept everything that is left."""
         self.answer(YES)
         self.wait(2000.0)
         while (attempt := self.start_attempt()) is not None:
@@ -137,7 +137,7 @@ class Story:
             self.answer(YES)
 
     def check(self, dropped: int) -> None:
-        """Assert order within each incident, and that every loss is among those counted."""
+        """Assert the order within each incident, and that every loss is counted."""
         ids = {alert.alert_id for alert in self.delivered}
         missing = 0
         for incident in {alert.incident_id for alert in self.enqueued}:
@@ -161,9 +161,9 @@ class Story:
 
 
 def _replaced(alerts: list[Alert], delivered: set[str]) -> bool:
-    """Return whether the first of an incident's alerts gave way to a newer firing one.
+    """Return whether a newer firing alert replaced the first alert of an incident.
 
-    A resolution between them was lost, then: it is counted itself.
+    The resolved alert between them was then lost, and is counted itself.
     """
     first, *later = alerts
     if first.status is not Status.FIRING:

@@ -1,4 +1,4 @@
-"""Makes the pictures of the page that README.md shows: `make screenshots`."""
+"""Create the pictures of the page for README.md: `make screenshots`."""
 
 from __future__ import annotations
 

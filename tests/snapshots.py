@@ -1,4 +1,4 @@
-"""What a listener may have to show: nothing, all well, trouble, hundreds, what is hostile."""
+"""Snapshots of listeners without programs, with and without problems, with many programs."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ BIND = (
 
 
 def stamp(form: str, ago_s: float) -> str:
-    """Return a moment as a log has it."""
+    """Return a time as php-fpm's log writes it."""
     return time.strftime(form, time.localtime(NOW_S - ago_s))
 
 
 def program(name: str, state: State = State.RUNNING, **more: object) -> ProcessView:
-    """Return a program that does as it should."""
+    """Return a program without problems."""
     group, _, process = name.partition(":")
     words: dict[str, object] = {
         "name": ProcessName(group, process or group),
@@ -95,7 +95,7 @@ def incident(incident_id: str = "1", **more: object) -> IncidentView:
 
 
 def entry(what: TimelineEvent, ago_s: float, process: str = "", **more: object) -> Entry:
-    """Return something that has happened."""
+    """Return an entry of the timeline."""
     words = {"what": what, "process": process, "first_s": NOW_S - ago_s, "last_s": NOW_S - ago_s}
     return Entry(**{**words, **more})  # type: ignore[arg-type] # the test's own words
 

@@ -1,1 +1,1 @@
-"""Tests of fpm_listener.fuzz."""
+"""Fuzz targets for all parsers of outside input: `make fuzz`."""

@@ -1,4 +1,4 @@
-"""What documents show works: snippets are read by who would read them, pages name all there is."""
+"""The documents are right: their snippets work, and the pages name everything that exists."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ INI = [snippet for snippet in ALL if snippet.kind == "ini"]
 
 
 def php_fpm() -> str:
-    """Return the php-fpm that the setup script has installed."""
+    """Return the php-fpm that the setup script installed."""
     found = os.environ.get("PHP_FPM") or shutil.which("php-fpm8.2")
     assert found, "no php-fpm on this machine: run scripts/setup.sh"
     return found
 
 
 @pytest.mark.parametrize("snippet", INI, ids=[snippet.where for snippet in INI])
-def test_a_configuration(snippet: Snippet, tmp_path: Path) -> None:
-    """It is read by the listener, by supervisord, or by php-fpm itself, without complaint."""
+def test_configuration_snippets(snippet: Snippet, tmp_path: Path) -> None:
+    """The listener, supervisord or php-fpm reads each of them without an error."""
     text = snippet.text
     if text.startswith("command="):
         text = f"[program:php-fpm]\n{text}"
@@ -102,8 +102,8 @@ def test_a_configuration(snippet: Snippet, tmp_path: Path) -> None:
     assert read_by, f"nobody reads {snippet.where}"
 
 
-def test_every_other_block_is_run() -> None:
-    """A block that no test knows is a promise that nobody keeps."""
+def test_other_snippets() -> None:
+    """Each is run by a test; no test misses a snippet."""
     for snippet in ALL:
         if snippet.kind == "sh":
             runs = [test for begin, test in SHELL.items() if snippet.text.startswith(begin)]
@@ -116,8 +116,8 @@ def test_every_other_block_is_run() -> None:
             assert (ROOT / ELSEWHERE[snippet.kind]).exists()
 
 
-def test_links_lead_somewhere() -> None:
-    """Each link to a file of this project finds it."""
+def test_links() -> None:
+    """Each link to a file of this project finds the file."""
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)}: {target}"
@@ -154,8 +154,8 @@ def commands() -> dict[str, set[str]]:
         "completions/fpm-listener.fish",
     ],
 )
-def test_every_command_and_option_is_there(path: str) -> None:
-    """What the parser knows, the page and the shells know, and nothing else."""
+def test_commands_and_options_in_documents(path: str) -> None:
+    """The manual page and the completions have those of the parser, and no others."""
     text = (ROOT / path).read_text()
     for command, words in commands().items():
         assert re.search(rf"\b{command}\b", text), command
@@ -165,15 +165,15 @@ def test_every_command_and_option_is_there(path: str) -> None:
 
 
 def run(*command: str) -> str:
-    """Return what a command that succeeds has printed."""
+    """Run a command that must succeed; return its output."""
     assert shutil.which(command[0]), f"no {command[0]} on this machine: run scripts/setup.sh"
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, ""), done
     return done.stdout
 
 
-def test_the_man_page_is_sound() -> None:
-    """mandoc has nothing to complain of, and shows it."""
+def test_man_page() -> None:
+    """mandoc reports nothing, and shows the page."""
     assert run("mandoc", "-T", "lint", "-W", "warning", "docs/man/fpm-listener.1") == ""
     assert "supervisord" in run("mandoc", "-T", "utf8", "docs/man/fpm-listener.1")
 
@@ -187,7 +187,7 @@ def test_the_man_page_is_sound() -> None:
         ("alerts re", {"retry"}),
     ],
 )
-def test_completions_complete(words: str, offers: set[str]) -> None:
+def test_completions(words: str, offers: set[str]) -> None:
     """bash and fish offer what fits; zsh can read its file."""
     *before, last = f"fpm-listener {words}".split(" ")
     listed = " ".join(f"'{word}'" for word in (*before, last))

@@ -1,4 +1,4 @@
-"""The shipped Prometheus rules: they parse, fire and keep silent as their tests say."""
+"""The shipped Prometheus rules: promtool parses them, and runs their tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RUNBOOK = ROOT / "docs" / "runbook.md"
 
 
 def promtool(*words: str) -> str:
-    """Return what promtool says; it must be content."""
+    """Run promtool, which must succeed; return its output."""
     program = shutil.which("promtool")
     assert program, "no promtool on this machine: run scripts/setup.sh"
     done = subprocess.run(
@@ -30,13 +30,13 @@ def promtool(*words: str) -> str:
     return done.stdout
 
 
-def test_the_rules_are_good() -> None:
-    """promtool reads them."""
+def test_rules() -> None:
+    """promtool accepts them."""
     assert "SUCCESS" in promtool("check", "rules", str(RULES))
 
 
-def test_they_fire_and_keep_silent() -> None:
-    """Each has a scene in which it fires, and one in which it does not."""
+def test_rules_that_fire_and_do_not_fire() -> None:
+    """Each rule has a case in which it fires, and one in which it does not."""
     assert "SUCCESS" in promtool("test", "rules", str(TESTS))
     text = TESTS.read_text()
     for alert in re.findall(r"- alert: (\w+)", RULES.read_text()):
@@ -44,8 +44,8 @@ def test_they_fire_and_keep_silent() -> None:
         assert set(scenes) == {"", " []"}, alert
 
 
-def test_every_metric_is_served() -> None:
-    """A rule or a panel over a metric that nobody has is silent for ever."""
+def test_metrics_of_rules_and_panels() -> None:
+    """The listener serves each of them; otherwise the rule would never fire."""
     served = METRICS.read_text()
     # A real php-fpm has each of these (tests/e2e/test_pools.py).
     pools = {"phpfpm_up", *(f"phpfpm_{name}" for name in NUMBERS.values())}
@@ -82,8 +82,8 @@ def panels() -> list[tuple[dict[str, Any], str]]:
     ]
 
 
-def test_every_expression_of_the_dashboard_parses(tmp_path: Path) -> None:
-    """promtool reads each, with a host in place of the variable."""
+def test_expressions_of_the_dashboard(tmp_path: Path) -> None:
+    """promtool accepts each, with a host instead of the variable."""
     rules = [
         {"record": f"panel:{number}:x", "expr": expression.replace("$instance", "web1")}
         for number, (_, expression) in enumerate(panels())
@@ -95,8 +95,8 @@ def test_every_expression_of_the_dashboard_parses(tmp_path: Path) -> None:
     assert "SUCCESS" in promtool("check", "rules", str(path))
 
 
-def test_every_panel_explains_itself() -> None:
-    """It has a title, a sentence and a unit, and none is over another."""
+def test_panels() -> None:
+    """Each has a title, a description and a unit, and none covers another."""
     places: set[tuple[int, int]] = set()
     for panel, _ in panels():
         assert panel["title"]
@@ -118,8 +118,8 @@ def test_every_panel_explains_itself() -> None:
 # -- the runbook -----------------------------------------------------------------------------------
 
 
-def test_the_runbook_knows_every_rule_and_every_cause() -> None:
-    """Whoever is paged finds a section for what the page says, and where the rule points."""
+def test_runbook() -> None:
+    """It has a section for each cause, and for each rule under the rule's link."""
     text = RUNBOOK.read_text()
     sections = re.findall(r"^### (.+)$", text, re.MULTILINE)
     wanted = [*names(), *(f"`{cause.value}`" for cause in Cause)]
@@ -130,14 +130,14 @@ def test_the_runbook_knows_every_rule_and_every_cause() -> None:
         assert len(section.split()) > 15, section
 
 
-def test_the_example_for_prometheus_is_good() -> None:
-    """promtool reads it, with the rules that it names."""
+def test_example_for_prometheus() -> None:
+    """promtool accepts it, with the rules that it names."""
     conf = str(ROOT / "monitoring" / "prometheus.yml")
     assert f"{len(names())} rules found" in promtool("check", "config", conf)
 
 
-def test_the_example_with_a_token_is_good(tmp_path: Path) -> None:
-    """promtool reads the lines for listeners with a token too, and they name the token's file."""
+def test_example_for_prometheus_with_a_token(tmp_path: Path) -> None:
+    """promtool accepts it too, and it names the file of the token."""
     text = (ROOT / "monitoring" / "prometheus.yml").read_text()
     lines = re.search(r"    # (authorization:)\n    #(   credentials_file: )(\S+)\n", text)
     assert lines

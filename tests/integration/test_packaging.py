@@ -1,4 +1,4 @@
-"""What `python -m build` makes of this checkout."""
+"""The files that `python -m build` creates from this checkout."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LEFTOVERS = shutil.ignore_patterns(".*", "*.egg-info", "build", "dist", "__pycac
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str | Path]:
-    """Return what the build printed, and the folder of its two files; the checkout stays clean."""
+    """Return the output of the build, and the folder of its two files; the checkout stays clean."""
     clone = tmp_path_factory.mktemp("clone") / "fpm-listener"
     shutil.copytree(ROOT, clone, ignore=LEFTOVERS)
     # Byte-compiling is a matter of the environment, and forbidding it makes setuptools warn.
@@ -53,8 +53,8 @@ def wheel(built: Mapping[str, str | Path]) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-def test_nothing_is_warned_of(built: Mapping[str, str | Path]) -> None:
-    """Neither setuptools nor its MANIFEST.in reader has a complaint, deprecations included."""
+def test_warnings_of_the_build(built: Mapping[str, str | Path]) -> None:
+    """Neither setuptools nor its MANIFEST.in reader warns, not even of deprecations."""
     complaints = [
         line
         for line in str(built["said"]).splitlines()
@@ -65,8 +65,8 @@ def test_nothing_is_warned_of(built: Mapping[str, str | Path]) -> None:
     assert complaints == []
 
 
-def test_the_wheel_has_code_types_and_licence(built: Mapping[str, str | Path]) -> None:
-    """All of the package and nothing beside it; type checkers are told that it is typed."""
+def test_code_types_and_licence_in_the_wheel(built: Mapping[str, str | Path]) -> None:
+    """It has the whole package and nothing else, and py.typed."""
     with wheel(built) as archive:
         names = archive.namelist()
     package = {
@@ -85,8 +85,8 @@ def test_the_wheel_has_code_types_and_licence(built: Mapping[str, str | Path]) -
     }
 
 
-def test_init_writes_the_files_of_the_project() -> None:
-    """The package's copy is the same as supervisord.d/, which people read and copy."""
+def test_files_of_init() -> None:
+    """The copy in the package equals supervisord.d/, which people read and copy."""
     folder, copy = ROOT / "supervisord.d", ROOT / "fpm_listener" / "cli" / "supervisord.d"
 
     assert {path.name for path in copy.iterdir()} == {path.name for path in folder.iterdir()}
@@ -94,16 +94,16 @@ def test_init_writes_the_files_of_the_project() -> None:
         assert (copy / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_the_wheel_brings_the_files_to_drop_in(built: Mapping[str, str | Path]) -> None:
-    """They are installed below share/fpm-listener/, the same as in supervisord.d/."""
+def test_supervisord_d_in_the_wheel(built: Mapping[str, str | Path]) -> None:
+    """The files are installed below share/fpm-listener/, unchanged."""
     share = f"fpm_listener-{__version__}.data/data/share/fpm-listener"
     with wheel(built) as archive:
         for path in (ROOT / "supervisord.d").iterdir():
             assert archive.read(f"{share}/{path.name}") == path.read_bytes()
 
 
-def test_the_metadata_say_what_it_is_and_needs(built: Mapping[str, str | Path]) -> None:
-    """Licence, Python floor, three dependencies, the console script, the README."""
+def test_metadata(built: Mapping[str, str | Path]) -> None:
+    """Licence, Python version, three dependencies, the command, the README."""
     info = f"fpm_listener-{__version__}.dist-info"
     with wheel(built) as archive:
         metadata = archive.read(f"{info}/METADATA").decode()
@@ -123,10 +123,10 @@ def is_runtime_need(line: str) -> bool:
     return line.startswith("Requires-Dist:") and "extra ==" not in line
 
 
-def test_the_sdist_has_all_that_one_needs_to_build_and_test(
+def test_sdist(
     built: Mapping[str, str | Path],
 ) -> None:
-    """Each file that MANIFEST.in should name is there; no machine's leftovers."""
+    """It has all files to build and test, and no temporary ones."""
     (path,) = Path(built["dist"]).glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}

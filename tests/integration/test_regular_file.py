@@ -1,4 +1,4 @@
-"""Files that others wrote: regular ones are read, and nothing blocks or fills the memory."""
+"""Files of other people: regular files are read, and nothing blocks or fills the memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HUGE = 1 << 33
 
 
 def bad_files(folder: Path) -> dict[str, str]:
-    """Return paths of what is no small file, and why each is refused."""
+    """Return paths that are not small regular files, and the reason for each."""
     os.mkfifo(folder / "fifo")
     with (folder / "huge").open("wb") as file:
         file.truncate(HUGE)
@@ -32,15 +32,15 @@ def bad_files(folder: Path) -> dict[str, str]:
     }
 
 
-def test_what_is_no_small_file(tmp_path: Path) -> None:
-    """Each is refused at once, with the reason."""
+def test_files_that_are_not_small_regular_files(tmp_path: Path) -> None:
+    """Each is an error at once, with the reason."""
     for path, why in bad_files(tmp_path).items():
         with pytest.raises(OSError, match=why):
             regular_file.read(path)
 
 
-def test_what_is_a_file(tmp_path: Path) -> None:
-    """A link as Kubernetes makes them, an open descriptor, and the longest file are read."""
+def test_regular_files(tmp_path: Path) -> None:
+    """A link as Kubernetes creates it, an open descriptor, and the longest file are read."""
     (tmp_path / "..data").mkdir()
     secret = tmp_path / "..data" / "secret"
     secret.write_bytes(b"hidden")
@@ -55,7 +55,7 @@ def test_what_is_a_file(tmp_path: Path) -> None:
 
 
 def test_secrets_of_a_receiver(tmp_path: Path) -> None:
-    """The receiver fails with the reason, and its thread goes on."""
+    """The receiver fails with the reason, and its thread continues."""
     for path, why in bad_files(tmp_path).items():
         secrets = Secrets(ReceiverSettings(name="x", kind="webhook", url_file=Path(path)))
         with pytest.raises(BadFileError, match=why):
@@ -72,7 +72,7 @@ def test_secrets_of_the_page(tmp_path: Path) -> None:
 
 
 def test_included_files_of_check(tmp_path: Path) -> None:
-    """They are left out."""
+    """They are skipped."""
     good = tmp_path / "good.conf"
     good.write_text("[program:a]\n")
     texts = check._texts([*bad_files(tmp_path), str(good)])

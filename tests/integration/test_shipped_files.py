@@ -70,7 +70,7 @@ def sections(path: Path, *, uncomment: bool = False) -> dict[str, dict[str, str]
 
 @pytest.fixture(scope="module")
 def known() -> Iterator[dict[str, dict[str, Any]]]:
-    """Return what a real supervisord has made of the shipped files, by program."""
+    """Return the programs that a real supervisord creates from the shipped files."""
     here = Path(tempfile.mkdtemp(prefix="shipped-"))  # short: a unix socket's path has 107 bytes
     (here / "supervisord.conf").write_text(MAIN.format(here=here, shipped=SHIPPED))
     (here / "quiet.conf").write_text(QUIET)
@@ -104,20 +104,20 @@ def ask(path: Path, method: str) -> Any:  # noqa: ANN401 - what XML-RPC gives
         transport.close()
 
 
-def test_supervisord_reads_them_and_ignores_our_sections(known: dict[str, dict[str, Any]]) -> None:
-    """One event listener and one program: our sections, `%` and all, are nothing to supervisord."""
+def test_supervisord_reads_them(known: dict[str, dict[str, Any]]) -> None:
+    """It finds one event listener and one program, and ignores our sections with their `%`."""
     assert sorted(known) == ["fpm-listener", "php-fpm"]
 
 
-def test_the_listener_finds_its_settings_in_its_own_file(known: dict[str, dict[str, Any]]) -> None:
-    """`%(here)s` is the folder of the included file, not that of supervisord.conf."""
+def test_here_in_an_included_file(known: dict[str, dict[str, Any]]) -> None:
+    """`%(here)s` is the folder of the included file, not of supervisord.conf."""
     command = shlex.split(known["fpm-listener"]["command"])
 
     assert command == ["fpm-listener", "listen", "--config", str(OURS)]
 
 
-def test_the_listener_is_not_lost(known: dict[str, dict[str, Any]]) -> None:
-    """supervisord never gives up on it, and shares no priority of its own defaults with it."""
+def test_options_of_the_listener(known: dict[str, dict[str, Any]]) -> None:
+    """supervisord never gives up on it, and starts it before programs with the default priority."""
     listener = known["fpm-listener"]
 
     assert listener["group_prio"] == -50
@@ -128,8 +128,8 @@ def test_the_listener_is_not_lost(known: dict[str, dict[str, Any]]) -> None:
     assert listener["stdout_logfile"] == "none"
 
 
-def test_php_fpm_is_run_so_that_states_mean_something(known: dict[str, dict[str, Any]]) -> None:
-    """In the foreground, without a shell; a failure is a failure; a stop has time for grace."""
+def test_options_of_php_fpm(known: dict[str, dict[str, Any]]) -> None:
+    """It runs in the foreground without a shell; its failures count; a stop has enough time."""
     fpm = known["php-fpm"]
     command = shlex.split(fpm["command"])
     grace = re.search(r"process_control_timeout = (\S+)", PHP_FPM.read_text())
@@ -156,15 +156,15 @@ def test_php_fpm_is_run_so_that_states_mean_something(known: dict[str, dict[str,
 
 
 @pytest.mark.parametrize("path", [OURS, PHP_FPM], ids=lambda path: path.name)
-def test_no_value_is_cut_and_no_locale_matters(path: Path) -> None:
-    """ASCII only, and no comment behind a value: supervisor cuts at ` ;` and ` #`."""
+def test_ascii_without_comments_behind_values(path: Path) -> None:
+    """supervisor cuts a value at ` ;` and ` #`."""
     for line in path.read_text(encoding="ascii").splitlines():
         assert line.startswith(";") or not re.search(r"\s[;#]", line), line
         assert len(line) <= 100 or line.startswith("command="), line
 
 
-def test_every_setting_is_shown_with_its_default(tmp_path: Path) -> None:
-    """With each setting's line made live, the settings are those of an empty file."""
+def test_defaults_of_the_listener(tmp_path: Path) -> None:
+    """With all commented lines active, the settings equal those of an empty file."""
     shown = sections(OURS, uncomment=True)[SECTION]
     empty, all_live = tmp_path / "empty.conf", tmp_path / "live.conf"
     empty.write_text("")
@@ -178,8 +178,8 @@ def without_source(settings: Settings) -> Settings:
     return replace(settings, source="")
 
 
-def test_every_setting_of_a_receiver_is_shown_with_its_default(tmp_path: Path) -> None:
-    """The example is complete, and but for its url_file it says what is true anyway."""
+def test_defaults_of_a_receiver(tmp_path: Path) -> None:
+    """The example is complete; except for url_file, it has the default values."""
     shown = sections(OURS, uncomment=True)[f"{RECEIVER_PREFIX}ops"]
     live = tmp_path / "live.conf"
     live.write_text(
@@ -192,14 +192,14 @@ def test_every_setting_of_a_receiver_is_shown_with_its_default(tmp_path: Path) -
     assert receiver == ReceiverSettings(name="ops", url_file=receiver.url_file)
 
 
-def test_as_shipped_they_set_nothing() -> None:
-    """Every setting is commented out, so a new default reaches those who kept the file."""
+def test_no_setting_is_active() -> None:
+    """Every setting is a comment, so a new default applies to users who keep the file."""
     assert sections(OURS)[SECTION] == {}
     assert not load(str(OURS), {}).receivers
 
 
-def test_the_snippet_on_the_terminal_agrees() -> None:
-    """What `fpm-listener listen` tells to paste says nothing that the shipped file does not."""
+def test_snippet_on_the_terminal() -> None:
+    """The lines that `fpm-listener listen` prints are those of the shipped file."""
     text = "\n".join(line[4:] for line in SNIPPET.splitlines() if line.startswith("    "))
     parser = RawConfigParser()
     parser.read_string(text)
@@ -210,8 +210,8 @@ def test_the_snippet_on_the_terminal_agrees() -> None:
             assert shipped[name][key] == value
 
 
-def test_the_page_of_receivers_tells_the_truth() -> None:
-    """Its table has each kind with its needs, rates and messages; every setting is on the page."""
+def test_page_of_receivers() -> None:
+    """Its table has each type with its keys, rates and batch size; every setting is on the page."""
     page = (ROOT / "docs" / "receivers.md").read_text()
     rows = re.findall(
         r"^\| (`[a-z_`, ]+`) \| (.+?) \| (.*?) \| .+? \| (.+?) \| (.+?) \|$", page, re.MULTILINE

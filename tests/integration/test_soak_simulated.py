@@ -1,4 +1,4 @@
-"""A short part of `make soak`: some simulated hours, the same in each run."""
+"""A short part of `make soak`: a few simulated hours, the same in each run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_simulated_hours_of_faults(tmp_path: Path, seed: int) -> None:
-    """Through kills, hangs, clock jumps and a receiver that is away, every law holds."""
+    """Every law holds through kills, hangs, clock changes and an unavailable receiver."""
     simulation = Simulation(seed, tmp_path)
     simulation.run(hours=3.0)
 

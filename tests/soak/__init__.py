@@ -1,1 +1,1 @@
-"""Tests of fpm_listener.soak."""
+"""Long runs with random faults, simulated and real: `make soak`."""

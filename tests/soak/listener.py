@@ -1,4 +1,4 @@
-"""A listener without threads, sockets or clocks: what the daemon does, in simulated time."""
+"""A listener without threads, sockets or clocks: the work of the daemon in simulated time."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class KilledError(Exception):
     """The listener is killed at this step."""
 
 
-class Around(Protocol):
-    """The world, as a listener sees it."""
+class Surroundings(Protocol):
+    """The interface of the simulation to the listener."""
 
     random: Random
     receivers: dict[str, FakeReceiver]
@@ -73,10 +73,10 @@ class Around(Protocol):
 
     @property
     def now(self) -> Instant:
-        """Return the moment on both clocks."""
+        """Return the present time on both clocks."""
 
     def seen(self) -> tuple[ProcessSeen, ...]:
-        """Return what supervisord answers."""
+        """Return the answer of supervisord."""
 
     @property
     def names(self) -> list[ProcessName]:
@@ -84,9 +84,9 @@ class Around(Protocol):
 
 
 class Listener:
-    """One start of it. Each method may raise KilledError."""
+    """One run of the listener. Each method may raise KilledError."""
 
-    def __init__(self, folder: Path, around: Around, supervisord_pid: int) -> None:
+    def __init__(self, folder: Path, around: Surroundings, supervisord_pid: int) -> None:
         self._around = around
         self.kill_at_step = 0  #: the step at which it is killed; 0 = none
         now = around.now
@@ -118,16 +118,16 @@ class Listener:
         self._take_answer()
 
     def close(self) -> None:
-        """Leave the files as they are."""
+        """Close the database; the files stay."""
         self._database.close()
 
     def due_s(self) -> float:
-        """Return the monotonic moment at which `turn` has something to do."""
+        """Return the monotonic time at which `turn` has work to do."""
         moments = [self.engine.deadline_s(), self.outbox.next_due_s(self._around.now)]
         return min([self._upkeep_at_s, *(moment for moment in moments if moment is not None)])
 
     def event(self, event: Event) -> None:
-        """Take in an event; when it returns, the event is acknowledged."""
+        """Process an event; when it returns, the event is acknowledged."""
         verdict = self._ledger.judge(event)
         effects: list[Effect] = []
         if verdict.missed:
@@ -143,7 +143,7 @@ class Listener:
         self._perform(effects)
 
     def turn(self) -> None:
-        """Do what is due."""
+        """Do all work that is due."""
         now = self._around.now
         for _ in range(_MOST_TICKS):
             due_s = self.engine.deadline_s()
@@ -198,7 +198,7 @@ class Listener:
         self._around.notified += [one.alert for one in effects if isinstance(one, Notify)]
 
     def _perform(self, effects: list[Effect]) -> None:
-        """Answer at once what threads look up."""
+        """Answer at once the questions that threads answer in the daemon."""
         for effect in effects:
             match effect:
                 case FindHolder(process, address, _):

@@ -21,7 +21,7 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
 from tests.e2e.lab import kill
-from tests.soak.soak_lab import FPMS, Answers, SoakLab, limit_files
+from tests.soak.soak_lab import FPMS, PingLoop, SoakLab, limit_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ class Soak:
         self.random: Random = random_module.Random(seed)  # noqa: S311 - faults, no secrets
         self.soak_lab, self.lab = soak_lab, soak_lab.lab
         self.faults: dict[str, int] = {}
-        self.answers: dict[str, Answers] = {}
+        self.answers: dict[str, PingLoop] = {}
         self._began_s = time.monotonic()
         self._history: deque[str] = deque(maxlen=_HISTORY)
         self._undo: dict[str, tuple[float, Callable[[], None]]] = {}
@@ -67,13 +67,13 @@ class Soak:
 
     def run(self, seconds: float) -> None:
         """Let faults happen, then end them all. Raises BrokenLawError."""
-        self.answers = {name: Answers(self.soak_lab.addresses[name]) for name in FPMS}
+        self.answers = {name: PingLoop(self.soak_lab.addresses[name]) for name in FPMS}
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
             self._turn()
             time.sleep(LOOK_S / 4)
         self._end_faults()
-        self._settle()
+        self._wait_until_well()
         self._check_alerts()
         self._check_released()
 
@@ -82,29 +82,29 @@ class Soak:
         for kind, (at_s, undo) in list(self._undo.items()):
             if at_s <= now_s:
                 del self._undo[kind]
-                self._say(f"end of {kind}")
+                self._record(f"end of {kind}")
                 undo()
         for kind, in_s in self._next.items():
             if now_s - self._began_s >= in_s and kind not in self._undo:
                 self._next[kind] = now_s - self._began_s + self.random.uniform(4.0, 16.0)
-                {"listener": self._hurt_listener, "fpm": self._hurt_fpm}.get(
-                    kind, self._hurt_receiver
+                {"listener": self._break_listener, "fpm": self._break_fpm}.get(
+                    kind, self._break_receiver
                 )()
-        self._look()
+        self._check()
 
-    def _say(self, what: str) -> None:
+    def _record(self, what: str) -> None:
         self._history.append(f"{time.monotonic() - self._began_s:8.2f} {what}")
 
     def _count(self, fault: str) -> None:
         self.faults[fault] = self.faults.get(fault, 0) + 1
-        self._say(fault)
+        self._record(fault)
 
     def _later(self, kind: str, seconds: tuple[float, float], undo: Callable[[], None]) -> None:
         self._undo[kind] = (time.monotonic() + self.random.uniform(*seconds), undo)
 
     # -- faults ------------------------------------------------------------------------------------
 
-    def _hurt_listener(self) -> None:
+    def _break_listener(self) -> None:
         fault, pid = self.random.choice(LISTENER), self.soak_lab.listener()
         if pid is None or (fault in {"kill", "stop"} and self._unsafe):
             return  # killed now, also by a guard, it would lose what no disk has taken
@@ -125,7 +125,7 @@ class Soak:
             self.soak_lab.fill_disk()
             self._later("listener", (2.0, 10.0), self.soak_lab.clear_disk)
 
-    def _hurt_fpm(self) -> None:
+    def _break_fpm(self) -> None:
         name, fault = self.random.choice(FPMS), self.random.choice(FPM)
         master = self.lab.master(name)
         if master is None:
@@ -145,7 +145,7 @@ class Soak:
         self.soak_lab.start(name)
         self._stopped[name] = time.monotonic()
 
-    def _hurt_receiver(self) -> None:
+    def _break_receiver(self) -> None:
         fault, webhook = self.random.choice(RECEIVER), self.lab.webhook
         self._count(f"receiver: {fault}")
         if fault == "refuses":
@@ -153,9 +153,9 @@ class Soak:
             self._later("receiver", (1.0, 10.0), webhook.start)
             return
         webhook.status, webhook.takes_s = (500, 0.0) if fault == "status 500" else (200, 3.0)
-        self._later("receiver", (1.0, 10.0), self._receiver_is_well)
+        self._later("receiver", (1.0, 10.0), self._repair_receiver)
 
-    def _receiver_is_well(self) -> None:
+    def _repair_receiver(self) -> None:
         self.lab.webhook.status, self.lab.webhook.takes_s = 200, 0.0
 
     # -- the laws ----------------------------------------------------------------------------------
@@ -166,15 +166,15 @@ class Soak:
             return document
         return None
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now_s = time.monotonic()
         states = self.soak_lab.states()
         for name, answers in self.answers.items():
             if states[name] in {"FATAL", "EXITED"} and name not in self._stopped:
-                self._say(f"supervisord says {states[name]} of {name}")
+                self._record(f"supervisord says {states[name]} of {name}")
             since_s = max(answers.last_s, self._stopped.get(name, 0.0))
             if now_s - since_s > SILENT_S:
-                self._break(f"{name} has not answered for {now_s - since_s:.0f} s: {states[name]}")
+                self._fail(f"{name} has not answered for {now_s - since_s:.0f} s: {states[name]}")
         if "listener" in self._undo:  # it cannot be expected to know anything
             self._up_since_s = now_s
             return
@@ -183,13 +183,13 @@ class Soak:
             self._pid, self._up_since_s = pid, now_s
         if document is None:
             return
-        if self._unsafe and self._is_safe(document):
+        if self._unsafe and self._is_persistent(document):
             self._unsafe = False
         for program in document["programs"]:
             self._compare(program, states, now_s)
 
-    def _is_safe(self, document: dict[str, Any]) -> bool:
-        """Return whether the listener says that all is on disk, and the file is there."""
+    def _is_persistent(self, document: dict[str, Any]) -> bool:
+        """Return whether the listener reports that everything is on disk, and the file exists."""
         found = list(self.soak_lab.state_dir.rglob("*.sqlite3"))
         return bool(found) and bool(document["listener"]["outbox_persistent"])
 
@@ -203,34 +203,34 @@ class Soak:
             self._right_s[name] = now_s
         wrong_s = now_s - max(self._right_s.get(name, 0.0), self._up_since_s)
         if wrong_s > WRONG_S:
-            self._break(f"{name} is {states[name]}; the listener says {program['state']}")
+            self._fail(f"{name} is {states[name]}; the listener says {program['state']}")
 
     def _end_faults(self) -> None:
-        self._say("all faults end")
+        self._record("all faults end")
         for _, undo in self._undo.values():
             undo()
         self._undo.clear()
-        self._receiver_is_well()
+        self._repair_receiver()
         (self.soak_lab.folder / "well").touch()
 
-    def _settle(self) -> None:
-        """Wait until all is well: every program runs, nothing fires, nothing is left to send."""
+    def _wait_until_well(self) -> None:
+        """Wait until every program runs, nothing fires, and no alert is pending."""
         end_s = time.monotonic() + SETTLING_S
         while True:
             for name, state in self.soak_lab.states().items():
                 if state in {"FATAL", "STOPPED", "EXITED"}:
                     self.soak_lab.start(name)
-            self._look()
+            self._check()
             document = self._document()
-            left = self._left(document) if document else ["the listener does not answer"]
+            left = self._unfinished(document) if document else ["the listener does not answer"]
             if not left:
                 return
             if time.monotonic() > end_s:
-                self._break(f"all is not well {SETTLING_S:.0f} s after the last fault: {left}")
+                self._fail(f"all is not well {SETTLING_S:.0f} s after the last fault: {left}")
             time.sleep(LOOK_S)
 
     @staticmethod
-    def _left(document: dict[str, Any]) -> list[str]:
+    def _unfinished(document: dict[str, Any]) -> list[str]:
         left = [f"{one['name']} {one['state']}" for one in document["programs"]]
         left = [one for one in left if "fpm-listener" not in one and not one.endswith("unning")]
         left = [one for one in left if not one.endswith("RUNNING")]
@@ -248,9 +248,9 @@ class Soak:
                 named.add(alert["labels"].get("process", ""))
         for incident, statuses in sent.items():
             if statuses[0] != "firing" or statuses[-1] != "resolved":
-                self._break(f"{incident} was sent as {statuses}")
+                self._fail(f"{incident} was sent as {statuses}")
         if missing := self._shown - named:
-            self._break(f"incidents of {missing} were shown, and no alert of them was sent")
+            self._fail(f"incidents of {missing} were shown, and no alert of them was sent")
 
     def _check_released(self) -> None:
         for answers in self.answers.values():
@@ -258,12 +258,12 @@ class Soak:
         for name in FPMS:
             self.soak_lab.stop(name)
         end_s = time.monotonic() + SILENT_S
-        while taken := [name for name in FPMS if self.soak_lab.is_taken(name)]:
+        while taken := [name for name in FPMS if self.soak_lab.accepts(name)]:
             if time.monotonic() > end_s:
-                self._break(f"the addresses of {taken} are held, though it is stopped")
+                self._fail(f"the addresses of {taken} are held, though it is stopped")
             time.sleep(LOOK_S)
 
-    def _break(self, what: str) -> None:
+    def _fail(self, what: str) -> None:
         raise BrokenLawError("\n".join([*self._history, f"BROKEN: {what}"]))
 
 

@@ -54,7 +54,7 @@ class BrokenLawError(AssertionError):
 
 
 class Simulation:
-    """One world, and the listener in it."""
+    """The simulated supervisord and receivers, and the listener."""
 
     def __init__(self, seed: int, folder: Path) -> None:
         self.random = Random(seed)  # noqa: S311 - a simulation
@@ -80,7 +80,7 @@ class Simulation:
 
     @property
     def now(self) -> Instant:
-        """Return the moment on both clocks."""
+        """Return the present time on both clocks."""
         return Instant(self.now_s - self._booted_s, self.now_s + self._offset_s)
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ class Simulation:
     def run(self, hours: float) -> None:
         """Let hours pass, then heal everything, and check the laws. Raises BrokenLawError."""
         self._until(self.now_s + hours * 3600.0)
-        self._say("all faults end")
+        self._record("all faults end")
         self._faults.clear()
         for receiver in self.receivers.values():
             receiver.healed = True
@@ -121,7 +121,7 @@ class Simulation:
             if program.due_s <= self.now_s:
                 program.turn(self.now_s)
         if self._listener is None and self._begins_s <= self.now_s:
-            self._say("the listener starts")
+            self._record("the listener starts")
             self._listener = Listener(self._folder, self, self.supervisord.pid)
             self._up_since_s = self.now_s
         if self._listener is not None and self.now_s >= self._hangs_until_s:
@@ -131,7 +131,7 @@ class Simulation:
                 self._kill()
         if self._look_at_s <= self.now_s:
             self._look_at_s = self.now_s + LOOK_S
-            self._look()
+            self._check()
 
     def _serve(self, listener: Listener) -> None:
         waiting = self.supervisord.waiting
@@ -150,22 +150,22 @@ class Simulation:
         if kind == "kill" and self._listener is not None:
             if random.random() < 0.5:
                 self._listener.kill_at_step = random.randint(1, 6)
-                self._say("the listener is to be killed at one of its next steps")
+                self._record("the listener is to be killed at one of its next steps")
             else:
                 self._kill()
         elif kind == "hang":
             self._hangs_until_s = self.now_s + random.choice((3.0, 30.0, 120.0))
-            self._say(f"the listener hangs until {self._hangs_until_s:.0f}")
+            self._record(f"the listener hangs until {self._hangs_until_s:.0f}")
             self._up_since_s = self._hangs_until_s
         elif kind == "clock":
             jump_s = random.choice((-86400.0, -3600.0, 1800.0, 7200.0))
             self._offset_s += jump_s
-            self._say(f"the clock jumps by {jump_s:.0f} s")
+            self._record(f"the clock jumps by {jump_s:.0f} s")
         elif kind in self.receivers:
             self.receivers[kind].away = not self.receivers[kind].away
-            self._say(f"receiver {kind}: away = {self.receivers[kind].away}")
+            self._record(f"receiver {kind}: away = {self.receivers[kind].away}")
         elif kind == "reboot":
-            self._say("the machine is restarted")
+            self._record("the machine is restarted")
             self._kill()
             self._booted_s = self.now_s - 5.0
             self.supervisord = FakeSupervisord(self.supervisord.pid + 1, lost=self.supervisord.lost)
@@ -174,7 +174,7 @@ class Simulation:
 
     def _kill(self) -> None:
         self.kills += 1
-        self._say("the listener is killed")
+        self._record("the listener is killed")
         if self._listener is not None:
             self._listener.close()
         self._listener = None
@@ -183,7 +183,7 @@ class Simulation:
 
     # -- the laws ----------------------------------------------------------------------------------
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         listener = self._listener
         if listener is None or self.now_s < self._hangs_until_s:
             self._wrong_since_s.clear()
@@ -201,24 +201,27 @@ class Simulation:
             since_s = max(since_s, program.since_s, self._up_since_s)
             if self.now_s - since_s > WRONG_S:
                 seen = view and (view.state.name, view.incident and view.incident.facts.cause.name)
-                self._break(f"{program.name} is {program.state.name}; the listener says {seen}")
+                self._fail(f"{program.name} is {program.state.name}; the listener says {seen}")
 
     def _check_end(self) -> None:
         listener = self._listener
         if listener is None:
-            self._break("the listener does not run at the end")
+            self._fail("the listener does not run at the end")
             return
         for view in listener.engine.views():
             if view.state is not State.RUNNING or view.incident is not None:
-                self._break(f"{view.name} is {view.state.name} at the end, {view.incident}")
+                self._fail(f"{view.name} is {view.state.name} at the end, {view.incident}")
         for name, receiver in self.receivers.items():
             alerts = listener.outbox.list_alerts(self.now)
             if left := [one["alert"] for one in alerts if one["receiver"] == name]:
-                self._break(f"alerts are left for {name}: {left}")
+                self._fail(f"alerts are left for {name}: {left}")
             self._check_receiver(receiver, states_only=name == "am")
 
     def _check_receiver(self, receiver: FakeReceiver, *, states_only: bool) -> None:
-        """`states_only`: what began and ended while it was away need not reach it."""
+        """Check the alerts of a receiver.
+
+        states_only: an incident that opened and was resolved while it was away need not reach it.
+        """
         took: dict[str, list[Status]] = {}
         for alert in receiver.took:
             took.setdefault(alert.incident_id, []).append(alert.status)
@@ -227,14 +230,14 @@ class Simulation:
             if states_only and not statuses:
                 continue
             if not statuses or statuses[0] is not Status.FIRING:
-                self._break(f"{incident}: no firing alert came first: {statuses}")
+                self._fail(f"{incident}: no firing alert came first: {statuses}")
             if statuses[-1] is not Status.RESOLVED:
-                self._break(f"{incident}: it was never reported as resolved: {statuses}")
+                self._fail(f"{incident}: it was never reported as resolved: {statuses}")
             if Status.FIRING in statuses[statuses.index(Status.RESOLVED) :]:
-                self._break(f"{incident}: it fires after it was resolved: {statuses}")
+                self._fail(f"{incident}: it fires after it was resolved: {statuses}")
 
     def _emit(self, program: FakeProgram, words: str) -> None:
-        self._say(f"{program.name.process} {program.state.name} {words}")
+        self._record(f"{program.name.process} {program.state.name} {words}")
         self.supervisord.emit(program, words)
 
     @property
@@ -243,13 +246,13 @@ class Simulation:
         return [program.name for program in self.programs]
 
     def seen(self) -> tuple[ProcessSeen, ...]:
-        """Return what supervisord answers."""
+        """Return the answer of supervisord."""
         return process_info(self.programs, self.now.wall_s, self.now_s)
 
-    def _say(self, what: str) -> None:
+    def _record(self, what: str) -> None:
         self._history.append(f"{self.now_s:12.3f} {what}")
 
-    def _break(self, what: str) -> None:
+    def _fail(self, what: str) -> None:
         raise BrokenLawError("\n".join([*self._history, f"{self.now_s:12.3f} BROKEN: {what}"]))
 
 

@@ -1,4 +1,4 @@
-"""A real supervisord with two php-fpm, programs that fail, our listener, and a failing receiver."""
+"""A real supervisord with two php-fpm, failing programs, our listener, and a failing receiver."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _TMPFS_SIZE = "4m"
 
 
 class SoakLab:
-    """All of it, in a folder of its own."""
+    """All of them in one folder."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="soak-"))
@@ -85,7 +85,7 @@ class SoakLab:
 
     @property
     def state_dir(self) -> Path:
-        """Return the listener's folder; on a small disk, where one can be mounted."""
+        """Return the listener's state directory; it is on a small disk, if one can be mounted."""
         return self.disk / "state"
 
     def _add_fpm(self, name: str) -> None:
@@ -109,7 +109,7 @@ class SoakLab:
         )
 
     def close(self) -> None:
-        """End everything."""
+        """End all processes."""
         with suppress(AssertionError, ValueError):
             kill(self.lab.listener_pid(), signal.SIGCONT)
         self.lab.close()
@@ -120,29 +120,29 @@ class SoakLab:
     # -- looking at it -----------------------------------------------------------------------------
 
     def listener(self) -> int | None:
-        """Return the pid of the listener; None while there is none."""
+        """Return the pid of the listener; None if there is none."""
         try:
             return self.lab.listener_pid()
         except ValueError:
             return None
 
     def states(self) -> dict[str, str]:
-        """Return what supervisord says of each program."""
+        """Return the state of each program, as supervisord reports it."""
         infos = self._rpc.supervisor.getAllProcessInfo()
         return {info["name"]: info["statename"] for info in infos if info["name"] != "fpm-listener"}
 
     def start(self, name: str) -> None:
-        """Have a program started, if it is not."""
+        """Start a program, if it does not run."""
         with suppress(xmlrpc.client.Fault):
             self._rpc.supervisor.startProcess(name, False)
 
     def stop(self, name: str) -> None:
-        """Have a program stopped, and wait until it is."""
+        """Stop a program, and wait until it has stopped."""
         with suppress(xmlrpc.client.Fault):
             self._rpc.supervisor.stopProcess(name)
 
-    def is_taken(self, name: str) -> bool:
-        """Return whether a connection to the address of a php-fpm is accepted."""
+    def accepts(self, name: str) -> bool:
+        """Return whether the address of a php-fpm accepts a connection."""
         return ping(self.addresses[name], timeout_s=1.0) != "" or self._connects(name)
 
     def _connects(self, name: str) -> bool:
@@ -161,17 +161,17 @@ class SoakLab:
     # -- faults ------------------------------------------------------------------------------------
 
     def fill_disk(self) -> None:
-        """Leave no byte on the listener's disk."""
+        """Fill the listener's disk."""
         with suppress(OSError), (self.disk / "filler").open("wb", buffering=0) as file:
             while True:
                 file.write(b"x" * 4096)
 
     def clear_disk(self) -> None:
-        """Give the bytes back."""
+        """Empty the disk again."""
         (self.disk / "filler").unlink(missing_ok=True)
 
     def delete_state(self, random: Random) -> None:
-        """Delete the listener's folder, or one thing in it."""
+        """Delete the listener's state directory, or one file in it."""
         found = sorted(self.state_dir.glob("*")) if self.state_dir.exists() else []
         victim = random.choice([self.state_dir, self.state_dir, *found])
         if victim.is_dir() and not victim.is_symlink():
@@ -181,15 +181,15 @@ class SoakLab:
 
 
 def limit_files(pid: int, *, scarce: bool) -> None:
-    """Let a process open no file more than it has open, or as many as usual."""
+    """Limit a process to the number of files that it has open, or restore the usual limit."""
     with suppress(OSError):
         count = len(os.listdir(f"/proc/{pid}/fd")) if scarce else 1024  # noqa: PTH208 - names only
         hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(count, hard), hard))
 
 
-class Answers:
-    """Asks a php-fpm again and again; knows when it answered last."""
+class PingLoop:
+    """Sends requests to a php-fpm without end, and records the last answer."""
 
     def __init__(self, address: str) -> None:
         self.last_s = time.monotonic()
@@ -201,7 +201,7 @@ class Answers:
         self._thread.start()
 
     def close(self) -> None:
-        """Ask no more."""
+        """Stop."""
         self._over.set()
         self._thread.join()
 

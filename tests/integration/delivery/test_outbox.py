@@ -23,7 +23,7 @@ from fpm_listener.delivery.database_schema import Statement
 from fpm_listener.delivery.queued_alert import from_json, to_json
 from fpm_listener.incidents.alert import Reason
 from tests.outbox_harness import CHAT, OPS, OutboxHarness, after_reboot
-from tests.samples import DOWN, LIMITS, NO, STEPS, YES, Story, at, ended, fires, resolves
+from tests.samples import DOWN, LIMITS, NO, STEPS, YES, AlertHistory, at, ended, fires, resolves
 
 
 @pytest.fixture
@@ -468,7 +468,7 @@ def test_any_sequence_with_restarts_keeps_the_laws(
             dropped += sum(harness.dropped().values())
             harness = after_reboot(harness)
 
-        story = Story(
+        history = AlertHistory(
             enqueue=lambda alert: current().enqueue(alert),
             start_attempt=lambda: current().start_attempt(),
             record_result=lambda result: current().record_result(result),
@@ -477,11 +477,11 @@ def test_any_sequence_with_restarts_keeps_the_laws(
         )
         try:
             for what, how in steps:
-                getattr(story, what)(how)
+                getattr(history, what)(how)
             restart()
-            story.waiting = None
-            story.finish()
+            history.waiting = None
+            history.finish()
             assert harness.ids() == []
-            story.check(dropped + sum(harness.dropped().values()))
+            history.check(dropped + sum(harness.dropped().values()))
         finally:
             harness.database.close()

@@ -12,7 +12,7 @@ from fpm_listener.delivery.queued_alert import Dropped, QueuedAlert, RemoveAlert
 from fpm_listener.delivery.receiver_queue import ReceiverQueue
 from fpm_listener.incidents.alert import Reason
 from fpm_listener.values import Instant
-from tests.samples import DOWN, EPOCH_S, NO, STEPS, YES, Story, at, ended, fires, resolves
+from tests.samples import DOWN, EPOCH_S, NO, STEPS, YES, AlertHistory, at, ended, fires, resolves
 from tests.unit.delivery.queue_harness import POLICY, QueueHarness
 
 
@@ -417,7 +417,7 @@ def test_any_sequence_keeps_the_laws(
 ) -> None:
     """Order within incidents holds, no resolved alert is alone, every loss is counted."""
     harness = QueueHarness(replace(POLICY, max_alerts=max_alerts, max_age_s=3600.0))
-    story = Story(
+    history = AlertHistory(
         enqueue=harness.enqueue,
         start_attempt=harness.start_attempt,
         record_result=lambda result: void(harness.queue.record_result(result, harness.now, random)),
@@ -425,10 +425,10 @@ def test_any_sequence_keeps_the_laws(
         restart=harness.queue.replace_sender,
     )
     for what, how in steps:
-        getattr(story, what)(how)
-    story.finish()
+        getattr(history, what)(how)
+    history.finish()
 
-    story.check(sum(harness.dropped().values()))
+    history.check(sum(harness.dropped().values()))
     assert len(harness.queue) == 0
 
 
