@@ -11,7 +11,7 @@ LONGEST_S = 36500 * UNITS_S["d"]
 
 
 def parse(text: str) -> float:
-    """Return the seconds that `text` stands for.
+    """Return the seconds of `text`.
 
     Raises ValueError where it is no number followed by ms, s, m, h or d.
     """

@@ -55,20 +55,20 @@ class Clocks(NamedTuple):
         An age that the wall clock makes implausible counts as 0. After a reboot it can be wrong.
         """
         now_s = self.now.monotonic_s
-        if self.knows(written):
+        if self.is_of_this_boot(written):
             return written.monotonic_s
         age_s = self.now.wall_s - written.wall_s
         credible = written.wall_s >= _FIRST_S and 0.0 <= age_s <= _LONGEST_S
         return now_s - age_s if credible else now_s
 
-    def knows(self, written: Written) -> bool:
+    def is_of_this_boot(self, written: Written) -> bool:
         """Return whether the monotonic moment is of this boot."""
         same = bool(self.boot_id) and written.boot_id == self.boot_id
         return same and written.monotonic_s <= self.now.monotonic_s
 
     def shift_s(self, written: Written) -> float:
         """Return the seconds by which the wall clock was set since; 0.0 if unknown."""
-        if not self.knows(written):
+        if not self.is_of_this_boot(written):
             return 0.0
         then_s = written.wall_s - written.monotonic_s
         return self.now.wall_s - self.now.monotonic_s - then_s

@@ -51,17 +51,17 @@ class Handover:
 
     @property
     def has_more(self) -> bool:
-        """Return whether the listener holds more sockets than were taken."""
+        """Return whether the listener holds sockets that this start does not use."""
         return bool(self._held)
 
     def close_held(self) -> None:
-        """Close our copies of sockets that were not taken."""
+        """Close our copies of unused sockets."""
         for fd in self._held.values():
             os.close(fd)
         self._held.clear()
 
     def close(self) -> None:
-        """End the conversation, and close our copies of sockets that were not taken."""
+        """End the conversation, and close our copies of unused sockets."""
         self.close_held()
         self._connection.close()
 

@@ -1,4 +1,4 @@
-"""A start with held sockets: taken from the listener, or bound here, and kept by the listener.
+"""A start with held sockets: they come from the listener or are bound here, and stay held.
 
 Law: php-fpm starts without held sockets if anything here fails.
 """

@@ -26,7 +26,7 @@ class Holder(NamedTuple):
     pid: int
     command: str  #: its command line, cut at 200 characters
     user: str | None  #: name, or number of a user without a name
-    master_pid: int | None = None  #: ORPHAN: of the dead master; MASTER: of the living one
+    master_pid: int | None = None  #: ORPHAN: of the dead master; MASTER: of the running one
     ours: bool = False  #: ORPHAN: this program itself has started the dead master
     others: tuple[int, ...] = ()  #: pids of the same group that hold the same socket
     unit: str | None = None  #: systemd unit, such as php8.2-fpm.service

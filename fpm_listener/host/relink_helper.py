@@ -1,4 +1,4 @@
-"""Links a unix socket's name again as soon as it is gone. It runs in a process of its own.
+"""Links a unix socket's name again as soon as it is gone. It runs in its own process.
 
 Laws:
 1. It links a second name to a first name and does nothing else; link(2) replaces nothing.

@@ -20,7 +20,7 @@ _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 class UnsafeDirectoryError(OSError):
-    """Another user can change what is in the directory."""
+    """Another user can change files in the directory."""
 
     def __init__(self, path: str, problem: str, command: str) -> None:
         """`problem`: follows the path in a sentence; `command`: what the operator can type."""
@@ -39,7 +39,7 @@ def locate(state_dir: str) -> str:
 def prepare(state_dir: str) -> str:
     """Return the directory in use, which is created if it is missing.
 
-    Raises OSError; UnsafeDirectoryError if another user can change what is in it.
+    Raises OSError; UnsafeDirectoryError if another user can change files in it.
     """
     os.makedirs(state_dir, mode=0o700, exist_ok=True)  # noqa: PTH103 - as above
     link = os.lstat(state_dir)

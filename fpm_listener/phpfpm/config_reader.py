@@ -131,7 +131,7 @@ class Reader:
             return
         entry = _ENTRY.fullmatch(text)
         if not entry:
-            why = "this line is neither [section] nor key = value (a comment begins with ;)"
+            why = "this line is neither [section] nor key = value (a comment starts with ;)"
             self.problem(f"{place}: {why}")
             return
         name, offset = entry[1].strip(), entry[2]

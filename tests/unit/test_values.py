@@ -42,7 +42,7 @@ def test_without_a_boot_the_wall_clock_counts() -> None:
     unknown = Clocks(Instant(1000.0, NOON_S), "")
 
     assert unknown.read(Written(NOON_S - 5.0, 400.0, "")) == 995.0
-    assert not unknown.knows(Written(NOON_S - 5.0, 400.0, ""))
+    assert not unknown.is_of_this_boot(Written(NOON_S - 5.0, 400.0, ""))
 
 
 @pytest.mark.parametrize("wall_s", [1_735_689_600.0, 1_735_689_599.0])
