@@ -121,9 +121,6 @@ def not_free_in_time(
     if first.pid in own_masters:
         why += "; it is this program's own php-fpm, which an earlier supervisord left running"
         remedy = f"Stop it: kill -QUIT {first.pid}"
-    elif first.command == f"php-fpm: master process ({conf_path})" and not first.unit:
-        why += "; it runs this configuration: started by hand, or daemonized"
-        why += " (daemonize = yes, and no -F in its command)"
     return StartRefused(
         EX_TEMPFAIL, GuardCode.BIND_CONFLICT, why, remedy, address=address, pid=first.pid
     )

@@ -368,7 +368,7 @@ def test_another_process_holds_the_address(lab: Lab, kind: str) -> None:
     assert f"pid {other}" in incident["holder"]
     assert str(other) in incident["remedy"]
     assert f"[bind_conflict address={address} pid={other}]" in stderr_of(lab)
-    assert ("it runs this configuration" in stderr_of(lab)) == (kind == "daemonized")
+    assert ("it runs this very configuration" in stderr_of(lab)) == (kind == "daemonized")
     assert "[orphan_signalled " not in stderr_of(lab)
     assert procfs.read_stat(other) is not None
     kill(other, signal.SIGQUIT if kind == "daemonized" else signal.SIGTERM)

@@ -718,7 +718,7 @@ def test_a_daemonized_php_fpm_of_the_same_configuration(site: Site) -> None:
     assert fact(line) == (FactKind.BIND_CONFLICT, address)
     assert f"in use by pid {rival} and 2 more (php-fpm: master process ({site.conf})" in line
     assert "another running php-fpm" in line
-    assert "it runs this configuration: started by hand, or daemonized" in line
+    assert "it runs this very configuration, in the background (no -F" in line
     assert f"kill -QUIT {rival}" in line
     assert lives(rival)
     assert len(below(rival, 1)) == 2
@@ -739,7 +739,7 @@ def test_a_php_fpm_of_another_configuration(site: Site) -> None:
 
     assert run.exit() == 75
     assert "another running php-fpm" in refusal(run)
-    assert "runs this configuration" not in refusal(run)
+    assert "this very configuration" not in refusal(run)
     assert lives(rival)
     assert "pong" in request(address)
 
