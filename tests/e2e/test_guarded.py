@@ -367,7 +367,8 @@ def test_another_process_holds_the_address(lab: Lab, kind: str) -> None:
     assert incident["cause"] == "bind_conflict"
     assert f"pid {other}" in incident["holder"]
     assert str(other) in incident["remedy"]
-    assert f"[bind_conflict address={address} pid={other}]" in stderr_of(lab)
+    conflict = f"[bind_conflict address={address} pid={other}]"
+    wait_until(lambda: conflict in stderr_of(lab), conflict)
     assert ("it runs this very configuration" in stderr_of(lab)) == (kind == "daemonized")
     assert "[orphan_signalled " not in stderr_of(lab)
     assert procfs.read_stat(other) is not None

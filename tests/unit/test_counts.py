@@ -24,7 +24,7 @@ from tests.unit.monitor.engine_scenario import EPOCH, Scenario
         (["0 starting", "3 running", "9 crash", "11 starting"], (2, 1, 1, 0, 0, 1)),
     ],
 )
-def test_a_life_is_counted(lines: list[str], counts: tuple[int, ...]) -> None:
+def test_counters_of_one_run(lines: list[str], counts: tuple[int, ...]) -> None:
     """Starts, exits, unexpected ones, failed starts, FATAL, and starts that follow a death."""
     view = Scenario().play(*lines).view()
 
@@ -34,7 +34,7 @@ def test_a_life_is_counted(lines: list[str], counts: tuple[int, ...]) -> None:
     )
 
 
-def test_when_a_life_began_and_ended() -> None:
+def test_start_and_end_of_a_run() -> None:
     """Moments are wall time; the time down goes into the histogram."""
     view = Scenario().play("1 starting", "4 running", "9 crash", "9.2 starting").view()
 

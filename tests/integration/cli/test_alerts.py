@@ -223,7 +223,7 @@ def typed(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_nothing_is_owed(config: Path) -> None:
+def test_no_pending_alerts(config: Path) -> None:
     """That is said."""
     assert run(config, "list").stdout == "no undelivered alerts\n"
 

@@ -117,7 +117,7 @@ def test_a_full_disk(command: str, words: dict[str, list[str]]) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_pipe_that_nobody_reads(command: str, words: dict[str, list[str]]) -> None:
+def test_output_into_a_closed_pipe(command: str, words: dict[str, list[str]]) -> None:
     """Nothing is said, and the status is that of a program which SIGPIPE ended."""
     reader, writer = os.pipe()
     os.close(reader)

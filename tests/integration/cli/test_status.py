@@ -260,7 +260,7 @@ def test_a_mistake_without_a_socket(serve: Serve, tmp_path: Path) -> None:
         shown(tmp_path / "missing.conf")
 
 
-def test_nobody_leads_it_astray(tmp_path: Path) -> None:
+def test_a_redirect_of_the_page(tmp_path: Path) -> None:
     """A redirection is an error: what would be sent there is a secret."""
     asked: list[str] = []
 

@@ -351,7 +351,7 @@ def test_killed_after_an_event(tmp_path: Path, when: str) -> None:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_again_while_an_alert_is_owed(tmp_path: Path, when: str) -> None:
+def test_killed_again_while_an_alert_is_pending(tmp_path: Path, when: str) -> None:
     """Nor is one at a step of the next start, which takes up what is owed."""
     first = tmp_path / "first"
     first.mkdir()

@@ -135,7 +135,7 @@ def test_a_rename_with_late_writes(scene: Scene) -> None:
     assert scene.poll() == [5, 6]
 
 
-def test_a_renamed_file_is_let_go(scene: Scene) -> None:
+def test_a_renamed_file_is_closed(scene: Scene) -> None:
     """After a while it is closed; what it had said last, half a line even, is told."""
     scene.write(1)
     scene.follow()
@@ -428,7 +428,7 @@ def test_a_truncation_in_the_middle_of_a_line(scene: Scene) -> None:
 # -- deletion --------------------------------------------------------------------------------------
 
 
-def test_a_file_that_is_deleted_and_made_anew(scene: Scene) -> None:
+def test_a_file_that_is_deleted_and_created_again(scene: Scene) -> None:
     """The new one is read from its first byte."""
     scene.write(1)
     scene.follow()

@@ -436,7 +436,7 @@ def test_no_url_and_no_secret_reaches_the_disk(folder: Path, tmp_path: Path) -> 
     harness.database.close()
 
 
-def test_other_programs_can_read_what_is_owed(harness: OutboxHarness, folder: Path) -> None:
+def test_other_programs_read_pending_alerts(harness: OutboxHarness, folder: Path) -> None:
     """The table tells receiver, moment and alert in plain JSON."""
     harness.enqueue(fires("a"))
     connection = sqlite3.connect(folder / FILE)

@@ -247,7 +247,7 @@ def test_no_invisible_characters_are_sent(kind: str, tmp_path: Path) -> None:
         )
 
 
-def test_slack_notifies_nobody(tmp_path: Path) -> None:
+def test_slack_mentions_are_escaped(tmp_path: Path) -> None:
     """`<` starts Slack's markup; a backtick ends the block of code."""
     (attachment,) = document("slack", [hostile_alert()], tmp_path)["attachments"]
     text = attachment["blocks"][0]["text"]["text"]
@@ -258,7 +258,7 @@ def test_slack_notifies_nobody(tmp_path: Path) -> None:
     assert not re.search(r"(?<!\w)_i_", text.partition("```")[0])
 
 
-def test_discord_notifies_nobody(tmp_path: Path) -> None:
+def test_discord_mentions_are_disabled(tmp_path: Path) -> None:
     """No mention is parsed; markup is escaped; the block of code ends where it should."""
     body = document("discord", [hostile_alert()], tmp_path)
     (embed,) = body["embeds"]
@@ -270,7 +270,7 @@ def test_discord_notifies_nobody(tmp_path: Path) -> None:
     assert block.count("`") == 3
 
 
-def test_telegram_notifies_nobody(tmp_path: Path) -> None:
+def test_telegram_mentions_are_escaped(tmp_path: Path) -> None:
     """Only its own tags, all closed; @name is split outside of code."""
     text = document("telegram", [hostile_alert()], tmp_path)["text"]
     tags = _Tags(text)
@@ -280,7 +280,7 @@ def test_telegram_notifies_nobody(tmp_path: Path) -> None:
     assert not re.search(r"@\w", text.partition("<pre>")[0])
 
 
-def test_google_chat_notifies_nobody(tmp_path: Path) -> None:
+def test_google_chat_mentions_are_escaped(tmp_path: Path) -> None:
     """Only its own tags, all closed; no `text`, in which <users/all> notifies."""
     body = document("google_chat", [hostile_alert()], tmp_path)
     widget = body["cardsV2"][0]["card"]["sections"][0]["widgets"][0]
@@ -291,7 +291,7 @@ def test_google_chat_notifies_nobody(tmp_path: Path) -> None:
     assert tags.open == []
 
 
-def test_teams_notifies_nobody(tmp_path: Path) -> None:
+def test_teams_mentions_are_escaped(tmp_path: Path) -> None:
     """Only texts without markup, and no entities."""
     card = document("teams", [hostile_alert()], tmp_path)["attachments"][0]["content"]
 
@@ -300,7 +300,7 @@ def test_teams_notifies_nobody(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["dingtalk", "wecom"])
-def test_their_markdown_notifies_nobody(kind: str, tmp_path: Path) -> None:
+def test_markdown_mentions_are_escaped(kind: str, tmp_path: Path) -> None:
     """No link, no picture, no tag, no name with @."""
     body = document(kind, [hostile_alert()], tmp_path)["markdown"]
     text = body.get("text", body.get("content")).replace("**", "")
@@ -309,7 +309,7 @@ def test_their_markdown_notifies_nobody(kind: str, tmp_path: Path) -> None:
     assert all(line.startswith("> ") for line in text.split("\n") if line.startswith(">"))
 
 
-def test_feishu_notifies_nobody(tmp_path: Path) -> None:
+def test_feishu_mentions_are_escaped(tmp_path: Path) -> None:
     """Only plain text, in which <at> is not markup."""
     card = document("feishu", [hostile_alert()], tmp_path)["card"]
 

@@ -233,7 +233,7 @@ def test_a_connection_that_was_closed() -> None:
     assert ask(f"127.0.0.1:{address[1]}") is AddressState.FREE
 
 
-def test_a_connection_that_lives_after_its_listener() -> None:
+def test_a_connection_without_its_listener() -> None:
     """It has the port, and does not keep php-fpm away."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
@@ -252,7 +252,7 @@ def test_the_own_end_of_an_outgoing_connection() -> None:
         assert ask(f"127.0.0.1:{client.getsockname()[1]}") is AddressState.BUSY
 
 
-def test_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_host_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """The resolver may come to know it: it is absent, not forbidden."""
 
     def getaddrinfo(*_: object, **__: object) -> list[object]:
@@ -366,7 +366,7 @@ def test_a_listener_that_may_not_be_connected_to(folder: Path) -> None:
 # -- asking: unix ----------------------------------------------------------------------------------
 
 
-def test_a_unix_socket_that_nobody_has(folder: Path) -> None:
+def test_a_unix_socket_without_a_listener(folder: Path) -> None:
     """It is free, and is not made by asking."""
     assert guard_bind.ask(parse(f"{folder}/w.sock")) == Availability(answer=AddressState.FREE)
     assert list(folder.iterdir()) == []
@@ -622,7 +622,7 @@ def test_a_file_is_not_replaced(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("rights", [Rights(owner="nobody-here"), Rights(group="nobody-here")])
-def test_an_owner_that_nobody_knows(folder: Path, rights: Rights) -> None:
+def test_an_unknown_owner(folder: Path, rights: Rights) -> None:
     """php-fpm will refuse it in its own words; nothing is made, or taken away."""
     path = folder / "w.sock"
     with socket.socket(socket.AF_UNIX) as stale:

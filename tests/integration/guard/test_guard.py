@@ -528,7 +528,7 @@ def test_little_is_imported_for_a_refusal(site: Site) -> None:
 
 
 @pytest.mark.parametrize("unix", [False, True])
-def test_orphans_of_a_former_life(site: Site, unix: bool) -> None:  # noqa: FBT001 - a column
+def test_orphans_of_the_previous_run(site: Site, unix: bool) -> None:  # noqa: FBT001 - a column
     """They are told to finish, each once and by name, and php-fpm starts when they have."""
     address = f"{site.folder}/w.sock" if unix else free_address()
     left = site.orphans(address)
@@ -557,7 +557,7 @@ def test_orphans_of_several_pools(site: Site) -> None:
     assert len(second.said()) == 4
 
 
-def test_orphans_of_the_life_before_the_last(site: Site) -> None:
+def test_orphans_of_an_earlier_run(site: Site) -> None:
     """A start that failed in between does not make them strangers."""
     left = site.orphans(free_address())
     assert site.guard("--orphans", "report", "--wait", "0").exit() == 75
@@ -744,7 +744,7 @@ def test_a_php_fpm_of_another_configuration(site: Site) -> None:
     assert "pong" in request(address)
 
 
-def test_the_programs_own_php_fpm_that_lives(site: Site) -> None:
+def test_a_running_php_fpm_of_the_same_program(site: Site) -> None:
     """A supervisord that was killed leaves it: its successor says so, and does not touch it."""
     address = free_address()
     site.configure(address)
@@ -1083,7 +1083,7 @@ def test_settings_that_are_a_pipe(site: Site) -> None:
     assert "is not a regular file" in said
 
 
-def test_nobody_reads_what_is_said(site: Site) -> None:
+def test_nobody_reads_stderr(site: Site) -> None:
     """A closed standard error is no reason to keep php-fpm down."""
     site.configure(free_address())
     command = shlex.join([*GUARD, "--config", f"{site.folder}/none.conf", "--", *site.command])

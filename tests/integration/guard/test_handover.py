@@ -350,7 +350,7 @@ def test_the_abstract_socket(folder: str) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_strangers_are_sent_away(owner: Owner) -> None:
+def test_connections_of_other_users_are_rejected(owner: Owner) -> None:
     """Where folder and socket let somebody in, the kernel still says who it is."""
     Path(owner.folder).chmod(0o755)
     Path(owner.folder).parent.chmod(0o755)
@@ -378,7 +378,7 @@ def test_strangers_are_sent_away(owner: Owner) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_a_stranger_behind_the_door(folder: str) -> None:
+def test_a_folder_that_others_can_write(folder: str) -> None:
     """In a folder that others may write to, anybody can listen: nothing is taken from there."""
     Path(folder).chmod(0o777)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
@@ -435,7 +435,7 @@ def test_a_name_that_somebody_else_took(owner: Owner, folder: str) -> None:
     assert Path(path).read_text() == "theirs"
 
 
-def test_names_of_what_is_let_go(owner: Owner, folder: str) -> None:
+def test_names_of_closed_sockets(owner: Owner, folder: str) -> None:
     """While its master lives the name is the master's; after that, both names are removed."""
     path = f"{folder}/w.sock"
     descriptors = leave(owner, wish(path))  # this very process plays the master

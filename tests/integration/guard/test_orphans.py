@@ -92,7 +92,7 @@ def test_a_master_is_recorded(state: Path) -> None:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_nobody_else_reads_or_writes_it(state: Path, umask: int) -> None:
+def test_the_record_is_private(state: Path, umask: int) -> None:
     """Who may write the record says whom root signals: folder and file are their owner's alone."""
     before = os.umask(umask)
     try:
@@ -402,7 +402,7 @@ def test_orphans_of_a_php_fpm_that_was_killed(state: Path, fpm: Leader) -> None:
     assert orphans.find(known, php_fpm()) == ()
 
 
-def test_workers_of_a_php_fpm_that_lives(state: Path, fpm: Leader) -> None:
+def test_workers_of_a_running_php_fpm(state: Path, fpm: Leader) -> None:
     """They are nobody's orphans, and are not told, though a record has their master."""
     known = record(state).read()
 
@@ -489,7 +489,7 @@ def parent(state: Path) -> Iterator[Leader]:
         leader.end()
 
 
-def test_only_who_is_meant_is_told(state: Path, parent: Leader) -> None:
+def test_only_the_right_process_is_signalled(state: Path, parent: Leader) -> None:
     """One is ended, its fellow is left alone; who has ended cannot be told."""
     parent.kill()
     known = record(state).read()
@@ -512,7 +512,7 @@ def test_what_a_worker_has_started(state: Path, parent: Leader) -> None:
     assert all(map(lives, parent.members))
 
 
-def test_strangers_are_not_told(state: Path, parent: Leader) -> None:
+def test_other_processes_are_not_signalled(state: Path, parent: Leader) -> None:
     """Not the master itself, nor who runs the same file in another group, nor nobody."""
     stranger = subprocess.Popen([SLEEP, "1000"], start_new_session=True)
     try:

@@ -234,7 +234,7 @@ def test_secrets_of_a_holder() -> None:
     assert "hunter" not in str(report)
 
 
-def test_nobody() -> None:
+def test_an_address_without_a_holder() -> None:
     """A free address has no holder, and that is no blindness."""
     report = find_holders(f"127.0.0.1:{free_port()}")
 
@@ -247,7 +247,7 @@ def test_an_address_that_is_none(address: str) -> None:
     assert find_holders(address).blind is not None
 
 
-def test_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_host_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """A resolver's no is told as such."""
 
     def getaddrinfo(*_: object, **__: object) -> list[object]:

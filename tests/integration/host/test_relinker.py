@@ -108,7 +108,7 @@ def test_names_change(relinker: Relinker, folder: Path, sockets: list[socket.soc
     assert not runs(before)
 
 
-def test_what_is_let_go_stays_away(
+def test_a_released_name_is_not_restored(
     relinker: Relinker, folder: Path, sockets: list[socket.socket]
 ) -> None:
     """A socket without its second name is not held: its name is not restored."""
@@ -134,7 +134,9 @@ def test_somebody_elses_file(
     assert Path(name.path).read_text() == "theirs"
 
 
-def test_a_helper_that_dies(relinker: Relinker, folder: Path, sockets: list[socket.socket]) -> None:
+def test_a_helper_that_exits(
+    relinker: Relinker, folder: Path, sockets: list[socket.socket]
+) -> None:
     """It is noticed, and replaced the next time that names are looked at."""
     name = held(folder / "w.sock", sockets)
     relinker.follow([name])

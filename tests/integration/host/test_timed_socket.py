@@ -68,7 +68,7 @@ def test_a_host_with_several_addresses(
         assert client.ends_at_s == ends_at_s
 
 
-def test_a_path_that_nobody_listens_at(tmp_path: Path) -> None:
+def test_a_path_without_a_listener(tmp_path: Path) -> None:
     """The error of the last address is raised."""
     with pytest.raises(FileNotFoundError):
         timed_socket.connect(str(tmp_path / "none.sock"), time.monotonic() + 60)

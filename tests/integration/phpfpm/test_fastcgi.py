@@ -125,7 +125,7 @@ def test_what_is_no_answer(server: Server, bytes_: bytes, why: str) -> None:
     assert not answer.silent
 
 
-def test_nobody_there(tmp_path: Path) -> None:
+def test_no_listener(tmp_path: Path) -> None:
     """Refused and missing are no silence."""
     for address in (("127.0.0.1", free_port()), f"{tmp_path}/none.sock", f"{tmp_path}/{'x' * 200}"):
         answer = ask(address)

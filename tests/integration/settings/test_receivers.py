@@ -166,7 +166,7 @@ def test_a_system_without_time_zones(read: Read, monkeypatch: pytest.MonkeyPatch
         ),
     ],
 )
-def test_a_mistake_is_told(read: Read, text: str, words: list[str]) -> None:
+def test_errors_of_receivers(read: Read, text: str, words: list[str]) -> None:
     """With what is allowed, and without a URL."""
     with pytest.raises(FpmListenerError) as caught:
         read(text)

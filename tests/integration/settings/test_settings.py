@@ -134,7 +134,7 @@ def test_relative_files_lie_beside_the_settings(read: Writer, tmp_path: Path) ->
         ("no section\n", ["not an INI file"]),
     ],
 )
-def test_a_mistake_is_told_in_full(read: Writer, text: str, words: list[str]) -> None:
+def test_errors_of_settings(read: Writer, text: str, words: list[str]) -> None:
     """An error names the file, the section, the key and what is allowed."""
     with pytest.raises(FpmListenerError) as caught:
         read(text)

@@ -110,7 +110,7 @@ def test_moments_that_never_were_are_left_out() -> None:
     assert value(FRESH, "process_last_exit_status", **FPM) is None
 
 
-def test_states_are_told_by_one_and_zeros() -> None:
+def test_states_as_one_and_zeros() -> None:
     """Exactly the present state is 1."""
     states = {s: value(FRESH, "process_state", **JOB, state=s.value) for s in State}
 

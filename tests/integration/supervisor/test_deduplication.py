@@ -65,7 +65,7 @@ def test_a_rejected_event_of_another_pool() -> None:
     assert take(ledger, event(1)) == EventVerdict(repeated=False, missed=0)
 
 
-def test_the_last_event_outlives_the_listener(tmp_path: Path) -> None:
+def test_the_last_event_is_known_after_a_restart(tmp_path: Path) -> None:
     """After a restart the unanswered event is known, and so is a hole that opened meanwhile."""
     path = tmp_path / "ledger"
     take(EventDeduplicator(path, SUPERVISORD), event(7))
@@ -92,7 +92,7 @@ def test_what_was_committed_counts_where_the_file_is_behind(tmp_path: Path) -> N
     assert first.stamp(event(5, pool="other")) is None
 
 
-def test_another_supervisord_begins_anew(tmp_path: Path) -> None:
+def test_another_supervisord(tmp_path: Path) -> None:
     """Serials of a former supervisord say nothing; what the new one lost before us is counted."""
     path = tmp_path / "ledger"
     take(EventDeduplicator(path, SUPERVISORD), event(7))
@@ -108,7 +108,7 @@ def test_without_a_file_nothing_is_invented() -> None:
     assert EventDeduplicator(Path("/dev/null/x"), SUPERVISORD).judge(event(500)).missed == 0
 
 
-def test_a_broken_file_is_begun_anew(tmp_path: Path) -> None:
+def test_a_broken_file(tmp_path: Path) -> None:
     """Junk in the file is no reason to stop, and says nothing."""
     path = tmp_path / "ledger"
     path.write_bytes(b"junk" * 100)

@@ -139,7 +139,7 @@ def test_a_password(tmp_path: Path) -> None:
         child.wait(30)
 
 
-def test_nobody_there(tmp_path: Path) -> None:
+def test_no_listener(tmp_path: Path) -> None:
     """A socket that is not there is a value, not an exception."""
     failed = client(tmp_path).read_log_tail(10)
 

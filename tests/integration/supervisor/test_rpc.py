@@ -157,7 +157,7 @@ def why(failed: object) -> str:
 # -- what supervisord tells ------------------------------------------------------------------------
 
 
-def test_all_that_is_told_of_processes(supervisord: Supervisord) -> None:
+def test_process_infos(supervisord: Supervisord) -> None:
     """States, pids and starts; a process that never started has neither pid nor start."""
     quick, idle = supervisord.infos()["quick-café"], supervisord.infos()["idle"]
 
@@ -352,7 +352,7 @@ def test_a_supervisord_that_keeps_commands_to_itself(tmp_path: Path) -> None:
         "http://[::1",
     ],
 )
-def test_nobody_at_the_address(url: str) -> None:
+def test_no_server_at_the_address(url: str) -> None:
     """A refusal, a path that is none, a port that is none: all are values."""
     rpc = SupervisorRpc(url.format(closed=free_port()), "admin", PASSWORD)
 

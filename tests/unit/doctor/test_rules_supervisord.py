@@ -374,7 +374,7 @@ def test_a_value_from_somewhere_else(value: str) -> None:
     assert loaded(info(directory="/other"), changes=program("directory=%(here)s")) != []
 
 
-def test_what_is_not_told() -> None:
+def test_unknown_log_names() -> None:
     """A name of a log that supervisord makes up, and what older versions do not tell, are left out."""
     told = info(stdout_logfile="/tmp/made-up")
     del told["startsecs"]

@@ -15,7 +15,7 @@ KINDS = (Hello, Offer, Keep, Deposit, Done)
 
 
 @given(group=WORD, process=WORD, hold=st.booleans(), words=WORDS, stamp=WORD)
-def test_what_is_said_is_heard(
+def test_encoding_and_decoding(
     group: str,
     process: str,
     hold: bool,  # noqa: FBT001 - hypothesis names its arguments

@@ -230,7 +230,7 @@ def test_differences_do_not_make_the_listener_ask_again_and_again() -> None:
     assert sum(isinstance(one, AskProcesses) for one in scenario.effects) <= 4
 
 
-def test_a_process_that_supervisord_does_not_know_is_let_go() -> None:
+def test_a_process_that_supervisord_no_longer_has() -> None:
     """The event of a removed group was lost."""
     scenario = Scenario().play("0 running", "0 running job")
     lose(scenario, 1.0)

@@ -372,7 +372,7 @@ def test_the_listener_is_killed_in_a_pause(told: str) -> None:
 
 
 @pytest.mark.parametrize("started", [False, True])
-def test_that_it_is_left_alone_outlives_the_listener(*, started: bool) -> None:
+def test_the_operators_stop_is_known_after_a_restart(*, started: bool) -> None:
     """Until it is started by hand, whether or not a listener was there to see that."""
     played, policy = scenario(), HealingPolicy(restart_fatal=SPAN)
     played.give(3, LeaveProgram(FPM))
@@ -387,7 +387,7 @@ def test_that_it_is_left_alone_outlives_the_listener(*, started: bool) -> None:
     assert starts(after) == started
 
 
-def test_a_start_while_nobody_looked_is_remembered() -> None:
+def test_a_start_without_a_listener() -> None:
     """The stop that follows is the operator's for the listener after the next one as well."""
     after = restored(looping().play("4.6 stopped"), 5)
     seen = ProcessSeen(name=FPM, state=State.RUNNING, pid=7, started_at_s=1.0)

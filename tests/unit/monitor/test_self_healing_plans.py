@@ -292,7 +292,7 @@ def test_the_starts_of_a_day_are_used_up() -> None:
     assert not healing.exhausted
 
 
-def test_what_outlives_the_listener() -> None:
+def test_saved_plans() -> None:
     """Moments are kept in wall time: the monotonic clock of the next listener is another one."""
     healing = halted()
     step(healing, 2.0, PAUSE, State.STOPPED)
@@ -319,7 +319,7 @@ def test_what_outlives_the_listener() -> None:
     assert again["due"] is None
 
 
-def test_an_order_that_is_not_carried_out_yet_outlives_the_listener() -> None:
+def test_a_pending_order_is_saved() -> None:
     """The next stop is the listener's."""
     healing = SelfHealing("seed")
     healing.fail()

@@ -205,7 +205,7 @@ def test_what_does_not_tell_against_the_hold(status: str) -> None:
     assert ask(scenario, 53.05) is None
 
 
-def test_php_fpm_that_forks_in_vain() -> None:
+def test_a_fork_loop() -> None:
     """Everything is released at once, and stays so."""
     scenario = held()
     scenario.give(50, HoldFailed(FPM))
@@ -234,7 +234,7 @@ def test_a_run_in_which_a_guard_asked() -> None:
     assert let_go(scenario) == []
 
 
-def test_strangers() -> None:
+def test_unknown_processes() -> None:
     """What the listener does not know is not held; sockets that came all the same are closed."""
     scenario = held()
     scenario.play("5 stopping", "5.1 stopped")

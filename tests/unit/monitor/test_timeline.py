@@ -145,7 +145,7 @@ def test_what_is_known_beside_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     assert set(scenario.engine.timeline.failures()) == {"job:job"}
 
 
-def test_it_outlives_the_listener() -> None:
+def test_the_timeline_is_saved() -> None:
     """What is remembered is JSON, and comes back as it was; what is not understood does not."""
     scenario = Scenario().fail(0.0, 2.0, 5.0)
     saved = json.loads(json.dumps(scenario.engine.timeline.memory()))

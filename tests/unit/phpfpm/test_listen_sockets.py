@@ -50,9 +50,7 @@ def wish(listen: str, **options: str) -> ListenSocketSpec:
     ],
 )
 @pytest.mark.parametrize("address", [TCP, UNIX])
-def test_the_backlog_that_nobody_has_set(
-    version: tuple[int, ...], backlog: int, address: str
-) -> None:
+def test_default_backlog(version: tuple[int, ...], backlog: int, address: str) -> None:
     """It is 511 up to PHP 8.1, and from 8.2 on, or where that is not known, all that is allowed."""
     (found,) = specs(conf(pool(address)), version)
 
@@ -80,7 +78,7 @@ def test_a_backlog_that_is_no_number(text: str) -> None:
 # -- rights ----------------------------------------------------------------------------------------
 
 
-def test_rights_that_nobody_has_set() -> None:
+def test_default_rights() -> None:
     """A socket belongs to who makes it, and has the mode 0660."""
     assert wish(UNIX).rights == Rights(owner=None, group=None, mode=0o660)
 

@@ -183,7 +183,7 @@ def running() -> Scenario:
     return Scenario().play("0 starting", "1 running")
 
 
-def test_a_master_that_answers_nobody() -> None:
+def test_an_unresponsive_master() -> None:
     """It is told after three probes in a row over some time, as critical, and its end as well."""
     scenario = running()
     for at_s in (10, 25):

@@ -35,7 +35,7 @@ STAMP = "2026-11-23 08:39:55,123"
         ("WARN stopped: php-fpm (terminated by SIGTERM)", ExitReason(signal=15)),
     ],
 )
-def test_each_wording_of_a_death_is_read(said: str, reason: ExitReason) -> None:
+def test_every_wording_of_an_exit(said: str, reason: ExitReason) -> None:
     """All that supervisor 4.2.5 and 4.3.0 can say of an end, with status or signal."""
     line = f"{STAMP} {said}"
     note = parse_line(line)
@@ -69,7 +69,7 @@ def test_a_name_is_all_up_to_the_blank() -> None:
         f"{STAMP} DEBG 'php-fpm' stdout output: exited: php-fpm (exit status 78; not expected)",
     ],
 )
-def test_other_lines_tell_of_no_death(line: str) -> None:
+def test_other_lines_are_ignored(line: str) -> None:
     """Neither other messages, nor halves of lines, nor what programs print."""
     assert parse_line(line) is None
 
@@ -178,7 +178,7 @@ def test_a_log_that_outgrew_the_window_gives_what_is_left_of_it() -> None:
     assert taken(cursor, death(5)[30:] + death(6) + death(7)) == [6, 7]
 
 
-def test_the_same_words_twice_are_two_deaths() -> None:
+def test_two_equal_lines_are_two_exits() -> None:
     """Two groups have a process of that name each, and they die in the same millisecond."""
     cursor = LogCursor(skip_old=False)
 
@@ -193,7 +193,7 @@ def test_the_same_words_twice_are_two_deaths() -> None:
     cuts=st.lists(st.integers(0, 10_000), max_size=20),
     windows=st.lists(st.integers(1500, 6000), min_size=1, max_size=5),
 )
-def test_no_death_is_lost_or_told_twice(
+def test_every_exit_is_reported_once(
     times: list[int],
     cuts: list[int],
     windows: list[int],
