@@ -18,7 +18,7 @@ class Status(Enum):
 
 
 class Reason(Enum):
-    """Why a receiver is told now."""
+    """Why a receiver gets an alert now."""
 
     FIRST = "first"
     CAUSE_CHANGED = "cause changed"
@@ -30,7 +30,7 @@ class Reason(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """What a receiver is to be told of one incident.
+    """One message about an incident to all receivers.
 
     The labels are the incident's identity: they are the same in each of its alerts.
     """

@@ -1,4 +1,4 @@
-"""Joins each exit with the line of supervisord's log that tells how the process ended.
+"""Joins each exit with the line of supervisord's log that has the exit status.
 
 Laws:
 1. Event and line arrive on different ways, so either may be first.

@@ -58,7 +58,7 @@ class Liveness:
     state: State = State.UNKNOWN
     is_removed: bool = False  #: supervisord does not know the process any more
     settled_at_s: float | None = None  #: since when it runs, or is stopped as its operator wants
-    exited_at_s: float | None = None  #: the exit after which nobody has started it yet
+    exited_at_s: float | None = None  #: the last exit, until the next start
     abandoned_at_s: float = _NEVER_S  #: from then on it counts as given up
     given_up: bool = False  #: nobody starts it again
     held_back: bool = False  #: it is given up, but that is not reported yet

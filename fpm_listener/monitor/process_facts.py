@@ -102,7 +102,7 @@ class ProcessFacts:
         has_ended, is_new_run, is_first = self.liveness.correct(now_s, seen)
         if has_ended:
             self._live.end_run()
-            self._counters.last_exit = None  # nobody has seen how that run ended
+            self._counters.last_exit = None  # the exit status is unknown
         if seen.started_at_s is not None:
             self._counters.start_time_s = seen.started_at_s
         if state is State.STARTING:

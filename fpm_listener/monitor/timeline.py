@@ -97,7 +97,7 @@ class Timeline:
     def __init__(self) -> None:
         self._entries: OrderedDict[object, Entry] = OrderedDict()  # oldest last_s first
         self._failed: dict[str, deque[float]] = {}  # wall seconds, by process
-        self._halted: dict[str, None] = {}  # whose stop is our own work, and told already
+        self._halted: dict[str, None] = {}  # whose next stop is already shown as a pause
         self._view: tuple[Entry, ...] | None = None
 
     # -- what comes in -----------------------------------------------------------------------------
