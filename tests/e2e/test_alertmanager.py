@@ -474,8 +474,8 @@ def test_one_alert_of_a_message_is_rejected(
     (view,) = fleet.harnesses["host"].outbox.views()
     assert (view.sent, view.failed["client_error"]) == (4, 2), "together, then one by one"
     together, by_itself, *_ = caplog.messages
-    assert "several alerts in one message" in together
-    assert "rejected an alert, which is dropped" in by_itself
+    assert "a message with several alerts" in together
+    assert "rejected an alert; the alert is dropped" in by_itself
     assert "status 400" in by_itself
     assert "invalid label" in by_itself
     assert poison.alert_id in by_itself
