@@ -34,3 +34,22 @@ def wait_until(
             why = f" ({error!r})"
         assert time.monotonic() < end_s, f"waited {deadline_s:.0f} s for {what}{why}"
         time.sleep(_LOOK_EVERY_S)
+
+
+def with_longer_timeouts(
+    attempt: Callable[[float], Value],
+    expected: object,
+    timeouts_s: tuple[float, ...] = (0.3, 3.0, 20.0),
+) -> Value:
+    """Return `expected` as soon as an attempt with one of the timeouts has this result.
+
+    For attempts that always last as long as their timeout: the first one is short, and a busy
+    machine needs a longer one. Returns the last result if none is the expected one.
+    """
+    first_s, *longer_s = timeouts_s
+    result = attempt(first_s)
+    for timeout_s in longer_s:
+        if result == expected:
+            break
+        result = attempt(timeout_s)
+    return result

@@ -21,7 +21,7 @@ from fpm_listener.settings.receivers import ReceiverSettings
 from tests import receiver_server
 from tests.receiver_server import ReceiverServer, status
 from tests.samples import fires
-from tests.waiting import wait_until
+from tests.waiting import wait_until, with_longer_timeouts
 
 DELIVERED = Delivered()
 LATE = RetryLater(
@@ -117,8 +117,13 @@ def test_a_slow_response(answer: receiver_server.Answer) -> None:
 
 def test_a_success_with_an_endless_body() -> None:
     """The status decides; the body is cut at the deadline."""
-    with ReceiverServer(receiver_server.drip_body) as server:
-        assert tell(server.url, timeout_s=0.3) == DELIVERED
+    with ReceiverServer() as server:
+        server.otherwise = receiver_server.drip_body
+        outcome = with_longer_timeouts(
+            lambda timeout_s: tell(server.url, timeout_s=timeout_s), DELIVERED
+        )
+
+    assert outcome == DELIVERED
 
 
 def test_only_the_beginning_of_a_body_is_read() -> None:
@@ -499,10 +504,15 @@ def test_the_deadline_holds_under_tls(
     tmp_path: Path,
 ) -> None:
     """Slow headers are a timeout; a slow body is cut."""
-    with ReceiverServer(answer, tls=server_side(authority, "127.0.0.1")) as server:
-        outcome = tell(server.url, ca_file=in_file(tmp_path, authority), timeout_s=0.5)
+    expected = LATE if answer is receiver_server.drip_headers else DELIVERED
+    ca_file = in_file(tmp_path, authority)
+    with ReceiverServer(tls=server_side(authority, "127.0.0.1")) as server:
+        server.otherwise = answer
+        outcome = with_longer_timeouts(
+            lambda timeout_s: tell(server.url, ca_file=ca_file, timeout_s=timeout_s), expected
+        )
 
-    assert outcome == (LATE if answer is receiver_server.drip_headers else DELIVERED)
+    assert outcome == expected
 
 
 def test_no_connection_is_kept() -> None:
