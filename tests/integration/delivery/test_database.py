@@ -264,7 +264,7 @@ def test_a_value_that_is_not_json_is_skipped(
     one.database.close()
 
     assert remembered(folder) == {"a": 1}
-    assert "not understood" in caplog.text
+    assert "not valid JSON" in caplog.text
 
 
 FULL_DISK = """
