@@ -1,4 +1,4 @@
-"""Clients of the demo's php-fpm: what they notice of a restart is what this is all about."""
+"""Clients of the demo's php-fpm: they count the requests that fail during a restart."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _REQUEST = (
 
 
 class Clients:
-    """Threads that ask php-fpm without a pause, and count."""
+    """Threads that send requests to php-fpm without a pause, and count the answers."""
 
     def __init__(self, port: int, say: Callable[[str], None]) -> None:
         self._address = ("127.0.0.1", port)
@@ -46,12 +46,12 @@ class Clients:
         self._over = threading.Event()
 
     def start(self) -> None:
-        """Begin to ask."""
+        """Start to send requests."""
         for work in (*(self._ask_on,) * _CLIENTS, self._tell_on):
             threading.Thread(target=work, daemon=True).start()
 
     def stop(self) -> None:
-        """Ask and tell no more: php-fpm is about to end."""
+        """Stop requests and reports: php-fpm is about to stop."""
         self._over.set()
 
     def _ask_on(self) -> None:
@@ -77,7 +77,7 @@ class Clients:
         return b"pong" in answer
 
     def _tell_on(self) -> None:
-        """Tell how it goes when something was noticed, and now and then."""
+        """Report the counts after a failure, and from time to time."""
         told_at = time.monotonic()
         while not self._over.wait(1.0):
             with self._lock:

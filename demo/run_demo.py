@@ -1,9 +1,9 @@
 """Runs the shipped files on a real supervisord and a real php-fpm until Ctrl-C.
 
 Laws:
-1. The files of supervisord.d/ are included as they are; what must differ is laid over them.
-2. Everything lies in .demo/ and on free loopback ports: other php-fpms are not disturbed.
-3. Whatever ends the demo, nothing that it started goes on, orphans of php-fpm included.
+1. The files of supervisord.d/ are included without changes; other files override some keys.
+2. All files are in .demo/, and all ports are free loopback ports: other php-fpms are not affected.
+3. After the demo no process that it started runs, not even orphans of php-fpm.
 """
 
 from __future__ import annotations
@@ -43,8 +43,10 @@ _RECIPE_KILLS_AFTER_S = 8.0
 
 def main() -> int:
     """Run the demo; return its exit status."""
-    parser = argparse.ArgumentParser(description="Run supervisord.d/ for real, until Ctrl-C.")
-    parser.add_argument("--recipe", action="store_true", help="the 2015 recipe in php-fpm's place")
+    parser = argparse.ArgumentParser(
+        description="Run a real supervisord with supervisord.d/ until Ctrl-C."
+    )
+    parser.add_argument("--recipe", action="store_true", help="run php-fpm with the recipe of 2015")
     recipe = parser.parse_args().recipe
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # log lines come in any alphabet
@@ -57,7 +59,7 @@ def main() -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("demo: another demo is running in this checkout; end it first", file=sys.stderr)
+            print("demo: another demo is running in this checkout; stop it first", file=sys.stderr)
             return 1
         _sweep_folder()
         return Demo(recipe=recipe).run()
@@ -66,9 +68,9 @@ def main() -> int:
 def _obstacle() -> str | None:
     """Return why the demo cannot run here, or None."""
     if any(char in str(ROOT) for char in " \t%;#\"'\\"):
-        return f"supervisord's files cannot hold the path {str(ROOT)!r}; clone to a plainer one"
+        return f"supervisord's files cannot contain the path {str(ROOT)!r}; use a plain one"
     if len(f"{DIR}/supervisor.sock.1234567") > 107:
-        return f"the path {str(ROOT)!r} is too long for a unix socket; clone to a shorter one"
+        return f"the path {str(ROOT)!r} is too long for a unix socket; use a shorter one"
     if not php_fpm():
         return "php-fpm is not installed; scripts/setup.sh installs it"
     return None
@@ -170,12 +172,12 @@ class Demo:
         return text
 
     def _show(self, ended: Callable[[], bool]) -> None:
-        """Say what there is to see, once it is there; in the recipe's demo, bring the trouble."""
+        """Print the instructions when php-fpm serves; with the recipe, then kill the master."""
         self._wait(lambda: ended() or (self._is_ready() and self._serves()), 30)
         if ended() or self._asked_to_end.is_set():
             return
         if not self._is_ready():
-            say(f"the listener does not answer; what it says is in {DIR}/fpm-listener.log")
+            say(f"the listener does not answer; its log is {DIR}/fpm-listener.log")
         say(self._filled("welcome.txt"))
         if not self._recipe:
             say(self._filled("try.txt"))
@@ -216,9 +218,9 @@ class Demo:
         ]
 
     def _stop(self, supervisord: subprocess.Popen[bytes]) -> None:
-        """End supervisord with all it runs, then the workers whose master was killed."""
+        """Stop supervisord with its programs, then the workers whose master was killed."""
         self._clients.stop()
-        say("ending")
+        say("stopping")
         supervisord.terminate()
         try:
             supervisord.wait(_STOP_S)
@@ -227,19 +229,19 @@ class Demo:
             supervisord.wait()
         for number in (signal.SIGQUIT, signal.SIGKILL):
             for pid in self._fpm_pids():
-                say(f"php-fpm {pid} lives on without a master: {number.name}")
+                say(f"php-fpm {pid} still runs without a master; sending {number.name}")
                 _signal(pid, number)
             end = time.monotonic() + 5
             while self._fpm_pids() and time.monotonic() < end:
                 time.sleep(0.05)
         left = self._fpm_pids()
-        say(f"could not end php-fpm {left}" if left else "nothing is left running")
+        say(f"cannot stop php-fpm {left}" if left else "no process is left")
         self._receiver.shutdown()
 
 
 def say(text: str) -> None:
-    """Print a message of the demo itself, set off from supervisord's log and from alerts."""
-    with suppress(OSError):  # the terminal may be gone; what was started must be ended all the same
+    """Print a message of the demo itself, with a prefix."""
+    with suppress(OSError):  # the terminal can be gone, and the processes must stop all the same
         print("\n".join(f"demo: {line}" for line in text.splitlines()), flush=True)
 
 

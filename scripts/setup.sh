@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs what this checkout needs and does not find: Debian packages, and .venv/ with fpm-listener.
+# Installs everything that this checkout needs: Debian packages, and .venv/ with fpm-listener.
 #
-#   scripts/setup.sh demo    php-fpm, and fpm-listener with what it depends on
+#   scripts/setup.sh demo    php-fpm, and fpm-listener with its dependencies
 #   scripts/setup.sh test    these, Prometheus, Chromium, shells, and the tools of the tests
 #   scripts/setup.sh fuzz    these, and atheris, which only `make fuzz` needs
 #
-# It says what it does, does nothing twice, and is done in a moment when nothing is missing.
+# It prints each step, and ends at once if nothing is missing.
 # PYTHON=/path/to/python3.12 chooses the interpreter of .venv/ (3.10 or newer).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,7 +25,7 @@ is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/
 find_python() {
     local python
     if [ -n "${PYTHON:-}" ]; then
-        is_new_enough "$PYTHON" || die "PYTHON=$PYTHON is not a Python 3.10 or newer"
+        is_new_enough "$PYTHON" || die "PYTHON=$PYTHON is not Python 3.10 or later"
         command -v "$PYTHON"
         return
     fi
@@ -37,7 +37,7 @@ find_python() {
     done
 }
 
-# Debian splits it off: python3 without python3-venv can make no virtual environment.
+# On Debian, python3 cannot make a virtual environment without the package python3-venv.
 can_make_venv() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
 
 # --- Debian packages --------------------------------------------------------------------------------
@@ -52,8 +52,8 @@ as_root() {
 
 installed_packages() { dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | sort; }
 
-# Debian starts a service, now and at boot, when its package is installed: a php-fpm and a Prometheus
-# that nobody asked for. Only those that this very run brought are touched.
+# Debian starts the service of a new package, now and at boot: a php-fpm and a Prometheus that are not
+# needed. Only services that this run installed are stopped.
 quiet_service() {
     if [ -d /run/systemd/system ]; then
         as_root systemctl disable --now --quiet "$1"
@@ -67,12 +67,12 @@ quiet_service() {
 install_packages() {
     local before fresh package
     [ -x /usr/bin/apt-get ] ||
-        die "missing: $*. This is no Debian-like system: install them by its own means, then run this again"
+        die "missing: $*. This system has no apt-get: install them, then run this again"
     [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
-        die "missing: $*. This is not root, and there is no sudo; as root, type: apt-get install $*"
+        die "missing: $*. There is no sudo. Run this as root: apt-get install $*"
     say "missing: $*; installing with apt-get"
     before=$(installed_packages)
-    as_root apt-get update -qq || die "apt-get update failed; is the network there?"
+    as_root apt-get update -qq || die "apt-get update failed; check the network"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         -o DPkg::Lock::Timeout=120 "$@" </dev/null >/dev/null ||
         die "apt-get could not install: $*"
@@ -102,13 +102,13 @@ if [ -z "$python" ]; then
 elif ! can_make_venv "$python"; then
     case $(readlink -f "$("$python" -c 'import sys; print(sys.executable)')") in
         /usr/bin/*) missing+=("$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')") ;;
-        *) die "$python has no ensurepip, so it can make no virtual environment; choose another with PYTHON=" ;;
+        *) die "$python has no ensurepip and cannot make a virtual environment; select another one with PYTHON=" ;;
     esac
 fi
 if [ ${#missing[@]} -gt 0 ]; then
     install_packages "${missing[@]}"
     python=$(find_python)
-    [ -n "$python" ] || die "this system's Python is older than 3.10; name a newer one with PYTHON="
+    [ -n "$python" ] || die "the Python of this system is older than 3.10; select a later one with PYTHON="
     scripts/php-fpm-path.sh >/dev/null || die "php-fpm is installed, but scripts/php-fpm-path.sh does not find it"
 fi
 
@@ -131,20 +131,20 @@ case $have_place in
         have_needs=''
         ;;
 esac
-# What the tests need holds what the demo needs.
+# The packages of the tests include those of the demo.
 [ "$have_mode" != test ] || mode=test
 if [ "$have_needs" != "$needs" ] || [ "$have_mode" != "$mode" ]; then
     what=.
     [ "$mode" = demo ] || what='.[test]'
-    say "installing $what in .venv with pip, and what it depends on"
+    say "installing $what and its dependencies in .venv with pip"
     .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --editable "$what" \
         --config-settings editable_mode=compat ||
-        die "pip could not install $what; is the network there?"
+        die "pip could not install $what; check the network"
     if [ "$mode" = test ]; then
         # For its copy of axe-core; the browser that it would bring is not used.
         .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
             --requirement scripts/axe-core.txt ||
-            die "pip could not install axe-core; is the network there?"
+            die "pip could not install axe-core; check the network"
     fi
     printf '%s\n' "$place" "$needs" "$mode" >"$stamp"
 fi
@@ -152,5 +152,5 @@ if [ -n "$fuzz" ] && ! .venv/bin/python -c 'import atheris' 2>/dev/null; then
     say "installing atheris in .venv with pip"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
         --requirement scripts/atheris.txt ||
-        die "pip could not install atheris; it exists for CPython 3.11 to 3.13 on x86-64: choose one with PYTHON="
+        die "pip could not install atheris; it supports CPython 3.11 to 3.13 on x86-64: select one with PYTHON="
 fi

@@ -106,11 +106,11 @@ def test_the_master_of_the_demo_is_killed(folder: Path) -> None:
         status = demo.type_ctrl_c()
 
         reports = re.findall(r"(\d+) requests answered, (\d+) failed", demo.screen())
-        serving = demo.screen().partition("demo: ending")[0]
+        serving = demo.screen().partition("demo: stopping")[0]
         assert int(reports[0][0]) > 0
         assert re.findall(r"answered, ([1-9]\d*) failed", serving) == []
         assert "FIRING" not in demo.screen()
-        assert "nothing is left running" in demo.screen()
+        assert "no process is left" in demo.screen()
         assert demo.processes_left() == []
         assert status == 0
     finally:
