@@ -159,7 +159,7 @@ def test_an_answer_that_comes_too_late() -> None:
     """The incident is over, or explained: it changes nothing."""
     scenario = killed(Scenario(exits=True), 0, 10, 20)
     exited_at_s = looks(scenario)[-1].exited_at_s
-    scenario.play("25 starting", "25.1 log bind", "25.5 backoff", "25.51 exits 78")
+    scenario.play("25 starting", "25.1 log bind", "25.5 backoff", "25.51 exits 78", "25.6 holder")
     scenario.give(27, ExitExamined(FPM, exited_at_s, PostMortem(oom=OOM)))
     assert scenario.sent[-1] == "cause changed: bind_conflict"
 

@@ -138,10 +138,12 @@ def test_an_alert_waits_a_moment_for_the_holder() -> None:
     """What is being looked up is waited for, but not for long."""
     scenario = Scenario().fail(0.0, 2.0).play("4 starting", "4.4 log bind", "4.5 backoff")
     assert scenario.alerts_now == []
-    scenario.play("4.55 holder")
+    scenario.play("5.9 tick")
+    assert scenario.alerts_now == []
+    scenario.play("6.0 holder")
     assert scenario.alerts_now[0].annotations["cause"] == "bind_conflict"
 
-    late = Scenario().fail(0.0, 2.0).play("4 starting", "4.4 log bind", "4.5 backoff", "4.8 tick")
+    late = Scenario().fail(0.0, 2.0).play("4 starting", "4.4 log bind", "4.5 backoff", "6.6 tick")
     assert late.sent == ["first: bind_conflict"]
     assert "holder" not in late.alerts[0].annotations
 
@@ -254,7 +256,7 @@ def test_a_signal_refutes_a_line() -> None:
     for at in (0, 2, 4):
         scenario.play(f"{at} starting", f"{at + 0.1} log bind", f"{at + 0.9} crash")
         scenario.play(f"{at + 0.95} exits -11")
-    scenario.play("5.2 tick")
+    scenario.play("7 tick")
 
     assert scenario.sent == ["first: crash_signal"]
     assert scenario.view().last_exit == ExitReason(signal=11)
@@ -481,7 +483,7 @@ def test_an_alert_that_was_not_sent_yet_is_sent_after_a_restart() -> None:
     assert before.alerts_now == []
     after = Scenario()
     after.effects += after.engine.restore(moment(6.0), memory(before))
-    after.play("7 tick")
+    after.play("8.1 tick")
 
     assert after.sent == ["first: bind_conflict"]
 

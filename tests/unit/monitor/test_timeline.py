@@ -178,7 +178,7 @@ def test_what_an_incident_is_about(
     for start in (0.0, 2.0, 4.0):
         scenario.play(f"{start} starting", f"{start + 0.1} log {log}", f"{start + 0.5} backoff")
         scenario.play(f"{start + 0.6} exits 78")
-    scenario.play("5 tick")
+    scenario.play("7 tick")
     incident = next(e for e in scenario.engine.timeline.view() if e.what is TimelineEvent.INCIDENT)
 
     assert (incident.cause, incident.subject) == (cause, subject)
