@@ -82,6 +82,20 @@ class Scene:
         return reclaim.get(self.address, report)
 
 
+@pytest.fixture(autouse=True)
+def _group_of_its_own() -> Iterator[None]:
+    """Make this process the leader of its group, as supervisord does with each program.
+
+    Otherwise the leader's parent can be init, which is also the parent of an orphaned listener.
+    """
+    before = os.getpgid(0)
+    if before != os.getpid():
+        os.setpgid(0, 0)
+    yield
+    if before != os.getpid():
+        os.setpgid(0, before)
+
+
 @pytest.fixture
 def scene() -> Iterator[Scene]:
     """Return a scene; who holds the address is ended."""
