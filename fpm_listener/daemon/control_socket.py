@@ -190,7 +190,7 @@ def _read_line(connection: socket.socket) -> bytes:
     return line
 
 
-def _refuse_stranger(connection: socket.socket, folder: str) -> None:
+def _reject_other_user(connection: socket.socket, folder: str) -> None:
     """Raise PermissionError unless root, we, or the owner of the directory listens there."""
     _, uid = peer_of(connection)
     if uid not in {0, os.geteuid(), os.stat(folder).st_uid}:  # noqa: PTH116 - it stays text
@@ -208,7 +208,7 @@ def ask(state_dir: Path, request: ControlRequest) -> Any:  # noqa: ANN401 - JSON
             folder = state_directory.locate(str(state_dir))
             with SocketPath(folder, SOCKET_NAME) as path:
                 connection.connect(path)
-            _refuse_stranger(connection, folder)
+            _reject_other_user(connection, folder)
         except (FileNotFoundError, ConnectionRefusedError):
             return None
         except OSError as error:

@@ -1,7 +1,7 @@
 """The look-ups whose results an alert waits for, and how long it waits.
 
-Law: an alert waits at most GRACE_S seconds, or HOLDER_GRACE_S for the holder of an address. After that
-it is sent with the known facts, and a later result changes the incident.
+Law: an alert waits at most GRACE_S seconds, or HOLDER_GRACE_S for the holder of an address. After
+that it is sent with the known facts, and a later result changes the incident.
 """
 
 from __future__ import annotations

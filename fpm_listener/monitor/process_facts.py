@@ -141,7 +141,7 @@ class ProcessFacts:
         run = self.liveness.run
         is_present = exited.pid == run.pid and run.phase is not Phase.STOPPING
         if is_present and self._shared.settings.fast_restart and not self._shared.is_stopping:
-            self.liveness.waking.hurry(now.monotonic_s, run.began_at_s, exited=True)
+            self.liveness.waking.wake_soon(now.monotonic_s, run.began_at_s, exited=True)
         return []
 
     def _take_guard(self, _now: Instant, asked: messages.GuardAsks) -> list[Effect]:

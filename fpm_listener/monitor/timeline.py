@@ -78,7 +78,7 @@ class Entry:
     first_s: float  #: wall seconds
     last_s: float
     count: int = 1
-    away_s: float | None = None  #: STARTED: seconds since the death; the longest of them
+    away_s: float | None = None  #: STARTED: seconds since the exit; the longest of them
 
     def row(self) -> list[Any]:
         """Return the entry as JSON has it."""

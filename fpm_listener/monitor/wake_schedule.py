@@ -54,14 +54,14 @@ class WakeSchedule:
         if change.began:
             self._retry_at_s = None
         if change.ended and fast_restart:
-            self.hurry(now_s, began_at_s, exited=change.outcome is not Outcome.STOPPED)
+            self.wake_soon(now_s, began_at_s, exited=change.outcome is not Outcome.STOPPED)
 
     def clear(self) -> None:
         """Let supervisord keep its own pace."""
         self._plan(None)
         self._retry_at_s = None
 
-    def hurry(self, now_s: float, began_at_s: float | None, *, exited: bool) -> None:
+    def wake_soon(self, now_s: float, began_at_s: float | None, *, exited: bool) -> None:
         """Let the next start come without delay.
 
         began_at_s: of the last run; exited: the process has ended, and not on request.
