@@ -14,7 +14,7 @@ import os
 import socket
 import time
 
-from fpm_listener.host import procfs, timed_socket
+from fpm_listener.host import procfs
 
 #: A worker runs at least these seconds; in a fork loop it is three milliseconds.
 _ADULT_S = 0.25
@@ -66,18 +66,23 @@ def _workers(master: int) -> set[int]:
 
 
 def _answers(listener: int) -> bool:
-    """Return whether a process answers or closes a connection."""
+    """Return whether a process answers or closes a connection.
+
+    The master is killed if not. So each step has its own time limit: if this process itself was
+    paused, an answer that has arrived still counts.
+    """
     with socket.socket(fileno=os.dup(listener)) as own:
         family, name = own.family, own.getsockname()
     if family != socket.AF_UNIX and name[0] in {"0.0.0.0", "::"}:  # noqa: S104 - compared only
         name = ("127.0.0.1" if name[0] == "0.0.0.0" else "::1", *name[1:])  # noqa: S104 - the same
-    address = name if isinstance(name, str) else name[:2]
-    try:
-        with timed_socket.connect(address, time.monotonic() + _ANSWER_S) as client:
+    with socket.socket(family) as client:
+        client.settimeout(_ANSWER_S)
+        try:
+            client.connect(name)  # the whole name: a link-local address needs its zone
             client.sendall(_GET_VALUES)
             client.recv(1)
-    except TimeoutError:
-        return False
-    except OSError:
-        return True  # a process closed the connection
+        except TimeoutError:
+            return False
+        except OSError:
+            return True  # a process closed the connection
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -644,6 +646,25 @@ def test_a_storm(storm: subprocess.Popen[str]) -> None:
         try:
             assert not fork_loop.is_looping(storm.pid, listener.fileno())
         finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def test_a_pause_of_the_listener_is_no_storm(
+    storm: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the listener was paused longer than an answer may take, an answer still counts."""
+    seconds = itertools.count()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        child = os.fork()
+        if child == 0:
+            while True:
+                listener.accept()[0].close()
+        try:
+            monkeypatch.setattr(time, "monotonic", lambda: float(next(seconds)))
+            assert not fork_loop.is_looping(storm.pid, listener.fileno())
+        finally:
+            monkeypatch.undo()
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
 
