@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from fpm_listener.phpfpm import guard_messages
 from fpm_listener.phpfpm.log_facts import FactKind, LogFact
+from fpm_listener.untrusted_text import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,9 +136,21 @@ def _guard_fact(line: str) -> LogFact | None:
     return LogFact(
         kind=FactKind(message.code.value),
         line=line[:KEPT],
-        address=message.fields.get("address"),
-        named=message.fields.get("program"),
+        address=_one_line(message.fields.get("address")),
+        named=_one_line(message.fields.get("program")),
     )
+
+
+#: Control characters, ends of lines, and surrogates that stand for no byte of a path.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udc7f\udd00-\udfff]")
+
+
+def _one_line(value: str | None) -> str | None:
+    """Return a value without characters that would add a line to a text.
+
+    Every program can print a guard's message. Its values are part of summaries and of commands.
+    """
+    return value and _UNSAFE.sub(lambda found: escaped(found[0]), value)
 
 
 class Words(TypedDict, total=False):

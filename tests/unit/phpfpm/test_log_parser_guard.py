@@ -56,6 +56,25 @@ def test_a_program_that_cannot_be_run(code: GuardCode) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["address", "program"])
+@pytest.mark.parametrize("letter", ["\n", "\r", "\0", "\x1b", "\x85", "\u2028", "\ud800"])
+def test_a_value_that_would_add_a_line(name: str, letter: str) -> None:
+    """Its characters are escaped: a forged message adds no line to a summary or a command."""
+    found = classify(write(GuardCode.MISSING_PATH, "x", **{name: f"/run/x{letter}kill 1"}))
+
+    assert found is not None
+    assert (found.address or found.named) == f"/run/x{repr(letter)[1:-1]}kill 1"
+
+
+@pytest.mark.parametrize("address", ["/srv/\udce9.sock", "/srv/a\u00a0b.sock", ""])
+def test_an_unusual_address(address: str) -> None:
+    """It stays as the configuration has it: a path can contain bytes that are no UTF-8."""
+    found = classify(write(GuardCode.BIND_CONFLICT, "x", address=address))
+
+    assert found is not None
+    assert found.address == address
+
+
 @pytest.mark.parametrize("line", SILENT)
 def test_other_messages(line: str) -> None:
     """Other messages, and other programs' lines with the guard's words, state nothing."""
