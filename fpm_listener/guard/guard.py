@@ -168,10 +168,10 @@ class _Guard:
 
         def work() -> bool:
             take_over()
+            self._inherit(held.sockets)
             return True
 
         if optional("the handover", work, False):
-            self._inherit(held.sockets)
             return True
         held.sockets.close()
         return False

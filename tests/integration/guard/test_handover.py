@@ -571,6 +571,7 @@ def test_the_quick_start(owner: Owner, folder: str) -> None:
 @pytest.mark.parametrize(
     "place",
     [
+        "guard.guard:_Guard._inherit",
         "guard.held_start:HeldStart.take_over",
         "guard.held_start:HeldStart._leave",
         "guard.held_start:watched_paths",
