@@ -35,8 +35,8 @@ def show(seconds: float) -> str:
 
 
 def age(seconds: float) -> str:
-    """Return a time by its two largest units, such as `3d4h`, `12m` or `5m3s`."""
-    left = int(seconds)
+    """Return a time by its two largest units, such as `3d4h`, `12m` or `5m3s`; at least `0s`."""
+    left = max(0, int(seconds))  # a clock can go back
     counts = []
     for unit in ("d", "h", "m", "s"):
         count, left = divmod(left, int(UNITS_S[unit]))

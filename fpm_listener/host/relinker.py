@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 _ENDS_WITHIN_S = 1.0
 #: The helper, from the directory or zip file that has our package.
 _CHILD = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "import sys; sys.path.append(sys.argv[1]); "
     "from fpm_listener.host.relink_helper import main; main()"
 )
 _ROOT = str(Path(__file__).absolute().parents[2])

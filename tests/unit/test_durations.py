@@ -37,7 +37,15 @@ def test_what_is_shown_can_be_written() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.4, "0s"), (40, "40s"), (303, "5m3s"), (720, "12m"), (11100, "3h5m"), (259_500, "3d")],
+    [
+        (-5, "0s"),
+        (0.4, "0s"),
+        (40, "40s"),
+        (303, "5m3s"),
+        (720, "12m"),
+        (11100, "3h5m"),
+        (259_500, "3d"),
+    ],
 )
 def test_an_age_has_its_two_largest_units(seconds: float, text: str) -> None:
     """A unit that is zero is left out."""
