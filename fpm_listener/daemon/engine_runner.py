@@ -9,6 +9,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from fpm_listener.delivery.alert_texts import with_texts
 from fpm_listener.incidents.effects import Notify
 from fpm_listener.monitor.messages import (
     AnswerGuard,
@@ -140,9 +141,6 @@ class EngineRunner:
 
 def log_notification(effect: Notify) -> None:
     """Log what is sent to receivers."""
-    # Loaded for the first incident: a listener without one needs no texts.
-    from fpm_listener.delivery.alert_texts import with_texts  # noqa: PLC0415
-
     alert = with_texts(effect.alert, effect.facts)
     log.warning(
         "incident %s program=%s reason=%r cause=%s summary=%r",

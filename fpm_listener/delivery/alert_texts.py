@@ -1,7 +1,7 @@
 """Adds the texts to an alert, in English and in the languages of the receivers.
 
-Import this module only when there is an alert to render: the listener loads no texts before it has
-answered READY.
+Law: nothing is imported when there is an alert. An import can fail then, because no descriptor is
+left or another version was installed, and the alert would be lost.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.delivery import outbox_records
+from fpm_listener.delivery.alert_texts import with_texts
 from fpm_listener.delivery.attempt import Delivered, DropReason
 from fpm_listener.delivery.delivery_log import DeliveryLog
 from fpm_listener.delivery.outbox_views import list_alerts, view_receiver
@@ -81,9 +82,6 @@ class Outbox:
 
     def notify(self, effect: Notify, now: Instant) -> list[Statement]:
         """Enqueue an alert of the engine with its texts; return what is to be committed."""
-        # The texts are loaded with the first alert: the listener answers READY without them.
-        from fpm_listener.delivery.alert_texts import with_texts  # noqa: PLC0415
-
         languages = {one.language for one in self._settings.values()}
         return self.enqueue(with_texts(effect.alert, effect.facts, languages), now)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener import durations
+from fpm_listener.delivery.alert_texts import with_failure_texts
 from fpm_listener.incidents.alert import Alert, Reason, Status
 from fpm_listener.incidents.incident_ids import incident_id
 from fpm_listener.values import Written
@@ -141,9 +142,6 @@ def alert(
     failure: ReceiverFailure, reason: Reason, now: Instant, instance: str, undelivered: int
 ) -> Alert:
     """Return the alert for the other receivers; undelivered: alerts that wait for this receiver."""
-    # The texts are loaded with the first alert: the listener answers READY without them.
-    from fpm_listener.delivery.alert_texts import with_failure_texts  # noqa: PLC0415
-
     resolved = reason is Reason.RESOLVED
     lasted = durations.age(max(0.0, now.monotonic_s - failure.started_s))
     without_texts = Alert(

@@ -176,6 +176,41 @@ def test_kill_9_between_commit_and_delivery(folder: Path) -> None:
     harness.database.close()
 
 
+NO_DESCRIPTOR = """
+import os, resource, sys
+from pathlib import Path
+import fpm_listener.daemon.daemon
+from fpm_listener.incidents.effects import Notify
+from fpm_listener.incidents.incident_facts import IncidentFacts
+from fpm_listener.supervisor.process import ProcessName
+from fpm_listener.vocabulary import Cause
+from tests.outbox_harness import OutboxHarness
+from tests.samples import fires
+
+harness = OutboxHarness(Path(sys.argv[1]))
+facts = IncidentFacts(name=ProcessName("php-fpm", "php-fpm"), cause=Cause.RESTART_LOOP)
+free = os.dup(0)
+os.close(free)
+resource.setrlimit(resource.RLIMIT_NOFILE, (free, free))
+harness.outbox.notify(Notify(fires("a"), facts), harness.now)
+print(harness.ids())
+"""
+
+
+def test_the_first_alert_when_no_descriptor_is_left(folder: Path) -> None:
+    """It is enqueued: its texts were loaded before."""
+    done = subprocess.run(
+        [sys.executable, "-c", NO_DESCRIPTOR, str(folder)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])},
+        check=False,
+        timeout=60,
+    )
+
+    assert (done.stdout, done.returncode) == ("['a-1']\n", 0), done.stderr
+
+
 def test_time_goes_on_while_the_listener_is_down(harness: OutboxHarness) -> None:
     """An alert ages on the wall clock while there is no listener."""
     harness.enqueue(fires("a"))
