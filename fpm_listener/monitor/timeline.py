@@ -53,6 +53,8 @@ class TimelineEvent(Enum):
     LISTENER = "listener"  #: it was started itself
 
 
+#: Values in the state of earlier listeners.
+_FORMER_VALUES = {"died": "failed", "ended": "exited", "ending": "shutdown"}
 _OF_ACTS = {
     Act.START: TimelineEvent.HEALED,
     Act.HALT: TimelineEvent.PAUSED,
@@ -227,7 +229,7 @@ def _entry(
     """Return the entry of a saved row; the details of earlier versions were a text."""
     exit_code, cause, subject = details if isinstance(details, list) else (None, None, None)
     return Entry(
-        what=TimelineEvent(what),
+        what=TimelineEvent(_FORMER_VALUES.get(what, what)),
         process=str(process),
         exit_reason=None if exit_code is None else ExitReason.of(int(exit_code)),
         cause=None if cause is None else Cause(cause),

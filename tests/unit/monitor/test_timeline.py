@@ -185,14 +185,19 @@ def test_what_an_incident_is_about(
     assert incident.exit_reason == exit_reason
 
 
-def test_a_row_of_an_earlier_version() -> None:
-    """Its details were a text: the entry stays, without them."""
+@pytest.mark.parametrize(
+    ("saved", "what"),
+    [
+        *(("died", TimelineEvent.FAILED), ("ended", TimelineEvent.EXITED)),
+        *(("ending", TimelineEvent.SHUTDOWN), ("incident", TimelineEvent.INCIDENT)),
+    ],
+)
+def test_a_row_of_an_earlier_version(saved: str, what: TimelineEvent) -> None:
+    """Other words and a text as details: the entry stays, without the details."""
     timeline = Timeline()
-    timeline.restore([["failed", "a:a", "exit status 1", 1.0, 2.0, 3, None]])
+    timeline.restore([[saved, "a:a", "exit status 1", 1.0, 2.0, 3, None]])
 
-    assert timeline.view() == (
-        Entry(what=TimelineEvent.FAILED, process="a:a", first_s=1.0, last_s=2.0, count=3),
-    )
+    assert timeline.view() == (Entry(what=what, process="a:a", first_s=1.0, last_s=2.0, count=3),)
 
 
 def test_entries_of_the_same_quarter_are_joined_over_a_restart() -> None:
