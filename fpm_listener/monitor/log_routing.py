@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fpm_listener.monitor.lifecycle import Phase
 from fpm_listener.monitor.messages import LogFacts
+from fpm_listener.phpfpm.log_facts import FactKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from fpm_listener.monitor.messages import LogLines
     from fpm_listener.monitor.process_monitor import ProcessMonitor
@@ -25,15 +27,24 @@ def assign(
         for process in processes
         if lines.path in process.site.error_logs or (is_extra and process.is_fpm)
     ]
+    # A line changes whose line the next one is: after "fpm is running" it is that of another.
+    starting_up = {process.name for process in candidates if process.is_starting_up}
     facts: dict[ProcessName, list[LogFact]] = {}
     for fact in lines.facts:
-        process = _choose(fact, candidates)
-        if process is not None:
-            facts.setdefault(process.name, []).append(fact)
+        process = _choose(fact, candidates, starting_up)
+        if process is None:
+            continue
+        facts.setdefault(process.name, []).append(fact)
+        if fact.kind is FactKind.READY:
+            starting_up.discard(process.name)
+        elif fact.kind is FactKind.RELOAD and process.liveness.run.phase is not Phase.NONE:
+            starting_up.add(process.name)
     return {name: LogFacts(tuple(own)) for name, own in facts.items()}
 
 
-def _choose(fact: LogFact, candidates: Sequence[ProcessMonitor]) -> ProcessMonitor | None:
+def _choose(
+    fact: LogFact, candidates: Sequence[ProcessMonitor], starting_up: Collection[ProcessName]
+) -> ProcessMonitor | None:
     """Return the process of a line: by address, by pid, by pool, in its start-up, or the first."""
     left = candidates
     if len(left) > 1:
@@ -41,7 +52,7 @@ def _choose(fact: LogFact, candidates: Sequence[ProcessMonitor]) -> ProcessMonit
             lambda one: fact.address is not None and fact.address in one.site.addresses,
             lambda one: fact.pid is not None and fact.pid == one.liveness.run.pid,
             lambda one: fact.pool is not None and fact.pool in one.site.pools,
-            lambda one: one.is_starting_up,
+            lambda one: one.name in starting_up,
         ):
             left = [process for process in left if matches(process)] or left
     return left[0] if left else None

@@ -357,6 +357,22 @@ def test_a_shared_log_is_divided() -> None:
     assert scenario.view(other).facts[FactKind.BIND_CONFLICT] == 0
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_shared_log_in_any_pieces(at_once: bool) -> None:  # noqa: FBT001 - a parameter
+    """Of two php-fpm that start, one runs: a later error is that of the other one."""
+    scenario = Scenario()
+    other = ProcessName("other", "other")
+    sites = {name: FpmSite(error_logs=(LOG,)) for name in (FPM, other)}
+    programs = (Program(name=FPM), Program(name=other))
+    scenario.give(0.0, ProgramsKnown(programs=programs, sites=sites))
+    scenario.play("0 starting")
+    scenario.event(0.0, "starting", other)
+    scenario.play(*(["0.1 log ready config"] if at_once else ["0.1 log ready", "0.1 log config"]))
+    scenario.event(0.5, "backoff", other)
+
+    assert scenario.view(other).facts[FactKind.CONFIG_ERROR] == 1
+
+
 def test_events_trigger_the_follower() -> None:
     """A state change of php-fpm lets its log be read at once."""
     assert any(isinstance(effect, ReadLogsNow) for effect in Scenario().event(0.0, "starting"))
