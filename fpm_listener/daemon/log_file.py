@@ -118,6 +118,7 @@ class FileFollower:
                 self._report(None)
             elif not self._use_renamed((found.st_dev, found.st_ino)):
                 self._file = LogReader(descriptor, self._begin_at(descriptor, found))
+                self._resume = None  # last: after an error the next try needs it
         except OSError as error:
             self._report(error)
         finally:
@@ -133,7 +134,7 @@ class FileFollower:
         return False
 
     def _begin_at(self, descriptor: int, found: os.stat_result) -> int:
-        resume, self._resume = self._resume, None
+        resume = self._resume
         if resume is None:
             return 0 if self._from_start else found.st_size
         if (found.st_dev, found.st_ino) != (resume.device, resume.inode):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -621,6 +622,29 @@ def test_the_same_file_after_a_pause(scene: Scene) -> None:
     scene.write(4)
     scene.follow(again)
     assert scene.poll() == [3, 4]
+
+
+def test_no_descriptor_after_a_pause(scene: Scene) -> None:
+    """The position stays while the process has too few descriptors: no line is told twice."""
+    scene.write(1)
+    scene.follow()
+    scene.poll()
+    scene.write(2)
+    assert scene.poll() == [2]
+    position = scene.stop()
+    scene.write(3)
+    follower = scene.follow(position)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, hard))  # one is left, and two are needed
+    try:
+        assert scene.poll() == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert follower.read_errors == 1
+    assert follower.position() == position
+    assert scene.poll() == [3]
 
 
 def test_a_rotation_during_the_pause(scene: Scene) -> None:
