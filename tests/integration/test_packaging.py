@@ -72,7 +72,7 @@ def test_code_types_and_licence_in_the_wheel(built: Mapping[str, str | Path]) ->
     package = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "fpm_listener").rglob("*")
-        if path.suffix in {".py", ".typed", ".html", ".conf"}
+        if path.suffix in {".py", ".typed", ".html", ".conf", ".txt"}
     }
 
     assert package <= set(names)
