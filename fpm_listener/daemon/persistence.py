@@ -68,7 +68,7 @@ class StateStore:
         self._clocks = self._clocks._replace(now=now)
         for name, value in found["memory"]:
             try:
-                self.values.setdefault(json.loads(name), self._shifted(json.loads(value)))
+                self.values.setdefault(str(json.loads(name)), self._shifted(json.loads(value)))
             except (ValueError, TypeError):
                 log.warning("dropped a value in the database: it is not valid JSON name=%r", name)
 

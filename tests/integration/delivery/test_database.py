@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from fpm_listener.daemon.persistence import StateStore
+from fpm_listener.daemon.persistence import Persistence, StateStore
 from fpm_listener.delivery.database import Database
 from fpm_listener.delivery.database_files import FILE, LOCK
 from fpm_listener.delivery.database_schema import VERSION, Statement
+from fpm_listener.settings.settings import Settings
 from tests.samples import at
 
 IN_MEMORY = "alerts are kept in memory only"
@@ -265,6 +266,18 @@ def test_a_value_that_is_not_json_is_skipped(
 
     assert remembered(folder) == {"a": 1}
     assert "not valid JSON" in caplog.text
+
+
+def test_a_name_that_is_not_a_text(folder: Path) -> None:
+    """The listener starts, and ignores the value."""
+    one = Opened(folder)
+    one.database.write([Statement("INSERT INTO memory VALUES ('7', '{}')")], durable=False)
+    one.database.close()
+
+    stored = Persistence(Settings(source="", state_dir=folder), at(0.0))
+    assert stored.is_writable
+    assert stored.process_states() == stored.former_masters() == {}
+    stored.close()
 
 
 FULL_DISK = """
