@@ -1047,7 +1047,7 @@ def test_an_unexpected_error_while_the_address_is_held(site: Site, place: str) -
     site.configure(address)
     site.listen(address)
     script = str(Path(__file__).parents[2] / "faulty_guard.py")
-    command = (sys.executable, script, f"fpm_listener.{place}", "--wait", "1s", "--", *site.command)
+    command = (sys.executable, script, f"fpm_listener.{place}", "--wait", "3s", "--", *site.command)
     names = {"SUPERVISOR_GROUP_NAME": "web", "SUPERVISOR_PROCESS_NAME": "fpm"}
     run = site.run(*command, PYTHONPATH=str(ROOT), **names)
 
