@@ -13,7 +13,7 @@ Value = TypeVar("Value")
 
 #: Seconds until a test fails that waits. No test needs them all, unless it fails.
 DEADLINE_S = 60.0
-_LOOK_EVERY_S = 0.02
+_LOOK_EVERY_S = 0.05
 
 
 def wait_until(

@@ -21,9 +21,12 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import xmlrpc.client
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+
+from supervisor.xmlrpc import SupervisorTransport
 
 from tests.ports import free_port
 from tests.waiting import wait_until
@@ -297,6 +300,23 @@ class Lab:
         command += ["-c", str(self.folder / "supervisord.conf"), *words]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         return done.stdout + done.stderr
+
+    def process_info(self, name: str) -> dict[str, Any]:
+        """Return what supervisord knows of a program of one process.
+
+        A process of supervisorctl takes a quarter of a second, which is too much for a probe.
+        """
+        transport = SupervisorTransport(None, None, f"unix://{self.folder}/s.sock")
+        try:
+            server: Any = xmlrpc.client.ServerProxy("http://127.0.0.1", transport)
+            info: dict[str, Any] = server.supervisor.getProcessInfo(name)
+        finally:
+            transport.close()
+        return info
+
+    def state(self, name: str) -> str:
+        """Return supervisord's state of a program of one process."""
+        return str(self.process_info(name)["statename"])
 
     def close(self) -> None:
         """End all processes."""

@@ -74,10 +74,10 @@ def add_guarded_fpm(lab: Lab, *listens: str, hold: bool = True, **keys: str) -> 
 
 def wait_until_running(lab: Lab, *, held: int | None = None) -> int:
     """Wait until php-fpm serves and supervisord reports RUNNING; return its master."""
-    wait_until(lambda: "RUNNING" in lab.ctl("status", "php-fpm"), "RUNNING")
+    wait_until(lambda: lab.state("php-fpm") == "RUNNING", "RUNNING")
     if held is not None:
         lab.wait_for_held_sockets(held)
-        wait_until(lambda: "RUNNING" in lab.ctl("status", "php-fpm"), "RUNNING again")
+        wait_until(lambda: lab.state("php-fpm") == "RUNNING", "RUNNING again")
     return lab.wait_for_php_fpm()
 
 
@@ -283,7 +283,7 @@ def test_supervisord_gives_up(lab: Lab) -> None:
     wait_until_running(lab, held=1)
     conf.write_text("[global]\nnonsense = 1\n" + conf.read_text())
     lab.ctl("restart", "php-fpm")
-    wait_until(lambda: "FATAL" in lab.ctl("status", "php-fpm"), "FATAL")
+    wait_until(lambda: lab.state("php-fpm") == "FATAL", "FATAL")
 
     wait_until(lambda: refuses(address), "it to be closed")
     assert "unknown entry 'nonsense'" in stderr_of(lab)  # php-fpm's own words
@@ -385,7 +385,7 @@ def rpc(lab: Lab) -> Iterator[xmlrpc.client.ServerProxy]:
     transport.close()
 
 
-def test_200_restarts(lab: Lab, rpc: xmlrpc.client.ServerProxy) -> None:
+def test_many_restarts(lab: Lab, rpc: xmlrpc.client.ServerProxy) -> None:
     """There are as many descriptors, threads and workers as after the third restart."""
     tcp, unix = f"127.0.0.1:{free_port()}", f"{lab.folder}/w.sock"
     add_guarded_fpm(lab, tcp, unix, startsecs="0")
@@ -410,7 +410,7 @@ def test_200_restarts(lab: Lab, rpc: xmlrpc.client.ServerProxy) -> None:
     wait_until(lambda: str(lab.fpm_log()) in links(), "the log to be followed")
     wait_until(lambda: "anon_inode:[pidfd]" in links(), "the pidfd of the master")
     descriptors = len(list((listener / "fd").iterdir()))
-    _, later_threads = restart(200)
+    _, later_threads = restart(60)
 
     # A scrape, a child that reads configurations, or a rotation may be in progress.
     wait_until(
@@ -458,7 +458,7 @@ def test_fast_restart(lab: Lab, on: bool) -> None:  # noqa: FBT001 - a column
     if on:
         # supervisord may notice one of three exits itself, at the end of its second.
         wait_until(lambda: "waking supervisord program=job:job" in lab.log(), "the log line")
-    wait_until(lambda: "RUNNING" in lab.ctl("status", "job"), "RUNNING again")
+    wait_until(lambda: lab.state("job") == "RUNNING", "RUNNING again")
     woken = lab.log().count("waking supervisord")
     assert (woken > 0) == on
     for word in ("restart", "stop"):  # the operator's commands do not wake supervisord

@@ -90,7 +90,7 @@ def check_restart(lab: Lab, address: str, how: str, before: int) -> None:
     if how == "restart":
         restart.join()
     report(f"{how}: back after {took_s:.2f} s, supervisorctl's start included")
-    assert "FATAL" not in lab.ctl("status", "php-fpm")
+    assert lab.state("php-fpm") != "FATAL"
     assert stderr_of(lab).count("php-fpm was not started") == refused, stderr_of(lab)
     assert "gave up" not in log.read_text()
 
@@ -221,7 +221,7 @@ def test_supervisord_is_killed_while_the_listener_is_stopped(lab: Lab) -> None:
     wait_until(lambda: lab.master() not in {None, before}, "another master")
     wait_until(lambda: "pong" in ping(address), "an answer")
     report(f"back after {time.monotonic() - began_s:.2f} s, supervisord's start included")
-    assert "FATAL" not in lab.ctl("status", "php-fpm")
+    assert lab.state("php-fpm") != "FATAL"
     wait_until(lambda: stopped not in processes("fpm_listener listen"), "the old listener to end")
 
 

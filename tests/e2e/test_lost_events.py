@@ -50,9 +50,8 @@ class LostEventsLab:
 
     def actual(self, name: str) -> tuple[str, int | None]:
         """Return state and pid as supervisord reports them."""
-        words = self.lab.ctl("status", name).split()
-        pid = int(words[3].rstrip(",")) if "pid" in words else None
-        return words[1], pid
+        info = self.lab.process_info(name)
+        return info["statename"], info["pid"] or None
 
     def runs(self, name: str) -> bool:
         """Return whether supervisord reports RUNNING."""
