@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import time
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 Value = TypeVar("Value")
 
@@ -53,3 +55,13 @@ def with_longer_timeouts(
             break
         result = attempt(timeout_s)
     return result
+
+
+def accepts(path: Path) -> bool:
+    """Return whether a server listens on a unix socket. Raises OSError as long as none does.
+
+    The path exists a moment before the server listens.
+    """
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    return True

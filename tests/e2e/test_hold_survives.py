@@ -160,7 +160,8 @@ def test_a_listener_of_another_version(lab: Lab, how: str) -> None:
     stub = wait_until(lambda: holder(address, OTHER_VERSION), "the listener to hold it")
     before = lab.wait_for_php_fpm()
     check_restart(lab, address, how, before)
-    assert processes(rf"{OTHER_VERSION} fpm-listener listen") == [stub]  # a copy was enough
+    command = rf"{OTHER_VERSION} fpm-listener listen {lab.folder}/"
+    assert processes(command) == [stub]  # a copy was enough
 
 
 def other_version(lab: Lab, part: Path, address: str) -> Path:

@@ -25,7 +25,7 @@ from fpm_listener.settings.receiver_types import KEYS, KINDS, keys
 from fpm_listener.settings.receivers import PREFIX as RECEIVER_PREFIX
 from fpm_listener.settings.receivers import ReceiverSettings
 from fpm_listener.settings.settings import GENERAL_KEYS, SECTION, Settings, load
-from tests.waiting import wait_until
+from tests.waiting import accepts, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +83,7 @@ def known() -> Iterator[dict[str, dict[str, Any]]]:
 
         def serves() -> bool:
             assert supervisord.poll() is None, (here / "supervisord.log").read_text()
-            return (here / "s.sock").exists()
+            return accepts(here / "s.sock")
 
         wait_until(serves, "supervisord to serve its socket")
         yield {program["name"]: program for program in ask(here / "s.sock", "getAllConfigInfo")}

@@ -14,7 +14,7 @@ from fpm_listener.doctor import check
 from tests.fakes import FakeHost
 from tests.integration.supervisor.test_pipe import run
 from tests.ports import free_port
-from tests.waiting import wait_until
+from tests.waiting import accepts, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +85,7 @@ def test_a_php_fpm_that_was_started_by_hand(write: Callable[..., Path], tmp_path
     pid = int((tmp_path / "fpm.pid").read_text())
     child = run(path)
     try:
-        wait_until((tmp_path / "s.sock").exists)
+        wait_until(lambda: accepts(tmp_path / "s.sock"), "supervisord to listen")
         (what,) = found(path)
         assert f"is in use by pid {pid}" in what
         assert "another running php-fpm" in what

@@ -15,7 +15,7 @@ from fpm_listener.supervisor.process import Loaded
 from tests.fakes import FakeHost
 from tests.integration.doctor.test_check import nobody
 from tests.integration.supervisor.test_pipe import run
-from tests.waiting import wait_until
+from tests.waiting import accepts, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     child = run(path)
     monkeypatch.setenv("SLEEP", "/usr/bin/sleep")
     try:
-        wait_until((tmp_path / "s.sock").exists)
+        wait_until(lambda: accepts(tmp_path / "s.sock"), "supervisord to listen")
         yield path
     finally:
         child.terminate()
@@ -134,7 +134,7 @@ def test_one_that_does_not_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert found(path) == []
     child = run(path)
     try:
-        wait_until((tmp_path / "s.sock").exists)
+        wait_until(lambda: accepts(tmp_path / "s.sock"), "supervisord to listen")
         write(path, ("sleep 1000", "sleep 1001"), password="username=u\npassword=p")
         assert found(path) == []
         monkeypatch.setenv("SUPERVISOR_USERNAME", "u")

@@ -17,7 +17,7 @@ from fpm_listener.supervisor.config_path import find_conf
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.supervisor.rpc import RpcFailed, SupervisorRpc
 from fpm_listener.vocabulary import State
-from tests.waiting import wait_until
+from tests.waiting import accepts, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,7 @@ def supervisord(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run supervisord in the test's folder."""
     child = run(write(tmp_path))
     try:
-        wait_until((tmp_path / "s.sock").exists)
+        wait_until(lambda: accepts(tmp_path / "s.sock"), "supervisord to listen")
         yield child
     finally:
         child.terminate()
@@ -128,7 +128,7 @@ def test_a_password(tmp_path: Path) -> None:
     """Without the password the failure says what to set; with it all works."""
     child = run(write(tmp_path, "username=u\npassword=p"))
     try:
-        wait_until((tmp_path / "s.sock").exists)
+        wait_until(lambda: accepts(tmp_path / "s.sock"), "supervisord to listen")
         refused = client(tmp_path).processes()
         assert isinstance(refused, RpcFailed)
         assert "SUPERVISOR_USERNAME" in refused.why
