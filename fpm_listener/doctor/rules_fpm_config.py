@@ -132,9 +132,7 @@ def probes(pool: CheckedPool) -> Iterator[Match]:
 @rule("FPM063", fpms)
 def pid_folder(fpm: Fpm) -> Iterator[Match]:
     """php-fpm does not start without its pid file."""
-    path = fpm.conf.pid_file
-    if path and path.startswith("/") and not fpm.machine.is_folder(folder_of(path)):
-        yield match(fpm.main, "pid", folder=folder_of(path))
+    yield from _missing_folder(fpm, "pid", fpm.conf.pid_file)
 
 
 @rule("FPM064", whole)
@@ -218,9 +216,7 @@ def lost_output(pool: Section) -> Iterator[Match]:
 @rule("FPM061", fpms)
 def log_folder(fpm: Fpm) -> Iterator[Match]:
     """php-fpm does not start without its log."""
-    path = fpm.conf.error_log
-    if path and path.startswith("/") and not fpm.machine.is_folder(folder_of(path)):
-        yield match(fpm.main, "error_log", folder=folder_of(path))
+    yield from _missing_folder(fpm, "error_log", fpm.conf.error_log)
 
 
 @rule("FPM062", fpms)
@@ -245,3 +241,9 @@ RULES = (
     *(pid_folder, one_pid_file, relative_path, hash_comment, unset_variable, unreadable),
     *(overridden, forged_lines, lost_output, log_folder, one_file, unreadable_log),
 )
+
+
+def _missing_folder(fpm: Fpm, key: str, path: str | None) -> Iterator[Match]:
+    """Match a file in [global] whose folder does not exist; php-fpm does not create folders."""
+    if path and path.startswith("/") and not fpm.machine.is_folder(folder_of(path)):
+        yield match(fpm.main, key, folder=folder_of(path))
