@@ -158,7 +158,7 @@ def test_the_master_ends_in_seven_ways(lab: Lab, kind: str) -> None:
     for what in ("QUIT", "KILL", "restart", "USR2", "SEGV", "TERM", "OOM"):
         check(what, failures_during(lab, what, address), unix=unix)
 
-    assert lab.metric("fpm_listener_held_sockets") == 1
+    wait_until(lambda: lab.metric("fpm_listener_held_sockets") == 1, "fpm_listener_held_sockets")
     assert stderr_of(lab).count(NOT_HELD) == not_held
     if unix:
         assert stat.S_IMODE(Path(address).stat().st_mode) == 0o660
@@ -267,7 +267,7 @@ def test_php_fpm_is_stopped(lab: Lab) -> None:
     wait_until(lambda: refuses(tcp) and refuses(unix), "both to be closed")
     assert not Path(unix).exists()
     assert not second.exists()
-    assert lab.metric("fpm_listener_held_sockets") == 0
+    wait_until(lambda: lab.metric("fpm_listener_held_sockets") == 0, "fpm_listener_held_sockets")
     assert "started" in lab.ctl("start", "php-fpm")
     wait_until_running(lab, held=2)
     assert "pong" in ask(tcp)
@@ -454,7 +454,10 @@ def test_fast_restart(lab: Lab, on: bool) -> None:  # noqa: FBT001 - a column
     wait_until(
         lambda: lab.metric("fpm_listener_process_restarts_total", "job") == 3, "the next start"
     )
-    assert lab.metrics()["fpm_listener_fast_restart_enabled"] == on
+    wait_until(
+        lambda: lab.metrics()["fpm_listener_fast_restart_enabled"] == on,
+        "fpm_listener_fast_restart_enabled",
+    )
     if on:
         # supervisord may notice one of three exits itself, at the end of its second.
         wait_until(lambda: "waking supervisord program=job:job" in lab.log(), "the log line")

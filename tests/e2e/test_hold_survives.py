@@ -112,7 +112,10 @@ def change_state_dir_and_reload(lab: Lab) -> None:
     change_state_dir(lab)
     kill(lab.listener_pid(), signal.SIGHUP)
     wait_until(lambda: "reload rejected" in lab.log(), "the rejection")
-    assert lab.metrics()["fpm_listener_config_last_reload_successful"] == 0
+    wait_until(
+        lambda: lab.metrics()["fpm_listener_config_last_reload_successful"] == 0,
+        "fpm_listener_config_last_reload_successful",
+    )
 
 
 def delete_directory(lab: Lab) -> None:

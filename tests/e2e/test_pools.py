@@ -184,7 +184,10 @@ def test_saturation_of_pools(lab: Lab) -> None:
     assert pools_of(lab)["ondemand"]["numbers"]["total_processes"] == 1  # the one that answers us
     name = f"lab{lab.web_port}-ondemand"
     assert lab.metric("fpm_listener_pool_busy_processes", pool=name) == 0
-    assert lab.metric("fpm_listener_pool_max_children", pool=name) == 4
+    wait_until(
+        lambda: lab.metric("fpm_listener_pool_max_children", pool=name) == 4,
+        "fpm_listener_pool_max_children",
+    )
 
     full = {"ondemand": 3, "dynamic": 3, "static": 3, "beside": 4}  # the fourth one answers us
     with ExitStack() as clients:

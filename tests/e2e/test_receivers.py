@@ -47,7 +47,10 @@ def test_a_bind_conflict_sent_to_four_receivers(lab: Lab, tmp_path: Path) -> Non
         assert failing["labels"]["receiver"] == "dingtalk"
         assert "310000" in failing["annotations"]["summary"]
         assert "sign not match" in lab.log()
-        assert lab.metrics()['fpm_listener_receiver_failing{receiver="dingtalk"}'] == 1
+        wait_until(
+            lambda: lab.metrics()['fpm_listener_receiver_failing{receiver="dingtalk"}'] == 1,
+            "fpm_listener_receiver_failing",
+        )
         assert all("markdown" in request.json for request in wecom.requests), "Slack is not told"
         assert wecom.url not in lab.log()
         command = [sys.executable, "-m", "fpm_listener", "alerts", "--config"]

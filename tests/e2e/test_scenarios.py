@@ -55,7 +55,10 @@ def test_the_master_crashes_once(lab: Lab) -> None:
         lambda: lab.metric("fpm_listener_process_last_exit_status") == -signal.SIGSEGV, "the signal"
     )
     wait_until(lambda: lab.metric("fpm_listener_process_restarts_total") == 1, "the restart")
-    assert lab.metric("fpm_listener_process_starts_total") == 2
+    wait_until(
+        lambda: lab.metric("fpm_listener_process_starts_total") == 2,
+        "fpm_listener_process_starts_total",
+    )
     assert lab.webhook.alerts() == []
 
 
@@ -76,9 +79,18 @@ def test_the_recipe_with_orphans_on_its_port(lab: Lab) -> None:
     assert str(orphans[0]) in incident["holder"]
     assert "kill -QUIT" in incident["remedy"]
     assert lab.metric("fpm_listener_process_fatal_total") == 0
-    assert lab.metric("fpm_listener_bind_conflicts_total") >= 1
-    assert lab.metric("fpm_listener_restart_loop", tier="fast") == 1
-    assert lab.metrics()['fpm_listener_findings{severity="error"}'] >= 4
+    wait_until(
+        lambda: lab.metric("fpm_listener_bind_conflicts_total") >= 1,
+        "fpm_listener_bind_conflicts_total",
+    )
+    wait_until(
+        lambda: lab.metric("fpm_listener_restart_loop", tier="fast") == 1,
+        "fpm_listener_restart_loop",
+    )
+    wait_until(
+        lambda: lab.metrics()['fpm_listener_findings{severity="error"}'] >= 4,
+        "fpm_listener_findings",
+    )
     for finding in ("FPM001", "FPM008", "FPM013", "FPM014"):
         assert f"error in the configuration id={finding} " in lab.log()
 
@@ -88,7 +100,10 @@ def test_the_recipe_with_orphans_on_its_port(lab: Lab) -> None:
     assert resolved["startsAt"] == firing["startsAt"]
     assert resolved["labels"] == firing["labels"]
     assert [heard["status"] for heard in lab.webhook.alerts()] == ["firing", "resolved"]
-    assert lab.metric("fpm_listener_restart_loop", tier="fast") == 0
+    wait_until(
+        lambda: lab.metric("fpm_listener_restart_loop", tier="fast") == 0,
+        "fpm_listener_restart_loop",
+    )
 
 
 def test_a_plain_command_until_fatal(lab: Lab) -> None:
@@ -107,8 +122,14 @@ def test_a_plain_command_until_fatal(lab: Lab) -> None:
     assert worse["annotations"]["cause"] == "bind_conflict"
     assert "supervisorctl start php-fpm" in worse["annotations"]["remedy"]
     assert len({heard["startsAt"] for heard in lab.webhook.alerts()}) == 1
-    assert lab.metric("fpm_listener_process_last_exit_status") == 78
-    assert lab.metric("fpm_listener_incident_firing", cause="bind_conflict") == 1
+    wait_until(
+        lambda: lab.metric("fpm_listener_process_last_exit_status") == 78,
+        "fpm_listener_process_last_exit_status",
+    )
+    wait_until(
+        lambda: lab.metric("fpm_listener_incident_firing", cause="bind_conflict") == 1,
+        "fpm_listener_incident_firing",
+    )
 
 
 def test_restart_fatal(lab: Lab) -> None:
@@ -120,7 +141,10 @@ def test_restart_fatal(lab: Lab) -> None:
     lab.fpm_program(f"127.0.0.1:{port}", startsecs="2", startretries="1")
     lab.start()
     wait_until(lambda: lab.metric("fpm_listener_process_fatal_total") >= 2, "FATAL, again")
-    assert lab.metric("fpm_listener_process_healed_total") >= 1
+    wait_until(
+        lambda: lab.metric("fpm_listener_process_healed_total") >= 1,
+        "fpm_listener_process_healed_total",
+    )
     stray.kill()
     stray.wait()
 
@@ -195,7 +219,10 @@ def test_the_operator_stops_and_restarts(lab: Lab) -> None:
     lab.ctl("stop", "php-fpm")
     wait_until(lambda: lab.metric("fpm_listener_process_state", state="STOPPED") == 1, "STOPPED")
 
-    assert lab.metric("fpm_listener_process_starts_total") == 5
+    wait_until(
+        lambda: lab.metric("fpm_listener_process_starts_total") == 5,
+        "fpm_listener_process_starts_total",
+    )
     for name in ("restarts", "failed_starts", "unexpected_exits", "exits", "fatal"):
         assert lab.metric(f"fpm_listener_process_{name}_total") == 0
     assert lab.metric("fpm_listener_restart_loop", tier="fast") == 0
@@ -245,7 +272,10 @@ def test_error_log_on_stderr(lab: Lab) -> None:
     stderr = (lab.folder / "php-fpm.stderr").read_text()
     distinct = {line for line in stderr.splitlines() if "unable to bind" in line}
     assert stderr.count("unable to bind") == 2 * len(distinct)
-    assert lab.metric("fpm_listener_bind_conflicts_total") == len(distinct)
+    wait_until(
+        lambda: lab.metric("fpm_listener_bind_conflicts_total") == len(distinct),
+        "fpm_listener_bind_conflicts_total",
+    )
 
 
 def test_without_xml_rpc(lab: Lab) -> None:
@@ -257,7 +287,9 @@ def test_without_xml_rpc(lab: Lab) -> None:
 
     wait_for_alert(lab, "firing", cause="bind_conflict")
     assert "orphan of the dead master" in lab.wait_for_holder()["holder"]
-    assert lab.metrics()["fpm_listener_supervisor_up"] == 0
+    wait_until(
+        lambda: lab.metrics()["fpm_listener_supervisor_up"] == 0, "fpm_listener_supervisor_up"
+    )
 
 
 def test_the_listener_is_killed_while_five_programs_fail(lab: Lab) -> None:
@@ -303,7 +335,10 @@ def test_supervisord_reload_and_update(lab: Lab) -> None:
     wait_until(lambda: not Path(f"/proc/{before}").exists(), "the listener to end")
     wait_until(lab.is_ready, "the listener to be back")
     wait_until(lambda: lab.metric("fpm_listener_process_failed_starts_total") >= 1, "a failure")
-    assert lab.metric("fpm_listener_incident_firing", cause="bind_conflict") == 1
+    wait_until(
+        lambda: lab.metric("fpm_listener_incident_firing", cause="bind_conflict") == 1,
+        "fpm_listener_incident_firing",
+    )
     assert {heard["startsAt"] for heard in lab.webhook.alerts()} == {firing["startsAt"]}
     wait_until(lambda: f"dead master {master}" in lab.get("/status.json"), "the holder")
 
@@ -432,7 +467,10 @@ def test_programs_that_are_not_php_fpm(lab: Lab) -> None:
         assert "exit status 7" in heard["annotations"]["summary"]
     assert not lab.webhook.alerts(process="fine")
     assert not lab.webhook.alerts(process="done")
-    assert lab.metric("fpm_listener_process_last_exit_status", "worker_00", "worker") == 7
+    wait_until(
+        lambda: lab.metric("fpm_listener_process_last_exit_status", "worker_00", "worker") == 7,
+        "fpm_listener_process_last_exit_status",
+    )
 
 
 def test_a_receiver_never_answers(lab: Lab) -> None:
