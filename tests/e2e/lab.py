@@ -397,6 +397,20 @@ class Lab:
         programs: list[dict[str, Any]] = json.loads(self.get("/status.json"))["programs"]
         return next(one for one in programs if one["name"] == f"{name}:{name}")
 
+    def wait_for_summary(self, name: str, words: str) -> None:
+        """Wait until the incident of `group:process` has these words in its summary.
+
+        supervisord reports an exit status on request only. An alert waits for it for a moment,
+        which is not enough on a busy machine.
+        """
+
+        def has_words() -> bool:
+            programs = json.loads(self.get("/status.json"))["programs"]
+            incident = next(one for one in programs if one["name"] == name)["incident"]
+            return incident is not None and words in incident["summary"]
+
+        wait_until(has_words, f"{words!r} in the summary of {name}")
+
     def wait_for_holder(self, name: str = "php-fpm") -> dict[str, Any]:
         """Wait until the incident of a program has a holder of the address; return the incident.
 
