@@ -32,7 +32,8 @@ from fpm_listener.daemon.socket_keeper import SocketKeeper
 from fpm_listener.daemon.startup_check import ConfigChecked
 from fpm_listener.delivery.attempt import AttemptResult
 from fpm_listener.monitor.engine import Engine
-from fpm_listener.monitor.messages import GuardAsks, ProcessesSeen, ProgramsKnown, Tick
+from fpm_listener.monitor.known_programs import ProgramsKnown
+from fpm_listener.monitor.messages import GuardAsks, ProcessesSeen, Tick
 from fpm_listener.settings import settings as settings_file
 from fpm_listener.settings.receiver_check import ReceiversChecked
 from fpm_listener.values import FpmListenerError
@@ -229,10 +230,9 @@ class Daemon:
 
     def _take_input(self, item: Input, now: Instant) -> None:
         if isinstance(item, ProgramsKnown):
-            self._publisher.ready = True
             self._services.follow(item)
-        elif isinstance(item, ProcessesSeen):
-            self._publisher.supervisor_up = True
+        self._publisher.ready |= isinstance(item, ProgramsKnown)
+        self._publisher.supervisor_up |= isinstance(item, ProcessesSeen)
         self._runner.step(item, now)
         if isinstance(item, GuardAsks):
             self._persistence.record_guard(item)

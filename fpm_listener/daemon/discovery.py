@@ -17,9 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from fpm_listener.daemon.output_finder import OutputFinder
 from fpm_listener.incidents.post_mortem import Needs
 from fpm_listener.internal_errors import log_only
-from fpm_listener.monitor.messages import ProgramsKnown
+from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.phpfpm import command_line, config_files
 from fpm_listener.phpfpm.config import FpmSite, LogKind
 from fpm_listener.phpfpm.status_page import PoolTarget
@@ -31,6 +32,7 @@ from fpm_listener.vocabulary import Where
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from fpm_listener.incidents.program_output import ProgramOutput
     from fpm_listener.internal_errors import Caught
     from fpm_listener.phpfpm.command_line import FpmInvocation
     from fpm_listener.phpfpm.config import FpmConf, Pool
@@ -47,6 +49,7 @@ class _Facts(NamedTuple):
     """The facts about one program."""
 
     needs: Needs
+    output: ProgramOutput
     site: FpmSite | None = None  #: None = it is not php-fpm
 
 
@@ -61,7 +64,7 @@ class Discovery:
         self._rpc = rpc
         self._pid = supervisord_pid
         self._programs: tuple[Program, ...] = ()
-        self._auto_logs: dict[ProcessName, str] = {}
+        self._outputs = OutputFinder(rpc, supervisord_pid)
         self._logged: set[str] = set()
         self._confs: dict[tuple[ProcessName, str], FpmConf] = {}  # the last that could be read
         self._known: dict[tuple[ProcessName, str], _Facts] = {}
@@ -73,8 +76,9 @@ class Discovery:
             self._programs = self._programs if found is None else found
         sites: dict[ProcessName, FpmSite] = {}
         needs: dict[ProcessName, Needs] = {}
+        outputs: dict[ProcessName, ProgramOutput] = {}
         if all_configs:
-            self._survive(self._find_auto_logs)
+            self._survive(self._outputs.ask)
         known: dict[tuple[ProcessName, str], _Facts] = {}
         for program in self._programs:
             key = program.name, program.command
@@ -82,10 +86,11 @@ class Discovery:
             if facts is not None:
                 known[key] = facts
                 needs[program.name] = facts.needs
+                outputs[program.name] = facts.output
                 if facts.site is not None:
                     sites[program.name] = facts.site
         self._known = known
-        return ProgramsKnown(programs=self._programs, sites=sites, needs=needs)
+        return ProgramsKnown(programs=self._programs, sites=sites, needs=needs, outputs=outputs)
 
     def _survive(self, work: Callable[[], Value]) -> Value | None:
         """Return what `work` returns; report its unexpected error, and return None then."""
@@ -98,12 +103,13 @@ class Discovery:
     def _read_program(self, program: Program) -> _Facts:
         invocation = command_line.find(program.command)
         if invocation is None or invocation.test_only:
-            return _Facts(Needs(program=_first_word(program.command)))
-        stderr_log = program.stderr_log or self._auto_logs.get(program.name)
+            needs = Needs(program=_first_word(program.command))
+            return _Facts(needs, self._outputs.find(program))
         conf = self._read_conf(program, invocation)
-        return _Facts(
-            _needs(program, invocation, conf), _site(program, invocation, conf, stderr_log)
-        )
+        stderr_log = program.stderr_log or self._outputs.stderr_file(program)
+        site = _site(program, invocation, conf, stderr_log)
+        output = self._outputs.find(program, site.error_logs)
+        return _Facts(_needs(program, invocation, conf), output, site)
 
     def _find(self) -> tuple[Program, ...]:
         why = ["supervisord's configuration file was not found"]
@@ -122,12 +128,6 @@ class Discovery:
             "programs are unknown: the configuration cannot be read why=%r", "; ".join(why)
         )
         return self._programs
-
-    def _find_auto_logs(self) -> None:
-        """Find the stderr files whose names supervisord has chosen (AUTO)."""
-        answer = self._rpc.stderr_logs() if self._rpc is not None else {}
-        if not isinstance(answer, RpcFailed):
-            self._auto_logs = answer
 
     def _read_conf(self, program: Program, invocation: FpmInvocation) -> FpmConf:
         conf = config_files.read(

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from fpm_listener.daemon.pool_poller import PoolPoller
     from fpm_listener.daemon.socket_keeper import SocketKeeper
     from fpm_listener.guard.orphans import Master
-    from fpm_listener.monitor.messages import ProgramsKnown
+    from fpm_listener.monitor.known_programs import ProgramsKnown
     from fpm_listener.settings.settings import ReceiverSettings, Settings
     from fpm_listener.status.snapshot import Snapshot
     from fpm_listener.status.textfile import TextfileWriter

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fpm_listener.incidents.post_mortem import Needs
+from fpm_listener.incidents.program_output import UNKNOWN, ProgramOutput
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.vocabulary import Cause
 
@@ -45,6 +46,7 @@ class IncidentFacts:
     every_s: float = 0.0  #: the usual time between two failures
     site: FpmSite = field(default_factory=FpmSite)
     needs: Needs = field(default_factory=Needs)
+    output: ProgramOutput = UNKNOWN
     post_mortem: PostMortem | None = None  #: of the last exit that was examined
     worker_crashes: int = 0  #: crashes of workers while the master runs
     worker_signal: int | None = None

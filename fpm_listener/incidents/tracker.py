@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 from fpm_listener.incidents import saved_incident
 from fpm_listener.incidents.alert import Reason
 from fpm_listener.incidents.effects import (
-    ExamineExit,
     Gone,
     HolderFound,
     IncidentEffect,
     Notify,
     SaveIncident,
 )
-from fpm_listener.incidents.failure_history import SYMPTOMS, FailureHistory
+from fpm_listener.incidents.exit_lookups import ExitLookups
+from fpm_listener.incidents.failure_history import FailureHistory
 from fpm_listener.incidents.holder_watch import HOLDER_FRESH_S, LOOK_AGAIN_S, HolderWatch
 from fpm_listener.incidents.incident import Condition, Incident, IncidentView, Recovery
 from fpm_listener.incidents.incident_facts import UNEXPLAINED, IncidentFacts
 from fpm_listener.incidents.incident_ids import incident_id
 from fpm_listener.incidents.pending_lookups import Lookup, PendingLookups
-from fpm_listener.incidents.post_mortem import SHORT_LIFE_S, Needs
+from fpm_listener.incidents.post_mortem import SHORT_LIFE_S
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.vocabulary import Cause, Tier
 
@@ -34,11 +34,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fpm_listener.incidents.live_failures import LiveFailures
+    from fpm_listener.incidents.post_mortem import Needs
     from fpm_listener.incidents.process_news import ProcessNews, ProcessStatus
+    from fpm_listener.incidents.program_output import ProgramOutput
     from fpm_listener.settings.policy import Policy
     from fpm_listener.supervisor.exit_log import ExitReason
     from fpm_listener.supervisor.process import ProcessName
     from fpm_listener.values import Instant
+
+
+#: Causes about which the machine may show more.
+_LOOKED_UP = UNEXPLAINED | {Cause.MISSING_PATH}
 
 
 class IncidentTracker:
@@ -57,13 +63,14 @@ class IncidentTracker:
         self._live = live
         self._holders = HolderWatch(name)
         self._lookups = PendingLookups()
-        self._examined_at_s = float("-inf")
+        self._exit_lookups = ExitLookups(name)
         self._unsaved = False  # the state to save has changed
-        self._site, self._needs = FpmSite(), Needs()
+        self._site = FpmSite()
 
-    def configure(self, site: FpmSite, needs: Needs) -> None:
+    def configure(self, site: FpmSite, needs: Needs, output: ProgramOutput) -> None:
         """Set what the configuration of the program contains."""
-        self._site, self._needs = site, needs
+        self._site = site
+        self._exit_lookups.needs, self._exit_lookups.output = needs, output
 
     def take(self, now: Instant, news: ProcessNews, status: ProcessStatus) -> list[IncidentEffect]:
         """Learn what is new, and return what to do now."""
@@ -95,13 +102,13 @@ class IncidentTracker:
             self._holders.take(now.monotonic_s, news.answer.report)
         elif isinstance(news.answer, Gone):
             self._holders.take_gone(news.answer.pids)
-        if news.started or self._lookups.pending:
-            self._lookups.update(started=news.started, finished=news.finished)
+        self._lookups.pending |= news.started
+        self._lookups.pending -= news.finished
         return effects
 
     def _clear(self) -> None:
         self.incident = self._lookups.deadline_s = None
-        self._examined_at_s = float("-inf")
+        self._exit_lookups.clear()
         self._holders.clear()
         self.failures.clear()
         self._unsaved = True
@@ -184,20 +191,12 @@ class IncidentTracker:
         verify_at_s = self._holders.verify_at_s
         if verify_at_s is not None and now.monotonic_s >= verify_at_s:
             effects.append(self._holders.verify(now.monotonic_s))
-        is_open = incident.cause in UNEXPLAINED or incident.cause is Cause.MISSING_PATH
-        ended = self.failures.exits[-1] if is_open and self.failures.exits else None
-        if ended is None or ended.examined or Lookup.EXIT in self._lookups.pending:
-            return effects
-        # A log line, such as the guard's, reports that the program is missing; which versions of it
-        # exist is found on the machine.
-        is_missing, subject = ended.cause is Cause.MISSING_PATH, self.failures.subject
-        is_program = is_missing and subject == self._needs.program
-        is_early = now.monotonic_s - self._examined_at_s < LOOK_AGAIN_S
-        if is_early or not (ended.cause in SYMPTOMS or is_program):
-            return effects
-        ended.examined, self._examined_at_s = True, now.monotonic_s
-        self._lookups.update(started=[Lookup.MACHINE])
-        return [*effects, ExamineExit(self._name, ended.at_s, self._needs)]
+        if incident.cause in _LOOKED_UP or self._exit_lookups.output.known:
+            pending = self._lookups.pending
+            effects += self._exit_lookups.ask(
+                now.monotonic_s, incident.cause, self.failures, pending
+            )
+        return effects
 
     def _notify(
         self, now: Instant, incident: Incident, reason: Reason, status: ProcessStatus
@@ -222,7 +221,7 @@ class IncidentTracker:
         """Ask for the holder, unless the last question or report is fresh."""
         if now.monotonic_s - self._holders.asked_at_s < fresh_s:
             return []
-        self._lookups.update(started=[Lookup.HOLDER])
+        self._lookups.pending.add(Lookup.HOLDER)
         return [self._holders.ask(now.monotonic_s, address, status.former_masters)]
 
     def _next_deadline_s(self, calm_since_s: float | None) -> float | None:
@@ -279,7 +278,8 @@ class IncidentTracker:
             named=self.failures.subject,
             every_s=self.failures.loops.usual_distance_s,
             site=self._site,
-            needs=self._needs,
+            needs=self._exit_lookups.needs,
+            output=self._exit_lookups.output,
             post_mortem=self.failures.post_mortem,
             exhausted=incident.exhausted,
             recovering=incident.recovering_s is not None,

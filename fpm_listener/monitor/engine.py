@@ -13,9 +13,9 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.incidents.post_mortem import Needs
 from fpm_listener.monitor import messages
 from fpm_listener.monitor.children import identify
+from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.log_routing import assign
 from fpm_listener.monitor.process_monitor import ProcessMonitor
 from fpm_listener.monitor.supervision import Supervision
@@ -47,7 +47,7 @@ Input = (
     Event
     | messages.LogLines
     | messages.ExitsRead
-    | messages.ProgramsKnown
+    | ProgramsKnown
     | messages.ProcessesSeen
     | messages.ChildrenSeen
     | messages.GuardAsks
@@ -98,7 +98,7 @@ class Engine:
             case messages.ExitsRead():
                 exits = self._shared.exits.take_lines(now.monotonic_s, given)
                 return self._pass(now, exits)
-            case messages.ProgramsKnown():
+            case ProgramsKnown():
                 return self._programs_known(now, given)
             case messages.GuardAsks():
                 return self._guard_asks(now, given)
@@ -136,13 +136,12 @@ class Engine:
                 return self.missed(now)
         return []
 
-    def _programs_known(self, now: Instant, known: messages.ProgramsKnown) -> list[Effect]:
+    def _programs_known(self, now: Instant, known: ProgramsKnown) -> list[Effect]:
         self._startsecs = {program.name: program.startsecs for program in known.programs}
         inputs: dict[ProcessName, ProcessInput] = {}
         for name in self._startsecs:
             if self._find(name) is not None:
-                needs = known.needs.get(name, Needs())
-                inputs[name] = messages.ProgramKnown(known.sites.get(name), needs)
+                inputs[name] = known.about(name)
         return self._pass(now, inputs)
 
     def _guard_asks(self, now: Instant, asked: messages.GuardAsks) -> list[Effect]:

@@ -14,20 +14,17 @@ from fpm_listener.incidents.effects import (
     HolderFound,
     Notify,
 )
+from fpm_listener.monitor.known_programs import ProgramKnown
 from fpm_listener.supervisor.events import ProcessLog, ProcessState
 from fpm_listener.supervisor.process import ProcessSeen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from fpm_listener.incidents.post_mortem import Needs
     from fpm_listener.incidents.process_news import ProcessExit
     from fpm_listener.monitor.self_healing import Act
-    from fpm_listener.phpfpm.config import FpmSite
     from fpm_listener.phpfpm.log_facts import LogFact
     from fpm_listener.phpfpm.status_page import PoolView
     from fpm_listener.supervisor.exit_log import ExitNote
-    from fpm_listener.supervisor.process import ProcessName, ProcessSeen, Program
+    from fpm_listener.supervisor.process import ProcessName, ProcessSeen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +38,6 @@ class LogLines:
 @dataclass(frozen=True, slots=True)
 class Tick:
     """Input: the moment of `Engine.deadline_s` has come."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProgramsKnown:
-    """Input: the programs in supervisord's configuration, and which of them are php-fpm."""
-
-    programs: tuple[Program, ...]
-    sites: Mapping[ProcessName, FpmSite]  #: a key for each php-fpm
-    needs: Mapping[ProcessName, Needs] = field(default_factory=dict)
 
 
 class ProcessesSeen(NamedTuple):
@@ -99,13 +87,6 @@ class StateAnswer(NamedTuple):
 
     seen: ProcessSeen | None
     asked_at_s: float  #: monotonic
-
-
-class ProgramKnown(NamedTuple):
-    """Input of one process: what its program is."""
-
-    site: FpmSite | None  #: None = no php-fpm
-    needs: Needs
 
 
 class Removed(NamedTuple):

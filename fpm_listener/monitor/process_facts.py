@@ -14,6 +14,7 @@ from fpm_listener.incidents.pending_lookups import Lookup
 from fpm_listener.incidents.process_news import ProcessNews
 from fpm_listener.incidents.tracker import IncidentTracker
 from fpm_listener.monitor import messages
+from fpm_listener.monitor.known_programs import ProgramKnown
 from fpm_listener.monitor.lifecycle import Phase
 from fpm_listener.monitor.liveness import Answer, Liveness
 from fpm_listener.monitor.log_trust import LogTrust
@@ -169,20 +170,20 @@ class ProcessFacts:
         self._unsaved = True
         return []
 
-    def _configure(self, _now: Instant, known: messages.ProgramKnown) -> list[Effect]:
+    def _configure(self, _now: Instant, known: ProgramKnown) -> list[Effect]:
         if known.site and not self.is_fpm and self.liveness.run.phase is not Phase.NONE:
             # Its log was not read so far: it may have reported already that php-fpm runs.
             self._trust.start_up.close()
         self.is_fpm = known.site is not None
         self.site = known.site or FpmSite()
         self._hold.configure(self.site.addresses)
-        self._tracker.configure(self.site, known.needs)
+        self._tracker.configure(self.site, known.needs, known.output)
         return []
 
     #: By the type of an input: what it changes. Other inputs only let time pass.
     LEARN: ClassVar[Inputs] = {
         messages.StateAnswer: _take_answer,
-        messages.ProgramKnown: _configure,
+        ProgramKnown: _configure,
         messages.Removed: _remove,
         HolderFound: _take_result,
         ExitExamined: _take_result,

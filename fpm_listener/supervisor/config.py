@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.supervisor.process import ProcessName, Program
+from fpm_listener.supervisor.process import Logs, ProcessName, Program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +34,8 @@ _CHILD = (
 )
 #: Limits of the child: bytes of memory, and processes in its answer.
 _MOST_MEMORY, _MOST_PROCESSES = 1 << 30, 5000
+#: Where supervisord creates the logs whose names it chooses, without childlogdir.
+_TEMPORARY = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - it only looks there
 _SECTION = re.compile(r" in section ('[^']*') \(file: ('[^']*')\)$")
 
 
@@ -62,7 +64,8 @@ def read_programs(
     answer = read(path, timeout_s, environ)
     if isinstance(answer, ConfUnreadable):
         return answer
-    return tuple(map(_program, answer["processes"]))
+    beginning = f"{answer['childlogdir']}/{{name}}-{{channel}}---{answer['identifier']}-"
+    return tuple(_program(found, beginning) for found in answer["processes"])
 
 
 def read(
@@ -94,7 +97,8 @@ def read(
     return answer
 
 
-def _program(found: Mapping[str, Any]) -> Program:
+def _program(found: Mapping[str, Any], auto: str) -> Program:
+    """Return one process; `auto`: how the names of logs begin that supervisord chooses."""
     log = found["stdout_logfile" if found["redirect_stderr"] else "stderr_logfile"]
     return Program(
         name=ProcessName(found["group"], found["name"]),
@@ -103,6 +107,14 @@ def _program(found: Mapping[str, Any]) -> Program:
         environment=found["environment"],
         startsecs=found["startsecs"],
         stderr_log=None if log == "AUTO" else log,
+        logs=Logs(
+            stdout="syslog" if found["stdout_syslog"] else found["stdout_logfile"],
+            stderr="syslog" if found["stderr_syslog"] else found["stderr_logfile"],
+            redirect_stderr=found["redirect_stderr"],
+            stdout_events=found["stdout_events_enabled"],
+            stderr_events=found["stderr_events_enabled"],
+            auto=auto.replace("{name}", found["name"]),
+        ),
     )
 
 
@@ -118,7 +130,7 @@ def describe(path: str) -> dict[str, Any]:
     import tempfile  # noqa: PLC0415 - the child's, see law 1
 
     # gettempdir would test whether it can write. Its result is only the default directory for logs,
-    # which are not opened here.
+    # which are not opened here; `childlogdir` below replaces it.
     tempfile.tempdir = "/"
     try:
         from supervisor.options import ServerOptions  # noqa: PLC0415 - the child's, see law 1
@@ -155,6 +167,7 @@ def describe(path: str) -> dict[str, Any]:
         "nodaemon": bool(section.nodaemon),
         "minfds": int(section.minfds),
         "logfile": _log(section.logfile),
+        "childlogdir": section.childlogdir if section.childlogdir != "/" else _TEMPORARY,
         "servers": [_server(server) for server in section.server_configs],
         "files": [path, *_included(parser.parse_infos)],
         "processes": [
@@ -211,9 +224,12 @@ def _process(group: Any, process: Any) -> dict[str, Any]:  # noqa: ANN401 - supe
         "stopasgroup": bool(process.stopasgroup),
         "killasgroup": bool(process.killasgroup),
         "redirect_stderr": bool(process.redirect_stderr),
+        "stdout_events_enabled": bool(process.stdout_events_enabled),
         "stderr_events_enabled": bool(process.stderr_events_enabled),
         "stdout_logfile": _log(process.stdout_logfile),
         "stderr_logfile": _log(process.stderr_logfile),
+        "stdout_syslog": process.stdout_logfile is None and bool(process.stdout_syslog),
+        "stderr_syslog": process.stderr_logfile is None and bool(process.stderr_syslog),
     }
 
 

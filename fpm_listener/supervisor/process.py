@@ -30,6 +30,20 @@ class ProcessName(NamedTuple):
         return short_name(str(self))
 
 
+class Logs(NamedTuple):
+    """Where supervisord writes the output of a process: settings of its section.
+
+    A log is a path, `AUTO` (supervisord chooses the name), `syslog`, or None = no log.
+    """
+
+    stdout: str | None = "AUTO"
+    stderr: str | None = "AUTO"
+    redirect_stderr: bool = False
+    stdout_events: bool = False
+    stderr_events: bool = False
+    auto: str = ""  #: how the names that supervisord chooses begin, with `{channel}`
+
+
 class Program(NamedTuple):
     """One process of supervisord's configuration, as far as we use it."""
 
@@ -39,6 +53,7 @@ class Program(NamedTuple):
     environment: Mapping[str, str] = {}  #: added by its section
     startsecs: float = 1.0  #: seconds; supervisor's default
     stderr_log: str | None = None  #: the file of its stderr; None = unknown
+    logs: Logs | None = None  #: None = unknown
 
 
 class Loaded(NamedTuple):

@@ -15,11 +15,11 @@ from __future__ import annotations
 import base64
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from fpm_listener.host import timed_socket
-from fpm_listener.supervisor.process import Loaded, ProcessName, ProcessSeen, Program
+from fpm_listener.supervisor.process import Loaded, Logs, ProcessName, ProcessSeen, Program
 from fpm_listener.vocabulary import State
 
 if TYPE_CHECKING:
@@ -61,6 +61,13 @@ class RpcRefused(RpcFailed):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ConnectionFailed(RpcFailed):
     """supervisord itself raised an exception."""
+
+
+class LogFiles(NamedTuple):
+    """The files that supervisord keeps for one process; None = none."""
+
+    stdout: str | None
+    stderr: str | None
 
 
 class SupervisorRpc:
@@ -115,16 +122,18 @@ class SupervisorRpc:
             "supervisor.getAllProcessInfo",
         )
 
-    def stderr_logs(self) -> dict[ProcessName, str] | RpcFailed:
-        """Return the file with each process's stderr.
+    def log_files(self) -> dict[ProcessName, LogFiles] | RpcFailed:
+        """Return the files with the output of each process.
 
         Only supervisord knows the names that it has chosen itself (`AUTO`, its default).
         """
         return self._ask(
             lambda answer: {
-                _name(info): str(path)
+                _name(info): LogFiles(
+                    stdout=str(info["stdout_logfile"]) or None,
+                    stderr=str(info["stderr_logfile"]) or None,
+                )
                 for info in answer
-                if (path := info["stderr_logfile"] or info["stdout_logfile"])
             },
             "supervisor.getAllProcessInfo",
         )
@@ -252,6 +261,27 @@ def _programs(answer: Sequence[Mapping[str, Any]]) -> tuple[Program, ...] | RpcF
             command=str(info["command"]),
             directory=None if info["directory"] == "none" else str(info["directory"]),
             startsecs=float(info["startsecs"]),
+            logs=_logs(info),
         )
         for info in answer
     )
+
+
+def _logs(info: Mapping[str, Any]) -> Logs:
+    """Return the log settings; absent keys have supervisor's defaults."""
+    stdout, stderr = (
+        "syslog" if info.get(f"{channel}_syslog") is True else _log(info, f"{channel}_logfile")
+        for channel in ("stdout", "stderr")
+    )
+    return Logs(
+        stdout=stdout,
+        stderr=stderr,
+        redirect_stderr=info.get("redirect_stderr") is True,
+        stdout_events=info.get("stdout_events_enabled") is True,
+        stderr_events=info.get("stderr_events_enabled") is True,
+    )
+
+
+def _log(info: Mapping[str, Any], key: str) -> str | None:
+    word = str(info.get(key, "auto"))
+    return {"auto": "AUTO", "none": None}.get(word, word)

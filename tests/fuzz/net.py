@@ -87,7 +87,7 @@ def rpc_answer(data: bytes) -> None:
     whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(data), data)
     for server.answer in (whole, data):
         rpc.processes()
-        rpc.stderr_logs()
+        rpc.log_files()
         rpc.programs()
         rpc.read_log_tail(8192)
 

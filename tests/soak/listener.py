@@ -20,13 +20,13 @@ from fpm_listener.incidents.effects import (
 )
 from fpm_listener.incidents.post_mortem import PostMortem
 from fpm_listener.monitor.engine import Engine
+from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.messages import (
     AskProcesses,
     Discover,
     ExitsRead,
     Identity,
     ProcessesSeen,
-    ProgramsKnown,
     ReadExits,
     SaveState,
     Tick,

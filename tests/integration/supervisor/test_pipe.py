@@ -111,10 +111,10 @@ def test_what_supervisord_tells(tmp_path: Path) -> None:
     assert not isinstance(programs, RpcFailed)
     commands = {program.name: program.command for program in programs}
     assert commands[ProcessName("job", "job_00")] == "/bin/sleep 1000"
-    logs = rpc.stderr_logs()
+    logs = rpc.log_files()
     assert not isinstance(logs, RpcFailed)
-    assert logs[ProcessName("both", "grouped")] == f"{tmp_path}/grouped.stderr"
-    assert logs[ProcessName("job", "job_00")].startswith(str(tmp_path))
+    assert logs[ProcessName("both", "grouped")].stderr == f"{tmp_path}/grouped.stderr"
+    assert (logs[ProcessName("job", "job_00")].stderr or "").startswith(str(tmp_path))
 
     def tail() -> str:
         answer = rpc.read_log_tail(4096)

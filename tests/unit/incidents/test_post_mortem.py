@@ -7,7 +7,7 @@ import pytest
 from fpm_listener.host.oom_kills import OomKill
 from fpm_listener.incidents.effects import ExamineExit, ExitExamined
 from fpm_listener.incidents.post_mortem import Needs, PostMortem, find
-from fpm_listener.monitor.messages import ProgramsKnown
+from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import Program

@@ -8,11 +8,11 @@ from fpm_listener.delivery.alert_texts import with_texts
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.incidents.effects import FindHolder, HolderFound, Notify
 from fpm_listener.monitor.engine import Engine
+from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.messages import (
     ExitsRead,
     Identity,
     LogLines,
-    ProgramsKnown,
     ReadExits,
     Tick,
 )

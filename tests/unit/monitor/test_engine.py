@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fpm_listener.incidents.alert import Status
+from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.messages import (
     AskProcesses,
     Discover,
     ProcessesSeen,
-    ProgramsKnown,
     ReadLogsNow,
     SaveState,
 )

@@ -6,12 +6,12 @@ import pytest
 
 from fpm_listener.host import holder_remedies
 from fpm_listener.host.address_holders import Holder, HolderKind
+from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.messages import (
     AnswerGuard,
     Discover,
     GuardAsks,
     HoldFailed,
-    ProgramsKnown,
     ReleaseSockets,
     SocketsHeld,
 )

@@ -21,6 +21,7 @@ from fpm_listener.incidents.effects import CheckGone, ExitExamined, Gone
 from fpm_listener.incidents.incident import IncidentView
 from fpm_listener.incidents.incident_facts import IncidentFacts
 from fpm_listener.incidents.post_mortem import Needs, PostMortem
+from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.messages import (
     Child,
     ChildrenSeen,
@@ -31,7 +32,6 @@ from fpm_listener.monitor.messages import (
     PoolsSeen,
     ProcessesSeen,
     ProcessExited,
-    ProgramsKnown,
     SaveState,
     SocketsHeld,
     StopFailed,

@@ -1,0 +1,61 @@
+"""What is looked up about the last exit of one process before an alert about it is sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fpm_listener.incidents.effects import ExamineExit
+from fpm_listener.incidents.failure_history import SYMPTOMS
+from fpm_listener.incidents.holder_watch import LOOK_AGAIN_S
+from fpm_listener.incidents.incident_facts import UNEXPLAINED
+from fpm_listener.incidents.pending_lookups import Lookup
+from fpm_listener.incidents.post_mortem import Needs
+from fpm_listener.incidents.program_output import UNKNOWN
+from fpm_listener.vocabulary import Cause
+
+if TYPE_CHECKING:
+    from fpm_listener.incidents.effects import IncidentEffect
+    from fpm_listener.incidents.failure_history import FailureHistory
+    from fpm_listener.supervisor.process import ProcessName
+
+
+class ExitLookups:
+    """Its IncidentTracker owns it. All moments are monotonic seconds."""
+
+    def __init__(self, name: ProcessName) -> None:
+        self.needs = Needs()
+        self.output = UNKNOWN
+        self._name = name
+        self._examined_at_s = float("-inf")
+
+    def clear(self) -> None:
+        """Forget the last look-ups: the incident is over."""
+        self._examined_at_s = float("-inf")
+
+    def ask(
+        self, now_s: float, cause: Cause, failures: FailureHistory, pending: set[Lookup]
+    ) -> list[IncidentEffect]:
+        """Return what to look up now, and add it to `pending`; `cause`: of the incident."""
+        effects: list[IncidentEffect] = []
+        if (examination := self._examine(now_s, cause, failures, pending)) is not None:
+            pending.add(Lookup.MACHINE)
+            effects.append(examination)
+        return effects
+
+    def _examine(
+        self, now_s: float, cause: Cause, failures: FailureHistory, pending: set[Lookup]
+    ) -> ExamineExit | None:
+        """Examine the machine after an exit that the log does not explain."""
+        is_open = cause in UNEXPLAINED or cause is Cause.MISSING_PATH
+        ended = failures.exits[-1] if is_open and failures.exits else None
+        if ended is None or ended.examined or Lookup.EXIT in pending:
+            return None
+        # A log line, such as the guard's, reports that the program is missing; which versions of it
+        # exist is found on the machine.
+        is_missing = ended.cause is Cause.MISSING_PATH
+        is_program = is_missing and failures.subject == self.needs.program
+        is_early = now_s - self._examined_at_s < LOOK_AGAIN_S
+        if is_early or not (ended.cause in SYMPTOMS or is_program):
+            return None
+        ended.examined, self._examined_at_s = True, now_s
+        return ExamineExit(self._name, ended.at_s, self.needs)

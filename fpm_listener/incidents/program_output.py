@@ -1,0 +1,67 @@
+"""Where the output of a program goes, as supervisord's configuration and the machine show it.
+
+Laws:
+1. A file is named only if it is a regular file, or can become one. A device or a pipe is no file.
+2. What is not known is not claimed: an unknown program has no files and no hidden output.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fpm_listener.supervisor.process import ProcessName
+
+#: What supervisord writes for a log that it does not keep.
+NO_LOG = "NONE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramOutput:
+    """The sources of the last lines of one program."""
+
+    stdout_file: str | None = None  #: the file that supervisord keeps, AUTO names included
+    stderr_file: str | None = None  #: the same; None with redirect_stderr
+    stdout_target: str = ""  #: a device, `syslog` or `NONE` instead of a file; empty = a file
+    stderr_target: str = ""  #: the same; empty with redirect_stderr
+    redirect_stderr: bool = False  #: stderr goes where stdout goes
+    stdout_events: bool = False  #: supervisord sends PROCESS_LOG_STDOUT
+    stderr_events: bool = False  #: supervisord sends PROCESS_LOG_STDERR
+    own_logs: tuple[str, ...] = ()  #: files that the program itself writes: php-fpm's error log
+    control_socket: bool = False  #: supervisord has a server, so supervisorctl can work
+    known: bool = False  #: supervisord's configuration was read
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Return the files with lines of the program, stderr last: errors are there."""
+        found = (*self.own_logs, self.stdout_file, self.stderr_file)
+        return tuple(dict.fromkeys(path for path in found if path))
+
+    @property
+    def has_events(self) -> bool:
+        """Return whether supervisord sends what the program writes to stderr."""
+        return self.stdout_events if self.redirect_stderr else self.stderr_events
+
+    @property
+    def hidden_target(self) -> str | None:
+        """Return where stderr goes if neither a file nor events show it; None = it is shown."""
+        path = self.stdout_file if self.redirect_stderr else self.stderr_file
+        if not self.known or path or self.has_events:
+            return None
+        return (self.stdout_target if self.redirect_stderr else self.stderr_target) or NO_LOG
+
+    @property
+    def events_setting(self) -> str:
+        """Return the line for the program's section that lets supervisord send its stderr."""
+        return f"{'stdout' if self.redirect_stderr else 'stderr'}_events_enabled=true"
+
+
+UNKNOWN = ProgramOutput()
+
+
+def section_of(name: ProcessName) -> str:
+    """Return the section of a process: `program:queue` for `queue:queue_00` (numprocs)."""
+    base = name.process if name.process == name.group else re.sub(r"_\d+$", "", name.process)
+    return f"program:{base}"

@@ -1,0 +1,116 @@
+"""The files with the output of programs are found; devices and pipes are no files."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fpm_listener.daemon.output_finder import OutputFinder
+from fpm_listener.supervisor import config
+from fpm_listener.supervisor.config import ConfUnreadable
+from fpm_listener.supervisor.process import Logs, ProcessName, Program
+from fpm_listener.supervisor.rpc import LogFiles, RpcFailed, SupervisorRpc
+
+NAME = ProcessName("web", "node")
+
+
+class AutoRpc(SupervisorRpc):
+    """A supervisord that has chosen names."""
+
+    def __init__(self) -> None:
+        super().__init__("unix:///none")
+
+    def log_files(self) -> dict[ProcessName, LogFiles] | RpcFailed:
+        return {NAME: LogFiles("/tmp/auto-out.log", "/tmp/auto-err.log")}
+
+
+def find(logs: Logs | None, rpc: SupervisorRpc | None = None) -> tuple[object, ...]:
+    finder = OutputFinder(rpc, os.getpid())
+    finder.ask()
+    found = finder.find(Program(name=NAME, logs=logs))
+    return found.stdout_file, found.stderr_file, found.stdout_target, found.stderr_target
+
+
+def test_files_that_the_configuration_names(tmp_path: Path) -> None:
+    """A file that does not exist yet counts; a relative one is in supervisord's directory."""
+    logs = Logs(stdout=f"{tmp_path}/new.log", stderr="err.log")
+    assert find(logs) == (f"{tmp_path}/new.log", f"{Path.cwd()}/err.log", "", "")
+
+
+@pytest.mark.parametrize("log", ["/dev/stderr", "/dev/fd/1", "/proc/self/fd/2", "/dev/tty9"])
+def test_devices(log: str) -> None:
+    """They are no files, whatever they are now."""
+    assert find(Logs(stdout="syslog", stderr=log)) == (None, None, "syslog", log)
+
+
+def test_a_link_to_a_device(tmp_path: Path) -> None:
+    """As in the images of nginx: error.log is a link to /dev/stderr."""
+    (tmp_path / "err.log").symlink_to("/dev/null")
+    os.mkfifo(tmp_path / "fifo")
+    logs = Logs(stdout=f"{tmp_path}/fifo", stderr=f"{tmp_path}/err.log")
+    assert find(logs) == (None, None, f"{tmp_path}/fifo", f"{tmp_path}/err.log")
+
+
+def test_no_log_and_redirected_stderr(tmp_path: Path) -> None:
+    """stdout has both."""
+    logs = Logs(stdout=f"{tmp_path}/o", stderr=None, redirect_stderr=True)
+    assert find(logs) == (f"{tmp_path}/o", None, "", "")
+    assert find(Logs(stdout=None, stderr=None)) == (None, None, "NONE", "NONE")
+
+
+def test_names_that_supervisord_has_chosen() -> None:
+    """XML-RPC names them."""
+    assert find(Logs(), AutoRpc())[:2] == ("/tmp/auto-out.log", "/tmp/auto-err.log")
+
+
+def test_chosen_names_without_xml_rpc(tmp_path: Path) -> None:
+    """The file in childlogdir; none if there are two, or if it is a link."""
+    logs = Logs(auto=f"{tmp_path}/node-{{channel}}---supervisor-")
+    only = tmp_path / "node-stderr---supervisor-a1b2c3d4.log"
+    only.touch()
+    (tmp_path / "node-stdout---supervisor-a1b2c3d4.log").touch()
+    (tmp_path / "node-stdout---supervisor-e5f6a7b8.log").touch()
+    assert find(logs)[:2] == (None, str(only))
+    only.rename(tmp_path / "other")
+    only.symlink_to(tmp_path / "other")
+    assert find(logs)[:2] == (None, None)
+
+
+def test_settings_of_a_section(tmp_path: Path) -> None:
+    """supervisor's own parser reads them."""
+    path = tmp_path / "supervisord.conf"
+    path.write_text(
+        f"[supervisord]\nchildlogdir={tmp_path}\nidentifier=lab\n"
+        "[program:a]\ncommand=/bin/cat\n"
+        "[program:b]\ncommand=/bin/cat\nredirect_stderr=true\nstdout_logfile=/dev/stdout\n"
+        "stdout_logfile_maxbytes=0\nstdout_events_enabled=true\n"
+        "[program:c]\ncommand=/bin/cat\nstdout_logfile=NONE\nstderr_logfile=syslog\n"
+    )
+    read = config.read_programs(str(path))
+    assert not isinstance(read, ConfUnreadable)
+    first, second, third = (program.logs for program in read)
+    assert first == Logs(auto=f"{tmp_path}/a-{{channel}}---lab-")
+    assert second is not None
+    assert second[:5] == ("/dev/stdout", None, True, True, False)
+    assert third is not None
+    assert third[:2] == (None, "syslog")
+
+
+def test_the_default_directory_is_the_temporary_one(tmp_path: Path) -> None:
+    """The parser looks for it nowhere, so that it opens no file."""
+    path = tmp_path / "supervisord.conf"
+    path.write_text("[supervisord]\n[program:a]\ncommand=/bin/cat\n")
+    code = (
+        "from fpm_listener.supervisor import config;"
+        f"print(config.read_programs({str(path)!r})[0].logs.auto)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TMPDIR": "/var/tmp"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "/var/tmp/a-{channel}---supervisor-\n"

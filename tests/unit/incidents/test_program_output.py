@@ -1,0 +1,54 @@
+"""Where the output of a program goes decides which sources and hints an alert can have."""
+
+import pytest
+
+from fpm_listener.incidents.program_output import UNKNOWN, ProgramOutput, section_of
+from fpm_listener.supervisor.process import ProcessName
+
+
+def test_all_files_with_stderr_last() -> None:
+    """The file of the program itself comes first; each file once."""
+    output = ProgramOutput(
+        stdout_file="/o", stderr_file="/e", own_logs=("/fpm.log", "/e"), known=True
+    )
+    assert output.files == ("/fpm.log", "/e", "/o")
+    assert output.hidden_target is None
+
+
+@pytest.mark.parametrize(
+    ("output", "hidden", "setting"),
+    [
+        (ProgramOutput(stderr_target="/dev/stderr", known=True), "/dev/stderr", "stderr"),
+        (ProgramOutput(stderr_target="NONE", stdout_file="/o", known=True), "NONE", "stderr"),
+        (
+            ProgramOutput(redirect_stderr=True, stdout_target="/dev/stdout", known=True),
+            "/dev/stdout",
+            "stdout",
+        ),
+        (
+            ProgramOutput(stderr_target="/dev/stderr", stderr_events=True, known=True),
+            None,
+            "stderr",
+        ),
+        (ProgramOutput(redirect_stderr=True, stdout_file="/o", known=True), None, "stdout"),
+        (UNKNOWN, None, "stderr"),
+    ],
+)
+def test_hidden_output(output: ProgramOutput, hidden: str | None, setting: str) -> None:
+    """Neither a file nor events show stderr: where it goes, and the line that changes this."""
+    assert output.hidden_target == hidden
+    assert output.events_setting == f"{setting}_events_enabled=true"
+
+
+@pytest.mark.parametrize(
+    ("name", "section"),
+    [
+        ("php-fpm:php-fpm", "program:php-fpm"),
+        ("queue:queue_00", "program:queue"),
+        ("site:worker_3", "program:worker"),
+        ("x_1:x_1", "program:x_1"),
+    ],
+)
+def test_the_section_of_a_process(name: str, section: str) -> None:
+    """numprocs adds a number to the name of the program."""
+    assert section_of(ProcessName(*name.split(":"))) == section
