@@ -46,6 +46,7 @@ class Cause(Enum):
     UNKNOWN_USER = "unknown_user"
     DISK_FULL = "disk_full"
     FD_LIMIT = "fd_limit"
+    PROCESS_LIMIT = "process_limit"
     MISSING_PATH = "missing_path"
     PERMISSION = "permission"
     CONFIG_ERROR = "config_error"
@@ -54,6 +55,52 @@ class Cause(Enum):
     NOT_ANSWERING = "not_answering"
     RESTART_LOOP = "restart_loop"
     GAVE_UP = "gave_up"
+
+
+class Fault(Enum):
+    """What exactly makes a start fail, where a cause has several kinds; values are saved."""
+
+    NO_FAMILY = "no_family"  #: the host has no address of this kind, usually IPv6
+    NO_CONFIG_FILE = "no_config_file"  #: php-fpm's configuration file does not exist
+    NO_POOL_FOLDER = "no_pool_folder"  #: chdir, chroot or prefix of a pool is no directory
+    SOCKET_OWNER = "socket_owner"  #: the owner of a unix socket cannot be changed
+    PRIORITY = "priority"  #: the process may not raise its priority
+    CORE_LIMIT = "core_limit"  #: rlimit_core is above the limit of the process
+    CHANGE_USER = "change_user"  #: the process may not change its user
+    APPARMOR = "apparmor"  #: AppArmor forbids the profile of a pool
+    NO_ACL = "no_acl"  #: the file system of a unix socket has no access control lists
+    BAD_LISTEN = "bad_listen"  #: `listen` has no valid port or host
+    SHARED_ADDRESS = "shared_address"  #: two pools have the same listen address
+    ROOT_POOL = "root_pool"  #: the workers of a pool would run as root
+    PHP_SETTINGS = "php_settings"  #: PHP does not start: php.ini, an extension, preload
+    USAGE = "usage"  #: php-fpm does not understand its options
+    NO_SHARED_MEMORY = "no_shared_memory"  #: the kernel refuses shared memory
+    NO_MEMORY = "no_memory"  #: the kernel refuses memory
+
+    @property
+    def cause(self) -> Cause:
+        """Return the cause of which it is a kind."""
+        return _CAUSES[self]
+
+
+_CAUSES = {
+    Fault.NO_FAMILY: Cause.ADDRESS_ABSENT,
+    Fault.NO_CONFIG_FILE: Cause.MISSING_PATH,
+    Fault.NO_POOL_FOLDER: Cause.MISSING_PATH,
+    Fault.SOCKET_OWNER: Cause.PERMISSION,
+    Fault.PRIORITY: Cause.PERMISSION,
+    Fault.CORE_LIMIT: Cause.PERMISSION,
+    Fault.CHANGE_USER: Cause.PERMISSION,
+    Fault.APPARMOR: Cause.PERMISSION,
+    Fault.NO_ACL: Cause.CONFIG_ERROR,
+    Fault.BAD_LISTEN: Cause.CONFIG_ERROR,
+    Fault.SHARED_ADDRESS: Cause.CONFIG_ERROR,
+    Fault.ROOT_POOL: Cause.CONFIG_ERROR,
+    Fault.PHP_SETTINGS: Cause.CONFIG_ERROR,
+    Fault.USAGE: Cause.CONFIG_ERROR,
+    Fault.NO_SHARED_MEMORY: Cause.OUT_OF_MEMORY,
+    Fault.NO_MEMORY: Cause.OUT_OF_MEMORY,
+}
 
 
 #: The cause of alerts about a failing receiver; no cause of a program.

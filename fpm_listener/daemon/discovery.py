@@ -167,6 +167,10 @@ def _site(
         targets=tuple(target for pool in conf.pools if (target := _target(pool))),
         config=conf.path,
         check_command=shlex.join([invocation.binary, "-t", "-y", conf.path]),
+        listen_places=tuple(
+            (pool.name, pool.listen_place) for pool in conf.pools if pool.listen_place
+        ),
+        php_ini=invocation.php_ini,
     )
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fpm_listener.incidents.process_news import ProcessExit, ProcessNews
     from fpm_listener.phpfpm.log_facts import LogFact
     from fpm_listener.settings.policy import Policy
+    from fpm_listener.vocabulary import Fault
 
 #: Causes that tell how a process ended, not why.
 SYMPTOMS = frozenset({None, Cause.CRASH_SIGNAL})
@@ -48,6 +49,7 @@ class FailureHistory:
         self.evidence = Evidence()
         self.address: str | None = None  #: that the last failed start could not use
         self.subject: str | None = None  #: the path, user or group that the cause is about
+        self.fault: Fault | None = None  #: what exactly is wrong with the subject
         self.post_mortem: PostMortem | None = None  #: of the last exit that was examined
 
     def take(self, news: ProcessNews) -> bool:
@@ -86,8 +88,10 @@ class FailureHistory:
         last.cause = min((cause for cause in causes if cause), key=RANK.__getitem__)
         for cause, fact in found:
             self.address = fact.address or self.address
-            if cause is last.cause:
-                self.subject = fact.named
+            # php-fpm reports a mistake first, and then that it does not start because of it.
+            is_detailed = bool(fact.named or fact.fault)
+            if cause is last.cause and (is_detailed or last.explained_by is not cause):
+                self.subject, self.fault, last.explained_by = fact.named, fact.fault, cause
         return True
 
     def _examine(self, answer: ExitExamined) -> list[str]:
@@ -99,12 +103,12 @@ class FailureHistory:
         proof = post_mortem.find(answer.post_mortem, ended.reason)
         if proof is None:
             return []
-        ended.cause, self.subject = proof.cause, proof.named
+        ended.cause, self.subject, self.fault = proof.cause, proof.named, None
         return [proof.evidence]
 
     def clear(self) -> None:
         """Forget everything: the incident is over, or the operator has stopped the program."""
-        self.address = self.subject = self.post_mortem = None
+        self.address = self.subject = self.fault = self.post_mortem = None
         self.loops.clear()
         self.exits.clear()
         self.evidence = Evidence()

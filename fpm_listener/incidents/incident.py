@@ -32,6 +32,8 @@ CAUSES: dict[FactKind, Cause] = {
     FactKind.UNKNOWN_USER: Cause.UNKNOWN_USER,
     FactKind.DISK_FULL: Cause.DISK_FULL,
     FactKind.FD_LIMIT: Cause.FD_LIMIT,
+    FactKind.PROCESS_LIMIT: Cause.PROCESS_LIMIT,
+    FactKind.OUT_OF_MEMORY: Cause.OUT_OF_MEMORY,
     FactKind.CONFIG_ERROR: Cause.CONFIG_ERROR,
 }
 

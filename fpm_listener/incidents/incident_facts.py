@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fpm_listener.incidents.post_mortem import PostMortem
     from fpm_listener.supervisor.exit_log import ExitReason
     from fpm_listener.supervisor.process import ProcessName
+    from fpm_listener.vocabulary import Fault
 
 #: Ports below this one are reserved for root (ip_unprivileged_port_start has this default).
 FIRST_UNPRIVILEGED_PORT = 1024
@@ -43,6 +44,7 @@ class IncidentFacts:
     last_exit: ExitReason | None = None
     failures: int = 0  #: failed starts and crashes in this incident
     named: str | None = None  #: the path, `user NAME` or `group NAME` that the cause is about
+    fault: Fault | None = None  #: what exactly is wrong with `named`
     every_s: float = 0.0  #: the usual time between two failures
     site: FpmSite = field(default_factory=FpmSite)
     needs: Needs = field(default_factory=Needs)

@@ -15,7 +15,7 @@ from fpm_listener.host.oom_kills import mebibytes
 from fpm_listener.incidents.incident_facts import UNEXPLAINED
 from fpm_listener.settings.policy import MOST_A_DAY
 from fpm_listener.supervisor.exit_log import signal_name
-from fpm_listener.vocabulary import Cause
+from fpm_listener.vocabulary import Cause, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -57,7 +57,7 @@ class Text(NamedTuple):
 class Language:
     """All texts of one language."""
 
-    causes: Mapping[Cause | Variant, Text]
+    causes: Mapping[Cause | Variant | Fault, Text]
     ruled_out: Mapping[Cause, str]
     defaults: Mapping[str, str]  #: what a text says where a value is not known
     frames: Mapping[str, str]  #: the sentences around a problem, a remedy or a value
@@ -139,9 +139,15 @@ class Language:
             "exit": self.describe_exit(facts.last_exit) if facts.last_exit else "",
             "interval": f"{facts.every_s:.0f}" if facts.every_s >= SLOW_S else "",
             "limit": mebibytes(facts.oom.limit) if facts.oom and facts.oom.limit else "",
+            "options": facts.named if facts.fault is Fault.USAGE else "",
             "instead": self._listed(facts.post_mortem.program_instead if facts.post_mortem else ()),
         }
+        places = dict(facts.site.listen_places)
+        pools = (facts.named or "").split(", ")
         return {
+            "pools": self._listed(
+                f"{one} ({places[one]})" if one in places else one for one in pools
+            ),
             "holders": self.frames["semicolon"].join(self.describe_holder(one) for one in holders),
             "free": self.free_address(holders, facts.site.config) if holders else "",
             **{
@@ -179,8 +185,10 @@ _VARIANTS: Mapping[Cause, Mapping[Variant, Callable[[IncidentFacts], object]]] =
 _PRESENT = frozenset({Variant.HOLDER_HIDDEN, Variant.HOLDER_GONE})
 
 
-def key(facts: IncidentFacts, *, over: bool = False) -> Cause | Variant:
+def key(facts: IncidentFacts, *, over: bool = False) -> Cause | Variant | Fault:
     """Return the key of the texts for these facts; over: the problem does not exist any more."""
+    if facts.fault is not None and facts.fault.cause is facts.cause:
+        return facts.fault
     variants = _VARIANTS.get(facts.cause, {})
     found = next((variant for variant, is_true in variants.items() if is_true(facts)), None)
     return facts.cause if found is None or (over and found in _PRESENT) else found
@@ -209,8 +217,9 @@ def _values(facts: IncidentFacts) -> dict[str, str | None]:
         "blind": facts.holder.blind if facts.holder else None,
         "look": look_command(facts.address),
         "create_user": f"{'groupadd' if kind == 'group' else 'useradd'} --system {account}",
-        "create_folder": f"install -d {owner}{facts.folder}",
+        "create_folder": f"install -d {owner}{facts.folder}" if facts.folder else None,
         "check": facts.site.check_command,
+        "php_ini": facts.site.php_ini,
         "tail": f"tail {logs[0]}" if logs else f"supervisorctl tail {name} stderr",
         "disk": facts.folder or "/run /var/log",
         "raise_memory": f": systemctl set-property {unit} MemoryMax=…"

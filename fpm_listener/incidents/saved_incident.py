@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fpm_listener.incidents.incident import Incident
 from fpm_listener.incidents.process_news import ProcessExit
 from fpm_listener.incidents.restart_loops import LoopDetector
-from fpm_listener.vocabulary import Cause, Tier
+from fpm_listener.vocabulary import Cause, Fault, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,7 @@ def to_json(
         "causes": [ended.cause.value if ended.cause else None for ended in failures.exits],
         "address": failures.address,
         "named": failures.subject,
+        "fault": failures.fault.value if failures.fault else None,
         "evidence": failures.evidence.lines,
         "incident": _incident_to_json(incident, offset_s) if incident else None,
     }
@@ -73,6 +74,7 @@ def restore(
     )
     failures.address = _text(saved["address"])
     failures.subject = _text(saved.get("named"))
+    failures.fault = Fault(saved["fault"]) if saved.get("fault") else None
     failures.evidence.add(str(line) for line in saved["evidence"])
     return _incident(now, saved["incident"]) if saved["incident"] else None
 

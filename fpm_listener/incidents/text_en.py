@@ -7,6 +7,7 @@ text can contain.
 from __future__ import annotations
 
 from fpm_listener.host.holder_remedies import free
+from fpm_listener.incidents.faults_en import FAULTS
 from fpm_listener.incidents.language import Language, Text, Variant
 from fpm_listener.supervisor.exit_log import how
 from fpm_listener.vocabulary import Cause
@@ -20,6 +21,7 @@ _NOT_ALLOWED = "it is|was not allowed to open {what}"
 
 ENGLISH = Language(
     causes={
+        **FAULTS,
         Cause.BIND_CONFLICT: Text("{address} is|was in use", _FIND_HOLDER),
         Variant.HOLDER_KNOWN: Text("{address} is|was in use by {holders}", "{free}"),
         Variant.HOLDER_HIDDEN: Text(
@@ -43,6 +45,11 @@ ENGLISH = Language(
             "its limit of open files is|was too low",
             "Raise minfds in [supervisord] (programs get their limit from it) or LimitNOFILE of "
             "the service, or lower rlimit_files in the php-fpm configuration",
+        ),
+        Cause.PROCESS_LIMIT: Text(
+            "its limit of processes is|was reached",
+            "Raise the limit (TasksMax of the service, --pids-limit of the container, or nproc of "
+            "the user), or lower pm.max_children in the php-fpm pools",
         ),
         Cause.MISSING_PATH: Text(
             "a folder that it needs is|was missing",
@@ -110,12 +117,15 @@ ENGLISH = Language(
         "named": "the configured user or group",
         "folder": "its socket, pid file or log",
         "what": "its address, socket, pid file or log",
+        "create_folder": "install -d FOLDER",
+        "php_ini": "php.ini",
         "raise_memory": " of the container or of the host",
     },
     frames={
         "comma": ", ",
         "semicolon": "; ",
         "exit": " ({value})",
+        "options": ": {value}",
         "interval": ", about every {value} s",
         "limit": " (limit {value})",
         "instead": " (this host has {value})",

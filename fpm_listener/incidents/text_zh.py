@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.host import holder_remedies
 from fpm_listener.host.address_holders import Holder, HolderKind
+from fpm_listener.incidents.faults_zh import FAULTS
 from fpm_listener.incidents.language import Language, Text, Variant
 from fpm_listener.supervisor.exit_log import signal_name
 from fpm_listener.vocabulary import Cause
@@ -68,6 +69,7 @@ _NOT_ALLOWED = "没有权限打开 {what}"
 
 CHINESE = Language(
     causes={
+        **FAULTS,
         Cause.BIND_CONFLICT: Text("{address} 已被占用", _FIND_HOLDER),
         Variant.HOLDER_KNOWN: Text("{address} 已被占用，占用者：{holders}", "{free}"),
         Variant.HOLDER_HIDDEN: Text("{address} 已被占用；占用者未知：{blind}", _FIND_HOLDER),
@@ -86,6 +88,11 @@ CHINESE = Language(
             "可打开的文件数不足",
             "调大 [supervisord] 中的 minfds（supervisord 会据此设置上限并传给子进程）"
             "或服务的 LimitNOFILE，或调小 php-fpm 配置中的 rlimit_files",
+        ),
+        Cause.PROCESS_LIMIT: Text(
+            "进程数已达上限",
+            "调大上限（服务的 TasksMax、容器的 --pids-limit 或用户的 nproc），"
+            "或调小 php-fpm 进程池中的 pm.max_children",
         ),
         Cause.MISSING_PATH: Text("缺少所需的目录", "创建日志中提到的目录（重启后 /run 为空）"),
         Variant.MISSING_FOLDER: Text(
@@ -142,12 +149,15 @@ CHINESE = Language(
         "named": "配置中的用户或用户组",
         "folder": "套接字、pid 文件或日志",
         "what": "其监听地址、套接字、pid 文件或日志",
+        "create_folder": "install -d FOLDER",
+        "php_ini": "php.ini",
         "raise_memory": "（容器或主机）",
     },
     frames={
         "comma": "、",
         "semicolon": "；",
         "exit": "（{value}）",
+        "options": "：{value}",
         "interval": "，约每 {value} 秒一次",
         "limit": "（上限 {value}）",
         "instead": "（本机有 {value}）",

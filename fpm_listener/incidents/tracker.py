@@ -79,8 +79,7 @@ class IncidentTracker:
         self.deadline_s = self._next_deadline_s(status.calm_since_s)
         if self._unsaved or status.unsaved:
             self._unsaved = False
-            memory = saved_incident.to_json(now, self.failures, self.incident)
-            effects.append(SaveIncident(memory))
+            effects.append(SaveIncident(saved_incident.to_json(now, self.failures, self.incident)))
         return effects
 
     def _learn(
@@ -276,6 +275,7 @@ class IncidentTracker:
             last_exit=last_exit,
             failures=incident.failures,
             named=self.failures.subject,
+            fault=self.failures.fault,
             every_s=self.failures.loops.usual_distance_s,
             site=self._site,
             needs=self._exit_lookups.needs,

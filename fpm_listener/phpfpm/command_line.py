@@ -61,6 +61,7 @@ class FpmInvocation(NamedTuple):
     force_stderr: bool = False  #: -O
     foreground: bool | None = None  #: -F or -D, the last one; None = as configured
     allow_root: bool = False  #: -R
+    php_ini: str | None = None  #: -c, a file or a directory
     test_only: bool = False  #: -t, -v, -i, -m, -h: exits at once
 
     @property
@@ -233,6 +234,7 @@ def _invocation(binary: str, words: list[str]) -> FpmInvocation:
         force_stderr="O" in values,
         foreground=foreground,
         allow_root="R" in values,
+        php_ini=values.get("c"),
         test_only=any(letter in values for letter in _ENDS_AT_ONCE),
     )
 

@@ -67,6 +67,7 @@ class Pool(NamedTuple):
     status_listen: Address | None = None  #: likewise
     user: str | None = None
     group: str | None = None
+    listen_place: str | None = None  #: FILE:LINE of `listen`
     #: All keys in small letters, values as php-fpm's scanner returns them: `yes` is "1", `no` "".
     options: Mapping[str, str] = {}
 
@@ -115,6 +116,9 @@ class FpmSite(NamedTuple):
     config: str = ""  #: path of the main file
     targets: tuple[PoolTarget, ...] = ()  #: status pages of its pools
     check_command: str = "php-fpm -t"  #: checks the configuration
+    listen_places: tuple[tuple[str, str], ...] = ()  #: pool, and FILE:LINE of its `listen`
+    php_ini: str | None = None  #: that PHP reads, if the command names it
+    unknown_options: tuple[str, ...] = ()  #: words of the command that php-fpm refuses
 
 
 def load(
@@ -190,6 +194,7 @@ def _pool(section: Section, prefix: str) -> Pool:
         status_listen=_address(words.get("pm.status_listen"), prefix, prefix),
         user=words.get("user"),
         group=words.get("group"),
+        listen_place=section.places.get("listen"),
         options=words,
     )
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fpm_listener.vocabulary import Fault
 
 
 class FactKind(Enum):
@@ -17,6 +21,9 @@ class FactKind(Enum):
     CONFIG_ERROR = "config_error"  #: php-fpm does not accept its configuration
     DISK_FULL = "disk_full"  #: no space for a socket, pid file or log
     FD_LIMIT = "fd_limit"  #: no file descriptor is left, or the limit is too low
+    PROCESS_LIMIT = "process_limit"  #: a limit of processes is reached
+    OUT_OF_MEMORY = "out_of_memory"  #: the kernel refuses memory
+    START_ERROR = "start_error"  #: an error of a failed start that does not show its cause
     INIT_FAILED = "init_failed"  #: the last line of a failed start
     READY = "ready"  #: "fpm is running" or "ready to handle connections"
     RELOAD = "reload"  #: the master executes itself again: its start-up phase begins again
@@ -40,6 +47,9 @@ START_FAILURES = frozenset(
         FactKind.CONFIG_ERROR,
         FactKind.DISK_FULL,
         FactKind.FD_LIMIT,
+        FactKind.PROCESS_LIMIT,
+        FactKind.OUT_OF_MEMORY,
+        FactKind.START_ERROR,
         FactKind.INIT_FAILED,
     },
 )
@@ -52,7 +62,9 @@ class LogFact:
     kind: FactKind
     line: str  #: the whole line without its newline, cut at 1,024 characters
     address: str | None = None  #: the listen address as php-fpm's configuration has it
-    named: str | None = None  #: a path, `user NAME` or `group NAME`
+    named: str | None = None  #: a path, `user NAME`, `group NAME`, or `POOL, POOL`
+    fault: Fault | None = None  #: what exactly is wrong
+    errno: int | None = None  #: at the end of the line
     pool: str | None = None
     pid: int | None = None  #: of the master (READY) or of the worker (CHILD_…, SLOW, TERMINATED)
     signal: int | None = None  #: that killed the worker (CHILD_SIGNAL)

@@ -16,11 +16,13 @@ fpm_children.c, fpm_request.c, fpm_process_ctl.c), and lines seen with php-fpm 8
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
-from fpm_listener.phpfpm import guard_messages
+from fpm_listener.phpfpm import guard_messages, start_messages
 from fpm_listener.phpfpm.log_facts import FactKind, LogFact
 from fpm_listener.untrusted_text import escaped
+from fpm_listener.vocabulary import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +38,6 @@ _HEAD = re.compile(
     r"(?:pid \d+, )?(?:[\w()]+\(\), line \d+: )?"
     r"(?:\[pool (?P<pool>[^\]]*)\] )?",
 )
-
-_ERRNO = re.compile(r"\(([0-9]{1,9})\)$")
 
 _REASON = r"'?(.{0,1024}?)'?: [^():]{1,99} \(([0-9]{1,9})\)$"
 
@@ -57,56 +57,18 @@ _SCRIPT = re.compile(
     r"child ([0-9]{1,9}), script '.*\) (executing too slow|execution timed out) \("
 )
 
-#: EADDRINUSE of Linux, of BSD and macOS, of MIPS.
-_IN_USE = {98, 48, 125}
-
-_BY_ERRNO = {
-    **dict.fromkeys(_IN_USE, FactKind.BIND_CONFLICT),
-    **dict.fromkeys((99, 49), FactKind.ADDRESS_ABSENT),
-    2: FactKind.MISSING_PATH,
-    **dict.fromkeys((1, 13, 30), FactKind.PERMISSION),  # 30: a read-only file system
-    **dict.fromkeys((28, 122), FactKind.DISK_FULL),  # 122: a quota
-    **dict.fromkeys((23, 24), FactKind.FD_LIMIT),
-}
-
-#: Messages at ERROR with a path and an errno.
-_PATH = re.compile(
-    r"(?:Unable to create the PID file|failed to open error_log|Unable to create or open slowlog"
-    r"|failed to open access log|failed to chown\(\) the socket) ?[('](.{1,1024})[)']\.?: "
-)
-
-#: Starts of messages at ERROR with an errno and without a path.
-_RESOURCES = (
-    "Unable to write to the PID file",
-    "failed to create new listening socket: ",
-    "failed to init stdio: ",
-    "failed to init signals: ",
-)
-
-_CONFIG = (
-    "failed to load configuration file ",
-    "failed to post process the configuration",
-    "failed to open configuration file ",
-    "No pool defined. ",
-    "Unable to globalize ",
-    "Unable to include ",
-    "getaddrinfo: ",
-    "invalid port value ",
-    "log_limit must be ",
-    "unable to set listen address as it's already used in another pool ",
-    "please specify user and group other than root",
-    "wrong format for access.format ",
-    "failed to include more than ",
-    "the chdir path ",
-    "the chroot path ",
-    "the prefix ",
-    "'slowlog' must be specified ",
-    "event mechanism ",
-)
-
 _USER = re.compile(r"cannot get (?:uid for (user)|gid for (group)) '(.{1,256}?)'")
 
-_FILE_AND_LINE = re.compile(r"\[[^\]]+:\d+\] ")
+#: Lines without a level: PHP writes them to stderr before php-fpm starts. `Unknown` stands for
+#: php-fpm's own configuration. A syntax error in php.ini has a path there, and php-fpm starts.
+_PHP = re.compile(
+    r"PHP:  (?P<syntax>syntax error).* in Unknown on line [0-9]+$"
+    r"|(?:PHP )?Fatal error:  ?(?P<fatal>.+)"
+    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} [0-9]{4} \([0-9]+\): "  # opcache's stamp
+    r"Fatal Error (?P<opcache>.+)",
+)
+
+_NO_MEMORY = ("Out of memory", "Unable to allocate shared memory segment ")
 
 
 def classify(line: str) -> LogFact | None:
@@ -116,16 +78,30 @@ def classify(line: str) -> LogFact | None:
     """
     head = _HEAD.match(line)
     if head is None:
-        if line.startswith("PHP:  syntax error"):  # before the log is open, without any level
-            return LogFact(kind=FactKind.CONFIG_ERROR, line=line[:KEPT])
-        return _guard_fact(line) if line.startswith(guard_messages.PREFIX) else None
+        if line.startswith(guard_messages.PREFIX):
+            return _guard_fact(line)
+        return _php_fact(line)
     level = head["level"] or head["syslog"]
     read = _LEVELS.get(level)
     found = read(line[head.end() :]) if read else None
     if found is None:
         return None
     kind, words = found
-    return LogFact(kind=kind, line=line[:KEPT], pool=head["pool"], **words)
+    fact = LogFact(kind=kind, line=line[:KEPT], pool=head["pool"], **words)
+    if fact.fault is Fault.SHARED_ADDRESS:
+        return replace(fact, named=f"{fact.pool}, {fact.named}")
+    return fact
+
+
+def _php_fact(line: str) -> LogFact | None:
+    """Return why PHP does not start, from a line that PHP itself writes."""
+    found = _PHP.match(line)
+    if found is None:
+        return None
+    kind, fault = FactKind.CONFIG_ERROR, None if found["syntax"] else Fault.PHP_SETTINGS
+    if (found["fatal"] or found["opcache"] or "").startswith(_NO_MEMORY):
+        kind, fault = FactKind.OUT_OF_MEMORY, Fault.NO_SHARED_MEMORY
+    return LogFact(kind=kind, line=line[:KEPT], fault=fault, errno=start_messages.errno_of(line))
 
 
 def _guard_fact(line: str) -> LogFact | None:
@@ -157,7 +133,9 @@ class Words(TypedDict, total=False):
     """Fields of a LogFact besides its kind."""
 
     address: str
-    named: str
+    named: str | None
+    fault: Fault | None
+    errno: int | None
     pid: int
     signal: int
 
@@ -168,29 +146,19 @@ Found = tuple[FactKind, Words] | None
 def _error(text: str) -> Found:
     for pattern in (_BIND, _LISTEN):
         if bind := pattern.match(text):
-            kind = _BY_ERRNO.get(int(bind[2]), FactKind.CONFIG_ERROR)
-            return kind, {"address": bind[1]}
+            number = int(bind[2])
+            kind = start_messages.BY_ERRNO.get(number, FactKind.CONFIG_ERROR)
+            return kind, {"address": bind[1], "errno": number}
     if another := _ANOTHER.match(text):
         return FactKind.BIND_CONFLICT, {"address": another[1]}
     if text == "FPM initialization failed":
         return FactKind.INIT_FAILED, {}
-    if path := _PATH.match(text):
-        return _by_errno(text) or FactKind.PERMISSION, {"named": path[1]}
-    if text.startswith(_RESOURCES):
-        lack = _by_errno(text)
-        return (lack, {}) if lack else None
-    if text.startswith("failed to set rlimit_files "):
-        return FactKind.FD_LIMIT, {}
     if user := _USER.match(text):
         return FactKind.UNKNOWN_USER, {"named": f"{user[1] or user[2]} {user[3]}"}
-    if text.startswith(_CONFIG) or _FILE_AND_LINE.match(text):
-        return FactKind.CONFIG_ERROR, {}
+    if explained := start_messages.explain(text):
+        kind, fault, named, errno = explained
+        return kind, {"named": _one_line(named), "fault": fault, "errno": errno}
     return None
-
-
-def _by_errno(text: str) -> FactKind | None:
-    errno = _ERRNO.search(text)
-    return _BY_ERRNO.get(int(errno[1])) if errno else None
 
 
 def _alert(text: str) -> Found:
@@ -238,7 +206,11 @@ _LEVELS: dict[str, Callable[[str], Found]] = {
 
 #: Words that lines with facts contain. ERROR, WARNING and ALERT share an R, NOTICE has none: the
 #: search for one letter is very fast (memchr), that for a word takes 0.2 to 0.5 ms a MiB.
-_LETTERS = ((b"R", (b"ERROR", b"WARNING", b"ALERT")), (b"H", (b"PHP:  syntax error",)))
+_LETTERS = (
+    (b"R", (b"ERROR", b"WARNING", b"ALERT")),
+    (b"H", (b"PHP:  syntax error",)),
+    (b"F", (b"Fatal error: ", b": Fatal Error ")),
+)
 
 _QUIET = (
     *(b"fpm is running, pid ", b"ready to handle connections", b"reloading: execvp("),

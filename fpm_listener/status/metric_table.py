@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener import __version__
 from fpm_listener.delivery.attempt import DropReason, FailureReason
-from fpm_listener.incidents.incident import CAUSES
 from fpm_listener.phpfpm.log_facts import FactKind
 from fpm_listener.phpfpm.status_page import STATES
 from fpm_listener.supervisor.events import EVENT_NAMES
@@ -77,7 +76,7 @@ def _receivers(snapshot: Snapshot) -> Iterable[tuple[Labels, ReceiverView]]:
 # -- values ----------------------------------------------------------------------------------------
 
 #: Causes that only a php-fpm can have.
-_FPM_CAUSES = frozenset({*CAUSES.values(), Cause.NOT_ANSWERING} - {Cause.MISSING_PATH})
+_FPM_CAUSES = frozenset({Cause.NOT_ANSWERING})
 
 
 def _is_firing(view: ProcessView, cause: Cause) -> bool | None:

@@ -64,6 +64,7 @@ PURE = {
     *("phpfpm.listen_sockets", "phpfpm.log_facts", "phpfpm.log_parser"),
     *("phpfpm.status_page", "phpfpm.guard_command", "phpfpm.guard_messages"),
     *("phpfpm.config_reader", "phpfpm.line_splitter", "phpfpm.shell_commands"),
+    "phpfpm.start_messages",
     *("settings.environment", "settings.mute_times", "settings.policy", "settings.receiver_types"),
     "guard.handover_messages",
     *("doctor.checked_config", "doctor.ini_edits", "doctor.rule", "doctor.rules"),
@@ -223,7 +224,8 @@ def test_heavy_libraries_are_imported_where_they_are_needed() -> None:
 
 def test_only_status_and_delivery_compose_sentences() -> None:
     """An incident is facts; its texts are added where it is sent or shown."""
-    texts = {"incidents.language", "incidents.text_en", "incidents.text_zh"}
+    modules = ("language", "text_en", "text_zh", "faults_en", "faults_zh")
+    texts = {f"incidents.{module}" for module in modules}
     users = {package_of(name) for name in set(MODULES) - texts if ours(name) & texts}
 
     assert users == {"status", "delivery"}

@@ -13,7 +13,7 @@ from fpm_listener.incidents.alert import Reason, Status
 from fpm_listener.monitor.timeline import TimelineEvent
 from fpm_listener.phpfpm.config import LogKind
 from fpm_listener.phpfpm.log_facts import FactKind
-from fpm_listener.vocabulary import NOTIFICATION_FAILING, Cause, Severity, State, Tier, Where
+from fpm_listener.vocabulary import NOTIFICATION_FAILING, Cause, Fault, Severity, State, Tier, Where
 from tests.samples import DOWN, NO, YES
 
 if TYPE_CHECKING:
@@ -28,9 +28,17 @@ if TYPE_CHECKING:
         (
             Cause,
             (
-                "bind_conflict address_absent unknown_user disk_full fd_limit missing_path "
-                "permission config_error out_of_memory crash_signal not_answering restart_loop "
-                "gave_up"
+                "bind_conflict address_absent unknown_user disk_full fd_limit process_limit "
+                "missing_path permission config_error out_of_memory crash_signal not_answering "
+                "restart_loop gave_up"
+            ),
+        ),
+        (
+            Fault,
+            (
+                "no_family no_config_file no_pool_folder socket_owner priority core_limit "
+                "change_user apparmor no_acl bad_listen shared_address root_pool php_settings "
+                "usage no_shared_memory no_memory"
             ),
         ),
         (
@@ -60,8 +68,8 @@ if TYPE_CHECKING:
             FactKind,
             (
                 "bind_conflict address_absent missing_path permission unknown_user config_error "
-                "disk_full fd_limit init_failed ready reload child_signal child_exit "
-                "emergency_reload max_children slow terminated"
+                "disk_full fd_limit process_limit out_of_memory start_error init_failed ready "
+                "reload child_signal child_exit emergency_reload max_children slow terminated"
             ),
         ),
         (LogKind, "file stderr syslog device"),

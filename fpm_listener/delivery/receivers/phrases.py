@@ -86,6 +86,7 @@ CHINESE = Phrases(
         "unknown_user": "用户不存在 (unknown_user)",
         "disk_full": "磁盘已满 (disk_full)",
         "fd_limit": "打开文件数不足 (fd_limit)",
+        "process_limit": "进程数已达上限 (process_limit)",
         "missing_path": "路径不存在 (missing_path)",
         "permission": "权限不足 (permission)",
         "config_error": "配置错误 (config_error)",

@@ -16,7 +16,7 @@ from fpm_listener.incidents.text_zh import CHINESE
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import ProcessName
-from fpm_listener.vocabulary import Cause
+from fpm_listener.vocabulary import Cause, Fault
 
 CONF = "/etc/php/8.2/fpm/php-fpm.conf"
 SITE = FpmSite(
@@ -145,6 +145,30 @@ TOLD = {
         "Raise minfds in [supervisord]",
         "minfds",
     ),
+    "processes": (
+        replace(PLIGHT, cause=Cause.PROCESS_LIMIT),
+        "its limit of processes is reached",
+        "TasksMax",
+        "TasksMax",
+    ),
+    "two pools": (
+        replace(
+            PLIGHT,
+            cause=Cause.CONFIG_ERROR,
+            fault=Fault.SHARED_ADDRESS,
+            named="b, www",
+            site=SITE._replace(listen_places=(("www", "/p/www.conf:3"), ("b", "/p/b.conf:4"))),
+        ),
+        "two pools have the same listen address: b (/p/b.conf:4), www (/p/www.conf:3)",
+        "another value of `listen`",
+        "b (/p/b.conf:4)、www (/p/www.conf:3)",
+    ),
+    "options": (
+        replace(PLIGHT, cause=Cause.CONFIG_ERROR, fault=Fault.USAGE, named="--nodaemon"),
+        "php-fpm does not understand its options: --nodaemon",
+        "command= of [program:php-fpm]",
+        "--nodaemon",
+    ),
     "a port below 1024": (
         replace(PLIGHT, cause=Cause.PERMISSION, address="[::]:80"),
         "not allowed to open [::]:80",
@@ -267,18 +291,21 @@ LANGUAGES = {"English": ENGLISH, "Chinese": CHINESE}
 
 @pytest.mark.parametrize("language", LANGUAGES.values(), ids=LANGUAGES)
 def test_each_language_has_every_text(language: Language) -> None:
-    """Both tables cover each cause and each variant, and have the same frames."""
-    assert set(language.causes) == {*Cause, *Variant}
+    """Both tables cover each cause, variant and fault, and have the same frames."""
+    assert set(language.causes) == {*Cause, *Variant, *Fault}
     assert set(language.ruled_out) == set(ALL_IN_ORDER.looked_for)
     assert language.defaults.keys() == ENGLISH.defaults.keys()
     assert language.frames.keys() == ENGLISH.frames.keys()
 
 
-@pytest.mark.parametrize("cause", Cause)
+@pytest.mark.parametrize("problem", [*Cause, *Fault])
 @pytest.mark.parametrize("language", LANGUAGES.values(), ids=LANGUAGES)
-def test_each_text_is_complete_if_little_is_known(language: Language, cause: Cause) -> None:
+def test_each_text_is_complete_if_little_is_known(
+    language: Language, problem: Cause | Fault
+) -> None:
     """No value is missing in a text, and no brace is left."""
-    facts = IncidentFacts(name=ProcessName("php-fpm", "php-fpm"), cause=cause)
+    cause, fault = (problem.cause, problem) if isinstance(problem, Fault) else (problem, None)
+    facts = IncidentFacts(name=ProcessName("php-fpm", "php-fpm"), cause=cause, fault=fault)
     for over in (False, True):
         text = "".join(language.sentences(facts, over=over).values())
 

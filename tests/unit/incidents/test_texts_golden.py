@@ -20,7 +20,7 @@ from fpm_listener.incidents.text_zh import CHINESE
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import ProcessName
-from fpm_listener.vocabulary import Cause
+from fpm_listener.vocabulary import Cause, Fault
 
 GOLDEN = Path(__file__).parents[2] / "data" / "alert-texts.txt"
 CONF = "/etc/php/8.2/fpm/php-fpm.conf"
@@ -70,6 +70,10 @@ def _plights() -> dict[str, IncidentFacts]:
         known = replace(BARE, cause=cause, gave_up=True, site=SITE, failures=1)
         plights[f"{cause.value}, given up"] = replace(
             known, last_exit=ExitReason(status=78), address="127.0.0.1:9000", every_s=15.0
+        )
+    for fault in Fault:
+        plights[f"{fault.cause.value}, {fault.value}"] = replace(
+            BARE, cause=fault.cause, fault=fault, named="/srv/app/", site=SITE
         )
     memory = replace(BARE, cause=Cause.OUT_OF_MEMORY)
     missing = replace(BARE, cause=Cause.MISSING_PATH, site=SITE)

@@ -223,7 +223,7 @@ def test_a_value_that_looks_like_an_option() -> None:
     """-d and -c take a value; what is in it is no option."""
     arguments = ("-d", "-F", "-c", "-y", "-n", "-dO")
     assert find("php-fpm " + " ".join(arguments)) == FpmInvocation(
-        binary="php-fpm", arguments=arguments
+        binary="php-fpm", arguments=arguments, php_ini="-y"
     )
 
 

@@ -38,7 +38,7 @@ def test_every_kind_but_one_has_a_line() -> None:
     """The lines cover all kinds; that a worker ends with a code has its scene below."""
     kinds = {kind for kind, _ in CASES} - {"-"}
     assert {kind.value for kind in FactKind} - kinds == {FactKind.CHILD_EXIT.value}
-    assert len(CASES) == 75
+    assert len(CASES) == 80
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,19 @@ def test_a_carriage_return_before_the_newline() -> None:
 PIECES = st.lists(
     st.sampled_from([line for _, line in CASES])
     | st.text(st.characters(codec="utf-8", exclude_characters="\n"))
-    | st.sampled_from(["ERROR: ", "R", "H", "PHP:  syntax error", "fpm is running, pid 7", "\r"])
+    | st.sampled_from(
+        [
+            "ERROR: ",
+            "R",
+            "H",
+            "F",
+            "PHP:  syntax error",
+            "Fatal error: ",
+            ": Fatal Error ",
+            "fpm is running, pid 7",
+            "\r",
+        ]
+    )
     | st.builds(lambda ahead, case: ahead + case[1], st.text("RH [\r"), st.sampled_from(CASES)),
     max_size=12,
 )
