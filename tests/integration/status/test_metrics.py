@@ -98,9 +98,10 @@ def test_every_series_is_there_from_the_first_scrape() -> None:
 
 
 def test_php_fpms_own_series_are_php_fpms_only() -> None:
-    """A program that is not php-fpm has no facts, conflicts or causes of one."""
+    """Another program has no facts of php-fpm's log; it always answers, as far as is known."""
     assert value(FRESH, "bind_conflicts_total", **JOB) is None
-    assert value(FRESH, "incident_firing", **JOB, cause="bind_conflict") is None
+    assert value(FRESH, "incident_firing", **JOB, cause="not_answering") is None
+    assert value(FRESH, "incident_firing", **JOB, cause="bind_conflict") == 0
     assert value(FRESH, "incident_firing", **JOB, cause="restart_loop") == 0
 
 
