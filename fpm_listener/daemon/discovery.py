@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from fpm_listener.daemon.output_finder import OutputFinder
+from fpm_listener.host.operator_commands import OperatorCommands
 from fpm_listener.incidents.post_mortem import Needs
 from fpm_listener.internal_errors import log_only
 from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.phpfpm import command_line, config_files
 from fpm_listener.phpfpm.config import FpmSite, LogKind
 from fpm_listener.phpfpm.status_page import PoolTarget
-from fpm_listener.supervisor import config, config_path
+from fpm_listener.supervisor import command_search, config, config_path
 from fpm_listener.supervisor.config import ConfUnreadable
 from fpm_listener.supervisor.rpc import RpcFailed
 from fpm_listener.vocabulary import Where
@@ -64,6 +65,7 @@ class Discovery:
         self._rpc = rpc
         self._pid = supervisord_pid
         self._programs: tuple[Program, ...] = ()
+        self._commands: OperatorCommands | None = None
         self._outputs = OutputFinder(rpc, supervisord_pid)
         self._logged: set[str] = set()
         self._confs: dict[tuple[ProcessName, str], FpmConf] = {}  # the last that could be read
@@ -90,7 +92,16 @@ class Discovery:
                 if facts.site is not None:
                     sites[program.name] = facts.site
         self._known = known
-        return ProgramsKnown(programs=self._programs, sites=sites, needs=needs, outputs=outputs)
+        if all_configs or self._commands is None:
+            find = partial(command_search.find, self._pid)
+            self._commands = self._survive(find) or self._commands
+        return ProgramsKnown(
+            programs=self._programs,
+            sites=sites,
+            needs=needs,
+            outputs=outputs,
+            commands=self._commands or OperatorCommands(),
+        )
 
     def _survive(self, work: Callable[[], Value]) -> Value | None:
         """Return what `work` returns; report its unexpected error, and return None then."""

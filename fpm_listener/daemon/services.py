@@ -20,7 +20,6 @@ from fpm_listener.daemon.post_mortem_examiner import PostMortemExaminer, Sample
 from fpm_listener.daemon.process_query import ProcessQuery
 from fpm_listener.daemon.supervisor_actions import SupervisorActions
 from fpm_listener.daemon.worker import Starter, Worker
-from fpm_listener.host.holder_search import find_holders
 from fpm_listener.incidents.effects import CheckGone, ExamineExit, FindHolder, HolderFound
 from fpm_listener.monitor.messages import (
     AskProcesses,
@@ -31,6 +30,7 @@ from fpm_listener.monitor.messages import (
 )
 from fpm_listener.monitor.self_healing import Act
 from fpm_listener.settings.receiver_check import ReceiverCheck
+from fpm_listener.supervisor.holder_supervisors import find_holders
 from fpm_listener.supervisor.rpc import SupervisorRpc
 from fpm_listener.vocabulary import Where
 
@@ -235,7 +235,9 @@ class Services:
             self._inbox.errors.survive(Where.HOLDER, self._find_holder, look)
 
     def _find_holder(self, look: FindHolder) -> None:
-        report = find_holders(look.address, former_masters=look.former_masters)
+        report = find_holders(
+            look.address, former_masters=look.former_masters, supervisord=os.getppid()
+        )
         self._inbox.put(HolderFound(look.process, report))
 
     def _examine_exits(self, requests: tuple[ExamineExit | CheckGone | Sample, ...]) -> None:

@@ -22,12 +22,12 @@ from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Section, Supe
 from fpm_listener.doctor.host_facts import Host
 from fpm_listener.doctor.rule import parse_texts
 from fpm_listener.doctor.rules import examine
-from fpm_listener.host.holder_search import find_holders
 from fpm_listener.phpfpm import command_line, config_files
 from fpm_listener.settings import receiver_check, settings
 from fpm_listener.settings.settings import Settings
 from fpm_listener.supervisor import config, ini_lines
 from fpm_listener.supervisor.config import ConfUnreadable
+from fpm_listener.supervisor.holder_supervisors import find_holders
 from fpm_listener.supervisor.ini_lines import ConfigSection
 from fpm_listener.supervisor.process import Loaded
 from fpm_listener.supervisor.rpc import SupervisorRpc

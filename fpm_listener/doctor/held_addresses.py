@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from fpm_listener.doctor.checked_config import HeldAddress
 from fpm_listener.host import procfs
 from fpm_listener.host.addresses import TcpAddress, UnixAddress
-from fpm_listener.host.holder_search import find_holders
 from fpm_listener.supervisor import config_path
+from fpm_listener.supervisor.holder_supervisors import find_holders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -206,10 +206,11 @@ class AddressWait:
     def _find_holders(self, address: TcpAddress | UnixAddress) -> HolderReport:
         # The first one is for a refusal by the timer, which can come in the middle of an import.
         from fpm_listener.host import holder_remedies  # noqa: F401, PLC0415 - most starts do not need it
-        from fpm_listener.host.holder_search import find_holders  # noqa: PLC0415 - the same
+        from fpm_listener.supervisor.holder_supervisors import find_holders  # noqa: PLC0415 - the same
 
         former = frozenset(master.pid for master in self._record.read())
-        return find_holders(address.text, former_masters=former)
+        own = procfs.supervisor_of(os.getpid()) if self._start.name is not None else None
+        return find_holders(address.text, former_masters=former, supervisord=own)
 
     def _make_reclaim(self) -> Reclaim:
         from fpm_listener.guard.reclaim import Reclaim  # noqa: PLC0415 - most starts do not need it

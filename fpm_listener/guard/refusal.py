@@ -110,7 +110,10 @@ def not_free_in_time(
             from fpm_listener.host import holder_remedies  # noqa: PLC0415 - AddressWait has imported it
 
             unseen = report.blind or "no process is seen to have it"
-            remedy = f"Find the holder: {holder_remedies.look(address)}"
+            from fpm_listener.supervisor import command_search  # noqa: PLC0415 - the same
+
+            tools = command_search.find_tools()
+            remedy = f"Find the holder: {holder_remedies.look(address, tools)}"
         why = f"{address} is in use; the holder is unknown: {unseen}; {waited}"
         return StartRefused(EX_TEMPFAIL, GuardCode.BIND_CONFLICT, why, remedy, address=address)
     from fpm_listener.host import holder_remedies  # noqa: PLC0415 - the same
@@ -118,7 +121,7 @@ def not_free_in_time(
     first = report.holders[0]
     why = f"{address} is in use by {report}; {waited}"
     remedy = holder_remedies.free(report.holders, conf_path)
-    if first.pid in own_masters:
+    if first.pid in own_masters and first.supervisor is None:
         why += "; it is this program's own php-fpm, which an earlier supervisord left running"
         remedy = f"Stop it: kill -QUIT {first.pid}"
     return StartRefused(

@@ -5,13 +5,11 @@ Both count from the start of the process, so the start of Python is part of it.
 
 from __future__ import annotations
 
-import glob
 import os
 from typing import TYPE_CHECKING
 
-from fpm_listener import regular_file
 from fpm_listener.host import procfs
-from fpm_listener.supervisor import config_path, startsecs
+from fpm_listener.supervisor import conf_texts, config_path, startsecs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +22,6 @@ _ANSWER_S, _SHORT_ANSWER_S = 0.5, 0.2
 _AMPLE_S = 2.0
 #: The whole wait where startsecs is unknown.
 UNKNOWN_S = startsecs.longest_wait_s(None)
-#: Files that are read.
-_MOST_FILES = 1000
 
 
 def longest_wait_s(environment: Mapping[str, str], name: ProcessName, passed_s: float) -> float:
@@ -70,21 +66,9 @@ def _in_file(environment: Mapping[str, str], name: ProcessName) -> float | None:
     path = config_path.find_conf(supervisord) if supervisord is not None else None
     if path is None:
         return None
-    directory = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - texts stay texts
-    expansions = {
-        **{f"ENV_{key}": value for key, value in environment.items()},
-        "here": directory,
-        "host_node_name": os.uname().nodename,
-    }
     try:
-        texts = [_read(path)]
-        for pattern in startsecs.included(texts[0], expansions):
-            files = sorted(glob.glob(os.path.join(directory, pattern)))  # noqa: PTH118, PTH207 - the same
-            texts += [_read(file) for file in files[:_MOST_FILES]]
+        conf = conf_texts.read(path, environment)
     except OSError:
         return None
-    return startsecs.find(texts, name.group, name.process, expansions)
-
-
-def _read(path: str) -> str:
-    return regular_file.read_text(path)
+    texts = (text for _, text in conf.files)
+    return startsecs.find(texts, name.group, name.process, conf.expansions)

@@ -8,11 +8,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fpm_listener.host.address_holders import Holder, HolderKind
+from fpm_listener.host.address_holders import Holder, HolderKind, HolderSupervisor
+from fpm_listener.untrusted_text import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
+#: Kinds of supervisors that are containers.
+CONTAINERS = frozenset({"docker", "podman", "container"})
+_LONGEST_PORT = 5
 _LISTENER = re.compile(r"fpm[-_]listener listen\b")
 
 
@@ -32,15 +36,18 @@ def end(holder: Holder, config: str = "") -> str:
     config: the path of the configuration of the php-fpm that wants the address.
     """
     if is_our_listener(holder):
+        restart = restart_listener(holder)
         return (
             "Wait for the next start: the listener releases the address after a failed start. If "
-            "it does not, restart the listener: supervisorctl restart fpm-listener"
+            f"it does not, restart the listener{f': {restart}' if restart else ''}"
         )
     if holder.kind is HolderKind.ORPHAN:
         return (
             "End the orphaned workers, which finish their requests first: "
             f"kill -QUIT {whom(holder)}"
         )
+    if holder.supervisor:
+        return _stop_supervised(holder, holder.supervisor)
     if holder.unit:
         return f"Stop the other service for good: systemctl disable --now {holder.unit}"
     if is_itself(holder, config):
@@ -53,7 +60,35 @@ def end(holder: Holder, config: str = "") -> str:
             f"Stop the other php-fpm (kill -QUIT {holder.pid}), and find out what starts it: "
             "a distribution's service, or daemonize = yes"
         )
-    return f"Stop it (kill {holder.pid}), or give php-fpm another address"
+    return f"Stop it (kill {holder.pid}), or use another address"
+
+
+def _stop_supervised(holder: Holder, supervisor: HolderSupervisor) -> str:
+    """Return how to stop a program that its supervisor starts again after a kill."""
+    stop = supervisor.stop
+    if supervisor.kind in CONTAINERS:
+        if stop is None:
+            return f"Stop its {supervisor.place}, which can start it again after a kill"
+        return f"Stop its container, which can start it again after a kill: {stop}"
+    if supervisor.ours:
+        what = "It is another program of this supervisord: give one of them another address"
+        return f"{what}, or stop it: {stop}" if stop else what
+    what = f"{supervisor} starts it again after a kill"
+    if stop:
+        return f"{what}. Stop it there: {stop}"
+    if supervisor.status:
+        return f"{what}. Stop it there; this command shows its name: {supervisor.status}"
+    return f"{what}. Stop that {supervisor.kind}: {stop_supervisor(holder, supervisor)}"
+
+
+def stop_supervisor(holder: Holder, supervisor: HolderSupervisor) -> str:
+    """Return the command that stops a supervisor which no command can control."""
+    return f"systemctl disable --now {holder.unit}" if holder.unit else f"kill {supervisor.pid}"
+
+
+def restart_listener(holder: Holder) -> str | None:
+    """Return the command that restarts our listener, which holds the address; None = unknown."""
+    return holder.supervisor.restart if holder.supervisor else None
 
 
 def whom(holder: Holder) -> str:
@@ -73,15 +108,27 @@ def is_our_listener(holder: Holder) -> bool:
     return _LISTENER.search(holder.command) is not None
 
 
-def look(address: str | None) -> str:
+def look(address: str | None, tools: Container[str]) -> str:
     """Return how to see the holder of an address."""
-    return f"{look_command(address)}, as root"
+    return f"{look_command(address, tools)}, as root"
 
 
-def look_command(address: str | None) -> str:
-    """Return the command that shows the holder of an address."""
+def look_command(address: str | None, tools: Container[str]) -> str:
+    """Return the command that shows the holder of an address; tools: the commands of this host.
+
+    Without tools, it shows no process, but its user and the inode of its socket.
+    """
     if not address:
-        return "ss -lxtnp"
-    if "/" in address:
-        return f"ss -lxp src {address}"
-    return f"ss -ltnp 'sport = :{address.rpartition(':')[2]}'"
+        usual, netstat, without = "ss -lxtnp", "netstat -lxtnp", "cat /proc/net/tcp /proc/net/unix"
+    elif "/" in address:
+        path = quoted(address)
+        usual, netstat = f"ss -lxp src {path}", f"netstat -lxp | grep -F {path}"
+        without = f"grep -F {path} /proc/net/unix"
+    else:
+        port = address.rpartition(":")[2]
+        usual, netstat = f"ss -ltnp 'sport = :{port}'", f"netstat -ltnp | grep ':{port} '"
+        number = int(port) if port.isdecimal() and len(port) <= _LONGEST_PORT else 0
+        without = f"grep ':{number:04X} ' /proc/net/tcp /proc/net/tcp6"
+    if "ss" in tools:
+        return usual
+    return netstat if "netstat" in tools else without

@@ -28,6 +28,8 @@ _MASTER = re.compile(r"php-fpm: master process")
 _WORKER = re.compile(r"php-fpm: pool ")
 #: docker-ID.scope, /docker/ID, cri-containerd-ID.scope, cri-containerd:ID, libpod-ID.scope, …
 _CONTAINER = re.compile(r"[-/:]([0-9a-f]{64})(?![0-9a-f])")
+#: Words of a container's cgroup, and the command that controls it. Kubernetes has none of its own.
+_ENGINES = {"kubepods": None, "libpod-": "podman", "docker": "docker"}
 _UNIT = re.compile(r"/([^/\n]+\.service)(?=/|$)", re.MULTILINE)
 _COMMAND_LENGTH, _COMMAND_READ = 200, 2000
 #: Searches; the holder can end between the search for sockets and that for processes.
@@ -44,6 +46,7 @@ class _Process(NamedTuple):
     user: str
     unit: str | None
     container: str | None
+    engine: str | None
 
 
 def find_holders(
@@ -138,8 +141,9 @@ def _process(pid: int, proc: str) -> _Process | None:
         return None
     command = procfs.command_line(pid, proc)[:_COMMAND_READ].strip("\0 ")
     title = masked(command.split("\0")) or f"[{stat.name}]"
-    unit, container = _placed(pid, proc)
-    own_unit, own_container = _placed("self", proc)
+    unit, container, engine = _placed(pid, proc)
+    own_unit, own_container, _ = _placed("self", proc)
+    is_inside = container != own_container  # of another container
     return _Process(
         pid=pid,
         ppid=stat.ppid,
@@ -149,22 +153,24 @@ def _process(pid: int, proc: str) -> _Process | None:
         user=_user(uid),
         # A process in our own unit is no other service: its stop would stop supervisord.
         unit=unit if unit != own_unit else None,
-        container=container if container != own_container else None,
+        container=container if is_inside else None,
+        engine=engine if is_inside else None,
     )
 
 
-def _placed(pid: int | str, proc: str) -> tuple[str | None, str | None]:
-    """Return the systemd unit and the container of a process, from its cgroups."""
+def _placed(pid: int | str, proc: str) -> tuple[str | None, str | None, str | None]:
+    """Return the systemd unit, the container and its engine of a process, from its cgroups."""
     try:
         with open(f"{proc}/{pid}/cgroup", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib costs milliseconds
             groups = file.read()
     except OSError:
-        return None, None
+        return None, None, None
     unit, container = _UNIT.search(groups), _CONTAINER.search(groups)
     return (
         # Below user@1000.service is a login session.
         unit[1] if unit and not unit[1].startswith("user@") else None,
         container[1][:12] if container else None,
+        next((name for word, name in _ENGINES.items() if container and word in groups), None),
     )
 
 
@@ -220,6 +226,7 @@ def _fold(
                 others=tuple(fellow.pid for fellow in fellows if fellow.pid != named.pid),
                 unit=named.unit,
                 container=named.container,
+                engine=named.engine,
             ),
         )
     return tuple(holders)

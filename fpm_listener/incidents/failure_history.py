@@ -50,6 +50,7 @@ class FailureHistory:
         self.address: str | None = None  #: that the last failed start could not use
         self.subject: str | None = None  #: the path, user or group that the cause is about
         self.fault: Fault | None = None  #: what exactly is wrong with the subject
+        self.line: str | None = None  #: the line that shows the cause
         self.post_mortem: PostMortem | None = None  #: of the last exit that was examined
 
     def take(self, news: ProcessNews) -> bool:
@@ -92,6 +93,7 @@ class FailureHistory:
             is_detailed = bool(fact.named or fact.fault)
             if cause is last.cause and (is_detailed or last.explained_by is not cause):
                 self.subject, self.fault, last.explained_by = fact.named, fact.fault, cause
+                self.line = fact.line
         return True
 
     def _examine(self, answer: ExitExamined) -> list[str]:
@@ -104,11 +106,12 @@ class FailureHistory:
         if proof is None:
             return []
         ended.cause, self.subject, self.fault = proof.cause, proof.named, None
+        self.line = proof.evidence
         return [proof.evidence]
 
     def clear(self) -> None:
         """Forget everything: the incident is over, or the operator has stopped the program."""
-        self.address = self.subject = self.fault = self.post_mortem = None
+        self.address = self.subject = self.fault = self.line = self.post_mortem = None
         self.loops.clear()
         self.exits.clear()
         self.evidence = Evidence()

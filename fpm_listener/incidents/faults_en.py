@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from fpm_listener.incidents.language import Text, Variant
+from typing import TYPE_CHECKING
+
+from fpm_listener.incidents.language import Text
 from fpm_listener.vocabulary import Cause, Fault
+
+if TYPE_CHECKING:
+    from fpm_listener.incidents.variants import Variant
 
 FAULTS: dict[Cause | Variant | Fault, Text] = {
     Fault.NO_FAMILY: Text(
@@ -13,7 +18,7 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
     Fault.NO_CONFIG_FILE: Text(
         "its configuration file {named} is|was missing",
         "Create the file, or correct its path in command= of [program:{group}], then type: "
-        "supervisorctl update {group}",
+        "{update}",
     ),
     Fault.NO_POOL_FOLDER: Text(
         "the folder {folder}, which its pool needs, is|was missing or no folder",
@@ -71,7 +76,7 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
     Fault.USAGE: Text(
         "php-fpm does|did not understand its options{options}",
         "Correct the options in command= of [program:{group}] (php-fpm -h lists them), then type: "
-        "supervisorctl update {group}",
+        "{update}",
     ),
     Fault.NO_SHARED_MEMORY: Text(
         "the kernel gives|gave PHP no shared memory",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from fpm_listener.incidents.language import Text, Variant
+from typing import TYPE_CHECKING
+
+from fpm_listener.incidents.language import Text
 from fpm_listener.vocabulary import Cause, Fault
+
+if TYPE_CHECKING:
+    from fpm_listener.incidents.variants import Variant
 
 FAULTS: dict[Cause | Variant | Fault, Text] = {
     Fault.NO_FAMILY: Text(
@@ -12,8 +17,7 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
     ),
     Fault.NO_CONFIG_FILE: Text(
         "配置文件 {named} 不存在",
-        "创建该文件，或更正 [program:{group}] 的 command= 中的路径，"
-        "然后执行：supervisorctl update {group}",
+        "创建该文件，或更正 [program:{group}] 的 command= 中的路径，然后执行：{update}",
     ),
     Fault.NO_POOL_FOLDER: Text(
         "进程池所需的目录 {folder} 不存在，或不是目录",
@@ -65,8 +69,7 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
     ),
     Fault.USAGE: Text(
         "php-fpm 不认识它的选项{options}",
-        "更正 [program:{group}] 的 command= 中的选项（php-fpm -h 可列出），"
-        "然后执行：supervisorctl update {group}",
+        "更正 [program:{group}] 的 command= 中的选项（php-fpm -h 可列出），然后执行：{update}",
     ),
     Fault.NO_SHARED_MEMORY: Text(
         "PHP 无法从内核获得共享内存",

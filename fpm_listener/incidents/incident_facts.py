@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fpm_listener.host.operator_commands import OperatorCommands
 from fpm_listener.incidents.post_mortem import Needs
 from fpm_listener.incidents.program_output import UNKNOWN, ProgramOutput
 from fpm_listener.phpfpm.config import FpmSite
@@ -24,6 +26,16 @@ FIRST_UNPRIVILEGED_PORT = 1024
 
 #: Causes that say how the process ends, not why.
 UNEXPLAINED = frozenset({Cause.CRASH_SIGNAL, Cause.RESTART_LOOP, Cause.GAVE_UP})
+
+#: Signals that a program gets from other processes, not from a fault of its own (signal(7)).
+_SENT = frozenset(
+    (
+        *(signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT),
+        *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM),
+    )
+)
+#: EROFS, with its text and as number at the end of php-fpm's message.
+_READ_ONLY = re.compile(r"Read-only file system|EROFS|\(30\)$")
 
 #: Causes that are about a listen address, and causes that are about a path, a user or a group.
 _ABOUT_ADDRESS = frozenset({Cause.BIND_CONFLICT, Cause.ADDRESS_ABSENT, Cause.PERMISSION})
@@ -46,6 +58,9 @@ class IncidentFacts:
     named: str | None = None  #: the path, `user NAME` or `group NAME` that the cause is about
     fault: Fault | None = None  #: what exactly is wrong with `named`
     every_s: float = 0.0  #: the usual time between two failures
+    line: str | None = None  #: the line of the log, or of the post-mortem, that shows the cause
+    is_fpm: bool = True  #: the program is php-fpm
+    commands: OperatorCommands = field(default_factory=OperatorCommands)
     site: FpmSite = field(default_factory=FpmSite)
     needs: Needs = field(default_factory=Needs)
     output: ProgramOutput = UNKNOWN
@@ -98,6 +113,23 @@ class IncidentFacts:
         """Return whether the kernel's out-of-memory killer did not kill the process."""
         ruled_out = self.post_mortem.ruled_out if self.post_mortem else ()
         return Cause.OUT_OF_MEMORY in ruled_out
+
+    @property
+    def signal_sent(self) -> bool:
+        """Return whether the last run was ended by a signal that only other processes send."""
+        last_exit = self.last_exit
+        return last_exit is not None and last_exit.signal in _SENT and not self.worker_signal
+
+    @property
+    def is_read_only(self) -> bool:
+        """Return whether the line that shows the cause is about a read-only file system."""
+        return self.line is not None and _READ_ONLY.search(self.line) is not None
+
+    @property
+    def forbidden_descriptor(self) -> bool:
+        """Return whether the path is a descriptor or a device, such as /proc/self/fd/2."""
+        path = self.forbidden_path or ""
+        return path.startswith(("/proc/", "/dev/std", "/dev/fd/", "/dev/tty", "/dev/pts/"))
 
     @property
     def privileged_port(self) -> int | None:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener.host.holder_remedies import look_command
 from fpm_listener.host.oom_kills import mebibytes
 from fpm_listener.incidents.incident_facts import UNEXPLAINED
+from fpm_listener.incidents.remedy_values import remount, values
+from fpm_listener.incidents.variants import key
 from fpm_listener.settings.policy import MOST_A_DAY
-from fpm_listener.supervisor.exit_log import signal_name
 from fpm_listener.vocabulary import Cause, Fault
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.host.address_holders import Holder
     from fpm_listener.incidents.incident_facts import IncidentFacts
+    from fpm_listener.incidents.variants import Variant
     from fpm_listener.supervisor.exit_log import ExitReason
 
 #: Seconds between two failures from which on a text gives the interval: supervisord's own delays
@@ -31,26 +31,12 @@ SLOW_S = 15.0
 _VERB = re.compile(r"(\w+)\|(\w+)")
 
 
-class Variant(Enum):
-    """A cause about which more is known, so it has its own texts."""
-
-    HOLDER_KNOWN = "bind conflict, the holder is known"
-    HOLDER_HIDDEN = "bind conflict, the holder cannot be seen"
-    HOLDER_GONE = "bind conflict, the address is free now"
-    MISSING_PROGRAM = "missing path, it is the program"
-    MISSING_FOLDER = "missing path, the folder is known"
-    PRIVILEGED_PORT = "permission, the port is reserved for root"
-    FORBIDDEN_PATH = "permission, the path is known"
-    WORKERS_CRASH = "crash, only workers crash"
-    KILLED = "crash, the signal is SIGKILL"
-    KILLED_NOT_BY_OOM = "crash, the signal is SIGKILL, and the kernel did not send it"
-
-
 class Text(NamedTuple):
     """What a language says about one cause or variant."""
 
     problem: str  #: a clause, without a full stop; its verbs are `present|past`
     remedy: str  #: what to do, with the command, without a full stop
+    other: str = ""  #: the remedy for a program that is not php-fpm; empty = the same
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +71,14 @@ class Language:
         """Return what to do, in one line, with the command to type."""
         if facts.recovering and facts.cause is Cause.BIND_CONFLICT:
             return self.frames["nothing_unless"]  # the address is free, and pids are reused
-        remedy = self._fill(self.causes[key(facts)].remedy, facts)
+        text = self.causes[key(facts)]
+        template = text.remedy if facts.is_fpm else text.other or text.remedy
         if facts.recovering:
-            return self.frames["nothing_now"].format(remedy=remedy)
-        if facts.gave_up:
-            return self.frames["then_start"].format(remedy=remedy, name=facts.name.shown)
-        return remedy
+            return self.frames["nothing_now"].format(remedy=self._fill(template, facts))
+        if facts.gave_up and not template.endswith("{update}"):
+            frame = "then_start" if facts.commands.supervisorctl else "then_restart_all"
+            template = self.frames[frame].format(remedy=template)
+        return self._fill(template, facts)
 
     def receiver_failure(
         self, name: str, why: str, lasted: str, pending: int, *, over: bool
@@ -128,7 +116,7 @@ class Language:
         return "".join(parts)
 
     def _fill(self, text: str, facts: IncidentFacts, *, over: bool = False) -> str:
-        known = {name: value for name, value in _values(facts).items() if value}
+        known = {name: value for name, value in values(facts).items() if value}
         text = _VERB.sub(r"\2" if over else r"\1", text)
         return text.format_map({**self.defaults, **known, **self._parts(facts)})
 
@@ -140,6 +128,8 @@ class Language:
             "interval": f"{facts.every_s:.0f}" if facts.every_s >= SLOW_S else "",
             "limit": mebibytes(facts.oom.limit) if facts.oom and facts.oom.limit else "",
             "options": facts.named if facts.fault is Fault.USAGE else "",
+            "remount": remount(facts),
+            "on_host": "x" if "syslog" not in facts.commands.capabilities else "",
             "instead": self._listed(facts.post_mortem.program_instead if facts.post_mortem else ()),
         }
         places = dict(facts.site.listen_places)
@@ -158,71 +148,3 @@ class Language:
 
     def _listed(self, names: Iterable[str]) -> str:
         return self.frames["comma"].join(names)
-
-
-#: The variants of each cause, with their conditions; the first condition that is true counts.
-_VARIANTS: Mapping[Cause, Mapping[Variant, Callable[[IncidentFacts], object]]] = {
-    Cause.BIND_CONFLICT: {
-        Variant.HOLDER_KNOWN: lambda facts: facts.holder and facts.holder.holders,
-        Variant.HOLDER_HIDDEN: lambda facts: facts.holder and facts.holder.blind,
-        Variant.HOLDER_GONE: lambda facts: facts.holder,
-    },
-    Cause.MISSING_PATH: {
-        Variant.MISSING_PROGRAM: lambda facts: facts.missing_program,
-        Variant.MISSING_FOLDER: lambda facts: facts.folder,
-    },
-    Cause.PERMISSION: {
-        Variant.PRIVILEGED_PORT: lambda facts: facts.privileged_port is not None,
-        Variant.FORBIDDEN_PATH: lambda facts: facts.forbidden_path,
-    },
-    Cause.CRASH_SIGNAL: {
-        Variant.WORKERS_CRASH: lambda facts: facts.only_workers_crash,
-        Variant.KILLED_NOT_BY_OOM: lambda facts: facts.killed and facts.oom_ruled_out,
-        Variant.KILLED: lambda facts: facts.killed,
-    },
-}
-#: Variants about the present: they say nothing about a problem that is over.
-_PRESENT = frozenset({Variant.HOLDER_HIDDEN, Variant.HOLDER_GONE})
-
-
-def key(facts: IncidentFacts, *, over: bool = False) -> Cause | Variant | Fault:
-    """Return the key of the texts for these facts; over: the problem does not exist any more."""
-    if facts.fault is not None and facts.fault.cause is facts.cause:
-        return facts.fault
-    variants = _VARIANTS.get(facts.cause, {})
-    found = next((variant for variant, is_true in variants.items() if is_true(facts)), None)
-    return facts.cause if found is None or (over and found in _PRESENT) else found
-
-
-def _values(facts: IncidentFacts) -> dict[str, str | None]:
-    """Return the values that are the same in every language, commands among them."""
-    name, port = facts.name.shown, facts.privileged_port
-    kind, _, account = (facts.named or "user NAME").partition(" ")
-    logs = facts.site.error_logs
-    of_socket = facts.address is not None and facts.address.rpartition("/")[0] == facts.folder
-    owner = f"-o {facts.site.user} " if of_socket and facts.site.user else ""
-    unit = facts.oom.where.rpartition("/")[2] if facts.oom else ""
-    return {
-        "address": facts.address,
-        "host": (facts.address or "").rpartition(":")[0].strip("[]"),
-        "named": facts.named,
-        "what": facts.named or facts.address,
-        "folder": facts.folder,
-        "path": facts.forbidden_path,
-        "port": None if port is None else str(port),
-        "program": facts.missing_program,
-        "name": name,
-        "group": facts.name.group,
-        "signal": signal_name(facts.worker_signal) if facts.worker_signal else None,
-        "blind": facts.holder.blind if facts.holder else None,
-        "look": look_command(facts.address),
-        "create_user": f"{'groupadd' if kind == 'group' else 'useradd'} --system {account}",
-        "create_folder": f"install -d {owner}{facts.folder}" if facts.folder else None,
-        "check": facts.site.check_command,
-        "php_ini": facts.site.php_ini,
-        "tail": f"tail {logs[0]}" if logs else f"supervisorctl tail {name} stderr",
-        "disk": facts.folder or "/run /var/log",
-        "raise_memory": f": systemctl set-property {unit} MemoryMax=…"
-        if unit.endswith(".service")
-        else None,
-    }

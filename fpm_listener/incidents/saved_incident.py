@@ -36,6 +36,7 @@ def to_json(
         "address": failures.address,
         "named": failures.subject,
         "fault": failures.fault.value if failures.fault else None,
+        "line": failures.line,
         "evidence": failures.evidence.lines,
         "incident": _incident_to_json(incident, offset_s) if incident else None,
     }
@@ -75,6 +76,7 @@ def restore(
     failures.address = _text(saved["address"])
     failures.subject = _text(saved.get("named"))
     failures.fault = Fault(saved["fault"]) if saved.get("fault") else None
+    failures.line = _text(saved.get("line"))
     failures.evidence.add(str(line) for line in saved["evidence"])
     return _incident(now, saved["incident"]) if saved["incident"] else None
 

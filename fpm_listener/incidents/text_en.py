@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from fpm_listener.host.holder_remedies import free
 from fpm_listener.incidents.faults_en import FAULTS
-from fpm_listener.incidents.language import Language, Text, Variant
+from fpm_listener.incidents.language import Language, Text
+from fpm_listener.incidents.variants import Variant
 from fpm_listener.supervisor.exit_log import how
 from fpm_listener.vocabulary import Cause
 
 _FIND_HOLDER = "As root, find the process that uses the address: {look}"
 _FAULTY_EXTENSION = (
-    "Look for a faulty PHP extension (php -m lists all): disable the extension that was added "
+    "Look for a faulty PHP extension ({modules} lists all): disable the extension that was added "
     "last. To get a core dump for gdb, set rlimit_core = unlimited in the php-fpm configuration"
+)
+_FAULTY_PROGRAM = (
+    "Check what changed last: the program, its libraries or its input. To get a core dump for gdb, "
+    "start supervisord with the limit `ulimit -c unlimited`"
 )
 _NOT_ALLOWED = "it is|was not allowed to open {what}"
 
@@ -24,18 +29,26 @@ ENGLISH = Language(
         **FAULTS,
         Cause.BIND_CONFLICT: Text("{address} is|was in use", _FIND_HOLDER),
         Variant.HOLDER_KNOWN: Text("{address} is|was in use by {holders}", "{free}"),
+        Variant.HOLDER_INVISIBLE: Text(
+            "{address} is|was in use; the process that uses it is unknown: {blind}",
+            "Start the container with --cap-add SYS_PTRACE to see the process. Without it, this "
+            "shows only its uid: {look_user}",
+        ),
         Variant.HOLDER_HIDDEN: Text(
             "{address} is|was in use; the process that uses it is unknown: {blind}", _FIND_HOLDER
         ),
         Variant.HOLDER_GONE: Text("{address} was in use, and is free now", _FIND_HOLDER),
         Cause.ADDRESS_ABSENT: Text(
             "{address} is|was not an address of this host",
-            "Add {host} to a network interface (ip address shows what each interface has), or "
+            "Add {host} to a network interface ({addresses} shows what each interface has), or "
             "change `listen` in the php-fpm pool",
+            "Add {host} to a network interface ({addresses} shows what each interface has), or "
+            "change the address in the configuration of the program",
         ),
         Cause.UNKNOWN_USER: Text(
             "{named} does|did not exist on this host",
             "Create it ({create_user}), or correct the php-fpm pool",
+            "Create it ({create_user}), or correct the configuration of the program",
         ),
         Cause.DISK_FULL: Text(
             "the disk of {folder} is|was full",
@@ -45,11 +58,15 @@ ENGLISH = Language(
             "its limit of open files is|was too low",
             "Raise minfds in [supervisord] (programs get their limit from it) or LimitNOFILE of "
             "the service, or lower rlimit_files in the php-fpm configuration",
+            "Raise minfds in [supervisord] (programs get their limit from it) or LimitNOFILE of "
+            "the service",
         ),
         Cause.PROCESS_LIMIT: Text(
             "its limit of processes is|was reached",
             "Raise the limit (TasksMax of the service, --pids-limit of the container, or nproc of "
             "the user), or lower pm.max_children in the php-fpm pools",
+            "Raise the limit (TasksMax of the service, --pids-limit of the container, or nproc of "
+            "the user)",
         ),
         Cause.MISSING_PATH: Text(
             "a folder that it needs is|was missing",
@@ -62,32 +79,60 @@ ENGLISH = Language(
         Variant.MISSING_PROGRAM: Text(
             "its program {program} is|was missing",
             "Install {program} again, or set another program in command={instead}, then type: "
-            "supervisorctl update {group}",
+            "{update}",
         ),
         Cause.PERMISSION: Text(
-            _NOT_ALLOWED, "Give the user of php-fpm access to the path that the evidence shows"
+            _NOT_ALLOWED,
+            "Give the user of php-fpm access to the path that the evidence shows",
+            "Give the user of the program access to the path that the evidence shows",
+        ),
+        Variant.READ_ONLY: Text(
+            "{what} is|was on a read-only file system",
+            "Make {folder} writable: mount a volume or a tmpfs there (docker run --tmpfs "
+            "{mount_folder}){remount}",
+        ),
+        Variant.STANDARD_ERROR: Text(
+            _NOT_ALLOWED,
+            "Set error_log to a file that the user of php-fpm may write, or start php-fpm as root "
+            "(no user= in its section; workers still run as the user of the pool)",
+            "Let the program log to a file that its user may write, or start it as root (no user= "
+            "in its section)",
         ),
         Variant.PRIVILEGED_PORT: Text(
             _NOT_ALLOWED,
             "Only root may listen on port {port}: start php-fpm as root (no user= in its section; "
             "workers still run as the user of the pool), or use port 1024 or higher",
+            "Only root may listen on port {port}: start the program as root (no user= in its "
+            "section), or use port 1024 or higher",
         ),
         Variant.FORBIDDEN_PATH: Text(
-            _NOT_ALLOWED, "Find the folder that denies access, and allow access: namei -l {path}"
+            _NOT_ALLOWED, "Find the folder or file that denies access, and allow access: {denied}"
         ),
         Cause.CONFIG_ERROR: Text(
+            "its configuration is|was invalid",
+            "Fix the problem that the evidence shows",
+        ),
+        Variant.TESTED_CONFIG: Text(
             "its php-fpm configuration is|was invalid",
             "Fix the line that the evidence shows. Then this command must report no error: {check}",
         ),
         Cause.OUT_OF_MEMORY: Text(
             "the kernel kills|killed it because memory is|was short{limit}",
             "Lower pm.max_children or memory_limit, or raise the memory limit{raise_memory}",
+            "Let the program use less memory, or raise the memory limit{raise_memory}",
         ),
-        Cause.CRASH_SIGNAL: Text("it crashes|crashed{exit}{interval}", _FAULTY_EXTENSION),
+        Cause.CRASH_SIGNAL: Text(
+            "it crashes|crashed{exit}{interval}", _FAULTY_EXTENSION, _FAULTY_PROGRAM
+        ),
+        Variant.SIGNAL_SENT: Text(
+            "a signal ends|ended it{exit}{interval}",
+            "Find what sends {signal} to it: a script, a cron job, logrotate, or a person",
+        ),
         Variant.WORKERS_CRASH: Text("its workers crash|crashed ({signal})", _FAULTY_EXTENSION),
         Variant.KILLED: Text(
             "it crashes|crashed{exit}{interval}",
-            "Check whether the kernel killed it because memory was short: dmesg | grep -i oom",
+            "Check whether the kernel killed it because memory was short{on_host}: "
+            "dmesg | grep -i oom",
         ),
         Variant.KILLED_NOT_BY_OOM: Text(
             "it crashes|crashed{exit}{interval}",
@@ -95,10 +140,8 @@ ENGLISH = Language(
         ),
         Cause.NOT_ANSWERING: Text(
             "it runs|ran and accepts|accepted connections, but does|did not answer requests",
-            "See what its workers do: ps -o pid,stat,etime,wchan:20,cmd --ppid "
-            "$(supervisorctl pid {name}) (state T: kill -CONT them; all busy: raise "
-            "pm.max_children, and set request_terminate_timeout), or restart it: "
-            "supervisorctl restart {name}",
+            "See what its workers do: {workers} (state T: kill -CONT them; all busy: raise "
+            "pm.max_children, and set request_terminate_timeout), or restart it: {restart}",
         ),
         Cause.RESTART_LOOP: Text(
             "it is|was in a restart loop{exit}{interval}", "Read its last log lines: {tail}"
@@ -120,6 +163,9 @@ ENGLISH = Language(
         "create_folder": "install -d FOLDER",
         "php_ini": "php.ini",
         "raise_memory": " of the container or of the host",
+        "mount_folder": "FOLDER",
+        "tail": "the output of supervisord, such as docker logs or journalctl",
+        "signal": "the signal",
     },
     frames={
         "comma": ", ",
@@ -129,6 +175,8 @@ ENGLISH = Language(
         "interval": ", about every {value} s",
         "limit": " (limit {value})",
         "instead": " (this host has {value})",
+        "remount": ", or make its file system writable: {value}",
+        "on_host": " (as root on the host of this container)",
         "firing": "{name}: {problem}; it keeps failing",
         "gave_up": "{name}: {problem}; supervisord gave up on it",
         "recovering": "{name}: recovering; the problem was: {problem}",
@@ -144,7 +192,9 @@ ENGLISH = Language(
         "nothing": "No action is needed",
         "nothing_unless": "No action is needed unless it fails again",
         "nothing_now": "No action is needed now. To prevent the next failure: {remedy}",
-        "then_start": "{remedy}, then type: supervisorctl start {name}",
+        "then_start": "{remedy}, then type: {{start}}",
+        "then_restart_all": "{remedy}, then restart supervisord and all its programs, because "
+        "supervisorctl cannot reach it: {{start}}",
         "receiver_failing": "alerts do not reach receiver {name}: {why}",
         "receiver_works": "receiver {name} works again after {lasted}",
         "pending": "{count} alerts are waiting for it.",

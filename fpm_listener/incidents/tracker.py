@@ -27,6 +27,7 @@ from fpm_listener.incidents.incident_facts import UNEXPLAINED, IncidentFacts
 from fpm_listener.incidents.incident_ids import incident_id
 from fpm_listener.incidents.pending_lookups import Lookup, PendingLookups
 from fpm_listener.incidents.post_mortem import SHORT_LIFE_S
+from fpm_listener.incidents.program_known import ProgramKnown
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.vocabulary import Cause, Tier
 
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fpm_listener.incidents.live_failures import LiveFailures
-    from fpm_listener.incidents.post_mortem import Needs
     from fpm_listener.incidents.process_news import ProcessNews, ProcessStatus
-    from fpm_listener.incidents.program_output import ProgramOutput
     from fpm_listener.settings.policy import Policy
     from fpm_listener.supervisor.exit_log import ExitReason
     from fpm_listener.supervisor.process import ProcessName
@@ -65,17 +64,16 @@ class IncidentTracker:
         self._lookups = PendingLookups()
         self._exit_lookups = ExitLookups(name)
         self._unsaved = False  # the state to save has changed
-        self._site = FpmSite()
+        self._known, self._site = ProgramKnown(), FpmSite()
 
-    def configure(self, site: FpmSite, needs: Needs, output: ProgramOutput) -> None:
+    def configure(self, known: ProgramKnown) -> None:
         """Set what the configuration of the program contains."""
-        self._site = site
-        self._exit_lookups.needs, self._exit_lookups.output = needs, output
+        self._known, self._site = known, known.site or FpmSite()
+        self._exit_lookups.needs, self._exit_lookups.output = known.needs, known.output
 
     def take(self, now: Instant, news: ProcessNews, status: ProcessStatus) -> list[IncidentEffect]:
         """Learn what is new, and return what to do now."""
-        effects = self._learn(now, news, status)
-        effects += self._decide(now, status)
+        effects = [*self._learn(now, news, status), *self._decide(now, status)]
         self.deadline_s = self._next_deadline_s(status.calm_since_s)
         if self._unsaved or status.unsaved:
             self._unsaved = False
@@ -178,8 +176,8 @@ class IncidentTracker:
     ) -> list[IncidentEffect]:
         effects: list[IncidentEffect] = []
         if incident.sent_cause is not None:
-            facts = self._facts(incident, status.last_exit)
-            effects.append(Notify(incident.alert(now, Reason.RESOLVED), facts))
+            alert = incident.alert(now, Reason.RESOLVED)
+            effects.append(Notify(alert, self._facts(incident, status.last_exit)))
         self._live.clear_crashes()
         self._clear()
         return effects
@@ -252,8 +250,7 @@ class IncidentTracker:
 
     def view(self, last_exit: ExitReason | None) -> IncidentView | None:
         """Return the incident that is open, for the status page."""
-        incident = self.incident
-        if incident is None:
+        if (incident := self.incident) is None:
             return None
         return IncidentView(
             incident_id=incident.incident_id,
@@ -277,9 +274,12 @@ class IncidentTracker:
             named=self.failures.subject,
             fault=self.failures.fault,
             every_s=self.failures.loops.usual_distance_s,
+            line=self.failures.line,
+            is_fpm=self._known.site is not None,
+            commands=self._known.commands,
             site=self._site,
-            needs=self._exit_lookups.needs,
-            output=self._exit_lookups.output,
+            needs=self._known.needs,
+            output=self._known.output,
             post_mortem=self.failures.post_mortem,
             exhausted=incident.exhausted,
             recovering=incident.recovering_s is not None,

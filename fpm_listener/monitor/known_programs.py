@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from fpm_listener.host.operator_commands import OperatorCommands
 from fpm_listener.incidents.post_mortem import Needs
+from fpm_listener.incidents.program_known import ProgramKnown
 from fpm_listener.incidents.program_output import UNKNOWN, ProgramOutput
 
 if TYPE_CHECKING:
@@ -13,14 +15,6 @@ if TYPE_CHECKING:
 
     from fpm_listener.phpfpm.config import FpmSite
     from fpm_listener.supervisor.process import ProcessName, Program
-
-
-class ProgramKnown(NamedTuple):
-    """Input of one process: what its program is."""
-
-    site: FpmSite | None  #: None = no php-fpm
-    needs: Needs
-    output: ProgramOutput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +25,7 @@ class ProgramsKnown:
     sites: Mapping[ProcessName, FpmSite]  #: a key for each php-fpm
     needs: Mapping[ProcessName, Needs] = field(default_factory=dict)
     outputs: Mapping[ProcessName, ProgramOutput] = field(default_factory=dict)
+    commands: OperatorCommands = field(default_factory=OperatorCommands)
 
     def about(self, name: ProcessName) -> ProgramKnown:
         """Return what is known about one program."""
@@ -38,4 +33,5 @@ class ProgramsKnown:
             self.sites.get(name),
             self.needs.get(name, Needs()),
             self.outputs.get(name, UNKNOWN),
+            self.commands,
         )

@@ -14,7 +14,7 @@ from fpm_listener.incidents.effects import (
     HolderFound,
     Notify,
 )
-from fpm_listener.monitor.known_programs import ProgramKnown
+from fpm_listener.incidents.program_known import ProgramKnown
 from fpm_listener.supervisor.events import ProcessLog, ProcessState
 from fpm_listener.supervisor.process import ProcessSeen
 

@@ -12,9 +12,9 @@ from fpm_listener.incidents.effects import ExitExamined, Gone, HolderFound
 from fpm_listener.incidents.live_failures import LiveFailures
 from fpm_listener.incidents.pending_lookups import Lookup
 from fpm_listener.incidents.process_news import ProcessNews
+from fpm_listener.incidents.program_known import ProgramKnown
 from fpm_listener.incidents.tracker import IncidentTracker
 from fpm_listener.monitor import messages
-from fpm_listener.monitor.known_programs import ProgramKnown
 from fpm_listener.monitor.lifecycle import Phase
 from fpm_listener.monitor.liveness import Answer, Liveness
 from fpm_listener.monitor.log_trust import LogTrust
@@ -177,7 +177,7 @@ class ProcessFacts:
         self.is_fpm = known.site is not None
         self.site = known.site or FpmSite()
         self._hold.configure(self.site.addresses)
-        self._tracker.configure(self.site, known.needs, known.output)
+        self._tracker.configure(known)
         return []
 
     #: By the type of an input: what it changes. Other inputs only let time pass.

@@ -5,6 +5,10 @@ from __future__ import annotations
 import getopt
 import os
 
+TYPE_CHECKING = False  # `typing` costs the guard milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 #: supervisord's options (supervisor/options.py, `Options` and `ServerOptions`; 4.2.5 and 4.3.0).
 _SHORT = "h?c:vnu:m:d:l:y:z:e:j:i:q:a:kts"
 _LONG = (
@@ -20,6 +24,13 @@ _SEARCHED = (
 )
 
 
+def script_at(words: Sequence[str]) -> int | None:
+    """Return which word of a command line is supervisord; None = it runs another program."""
+    # `python /usr/bin/supervisord …`, `python -m supervisor.supervisord …`
+    is_script = (at for at, word in enumerate(words) if "supervisord" in word.rpartition("/")[2])
+    return next(is_script, None)
+
+
 def find_conf(supervisord_pid: int, proc: str = "/proc") -> str | None:
     """Return the configuration file of a running supervisord; None if it is unknown."""
     try:
@@ -29,8 +40,7 @@ def find_conf(supervisord_pid: int, proc: str = "/proc") -> str | None:
     except OSError:
         return None
     words = os.fsdecode(command.removesuffix(b"\0")).split("\0")
-    # `python /usr/bin/supervisord …`, `python -m supervisor.supervisord …`
-    at = next((at for at, word in enumerate(words) if "supervisord" in word.rpartition("/")[2]), 0)
+    at = script_at(words) or 0
     try:
         options = dict(getopt.getopt(words[at + 1 :], _SHORT, _LONG)[0])
     except getopt.GetoptError:

@@ -8,10 +8,10 @@ Source: supervisor/options.py (4.2.5 and 4.3.0), `processes_from_section` and `r
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from fpm_listener.supervisor import ini_lines
+from fpm_listener.supervisor.ini_values import expand, get
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,9 +22,8 @@ _DEFAULT_S = 1.0
 _KINDS = ("program", "fcgi-program")
 #: Processes of one program that are searched.
 _MOST_PROCESSES = 1000
-#: Characters of a value with `%(name)s`, and digits of a number or of a width in it.
-_LONGEST_TEMPLATE, _MOST_DIGITS = 4096, 9
-_WIDE = re.compile(r"%\([^)]*\)[-#0 +]*(?:\d{4}|\d*\.\d{4})")
+#: Digits of a number.
+_MOST_DIGITS = 9
 #: supervisord checks its children once a second, and must see the exit before startsecs are over.
 #: The rest is for the exit itself.
 _SUPERVISORD_LOOKS_S = 1.2
@@ -39,13 +38,6 @@ def longest_wait_s(seconds: float | None) -> float:
     return max(seconds / 2, seconds - _SUPERVISORD_LOOKS_S)
 
 
-def included(text: str, expansions: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the patterns of the included files."""
-    section = ini_lines.scan([("", text)]).get("include")
-    value = _get(section, "files", "", expansions)
-    return tuple(value.split()) if value else ()
-
-
 def find(
     texts: Iterable[str], group: str, process: str, expansions: Mapping[str, str]
 ) -> float | None:
@@ -54,7 +46,7 @@ def find(
     texts: the main file, then the included ones; expansions: values of `%(name)s`.
     """
     sections = ini_lines.scan((str(number), text) for number, text in enumerate(texts))
-    listed = _get(sections.get(f"group:{group}"), "programs", "", expansions)
+    listed = get(sections.get(f"group:{group}"), "programs", "", expansions)
     names = [name.strip() for name in listed.split(",")] if listed else [group]
     programs = {
         name: sections[f"{kind}:{name}"]
@@ -72,7 +64,7 @@ def find(
 
 
 def _processes(section: ConfigSection, expansions: Mapping[str, str]) -> set[str]:
-    template = _get(section, "process_name", "%(program_name)s", None) or ""
+    template = get(section, "process_name", "%(program_name)s", None) or ""
     count, first = (
         _number(section, "numprocs", 1, expansions),
         _number(section, "numprocs_start", 0, expansions),
@@ -80,7 +72,7 @@ def _processes(section: ConfigSection, expansions: Mapping[str, str]) -> set[str
     found = set()
     for number in range(first, first + min(count, _MOST_PROCESSES)):
         try:
-            found.add(_expand(template, {**expansions, "process_num": number}))
+            found.add(expand(template, {**expansions, "process_num": number}))
         except (KeyError, ValueError, TypeError):
             return set()
     return found
@@ -88,36 +80,11 @@ def _processes(section: ConfigSection, expansions: Mapping[str, str]) -> set[str
 
 def _seconds(section: ConfigSection, expansions: Mapping[str, str]) -> float | None:
     try:
-        return float(_get(section, "startsecs", str(_DEFAULT_S), expansions) or "")
+        return float(get(section, "startsecs", str(_DEFAULT_S), expansions) or "")
     except ValueError:
         return None
 
 
 def _number(section: ConfigSection, key: str, default: int, expansions: Mapping[str, str]) -> int:
-    value = _get(section, key, str(default), expansions) or ""
+    value = get(section, key, str(default), expansions) or ""
     return int(value) if value.isdecimal() and len(value) <= _MOST_DIGITS else default
-
-
-def _get(
-    section: ConfigSection | None, key: str, default: str, expansions: Mapping[str, str] | None
-) -> str | None:
-    """Return a value, expanded unless `expansions` is None; None if that fails."""
-    if section is None or key not in section.lines:
-        return default
-    value = section.lines[key].value
-    if expansions is None or "%" not in value:
-        return value
-    try:
-        return _expand(value, expansions)
-    except (KeyError, ValueError, TypeError):
-        return None
-
-
-def _expand(template: str, expansions: Mapping[str, object]) -> str:
-    """Return the expanded text. Raises KeyError, ValueError and TypeError.
-
-    Law: a width of a billion characters must not fill the memory before php-fpm starts.
-    """
-    if len(template) > _LONGEST_TEMPLATE or _WIDE.search(template):
-        raise ValueError("the expanded text would be too long")
-    return template % expansions

@@ -142,7 +142,7 @@ FAILURES = {
         rival(sys.executable, "-c", LISTENER),
         "bind_conflict",
         r"Address already in use \(98\)",
-        r"Stop it \(kill \d+\), or give php-fpm another address",
+        r"Stop it \(kill \d+\), or use another address",
     ),
     "two-pools": Failure(
         broken(

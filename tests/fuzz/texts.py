@@ -33,7 +33,7 @@ from fpm_listener.phpfpm import (
 from fpm_listener.phpfpm.listen_sockets import specs
 from fpm_listener.settings import mute_times as settings_mute_times
 from fpm_listener.supervisor import ini_lines as supervisor_ini_lines
-from fpm_listener.supervisor import startsecs
+from fpm_listener.supervisor import ini_values, startsecs
 from fpm_listener.supervisor.events import read
 from fpm_listener.supervisor.exit_log import LogCursor, parse_line
 from fpm_listener.supervisor.process import ProcessName
@@ -228,7 +228,7 @@ def start_seconds(data: bytes) -> None:
     # A width is supervisord's to expand: it would fill its own memory with it, too.
     texts = [re.sub(r"\d{4,}", "7", text(one)) for one in data.split(SPLIT)[:4]]
     names = {"here": "/etc", "program_name": "php-fpm"}
-    startsecs.included(texts[0], names)
+    ini_values.included(texts[0], names)
     startsecs.find(texts, "php-fpm", "php-fpm", names)
 
 

@@ -700,7 +700,7 @@ def test_somebody_else(site: Site) -> None:
     assert fact(line) == (FactKind.BIND_CONFLICT, address)
     assert f"{address} is in use by pid {other.pid} ({sys.executable} -c import socket" in line
     assert re.search(r"; waited [0-9.]+ m?s; php-fpm was not started \(exit 75\)\. ", line)
-    assert line.endswith(f"Stop it (kill {other.pid}), or give php-fpm another address")
+    assert line.endswith(f"Stop it (kill {other.pid}), or use another address")
     assert not other.ended()
     assert not catches(other.pid, signal.SIGTERM)  # a signal would have ended it
 

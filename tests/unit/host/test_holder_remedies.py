@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fpm_listener.host import holder_remedies
-from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
+from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport, HolderSupervisor
 from fpm_listener.host.oom_kills import OomKill, mebibytes
+from fpm_listener.host.operator_commands import TOOLS
 
 ORPHAN = Holder(
     kind=HolderKind.ORPHAN, pid=5, command="php-fpm: pool www", user="www-data", master_pid=4
@@ -16,7 +17,12 @@ MASTER = Holder(
 )
 OTHER = Holder(kind=HolderKind.OTHER, pid=7, command="nginx", user=None)
 PEAK = ", its peak was 2 MiB"
-LISTENER = OTHER._replace(command="/usr/bin/python /opt/fpm-listener listen --config x")
+LISTENER = OTHER._replace(
+    command="/usr/bin/python /opt/fpm-listener listen --config x",
+    supervisor=HolderSupervisor(
+        kind="supervisord", pid=2, control="supervisorctl", name="alerts:listener"
+    ),
+)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +60,7 @@ def test_a_report_in_words() -> None:
         (MASTER, "", "kill -QUIT 9), and find out what starts it"),
         (OTHER, "", "Stop it (kill 7)"),
         (OTHER._replace(command="(/etc/x.conf)"), "/etc/x.conf", "Stop it (kill 7)"),
-        (LISTENER, "", "supervisorctl restart fpm-listener"),
+        (LISTENER, "", "supervisorctl restart alerts:listener"),
         (OTHER._replace(command="python -m fpm_listener listen"), "", "Wait for the next start"),
         (OTHER._replace(command="fpm-listener listener"), "", "Stop it (kill 7)"),
     ],
@@ -83,8 +89,8 @@ def test_our_listener_comes_first() -> None:
 )
 def test_how_to_look(address: str | None, command: str) -> None:
     """By path or by port."""
-    assert holder_remedies.look_command(address) == command
-    assert holder_remedies.look(address) == f"{command}, as root"
+    assert holder_remedies.look_command(address, TOOLS) == command
+    assert holder_remedies.look(address, TOOLS) == f"{command}, as root"
 
 
 @pytest.mark.parametrize(

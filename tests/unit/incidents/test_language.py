@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.host.oom_kills import OomKill
 from fpm_listener.incidents.incident_facts import IncidentFacts
-from fpm_listener.incidents.language import Language, Variant
 from fpm_listener.incidents.post_mortem import Needs, PostMortem
 from fpm_listener.incidents.text_en import ENGLISH
 from fpm_listener.incidents.text_zh import CHINESE
+from fpm_listener.incidents.variants import Variant
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.vocabulary import Cause, Fault
+
+if TYPE_CHECKING:
+    from fpm_listener.incidents.language import Language
 
 CONF = "/etc/php/8.2/fpm/php-fpm.conf"
 SITE = FpmSite(
@@ -182,7 +186,7 @@ TOLD = {
         "namei -l /run/php/w.sock",
     ),
     "a configuration": (
-        replace(PLIGHT, cause=Cause.CONFIG_ERROR),
+        replace(PLIGHT, cause=Cause.CONFIG_ERROR, line=f"ERROR: [{CONF}:3] unknown entry 'x'"),
         "its php-fpm configuration is invalid",
         f"this command must report no error: /usr/sbin/php-fpm8.2 -t -y {CONF}",
         f"/usr/sbin/php-fpm8.2 -t -y {CONF}",

@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from fpm_listener.host import holder_remedies
-from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
+from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport, HolderSupervisor
 from fpm_listener.host.oom_kills import OomKill
+from fpm_listener.host.operator_commands import TOOLS, OperatorCommands
 from fpm_listener.incidents.incident_facts import IncidentFacts
 from fpm_listener.incidents.post_mortem import Needs, PostMortem
 from fpm_listener.incidents.text_en import ENGLISH
@@ -56,6 +57,29 @@ IN_ORDER = PostMortem(
     looked_for=(Cause.OUT_OF_MEMORY, Cause.MISSING_PATH, Cause.DISK_FULL, Cause.UNKNOWN_USER)
 )
 
+#: Alpine in a container, whose supervisord has no server.
+CONTAINER = OperatorCommands(
+    supervisorctl=None, supervisord=1, tools=frozenset({"adduser", "df"}), capabilities=frozenset()
+)
+READ_ONLY = "Read-only file system (30)"
+OTHER_SUPERVISORD = HolderSupervisor(
+    kind="supervisord",
+    pid=12,
+    config="/srv/other.conf",
+    control="supervisorctl -c /srv/other.conf",
+    name="php-fpm",
+)
+SUPERVISORS = (
+    OTHER_SUPERVISORD,
+    OTHER_SUPERVISORD._replace(name=None),
+    OTHER_SUPERVISORD._replace(control=None),
+    OTHER_SUPERVISORD._replace(user="deploy"),
+    OTHER_SUPERVISORD._replace(ours=True, control="supervisorctl"),
+    HolderSupervisor(kind="runsv", pid=7, config="/sv/f", control="sv", name="/sv/f"),
+    HolderSupervisor(kind="docker", config="container c0", control="docker", name="c0"),
+    HolderSupervisor(kind="container", config="container c0"),
+)
+
 
 def taken(*holders: Holder, blind: str | None = None, site: FpmSite = SITE) -> IncidentFacts:
     """Return a bind conflict with these holders."""
@@ -80,6 +104,7 @@ def _plights() -> dict[str, IncidentFacts]:
     forbidden = replace(BARE, cause=Cause.PERMISSION, site=SITE)
     crash = replace(BARE, cause=Cause.CRASH_SIGNAL)
     killed = replace(crash, last_exit=ExitReason(signal=9))
+    invalid = replace(BARE, cause=Cause.CONFIG_ERROR, site=SITE)
     return plights | {
         "recovering from a lack of memory": replace(memory, recovering=True),
         "recovering from a bind conflict": replace(
@@ -139,6 +164,21 @@ def _plights() -> dict[str, IncidentFacts]:
         "crash by a signal without a name": replace(crash, last_exit=ExitReason(signal=63)),
         "workers crash": replace(crash, worker_crashes=4, worker_signal=11, failures=0),
         "workers crash, and the master has": replace(crash, worker_crashes=4, worker_signal=11),
+        "crash of another program": replace(crash, last_exit=ExitReason(signal=11), is_fpm=False),
+        "a signal that a person sent": replace(crash, last_exit=ExitReason(signal=15)),
+        "killed in a container": replace(killed, commands=CONTAINER),
+        "a configuration that -t tests": replace(invalid, line=f"ERROR: [{CONF}:3] unknown entry"),
+        "a configuration that -t does not test": replace(invalid, line="ERROR: getaddrinfo: x"),
+        "read-only": replace(forbidden, address="/run/w.sock", line=f"ERROR: x: {READ_ONLY}"),
+        "standard error": replace(forbidden, named="/proc/self/fd/2"),
+        "forbidden path on Alpine": replace(forbidden, named="/a b/c", commands=CONTAINER),
+        "out of reach of supervisorctl": replace(crash, gave_up=True, commands=CONTAINER),
+        "taken, invisible in a container": replace(taken(blind="not allowed"), commands=CONTAINER),
+        "no answer in a container": replace(BARE, cause=Cause.NOT_ANSWERING, commands=CONTAINER),
+        **{
+            f"taken, started by {supervisor}": taken(MASTER._replace(supervisor=supervisor))
+            for supervisor in SUPERVISORS
+        },
         "often": replace(BARE, every_s=14.9),
         "rarely": replace(BARE, every_s=91.0, last_exit=ExitReason(status=78)),
         "nothing ruled out": replace(BARE, post_mortem=PostMortem()),
@@ -165,7 +205,7 @@ def _texts() -> str:
             words = language.receiver_failure("ops", "HTTP 500", "3m", 7, over=over)
             parts += [f"{key}: {text}" for key, text in words.items()]
     for address in (None, "127.0.0.1:9000", "9000", "/run/w.sock"):
-        parts.append(f"look: {holder_remedies.look(address)}")
+        parts.append(f"look: {holder_remedies.look(address, TOOLS)}")
     return "\n".join(parts) + "\n"
 
 

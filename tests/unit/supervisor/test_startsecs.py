@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fpm_listener.supervisor.startsecs import find, included, longest_wait_s
+from fpm_listener.supervisor.ini_values import included
+from fpm_listener.supervisor.startsecs import find, longest_wait_s
 
 HERE = {"here": "/etc/supervisor", "ENV_SECONDS": "7", "host_node_name": "h"}
 
