@@ -76,6 +76,18 @@ class Fault(Enum):
     USAGE = "usage"  #: php-fpm does not understand its options
     NO_SHARED_MEMORY = "no_shared_memory"  #: the kernel refuses shared memory
     NO_MEMORY = "no_memory"  #: the kernel refuses memory
+    NO_PROGRAM = "no_program"  #: the executable does not exist
+    NO_INTERPRETER = "no_interpreter"  #: the program in the first line of a script does not exist
+    NO_LOADER = "no_loader"  #: the loader of an ELF program does not exist, such as ld-musl
+    WINDOWS_LINE = "windows_line"  #: the first line of a script ends with CR LF
+    NO_DIRECTORY = "no_directory"  #: directory= does not exist
+    IS_DIRECTORY = "is_directory"  #: the executable is a directory
+    NOT_EXECUTABLE = "not_executable"  #: nobody may execute the executable
+    NOEXEC_MOUNT = "noexec_mount"  #: its file system is mounted with noexec
+    NOT_ROOT = "not_root"  #: supervisord is not root, and user= is another user
+    NO_UID = "no_uid"  #: user= is a number without an account
+    NO_FORMAT = "no_format"  #: a script without #!, or a program for another processor
+    BAD_COMMAND = "bad_command"  #: supervisord cannot parse command=
 
     @property
     def cause(self) -> Cause:
@@ -100,6 +112,18 @@ _CAUSES = {
     Fault.USAGE: Cause.CONFIG_ERROR,
     Fault.NO_SHARED_MEMORY: Cause.OUT_OF_MEMORY,
     Fault.NO_MEMORY: Cause.OUT_OF_MEMORY,
+    Fault.NO_PROGRAM: Cause.MISSING_PATH,
+    Fault.NO_INTERPRETER: Cause.MISSING_PATH,
+    Fault.NO_LOADER: Cause.MISSING_PATH,
+    Fault.WINDOWS_LINE: Cause.MISSING_PATH,
+    Fault.NO_DIRECTORY: Cause.MISSING_PATH,
+    Fault.IS_DIRECTORY: Cause.PERMISSION,
+    Fault.NOT_EXECUTABLE: Cause.PERMISSION,
+    Fault.NOEXEC_MOUNT: Cause.PERMISSION,
+    Fault.NOT_ROOT: Cause.PERMISSION,
+    Fault.NO_UID: Cause.UNKNOWN_USER,
+    Fault.NO_FORMAT: Cause.CONFIG_ERROR,
+    Fault.BAD_COMMAND: Cause.CONFIG_ERROR,
 }
 
 

@@ -17,9 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from fpm_listener.daemon import program_needs
 from fpm_listener.daemon.output_finder import OutputFinder
 from fpm_listener.host.operator_commands import OperatorCommands
-from fpm_listener.incidents.post_mortem import Needs
 from fpm_listener.internal_errors import log_only
 from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.phpfpm import command_line, config_files
@@ -31,8 +31,9 @@ from fpm_listener.supervisor.rpc import RpcFailed
 from fpm_listener.vocabulary import Where
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
+    from fpm_listener.incidents.post_mortem import Needs
     from fpm_listener.incidents.program_output import ProgramOutput
     from fpm_listener.internal_errors import Caught
     from fpm_listener.phpfpm.command_line import FpmInvocation
@@ -114,13 +115,12 @@ class Discovery:
     def _read_program(self, program: Program) -> _Facts:
         invocation = command_line.find(program.command)
         if invocation is None or invocation.test_only:
-            needs = Needs(program=_first_word(program.command))
-            return _Facts(needs, self._outputs.find(program))
+            return _Facts(program_needs.of_program(program), self._outputs.find(program))
         conf = self._read_conf(program, invocation)
         stderr_log = program.stderr_log or self._outputs.stderr_file(program)
         site = _site(program, invocation, conf, stderr_log)
         output = self._outputs.find(program, site.error_logs)
-        return _Facts(_needs(program, invocation, conf), output, site)
+        return _Facts(program_needs.of_php_fpm(program, invocation, conf), output, site)
 
     def _find(self) -> tuple[Program, ...]:
         why = ["supervisord's configuration file was not found"]
@@ -203,34 +203,3 @@ def _target(pool: Pool) -> PoolTarget | None:
 
 def _whole(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[1-9][0-9]{0,8}", text) else None
-
-
-def _needs(program: Program, invocation: FpmInvocation, conf: FpmConf) -> Needs:
-    """Return the files and users that this php-fpm needs to start."""
-    sockets = (address for address in conf.addresses if address.startswith("/"))
-    files = (*sockets, conf.pid_file, conf.error_log)
-    folders = (path.rpartition("/")[0] for path in files if path and path.startswith("/"))
-    relative = "/" in invocation.binary and not invocation.binary.startswith("/")
-    binary = f"{program.directory or ''}/{invocation.binary}" if relative else invocation.binary
-    return Needs(
-        program=binary,
-        folders=tuple(dict.fromkeys(folder or "/" for folder in folders)),
-        users=_names(pool.user for pool in conf.pools),
-        groups=_names(pool.group for pool in conf.pools),
-    )
-
-
-def _names(words: Iterable[str | None]) -> tuple[str, ...]:
-    """Return the names that must exist: not numbers, and none if we are not root."""
-    if os.geteuid() != 0:
-        return ()
-    return tuple(dict.fromkeys(word for word in words if word and not word.isdecimal()))
-
-
-def _first_word(command: str) -> str | None:
-    """Return the program that supervisord runs; None if it is not an absolute path."""
-    try:
-        word = next(iter(shlex.split(command)), "")
-    except ValueError:
-        return None
-    return word if word.startswith("/") else None

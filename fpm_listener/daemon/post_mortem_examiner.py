@@ -1,27 +1,33 @@
 """Examines the machine after an exit that no log line explains.
 
-Laws:
-1. It changes nothing and runs nothing; an examination costs some file system calls.
-2. A path that may not be read counts as present, and no cause is ruled out because of it.
+The causes come from `machine_checks`, from `address_check`, and from supervisord's own reason.
+
+Law: supervisord's reason proves that there was no run. Then no other cause counts.
 """
 
 from __future__ import annotations
 
 import glob
-import grp
 import os
-import pwd
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from fpm_listener.daemon import address_check
+from fpm_listener.daemon.machine_checks import MachineChecks
+from fpm_listener.host.file_access import account_of_process
 from fpm_listener.host.oom_counters import OomKills
 from fpm_listener.host.procfs import read_stat
 from fpm_listener.incidents.effects import CheckGone, ExamineExit, ExitExamined, Gone
 from fpm_listener.incidents.post_mortem import PostMortem
-from fpm_listener.vocabulary import Cause
+from fpm_listener.supervisor import spawn_error
+from fpm_listener.vocabulary import Cause, Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
+
+    from fpm_listener.host.obstacles import Obstacle
+    from fpm_listener.supervisor.process import ProcessName
+    from fpm_listener.supervisor.rpc import SupervisorRpc
 
 #: Seconds by which supervisord can report an exit late: its poll, and our own delay.
 _LATE_S = 3.0
@@ -34,7 +40,11 @@ class Sample(NamedTuple):
 class PostMortemExaminer:
     """Used by one thread."""
 
-    def __init__(self, supervisord_pid: int, root: str = "/") -> None:
+    def __init__(
+        self, supervisord_pid: int, rpc: SupervisorRpc | None = None, root: str = "/"
+    ) -> None:
+        self._supervisord_pid = supervisord_pid
+        self._rpc = rpc
         self._kills = OomKills(supervisord_pid, root)
         self._kills.look(time.monotonic())
 
@@ -54,27 +64,29 @@ class PostMortemExaminer:
 
     def examine(self, request: ExamineExit) -> PostMortem:
         """Return the facts about one exit."""
-        needs = request.needs
         oom = self._kills.since(request.exited_at_s - _LATE_S, time.monotonic())
-        looked_for = {
-            Cause.OUT_OF_MEMORY: self._kills.visible,
-            Cause.MISSING_PATH: bool(needs.program or needs.folders),
-            Cause.DISK_FULL: bool(needs.folders),
-            Cause.UNKNOWN_USER: bool(needs.users or needs.groups),
-        }
-        missing = needs.program if needs.program and not _is_program(needs.program) else None
+        supervisord = account_of_process(self._supervisord_pid)
+        checks = MachineChecks(request.needs, supervisord, os.environ.get("PATH", ""))
+        obstacles = checks.obstacles or address_check.find_conflicts(request)
+        refusal = None if request.has_status else self._spawn_error(request.process)
+        if refusal is not None:
+            # The machine shows more about the same cause: which folder, or which mount.
+            obstacles = [one for one in obstacles if one.cause is refusal.cause]
+            named = obstacles[0] if obstacles else refusal
+            obstacles = [named._replace(evidence=refusal.evidence), *obstacles]
+        missing = [one.named for one in obstacles if one.fault is Fault.NO_PROGRAM and one.named]
+        visible = [Cause.OUT_OF_MEMORY] if self._kills.visible else []
         return PostMortem(
             oom=oom,
-            program_missing=missing,
-            program_instead=_instead(missing) if missing else (),
-            folders_missing=tuple(path for path in needs.folders if not _is_there(path)),
-            folders_full=tuple(path for path in needs.folders if _is_full(path)),
-            unknown=(
-                *_unknown("user", needs.users, pwd.getpwnam),
-                *_unknown("group", needs.groups, grp.getgrnam),
-            ),
-            looked_for=tuple(cause for cause, possible in looked_for.items() if possible),
+            obstacles=tuple(dict.fromkeys(obstacles)),
+            program_instead=_instead(missing[0]) if missing else (),
+            looked_for=(*visible, *checks.looked_for),
         )
+
+    def _spawn_error(self, process: ProcessName) -> Obstacle | None:
+        """Return why supervisord could not start a process; None = it does not say so."""
+        answer = self._rpc.spawn_error(process) if self._rpc else ""
+        return spawn_error.parse(answer) if isinstance(answer, str) else None
 
 
 def _gone(request: CheckGone) -> frozenset[int]:
@@ -87,46 +99,7 @@ def _gone(request: CheckGone) -> frozenset[int]:
     return frozenset(gone)
 
 
-def _is_program(name: str) -> bool:
-    if "/" in name:
-        return os.path.exists(name)  # noqa: PTH110 - a text stays a text
-    import shutil  # noqa: PLC0415 - it loads compression modules: half a mebibyte
-
-    return shutil.which(name) is not None
-
-
 def _instead(program: str) -> tuple[str, ...]:
     """Return programs of other versions in the same directory as the missing one."""
     stem = program.rstrip("0123456789.")
     return tuple(sorted(glob.glob(f"{glob.escape(stem)}*"))) if "/" in program else ()  # noqa: PTH207 - a text stays a text
-
-
-def _is_there(path: str) -> bool:
-    try:
-        os.stat(path)  # noqa: PTH116 - a text stays a text
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True  # law 2
-    return True
-
-
-def _is_full(path: str) -> bool:
-    try:
-        disk = os.statvfs(path)
-    except OSError:
-        return False
-    # Some file systems count no inodes.
-    return disk.f_bavail == 0 or (disk.f_files > 0 and disk.f_favail == 0)
-
-
-def _unknown(kind: str, names: Iterable[str], look: Callable[[str], object]) -> list[str]:
-    unknown = []
-    for name in names:
-        try:
-            look(name)
-        except KeyError:
-            unknown.append(f"{kind} {name}")
-        except OSError:
-            continue  # law 2
-    return unknown

@@ -88,7 +88,7 @@ class Services:
         self._actions = SupervisorActions(rpc, settings.state_dir, inbox.put, self._alerts_pending)
         self._query = ProcessQuery(rpc, inbox.put)
         self._programs = Discovery(rpc, os.getppid(), errors.caught)
-        self._examiner = PostMortemExaminer(os.getppid())
+        self._examiner = PostMortemExaminer(os.getppid(), rpc)
         self._receiver_check = ReceiverCheck()
         self._supervisor = self._worker("supervisor", self._ask_supervisor, Where.SUPERVISOR)
         self._discovery = self._worker("programs", self._read_programs, Where.PROGRAMS)

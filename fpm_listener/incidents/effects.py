@@ -48,6 +48,9 @@ class ExamineExit(NamedTuple):
     process: ProcessName
     exited_at_s: float  #: monotonic
     needs: Needs
+    began_at_s: float = 0.0  #: monotonic; 0 = unknown
+    former_masters: frozenset[int] = frozenset()
+    has_status: bool = False  #: its exit status is known, so it had a process
 
 
 class CheckGone(NamedTuple):

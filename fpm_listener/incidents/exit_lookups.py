@@ -9,11 +9,13 @@ from fpm_listener.incidents.failure_history import SYMPTOMS
 from fpm_listener.incidents.holder_watch import LOOK_AGAIN_S
 from fpm_listener.incidents.incident_facts import UNEXPLAINED
 from fpm_listener.incidents.pending_lookups import Lookup
-from fpm_listener.incidents.post_mortem import Needs
+from fpm_listener.incidents.post_mortem import SHORT_LIFE_S, Needs
 from fpm_listener.incidents.program_output import UNKNOWN
 from fpm_listener.vocabulary import Cause
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fpm_listener.incidents.effects import IncidentEffect
     from fpm_listener.incidents.failure_history import FailureHistory
     from fpm_listener.supervisor.process import ProcessName
@@ -33,13 +35,19 @@ class ExitLookups:
         self._examined_at_s = float("-inf")
 
     def ask(
-        self, now_s: float, cause: Cause, failures: FailureHistory, pending: set[Lookup]
+        self,
+        now_s: float,
+        cause: Cause,
+        failures: FailureHistory,
+        pending: set[Lookup],
+        former_masters: Iterable[int],
     ) -> list[IncidentEffect]:
         """Return what to look up now, and add it to `pending`; `cause`: of the incident."""
         effects: list[IncidentEffect] = []
-        if (examination := self._examine(now_s, cause, failures, pending)) is not None:
+        examination = self._examine(now_s, cause, failures, pending)
+        if examination is not None:
             pending.add(Lookup.MACHINE)
-            effects.append(examination)
+            effects.append(examination._replace(former_masters=frozenset(former_masters)))
         return effects
 
     def _examine(
@@ -58,4 +66,10 @@ class ExitLookups:
         if is_early or not (ended.cause in SYMPTOMS or is_program):
             return None
         ended.examined, self._examined_at_s = True, now_s
-        return ExamineExit(self._name, ended.at_s, self.needs)
+        return ExamineExit(
+            self._name,
+            ended.at_s,
+            self.needs,
+            began_at_s=ended.at_s - (SHORT_LIFE_S if ended.run_s is None else ended.run_s),
+            has_status=ended.reason is not None,
+        )

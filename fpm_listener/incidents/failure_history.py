@@ -18,7 +18,7 @@ from fpm_listener.incidents import post_mortem
 from fpm_listener.incidents.effects import ExitExamined
 from fpm_listener.incidents.incident import CAUSES, RANK
 from fpm_listener.incidents.restart_loops import LoopDetector
-from fpm_listener.vocabulary import Cause, Tier
+from fpm_listener.vocabulary import Cause, Fault, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from fpm_listener.incidents.process_news import ProcessExit, ProcessNews
     from fpm_listener.phpfpm.log_facts import LogFact
     from fpm_listener.settings.policy import Policy
-    from fpm_listener.vocabulary import Fault
 
 #: Causes that tell how a process ended, not why.
 SYMPTOMS = frozenset({None, Cause.CRASH_SIGNAL})
@@ -46,6 +45,7 @@ class FailureHistory:
     def __init__(self, policy: Policy) -> None:
         self.loops = LoopDetector(policy.loops)
         self.exits: deque[ProcessExit] = deque(maxlen=policy.loops[Tier.FAST].threshold)
+        self.explanations: tuple[Cause | None, ...] = ()  #: see the function
         self.evidence = Evidence()
         self.address: str | None = None  #: that the last failed start could not use
         self.subject: str | None = None  #: the path, user or group that the cause is about
@@ -77,6 +77,7 @@ class FailureHistory:
             is_changed |= bool(proof)
         if lines:
             self.evidence.add(lines)
+        self.explanations = explanations(self.exits)
         return is_changed
 
     def _explain(self, facts: Sequence[LogFact]) -> bool:
@@ -105,13 +106,16 @@ class FailureHistory:
         proof = post_mortem.find(answer.post_mortem, ended.reason)
         if proof is None:
             return []
-        ended.cause, self.subject, self.fault = proof.cause, proof.named, None
-        self.line = proof.evidence
-        return [proof.evidence]
+        ended.cause, self.subject, self.fault = proof.cause, proof.named, proof.fault
+        self.line = proof.evidence[0]
+        if proof.cause is Cause.BIND_CONFLICT:
+            self.address, self.subject = proof.named, None
+        return list(proof.evidence)
 
     def clear(self) -> None:
         """Forget everything: the incident is over, or the operator has stopped the program."""
         self.address = self.subject = self.fault = self.line = self.post_mortem = None
+        self.explanations = ()
         self.loops.clear()
         self.exits.clear()
         self.evidence = Evidence()
@@ -120,6 +124,17 @@ class FailureHistory:
         """Use new settings; detected loops stay."""
         self.loops = LoopDetector(policy.loops, self.loops.all_failures, self.loops.tiers)
         self.exits = deque(self.exits, maxlen=policy.loops[Tier.FAST].threshold)
+
+
+def explanations(exits: Iterable[ProcessExit]) -> tuple[Cause | None, ...]:
+    """Return the causes of failures that can be the cause of an incident.
+
+    One death by a signal does not explain later failures that end in another way.
+    """
+    causes = tuple(ended.cause for ended in exits)
+    if causes.count(Cause.CRASH_SIGNAL) == 1 and causes[-1] is not Cause.CRASH_SIGNAL:
+        return tuple(cause for cause in causes if cause is not Cause.CRASH_SIGNAL)
+    return causes
 
 
 class Evidence:

@@ -88,4 +88,53 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
         "Free some memory, or raise the memory limit of the process (ulimit -v), of the container "
         "or of the host",
     ),
+    Fault.NO_PROGRAM: Text(
+        "its program {named} is|was missing",
+        "Install {named} again, or set another program in command={instead}, then type: {update}",
+    ),
+    Fault.NO_INTERPRETER: Text(
+        "the interpreter of {named} is|was missing",
+        "Install the interpreter, or correct the first line of {named}: head -1 {file}",
+    ),
+    Fault.NO_LOADER: Text(
+        "{named} needs|needed a loader that is|was missing",
+        "Install a build of it for this system. A program for Alpine (musl) does not run on "
+        "Debian (glibc), and the reverse",
+    ),
+    Fault.WINDOWS_LINE: Text(
+        "the first line of {named} ends|ended with CR LF, as on Windows",
+        "Remove the CR characters: sed -i 's/\\r$//' {file}",
+    ),
+    Fault.NO_DIRECTORY: Text(
+        "its directory {folder} is|was missing",
+        "Create it ({create_folder}), or correct directory= in its section, then type: {update}",
+    ),
+    Fault.IS_DIRECTORY: Text(
+        "{named} is|was a directory, not a program",
+        "Set the path of the program in command=, then type: {update}",
+    ),
+    Fault.NOT_EXECUTABLE: Text(
+        "{named} is|was not executable", "Make it executable: chmod 755 {file}"
+    ),
+    Fault.NOEXEC_MOUNT: Text(
+        "the file system of {named} does|did not allow programs (noexec)",
+        "Move the program to another file system, or mount this one without noexec",
+    ),
+    Fault.NOT_ROOT: Text(
+        "supervisord is|was not root, and may|might not start it as another user",
+        "Start supervisord as root, or remove user= from its section",
+    ),
+    Fault.NO_UID: Text(
+        "{named} does|did not exist on this host",
+        "Correct user= in its section, then type: {update}",
+    ),
+    Fault.NO_FORMAT: Text(
+        "{named} is|was not a program that this host can execute",
+        "Check what it is (head -1 {file}). A script needs a first line such as #!/bin/sh; a "
+        "binary needs a build for this processor",
+    ),
+    Fault.BAD_COMMAND: Text(
+        "supervisord does|did not accept its command=",
+        "Correct the quotes of command= in its section, then type: {update}",
+    ),
 }

@@ -79,4 +79,49 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
         "无法从内核获得内存",
         "释放内存，或调大进程（ulimit -v）、容器或主机的内存上限",
     ),
+    Fault.NO_PROGRAM: Text(
+        "程序 {named} 不存在",
+        "重新安装 {named}，或在 command= 中改用其他程序{instead}，然后执行：{update}",
+    ),
+    Fault.NO_INTERPRETER: Text(
+        "{named} 的解释器不存在", "安装该解释器，或更正 {named} 的第一行：head -1 {file}"
+    ),
+    Fault.NO_LOADER: Text(
+        "{named} 所需的加载器不存在",
+        "安装适用于本系统的版本：为 Alpine（musl）编译的程序不能在 Debian（glibc）上运行，反之亦然",
+    ),
+    Fault.WINDOWS_LINE: Text(
+        "{named} 的第一行以 CR LF（Windows 换行符）结尾",
+        "删除 CR 字符：sed -i 's/\\r$//' {file}",
+    ),
+    Fault.NO_DIRECTORY: Text(
+        "其工作目录 {folder} 不存在",
+        "创建该目录（{create_folder}），或更正配置段中的 directory=，然后执行：{update}",
+    ),
+    Fault.IS_DIRECTORY: Text(
+        "{named} 是目录，不是程序",
+        "在 command= 中填写程序的路径，然后执行：{update}",
+    ),
+    Fault.NOT_EXECUTABLE: Text("{named} 没有执行权限", "添加执行权限：chmod 755 {file}"),
+    Fault.NOEXEC_MOUNT: Text(
+        "{named} 所在的文件系统不允许执行程序（noexec）",
+        "把程序移到其他文件系统，或去掉该文件系统的 noexec 挂载选项",
+    ),
+    Fault.NOT_ROOT: Text(
+        "supervisord 不是以 root 运行，无法以其他用户启动它",
+        "以 root 启动 supervisord，或删除配置段中的 user=",
+    ),
+    Fault.NO_UID: Text(
+        "本机不存在 {named}",
+        "更正配置段中的 user=，然后执行：{update}",
+    ),
+    Fault.NO_FORMAT: Text(
+        "{named} 不是本机可以执行的程序",
+        "查看它的内容（head -1 {file}）：脚本的第一行应为 #!/bin/sh 之类，"
+        "二进制程序须为本机的处理器编译",
+    ),
+    Fault.BAD_COMMAND: Text(
+        "supervisord 无法解析其 command=",
+        "更正配置段中 command= 的引号，然后执行：{update}",
+    ),
 }

@@ -11,7 +11,7 @@ from fpm_listener.host.operator_commands import OperatorCommands
 from fpm_listener.incidents.post_mortem import Needs
 from fpm_listener.incidents.program_output import UNKNOWN, ProgramOutput
 from fpm_listener.phpfpm.config import FpmSite
-from fpm_listener.vocabulary import Cause
+from fpm_listener.vocabulary import Cause, Fault
 
 if TYPE_CHECKING:
     from fpm_listener.host.address_holders import HolderReport
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from fpm_listener.incidents.post_mortem import PostMortem
     from fpm_listener.supervisor.exit_log import ExitReason
     from fpm_listener.supervisor.process import ProcessName
-    from fpm_listener.vocabulary import Fault
 
 #: Ports below this one are reserved for root (ip_unprivileged_port_start has this default).
 FIRST_UNPRIVILEGED_PORT = 1024
@@ -74,8 +73,10 @@ class IncidentFacts:
     @property
     def missing_program(self) -> str | None:
         """Return the executable, if the cause is that it does not exist."""
-        missing = self.cause is Cause.MISSING_PATH and self.named == self.needs.program
-        return self.named if missing else None
+        known = {self.needs.program, self.needs.command}
+        missing = self.cause is Cause.MISSING_PATH and self.named in known
+        is_other = self.fault not in {None, Fault.NO_PROGRAM}
+        return self.named if missing and not is_other else None
 
     @property
     def folder(self) -> str | None:

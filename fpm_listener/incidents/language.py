@@ -32,7 +32,7 @@ _VERB = re.compile(r"(\w+)\|(\w+)")
 
 
 class Text(NamedTuple):
-    """What a language says about one cause or variant."""
+    """What a language says about one cause, variant or fault."""
 
     problem: str  #: a clause, without a full stop; its verbs are `present|past`
     remedy: str  #: what to do, with the command, without a full stop

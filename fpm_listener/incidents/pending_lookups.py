@@ -10,8 +10,8 @@ from enum import Enum
 
 #: Seconds that an alert waits for results.
 GRACE_S = 0.2
-#: Seconds that it waits for the holder and for the program's last output. An alert without them
-#: does not say what to do, and on a busy machine a search takes longer than GRACE_S. A search
+#: Seconds that it waits for the holder, the machine and the program's last output. An alert without
+#: them does not say what to do, and on a busy machine a search takes longer than GRACE_S. A search
 #: always has a result.
 SLOW_GRACE_S = 2.0
 
@@ -27,7 +27,7 @@ class Lookup(Enum):
     STATE = "state"  #: the state, from supervisord
 
 
-_SLOW = frozenset({Lookup.HOLDER, Lookup.OUTPUT})
+_SLOW = frozenset({Lookup.HOLDER, Lookup.OUTPUT, Lookup.MACHINE})
 
 
 class PendingLookups:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from fpm_listener.vocabulary import Cause
 
 if TYPE_CHECKING:
+    from fpm_listener.host.obstacles import Obstacle
     from fpm_listener.host.oom_kills import OomKill
     from fpm_listener.supervisor.exit_log import ExitReason
+    from fpm_listener.vocabulary import Fault
 
 #: Seconds. A php-fpm that exits earlier has failed to start. supervisord's poll takes a second, the
 #: `sleep` of the recipes takes some seconds; php-fpm itself fails within 32 ms (8.2, measured).
@@ -28,14 +30,28 @@ _KILLED_STATUS = 137
 
 _SIGKILL = 9
 
+#: Obstacles that the evidence shows.
+_MOST_OBSTACLES = 3
+
 
 class Needs(NamedTuple):
-    """What a program needs for its start, from its configuration."""
+    """What a program needs for its start, from its configuration; paths are absolute."""
 
     program: str | None = None  #: the executable, as in the command
-    folders: tuple[str, ...] = ()  #: of its sockets, pid file and logs; absolute
+    command: str | None = None  #: what supervisord executes: a path, or a name for PATH
+    files: tuple[str, ...] = ()  #: its sockets, pid file and logs
     users: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()  #: that it listens on
+    directory: str | None = None  #: directory=
+    logs: tuple[str, ...] = ()  #: files that supervisord opens for it; a folder ends with `/`
+    uid: int | None = None  #: user=; None = that of supervisord
+    search_path: str | None = None  #: PATH in environment=; None = that of supervisord
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Return the folders of its files."""
+        return tuple(dict.fromkeys(path.rpartition("/")[0] or "/" for path in self.files))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,23 +59,17 @@ class PostMortem:
     """What was found, and what was looked for."""
 
     oom: OomKill | None = None
-    program_missing: str | None = None  #: the executable does not exist
-    program_instead: tuple[str, ...] = ()  #: executables of the same kind that exist
-    folders_missing: tuple[str, ...] = ()
-    folders_full: tuple[str, ...] = ()  #: their disk has no free byte or no free inode
-    unknown: tuple[str, ...] = ()  #: `user NAME`, `group NAME`
+    obstacles: tuple[Obstacle, ...] = ()  #: each alone makes a start fail; the first one first
+    program_instead: tuple[str, ...] = ()  #: executables of the same kind as a missing one
     looked_for: tuple[Cause, ...] = ()  #: what could be looked for
 
     @property
     def ruled_out(self) -> tuple[Cause, ...]:
         """Return the causes that were looked for and not found."""
-        found = {
-            Cause.OUT_OF_MEMORY: self.oom,
-            Cause.MISSING_PATH: self.program_missing or self.folders_missing,
-            Cause.DISK_FULL: self.folders_full,
-            Cause.UNKNOWN_USER: self.unknown,
-        }
-        return tuple(cause for cause in self.looked_for if not found.get(cause))
+        found = {obstacle.cause for obstacle in self.obstacles}
+        if self.oom:
+            found.add(Cause.OUT_OF_MEMORY)
+        return tuple(cause for cause in self.looked_for if cause not in found)
 
 
 class PostMortemResult(NamedTuple):
@@ -67,7 +77,8 @@ class PostMortemResult(NamedTuple):
 
     cause: Cause
     named: str | None
-    evidence: str
+    evidence: tuple[str, ...]  #: lines
+    fault: Fault | None = None
 
 
 def find(examined: PostMortem, ended: ExitReason | None) -> PostMortemResult | None:
@@ -77,24 +88,17 @@ def find(examined: PostMortem, ended: ExitReason | None) -> PostMortemResult | N
     """
     signal, status = (ended.signal, ended.status) if ended else (None, None)
     if examined.oom and (signal == _SIGKILL or status == _KILLED_STATUS):
-        return PostMortemResult(Cause.OUT_OF_MEMORY, examined.oom.where, f"seen: {examined.oom}")
+        where = examined.oom.where
+        return PostMortemResult(Cause.OUT_OF_MEMORY, where, (f"seen: {examined.oom}",))
     if signal is not None or status == 0:
         return None  # a start that fails ends with another status
-    if examined.program_missing:
-        there = f"; this host has {', '.join(examined.program_instead)}" * bool(
-            examined.program_instead
-        )
-        evidence = f"seen: {examined.program_missing} does not exist{there}"
-        return PostMortemResult(Cause.MISSING_PATH, examined.program_missing, evidence)
-    if examined.folders_full:
-        folder = examined.folders_full[0]
-        return PostMortemResult(
-            Cause.DISK_FULL, f"{folder}/", f"seen: the disk of {folder} is full"
-        )
-    if examined.folders_missing:
-        folder = examined.folders_missing[0]
-        return PostMortemResult(Cause.MISSING_PATH, f"{folder}/", f"seen: {folder} does not exist")
-    if examined.unknown:
-        named = examined.unknown[0]
-        return PostMortemResult(Cause.UNKNOWN_USER, named, f"seen: {named} does not exist")
-    return None
+    fitting = [
+        one
+        for one in examined.obstacles
+        if status is None or not one.statuses or status in one.statuses
+    ]
+    if not fitting:
+        return None
+    first = fitting[0]
+    evidence = tuple(one.evidence for one in fitting[:_MOST_OBSTACLES])
+    return PostMortemResult(first.cause, first.named, evidence, first.fault)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fpm_listener.incidents.failure_history import explanations
 from fpm_listener.incidents.incident import Incident
 from fpm_listener.incidents.process_news import ProcessExit
 from fpm_listener.incidents.restart_loops import LoopDetector
@@ -73,6 +74,7 @@ def restore(
         ProcessExit(at, failed=True, cause=cause)
         for at, cause in zip(moments[-len(causes) :], causes, strict=False)
     )
+    failures.explanations = explanations(failures.exits)
     failures.address = _text(saved["address"])
     failures.subject = _text(saved.get("named"))
     failures.fault = Fault(saved["fault"]) if saved.get("fault") else None

@@ -11,7 +11,7 @@ from fpm_listener.incidents.faults_en import FAULTS
 from fpm_listener.incidents.language import Language, Text
 from fpm_listener.incidents.variants import Variant
 from fpm_listener.supervisor.exit_log import how
-from fpm_listener.vocabulary import Cause
+from fpm_listener.vocabulary import Cause, Fault
 
 _FIND_HOLDER = "As root, find the process that uses the address: {look}"
 _FAULTY_EXTENSION = (
@@ -76,11 +76,7 @@ ENGLISH = Language(
             "the folder {folder} is|was missing",
             "Create it (/run is empty after a reboot): {create_folder}",
         ),
-        Variant.MISSING_PROGRAM: Text(
-            "its program {program} is|was missing",
-            "Install {program} again, or set another program in command={instead}, then type: "
-            "{update}",
-        ),
+        Variant.MISSING_PROGRAM: FAULTS[Fault.NO_PROGRAM],
         Cause.PERMISSION: Text(
             _NOT_ALLOWED,
             "Give the user of php-fpm access to the path that the evidence shows",

@@ -13,7 +13,7 @@ from fpm_listener.incidents.faults_zh import FAULTS
 from fpm_listener.incidents.language import Language, Text
 from fpm_listener.incidents.variants import Variant
 from fpm_listener.supervisor.exit_log import signal_name
-from fpm_listener.vocabulary import Cause
+from fpm_listener.vocabulary import Cause, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,10 +141,7 @@ CHINESE = Language(
         Variant.MISSING_FOLDER: Text(
             "目录 {folder} 不存在", "创建该目录（重启后 /run 为空）：{create_folder}"
         ),
-        Variant.MISSING_PROGRAM: Text(
-            "程序 {program} 不存在",
-            "重新安装 {program}，或在 command= 中改用其他程序{instead}，然后执行：{update}",
-        ),
+        Variant.MISSING_PROGRAM: FAULTS[Fault.NO_PROGRAM],
         Cause.PERMISSION: Text(
             _NOT_ALLOWED,
             "为 php-fpm 的用户授予日志中所述资源的访问权限",

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from fpm_listener.values import Instant
 
 
+_Effects = list[IncidentEffect]
+
 #: Causes about which the machine may show more.
 _LOOKED_UP = UNEXPLAINED | {Cause.MISSING_PATH}
 
@@ -71,7 +73,7 @@ class IncidentTracker:
         self._known, self._site = known, known.site or FpmSite()
         self._exit_lookups.needs, self._exit_lookups.output = known.needs, known.output
 
-    def take(self, now: Instant, news: ProcessNews, status: ProcessStatus) -> list[IncidentEffect]:
+    def take(self, now: Instant, news: ProcessNews, status: ProcessStatus) -> _Effects:
         """Learn what is new, and return what to do now."""
         effects = [*self._learn(now, news, status), *self._decide(now, status)]
         self.deadline_s = self._next_deadline_s(status.calm_since_s)
@@ -80,10 +82,8 @@ class IncidentTracker:
             effects.append(SaveIncident(saved_incident.to_json(now, self.failures, self.incident)))
         return effects
 
-    def _learn(
-        self, now: Instant, news: ProcessNews, status: ProcessStatus
-    ) -> list[IncidentEffect]:
-        effects: list[IncidentEffect] = []
+    def _learn(self, now: Instant, news: ProcessNews, status: ProcessStatus) -> _Effects:
+        effects: _Effects = []
         if news.reset and self.incident is None and self.failures.exits:
             self._clear()
         if news.conflict is not None:
@@ -112,7 +112,7 @@ class IncidentTracker:
 
     # -- what to do --------------------------------------------------------------------------------
 
-    def _decide(self, now: Instant, status: ProcessStatus) -> list[IncidentEffect]:
+    def _decide(self, now: Instant, status: ProcessStatus) -> _Effects:
         problems = self._live.problems
         is_problem = bool(self.failures.loops.tiers or status.gave_up or problems)
         incident = self.incident
@@ -130,7 +130,7 @@ class IncidentTracker:
         if problems:
             self.failures.evidence.add(problems.values())
         condition = Condition(
-            explanations=(*(ended.cause for ended in self.failures.exits), *problems),
+            explanations=(*self.failures.explanations, *problems),
             is_loop=bool(self.failures.loops.tiers),
             gave_up=status.gave_up,
             exhausted=status.exhausted,
@@ -139,7 +139,7 @@ class IncidentTracker:
         before = incident.cause
         reason = incident.review(now, condition, recovery, self._policy.repeat_interval_s)
         self._unsaved = self._unsaved or incident.cause is not before
-        effects = self._look_up(now, incident)
+        effects = self._look_up(now, incident, status)
         if reason is None:
             self._lookups.deadline_s = None
             return effects
@@ -171,10 +171,8 @@ class IncidentTracker:
             + self.failures.loops.stable_after_s(self._policy.stable_for_s),
         )
 
-    def _resolve(
-        self, now: Instant, incident: Incident, status: ProcessStatus
-    ) -> list[IncidentEffect]:
-        effects: list[IncidentEffect] = []
+    def _resolve(self, now: Instant, incident: Incident, status: ProcessStatus) -> _Effects:
+        effects: _Effects = []
         if incident.sent_cause is not None:
             alert = incident.alert(now, Reason.RESOLVED)
             effects.append(Notify(alert, self._facts(incident, status.last_exit)))
@@ -182,28 +180,28 @@ class IncidentTracker:
         self._clear()
         return effects
 
-    def _look_up(self, now: Instant, incident: Incident) -> list[IncidentEffect]:
+    def _look_up(self, now: Instant, incident: Incident, status: ProcessStatus) -> _Effects:
         """Check the reported holders, and examine an exit that the log does not explain."""
-        effects: list[IncidentEffect] = []
+        effects: _Effects = []
         verify_at_s = self._holders.verify_at_s
         if verify_at_s is not None and now.monotonic_s >= verify_at_s:
             effects.append(self._holders.verify(now.monotonic_s))
         if incident.cause in _LOOKED_UP or self._exit_lookups.output.known:
-            pending = self._lookups.pending
+            pending, masters = self._lookups.pending, status.former_masters
             effects += self._exit_lookups.ask(
-                now.monotonic_s, incident.cause, self.failures, pending
+                now.monotonic_s, incident.cause, self.failures, pending, masters
             )
         return effects
 
     def _notify(
         self, now: Instant, incident: Incident, reason: Reason, status: ProcessStatus
-    ) -> list[IncidentEffect]:
-        effects: list[IncidentEffect] = []
+    ) -> _Effects:
+        effects: _Effects = []
         lookups = self._lookups
         if lookups.deadline_s is None:
             incident.known_at_s = now.wall_s
-            if incident.cause is Cause.BIND_CONFLICT:
-                effects = self._find_holder(now, incident.address, status, HOLDER_FRESH_S)
+        if incident.cause is Cause.BIND_CONFLICT:
+            effects = self._find_holder(now, incident.address, status, HOLDER_FRESH_S)
         if lookups.pending and lookups.hold_back(now.monotonic_s):
             return effects
         if lookups.deadline_s is not None:
@@ -214,7 +212,7 @@ class IncidentTracker:
 
     def _find_holder(
         self, now: Instant, address: str | None, status: ProcessStatus, fresh_s: float
-    ) -> list[IncidentEffect]:
+    ) -> _Effects:
         """Ask for the holder, unless the last question or report is fresh."""
         if now.monotonic_s - self._holders.asked_at_s < fresh_s:
             return []

@@ -115,6 +115,7 @@ def _program(found: Mapping[str, Any], auto: str) -> Program:
             stderr_events=found["stderr_events_enabled"],
             auto=auto.replace("{name}", found["name"]),
         ),
+        uid=found["user"],
     )
 
 

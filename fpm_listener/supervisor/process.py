@@ -54,6 +54,7 @@ class Program(NamedTuple):
     startsecs: float = 1.0  #: seconds; supervisor's default
     stderr_log: str | None = None  #: the file of its stderr; None = unknown
     logs: Logs | None = None  #: None = unknown
+    uid: int | None = None  #: to which supervisord changes before it starts it; None = no change
 
 
 class Loaded(NamedTuple):

@@ -138,6 +138,17 @@ class SupervisorRpc:
             "supervisor.getAllProcessInfo",
         )
 
+    def spawn_error(self, name: ProcessName) -> str | RpcFailed:
+        """Return why supervisord could not start a process; empty if there was a process.
+
+        An ordinary failed start has a text too: `Exited too quickly (process log …)`.
+        """
+        return self._ask(
+            lambda info: str(info["spawnerr"]) if info["statename"] in {"BACKOFF", "FATAL"} else "",
+            "supervisor.getProcessInfo",
+            str(name),
+        )
+
     def programs(self) -> tuple[Program, ...] | RpcFailed:
         """Return all programs as configured when supervisord read its files.
 
@@ -262,6 +273,7 @@ def _programs(answer: Sequence[Mapping[str, Any]]) -> tuple[Program, ...] | RpcF
             directory=None if info["directory"] == "none" else str(info["directory"]),
             startsecs=float(info["startsecs"]),
             logs=_logs(info),
+            uid=info["uid"] if isinstance(info.get("uid"), int) else None,
         )
         for info in answer
     )

@@ -86,8 +86,16 @@ def test_a_php_fpm_and_its_files(tmp_path: Path, supervisord: int) -> None:
             check_command=f"php-fpm8.2 -t -y {conf}",
         ),
     }
-    assert known.needs[FPM] == Needs(program="php-fpm8.2", folders=("/run", "/var/log"))
-    assert known.needs[ProcessName("worker", "worker_1")] == Needs(program="/bin/cat")
+    assert known.needs[FPM] == Needs(
+        program="php-fpm8.2",
+        command="php-fpm8.2",
+        files=("/run/api.sock", "/var/log/x.log"),
+        addresses=("127.0.0.1:9077", "/run/api.sock"),
+        logs=("/tmp/",),
+    )
+    assert known.needs[ProcessName("worker", "worker_1")] == Needs(
+        program="/bin/cat", command="/bin/cat", logs=("/tmp/",)
+    )
     assert rpc.asked == 0
 
 
@@ -105,7 +113,10 @@ def test_what_a_php_fpm_cannot_do_without(tmp_path: Path, supervisord: int) -> N
     named = os.geteuid() == 0
     assert needs == Needs(
         program="/opt/php/./bin/php-fpm8.2",
-        folders=("/run/php", "/var/log/php"),
+        files=("/run/php/a.sock", "/run/php/x.pid", "/var/log/php/e.log"),
+        directory="/opt/php",
+        addresses=("/run/php/a.sock", "9000"),
+        logs=("/tmp/",),
         users=("one", "two") if named else (),
         groups=("staff",) if named else (),
     )

@@ -27,9 +27,13 @@ def examine(needs: Needs) -> PostMortem:
     return PostMortemExaminer(os.getpid()).examine(ExamineExit(FPM, 10.0, needs))
 
 
+def obstacles(needs: Needs) -> list[tuple[Cause, str | None]]:
+    return [(one.cause, one.named) for one in examine(needs).obstacles]
+
+
 def test_all_is_in_order(tmp_path: Path) -> None:
     """Each thing that was looked at is ruled out."""
-    needs = Needs(program=sys.executable, folders=(str(tmp_path),), users=("root",))
+    needs = Needs(program=sys.executable, files=(f"{tmp_path}/x.sock",), users=("root",))
     found = examine(needs)
 
     assert found.ruled_out[-3:] == (Cause.MISSING_PATH, Cause.DISK_FULL, Cause.UNKNOWN_USER)
@@ -41,22 +45,25 @@ def test_what_is_missing(tmp_path: Path) -> None:
     for version in ("8.1", "8.3"):
         (tmp_path / f"php-fpm{version}").touch()
     gone = f"{tmp_path}/php-fpm8.2"
-    needs = Needs(
-        program=gone, folders=(f"{tmp_path}/run", f"{gone}/x"), users=("no1",), groups=("no2",)
-    )
+    files = (f"{tmp_path}/run/x.sock", f"{tmp_path}/run/x.pid", f"{gone}/x/y.log")
+    needs = Needs(program=gone, files=files, users=("no1",), groups=("no2",))
     found = examine(needs)
 
-    assert found.program_missing == gone
     assert found.program_instead == (f"{tmp_path}/php-fpm8.1", f"{tmp_path}/php-fpm8.3")
-    assert found.folders_missing == needs.folders
-    assert found.unknown == ("user no1", "group no2")
+    assert obstacles(needs) == [
+        (Cause.MISSING_PATH, gone),
+        (Cause.UNKNOWN_USER, "user no1"),
+        (Cause.UNKNOWN_USER, "group no2"),
+        (Cause.MISSING_PATH, f"{tmp_path}/run/"),
+        (Cause.MISSING_PATH, f"{gone}/x/"),
+    ]
     assert set(found.ruled_out) <= {Cause.OUT_OF_MEMORY, Cause.DISK_FULL}
 
 
 def test_a_program_that_is_searched_for() -> None:
     """It is looked for in PATH, as supervisord does."""
-    assert examine(Needs(program="sh")).program_missing is None
-    assert examine(Needs(program="php-fpm0.0")).program_missing == "php-fpm0.0"
+    assert obstacles(Needs(command="sh", program="sh")) == []
+    assert obstacles(Needs(command="php-fpm0.0")) == [(Cause.MISSING_PATH, "php-fpm0.0")]
 
 
 def test_nothing_is_known_of_it() -> None:
@@ -86,10 +93,11 @@ def fill(folder: Path, what: str) -> None:
 @pytest.mark.parametrize("what", ["bytes", "inodes"])
 def test_a_full_disk(small_disk: Path, what: str) -> None:
     """No byte left, or no inode."""
-    assert examine(Needs(folders=(str(small_disk),))).folders_full == ()
+    needs = Needs(files=(f"{small_disk}/new.pid",))
+    assert obstacles(needs) == []
     with pytest.raises(OSError, match="No space left"):
         fill(small_disk, what)
-    assert examine(Needs(folders=(str(small_disk),))).folders_full == (str(small_disk),)
+    assert obstacles(needs) == [(Cause.DISK_FULL, f"{small_disk}/")]
 
 
 def test_a_request_is_answered_once() -> None:

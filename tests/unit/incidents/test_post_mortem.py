@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from fpm_listener.host.obstacles import Obstacle
 from fpm_listener.host.oom_kills import OomKill
 from fpm_listener.incidents.effects import ExamineExit, ExitExamined
 from fpm_listener.incidents.post_mortem import Needs, PostMortem, find
 from fpm_listener.monitor.known_programs import ProgramsKnown
+from fpm_listener.monitor.messages import SaveState
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import Program
-from fpm_listener.vocabulary import Cause
-from tests.unit.monitor.engine_scenario import FPM, LOG, Scenario
+from fpm_listener.vocabulary import Cause, Fault
+from tests.unit.monitor.engine_scenario import FPM, LOG, Scenario, moment
 
 OOM = OomKill(kills=1, where="cgroup /x", limit=128 << 20, peak=127 << 20)
 KILLED = ExitReason(signal=9)
 LOOKED_FOR = (Cause.OUT_OF_MEMORY, Cause.DISK_FULL)
+MISSING = PostMortem(obstacles=(Obstacle(Cause.MISSING_PATH, "/x", "seen: /x does not exist"),))
+IN_USE = PostMortem(
+    obstacles=(Obstacle(Cause.BIND_CONFLICT, "127.0.0.1:9000", "seen: nginx", None, (70, 75, 78)),)
+)
 
 
 @pytest.mark.parametrize(
@@ -27,22 +35,14 @@ LOOKED_FOR = (Cause.OUT_OF_MEMORY, Cause.DISK_FULL)
         (PostMortem(oom=OOM), ExitReason(signal=11), None, None),  # somebody else was killed
         (PostMortem(oom=OOM), ExitReason(status=78), None, None),
         (PostMortem(oom=OOM), None, None, None),
-        (PostMortem(program_missing="/x"), None, Cause.MISSING_PATH, "/x"),
-        (PostMortem(program_missing="/x"), KILLED, None, None),
-        (
-            PostMortem(folders_missing=("/run/php",)),
-            ExitReason(status=78),
-            Cause.MISSING_PATH,
-            "/run/php/",
-        ),
-        (PostMortem(folders_missing=("/run/php",)), ExitReason(status=0), None, None),
-        (
-            PostMortem(folders_full=("/var/log",)),
-            ExitReason(status=78),
-            Cause.DISK_FULL,
-            "/var/log/",
-        ),
-        (PostMortem(unknown=("user x",)), ExitReason(status=70), Cause.UNKNOWN_USER, "user x"),
+        (MISSING, None, Cause.MISSING_PATH, "/x"),
+        (MISSING, ExitReason(status=78), Cause.MISSING_PATH, "/x"),
+        (MISSING, KILLED, None, None),
+        (MISSING, ExitReason(status=0), None, None),
+        (IN_USE, None, Cause.BIND_CONFLICT, "127.0.0.1:9000"),
+        (IN_USE, ExitReason(status=78), Cause.BIND_CONFLICT, "127.0.0.1:9000"),
+        (IN_USE, ExitReason(status=1), None, None),  # it failed for another reason
+        (IN_USE, KILLED, None, None),
         (PostMortem(), ExitReason(status=78), None, None),
     ],
 )
@@ -53,7 +53,7 @@ def test_what_the_machine_proves(
     found = find(machine, ended)
 
     assert (found and found.cause, found and found.named) == (cause, named)
-    assert found is None or found.evidence.startswith("seen: ")
+    assert found is None or found.evidence[0].startswith("seen: ")
 
 
 def looks(scenario: Scenario) -> list[ExamineExit]:
@@ -159,8 +159,8 @@ def test_an_answer_that_comes_too_late() -> None:
     """The incident is over, or explained: it changes nothing."""
     scenario = killed(Scenario(exits=True), 0, 10, 20)
     exited_at_s = looks(scenario)[-1].exited_at_s
-    scenario.play("25 starting", "25.1 log bind", "25.5 backoff", "25.51 exits 78", "25.6 holder")
-    scenario.give(27, ExitExamined(FPM, exited_at_s, PostMortem(oom=OOM)))
+    scenario.play("27 starting", "27.1 log bind", "27.5 backoff", "27.51 exits 78", "27.6 holder")
+    scenario.give(27.7, ExitExamined(FPM, exited_at_s, PostMortem(oom=OOM)))
     assert scenario.sent[-1] == "cause changed: bind_conflict"
 
     scenario.play("28 starting", "29 running", "200 tick")
@@ -182,3 +182,67 @@ def test_slow_flapping_says_how_often() -> None:
     assert scenario.sent == ["first: restart_loop"]
     assert "about every 91 s" in scenario.alerts[0].annotations["summary"]
     assert scenario.alerts[0].labels["severity"] == "warning"
+
+
+def not_spawned(scenario: Scenario, at_s: float) -> None:
+    """Play a start for which supervisord has no process, and supervisord's reason."""
+    scenario.play(f"{at_s} starting", f"{at_s + 0.01} backoff", f"{at_s + 0.02} exits")
+    if looks(scenario):
+        examined(scenario, at_s + 0.05, PostMortem(obstacles=(NO_LOG_FOLDER,)))
+
+
+NO_LOG_FOLDER = Obstacle(Cause.MISSING_PATH, "/srv/logs/", "spawnerr: …: ENOENT", statuses=(127,))
+
+
+def test_one_kill_before_starts_that_supervisord_refuses() -> None:
+    """The kill does not explain why the program does not start again."""
+    scenario = killed(Scenario(exits=True), 0)
+    for at_s in (4.1, 5.2, 7.3):
+        not_spawned(scenario, at_s)
+
+    assert scenario.sent == ["first: missing_path"]
+    said = scenario.alerts[0].annotations
+    assert "the folder /srv/logs is missing" in said["summary"]
+    assert "ENOENT" in said["evidence"]
+
+
+def test_one_kill_before_failures_without_a_reason() -> None:
+    """They are unexplained. The kill is not their cause."""
+    scenario = killed(Scenario(exits=True), 0)
+    for at_s in (4.1, 5.2):
+        scenario.play(f"{at_s} starting", f"{at_s + 0.01} backoff", f"{at_s + 0.02} exits")
+    scenario.play("12 tick")
+
+    assert scenario.sent == ["first: restart_loop"]
+
+
+def test_an_address_that_another_process_holds() -> None:
+    """The conflict that the machine shows has the texts of one in the log: with the holder."""
+    scenario = Scenario(exits=True)
+    for at_s in (1, 3, 5):
+        scenario.play(f"{at_s} starting", f"{at_s + 0.5} backoff", f"{at_s + 0.51} exits 78")
+    request = looks(scenario)[0]
+    assert request.began_at_s == pytest.approx(5.0)
+    assert request.has_status
+    examined(scenario, 5.6, IN_USE)
+    scenario.play("5.7 holder")
+
+    assert scenario.sent == ["first: bind_conflict"]
+    said = scenario.alerts[0].annotations
+    assert said["summary"].startswith("php-fpm: 127.0.0.1:9000 is in use by pid ")
+
+
+def test_a_fault_survives_a_restart() -> None:
+    """The restored incident has the same texts."""
+    fault = Fault.NOT_EXECUTABLE
+    obstacle = Obstacle(fault.cause, "/srv/run.sh", "seen: …", fault)
+    scenario = Scenario().fail(0, 2, 4)
+    examined(scenario, 4.6, PostMortem(obstacles=(obstacle,)))
+    assert "/srv/run.sh is not executable" in scenario.alerts[0].annotations["summary"]
+
+    memory = [one.memory for one in scenario.effects if isinstance(one, SaveState)][-1]
+    assert memory
+    again = Scenario()
+    again.engine.restore(moment(10.0), {FPM: json.loads(json.dumps(memory))})
+    again.play("11 starting", "11.1 backoff", "12 fatal")
+    assert "/srv/run.sh is not executable" in again.alerts[-1].annotations["summary"]

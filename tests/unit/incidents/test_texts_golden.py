@@ -185,6 +185,7 @@ def _plights() -> dict[str, IncidentFacts]:
         "all ruled out": replace(BARE, post_mortem=IN_ORDER),
         "ruled out, but explained": replace(BARE, cause=Cause.CONFIG_ERROR, post_mortem=IN_ORDER),
         "started too often": replace(BARE, exhausted=True),
+        "fault of another cause": replace(BARE, fault=Fault.NO_LOADER, named="/srv/app/run"),
     }
 
 

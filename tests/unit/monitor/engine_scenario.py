@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.delivery.alert_texts import with_texts
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
-from fpm_listener.incidents.effects import FindHolder, HolderFound, Notify
+from fpm_listener.incidents.effects import (
+    ExamineExit,
+    ExitExamined,
+    FindHolder,
+    HolderFound,
+    Notify,
+)
+from fpm_listener.incidents.post_mortem import PostMortem
 from fpm_listener.monitor.engine import Engine
 from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.messages import (
@@ -91,6 +98,7 @@ class Scenario:
         self.engine.set_log_readable(readable=exits)
         self.effects: list[Effect] = []
         self.now_s = 0.0
+        self.answered: set[float] = set()  # exits for which the machine was examined
         self._serial = 0
         site = FpmSite(addresses=(ADDRESS,), pools=("www",), error_logs=(LOG,))
         programs = (Program(name=FPM, command="php-fpm -F"), Program(name=JOB, command="job"))
@@ -102,6 +110,8 @@ class Scenario:
             self.now_s = max(self.now_s, due)
             self.effects += self.engine.step(moment(self.now_s), Tick())
         self.now_s = at_s
+        if isinstance(given, ExitExamined):
+            self.answered.add(given.exited_at_s)
         new = self.engine.step(moment(at_s), given)  # type: ignore[arg-type] # scenes are short
         self.effects += new
         return new
@@ -153,8 +163,17 @@ class Scenario:
 
     @property
     def alerts(self) -> list[Alert]:
-        """Return the alerts so far, those included that wait a moment for what is looked up."""
+        """Return the alerts so far, those included that wait a moment for what is looked up.
+
+        The machine shows nothing, unless a test has answered.
+        """
         self.give(self.now_s + 0.25, Tick())
+        if asked := [one for one in self.effects if isinstance(one, ExamineExit)]:
+            request = asked[-1]
+            if request.exited_at_s not in self.answered:
+                self.give(
+                    self.now_s, ExitExamined(request.process, request.exited_at_s, PostMortem())
+                )
         return self.alerts_now
 
     @property

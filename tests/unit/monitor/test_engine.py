@@ -128,7 +128,7 @@ def test_the_cause_comes_with_the_line() -> None:
 
 def test_log_line_after_the_crash_upgrades_the_cause() -> None:
     """A line that comes after the third failed start changes the cause, and opens no incident."""
-    scenario = Scenario().fail(0.0, 2.0, 4.0).play("4.8 log bind", "4.85 holder")
+    scenario = Scenario().fail(0.0, 2.0, 4.0).play("7 log bind", "7.05 holder")
 
     assert scenario.sent == ["first: restart_loop", "cause changed: bind_conflict"]
     assert len({alert.incident_id for alert in scenario.alerts}) == 1

@@ -8,6 +8,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fpm_listener.host.obstacles import Obstacle
 from fpm_listener.host.oom_kills import OomKill
 from fpm_listener.incidents.alert import Status
 from fpm_listener.incidents.effects import (
@@ -37,7 +38,7 @@ from fpm_listener.phpfpm.log_parser import classify
 from fpm_listener.phpfpm.status_page import PoolView
 from fpm_listener.settings.policy import HealingPolicy, Span
 from fpm_listener.supervisor.process import ProcessSeen
-from fpm_listener.vocabulary import Cause, State
+from fpm_listener.vocabulary import Cause, Fault, State
 from tests.unit.monitor.engine_scenario import (
     EPOCH,
     FPM,
@@ -55,8 +56,14 @@ OOM = OomKill(kills=1, where="cgroup /", limit=1 << 27, peak=None)
 POST_MORTEMS = (
     PostMortem(),
     PostMortem(oom=OOM, looked_for=(Cause.OUT_OF_MEMORY,)),
-    PostMortem(program_missing="/usr/sbin/php-fpm8.1", folders_missing=("/run/php",)),
-    PostMortem(folders_full=("/var/log",), unknown=("user x",)),
+    PostMortem(
+        obstacles=(
+            Obstacle(Cause.MISSING_PATH, "/usr/sbin/php-fpm8.1", "seen: …", Fault.NO_PROGRAM),
+            Obstacle(Cause.MISSING_PATH, "/run/php/", "seen: …"),
+        )
+    ),
+    PostMortem(obstacles=(Obstacle(Cause.BIND_CONFLICT, "9000", "seen: …", None, (78,)),)),
+    PostMortem(obstacles=(Obstacle(Cause.UNKNOWN_USER, "user x", "seen: …"),)),
 )
 SPAN = Span(10.0, 300.0)
 POLICIES = (

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fpm_listener.host.obstacles import Obstacle
 from fpm_listener.incidents.effects import CheckGone, ExitExamined, Gone
 from fpm_listener.incidents.incident import IncidentView
 from fpm_listener.incidents.incident_facts import IncidentFacts
@@ -54,7 +55,8 @@ if TYPE_CHECKING:
 GOLDEN = Path(__file__).parents[2] / "data" / "transcripts"
 CONFIG = "/etc/php/8.2/fpm/php-fpm.conf"
 SITE = FpmSite(addresses=(ADDRESS,), pools=("www",), error_logs=(LOG,), config=CONFIG)
-NEEDS = Needs(program="/usr/sbin/php-fpm", folders=("/run/php",), users=("www-data",))
+NEEDS = Needs(program="/usr/sbin/php-fpm", files=("/run/php/www.sock",), users=("www-data",))
+MISSING = "seen: /usr/sbin/php-fpm does not exist"
 OTHER = ProcessName("web", "php-fpm")
 HEALING = HealingPolicy(restart_fatal=Span(10.0, 300.0), loop_delay=Span(20.0, 300.0))
 
@@ -218,7 +220,8 @@ def crashes() -> str:
         scenario.play(f"{start} starting", f"{start + 0.1} log ready", f"{start + 3} running")
         scenario.give(start + 5.0, ProcessExited(FPM, 100))
         scenario.play(f"{start + 5.05} crash", f"{start + 5.3} exits {code}")
-        found = PostMortem(program_missing="/usr/sbin/php-fpm", looked_for=(Cause.MISSING_PATH,))
+        missing = Obstacle(Cause.MISSING_PATH, "/usr/sbin/php-fpm", MISSING)
+        found = PostMortem(obstacles=(missing,), looked_for=(Cause.MISSING_PATH,))
         scenario.give(start + 5.4, ExitExamined(FPM, start + 5.05, found))
     scenario.play("50 starting job", "51 running job", "52 exit job", "52.2 exits 0/job")
     scenario.play("53 starting job", "54 running job", "55 crash job", "70 exits")

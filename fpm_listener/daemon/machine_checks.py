@@ -1,0 +1,199 @@
+"""Checks whether all that a program needs for its start is there and usable.
+
+Laws:
+1. It changes nothing and runs nothing; the checks cost some file system calls.
+2. Only what alone makes a start fail is an obstacle. It tests access as the user of the program.
+3. A path that may not be read counts as present, and no cause is ruled out because of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import stat
+from typing import TYPE_CHECKING
+
+from fpm_listener.host import executable
+from fpm_listener.host.file_access import EXECUTE, WRITE, account_of_user, is_denied
+from fpm_listener.host.obstacles import NOT_SPAWNED, Obstacle, seen
+from fpm_listener.untrusted_text import escaped
+from fpm_listener.vocabulary import Cause, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from fpm_listener.host.file_access import Account
+    from fpm_listener.incidents.post_mortem import Needs
+
+#: Where supervisord looks for a command without a slash if it has no PATH (supervisor/options.py).
+_DEFAULT_PATH = "/bin:/usr/bin:/usr/local/bin"
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR}
+#: File systems whose files supervisord and php-fpm open as descriptors.
+_DEVICES = ("/dev/", "/proc/")
+
+
+class MachineChecks:
+    """The checks for one program, in the order in which its start fails."""
+
+    def __init__(self, needs: Needs, supervisord: Account | None, search_path: str) -> None:
+        """`supervisord`: its account; `search_path`: its PATH; each if it is known."""
+        self._needs = needs
+        self._supervisord = supervisord
+        self._search_path = search_path or _DEFAULT_PATH
+        uid = needs.uid
+        self._account = supervisord if uid is None else account_of_user(uid)
+        self._blind: set[Cause] = set()
+        self.obstacles: list[Obstacle] = []
+        self._look()
+
+    @property
+    def looked_for(self) -> list[Cause]:
+        """Return the causes that could be looked for."""
+        needs = self._needs
+        paths = needs.program or needs.command or needs.files or needs.directory or needs.logs
+        possible = {
+            Cause.MISSING_PATH: paths,
+            Cause.DISK_FULL: needs.files,
+            Cause.UNKNOWN_USER: needs.users or needs.groups or needs.uid is not None,
+        }
+        return [cause for cause, known in possible.items() if known and cause not in self._blind]
+
+    def _look(self) -> None:
+        needs = self._needs
+        self._check_program(needs.command, NOT_SPAWNED)
+        for path in needs.logs:
+            self._check_file(path, self._supervisord, NOT_SPAWNED)
+        if needs.uid is not None:
+            self._check_user(needs.uid)
+        if needs.directory is not None:
+            self._check_directory(needs.directory)
+        if needs.program != needs.command:
+            self._check_program(needs.program, ())
+        for kind, names, look in (
+            ("user", needs.users, pwd.getpwnam),
+            ("group", needs.groups, grp.getgrnam),
+        ):
+            self._check_accounts(kind, names, look)
+        for path in needs.files:
+            self._check_file(path, self._account, ())
+
+    def _add(self, cause: Cause, named: str, what: str, statuses: tuple[int, ...]) -> None:
+        self.obstacles.append(
+            Obstacle(cause, escaped(named), f"seen: {escaped(what)}", None, statuses)
+        )
+
+    def _add_fault(self, fault: Fault, named: str, what: str, statuses: tuple[int, ...]) -> None:
+        self.obstacles.append(seen(fault, escaped(named), escaped(what), statuses))
+
+    # -- the program -------------------------------------------------------------------------------
+
+    def _check_program(self, program: str | None, statuses: tuple[int, ...]) -> None:
+        if program is None:
+            return
+        own_path = self._needs.search_path or self._search_path
+        if "/" in program:
+            found = executable.find_obstacle(program, self._account, own_path, statuses)
+            if found is not None:
+                self.obstacles.append(found)
+            return
+        # supervisord's own PATH can differ from ours, so all known folders count.
+        wherever = f"{self._search_path}:{own_path}:{_DEFAULT_PATH}"
+        if not executable.is_in_path(program, wherever):
+            self._add_fault(
+                Fault.NO_PROGRAM, program, f"{program} is not in PATH ({wherever})", statuses
+            )
+
+    def _check_user(self, uid: int) -> None:
+        supervisord = self._supervisord
+        if self._account is None:
+            what = f"no account of this host has the uid {uid}"
+            self._add_fault(Fault.NO_UID, f"user {uid}", what, NOT_SPAWNED)
+        elif supervisord is not None and supervisord.uid not in {0, uid}:
+            what = f"supervisord runs as {supervisord.shown} and may not become another user"
+            self._add_fault(Fault.NOT_ROOT, f"user {uid}", what, NOT_SPAWNED)
+
+    def _check_directory(self, path: str) -> None:
+        folder = f"{path.rstrip('/')}/"
+        try:
+            mode = os.stat(path).st_mode  # noqa: PTH116 - a text stays a text
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                self._add_fault(Fault.NO_DIRECTORY, folder, f"{path} does not exist", NOT_SPAWNED)
+            else:
+                self._blind.add(Cause.MISSING_PATH)
+            return
+        if not stat.S_ISDIR(mode):
+            self._add_fault(Fault.NO_DIRECTORY, folder, f"{path} is not a directory", NOT_SPAWNED)
+        elif self._account is not None and is_denied(path, self._account, EXECUTE):
+            what = f"user {self._account.shown} may not enter {path}"
+            self._add(Cause.PERMISSION, path, what, NOT_SPAWNED)
+
+    def _check_accounts(
+        self, kind: str, names: Iterable[str], look: Callable[[str], object]
+    ) -> None:
+        for name in names:
+            try:
+                look(name)
+            except KeyError:
+                self._add(Cause.UNKNOWN_USER, f"{kind} {name}", f"{kind} {name} does not exist", ())
+            except OSError:
+                self._blind.add(Cause.UNKNOWN_USER)
+
+    # -- its files ---------------------------------------------------------------------------------
+
+    def _check_file(self, path: str, account: Account | None, statuses: tuple[int, ...]) -> None:
+        """Check a file that must be created, or opened for writing."""
+        if path.startswith(_DEVICES):
+            return
+        folder = path.rpartition("/")[0] or "/"
+        try:
+            os.stat(folder)  # noqa: PTH116 - a text stays a text
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                what = f"{folder} does not exist"
+                self._add(Cause.MISSING_PATH, f"{folder.rstrip('/')}/", what, statuses)
+            else:
+                self._blind |= {Cause.MISSING_PATH, Cause.DISK_FULL}
+            return
+        target = _opened(path, folder)
+        if target is None:
+            return
+        try:
+            disk = os.statvfs(target)
+        except OSError:
+            self._blind.add(Cause.DISK_FULL)
+            return
+        if disk.f_flag & os.ST_RDONLY:
+            self._add(Cause.PERMISSION, path, f"{path}: Read-only file system", statuses)
+        elif _is_full(disk, account):
+            self._add(Cause.DISK_FULL, f"{folder}/", f"the disk of {folder} is full", statuses)
+        elif account is not None:
+            wanted = WRITE | EXECUTE if target == folder else WRITE
+            if is_denied(target, account, wanted):
+                what = f"user {account.shown} may not write to {target}"
+                self._add(Cause.PERMISSION, path, what, statuses)
+
+
+def _opened(path: str, folder: str) -> str | None:
+    """Return the file whose rights decide: the folder of a new file or socket; None = neither."""
+    try:
+        mode = os.stat(path).st_mode if not path.endswith("/") else stat.S_IFSOCK  # noqa: PTH116 - a text
+    except OSError:
+        return folder
+    if stat.S_ISSOCK(mode):
+        return folder  # php-fpm removes it and creates it again
+    return path if stat.S_ISREG(mode) else None
+
+
+def _is_full(disk: os.statvfs_result, account: Account | None) -> bool:
+    """Return whether no byte or no inode is free for this account.
+
+    A file system without blocks, such as ramfs, counts nothing. Some count no inodes. Only root may
+    use the reserved blocks.
+    """
+    is_root = account is not None and account.uid == 0
+    free = disk.f_bfree if is_root else disk.f_bavail
+    inodes = disk.f_ffree if is_root else disk.f_favail
+    return (disk.f_blocks > 0 and free == 0) or (disk.f_files > 0 and inodes == 0)

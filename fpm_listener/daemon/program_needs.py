@@ -1,0 +1,74 @@
+"""What a program needs for its start, from its section and from php-fpm's configuration."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from fpm_listener.incidents.post_mortem import Needs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fpm_listener.phpfpm.command_line import FpmInvocation
+    from fpm_listener.phpfpm.config import FpmConf
+    from fpm_listener.supervisor.process import Logs, Program
+
+
+def of_program(program: Program) -> Needs:
+    """Return what any program needs."""
+    directory = program.directory
+    command = _first_word(program.command)
+    return Needs(
+        program=command if command and command.startswith("/") else None,
+        command=command,
+        directory=directory if directory and directory.startswith("/") else None,
+        logs=_logs(program.logs),
+        uid=program.uid,
+        search_path=program.environment.get("PATH"),
+    )
+
+
+def of_php_fpm(program: Program, invocation: FpmInvocation, conf: FpmConf) -> Needs:
+    """Return what a php-fpm needs too: its files, users and addresses."""
+    sockets = (address for address in conf.addresses if address.startswith("/"))
+    files = (*sockets, conf.pid_file, conf.error_log)
+    relative = "/" in invocation.binary and not invocation.binary.startswith("/")
+    binary = f"{program.directory or ''}/{invocation.binary}" if relative else invocation.binary
+    return of_program(program)._replace(
+        program=binary,
+        files=tuple(dict.fromkeys(path for path in files if path and path.startswith("/"))),
+        users=_names(pool.user for pool in conf.pools),
+        groups=_names(pool.group for pool in conf.pools),
+        addresses=conf.addresses,
+    )
+
+
+def _logs(logs: Logs | None) -> tuple[str, ...]:
+    """Return the files that supervisord opens; for a name that it has chosen, their folder."""
+    if logs is None:
+        return ()
+    folder = f"{logs.auto.rpartition('/')[0]}/" if logs.auto.startswith("/") else None
+    words = (logs.stdout, None if logs.redirect_stderr else logs.stderr)
+    paths = (folder if word == "AUTO" else word for word in words)
+    return tuple(dict.fromkeys(path for path in paths if path and path.startswith("/")))
+
+
+def _names(words: Iterable[str | None]) -> tuple[str, ...]:
+    """Return the names that must exist: not numbers, and none if we are not root."""
+    if os.geteuid() != 0:
+        return ()
+    return tuple(dict.fromkeys(word for word in words if word and not word.isdecimal()))
+
+
+def _first_word(command: str) -> str | None:
+    """Return the program that supervisord runs; None if it cannot be found here.
+
+    supervisord looks for a relative path in its own directory, and its child in `directory=`.
+    """
+    try:
+        word = next(iter(shlex.split(command)), "")
+    except ValueError:
+        return None
+    return word if word.startswith("/") or (word and "/" not in word) else None
