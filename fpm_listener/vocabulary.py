@@ -62,6 +62,8 @@ class Fault(Enum):
 
     NO_FAMILY = "no_family"  #: the host has no address of this kind, usually IPv6
     NO_CONFIG_FILE = "no_config_file"  #: php-fpm's configuration file does not exist
+    NO_LIBRARY = "no_library"  #: a shared library does not exist
+    NO_COMMAND = "no_command"  #: a command in a script does not exist
     NO_POOL_FOLDER = "no_pool_folder"  #: chdir, chroot or prefix of a pool is no directory
     SOCKET_OWNER = "socket_owner"  #: the owner of a unix socket cannot be changed
     PRIORITY = "priority"  #: the process may not raise its priority
@@ -98,6 +100,8 @@ class Fault(Enum):
 _CAUSES = {
     Fault.NO_FAMILY: Cause.ADDRESS_ABSENT,
     Fault.NO_CONFIG_FILE: Cause.MISSING_PATH,
+    Fault.NO_LIBRARY: Cause.MISSING_PATH,
+    Fault.NO_COMMAND: Cause.MISSING_PATH,
     Fault.NO_POOL_FOLDER: Cause.MISSING_PATH,
     Fault.SOCKET_OWNER: Cause.PERMISSION,
     Fault.PRIORITY: Cause.PERMISSION,

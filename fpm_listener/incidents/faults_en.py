@@ -20,6 +20,15 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
         "Create the file, or correct its path in command= of [program:{group}], then type: "
         "{update}",
     ),
+    Fault.NO_LIBRARY: Text(
+        "the shared library {named} is|was missing",
+        "Install the package that contains {named}",
+    ),
+    Fault.NO_COMMAND: Text(
+        "its command {named} is|was missing",
+        "Install {named}, or correct its path in the script that runs it, or PATH in environment= "
+        "of [program:{group}]",
+    ),
     Fault.NO_POOL_FOLDER: Text(
         "the folder {folder}, which its pool needs, is|was missing or no folder",
         "Create it ({create_folder}), or correct chdir, chroot or prefix in the php-fpm "

@@ -19,6 +19,12 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
         "配置文件 {named} 不存在",
         "创建该文件，或更正 [program:{group}] 的 command= 中的路径，然后执行：{update}",
     ),
+    Fault.NO_LIBRARY: Text("缺少共享库 {named}", "安装包含 {named} 的软件包"),
+    Fault.NO_COMMAND: Text(
+        "找不到命令 {named}",
+        "安装 {named}，或更正执行它的脚本中的路径，"
+        "或更正 [program:{group}] 的 environment= 中的 PATH",
+    ),
     Fault.NO_POOL_FOLDER: Text(
         "进程池所需的目录 {folder} 不存在，或不是目录",
         "创建该目录（{create_folder}），或更正 php-fpm 配置中的 chdir、chroot 或 prefix",

@@ -63,6 +63,7 @@ PURE = {
     "supervisor.spawn_error",
     *("supervisor.events", "supervisor.exit_log", "supervisor.process", "supervisor.protocol"),
     *("supervisor.ini_lines", "supervisor.ini_values", "supervisor.startsecs"),
+    "supervisor.listen_options",
     *("supervisor.supervisorctl", "untrusted_text"),
     *("phpfpm.command_line", "phpfpm.config", "phpfpm.ini_values", "phpfpm.inherited_sockets"),
     *("phpfpm.listen_sockets", "phpfpm.log_facts", "phpfpm.log_parser"),

@@ -36,11 +36,11 @@ if TYPE_CHECKING:
         (
             Fault,
             (
-                "no_family no_config_file no_pool_folder socket_owner priority core_limit "
-                "change_user apparmor no_acl bad_listen shared_address root_pool php_settings "
-                "usage no_shared_memory no_memory no_program no_interpreter no_loader "
-                "windows_line no_directory is_directory not_executable noexec_mount "
-                "not_root no_uid no_format bad_command"
+                "no_family no_config_file no_library no_command no_pool_folder socket_owner "
+                "priority core_limit change_user apparmor no_acl bad_listen shared_address "
+                "root_pool php_settings usage no_shared_memory no_memory no_program "
+                "no_interpreter no_loader windows_line no_directory is_directory not_executable "
+                "noexec_mount not_root no_uid no_format bad_command"
             ),
         ),
         (

@@ -1,0 +1,162 @@
+"""The output of any program shows why it does not start, if the run fits the line."""
+
+from __future__ import annotations
+
+import pytest
+
+from fpm_listener.incidents.output_messages import FailedRun, classify_output, explain
+from fpm_listener.phpfpm.log_facts import FactKind
+from fpm_listener.supervisor.exit_log import ExitReason
+from fpm_listener.vocabulary import Fault
+
+NGINX = "nginx: [emerg] bind() to 0.0.0.0:8080 failed (98: Address already in use)"
+RUN = FailedRun(reason=ExitReason(status=1), lasted_s=0.4, is_fpm=False)
+FPM = FailedRun(reason=ExitReason(status=70), lasted_s=0.1, is_fpm=True)
+FATAL = "Fatal error:  Directive 'track_errors' is no longer available in PHP in Unknown on line 0"
+USAGE = "Usage: php [-n] [-e] [-h] [-i] [-m] [-v] [-t] [-p <prefix>]"
+JAVA = (
+    "java.io.IOException: Failed to bind to 0.0.0.0/0.0.0.0:8080",
+    "Caused by: java.net.BindException: Address already in use",
+)
+NODE = (
+    "Error: listen EADDRINUSE: address already in use :::3000",
+    "    at Server.setupListenHandle [as _listen2] (node:net:1463:16)",
+    "  code: 'EADDRINUSE',",
+    "  port: 3000",
+    "}",
+)
+
+
+def kinds(run: FailedRun, *lines: str) -> list[tuple[str, str | None]]:
+    """Return kind, and address or name, of the facts of a run."""
+    return [(fact.kind.value, fact.address or fact.named) for fact in explain(run, lines)]
+
+
+def exited(status: int | None) -> FailedRun:
+    """Return a short run with this exit status; None = unknown."""
+    return RUN._replace(reason=None if status is None else ExitReason(status=status))
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "kind", "named", "fault"),
+    [
+        ("sh: 1: nosuch: not found", 127, "missing_path", "nosuch", Fault.NO_COMMAND),
+        ("/entry.sh: 3: /opt/x: not found", 127, "missing_path", "/opt/x", Fault.NO_COMMAND),
+        ("/entry.sh: line 3: php: not found", 127, "missing_path", "php", Fault.NO_COMMAND),
+        ("/e.sh: 3: exec: php: not found", 127, "missing_path", "php", Fault.NO_COMMAND),
+        ("bash: nosuch: command not found", 127, "missing_path", "nosuch", Fault.NO_COMMAND),
+        ("bash: line 1: x: command not found", 127, "missing_path", "x", Fault.NO_COMMAND),
+        ("zsh:1: command not found: x", 127, "missing_path", "x", Fault.NO_COMMAND),
+        ("bash: /a/b: No such file or directory", 127, "missing_path", "/a/b", Fault.NO_COMMAND),
+        (
+            "env: \u2018node\u2019: No such file or directory",
+            127,
+            "missing_path",
+            "node",
+            Fault.NO_COMMAND,
+        ),
+        (
+            "env: can't execute 'node': No such file or directory",
+            *(127, "missing_path", "node", Fault.NO_COMMAND),
+        ),
+        (
+            "timeout: failed to run command \u2018x\u2019: No such file or directory",
+            *(127, "missing_path", "x", Fault.NO_COMMAND),
+        ),
+        (
+            "setpriv: failed to execute x: No such file or directory",
+            *(127, "missing_path", "x", Fault.NO_COMMAND),
+        ),
+        (
+            "[FATAL tini (7)] exec x failed: No such file or directory",
+            *(127, "missing_path", "x", Fault.NO_COMMAND),
+        ),
+        (
+            'error: exec: "x": executable file not found in $PATH',
+            1,
+            "missing_path",
+            "x",
+            Fault.NO_COMMAND,
+        ),
+        (
+            "/a: error while loading shared libraries: libx.so.1: cannot open shared object file",
+            *(127, "missing_path", "libx.so.1", Fault.NO_LIBRARY),
+        ),
+        (
+            "Error loading shared library libx.so.1: No such file or directory (needed by /a)",
+            *(127, "missing_path", "libx.so.1", Fault.NO_LIBRARY),
+        ),
+        ("sh: 1: ./x: Permission denied", 126, "permission", "./x", Fault.NOT_EXECUTABLE),
+        ("/e.sh: line 3: ./x: Permission denied", 126, "permission", "./x", Fault.NOT_EXECUTABLE),
+        (
+            "bash: /x: cannot execute binary file: Exec format error",
+            *(126, "config_error", "/x", Fault.NO_FORMAT),
+        ),
+        (USAGE, 64, "config_error", None, Fault.USAGE),
+    ],
+)
+def test_a_message(
+    line: str, status: int, kind: str, named: str | None, fault: Fault | None
+) -> None:
+    """It counts with the exit status of such a failure, and with no other one."""
+    (fact,) = explain(exited(status), ["starting", line])
+
+    assert (fact.kind.value, fact.named, fact.fault) == (kind, named, fault)
+    assert fact.fault is not None
+    assert fact.fault.cause.value == kind
+    if status != 1:
+        assert explain(exited(3), [line]) == []
+    assert explain(exited(None), [line])  # the status is unknown, and it is the last line
+    assert status == 1 or not explain(exited(None), [line, "later"])
+
+
+def test_an_address_in_use() -> None:
+    """Any exit status fits, and an unknown one."""
+    for status in (1, 2, 98, 255, None):
+        assert kinds(exited(status), NGINX, "later") == [("bind_conflict", "0.0.0.0:8080")]
+
+
+def test_the_address_is_in_another_line() -> None:
+    """Java names it before; Node.js names it in the same line."""
+    assert kinds(RUN, *JAVA) == [("bind_conflict", "0.0.0.0:8080")]
+    assert kinds(RUN, *NODE) == [("bind_conflict", "[::]:3000"), ("bind_conflict", None)]
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        RUN._replace(reason=ExitReason(signal=9)),
+        RUN._replace(lasted_s=3600.0),
+    ],
+)
+def test_a_run_that_does_not_fit(run: FailedRun) -> None:
+    """A signal, or a long run: a line about a failed start is not the reason."""
+    assert kinds(run, NGINX) == []
+
+
+def test_php_fpm_writes_to_stdout() -> None:
+    """Lines of php-fpm and of PHP count too, wherever supervisord writes them."""
+    bind = "ERROR: unable to bind listening socket for address '9000': Address already in use (98)"
+
+    assert [fact.fault for fact in explain(FPM, [FATAL])] == [Fault.PHP_SETTINGS]
+    assert kinds(FPM, bind) == [("bind_conflict", "9000")]
+    assert kinds(RUN, FATAL) == []
+
+
+def test_a_line_without_a_meaning() -> None:
+    """Most lines have no fact."""
+    assert classify_output("listening on :80") is None
+    assert classify_output("") is None
+    fact = classify_output(NGINX)
+    assert fact is not None
+    assert (fact.kind, fact.line) == (FactKind.BIND_CONFLICT, NGINX)
+
+
+def test_a_hostile_line() -> None:
+    """A line is bounded, and a name has no control characters."""
+    fact = classify_output(NGINX + " x" * 9000)
+    assert fact is not None
+    assert len(fact.line) <= 1024
+    named = classify_output("sh: 1: a\x1b[2J: not found")
+    assert named is not None
+    assert named.named == "a\\x1b[2J"
