@@ -75,6 +75,8 @@ class FakeHost:
 
     missing: frozenset[str] = frozenset()
     unknown: frozenset[str] = frozenset({"no-such-name", "nobody-here"})
+    unreadable: frozenset[str] = frozenset()
+    files: int = 0
     units: tuple[str, ...] = ()
     installed: tuple[str, ...] = ()
     scripts: tuple[str, ...] = ()
@@ -89,6 +91,22 @@ class FakeHost:
     def is_folder(self, path: str) -> bool:
         """As Machine."""
         return path not in self.missing
+
+    def command_fault(self, path: str) -> str:
+        """As Machine."""
+        return "does not exist" if path in self.missing else ""
+
+    def may_read(self, uid: int, path: str) -> bool:  # noqa: ARG002 - as Machine
+        """As Machine."""
+        return path not in self.unreadable
+
+    def may_give(self, uid: int, key: str, name: str) -> bool:  # noqa: ARG002 - as Machine
+        """As Machine."""
+        return False
+
+    def open_files(self) -> int:
+        """As Machine."""
+        return self.files
 
     def user(self, name: str) -> bool:
         """As Machine."""

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener import regular_file
-from fpm_listener.doctor import held_addresses
-from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Section, Supervised
+from fpm_listener.doctor import held_addresses, invocations, running
+from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Section, Supervised, Unknown
 from fpm_listener.doctor.host_facts import Host
 from fpm_listener.doctor.rule import parse_texts
 from fpm_listener.doctor.rules import examine
-from fpm_listener.phpfpm import command_line, config_files
+from fpm_listener.phpfpm import config_files
 from fpm_listener.settings import receiver_check, settings
 from fpm_listener.settings.settings import Settings
 from fpm_listener.supervisor import config, ini_lines
@@ -36,12 +36,17 @@ from fpm_listener.values import FpmListenerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from fpm_listener.doctor.checked_config import Machine
+    from fpm_listener.doctor.checked_config import Running
+    from fpm_listener.doctor.invocations import Invocation
+    from fpm_listener.doctor.machine import Machine
     from fpm_listener.doctor.rule import Finding, Text
     from fpm_listener.host.address_holders import HolderReport
 
 #: The command of our listener, and its settings file.
 _LISTENS = re.compile(r"fpm[-_]listener listen --config[= ](\S+)")
+
+#: What the rules read of [supervisord].
+_SUPERVISORD = ("nodaemon", "minfds", "servers", "logfile", "logfile_maxbytes")
 
 #: Bytes of one file; a larger one is not a configuration.
 LONGEST = 4 << 20
@@ -89,12 +94,16 @@ def check(
     machine: the host; environ: supervisord's environment, None = our own; live: also ask the
     supervisord that runs; search: finds the holders of an address. Raises FpmListenerError.
     """
-    environ = os.environ if environ is None else environ
-    checked = gather(path, machine or Host(), environ)
+    machine = machine or Host()
+    own = os.environ if environ is None else environ
+    runs, may_run = running.find(path) if live else (None, False)
+    if environ is None and runs is not None and runs.environ is not None:
+        environ = runs.environ
+    checked = gather(path, machine, own if environ is None else environ, runs)
     held = tuple(held_addresses.find(checked.fpms, path, search))
     if live:
         urls = [server["url"] for server in checked.supervisord.get("servers") or ()]
-        _, loaded = ask(urls, environ)
+        _, loaded = ask(urls, own) if may_run else ("", None)
         checked = checked._replace(loaded=loaded)
         # php-fpm may restart meanwhile: only holders before and after the question count.
         again = set(held_addresses.pids(held_addresses.find(checked.fpms, path, search)))
@@ -129,35 +138,39 @@ def name_running(error: FpmListenerError, environ: Mapping[str, str]) -> FpmList
     )
 
 
-def gather(path: str, machine: Machine, environ: Mapping[str, str]) -> CheckedConfig:
+def gather(
+    path: str, machine: Machine, environ: Mapping[str, str], runs: Running | None = None
+) -> CheckedConfig:
     """Return everything that the rules read. Raises FpmListenerError."""
     answer = config.read(path, environ=environ)
     if isinstance(answer, ConfUnreadable):
         if not answer.refused:
             raise FpmListenerError(answer.why)
         files = _texts([path, *_included(path)])
-        return CheckedConfig({"refused": answer.why}, ini_lines.scan(files), (), (), machine)
+        why = {"refused": answer.why, "unset": answer.unset, "missing": answer.missing}
+        return CheckedConfig(why, ini_lines.scan(files), (), (), machine)
     sections = ini_lines.scan(_texts(answer["files"]))
-    processes = tuple(_supervised(found, sections, environ) for found in answer["processes"])
+    uid = answer["uid"] if answer["uid"] is not None or runs is None else runs.uid
+    processes = tuple(_supervised(found, sections, environ, uid) for found in answer["processes"])
     fpms: dict[str, Fpm] = {}
+    unknown: dict[str, Unknown] = {}
     for process in processes:
-        invocation = command_line.find(process.command)
-        if invocation and not invocation.test_only and process.section.name not in fpms:
-            conf = config_files.read(
-                invocation,
-                directory=process.settings["directory"],
-                environment=process.settings["inherited"],
-            )
-            lines = ini_lines.scan(_texts(conf.files), php=True)
-            version = config_files.version(invocation)
-            fpms[process.section.name] = Fpm(process, invocation, conf, lines, machine, version)
+        if process.section.name not in {*fpms, *unknown}:
+            found = invocations.find(process)
+            if isinstance(found, Unknown):
+                unknown[process.section.name] = found
+            elif found is not None:
+                fpms[process.section.name] = _fpm(process, found, machine)
     own = tuple(_own_settings(processes, environ))
     return CheckedConfig(
-        supervisord={name: answer[name] for name in ("nodaemon", "minfds", "servers", "logfile")},
+        supervisord={name: answer[name] for name in _SUPERVISORD},
         sections=sections,
         processes=processes,
         fpms=tuple(fpms.values()),
+        unknown=tuple(unknown.values()),
         machine=machine,
+        running=runs,
+        is_environment_known=runs is not None and runs.environ is not None,
         refused=tuple((path, str(one)) for path, one in own if isinstance(one, Exception)),
         undeliverable=tuple(
             (path, problem)
@@ -166,6 +179,18 @@ def gather(path: str, machine: Machine, environ: Mapping[str, str]) -> CheckedCo
             for problem in receiver_check.problems(one.receivers, may_read=os.geteuid() == 0)
         ),
     )
+
+
+def _fpm(process: Supervised, found: Invocation, machine: Machine) -> Fpm:
+    invocation = found.php_fpm
+    conf = config_files.read(
+        invocation,
+        directory=process.settings["directory"],
+        environment=process.settings["inherited"],
+    )
+    lines = ini_lines.scan(_texts(conf.files), php=True)
+    version = config_files.version(invocation)
+    return Fpm(process, invocation, conf, lines, machine, version, found.script)
 
 
 def _own_settings(
@@ -208,6 +233,7 @@ def _supervised(
     found: Mapping[str, Any],
     sections: Mapping[str, ConfigSection],
     environ: Mapping[str, str],
+    uid: int | None,
 ) -> Supervised:
     section = _section_of(found, sections)
     line = section.lines.get("numprocs")
@@ -216,7 +242,13 @@ def _supervised(
         **found,
         "numprocs": int(count) if re.fullmatch(r"[0-9]{1,10}", count) else 1,
         "inherited": {**environ, **found["environment"]},
+        "supervisord_uid": uid,
+        "path": environ.get("PATH"),
     }
+    user = found["user"]
+    if uid is None and user == os.geteuid():
+        # supervisord without root starts programs as itself only, and this user is probably it.
+        values["supervisord_uid"] = user
     return Supervised(found["kind"], found["group"], found["name"], Section(section, values))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener.doctor.ini_edits import Edit
 from fpm_listener.supervisor.ini_lines import ConfigSection
@@ -19,6 +19,8 @@ from fpm_listener.supervisor.ini_lines import ConfigSection
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from fpm_listener.doctor.machine import Machine
+    from fpm_listener.doctor.start_script import StartScript
     from fpm_listener.host.address_holders import HolderReport
     from fpm_listener.host.addresses import Address
     from fpm_listener.phpfpm.command_line import FpmInvocation
@@ -111,6 +113,13 @@ class Supervised(NamedTuple):
         return self.kind == "eventlistener" and _OURS.search(self.command) is not None
 
 
+class Unknown(NamedTuple):
+    """A program that seems to be php-fpm, and the reason why no php-fpm was found in it."""
+
+    process: Supervised
+    reason: str  #: a clause
+
+
 class CheckedPool(NamedTuple):
     """One FPM pool."""
 
@@ -130,11 +139,17 @@ class Fpm(NamedTuple):
     sections: Mapping[str, ConfigSection]  #: of php-fpm's own files: global, and pools by name
     machine: Machine
     version: tuple[int, ...] = ()
+    script: StartScript | None = None  #: that starts it
 
     @property
     def program(self) -> Section:
         """Return its section in supervisord's files."""
         return self.process.section
+
+    @property
+    def is_read(self) -> bool:
+        """Return whether its main file was read; otherwise its values are only defaults."""
+        return self.conf.path in self.conf.files
 
     @property
     def main(self) -> Section:
@@ -172,6 +187,27 @@ class Fpm(NamedTuple):
         """Return whether a shell starts it."""
         return SHELL.match(self.process.command) is not None
 
+    @property
+    def in_plain_words(self) -> bool:
+        """Return whether no shell reads its words."""
+        return not self.in_shell and self.script is None
+
+    @property
+    def uid(self) -> Any:  # noqa: ANN401 - supervisord's value
+        """Return the uid that it runs as; None = unknown, or root."""
+        own = self.process.settings["user"]
+        return self.process.settings.get("supervisord_uid") if own is None else own
+
+
+class Running(NamedTuple):
+    """A supervisord that runs."""
+
+    pid: int
+    #: None = this user may not read it
+    environ: Mapping[str, str] | None = None
+    uid: int | None = None
+    nodaemon: bool = False  #: started with -n
+
 
 class HeldAddress(NamedTuple):
     """The holders of an address that a php-fpm of the configuration listens on."""
@@ -182,40 +218,6 @@ class HeldAddress(NamedTuple):
     children: frozenset[int]  #: pids that are children of the supervisord of this configuration
 
 
-class Machine(Protocol):
-    """The facts of the host that rules need."""
-
-    def exists(self, path: str) -> bool:
-        """Return whether a file or directory exists."""
-
-    def is_folder(self, path: str) -> bool:
-        """Return whether a path is a directory."""
-
-    def user(self, name: str) -> bool:
-        """Return whether a user exists."""
-
-    def group(self, name: str) -> bool:
-        """Return whether a group exists."""
-
-    def init_scripts(self) -> tuple[str, ...]:
-        """Return the init scripts of php-fpm."""
-
-    def php_fpms(self) -> tuple[str, ...]:
-        """Return the paths of the php-fpm binaries that are installed."""
-
-    def enabled_units(self) -> tuple[str, ...]:
-        """Return the systemd services of php-fpm that are enabled."""
-
-    def port_range(self) -> tuple[int, int]:
-        """Return the ports that outgoing connections use."""
-
-    def memory_limit(self) -> int | None:
-        """Return the bytes that all processes together may use: of the cgroup, or of the host."""
-
-    def in_container(self) -> bool:
-        """Return whether this is a container."""
-
-
 class CheckedConfig(NamedTuple):
     """Everything that the rules read."""
 
@@ -224,11 +226,14 @@ class CheckedConfig(NamedTuple):
     processes: tuple[Supervised, ...]
     fpms: tuple[Fpm, ...]
     machine: Machine
+    unknown: tuple[Unknown, ...] = ()  #: programs of php-fpm whose php-fpm was not found
     refused: tuple[tuple[str, str], ...] = ()  #: files of our own settings, and their errors
     #: files of our own settings, and why alerts will not be delivered
     undeliverable: tuple[tuple[str, ReceiverProblem], ...] = ()
     loaded: Loaded | None = None  #: None = no supervisord answers, or it does not say
     held: tuple[HeldAddress, ...] = ()  #: of the addresses that a process listens on now
+    running: Running | None = None  #: the supervisord that runs with this configuration
+    is_environment_known: bool = False  #: False = the variables are those of this shell
 
     def section(self, name: str) -> Section:
         """Return a section of supervisord's files; a new one belongs into the main file."""
@@ -270,6 +275,11 @@ def our_listeners(config: CheckedConfig) -> list[Supervised]:
 def fpms(config: CheckedConfig) -> tuple[Fpm, ...]:
     """Return every program that starts php-fpm."""
     return config.fpms
+
+
+def read_fpms(config: CheckedConfig) -> list[Fpm]:
+    """Return every program that starts php-fpm with a configuration that was read."""
+    return [fpm for fpm in config.fpms if fpm.is_read]
 
 
 def programs(config: CheckedConfig) -> list[Section]:

@@ -9,6 +9,8 @@ import glob
 import grp
 import os
 import pwd
+import resource
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,6 +45,66 @@ class Host:
             return self._path(path).is_dir()
         except PermissionError:
             return True
+
+    def command_fault(self, path: str) -> str:
+        """As Machine; what this user may not see counts as correct."""
+        try:
+            mode = self._path(path).stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return "does not exist"
+        except OSError:
+            return ""
+        if stat.S_ISDIR(mode):
+            return "is a directory"
+        if not mode & 0o111:
+            return "is not executable"
+        interpreter = self._interpreter(path)
+        if interpreter and not self.exists(interpreter):
+            return f"needs {interpreter}, which does not exist"
+        return ""
+
+    def _interpreter(self, path: str) -> str:
+        """Return the interpreter of a script; empty for other files."""
+        try:
+            with self._path(path).open("rb") as file:
+                first = file.readline(256)
+        except OSError:
+            return ""
+        words = os.fsdecode(first.removeprefix(b"#!")).split() if first[:2] == b"#!" else []
+        return words[0] if words and words[0].startswith("/") else ""
+
+    def may_read(self, uid: int, path: str) -> bool:
+        """As Machine; what is not known, such as an access list, counts as allowed."""
+        groups = _groups(uid)
+        parts = path.split("/")
+        folders = ["/".join(parts[:at]) or "/" for at in range(1, len(parts))]
+        wanted = [*((folder, 0o1) for folder in folders), (path, 0o4)]
+        return all(self._allows(uid, groups, one, bit) for one, bit in wanted)
+
+    def _allows(self, uid: int, groups: set[int], path: str, bit: int) -> bool:
+        try:
+            found = self._path(path).stat()
+            if "system.posix_acl_access" in os.listxattr(self._path(path)):
+                return True
+        except OSError:
+            return True
+        if found.st_uid == uid:
+            return bool(found.st_mode >> 6 & bit)
+        return bool((found.st_mode >> 3 if found.st_gid in groups else found.st_mode) & bit)
+
+    def may_give(self, uid: int, key: str, name: str) -> bool:
+        """As Machine."""
+        with suppress(KeyError):
+            if key == "owner":
+                return uid == (int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid)
+            gid = int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+            return gid in _groups(uid)
+        return True  # FPM049
+
+    def open_files(self) -> int:
+        """As Machine."""
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return 1 << 30 if soft == resource.RLIM_INFINITY else soft
 
     def user(self, name: str) -> bool:
         """As Machine."""
@@ -109,3 +171,12 @@ class Host:
         """As Machine."""
         marks = ("/.dockerenv", "/run/.containerenv")
         return any(self.exists(mark) for mark in marks) or bool(os.environ.get("KUBERNETES_PORT"))
+
+
+def _groups(uid: int) -> set[int]:
+    """Return the groups of a user."""
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return set()
+    return set(os.getgrouplist(user.pw_name, user.pw_gid))

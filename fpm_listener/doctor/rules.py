@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fpm_listener.doctor import (
     rules_address,
     rules_command,
+    rules_execution,
     rules_fpm_config,
     rules_listener,
     rules_program,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 RULES: tuple[Rule, ...] = (
     *rules_command.RULES,
+    *rules_execution.RULES,
     *rules_program.RULES,
     *rules_address.RULES,
     *rules_fpm_config.RULES,
@@ -36,12 +38,19 @@ _ORDER = list(FindingSeverity)
 
 def examine(config: CheckedConfig, texts: Mapping[str, Text]) -> list[Finding]:
     """Return the findings of all rules, the worst first; texts: by id, as in findings.txt."""
+    unknown = set() if config.is_environment_known else _unknown_values(config)
     found = {
         _finding(rule.id, texts[f"{rule.id}.{match.variant}".rstrip(".")], match)
         for rule in RULES
         for match in rule.check(config)
+        if match.where not in unknown or rule.id == rules_fpm_config.unset_variable.id
     }
     return sorted(found, key=_place)
+
+
+def _unknown_values(config: CheckedConfig) -> set[str]:
+    """Return the places of php-fpm's values with a variable that this shell does not have."""
+    return {match.where for match in rules_fpm_config.unset_variable.check(config)}
 
 
 def _finding(identity: str, text: Text, match: Match) -> Finding:

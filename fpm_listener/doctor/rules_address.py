@@ -5,6 +5,7 @@ Each consequence was measured with php-fpm 8.2 or is in its source.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from fpm_listener.doctor.checked_config import CheckedConfig, CheckedPool, Fpm, Section
     from fpm_listener.doctor.rule import Match
 
+#: Keys with names, and keys with lists of them: users or groups.
+_NAMES = {"user": "user", "group": "group", "listen.owner": "user", "listen.group": "group"}
+_LISTS = {"listen.acl_users": "user", "listen.acl_groups": "group"}
 _EVERYWHERE = {None, "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 
@@ -133,18 +137,51 @@ def ephemeral(pool: CheckedPool) -> Iterator[Match]:
 
 @rule("FPM049", pools)
 def unknown_user(pool: CheckedPool) -> Iterator[Match]:
-    """php-fpm needs their numbers when it starts."""
+    """php-fpm needs their numbers when it starts. Without root it ignores user and group."""
     exists = {"user": pool.fpm.machine.user, "group": pool.fpm.machine.group}
-    for key in ("user", "group", "listen.owner", "listen.group"):
-        name = pool.section.get(key)
-        kind = "user" if key in {"user", "listen.owner"} else "group"
+    is_root = pool.fpm.uid in {None, 0}
+    for key, kind in _NAMES.items():
+        is_used = is_root if key == kind else isinstance(pool.listen, UnixAddress)
+        name = pool.section.get(key) if is_used else ""
         if name and not name.isdigit() and not exists[kind](name):
             yield match(pool.section, key, name=name, kind=kind)
+    for key, kind in _LISTS.items() if isinstance(pool.listen, UnixAddress) else ():
+        # php-fpm keeps blanks after a comma, and takes no numbers here.
+        for name in filter(None, pool.section.get(key).split(",")):
+            if name != name.strip() and exists[kind](name.strip()):
+                yield match(pool.section, key, {}, "blank", name=name, kind=kind)
+            elif not exists[kind](name.strip()):
+                yield match(pool.section, key, name=name.strip(), kind=kind)
+
+
+@rule("FPM073", pools)
+def allowed_clients(pool: CheckedPool) -> Iterator[Match]:
+    """php-fpm resolves no names, and knows no networks. It keeps blanks after a comma."""
+    value = pool.section.values.get("listen.allowed_clients")
+    if value is None or not isinstance(pool.listen, TcpAddress):
+        return
+    clients = str(value).split(",")
+    wrong = [one for one in clients if not _is_ip(one)]
+    if wrong:
+        variant = "all" if len(wrong) == len(clients) else ""
+        names = ", ".join(repr(one) for one in wrong)
+        yield match(pool.section, "listen.allowed_clients", {}, variant, clients=names)
+
+
+def _is_ip(text: str) -> bool:
+    """Return whether inet_pton(3) takes it."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
 
 
 @rule("FPM050", pools)
 def as_root(pool: CheckedPool) -> Iterator[Match]:
     """php-fpm refuses it without -R."""
+    if pool.fpm.uid not in {None, 0}:
+        return
     if pool.user in {"root", "0"} and not pool.fpm.invocation.allow_root:
         yield match(pool.section, "user")
 
@@ -152,5 +189,5 @@ def as_root(pool: CheckedPool) -> Iterator[Match]:
 RULES = (
     *TABLE,
     *(same_address, two_programs, distribution, unusable, socket_folder, socket_owner, everywhere),
-    *(ephemeral, unknown_user, as_root),
+    *(ephemeral, unknown_user, as_root, allowed_clients),
 )

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from fpm_listener.doctor.checked_config import SHELL, fpms, processes
+from fpm_listener.doctor.checked_config import SHELL, fpms, processes, words_of
 from fpm_listener.doctor.rule import match, rule
+from fpm_listener.doctor.start_script import INIT
 from fpm_listener.host.masking import masked_text
-from fpm_listener.phpfpm import command_line, guard_command
+from fpm_listener.phpfpm import command_line, guard_command, shell_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +23,7 @@ if TYPE_CHECKING:
     from fpm_listener.phpfpm.command_line import FpmInvocation
 
 _WAITS = re.compile(r"(?:^|[\s;&|'\"])(sleep|wait-for|wait-for-it|wait-for-it\.sh)\s")
-_FINAL_EXEC = re.compile(r"(?:^|[;&|'\"\s])exec\s+\S*php-?fpm")
-_INIT = re.compile(
-    r"(?:^|[\s'\"])(?:service\s+php\S*\s+(?:re)?start|\S*/init\.d/php\S*|\S*php-fpm\.sh)"
-)
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _GUARD_WAIT_S = guard_command.wait_s(guard_command.WAIT.default or "")
 _STAYS = {
     "bash": "bash 5.1 and later stay only if the command has a redirection; older versions stay",
@@ -78,17 +75,33 @@ def waits(fpm: Fpm) -> Iterator[Match]:
 @rule("FPM002", fpms)
 def shell(fpm: Fpm) -> Iterator[Match]:
     """The supervised pid is that of the shell."""
-    command = fpm.process.command
-    found = SHELL.match(command)
-    if found and not _FINAL_EXEC.search(command):
+    found = SHELL.match(fpm.process.command)
+    if fpm.script is not None:
+        if not fpm.script.execs:
+            yield match(fpm.program, "command", {}, "script", script=fpm.script.path)
+    elif found and not _becomes_php_fpm(found[2], fpm.process.command):
         stays = _STAYS.get(found[2], f"{found[2]} may stay")
         yield match(fpm.program, "command", _without_shell(fpm), shell=found[2], stays=stays)
+
+
+def _becomes_php_fpm(shell: str, command: str) -> bool:
+    """Return whether php-fpm replaces the shell: with exec, or as the only command of a bash."""
+    text, arguments = shell_commands.command_string(words_of(command)[1:])
+    commands = [words for words in shell_commands.simple_commands(text, arguments) if words]
+    starts = [
+        [word for at, word in enumerate(words) if at or not _ASSIGNMENT.match(word)]
+        for words in commands
+        if command_line.find_in(list(words))
+    ]
+    if any(words[:1] == ["exec"] for words in starts):
+        return True
+    return shell == "bash" and len(commands) == 1 and not shell_commands.syntax(text)
 
 
 @rule("FPM003", fpms)
 def daemonizes(fpm: Fpm) -> Iterator[Match]:
     """daemonize = yes without -F, or -D."""
-    if fpm.conf.daemonize:
+    if fpm.conf.daemonize and (fpm.is_read or fpm.invocation.foreground is False):
         change = _without_shell(fpm) if fpm.in_shell else _in_foreground(fpm)
         found = match(fpm.program, "command", change, "option")
         if fpm.invocation.foreground is None:
@@ -99,7 +112,7 @@ def daemonizes(fpm: Fpm) -> Iterator[Match]:
 @rule("FPM004", processes)
 def init_script(process: Supervised) -> Iterator[Match]:
     """An init script starts php-fpm and exits."""
-    if process.kind == "program" and _INIT.search(process.command):
+    if process.kind == "program" and INIT.search(process.command):
         yield match(process.section, "command")
 
 
@@ -120,9 +133,10 @@ def guard_waits(fpm: Fpm) -> Iterator[Match]:
 @rule("FPM017", fpms)
 def wrong_option(fpm: Fpm) -> Iterator[Match]:
     """-c is for php.ini."""
-    for word, value in pairwise(fpm.invocation.arguments):
-        if word == "-c" and "fpm" in value.rpartition("/")[2] and value.endswith(".conf"):
-            yield match(fpm.program, "command", file=value)
+    file = fpm.invocation.php_ini or ""
+    name = file.rpartition("/")[2]
+    if name.endswith(".conf") and ("fpm" in name or not name.startswith("php")):
+        yield match(fpm.program, "command", file=file)
 
 
 @rule("FPM018", fpms)
@@ -138,16 +152,6 @@ def fpm_sockets(fpm: Fpm) -> Iterator[Match]:
     for name in fpm.process.settings["environment"] or {}:
         if str(name).startswith("FPM_SOCKETS") and not fpm.guarded:
             yield match(fpm.program, "environment", variable=name)
-
-
-@rule("FPM023", fpms)
-def binary_missing(fpm: Fpm) -> Iterator[Match]:
-    """An upgrade removes the old version."""
-    binary = fpm.invocation.binary
-    if binary.startswith("/") and not fpm.machine.exists(binary):
-        others = ", ".join(fpm.machine.php_fpms())
-        variant = "other" if others else ""
-        yield match(fpm.program, "command", {}, variant, binary=binary, installed=others)
 
 
 @rule("FPM024", processes)
@@ -168,5 +172,5 @@ def fcgi_program(fpm: Fpm) -> Iterator[Match]:
 
 RULES = (
     *(waits, shell, daemonizes, init_script, guard_waits, wrong_option, allows_root),
-    *(fpm_sockets, binary_missing, cut_short, fcgi_program),
+    *(fpm_sockets, cut_short, fcgi_program),
 )

@@ -9,7 +9,14 @@ import re
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from fpm_listener.doctor.checked_config import folder_of, fpms, pool_sections, pools, whole
+from fpm_listener.doctor.checked_config import (
+    folder_of,
+    fpms,
+    pool_sections,
+    pools,
+    read_fpms,
+    whole,
+)
 from fpm_listener.doctor.rule import KeyRule, Match, key_rules, match, rule
 from fpm_listener.host import addresses
 from fpm_listener.phpfpm.config import LogKind
@@ -23,6 +30,8 @@ if TYPE_CHECKING:
 _WORKER_BYTES = 32 << 20
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
+#: Problems that do not stop php-fpm, and problems of this command only.
+_PROBLEMS = {"nothing matches the include": "include", "Permission denied": "permission"}
 _YES = {"1", "yes", "on", "true"}
 _QUIET = {"warning", "error", "alert"}
 _OFF = {None, "", "0", "0s"}
@@ -30,7 +39,7 @@ _NOTICE = {"log_level": "notice"}
 
 
 def _global_sections(config: CheckedConfig) -> list[Section]:
-    return [fpm.main for fpm in config.fpms]
+    return [fpm.main for fpm in read_fpms(config)]
 
 
 def _in_container(config: CheckedConfig) -> list[Section]:
@@ -70,7 +79,7 @@ def _whole(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,10}", text) else None
 
 
-@rule("FPM051", fpms)
+@rule("FPM051", read_fpms)
 def emergency_restart(fpm: Fpm) -> Iterator[Match]:
     """With a broken opcache every worker crashes until the master restarts."""
     if not fpm.conf.emergency_restart_threshold or not fpm.conf.emergency_restart_interval_s:
@@ -115,7 +124,8 @@ def descriptors(config: CheckedConfig) -> Iterator[Match]:
     for fpm in config.fpms:
         count = sum(map(_children, fpm.pools))
         own = _whole(fpm.main.get("rlimit_files"))
-        limit = int(config.supervisord.get("minfds") or 1024) if own is None else own
+        limit = int(config.supervisord.get("minfds") or 1024)
+        limit = max(limit, config.machine.open_files()) if own is None else own
         if count * 3 + 64 > limit:
             numbers = {"count": count, "limit": limit, "needed": count * 4 + 64}
             yield match(fpm.main, "rlimit_files", **numbers)
@@ -129,7 +139,7 @@ def probes(pool: CheckedPool) -> Iterator[Match]:
         yield match(pool.section, "ping.path", change)
 
 
-@rule("FPM063", fpms)
+@rule("FPM063", read_fpms)
 def pid_folder(fpm: Fpm) -> Iterator[Match]:
     """php-fpm does not start without its pid file."""
     yield from _missing_folder(fpm, "pid", fpm.conf.pid_file)
@@ -163,16 +173,22 @@ def hash_comment(fpm: Fpm) -> Iterator[Match]:
         yield from (match(section, key) for key in section.lines if key.startswith("#"))
 
 
-@rule("FPM067", fpms)
-def unset_variable(fpm: Fpm) -> Iterator[Match]:
-    """php-fpm replaces it with nothing."""
+@rule("FPM067", whole)
+def unset_variable(config: CheckedConfig) -> Iterator[Match]:
+    """php-fpm replaces it with nothing. The environment of this shell is not supervisord's."""
+    for fpm in config.fpms:
+        yield from _unset_in(config, fpm)
+
+
+def _unset_in(config: CheckedConfig, fpm: Fpm) -> Iterator[Match]:
     environment = fpm.process.settings["inherited"]
     for section in fpm.all_sections:
         for key, line in section.lines.items():
             for name in re.findall(r"\$\{(\w+)\}", line.value):
                 if name not in environment:
-                    names = {"name": name, "variable": f"${{{name}}}"}
-                    yield match(section, key, **names, program=fpm.program.name)
+                    names = {"name": name, "variable": f"${{{name}}}", "program": fpm.program.name}
+                    variant = "" if config.is_environment_known else "shell"
+                    yield match(section, key, {}, variant, **names)
 
 
 @rule("FPM068", fpms)
@@ -181,7 +197,8 @@ def unreadable(fpm: Fpm) -> Iterator[Match]:
     for text in fpm.conf.problems:
         where, colon, problem = text.partition(": ")
         place = (where, problem) if colon else (fpm.conf.path, text)
-        yield Match(place[0], {"problem": place[1]})
+        variant = next((name for words, name in _PROBLEMS.items() if words in place[1]), "")
+        yield Match(place[0], {"problem": place[1]}, variant=variant)
 
 
 @rule("FPM071", pools)
@@ -213,7 +230,7 @@ def lost_output(pool: Section) -> Iterator[Match]:
         yield match(pool, "catch_workers_output", change)
 
 
-@rule("FPM061", fpms)
+@rule("FPM061", read_fpms)
 def log_folder(fpm: Fpm) -> Iterator[Match]:
     """php-fpm does not start without its log."""
     yield from _missing_folder(fpm, "error_log", fpm.conf.error_log)
@@ -227,7 +244,7 @@ def one_file(fpm: Fpm) -> Iterator[Match]:
         yield match(fpm.main, "error_log", path=log)
 
 
-@rule("FPM069", fpms)
+@rule("FPM069", read_fpms)
 def unreadable_log(fpm: Fpm) -> Iterator[Match]:
     """Nothing reads syslog here."""
     if fpm.conf.log_kind in {LogKind.SYSLOG, LogKind.DEVICE}:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from fpm_listener.doctor.checked_config import fpms, programs
+from fpm_listener.doctor.checked_config import fpms, programs, whole
 from fpm_listener.doctor.rule import KeyRule, key_rules, match, rule
+from fpm_listener.host.addresses import UnixAddress
 from fpm_listener.phpfpm.config import LogKind
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ TABLE = (
         KeyRule("FPM008", "exitcodes", _FAILED_START.intersection, {"exitcodes": "0"}),
         KeyRule("FPM009", "autorestart", lambda how: how != "true", {"autorestart": "true"}),
         KeyRule("FPM014", "killasgroup", lambda is_set: not is_set, {"killasgroup": "true"}),
-        KeyRule("FPM016", "numprocs", lambda count: count > 1, {"numprocs": "1"}),
         KeyRule("FPM019", "redirect_stderr", bool, {"redirect_stderr": "false", **_STDERR_EVENTS}),
     ),
     *key_rules(_without_shell, KeyRule("FPM015", "stopasgroup", bool, {"stopasgroup": None})),
@@ -50,6 +50,17 @@ TABLE = (
         KeyRule("FPM021", "stderr_events_enabled", lambda is_set: not is_set, _STDERR_EVENTS),
     ),
 )
+
+
+@rule("FPM016", whole)
+def several_masters(config: CheckedConfig) -> Iterator[Match]:
+    """Unless each process has another configuration or other variables."""
+    for fpm in config.fpms:
+        same = [one for one in config.processes if one.section.place == fpm.program.place]
+        ways = {(one.command, *sorted(one.settings["environment"].items())) for one in same}
+        count = fpm.process.settings["numprocs"]
+        if count > 1 and len(ways) == 1:
+            yield match(fpm.program, "numprocs", {"numprocs": "1"}, value=count)
 
 
 @rule("FPM020", fpms)
@@ -64,14 +75,18 @@ def stderr_discarded(fpm: Fpm) -> Iterator[Match]:
 @rule("FPM025", fpms)
 def needs_root(fpm: Fpm) -> Iterator[Match]:
     """Only root can change owners and roots, and open a stderr that belongs to root."""
-    user = fpm.process.settings["user"]
+    user = fpm.uid
     if user in {None, 0}:
         return
     for pool in fpm.pools:
-        for key in ("listen.owner", "listen.group", "chroot"):
-            if pool.section.get(key):
-                yield match(pool.section, key, user=user)
-    if fpm.conf.log_kind is LogKind.STDERR:
+        if pool.section.get("chroot"):
+            yield match(pool.section, "chroot", {}, "ignored", user=user)
+        for kind in ("owner", "group") if isinstance(pool.listen, UnixAddress) else ():
+            name = pool.section.get(f"listen.{kind}")
+            if name and not fpm.machine.may_give(user, kind, name):
+                yield match(pool.section, f"listen.{kind}", user=user)
+    is_own = fpm.process.settings.get("supervisord_uid") == user
+    if fpm.conf.log_kind is LogKind.STDERR and not is_own:
         yield match(fpm.main, "error_log", {}, "log", user=user)
 
 
@@ -118,23 +133,23 @@ def other_signal(fpm: Fpm) -> Iterator[Match]:
 @rule("FPM012", fpms)
 def control_timeout(fpm: Fpm) -> Iterator[Match]:
     """process_control_timeout is 0 by default."""
-    quits = fpm.process.settings["stopsignal"] == _QUIT
+    quits = fpm.process.settings["stopsignal"] == _QUIT and fpm.is_read
     if quits and not fpm.conf.process_control_timeout_s:
         yield match(fpm.main, "process_control_timeout")._replace(edits=_graceful(fpm))
 
 
 @rule("FPM013", fpms)
 def stopwaitsecs(fpm: Fpm) -> Iterator[Match]:
-    """After a KILL of the master, its workers stay."""
+    """After a KILL of the master, its workers stay. Only QUIT waits for the end of requests."""
     waits_s = fpm.process.settings["stopwaitsecs"]
     drains_s = fpm.conf.process_control_timeout_s
-    if waits_s <= drains_s + 2:
+    if fpm.process.settings["stopsignal"] == _QUIT and fpm.is_read and waits_s <= drains_s + 2:
         change = _stopwaitsecs(drains_s)
         yield match(fpm.program, "stopwaitsecs", change, waits_s=waits_s, drains_s=drains_s)
 
 
 RULES = (
     *TABLE,
-    *(stderr_discarded, needs_root),
+    *(several_masters, stderr_discarded, needs_root),
     *(interrupting_signal, other_signal, control_timeout, stopwaitsecs),
 )

@@ -5,6 +5,7 @@ Each consequence was measured with supervisor 4.3.0 and 4.2.5.
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import TYPE_CHECKING
 
@@ -33,10 +34,30 @@ PROGRAM_KEYS = {
     *("umask", "serverurl", "buffer_size", "events", "result_handler"),
     *("socket", "socket_backlog", "socket_owner", "socket_mode"),
 }
+#: The same for its other sections. [rpcinterface:x] and [ctlplugin:x] have keys of plugins.
+_SECTION_KEYS = {
+    "supervisord": {
+        *("logfile", "logfile_maxbytes", "logfile_backups", "loglevel", "pidfile", "umask"),
+        *("nodaemon", "silent", "minfds", "minprocs", "nocleanup", "childlogdir", "user"),
+        *("directory", "strip_ansi", "environment", "identifier"),
+    },
+    "unix_http_server": {"file", "chmod", "chown", "username", "password"},
+    "inet_http_server": {"port", "username", "password"},
+    "supervisorctl": {"serverurl", "username", "password", "prompt", "history_file"},
+    "include": {"files"},
+    "group": {"programs", "priority"},
+}
+_KINDS = (*_PROGRAMS, "group:", "rpcinterface:", "ctlplugin:")
+_SECTIONS = [name for name in _SECTION_KEYS if name != "group"]
+#: Files without a position, which supervisord's log rotation needs.
+_DEVICE = re.compile(r"/dev/(?:std(?:out|err)|fd/\d+|tty\S*|console|pts/\d+)|/proc/\w+/fd/\d+")
+#: Paths whose directory must exist when supervisord starts.
+_PATHS = ("logfile", "pidfile", "stdout_logfile", "stderr_logfile", "file")
 
 
 def _in_container(config: CheckedConfig) -> list[Section]:
-    return [config.section("supervisord")] if config.machine.in_container() else []
+    is_new = config.machine.in_container() and config.running is None
+    return [config.section("supervisord")] if is_new else []
 
 
 def _with_php_fpm(config: CheckedConfig) -> list[Section]:
@@ -82,9 +103,25 @@ def inet_server(config: CheckedConfig) -> Iterator[Match]:
 def rejected(config: CheckedConfig) -> Iterator[Match]:
     """The usual reason is a single percent sign."""
     reason = config.supervisord.get("refused")
-    if reason:
+    unset = config.supervisord.get("unset") or ()
+    for name in unset:
+        yield _unset(config, name)
+    if reason and not unset and not config.supervisord.get("missing"):
         percents = list(_percents(config))
         yield from percents or [match(config.section("supervisord"), "", reason=reason)]
+
+
+def _unset(config: CheckedConfig, name: str) -> Match:
+    """Match a variable that is not set in this shell, where it is used."""
+    wanted = f"%(ENV_{name})"
+    places = (
+        (section, key)
+        for section in config.all_sections
+        for key, line in section.lines.items()
+        if wanted in line.value
+    )
+    section, key = next(places, (config.section("supervisord"), ""))
+    return match(section, key, {}, "unset", variable=f"%(ENV_{name})s", name=name)
 
 
 def _percents(config: CheckedConfig) -> Iterator[Match]:
@@ -99,18 +136,72 @@ def _percents(config: CheckedConfig) -> Iterator[Match]:
 def unknown_key(config: CheckedConfig) -> Iterator[Match]:
     """supervisord ignores it."""
     for section in config.all_sections:
-        if section.name.startswith(_PROGRAMS):
-            yield from (match(section, key) for key in section.lines if key not in PROGRAM_KEYS)
+        kind = section.name.partition(":")[0]
+        known = PROGRAM_KEYS if section.name.startswith(_PROGRAMS) else _SECTION_KEYS.get(kind)
+        for key in section.lines if known else ():
+            if key not in (known or ()):
+                yield match(section, key, kind=_name_of(section.name))
+
+
+def _name_of(section: str) -> str:
+    """Return a section as supervisor's documentation names it."""
+    kind, colon, _ = section.partition(":")
+    return f"[{kind}{colon and ':x'}]"
+
+
+@rule("FPM123", whole)
+def unknown_section(config: CheckedConfig) -> Iterator[Match]:
+    """supervisord ignores it, with all programs and settings in it."""
+    for section in config.all_sections:
+        name = section.name
+        kind = name.partition(":")[0] + ":" if ":" in name else name
+        known = _KINDS if ":" in name else _SECTIONS
+        if kind in known or name.startswith("fpm-listener"):
+            continue
+        alike = difflib.get_close_matches(kind.lower(), [*_KINDS, *_SECTIONS], 1, 0.8)
+        if alike:
+            better = alike[0] + (name.partition(":")[2] or "NAME" if alike[0][-1] == ":" else "")
+            yield match(section, "", better=better)
 
 
 @rule("FPM113", whole)
 def log_folder(config: CheckedConfig) -> Iterator[Match]:
     """supervisord does not start."""
+    for section in config.all_sections:
+        if section.name.startswith((*_PROGRAMS, "supervisord", "unix_http_server")):
+            for key in _PATHS:
+                line = section.lines.get(key)
+                yield from _missing(config, section, key, line.value if line else "")
+            line = section.lines.get("childlogdir")
+            yield from _missing(config, section, "childlogdir", f"{line.value}/" if line else "")
     for process in config.processes:
         for key in ("stdout_logfile", "stderr_logfile"):
-            path = process.settings[key] or ""
-            if path.startswith("/") and not config.machine.is_folder(folder_of(path)):
-                yield match(process.section, key, folder=folder_of(path))
+            yield from _missing(config, process.section, key, process.settings[key] or "")
+
+
+def _missing(config: CheckedConfig, section: Section, key: str, path: str) -> Iterator[Match]:
+    here = folder_of(section.place.file)
+    path = path.replace("%(here)s", here)
+    is_whole = path.startswith("/") and "%(" not in path
+    if is_whole and not config.machine.is_folder(folder_of(path)):
+        yield match(section, key, folder=folder_of(path))
+
+
+@rule("FPM032", whole)
+def log_without_position(config: CheckedConfig) -> Iterator[Match]:
+    """supervisord asks for the position in the log before it rotates it; a pipe has none."""
+    known = config.supervisord
+    if _DEVICE.fullmatch(known.get("logfile") or "") and known.get("logfile_maxbytes"):
+        change = {"logfile_maxbytes": "0"}
+        section = config.section("supervisord")
+        yield match(section, "logfile", change, "supervisord", path=known["logfile"])
+    for process in config.processes:
+        settings = process.settings
+        streams = ("stdout",) if settings["redirect_stderr"] else ("stdout", "stderr")
+        for key in (f"{stream}_logfile" for stream in streams):
+            if _DEVICE.fullmatch(settings[key] or "") and settings.get(f"{key}_maxbytes"):
+                change = {f"{key}_maxbytes": "0"}
+                yield match(process.section, key, change, path=settings[key])
 
 
 @rule("FPM114", processes)
@@ -132,4 +223,5 @@ def section_twice(config: CheckedConfig) -> Iterator[Match]:
 RULES = (
     *TABLE,
     *(no_server, inet_server, rejected, unknown_key, log_folder, relative_command, section_twice),
+    *(unknown_section, log_without_position),
 )

@@ -63,6 +63,7 @@ class FpmInvocation(NamedTuple):
     allow_root: bool = False  #: -R
     php_ini: str | None = None  #: -c, a file or a directory
     test_only: bool = False  #: -t, -v, -i, -m, -h: exits at once
+    refused: str = ""  #: a word that php-fpm refuses: it prints its usage and exits with 64
 
     @property
     def version(self) -> tuple[int, ...]:
@@ -223,7 +224,7 @@ def _invocation(binary: str, words: list[str]) -> FpmInvocation:
     foreground: bool | None = None
     for letter, value in _options(words):
         values[letter] = value
-        if letter in "FD":
+        if letter in {"F", "D"}:
             foreground = letter == "F"
     return FpmInvocation(
         binary=binary,
@@ -231,6 +232,7 @@ def _invocation(binary: str, words: list[str]) -> FpmInvocation:
         config=values.get("y"),
         prefix=values.get("p"),
         pid_file=values.get("g"),
+        refused=values.get("", ""),
         force_stderr="O" in values,
         foreground=foreground,
         allow_root="R" in values,
@@ -240,23 +242,26 @@ def _invocation(binary: str, words: list[str]) -> FpmInvocation:
 
 
 def _options(words: list[str]) -> Iterator[tuple[str, str]]:
-    """Yield the letter and value of each option, up to the first word that php-fpm refuses."""
+    """Yield the letter and value of each option, then an empty letter and what php-fpm refuses."""
     rest = iter(words)
     for word in rest:
+        letters, value, apart = "", "", False
+        if word == "--":
+            yield "", next(rest, "")
+            return
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
-            letters, apart = _LONG.get(name, ""), not equals
-            if equals and not value:
-                return
+            apart = not equals
+            letters = "" if equals and not value else _LONG.get(name, "")
         elif cluster := _CLUSTER.fullmatch(word):
             letters, value = cluster[1] + (cluster[2] or ""), cluster[4] or ""
             apart = not cluster[3] and not value
-        else:
-            return
         for letter in letters[:-1]:
             yield letter, ""
+        if letters and letters[-1] in _TAKES_VALUE and apart:
+            following = next(rest, None)
+            letters, value = ("", "") if following is None else (letters, following)
         if not letters:
+            yield "", word
             return
-        if letters[-1] in _TAKES_VALUE and apart:
-            value = next(rest, "")
         yield letters[-1], value

@@ -20,6 +20,9 @@ _TOKEN = re.compile(
 
 _QUOTED = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)""", re.DOTALL)
 
+#: A word that is an operator or a redirection, or begins one.
+_SYNTAX = re.compile(r"&&|\|\|?|&|;|[0-9]?>>?(?:&[0-9-]|\S*)|&>>?\S*|[0-9]?<|\$\{?[A-Za-z_]\w*\}?")
+
 #: Words of the shell before a command.
 _RESERVED = {"if", "then", "elif", "else", "while", "until", "do", "!", "{", "command", "builtin"}
 
@@ -62,3 +65,22 @@ def _unquoted(word: str) -> str:
         return part[1] if part[1] is not None else part[3].strip("\n")
 
     return _QUOTED.sub(plain, word)
+
+
+def syntax(text: str) -> str:
+    """Return the first word that only a shell understands, such as `&&`; empty if there is none.
+
+    Words in quotes do not count.
+    """
+    at, begins = 0, True
+    while at < len(text):
+        token = _TOKEN.match(text, at)
+        if token is None:
+            return ""
+        at = token.end()
+        if begins and not token["blank"]:
+            sign = re.match(r"\S+", text[token.start() :])
+            if sign and _SYNTAX.fullmatch(sign[0]):
+                return sign[0]
+        begins = bool(token["blank"])
+    return ""

@@ -11,16 +11,15 @@ Laws:
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
-import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fpm_listener.supervisor import config_errors
 from fpm_listener.supervisor.process import Logs, ProcessName, Program
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ _CHILD = (
 _MOST_MEMORY, _MOST_PROCESSES = 1 << 30, 5000
 #: Where supervisord creates the logs whose names it chooses, without childlogdir.
 _TEMPORARY = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - it only looks there
-_SECTION = re.compile(r" in section ('[^']*') \(file: ('[^']*')\)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +43,9 @@ class ConfUnreadable:
 
     why: str
     refused: bool = False  #: supervisord refuses it, too
+    #: names of environment variables that it uses and that are not set here
+    unset: tuple[str, ...] = ()
+    missing: str = ""  #: a path in it whose directory does not exist
 
 
 def child_command(module: str, *arguments: str) -> list[str]:
@@ -92,8 +93,12 @@ def read(
         return ConfUnreadable(why=f"{path}: supervisor's parser failed, status {done.returncode}")
     answer: dict[str, Any] = json.loads(done.stdout)
     if "refused" in answer:
-        refused = not answer.get("unreadable")
-        return ConfUnreadable(why=f"{path}: {answer['refused']}", refused=refused)
+        return ConfUnreadable(
+            why=f"{path}: {answer['refused']}",
+            refused=not answer.get("unreadable"),
+            unset=tuple(answer.get("unset", ())),
+            missing=answer.get("missing", ""),
+        )
     return answer
 
 
@@ -145,13 +150,9 @@ def describe(path: str) -> dict[str, Any]:
 
     if not os.access(path, os.R_OK):
         return {"refused": "it does not exist or is not readable", "unreadable": True}
-    parser = Parser()
-    parser.configfile = path
-    try:
-        # As `realize`, without the command line and the checks of the process.
-        parser.process_config_file(do_usage=False)
-    except (ValueError, configparser.Error) as error:
-        return {"refused": _refused(str(error))}
+    parser = config_errors.parsed(Parser, path)
+    if isinstance(parser, dict):
+        return parser
     # configparser silently skips a file that it cannot open; supervisord, as root, has read it.
     # Both skip a link to nowhere.
     for included in _included(parser.parse_infos):
@@ -167,6 +168,8 @@ def describe(path: str) -> dict[str, Any]:
         "identifier": section.identifier,
         "nodaemon": bool(section.nodaemon),
         "minfds": int(section.minfds),
+        "uid": _uid(section.user),
+        "logfile_maxbytes": int(section.logfile_maxbytes),
         "logfile": _log(section.logfile),
         "childlogdir": section.childlogdir if section.childlogdir != "/" else _TEMPORARY,
         "servers": [_server(server) for server in section.server_configs],
@@ -198,12 +201,6 @@ def _server(server: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _refused(message: str) -> str:
-    found = _SECTION.search(message)
-    where = f", section {found[1]} of {found[2]}" if found else ""
-    return f"supervisor refuses it{where}; to see why: supervisorctl reread"
-
-
 def _process(group: Any, process: Any) -> dict[str, Any]:  # noqa: ANN401 - supervisor has no types
     return {
         "group": group.name,
@@ -227,11 +224,23 @@ def _process(group: Any, process: Any) -> dict[str, Any]:  # noqa: ANN401 - supe
         "redirect_stderr": bool(process.redirect_stderr),
         "stdout_events_enabled": bool(process.stdout_events_enabled),
         "stderr_events_enabled": bool(process.stderr_events_enabled),
+        "stdout_logfile_maxbytes": int(process.stdout_logfile_maxbytes or 0),
+        "stderr_logfile_maxbytes": int(process.stderr_logfile_maxbytes or 0),
         "stdout_logfile": _log(process.stdout_logfile),
         "stderr_logfile": _log(process.stderr_logfile),
         "stdout_syslog": process.stdout_logfile is None and bool(process.stdout_syslog),
         "stderr_syslog": process.stderr_logfile is None and bool(process.stderr_syslog),
     }
+
+
+def _uid(name: str | None) -> int | None:
+    """Return the uid of supervisord; None if it does not change it, or if there is no such user."""
+    from supervisor.datatypes import name_to_uid  # noqa: PLC0415 - the child's, see law 1
+
+    try:
+        return None if name is None else int(name_to_uid(name))
+    except ValueError:
+        return None
 
 
 def _event_name(event: object) -> str:

@@ -33,18 +33,15 @@ def script_at(words: Sequence[str]) -> int | None:
 
 def find_conf(supervisord_pid: int, proc: str = "/proc") -> str | None:
     """Return the configuration file of a running supervisord; None if it is unknown."""
+    words = command_of(supervisord_pid, proc)
     try:
-        with open(f"{proc}/{supervisord_pid}/cmdline", "rb") as file:  # noqa: PTH123 - pathlib costs milliseconds
-            command = file.read()
         folder = os.readlink(f"{proc}/{supervisord_pid}/cwd")  # noqa: PTH115 - a text is needed
     except OSError:
         return None
-    words = os.fsdecode(command.removesuffix(b"\0")).split("\0")
+    if not words:
+        return None
+    options = options_of(words)
     at = script_at(words) or 0
-    try:
-        options = dict(getopt.getopt(words[at + 1 :], _SHORT, _LONG)[0])
-    except getopt.GetoptError:
-        options = {}
     named = options.get("-c") or options.get("--configuration")
     if named:
         return os.path.join(folder, named)  # noqa: PTH118 - an absolute path wins, as it should
@@ -52,3 +49,21 @@ def find_conf(supervisord_pid: int, proc: str = "/proc") -> str | None:
     searched = (f"{beside}/etc/supervisord.conf", f"{beside}/supervisord.conf", *_SEARCHED)
     found = (os.path.join(folder, path) for path in searched)  # noqa: PTH118 - the same
     return next((os.path.normpath(path) for path in found if os.path.isfile(path)), None)  # noqa: PTH113 - the same
+
+
+def command_of(pid: int, proc: str = "/proc") -> list[str]:
+    """Return the words of the command line of a process; none if it is gone."""
+    try:
+        with open(f"{proc}/{pid}/cmdline", "rb") as file:  # noqa: PTH123 - pathlib costs milliseconds
+            command = file.read()
+    except OSError:
+        return []
+    return os.fsdecode(command.removesuffix(b"\0")).split("\0")
+
+
+def options_of(words: list[str]) -> dict[str, str]:
+    """Return the options of supervisord's command line; none if supervisord refuses them."""
+    try:
+        return dict(getopt.getopt(words[(script_at(words) or 0) + 1 :], _SHORT, _LONG)[0])
+    except getopt.GetoptError:
+        return {}

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fpm_listener.delivery.attempt import Outcome
-    from fpm_listener.doctor.checked_config import Machine
+    from fpm_listener.doctor.machine import Machine
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.phpfpm.config_reader import Files
 

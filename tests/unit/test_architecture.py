@@ -75,7 +75,8 @@ PURE = {
     *("doctor.checked_config", "doctor.ini_edits", "doctor.rule", "doctor.rules"),
     *("doctor.rules_address", "doctor.rules_command", "doctor.rules_fpm_config"),
     *("doctor.rules_listener", "doctor.rules_program", "doctor.rules_running"),
-    "doctor.rules_supervisord",
+    *("doctor.rules_supervisord", "doctor.rules_execution"),
+    *("doctor.machine", "doctor.start_script"),
     *(
         "delivery.alert_queue",
         "delivery.alert_texts",
@@ -94,9 +95,11 @@ VALUES = {
     *("__future__", "bisect", "codecs", "collections", "collections.abc", "dataclasses"),
     *(
         "datetime",
+        "difflib",
         "enum",
         "fnmatch",
         "hashlib",
+        "ipaddress",
         "itertools",
         "json",
         "re",

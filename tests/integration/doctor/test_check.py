@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from fpm_listener.doctor import check, report
+from fpm_listener.doctor.checked_config import Running
 from fpm_listener.doctor.host_facts import Host
 from fpm_listener.doctor.rule import FindingSeverity
 from fpm_listener.doctor.rules import RULES
@@ -120,6 +121,13 @@ def pool(more: str, old: str = "pm = dynamic\n") -> tuple[tuple[str, str], ...]:
     return ((old, f"{old if old.startswith('pm =') else ''}{more}\n"),)
 
 
+def plain_with(words: str) -> tuple[tuple[str, str], ...]:
+    """Return php-fpm without the guard, with more words."""
+    return ((GUARDED, f"{PLAIN}{words}"),)
+
+
+#: Directories of PATH.
+FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 TCP = "listen = 127.0.0.1:9000\n"
 CASES = [
     Case("FPM001", ((GUARDED, f'command=bash -c "sleep 1 && {PLAIN[8:]}"'),), what="sleep"),
@@ -169,13 +177,54 @@ CASES = [
         machine={"missing": {"/usr/sbin/php-fpm8.2"}, "installed": ["/usr/sbin/php-fpm8.3"]},
         what="does not exist",
     ),
+    Case(
+        "FPM023",
+        ((GUARDED, "command=/usr/bin/app"),),
+        machine={"missing": {"/usr/bin/app"}},
+        what="/usr/bin/app does not exist",
+    ),
+    Case(
+        "FPM023",
+        ((GUARDED, f"command=cd {{logs}} {PLAIN[8:]}"),),
+        machine={"missing": {f"{folder}/cd" for folder in FOLDERS}},
+        what="cd is a command of the shell",
+    ),
+    Case("FPM002", ((GUARDED, "command={logs}/start.sh"),), what="start.sh runs php-fpm without"),
+    Case("FPM027", ((GUARDED, "command=/opt/start"),), what="no word of it is a php-fpm"),
+    Case("FPM028", program(" -F -y", " -F --nodaemon -y"), what="'--nodaemon'"),
+    Case("FPM029", ((GUARDED, f"command=mkdir -p /run/php && {PLAIN[8:]}"),), what="&& is an"),
+    Case("FPM029", plain_with(" -c $INI"), what="$INI is a variable"),
+    Case(
+        "FPM030",
+        program("exitcodes=0", "exitcodes=0\ndirectory=/srv/app"),
+        machine={"missing": {"/srv/app"}},
+        what="/srv/app does not exist",
+    ),
+    Case(
+        "FPM031",
+        program("exitcodes=0", "exitcodes=0\nuser=nobody"),
+        machine={"unreadable": {"CONF"}},
+        what="may not read",
+    ),
+    Case(
+        "FPM032",
+        program("exitcodes=0", "exitcodes=0\nstdout_logfile=/dev/stdout"),
+        what="stdout_logfile is /dev/stdout",
+    ),
+    Case("FPM032", program("nodaemon=true", "nodaemon=true\nlogfile=/dev/stdout"), what="logfile"),
     Case("FPM024", ((GUARDED, f"{PLAIN} ; the best"),), what="; after a blank"),
     Case("FPM024", ((GUARDED, f"{PLAIN} # the best"),), what="# after a blank"),
     Case(
         "FPM025",
         program("exitcodes=0", "exitcodes=0\nuser=nobody"),
-        pool("listen.owner = www-data"),
+        ((TCP, "listen = /run/w.sock\nlisten.owner = www-data\n"),),
         what="listen.owner is set",
+    ),
+    Case(
+        "FPM025",
+        program("exitcodes=0", "exitcodes=0\nuser=nobody"),
+        pool("chroot = /srv"),
+        what="chroot is set",
     ),
     Case(
         "FPM025",
@@ -210,7 +259,16 @@ CASES = [
     Case("FPM047", fpm=((TCP, "listen = 0.0.0.0:9000\n"),)),
     Case("FPM048", fpm=((TCP, "listen = 127.0.0.1:40000\n"),), what="40000"),
     Case("FPM049", fpm=(("user = www-data", "user = nobody-here"),)),
-    Case("FPM049", fpm=pool("listen.group = nobody-here"), what="there is no such group"),
+    Case(
+        "FPM049",
+        fpm=((TCP, "listen = /run/w.sock\nlisten.acl_groups = nobody-here\n"),),
+        what="there is no such group",
+    ),
+    Case(
+        "FPM049",
+        fpm=((TCP, "listen = /run/w.sock\nlisten.acl_users = www-data, nginx\n"),),
+        what="with a blank",
+    ),
     Case("FPM050", fpm=(("user = www-data", "user = root"),)),
     Case("FPM051", fpm=(("emergency_restart_threshold = 10\n", ""),)),
     Case("FPM052", fpm=(("request_terminate_timeout = 60s\n", ""),)),
@@ -233,11 +291,19 @@ CASES = [
     Case("FPM065", fpm=(("error_log = {logs}/php-fpm.log", "error_log = log/fpm.log"),)),
     Case("FPM066", fpm=(("[www]", "[www]\n# pm = static"),)),
     Case("FPM067", fpm=((TCP, "listen = 127.0.0.1:${PORT}\n"),), what="${PORT}"),
+    Case(
+        "FPM067", fpm=((TCP, "listen = 127.0.0.1:${PORT}\n"),), machine={"environ": {}}, what="PORT"
+    ),
+    Case("FPM068", fpm=(("[www]", "include = /etc/php/absent-??.conf\n[www]"),), what="include"),
+    Case("FPM068", machine={"problem": "/x: cannot be read: Permission denied"}, what="Permission"),
     Case("FPM068", fpm=(("[www]", "include = /etc/php/absent-??.conf\n[www"),)),
+    Case("FPM068", fpm=(("[www]", "nonsense\n[www]"),), what="neither [section] nor key"),
     Case("FPM069", fpm=(("error_log = {logs}/php-fpm.log", "error_log = syslog"),)),
     Case("FPM070", fpm=pool("request_slowlog_timeout = 5s"), machine={"container": True}),
     Case("FPM071", fpm=((TCP, f"listen = 9009\n{TCP}"),), what="also"),
     Case("FPM072", fpm=(("[global]\n", "[global]\nlog_level = debug\n"),)),
+    Case("FPM073", fpm=pool("listen.allowed_clients = web"), what="'web'"),
+    Case("FPM073", fpm=pool("listen.allowed_clients = 127.0.0.1, ::1"), what="' ::1'"),
     Case("FPM101", program("[unix_http_server]\nfile=/run/supervisor.sock\n", "")),
     Case(
         "FPM102",
@@ -296,7 +362,13 @@ CASES = [
     Case("FPM110", program("priority=-50", "priority=-50\nstderr_events_enabled=true")),
     Case("FPM111", program("exitcodes=0", 'exitcodes=0\nenvironment=A="50%"'), what="percent"),
     Case("FPM111", program("startsecs=3", "startsecs=three"), what="supervisor refuses it"),
+    Case(
+        "FPM111",
+        program("startsecs=3", "startsecs=%(ENV_SECONDS)s"),
+        what="this shell has no variable SECONDS",
+    ),
     Case("FPM112", program("exitcodes=0", "exitcodes=0\nusername=www-data"), what="'username'"),
+    Case("FPM123", program("[program:php-fpm]", "[programs:php-fpm]"), what="no section"),
     Case("FPM113", machine={"missing": {"LOGS"}}, what="does not exist"),
     Case(
         "FPM116",
@@ -346,19 +418,29 @@ def examine(folder: Path, case: Case | None = None) -> list[Finding]:
         supervisord, fpm = supervisord.replace(place, text), fpm.replace(place, text)
     (folder / "php-fpm.conf").write_text(fpm)
     (folder / "supervisord.conf").write_text(supervisord)
+    script = f"#!/bin/sh\n/usr/sbin/php-fpm8.2 -F -y {folder}/php-fpm.conf\n"
+    (folder / "start.sh").write_text(script)
     answers = dict(case.machine) if case else {}
+    if answers.get("unreadable") == {"CONF"}:
+        answers["unreadable"] = {f"{folder}/php-fpm.conf"}
     if answers.get("missing") == {"LOGS"}:
         answers["missing"] = {str(folder)}
     holders = answers.pop("holders", ())
-    loaded = answers.pop("loaded", None)
+    loaded, problem = answers.pop("loaded", None), answers.pop("problem", None)
+    environ = answers.pop("environ", None)
     assert isinstance(holders, tuple)
 
     def look(address: str) -> HolderReport:
         return HolderReport(address=address, holders=holders)
 
     path = f"{folder}/supervisord.conf"
-    if isinstance(loaded, Loaded):
-        checked = check.gather(path, FakeHost(**answers), {"PATH": "/usr/bin"})
+    if loaded is not None or environ is not None or problem is not None:
+        runs = None if environ is None else Running(1, environ)
+        checked = check.gather(path, FakeHost(**answers), {"PATH": "/usr/bin"}, runs)
+        if problem is not None:
+            php_fpm = checked.fpms[0]
+            conf = php_fpm.conf._replace(problems=(problem.replace("/x", str(folder)),))
+            checked = checked._replace(fpms=(php_fpm._replace(conf=conf),))
         return apply_rules(checked._replace(loaded=loaded), TEXTS)
     return check.check(path, FakeHost(**answers), {"PATH": "/usr/bin"}, search=look)
 

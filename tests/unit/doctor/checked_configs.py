@@ -79,6 +79,8 @@ _DEFAULTS: dict[str, Any] = {
     "stopasgroup": False,
     "killasgroup": False,
     "redirect_stderr": False,
+    "stdout_logfile_maxbytes": 50 << 20,
+    "stderr_logfile_maxbytes": 50 << 20,
     "stdout_logfile": "AUTO",
     "stderr_logfile": "AUTO",
     "stderr_events_enabled": False,

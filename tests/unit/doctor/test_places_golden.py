@@ -12,13 +12,19 @@ from pathlib import Path
 
 from fpm_listener.doctor.rule import Finding, FindingSeverity
 from fpm_listener.doctor.rules import examine
-from tests.unit.doctor import test_rules_fpm_config, test_rules_start, test_rules_supervisord
+from tests.unit.doctor import (
+    test_rules_execution,
+    test_rules_fpm_config,
+    test_rules_start,
+    test_rules_supervisord,
+)
 from tests.unit.doctor.checked_configs import TEXTS, Case, checkup, found
 
 GOLDEN = Path(__file__).parents[2] / "data" / "places.txt"
 CASES = (
     *test_rules_fpm_config.CASES,
     *test_rules_start.CASES,
+    *test_rules_execution.CASES,
     *test_rules_supervisord.CASES,
 )
 

@@ -53,6 +53,7 @@ def gone(*paths: str) -> FakeHost:
     return FakeHost(missing=frozenset(paths))
 
 
+SOCKET = ("listen = 127.0.0.1:9000", "listen = /run/w.sock")
 # fmt: off
 CASES = [
     Case("FPM040", (), listen(f"{TCP}[two]\nlisten = 127.0.0.1:9000"), "[two] listen=", "pool two listens on 127.0.0.1:9000, pool www on 127.0.0.1:9000"),
@@ -79,8 +80,16 @@ CASES = [
     Case("FPM048", (), listen("listen = 127.0.0.1:60999"), what="port 60999", fix="a port below 32768"),
     Case("FPM049", (), (("user = www-data", "user = no-such-name"),), "[www] user=no-such-name", "user = no-such-name: there is no such user", fix="useradd no-such-name, or use another user"),
     Case("FPM049", (), pool("group = no-such-name"), "[www] group=no-such-name", "there is no such group", fix="groupadd no-such-name"),
-    Case("FPM049", (), pool("listen.owner = no-such-name"), "[www] listen.owner=", "there is no such user"),
-    Case("FPM049", (), pool("listen.group = no-such-name"), "[www] listen.group=", "there is no such group"),
+    Case("FPM049", (), (SOCKET, *pool("listen.owner = no-such-name")), "[www] listen.owner=", "there is no such user"),
+    Case("FPM049", (), (SOCKET, *pool("listen.group = no-such-name")), "[www] listen.group=", "there is no such group"),
+    Case("FPM049", (), (SOCKET, *pool("listen.acl_users = www-data,no-such-name")), "[www] listen.acl_users=", "listen.acl_users = no-such-name: there is no such user"),
+    Case("FPM049", (), (SOCKET, *pool("listen.acl_groups = no-such-name")), "[www] listen.acl_groups=", "there is no such group"),
+    Case("FPM049", (), (SOCKET, *pool("listen.acl_users = www-data, nginx")), "[www] listen.acl_users=", "contains ' nginx', with a blank", fix="Remove the blanks"),
+    Case("FPM073", (), pool("listen.allowed_clients = web"), "[www] listen.allowed_clients=web", "no IP address in 'web'", why="closes every connection"),
+    Case("FPM073", (), pool("listen.allowed_clients ="), "[www] listen.allowed_clients=", "no IP address in ''", why="No allowed address is left"),
+    Case("FPM073", (), pool("listen.allowed_clients = any"), what="'any'", why="No allowed address is left"),
+    Case("FPM073", (), pool("listen.allowed_clients = 10.0.0.0/8,localhost"), what="'10.0.0.0/8', 'localhost'", why="No allowed address is left"),
+    Case("FPM073", (), pool("listen.allowed_clients = 127.0.0.1, 10.0.0.5"), what="' 10.0.0.5'", why="connection from these clients"),
     Case("FPM050", (), (("user = www-data", "user = root"),), "[www] user=root", "user = root", fix="user = www-data"),
     Case("FPM050", (), (("user = www-data", "user = 0"),), "[www] user=0", "user = root"),
     Case("FPM051", (), without("emergency_restart_threshold = 10"), "[global]", "are not set", {("global", "emergency_restart_threshold"): "10", ("global", "emergency_restart_interval"): "1m"}),
@@ -153,6 +162,12 @@ HARMLESS = [
     ("FPM047", listen("listen = /run/w.sock"), FakeHost()),
     ("FPM048", listen("listen = 127.0.0.1:32767"), FakeHost()),
     ("FPM048", listen("listen = 127.0.0.1:61000"), FakeHost()),
+    ("FPM049", pool("listen.owner = no-such-name"), FakeHost()),
+    ("FPM049", pool("listen.acl_users = no-such-name"), FakeHost()),
+    ("FPM049", (SOCKET, *pool("listen.acl_users = www-data,nginx")), FakeHost()),
+    ("FPM058", (), FakeHost(files=1 << 20)),
+    ("FPM073", pool("listen.allowed_clients = 127.0.0.1,::1,2001:db8::1"), FakeHost()),
+    ("FPM073", (SOCKET, *pool("listen.allowed_clients = web")), FakeHost()),
     ("FPM049", (("user = www-data", "user = 1000"),), FakeHost(unknown=frozenset({"1000"}))),
     ("FPM053", pool("request_slowlog_timeout = 60s"), FakeHost()),
     ("FPM053", (*pool("request_slowlog_timeout = 5s"), *without("request_terminate_timeout = 60s")), FakeHost()),

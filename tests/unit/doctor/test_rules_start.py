@@ -37,6 +37,7 @@ def key(name: str, value: str, old: str | None = None) -> Changes:
     return (("exitcodes=0\n", f"exitcodes=0\n{name}={value}\n"),)
 
 
+SOCKET = ("listen = 127.0.0.1:9000", "listen = /run/w.sock")
 GUARD = {(P, "command"): f"fpm-listener guard --hold -- {COMMAND}"}
 # fmt: off
 CASES = [
@@ -122,7 +123,11 @@ CASES = [
     ),
     Case("FPM004", command("service php8.2-fpm restart"), what="an init script"),
     Case("FPM004", command("/etc/init.d/php8.2-fpm start"), what="an init script"),
-    Case("FPM004", command("sh -c '/opt/php-fpm.sh'"), what="an init script"),
+    Case("FPM004", command("/usr/sbin/service php-fpm restart"), what="an init script"),
+    Case("FPM004", command("systemctl start php8.2-fpm.service"), what="an init script"),
+    Case("FPM004", command("systemctl --no-block restart php-fpm"), what="an init script"),
+    Case("FPM004", command("rc-service php-fpm83 start"), what="an init script"),
+    Case("FPM004", command("bash -c '/etc/init.d/php-fpm start'"), what="an init script"),
     Case(
         "FPM005",
         key("startsecs", "1", "3"),
@@ -361,7 +366,7 @@ CASES = [
     Case(
         "FPM025",
         key("user", "web"),
-        (("[www]\n", "[www]\nlisten.owner = web\n"),),
+        (SOCKET, ("[www]\n", "[www]\nlisten.owner = web\n")),
         "[www] listen.owner=web",
         "listen.owner is set, and the program runs as user web",
         fix="Remove listen.owner",
@@ -369,11 +374,15 @@ CASES = [
     Case(
         "FPM025",
         key("user", "web"),
-        (("[www]\n", "[www]\nlisten.group = web\n"),),
+        (SOCKET, ("[www]\n", "[www]\nlisten.group = web\n")),
         what="listen.group is set",
     ),
     Case(
-        "FPM025", key("user", "web"), (("[www]\n", "[www]\nchroot = /srv\n"),), what="chroot is set"
+        "FPM025",
+        key("user", "web"),
+        (("[www]\n", "[www]\nchroot = /srv\n"),),
+        what="chroot is set",
+        why="ignores the setting",
     ),
     Case(
         "FPM025",
@@ -457,7 +466,23 @@ def test_a_sound_configuration() -> None:
         ("FPM022", key("environment", "FPM_SOCKETS=x"), ()),
         ("FPM022", command(COMMAND) + key("environment", "MY_FPM_SOCKETS=x"), ()),
         ("FPM024", command(f"{COMMAND} -d a=;b"), ()),
+        ("FPM002", command('bash -c "exec gosu www-data php8.2-fpm -F"'), ()),
+        ("FPM002", command('bash -c "exec env A=b php-fpm -F"'), ()),
+        ("FPM002", command('sh -c "cd /srv && A=b exec /usr/sbin/php8.2-fpm -F"'), ()),
+        ("FPM002", command("bash -c 'php-fpm -F'"), ()),
+        ("FPM003", command("/usr/sbin/php-fpm8.2 --daemonize=no -F"), ()),
+        ("FPM004", command("/opt/start-php-fpm.sh"), ()),
+        ("FPM004", command("/usr/local/bin/php-fpm.sh"), ()),
+        ("FPM004", command("tail -f /var/log/service php-fpm"), ()),
+        ("FPM013", key("stopwaitsecs", "2", "20") + key("stopsignal", "TERM", "QUIT"), ()),
+        ("FPM013", key("stopwaitsecs", "2", "20") + key("stopsignal", "INT", "QUIT"), ()),
         ("FPM025", key("user", "web"), (("listen = ", "listen.mode = 0660\nlisten = "),)),
+        ("FPM025", key("user", "web"), (("[www]\n", "[www]\nlisten.owner = web\n"),)),
+        ("FPM028", command(f"{COMMAND} --"), ()),
+        ("FPM028", command("php-fpm -Fy/etc/php-fpm.conf --nodaemonize=1"), ()),
+        ("FPM029", command("sh -c 'mkdir -p /run/php && exec php-fpm -F'"), ()),
+        ("FPM029", command("php-fpm -F -d 'a=b & c'"), ()),
+        ("FPM029", command('nginx -g "daemon off;"'), ()),
         (
             "FPM025",
             (),
@@ -484,7 +509,7 @@ def test_a_section_without_a_command() -> None:
 
 def test_a_program_as_root() -> None:
     """User 0 may do what only root can do."""
-    owner = (("[www]\n", "[www]\nlisten.owner = web\n"),)
+    owner = (SOCKET, ("[www]\n", "[www]\nlisten.owner = web\n"))
     of = checkup(key("user", "web"), owner)
     process = of.fpms[0].process
     as_root = process.section._replace(values={**process.settings, "user": 0})

@@ -1,0 +1,90 @@
+"""Finds the php-fpm of each program: in its command, or in the script that the command runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from fpm_listener import regular_file
+from fpm_listener.doctor import start_script
+from fpm_listener.doctor.checked_config import SHELL, Unknown, words_of
+from fpm_listener.phpfpm import command_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fpm_listener.doctor.checked_config import Supervised
+    from fpm_listener.doctor.start_script import StartScript
+    from fpm_listener.phpfpm.command_line import FpmInvocation
+
+#: Names of programs that are php-fpm: php-fpm, php8.2-fpm, php-fpm83, phpfpm, fpm.
+_NAME = re.compile(r"(?:php[\d.]*[-_.]?)?fpm[-_]?[\d.]*", re.IGNORECASE | re.ASCII)
+_BINARY = re.compile(r"(?:\S*/)?(?:php-fpm[\d.]*|php[\d.]+-fpm)", re.ASCII)
+_LONGEST = 64 << 10
+
+
+class Invocation(NamedTuple):
+    """A php-fpm, and the script that starts it."""
+
+    php_fpm: FpmInvocation
+    script: StartScript | None = None
+
+
+def find(process: Supervised) -> Invocation | Unknown | None:
+    """Return the php-fpm of a program; None for another program."""
+    if start_script.INIT.search(process.command):
+        return None  # FPM004
+    environ = process.settings["inherited"]
+    found = command_line.find(process.command)
+    if found is not None:
+        known = found
+        if SHELL.match(process.command):
+            answer = start_script.expanded(found, environ)
+            if isinstance(answer, str):
+                return Unknown(process, f"the value of {answer} is not known")
+            known = answer
+        return None if found.test_only else Invocation(_without_refused(known))
+    if process.kind == "eventlistener":
+        return None
+    script = start_script.find(process.command, _reader(environ), environ)
+    if script is not None and script.invocation is not None:
+        return Invocation(_without_refused(script.invocation), script)
+    if not _seems_php_fpm(process):
+        return None
+    if script is not None:
+        return Unknown(process, f"{script.path}: {script.fault}")
+    return Unknown(process, "no word of it is a php-fpm or a script that can be read")
+
+
+def _without_refused(found: FpmInvocation) -> FpmInvocation:
+    """Return the invocation with the options after a word that php-fpm refuses."""
+    first, again = found.refused, found
+    for _ in range(10):
+        if again.refused not in again.arguments:
+            break
+        words = list(again.arguments)
+        words.remove(again.refused)
+        again = command_line.find_in([again.binary, *words]) or again
+    return again._replace(refused=first, arguments=found.arguments)
+
+
+def _seems_php_fpm(process: Supervised) -> bool:
+    if _NAME.fullmatch(process.section.name.partition(":")[2]):
+        return True
+    words = words_of(process.command)
+    return any(_BINARY.fullmatch(one) and after.startswith("-") for one, after in pairwise(words))
+
+
+def _reader(environ: Mapping[str, str]) -> start_script.Reader:
+    def read(name: str) -> str | None:
+        path = name if "/" in name else shutil.which(name, path=environ.get("PATH", os.defpath))
+        try:
+            text = regular_file.read_text(path or "", _LONGEST, errors="surrogateescape")
+        except OSError:
+            return None
+        return None if "\0" in text else text
+
+    return read

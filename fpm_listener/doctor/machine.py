@@ -1,0 +1,51 @@
+"""What the rules ask the host; `host_facts` answers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Machine(Protocol):
+    """The facts of the host that rules need."""
+
+    def exists(self, path: str) -> bool:
+        """Return whether a file or directory exists."""
+
+    def is_folder(self, path: str) -> bool:
+        """Return whether a path is a directory."""
+
+    def command_fault(self, path: str) -> str:
+        """Return why a file cannot be executed, as a clause; empty if it can be."""
+
+    def may_read(self, uid: int, path: str) -> bool:
+        """Return whether a user may read a file."""
+
+    def may_give(self, uid: int, key: str, name: str) -> bool:
+        """Return whether a user may make a file belong to a user (`owner`) or `group`."""
+
+    def open_files(self) -> int:
+        """Return how many files a process may open here; 0 = unknown."""
+
+    def user(self, name: str) -> bool:
+        """Return whether a user exists."""
+
+    def group(self, name: str) -> bool:
+        """Return whether a group exists."""
+
+    def init_scripts(self) -> tuple[str, ...]:
+        """Return the init scripts of php-fpm."""
+
+    def php_fpms(self) -> tuple[str, ...]:
+        """Return the paths of the php-fpm binaries that are installed."""
+
+    def enabled_units(self) -> tuple[str, ...]:
+        """Return the systemd services of php-fpm that are enabled."""
+
+    def port_range(self) -> tuple[int, int]:
+        """Return the ports that outgoing connections use."""
+
+    def memory_limit(self) -> int | None:
+        """Return the bytes that all processes together may use: of the cgroup, or of the host."""
+
+    def in_container(self) -> bool:
+        """Return whether this is a container."""

@@ -1,0 +1,118 @@
+"""Rules on what supervisord needs to execute a program: its file, its directory, its words.
+
+Each consequence was measured with supervisor 4.3.0 and php-fpm 8.2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fpm_listener.doctor.checked_config import SHELL, fpms, whole, words_of
+from fpm_listener.doctor.rule import match, rule
+from fpm_listener.phpfpm import shell_commands
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Supervised
+    from fpm_listener.doctor.machine import Machine
+    from fpm_listener.doctor.rule import Match
+
+#: Commands of a shell that are no programs.
+_BUILTINS = {
+    *("cd", "exec", "export", "set", "source", ".", "ulimit", "umask", "unset", "eval", "trap"),
+    *("if", "while", "until", "for", "case", "{", "(", "!", "[[", "alias", "command", "builtin"),
+}
+#: supervisord's PATH if it has none, and the directories of most systems.
+_DEFAULT_PATH = "/bin:/usr/bin:/usr/local/bin"
+_USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@rule("FPM023", whole)
+def program_missing(config: CheckedConfig) -> Iterator[Match]:
+    """An upgrade removes the old version, or the package has another name."""
+    fpms = {fpm.program.name: fpm for fpm in config.fpms}
+    for process in config.processes:
+        words = words_of(process.command)
+        fpm = fpms.get(process.section.name)
+        binaries = dict.fromkeys([*words[:1], *([fpm.invocation.binary] if fpm else [])])
+        for binary in binaries:
+            fault = _fault(config, process, binary)
+            if not fault:
+                continue
+            others = ", ".join(config.machine.php_fpms())
+            variant = "other" if others else ""
+            if fpm is None or binary != fpm.invocation.binary:
+                variant = "builtin" if binary in _BUILTINS else "program"
+            names = {"binary": binary, "fault": fault, "installed": others}
+            yield match(process.section, "command", {}, variant, **names)
+            break
+
+
+def _fault(config: CheckedConfig, process: Supervised, binary: str) -> str:
+    """Return why supervisord cannot execute a file, as a clause; empty if it can."""
+    if binary.startswith("/"):
+        return config.machine.command_fault(binary)
+    if "/" in binary:
+        return ""  # FPM114
+    own = process.settings.get("path") or _DEFAULT_PATH
+    program = process.settings["inherited"].get("PATH", "")
+    usual = "" if config.is_environment_known else _USUAL_PATH
+    folders = [one for path in (own, program, usual) for one in path.split(":") if one]
+    is_there = any(config.machine.exists(f"{folder}/{binary}") for folder in folders)
+    return "" if is_there else "is in no directory of PATH"
+
+
+@rule("FPM027", whole)
+def not_analysed(config: CheckedConfig) -> Iterator[Match]:
+    """`nothing found` must not be the result for a php-fpm that was not examined."""
+    for process, reason in config.unknown:
+        if not shell_commands.syntax(process.command):  # FPM029
+            yield match(process.section, "command", reason=reason)
+
+
+@rule("FPM028", fpms)
+def unknown_option(fpm: Fpm) -> Iterator[Match]:
+    """php-fpm prints its usage."""
+    word = fpm.invocation.refused
+    if word and not (fpm.in_plain_words and shell_commands.syntax(word)):
+        yield match(fpm.program, "command", word=word)
+
+
+@rule("FPM029", whole)
+def shell_syntax(config: CheckedConfig) -> Iterator[Match]:
+    """supervisord runs no shell: each word is an argument of the first one."""
+    for process in config.processes:
+        sign = "" if SHELL.match(process.command) else shell_commands.syntax(process.command)
+        if sign:
+            first = next(iter(words_of(process.command)), "")
+            variant = "variable" if sign.startswith("$") else ""
+            yield match(process.section, "command", {}, variant, sign=sign, first=first)
+
+
+@rule("FPM030", whole)
+def directory_missing(config: CheckedConfig) -> Iterator[Match]:
+    """The child of supervisord exits before it executes the program."""
+    for process in config.processes:
+        folder = process.settings["directory"] or ""
+        if folder.startswith("/") and not config.machine.is_folder(folder):
+            yield match(process.section, "directory", folder=folder)
+
+
+@rule("FPM031", fpms)
+def not_readable(fpm: Fpm) -> Iterator[Match]:
+    """php-fpm reads its configuration as the user of the program."""
+    if fpm.uid not in {None, 0}:
+        for path in fpm.conf.files or (fpm.conf.path,):
+            if not _may_read(fpm.machine, fpm.uid, path):
+                yield match(fpm.program, "user", path=path, user=fpm.uid)
+
+
+def _may_read(machine: Machine, uid: int, path: str) -> bool:
+    return not path.startswith("/") or machine.may_read(uid, path)
+
+
+RULES = (
+    *(program_missing, not_analysed, unknown_option, shell_syntax, directory_missing),
+    not_readable,
+)

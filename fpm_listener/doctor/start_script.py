@@ -1,0 +1,119 @@
+"""Finds the php-fpm that a start script becomes: `command=/entrypoint.sh`.
+
+Law: no guess. A php-fpm counts only if the script execs it, or runs it last. A variable that is not
+known makes the command unknown.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from fpm_listener.phpfpm import command_line, shell_commands
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fpm_listener.phpfpm.command_line import FpmInvocation
+
+_SHELL = re.compile(r"(?:\S*/)?(?:ba|da|z|k|a)?sh")
+_FIRST_LINE = re.compile(r"#![^\n]*\b(?:ba|da|z|k|a)?sh\b|#![^\n]*with-contenv")
+_HEREDOC = re.compile(r"(?ms)<<-?[ \t]*(['\"]?)(\w+)\1([^\n]*)\n.*?^\t*\2[ \t]*$")
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
+#: Commands that start a service; FPM004 reports them.
+INIT = re.compile(
+    r"(?:^|[\s'\"&;])(?:\S*/)?(?:(?:service|rc-service|invoke-rc\.d)\s+\S*php\S*\s+(?:re)?start"
+    r"|systemctl\s+(?:--?\S+\s+)*(?:re)?start\s+\S*php|(?:rc\d?\.d|init\.d)/\S*php)",
+)
+#: Characters of one script, and scripts that call each other.
+_LONGEST, _DEEPEST = 64 << 10, 4
+
+
+Reader: TypeAlias = "Callable[[str], str | None]"
+
+
+class StartScript(NamedTuple):
+    """A script that a command runs, and the php-fpm that it becomes."""
+
+    path: str
+    fault: str = ""  #: why no php-fpm was found in it, as a clause
+    invocation: FpmInvocation | None = None
+    execs: bool = False  #: the script becomes php-fpm; otherwise its shell stays
+
+
+def find(command: str, read: Reader, environ: Mapping[str, str]) -> StartScript | None:
+    """Return the script of a command; None if the command runs none.
+
+    read: returns the text of a file that is a script or unknown, and None for other files.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return None
+    return _in_words(words, read, environ, 1)
+
+
+def _in_words(
+    words: list[str], read: Reader, environ: Mapping[str, str], depth: int
+) -> StartScript | None:
+    is_shell = False
+    for at, word in enumerate(words):
+        if is_shell and re.fullmatch(r"-[a-z]*c", word):
+            content, arguments = shell_commands.command_string(words[at:])
+            return _in_script("the command", content, arguments, read, environ, depth)
+        text = read(word) if "/" in word or at == 0 else None
+        if text is not None and not _SHELL.fullmatch(word):
+            if not is_shell and not text.startswith("#!"):
+                continue
+            if not is_shell and not _FIRST_LINE.match(text):
+                return StartScript(word, "it is no script of a shell")
+            return _in_script(word, text, words[at + 1 :], read, environ, depth)
+        is_shell = is_shell or _SHELL.fullmatch(word) is not None
+    return None
+
+
+def _in_script(
+    path: str,
+    text: str,
+    arguments: list[str],
+    read: Reader,
+    environ: Mapping[str, str],
+    depth: int,
+) -> StartScript:
+    unknown = StartScript(path, "no command in it becomes php-fpm")
+    if len(text) > _LONGEST or depth > _DEEPEST:
+        return unknown
+    plain = _HEREDOC.sub(r"\3", text.partition("\n")[2] if text.startswith("#!") else text)
+    commands = [one for one in shell_commands.simple_commands(plain, arguments) if one]
+    last = commands[-1:] if not re.search(r"&\s*\Z", plain) else []
+    for words in [*reversed([one for one in commands if one[0] == "exec"]), *last]:
+        execs = words[0] == "exec"
+        found = command_line.find_in(list(words))
+        if found is None:
+            inner = _in_words(words[execs:], read, environ, depth + 1)
+            if inner is not None and inner.invocation is not None:
+                return inner._replace(execs=execs and inner.execs)
+        elif not found.test_only:
+            known = expanded(found, environ)
+            if isinstance(known, str):
+                return unknown._replace(fault=f"the value of {known} is not known")
+            return StartScript(path, "", known, execs)
+    return unknown
+
+
+def expanded(invocation: FpmInvocation, environ: Mapping[str, str]) -> FpmInvocation | str:
+    """Return the invocation with the variables of a shell replaced, or one that is not known."""
+    words: list[str] = []
+    for word in (invocation.binary, *invocation.arguments):
+        value = _value(word, environ)
+        words += value.split() if word.startswith("$") else [value]
+    found = command_line.find_in(list(words)) or invocation
+    used = (found.binary, found.config, found.prefix, found.pid_file)
+    unknown = [one for one in used if one and "$" in one]
+    unknown += [word for word in words if word.startswith("$")]
+    return next(iter(unknown), found)
+
+
+def _value(word: str, environ: Mapping[str, str]) -> str:
+    return _VARIABLE.sub(lambda name: environ.get(name[1] or name[2], name[0]), word)

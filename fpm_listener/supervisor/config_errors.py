@@ -1,0 +1,60 @@
+"""Why supervisor's parser rejects a configuration, without the values in supervisor's messages.
+
+Source: supervisor/options.py and datatypes.py, 4.2.5 and 4.3.0.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: supervisor's words for an environment variable that is not set, and for a missing directory.
+_UNSET = re.compile(r"contains names \('ENV_(\w+)'\) which cannot be expanded", re.ASCII)
+_MISSING = re.compile(
+    r"(?s)The directory named as part of the path (.*) does not exist"
+    r"|(.*) is not an existing directory"
+)
+#: Variables that are named.
+_MOST_UNSET = 100
+_SECTION = re.compile(r" in section ('[^']*') \(file: ('[^']*')\)$")
+
+
+def parsed(new: Callable[[], Any], path: str) -> Any:  # noqa: ANN401 - supervisor has no types
+    """Return a parser that has read the file, or why supervisor refuses it.
+
+    Each further round sets one environment variable that is not set here, to find the next one.
+    """
+    unset: list[str] = []
+    while True:
+        parser, error = new(), None
+        parser.configfile = path
+        try:
+            # As `realize`, without the command line and the checks of the process.
+            parser.process_config_file(do_usage=False)
+        except (ValueError, configparser.Error) as why:
+            error = str(why)
+        name = _UNSET.search(error or "")
+        if name is None or name[1] in unset or len(unset) == _MOST_UNSET:
+            break
+        os.environ[name[1]] = "1"
+        unset.append(name[1])
+    if unset:
+        return {"refused": f"no environment variables {', '.join(unset)} here", "unset": unset}
+    return {"refused": _refused(error), "missing": _missing(error)} if error else parser
+
+
+def _refused(message: str) -> str:
+    found = _SECTION.search(message)
+    where = f", section {found[1]} of {found[2]}" if found else ""
+    return f"supervisor refuses it{where}; to see why: supervisorctl reread"
+
+
+def _missing(message: str) -> str:
+    """Return the path of the log, pid file or directory whose directory does not exist."""
+    found = _MISSING.match(message)
+    return (found[1] or f"{found[2]}/") if found else ""

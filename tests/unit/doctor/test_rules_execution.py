@@ -1,0 +1,167 @@
+"""The doctor's rules on what supervisord needs to execute a program."""
+
+# ruff: noqa: E501 - one mistake is one row
+
+from __future__ import annotations
+
+import pytest
+
+from fpm_listener.doctor.checked_config import Unknown
+from fpm_listener.doctor.start_script import StartScript
+from tests.fakes import FakeHost
+from tests.unit.doctor.checked_configs import (
+    COMMAND,
+    GUARDED,
+    Case,
+    Changes,
+    checkup,
+    found,
+    verify,
+)
+
+P = "program:php-fpm"
+AT = "[program:php-fpm]"
+
+
+def command(new: str) -> Changes:
+    """Return php-fpm with another command."""
+    return ((f"command={GUARDED}", f"command={new}"),)
+
+
+def key(text: str) -> Changes:
+    """Return the program with one more line."""
+    return (("exitcodes=0\n", f"exitcodes=0\n{text}\n"),)
+
+
+def gone(*paths: str) -> FakeHost:
+    """Return a host without these files and directories."""
+    return FakeHost(missing=frozenset(paths))
+
+
+def not_in_path(name: str) -> FakeHost:
+    """Return a host without this program."""
+    folders = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+    return gone(*(f"{folder}/{name}" for folder in folders))
+
+
+OTHER = (("[program:php-fpm]", "[program:other]\ncommand=other -x\n[program:php-fpm]"),)
+# fmt: off
+CASES = [
+    Case("FPM023", command("php-fpm83 -F"), (), f"{AT} command=", "php-fpm83 is in no directory of PATH", {}, "Install php-fpm", not_in_path("php-fpm83")),
+    Case("FPM023", command("/usr/bin/env A=b php-fpm83 -F"), what="php-fpm83 is in no directory of PATH", machine=not_in_path("php-fpm83")),
+    Case("FPM023", command("sh -c 'exec php8.1-fpm -F'"), what="php8.1-fpm is in no directory of PATH", machine=not_in_path("php8.1-fpm")),
+    Case("FPM023", command("gosu www-data php-fpm -F"), what="gosu is in no directory of PATH", fix="Install the program", machine=not_in_path("gosu")),
+    Case("FPM023", command("exec php-fpm -F"), what="exec is a command of the shell", fix="/bin/sh -c", machine=not_in_path("exec")),
+    Case("FPM023", OTHER, (), "[program:other] command=other -x", "other is in no directory of PATH", fix="Install the program", machine=not_in_path("other")),
+    Case("FPM028", command("/usr/sbin/php-fpm8.2 --nodaemon -y /etc/php-fpm.conf"), (), f"{AT} command=", "refuses '--nodaemon'", {}),
+    Case("FPM028", command("/usr/sbin/php-fpm8.2 -Fx"), what="refuses '-Fx'"),
+    Case("FPM028", command("/usr/sbin/php-fpm8.2 -F start"), what="refuses 'start'"),
+    Case("FPM028", command("/usr/sbin/php-fpm8.2 -F -y"), what="refuses '-y'"),
+    Case("FPM028", command("/usr/sbin/php-fpm8.2 -F --fpm-config= -R"), what="refuses '--fpm-config='"),
+    Case("FPM028", command("/usr/sbin/php-fpm8.2 -F -- x"), what="refuses 'x'"),
+    Case("FPM028", command("sh -c 'exec php-fpm --foreground'"), what="refuses '--foreground'"),
+    Case("FPM029", command("mkdir -p /run/php && php-fpm -F"), (), f"{AT} command=", "&& is an operator", {}, "exec", why="arguments of mkdir"),
+    Case("FPM029", command(f"{COMMAND} > /dev/null"), what="> is an operator"),
+    Case("FPM029", command(f"{COMMAND} 2>&1"), what="2>&1 is an operator"),
+    Case("FPM029", command("cat /x | other"), what="| is an operator"),
+    Case("FPM029", command("cat /x || other"), what="|| is an operator"),
+    Case("FPM029", command(f"{COMMAND} &"), what="& is an operator"),
+    Case("FPM029", command("php-fpm -F -y $CONF"), what="$CONF is a variable", fix="%(ENV_NAME)s"),
+    Case("FPM030", key("directory=/srv/app"), (), f"{AT} directory=/srv/app", "/srv/app does not exist", {}, "install -d /srv/app", gone("/srv/app")),
+    Case("FPM031", key("user=web"), (), f"{AT} user=web", "user web may not read /etc/php-fpm.conf", {}, machine=FakeHost(unreadable=frozenset({"/etc/php-fpm.conf"}))),
+    Case("FPM032", key("stdout_logfile=/dev/stdout"), (), f"{AT} stdout_logfile=", "stdout_logfile is /dev/stdout", {(P, "stdout_logfile_maxbytes"): "0"}, "stdout_logfile_maxbytes=0"),
+    Case("FPM032", key("stdout_logfile=/dev/fd/1"), what="stdout_logfile is /dev/fd/1"),
+    Case("FPM032", key("stdout_logfile=/proc/1/fd/1"), what="stdout_logfile is /proc/1/fd/1"),
+    Case("FPM032", (*key("stdout_logfile=/dev/stderr"), ("/var/log/php-fpm.stderr.log", "NONE")), what="/dev/stderr"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{case.rule}-{case.what[:30]}" for case in CASES])
+def test_a_mistake(case: Case) -> None:
+    """The rule points at the line, says what is wrong, and changes what makes it go away."""
+    verify(case)
+
+
+@pytest.mark.parametrize(
+    ("rule", "supervisord", "machine"),
+    [
+        ("FPM023", (), FakeHost()),
+        (
+            "FPM023",
+            command("php-fpm83 -F"),
+            gone("/usr/local/sbin/php-fpm83", "/usr/bin/php-fpm83"),
+        ),
+        ("FPM023", command("bin/php-fpm -F"), gone("bin/php-fpm")),
+        ("FPM030", key("directory=app"), gone("app")),
+        ("FPM030", key("directory=/srv/app"), FakeHost()),
+        ("FPM031", (), FakeHost(unreadable=frozenset({"/etc/php-fpm.conf"}))),
+        ("FPM031", key("user=web"), FakeHost()),
+        ("FPM032", key("stdout_logfile=/dev/null"), FakeHost()),
+        ("FPM032", key("stdout_logfile=/dev/stdout\nstdout_logfile_maxbytes=0"), FakeHost()),
+        (
+            "FPM032",
+            (("/var/log/php-fpm.stderr.log", "/dev/stderr"), *key("redirect_stderr=true")),
+            FakeHost(),
+        ),
+    ],
+)
+def test_no_mistake(rule: str, supervisord: Changes, machine: FakeHost) -> None:
+    """Where it works, the rule is silent."""
+    assert found(rule, checkup(supervisord, machine=machine)) == []
+
+
+def test_a_program_that_was_not_examined() -> None:
+    """It is a finding, with the reason; a shell operator in its command is the better finding."""
+    of = checkup()
+    (process,) = [one for one in of.processes if one.kind == "program"]
+    (one,) = found("FPM027", of._replace(unknown=(Unknown(process, "/x: it is no script"),)))
+    assert one.what == "no php-fpm is found in the command: /x: it is no script"
+
+    of = checkup(command("a && b"))
+    (process,) = [one for one in of.processes if one.kind == "program"]
+    assert found("FPM027", of._replace(unknown=(Unknown(process, "x"),))) == []
+
+
+@pytest.mark.parametrize(("execs", "count"), [(True, 0), (False, 1)])
+def test_php_fpm_behind_a_script(execs: bool, count: int) -> None:  # noqa: FBT001 - a test's
+    """Without exec the shell of the script stays."""
+    of = checkup()
+    script = StartScript("/start.sh", execs=execs)
+    of = of._replace(fpms=(of.fpms[0]._replace(script=script),))
+
+    assert [one.what for one in found("FPM002", of)] == [
+        "/start.sh runs php-fpm without exec"
+    ] * count
+
+
+def test_the_log_of_supervisord_on_a_pipe() -> None:
+    """Without logfile_maxbytes=0 supervisord does not start."""
+    known = {"logfile": "/dev/stdout", "logfile_maxbytes": 50 << 20}
+    (one,) = found("FPM032", checkup(known=known))
+    assert one.what == "logfile is /dev/stdout, and logfile_maxbytes is not 0"
+    assert "supervisord does not start" in one.why
+    assert one.edits == {("supervisord", "logfile_maxbytes"): "0"}
+
+    assert found("FPM032", checkup(known=known | {"logfile_maxbytes": 0})) == []
+    assert found("FPM032", checkup(known=known | {"logfile": "/var/log/s.log"})) == []
+
+
+@pytest.mark.parametrize("uid", [33, None])
+def test_a_php_fpm_without_root(uid: int | None) -> None:
+    """php-fpm ignores user and group, and may open the stderr that supervisord has made as it."""
+    of = checkup(
+        key(f"user={33 if uid else 'NONE'}"),
+        (
+            ("user = www-data", "user = root\ngroup = no-such-name"),
+            ("/var/log/php-fpm.log", "/dev/stderr"),
+        ),
+    )
+    (fpm,) = of.fpms
+    settings = {**fpm.process.settings, "user": uid, "supervisord_uid": uid}
+    process = fpm.process._replace(section=fpm.program._replace(values=settings))
+    of = of._replace(fpms=(fpm._replace(process=process),))
+
+    assert found("FPM025", of) == []
+    assert len(found("FPM049", of)) == (uid is None)
+    assert len(found("FPM050", of)) == (uid is None)
