@@ -30,6 +30,7 @@ def parsed(new: Callable[[], Any], path: str) -> Any:  # noqa: ANN401 - supervis
     Each further round sets one environment variable that is not set here, to find the next one.
     """
     unset: list[str] = []
+    places: list[str] = []
     while True:
         parser, error = new(), None
         parser.configfile = path
@@ -43,15 +44,20 @@ def parsed(new: Callable[[], Any], path: str) -> Any:  # noqa: ANN401 - supervis
             break
         os.environ[name[1]] = "1"
         unset.append(name[1])
+        places.append(_place(error or ""))
     if unset:
-        return {"refused": f"no environment variables {', '.join(unset)} here", "unset": unset}
+        why = f"environment variables are not set: {', '.join(unset)}{places[0]}"
+        return {"refused": why, "unset": unset}
     return {"refused": _refused(error), "missing": _missing(error)} if error else parser
 
 
 def _refused(message: str) -> str:
+    return f"supervisor refuses it{_place(message)}; to see why: supervisorctl reread"
+
+
+def _place(message: str) -> str:
     found = _SECTION.search(message)
-    where = f", section {found[1]} of {found[2]}" if found else ""
-    return f"supervisor refuses it{where}; to see why: supervisorctl reread"
+    return f", section {found[1]} of {found[2]}" if found else ""
 
 
 def _missing(message: str) -> str:

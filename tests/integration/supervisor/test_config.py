@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from fpm_listener.supervisor import config
 from fpm_listener.supervisor.config import ConfUnreadable, read_programs
 from fpm_listener.supervisor.config_path import find_conf
 from fpm_listener.supervisor.process import ProcessName, Program
@@ -144,6 +145,8 @@ def test_all_that_a_section_says(conf: Path) -> None:
         "stderr_events_enabled": False,
         "stdout_syslog": False,
         "stderr_syslog": False,
+        "stdout_logfile_maxbytes": 50 << 20,
+        "stderr_logfile_maxbytes": 50 << 20,
         "stdout_logfile": f"{folder}/logs/fpm.log",
         "stderr_logfile": None,
         "priority": 999,
@@ -193,9 +196,28 @@ def test_a_secret_in_what_is_refused(conf: Path) -> None:
     why = refusal(conf)
 
     assert why == (
+        f"{conf}: environment variables are not set: NOT_THERE, section 'program:broken' of '{part}'"
+    )
+
+    part.write_text("[program:broken]\ncommand=/bin/x --password hunter2 %(nothing)s\n")
+    assert refusal(conf) == (
         f"{conf}: supervisor refuses it, section 'program:broken' of '{part}'; "
         "to see why: supervisorctl reread"
     )
+
+
+def test_what_is_missing_for_it(conf: Path) -> None:
+    """All variables that are not set are named, and the directory that does not exist."""
+    part = conf.parent / "parts" / "b.conf"
+    part.write_text("[program:b]\ncommand=%(ENV_X)s\nnumprocs=%(ENV_Y)s\ndirectory=%(ENV_X)s\n")
+    found = config.read(str(conf), environ=environ())
+    assert isinstance(found, ConfUnreadable)
+    assert sorted(found.unset) == ["X", "Y"]
+
+    part.write_text("[program:b]\ncommand=b\nstdout_logfile=/gone/b.log\n")
+    found = config.read(str(conf), environ=environ())
+    assert isinstance(found, ConfUnreadable)
+    assert (found.unset, found.missing) == ((), "/gone/b.log")
 
 
 @pytest.mark.parametrize(
