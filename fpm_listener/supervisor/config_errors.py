@@ -37,8 +37,8 @@ def parsed(new: Callable[[], Any], path: str) -> Any:  # noqa: ANN401 - supervis
         try:
             # As `realize`, without the command line and the checks of the process.
             parser.process_config_file(do_usage=False)
-        except (ValueError, configparser.Error) as why:
-            error = str(why)
+        except (ValueError, configparser.Error) as refusal:
+            error = str(refusal)
         name = _UNSET.search(error or "")
         if name is None or name[1] in unset or len(unset) == _MOST_UNSET:
             break

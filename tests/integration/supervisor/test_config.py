@@ -196,7 +196,8 @@ def test_a_secret_in_what_is_refused(conf: Path) -> None:
     why = refusal(conf)
 
     assert why == (
-        f"{conf}: environment variables are not set: NOT_THERE, section 'program:broken' of '{part}'"
+        f"{conf}: environment variables are not set: NOT_THERE, "
+        f"section 'program:broken' of '{part}'"
     )
 
     part.write_text("[program:broken]\ncommand=/bin/x --password hunter2 %(nothing)s\n")
