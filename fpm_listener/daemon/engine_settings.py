@@ -21,6 +21,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
             stable_for_s=settings.stable_for_s,
             repeat_interval_s=min([settings.repeat_interval_s, *repeats]),
             healing=settings.healing,
+            evidence_lines=settings.evidence_lines,
         ),
         identity=Identity(instance=settings.instance),
         fast_restart=settings.fast_restart,

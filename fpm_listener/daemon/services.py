@@ -16,11 +16,19 @@ from fpm_listener.daemon import startup_check
 from fpm_listener.daemon.control_socket import ControlSocket
 from fpm_listener.daemon.discovery import Discovery
 from fpm_listener.daemon.log_follower import LogFollower
+from fpm_listener.daemon.output_reader import KnowOutputs, OutputReader
 from fpm_listener.daemon.post_mortem_examiner import PostMortemExaminer, Sample
 from fpm_listener.daemon.process_query import ProcessQuery
 from fpm_listener.daemon.supervisor_actions import SupervisorActions
 from fpm_listener.daemon.worker import Starter, Worker
-from fpm_listener.incidents.effects import CheckGone, ExamineExit, FindHolder, HolderFound
+from fpm_listener.incidents.effects import (
+    CheckGone,
+    ExamineExit,
+    FindHolder,
+    HolderFound,
+    MarkOutput,
+    ReadOutput,
+)
 from fpm_listener.monitor.messages import (
     AskProcesses,
     Discover,
@@ -63,6 +71,9 @@ class _Check(NamedTuple):
     supervisord: bool
 
 
+_ExitRequest = ExamineExit | CheckGone | Sample | KnowOutputs | MarkOutput | ReadOutput
+
+
 class Services:
     """All threads except the senders. Owned by the daemon."""
 
@@ -89,6 +100,7 @@ class Services:
         self._query = ProcessQuery(rpc, inbox.put)
         self._programs = Discovery(rpc, os.getppid(), errors.caught)
         self._examiner = PostMortemExaminer(os.getppid(), rpc)
+        self._output_reader = OutputReader()
         self._receiver_check = ReceiverCheck()
         self._supervisor = self._worker("supervisor", self._ask_supervisor, Where.SUPERVISOR)
         self._discovery = self._worker("programs", self._read_programs, Where.PROGRAMS)
@@ -107,6 +119,8 @@ class Services:
             Discover: self._discovery.ask,
             FindHolder: self._holders.ask,
             ExamineExit: self._exits.ask,
+            MarkOutput: self._exits.ask,
+            ReadOutput: self._exits.ask,
             CheckGone: self._exits.ask,
             ReadExits: self._supervisor.ask,
             AskProcesses: self._supervisor.ask,
@@ -193,6 +207,7 @@ class Services:
     def follow(self, known: ProgramsKnown) -> None:
         """Follow the logs, and poll the pools, of the php-fpm programs that are known now."""
         logs = [path for site in known.sites.values() for path in site.error_logs]
+        self._exits.ask(KnowOutputs(known.outputs))
         self._log_follower.follow([*logs, *(str(path) for path in self._settings.error_log)])
         if self._pools is not None:
             self._pools.follow({name: site.targets for name, site in known.sites.items()})
@@ -240,8 +255,18 @@ class Services:
         )
         self._inbox.put(HolderFound(look.process, report))
 
-    def _examine_exits(self, requests: tuple[ExamineExit | CheckGone | Sample, ...]) -> None:
-        self._examiner.work(requests, self._inbox.put)
+    def _examine_exits(self, requests: tuple[_ExitRequest, ...]) -> None:
+        others = []
+        for request in requests:
+            if isinstance(request, KnowOutputs):
+                self._output_reader.know(request.outputs)
+            elif isinstance(request, MarkOutput):
+                self._output_reader.end_run(request)
+            elif isinstance(request, ReadOutput):
+                self._inbox.put(self._output_reader.read(request))
+            else:
+                others.append(request)
+        self._examiner.work(tuple(others), self._inbox.put)
 
     def _check(self, requests: tuple[_Check, ...]) -> None:
         wanted = any(request.supervisord for request in requests)

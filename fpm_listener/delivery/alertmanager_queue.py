@@ -82,7 +82,7 @@ class AlertmanagerQueue(QueueBase):
             number = before.queued.number
         if not self._incidents:
             self.limiter.failing_since_s = None  # the alerts that failed were dropped
-        queued = QueuedAlert(number=number, alert=alert, since_s=now.monotonic_s)
+        queued = QueuedAlert(number=number, alert=policy.shown(alert), since_s=now.monotonic_s)
         self._incidents[name] = _Incident(queued=queued, due_s=now.monotonic_s)
         if alert.status is Status.RESOLVED:
             if not policy.send_resolved:

@@ -62,4 +62,5 @@ def make_policy(settings: ReceiverSettings, limits: Limits) -> QueuePolicy:
         rates=settings.rates,
         batch=KINDS[settings.kind].batch,
         once=settings.once,
+        evidence=settings.evidence,
     )

@@ -6,7 +6,7 @@ Law: an alert is written as itself, not in the format of a receiver.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,6 +35,7 @@ class QueuePolicy:
     rates: tuple[Rate, ...] = ()
     batch: int = 1  #: incidents in one message, if more are pending than the rates allow
     once: bool = False  #: send one firing alert of each incident
+    evidence: bool = True  #: send lines of the program's output
 
     def wants(self, alert: Alert) -> bool:
         """Return whether the receiver wants an incident of which it has got nothing yet."""
@@ -52,6 +53,10 @@ class QueuePolicy:
         name = f"{labels.get('group', '')}:{labels.get('process', '')}"  # of no program: `:`
         return any(fnmatchcase(name, glob) for glob in self.programs)
 
+    def shown(self, alert: Alert) -> Alert:
+        """Return the alert as the receiver may get it; so it is stored, too."""
+        return alert if self.evidence else without_evidence(alert)
+
     def unmuted_s(self, monotonic_s: float, now: Instant) -> float:
         """Return the first monotonic moment from `monotonic_s` and from now that is not muted."""
         if self.mute_times is None:
@@ -66,6 +71,14 @@ class QueuePolicy:
         if self.mute_times is None or age_s <= self.max_age_s:
             return age_s
         return age_s - self.mute_times.within_s(now.wall_s - age_s, now.wall_s)
+
+
+def without_evidence(alert: Alert) -> Alert:
+    """Return the alert without lines that the program has written."""
+    if "process" not in alert.labels:
+        return alert  # about a receiver: its evidence is our own text
+    annotations = {name: text for name, text in alert.annotations.items() if name != "evidence"}
+    return replace(alert, annotations=annotations)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -72,7 +72,7 @@ class ReceiverQueue(QueueBase):
             alert = _since_the_first(alert, last.alert)
         if not self._alerts:
             self.limiter.failing_since_s = None  # the alerts that failed were dropped
-        queued = QueuedAlert(number=number, alert=alert, since_s=now.monotonic_s)
+        queued = QueuedAlert(number=number, alert=policy.shown(alert), since_s=now.monotonic_s)
         self._add(queued)
         changes = [*self._drop_unwanted(incident), *self._drop_excess()]
         return [*changes, queued.saved()] if number in self._alerts else changes

@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol, cast
 
 from fpm_listener.delivery.attempt import AttemptResult, FailureReason, RetryLater
+from fpm_listener.delivery.queued_alert import without_evidence
 from fpm_listener.internal_errors import log_only
 from fpm_listener.settings.receiver_types import KINDS
 from fpm_listener.vocabulary import Where
@@ -101,7 +102,10 @@ class Sender:
         try:
             if self._receiver is None:
                 self._receiver = make_receiver(self._settings, self._external_url)
-            return self._receiver.send(attempt.alerts)
+            alerts = attempt.alerts
+            if not self._settings.evidence:  # an alert can be older than the setting
+                alerts = tuple(map(without_evidence, alerts))
+            return self._receiver.send(alerts)
         except Exception as error:  # noqa: BLE001 - its text may hold secrets, its kind does not
             self._caught(Where.RECEIVER, error)
             detail = f"internal error: {type(error).__name__}"

@@ -1,4 +1,4 @@
-"""Command lines of other processes without the secrets in them.
+"""Command lines and log lines of other processes without the secrets in them.
 
 Laws:
 1. In doubt a word is masked.
@@ -52,14 +52,26 @@ _SCHEMES = frozenset(("bearer", "basic", "digest", "token"))
 _TOKEN = re.compile(r"""\s+|(?:[^\s'"]|'[^']*(?:'|\Z)|"[^"]*(?:"|\Z))+""")
 _ASSIGNED = re.compile(r"""(['"]?(?:--?|/)?([A-Za-z][\w.-]*)(?:=|:(?!//)))(.*)""", re.DOTALL)
 _OPTION = re.compile(r"--?([A-Za-z][\w.-]*)")
-_NAME = re.compile(r"""([A-Za-z][\w.-]*)["']?\s*[=:](?!//)\s*""")
-_VALUE = re.compile(r""""[^"]*"|'[^']*'|[^&\s,;'"}]+""")
+_NAME = re.compile(r"""(?<!\w)([A-Za-z][\w.-]*)(?:\\*["'])?\s*(?:=>|[=:](?!//))\s*""")
+_VALUE = re.compile(r"""\\+"[^"\\]*\\+"|"[^"]*"|'[^']*'|[^&\s,;'"}]+""")
 _USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#'\"]*@")
 _BEARER = re.compile(r"\b((?:bearer|basic)\s+)[\w.~+/=-]{6,}", re.IGNORECASE)
 _KNOWN = re.compile(
     r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|sk[-_]|AKIA|eyJ)[\w.-]{12,}"
     r"|(?<=hooks\.slack\.com/services/)\S+|(?<=/api/webhooks/)\S+|(?<=api\.telegram\.org/bot)\S+"
 )
+#: Headers whose whole value is secret.
+_HEADER = re.compile(
+    r"""(?<![\w-])((?:proxy-)?authorization|(?:set-)?cookie)["']?\s*[=:]\s*([^"']+)""",
+    re.IGNORECASE,
+)
+#: Arguments in a stack trace of PHP (zend.exception_ignore_args is off without a php.ini).
+_FRAME = re.compile(r"#[0-9]+ [^ ]+\([0-9]+\): ")
+_TEXT = re.compile(r"'[^']*(?:'|$)")
+#: A line of a key in a PEM file.
+_KEY_LINE = re.compile(r"\s*[A-Za-z0-9+/]{60,76}={0,2}\s*")
+#: MySQL's words for whether a password was given.
+_GIVEN = frozenset(("YES)", "NO)"))
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -87,10 +99,24 @@ def masked_text(text: str) -> str:
     return "".join(piece if piece.isspace() else next(shown) for piece in pieces)
 
 
+def masked_line(line: str) -> str:
+    """Return a line of a log with its secrets masked."""
+    if _KEY_LINE.fullmatch(line):
+        return MASK
+    line = _HEADER.sub(rf"\1: {MASK}", line)
+    if _FRAME.search(line):
+        line = _TEXT.sub(f"'{MASK}'", line)
+    return masked_text("".join(_values(line)))
+
+
 def _tokens(tokens: Iterable[str]) -> Iterator[str]:
     """Yield each token with its secrets masked."""
     program, is_secret = "", False
     for token in tokens:
+        if is_secret and token in _GIVEN:
+            is_secret = False
+            yield token
+            continue
         if is_secret and not token.startswith("--"):
             is_secret = token.lower() in _SCHEMES
             yield token if is_secret else MASK
@@ -146,7 +172,9 @@ def _values(token: str) -> Iterator[str]:
     at = 0
     for name in _NAME.finditer(token):
         value = _VALUE.match(token, name.end())
-        if value and name.start() >= at and _is_secret(name[1]):
+        if value is None or name.start() < at or value[0] in _GIVEN:
+            continue
+        if _is_secret(name[1]):
             yield token[at : name.end()]
             yield MASK
             at = value.end()

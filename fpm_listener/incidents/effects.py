@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.incidents.incident_facts import IncidentFacts
     from fpm_listener.incidents.post_mortem import Needs, PostMortem
+    from fpm_listener.incidents.program_output import ProgramOutput
     from fpm_listener.supervisor.process import ProcessName
 
 
@@ -53,6 +54,28 @@ class ExamineExit(NamedTuple):
     has_status: bool = False  #: its exit status is known, so it had a process
 
 
+class MarkOutput(NamedTuple):
+    """Effect: a run has ended; what the files contain from now on belongs to the next run."""
+
+    process: ProcessName
+    exited_at_s: float  #: monotonic
+    output: ProgramOutput
+
+
+class ReadOutput(NamedTuple):
+    """Effect: read what a run has written. The answer is OutputRead."""
+
+    process: ProcessName
+    exited_at_s: float | None  #: monotonic, of its MarkOutput; None = the present run
+
+
+class OutputRead(NamedTuple):
+    """Input: what a run has written to its files."""
+
+    process: ProcessName
+    lines: tuple[str, ...] | None  #: oldest first, untrusted; None = they are unknown
+
+
 class CheckGone(NamedTuple):
     """Effect: check which of these processes do not exist any more. The answer is Gone."""
 
@@ -75,4 +98,4 @@ class SaveIncident(NamedTuple):
 
 
 #: The effects of an incident tracker.
-IncidentEffect = Notify | FindHolder | ExamineExit | CheckGone | SaveIncident
+IncidentEffect = Notify | FindHolder | ExamineExit | ReadOutput | CheckGone | SaveIncident

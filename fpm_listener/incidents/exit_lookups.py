@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fpm_listener.incidents.effects import ExamineExit
+from fpm_listener.incidents.effects import ExamineExit, ReadOutput
 from fpm_listener.incidents.failure_history import SYMPTOMS
 from fpm_listener.incidents.holder_watch import LOOK_AGAIN_S
 from fpm_listener.incidents.incident_facts import UNEXPLAINED
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.incidents.effects import IncidentEffect
     from fpm_listener.incidents.failure_history import FailureHistory
+    from fpm_listener.incidents.program_output import ProgramOutput
     from fpm_listener.supervisor.process import ProcessName
 
 
@@ -28,11 +29,18 @@ class ExitLookups:
         self.needs = Needs()
         self.output = UNKNOWN
         self._name = name
-        self._examined_at_s = float("-inf")
+        self._has_files = False
+        self._examined_at_s = self._read_at_s = float("-inf")
+        self._read_exit: tuple[float | None] | None = None  # whose output was read
+
+    def configure(self, needs: Needs, output: ProgramOutput) -> None:
+        """Set what the configuration of the program contains."""
+        self.needs, self.output, self._has_files = needs, output, bool(output.files)
 
     def clear(self) -> None:
         """Forget the last look-ups: the incident is over."""
-        self._examined_at_s = float("-inf")
+        self._examined_at_s = self._read_at_s = float("-inf")
+        self._read_exit = None
 
     def ask(
         self,
@@ -41,14 +49,34 @@ class ExitLookups:
         failures: FailureHistory,
         pending: set[Lookup],
         former_masters: Iterable[int],
+        *,
+        is_running: bool,
     ) -> list[IncidentEffect]:
-        """Return what to look up now, and add it to `pending`; `cause`: of the incident."""
+        """Return what to look up now, and add it to `pending`.
+
+        cause: of the incident. is_running: it is about the present run, which has not ended.
+        """
         effects: list[IncidentEffect] = []
         examination = self._examine(now_s, cause, failures, pending)
         if examination is not None:
             pending.add(Lookup.MACHINE)
             effects.append(examination._replace(former_masters=frozenset(former_masters)))
+        if failures.evidence.most and (
+            reading := self._read(now_s, None if is_running else failures)
+        ):
+            pending.add(Lookup.OUTPUT)
+            effects.append(reading)
         return effects
+
+    def _read(self, now_s: float, failures: FailureHistory | None) -> ReadOutput | None:
+        """Read what the last run has written; without failures, the present run."""
+        ended = failures.exits[-1] if failures and failures.exits else None
+        at_s = ended.at_s if ended is not None else None
+        is_known = self._read_exit == (at_s,)
+        if is_known or now_s - self._read_at_s < LOOK_AGAIN_S or not self._has_files:
+            return None
+        self._read_exit, self._read_at_s = (at_s,), now_s
+        return ReadOutput(self._name, at_s)
 
     def _examine(
         self, now_s: float, cause: Cause, failures: FailureHistory, pending: set[Lookup]

@@ -4,16 +4,21 @@ Laws:
 1. The order in which event, exit status, log lines and post-mortem arrive does not matter.
 2. A signal refutes the log lines of the run: php-fpm itself exits with a status.
 3. A post-mortem explains only an exit that the log does not explain.
-4. A line of the evidence replaces an older line with the same text. So the line that shows the
+4. A line that states a fact (a cause, an exit, what the machine shows) is never displaced by other
+   output of the program.
+5. A line of the evidence replaces an older line with the same text. So the line that shows the
    cause stays, even if a restart loop repeats other lines many times.
+6. Output is that of the last run that was read; the output of an earlier run is forgotten.
+7. The evidence has no secret and no control character: `output_lines` makes each line readable.
 """
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from typing import TYPE_CHECKING
 
+from fpm_listener.host.masking import masked_line
+from fpm_listener.host.output_lines import choose, is_of_program, readable, without_time
 from fpm_listener.incidents import post_mortem
 from fpm_listener.incidents.effects import ExitExamined
 from fpm_listener.incidents.incident import CAUSES, RANK
@@ -31,12 +36,8 @@ if TYPE_CHECKING:
 #: Causes that tell how a process ended, not why.
 SYMPTOMS = frozenset({None, Cause.CRASH_SIGNAL})
 
-
-#: Lines that an alert shows.
+#: Lines that an alert shows, if the settings do not say otherwise.
 EVIDENCE_LINES = 8
-
-#: The times that supervisord and php-fpm put before their lines.
-_STAMP = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ |\[\d\d-\w{3}-\d{4} [\d:.]+\] ")
 
 
 class FailureHistory:
@@ -46,7 +47,7 @@ class FailureHistory:
         self.loops = LoopDetector(policy.loops)
         self.exits: deque[ProcessExit] = deque(maxlen=policy.loops[Tier.FAST].threshold)
         self.explanations: tuple[Cause | None, ...] = ()  #: see the function
-        self.evidence = Evidence()
+        self.evidence = Evidence(policy.evidence_lines)
         self.address: str | None = None  #: that the last failed start could not use
         self.subject: str | None = None  #: the path, user or group that the cause is about
         self.fault: Fault | None = None  #: what exactly is wrong with the subject
@@ -71,6 +72,8 @@ class FailureHistory:
         if news.facts:
             lines += [fact.line for fact in news.facts]
             is_changed |= self._explain(news.facts)
+        if news.output is not None:
+            self.evidence.set_output(news.output)
         if isinstance(news.answer, ExitExamined):
             proof = self._examine(news.answer)
             lines += proof
@@ -94,7 +97,7 @@ class FailureHistory:
             is_detailed = bool(fact.named or fact.fault)
             if cause is last.cause and (is_detailed or last.explained_by is not cause):
                 self.subject, self.fault, last.explained_by = fact.named, fact.fault, cause
-                self.line = fact.line
+                self.line = masked_line(fact.line)
         return True
 
     def _examine(self, answer: ExitExamined) -> list[str]:
@@ -118,11 +121,12 @@ class FailureHistory:
         self.explanations = ()
         self.loops.clear()
         self.exits.clear()
-        self.evidence = Evidence()
+        self.evidence = Evidence(self.evidence.most)
 
     def reconfigure(self, policy: Policy) -> None:
         """Use new settings; detected loops stay."""
         self.loops = LoopDetector(policy.loops, self.loops.all_failures, self.loops.tiers)
+        self.evidence.most = policy.evidence_lines
         self.exits = deque(self.exits, maxlen=policy.loops[Tier.FAST].threshold)
 
 
@@ -138,16 +142,46 @@ def explanations(exits: Iterable[ProcessExit]) -> tuple[Cause | None, ...]:
 
 
 class Evidence:
-    """The evidence of one incident."""
+    """The lines that the alerts of one incident show."""
 
-    def __init__(self) -> None:
-        self.lines: list[str] = []  #: oldest first
+    def __init__(self, most: int = EVIDENCE_LINES) -> None:
+        self.most = most  #: lines that are shown
+        self.facts: list[str] = []  #: lines that state facts, oldest first
+        self.output: list[str] = []  #: what the last run has written, oldest first
+        self.lines: list[str] = []  #: both, to show, oldest first
+
+    def _lines(self) -> list[str]:
+        facts = self.facts[-self.most :] if self.most else []
+        known = set(map(without_time, facts))
+        fresh = [line for line in self.output if without_time(line) not in known]
+        chosen = set(choose(fresh, self.most - len(facts)))
+        if not chosen:
+            return facts
+        return self._in_order(facts, chosen)
+
+    def _in_order(self, facts: list[str], chosen: set[str]) -> list[str]:
+        """Return facts and other output in the order of the output."""
+        by_text = {without_time(line): line for line in facts}
+        run: list[str] = []  # the output of the run, with its facts
+        for line in self.output:
+            fact = by_text.pop(without_time(line), None)
+            if fact is not None or line in chosen:
+                run.append(fact if fact is not None else line)
+        left = [line for line in facts if without_time(line) in by_text]
+        later = [line for line in left if not is_of_program(line)]
+        return [*(line for line in left if line not in later), *run, *later]
 
     def add(self, lines: Iterable[str]) -> None:
-        """Add lines; each replaces an older line that differs only in its time."""
-        kept = {_STAMP.sub("", line, count=1): line for line in self.lines}
-        for line in lines:
-            text = _STAMP.sub("", line, count=1)
+        """Add facts; each replaces an older line that differs only in its time."""
+        kept = {without_time(line): line for line in self.facts}
+        for line in readable(lines):
+            text = without_time(line)
             kept.pop(text, None)
             kept[text] = line
-        self.lines = list(kept.values())[-EVIDENCE_LINES:]
+        self.facts = list(kept.values())[-self.most :] if self.most else []
+        self.lines = self._lines()
+
+    def set_output(self, lines: Iterable[str]) -> None:
+        """Replace the output by that of another run."""
+        self.output = choose(readable(lines), 2 * self.most) if self.most else []
+        self.lines = self._lines()

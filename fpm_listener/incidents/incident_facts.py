@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fpm_listener.host.operator_commands import OperatorCommands
+from fpm_listener.host.output_lines import is_of_program
 from fpm_listener.incidents.post_mortem import Needs
 from fpm_listener.incidents.program_output import UNKNOWN, ProgramOutput
 from fpm_listener.phpfpm.config import FpmSite
@@ -69,6 +70,13 @@ class IncidentFacts:
     exhausted: bool = False  #: self-healing has used all its starts of the day
     recovering: bool = False  #: it runs again, or is stopped, and the incident is not resolved yet
     evidence: tuple[str, ...] = ()  #: the last log lines, oldest first
+
+    @property
+    def hidden_output(self) -> str | None:
+        """Return where the output of the program goes, if no line of it can be shown."""
+        target = self.output.hidden_target
+        is_shown = target and any(map(is_of_program, self.evidence))
+        return None if is_shown or self.recovering else target
 
     @property
     def missing_program(self) -> str | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.host.oom_kills import mebibytes
 from fpm_listener.incidents.incident_facts import UNEXPLAINED
+from fpm_listener.incidents.program_output import NO_LOG, section_of
 from fpm_listener.incidents.remedy_values import remount, values
 from fpm_listener.incidents.variants import key
 from fpm_listener.settings.policy import MOST_A_DAY
@@ -108,12 +109,25 @@ class Language:
         if facts.last_exit:
             exit_text = self.describe_exit(facts.last_exit)
             parts.append(self.frames["last_exit"].format(exit=exit_text))
+        if facts.hidden_output:
+            frame = "no_log" if facts.hidden_output == NO_LOG else "hidden"
+            parts.append(self.frames[frame].format_map(self._output_parts(facts)))
         if facts.exhausted:
             parts.append(self.frames["worn_out"].format(count=MOST_A_DAY))
         if facts.post_mortem and facts.post_mortem.ruled_out and facts.cause in UNEXPLAINED:
             names = (self.ruled_out[cause] for cause in facts.post_mortem.ruled_out)
             parts.append(self.frames["ruled_out"].format(names=self._listed(names)))
         return "".join(parts)
+
+    def _output_parts(self, facts: IncidentFacts) -> dict[str, str]:
+        """Return the values of the sentence about output that no alert can show."""
+        frame = "update" if facts.output.control_socket else "restart"
+        return {
+            "target": facts.hidden_output or "",
+            "setting": facts.output.events_setting,
+            "section": section_of(facts.name),
+            "apply": self.frames[frame].format(group=facts.name.group),
+        }
 
     def _fill(self, text: str, facts: IncidentFacts, *, over: bool = False) -> str:
         known = {name: value for name, value in values(facts).items() if value}

@@ -38,7 +38,8 @@ def to_json(
         "named": failures.subject,
         "fault": failures.fault.value if failures.fault else None,
         "line": failures.line,
-        "evidence": failures.evidence.lines,
+        "evidence": failures.evidence.facts,
+        "output": failures.evidence.output,
         "incident": _incident_to_json(incident, offset_s) if incident else None,
     }
 
@@ -80,6 +81,7 @@ def restore(
     failures.fault = Fault(saved["fault"]) if saved.get("fault") else None
     failures.line = _text(saved.get("line"))
     failures.evidence.add(str(line) for line in saved["evidence"])
+    failures.evidence.set_output(str(line) for line in saved.get("output", ()))
     return _incident(now, saved["incident"]) if saved["incident"] else None
 
 

@@ -182,6 +182,12 @@ ENGLISH = Language(
         "one_failure": "1 failure in this incident.",
         "failures": "{count} failures in this incident.",
         "last_exit": " Last exit: {exit}.",
+        "hidden": " supervisord passes its output to {target} (in a container: docker logs), so "
+        "this alert cannot show it. To change this, add {setting} to [{section}], then {apply}.",
+        "no_log": " supervisord keeps no log of its output, so this alert cannot show it. To "
+        "change this, add {setting} to [{section}], then {apply}.",
+        "update": "type: supervisorctl update {group}",
+        "restart": "restart supervisord",
         "worn_out": " Self-healing started it {count} times in one day, and does not start it "
         "again today.",
         "ruled_out": " Checked on this host and ruled out: {names}.",

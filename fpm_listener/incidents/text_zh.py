@@ -235,6 +235,12 @@ CHINESE = Language(
         "one_failure": "本次故障中已失败 1 次。",
         "failures": "本次故障中已失败 {count} 次。",
         "last_exit": "最近一次退出：{exit}。",
+        "hidden": "supervisord 把它的输出转到 {target}（容器中用 docker logs 查看），"
+        "所以本告警无法显示。如需显示，请在 [{section}] 中加入 {setting}，然后{apply}。",
+        "no_log": "supervisord 不保存它的输出，所以本告警无法显示。"
+        "如需显示，请在 [{section}] 中加入 {setting}，然后{apply}。",
+        "update": "执行：supervisorctl update {group}",
+        "restart": "重启 supervisord",
         "worn_out": "一天内已自动重启 {count} 次，今天不再启动。",
         "ruled_out": "已检查本机并排除：{names}。",
         "nothing": "无需处理",

@@ -71,7 +71,7 @@ class IncidentTracker:
     def configure(self, known: ProgramKnown) -> None:
         """Set what the configuration of the program contains."""
         self._known, self._site = known, known.site or FpmSite()
-        self._exit_lookups.needs, self._exit_lookups.output = known.needs, known.output
+        self._exit_lookups.configure(known.needs, known.output)
 
     def take(self, now: Instant, news: ProcessNews, status: ProcessStatus) -> _Effects:
         """Learn what is new, and return what to do now."""
@@ -189,7 +189,8 @@ class IncidentTracker:
         if incident.cause in _LOOKED_UP or self._exit_lookups.output.known:
             pending, masters = self._lookups.pending, status.former_masters
             effects += self._exit_lookups.ask(
-                now.monotonic_s, incident.cause, self.failures, pending, masters
+                *(now.monotonic_s, incident.cause, self.failures, pending, masters),
+                is_running=bool(self._live.problems) and not self.failures.loops.tiers,
             )
         return effects
 

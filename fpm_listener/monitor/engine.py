@@ -121,9 +121,7 @@ class Engine:
                 self._find(content.process)
                 return self._pass(now, {content.process: content})
             case ProcessLog():
-                process = self._processes.get(content.process)
-                is_fpm = process is not None and process.is_fpm
-                return self._pass(now, {content.process: content}) if is_fpm else []
+                return self._pass(now, {content.process: content})
             case GroupChange(group, added):
                 if added:
                     return [messages.Discover(), messages.AskProcesses()]

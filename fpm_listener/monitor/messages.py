@@ -12,7 +12,10 @@ from fpm_listener.incidents.effects import (
     FindHolder,
     Gone,
     HolderFound,
+    MarkOutput,
     Notify,
+    OutputRead,
+    ReadOutput,
 )
 from fpm_listener.incidents.program_known import ProgramKnown
 from fpm_listener.supervisor.events import ProcessLog, ProcessState
@@ -223,6 +226,7 @@ class Discover(NamedTuple):
 AboutOne = (
     HolderFound
     | ExitExamined
+    | OutputRead
     | Gone
     | PoolsSeen
     | ProcessExited
@@ -251,6 +255,8 @@ Effect = (
     | SaveState
     | FindHolder
     | ExamineExit
+    | MarkOutput
+    | ReadOutput
     | CheckGone
     | ReadExits
     | AskProcesses

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fpm_listener.incidents.effects import ExitExamined, Gone, HolderFound
+from fpm_listener.incidents.effects import ExitExamined, Gone, HolderFound, OutputRead
 from fpm_listener.incidents.live_failures import LiveFailures
 from fpm_listener.incidents.pending_lookups import Lookup
 from fpm_listener.incidents.process_news import ProcessNews
 from fpm_listener.incidents.program_known import ProgramKnown
+from fpm_listener.incidents.program_output import UNKNOWN
 from fpm_listener.incidents.tracker import IncidentTracker
 from fpm_listener.monitor import messages
 from fpm_listener.monitor.lifecycle import Phase
@@ -20,10 +21,10 @@ from fpm_listener.monitor.liveness import Answer, Liveness
 from fpm_listener.monitor.log_trust import LogTrust
 from fpm_listener.monitor.messages import Effect
 from fpm_listener.monitor.process_view import ProcessCounters, ProcessView
+from fpm_listener.monitor.run_output import RunOutput
 from fpm_listener.monitor.self_healing import SelfHealing
 from fpm_listener.monitor.socket_hold import SocketHold
 from fpm_listener.phpfpm.config import FpmSite
-from fpm_listener.phpfpm.line_splitter import LineSplitter
 from fpm_listener.values import Instant
 from fpm_listener.vocabulary import State
 
@@ -44,6 +45,7 @@ class ProcessFacts:
         self.name = name
         self.is_fpm = False
         self.site = FpmSite()
+        self.output = UNKNOWN
         self.liveness = Liveness()
         self.is_disputed = False  #: the last answer differs from the events: ask again
         self.is_over = False  #: supervisord does not know it any more, and no incident is open
@@ -54,7 +56,7 @@ class ProcessFacts:
         self._live = LiveFailures(name, policy)
         self._tracker = IncidentTracker(name, policy, self._live, supervision.id_token)
         self._trust = LogTrust()
-        self._stderr = LineSplitter()
+        self._run_output = RunOutput()
         self._healing = SelfHealing(str(name))
         self._hold = SocketHold()
         self._counters = ProcessCounters()
@@ -123,6 +125,23 @@ class ProcessFacts:
 
     # -- other inputs ------------------------------------------------------------------------------
 
+    def _feed_output(self, text: str) -> list[str]:
+        """Take a piece of output; return the lines of php-fpm that it completes."""
+        lines = self._run_output.feed(text)
+        return lines if self.is_fpm else []
+
+    def _end_output(self, *, failed: bool) -> list[str]:
+        """End the output of a run; return the half line of php-fpm."""
+        rest = self._run_output.end()
+        self._news.output = self._run_output.ended if failed else None
+        return rest if self.is_fpm else []
+
+    def _take_output(self, _now: Instant, answer: OutputRead) -> list[Effect]:
+        if answer.lines is not None:
+            self._news.output = (*answer.lines, *self._run_output.last)
+        self._news.finished.add(Lookup.OUTPUT)
+        return []
+
     def _take_result(self, now: Instant, answer: HolderFound | ExitExamined | Gone) -> list[Effect]:
         self._news.answer = answer
         if isinstance(answer, Gone):
@@ -177,6 +196,7 @@ class ProcessFacts:
         self.is_fpm = known.site is not None
         self.site = known.site or FpmSite()
         self._hold.configure(self.site.addresses)
+        self.output = known.output
         self._tracker.configure(known)
         return []
 
@@ -187,6 +207,7 @@ class ProcessFacts:
         messages.Removed: _remove,
         HolderFound: _take_result,
         ExitExamined: _take_result,
+        OutputRead: _take_output,
         Gone: _take_result,
         messages.PoolsSeen: _take_pools,
         messages.ProcessExited: _take_kernel_exit,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fpm_listener.incidents.effects import SaveIncident
+from fpm_listener.incidents.effects import MarkOutput, SaveIncident
 from fpm_listener.incidents.pending_lookups import Lookup
 from fpm_listener.incidents.process_news import ProcessExit, ProcessNews, ProcessStatus
 from fpm_listener.monitor import messages
@@ -41,7 +41,7 @@ class ProcessMonitor(ProcessFacts):
     def take(self, now: Instant, given: ProcessInput) -> list[Effect]:
         """Learn from an input and return what to do now. `Tick` only lets time pass."""
         if isinstance(given, ProcessLog):
-            given = messages.LogFacts(_facts(self._stderr.feed(given.text)))
+            given = messages.LogFacts(_facts(self._feed_output(given.text)))
             if not given.facts and self._tracker.incident is None:
                 return []
         self._view, self._news = None, ProcessNews()
@@ -64,6 +64,8 @@ class ProcessMonitor(ProcessFacts):
         if change.began:
             self._counters.start(now, exited_at_s)
             self._trust.begin(now.monotonic_s)
+            if self._run_output.is_used:
+                self._run_output.begin()
             self._unsaved |= self._healing.start(now.monotonic_s)
         if change.down_s is not None:
             effects.append(messages.RunStarted(self.name, change.down_s))
@@ -72,7 +74,10 @@ class ProcessMonitor(ProcessFacts):
         return effects + self._end(now, event, change) if change.ended else effects
 
     def _end(self, now: Instant, event: ProcessState, change: RunChange) -> list[Effect]:
-        effects = self._take_facts(now, messages.LogFacts(_facts(self._stderr.flush())))
+        rest = self._end_output(failed=change.failed) if self._run_output.is_used else []
+        effects = self._take_facts(now, messages.LogFacts(_facts(rest)))
+        if self.output.known:
+            effects.append(MarkOutput(self.name, now.monotonic_s, self.output))
         is_stop = change.outcome is Outcome.STOPPED
         ended = ProcessExit(now.monotonic_s, change.failed, is_stop, change.run_s)
         self._counters.last_exit_s = now.wall_s

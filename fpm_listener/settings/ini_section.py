@@ -57,6 +57,17 @@ def count(word: str) -> int:
     return int(word)
 
 
+def few(most: int) -> Callable[[str], int]:
+    """Return a reader of a whole number from 0 to `most`."""
+
+    def read(word: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,4}", word) or int(word) > most:
+            raise ValueError(f"a whole number from 0 to {most}")
+        return int(word)
+
+    return read
+
+
 def duration(word: str) -> float:
     """Return seconds."""
     seconds = durations.parse(word)

@@ -51,3 +51,4 @@ class Policy:
     stable_for_s: float = 120.0
     repeat_interval_s: float = 4 * 3600.0
     healing: HealingPolicy = NO_HEALING
+    evidence_lines: int = 8  #: lines of output in an alert, 0 to 20

@@ -31,7 +31,7 @@ class Kind(NamedTuple):
 #: Settings that every receiver has.
 COMMON = (
     *("type", "send_resolved", "repeat_interval", "timeout", "min_severity", "programs", "causes"),
-    *("mute_times", "mute_location", "rate_limit"),
+    *("mute_times", "mute_location", "rate_limit", "evidence"),
 )
 
 _HTTP = ("ca_file", "cert_file", "key_file", "proxy", "trust_env")

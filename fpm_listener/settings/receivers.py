@@ -33,6 +33,7 @@ class ReceiverSettings:
     kind: str = "webhook"  #: the setting is called `type`
     # Which alerts it gets, and when.
     send_resolved: bool = True
+    evidence: bool = True  #: send lines of the program's output
     repeat_interval_s: float | None = None  #: None = the general one
     min_severity: Severity = Severity.INFO
     programs: tuple[str, ...] = ()  #: globs over group:name; empty = every program
@@ -198,6 +199,7 @@ _causes = ini.some_of((*(cause.value for cause in Cause), NOTIFICATION_FAILING))
 #: All keys but `type`, `mute_times` and `mute_location`.
 _SETTINGS = {
     "send_resolved": Setting("send_resolved", ini.boolean),
+    "evidence": Setting("evidence", ini.boolean),
     "repeat_interval": Setting("repeat_interval_s", ini.duration),
     "min_severity": Setting("min_severity", _severity),
     "programs": Setting("programs", ini.words),

@@ -84,6 +84,7 @@ class Settings:
     slow_loop: LoopPolicy = SLOW_LOOP
     stable_for_s: float = 120.0
     fast_restart: bool = True
+    evidence_lines: int = 8  #: lines of a program's output in an alert
     healing: HealingPolicy = NO_HEALING
     fpm_status: bool = False  #: poll php-fpm's status pages
     fpm_status_interval_s: float = 15.0
@@ -136,6 +137,7 @@ _GENERAL = {
     "slow_loop": Setting("slow_loop", ini.loop),
     "stable_for": Setting("stable_for_s", ini.duration),
     "fast_restart": Setting("fast_restart", ini.boolean),
+    "evidence_lines": Setting("evidence_lines", ini.few(20)),
     "hold_linger": Setting("hold_linger_s", ini.duration),
     "fpm_status": Setting("fpm_status", ini.boolean),
     "fpm_status_interval": Setting("fpm_status_interval_s", ini.duration),

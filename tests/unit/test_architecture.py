@@ -59,6 +59,7 @@ PURE = {
         "host.obstacles",
         "host.oom_kills",
         "host.operator_commands",
+        "host.output_lines",
     ),
     "supervisor.spawn_error",
     *("supervisor.events", "supervisor.exit_log", "supervisor.process", "supervisor.protocol"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm_listener.host.masking import MASK, masked, masked_text
+from fpm_listener.host.masking import MASK, masked, masked_line, masked_text
 
 SECRET = "hunter2SECRET"
 
@@ -201,3 +201,52 @@ def test_schemes_of_authorization(scheme: str) -> None:
 def test_what_is_shown(text: str, shown: str) -> None:
     """All but the secret, with its blanks."""
     assert masked_text(text) == shown
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[error] Authorization: Bearer <S>",
+        "Cookie: a=1; session=<S>; b=2",
+        "> GET /x HTTP/1.1\\r\\nCookie: <S>",
+        "SQLSTATE[HY000]: mysql:host=db;user=root;password=<S> refused",
+        "could not connect: postgresql://root:<S>@db:5432/app",
+        "DATABASE_URL=mysql://root:<S>@db/app is invalid",
+        "password = <S>",
+        "'password' => '<S>',",
+        'level=error msg="{\\"user\\":\\"u\\",\\"password\\":\\"<S>\\"}"',
+        '{"level":"error","api_key":"<S>","token":"<S>"}',
+        "#0 /var/www/db.php(12): PDO->__construct('mysql:host=db', 'root', '<S>')",
+        "GENERATED ROOT PASSWORD: <S>",
+        "+ mysql -uroot -p<S> -e 'select 1'",
+        "env: APP_SECRET=<S>",
+        "redis://:<S>@cache:6379/0 AUTH failed",
+        "amqp connect to amqp://guest:<S>@mq:5672//",
+        "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7<S>CAE",
+        "X-Api-Key: <S>",
+        "passwd=<S>",
+    ],
+)
+def test_secrets_in_a_log(line: str) -> None:
+    """Neither a header nor a DSN, an array, JSON or a stack trace shows them."""
+    assert SECRET not in masked_line(line.replace("<S>", SECRET)), masked_line(
+        line.replace("<S>", SECRET)
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "nginx: [emerg] bind() to 0.0.0.0:8080 failed (98: Address already in use)",
+        "Access denied for user 'root'@'localhost' (using password: YES)",
+        "PHP Fatal error:  Uncaught Error: Class 'Token' not found in /var/www/a.php:3",
+        "Error: listen EADDRINUSE: address already in use :::3000",
+        "    at Server.setupListenHandle [as _listen2] (node:net:1817:16)",
+        "[28-Nov-2026 10:00:00] ERROR: [/etc/php/fpm.conf:3] value is NULL for a ZEND_INI_PARSER",
+        "2026-11-28 10:00:00,123 WARN exited: php-fpm (exit status 78; not expected)",
+        'File "/app/main.py", line 3, in <module>',
+    ],
+)
+def test_lines_without_secrets(line: str) -> None:
+    """They stay as they are."""
+    assert masked_line(line) == line

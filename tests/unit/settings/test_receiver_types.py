@@ -67,7 +67,7 @@ def test_settings_of_all_receivers() -> None:
     """Every kind has these, and each setting is listed once."""
     assert (
         *("type", "send_resolved", "repeat_interval", "timeout", "min_severity", "programs"),
-        *("causes", "mute_times", "mute_location", "rate_limit"),
+        *("causes", "mute_times", "mute_location", "rate_limit", "evidence"),
     ) == COMMON
     assert set(KEYS) == {key for kind in KINDS.values() for key in keys(kind)}
     assert len(KEYS) == len(set(KEYS))
