@@ -72,6 +72,7 @@ def fpm_conf(folder: Path, error_log: str) -> Path:
 def test_a_php_fpm_and_its_files(tmp_path: Path, supervisord: int) -> None:
     """Its addresses, pools and log are known, its environment applied; others have no site."""
     conf = fpm_conf(tmp_path, "/var/log/x.log")
+    pools = tmp_path / "pool.d" / "www.conf"
     configure(tmp_path, f"php-fpm8.2 -F -y {conf}", 'environment=PORT="9077"')
     rpc = FakeRpc(RpcFailed(why="not asked"))
     known = Discovery(rpc, supervisord).read(all_configs=True)
@@ -84,6 +85,7 @@ def test_a_php_fpm_and_its_files(tmp_path: Path, supervisord: int) -> None:
             error_logs=("/var/log/x.log",),
             config=str(conf),
             check_command=f"php-fpm8.2 -t -y {conf}",
+            listen_places=(("www", f"{pools}:2"), ("api", f"{pools}:4")),
         ),
     }
     assert known.needs[FPM] == Needs(
