@@ -66,6 +66,7 @@ class OutputFinder:
             stdout_events=logs.stdout_events,
             stderr_events=logs.stderr_events,
             own_logs=own_logs,
+            never_opened=tuple(path for path in own_logs if not os.path.exists(path)),  # noqa: PTH110 - a text stays a text
             control_socket=has_server,
             known=True,
         )

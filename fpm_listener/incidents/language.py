@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fpm_listener.host.oom_kills import mebibytes
 from fpm_listener.incidents.incident_facts import UNEXPLAINED
 from fpm_listener.incidents.program_output import NO_LOG, section_of
-from fpm_listener.incidents.remedy_values import remount, values
+from fpm_listener.incidents.remedy_values import reading, remount, values
 from fpm_listener.incidents.variants import key
 from fpm_listener.settings.policy import MOST_A_DAY
 from fpm_listener.vocabulary import Cause, Fault
@@ -148,7 +148,9 @@ class Language:
         }
         places = dict(facts.site.listen_places)
         pools = (facts.named or "").split(", ")
+        frame, value = reading(facts)
         return {
+            "read": self.frames[frame].format(value=value),
             "pools": self._listed(
                 f"{one} ({places[one]})" if one in places else one for one in pools
             ),

@@ -30,6 +30,7 @@ class ProgramOutput:
     stdout_events: bool = False  #: supervisord sends PROCESS_LOG_STDOUT
     stderr_events: bool = False  #: supervisord sends PROCESS_LOG_STDERR
     own_logs: tuple[str, ...] = ()  #: files that the program itself writes: php-fpm's error log
+    never_opened: tuple[str, ...] = ()  #: those of own_logs that do not exist
     control_socket: bool = False  #: supervisord has a server, so supervisorctl can work
     known: bool = False  #: supervisord's configuration was read
 
@@ -37,6 +38,14 @@ class ProgramOutput:
     def files(self) -> tuple[str, ...]:
         """Return the files with lines of the program, stderr last: errors are there."""
         found = (*self.own_logs, self.stdout_file, self.stderr_file)
+        return tuple(dict.fromkeys(path for path in found if path))
+
+    @property
+    def to_read(self) -> tuple[str, ...]:
+        """Return the files that a person can read: at most two, and none that does not exist."""
+        own = [path for path in self.own_logs if path not in self.never_opened]
+        first = own[0] if own else self.stdout_file
+        found = (first, self.stderr_file or self.stdout_file)
         return tuple(dict.fromkeys(path for path in found if path))
 
     @property

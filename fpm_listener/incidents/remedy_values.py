@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fpm_listener.host.holder_remedies import look_command
+from fpm_listener.incidents.program_output import NO_LOG, section_of
 from fpm_listener.supervisor.exit_log import signal_name
 from fpm_listener.untrusted_text import quoted
 
@@ -45,7 +46,6 @@ def _signal(facts: IncidentFacts) -> str | None:
 def _commands(facts: IncidentFacts, commands: OperatorCommands) -> dict[str, str | None]:
     name, tools = quoted(facts.name.shown), commands.tools
     group = quoted(facts.name.group)
-    logs = facts.site.error_logs
     folder = quoted(facts.folder) if facts.folder else ""
     unit = facts.oom.where.rpartition("/")[2] if facts.oom else ""
     restart_all = f"kill -HUP {commands.supervisord}" if commands.supervisord else None
@@ -60,7 +60,6 @@ def _commands(facts: IncidentFacts, commands: OperatorCommands) -> dict[str, str
         "denied": _denied(facts.forbidden_path or "", tools),
         "modules": f"{quoted(facts.needs.program or 'php-fpm')} -m",
         "check": facts.site.check_command,
-        "tail": f"tail {quoted(logs[0])}" if logs else commands.control("tail", f"{name} stderr"),
         "disk": folder or "/run /var/log",
         "start": commands.control("start", name) or restart_all,
         "restart": commands.control("restart", name) or restart_all,
@@ -70,6 +69,23 @@ def _commands(facts: IncidentFacts, commands: OperatorCommands) -> dict[str, str
         if unit.endswith(".service") and "systemctl" in tools
         else None,
     }
+
+
+def reading(facts: IncidentFacts) -> tuple[str, str]:
+    """Return how to read the last output: the name of a sentence, and the value in it."""
+    output, commands = facts.output, facts.commands
+    if output.to_read:
+        return "read_file", f"tail {' '.join(map(quoted, output.to_read))}"
+    stream = "stdout" if output.redirect_stderr else "stderr"
+    target = output.stdout_target if output.redirect_stderr else output.stderr_target
+    if target == NO_LOG:
+        return "read_none", f"[{section_of(facts.name)}] {stream}_logfile=AUTO"
+    if target == "syslog":
+        return "read_syslog", target
+    if target:
+        return "read_device", target
+    tail = commands.control("tail", f"{quoted(facts.name.shown)} {stream}")
+    return ("read_file", tail) if tail and output.known else ("read_unknown", "")
 
 
 def remount(facts: IncidentFacts) -> str:

@@ -139,10 +139,8 @@ ENGLISH = Language(
             "See what its workers do: {workers} (state T: kill -CONT them; all busy: raise "
             "pm.max_children, and set request_terminate_timeout), or restart it: {restart}",
         ),
-        Cause.RESTART_LOOP: Text(
-            "it is|was in a restart loop{exit}{interval}", "Read its last log lines: {tail}"
-        ),
-        Cause.GAVE_UP: Text("it is|was down{exit}", "Read its last log lines: {tail}"),
+        Cause.RESTART_LOOP: Text("it is|was in a restart loop{exit}{interval}", "{read}"),
+        Cause.GAVE_UP: Text("it is|was down{exit}", "{read}"),
     },
     ruled_out={
         Cause.OUT_OF_MEMORY: "a kill because of short memory",
@@ -160,7 +158,6 @@ ENGLISH = Language(
         "php_ini": "php.ini",
         "raise_memory": " of the container or of the host",
         "mount_folder": "FOLDER",
-        "tail": "the output of supervisord, such as docker logs or journalctl",
         "signal": "the signal",
     },
     frames={
@@ -194,6 +191,13 @@ ENGLISH = Language(
         "nothing": "No action is needed",
         "nothing_unless": "No action is needed unless it fails again",
         "nothing_now": "No action is needed now. To prevent the next failure: {remedy}",
+        "read_file": "Read its last log lines: {value}",
+        "read_device": "Read its last lines in the output of supervisord, which has {value}: the "
+        "log of the container, or the journal of its service",
+        "read_syslog": "Read its last lines in the system log",
+        "read_none": "supervisord keeps no output of it. Set {value}, and read that file after the "
+        "next failure",
+        "read_unknown": "Read its last log lines",
         "then_start": "{remedy}, then type: {{start}}",
         "then_restart_all": "{remedy}, then restart supervisord and all its programs, because "
         "supervisorctl cannot reach it: {{start}}",

@@ -195,8 +195,8 @@ CHINESE = Language(
             "查看工作进程在做什么：{workers}（状态 T：kill -CONT；全忙：调大 pm.max_children "
             "并设置 request_terminate_timeout），或重启：{restart}",
         ),
-        Cause.RESTART_LOOP: Text("进程反复重启{exit}{interval}", "查看它最后的输出：{tail}"),
-        Cause.GAVE_UP: Text("进程未运行{exit}", "查看它最后的输出：{tail}"),
+        Cause.RESTART_LOOP: Text("进程反复重启{exit}{interval}", "{read}"),
+        Cause.GAVE_UP: Text("进程未运行{exit}", "{read}"),
     },
     ruled_out={
         Cause.OUT_OF_MEMORY: "因内存不足被杀",
@@ -214,7 +214,6 @@ CHINESE = Language(
         "php_ini": "php.ini",
         "raise_memory": "（容器或主机）",
         "mount_folder": "目录",
-        "tail": "supervisord 的输出，如 docker logs 或 journalctl",
         "signal": "该信号",
     },
     frames={
@@ -246,6 +245,11 @@ CHINESE = Language(
         "nothing": "无需处理",
         "nothing_unless": "无需处理，除非再次失败",
         "nothing_now": "现在无需处理。为防止再次失败：{remedy}",
+        "read_file": "查看它最后的输出：{value}",
+        "read_device": "在 supervisord 的输出（{value}）中查看它最后的输出：容器日志或其服务的日志",
+        "read_syslog": "在系统日志中查看它最后的输出",
+        "read_none": "supervisord 不保存它的输出；请设置 {value}，并在下次失败后查看该文件",
+        "read_unknown": "查看它最后的输出",
         "then_start": "{remedy}，然后执行：{{start}}",
         "then_restart_all": "{remedy}，然后重启 supervisord 及其全部程序"
         "（supervisorctl 无法连接它）：{{start}}",

@@ -13,6 +13,7 @@ from fpm_listener import regular_file
 from fpm_listener.host import procfs
 from fpm_listener.host.operator_commands import CAPABILITIES, TOOLS, OperatorCommands
 from fpm_listener.supervisor import conf_texts, config_path, ini_lines, supervisorctl
+from fpm_listener.untrusted_text import quoted
 
 if TYPE_CHECKING:
     from fpm_listener.supervisor.conf_texts import ConfTexts
@@ -56,8 +57,6 @@ def find_supervisorctl(supervisord: int) -> str | None:
     if conf is None:
         return "supervisorctl"
     program = _program(supervisord)
-    if program is None:
-        return None
     sections = sections_of(conf)
     default = _default_file(program, conf)
     return supervisorctl.command(conf.files[0], sections, conf.expansions, default, program)
@@ -81,19 +80,19 @@ def sections_of(conf: ConfTexts) -> dict[str, ConfigSection]:
     return ini_lines.scan(conf.files)
 
 
-def _program(supervisord: int) -> str | None:
-    """Return how to call supervisorctl: its path if it is beside supervisord only."""
-    if _which("supervisorctl"):
-        return "supervisorctl"
-    words = procfs.command_line(supervisord).split("\0")
-    at = config_path.script_at(words)
-    path = "" if at is None else f"{os.path.dirname(words[at])}/supervisorctl"  # noqa: PTH120 - a text
-    return path if path.startswith("/") and os.access(path, os.X_OK) else None
+def _program(supervisord: int) -> str:
+    """Return how to call supervisorctl: its path if it is beside supervisord or its Python only."""
+    if not _which("supervisorctl"):
+        for word in procfs.command_line(supervisord).split("\0"):
+            path = f"{os.path.dirname(word)}/supervisorctl"  # noqa: PTH120 - a text
+            if word.startswith("/") and os.access(path, os.X_OK):
+                return quoted(path)
+    return "supervisorctl"
 
 
 def _default_file(program: str, conf: ConfTexts) -> tuple[str, str] | None:
     """Return path and text of the file that supervisorctl reads without -c."""
-    found = _which(program) or program
+    found = _which("supervisorctl") or program
     above = os.path.dirname(os.path.dirname(found))  # noqa: PTH120 - a text
     paths = (f"{above}/etc/supervisord.conf", f"{above}/supervisord.conf", *_DEFAULTS)
     path = next((path for path in paths if os.path.exists(path)), None)  # noqa: PTH110 - the same

@@ -11,6 +11,7 @@ from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.host.oom_kills import OomKill
 from fpm_listener.incidents.incident_facts import IncidentFacts
 from fpm_listener.incidents.post_mortem import Needs, PostMortem
+from fpm_listener.incidents.program_output import ProgramOutput
 from fpm_listener.incidents.text_en import ENGLISH
 from fpm_listener.incidents.text_zh import CHINESE
 from fpm_listener.incidents.variants import Variant
@@ -243,13 +244,17 @@ TOLD = {
         "扩展",
     ),
     "slow flapping": (
-        replace(PLIGHT, every_s=91.0),
+        replace(
+            PLIGHT,
+            every_s=91.0,
+            output=ProgramOutput(own_logs=("/var/log/php-fpm.log",), known=True),
+        ),
         "in a restart loop (exit status 78), about every 91 s",
         "tail /var/log/php-fpm.log",
         "tail /var/log/php-fpm.log",
     ),
     "given up, its log unknown": (
-        replace(PLIGHT, cause=Cause.GAVE_UP, gave_up=True, site=FpmSite()),
+        replace(PLIGHT, cause=Cause.GAVE_UP, gave_up=True, output=ProgramOutput(known=True)),
         "supervisord gave up on it",
         "supervisorctl tail php-fpm stderr, then type: supervisorctl start php-fpm",
         "supervisorctl start php-fpm",

@@ -20,6 +20,7 @@ from fpm_listener.host.oom_kills import OomKill
 from fpm_listener.host.operator_commands import OperatorCommands
 from fpm_listener.incidents.incident_facts import IncidentFacts
 from fpm_listener.incidents.post_mortem import Needs, PostMortem
+from fpm_listener.incidents.program_output import ProgramOutput
 from fpm_listener.incidents.text_en import ENGLISH
 from fpm_listener.incidents.text_zh import CHINESE
 from fpm_listener.phpfpm import config_test
@@ -78,6 +79,18 @@ NAMED = (
 )
 ADDRESSES = (None, "127.0.0.1:9000", "[::]:80", "/run/web/w.sock")
 EXITS = (None, *(ExitReason(signal=number) for number in (9, 11, 15)), ExitReason(status=78))
+FILE = ProgramOutput(stderr_file="/var/log/x.err", stdout_file="/var/log/x.out", known=True)
+OUTPUTS = (
+    FILE,
+    replace(FILE, own_logs=("/var/log/my app.log",)),
+    replace(FILE, own_logs=("/var/log/a.log",), never_opened=("/var/log/a.log",)),
+    replace(FILE, redirect_stderr=True, stderr_file=None),
+    ProgramOutput(redirect_stderr=True, stdout_target="/dev/stdout", known=True),
+    *(ProgramOutput(stderr_target=one, known=True) for one in ("/dev/stderr", "NONE", "syslog")),
+    ProgramOutput(stderr_target="/dev/stderr", stderr_events=True, known=True),
+    ProgramOutput(known=True),
+    ProgramOutput(),
+)
 POST_MORTEMS = (
     None,
     PostMortem(looked_for=(Cause.OUT_OF_MEMORY, Cause.MISSING_PATH)),
@@ -130,6 +143,7 @@ def situations() -> Iterator[IncidentFacts]:
             yield replace(base, gave_up=True)
             yield replace(base, site=FpmSite())
             yield from (replace(base, line=line) for line in LINES)
+            yield from (replace(base, output=output) for output in OUTPUTS)
             yield from (replace(base, last_exit=one) for one in EXITS)
             for named, address in itertools.product(NAMED, ADDRESSES):
                 yield replace(base, named=named, address=address)
@@ -189,8 +203,18 @@ RULES = {
         lambda facts: facts.commands.supervisorctl == "supervisorctl",
     ),
     "tail of stderr": Rule(
-        r"supervisorctl.* tail .* stderr", lambda facts: not facts.site.error_logs
+        r"supervisorctl.* tail .* stderr",
+        lambda facts: (
+            facts.output.known
+            and not facts.output.redirect_stderr
+            and not facts.output.stderr_target
+        ),
     ),
+    "tail of supervisord": Rule(
+        r"supervisorctl.* tail", lambda facts: not facts.output.files and facts.output.known
+    ),
+    "a file that was never opened": Rule(r"a\.log", lambda _: False, is_ban=True),
+    "a file": Rule(r"tail /|tail '/", lambda facts: bool(facts.output.files)),
     "a restart of supervisord": Rule(
         r"kill -HUP", lambda facts: facts.commands.supervisorctl is None
     ),

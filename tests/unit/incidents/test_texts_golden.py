@@ -16,6 +16,7 @@ from fpm_listener.host.oom_kills import OomKill
 from fpm_listener.host.operator_commands import TOOLS, OperatorCommands
 from fpm_listener.incidents.incident_facts import IncidentFacts
 from fpm_listener.incidents.post_mortem import Needs, PostMortem
+from fpm_listener.incidents.program_output import ProgramOutput
 from fpm_listener.incidents.text_en import ENGLISH
 from fpm_listener.incidents.text_zh import CHINESE
 from fpm_listener.phpfpm.config import FpmSite
@@ -78,6 +79,13 @@ SUPERVISORS = (
     HolderSupervisor(kind="runsv", pid=7, config="/sv/f", control="sv", name="/sv/f"),
     HolderSupervisor(kind="docker", config="container c0", control="docker", name="c0"),
     HolderSupervisor(kind="container", config="container c0"),
+)
+
+OUTPUTS = (
+    ProgramOutput(own_logs=("/var/log/fpm.log",), stderr_file="/var/log/e.log", known=True),
+    ProgramOutput(stdout_file="/var/log/o.log", redirect_stderr=True, known=True),
+    ProgramOutput(known=True),
+    *(ProgramOutput(stderr_target=one, known=True) for one in ("/dev/stderr", "NONE", "syslog")),
 )
 
 
@@ -179,6 +187,7 @@ def _plights() -> dict[str, IncidentFacts]:
             f"taken, started by {supervisor}": taken(MASTER._replace(supervisor=supervisor))
             for supervisor in SUPERVISORS
         },
+        **{f"output: {output}": replace(BARE, output=output) for output in OUTPUTS},
         "often": replace(BARE, every_s=14.9),
         "rarely": replace(BARE, every_s=91.0, last_exit=ExitReason(status=78)),
         "nothing ruled out": replace(BARE, post_mortem=PostMortem()),
