@@ -17,8 +17,7 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
     ),
     Fault.NO_CONFIG_FILE: Text(
         "its configuration file {named} is|was missing",
-        "Create the file, or correct its path in command= of [program:{group}], then type: "
-        "{update}",
+        "Create the file, or correct its path in command= of [{section}], then type: {update}",
     ),
     Fault.NO_LIBRARY: Text(
         "the shared library {named} is|was missing",
@@ -57,7 +56,7 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
     Fault.APPARMOR: Text(
         "AppArmor does|did not allow the profile of its pool",
         "Correct apparmor_hat in the php-fpm pool, or the AppArmor profile of php-fpm. The kernel "
-        "logs what it denies: dmesg | grep -i apparmor",
+        "logs what it denies{on_host}: dmesg | grep -i apparmor",
     ),
     Fault.NO_ACL: Text(
         "the file system of {what} does|did not support ACLs",
@@ -76,7 +75,7 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
     Fault.ROOT_POOL: Text(
         "the user of a pool is|was root",
         "Set user and group in the php-fpm pool to an ordinary account. If root is intended, add "
-        "-R to command= of [program:{group}]",
+        "-R to command= of [{section}]",
     ),
     Fault.PHP_SETTINGS: Text(
         "PHP does|did not start with its settings",
@@ -84,8 +83,7 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
     ),
     Fault.USAGE: Text(
         "php-fpm does|did not understand its options{options}",
-        "Correct the options in command= of [program:{group}] (php-fpm -h lists them), then type: "
-        "{update}",
+        "Correct the options in command= of [{section}] ({usage} lists them), then type: {update}",
     ),
     Fault.NO_SHARED_MEMORY: Text(
         "the kernel gives|gave PHP no shared memory",

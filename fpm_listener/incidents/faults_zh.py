@@ -17,7 +17,7 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
     ),
     Fault.NO_CONFIG_FILE: Text(
         "配置文件 {named} 不存在",
-        "创建该文件，或更正 [program:{group}] 的 command= 中的路径，然后执行：{update}",
+        "创建该文件，或更正 [{section}] 的 command= 中的路径，然后执行：{update}",
     ),
     Fault.NO_LIBRARY: Text("缺少共享库 {named}", "安装包含 {named} 的软件包"),
     Fault.NO_COMMAND: Text(
@@ -48,8 +48,8 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
     ),
     Fault.APPARMOR: Text(
         "AppArmor 不允许进程池使用其配置文件",
-        "更正进程池中的 apparmor_hat，或 php-fpm 的 AppArmor 配置。内核会记录被拒绝的操作："
-        "dmesg | grep -i apparmor",
+        "更正进程池中的 apparmor_hat，或 php-fpm 的 AppArmor 配置。"
+        "内核会记录被拒绝的操作{on_host}：dmesg | grep -i apparmor",
     ),
     Fault.NO_ACL: Text(
         "{what} 所在的文件系统不支持 ACL",
@@ -66,7 +66,7 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
     ),
     Fault.ROOT_POOL: Text(
         "进程池的用户是 root",
-        "把进程池的 user 和 group 改为普通账户。若确需 root，请在 [program:{group}] 的 "
+        "把进程池的 user 和 group 改为普通账户。若确需 root，请在 [{section}] 的 "
         "command= 中添加 -R",
     ),
     Fault.PHP_SETTINGS: Text(
@@ -75,7 +75,7 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
     ),
     Fault.USAGE: Text(
         "php-fpm 不认识它的选项{options}",
-        "更正 [program:{group}] 的 command= 中的选项（php-fpm -h 可列出），然后执行：{update}",
+        "更正 [{section}] 的 command= 中的选项（{usage} 可列出），然后执行：{update}",
     ),
     Fault.NO_SHARED_MEMORY: Text(
         "PHP 无法从内核获得共享内存",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.host.oom_kills import mebibytes
+from fpm_listener.incidents.checked_names import checked_names
 from fpm_listener.incidents.incident_facts import UNEXPLAINED
 from fpm_listener.incidents.program_output import NO_LOG, section_of
 from fpm_listener.incidents.remedy_values import reading, remount, values
@@ -45,7 +46,7 @@ class Language:
     """All texts of one language."""
 
     causes: Mapping[Cause | Variant | Fault, Text]
-    ruled_out: Mapping[Cause, str]
+    ruled_out: Mapping[Cause, str]  #: with the `names` that were checked
     defaults: Mapping[str, str]  #: what a text says where a value is not known
     frames: Mapping[str, str]  #: the sentences around a problem, a remedy or a value
     describe_exit: Callable[[ExitReason], str]
@@ -114,9 +115,8 @@ class Language:
             parts.append(self.frames[frame].format_map(self._output_parts(facts)))
         if facts.exhausted:
             parts.append(self.frames["worn_out"].format(count=MOST_A_DAY))
-        if facts.post_mortem and facts.post_mortem.ruled_out and facts.cause in UNEXPLAINED:
-            names = (self.ruled_out[cause] for cause in facts.post_mortem.ruled_out)
-            parts.append(self.frames["ruled_out"].format(names=self._listed(names)))
+        if names := self._ruled_out(facts):
+            parts.append(self.frames["ruled_out"].format(names=names))
         return "".join(parts)
 
     def _output_parts(self, facts: IncidentFacts) -> dict[str, str]:
@@ -128,6 +128,17 @@ class Language:
             "section": section_of(facts.name),
             "apply": self.frames[frame].format(group=facts.name.group),
         }
+
+    def _ruled_out(self, facts: IncidentFacts) -> str:
+        """Return what was checked and is not the cause; empty = nothing, or the cause is known."""
+        if facts.post_mortem is None or facts.cause not in UNEXPLAINED:
+            return ""
+        checked = checked_names(facts.needs)
+        return self.frames["semicolon"].join(
+            self.ruled_out[cause].format(names=self._listed(checked.get(cause, ())))
+            for cause in facts.post_mortem.ruled_out
+            if checked.get(cause, True)  # else nothing of this kind was checked
+        )
 
     def _fill(self, text: str, facts: IncidentFacts, *, over: bool = False) -> str:
         known = {name: value for name, value in values(facts).items() if value}

@@ -31,6 +31,8 @@ def values(facts: IncidentFacts) -> dict[str, str | None]:
         "port": None if port is None else str(port),
         "name": facts.name.shown,
         "group": facts.name.group,
+        "section": section_of(facts.name),
+        "usage": f"{quoted(facts.needs.program or 'php-fpm')} -h",
         "php_ini": facts.site.php_ini,
         "signal": _signal(facts),
         "blind": facts.holder.blind if facts.holder else None,

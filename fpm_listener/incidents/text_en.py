@@ -144,9 +144,9 @@ ENGLISH = Language(
     },
     ruled_out={
         Cause.OUT_OF_MEMORY: "a kill because of short memory",
-        Cause.MISSING_PATH: "a missing program or folder",
-        Cause.DISK_FULL: "a full disk",
-        Cause.UNKNOWN_USER: "an unknown user or group",
+        Cause.MISSING_PATH: "a missing program or folder ({names})",
+        Cause.DISK_FULL: "a full disk ({names})",
+        Cause.UNKNOWN_USER: "an unknown user or group ({names})",
     },
     defaults={
         "address": "its listen address",

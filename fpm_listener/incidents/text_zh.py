@@ -200,9 +200,9 @@ CHINESE = Language(
     },
     ruled_out={
         Cause.OUT_OF_MEMORY: "因内存不足被杀",
-        Cause.MISSING_PATH: "缺少程序或目录",
-        Cause.DISK_FULL: "磁盘已满",
-        Cause.UNKNOWN_USER: "用户或用户组不存在",
+        Cause.MISSING_PATH: "缺少程序或目录（{names}）",
+        Cause.DISK_FULL: "磁盘已满（{names}）",
+        Cause.UNKNOWN_USER: "用户或用户组不存在（{names}）",
     },
     defaults={
         "address": "监听地址",

@@ -6,14 +6,16 @@ import re
 from typing import NamedTuple
 
 #: A command starts after a colon or a parenthesis, with one of the words that the texts of
-#: incidents use. It ends before the next clause.
+#: incidents use, see incidents/remedy_values.py. It ends before the next clause.
 _COMMAND = re.compile(
     r"""
     (?:(?<=:\ )|(?<=\uff1a)|(?<=\()|(?<=\uff08))
     (
-        (?: supervisorctl\ (?:start|restart|update|tail|pid)\ | systemctl\ | ss\ - | tail\ /
-          | kill\ (?:-\w+\ )?(?:--\ )?-?\d | dmesg\b | install\ -d\ | useradd\ | groupadd\ | df\ -
-          | namei\ | ps\ -o\ | fpm-listener\ alerts\ | \S*php-?fpm[\d.]*\ -t\b
+        (?: (?:'[^']*/|/\S*/)?supervisorctl\ -?\w | systemctl\ | kill\ (?:-\w+\ )?(?:--\ )?-?\d
+          | (?:ss|ps|df|install|namei|ls|netstat|mkdir|useradd|groupadd|adduser|addgroup)\ -{0,2}\w
+          | (?:grep|sed|su|s6-svc|svc)\ - | (?:tail|cat)\ (?='?/) | mount\ -o\ | dmesg\b | ip\ address\b
+          | (?:docker|podman)\ (?:stop|restart)\ | sv\ (?:down|restart)\ | head\ -1\ | chmod\ \d
+          | fpm-listener\ alerts\ | '?\S*php-?fpm[\d.]*'?\ -t\b
         )
         (?: \$\([^()]*\) | '[^']*' | [^()'\uff08\uff09\uff0c\u3002\uff1b] )*?
     )

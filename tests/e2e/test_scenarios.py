@@ -120,7 +120,7 @@ def test_a_plain_command_until_fatal(lab: Lab) -> None:
         "the alert that it got worse",
     )[0]
     assert worse["annotations"]["cause"] == "bind_conflict"
-    assert "supervisorctl start php-fpm" in worse["annotations"]["remedy"]
+    assert " start php-fpm" in worse["annotations"]["remedy"]
     assert len({heard["startsAt"] for heard in lab.webhook.alerts()}) == 1
     wait_until(
         lambda: lab.metric("fpm_listener_process_last_exit_status") == 78,

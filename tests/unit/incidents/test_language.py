@@ -34,6 +34,7 @@ OOM = OomKill(kills=1, where="cgroup /system.slice/supervisor.service", limit=12
 ALL_IN_ORDER = PostMortem(
     looked_for=(Cause.OUT_OF_MEMORY, Cause.MISSING_PATH, Cause.DISK_FULL, Cause.UNKNOWN_USER)
 )
+NOT_MEMORY = PostMortem(looked_for=ALL_IN_ORDER.looked_for[1:])
 PLIGHT = IncidentFacts(
     name=ProcessName("php-fpm", "php-fpm"),
     cause=Cause.RESTART_LOOP,
@@ -284,13 +285,26 @@ def test_each_cause_is_above() -> None:
 
 def test_what_is_ruled_out() -> None:
     """Where no cause is found, the alert lists what was examined; with a cause it does not."""
-    unexplained = replace(PLIGHT, post_mortem=ALL_IN_ORDER)
+    needs = Needs(
+        program="/usr/sbin/php-fpm8.2",
+        command="/opt/start",
+        directory="/srv",
+        files=("/run/php/w.sock", "/run/php/w.pid"),
+        logs=("/var/log/x.log",),
+        users=("www-data",),
+        groups=("www-data",),
+    )
+    unexplained = replace(PLIGHT, post_mortem=ALL_IN_ORDER, needs=needs)
     sentence = (
-        "Checked on this host and ruled out: a kill because of short memory, a missing program"
+        "Checked on this host and ruled out: a kill because of short memory; a missing program or "
+        "folder (/opt/start, /usr/sbin/php-fpm8.2, /srv, /var/log, /run/php); a full disk "
+        "(/run/php); an unknown user or group (www-data)."
     )
 
     assert sentence in ENGLISH.sentences(unexplained, over=False)["description"]
     assert "已检查本机并排除" in CHINESE.sentences(unexplained, over=False)["description"]
+    nothing = replace(unexplained, needs=Needs(), post_mortem=NOT_MEMORY)
+    assert "ruled out" not in ENGLISH.sentences(nothing, over=False)["description"]
     explained = replace(unexplained, cause=Cause.CONFIG_ERROR)
     assert "ruled out" not in ENGLISH.sentences(explained, over=False)["description"]
 

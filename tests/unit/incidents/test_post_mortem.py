@@ -93,7 +93,7 @@ def test_a_kill_that_was_not_for_memory() -> None:
 
     assert scenario.sent == ["first: crash_signal"]
     said = scenario.alerts[0].annotations
-    assert "a kill because of short memory, a full disk" in said["description"]
+    assert "ruled out: a kill because of short memory." in said["description"]
     assert "Find the sender of SIGKILL" in said["remedy"]
 
 

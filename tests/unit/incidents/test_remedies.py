@@ -28,7 +28,7 @@ from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.status.remedy_commands import pieces
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import ProcessName
-from fpm_listener.vocabulary import Cause
+from fpm_listener.vocabulary import Cause, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,6 +91,12 @@ OUTPUTS = (
     ProgramOutput(known=True),
     ProgramOutput(),
 )
+#: Faults of programs that are not php-fpm, too.
+OF_ANY_PROGRAM = {
+    *(Fault.NO_PROGRAM, Fault.NO_INTERPRETER, Fault.NO_LOADER, Fault.WINDOWS_LINE),
+    *(Fault.NO_DIRECTORY, Fault.IS_DIRECTORY, Fault.NOT_EXECUTABLE, Fault.NOEXEC_MOUNT),
+    *(Fault.NOT_ROOT, Fault.NO_UID, Fault.NO_FORMAT, Fault.BAD_COMMAND),
+}
 POST_MORTEMS = (
     None,
     PostMortem(looked_for=(Cause.OUT_OF_MEMORY, Cause.MISSING_PATH)),
@@ -145,6 +151,11 @@ def situations() -> Iterator[IncidentFacts]:
             yield from (replace(base, line=line) for line in LINES)
             yield from (replace(base, output=output) for output in OUTPUTS)
             yield from (replace(base, last_exit=one) for one in EXITS)
+            yield from (
+                replace(base, fault=fault, named=PROGRAM)
+                for fault in Fault
+                if fault.cause is cause and (is_fpm or fault in OF_ANY_PROGRAM)
+            )
             for named, address in itertools.product(NAMED, ADDRESSES):
                 yield replace(base, named=named, address=address)
             yield from (replace(base, line=LINES[-1], address=address) for address in ADDRESSES)

@@ -41,6 +41,9 @@ SITE = FpmSite(
     config=CONF,
     check_command=f"/usr/sbin/php-fpm8.2 -t -y {CONF}",
 )
+NEEDS = Needs(
+    program="/usr/sbin/php-fpm8.2", files=("/run/w.sock", "/var/log/e.log"), users=("www-data",)
+)
 ORPHAN = Holder(
     kind=HolderKind.ORPHAN,
     pid=813,
@@ -191,7 +194,7 @@ def _plights() -> dict[str, IncidentFacts]:
         "often": replace(BARE, every_s=14.9),
         "rarely": replace(BARE, every_s=91.0, last_exit=ExitReason(status=78)),
         "nothing ruled out": replace(BARE, post_mortem=PostMortem()),
-        "all ruled out": replace(BARE, post_mortem=IN_ORDER),
+        "all ruled out": replace(BARE, post_mortem=IN_ORDER, needs=NEEDS),
         "ruled out, but explained": replace(BARE, cause=Cause.CONFIG_ERROR, post_mortem=IN_ORDER),
         "started too often": replace(BARE, exhausted=True),
         "fault of another cause": replace(BARE, fault=Fault.NO_LOADER, named="/srv/app/run"),

@@ -41,6 +41,22 @@ from fpm_listener.status.remedy_commands import pieces
             ["ps -o pid,cmd --ppid $(supervisorctl pid php-fpm)", "supervisorctl restart php-fpm"],
         ),
         ("Read its last log lines: tail /var/log/x.log", ["tail /var/log/x.log"]),
+        *(
+            (f"Do it: {command}, then type: x", [command])
+            for command in (
+                "supervisorctl -c '/srv/my conf/x.conf' stop web:php-fpm",
+                "/opt/venv/bin/supervisorctl -s unix:///run/s.sock start web",
+                "su -s /bin/sh deploy -c 'supervisorctl -c /srv/x.conf stop php-fpm'",
+                "mount -o remount,rw $(df -P /run | awk 'END {print $6}')",
+                "ls -ld / '/a (b)' /c",
+                "grep -i ':2328 ' /proc/net/tcp /proc/net/tcp6",
+                "tail '/var/log/my app.log' /var/log/x.err",
+                "docker stop 0123456789ab",
+                "sv down /etc/service/php-fpm",
+                "s6-svc -d /run/service/php-fpm",
+                "sed -i 's/\\r$//' /srv/start",
+            )
+        ),
         ("Check whether the kernel killed it: dmesg | grep -i oom", ["dmesg | grep -i oom"]),
         (
             "\u67e5\u770b\uff1adf -h /run\uff0c\u7136\u540e\uff1asupervisorctl start a",
