@@ -13,8 +13,9 @@ _COMMAND = re.compile(
     (
         (?: (?:'[^']*/|/\S*/)?supervisorctl\ -?\w | systemctl\ | kill\ (?:-\w+\ )?(?:--\ )?-?\d
           | (?:ss|ps|df|install|namei|ls|netstat|mkdir|useradd|groupadd|adduser|addgroup)\ -{0,2}\w
-          | (?:grep|sed|su|s6-svc|svc)\ - | (?:tail|cat)\ (?='?/) | mount\ -o\ | dmesg\b | ip\ address\b
-          | (?:docker|podman)\ (?:stop|restart)\ | sv\ (?:down|restart)\ | head\ -1\ | chmod\ \d
+          | (?:grep|sed|su|s6-svc|svc)\ - | (?:tail|cat)\ (?='?/) | mount\ -o\ | dmesg\b
+          | (?:docker|podman)\ (?:stop|restart)\ | sv\ (?:down|restart)\ | ip\ address\b
+          | head\ -1\ | chmod\ \d
           | fpm-listener\ alerts\ | '?\S*php-?fpm[\d.]*'?\ -t\b
         )
         (?: \$\([^()]*\) | '[^']*' | [^()'\uff08\uff09\uff0c\u3002\uff1b] )*?

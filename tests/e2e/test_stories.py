@@ -150,7 +150,7 @@ FAILURES = {
         ),
         "config_error",
         "it's already used in another pool",
-        "php-fpm[0-9.]* -t -y {folder}/two-pools.conf",
+        "Give each pool another value of `listen`",
     ),
     "directive": Failure(
         broken(pool="nonsense = 1\n"),
