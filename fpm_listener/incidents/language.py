@@ -121,12 +121,12 @@ class Language:
 
     def _output_parts(self, facts: IncidentFacts) -> dict[str, str]:
         """Return the values of the sentence about output that no alert can show."""
-        frame = "update" if facts.output.control_socket else "restart"
+        frame = "update" if facts.commands.supervisorctl else "restart"
         return {
             "target": facts.hidden_output or "",
             "setting": facts.output.events_setting,
             "section": section_of(facts.name),
-            "apply": self.frames[frame].format(group=facts.name.group),
+            "apply": self.frames[frame].format(command=values(facts)["update"]),
         }
 
     def _ruled_out(self, facts: IncidentFacts) -> str:

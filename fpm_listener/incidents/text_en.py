@@ -183,8 +183,8 @@ ENGLISH = Language(
         "this alert cannot show it. To change this, add {setting} to [{section}], then {apply}.",
         "no_log": " supervisord keeps no log of its output, so this alert cannot show it. To "
         "change this, add {setting} to [{section}], then {apply}.",
-        "update": "type: supervisorctl update {group}",
-        "restart": "restart supervisord",
+        "update": "type: {command}",
+        "restart": "restart supervisord and all its programs: {command}",
         "worn_out": " Self-healing started it {count} times in one day, and does not start it "
         "again today.",
         "ruled_out": " Checked on this host and ruled out: {names}.",

@@ -238,8 +238,8 @@ CHINESE = Language(
         "所以本告警无法显示。如需显示，请在 [{section}] 中加入 {setting}，然后{apply}。",
         "no_log": "supervisord 不保存它的输出，所以本告警无法显示。"
         "如需显示，请在 [{section}] 中加入 {setting}，然后{apply}。",
-        "update": "执行：supervisorctl update {group}",
-        "restart": "重启 supervisord",
+        "update": "执行：{command}",
+        "restart": "重启 supervisord 及其全部程序：{command}",
         "worn_out": "一天内已自动重启 {count} 次，今天不再启动。",
         "ruled_out": "已检查本机并排除：{names}。",
         "nothing": "无需处理",
