@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from fpm_listener.phpfpm import command_line, shell_commands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from fpm_listener.phpfpm.command_line import FpmInvocation
 
@@ -89,7 +89,7 @@ def _in_script(
     last = commands[-1:] if not re.search(r"&\s*\Z", plain) else []
     for words in [*reversed([one for one in commands if one[0] == "exec"]), *last]:
         execs = words[0] == "exec"
-        found = command_line.find_in(list(words))
+        found = command_line.find_in(_values(words, environ))
         if found is None:
             inner = _in_words(words[execs:], read, environ, depth + 1)
             if inner is not None and inner.invocation is not None:
@@ -104,15 +104,21 @@ def _in_script(
 
 def expanded(invocation: FpmInvocation, environ: Mapping[str, str]) -> FpmInvocation | str:
     """Return the invocation with the variables of a shell replaced, or one that is not known."""
-    words: list[str] = []
-    for word in (invocation.binary, *invocation.arguments):
-        value = _value(word, environ)
-        words += value.split() if word.startswith("$") else [value]
+    words = _values((invocation.binary, *invocation.arguments), environ)
     found = command_line.find_in(list(words)) or invocation
     used = (found.binary, found.config, found.prefix, found.pid_file)
     unknown = [one for one in used if one and "$" in one]
     unknown += [word for word in words if word.startswith("$")]
     return next(iter(unknown), found)
+
+
+def _values(words: Iterable[str], environ: Mapping[str, str]) -> list[str]:
+    """Return words with the variables of the environment; a shell splits a value into words."""
+    found: list[str] = []
+    for word in words:
+        value = _value(word, environ)
+        found += value.split() if word.startswith("$") else [value]
+    return found
 
 
 def _value(word: str, environ: Mapping[str, str]) -> str:

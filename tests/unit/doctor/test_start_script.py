@@ -1,0 +1,102 @@
+"""The php-fpm that a start script becomes."""
+
+from __future__ import annotations
+
+import pytest
+
+from fpm_listener.doctor import start_script
+
+FPM = "/usr/sbin/php-fpm8.2 -F -y /etc/php-fpm.conf"
+
+
+def find(text: str, command: str = "/start.sh", **more: str) -> start_script.StartScript | None:
+    """Return what is found behind a command; text: of /start.sh; more: other scripts, by name."""
+    files = {"/start.sh": text, **{f"/{name}.sh": other for name, other in more.items()}}
+    return start_script.find(
+        command, files.get, {"BIN": "/usr/sbin/php-fpm8.3", "OPTIONS": "-F -R"}
+    )
+
+
+def config(found: start_script.StartScript | None) -> tuple[str | None, bool]:
+    """Return the configuration of the php-fpm that is found, and whether the script becomes it."""
+    assert found is not None
+    assert found.invocation is not None, found.fault
+    return found.invocation.config, found.execs
+
+
+@pytest.mark.parametrize(
+    ("text", "execs"),
+    [
+        (f"#!/bin/sh\nset -e\nexec {FPM}\n", True),
+        (f"#!/usr/bin/env bash\nmkdir -p /run/php\nexec gosu www-data {FPM}", True),
+        (f"#!/bin/sh\nif [ x ]; then\n  exec {FPM}\nfi\n", True),
+        (f"#!/bin/sh\n{FPM}\n", False),
+        (f"#!/bin/sh\ncat > /etc/x <<'EOF'\nit's a text\nEOF\nexec {FPM}\n", True),
+        (f"#!/usr/bin/with-contenv sh\n# it's a comment\nexec {FPM}", True),
+        (f"#!/bin/sh\nexec /other.sh {FPM}", True),
+    ],
+)
+def test_php_fpm_in_a_script(text: str, execs: bool) -> None:  # noqa: FBT001 - a test's
+    """With exec the script becomes php-fpm; without it its shell stays."""
+    other = '#!/bin/sh\nexec "$@"\n'
+    assert config(find(text, other=other)) == ("/etc/php-fpm.conf", execs)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "/bin/sh /start.sh",
+        "bash -e /start.sh",
+        "gosu www-data /start.sh",
+        "tini -- /start.sh -x",
+        "sh -c 'exec /start.sh'",
+        "/usr/bin/env A=b /start.sh",
+    ],
+)
+def test_ways_to_run_a_script(command: str) -> None:
+    """The script is found behind shells, wrappers and options."""
+    assert config(find(f"#!/bin/sh\nexec {FPM}\n", command)) == ("/etc/php-fpm.conf", True)
+
+
+def test_arguments_and_variables() -> None:
+    """The arguments of the script and the variables of the environment are known."""
+    found = find('#!/bin/sh\nexec "$@"\n', f"/start.sh {FPM}")
+    assert config(found) == ("/etc/php-fpm.conf", True)
+    found = find('#!/bin/sh\nexec "$BIN" -F -y /a\n')
+    assert config(found) == ("/a", True)
+    found = find("#!/bin/sh\nexec php-fpm $OPTIONS -y ${BIN}.conf\n")
+    assert config(found) == ("/usr/sbin/php-fpm8.3.conf", True)
+    assert found is not None
+    assert found.invocation is not None
+    assert (found.invocation.foreground, found.invocation.allow_root) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("#!/bin/sh\nexec nginx\n", "no command in it becomes php-fpm"),
+        ("#!/bin/sh\nphp-fpm -D\nexec nginx\n", "no command in it becomes php-fpm"),
+        ("#!/bin/sh\nphp-fpm -F &\nwait\n", "no command in it becomes php-fpm"),
+        ("#!/bin/sh\nphp-fpm -F &\n", "no command in it becomes php-fpm"),
+        ("#!/bin/sh\nphp-fpm -t\n", "no command in it becomes php-fpm"),
+        ("#!/bin/sh\nexec /start.sh\n", "no command in it becomes php-fpm"),
+        ("#!/bin/sh\nexec php-fpm -y $CONF\n", "the value of $CONF is not known"),
+        ("#!/bin/sh\nexec php-fpm $FLAGS\n", "the value of $FLAGS is not known"),
+        ("#!/usr/bin/python3\nimport os\n", "it is no script of a shell"),
+        ("#!/bin/sh\nexec php-fpm -F 'open\n", "no command in it becomes php-fpm"),
+        (f"#!/bin/sh\n{' ' * 70000}\nexec php-fpm\n", "no command in it becomes php-fpm"),
+    ],
+)
+def test_no_guess(text: str, fault: str) -> None:
+    """What is not certain is unknown, with a reason."""
+    found = find(text)
+
+    assert found is not None
+    assert (found.path, found.invocation, found.fault) == ("/start.sh", None, fault)
+
+
+@pytest.mark.parametrize("command", ["/usr/bin/nginx -c /etc/nginx.conf", "sh -c", "'open", ""])
+def test_no_script(command: str) -> None:
+    """Another program, or words that supervisor cannot split."""
+    found = find("x", command)
+    assert found is None or found.invocation is None
