@@ -182,6 +182,7 @@ def _site(
             (pool.name, pool.listen_place) for pool in conf.pools if pool.listen_place
         ),
         php_ini=invocation.php_ini,
+        refused=invocation.refused or None,
     )
 
 

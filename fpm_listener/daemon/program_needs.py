@@ -7,6 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from fpm_listener.incidents.post_mortem import Needs
+from fpm_listener.supervisor import listen_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +27,7 @@ def of_program(program: Program) -> Needs:
         directory=directory if directory and directory.startswith("/") else None,
         logs=_logs(program.logs),
         uid=program.uid,
+        command_address=listen_options.guess(program.command, program.environment),
         search_path=program.environment.get("PATH"),
     )
 
@@ -42,6 +44,7 @@ def of_php_fpm(program: Program, invocation: FpmInvocation, conf: FpmConf) -> Ne
         users=_names(pool.user for pool in conf.pools),
         groups=_names(pool.group for pool in conf.pools),
         addresses=conf.addresses,
+        command_address=None,
     )
 
 

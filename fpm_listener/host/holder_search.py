@@ -64,7 +64,7 @@ def find_holders(
         return HolderReport(address=address, holders=(), blind=why)
 
     if not address:
-        return blind("php-fpm did not name the address")
+        return blind("the program did not name the address")
     hidden: list[int] = []
     for _ in range(_SEARCHES):
         try:

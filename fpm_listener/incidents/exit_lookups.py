@@ -61,9 +61,7 @@ class ExitLookups:
         if examination is not None:
             pending.add(Lookup.MACHINE)
             effects.append(examination._replace(former_masters=frozenset(former_masters)))
-        if failures.evidence.most and (
-            reading := self._read(now_s, None if is_running else failures)
-        ):
+        if reading := self._read(now_s, None if is_running else failures):
             pending.add(Lookup.OUTPUT)
             effects.append(reading)
         return effects

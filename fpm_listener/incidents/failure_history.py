@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.host.masking import masked_line
 from fpm_listener.host.output_lines import choose, is_of_program, readable, without_time
-from fpm_listener.incidents import post_mortem
+from fpm_listener.incidents import output_messages, post_mortem
 from fpm_listener.incidents.effects import ExitExamined
 from fpm_listener.incidents.incident import CAUSES, RANK
+from fpm_listener.incidents.output_messages import USAGE, FailedRun
 from fpm_listener.incidents.restart_loops import LoopDetector
 from fpm_listener.vocabulary import Cause, Fault, Tier
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.incidents.post_mortem import PostMortem
     from fpm_listener.incidents.process_news import ProcessExit, ProcessNews
+    from fpm_listener.phpfpm.config import FpmSite
     from fpm_listener.phpfpm.log_facts import LogFact
     from fpm_listener.settings.policy import Policy
 
@@ -53,6 +55,13 @@ class FailureHistory:
         self.fault: Fault | None = None  #: what exactly is wrong with the subject
         self.line: str | None = None  #: the line that shows the cause
         self.post_mortem: PostMortem | None = None  #: of the last exit that was examined
+        self._is_fpm = False
+        self._refused: str | None = None
+        self._output: tuple[str, ...] = ()  # of the last failure
+
+    def configure(self, site: FpmSite | None) -> None:
+        """Set what the configuration contains; None = the program is no php-fpm."""
+        self._is_fpm, self._refused = site is not None, site.refused if site else None
 
     def take(self, news: ProcessNews) -> bool:
         """Learn what is new; return whether it explains or adds a failure."""
@@ -60,6 +69,7 @@ class FailureHistory:
         if news.failure is not None:
             self.exits.append(news.failure)
             self.loops.add(news.failure.at_s)
+            self._output = ()
             is_changed = True
         for ended, note in news.exits:
             if note is None:
@@ -74,6 +84,11 @@ class FailureHistory:
             is_changed |= self._explain(news.facts)
         if news.output is not None:
             self.evidence.set_output(news.output)
+            self._output = tuple(readable(news.output))
+        is_new = news.failure or news.exits or news.output is not None
+        if is_new and (shown := self._read_output()):
+            lines += [fact.line for fact in shown]
+            is_changed |= self._explain(shown)
         if isinstance(news.answer, ExitExamined):
             proof = self._examine(news.answer)
             lines += proof
@@ -82,6 +97,16 @@ class FailureHistory:
             self.evidence.add(lines)
         self.explanations = explanations(self.exits)
         return is_changed
+
+    def _read_output(self) -> list[LogFact]:
+        """Return what the output of the last failure shows. The exit status decides, too."""
+        last = self.exits[-1] if self.exits else None
+        if last is None or (self._is_fpm and not last.never_ran):
+            return []
+        if not self._output and (last.reason is None or last.reason.status != USAGE):
+            return []
+        run = FailedRun(last.reason, last.run_s, self._is_fpm, self._refused)
+        return output_messages.explain(run, self._output)
 
     def _explain(self, facts: Sequence[LogFact]) -> bool:
         """Explain the last failure with the log lines of its run."""
@@ -118,7 +143,7 @@ class FailureHistory:
     def clear(self) -> None:
         """Forget everything: the incident is over, or the operator has stopped the program."""
         self.address = self.subject = self.fault = self.line = self.post_mortem = None
-        self.explanations = ()
+        self.explanations = self._output = ()
         self.loops.clear()
         self.exits.clear()
         self.evidence = Evidence(self.evidence.most)

@@ -30,6 +30,8 @@ class HolderWatch:
         self.report: HolderReport | None = None
         self.asked_at_s = float("-inf")  #: of the last question or report
         self.verify_at_s: float | None = None  #: when to check that the holders still exist
+        self.guess: str | None = None  #: the address, if the program does not name it
+        self._is_guessed = False  # the last question was about it
         self._name = name
         self._next_check_s = 0.0
 
@@ -39,14 +41,15 @@ class HolderWatch:
         self._set_report(None)
 
     def take(self, now_s: float, report: HolderReport) -> None:
-        """Take a report."""
+        """Take a report. A guessed address that no process has was a wrong guess."""
         self.asked_at_s = now_s
-        self._set_report(report)
+        is_wrong = self._is_guessed and not report.holders
+        self._set_report(None if is_wrong else report)
 
     def ask(self, now_s: float, address: str | None, former_masters: Iterable[int]) -> FindHolder:
         """Return the question for the holder of an address."""
-        self.asked_at_s = now_s
-        return FindHolder(self._name, address or "", frozenset(former_masters))
+        self.asked_at_s, self._is_guessed = now_s, not address and bool(self.guess)
+        return FindHolder(self._name, address or self.guess or "", frozenset(former_masters))
 
     def take_gone(self, pids: frozenset[int]) -> None:
         """Remove the holders that do not exist any more."""

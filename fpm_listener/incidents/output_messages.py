@@ -32,12 +32,23 @@ LONGEST_START_S = 70.0
 
 #: Statuses of shells, env(1) and the kernel's loader: not found, and not executable.
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+#: The status of a php-fpm that does not understand its options (FPM_EXITUSAGE).
+USAGE = 64
 
 #: Programs quote a name with these, or do not.
 _QUOTES = "'\"`\u2018\u2019"
 _NAME = rf"[{_QUOTES}]?(?P<named>[^\s:{_QUOTES}]{{1,512}})[{_QUOTES}]?"
 #: `sh: 1: `, `/entry.sh: line 3: exec: `, `env: `
 _SHELL = rf"(?:[^\s:{_QUOTES}]{{1,256}}: (?:line )?(?:[0-9]{{1,6}}: )?){{1,2}}(?:exec: )?"
+
+
+class FailedRun(NamedTuple):
+    """A run that has failed, as far as it decides which lines count."""
+
+    reason: ExitReason | None  #: None = unknown
+    lasted_s: float | None  #: None = unknown
+    is_fpm: bool
+    refused: str | None = None  #: the word of the command that php-fpm refuses
 
 
 class _Message(NamedTuple):
@@ -88,7 +99,7 @@ _MESSAGES = (
     ),
     # php-fpm prints this if it does not understand its options.
     *_table(
-        *(FactKind.CONFIG_ERROR, Fault.USAGE, (64,)),
+        *(FactKind.CONFIG_ERROR, Fault.USAGE, (USAGE,)),
         r"Usage: \S{1,512} \[-n\] \[-e\] \[-h\] \[-i\]",
     ),
 )
@@ -114,8 +125,12 @@ def explain(run: FailedRun, lines: Sequence[str]) -> list[LogFact]:
         return []
     status = None if reason is None else reason.status
     facts: list[LogFact] = []
+    if run.is_fpm and status == USAGE:
+        facts.append(_usage(run))
     for index, line in enumerate(lines):
         if run.is_fpm and (own := log_parser.classify(line)) is not None:
+            if own.kind is FactKind.READY:
+                facts.clear()  # php-fpm runs: earlier lines are not the reason
             facts += [own] if own.kind in START_FAILURES else []
             continue
         found = _match(line)
@@ -123,17 +138,20 @@ def explain(run: FailedRun, lines: Sequence[str]) -> list[LogFact]:
             continue
         fact, statuses = found
         is_last = index == len(lines) - 1
+        if fact.fault is Fault.USAGE and facts:
+            continue
         if not statuses or (is_last if status is None else status in statuses):
             facts.append(fact)
     return _with_address(facts, lines, run)
 
 
-class FailedRun(NamedTuple):
-    """A run that has failed, as far as it decides which lines count."""
-
-    reason: ExitReason | None  #: None = unknown
-    lasted_s: float | None  #: None = unknown
-    is_fpm: bool
+def _usage(run: FailedRun) -> LogFact:
+    what = (
+        f"does not understand {run.refused}" if run.refused else "does not understand its options"
+    )
+    line = escaped(f"seen: php-fpm {what} (exit status {USAGE})")
+    named = run.refused and escaped(run.refused)
+    return LogFact(kind=FactKind.CONFIG_ERROR, line=line, named=named, fault=Fault.USAGE)
 
 
 def _match(line: str) -> tuple[LogFact, frozenset[int]] | None:

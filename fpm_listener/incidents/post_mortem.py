@@ -46,6 +46,7 @@ class Needs(NamedTuple):
     directory: str | None = None  #: directory=
     logs: tuple[str, ...] = ()  #: files that supervisord opens for it; a folder ends with `/`
     uid: int | None = None  #: user=; None = that of supervisord
+    command_address: str | None = None  #: where its command probably listens
     search_path: str | None = None  #: PATH in environment=; None = that of supervisord
 
     @property

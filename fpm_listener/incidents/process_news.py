@@ -22,6 +22,7 @@ class ProcessExit:
     stopped: bool = False  #: by its operator, or by the listener
     run_s: float | None = None  #: seconds that the run lasted; None = its start is unknown
     cause: Cause | None = None
+    never_ran: bool = True  #: its log did not report that php-fpm runs
     explained_by: Cause | None = None  #: that of the log line with the most details
     reason: ExitReason | None = None
     examined: bool = False  #: the machine is examined, or was

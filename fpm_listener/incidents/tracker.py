@@ -72,6 +72,8 @@ class IncidentTracker:
         """Set what the configuration of the program contains."""
         self._known, self._site = known, known.site or FpmSite()
         self._exit_lookups.configure(known.needs, known.output)
+        self.failures.configure(known.site)
+        self._holders.guess = known.needs.command_address
 
     def take(self, now: Instant, news: ProcessNews, status: ProcessStatus) -> _Effects:
         """Learn what is new, and return what to do now."""
@@ -221,8 +223,7 @@ class IncidentTracker:
         return [self._holders.ask(now.monotonic_s, address, status.former_masters)]
 
     def _next_deadline_s(self, calm_since_s: float | None) -> float | None:
-        incident = self.incident
-        if incident is None:
+        if (incident := self.incident) is None:
             return None
         moments = [self._lookups.deadline_s, self._holders.verify_at_s]
         recovery = self._recovery(calm_since_s)
@@ -261,13 +262,13 @@ class IncidentTracker:
         )
 
     def _facts(self, incident: Incident, last_exit: ExitReason | None) -> IncidentFacts:
-        crashes = self._live.crashes
+        report = self._holders.report if incident.cause is Cause.BIND_CONFLICT else None
         return IncidentFacts(
             name=self._name,
             cause=incident.cause,
             gave_up=incident.gave_up,
-            address=incident.address,
-            holder=self._holders.report if incident.cause is Cause.BIND_CONFLICT else None,
+            address=incident.address or (report.address if report else None) or None,
+            holder=report,
             last_exit=last_exit,
             failures=incident.failures,
             named=self.failures.subject,
@@ -282,8 +283,8 @@ class IncidentTracker:
             post_mortem=self.failures.post_mortem,
             exhausted=incident.exhausted,
             recovering=incident.recovering_s is not None,
-            worker_crashes=crashes.count,
-            worker_signal=crashes.last_signal or None,
+            worker_crashes=self._live.crashes.count,
+            worker_signal=self._live.crashes.last_signal or None,
             evidence=tuple(self.failures.evidence.lines),
         )
 

@@ -88,7 +88,7 @@ class ProcessMonitor(ProcessFacts):
         )
         killed = _is_kill(match.note) if match.is_final else None
         log = self._trust.end(now.monotonic_s, ended, failed=change.failed, killed=killed)
-        self._never_ran = log.never_ran
+        self._never_ran = ended.never_ran = log.never_ran
         if change.failed:
             self._news.failure = ended
             if self.site.error_logs and not log.is_explained:

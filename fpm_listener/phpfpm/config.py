@@ -118,7 +118,7 @@ class FpmSite(NamedTuple):
     check_command: str = "php-fpm -t"  #: checks the configuration
     listen_places: tuple[tuple[str, str], ...] = ()  #: pool, and FILE:LINE of its `listen`
     php_ini: str | None = None  #: that PHP reads, if the command names it
-    unknown_options: tuple[str, ...] = ()  #: words of the command that php-fpm refuses
+    refused: str | None = None  #: the word of the command that php-fpm refuses
 
 
 def load(

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import re
 import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PORT = re.compile(r"[0-9]{1,5}")
 _ADDRESS = re.compile(
@@ -26,7 +30,7 @@ _ADDRESS_OPTION = re.compile(
 _VERBS = frozenset({"runserver", "http.server", "serve"})
 
 
-def guess(command: str, environment: dict[str, str] | None = None) -> str | None:
+def guess(command: str, environment: Mapping[str, str] | None = None) -> str | None:
     """Return the address on which a command probably listens; None = nothing shows it."""
     try:
         words = shlex.split(command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,6 +36,10 @@ def lab() -> Iterator[CaseLab]:
         folder = lab.add_case("L32")
         (folder / "php-fpm.conf").chmod(0o600)
         lab.add_case("L05")
+        lab.add_case("L07")
+        lab.add_case("L08")
+        lab.add_case("L09")
+        others(lab)
         two_pools(lab)
         root_pool(lab)
         ram.mkdir()
@@ -67,6 +72,18 @@ def two_pools(lab: CaseLab) -> None:
     fpm(lab, "two", listen, listen)
 
 
+def others(lab: CaseLab) -> None:
+    """Add programs that are no php-fpm, and cannot start."""
+    script = lab.folder / "server.py"
+    script.write_text("import socket, sys\nsocket.socket().bind(('127.0.0.1', int(sys.argv[2])))\n")
+    # The listener itself uses this port.
+    lab.program("python", f"{sys.executable} {script} --port {lab.web_port}", autorestart="true")
+    node = f"echo 'Error: listen EADDRINUSE: address already in use 127.0.0.1:{lab.web_port}'"
+    lab.program("node", f'sh -c "{node}; exit 1"', autorestart="true", redirect_stderr="true")
+    lab.sections["program:node"] |= {"stdout_logfile": f"{lab.folder}/node.out"}
+    lab.program("script", 'sh -c "nosuch-command"', autorestart="true")
+
+
 def root_pool(lab: CaseLab) -> None:
     """Add a php-fpm whose workers would run as root."""
     fpm(lab, "root", "user = root\nlisten = 127.0.0.1:9072")
@@ -75,6 +92,11 @@ def root_pool(lab: CaseLab) -> None:
 def evidence(alert: dict[str, Any]) -> str:
     """Return the evidence of an alert."""
     return str(alert["annotations"]["evidence"])
+
+
+def summary(alert: dict[str, Any]) -> str:
+    """Return the summary of an alert."""
+    return str(alert["annotations"]["summary"])
 
 
 def remedy(alert: dict[str, Any]) -> str:
@@ -127,6 +149,53 @@ def test_the_configuration_is_not_readable(lab: CaseLab) -> None:
     path = f"{lab.folder}/L32/php-fpm.conf"
     assert f"failed to open configuration file '{path}': Permission denied (13)" in evidence(alert)
     assert path in remedy(alert)
+
+
+def test_a_directive_that_php_8_does_not_have(lab: CaseLab) -> None:
+    """PHP writes why to stdout, as HTML."""
+    alert = lab.alert("L07", cause="config_error")
+
+    assert "Directive 'track_errors' is no longer available in PHP" in evidence(alert)
+    assert f"{lab.folder}/L07/php.ini" in remedy(alert)
+
+
+def test_an_option_that_php_fpm_does_not_know(lab: CaseLab) -> None:
+    """Exit status 64; the option is named."""
+    alert = lab.alert("L08", cause="config_error")
+
+    assert "php-fpm does not understand its options: --nodaemon" in summary(alert)
+    assert "[program:L08]" in remedy(alert)
+
+
+def test_nginx_cannot_bind(lab: CaseLab) -> None:
+    """nginx names the address on stdout; nobody has it."""
+    alert = lab.alert("L09", cause="bind_conflict")
+
+    assert "bind() to 0.0.0.0:8080 failed (98: Address already in use)" in evidence(alert)
+    assert "0.0.0.0:8080" in summary(alert)
+
+
+def test_node_cannot_bind(lab: CaseLab) -> None:
+    """The holder of the address is named: here it is the listener itself."""
+    alert = lab.alert("node", cause="bind_conflict")
+
+    assert f"127.0.0.1:{lab.web_port} is in use by pid {lab.listener_pid()}" in summary(alert)
+
+
+def test_python_does_not_name_the_address(lab: CaseLab) -> None:
+    """The command has the port, and a process listens there."""
+    alert = lab.alert("python", cause="bind_conflict")
+
+    assert "Address already in use" in evidence(alert)
+    assert f"*:{lab.web_port} is in use by pid {lab.listener_pid()}" in summary(alert)
+
+
+def test_a_command_that_does_not_exist(lab: CaseLab) -> None:
+    """A shell exits with 127."""
+    alert = lab.alert("script", cause="missing_path")
+
+    assert "nosuch-command" in summary(alert)
+    assert "not found" in evidence(alert)
 
 
 def test_two_pools_with_one_address(lab: CaseLab) -> None:
