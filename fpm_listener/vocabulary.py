@@ -52,9 +52,12 @@ class Cause(Enum):
     CONFIG_ERROR = "config_error"
     OUT_OF_MEMORY = "out_of_memory"
     CRASH_SIGNAL = "crash_signal"
+    WORKER_FAILURE = "worker_failure"
     NOT_ANSWERING = "not_answering"
     RESTART_LOOP = "restart_loop"
     GAVE_UP = "gave_up"
+    EXIT_LOOP = "exit_loop"
+    STOP_TIMEOUT = "stop_timeout"
 
 
 class Fault(Enum):

@@ -22,6 +22,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
             repeat_interval_s=min([settings.repeat_interval_s, *repeats]),
             healing=settings.healing,
             evidence_lines=settings.evidence_lines,
+            exit_loop=settings.exit_loop,
         ),
         identity=Identity(instance=settings.instance),
         fast_restart=settings.fast_restart,

@@ -80,6 +80,7 @@ class PostMortemExaminer:
             oom=oom,
             obstacles=tuple(dict.fromkeys(obstacles)),
             program_instead=_instead(missing[0]) if missing else (),
+            worker_folders_missing=tuple(filter(_is_missing, request.needs.worker_folders)),
             looked_for=(*visible, *checks.looked_for),
         )
 
@@ -103,3 +104,13 @@ def _instead(program: str) -> tuple[str, ...]:
     """Return programs of other versions in the same directory as the missing one."""
     stem = program.rstrip("0123456789.")
     return tuple(sorted(glob.glob(f"{glob.escape(stem)}*"))) if "/" in program else ()  # noqa: PTH207 - a text stays a text
+
+
+def _is_missing(path: str) -> bool:
+    try:
+        os.stat(path)  # noqa: PTH116 - a text stays a text
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False  # it may be there
+    return False

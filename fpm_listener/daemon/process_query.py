@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fpm_listener.daemon import supervisor_children
 from fpm_listener.daemon.inbox import SupervisorAnswered
 from fpm_listener.monitor.messages import ChildrenSeen, ExitsRead, ProcessesSeen
-from fpm_listener.supervisor.exit_log import LogCursor
+from fpm_listener.supervisor.exit_log import ExitNote, KillNote, LogCursor
 from fpm_listener.supervisor.rpc import RpcFailed
 
 if TYPE_CHECKING:
@@ -60,10 +60,12 @@ class ProcessQuery:
             return
         exits = max((request.exits for request in requests), default=0)
         answer = self._rpc.read_log_tail(LOG_TAIL + min(exits, MOST_EXITS) * LOG_PER_EXIT)
-        notes = () if isinstance(answer, RpcFailed) else tuple(self._cursor.take(answer))
+        notes = [] if isinstance(answer, RpcFailed) else self._cursor.take(answer)
         if requests or notes:
             asked_at_s = max((request.asked_at_s for request in requests), default=0.0)
-            self._put(ExitsRead(notes, asked_at_s))
+            ended = tuple(note for note in notes if isinstance(note, ExitNote))
+            kills = tuple(note for note in notes if isinstance(note, KillNote))
+            self._put(ExitsRead(ended, asked_at_s, kills))
 
     def _report(self, why: str | None) -> None:
         if why == self._failure or (why and "SHUTDOWN_STATE" in why):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fpm_listener.phpfpm.command_line import FpmInvocation
-    from fpm_listener.phpfpm.config import FpmConf
+    from fpm_listener.phpfpm.config import FpmConf, Pool
     from fpm_listener.supervisor.process import Logs, Program
 
 
@@ -45,7 +45,17 @@ def of_php_fpm(program: Program, invocation: FpmInvocation, conf: FpmConf) -> Ne
         groups=_names(pool.group for pool in conf.pools),
         addresses=conf.addresses,
         command_address=None,
+        worker_folders=tuple(
+            dict.fromkeys(path for pool in conf.pools for path in _worker_folders(pool))
+        ),
     )
+
+
+def _worker_folders(pool: Pool) -> tuple[str, ...]:
+    """Return the directories that each worker of a pool enters at its start."""
+    root, folder = pool.options.get("chroot", ""), pool.options.get("chdir", "")
+    found = (root, f"{root.rstrip('/')}{folder}" if folder.startswith("/") else "")
+    return tuple(path for path in found if path.startswith("/"))
 
 
 def _logs(logs: Logs | None) -> tuple[str, ...]:

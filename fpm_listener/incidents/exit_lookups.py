@@ -66,6 +66,11 @@ class ExitLookups:
             effects.append(reading)
         return effects
 
+    def examine_workers(self, since_s: float, pending: set[Lookup]) -> ExamineExit:
+        """Examine the machine, since workers fail; `since_s`: the first failure."""
+        pending.add(Lookup.MACHINE)
+        return ExamineExit(self._name, since_s, self.needs, has_status=True)
+
     def _read(self, now_s: float, failures: FailureHistory | None) -> ReadOutput | None:
         """Read what the last run has written; without failures, the present run."""
         ended = failures.exits[-1] if failures and failures.exits else None

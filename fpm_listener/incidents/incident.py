@@ -60,11 +60,12 @@ class Recovery(NamedTuple):
 
 
 def root_cause(known: Condition) -> Cause:
-    """Return the root among the explanations; without any, the symptom."""
+    """Return the root among the explanations and the symptom."""
+    symptom = Cause.GAVE_UP if known.gave_up and not known.is_loop else Cause.RESTART_LOOP
     causes = [cause for cause in known.explanations if cause is not None]
-    if causes:
-        return min(causes, key=RANK.__getitem__)
-    return Cause.GAVE_UP if known.gave_up and not known.is_loop else Cause.RESTART_LOOP
+    if known.is_loop or known.gave_up or not causes:
+        causes.append(symptom)
+    return min(causes, key=RANK.__getitem__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,7 +115,8 @@ class Incident:
         if self.cause is not self.sent_cause:
             return Reason.CAUSE_CHANGED
         is_due = now.monotonic_s >= self.sent_at_s + repeat_interval_s - CLOCK_GRAIN_S
-        return Reason.REPEAT if is_due and recovery is None else None
+        is_over = recovery is not None or self.cause is Cause.STOP_TIMEOUT
+        return Reason.REPEAT if is_due and not is_over else None
 
     def alert(self, now: Instant, reason: Reason) -> Alert:
         """Return the alert, and note that it is sent."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.host.operator_commands import OperatorCommands
 from fpm_listener.host.output_lines import is_of_program
+from fpm_listener.incidents.live_view import NOTHING, LiveView
 from fpm_listener.incidents.post_mortem import Needs
 from fpm_listener.incidents.program_output import UNKNOWN, ProgramOutput
 from fpm_listener.phpfpm.config import FpmSite
@@ -44,6 +45,10 @@ _ABOUT_NAME = frozenset(
 )
 
 
+#: Causes that workers can have while their master runs.
+_OF_WORKERS = frozenset({Cause.CRASH_SIGNAL, Cause.WORKER_FAILURE, Cause.OUT_OF_MEMORY})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentFacts:
     """What is known about an incident at one moment."""
@@ -65,8 +70,7 @@ class IncidentFacts:
     needs: Needs = field(default_factory=Needs)
     output: ProgramOutput = UNKNOWN
     post_mortem: PostMortem | None = None  #: of the last exit that was examined
-    worker_crashes: int = 0  #: crashes of workers while the master runs
-    worker_signal: int | None = None
+    live: LiveView = NOTHING  #: about problems that are no failures of the program
     exhausted: bool = False  #: self-healing has used all its starts of the day
     recovering: bool = False  #: it runs again, or is stopped, and the incident is not resolved yet
     evidence: tuple[str, ...] = ()  #: the last log lines, oldest first
@@ -100,22 +104,23 @@ class IncidentFacts:
     @property
     def subject(self) -> str | None:
         """Return the address, path, user, group or `workers` that the cause is about."""
-        if self.only_workers_crash:
+        if self.only_workers_fail:
             return "workers"
         named = self.named if self.cause in _ABOUT_NAME else None
         return named or (self.address if self.cause in _ABOUT_ADDRESS else None)
 
     @property
-    def only_workers_crash(self) -> bool:
-        """Return whether workers crash while the master keeps running."""
-        return self.cause is Cause.CRASH_SIGNAL and bool(self.worker_crashes) and not self.failures
+    def only_workers_fail(self) -> bool:
+        """Return whether workers fail while the master keeps running."""
+        is_possible = self.cause in _OF_WORKERS and bool(self.live.workers.failures)
+        return is_possible and not self.failures
 
     @property
     def killed(self) -> bool:
         """Return whether SIGKILL ended the last run, and no worker crashed."""
         last_exit = self.last_exit
         killed = last_exit is not None and last_exit.signal == signal.SIGKILL
-        return killed and not self.worker_signal
+        return killed and not self.live.workers.signal
 
     @property
     def oom_ruled_out(self) -> bool:
@@ -127,7 +132,7 @@ class IncidentFacts:
     def signal_sent(self) -> bool:
         """Return whether the last run was ended by a signal that only other processes send."""
         last_exit = self.last_exit
-        return last_exit is not None and last_exit.signal in _SENT and not self.worker_signal
+        return last_exit is not None and last_exit.signal in _SENT and not self.live.workers.signal
 
     @property
     def is_read_only(self) -> bool:

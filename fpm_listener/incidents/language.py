@@ -16,6 +16,8 @@ from fpm_listener.incidents.program_output import NO_LOG, section_of
 from fpm_listener.incidents.remedy_values import reading, remount, values
 from fpm_listener.incidents.variants import key
 from fpm_listener.settings.policy import MOST_A_DAY
+from fpm_listener.supervisor.exit_log import ExitReason
+from fpm_listener.untrusted_text import quoted
 from fpm_listener.vocabulary import Cause, Fault
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from fpm_listener.host.address_holders import Holder
     from fpm_listener.incidents.incident_facts import IncidentFacts
     from fpm_listener.incidents.variants import Variant
-    from fpm_listener.supervisor.exit_log import ExitReason
 
 #: Seconds between two failures from which on a text gives the interval: supervisord's own delays
 #: are shorter.
@@ -66,8 +67,8 @@ class Language:
         if facts.recovering:
             return self._past("recovering", facts)
         problem = self._fill(self.causes[key(facts)].problem, facts)
-        frame = self.frames["gave_up" if facts.gave_up else "firing"]
-        return frame.format(name=facts.name.shown, problem=problem)
+        frame = "gave_up" if facts.gave_up else "runs" if facts.cause in _RUNS else "firing"
+        return self.frames[frame].format(name=facts.name.shown, problem=problem)
 
     def remedy(self, facts: IncidentFacts) -> str:
         """Return what to do, in one line, with the command to type."""
@@ -103,8 +104,12 @@ class Language:
         return self.frames[frame].format(name=facts.name.shown, problem=problem)
 
     def _description(self, facts: IncidentFacts) -> str:
-        if facts.only_workers_crash:
-            return self.frames["workers_crashed"].format(count=facts.worker_crashes)
+        if facts.only_workers_fail:
+            is_crash = facts.cause is Cause.CRASH_SIGNAL
+            frame = "workers_crashed" if is_crash else "workers_failed"
+            return self.frames[frame].format(count=facts.live.workers.failures)
+        if facts.cause in _NO_FAILURES and not facts.failures:
+            return self.frames[facts.cause.value]
         frame = "one_failure" if facts.failures == 1 else "failures"
         parts = [self.frames[frame].format(count=facts.failures)]
         if facts.last_exit:
@@ -148,13 +153,20 @@ class Language:
     def _parts(self, facts: IncidentFacts) -> dict[str, str]:
         """Return the parts of a text that need words of the language; empty if not known."""
         holders = facts.holder.holders if facts.holder else ()
+        status = facts.last_exit.status if facts.last_exit else None
         optional = {
             "exit": self.describe_exit(facts.last_exit) if facts.last_exit else "",
+            "exit_words": None if status is None else f"{status}",
+            "worker_exit": self._describe_worker(facts),
+            "reload": facts.commands.control("signal USR2", quoted(facts.name.shown)),
             "interval": f"{facts.every_s:.0f}" if facts.every_s >= SLOW_S else "",
             "limit": mebibytes(facts.oom.limit) if facts.oom and facts.oom.limit else "",
             "options": facts.named if facts.fault is Fault.USAGE else "",
             "remount": remount(facts),
             "on_host": "x" if "syslog" not in facts.commands.capabilities else "",
+            "restarts": facts.live.exit_loop.restarts,
+            "pool": facts.live.workers.pool,
+            "stop_s": f"{facts.live.stopwaitsecs or 0:g}" if facts.live.stopwaitsecs else "",
             "instead": self._listed(facts.post_mortem.program_instead if facts.post_mortem else ()),
         }
         places = dict(facts.site.listen_places)
@@ -168,10 +180,26 @@ class Language:
             "holders": self.frames["semicolon"].join(self.describe_holder(one) for one in holders),
             "free": self.free_address(holders, facts.site.config) if holders else "",
             **{
-                name: self.frames[name].format(value=value) if value else ""
+                name: self.frames[name].format(
+                    value=value, span=f"{facts.live.exit_loop.span_s:.0f}"
+                )
+                if value
+                else ""
                 for name, value in optional.items()
             },
         }
 
+    def _describe_worker(self, facts: IncidentFacts) -> str:
+        workers = facts.live.workers
+        if workers.status is None and workers.signal is None:
+            return ""
+        return self.describe_exit(ExitReason(status=workers.status, signal=workers.signal))
+
     def _listed(self, names: Iterable[str]) -> str:
         return self.frames["comma"].join(names)
+
+
+#: Causes with which the program itself does not fail.
+_RUNS = frozenset({Cause.WORKER_FAILURE, Cause.EXIT_LOOP, Cause.STOP_TIMEOUT})
+#: Causes about which the description says nothing about failures.
+_NO_FAILURES = frozenset({Cause.EXIT_LOOP, Cause.STOP_TIMEOUT})

@@ -1,31 +1,55 @@
-"""Problems of a running php-fpm: its workers crash, or its pools do not answer."""
+"""Problems that are no failures of the program itself, as supervisord sees it.
+
+Its workers fail, its pools do not answer, it exits as expected again and again, or supervisord had
+to kill it.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fpm_listener.incidents.worker_crashes import WorkerCrashes
+from fpm_listener.incidents.exit_loop import ExitLoop
+from fpm_listener.incidents.live_view import LiveView
+from fpm_listener.incidents.worker_failures import WorkerFailures
 from fpm_listener.vocabulary import Cause, State
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fpm_listener.incidents.post_mortem import PostMortem
     from fpm_listener.phpfpm.status_page import PoolView
     from fpm_listener.settings.policy import Policy
-    from fpm_listener.supervisor.process import ProcessName
+    from fpm_listener.supervisor.process import ProcessName, Program
 
 #: Probes in a row without an answer, and the seconds that they must last, until it is a problem.
 SILENT_PROBES, SILENT_FOR_S = 3, 20.0
 
 
 class LiveFailures:
-    """The problems of one running process. All moments are monotonic seconds."""
+    """The problems of one process. All moments are monotonic seconds."""
 
     def __init__(self, name: ProcessName, policy: Policy) -> None:
-        self.crashes = WorkerCrashes(name, policy)
+        self.workers = WorkerFailures(name, policy)
+        self.exit_loop = ExitLoop(policy.exit_loop)
         self.problems: dict[Cause, str] = {}  #: each with the line that shows it
+        self.program: Program | None = None  #: as configured; None = unknown
         self.silent_probes = 0  #: in a row, in this run
+        self._pools: tuple[str, ...] = ()
         self._silence = ""  # the line about pools that do not answer; empty = they answer
         self._silent_since_s = 0.0
         self._answered_at_s = float("-inf")  # after a silence
+        self._stop_timeout = ""  # the line that shows a kill at the end of stopwaitsecs
+
+    def configure(self, program: Program | None, pools: tuple[str, ...]) -> None:
+        """Set what the configuration of the program contains; `pools`: their names."""
+        self.program, self._pools = program, pools
+        if program is not None:
+            self.exit_loop.configure(program)
+
+    def reconfigure(self, policy: Policy) -> None:
+        """Use new settings."""
+        self.workers.reconfigure(policy)
+        self.exit_loop.reconfigure(policy.exit_loop)
 
     def take_pools(self, now_s: float, state: State, pools: tuple[PoolView, ...]) -> None:
         """Take the answers of the pools; they count while supervisord reports RUNNING."""
@@ -33,7 +57,7 @@ class LiveFailures:
         if not silent:
             if self._silence:
                 self._answered_at_s = now_s
-            self.end_run()
+            self._end_silence()
             return
         if not self.silent_probes:
             self._silent_since_s = now_s
@@ -47,33 +71,77 @@ class LiveFailures:
             )
             self._set_problems()
 
-    def take_gone(self, now_s: float, pids: frozenset[int]) -> None:
-        """Take the processes that do not exist any more."""
-        self.crashes.take_result(now_s, pids)
-        self._set_problems()
-
-    def end_run(self) -> None:
-        """Forget the silence: the pools answer, or the run has ended."""
+    def _end_silence(self) -> None:
         self._silence, self.silent_probes = "", 0
         self._set_problems()
 
-    def clear_crashes(self) -> None:
-        """Forget all crashes: the incident is over."""
-        self.crashes.clear()
+    def take_gone(self, now_s: float, pids: frozenset[int]) -> None:
+        """Take the processes that do not exist any more."""
+        self.workers.take_result(now_s, pids)
         self._set_problems()
 
-    def _set_problems(self) -> None:
-        self.problems = {}
-        if self.crashes.is_loop:
-            self.problems[Cause.CRASH_SIGNAL] = self.crashes.last_line
-        if self._silence:
-            self.problems[Cause.NOT_ANSWERING] = self._silence
+    def take_examination(self, found: PostMortem) -> None:
+        """Take what the machine shows about the workers."""
+        self.workers.take_examination(found)
+        self._set_problems()
 
-    def calm_since_s(self, settled_at_s: float) -> float | None:
-        """Return since when there is no problem; None = there is one.
+    def take_restart(self, now_s: float) -> None:
+        """Count a start that follows an expected exit."""
+        self.exit_loop.take_restart(now_s)
+        self._set_problems()
+
+    def take_stop_timeout(self, line: str) -> None:
+        """Take the line that proves that supervisord killed the process; empty = forget it."""
+        self._stop_timeout = line
+        self._set_problems()
+
+    def end_run(self) -> None:
+        """Forget the silence, and the lines that wait for a check: the run has ended."""
+        self.workers.end_run()
+        self._end_silence()
+
+    def view(self, cause: Cause) -> LiveView:
+        """Return what a text about this cause contains."""
+        workers = self.workers.view(cause)
+        if workers.pool not in self._pools:
+            workers = workers._replace(pool=None)  # an application can write any name
+        waits_s = self.program.stopwaitsecs if self.program else None
+        return LiveView(workers, self.exit_loop.view, waits_s)
+
+    def restore(self, cause: Cause, lines: Sequence[str]) -> None:
+        """Restore the problem of an incident with this cause and evidence."""
+        if cause is Cause.STOP_TIMEOUT:
+            self.take_stop_timeout(next(iter(lines), "seen: supervisord killed it"))
+
+    def clear(self) -> None:
+        """Forget everything: the incident is over."""
+        self.workers.clear()
+        self.exit_loop.clear()
+        self._stop_timeout = ""
+        self._set_problems()
+
+    @property
+    def is_urgent(self) -> bool:
+        """Return whether no request is answered, as far as that is known."""
+        return bool(self._silence) or self.workers.cannot_start
+
+    def _set_problems(self) -> None:
+        lines = {
+            Cause.NOT_ANSWERING: self._silence,
+            Cause.EXIT_LOOP: self.exit_loop.line,
+            Cause.STOP_TIMEOUT: self._stop_timeout,
+        }
+        present = {cause: line for cause, line in lines.items() if line}
+        self.problems = {**self.workers.problems, **present}
+
+    def calm_since_s(self, settled_at_s: float, state: State) -> float | None:
+        """Return since when there is no problem; None = there is one; inf = at the next start.
 
         settled_at_s: since when the process itself is in the state that its operator wants.
         """
         if self._silence:
             return None
-        return max(settled_at_s, self.crashes.calm_since_s, self._answered_at_s)
+        if self._stop_timeout and state is not State.RUNNING:
+            return float("inf")
+        calm_since_s = max(self.workers.calm_since_s, self.exit_loop.calm_since_s)
+        return max(settled_at_s, calm_since_s, self._answered_at_s)

@@ -48,6 +48,7 @@ class Needs(NamedTuple):
     uid: int | None = None  #: user=; None = that of supervisord
     command_address: str | None = None  #: where its command probably listens
     search_path: str | None = None  #: PATH in environment=; None = that of supervisord
+    worker_folders: tuple[str, ...] = ()  #: chroot and chdir of its pools
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -62,6 +63,7 @@ class PostMortem:
     oom: OomKill | None = None
     obstacles: tuple[Obstacle, ...] = ()  #: each alone makes a start fail; the first one first
     program_instead: tuple[str, ...] = ()  #: executables of the same kind as a missing one
+    worker_folders_missing: tuple[str, ...] = ()
     looked_for: tuple[Cause, ...] = ()  #: what could be looked for
 
     @property

@@ -20,6 +20,7 @@ class ProcessExit:
     at_s: float  #: monotonic
     failed: bool
     stopped: bool = False  #: by its operator, or by the listener
+    stop_s: float | None = None  #: seconds from the stop request to the end; None = no request
     run_s: float | None = None  #: seconds that the run lasted; None = its start is unknown
     cause: Cause | None = None
     never_ran: bool = True  #: its log did not report that php-fpm runs
@@ -48,7 +49,9 @@ class ProcessStatus:
     """How the process is after the step."""
 
     gave_up: bool  #: nobody starts it again
-    calm_since_s: float | None  #: monotonic; since when it has no problem; None = it has one
+    calm_since_s: (
+        float | None
+    )  #: monotonic; since when it has no problem; None = it has one; inf = at the next start
     exhausted: bool  #: self-healing has used up its starts of a day
     last_exit: ExitReason | None
     former_masters: tuple[int, ...]

@@ -10,6 +10,7 @@ from fpm_listener.incidents.program_output import UNKNOWN, ProgramOutput
 
 if TYPE_CHECKING:
     from fpm_listener.phpfpm.config import FpmSite
+    from fpm_listener.supervisor.process import Program
 
 
 class ProgramKnown(NamedTuple):
@@ -19,3 +20,4 @@ class ProgramKnown(NamedTuple):
     needs: Needs = Needs()
     output: ProgramOutput = UNKNOWN
     commands: OperatorCommands = OperatorCommands()
+    program: Program | None = None  #: its section; None = unknown

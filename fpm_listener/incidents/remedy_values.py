@@ -35,13 +35,14 @@ def values(facts: IncidentFacts) -> dict[str, str | None]:
         "usage": f"{quoted(facts.needs.program or 'php-fpm')} -h",
         "php_ini": facts.site.php_ini,
         "signal": _signal(facts),
+        "worker_folder": facts.live.workers.folder,
         "blind": facts.holder.blind if facts.holder else None,
         **_commands(facts, facts.commands),
     }
 
 
 def _signal(facts: IncidentFacts) -> str | None:
-    number = facts.worker_signal or (facts.last_exit.signal if facts.last_exit else None)
+    number = facts.live.workers.signal or (facts.last_exit.signal if facts.last_exit else None)
     return signal_name(number) if number else None
 
 

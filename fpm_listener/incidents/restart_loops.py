@@ -12,12 +12,11 @@ from collections import deque
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
-from fpm_listener.vocabulary import Tier
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from fpm_listener.settings.policy import LoopPolicy
+    from fpm_listener.vocabulary import Tier
 
 #: Failures that are remembered; more if a policy needs more.
 _KEPT = 512
@@ -27,7 +26,7 @@ _FOR_DISTANCE = 32
 
 
 class LoopDetector:
-    """The failures of one process, seen through two windows. All moments are monotonic seconds."""
+    """The failures of one process, seen through windows. All moments are monotonic seconds."""
 
     def __init__(
         self,
@@ -38,6 +37,7 @@ class LoopDetector:
         """Restore failures and loops that were detected before, if there are any."""
         self._policies = dict(policies)
         self._needed = max(policy.threshold for policy in policies.values())
+        self._longest_s = max(policy.window_s for policy in policies.values())
         self._failures = deque(sorted(failures), maxlen=max(_KEPT, self._needed))
         self.tiers = frozenset(tiers)  #: the windows in which the process is in a loop
         self.usual_distance_s = 0.0  #: median distance of the last failures; 0 = unknown
@@ -48,9 +48,10 @@ class LoopDetector:
         """Count a failure."""
         self._failures.append(now_s)
         self._summarize()
-        self.tiers |= {tier for tier in self._policies if self._is_full(tier, now_s)}
+        self.tiers |= {tier for tier in self._policies if self.is_full(tier, now_s)}
 
-    def _is_full(self, tier: Tier, now_s: float) -> bool:
+    def is_full(self, tier: Tier, now_s: float) -> bool:
+        """Return whether the window that ends now has enough failures for a loop."""
         policy = self._policies[tier]
         if len(self._failures) < policy.threshold:
             return False
@@ -58,7 +59,7 @@ class LoopDetector:
 
     def _summarize(self) -> None:
         self.recent = tuple(islice(reversed(self._failures), self._needed))[::-1]
-        since = self._failures[-1] - self._policies[Tier.SLOW].window_s if self._failures else 0.0
+        since = self._failures[-1] - self._longest_s if self._failures else 0.0
         last = [at for at in islice(reversed(self._failures), _FOR_DISTANCE) if at > since]
         distances = sorted(later - sooner for later, sooner in pairwise(last))
         self.usual_distance_s = distances[len(distances) // 2] if distances else 0.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 from fpm_listener.host.holder_remedies import free
 from fpm_listener.incidents.faults_en import FAULTS
 from fpm_listener.incidents.language import Language, Text
+from fpm_listener.incidents.live_en import LIVE
 from fpm_listener.incidents.variants import Variant
 from fpm_listener.supervisor.exit_log import how
 from fpm_listener.vocabulary import Cause, Fault
@@ -27,6 +28,7 @@ _NOT_ALLOWED = "it is|was not allowed to open {what}"
 ENGLISH = Language(
     causes={
         **FAULTS,
+        **LIVE,
         Cause.BIND_CONFLICT: Text("{address} is|was in use", _FIND_HOLDER),
         Variant.HOLDER_KNOWN: Text("{address} is|was in use by {holders}", "{free}"),
         Variant.HOLDER_INVISIBLE: Text(
@@ -170,12 +172,24 @@ ENGLISH = Language(
         "instead": " (this host has {value})",
         "remount": ", or make its file system writable: {value}",
         "on_host": " (as root on the host of this container)",
+        "reload": ": {value}",
+        "exit_words": " with status {value}",
+        "worker_exit": " ({value})",
+        "pool": " of pool {value}",
+        "restarts": ": {value} restarts in {span} s; supervisord treats this as expected",
+        "stop_s": " (stopwaitsecs={value})",
         "firing": "{name}: {problem}; it keeps failing",
+        "runs": "{name}: {problem}",
         "gave_up": "{name}: {problem}; supervisord gave up on it",
         "recovering": "{name}: recovering; the problem was: {problem}",
         "resolved": "{name}: resolved (it runs again, or an operator stopped it); the problem was: "
         "{problem}",
         "workers_crashed": "{count} workers crashed in this incident; the master keeps running.",
+        "workers_failed": "php-fpm logged {count} failures of workers in this incident; the master "
+        "keeps running.",
+        "exit_loop": "These exits are no failures for supervisord. It starts the program again "
+        "each time, without a delay.",
+        "stop_timeout": "A stop is no failure. This alert is resolved when the program runs again.",
         "one_failure": "1 failure in this incident.",
         "failures": "{count} failures in this incident.",
         "last_exit": " Last exit: {exit}.",

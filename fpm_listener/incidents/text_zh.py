@@ -11,6 +11,7 @@ from fpm_listener.host import holder_remedies
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderSupervisor
 from fpm_listener.incidents.faults_zh import FAULTS
 from fpm_listener.incidents.language import Language, Text
+from fpm_listener.incidents.live_zh import LIVE
 from fpm_listener.incidents.variants import Variant
 from fpm_listener.supervisor.exit_log import signal_name
 from fpm_listener.vocabulary import Cause, Fault
@@ -103,6 +104,7 @@ _NOT_ALLOWED = "没有权限打开 {what}"
 CHINESE = Language(
     causes={
         **FAULTS,
+        **LIVE,
         Cause.BIND_CONFLICT: Text("{address} 已被占用", _FIND_HOLDER),
         Variant.HOLDER_KNOWN: Text("{address} 已被占用，占用者：{holders}", "{free}"),
         Variant.HOLDER_INVISIBLE: Text(
@@ -226,11 +228,21 @@ CHINESE = Language(
         "instead": "（本机有 {value}）",
         "remount": "，或让其文件系统可写：{value}",
         "on_host": "（在容器的宿主机上以 root 执行）",
+        "reload": "：{value}",
+        "exit_words": "，退出状态 {value}",
+        "worker_exit": "（{value}）",
+        "pool": "进程池 {value} 的",
+        "restarts": "：{span} 秒内重启 {value} 次；supervisord 视其为正常",
+        "stop_s": "（stopwaitsecs={value}）",
         "firing": "{name}：{problem}；反复失败",
+        "runs": "{name}：{problem}",
         "gave_up": "{name}：{problem}；supervisord 已放弃重启",
         "recovering": "{name}：正在恢复；此前的故障：{problem}",
         "resolved": "{name}：已恢复，或已由运维人员停止；此前的故障：{problem}",
         "workers_crashed": "本次故障中已有 {count} 个工作进程崩溃，主进程仍在运行。",
+        "workers_failed": "本次故障中 php-fpm 已记录 {count} 次工作进程异常，主进程仍在运行。",
+        "exit_loop": "对 supervisord 而言这些退出不是故障，每次都会立即再次启动该程序。",
+        "stop_timeout": "停止不是故障。该程序再次运行后，此告警即解除。",
         "one_failure": "本次故障中已失败 1 次。",
         "failures": "本次故障中已失败 {count} 次。",
         "last_exit": "最近一次退出：{exit}。",

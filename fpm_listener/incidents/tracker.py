@@ -22,18 +22,20 @@ from fpm_listener.incidents.effects import (
 from fpm_listener.incidents.exit_lookups import ExitLookups
 from fpm_listener.incidents.failure_history import FailureHistory
 from fpm_listener.incidents.holder_watch import HOLDER_FRESH_S, LOOK_AGAIN_S, HolderWatch
-from fpm_listener.incidents.incident import Condition, Incident, IncidentView, Recovery
+from fpm_listener.incidents.incident import Condition, Incident, IncidentView
 from fpm_listener.incidents.incident_facts import UNEXPLAINED, IncidentFacts
 from fpm_listener.incidents.incident_ids import incident_id
+from fpm_listener.incidents.live_view import NOTHING
 from fpm_listener.incidents.pending_lookups import Lookup, PendingLookups
-from fpm_listener.incidents.post_mortem import SHORT_LIFE_S
 from fpm_listener.incidents.program_known import ProgramKnown
+from fpm_listener.incidents.recovery import find_recovery
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.vocabulary import Cause, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fpm_listener.incidents.incident import Recovery
     from fpm_listener.incidents.live_failures import LiveFailures
     from fpm_listener.incidents.process_news import ProcessNews, ProcessStatus
     from fpm_listener.settings.policy import Policy
@@ -97,6 +99,7 @@ class IncidentTracker:
             self._unsaved = True
         if news.failure is not None and self.incident is not None:
             self.incident.failures += 1
+            self._live.take_stop_timeout("")
         if isinstance(news.answer, HolderFound):
             self._holders.take(now.monotonic_s, news.answer.report)
         elif isinstance(news.answer, Gone):
@@ -126,7 +129,7 @@ class IncidentTracker:
             incident = self.incident = self._open(now, status)
         if incident is None:
             return []
-        recovery = self._recovery(status.calm_since_s)
+        recovery = self._recovery(status.calm_since_s, incident)
         if recovery is not None and now.monotonic_s >= recovery.resolves_at_s:
             return self._resolve(now, incident, status)
         if problems:
@@ -148,8 +151,7 @@ class IncidentTracker:
         return effects + self._notify(now, incident, reason, status)
 
     def _open(self, now: Instant, status: ProcessStatus) -> Incident:
-        is_urgent = status.gave_up or Tier.FAST in self.failures.loops.tiers
-        is_urgent = is_urgent or Cause.NOT_ANSWERING in self._live.problems
+        is_urgent = status.gave_up or Tier.FAST in self.failures.loops.tiers or self._live.is_urgent
         labels = status.labels
         names = (labels["instance"], labels["supervisor"], str(self._name))
         self._unsaved = True
@@ -161,24 +163,18 @@ class IncidentTracker:
             failures=len(self.failures.loops.recent),
         )
 
-    def _recovery(self, calm_since_s: float | None) -> Recovery | None:
-        """Return when the process is well again. RUNNING alone proves nothing."""
+    def _recovery(self, calm_since_s: float | None, incident: Incident) -> Recovery | None:
         if calm_since_s is None:
             return None
-        usual_s = SHORT_LIFE_S if self._live.problems else self.failures.loops.usual_distance_s
-        return Recovery(
-            since_s=calm_since_s,
-            counts_at_s=calm_since_s + min(SHORT_LIFE_S, usual_s),
-            resolves_at_s=calm_since_s
-            + self.failures.loops.stable_after_s(self._policy.stable_for_s),
-        )
+        loops, problems = self.failures.loops, self._live.problems
+        return find_recovery(calm_since_s, incident, loops, self._policy, problems)
 
     def _resolve(self, now: Instant, incident: Incident, status: ProcessStatus) -> _Effects:
         effects: _Effects = []
         if incident.sent_cause is not None:
             alert = incident.alert(now, Reason.RESOLVED)
             effects.append(Notify(alert, self._facts(incident, status.last_exit)))
-        self._live.clear_crashes()
+        self._live.clear()
         self._clear()
         return effects
 
@@ -188,9 +184,12 @@ class IncidentTracker:
         verify_at_s = self._holders.verify_at_s
         if verify_at_s is not None and now.monotonic_s >= verify_at_s:
             effects.append(self._holders.verify(now.monotonic_s))
-        if incident.cause in _LOOKED_UP or self._exit_lookups.output.known:
-            pending, masters = self._lookups.pending, status.former_masters
-            effects += self._exit_lookups.ask(
+        pending, lookups = self._lookups.pending, self._exit_lookups
+        if self._live.workers.must_examine:
+            effects.append(lookups.examine_workers(self._live.workers.examine(), pending))
+        if incident.cause in _LOOKED_UP or lookups.output.known:
+            masters = status.former_masters
+            effects += lookups.ask(
                 *(now.monotonic_s, incident.cause, self.failures, pending, masters),
                 is_running=bool(self._live.problems) and not self.failures.loops.tiers,
             )
@@ -226,7 +225,7 @@ class IncidentTracker:
         if (incident := self.incident) is None:
             return None
         moments = [self._lookups.deadline_s, self._holders.verify_at_s]
-        recovery = self._recovery(calm_since_s)
+        recovery = self._recovery(calm_since_s, incident)
         if recovery is not None:
             moments.append(recovery.resolves_at_s)
             if incident.recovering_s is None:
@@ -283,8 +282,7 @@ class IncidentTracker:
             post_mortem=self.failures.post_mortem,
             exhausted=incident.exhausted,
             recovering=incident.recovering_s is not None,
-            worker_crashes=self._live.crashes.count,
-            worker_signal=self._live.crashes.last_signal or None,
+            live=self._live.view(incident.cause) if self._live.problems else NOTHING,
             evidence=tuple(self.failures.evidence.lines),
         )
 
@@ -293,6 +291,8 @@ class IncidentTracker:
     def restore(self, now: Instant, saved: Mapping[str, Any]) -> None:
         """Restore what SaveIncident contained. Raises KeyError, ValueError or TypeError."""
         self.incident = saved_incident.restore(now, saved, self.failures, self._policy)
+        if self.incident is not None:
+            self._live.restore(self.incident.cause, self.failures.evidence.lines)
 
     def reconfigure(self, policy: Policy) -> None:
         """Use new settings."""

@@ -34,6 +34,12 @@ class Variant(Enum):
     FORBIDDEN_PATH = "permission, the path is known"
     TESTED_CONFIG = "invalid configuration, php-fpm -t reports it"
     WORKERS_CRASH = "crash, only workers crash"
+    WORKERS_OOM = "out of memory, only workers are killed"
+    WORKERS_FOLDER = "worker failure, a directory that they need is missing"
+    WORKERS_START = "worker failure, they fail at their start"
+    WORKERS_KILLED = "worker failure, the signal is SIGKILL"
+    WORKERS_KILLED_NOT_BY_OOM = "worker failure, SIGKILL, and the kernel did not send it"
+    STOP_TIMEOUT_FPM = "stop timeout, the program is php-fpm"
     KILLED = "crash, the signal is SIGKILL"
     KILLED_NOT_BY_OOM = "crash, the signal is SIGKILL, and the kernel did not send it"
     SIGNAL_SENT = "crash, another process sent the signal"
@@ -67,8 +73,18 @@ _VARIANTS: Mapping[Cause, Mapping[Variant, Callable[[IncidentFacts], object]]] =
             facts.is_fpm and facts.line and config_test.reports(facts.line)
         ),
     },
+    Cause.OUT_OF_MEMORY: {Variant.WORKERS_OOM: lambda facts: facts.only_workers_fail},
+    Cause.WORKER_FAILURE: {
+        Variant.WORKERS_FOLDER: lambda facts: facts.live.workers.folder,
+        Variant.WORKERS_KILLED_NOT_BY_OOM: lambda facts: (
+            facts.live.workers.is_killed and facts.oom_ruled_out
+        ),
+        Variant.WORKERS_KILLED: lambda facts: facts.live.workers.is_killed,
+        Variant.WORKERS_START: lambda facts: facts.live.workers.at_once,
+    },
+    Cause.STOP_TIMEOUT: {Variant.STOP_TIMEOUT_FPM: lambda facts: facts.is_fpm},
     Cause.CRASH_SIGNAL: {
-        Variant.WORKERS_CRASH: lambda facts: facts.only_workers_crash,
+        Variant.WORKERS_CRASH: lambda facts: facts.only_workers_fail,
         Variant.KILLED_NOT_BY_OOM: lambda facts: facts.killed and facts.oom_ruled_out,
         Variant.KILLED: lambda facts: facts.killed,
         Variant.SIGNAL_SENT: lambda facts: facts.signal_sent,

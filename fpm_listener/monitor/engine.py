@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fpm_listener.monitor import messages
 from fpm_listener.monitor.children import identify
 from fpm_listener.monitor.known_programs import ProgramsKnown
-from fpm_listener.monitor.log_routing import assign
+from fpm_listener.monitor.log_routing import assign, find_killed
 from fpm_listener.monitor.process_monitor import ProcessMonitor
 from fpm_listener.monitor.supervision import Supervision
 from fpm_listener.monitor.timeline import Timeline
@@ -97,7 +97,8 @@ class Engine:
                 return self._tick(now)
             case messages.ExitsRead():
                 exits = self._shared.exits.take_lines(now.monotonic_s, given)
-                return self._pass(now, exits)
+                kills = find_killed(given.kills, self._processes.values())
+                return [*self._pass(now, kills), *self._pass(now, exits)]
             case ProgramsKnown():
                 return self._programs_known(now, given)
             case messages.GuardAsks():
@@ -137,9 +138,10 @@ class Engine:
     def _programs_known(self, now: Instant, known: ProgramsKnown) -> list[Effect]:
         self._startsecs = {program.name: program.startsecs for program in known.programs}
         inputs: dict[ProcessName, ProcessInput] = {}
-        for name in self._startsecs:
+        for program in known.programs:
+            name = program.name
             if self._find(name) is not None:
-                inputs[name] = known.about(name)
+                inputs[name] = known.about(program)
         return self._pass(now, inputs)
 
     def _guard_asks(self, now: Instant, asked: messages.GuardAsks) -> list[Effect]:

@@ -27,11 +27,13 @@ class ProgramsKnown:
     outputs: Mapping[ProcessName, ProgramOutput] = field(default_factory=dict)
     commands: OperatorCommands = field(default_factory=OperatorCommands)
 
-    def about(self, name: ProcessName) -> ProgramKnown:
+    def about(self, program: Program) -> ProgramKnown:
         """Return what is known about one program."""
+        name = program.name
         return ProgramKnown(
             self.sites.get(name),
             self.needs.get(name, Needs()),
             self.outputs.get(name, UNKNOWN),
             self.commands,
+            program,
         )

@@ -116,6 +116,7 @@ class RunChange(NamedTuple):
     ended: bool = False  #: a run has ended
     failed: bool = False  #: the run that ended is a failure
     run_s: float | None = None  #: seconds that the ended run lasted; None = its start is unknown
+    stop_s: float | None = None  #: seconds from the stop request to the end; None = no request
     down_s: float | None = None  #: seconds from the last exit to this start; None = no exit
 
 
@@ -127,6 +128,7 @@ class ProcessRun:
     began_at_s: float | None = None  #: None = not seen
     pid: int | None = None  #: as soon as it is known
     former_pids: deque[int] = field(default_factory=lambda: deque(maxlen=_KEPT_PIDS))
+    _stopping_at_s: float | None = None  # None = no stop was requested in this run
     _exited_at_s: float | None = None  # None = never, or on request
 
     def take(self, now_s: float, event: ProcessState, *, is_fpm: bool) -> RunChange:
@@ -134,6 +136,8 @@ class ProcessRun:
         before, pid = self.phase, event.pid or self.pid
         signal = signal_of(event.state, expected=event.expected)
         self.phase, outcome = TRANSITIONS[before, signal]
+        if signal is Signal.STOPPING and before is not Phase.STOPPING:
+            self._stopping_at_s = now_s
         if outcome is Outcome.BEGAN:
             return self._begin(now_s, event.pid)
         self.pid = pid
@@ -146,10 +150,13 @@ class ProcessRun:
         failed = outcome in {Outcome.FAILED_START, Outcome.CRASH}
         if outcome is Outcome.EXPECTED_EXIT and is_fpm:
             failed = run_s is not None and run_s < SHORT_LIFE_S
-        return RunChange(outcome, began=False, ended=True, failed=failed, run_s=run_s)
+        stop_s = None if self._stopping_at_s is None else now_s - self._stopping_at_s
+        return RunChange(
+            outcome, began=False, ended=True, failed=failed, run_s=run_s, stop_s=stop_s
+        )
 
     def _begin(self, now_s: float, pid: int | None) -> RunChange:
-        self.began_at_s, self.pid = now_s, pid
+        self.began_at_s, self.pid, self._stopping_at_s = now_s, pid, None
         down_s = None if self._exited_at_s is None else now_s - self._exited_at_s
         self._exited_at_s = None
         return RunChange(Outcome.BEGAN, began=True, down_s=down_s)
@@ -158,6 +165,10 @@ class ProcessRun:
         self.pid = None
         if pid is not None:
             self.former_pids.append(pid)
+
+    def had_pid(self, pid: int) -> bool:
+        """Return whether this run, or an earlier one, is this process."""
+        return pid == self.pid or pid in self.former_pids
 
     def correct(self, state: State, pid: int | None) -> tuple[bool, bool]:
         """Apply a state that no event has reported.

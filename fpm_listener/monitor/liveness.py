@@ -60,6 +60,7 @@ class Liveness:
     settled_at_s: float | None = None  #: since when it runs, or is stopped as its operator wants
     exited_at_s: float | None = None  #: the last exit, until the next start
     abandoned_at_s: float = _NEVER_S  #: from then on it counts as given up
+    is_done: bool = False  #: the last run ended as expected, and a program other than php-fpm may
     given_up: bool = False  #: nobody starts it again
     held_back: bool = False  #: it is given up, but that is not reported yet
     _found_exited: bool = False  # an answer reported the exit: the exit status is unknown
@@ -80,11 +81,11 @@ class Liveness:
         self.is_removed = False
         if change.began:
             self._set_exited(None)
-            self.settled_at_s = None
+            self.settled_at_s = self.settled_at_s if self.is_done else None
             self._found_exited = False
             self._reset_given_up()
         if change.outcome is Outcome.CONFIRMED:
-            self.settled_at_s = now_s
+            self.settled_at_s = now_s if self.settled_at_s is None else self.settled_at_s
         elif change.outcome is Outcome.GAVE_UP:
             self._set_exited(None)
             self.settled_at_s, self.given_up = None, True
@@ -92,15 +93,18 @@ class Liveness:
             self.stop(now_s)
         elif change.ended:
             self._set_exited(now_s)
-            is_done = not change.failed and not is_fpm  # a job may end
-            self.settled_at_s = now_s if is_done else None
+            self.is_done = not change.failed and not is_fpm
+            before_s = now_s if self.settled_at_s is None else self.settled_at_s
+            self.settled_at_s = before_s if self.is_done else None
         self.waking.take(now_s, event, change, self.run.began_at_s, fast_restart=fast_restart)
+        if self.is_done:
+            self.waking.clear()  # a program that exits on purpose keeps supervisord's pace
         return change
 
     def stop(self, now_s: float) -> None:
         """Apply a stop by the operator."""
         self._set_exited(None)
-        self.settled_at_s = now_s
+        self.settled_at_s, self.is_done = now_s, False
         self._reset_given_up()
 
     def remove(self, now_s: float) -> None:
@@ -161,7 +165,7 @@ class Liveness:
         state, is_first = seen.state, self.state is State.UNKNOWN
         has_ended, is_new = self.run.correct(state, seen.pid)
         self.waking.clear()
-        self.state, self.is_removed = state, False
+        self.state, self.is_removed, self.is_done = state, False, False
         if state is State.EXITED:
             self._set_exited(now_s)
             self.settled_at_s, self._found_exited = None, True

@@ -1,11 +1,11 @@
-"""Assigns the lines of a log file to processes: several php-fpm can share one file."""
+"""Assigns the lines of a log file to processes: several of them can share one file."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from fpm_listener.monitor.lifecycle import Phase
-from fpm_listener.monitor.messages import LogFacts
+from fpm_listener.monitor.messages import LogFacts, StopTimedOut
 from fpm_listener.phpfpm.log_facts import FactKind
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fpm_listener.monitor.messages import LogLines
     from fpm_listener.monitor.process_monitor import ProcessMonitor
     from fpm_listener.phpfpm.log_facts import LogFact
+    from fpm_listener.supervisor.exit_log import KillNote
     from fpm_listener.supervisor.process import ProcessName
 
 
@@ -40,6 +41,18 @@ def assign(
         elif fact.kind is FactKind.RELOAD and process.liveness.run.phase is not Phase.NONE:
             starting_up.add(process.name)
     return {name: LogFacts(tuple(own)) for name, own in facts.items()}
+
+
+def find_killed(
+    kills: Iterable[KillNote], processes: Collection[ProcessMonitor]
+) -> dict[ProcessName, StopTimedOut]:
+    """Return the processes of kills: by name, and by pid, since groups can have equal names."""
+    return {
+        process.name: StopTimedOut(kill.line)
+        for kill in kills
+        for process in processes
+        if process.name.process == kill.process and process.liveness.run.had_pid(kill.pid)
+    }
 
 
 def _choose(

@@ -26,12 +26,11 @@ if TYPE_CHECKING:
     from fpm_listener.monitor.self_healing import Act
     from fpm_listener.phpfpm.log_facts import LogFact
     from fpm_listener.phpfpm.status_page import PoolView
-    from fpm_listener.supervisor.exit_log import ExitNote
+    from fpm_listener.supervisor.exit_log import ExitNote, KillNote
     from fpm_listener.supervisor.process import ProcessName, ProcessSeen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogLines:
+class LogLines(NamedTuple):
     """Input: facts from a log file, in order."""
 
     path: str
@@ -71,12 +70,19 @@ class ExitsRead(NamedTuple):
 
     notes: tuple[ExitNote, ...]
     asked_at_s: float  #: monotonic seconds; earlier exits have no line
+    kills: tuple[KillNote, ...] = ()
 
 
 class ExitsKnown(NamedTuple):
     """Input of one process: how it ended; None = that stays unknown."""
 
     exits: list[tuple[ProcessExit, ExitNote | None]]
+
+
+class StopTimedOut(NamedTuple):
+    """Input of one process: supervisord killed it, because it did not stop in time."""
+
+    line: str  #: of supervisord's log
 
 
 class LogFacts(NamedTuple):
@@ -236,12 +242,12 @@ AboutOne = (
     | LeaveProgram
 )
 
-#: All inputs of one process.
 ProcessInput = (
     ProcessState
     | ProcessLog
     | LogFacts
     | ExitsKnown
+    | StopTimedOut
     | StateAnswer
     | ProgramKnown
     | Removed

@@ -5,6 +5,7 @@ Events, log lines and decisions are in `process_monitor`.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,8 +30,10 @@ from fpm_listener.values import Instant
 from fpm_listener.vocabulary import State
 
 if TYPE_CHECKING:
+    from fpm_listener.incidents.process_news import ProcessExit
     from fpm_listener.monitor.supervision import Supervision
     from fpm_listener.phpfpm.status_page import PoolView
+    from fpm_listener.supervisor.exit_log import ExitNote
     from fpm_listener.supervisor.process import ProcessName, ProcessSeen
 
 #: By the type of an input: the method of a process that takes it.
@@ -70,6 +73,11 @@ class ProcessFacts:
         """Return whether it runs, and its log has not reported that yet."""
         return self.liveness.run.phase is not Phase.NONE and self._trust.start_up.is_open
 
+    @property
+    def is_up(self) -> bool:
+        """Return whether it runs, and nobody stops it."""
+        return self.liveness.state in {State.STARTING, State.RUNNING}
+
     def _stop(self, now: Instant, *, paused: bool = False) -> None:
         """Note a stop; `paused`: by self-healing. Another stop resets the failures."""
         if paused:
@@ -80,6 +88,7 @@ class ProcessFacts:
 
     def _remove(self, now: Instant, _: messages.Removed | None = None) -> list[Effect]:
         self.liveness.remove(now.monotonic_s)
+        self._live.take_stop_timeout("")
         self._stop(now)
         return []
 
@@ -148,6 +157,8 @@ class ProcessFacts:
             self._live.take_gone(now.monotonic_s, answer.pids)
         else:
             is_holder = isinstance(answer, HolderFound)
+            if isinstance(answer, ExitExamined):
+                self._live.take_examination(answer.post_mortem)
             self._news.finished.add(Lookup.HOLDER if is_holder else Lookup.MACHINE)
         return []
 
@@ -160,6 +171,7 @@ class ProcessFacts:
         """Let supervisord see an exit at once. A stop by the operator is not hurried."""
         run = self.liveness.run
         is_present = exited.pid == run.pid and run.phase is not Phase.STOPPING
+        is_present = is_present and not self.liveness.is_done  # it will exit as expected again
         if is_present and self._shared.settings.fast_restart and not self._shared.is_stopping:
             self.liveness.waking.wake_soon(now.monotonic_s, run.began_at_s, exited=True)
         return []
@@ -198,11 +210,28 @@ class ProcessFacts:
         self._hold.configure(self.site.addresses)
         self.output = known.output
         self._tracker.configure(known)
+        self._live.configure(known.program, self.site.pools)
         return []
+
+    def _take_kill(self, _now: Instant, killed: messages.StopTimedOut) -> list[Effect]:
+        """Note that a stop has cut what the process was doing. It is no failure."""
+        if self._tracker.incident is None:
+            self._live.take_stop_timeout(killed.line)
+        return []
+
+    def _check_stop(self, ended: ProcessExit, note: ExitNote | None) -> None:
+        """Note a stop that SIGKILL has ended when stopwaitsecs were over."""
+        program = self._live.program
+        if ended.stop_s is None or note is None or note.reason.signal != signal.SIGKILL:
+            return
+        waits_s = program.stopwaitsecs if program else None
+        if waits_s is not None and ended.stop_s >= waits_s and self._tracker.incident is None:
+            self._live.take_stop_timeout(note.line)
 
     #: By the type of an input: what it changes. Other inputs only let time pass.
     LEARN: ClassVar[Inputs] = {
         messages.StateAnswer: _take_answer,
+        messages.StopTimedOut: _take_kill,
         ProgramKnown: _configure,
         messages.Removed: _remove,
         HolderFound: _take_result,

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fpm_listener.incidents.effects import MarkOutput, SaveIncident
 from fpm_listener.incidents.pending_lookups import Lookup
 from fpm_listener.incidents.process_news import ProcessExit, ProcessNews, ProcessStatus
+from fpm_listener.incidents.worker_failures import WORKER_LINES
 from fpm_listener.monitor import messages
 from fpm_listener.monitor.lifecycle import Outcome
 from fpm_listener.monitor.process_facts import Inputs, ProcessFacts
 from fpm_listener.phpfpm.log_facts import START_FAILURES, FactKind
-from fpm_listener.phpfpm.log_parser import classify
+from fpm_listener.phpfpm.log_parser import classify_all
 from fpm_listener.settings.policy import NO_HEALING
 from fpm_listener.supervisor.events import ProcessLog, ProcessState
 from fpm_listener.vocabulary import State, Tier
@@ -41,7 +42,7 @@ class ProcessMonitor(ProcessFacts):
     def take(self, now: Instant, given: ProcessInput) -> list[Effect]:
         """Learn from an input and return what to do now. `Tick` only lets time pass."""
         if isinstance(given, ProcessLog):
-            given = messages.LogFacts(_facts(self._feed_output(given.text)))
+            given = messages.LogFacts(classify_all(self._feed_output(given.text)))
             if not given.facts and self._tracker.incident is None:
                 return []
         self._view, self._news = None, ProcessNews()
@@ -54,11 +55,11 @@ class ProcessMonitor(ProcessFacts):
     def _take_event(self, now: Instant, event: ProcessState) -> list[Effect]:
         effects: list[Effect] = [messages.ReadLogsNow()] if self.is_fpm else []
         exited_at_s = self.liveness.exited_at_s
-        is_fast = self._shared.settings.fast_restart and not self._shared.is_stopping
-        change = self.liveness.take(
-            now.monotonic_s, event, is_fpm=self.is_fpm, fast_restart=is_fast
-        )
+        fast = self._shared.settings.fast_restart and not self._shared.is_stopping
+        change = self.liveness.take(now.monotonic_s, event, is_fpm=self.is_fpm, fast_restart=fast)
         self._counters.outcomes[change.outcome] += 1
+        if change.began and self.liveness.is_done:
+            self._live.take_restart(now.monotonic_s)
         if self._hold.is_used:
             self._hold.take(change)
         if change.began:
@@ -75,13 +76,13 @@ class ProcessMonitor(ProcessFacts):
 
     def _end(self, now: Instant, event: ProcessState, change: RunChange) -> list[Effect]:
         rest = self._end_output(failed=change.failed) if self._run_output.is_used else []
-        effects = self._take_facts(now, messages.LogFacts(_facts(rest)))
+        effects = self._take_facts(now, messages.LogFacts(classify_all(rest)))
         if self.output.known:
             effects.append(MarkOutput(self.name, now.monotonic_s, self.output))
         is_stop = change.outcome is Outcome.STOPPED
-        ended = ProcessExit(now.monotonic_s, change.failed, is_stop, change.run_s)
+        ended = ProcessExit(now.monotonic_s, change.failed, is_stop, change.stop_s, change.run_s)
         self._counters.last_exit_s = now.wall_s
-        if self._live.silent_probes:
+        if self._live.silent_probes or self._live.workers.deadline_s is not None:
             self._live.end_run()
         match = self._shared.exits.take_exit(
             now.monotonic_s, self.name, ended, has_delay=event.state is not State.EXITED
@@ -111,6 +112,8 @@ class ProcessMonitor(ProcessFacts):
     ) -> Effect:
         """Learn how a run ended; None = that stays unknown."""
         self._news.exits.append((ended, note))
+        if ended.stop_s is not None:
+            self._check_stop(ended, note)
         self._news.finished.add(Lookup.EXIT)
         self._counters.last_exit = note.reason if note is not None else None
         if ended.failed and self._never_ran and self._hold.is_used:
@@ -125,8 +128,8 @@ class ProcessMonitor(ProcessFacts):
         for fact in log.facts:
             if not self._trust.is_new(fact, self._counters.starts):
                 continue
-            if fact.kind is FactKind.CHILD_SIGNAL:
-                self._live.crashes.take_line(fact)
+            if fact.kind in WORKER_LINES and self.is_up:
+                self._live.workers.take_line(now.monotonic_s, fact)
             elif fact.kind is FactKind.BIND_CONFLICT and self._trust.start_up.is_open:
                 self._news.conflict = self._news.conflict or fact
             self._count(self._trust.take(now.monotonic_s, fact))
@@ -180,7 +183,7 @@ class ProcessMonitor(ProcessFacts):
         moments = (
             None if liveness.held_back else self._healing.due_s,
             liveness.abandoned_at_s,
-            self._live.crashes.deadline_s,
+            self._live.workers.deadline_s,
             self._tracker.deadline_s,
             waking.deadline_s,
             self._hold.release_at_s,
@@ -191,10 +194,12 @@ class ProcessMonitor(ProcessFacts):
 
     def _decide(self, now: Instant, *, gave_up: bool) -> list[Effect]:
         """Review the incident and self-healing; save what has changed."""
-        settled_at_s, identity = self.liveness.settled_at_s, self._shared.settings.identity
+        identity, settled_at_s = self._shared.settings.identity, self.liveness.settled_at_s
         status = ProcessStatus(
             gave_up=gave_up,
-            calm_since_s=None if settled_at_s is None else self._live.calm_since_s(settled_at_s),
+            calm_since_s=None
+            if settled_at_s is None
+            else self._live.calm_since_s(settled_at_s, self.liveness.state),
             exhausted=self._healing.exhausted,
             last_exit=self._counters.last_exit,
             former_masters=tuple(self.liveness.run.former_pids),
@@ -210,12 +215,11 @@ class ProcessMonitor(ProcessFacts):
         effects: list[Effect | SaveIncident] = [*self._tracker.take(now, self._news, status)]
         if gave_up and self._tracker.is_notified:
             self.liveness.confirm()
-        check_at_s = self._live.crashes.deadline_s
+        check_at_s = self._live.workers.deadline_s
         if check_at_s is not None and now.monotonic_s >= check_at_s:
-            effects.append(self._live.crashes.check(now.monotonic_s))
+            effects.append(self._live.workers.check(now.monotonic_s))
         act = self._heal(now)
-        if act is not None:
-            effects.append(messages.SelfHeal(self.name, act))
+        effects += [] if act is None else [messages.SelfHeal(self.name, act)]
         if act is not None or self._healing.exhausted is not status.exhausted:
             # Saved before it is done; and receivers get to know that there are no more starts.
             status = replace(status, exhausted=self._healing.exhausted, unsaved=act is not None)
@@ -246,6 +250,7 @@ class ProcessMonitor(ProcessFacts):
         """Use the new settings of the supervision."""
         policy = self._shared.settings.policy
         self._tracker.reconfigure(policy)
+        self._live.reconfigure(policy)
         is_loop = self.liveness.state is State.BACKOFF and Tier.FAST in self._tracker.tiers
         if is_loop and policy.healing.loop_delay:
             self._healing.fail()
@@ -273,12 +278,11 @@ class ProcessMonitor(ProcessFacts):
     def view(self) -> ProcessView:
         """Return what other threads may read."""
         if self._view is None:
-            last_exit = self._counters.last_exit
             self._view = replace(
                 self._counters.view(self.name, self.liveness.state, is_fpm=self.is_fpm),
                 pid=self.liveness.run.pid,
                 loops=self._tracker.tiers,
-                incident=self._tracker.view(last_exit),
+                incident=self._tracker.view(self._counters.last_exit),
                 error_logs=self.site.error_logs,
                 addresses=self.site.addresses,
                 held=self._hold.addresses,
@@ -289,10 +293,6 @@ class ProcessMonitor(ProcessFacts):
                 next_start_s=self._healing.next_start_s,
             )
         return self._view
-
-
-def _facts(lines: Iterable[str]) -> tuple[LogFact, ...]:
-    return tuple(fact for line in lines if (fact := classify(line)) is not None)
 
 
 def _is_kill(note: ExitNote | None) -> bool:

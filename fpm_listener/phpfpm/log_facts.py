@@ -27,6 +27,7 @@ class FactKind(Enum):
     INIT_FAILED = "init_failed"  #: the last line of a failed start
     READY = "ready"  #: "fpm is running" or "ready to handle connections"
     RELOAD = "reload"  #: the master executes itself again: its start-up phase begins again
+    ENDING = "ending"  #: the master begins to end its workers: it reloads or exits
     CHILD_SIGNAL = "child_signal"  #: a worker was killed by a signal
     CHILD_EXIT = "child_exit"  #: a worker exited with a code other than 0
     EMERGENCY_RELOAD = "emergency_reload"  #: too many workers crashed; the master reloads
@@ -68,3 +69,5 @@ class LogFact:
     pool: str | None = None
     pid: int | None = None  #: of the master (READY) or of the worker (CHILD_…, SLOW, TERMINATED)
     signal: int | None = None  #: that killed the worker (CHILD_SIGNAL)
+    status: int | None = None  #: with which the worker exited (CHILD_EXIT)
+    lasted_s: float | None = None  #: seconds from the worker's start to its exit (CHILD_EXIT)

@@ -25,7 +25,7 @@ from fpm_listener.untrusted_text import escaped
 from fpm_listener.vocabulary import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 
 #: Characters of a line that are kept: php-fpm's own default for log_limit.
@@ -51,7 +51,12 @@ _RUNNING = re.compile(r"fpm is running, pid ([0-9]{1,9})$")
 
 _SIGNAL = re.compile(r"child ([0-9]{1,9}) exited on signal ([0-9]{1,9}) \(")
 
-_CODE = re.compile(r"child ([0-9]{1,9}) exited with code [0-9]{1,9} after ")
+_CODE = re.compile(
+    r"child ([0-9]{1,9}) exited with code ([0-9]{1,9}) after ([0-9]{1,9}(?:\.[0-9]{1,9})?) "
+)
+
+#: Of a master that reloads or exits: SIGUSR2, SIGTERM or SIGINT, SIGQUIT.
+_ENDING = frozenset({"Reloading in progress ...", "Terminating ...", "Finishing ..."})
 
 _SCRIPT = re.compile(
     r"child ([0-9]{1,9}), script '.*\) (executing too slow|execution timed out) \("
@@ -104,6 +109,11 @@ def _php_fact(line: str) -> LogFact | None:
     return LogFact(kind=kind, line=line[:KEPT], fault=fault, errno=start_messages.errno_of(line))
 
 
+def classify_all(lines: Iterable[str]) -> tuple[LogFact, ...]:
+    """Return the facts that lines state."""
+    return tuple(fact for line in lines if (fact := classify(line)) is not None)
+
+
 def _guard_fact(line: str) -> LogFact | None:
     """Return why our own guard has not started php-fpm."""
     message = guard_messages.parse(line)
@@ -138,6 +148,8 @@ class Words(TypedDict, total=False):
     errno: int | None
     pid: int
     signal: int
+    status: int
+    lasted_s: float
 
 
 Found = tuple[FactKind, Words] | None
@@ -170,7 +182,8 @@ def _warning(text: str) -> Found:
     if exited := _SIGNAL.match(text):
         return FactKind.CHILD_SIGNAL, {"pid": int(exited[1]), "signal": int(exited[2])}
     if exited := _CODE.match(text):
-        return FactKind.CHILD_EXIT, {"pid": int(exited[1])}
+        pid, status, lasted_s = int(exited[1]), int(exited[2]), float(exited[3])
+        return FactKind.CHILD_EXIT, {"pid": pid, "status": status, "lasted_s": lasted_s}
     if script := _SCRIPT.match(text):
         slow = script[2] == "executing too slow"
         return (FactKind.SLOW if slow else FactKind.TERMINATED), {"pid": int(script[1])}
@@ -194,7 +207,7 @@ def _notice(text: str) -> Found:
         return FactKind.READY, {}
     if text.startswith("reloading: execvp("):
         return FactKind.RELOAD, {}
-    return None
+    return (FactKind.ENDING, {}) if text in _ENDING else None
 
 
 _LEVELS: dict[str, Callable[[str], Found]] = {
@@ -213,7 +226,7 @@ _LETTERS = (
 )
 
 _QUIET = (
-    *(b"fpm is running, pid ", b"ready to handle connections", b"reloading: execvp("),
+    *(b"fpm is running, pid ", b"ready to handle connections", b"reloading: execvp(", b" ..."),
     guard_messages.PREFIX.encode(),
 )
 

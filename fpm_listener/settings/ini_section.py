@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener import durations
-from fpm_listener.settings.policy import LoopPolicy, Span
+from fpm_listener.settings.policy import NEVER, LoopPolicy, Span
 from fpm_listener.settings.receiver_types import Rate
 from fpm_listener.values import FpmListenerError
 
@@ -93,12 +93,17 @@ def _number_in_window(word: str, least: int) -> tuple[int, float] | None:
     return (number, window_s) if number >= least else None
 
 
-def loop(word: str) -> LoopPolicy:
+def loop(word: str, or_else: str = "") -> LoopPolicy:
     """Return when failures are a restart loop: `3 in 60s`."""
     found = _number_in_window(word, 2)
     if found is None:
-        raise ValueError("'N in DURATION' with N of 2 or more, such as 3 in 60s")
+        raise ValueError(f"'N in DURATION' with N of 2 or more, such as 3 in 60s{or_else}")
     return LoopPolicy(threshold=found[0], window_s=found[1])
+
+
+def loop_or_off(word: str) -> LoopPolicy:
+    """Return when restarts are a loop: `10 in 60s`, or `off`."""
+    return NEVER if word.lower() == "off" else loop(word, "; or off")
 
 
 def rates(word: str) -> tuple[Rate, ...]:

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopPolicy:
-    """When failures count as a restart loop."""
+    """When failures or restarts count as a loop."""
 
-    threshold: int  #: failed starts and crashes; at least 2
+    threshold: int  #: failures or restarts; at least 2
     window_s: float  #: seconds in which they must happen
 
+
+#: No failures are a loop.
+NEVER = LoopPolicy(threshold=2, window_s=0.0)
 
 #: The most starts of one program by self-healing in a day.
 MOST_A_DAY = 50
@@ -52,3 +55,4 @@ class Policy:
     repeat_interval_s: float = 4 * 3600.0
     healing: HealingPolicy = NO_HEALING
     evidence_lines: int = 8  #: lines of output in an alert, 0 to 20
+    exit_loop: LoopPolicy = NEVER  #: restarts after expected exits that are a loop

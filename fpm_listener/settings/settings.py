@@ -45,6 +45,7 @@ FOLDERS = (
 USUAL_FILES = tuple(f"{path}/fpm_listener.{ending}" for path, ending in FOLDERS)
 FAST_LOOP = LoopPolicy(threshold=3, window_s=60.0)
 SLOW_LOOP = LoopPolicy(threshold=5, window_s=900.0)
+EXIT_LOOP = LoopPolicy(threshold=10, window_s=60.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,7 @@ class Settings:
     error_log: tuple[Path, ...] = ()  #: further log files to follow
     loop: LoopPolicy = FAST_LOOP
     slow_loop: LoopPolicy = SLOW_LOOP
+    exit_loop: LoopPolicy = EXIT_LOOP
     stable_for_s: float = 120.0
     fast_restart: bool = True
     evidence_lines: int = 8  #: lines of a program's output in an alert
@@ -135,6 +137,7 @@ _GENERAL = {
     "error_log": Setting("error_log", ini.files),
     "loop": Setting("loop", ini.loop),
     "slow_loop": Setting("slow_loop", ini.loop),
+    "exit_loop": Setting("exit_loop", ini.loop_or_off),
     "stable_for": Setting("stable_for_s", ini.duration),
     "fast_restart": Setting("fast_restart", ini.boolean),
     "evidence_lines": Setting("evidence_lines", ini.few(20)),

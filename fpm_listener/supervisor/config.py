@@ -111,6 +111,8 @@ def _program(found: Mapping[str, Any], auto: str) -> Program:
         directory=found["directory"],
         environment=found["environment"],
         startsecs=found["startsecs"],
+        autorestart=found["autorestart"],
+        stopwaitsecs=found["stopwaitsecs"],
         stderr_log=None if log == "AUTO" else log,
         logs=Logs(
             stdout="syslog" if found["stdout_syslog"] else found["stdout_logfile"],

@@ -25,6 +25,13 @@ _LINE = re.compile(
 )
 
 
+_KILL = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ "
+    r"killing '(?P<name>\S+)' \((?P<pid>\d{1,9})\) with SIGKILL",
+    re.ASCII,
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitReason:
     """Exactly one of the two is set."""
@@ -50,6 +57,24 @@ class ExitNote:
     process: str  #: the process's name without its group: supervisord's log has no group
     reason: ExitReason
     line: str  #: the line, without its newline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillNote:
+    """One process that supervisord kills, because it has not stopped within stopwaitsecs."""
+
+    process: str  #: the process's name without its group
+    pid: int
+    line: str  #: the line, without its newline
+
+
+def parse_kill(line: str) -> KillNote | None:
+    """Return the kill in a line of supervisord's log, or None.
+
+    Source: supervisor/process.py, `transition`; the same in versions 4.2.5 and 4.3.0.
+    """
+    found = _KILL.fullmatch(line)
+    return KillNote(process=found["name"], pid=int(found["pid"]), line=line) if found else None
 
 
 def parse_line(line: str) -> ExitNote | None:
@@ -88,8 +113,8 @@ class LogCursor:
         # in different groups, can exit in the same millisecond with the same words.
         self._last: Sequence[str] | None = None if skip_old else ()
 
-    def take(self, text: str) -> list[ExitNote]:
-        """Return the exits in the new lines.
+    def take(self, text: str) -> list[ExitNote | KillNote]:
+        """Return the exits and kills in the new lines.
 
         text: the last bytes of the log; its first and last line can be incomplete. It should
         contain all lines since the last call. If there are more, only the last ones are returned.
@@ -97,7 +122,8 @@ class LogCursor:
         lines = text.split("\n")[:-1]
         last, self._last = self._last, lines
         fresh = [] if last is None else lines[_overlap(last, lines) :]
-        return [note for line in fresh if (note := parse_line(line)) is not None]
+        notes = (parse_line(line) or parse_kill(line) for line in fresh)
+        return [note for note in notes if note is not None]
 
 
 def _overlap(last: Sequence[str], lines: Sequence[str]) -> int:

@@ -52,6 +52,8 @@ class Program(NamedTuple):
     directory: str | None = None  #: where it is started; None = supervisord's own
     environment: Mapping[str, str] = {}  #: added by its section
     startsecs: float = 1.0  #: seconds; supervisor's default
+    autorestart: str | None = None  #: `true`, `unexpected` or `false`; None = unknown
+    stopwaitsecs: float | None = None  #: seconds; None = unknown
     stderr_log: str | None = None  #: the file of its stderr; None = unknown
     logs: Logs | None = None  #: None = unknown
     uid: int | None = None  #: to which supervisord changes before it starts it; None = no change

@@ -274,6 +274,7 @@ def _programs(answer: Sequence[Mapping[str, Any]]) -> tuple[Program, ...] | RpcF
             startsecs=float(info["startsecs"]),
             logs=_logs(info),
             uid=info["uid"] if isinstance(info.get("uid"), int) else None,
+            stopwaitsecs=float(info["stopwaitsecs"]),
         )
         for info in answer
     )

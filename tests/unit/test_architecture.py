@@ -233,7 +233,8 @@ def test_heavy_libraries_are_imported_where_they_are_needed() -> None:
 
 def test_only_status_and_delivery_compose_sentences() -> None:
     """An incident is facts; its texts are added where it is sent or shown."""
-    modules = ("language", "text_en", "text_zh", "faults_en", "faults_zh")
+    kinds = ("text", "faults", "live")
+    modules = ("language", *(f"{kind}_{language}" for kind in kinds for language in ("en", "zh")))
     texts = {f"incidents.{module}" for module in modules}
     users = {package_of(name) for name in set(MODULES) - texts if ours(name) & texts}
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
             Cause,
             (
                 "bind_conflict address_absent unknown_user disk_full fd_limit process_limit "
-                "missing_path permission config_error out_of_memory crash_signal not_answering "
-                "restart_loop gave_up"
+                "missing_path permission config_error out_of_memory crash_signal worker_failure "
+                "not_answering restart_loop gave_up exit_loop stop_timeout"
             ),
         ),
         (
@@ -71,7 +71,8 @@ if TYPE_CHECKING:
             (
                 "bind_conflict address_absent missing_path permission unknown_user config_error "
                 "disk_full fd_limit process_limit out_of_memory start_error init_failed ready "
-                "reload child_signal child_exit emergency_reload max_children slow terminated"
+                "reload ending child_signal child_exit emergency_reload max_children slow "
+                "terminated"
             ),
         ),
         (LogKind, "file stderr syslog device"),

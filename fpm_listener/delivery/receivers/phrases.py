@@ -92,9 +92,12 @@ CHINESE = Phrases(
         "config_error": "配置错误 (config_error)",
         "out_of_memory": "内存不足 (out_of_memory)",
         "crash_signal": "进程崩溃 (crash_signal)",
+        "worker_failure": "工作进程异常",
         "not_answering": "无响应 (not_answering)",
         "restart_loop": "反复重启 (restart_loop)",
         "gave_up": "放弃重启 (gave_up)",
+        "exit_loop": "反复正常退出",
+        "stop_timeout": "停止超时",
         "notification_failing": "告警无法送达 (notification_failing)",
     },
 )

@@ -10,6 +10,7 @@ import pytest
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.host.oom_kills import OomKill
 from fpm_listener.incidents.incident_facts import IncidentFacts
+from fpm_listener.incidents.live_view import LiveView, RestartsView, WorkersView
 from fpm_listener.incidents.post_mortem import Needs, PostMortem
 from fpm_listener.incidents.program_output import ProgramOutput
 from fpm_listener.incidents.text_en import ENGLISH
@@ -239,10 +240,44 @@ TOLD = {
         "supervisorctl restart php-fpm",
     ),
     "workers": (
-        replace(PLIGHT, cause=Cause.CRASH_SIGNAL, worker_crashes=4, worker_signal=11, failures=0),
+        replace(
+            PLIGHT,
+            cause=Cause.CRASH_SIGNAL,
+            live=LiveView(WorkersView(failures=4, signal=11)),
+            failures=0,
+        ),
         "its workers crash (SIGSEGV)",
         "Look for a faulty PHP extension",
         "扩展",
+    ),
+    "workers that do not start": (
+        replace(
+            PLIGHT,
+            cause=Cause.WORKER_FAILURE,
+            live=LiveView(WorkersView(failures=812, status=70, pool="www", at_once=True)),
+            failures=0,
+        ),
+        "its workers of pool www fail at their start (exit status 70)",
+        "chdir, chroot, user, group",
+        "进程池 www 的工作进程无法启动",
+    ),
+    "expected exits": (
+        replace(
+            PLIGHT,
+            cause=Cause.EXIT_LOOP,
+            last_exit=ExitReason(status=0),
+            live=LiveView(exit_loop=RestartsView(restarts=32, span_s=40.0)),
+            failures=0,
+        ),
+        "exits with status 0 again and again: 32 restarts in 40 s; supervisord treats this as exp",
+        "startsecs=0",
+        "startsecs=0",
+    ),
+    "a stop": (
+        replace(PLIGHT, cause=Cause.STOP_TIMEOUT, failures=0, live=LiveView(stopwaitsecs=10.0)),
+        "because it did not stop in time (stopwaitsecs=10); running requests were cut",
+        "process_control_timeout",
+        "process_control_timeout",
     ),
     "slow flapping": (
         replace(

@@ -15,6 +15,7 @@ from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport, 
 from fpm_listener.host.oom_kills import OomKill
 from fpm_listener.host.operator_commands import TOOLS, OperatorCommands
 from fpm_listener.incidents.incident_facts import IncidentFacts
+from fpm_listener.incidents.live_view import LiveView, RestartsView, WorkersView
 from fpm_listener.incidents.post_mortem import Needs, PostMortem
 from fpm_listener.incidents.program_output import ProgramOutput
 from fpm_listener.incidents.text_en import ENGLISH
@@ -92,6 +93,10 @@ OUTPUTS = (
 )
 
 
+def workers(failures: int, signal: int | None = None, status: int | None = None) -> LiveView:
+    return LiveView(WorkersView(failures, signal, status, "www", at_once=status is not None))
+
+
 def taken(*holders: Holder, blind: str | None = None, site: FpmSite = SITE) -> IncidentFacts:
     """Return a bind conflict with these holders."""
     report = HolderReport(address="127.0.0.1:9000", holders=holders, blind=blind)
@@ -114,6 +119,7 @@ def _plights() -> dict[str, IncidentFacts]:
     missing = replace(BARE, cause=Cause.MISSING_PATH, site=SITE)
     forbidden = replace(BARE, cause=Cause.PERMISSION, site=SITE)
     crash = replace(BARE, cause=Cause.CRASH_SIGNAL)
+    failing = replace(BARE, cause=Cause.WORKER_FAILURE, failures=0, site=SITE)
     killed = replace(crash, last_exit=ExitReason(signal=9))
     invalid = replace(BARE, cause=Cause.CONFIG_ERROR, site=SITE)
     return plights | {
@@ -170,11 +176,9 @@ def _plights() -> dict[str, IncidentFacts]:
         "killed, memory not looked at": replace(
             killed, post_mortem=PostMortem(looked_for=(Cause.DISK_FULL,))
         ),
-        "killed worker": replace(killed, worker_crashes=3, worker_signal=9),
+        "killed worker": replace(killed, live=workers(3, 9)),
         "crash": replace(crash, last_exit=ExitReason(signal=11)),
         "crash by a signal without a name": replace(crash, last_exit=ExitReason(signal=63)),
-        "workers crash": replace(crash, worker_crashes=4, worker_signal=11, failures=0),
-        "workers crash, and the master has": replace(crash, worker_crashes=4, worker_signal=11),
         "crash of another program": replace(crash, last_exit=ExitReason(signal=11), is_fpm=False),
         "a signal that a person sent": replace(crash, last_exit=ExitReason(signal=15)),
         "killed in a container": replace(killed, commands=CONTAINER),
@@ -191,6 +195,33 @@ def _plights() -> dict[str, IncidentFacts]:
             for supervisor in SUPERVISORS
         },
         **{f"output: {output}": replace(BARE, output=output) for output in OUTPUTS},
+        "workers crash": replace(crash, live=workers(4, 11), failures=0),
+        "workers crash, and the master has": replace(crash, live=workers(4, 11)),
+        "workers cannot start": replace(failing, live=workers(812, status=70)),
+        "workers need a folder": replace(
+            failing,
+            live=LiveView(WorkersView(failures=812, status=70, pool="www", folder="/srv/release")),
+        ),
+        "workers exit later": replace(failing, live=LiveView(WorkersView(failures=5, status=124))),
+        "workers are killed": replace(failing, live=workers(5, signal=9), post_mortem=IN_ORDER),
+        "workers are killed, memory not looked at": replace(failing, live=workers(5, signal=9)),
+        "workers, after a restart of the listener": failing,
+        "workers are killed for memory": replace(
+            memory, failures=0, live=workers(5, signal=9), post_mortem=PostMortem(oom=OOM)
+        ),
+        "exit loop": replace(
+            failing,
+            cause=Cause.EXIT_LOOP,
+            live=LiveView(exit_loop=RestartsView(restarts=32, span_s=40.2)),
+            last_exit=ExitReason(status=0),
+        ),
+        "exit loop, after a restart of the listener": replace(failing, cause=Cause.EXIT_LOOP),
+        "stop timeout": replace(
+            failing, cause=Cause.STOP_TIMEOUT, live=LiveView(stopwaitsecs=10.0)
+        ),
+        "stop timeout of another program": replace(
+            failing, cause=Cause.STOP_TIMEOUT, site=FpmSite()
+        ),
         "often": replace(BARE, every_s=14.9),
         "rarely": replace(BARE, every_s=91.0, last_exit=ExitReason(status=78)),
         "nothing ruled out": replace(BARE, post_mortem=PostMortem()),

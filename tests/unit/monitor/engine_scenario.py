@@ -53,6 +53,7 @@ POLICY = Policy(
     },
     stable_for_s=120.0,
     repeat_interval_s=4 * 3600.0,
+    exit_loop=LoopPolicy(threshold=10, window_s=60.0),
 )
 
 PAYLOADS = {

@@ -38,7 +38,7 @@ def test_every_kind_but_one_has_a_line() -> None:
     """The lines cover all kinds; that a worker ends with a code has its scene below."""
     kinds = {kind for kind, _ in CASES} - {"-"}
     assert {kind.value for kind in FactKind} - kinds == {FactKind.CHILD_EXIT.value}
-    assert len(CASES) == 80
+    assert len(CASES) == 81
 
 
 @pytest.mark.parametrize(
@@ -88,6 +88,7 @@ def test_a_worker_that_ends_with_a_code() -> None:
     text = "[pool www] child 12 exited with code {} after 0.1 seconds from start"
     found = fact("WARNING: " + text.format(255))
     assert (found.kind, found.pool, found.pid) == (FactKind.CHILD_EXIT, "www", 12)
+    assert (found.status, found.lasted_s) == (255, 0.1)
     assert classify(f"{STAMP}NOTICE: " + text.format(0)) is None
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm_listener.supervisor.exit_log import ExitReason, LogCursor, parse_line
+from fpm_listener.supervisor.exit_log import ExitNote, ExitReason, LogCursor, parse_line
 
 STAMP = "2026-11-23 08:39:55,123"
 
@@ -98,7 +98,7 @@ def death(number: int) -> str:
 
 
 def taken(cursor: LogCursor, text: str) -> list[int | None]:
-    return [note.reason.status for note in cursor.take(text)]
+    return [note.reason.status for note in cursor.take(text) if isinstance(note, ExitNote)]
 
 
 def test_the_first_look_only_sets_the_mark() -> None:
