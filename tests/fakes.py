@@ -76,6 +76,7 @@ class FakeHost:
     missing: frozenset[str] = frozenset()
     unknown: frozenset[str] = frozenset({"no-such-name", "nobody-here"})
     unreadable: frozenset[str] = frozenset()
+    unwritable: frozenset[str] = frozenset()
     files: int = 0
     units: tuple[str, ...] = ()
     installed: tuple[str, ...] = ()
@@ -99,6 +100,10 @@ class FakeHost:
     def may_read(self, uid: int, path: str) -> bool:  # noqa: ARG002 - as Machine
         """As Machine."""
         return path not in self.unreadable
+
+    def may_write(self, uid: int, path: str) -> bool:  # noqa: ARG002 - as Machine
+        """As Machine."""
+        return path not in self.unwritable
 
     def may_give(self, uid: int, key: str, name: str) -> bool:  # noqa: ARG002 - as Machine
         """As Machine."""

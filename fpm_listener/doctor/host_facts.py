@@ -75,10 +75,20 @@ class Host:
 
     def may_read(self, uid: int, path: str) -> bool:
         """As Machine; what is not known, such as an access list, counts as allowed."""
+        return self._may(uid, path, path, 0o4)
+
+    def may_write(self, uid: int, path: str) -> bool:
+        """As Machine; a socket is created again, and needs its directory only."""
+        folder = path.rpartition("/")[0] or "/"
+        is_file = self._path(path).is_file() if self.is_folder(folder) else False
+        return self._may(uid, path, path if is_file else folder, 0o2)
+
+    def _may(self, uid: int, path: str, target: str, bit: int) -> bool:
+        """Return whether a user may enter the directories of a path, and use the target."""
         groups = _groups(uid)
         parts = path.split("/")
         folders = ["/".join(parts[:at]) or "/" for at in range(1, len(parts))]
-        wanted = [*((folder, 0o1) for folder in folders), (path, 0o4)]
+        wanted = [*((folder, 0o1) for folder in folders), (target, bit)]
         return all(self._allows(uid, groups, one, bit) for one, bit in wanted)
 
     def _allows(self, uid: int, groups: set[int], path: str, bit: int) -> bool:

@@ -20,6 +20,9 @@ class Machine(Protocol):
     def may_read(self, uid: int, path: str) -> bool:
         """Return whether a user may read a file."""
 
+    def may_write(self, uid: int, path: str) -> bool:
+        """Return whether a user may write a file, or create it."""
+
     def may_give(self, uid: int, key: str, name: str) -> bool:
         """Return whether a user may make a file belong to a user (`owner`) or `group`."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.doctor.checked_config import SHELL, fpms, whole, words_of
 from fpm_listener.doctor.rule import match, rule
+from fpm_listener.host.addresses import UnixAddress
 from fpm_listener.phpfpm import shell_commands
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ _BUILTINS = {
     *("cd", "exec", "export", "set", "source", ".", "ulimit", "umask", "unset", "eval", "trap"),
     *("if", "while", "until", "for", "case", "{", "(", "!", "[[", "alias", "command", "builtin"),
 }
+#: The sections with a user.
+_WITH_USER = ("supervisord", "program:", "eventlistener:", "fcgi-program:")
 #: supervisord's PATH if it has none, and the directories of most systems.
 _DEFAULT_PATH = "/bin:/usr/bin:/usr/local/bin"
 _USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -67,7 +70,10 @@ def _fault(config: CheckedConfig, process: Supervised, binary: str) -> str:
 def not_analysed(config: CheckedConfig) -> Iterator[Match]:
     """`nothing found` must not be the result for a php-fpm that was not examined."""
     for process, reason in config.unknown:
-        if not shell_commands.syntax(process.command):  # FPM029
+        first = next(iter(words_of(process.command)), "")
+        # FPM029 or FPM023 says why.
+        is_known = shell_commands.syntax(process.command) or _fault(config, process, first)
+        if not is_known:
             yield match(process.section, "command", reason=reason)
 
 
@@ -108,11 +114,40 @@ def not_readable(fpm: Fpm) -> Iterator[Match]:
                 yield match(fpm.program, "user", path=path, user=fpm.uid)
 
 
+@rule("FPM034", fpms)
+def not_writable(fpm: Fpm) -> Iterator[Match]:
+    """php-fpm opens its log, its pid file and its sockets as the user of the program."""
+    if fpm.uid in {None, 0} or not fpm.is_read:
+        return
+    places = [
+        (fpm.main, "error_log", fpm.conf.error_log),
+        (fpm.main, "pid", fpm.conf.pid_file),
+        *(
+            (pool.section, "listen", pool.listen.path)
+            for pool in fpm.pools
+            if isinstance(pool.listen, UnixAddress)
+        ),
+    ]
+    for section, key, path in places:
+        if path and path.startswith("/") and not fpm.machine.may_write(fpm.uid, path):
+            yield match(section, key, path=path, user=fpm.uid)
+
+
+@rule("FPM033", whole)
+def user_missing(config: CheckedConfig) -> Iterator[Match]:
+    """supervisord needs its number, of its own user and of each program's."""
+    for section in config.all_sections:
+        line = section.lines.get("user")
+        name = line.value if line and section.name.startswith(_WITH_USER) else ""
+        if name and "%" not in name and not name.isdigit() and not config.machine.user(name):
+            yield match(section, "user", name=name)
+
+
 def _may_read(machine: Machine, uid: int, path: str) -> bool:
     return not path.startswith("/") or machine.may_read(uid, path)
 
 
 RULES = (
     *(program_missing, not_analysed, unknown_option, shell_syntax, directory_missing),
-    not_readable,
+    *(not_readable, not_writable, user_missing),
 )

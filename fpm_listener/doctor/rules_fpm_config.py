@@ -194,7 +194,11 @@ def _unset_in(config: CheckedConfig, fpm: Fpm) -> Iterator[Match]:
 @rule("FPM068", fpms)
 def unreadable(fpm: Fpm) -> Iterator[Match]:
     """Our own reader does not understand it."""
-    for text in fpm.conf.problems:
+    if not fpm.is_read and fpm.invocation.config is None:
+        yield match(fpm.program, "command", {}, "default", path=fpm.conf.path)
+        return
+    # Without the main file there is no pool either.
+    for text in fpm.conf.problems if fpm.is_read else fpm.conf.problems[:1]:
         where, colon, problem = text.partition(": ")
         place = (where, problem) if colon else (fpm.conf.path, text)
         variant = next((name for words, name in _PROBLEMS.items() if words in place[1]), "")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.doctor.checked_config import folder_of, processes, whole, words_of
 from fpm_listener.doctor.rule import KeyRule, key_rules, match, rule
+from fpm_listener.doctor.rules_execution import user_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +107,8 @@ def rejected(config: CheckedConfig) -> Iterator[Match]:
     unset = config.supervisord.get("unset") or ()
     for name in unset:
         yield _unset(config, name)
-    if reason and not unset and not config.supervisord.get("missing"):
+    is_known = config.supervisord.get("missing") or any(user_missing.check(config))
+    if reason and not unset and not is_known:
         percents = list(_percents(config))
         yield from percents or [match(config.section("supervisord"), "", reason=reason)]
 
@@ -157,6 +159,9 @@ def unknown_section(config: CheckedConfig) -> Iterator[Match]:
         kind = name.partition(":")[0] + ":" if ":" in name else name
         known = _KINDS if ":" in name else _SECTIONS
         if kind in known or name.startswith("fpm-listener"):
+            continue
+        if ":" not in name and "command" in section.lines:
+            yield match(section, "", better=f"program:{name}")
             continue
         alike = difflib.get_close_matches(kind.lower(), [*_KINDS, *_SECTIONS], 1, 0.8)
         if alike:

@@ -138,7 +138,8 @@ D01 | /bin/sh /tmp/t/start-php-fpm.sh | /tmp/t/start-php-fpm.sh -x | .
 D01 | /bin/sh /tmp/t/start-php-fpm.sh | bash -e /tmp/t/start-php-fpm.sh | .
 D01 | /bin/sh /tmp/t/start-php-fpm.sh | /usr/bin/env A=b /tmp/t/start-php-fpm.sh | .
 D01 | /bin/sh /tmp/t/start-php-fpm.sh | bash -c "exec /tmp/t/start-php-fpm.sh" | .
-D01 | /bin/sh /tmp/t/start-php-fpm.sh | /tmp/t/none.sh | FPM023 FPM027
+D01 | /bin/sh /tmp/t/start-php-fpm.sh | /tmp/t/none.sh | FPM023
+D01 | /bin/sh /tmp/t/start-php-fpm.sh | /bin/sh /tmp/t/none.sh | FPM027
 D01 | exec /usr/sbin | /usr/sbin | FPM002
 D01 | exec /usr/sbin/php-fpm8.2 -F | exec "$@" | FPM027
 D01 | exec /usr/sbin/php-fpm8.2 -F | exec "$PHP_FPM" -F | FPM027
@@ -161,6 +162,11 @@ D27 | -F -c /etc/php/8.2/fpm/pool.d/www.conf | -F --php-ini=/usr/local/etc/php-f
 D28 | = web | = | FPM073
 D28 | = web | = 127.0.0.1, ::1 | FPM073
 D28 | = web | = 127.0.0.1,::1 | .
+D05 | /proc/self/fd/2 | /var/log/dpkg.log | FPM034
+D05 | listen = 127.0.0.1:9071 | listen = /run/w.sock\\nlisten.mode = 0660 | FPM034
+D07 | command=/usr/sbin/php-fpm8.2 -F -y %(ENV_FPM_CONF)s | command=/usr/sbin/php-fpm8.2 -F -y /tmp/t/php-fpm.conf\\nuser=nobody-here | FPM033
+D07 | nodaemon=true | nodaemon=%(ENV_FOREGROUND)s | FPM111
+L19 | [program:app] | [app] | FPM123
 L19 | directory=/tmp/t/nowhere | directory=/tmp/t | .
 L19 | /bin/sleep 100 | sleeep 100 | FPM023 FPM030
 L19 | /bin/sleep 100 | /tmp/t/supervisord.conf | FPM023 FPM030

@@ -207,6 +207,18 @@ CASES = [
         what="may not read",
     ),
     Case(
+        "FPM033",
+        program("exitcodes=0", "exitcodes=0\nuser=nobody-here"),
+        what="user is nobody-here",
+    ),
+    Case(
+        "FPM034",
+        program("exitcodes=0", "exitcodes=0\nuser=nobody"),
+        ((TCP, "listen = /run/w.sock\n"),),
+        {"unwritable": {"/run/w.sock"}},
+        "may not write /run/w.sock",
+    ),
+    Case(
         "FPM032",
         program("exitcodes=0", "exitcodes=0\nstdout_logfile=/dev/stdout"),
         what="stdout_logfile is /dev/stdout",
@@ -295,6 +307,7 @@ CASES = [
         "FPM067", fpm=((TCP, "listen = 127.0.0.1:${PORT}\n"),), machine={"environ": {}}, what="PORT"
     ),
     Case("FPM068", fpm=(("[www]", "include = /etc/php/absent-??.conf\n[www]"),), what="include"),
+    Case("FPM068", ((GUARDED, "command=/opt/x/sbin/php-fpm -F"),), what="/opt/x/etc/php-fpm.conf"),
     Case("FPM068", machine={"problem": "/x: cannot be read: Permission denied"}, what="Permission"),
     Case("FPM068", fpm=(("[www]", "include = /etc/php/absent-??.conf\n[www"),)),
     Case("FPM068", fpm=(("[www]", "nonsense\n[www]"),), what="neither [section] nor key"),

@@ -73,6 +73,11 @@ CASES = [
     Case("FPM032", key("stdout_logfile=/dev/fd/1"), what="stdout_logfile is /dev/fd/1"),
     Case("FPM032", key("stdout_logfile=/proc/1/fd/1"), what="stdout_logfile is /proc/1/fd/1"),
     Case("FPM032", (*key("stdout_logfile=/dev/stderr"), ("/var/log/php-fpm.stderr.log", "NONE")), what="/dev/stderr"),
+    Case("FPM033", key("user=no-such-name"), (), f"{AT} user=no-such-name", "user is no-such-name, and there is no such user", {}, "useradd no-such-name"),
+    Case("FPM033", (("[supervisord]", "[supervisord]\nuser=no-such-name"),), (), "[supervisord] user=no-such-name"),
+    Case("FPM034", key("user=web"), (), "[global] error_log=", "user web may not write /var/log/php-fpm.log", {}, machine=FakeHost(unwritable=frozenset({"/var/log/php-fpm.log"}))),
+    Case("FPM034", key("user=web"), (("listen = 127.0.0.1:9000", "listen = /run/w.sock"),), "[www] listen=", "may not write /run/w.sock", machine=FakeHost(unwritable=frozenset({"/run/w.sock"}))),
+    Case("FPM034", key("user=web"), (), "[global] pid=", machine=FakeHost(unwritable=frozenset({"/run/php-fpm.pid"}))),
 ]
 # fmt: on
 
@@ -97,6 +102,11 @@ def test_a_mistake(case: Case) -> None:
         ("FPM030", key("directory=/srv/app"), FakeHost()),
         ("FPM031", (), FakeHost(unreadable=frozenset({"/etc/php-fpm.conf"}))),
         ("FPM031", key("user=web"), FakeHost()),
+        ("FPM033", key("user=www-data"), FakeHost()),
+        ("FPM033", key("user=%(ENV_NAME)s"), FakeHost(unknown=frozenset({"%(ENV_NAME)s"}))),
+        ("FPM033", key("user=33"), FakeHost(unknown=frozenset({"33"}))),
+        ("FPM034", (), FakeHost(unwritable=frozenset({"/var/log/php-fpm.log"}))),
+        ("FPM034", key("user=web"), FakeHost()),
         ("FPM032", key("stdout_logfile=/dev/null"), FakeHost()),
         ("FPM032", key("stdout_logfile=/dev/stdout\nstdout_logfile_maxbytes=0"), FakeHost()),
         (

@@ -68,6 +68,7 @@ CASES = [
     Case("FPM112", change("[supervisord]", "[include]\nfile=/x\n[supervisord]"), what="'file' is not a key of [include]"),
     Case("FPM123", change("[program:php-fpm]", "[programs:web]\ncommand=x\n[program:php-fpm]"), (), "[programs:web]", "[programs:web] is no section", fix="[program:web]"),
     Case("FPM123", change("[program:php-fpm]", "[supervisor]\nnodaemon=true\n[program:php-fpm]"), (), "[supervisor]", fix="[supervisord]"),
+    Case("FPM123", change("[program:php-fpm]", "[web]\ncommand=x\n[program:php-fpm]"), (), "[web]", fix="[program:web]"),
     Case("FPM123", change("[program:php-fpm]", "[Program:web]\n[program:php-fpm]"), fix="[program:web]"),
     Case("FPM123", change("[program:php-fpm]", "[eventlisteners:x]\ncommand=x\n[program:php-fpm]"), fix="[eventlistener:x]"),
     Case("FPM113", change("nodaemon=true", "nodaemon=true\npidfile=/gone/s.pid"), (), "[supervisord] pidfile=/gone/s.pid", "/gone does not exist", machine=gone("/gone")),
