@@ -1,7 +1,7 @@
 # The commands of a checkout. `make` lists them.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-gap bench-alerts bench-calls bench-check bench-fleet bench-spin fuzz soak screenshots matrix clean setup-demo setup-test setup-fuzz
+.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-gap bench-alerts bench-calls bench-check bench-exits bench-fleet bench-spin fuzz soak screenshots matrix clean setup-demo setup-test setup-fuzz
 
 BIN := .venv/bin
 # It is found when a recipe runs, because setup can install it just before. `exec`: a signal that ends
@@ -65,6 +65,9 @@ screenshots: setup-test  ## the pictures of the page in docs/images/
 
 bench-spin: setup-test  ## starts of a program that exits at once, compared with an empty listener
 	@exec $(BIN)/python bench/spin.py
+
+bench-exits: setup-test  ## exit statuses that are known without XML-RPC
+	@exec $(BIN)/python bench/exits.py
 
 bench-fleet: setup-test  ## a thousand hosts in one Prometheus, all rules loaded
 	@FLEET_HOSTS=1000 $(BIN)/python -m pytest -q -s tests/e2e/test_fleet.py -k once

@@ -110,15 +110,13 @@ class Daemon:
         self._poller.register(self._inbox, select.POLLIN)
         try:
             while not (self._stop or self._signals.stop):
-                for descriptor, _ in self._poller.poll(self._timeout_ms()):
-                    if descriptor == self._events.fileno():
-                        self._read_events()
-                    elif descriptor == self._inbox.fileno():
-                        for item in self._inbox.take():
-                            self._errors.survive(Where.INPUT, self._take_message, item)
-                    else:
-                        exited = self._runner.process_exited
-                        self._errors.survive(Where.INPUT, exited, descriptor, read_clocks())
+                ready = {descriptor for descriptor, _ in self._poller.poll(self._timeout_ms())}
+                self._runner.take_exits()  # first: a zombie is soon reaped
+                if self._events.fileno() in ready:
+                    self._read_events()
+                if self._inbox.fileno() in ready:
+                    for item in self._inbox.take():
+                        self._errors.survive(Where.INPUT, self._take_message, item)
                 self._do_what_is_due()
         finally:
             self._close()

@@ -9,6 +9,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from fpm_listener.daemon import supervisor_children
 from fpm_listener.delivery.alert_texts import with_texts
 from fpm_listener.incidents.effects import Notify
 from fpm_listener.monitor.messages import (
@@ -21,6 +22,7 @@ from fpm_listener.monitor.messages import (
     WakeSupervisord,
     WatchPid,
 )
+from fpm_listener.monitor.pid_search import FindPid, StartsSeen
 from fpm_listener.supervisor.pipe import wake
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.values import Instant
@@ -62,6 +64,7 @@ class EngineRunner:
             **self._services.effects,
             SelfHeal: self._heal,
             WatchPid: self._watch,
+            FindPid: self._find_pid,
             WakeSupervisord: lambda effect: wake(effect.process),
             AnswerGuard: lambda effect: keeper.answer(*effect),
             ReleaseSockets: lambda effect: keeper.release(*effect),
@@ -117,9 +120,10 @@ class EngineRunner:
             self.step(LeaveProgram(name), now)
         return known
 
-    def process_exited(self, descriptor: int, now: Instant) -> None:
-        """Report the exit that the kernel has announced on `descriptor`."""
-        self.step(ProcessExited(*self._exits.take(descriptor)), now)
+    def take_exits(self) -> None:
+        """Report the exits that the kernel has announced."""
+        for exited in self._errors.result(Where.INPUT, self._exits.take) or []:
+            self.step(exited, read_clocks())
 
     def retry_watches(self) -> None:
         """Watch the processes for which no descriptor was left before."""
@@ -133,6 +137,12 @@ class EngineRunner:
         # A shutdown waits until alerts are sent, so the snapshot must show those of this step.
         self._publisher.publish(read_clocks(), self._sources)
         self._services.effects[SelfHeal](effect)
+
+    def _find_pid(self, _: FindPid) -> None:
+        # At once: supervisord's next event can be the exit, which contains no pid.
+        children = supervisor_children.look()
+        if children:
+            self.step(StartsSeen(children), read_clocks())
 
     def _watch(self, effect: WatchPid) -> None:
         if not self._exits.watch(*effect):

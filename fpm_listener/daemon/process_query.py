@@ -71,7 +71,7 @@ class ProcessQuery:
         if why == self._failure or (why and "SHUTDOWN_STATE" in why):
             return  # it refuses while it shuts down, as it should
         if why is not None:
-            log.warning("supervisord XML-RPC is unavailable; exit codes are unknown why=%r", why)
+            log.warning("supervisord XML-RPC is unavailable; exit codes can be unknown why=%r", why)
         elif self._failure is not None:
             log.info("supervisord XML-RPC answers again")
         self._failure = why

@@ -1,4 +1,4 @@
-"""The children of supervisord in /proc, for use when XML-RPC fails.
+"""The children of supervisord in /proc: for pids that no event contains, or if XML-RPC fails.
 
 Laws:
 1. A child counts only if supervisord itself started it: it leads its process group, and is in the
@@ -12,8 +12,7 @@ import os
 import time
 
 from fpm_listener.host import procfs
-from fpm_listener.monitor.messages import Child
-from fpm_listener.supervisor.process import ProcessName
+from fpm_listener.supervisor.process import Child, ProcessName
 
 _GROUP, _PROCESS = b"SUPERVISOR_GROUP_NAME", b"SUPERVISOR_PROCESS_NAME"
 #: The most parents that are examined: a shell can be between supervisord and the listener.
@@ -22,13 +21,14 @@ _PARENTS = 8
 
 def look(proc: str = "/proc") -> tuple[Child, ...] | None:
     """Return the children of the supervisord that started us; None if /proc hides them."""
-    supervisord = _supervisord(proc)
+    supervisord = parent(proc)
     if supervisord is None:
         return None
     try:
-        pids = procfs.pids(proc)
+        pids = procfs.children(supervisord.pid, proc)
     except OSError:
         return None
+    outer_name = name_of(supervisord.pid, proc)
     booted_s = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     ticks = os.sysconf("SC_CLK_TCK")
     found = []
@@ -42,8 +42,20 @@ def look(proc: str = "/proc") -> tuple[Child, ...] | None:
             and not stat.has_ended
         ):
             started_at_s = booted_s + stat.started / ticks
-            found.append(Child(pid, name_of(pid, proc), procfs.title(pid, proc), started_at_s))
+            name = name_of(pid, proc)
+            # Before its exec, the child of a supervisord within another one has the outer name.
+            name = None if name == outer_name else name
+            found.append(Child(pid, name, procfs.title(pid, proc), started_at_s))
     return tuple(found)
+
+
+def is_child(stat: procfs.ProcessStat, process: ProcessName, supervisord: int) -> bool:
+    """Return whether a process is proven to be that child of supervisord.
+
+    supervisord: its pid. Only a readable environment can refute the name.
+    """
+    own = name_of(stat.pid)
+    return stat.ppid == supervisord and own in {None, process, name_of(supervisord)}
 
 
 def name_of(pid: int | str, proc: str = "/proc") -> ProcessName | None:
@@ -61,8 +73,8 @@ def name_of(pid: int | str, proc: str = "/proc") -> ProcessName | None:
     return ProcessName(group, process) if group and process else None
 
 
-def _supervisord(proc: str) -> procfs.ProcessStat | None:
-    """Return the nearest parent that does not have our own process name."""
+def parent(proc: str = "/proc") -> procfs.ProcessStat | None:
+    """Return the supervisord that started us: the nearest parent without our own process name."""
     own = name_of("self", proc)
     stat = procfs.read_stat("self", proc)
     for _ in range(_PARENTS):

@@ -80,7 +80,7 @@ TABLE = (
 
 @rule("FPM101", whole)
 def no_server(config: CheckedConfig) -> Iterator[Match]:
-    """The listener reads exit codes through XML-RPC."""
+    """The listener reads some exit codes through XML-RPC."""
     if not config.supervisord.get("servers") and config.fpms:
         interface = config.section("rpcinterface:supervisor").edits({_FACTORY: _INTERFACE})
         change = {"file": "/run/supervisor.sock", "chmod": "0700"}

@@ -32,6 +32,8 @@ class ProcessStat:
         self.state = words[0]
         self.ppid, self.pgid, self.session = int(words[1]), int(words[2]), int(words[3])
         self.started = int(words[19])  #: ticks since boot
+        #: Of a zombie; 0 also means: not readable.
+        self.wait_status = int(words[49]) if len(words) > 49 else 0
 
     @property
     def has_ended(self) -> bool:
@@ -148,6 +150,19 @@ def _target(path: str) -> str:
 def pids(proc: str = "/proc") -> list[int]:
     """Return all processes. Raises OSError without procfs."""
     return [int(name) for name in os.listdir(proc) if name.isdigit()]  # noqa: PTH208 - names only
+
+
+def children(pid: int, proc: str = "/proc") -> list[int]:
+    """Return the children of a process without threads, zombies too. Raises OSError without procfs.
+
+    Only a kernel without CONFIG_PROC_CHILDREN needs a look at all processes.
+    """
+    try:
+        with open(f"{proc}/{pid}/task/{pid}/children", encoding="ascii") as file:  # noqa: PTH123 - as above
+            return [int(word) for word in file.read().split()]
+    except FileNotFoundError:
+        found = ((one, read_stat(one, proc)) for one in pids(proc))
+        return [one for one, stat in found if stat is not None and stat.ppid == pid]
 
 
 def boot_id(proc: str = "/proc") -> str:

@@ -10,13 +10,13 @@ Laws:
 from __future__ import annotations
 
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.monitor import messages
-from fpm_listener.monitor.children import identify
+from fpm_listener.monitor.children import find_starting, identify
 from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.log_routing import assign, find_killed
+from fpm_listener.monitor.pid_search import StartsSeen
 from fpm_listener.monitor.process_monitor import ProcessMonitor
 from fpm_listener.monitor.supervision import Supervision
 from fpm_listener.monitor.timeline import Timeline
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from fpm_listener.monitor.messages import Effect, ProcessInput
     from fpm_listener.monitor.process_view import ProcessView
     from fpm_listener.monitor.supervision import EngineSettings
-    from fpm_listener.supervisor.process import ProcessName
+    from fpm_listener.supervisor.process import ProcessName, Program
     from fpm_listener.values import Instant
 
 #: All inputs of the engine.
@@ -50,6 +50,7 @@ Input = (
     | ProgramsKnown
     | messages.ProcessesSeen
     | messages.ChildrenSeen
+    | StartsSeen
     | messages.GuardAsks
     | messages.AboutOne
     | messages.Tick
@@ -65,7 +66,7 @@ class Engine:
         self.timeline = Timeline()
         self._shared = Supervision(settings, id_token)
         self._processes: dict[ProcessName, ProcessMonitor] = {}
-        self._startsecs: dict[ProcessName, float] = {}  # of the programs in the configuration
+        self._programs: dict[ProcessName, Program] = {}  # in the configuration
 
     # -- inputs ------------------------------------------------------------------------------------
 
@@ -105,6 +106,9 @@ class Engine:
                 return self._guard_asks(now, given)
             case messages.ProcessesSeen() | messages.ChildrenSeen():
                 return self._seen(now, given)
+            case StartsSeen(children):
+                found = find_starting(children, self._processes.values(), self._programs)
+                return self._pass(now, found)
             case messages.SocketsHeld() if given.process not in self._processes:
                 return [messages.ReleaseSockets(*given)]
             case _:
@@ -136,7 +140,7 @@ class Engine:
         return []
 
     def _programs_known(self, now: Instant, known: ProgramsKnown) -> list[Effect]:
-        self._startsecs = {program.name: program.startsecs for program in known.programs}
+        self._programs = {program.name: program for program in known.programs}
         inputs: dict[ProcessName, ProcessInput] = {}
         for program in known.programs:
             name = program.name
@@ -161,7 +165,7 @@ class Engine:
         known, asked_at_s = set(self._processes), given.asked_at_s
         if isinstance(given, messages.ChildrenSeen):
             processes = self._processes.values()
-            seen = tuple(identify(now, given.children, processes, self._startsecs))
+            seen = tuple(identify(now, given.children, processes, self._programs))
             absent: set[ProcessName] = set()
             again = any(one.state is State.STARTING for one in seen)  # its RUNNING may be lost
         else:
@@ -184,7 +188,7 @@ class Engine:
         ]
         effects += [*self._pass(now, dict.fromkeys(rest, messages.Tick())), *self._ask(now)]
         if (
-            self._startsecs
+            self._programs
             and isinstance(given, messages.ProcessesSeen)
             and not known.issuperset(answers)
         ):
@@ -236,17 +240,13 @@ class Engine:
 
     def _find(self, name: ProcessName) -> ProcessMonitor | None:
         """Return the process; create it if it is chosen in the settings."""
-        if name not in self._processes and self._is_chosen(name):
+        if name not in self._processes and self._shared.settings.choose(name):
             self._processes[name] = ProcessMonitor(name, self._shared)
         return self._processes.get(name)
 
     def _forget(self, name: ProcessName) -> None:
         del self._processes[name]
         self._shared.exits.forget(name)
-
-    def _is_chosen(self, name: ProcessName) -> bool:
-        globs = self._shared.settings.programs or ("*",)
-        return any(fnmatchcase(str(name), glob) for glob in globs)
 
     def views(self) -> tuple[ProcessView, ...]:
         """Return all processes, for other threads."""
@@ -273,7 +273,7 @@ class Engine:
         supervisor = self.supervisor
         self._shared.settings = settings
         self._identify(supervisor)
-        for name in [name for name in self._processes if not self._is_chosen(name)]:
+        for name in [name for name in self._processes if not self._shared.settings.choose(name)]:
             self._forget(name)
         for process in self._processes.values():
             process.reconfigure()

@@ -23,8 +23,9 @@ from fpm_listener.vocabulary import State
 if TYPE_CHECKING:
     from fpm_listener.supervisor.events import ProcessState
 
-#: Pids of earlier runs that are remembered.
-_KEPT_PIDS = 16
+#: Pids of earlier runs that are remembered. A php-fpm that cannot start because of an orphan's
+#: address adds one for each start, and the master of the orphan must stay known.
+_KEPT_PIDS = 64
 
 
 class Phase(Enum):
@@ -118,6 +119,7 @@ class RunChange(NamedTuple):
     run_s: float | None = None  #: seconds that the ended run lasted; None = its start is unknown
     stop_s: float | None = None  #: seconds from the stop request to the end; None = no request
     down_s: float | None = None  #: seconds from the last exit to this start; None = no exit
+    pid: int | None = None  #: of the ended run; None = unknown
 
 
 @dataclass(slots=True, kw_only=True)
@@ -152,7 +154,13 @@ class ProcessRun:
             failed = run_s is not None and run_s < SHORT_LIFE_S
         stop_s = None if self._stopping_at_s is None else now_s - self._stopping_at_s
         return RunChange(
-            outcome, began=False, ended=True, failed=failed, run_s=run_s, stop_s=stop_s
+            outcome,
+            began=False,
+            ended=True,
+            failed=failed,
+            run_s=run_s,
+            stop_s=stop_s,
+            pid=pid,
         )
 
     def _begin(self, now_s: float, pid: int | None) -> RunChange:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener.monitor.lifecycle import Outcome, ProcessRun
+from fpm_listener.monitor.lifecycle import Outcome, Phase, ProcessRun
 from fpm_listener.monitor.wake_schedule import WakeSchedule
 from fpm_listener.vocabulary import State
 
@@ -180,6 +180,11 @@ class Liveness:
                 else:
                     self._reset_given_up()
         return Correction(has_ended, is_new and not is_first, is_first)
+
+    @property
+    def lacks_pid(self) -> bool:
+        """Return whether it starts, and its pid is not known yet."""
+        return self.run.phase is Phase.STARTING and self.run.pid is None
 
     # -- the result --------------------------------------------------------------------------------
 

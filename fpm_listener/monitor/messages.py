@@ -18,6 +18,7 @@ from fpm_listener.incidents.effects import (
     ReadOutput,
 )
 from fpm_listener.incidents.program_known import ProgramKnown
+from fpm_listener.monitor.pid_search import FindPid, PidFound
 from fpm_listener.supervisor.events import ProcessLog, ProcessState
 from fpm_listener.supervisor.process import ProcessSeen
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from fpm_listener.monitor.self_healing import Act
     from fpm_listener.phpfpm.log_facts import LogFact
     from fpm_listener.phpfpm.status_page import PoolView
-    from fpm_listener.supervisor.exit_log import ExitNote, KillNote
-    from fpm_listener.supervisor.process import ProcessName, ProcessSeen
+    from fpm_listener.supervisor.exit_log import ExitNote, ExitReason, KillNote
+    from fpm_listener.supervisor.process import Child, ProcessName, ProcessSeen
 
 
 class LogLines(NamedTuple):
@@ -47,15 +48,6 @@ class ProcessesSeen(NamedTuple):
 
     processes: tuple[ProcessSeen, ...]
     asked_at_s: float  #: monotonic, just before the call; a later event is newer
-
-
-class Child(NamedTuple):
-    """One child of supervisord, as /proc shows it."""
-
-    pid: int
-    name: ProcessName | None  #: from its environment; None = blank or unreadable
-    title: str  #: its command line
-    started_at_s: float | None  #: wall seconds
 
 
 class ChildrenSeen(NamedTuple):
@@ -118,10 +110,11 @@ class RunEnded(NamedTuple):
 
 
 class ProcessExited(NamedTuple):
-    """Input: the kernel reports the end of a process; supervisord may not know it yet."""
+    """Input: the kernel reports the end of a process; again, when it reports the reason later."""
 
     process: ProcessName
     pid: int
+    reason: ExitReason | None = None  #: None = not known, or not yet
 
 
 class GuardAsks(NamedTuple):
@@ -252,6 +245,7 @@ ProcessInput = (
     | ProgramKnown
     | Removed
     | GuardAsks
+    | PidFound
     | AboutOne
     | Tick
 )
@@ -267,6 +261,7 @@ Effect = (
     | ReadExits
     | AskProcesses
     | SelfHeal
+    | FindPid
     | WatchPid
     | WakeSupervisord
     | AnswerGuard

@@ -6,7 +6,8 @@ Events, log lines and decisions are in `process_monitor`.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fpm_listener.incidents.effects import ExitExamined, Gone, HolderFound, OutputRead
@@ -21,13 +22,14 @@ from fpm_listener.monitor.lifecycle import Phase
 from fpm_listener.monitor.liveness import Answer, Liveness
 from fpm_listener.monitor.log_trust import LogTrust
 from fpm_listener.monitor.messages import Effect
+from fpm_listener.monitor.pid_search import PidFound, PidSearch
 from fpm_listener.monitor.process_view import ProcessCounters, ProcessView
 from fpm_listener.monitor.run_output import RunOutput
 from fpm_listener.monitor.self_healing import SelfHealing
 from fpm_listener.monitor.socket_hold import SocketHold
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.values import Instant
-from fpm_listener.vocabulary import State
+from fpm_listener.vocabulary import State, Tier
 
 if TYPE_CHECKING:
     from fpm_listener.incidents.process_news import ProcessExit
@@ -65,6 +67,7 @@ class ProcessFacts:
         self._counters = ProcessCounters()
         self._never_ran = False  # the log of the last run did not report that php-fpm runs
         self._watched_pid: int | None = None
+        self._pid_search = PidSearch()
         self._pools: tuple[PoolView, ...] = ()
         self._view: ProcessView | None = None
 
@@ -119,6 +122,7 @@ class ProcessFacts:
             self._counters.start_time_s = seen.started_at_s
         if state is State.STARTING:
             self._trust.begin(now_s)
+            self._pid_search.begin(now_s)
         elif is_new_run:
             self._trust.start_up.close()  # its first lines may have been read already
         if is_new_run:
@@ -167,18 +171,15 @@ class ProcessFacts:
         self._live.take_pools(now.monotonic_s, self.liveness.state, seen.pools)
         return []
 
-    def _take_kernel_exit(self, now: Instant, exited: messages.ProcessExited) -> list[Effect]:
-        """Let supervisord see an exit at once. A stop by the operator is not hurried."""
-        run = self.liveness.run
-        is_present = exited.pid == run.pid and run.phase is not Phase.STOPPING
-        is_present = is_present and not self.liveness.is_done  # it will exit as expected again
-        if is_present and self._shared.settings.fast_restart and not self._shared.is_stopping:
-            self.liveness.waking.wake_soon(now.monotonic_s, run.began_at_s, exited=True)
-        return []
+    def _take_pid(self, _now: Instant, found: PidFound) -> list[Effect]:
+        if self.liveness.lacks_pid:
+            self.liveness.run.pid = found.pid
+            return []
+        return [messages.WatchPid(self.name, found.pid)]
 
     def _take_guard(self, _now: Instant, asked: messages.GuardAsks) -> list[Effect]:
         run = self.liveness.run
-        if run.pid is None and run.phase is Phase.STARTING:
+        if self.liveness.lacks_pid:
             run.pid = asked.pid or None  # no event reports it before RUNNING
         return [messages.AnswerGuard(asked.ticket, self._hold.ask(wanted=asked.hold))]
 
@@ -228,6 +229,50 @@ class ProcessFacts:
         if waits_s is not None and ended.stop_s >= waits_s and self._tracker.incident is None:
             self._live.take_stop_timeout(note.line)
 
+    # -- settings, saved state, view ---------------------------------------------------------------
+
+    def reconfigure(self) -> None:
+        """Use the new settings of the supervision."""
+        policy = self._shared.settings.policy
+        self._tracker.reconfigure(policy)
+        self._live.reconfigure(policy)
+        is_loop = self.liveness.state is State.BACKOFF and Tier.FAST in self._tracker.tiers
+        if is_loop and policy.healing.loop_delay:
+            self._healing.fail()
+        self.deadline_s = 0.0  # the results are due at once
+
+    def restore(self, now: Instant, saved: Mapping[str, Any]) -> None:
+        """Restore what SaveState contained. Raises KeyError, ValueError or TypeError.
+
+        Its `clock_shift_s`: seconds by which the wall clock was set since then, if known.
+        """
+        now = now._replace(wall_s=now.wall_s - float(saved.get("clock_shift_s", 0.0)))
+        self.liveness.run.former_pids.extend(int(pid) for pid in saved["masters"])
+        self._tracker.restore(now, saved)
+        if saved.get("healing"):
+            self._healing.restore(now, saved["healing"])
+        incident = self._tracker.incident
+        self.liveness.given_up = incident is not None and incident.gave_up
+
+    def view(self) -> ProcessView:
+        """Return what other threads may read."""
+        if self._view is None:
+            self._view = replace(
+                self._counters.view(self.name, self.liveness.state, is_fpm=self.is_fpm),
+                pid=self.liveness.run.pid,
+                loops=self._tracker.tiers,
+                incident=self._tracker.view(self._counters.last_exit),
+                error_logs=self.site.error_logs,
+                addresses=self.site.addresses,
+                held=self._hold.addresses,
+                healed=self._healing.starts,
+                exhausted=self._healing.exhausted,
+                paused=self._healing.paused,
+                pools=self._pools,
+                next_start_s=self._healing.next_start_s,
+            )
+        return self._view
+
     #: By the type of an input: what it changes. Other inputs only let time pass.
     LEARN: ClassVar[Inputs] = {
         messages.StateAnswer: _take_answer,
@@ -239,8 +284,8 @@ class ProcessFacts:
         OutputRead: _take_output,
         Gone: _take_result,
         messages.PoolsSeen: _take_pools,
-        messages.ProcessExited: _take_kernel_exit,
         messages.GuardAsks: _take_guard,
+        PidFound: _take_pid,
         messages.SocketsHeld: _take_hold,
         messages.HoldFailed: _take_hold,
         messages.StopFailed: _end_plan,

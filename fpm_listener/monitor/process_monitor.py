@@ -16,7 +16,9 @@ from fpm_listener.incidents.pending_lookups import Lookup
 from fpm_listener.incidents.process_news import ProcessExit, ProcessNews, ProcessStatus
 from fpm_listener.incidents.worker_failures import WORKER_LINES
 from fpm_listener.monitor import messages
-from fpm_listener.monitor.lifecycle import Outcome
+from fpm_listener.monitor.exit_matcher import Run
+from fpm_listener.monitor.lifecycle import Outcome, Phase
+from fpm_listener.monitor.pid_search import FindPid
 from fpm_listener.monitor.process_facts import Inputs, ProcessFacts
 from fpm_listener.phpfpm.log_facts import START_FAILURES, FactKind
 from fpm_listener.phpfpm.log_parser import classify_all
@@ -25,11 +27,10 @@ from fpm_listener.supervisor.events import ProcessLog, ProcessState
 from fpm_listener.vocabulary import State, Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from fpm_listener.monitor.lifecycle import RunChange
     from fpm_listener.monitor.messages import Effect, ProcessInput
-    from fpm_listener.monitor.process_view import ProcessView
     from fpm_listener.monitor.self_healing import Act
     from fpm_listener.phpfpm.log_facts import LogFact
     from fpm_listener.supervisor.exit_log import ExitNote
@@ -67,6 +68,7 @@ class ProcessMonitor(ProcessFacts):
             self._trust.begin(now.monotonic_s)
             if self._run_output.is_used:
                 self._run_output.begin()
+            self._pid_search.begin(now.monotonic_s)
             self._unsaved |= self._healing.start(now.monotonic_s)
         if change.down_s is not None:
             effects.append(messages.RunStarted(self.name, change.down_s))
@@ -84,9 +86,8 @@ class ProcessMonitor(ProcessFacts):
         self._counters.last_exit_s = now.wall_s
         if self._live.silent_probes or self._live.workers.deadline_s is not None:
             self._live.end_run()
-        match = self._shared.exits.take_exit(
-            now.monotonic_s, self.name, ended, has_delay=event.state is not State.EXITED
-        )
+        run, has_delay = Run(self.name, change.pid), event.state is not State.EXITED
+        match = self._shared.exits.take_exit(now.monotonic_s, run, ended, has_delay=has_delay)
         killed = _is_kill(match.note) if match.is_final else None
         log = self._trust.end(now.monotonic_s, ended, failed=change.failed, killed=killed)
         self._never_ran = ended.never_ran = log.never_ran
@@ -106,6 +107,19 @@ class ProcessMonitor(ProcessFacts):
             self._learn_reason(ended, note, self._trust.explain(ended, killed=_is_kill(note)))
             for ended, note in known.exits
         ]
+
+    def _take_kernel_exit(self, now: Instant, exited: messages.ProcessExited) -> list[Effect]:
+        """Let supervisord see an exit at once. A stop by the operator is not hurried."""
+        run = self.liveness.run
+        effects: list[Effect] = []
+        if exited.reason is not None:
+            its = Run(self.name, exited.pid)
+            effects = self._take_exits(now, self._shared.exits.take_kernel(its, exited.reason))
+        is_present = exited.pid == run.pid and run.phase is not Phase.STOPPING
+        is_present = is_present and not self.liveness.is_done  # it will exit as expected again
+        if is_present and self._shared.settings.fast_restart and not self._shared.is_stopping:
+            self.liveness.waking.wake_soon(now.monotonic_s, run.began_at_s, exited=True)
+        return effects
 
     def _learn_reason(
         self, ended: ProcessExit, note: ExitNote | None, facts: Iterable[LogFact]
@@ -151,6 +165,7 @@ class ProcessMonitor(ProcessFacts):
         ProcessState: _take_event,
         messages.LogFacts: _take_facts,
         messages.ExitsKnown: _take_exits,
+        messages.ProcessExited: _take_kernel_exit,
     }
 
     # -- what to do --------------------------------------------------------------------------------
@@ -168,9 +183,14 @@ class ProcessMonitor(ProcessFacts):
                 effects.append(messages.AskProcesses())
         gave_up = liveness.given_up and not liveness.held_back
         effects += self._decide(now, gave_up=gave_up)
-        if liveness.run.pid is not None and liveness.run.pid != self._watched_pid:
-            self._watched_pid = liveness.run.pid
-            effects.append(messages.WatchPid(self.name, liveness.run.pid))
+        run, search = liveness.run, self._pid_search
+        if run.pid is not None and run.pid != self._watched_pid:
+            self._watched_pid = run.pid
+            effects.append(messages.WatchPid(self.name, run.pid))
+        if run.pid is not None or run.phase is not Phase.STARTING:
+            search.deadline_s = None
+        elif search.deadline_s is not None and now_s >= search.deadline_s and search.is_due(now_s):
+            effects.append(FindPid(self.name))
         waking = liveness.waking
         is_late = waking.deadline_s is not None and now_s >= waking.deadline_s
         if is_late and waking.is_due(now_s) and not shared.is_stopping:
@@ -186,6 +206,7 @@ class ProcessMonitor(ProcessFacts):
             self._live.workers.deadline_s,
             self._tracker.deadline_s,
             waking.deadline_s,
+            self._pid_search.deadline_s,
             self._hold.release_at_s,
         )
         later = [at_s for at_s in moments if at_s is not None and now_s < at_s < float("inf")]
@@ -244,55 +265,11 @@ class ProcessMonitor(ProcessFacts):
         over, notified = self._tracker.incident is None, self._tracker.is_notified
         return healing.step(now, policy, self.liveness.state, over=over, notified=notified)
 
-    # -- settings, saved state, view ---------------------------------------------------------------
-
-    def reconfigure(self) -> None:
-        """Use the new settings of the supervision."""
-        policy = self._shared.settings.policy
-        self._tracker.reconfigure(policy)
-        self._live.reconfigure(policy)
-        is_loop = self.liveness.state is State.BACKOFF and Tier.FAST in self._tracker.tiers
-        if is_loop and policy.healing.loop_delay:
-            self._healing.fail()
-        self.deadline_s = 0.0  # the results are due at once
-
     def _memory(self, now: Instant, incident: dict[str, Any] | None) -> dict[str, Any] | None:
         if incident is None:
             return None
         healing = self._healing.memory(now) if self._healing.is_used else None
         return {**incident, "masters": list(self.liveness.run.former_pids), "healing": healing}
-
-    def restore(self, now: Instant, saved: Mapping[str, Any]) -> None:
-        """Restore what SaveState contained. Raises KeyError, ValueError or TypeError.
-
-        Its `clock_shift_s`: seconds by which the wall clock was set since then, if known.
-        """
-        now = now._replace(wall_s=now.wall_s - float(saved.get("clock_shift_s", 0.0)))
-        self.liveness.run.former_pids.extend(int(pid) for pid in saved["masters"])
-        self._tracker.restore(now, saved)
-        if saved.get("healing"):
-            self._healing.restore(now, saved["healing"])
-        incident = self._tracker.incident
-        self.liveness.given_up = incident is not None and incident.gave_up
-
-    def view(self) -> ProcessView:
-        """Return what other threads may read."""
-        if self._view is None:
-            self._view = replace(
-                self._counters.view(self.name, self.liveness.state, is_fpm=self.is_fpm),
-                pid=self.liveness.run.pid,
-                loops=self._tracker.tiers,
-                incident=self._tracker.view(self._counters.last_exit),
-                error_logs=self.site.error_logs,
-                addresses=self.site.addresses,
-                held=self._hold.addresses,
-                healed=self._healing.starts,
-                exhausted=self._healing.exhausted,
-                paused=self._healing.paused,
-                pools=self._pools,
-                next_start_s=self._healing.next_start_s,
-            )
-        return self._view
 
 
 def _is_kill(note: ExitNote | None) -> bool:

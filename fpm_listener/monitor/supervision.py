@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from fpm_listener.monitor.event_gap import Gap
@@ -11,6 +12,7 @@ from fpm_listener.monitor.exit_matcher import ExitMatcher
 if TYPE_CHECKING:
     from fpm_listener.monitor.messages import Identity
     from fpm_listener.settings.policy import Policy
+    from fpm_listener.supervisor.process import ProcessName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,10 @@ class EngineSettings:
     fast_restart: bool = True  #: wake supervisord when a process exits
     hold_linger_s: float = 5.0  #: seconds that sockets of a stopped process are held
     extra_logs: tuple[str, ...] = ()  #: log files that php-fpm's configuration does not name
+
+    def choose(self, name: ProcessName) -> bool:
+        """Return whether the listener follows a process."""
+        return any(fnmatchcase(str(name), glob) for glob in self.programs or ("*",))
 
 
 @dataclass(slots=True)

@@ -19,6 +19,8 @@ from fpm_listener.monitor.lifecycle import Outcome
 from fpm_listener.vocabulary import State
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fpm_listener.monitor.lifecycle import RunChange
     from fpm_listener.supervisor.events import ProcessState
 
@@ -29,12 +31,38 @@ SHORTEST_RUN_S = 1.0
 _AT_S = (0.0, 0.002, 0.004, 0.008, 0.016, 0.03, 0.06, 0.12, 0.25, 0.5)
 
 
-class WakeSchedule:
+class Schedule:
+    """The moments that are left, in monotonic seconds."""
+
+    def __init__(self) -> None:
+        self.deadline_s: float | None = None  #: the next moment
+        self._moments_s: deque[float] = deque()
+
+    def plan(self, at_s: float, later_s: Sequence[float]) -> None:
+        """Replace all moments; `later_s`: seconds after `at_s`."""
+        self._moments_s = deque(at_s + one for one in later_s)
+        self.deadline_s = self._moments_s[0]
+
+    def cancel(self) -> None:
+        """Forget all moments."""
+        self._moments_s.clear()
+        self.deadline_s = None
+
+    def is_due(self, now_s: float) -> bool:
+        """Return whether a moment has come; then these moments are over."""
+        is_due = False
+        while self._moments_s and self._moments_s[0] <= now_s:
+            self._moments_s.popleft()
+            is_due = True
+        self.deadline_s = self._moments_s[0] if self._moments_s else None
+        return is_due
+
+
+class WakeSchedule(Schedule):
     """The moments at which to wake supervisord for one process. All are monotonic seconds."""
 
     def __init__(self) -> None:
-        self.deadline_s: float | None = None  #: the next wake-up
-        self._moments_s: deque[float] = deque()
+        super().__init__()
         self._retry_at_s: float | None = None  # the end of a BACKOFF's delay
 
     def take(
@@ -48,7 +76,7 @@ class WakeSchedule:
     ) -> None:
         """Apply an event; `began_at_s`: the start of the run that it is about."""
         if event.state is not State.EXITED:
-            self._plan(None)
+            self.cancel()
         if event.state is State.BACKOFF and event.tries:
             self._retry_at_s = now_s + event.tries
         if change.began:
@@ -58,7 +86,7 @@ class WakeSchedule:
 
     def clear(self) -> None:
         """Let supervisord keep its own pace."""
-        self._plan(None)
+        self.cancel()
         self._retry_at_s = None
 
     def wake_soon(self, now_s: float, began_at_s: float | None, *, exited: bool) -> None:
@@ -67,22 +95,9 @@ class WakeSchedule:
         began_at_s: of the last run; exited: the process has ended, and not on request.
         """
         if self._retry_at_s is not None:
-            self._plan(self._retry_at_s)
+            self.plan(self._retry_at_s, _AT_S)
             self._retry_at_s = None
             return
         was_long = began_at_s is None or now_s - began_at_s >= SHORTEST_RUN_S
-        if exited and was_long and not self._moments_s:
-            self._plan(now_s)
-
-    def _plan(self, at_s: float | None) -> None:
-        self._moments_s = deque() if at_s is None else deque(at_s + later_s for later_s in _AT_S)
-        self.deadline_s = at_s
-
-    def is_due(self, now_s: float) -> bool:
-        """Return whether to wake supervisord now; then these moments are over."""
-        is_due = False
-        while self._moments_s and self._moments_s[0] <= now_s:
-            self._moments_s.popleft()
-            is_due = True
-        self.deadline_s = self._moments_s[0] if self._moments_s else None
-        return is_due
+        if exited and was_long and self.deadline_s is None:
+            self.plan(now_s, _AT_S)

@@ -129,7 +129,7 @@ _BUILD = (
 
 _LISTENER = (
     MetricRow("supervisor_up", "gauge", "supervisor_up", None,
-              "Whether supervisord XML-RPC answers; without it exit codes are unknown."),
+              "Whether supervisord XML-RPC answers; without it exit codes can be unknown."),
     MetricRow("fast_restart_enabled", "gauge", "fast_restart", None,
               "Whether the listener wakes supervisord when a process exits (needs pidfds)."),
     MetricRow("findings", "gauge", "findings", ("severity", ("error", "warning", "hint")),

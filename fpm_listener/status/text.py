@@ -149,9 +149,9 @@ def notes(document: Document) -> list[str]:
     listener = document["listener"]
     found = []
     if not listener["supervisor_up"]:
-        found.append("supervisord XML-RPC is unavailable; exit codes are unknown")
+        found.append("supervisord XML-RPC is unavailable; exit codes can be unknown")
     elif any(one["id"] == "FPM120" for one in document["findings"]["worst"]):
-        found.append("supervisord has no log (logfile in [supervisord]); exit codes are unknown")
+        found.append("supervisord has no log (logfile in [supervisord]); exit codes can be unknown")
     if listener["events_missed"]:
         found.append(f"{listener['events_missed']} events were lost; raise buffer_size")
     if not listener["outbox_persistent"]:

@@ -73,3 +73,12 @@ class ProcessSeen(NamedTuple):
     state: State
     pid: int | None
     started_at_s: float | None  #: wall seconds
+
+
+class Child(NamedTuple):
+    """One child of supervisord, as /proc shows it."""
+
+    pid: int
+    name: ProcessName | None  #: from its environment; None = blank or unreadable
+    title: str  #: its command line
+    started_at_s: float | None  #: wall seconds

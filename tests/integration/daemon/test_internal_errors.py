@@ -424,9 +424,8 @@ def test_a_process_that_no_descriptor_is_left_for(
             child.kill()
         died: set[tuple[ProcessName, int]] = set()
         while len(died) < len(watch):
-            ready = poller.poll(PATIENCE_S * 1000)
-            assert ready
-            died |= {deaths.take(descriptor) for descriptor, _ in ready}
+            assert poller.poll(PATIENCE_S * 1000)
+            died |= {(one.process, one.pid) for one in deaths.take()}
         assert died == set(watch)
     finally:
         deaths.close()

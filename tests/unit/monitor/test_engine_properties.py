@@ -21,7 +21,6 @@ from fpm_listener.incidents.effects import (
 )
 from fpm_listener.incidents.post_mortem import PostMortem
 from fpm_listener.monitor.messages import (
-    Child,
     ChildrenSeen,
     ExitsRead,
     LeaveProgram,
@@ -37,7 +36,7 @@ from fpm_listener.monitor.messages import (
 from fpm_listener.phpfpm.log_parser import classify
 from fpm_listener.phpfpm.status_page import PoolView
 from fpm_listener.settings.policy import HealingPolicy, Span
-from fpm_listener.supervisor.process import ProcessSeen
+from fpm_listener.supervisor.process import Child, ProcessSeen
 from fpm_listener.vocabulary import Cause, Fault, State
 from tests.unit.monitor.engine_scenario import (
     EPOCH,

@@ -8,7 +8,6 @@ import pytest
 
 from fpm_listener.monitor.messages import (
     AskProcesses,
-    Child,
     ChildrenSeen,
     Discover,
     ProcessesSeen,
@@ -16,7 +15,7 @@ from fpm_listener.monitor.messages import (
     WatchPid,
 )
 from fpm_listener.settings.policy import HealingPolicy, Span
-from fpm_listener.supervisor.process import ProcessName, ProcessSeen
+from fpm_listener.supervisor.process import Child, ProcessName, ProcessSeen
 from fpm_listener.supervisor.protocol import Event
 from fpm_listener.vocabulary import State
 from tests.unit.monitor.engine_scenario import EPOCH, FPM, JOB, POLICY, Scenario, moment
