@@ -4,6 +4,7 @@ Laws:
 1. The holder is older than the failed start. A younger one can be the next start of the program.
 2. Sockets that our listener holds are not in the way: php-fpm gets them.
 3. A connection is not in the way either: php-fpm listens beside it (SO_REUSEADDR).
+4. A socket that accepts only IPv6 is in the way of IPv6 addresses only.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
+from fpm_listener.host import ipv6_only
 from fpm_listener.host.holder_remedies import is_our_listener
 from fpm_listener.host.holder_search import find_holders
 from fpm_listener.host.obstacles import Obstacle
@@ -21,6 +23,7 @@ from fpm_listener.vocabulary import Cause
 
 if TYPE_CHECKING:
     from fpm_listener.host.address_holders import Holder, HolderReport
+    from fpm_listener.host.socket_tables import FoundSockets
     from fpm_listener.incidents.effects import ExamineExit
 
 #: Exit statuses of a php-fpm that cannot bind: its own, the guard's, that of FPM_EXIT_SOFTWARE.
@@ -43,7 +46,7 @@ def _holder_of(address: str, request: ExamineExit) -> HolderReport | None:
         is_bound = "/" not in address or stat.S_ISSOCK(os.stat(address).st_mode)  # noqa: PTH116 - a text
     except (OSError, ValueError):
         return None
-    if not sockets.inodes or not sockets.listening or not is_bound:
+    if not in_the_way(address, sockets) or not is_bound:
         return None
     report = find_holders(address, former_masters=request.former_masters)
     if any(is_our_listener(holder) or os.getpid() in holder.pids for holder in report.holders):
@@ -52,6 +55,14 @@ def _holder_of(address: str, request: ExamineExit) -> HolderReport | None:
         return report if report.blind else None
     older = tuple(one for one in report.holders if _is_older(one, request.began_at_s))
     return report._replace(holders=older) if older else None
+
+
+def in_the_way(address: str, sockets: FoundSockets) -> frozenset[str]:
+    """Return the inodes of the listening sockets for which that is certain."""
+    if not sockets.listening or "/" in address or ":" in address.rpartition(":")[0]:
+        return sockets.inodes if sockets.listening else frozenset()
+    only_ipv6 = ipv6_only.inodes()
+    return sockets.inodes - (sockets.of_ipv6 if only_ipv6 is None else only_ipv6)
 
 
 def _is_older(holder: Holder, began_at_s: float) -> bool:

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 #: Where supervisord looks for a command without a slash if it has no PATH (supervisor/options.py).
 _DEFAULT_PATH = "/bin:/usr/bin:/usr/local/bin"
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR}
-#: File systems whose files supervisord and php-fpm open as descriptors.
-_DEVICES = ("/dev/", "/proc/")
 
 
 class MachineChecks:
@@ -68,9 +66,14 @@ class MachineChecks:
         if needs.uid is not None:
             self._check_user(needs.uid)
         if needs.directory is not None:
-            self._check_directory(needs.directory)
+            self._check_folder(needs.directory, Fault.NO_DIRECTORY, NOT_SPAWNED)
+            self._check_entry(needs.directory)
         if needs.program != needs.command:
             self._check_program(needs.program, ())
+        if needs.config is not None:
+            self._check_config(needs.config)
+        for path in needs.worker_folders:
+            self._check_folder(path, Fault.NO_POOL_FOLDER, ())
         for kind, names, look in (
             ("user", needs.users, pwd.getpwnam),
             ("group", needs.groups, grp.getgrnam),
@@ -114,25 +117,39 @@ class MachineChecks:
             what = f"supervisord runs as {supervisord.shown} and may not become another user"
             self._add_fault(Fault.NOT_ROOT, f"user {uid}", what, NOT_SPAWNED)
 
-    def _check_directory(self, path: str) -> None:
+    def _check_folder(self, path: str, fault: Fault, statuses: tuple[int, ...]) -> None:
         folder = f"{path.rstrip('/')}/"
         try:
             mode = os.stat(path).st_mode  # noqa: PTH116 - a text stays a text
         except OSError as error:
             if error.errno in _NOT_THERE:
-                self._add_fault(Fault.NO_DIRECTORY, folder, f"{path} does not exist", NOT_SPAWNED)
+                self._add_fault(fault, folder, f"{path} does not exist", statuses)
             else:
                 self._blind.add(Cause.MISSING_PATH)
             return
         if not stat.S_ISDIR(mode):
-            self._add_fault(Fault.NO_DIRECTORY, folder, f"{path} is not a directory", NOT_SPAWNED)
-        elif self._account is not None and is_denied(path, self._account, EXECUTE):
-            what = f"user {self._account.shown} may not enter {path}"
+            self._add_fault(fault, folder, f"{path} is not a directory", statuses)
+
+    def _check_entry(self, path: str) -> None:
+        account = self._account
+        if account is not None and is_denied(path, account, EXECUTE):
+            what = f"user {account.shown} may not enter {path}"
             self._add(Cause.PERMISSION, path, what, NOT_SPAWNED)
+
+    def _check_config(self, path: str) -> None:
+        try:
+            os.stat(path)  # noqa: PTH116 - a text stays a text
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                self._add_fault(Fault.NO_CONFIG_FILE, path, f"{path} does not exist", ())
+            else:
+                self._blind.add(Cause.MISSING_PATH)
 
     def _check_accounts(
         self, kind: str, names: Iterable[str], look: Callable[[str], object]
     ) -> None:
+        if self._account is not None and self._account.uid != 0:
+            return  # only root changes its user
         for name in names:
             try:
                 look(name)
@@ -145,8 +162,6 @@ class MachineChecks:
 
     def _check_file(self, path: str, account: Account | None, statuses: tuple[int, ...]) -> None:
         """Check a file that must be created, or opened for writing."""
-        if path.startswith(_DEVICES):
-            return
         folder = path.rpartition("/")[0] or "/"
         try:
             os.stat(folder)  # noqa: PTH116 - a text stays a text

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from fpm_listener.phpfpm.config import FpmConf, Pool
     from fpm_listener.supervisor.process import Logs, Program
 
+#: supervisord and php-fpm open them as descriptors that exist.
+_DEVICES = ("/dev/", "/proc/")
+
 
 def of_program(program: Program) -> Needs:
     """Return what any program needs."""
@@ -35,20 +38,26 @@ def of_program(program: Program) -> Needs:
 def of_php_fpm(program: Program, invocation: FpmInvocation, conf: FpmConf) -> Needs:
     """Return what a php-fpm needs too: its files, users and addresses."""
     sockets = (address for address in conf.addresses if address.startswith("/"))
-    files = (*sockets, conf.pid_file, conf.error_log)
+    logs = (path for pool in conf.pools for path in _pool_logs(pool))
+    files = (*sockets, conf.pid_file, conf.error_log, *logs)
     relative = "/" in invocation.binary and not invocation.binary.startswith("/")
     binary = f"{program.directory or ''}/{invocation.binary}" if relative else invocation.binary
     return of_program(program)._replace(
         program=binary,
-        files=tuple(dict.fromkeys(path for path in files if path and path.startswith("/"))),
+        files=_paths(files),
         users=_names(pool.user for pool in conf.pools),
         groups=_names(pool.group for pool in conf.pools),
         addresses=conf.addresses,
         command_address=None,
-        worker_folders=tuple(
-            dict.fromkeys(path for pool in conf.pools for path in _worker_folders(pool))
-        ),
+        config=conf.path if invocation.config and conf.path.startswith("/") else None,
+        worker_folders=_paths(path for pool in conf.pools for path in _worker_folders(pool)),
     )
+
+
+def _pool_logs(pool: Pool) -> tuple[str | None, ...]:
+    """Return the logs that php-fpm opens for a pool at its start."""
+    is_slow = pool.options.get("request_slowlog_timeout", "0").strip("0smhd")
+    return pool.options.get("access.log"), pool.options.get("slowlog") if is_slow else None
 
 
 def _worker_folders(pool: Pool) -> tuple[str, ...]:
@@ -58,14 +67,24 @@ def _worker_folders(pool: Pool) -> tuple[str, ...]:
     return tuple(path for path in found if path.startswith("/"))
 
 
+def _paths(words: Iterable[str | None]) -> tuple[str, ...]:
+    """Return each absolute path once; devices and descriptors are no files, `$pool` no name."""
+    return tuple(
+        dict.fromkeys(
+            word
+            for word in words
+            if word and word.startswith("/") and not word.startswith(_DEVICES) and "$" not in word
+        )
+    )
+
+
 def _logs(logs: Logs | None) -> tuple[str, ...]:
     """Return the files that supervisord opens; for a name that it has chosen, their folder."""
     if logs is None:
         return ()
     folder = f"{logs.auto.rpartition('/')[0]}/" if logs.auto.startswith("/") else None
     words = (logs.stdout, None if logs.redirect_stderr else logs.stderr)
-    paths = (folder if word == "AUTO" else word for word in words)
-    return tuple(dict.fromkeys(path for path in paths if path and path.startswith("/")))
+    return _paths(folder if word == "AUTO" else word for word in words)
 
 
 def _names(words: Iterable[str | None]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ class FoundSockets(NamedTuple):
 
     inodes: frozenset[str]
     listening: bool  #: False: connections that have the address as their local one
+    of_ipv6: frozenset[str] = frozenset()  #: sockets that can be for IPv6 only
 
 
 def find_sockets(address: str, proc: str = "/proc") -> FoundSockets:
@@ -30,8 +31,8 @@ def find_sockets(address: str, proc: str = "/proc") -> FoundSockets:
     if "/" in address:
         return FoundSockets(_unix_inodes(address, proc), listening=True)
     host, _, port = address.rpartition(":")
-    listening, connected = _tcp_inodes(_addresses(host.strip("[]")), int(port), proc)
-    return FoundSockets(listening or connected, listening=bool(listening))
+    listening, connected, of_ipv6 = _tcp_inodes(_addresses(host.strip("[]")), int(port), proc)
+    return FoundSockets(listening or connected, listening=bool(listening), of_ipv6=of_ipv6)
 
 
 def find_inodes(address: str, proc: str = "/proc") -> frozenset[int]:
@@ -71,13 +72,14 @@ def _unmapped(address: bytes) -> bytes:
 
 def _tcp_inodes(
     wanted: tuple[bytes, ...], port: int, proc: str
-) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the inodes of sockets that listen there, and of others that have the port.
+) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Return the inodes of sockets that listen there, of others that have the port, and of IPv6.
 
     The second kind: the kernel has given the port to an outgoing connection.
     """
     listening: set[str] = set()
     connected: set[str] = set()
+    of_ipv6: set[str] = set()
     ending = f":{port:04X}"
     for table in ("tcp", "tcp6"):
         path = f"{proc}/net/{table}"
@@ -91,8 +93,10 @@ def _tcp_inodes(
                 bound = _from_table(words[1].removesuffix(ending))
                 if any(_conflict(bound, address) for address in wanted):
                     (listening if words[3] == _TCP_LISTENS else connected).add(words[9])
+                    if table == "tcp6":
+                        of_ipv6.add(words[9])
     # Inode 0: only the kernel has it (TIME_WAIT), and php-fpm's SO_REUSEADDR ignores it.
-    return frozenset(listening), frozenset(connected - {"0"})
+    return frozenset(listening), frozenset(connected - {"0"}), frozenset(of_ipv6)
 
 
 def _from_table(text: str) -> bytes:

@@ -16,7 +16,8 @@ def checked_names(needs: Needs) -> dict[Cause, tuple[str, ...]]:
     They are those of daemon.machine_checks. A cause without names is about the whole machine.
     """
     folders = tuple(path.rpartition("/")[0] or "/" for path in (*needs.logs, *needs.files))
-    paths = (needs.command, needs.program, needs.directory, *folders)
+    own = (needs.command, needs.program, needs.directory, needs.config)
+    paths = (*own, *needs.worker_folders, *folders)
     accounts = (*needs.users, *needs.groups, None if needs.uid is None else str(needs.uid))
     return {
         Cause.MISSING_PATH: _each_once(paths),

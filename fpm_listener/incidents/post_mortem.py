@@ -43,6 +43,7 @@ class Needs(NamedTuple):
     users: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()  #: that it listens on
+    config: str | None = None  #: the file of -y
     directory: str | None = None  #: directory=
     logs: tuple[str, ...] = ()  #: files that supervisord opens for it; a folder ends with `/`
     uid: int | None = None  #: user=; None = that of supervisord

@@ -93,6 +93,7 @@ def test_a_php_fpm_and_its_files(tmp_path: Path, supervisord: int) -> None:
         command="php-fpm8.2",
         files=("/run/api.sock", "/var/log/x.log"),
         addresses=("127.0.0.1:9077", "/run/api.sock"),
+        config=str(conf),
         logs=("/tmp/",),
     )
     assert known.needs[ProcessName("worker", "worker_1")] == Needs(
@@ -106,8 +107,10 @@ def test_what_a_php_fpm_cannot_do_without(tmp_path: Path, supervisord: int) -> N
     conf = write(
         tmp_path / "fpm.conf",
         "[global]\npid = /run/php/x.pid\nerror_log = /var/log/php/e.log\n"
-        "[a]\nuser = one\ngroup = 33\nlisten = /run/php/a.sock\n"
-        "[b]\nuser = two\ngroup = staff\nlisten = 9000\n",
+        "[a]\nuser = one\ngroup = 33\nlisten = /run/php/a.sock\nchdir = /srv/a\n"
+        "access.log = /proc/self/fd/2\nslowlog = /var/log/never.log\n"
+        "[b]\nuser = two\ngroup = staff\nlisten = 9000\nchroot = /srv/jail\nchdir = /www\n"
+        "access.log = /var/log/a.log\nslowlog = /var/log/s.log\nrequest_slowlog_timeout = 5s\n",
     )
     configure(tmp_path, f"./bin/php-fpm8.2 -F -y {conf}", "directory=/opt/php")
     needs = Discovery(None, supervisord).read(all_configs=True).needs[FPM]
@@ -115,9 +118,14 @@ def test_what_a_php_fpm_cannot_do_without(tmp_path: Path, supervisord: int) -> N
     named = os.geteuid() == 0
     assert needs == Needs(
         program="/opt/php/./bin/php-fpm8.2",
-        files=("/run/php/a.sock", "/run/php/x.pid", "/var/log/php/e.log"),
+        files=(
+            *("/run/php/a.sock", "/run/php/x.pid", "/var/log/php/e.log"),
+            *("/var/log/a.log", "/var/log/s.log"),
+        ),
         directory="/opt/php",
         addresses=("/run/php/a.sock", "9000"),
+        config=str(conf),
+        worker_folders=("/srv/a", "/srv/jail", "/srv/jail/www"),
         logs=("/tmp/",),
         users=("one", "two") if named else (),
         groups=("staff",) if named else (),

@@ -14,7 +14,9 @@ import pytest
 from fpm_listener.daemon import address_check
 from fpm_listener.daemon.machine_checks import MachineChecks
 from fpm_listener.daemon.post_mortem_examiner import PostMortemExaminer
+from fpm_listener.host import ipv6_only
 from fpm_listener.host.file_access import Account
+from fpm_listener.host.socket_tables import find_sockets
 from fpm_listener.incidents.effects import ExamineExit
 from fpm_listener.incidents.post_mortem import Needs
 from fpm_listener.supervisor.process import ProcessName
@@ -55,8 +57,8 @@ def test_a_directory(tmp_path: Path) -> None:
 
 
 def test_the_logs_that_supervisord_opens(tmp_path: Path) -> None:
-    """A folder that is missing stops the start; a device, or a name without a folder, does not."""
-    logs = (f"{tmp_path}/no/out.log", f"{tmp_path}/err.log", f"{tmp_path}/", "/dev/stdout")
+    """A folder that is missing stops the start; a file that is missing is created."""
+    logs = (f"{tmp_path}/no/out.log", f"{tmp_path}/err.log", f"{tmp_path}/")
 
     assert check(Needs(logs=logs)) == [(Cause.MISSING_PATH, f"{tmp_path}/no/")]
 
@@ -82,6 +84,24 @@ def test_the_account_of_a_program() -> None:
     assert check(Needs(uid=0), OTHER) == [(Fault.NOT_ROOT, "user 0")]
     assert check(Needs(uid=OTHER_UID), OTHER) == []
     assert check(Needs(uid=OTHER_UID), None) == []
+
+
+def test_the_configuration_of_php_fpm(tmp_path: Path) -> None:
+    """The file itself, and the directories that php-fpm checks at its start."""
+    needs = Needs(config=f"{tmp_path}/x.conf", worker_folders=(f"{tmp_path}/no", str(tmp_path)))
+
+    assert check(needs) == [
+        (Fault.NO_CONFIG_FILE, f"{tmp_path}/x.conf"),
+        (Fault.NO_POOL_FOLDER, f"{tmp_path}/no/"),
+    ]
+
+
+def test_accounts_of_pools() -> None:
+    """Only root changes to them: another user does not look for them."""
+    needs = Needs(users=("no-such-user",), groups=("no-such-group",))
+
+    assert [named for _, named in check(needs)] == ["user no-such-user", "group no-such-group"]
+    assert check(needs, OTHER) == []
 
 
 @needs_root
@@ -166,6 +186,34 @@ def test_a_free_address(tmp_path: Path) -> None:
         assert address_check.find_conflicts(request(str(path), now_s)) == []
     assert address_check.find_conflicts(request(f"127.0.0.1:{free_port()}", now_s)) == []
     assert address_check.find_conflicts(request("no address", now_s)) == []
+
+
+def other_sockets(*options: int) -> socket.socket:
+    """Return a socket for all IPv6 addresses of this host; options: values of IPV6_V6ONLY."""
+    server = socket.socket(socket.AF_INET6)
+    for value in options:
+        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, value)
+    server.bind(("::", 0))
+    server.listen()
+    return server
+
+
+@pytest.mark.parametrize("only", [0, 1])
+def test_a_socket_of_ipv6(only: int) -> None:
+    """It is in the way of IPv4 unless it accepts only IPv6, as that of nginx does."""
+    with other_sockets(only) as server:
+        port, inode = server.getsockname()[1], str(os.fstat(server.fileno()).st_ino)
+        found = ipv6_only.inodes()
+        assert found is not None
+        assert (inode in found) is bool(only)
+        for address, is_free in (
+            (f"127.0.0.1:{port}", bool(only)),
+            (str(port), bool(only)),
+            (f"[::1]:{port}", False),
+        ):
+            sockets = find_sockets(address)
+            in_the_way = address_check.in_the_way(address, sockets)
+            assert (inode not in in_the_way) is is_free, address
 
 
 def test_our_own_sockets() -> None:
