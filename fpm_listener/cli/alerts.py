@@ -241,4 +241,4 @@ def leave(settings: Settings, program: str) -> str:
         raise FpmListenerError(
             f"the listener knows no program {program!r}; list them with: fpm-listener status"
         )
-    return f"no self-healing of {program} until you start it: supervisorctl start {program}"
+    return f"no self-healing of {program} until you start it by hand"

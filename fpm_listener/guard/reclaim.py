@@ -74,7 +74,7 @@ class Reclaim:
         for pid in listeners:
             copied = _copy(pid, address)
             if copied is not None:
-                self._report_copy(address.text, pid)
+                self._report_copy(address.text, pid, report)
                 if procfs.supervisor_of(pid) != procfs.supervisor_of(os.getpid()):
                     self._kill(pid)  # its supervisord is gone
                 return copied
@@ -83,10 +83,14 @@ class Reclaim:
                 self._kill(pid)
         return None
 
-    def _report_copy(self, address: str, pid: int) -> None:
+    def _report_copy(self, address: str, pid: int, report: HolderReport) -> None:
         sentence = f"copied the socket of {address} from the listener, pid {pid}"
         if not self._answered:
-            sentence += ", which does not answer. Restart it: supervisorctl restart fpm-listener"
+            holder = next((holder for holder in report.holders if pid in holder.pids), None)
+            from fpm_listener.host import holder_remedies  # noqa: PLC0415 - most starts do not need it
+
+            restart = holder_remedies.restart_listener(holder) if holder else None
+            sentence += f", which does not answer. Restart it{f': {restart}' if restart else ''}"
         say(GuardCode.SOCKET_COPIED, sentence, address=address, pid=pid)
 
     def _kill(self, pid: int) -> None:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from fpm_listener.host import holder_search, procfs
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport, HolderSupervisor
+from fpm_listener.host.file_access import account_of_process
 from fpm_listener.supervisor import command_search, config_path, supervisorctl
 from fpm_listener.untrusted_text import quoted
 
@@ -52,11 +53,12 @@ def find_holders(
     former_masters: as in host.holder_search; supervisord: the pid of our own.
     """
     report = holder_search.find_holders(address, former_masters=former_masters)
-    holders = tuple(_add_supervisor(holder, supervisord) for holder in report.holders)
+    holders = tuple(add_supervisor(holder, supervisord) for holder in report.holders)
     return report._replace(holders=holders)
 
 
-def _add_supervisor(holder: Holder, own: int | None) -> Holder:
+def add_supervisor(holder: Holder, own: int | None = None) -> Holder:
+    """Return a holder with what starts it again; own: the pid of our own supervisord."""
     if holder.container:
         found = HolderSupervisor(
             kind=holder.engine or "container",
@@ -148,10 +150,13 @@ def _name_from_conf(conf: ConfTexts, holder: Holder) -> str | None:
 
 def _as_its_user(found: HolderSupervisor) -> HolderSupervisor:
     """Return the supervisor with the user that its commands need: law 2."""
-    uid = os.stat(f"/proc/{found.pid}").st_uid  # noqa: PTH116 - a text
-    if uid in {0, os.geteuid()}:
+    # /proc/PID belongs to root if supervisord has changed its user.
+    account = account_of_process(found.pid or 0)
+    if account is None:
+        return found._replace(control=None)
+    if account.uid in {0, os.geteuid()}:
         return found
     try:
-        return found._replace(user=quoted(pwd.getpwuid(uid).pw_name))
+        return found._replace(user=quoted(pwd.getpwuid(account.uid).pw_name))
     except KeyError:
         return found._replace(control=None)

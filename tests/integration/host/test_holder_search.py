@@ -630,6 +630,8 @@ def test_unit_and_container(
 
     assert (found.kind, found.master_pid) == (HolderKind.ORPHAN, 70)
     assert (found.unit, found.container) == (unit, container)
+    named = next((name for name in ("libpod", "docker") if name in cgroup and container), None)
+    assert found.engine == {"libpod": "podman"}.get(named or "", named)
 
 
 def test_our_own_unit_is_no_other_service(proc: Proc) -> None:
