@@ -79,6 +79,7 @@ class EngineRunner:
         timeline.began(now)
         effects = self._errors.result(Where.MEMORY, self._engine.restore, now, states) or []
         effects += self._engine.missed(now)  # the present states are not known yet
+        self._engine.expect_programs()
         self.commit(effects, now)
         return effects
 

@@ -5,7 +5,9 @@ Laws:
    start is no boundary: supervisord sends it after it has written the first output of the run.
 2. At most TAIL bytes of a file are read, and only for an alert. A mark costs one system call.
 3. Only a regular file is opened, never a device or a pipe, and no link of an ordinary user.
-4. A file that was rotated or truncated since the mark is read from its beginning, and the renamed
+4. Of a run that has ended before the files were known, only the newest line counts, and only if
+   it is new: nothing shows where the run begins.
+5. A file that was rotated or truncated since the mark is read from its beginning, and the renamed
    file from the mark on.
 """
 
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a file that are read for an alert, and lines of them that are used.
 TAIL, MOST_LINES = 16 << 10, 200
+#: Seconds for which a line is new, if the run that has written it is not known.
+NEW_S = 60.0
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
@@ -53,7 +58,7 @@ class Run(NamedTuple):
     """The lines of one run in one file."""
 
     path: str
-    begin: Mark
+    begin: Mark | None  #: None = unknown
     end: Mark
 
 
@@ -62,35 +67,42 @@ class OutputReader:
 
     def __init__(self) -> None:
         self._marks: dict[ProcessName, dict[str, Mark]] = {}  # where the present run begins
+        self._first: dict[ProcessName, dict[str, Mark]] = {}  # those of runs that went on already
         self._ended: dict[ProcessName, tuple[float, list[Run]]] = {}  # the last run that has ended
 
     def know(self, outputs: Mapping[ProcessName, ProgramOutput]) -> None:
         """Mark the ends of files that are new; forget programs that do not exist any more."""
         for name in [name for name in self._marks if name not in outputs]:
             del self._marks[name]
+            self._first.pop(name, None)
             self._ended.pop(name, None)
         for name, output in outputs.items():
             marks = self._marks.get(name, {})
-            self._marks[name] = {
-                path: marks[path] if path in marks else _mark(path) for path in output.files
-            }
+            fresh = {path: _mark(path) for path in output.files if path not in marks}
+            self._first.setdefault(name, {}).update(fresh)
+            kept = {path: mark for path, mark in marks.items() if path in output.files}
+            self._marks[name] = {**kept, **fresh}
 
     def end_run(self, request: MarkOutput) -> None:
         """Mark the end of a run: the next run begins there."""
         marks = self._marks.setdefault(request.process, {})
+        first = self._first.pop(request.process, {})
         runs = []
         for path in request.output.files:
-            end = _mark(path)
-            runs.append(Run(path, marks.get(path, end), end))
+            begin, end = marks.get(path), _mark(path)
+            is_seen = begin is not None and (path not in first or begin != end)
+            runs.append(Run(path, begin if is_seen else None, end))
             marks[path] = end
         self._ended[request.process] = request.exited_at_s, runs
 
     def read(self, request: ReadOutput) -> OutputRead:
         """Return what the run has written."""
         exited_at_s, runs = self._ended.get(request.process, (None, []))
+        marks = self._marks.get(request.process, {})
         if request.exited_at_s is None:  # the present run
-            marks = self._marks.get(request.process, {})
             runs = [Run(path, mark, _mark(path)) for path, mark in marks.items()]
+        elif exited_at_s is None:
+            runs = [Run(path, None, mark) for path, mark in marks.items()]
         elif exited_at_s != request.exited_at_s:
             return OutputRead(request.process, None)
         lines = [line for run in runs for line in read_run(run)]
@@ -101,6 +113,9 @@ def read_run(run: Run) -> list[str]:
     """Return the last lines that one run has written to a file, oldest first."""
     if not run.end.inode:
         return []
+    if run.begin is None:
+        lines = [*_read(f"{run.path}.1", 0, None), *_read(run.path, 0, run.end)]
+        return [line for line in lines if line.strip()][-1:] if _is_new(run.path) else []
     begin, parts = run.begin, []
     if begin.inode and not begin.is_of(run.end):  # rotated
         parts.append(_read(_renamed(run.path, begin), begin.offset, None))
@@ -140,6 +155,14 @@ def _mark(path: str) -> Mark:
     except (OSError, ValueError):
         return Mark()
     return Mark(found.st_dev, found.st_ino, found.st_size) if _is_file(found) else Mark()
+
+
+def _is_new(path: str) -> bool:
+    """Return whether a file was written to a moment ago."""
+    try:
+        return time.time() - os.stat(path).st_mtime < NEW_S  # noqa: PTH116 - a text stays a text
+    except OSError:
+        return False
 
 
 def _renamed(path: str, mark: Mark) -> str | None:

@@ -258,15 +258,19 @@ class Services:
     def _examine_exits(self, requests: tuple[_ExitRequest, ...]) -> None:
         others = []
         for request in requests:
-            if isinstance(request, KnowOutputs):
-                self._output_reader.know(request.outputs)
-            elif isinstance(request, MarkOutput):
-                self._output_reader.end_run(request)
-            elif isinstance(request, ReadOutput):
-                self._inbox.put(self._output_reader.read(request))
+            if isinstance(request, KnowOutputs | MarkOutput | ReadOutput):
+                self._inbox.errors.survive(Where.EXIT, self._read_output, request)
             else:
                 others.append(request)
         self._examiner.work(tuple(others), self._inbox.put)
+
+    def _read_output(self, request: KnowOutputs | MarkOutput | ReadOutput) -> None:
+        if isinstance(request, KnowOutputs):
+            self._output_reader.know(request.outputs)
+        elif isinstance(request, MarkOutput):
+            self._output_reader.end_run(request)
+        else:
+            self._inbox.put(self._output_reader.read(request))
 
     def _check(self, requests: tuple[_Check, ...]) -> None:
         wanted = any(request.supervisord for request in requests)

@@ -1,7 +1,7 @@
 """The look-ups whose results an alert waits for, and how long it waits.
 
-Law: an alert waits at most GRACE_S seconds, or SLOW_GRACE_S for a search. After that it is sent
-with the known facts, and a later result changes the incident.
+Law: an alert waits at most GRACE_S seconds, SLOW_GRACE_S for a search, or START_GRACE_S for the
+programs. After that it is sent with the known facts, and a later result changes the incident.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ GRACE_S = 0.2
 #: them does not say what to do, and on a busy machine a search takes longer than GRACE_S. A search
 #: always has a result.
 SLOW_GRACE_S = 2.0
+#: Seconds that it waits for the configuration when the listener starts: without it, the listener
+#: knows neither php-fpm nor the files with the output.
+START_GRACE_S = 10.0
 
 
 class Lookup(Enum):
@@ -22,12 +25,16 @@ class Lookup(Enum):
     HOLDER = "holder"  #: who listens on the address
     EXIT = "exit"  #: the exit status, in supervisord's log
     LOG = "log"  #: the lines of php-fpm's log
+    PROGRAMS = "programs"  #: supervisord's configuration, when the listener starts
     OUTPUT = "output"  #: the last lines that the program has written
     MACHINE = "machine"  #: what the machine shows after an exit
     STATE = "state"  #: the state, from supervisord
 
 
-_SLOW = frozenset({Lookup.HOLDER, Lookup.OUTPUT, Lookup.MACHINE})
+_GRACES_S = {
+    **dict.fromkeys((Lookup.HOLDER, Lookup.OUTPUT, Lookup.MACHINE), SLOW_GRACE_S),
+    Lookup.PROGRAMS: START_GRACE_S,
+}
 
 
 class PendingLookups:
@@ -36,17 +43,20 @@ class PendingLookups:
     def __init__(self) -> None:
         self.pending: set[Lookup] = set()  #: its owner adds and removes them
         self.deadline_s: float | None = None  #: monotonic; the alert that waits is sent then
+        self._waited_for_programs = False
         self._since_s = 0.0  # monotonic; the alert waits since then, if there is a deadline
 
     def hold_back(self, now_s: float) -> bool:
         """Return whether an alert must wait now; the first call starts the grace time."""
-        if self.deadline_s is None:
-            self._since_s = now_s
-        is_slow = not self.pending.isdisjoint(_SLOW)
-        self.deadline_s = self._since_s + (SLOW_GRACE_S if is_slow else GRACE_S)
+        waits_for_programs = Lookup.PROGRAMS in self.pending
+        if self.deadline_s is None or (self._waited_for_programs and not waits_for_programs):
+            self._since_s = now_s  # the programs show what else to look up
+        self._waited_for_programs = waits_for_programs
+        grace_s = max((_GRACES_S.get(lookup, GRACE_S) for lookup in self.pending), default=GRACE_S)
+        self.deadline_s = self._since_s + grace_s
         return bool(self.pending) and now_s < self.deadline_s
 
     def end_grace(self) -> None:
-        """End the grace time: the alert is sent. Log lines are not waited for again."""
+        """End the grace time: the alert is sent. Lines are not waited for again."""
         self.deadline_s = None
-        self.pending.discard(Lookup.LOG)
+        self.pending -= {Lookup.LOG, Lookup.OUTPUT, Lookup.PROGRAMS}

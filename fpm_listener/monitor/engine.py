@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from fpm_listener.incidents.pending_lookups import Lookup
 from fpm_listener.monitor import messages
 from fpm_listener.monitor.children import find_starting, identify
 from fpm_listener.monitor.known_programs import ProgramsKnown
@@ -139,7 +140,12 @@ class Engine:
                 return self.missed(now)
         return []
 
+    def expect_programs(self) -> None:
+        """Let alerts wait for ProgramsKnown: the listener starts."""
+        self._shared.awaited = frozenset({Lookup.PROGRAMS})
+
     def _programs_known(self, now: Instant, known: ProgramsKnown) -> list[Effect]:
+        self._shared.awaited = frozenset()
         self._programs = {program.name: program for program in known.programs}
         inputs: dict[ProcessName, ProcessInput] = {}
         for program in known.programs:
@@ -187,18 +193,14 @@ class Engine:
             if name not in answers or process.liveness.held_back
         ]
         effects += [*self._pass(now, dict.fromkeys(rest, messages.Tick())), *self._ask(now)]
-        if (
-            self._programs
-            and isinstance(given, messages.ProcessesSeen)
-            and not known.issuperset(answers)
-        ):
+        is_new = self._programs and not known.issuperset(answers)
+        if is_new and isinstance(given, messages.ProcessesSeen):
             effects.append(messages.Discover())  # the event of a new group is lost
         return effects
 
     def _ask(self, now: Instant) -> list[Effect]:
-        return (
-            [messages.AskProcesses()] if self._shared.gap.is_question_due(now.monotonic_s) else []
-        )
+        is_due = self._shared.gap.is_question_due(now.monotonic_s)
+        return [messages.AskProcesses()] if is_due else []
 
     def _tick(self, now: Instant) -> list[Effect]:
         exits = self._shared.exits

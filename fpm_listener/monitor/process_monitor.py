@@ -46,7 +46,7 @@ class ProcessMonitor(ProcessFacts):
             given = messages.LogFacts(classify_all(self._feed_output(given.text)))
             if not given.facts and self._tracker.incident is None:
                 return []
-        self._view, self._news = None, ProcessNews()
+        self._view, self._news = None, ProcessNews(started=set(self._shared.awaited))
         learn = self.LEARN.get(type(given))
         effects = learn(self, now, given) if learn else []
         return effects + self._review(now)

@@ -10,6 +10,7 @@ from fpm_listener.monitor.event_gap import Gap
 from fpm_listener.monitor.exit_matcher import ExitMatcher
 
 if TYPE_CHECKING:
+    from fpm_listener.incidents.pending_lookups import Lookup
     from fpm_listener.monitor.messages import Identity
     from fpm_listener.settings.policy import Policy
     from fpm_listener.supervisor.process import ProcessName
@@ -38,5 +39,7 @@ class Supervision:
     settings: EngineSettings
     id_token: str  #: random, new for each start of the listener; makes ids of incidents unique
     is_stopping: bool = False  #: supervisord stops
+    #: What each alert waits for: the programs, while the listener starts.
+    awaited: frozenset[Lookup] = frozenset()
     gap: Gap = field(default_factory=Gap)
     exits: ExitMatcher = field(default_factory=ExitMatcher)

@@ -12,9 +12,12 @@ import os
 import re
 import shutil
 import tempfile
+import xmlrpc.client
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from supervisor.xmlrpc import SupervisorTransport
 
 from tests.e2e.lab import Lab, php_fpm
 from tests.ports import free_port
@@ -66,6 +69,17 @@ class CaseLab(Lab):
             its_name = name if len(programs) == 1 else f"{name}-{section.partition(':')[2]}"
             self.sections[f"program:{its_name}"] = {**dict(parser[section]), **keys}
         return folder
+
+    def start_programs(self) -> None:
+        """Start all programs with autostart=false, without waiting until they run."""
+        transport = SupervisorTransport(None, None, f"unix://{self.folder}/s.sock")
+        try:
+            server: Any = xmlrpc.client.ServerProxy("http://127.0.0.1", transport)
+            for section, keys in self.sections.items():
+                if keys.get("autostart") == "false":
+                    server.supervisor.startProcess(section.partition(":")[2], False)
+        finally:
+            transport.close()
 
     def alert(self, name: str, status: str = "firing", **labels: str) -> dict[str, Any]:
         """Wait for an alert of a program with these labels, and return it."""

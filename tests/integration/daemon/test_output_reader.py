@@ -99,10 +99,26 @@ def test_much_output(tmp_path: Path) -> None:
     assert all(line.startswith("line ") for line in lines)
 
 
+def test_a_run_that_is_over_when_the_listener_starts(tmp_path: Path) -> None:
+    """Only its newest line is known to be its own, and only if it is new."""
+    path = tmp_path / "err.log"
+    path.write_text("yesterday\nthe reason\n")
+    program = Program(path)
+    assert program.lines() == ["the reason"]
+    program.exit()
+    assert program.lines() == ["the reason"]
+    program.exit()
+    assert program.lines() == []
+    os.utime(path, (0, 0))
+    old = Program(path)
+    assert old.lines() == []
+    old.exit()
+    assert old.lines() == []
+
+
 def test_an_exit_that_is_not_known(tmp_path: Path) -> None:
     """The answer says so: another run's lines are not shown."""
     program = Program(tmp_path / "err.log")
-    assert program.lines() is None
     program.exit()
     assert program.reader.read(ReadOutput(NAME, 0.5)).lines is None
 
@@ -148,5 +164,6 @@ def test_a_removed_program_is_forgotten(tmp_path: Path) -> None:
     """Its marks need no memory."""
     program = Program(tmp_path / "err.log")
     program.exit()
+    program.write("x\n")
     program.reader.know({})
-    assert program.lines() is None
+    assert program.lines() == []

@@ -1,0 +1,143 @@
+"""The last output of each program becomes evidence of its incident."""
+
+from __future__ import annotations
+
+import pytest
+
+from fpm_listener.incidents.effects import (
+    ExamineExit,
+    ExitExamined,
+    MarkOutput,
+    OutputRead,
+    ReadOutput,
+)
+from fpm_listener.incidents.post_mortem import PostMortem
+from fpm_listener.incidents.program_output import ProgramOutput
+from fpm_listener.monitor.known_programs import ProgramsKnown
+from fpm_listener.settings.policy import Policy
+from fpm_listener.supervisor.process import ProcessName, Program
+from tests.unit.monitor.engine_scenario import FPM, JOB, POLICY, Scenario
+
+FILES = ProgramOutput(stderr_file="/err.log", known=True)
+DEVICE = ProgramOutput(stderr_target="/dev/stderr", known=True, control_socket=True)
+
+
+def known(output: ProgramOutput, name: ProcessName = JOB) -> ProgramsKnown:
+    return ProgramsKnown(programs=(Program(name=name),), sites={}, outputs={name: output})
+
+
+def job(output: ProgramOutput, policy: Policy = POLICY) -> Scenario:
+    """Return a scene in which a job has failed three times."""
+    scenario = Scenario(policy=policy)
+    scenario.give(0.0, known(output))
+    for at_s in (0, 2, 5):
+        scenario.event(at_s, "starting", JOB)
+        scenario.event(at_s + 0.5, "backoff", JOB)
+    return scenario
+
+
+def examine(scenario: Scenario) -> None:
+    """Answer that the machine shows nothing."""
+    (asked,) = [one for one in scenario.effects if isinstance(one, ExamineExit)]
+    scenario.give(scenario.now_s, ExitExamined(JOB, asked.exited_at_s, PostMortem()))
+
+
+def test_the_alert_waits_for_the_output() -> None:
+    """Each exit is marked; the output is read once, for the alert."""
+    scenario = job(FILES)
+    marks = [one for one in scenario.effects if isinstance(one, MarkOutput)]
+    assert [(one.process, one.exited_at_s) for one in marks] == [(JOB, 0.5), (JOB, 2.5), (JOB, 5.5)]
+    assert [one for one in scenario.effects if isinstance(one, ReadOutput)] == [
+        ReadOutput(JOB, 5.5)
+    ]
+    examine(scenario)
+    assert scenario.alerts_now == []
+    scenario.give(5.6, OutputRead(JOB, ("start", "password=hunter2 is wrong\x1b[0m", "")))
+    (alert,) = scenario.alerts_now
+    assert alert.annotations["evidence"] == "start\npassword=*** is wrong"
+
+
+def test_no_answer_delays_the_alert_for_two_seconds() -> None:
+    """Then it is sent without the output."""
+    scenario = job(FILES)
+    examine(scenario)
+    scenario.give(7.4, known(FILES))
+    assert scenario.alerts_now == []
+    scenario.give(7.6, known(FILES))
+    (alert,) = scenario.alerts_now
+    assert alert.annotations["evidence"] == ""
+
+
+def test_unknown_output_keeps_the_lines_that_are_known() -> None:
+    """They are not replaced by nothing."""
+    scenario = job(FILES)
+    scenario.give(5.6, OutputRead(JOB, ("one",)))
+    scenario.give(8.0, OutputRead(JOB, None))
+    examine(scenario)
+    assert scenario.alerts_now[-1].annotations["evidence"] == "one"
+
+
+def test_no_lines_are_wanted() -> None:
+    """`evidence_lines = 0`: the output can show the cause, but no line of it is shown."""
+    scenario = job(FILES, Policy(loops=POLICY.loops, evidence_lines=0))
+    scenario.give(5.6, OutputRead(JOB, ("one",)))
+    examine(scenario)
+    (alert,) = scenario.alerts_now
+    assert alert.annotations["evidence"] == ""
+
+
+@pytest.mark.parametrize("channel", ["STDOUT", "STDERR"])
+def test_lines_of_events(channel: str) -> None:
+    """Those of the last run count; pieces become lines, and the half line at the end is one."""
+    scenario = Scenario()
+    scenario.give(0.0, known(DEVICE))
+    for at_s, text in ((0, "first run\n"), (2, "second\n"), (5, "third\nhalf ")):
+        scenario.event(at_s, "starting", JOB)
+        for piece in (text, "end"):
+            payload = f"processname:job groupname:job pid:9 channel:x\n{piece}"
+            scenario.event_named(at_s + 0.1, f"PROCESS_LOG_{channel}", payload)
+        scenario.event(at_s + 0.5, "backoff", JOB)
+    examine(scenario)
+    (alert,) = scenario.alerts_now
+    assert alert.annotations["evidence"] == "third\nhalf end"
+
+
+def test_output_that_nothing_shows() -> None:
+    """The alert says where it goes, and what to change, in both languages."""
+    scenario = job(DEVICE)
+    examine(scenario)
+    (alert,) = scenario.alerts
+    assert (
+        "supervisord passes its output to /dev/stderr (in a container: docker logs), so this alert"
+        " cannot show it. To change this, add stderr_events_enabled=true to [program:job], then"
+        " type: supervisorctl update job."
+    ) in alert.annotations["description"]
+    assert "stderr_events_enabled=true" in alert.translations["zh"]["description"]
+
+
+def test_an_alert_waits_for_the_programs() -> None:
+    """While the listener starts, it knows no files: the first alert waits for them."""
+    scenario = Scenario()
+    scenario.engine.expect_programs()
+    for at_s in (0, 1, 2):
+        scenario.event(at_s, "starting", FPM)
+        scenario.event(at_s + 0.5, "backoff", FPM)
+    examine_now = [one for one in scenario.effects if isinstance(one, ExamineExit)]
+    scenario.give(2.6, ExitExamined(FPM, examine_now[-1].exited_at_s, PostMortem()))
+    assert scenario.alerts_now == []
+    scenario.give(6.0, known(FILES, FPM))
+    assert scenario.alerts_now == []
+    assert ReadOutput(FPM, 2.5) in scenario.effects
+    scenario.give(6.1, OutputRead(FPM, ("the reason",)))
+    scenario.play("6.3 tick")  # a log line can still come until then
+    (alert,) = scenario.alerts_now
+    assert alert.annotations["evidence"] == "the reason"
+
+
+def test_the_programs_never_come() -> None:
+    """The alert waits at most ten seconds."""
+    scenario = Scenario()
+    scenario.engine.expect_programs()
+    scenario.fail(0.0, 1.0, 2.0)
+    scenario.play("13 tick")
+    assert [alert.annotations["cause"] for alert in scenario.alerts_now] == ["restart_loop"]
