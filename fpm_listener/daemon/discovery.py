@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -23,6 +22,7 @@ from fpm_listener.host.operator_commands import OperatorCommands
 from fpm_listener.internal_errors import log_only
 from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.phpfpm import command_line, config_files
+from fpm_listener.phpfpm.check_command import check_command
 from fpm_listener.phpfpm.config import FpmSite, LogKind
 from fpm_listener.phpfpm.status_page import PoolTarget
 from fpm_listener.supervisor import command_search, config, config_path
@@ -177,7 +177,7 @@ def _site(
         user=next((pool.user for pool in conf.pools if pool.user), None),
         targets=tuple(target for pool in conf.pools if (target := _target(pool))),
         config=conf.path,
-        check_command=shlex.join([invocation.binary, "-t", "-y", conf.path]),
+        check_command=check_command(invocation, conf.path),
         listen_places=tuple(
             (pool.name, pool.listen_place) for pool in conf.pools if pool.listen_place
         ),

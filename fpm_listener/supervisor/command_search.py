@@ -106,6 +106,12 @@ def _default_file(program: str, conf: ConfTexts) -> tuple[str, str] | None:
         return path, ""
 
 
+def path_of(name: str) -> str:
+    """Return how to call a tool: by its path if it is only where s6-overlay has its tools."""
+    path = f"/command/{name}"
+    return path if not _which(name) and os.access(path, os.X_OK) else name
+
+
 def _which(name: str) -> str | None:
     folders = f"{os.environ.get('PATH', '')}:{_USUAL}".split(":")
     paths = (f"{folder}/{name}" for folder in folders if folder.startswith("/"))

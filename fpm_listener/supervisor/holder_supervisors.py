@@ -123,7 +123,7 @@ def _of_directory(parent: _Parent) -> HolderSupervisor:
         kind=parent.kind,
         pid=parent.pid,
         config=directory,
-        control=_DIRECTORY_SUPERVISORS[parent.kind],
+        control=command_search.path_of(_DIRECTORY_SUPERVISORS[parent.kind]),
         name=quoted(directory),
     )
 
