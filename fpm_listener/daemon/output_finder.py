@@ -77,7 +77,7 @@ class OutputFinder:
         return output.stdout_file if output.redirect_stderr else output.stderr_file
 
     def _target(self, log: str | None, chosen: str | None, logs: Logs, channel: str) -> Target:
-        if log is None:
+        if log in {None, os.devnull}:
             return Target(None, NO_LOG)
         if log == "AUTO":
             return Target(chosen or self._newest(logs.auto.format(channel=channel)))

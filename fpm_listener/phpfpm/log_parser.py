@@ -73,6 +73,9 @@ _PHP = re.compile(
     r"Fatal Error (?P<opcache>.+)",
 )
 
+#: php-fpm's own log of what PHP says.
+_PHP_MESSAGE = "PHP message: "
+
 _NO_MEMORY = ("Out of memory", "Unable to allocate shared memory segment ")
 
 
@@ -100,13 +103,22 @@ def classify(line: str) -> LogFact | None:
 
 def _php_fact(line: str) -> LogFact | None:
     """Return why PHP does not start, from a line that PHP itself writes."""
-    found = _PHP.match(line)
+    found = _php_found(line)
+    if found is None:
+        return None
+    kind, words = found
+    return LogFact(kind=kind, line=line[:KEPT], **words)
+
+
+def _php_found(text: str) -> Found:
+    """Return why PHP does not start, from PHP's own words."""
+    found = _PHP.match(text)
     if found is None:
         return None
     kind, fault = FactKind.CONFIG_ERROR, None if found["syntax"] else Fault.PHP_SETTINGS
     if (found["fatal"] or found["opcache"] or "").startswith(_NO_MEMORY):
         kind, fault = FactKind.OUT_OF_MEMORY, Fault.NO_SHARED_MEMORY
-    return LogFact(kind=kind, line=line[:KEPT], fault=fault, errno=start_messages.errno_of(line))
+    return kind, {"fault": fault, "errno": start_messages.errno_of(text)}
 
 
 def classify_all(lines: Iterable[str]) -> tuple[LogFact, ...]:
@@ -207,6 +219,8 @@ def _notice(text: str) -> Found:
         return FactKind.READY, {}
     if text.startswith("reloading: execvp("):
         return FactKind.RELOAD, {}
+    if text.startswith(_PHP_MESSAGE):  # a script that opcache.preload_user preloads
+        return _php_found(text.removeprefix(_PHP_MESSAGE))
     return (FactKind.ENDING, {}) if text in _ENDING else None
 
 

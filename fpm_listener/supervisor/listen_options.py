@@ -39,6 +39,8 @@ def guess(command: str, environment: Mapping[str, str] | None = None) -> str | N
     if len(words) == 3 and words[1] in {"-c", "-lc"}:  # sh -c "exec program --port 80"
         return guess(words[2], environment)
     pairs = [*_pairs(words[1:]), ("port", (environment or {}).get("PORT", ""))]
+    if "http.server" in words:  # options may stand before its port
+        pairs.append(("port", words[-1]))
     for name, value in pairs:
         is_verb = name in _VERBS
         if (is_verb or _ADDRESS_OPTION.fullmatch(name)) and (found := _ADDRESS.fullmatch(value)):

@@ -58,6 +58,7 @@ def test_no_log_and_redirected_stderr(tmp_path: Path) -> None:
     logs = Logs(stdout=f"{tmp_path}/o", stderr=None, redirect_stderr=True)
     assert find(logs) == (f"{tmp_path}/o", None, "", "")
     assert find(Logs(stdout=None, stderr=None)) == (None, None, "NONE", "NONE")
+    assert find(Logs(stdout="/dev/null", stderr="/dev/null")) == (None, None, "NONE", "NONE")
 
 
 def test_names_that_supervisord_has_chosen() -> None:

@@ -20,6 +20,7 @@ from fpm_listener.supervisor.listen_options import guess
         ("python manage.py runserver 0.0.0.0:8000", "0.0.0.0:8000"),
         ("python manage.py runserver 8001", "*:8001"),
         ("python -m http.server 8002", "*:8002"),
+        ("python -m http.server --bind 127.0.0.1 8002", "*:8002"),
         ("php artisan serve --host=0.0.0.0 --port=8003", "*:8003"),
         ("memcached -p 11211 -u memcache", "*:11211"),
         ("memcached -p11211", "*:11211"),
