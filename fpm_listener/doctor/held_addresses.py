@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from fpm_listener.doctor.checked_config import Fpm
-    from fpm_listener.host.address_holders import HolderReport
+    from fpm_listener.host.address_holders import Holder, HolderReport
 
 
 def pids(held: Iterable[HeldAddress]) -> Iterator[int]:
@@ -37,6 +37,7 @@ def find(
         report = search(address)
         if not report.holders:
             continue
+        report = report._replace(holders=tuple(_mark_own(one, path) for one in report.holders))
         ancestors = {holder.pid: _ancestors(holder.pid) for holder in report.holders}
         every_pid = {pid for line in ancestors.values() for pid in line}
         masters = {pid for pid in every_pid if _is_supervisord(pid, path)}
@@ -47,6 +48,14 @@ def find(
             if parent in masters
         )
         yield HeldAddress(address, report, ancestors, children)
+
+
+def _mark_own(holder: Holder, path: str) -> Holder:
+    """Return a holder; its supervisor can be the supervisord with this configuration."""
+    supervisor = holder.supervisor
+    if supervisor is None or supervisor.pid is None or not _is_supervisord(supervisor.pid, path):
+        return holder
+    return holder._replace(supervisor=supervisor._replace(ours=True))
 
 
 def _ancestors(pid: int) -> tuple[int, ...]:

@@ -73,7 +73,7 @@ def _stop_supervised(holder: Holder, supervisor: HolderSupervisor) -> str:
     if supervisor.ours:
         what = "It is another program of this supervisord: give one of them another address"
         return f"{what}, or stop it: {stop}" if stop else what
-    what = f"{supervisor} starts it again after a kill"
+    what = f"{str(supervisor)[:1].upper()}{str(supervisor)[1:]} starts it again after a kill"
     if stop:
         return f"{what}. Stop it there: {stop}"
     if supervisor.status:

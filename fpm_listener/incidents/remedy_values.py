@@ -50,7 +50,6 @@ def _commands(facts: IncidentFacts, commands: OperatorCommands) -> dict[str, str
     name, tools = quoted(facts.name.shown), commands.tools
     group = quoted(facts.name.group)
     folder = quoted(facts.folder) if facts.folder else ""
-    unit = facts.oom.where.rpartition("/")[2] if facts.oom else ""
     restart_all = f"kill -HUP {commands.supervisord}" if commands.supervisord else None
     return {
         "look": look_command(facts.address, tools),
@@ -68,9 +67,7 @@ def _commands(facts: IncidentFacts, commands: OperatorCommands) -> dict[str, str
         "restart": commands.control("restart", name) or restart_all,
         "update": commands.control("update", group) or restart_all,
         "workers": _workers(name, commands),
-        "raise_memory": f": systemctl set-property {unit} MemoryMax=…"
-        if unit.endswith(".service") and "systemctl" in tools
-        else None,
+        "raise_memory": _raise_memory(facts),
     }
 
 
@@ -96,6 +93,15 @@ def remount(facts: IncidentFacts) -> str:
     if not facts.folder or "sys_admin" not in facts.commands.capabilities:
         return ""
     return f"mount -o remount,rw $(df -P {quoted(facts.folder)} | awk 'END {{print $6}}')"
+
+
+def _raise_memory(facts: IncidentFacts) -> str | None:
+    """Return the command that doubles the memory limit of a service; None = impossible."""
+    unit = facts.oom.where.rpartition("/")[2] if facts.oom else ""
+    limit = facts.oom.limit if facts.oom else None
+    if limit is None or not unit.endswith(".service") or "systemctl" not in facts.commands.tools:
+        return None
+    return f": systemctl set-property {quoted(unit)} MemoryMax={2 * limit >> 20}M"
 
 
 def _look_user(address: str, tools: frozenset[str]) -> str:

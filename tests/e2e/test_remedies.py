@@ -86,7 +86,7 @@ def test_another_supervisord_starts_it_again(cases: CaseLab) -> None:
     cases.alert("L30", cause="bind_conflict")
     text = remedy(cases, "L30", " stop php-fpm")
 
-    assert "another supervisord" in text
+    assert "Another supervisord" in text
     assert f"{cases.folder}/L30/other.conf" in text
     assert "kill -QUIT" not in text
     command = text.rpartition(": ")[2].split()

@@ -16,6 +16,9 @@ MASTER = Holder(
     kind=HolderKind.MASTER, pid=9, command="php-fpm: master process (/etc/x.conf)", user="root"
 )
 OTHER = Holder(kind=HolderKind.OTHER, pid=7, command="nginx", user=None)
+OTHER_SUPERVISORD = HolderSupervisor(
+    kind="supervisord", pid=2, config="/s.conf", control="supervisorctl -c /s.conf", name="web"
+)
 PEAK = ", its peak was 2 MiB"
 LISTENER = OTHER._replace(
     command="/usr/bin/python /opt/fpm-listener listen --config x",
@@ -60,6 +63,29 @@ def test_a_report_in_words() -> None:
         (MASTER, "", "kill -QUIT 9), and find out what starts it"),
         (OTHER, "", "Stop it (kill 7)"),
         (OTHER._replace(command="(/etc/x.conf)"), "/etc/x.conf", "Stop it (kill 7)"),
+        (
+            MASTER._replace(supervisor=OTHER_SUPERVISORD),
+            "/etc/x.conf",
+            (
+                "Another supervisord (pid 2, /s.conf) starts it again after a kill. Stop it there: "
+                "supervisorctl -c /s.conf stop web"
+            ),
+        ),
+        (
+            OTHER._replace(supervisor=OTHER_SUPERVISORD._replace(name=None)),
+            "",
+            "this command shows its name: supervisorctl -c /s.conf status",
+        ),
+        (
+            OTHER._replace(supervisor=OTHER_SUPERVISORD._replace(control=None)),
+            "",
+            "Stop that supervisord: kill 2",
+        ),
+        (
+            OTHER._replace(supervisor=OTHER_SUPERVISORD._replace(control=None), unit="x.service"),
+            "",
+            "Stop that supervisord: systemctl disable --now x.service",
+        ),
         (LISTENER, "", "supervisorctl restart alerts:listener"),
         (OTHER._replace(command="python -m fpm_listener listen"), "", "Wait for the next start"),
         (OTHER._replace(command="fpm-listener listener"), "", "Stop it (kill 7)"),
