@@ -59,6 +59,10 @@ class FakeFiles:
         """Return the paths that match, sorted."""
         return sorted(path for path in self.texts if _matches(path, pattern))
 
+    def exists(self, path: str) -> bool:
+        """Return whether a file or directory exists."""
+        return any(f"{one}/".startswith(f"{path.rstrip('/')}/") for one in self.texts)
+
 
 def _matches(path: str, pattern: str) -> bool:
     """Return whether a path matches as in the shell: `*` matches no `/` and no hidden name."""
@@ -112,6 +116,15 @@ class FakeHost:
     def open_files(self) -> int:
         """As Machine."""
         return self.files
+
+    def file_fault(self, path: str) -> str:
+        """As Machine."""
+        folder = path.rpartition("/")[0] or "/"
+        return "" if self.is_folder(folder) else f"{folder} is not an existing directory"
+
+    def is_root(self) -> bool:
+        """As Machine."""
+        return True
 
     def user(self, name: str) -> bool:
         """As Machine."""

@@ -13,7 +13,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fpm_listener.doctor.ini_edits import Edit
+from fpm_listener.doctor.ini_edits import Edit, lost_variables
 from fpm_listener.supervisor.ini_lines import ConfigSection
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Section(NamedTuple):
 
     def edits(self, values: Mapping[str, str | None]) -> tuple[Edit, ...]:
         """Return the changes that give keys new values; None removes a key."""
-        if not self.editable:
+        if not self.editable or lost_variables(self.lines, values):
             return ()
         files = {key: line.file for key, line in self.place.lines.items()}
         return tuple(
@@ -86,7 +86,9 @@ class Section(NamedTuple):
     def assignments(self, values: Mapping[str, str | None]) -> str:
         """Return new values as they are written in this section."""
         equals = " = " if self.php else "="
-        return " and ".join(f"{key}{equals}{value}" for key, value in values.items())
+        lost = ", ".join(lost_variables(self.lines, values))
+        pairs = " and ".join(f"{key}{equals}{value}" for key, value in values.items())
+        return f"{lost} so that {pairs}" if lost else pairs
 
 
 class Supervised(NamedTuple):

@@ -116,6 +116,21 @@ class Host:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return 1 << 30 if soft == resource.RLIM_INFINITY else soft
 
+    def file_fault(self, path: str) -> str:
+        """As Machine; what this user may not see counts as correct."""
+        try:
+            mode = self._path(path).stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            folder = path.rpartition("/")[0] or "/"
+            return "" if self.is_folder(folder) else f"{folder} is not an existing directory"
+        except OSError:
+            return ""
+        return f"{path} is a directory" if stat.S_ISDIR(mode) else ""
+
+    def is_root(self) -> bool:
+        """As Machine."""
+        return os.geteuid() == 0
+
     def user(self, name: str) -> bool:
         """As Machine."""
         try:

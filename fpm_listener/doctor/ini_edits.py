@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from fpm_listener.supervisor import ini_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from fpm_listener.supervisor.ini_lines import ConfigSection
+    from fpm_listener.supervisor.ini_lines import ConfigSection, Line
 
 
 class Edit(NamedTuple):
@@ -30,6 +30,17 @@ class Edit(NamedTuple):
 
 _BEFORE_VALUE = re.compile(r"\s*[^=:]+[=:]\s*")
 _BOM = "\ufeff"
+
+
+#: A variable in php-fpm's files, and one in supervisord's.
+_VARIABLE = re.compile(r"\$\{\s*(\w+)|%\(ENV_(\w+)\)s")
+
+
+def lost_variables(lines: Mapping[str, Line], values: Mapping[str, str | None]) -> list[str]:
+    """Return the variables in lines that new values would replace: they would have no effect."""
+    old = {key: _VARIABLE.findall(lines[key].value) for key in values if key in lines}
+    names = {key: map("".join, found) for key, found in old.items()}
+    return [name for key in names for name in names[key] if name not in (values[key] or "")]
 
 
 def lines_of(text: str) -> list[str]:

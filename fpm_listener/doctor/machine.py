@@ -29,6 +29,12 @@ class Machine(Protocol):
     def open_files(self) -> int:
         """Return how many files a process may open here; 0 = unknown."""
 
+    def file_fault(self, path: str) -> str:
+        """Return why a file cannot be written at a path, as a clause; empty if it can be."""
+
+    def is_root(self) -> bool:
+        """Return whether this command runs as root."""
+
     def user(self, name: str) -> bool:
         """Return whether a user exists."""
 

@@ -10,6 +10,7 @@ from fpm_listener.doctor import (
     rules_command,
     rules_execution,
     rules_fpm_config,
+    rules_fpm_rejections,
     rules_listener,
     rules_program,
     rules_running,
@@ -29,6 +30,7 @@ RULES: tuple[Rule, ...] = (
     *rules_program.RULES,
     *rules_address.RULES,
     *rules_fpm_config.RULES,
+    *rules_fpm_rejections.RULES,
     *rules_supervisord.RULES,
     *rules_listener.RULES,
     *rules_running.RULES,
@@ -43,14 +45,14 @@ def examine(config: CheckedConfig, texts: Mapping[str, Text]) -> list[Finding]:
         _finding(rule.id, texts[f"{rule.id}.{match.variant}".rstrip(".")], match)
         for rule in RULES
         for match in rule.check(config)
-        if match.where not in unknown or rule.id == rules_fpm_config.unset_variable.id
+        if match.where not in unknown or rule.id == rules_fpm_rejections.unset_variable.id
     }
     return sorted(found, key=_place)
 
 
 def _unknown_values(config: CheckedConfig) -> set[str]:
     """Return the places of php-fpm's values with a variable that this shell does not have."""
-    return {match.where for match in rules_fpm_config.unset_variable.check(config)}
+    return {match.where for match in rules_fpm_rejections.unset_variable.check(config)}
 
 
 def _finding(identity: str, text: Text, match: Match) -> Finding:

@@ -43,16 +43,16 @@ TABLE = key_rules(
 @rule("FPM040", fpms)
 def same_address(fpm: Fpm) -> Iterator[Match]:
     """php-fpm refuses the same text; equivalent addresses share a socket, or fail at start."""
-    for other, pool in combinations(fpm.pools, 2):
-        if pool.listen and other.listen and _clash(pool.listen, other.listen):
-            yield match(
-                pool.section,
-                "listen",
-                pool=pool.name,
-                address=pool.listen.text,
-                other=other.name,
-                other_address=other.listen.text,
-            )
+    used = [
+        (key, pool, address)
+        for pool, read in zip(fpm.pools, fpm.conf.pools, strict=True)
+        for key, address in (("listen", read.listen), ("pm.status_listen", read.status_listen))
+        if address
+    ]
+    for (_, other, others), (key, pool, own) in combinations(used, 2):
+        if _clash(own, others):
+            names = {"pool": pool.name, "address": own.text}
+            yield match(pool.section, key, **names, other=other.name, other_address=others.text)
 
 
 def _clash(one: addresses.Address, other: addresses.Address) -> bool:
@@ -135,16 +135,22 @@ def ephemeral(pool: CheckedPool) -> Iterator[Match]:
         yield match(pool.section, "listen", port=pool.listen.port, low=low, high=high)
 
 
-@rule("FPM049", pools)
-def unknown_user(pool: CheckedPool) -> Iterator[Match]:
-    """php-fpm needs their numbers when it starts. Without root it ignores user and group."""
+def _unknown_names(pool: CheckedPool, *, used: bool) -> Iterator[Match]:
+    """Match names that do not exist: those that a start uses, or the others."""
     exists = {"user": pool.fpm.machine.user, "group": pool.fpm.machine.group}
     is_root = pool.fpm.uid in {None, 0}
     for key, kind in _NAMES.items():
         is_used = is_root if key == kind else isinstance(pool.listen, UnixAddress)
-        name = pool.section.get(key) if is_used else ""
+        name = pool.section.get(key) if is_used == used else ""
         if name and not name.isdigit() and not exists[kind](name):
             yield match(pool.section, key, name=name, kind=kind)
+
+
+@rule("FPM049", pools)
+def unknown_user(pool: CheckedPool) -> Iterator[Match]:
+    """php-fpm needs their numbers when it starts. Without root it ignores user and group."""
+    yield from _unknown_names(pool, used=True)
+    exists = {"user": pool.fpm.machine.user, "group": pool.fpm.machine.group}
     for key, kind in _LISTS.items() if isinstance(pool.listen, UnixAddress) else ():
         # php-fpm keeps blanks after a comma, and takes no numbers here.
         for name in filter(None, pool.section.get(key).split(",")):
@@ -152,6 +158,12 @@ def unknown_user(pool: CheckedPool) -> Iterator[Match]:
                 yield match(pool.section, key, {}, "blank", name=name, kind=kind)
             elif not exists[kind](name.strip()):
                 yield match(pool.section, key, name=name.strip(), kind=kind)
+
+
+@rule("FPM085", pools)
+def unused_name(pool: CheckedPool) -> Iterator[Match]:
+    """php-fpm -t looks up names that a start does not use."""
+    yield from _unknown_names(pool, used=False)
 
 
 @rule("FPM073", pools)
@@ -189,5 +201,5 @@ def as_root(pool: CheckedPool) -> Iterator[Match]:
 RULES = (
     *TABLE,
     *(same_address, two_programs, distribution, unusable, socket_folder, socket_owner, everywhere),
-    *(ephemeral, unknown_user, as_root, allowed_clients),
+    *(ephemeral, unknown_user, unused_name, as_root, allowed_clients),
 )

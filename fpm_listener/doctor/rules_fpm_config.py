@@ -20,6 +20,8 @@ from fpm_listener.doctor.checked_config import (
 from fpm_listener.doctor.rule import KeyRule, Match, key_rules, match, rule
 from fpm_listener.host import addresses
 from fpm_listener.phpfpm.config import LogKind
+from fpm_listener.phpfpm.directives import seconds
+from fpm_listener.phpfpm.ini_values import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,10 +30,7 @@ if TYPE_CHECKING:
 
 #: Bytes that a worker of a small application needs.
 _WORKER_BYTES = 32 << 20
-_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
-#: Problems that do not stop php-fpm, and problems of this command only.
-_PROBLEMS = {"nothing matches the include": "include", "Permission denied": "permission"}
 _YES = {"1", "yes", "on", "true"}
 _QUIET = {"warning", "error", "alert"}
 _OFF = {None, "", "0", "0s"}
@@ -65,11 +64,6 @@ TABLE = (
 )
 
 
-def _seconds(text: str) -> int:
-    found = re.fullmatch(r"\s*(\d{1,10})\s*([smhd]?)\s*", text, re.ASCII)
-    return int(found[1]) * _UNITS_S[found[2]] if found else 0
-
-
 def _children(pool: CheckedPool) -> int:
     return _whole(pool.section.get("pm.max_children")) or 0
 
@@ -89,20 +83,28 @@ def emergency_restart(fpm: Fpm) -> Iterator[Match]:
 
 @rule("FPM052", pools)
 def terminate_timeout(pool: CheckedPool) -> Iterator[Match]:
-    """max_execution_time does not count the time in which a request waits."""
-    if not _seconds(pool.section.get("request_terminate_timeout")):
-        seconds = max(60, 2 * _seconds(pool.section.get("request_slowlog_timeout")))
-        change = {"request_terminate_timeout": f"{seconds}s"}
-        yield match(pool.section, "request_terminate_timeout", change)
+    """max_execution_time does not count the time in which a request waits.
+
+    There is an edit only if the pool sets max_execution_time: php.ini may have any value.
+    """
+    if seconds(pool.section.get("request_terminate_timeout")):
+        return
+    names = (f"php_{kind}value[max_execution_time]" for kind in ("", "admin_"))
+    longest = [number(pool.section.get(name)) for name in names if name in pool.section.values]
+    slow_s = seconds(pool.section.get("request_slowlog_timeout"))
+    above_s = max(60, 2 * slow_s, *(limit_s + 30 for limit_s in longest), 0)
+    known = longest and 0 not in longest
+    change = {"request_terminate_timeout": f"{above_s}s"} if known else {}
+    yield match(pool.section, "request_terminate_timeout", change, above_s=above_s)
 
 
 @rule("FPM053", pools)
 def slowlog_timeout(pool: CheckedPool) -> Iterator[Match]:
     """php-fpm refuses it."""
-    slow_s = _seconds(pool.section.get("request_slowlog_timeout"))
-    ends_s = _seconds(pool.section.get("request_terminate_timeout"))
-    if ends_s and slow_s > ends_s:
-        change = {"request_slowlog_timeout": f"{max(1, ends_s // 2)}s"}
+    slow_s = seconds(pool.section.get("request_slowlog_timeout"))
+    ends_s = seconds(pool.section.get("request_terminate_timeout"))
+    if slow_s and ends_s and slow_s > ends_s:
+        change = {"request_slowlog_timeout": f"{max(1, ends_s // 2)}s"} if ends_s > 0 else {}
         yield match(pool.section, "request_slowlog_timeout", change, slow_s=slow_s, ends_s=ends_s)
 
 
@@ -173,38 +175,6 @@ def hash_comment(fpm: Fpm) -> Iterator[Match]:
         yield from (match(section, key) for key in section.lines if key.startswith("#"))
 
 
-@rule("FPM067", whole)
-def unset_variable(config: CheckedConfig) -> Iterator[Match]:
-    """php-fpm replaces it with nothing. The environment of this shell is not supervisord's."""
-    for fpm in config.fpms:
-        yield from _unset_in(config, fpm)
-
-
-def _unset_in(config: CheckedConfig, fpm: Fpm) -> Iterator[Match]:
-    environment = fpm.process.settings["inherited"]
-    for section in fpm.all_sections:
-        for key, line in section.lines.items():
-            for name in re.findall(r"\$\{(\w+)\}", line.value):
-                if name not in environment:
-                    names = {"name": name, "variable": f"${{{name}}}", "program": fpm.program.name}
-                    variant = "" if config.is_environment_known else "shell"
-                    yield match(section, key, {}, variant, **names)
-
-
-@rule("FPM068", fpms)
-def unreadable(fpm: Fpm) -> Iterator[Match]:
-    """Our own reader does not understand it."""
-    if not fpm.is_read and fpm.invocation.config is None:
-        yield match(fpm.program, "command", {}, "default", path=fpm.conf.path)
-        return
-    # Without the main file there is no pool either.
-    for text in fpm.conf.problems if fpm.is_read else fpm.conf.problems[:1]:
-        where, colon, problem = text.partition(": ")
-        place = (where, problem) if colon else (fpm.conf.path, text)
-        variant = next((name for words, name in _PROBLEMS.items() if words in place[1]), "")
-        yield Match(place[0], {"problem": place[1]}, variant=variant)
-
-
 @rule("FPM071", pools)
 def overridden(pool: CheckedPool) -> Iterator[Match]:
     """A file that is included later changes pools of the same name."""
@@ -259,7 +229,7 @@ def unreadable_log(fpm: Fpm) -> Iterator[Match]:
 RULES = (
     *TABLE,
     *(emergency_restart, terminate_timeout, slowlog_timeout, memory, descriptors, probes),
-    *(pid_folder, one_pid_file, relative_path, hash_comment, unset_variable, unreadable),
+    *(pid_folder, one_pid_file, relative_path, hash_comment),
     *(overridden, forged_lines, lost_output, log_folder, one_file, unreadable_log),
 )
 

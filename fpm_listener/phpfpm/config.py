@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.host.addresses import Address
     from fpm_listener.phpfpm.command_line import FpmInvocation
-    from fpm_listener.phpfpm.config_reader import Files
+    from fpm_listener.phpfpm.config_reader import Entry, Files
     from fpm_listener.phpfpm.status_page import PoolTarget
 
 
@@ -70,6 +70,9 @@ class Pool(NamedTuple):
     listen_place: str | None = None  #: FILE:LINE of `listen`
     #: All keys in small letters, values as php-fpm's scanner returns them: `yes` is "1", `no` "".
     options: Mapping[str, str] = {}
+    #: file:line of each option's last line, and under "" of the section's first header.
+    places: Mapping[str, str] = {}
+    root: str = ""  #: what its relative paths are below
 
 
 class FpmConf(NamedTuple):
@@ -84,10 +87,12 @@ class FpmConf(NamedTuple):
     emergency_restart_threshold: int = 0  #: crashed workers; 0 = never
     emergency_restart_interval_s: float = 0.0
     options: Mapping[str, str] = {}  #: [global], as Pool.options
+    places: Mapping[str, str] = {}  #: [global], as Pool.places
     pools: tuple[Pool, ...] = ()
     files: tuple[str, ...] = ()  #: all files that were read, in order
     includes: tuple[str, ...] = ()  #: patterns of include =
     problems: tuple[str, ...] = ()  #: sentences
+    entries: tuple[Entry, ...] = ()  #: all lines with a value, in order, also those without effect
 
     @property
     def log_kind(self) -> LogKind:
@@ -153,10 +158,12 @@ def load(
         emergency_restart_threshold=reader.take(main, "emergency_restart_threshold", _whole, 0),
         emergency_restart_interval_s=reader.take(main, "emergency_restart_interval", _seconds, 0.0),
         options=main.values,
+        places=main.places,
         pools=tuple(_pool(section, prefix) for section in sections),
         files=tuple(reader.files),
         includes=tuple(reader.patterns),
         problems=tuple(reader.problems),
+        entries=tuple(reader.entries),
     )
     if invocation is None:
         return conf
@@ -196,6 +203,8 @@ def _pool(section: Section, prefix: str) -> Pool:
         group=words.get("group"),
         listen_place=section.places.get("listen"),
         options=words,
+        places=section.places,
+        root=root,
     )
 
 

@@ -91,6 +91,11 @@ class DiskFiles:
             return []
         return sorted(glob.glob(os.path.join(self._directory, pattern)))  # noqa: PTH118, PTH207 - Path.glob takes no absolute pattern
 
+    def exists(self, path: str) -> bool:
+        """Return whether a file or directory exists."""
+        whole = os.path.join(self._directory, path)  # noqa: PTH118 - as above
+        return "\0" not in path and os.path.exists(whole)  # noqa: PTH110 - as above
+
 
 def read(
     invocation: FpmInvocation,

@@ -11,9 +11,9 @@ Source: php-src sapi/fpm/fpm/fpm_conf.c and Zend/zend_ini_scanner.l; compared wi
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from fpm_listener.phpfpm.ini_values import LONGEST, Scanner
+from fpm_listener.phpfpm.ini_values import CONSTANT, LONGEST, Scanner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,14 +23,19 @@ if TYPE_CHECKING:
 _DEEPEST = 5  # files within files, the first one counted (fpm_conf.c, ini_recursion)
 
 #: Limits that no real configuration reaches; php-fpm has none. Files that are read, the characters
-#: of all of them, and problems that are kept.
-_MOST_FILES, _MOST_CHARACTERS, _MOST_PROBLEMS = 2000, 16 << 20, 100
+#: of all of them, problems and entries that are kept.
+_MOST_FILES, _MOST_CHARACTERS, _MOST_PROBLEMS, _MOST_ENTRIES = 2000, 16 << 20, 100, 100_000
 
-_SECTION = re.compile(
-    r"""\[((?:'[^']*'|"(?:[^"\\]|\\.)*"|\$\{[^{}]*\}|[^]"';$]|\$(?!\{))*)][ \t]*""",
+_INSIDE = r"""(?:'[^']*'|"(?:[^"\\]|\\.)*"|\$\{[^{}]*\}|\\.|[^]"';$\\]|\$(?!\{))*"""
+_SECTION = re.compile(rf"\[({_INSIDE})][ \t]*")
+
+#: The directory before the first part of a path that has a wildcard.
+_LITERAL = re.compile(r"/(?:[^/*?[]+/)*(?=[^/]*[*?[])")
+
+_ENTRY = re.compile(
+    rf"""([^]=\[;&|^$~(){{}}!"]+)(?:\[({_INSIDE})][ \t]*)?=[ \t]*(.*)""",
+    re.DOTALL,
 )
-
-_ENTRY = re.compile(r"""([^]=\[;&|^$~(){}!"]+)(?:\[([^]]*)][ \t]*)?=[ \t]*(.*)""", re.DOTALL)
 
 
 class Files(Protocol):
@@ -42,6 +47,21 @@ class Files(Protocol):
     def glob(self, pattern: str) -> list[str]:
         """Return the paths that match, sorted."""
 
+    def exists(self, path: str) -> bool:
+        """Return whether a file or directory exists."""
+
+
+class Entry(NamedTuple):
+    """One `name = value` or `name[offset] = value`; php-fpm checks each of them."""
+
+    section: str
+    is_global: bool
+    name: str  #: as written
+    offset: str | None
+    value: str
+    place: str  #: file:line
+    sign: str = ""  #: as ini_values.Value.sign
+
 
 class Section:
     """One section of php-fpm's files."""
@@ -49,7 +69,8 @@ class Section:
     def __init__(self, name: str) -> None:
         self.name = name
         self.values: dict[str, str] = {}
-        self.places: dict[str, str] = {}  # "file:line" of each key's last value
+        #: "file:line" of each key's last value, and under "" of the first header.
+        self.places: dict[str, str] = {}
 
 
 class Reader:
@@ -66,6 +87,7 @@ class Reader:
         self.files: list[str] = []
         self.patterns: list[str] = []
         self.problems: list[str] = []
+        self.entries: list[Entry] = []
         self._read: set[str] = set()
         self._left = _MOST_CHARACTERS
         self._too_deep = False  # php-fpm stops there; each file is read only once from then on
@@ -87,7 +109,8 @@ class Reader:
             return
         for number, line in enumerate(text.split("\n"), 1):
             here = f"{path}:{number}"
-            for statement in line.removeprefix("\ufeff").split("\r"):
+            # A line is a text of C.
+            for statement in line.removeprefix("\ufeff").partition("\0")[0].split("\r"):
                 self._take_in(statement, here)
             includes, self._includes = self._includes, []
             for pattern in includes:
@@ -100,7 +123,12 @@ class Reader:
         self.patterns.append(pattern)
         found = self._files.glob(pattern)
         if not found:
-            self.problem(f"{place}: nothing matches the include {pattern!r}")
+            # glob(3) with GLOB_ERR fails if it cannot open the first directory that it lists.
+            folder = _LITERAL.match(pattern)
+            if folder and not self._files.exists(folder[0]):
+                self.problem(f"{place}: {folder[0]} of the include {pattern!r} does not exist")
+            else:
+                self.problem(f"{place}: nothing matches the include {pattern!r}")
         elif depth >= _DEEPEST:
             self.problem(f"{place}: includes are nested deeper than {_DEEPEST} files")
             self._too_deep = True
@@ -136,15 +164,22 @@ class Reader:
             return
         name, offset = entry[1].strip(), entry[2]
         key = name.lower() if offset is None else f"{name}[{offset.strip()}]"
-        value, complaint = self._scanner.value(entry[3], arithmetic=name.startswith("php_"))
+        found = self._scanner.value(entry[3])
+        complaint = found.complaint
+        # The error levels of PHP's own settings have constants that we do not know.
+        value = found.text if name.startswith("php_") else found.computed or found.text
         if "$pool" in value and self._current is self._main:
             complaint = "$pool means nothing outside a pool"
         if complaint:
             self.problem(f"{place}: {key}: {complaint}")
-        if key == "include":
+        if name == "include" and offset is None:
             self._includes.append(value)
-        else:
-            self._set(key, value, place)
+            return
+        if not complaint and len(self.entries) < _MOST_ENTRIES:
+            where = self._current.name, self._current is self._main
+            inner = None if offset is None else offset.strip()
+            self.entries.append(Entry(*where, name, inner, value, place, found.sign))
+        self._set(key, value, place)
 
     def _begin(self, text: str, place: str) -> None:
         name = self._scanner.expand(text)
@@ -152,6 +187,7 @@ class Reader:
             self.problem(f"{place}: the name is longer than {LONGEST} characters")
             name = name[:LONGEST]
         self._current = self.sections.setdefault(name.lower(), Section(name=name))
+        self._current.places.setdefault("", place)
 
     def _set(self, key: str, value: str, place: str) -> None:
         section = self._current
@@ -169,10 +205,9 @@ class Reader:
         if text is None:
             return default
         value = read(text)
-        if value is None:
+        if value is None and not CONSTANT.fullmatch(text):
             self.problem(f"{section.places[key]}: php-fpm refuses {key} = {text!r}")
-            return default
-        return value
+        return default if value is None else value
 
 
 def below(root: str, path: str) -> str:

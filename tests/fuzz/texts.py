@@ -130,6 +130,9 @@ class _Files:
     def glob(self, pattern: str) -> list[str]:
         return sorted(path for path in self._files if fnmatch.fnmatchcase(path, pattern))
 
+    def exists(self, path: str) -> bool:
+        return path in self._files
+
 
 _INVOCATION = command_line.FpmInvocation(binary="/usr/sbin/php-fpm8.3", foreground=True)
 _LAYOUT = config_files.layouts(_INVOCATION)[0]

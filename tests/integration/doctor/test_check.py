@@ -69,7 +69,7 @@ emergency_restart_interval = 1m
 [www]
 user = www-data
 listen = 127.0.0.1:9000
-pm = dynamic
+pm = static
 pm.max_children = 8
 pm.max_requests = 1000
 ping.path = /ping
@@ -116,7 +116,7 @@ def plain(more: str = "") -> tuple[tuple[str, str], ...]:
     return ((GUARDED, f"{PLAIN}\n{more}"),)
 
 
-def pool(more: str, old: str = "pm = dynamic\n") -> tuple[tuple[str, str], ...]:
+def pool(more: str, old: str = "pm = static\n") -> tuple[tuple[str, str], ...]:
     """Return a change of php-fpm's file."""
     return ((old, f"{old if old.startswith('pm =') else ''}{more}\n"),)
 
@@ -413,6 +413,14 @@ CASES = [
         ),
         what="ops.url: No such file or directory",
     ),
+    Case("FPM067", fpm=pool("pm.start_servers = ${PORT}x"), machine={"environ": {}}, what="PORT"),
+    Case("FPM080", fpm=pool("pm.max_childrens = 9"), what="does not know this setting"),
+    Case("FPM081", fpm=(("pm = static", "pm = dynamic"),), what="pm.min_spare_servers: it is not"),
+    Case("FPM082", fpm=pool("chdir = /gone"), machine={"missing": {"/gone"}}, what="/gone is not"),
+    Case("FPM083", fpm=pool("access.log = /gone/a"), machine={"missing": {"/gone"}}),
+    Case("FPM085", fpm=pool("listen.owner = no-such-name"), what="no such user"),
+    Case("FPM084", fpm=pool("ping.response = a | b"), what="ping.response has |"),
+    Case("FPM084", fpm=pool("ping.response = it's"), what="single quote"),
     Case("FPM114", ((GUARDED, "command=bin/php-fpm8.2 -F -y {conf}"),), what="bin/php-fpm8.2"),
 ]
 

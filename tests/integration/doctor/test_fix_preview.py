@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from fpm_listener.doctor import check, report
+from fpm_listener.doctor.host_facts import Host
 from tests.config_samples import ENVIRONMENT, NAMES, write_sample
 from tests.fakes import FakeHost
 from tests.integration.doctor.test_check import CASES, Case, nobody
@@ -16,8 +18,6 @@ from tests.integration.doctor.test_check import examine as examine_case
 from tests.integration.doctor.test_config_samples import examine
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fpm_listener.doctor.rule import Finding
 
 TOOLS = {"git": ["git", "apply"], "patch": ["patch", "-p0", "--no-backup-if-mismatch"]}
@@ -124,3 +124,60 @@ def test_the_command(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout.startswith(f"--- {tmp_path}/php-fpm.conf\n+++ {tmp_path}/php-fpm.conf\n@@ ")
     assert "the others need a decision" in done.stderr
+
+
+CASES_FOLDER = Path(__file__).parents[2] / "data" / "cases"
+
+
+@pytest.mark.usefixtures("parser_in_process")
+@pytest.mark.parametrize(
+    ("case", "old", "new", "edit"),
+    [
+        ("D30", "", "", "+request_terminate_timeout = 330s\n"),
+        ("D30", "php_admin_value", "php_value", "+request_terminate_timeout = 330s\n"),
+        ("D30", "php_admin_value[max_execution_time] = 300\n", "", ""),
+        ("D30", "= 300\n", "= 0\n", ""),
+        ("D31", "", "", ""),
+        ("D31", "pm.max_requests = ${FPM_MAX_REQUESTS}", "pm.max_requests = 0", "requests = 1000"),
+        ("D31", "process_control_timeout = 10s", "process_control_timeout = ${DRAIN}", ""),
+    ],
+)
+def test_a_configuration_that_works(
+    case: str, old: str, new: str, edit: str, tmp_path: Path
+) -> None:
+    """No request is cut earlier than max_execution_time, and no variable loses its effect."""
+    for source in (CASES_FOLDER / case).iterdir():
+        text = source.read_text().replace("/tmp/t/", f"{tmp_path}/")
+        (tmp_path / source.name).write_text(text.replace(old, new) if old else text)
+    environ = {"PATH": "/usr/bin", "DRAIN": "0"}
+    path = str(tmp_path / "supervisord.conf")
+    diff = report.preview(check.check(path, FakeHost(), environ, search=nobody))
+
+    assert edit in diff
+    assert "-pm.max_requests = $" not in diff
+    assert "-process_control_timeout = $" not in diff
+    if not edit:
+        assert "terminate_timeout" not in diff
+
+
+@pytest.mark.usefixtures("parser_in_process")
+@pytest.mark.parametrize(
+    ("case", "rule", "what"),
+    [
+        ("D10", "FPM081", "pm.start_servers: "),
+        ("D12", "FPM082", "chdir: "),
+        ("D14", "FPM083", "slowlog: "),
+        ("D16", "FPM081", "request_slowlog_timeout: it needs slowlog"),
+    ],
+)
+def test_a_configuration_that_php_fpm_rejects(
+    case: str, rule: str, what: str, tmp_path: Path
+) -> None:
+    """The finding says what `php-fpm -t` says."""
+    for source in (CASES_FOLDER / case).iterdir():
+        text = source.read_text().replace("/tmp/t/", f"{tmp_path}/")
+        (tmp_path / source.name).write_text(text)
+    path = str(tmp_path / "supervisord.conf")
+    found = check.check(path, Host(), {"PATH": "/usr/bin"}, search=nobody)
+
+    assert [what in one.what for one in found if one.id == rule] == [True]

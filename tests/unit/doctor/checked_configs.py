@@ -62,6 +62,7 @@ emergency_restart_interval = 1m
 [www]
 user = www-data
 listen = 127.0.0.1:9000
+pm = static
 pm.max_children = 8
 pm.max_requests = 1000
 ping.path = /ping

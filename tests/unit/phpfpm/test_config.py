@@ -263,6 +263,23 @@ def test_keys() -> None:
     assert conf.problems == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "value", "sign"),
+    [
+        *[("1 | 2", "3", "|"), ("~1", "-2", "~"), ("!0", "1", "!"), ("(7 & 3) ^ 1", "2", "&")],
+        *[("4294967297 | 0", "1", "|"), ("a^b", "0", "^"), ("(a)", "a", ""), ("a|b|9", "9", "|")],
+        *[("it's lost", "it", "'"), ("'a' b 'c", "a b ", "'"), ("yes 'x", "1", "'")],
+        *[('"C:\\"', "C:\\", ""), ("x", "x", "")],
+    ],
+)
+def test_what_php_fpm_makes_of_a_value(text: str, value: str, sign: str) -> None:
+    """Operators compute a number, and an open single quote ends the value: as php-fpm8.2 -tt."""
+    conf = read(f"[a]\nlisten=1\naccess.log = {text}")
+    assert conf.pools[0].options["access.log"] == value
+    assert conf.entries[-1].sign == sign
+    assert conf.problems == ()
+
+
 def test_line_ends() -> None:
     """PHP's scanner ends a line at CR, LF or both, and at no other character; a BOM is passed."""
     conf = read("\ufeff[a]\rlisten=1\r\nenv[A] = x\x0by\u2028z\nuser=u")
@@ -422,12 +439,15 @@ def test_a_log_under_another_command_line() -> None:
         ("[open", "this line is neither [section] nor key = value"),
         ("  [c]", "blanks before a section's ["),
         ('env[A] = "secret', "env[A]: a quote or a ${ is not closed"),
-        ("env[A] = it's secret", "env[A]: a quote or a ${ is not closed"),
+        ("env[A] = 'secret", "env[A]: a quote or a ${ is not closed"),
+        ("env[A;] = secret", "this line is neither [section] nor key = value"),
         ("env[A] = ${secret", "env[A]: a quote or a ${ is not closed"),
         ("env[A] = secret=1", "env[A]: a quote or a ${ is not closed, or a = is outside"),
-        ("env[A] = secret & more", "env[A]: php-fpm computes with &"),
+        ("env[A] = secret &", "env[A]: & computes a number and needs other values"),
+        ("env[A] = (secret", "env[A]: ( computes a number and needs other values"),
+        ("env[A] = (a) secret", "env[A]: ( computes a number and needs other values"),
         ("access.format = yes secret", "access.format: the word 'yes' needs quotes"),
-        ("include=/none/*.conf", "nothing matches the include '/none/*.conf'"),
+        ("include=/none/*.conf", "/none/ of the include '/none/*.conf' does not exist"),
         ("include=/x.conf", "the included /x.conf cannot be read: Permission denied"),
     ],
 )
