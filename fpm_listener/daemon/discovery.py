@@ -181,6 +181,7 @@ def _site(
         listen_places=tuple(
             (pool.name, pool.listen_place) for pool in conf.pools if pool.listen_place
         ),
+        rivals=conf.rivals,
         php_ini=invocation.php_ini,
         refused=invocation.refused or None,
     )

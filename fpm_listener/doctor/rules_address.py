@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 #: Keys with names, and keys with lists of them: users or groups.
 _NAMES = {"user": "user", "group": "group", "listen.owner": "user", "listen.group": "group"}
 _LISTS = {"listen.acl_users": "user", "listen.acl_groups": "group"}
-_EVERYWHERE = {None, "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 
 def _unix_sockets(config: CheckedConfig) -> list[Section]:
@@ -50,17 +49,9 @@ def same_address(fpm: Fpm) -> Iterator[Match]:
         if address
     ]
     for (_, other, others), (key, pool, own) in combinations(used, 2):
-        if _clash(own, others):
+        if addresses.clash(own, others):
             names = {"pool": pool.name, "address": own.text}
             yield match(pool.section, key, **names, other=other.name, other_address=others.text)
-
-
-def _clash(one: addresses.Address, other: addresses.Address) -> bool:
-    if addresses.same(one, other):
-        return True
-    if isinstance(one, TcpAddress) and isinstance(other, TcpAddress) and one.port == other.port:
-        return one.host in _EVERYWHERE or other.host in _EVERYWHERE
-    return False
 
 
 @rule("FPM041", whole)
@@ -71,7 +62,7 @@ def two_programs(config: CheckedConfig) -> Iterator[Match]:
             continue  # numprocs has its own rule
         own = [pool.listen for pool in fpm.conf.pools if pool.listen]
         others = [pool.listen for pool in other.conf.pools if pool.listen]
-        shared = next((a for a in own for b in others if _clash(a, b)), None)
+        shared = next((a for a in own for b in others if addresses.clash(a, b)), None)
         if shared is not None:
             groups = {"group": fpm.process.group, "other": other.process.group}
             yield match(fpm.program, "command", **groups, address=shared.text)
@@ -121,7 +112,7 @@ def everywhere(pool: CheckedPool) -> Iterator[Match]:
     address = pool.listen
     if not isinstance(address, TcpAddress) or pool.section.get("listen.allowed_clients"):
         return
-    if address.host in _EVERYWHERE:
+    if address.host in addresses.EVERYWHERE:
         is_docker = "/zz-docker.conf" in pool.section.where("listen") and address.text == "9000"
         variant = "docker" if is_docker else ""
         yield match(pool.section, "listen", {}, variant, address=address.text, port=address.port)

@@ -17,6 +17,8 @@ _PORT = re.compile(r"[ \t]*\+?0*([0-9]{1,5})")  # as atoi(3) and getaddrinfo(3) 
 _NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _BYTE = re.compile(r"0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]{0,9}")
 _GROUP = re.compile(r"[0-9a-fA-F]{1,4}")
+#: Hosts that stand for all addresses of this host; None = a bare port.
+EVERYWHERE = {None, "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 #: Bytes of the longest unix path, without the final zero (unix(7)).
 _SUN_PATH = 107
 
@@ -94,6 +96,20 @@ def same(one: Address, other: Address) -> bool:
     """
     key = _key(one)
     return key is not None and key == _key(other)
+
+
+def clash(one: Address, other: Address) -> bool:
+    """Return whether only one of two addresses can be bound; also if they are the same."""
+    if same(one, other):
+        return True
+    if not isinstance(one, TcpAddress) or not isinstance(other, TcpAddress):
+        return False
+    hosts = one.host, other.host
+    if one.port != other.port or not EVERYWHERE.intersection(hosts):
+        return False
+    # 0.0.0.0 does not include an address of IPv6; `::` includes all of IPv4.
+    is_both = None in hosts or "::" in hosts
+    return is_both or not any(":" in host for host in hosts if host)
 
 
 def _key(address: Address) -> object:

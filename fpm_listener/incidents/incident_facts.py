@@ -83,6 +83,14 @@ class IncidentFacts:
         return None if is_shown or self.recovering else target
 
     @property
+    def pools(self) -> tuple[str, ...]:
+        """Return the pools of this php-fpm that want the same address."""
+        if self.fault is Fault.SHARED_ADDRESS:
+            return tuple((self.named or "").split(", "))
+        rivals = (names for address, *names in self.site.rivals if address == self.address)
+        return tuple(next(rivals, ()))
+
+    @property
     def missing_program(self) -> str | None:
         """Return the executable, if the cause is that it does not exist."""
         known = {self.needs.program, self.needs.command}

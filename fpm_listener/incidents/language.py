@@ -170,12 +170,11 @@ class Language:
             "instead": self._listed(facts.post_mortem.program_instead if facts.post_mortem else ()),
         }
         places = dict(facts.site.listen_places)
-        pools = (facts.named or "").split(", ")
         frame, value = reading(facts)
         return {
             "read": self.frames[frame].format(value=value),
             "pools": self._listed(
-                f"{one} ({places[one]})" if one in places else one for one in pools
+                f"{one} ({places[one]})" if one in places else one for one in facts.pools
             ),
             "holders": self.frames["semicolon"].join(self.describe_holder(one) for one in holders),
             "free": self.free_address(holders, facts.site.config) if holders else "",

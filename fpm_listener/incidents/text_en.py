@@ -31,6 +31,10 @@ ENGLISH = Language(
         **LIVE,
         Cause.BIND_CONFLICT: Text("{address} is|was in use", _FIND_HOLDER),
         Variant.HOLDER_KNOWN: Text("{address} is|was in use by {holders}", "{free}"),
+        Variant.OWN_POOLS: Text(
+            "{address} is|was in use by another pool of this php-fpm: {pools}",
+            "Give each pool another port in `listen`, or delete one of the pools",
+        ),
         Variant.HOLDER_INVISIBLE: Text(
             "{address} is|was in use; the process that uses it is unknown: {blind}",
             "Start the container with --cap-add SYS_PTRACE to see the process. Without it, this "

@@ -107,6 +107,10 @@ CHINESE = Language(
         **LIVE,
         Cause.BIND_CONFLICT: Text("{address} 已被占用", _FIND_HOLDER),
         Variant.HOLDER_KNOWN: Text("{address} 已被占用，占用者：{holders}", "{free}"),
+        Variant.OWN_POOLS: Text(
+            "{address} 已被同一个 php-fpm 的另一个进程池占用：{pools}",
+            "为每个进程池的 listen 设置不同的端口，或删除其中一个进程池",
+        ),
         Variant.HOLDER_INVISIBLE: Text(
             "{address} 已被占用；占用者未知：{blind}",
             "用 --cap-add SYS_PTRACE 启动容器才能看到占用者；否则只能看到其 uid：{look_user}",

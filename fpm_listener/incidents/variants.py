@@ -23,6 +23,7 @@ class Variant(Enum):
     """A cause about which more is known, so it has its own texts."""
 
     HOLDER_KNOWN = "bind conflict, the holder is known"
+    OWN_POOLS = "bind conflict, two pools of this php-fpm want the address"
     HOLDER_INVISIBLE = "bind conflict, root cannot see the holder in this container"
     HOLDER_HIDDEN = "bind conflict, the holder cannot be seen"
     HOLDER_GONE = "bind conflict, the address is free now"
@@ -49,6 +50,7 @@ class Variant(Enum):
 _VARIANTS: Mapping[Cause, Mapping[Variant, Callable[[IncidentFacts], object]]] = {
     Cause.BIND_CONFLICT: {
         Variant.HOLDER_KNOWN: lambda facts: facts.holder and facts.holder.holders,
+        Variant.OWN_POOLS: lambda facts: facts.pools,
         Variant.HOLDER_INVISIBLE: lambda facts: (
             facts.holder
             and facts.holder.blind

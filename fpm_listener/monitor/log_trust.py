@@ -5,7 +5,8 @@ no`, as in the official Docker image). So the text proves nothing; the run decid
 
 Laws:
 1. A line about a failed start counts only in a run that has not reported "fpm is running", or has
-   reported a reload since then.
+   reported a reload since then. php-fpm starts its first workers between "fpm is running" and
+   "ready to handle connections": until then a line can say why it cannot start them.
 2. It counts only if that run fails within seconds.
 3. It does not count if a signal has ended the run: php-fpm itself exits with 78 or 70.
 4. Line and event arrive on different ways, so either may be first.
@@ -33,6 +34,16 @@ LATE_S = 5.0
 #: Seconds that a start-up phase may last; they include the recipes' sleeps and the guard's wait.
 START_UP_S = 60.0 + SHORT_LIFE_S
 
+#: Why php-fpm cannot start its first workers. It then exits with 0 (php-src, fpm.c, fpm_run).
+_OF_WORKERS = frozenset(
+    {
+        FactKind.PROCESS_LIMIT,
+        FactKind.OUT_OF_MEMORY,
+        FactKind.FD_LIMIT,
+        FactKind.START_ERROR,
+    }
+)
+
 #: Lines that can wait at once; a flood of forged lines must not fill the memory.
 _MOST = 64
 
@@ -44,6 +55,7 @@ class StartUp:
         self._open_since: float | None = None  # monotonic; None = php-fpm runs
         self._waiting: list[tuple[float, LogFact]] = []
         self._failed_at: float | None = None  # end of the last run if its start-up failed
+        self._forks = False  # php-fpm runs, and starts its first workers
 
     @property
     def is_open(self) -> bool:
@@ -52,18 +64,21 @@ class StartUp:
 
     def begin(self, now_s: float) -> None:
         """Begin a run. The lines that wait may belong to it: they can be faster than the event."""
-        self._open_since = now_s
+        self._open_since, self._forks = now_s, False
 
     def take(self, now_s: float, fact: LogFact) -> tuple[LogFact, ...]:
         """Take a line and return the facts that count now."""
         if fact.kind is FactKind.READY:
             self._open_since = None
-            self._failed_at = None
+            self._forks = fact.pid is not None  # the other line comes after the workers
+            if not self._forks:
+                self._failed_at = None
             self._waiting.clear()
         elif fact.kind is FactKind.RELOAD:
-            self._open_since = now_s
+            self._open_since, self._forks = now_s, False
         elif fact.kind in START_FAILURES:
-            if self._failed_at is not None and now_s - self._failed_at <= LATE_S:
+            fits = not self._forks or fact.kind in _OF_WORKERS
+            if fits and self._failed_at is not None and now_s - self._failed_at <= LATE_S:
                 return (fact,)
             self._waiting = self._waiting[-_MOST + 1 :]
             self._waiting.append((now_s, fact))
@@ -74,6 +89,7 @@ class StartUp:
         """Trust no line of the present run, and no late line of the last run."""
         self._open_since = None
         self._failed_at = None
+        self._forks = False
         self._waiting.clear()
 
     def refute(self) -> None:
@@ -84,6 +100,9 @@ class StartUp:
         """End the run and return the facts that count now."""
         since, self._open_since = self._open_since, now_s
         waiting, self._waiting = self._waiting, []
+        if self._forks:
+            since = now_s
+            waiting = [(at, fact) for at, fact in waiting if fact.kind in _OF_WORKERS]
         if not failed or since is None or now_s - since > START_UP_S:
             self._failed_at = None
             return ()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.host import addresses as host_addresses
@@ -105,6 +106,20 @@ class FpmConf(NamedTuple):
         return self.log.path if self.log.kind is LogKind.FILE else None
 
     @property
+    def rivals(self) -> tuple[tuple[str, str, str], ...]:
+        """Return the address of a pool that another pool keeps from it, and both names.
+
+        Equal addresses are not among them: pools share a socket, or php-fpm reports the mistake.
+        """
+        found = []
+        for other, pool in combinations((one for one in self.pools if one.listen), 2):
+            if pool.listen and other.listen and pool.listen.text != other.listen.text:
+                clash = host_addresses.clash(pool.listen, other.listen)
+                if clash and not host_addresses.same(pool.listen, other.listen):
+                    found.append((pool.listen.text, other.name, pool.name))
+        return tuple(found)
+
+    @property
     def addresses(self) -> tuple[str, ...]:
         """Return all listen addresses, each once."""
         wanted = (a for pool in self.pools for a in (pool.listen, pool.status_listen))
@@ -121,6 +136,7 @@ class FpmSite(NamedTuple):
     config: str = ""  #: path of the main file
     targets: tuple[PoolTarget, ...] = ()  #: status pages of its pools
     check_command: str = "php-fpm -t"  #: checks the configuration
+    rivals: tuple[tuple[str, str, str], ...] = ()  #: see FpmConf
     listen_places: tuple[tuple[str, str], ...] = ()  #: pool, and FILE:LINE of its `listen`
     php_ini: str | None = None  #: that PHP reads, if the command names it
     refused: str | None = None  #: the word of the command that php-fpm refuses

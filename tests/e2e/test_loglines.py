@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.case_lab import CaseLab, running_case_lab
 from tests.e2e.lab import php_fpm
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,8 @@ def lab() -> Iterator[CaseLab]:
         others(lab)
         two_pools(lab)
         root_pool(lab)
+        rival_pools(lab)
+        no_processes(lab)
         ram.mkdir()
         subprocess.run(["mount", "-t", "ramfs", "ramfs", ram], check=True)
         try:
@@ -82,6 +85,22 @@ def others(lab: CaseLab) -> None:
     lab.program("node", f'sh -c "{node}; exit 1"', autorestart="true", redirect_stderr="true")
     lab.sections["program:node"] |= {"stdout_logfile": f"{lab.folder}/node.out"}
     lab.program("script", 'sh -c "nosuch-command"', autorestart="true")
+
+
+def rival_pools(lab: CaseLab) -> None:
+    """Add a php-fpm with two pools on one port, in two spellings."""
+    port = free_port()
+    user = "user = www-data\nlisten ="
+    fpm(lab, "rivals", f"{user} 0.0.0.0:{port}", f"{user} 127.0.0.1:{port}")
+
+
+def no_processes(lab: CaseLab) -> None:
+    """Add a php-fpm whose user may not start a process."""
+    fpm(lab, "processes", f"listen = 127.0.0.1:{free_port()}")
+    section = lab.sections["program:processes"]
+    section["command"] = f"bash -c 'ulimit -u 1; exec {section['command']}'"
+    section["user"] = "www-data"
+    (lab.folder / "processes").chmod(0o777)
 
 
 def root_pool(lab: CaseLab) -> None:
@@ -204,6 +223,23 @@ def test_two_pools_with_one_address(lab: CaseLab) -> None:
 
     for index in (0, 1):
         assert f"lab{lab.web_port}two{index} ({lab.folder}/two/{index}.pool:" in str(alert)
+
+
+def test_two_pools_that_want_one_port(lab: CaseLab) -> None:
+    """php-fpm itself keeps the address from its second pool."""
+    alert = lab.alert("rivals", cause="bind_conflict")
+
+    assert "by another pool of this php-fpm" in summary(alert)
+    for index in (0, 1):
+        assert f"lab{lab.web_port}rivals{index} ({lab.folder}/rivals/{index}.pool:" in str(alert)
+
+
+def test_a_limit_of_processes(lab: CaseLab) -> None:
+    """php-fpm reports that it runs, cannot start its first worker, and exits with 0."""
+    alert = lab.alert("processes", cause="process_limit")
+
+    assert "fork() failed: Resource temporarily unavailable (11)" in evidence(alert)
+    assert "limit of processes" in summary(alert)
 
 
 def test_workers_that_would_run_as_root(lab: CaseLab) -> None:

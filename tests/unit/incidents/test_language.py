@@ -170,6 +170,20 @@ TOLD = {
         "another value of `listen`",
         "b (/p/b.conf:4)、www (/p/www.conf:3)",
     ),
+    "two pools that clash": (
+        replace(
+            PLIGHT,
+            cause=Cause.BIND_CONFLICT,
+            address="127.0.0.1:9000",
+            holder=HolderReport(address="127.0.0.1:9000", holders=()),
+            site=SITE._replace(
+                rivals=(("127.0.0.1:9000", "a", "www"),), listen_places=(("a", "/p/a.conf:2"),)
+            ),
+        ),
+        "127.0.0.1:9000 is in use by another pool of this php-fpm: a (/p/a.conf:2), www",
+        "another port in `listen`",
+        "a (/p/a.conf:2)、www",
+    ),
     "options": (
         replace(PLIGHT, cause=Cause.CONFIG_ERROR, fault=Fault.USAGE, named="--nodaemon"),
         "php-fpm does not understand its options: --nodaemon",

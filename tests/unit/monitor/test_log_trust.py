@@ -171,3 +171,38 @@ def test_a_stamp() -> None:
     assert not is_stamped("[pool www] x")
     assert not is_stamped("23-Nov-2026 10:00:00 x")
     assert not is_stamped("")
+
+
+RUNNING = LogFact(kind=FactKind.READY, line=STAMP + "NOTICE: fpm is running, pid 7", pid=7)
+FORK = LogFact(kind=FactKind.PROCESS_LIMIT, line=STAMP + "ERROR: fork() failed: … (11)")
+
+
+def test_php_fpm_cannot_start_its_first_workers() -> None:
+    """It reports that after "fpm is running", and before "ready to handle connections"."""
+    start_up = started()
+    start_up.take(0.1, RUNNING)
+    assert start_up.take(0.1, FORK) == ()
+    assert start_up.take(0.1, BIND) == ()
+    assert start_up.end(0.2, failed=True) == (FORK,)
+
+
+def test_the_lines_about_workers_come_late() -> None:
+    """The end of the run was reported first."""
+    start_up = started()
+    assert start_up.end(0.2, failed=True) == ()
+    start_up.take(0.3, RUNNING)
+
+    assert start_up.take(0.3, FORK) == (FORK,)
+    assert start_up.take(0.3, BIND) == ()
+
+
+def test_php_fpm_has_its_workers() -> None:
+    """Later lines are those of an application."""
+    for begins in (False, True):
+        start_up = started()
+        start_up.take(0.1, RUNNING)
+        if begins:
+            start_up.begin(0.2)
+        start_up.take(0.2, READY)
+        start_up.take(0.2, FORK)
+        assert start_up.end(0.3, failed=True) == ()

@@ -7,9 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm_listener.host.addresses import TcpAddress, UnixAddress, UnusableAddress
+from fpm_listener.host.addresses import TcpAddress, UnixAddress, UnusableAddress, parse
 from fpm_listener.phpfpm.command_line import FpmInvocation
-from fpm_listener.phpfpm.config import ErrorLog, FpmConf, Layout, LogKind, effective_error_log, load
+from fpm_listener.phpfpm.config import (
+    ErrorLog,
+    FpmConf,
+    Layout,
+    LogKind,
+    Pool,
+    effective_error_log,
+    load,
+)
 from tests.fakes import FakeFiles
 
 MAIN = "/etc/php-fpm.conf"
@@ -504,3 +512,26 @@ def test_any_text(text: str) -> None:
     read(text, environment={"a": "b"})
     read("[a]\nlisten=" + text)
     read("include=" + text + "\nprocess_control_timeout=" + text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "rivals"),
+    [
+        ("9000", "127.0.0.1:9000", (("127.0.0.1:9000", "a", "b"),)),
+        ("0.0.0.0:9000", "127.0.0.1:9000", (("127.0.0.1:9000", "a", "b"),)),
+        ("[::]:9000", "127.0.0.1:9000", (("127.0.0.1:9000", "a", "b"),)),
+        ("0.0.0.0:9000", "[::1]:9000", ()),
+        ("localhost:9000", "127.0.0.1:9000", ()),  # they share a socket
+        ("9000", "9000", ()),  # php-fpm reports that itself
+        ("127.0.0.1:9000", "127.0.0.2:9000", ()),
+        ("9000", "9001", ()),
+    ],
+)
+def test_pools_that_keep_an_address_from_each_other(
+    one: str, other: str, rivals: tuple[tuple[str, str, str], ...]
+) -> None:
+    """The second pool cannot bind its address."""
+    pools = tuple(Pool(name=name, listen=parse(text)) for name, text in (("a", one), ("b", other)))
+    conf = FpmConf(path="/f.conf", log=ErrorLog(kind=LogKind.STDERR), pools=pools)
+
+    assert conf.rivals == rivals
