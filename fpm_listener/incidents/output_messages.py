@@ -128,10 +128,12 @@ def explain(run: FailedRun, lines: Sequence[str]) -> list[LogFact]:
     if run.is_fpm and status == USAGE:
         facts.append(_usage(run))
     for index, line in enumerate(lines):
-        if run.is_fpm and (own := log_parser.classify(line)) is not None:
+        # On standard output PHP leaves out its name.
+        text = f"PHP {line}" if line.startswith("Fatal error: ") else line
+        if run.is_fpm and (own := log_parser.classify(text)) is not None:
             if own.kind is FactKind.READY:
                 facts.clear()  # php-fpm runs: earlier lines are not the reason
-            facts += [own] if own.kind in START_FAILURES else []
+            facts += [replace(own, line=line)] if own.kind in START_FAILURES else []
             continue
         found = _match(line)
         if found is None:

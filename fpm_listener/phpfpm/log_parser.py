@@ -68,7 +68,7 @@ _USER = re.compile(r"cannot get (?:uid for (user)|gid for (group)) '(.{1,256}?)'
 #: php-fpm's own configuration. A syntax error in php.ini has a path there, and php-fpm starts.
 _PHP = re.compile(
     r"PHP:  (?P<syntax>syntax error).* in Unknown on line [0-9]+$"
-    r"|(?:PHP )?Fatal error:  ?(?P<fatal>.+)"
+    r"|PHP Fatal error:  ?(?P<fatal>.+)"
     r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} [0-9]{4} \([0-9]+\): "  # opcache's stamp
     r"Fatal Error (?P<opcache>.+)",
 )
@@ -235,12 +235,13 @@ _LEVELS: dict[str, Callable[[str], Found]] = {
 #: search for one letter is very fast (memchr), that for a word takes 0.2 to 0.5 ms a MiB.
 _LETTERS = (
     (b"R", (b"ERROR", b"WARNING", b"ALERT")),
-    (b"H", (b"PHP:  syntax error",)),
-    (b"F", (b"Fatal error: ", b": Fatal Error ")),
+    (b"H", (b"PHP:  syntax error", b"PHP Fatal error: ")),
+    (b")", (b"): Fatal Error ",)),
+    (b".", (b" ...",)),
 )
 
 _QUIET = (
-    *(b"fpm is running, pid ", b"ready to handle connections", b"reloading: execvp(", b" ..."),
+    *(b"fpm is running, pid ", b"ready to handle connections", b"reloading: execvp("),
     guard_messages.PREFIX.encode(),
 )
 

@@ -35,6 +35,7 @@ def lab() -> Iterator[CaseLab]:
             section = lab.sections[f"program:{case}"]
             section["command"] = f"{NO_PRIORITY} {section['command']}"
         folder = lab.add_case("L32")
+        folder.chmod(0o777)  # or www-data may not write the log either
         (folder / "php-fpm.conf").chmod(0o600)
         lab.add_case("L05")
         lab.add_case("L07")

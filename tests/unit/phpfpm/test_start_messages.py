@@ -291,7 +291,7 @@ def test_paths_that_are_missing_or_forbidden() -> None:
         ("PHP Fatal error:  Failed opening required '/x.php' in Unknown on line 0", True),
         ("NOTICE: PHP message: PHP Fatal error:  Failed opening required '/x.php'", True),
         ("NOTICE: PHP message: PHP Warning:  PHP Startup: Failed to open stream", False),
-        ("Fatal error: Directive 'magic_quotes_gpc' is no longer available in PHP", True),
+        ("PHP Fatal error: Directive 'magic_quotes_gpc' is no longer available in PHP", True),
         ('Sun Nov  2 12:00:00 2025 (4): Fatal Error "opcache.preload" requires …', True),
         ("Sun Nov 23 12:00:00 2025 (4711): Warning Interned string buffer overflow", False),
         ("PHP Warning:  PHP Startup: Unable to load dynamic library 'x' in Unknown", False),
