@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 from fpm_listener.values import assert_never
 
+#: The end of an address of UDP: `0.0.0.0:53/udp`.
+UDP = "/udp"
+
 
 class HolderKind(Enum):
     """What a holder is for the program that needs the address."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fpm_listener.host.address_holders import Holder, HolderKind, HolderSupervisor
+from fpm_listener.host.address_holders import UDP, Holder, HolderKind, HolderSupervisor
 from fpm_listener.untrusted_text import quoted
 
 if TYPE_CHECKING:
@@ -120,15 +120,17 @@ def look_command(address: str | None, tools: Container[str]) -> str:
     """
     if not address:
         usual, netstat, without = "ss -lxtnp", "netstat -lxtnp", "cat /proc/net/tcp /proc/net/unix"
-    elif "/" in address:
+    elif "/" in address.removesuffix(UDP):
         path = quoted(address)
         usual, netstat = f"ss -lxp src {path}", f"netstat -lxp | grep -F {path}"
         without = f"grep -F {path} /proc/net/unix"
     else:
-        port = address.rpartition(":")[2]
-        usual, netstat = f"ss -ltnp 'sport = :{port}'", f"netstat -ltnp | grep ':{port} '"
+        port, udp, _ = address.rpartition(":")[2].partition(UDP)
+        kind, table = ("u", "udp") if udp else ("t", "tcp")
+        usual = f"ss -l{kind}np 'sport = :{port}'"
+        netstat = f"netstat -l{kind}np | grep ':{port} '"
         number = int(port) if port.isdecimal() and len(port) <= _LONGEST_PORT else 0
-        without = f"grep ':{number:04X} ' /proc/net/tcp /proc/net/tcp6"
+        without = f"grep ':{number:04X} ' /proc/net/{table} /proc/net/{table}6"
     if "ss" in tools:
         return usual
     return netstat if "netstat" in tools else without

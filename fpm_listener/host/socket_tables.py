@@ -2,7 +2,8 @@
 
 The guard imports this after a conflict, so it imports little.
 
-Source: proc(5); include/net/tcp_states.h (0A = LISTEN); af_unix.c (flag 00010000 = listens).
+Source: proc(5); include/net/tcp_states.h (0A = LISTEN, 07 = CLOSE, which UDP uses); af_unix.c (flag
+00010000 = listens).
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import os
 import sys
 from typing import NamedTuple
 
-_TCP_LISTENS, _UNIX_LISTENS = "0A", 0x10000
+from fpm_listener.host.address_holders import UDP
+
+#: By protocol: the state of a socket that listens, or that has no peer.
+_LISTENS, _UNIX_LISTENS = {"tcp": "0A", "udp": "07"}, 0x10000
 #: Addresses as bytes: 4 of IPv4, 16 of IPv6; an IPv4 address in IPv6 has 4.
 _ALL_IPV4, _ALL_IPV6 = bytes(4), bytes(16)
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -27,11 +31,16 @@ class FoundSockets(NamedTuple):
 
 
 def find_sockets(address: str, proc: str = "/proc") -> FoundSockets:
-    """Return the sockets that keep php-fpm from the address. Raises OSError and ValueError."""
-    if "/" in address:
+    """Return the sockets that keep a program from the address. Raises OSError and ValueError.
+
+    address: TCP, a path of a unix socket, or UDP with `/udp` at its end.
+    """
+    is_udp = address.endswith(UDP) and not address.startswith("/")
+    if "/" in address and not is_udp:
         return FoundSockets(_unix_inodes(address, proc), listening=True)
-    host, _, port = address.rpartition(":")
-    listening, connected, of_ipv6 = _tcp_inodes(_addresses(host.strip("[]")), int(port), proc)
+    host, _, port = address.removesuffix(UDP).rpartition(":")
+    wanted = _addresses(host.strip("[]"))
+    listening, connected, of_ipv6 = _inodes(wanted, int(port), proc, "udp" if is_udp else "tcp")
     return FoundSockets(listening or connected, listening=bool(listening), of_ipv6=of_ipv6)
 
 
@@ -70,8 +79,8 @@ def _unmapped(address: bytes) -> bytes:
     return address.removeprefix(_MAPPED) if len(address) == len(_ALL_IPV6) else address
 
 
-def _tcp_inodes(
-    wanted: tuple[bytes, ...], port: int, proc: str
+def _inodes(
+    wanted: tuple[bytes, ...], port: int, proc: str, protocol: str
 ) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     """Return the inodes of sockets that listen there, of others that have the port, and of IPv6.
 
@@ -81,9 +90,9 @@ def _tcp_inodes(
     connected: set[str] = set()
     of_ipv6: set[str] = set()
     ending = f":{port:04X}"
-    for table in ("tcp", "tcp6"):
+    for table in (protocol, f"{protocol}6"):
         path = f"{proc}/net/{table}"
-        if table == "tcp6" and not os.path.exists(path):  # noqa: PTH110 - pathlib costs milliseconds
+        if table.endswith("6") and not os.path.exists(path):  # noqa: PTH110 - pathlib costs milliseconds
             continue  # a kernel without IPv6
         with open(path, encoding="utf-8") as lines:  # noqa: PTH123 - the same
             for line in lines:
@@ -92,8 +101,8 @@ def _tcp_inodes(
                     continue
                 bound = _from_table(words[1].removesuffix(ending))
                 if any(_conflict(bound, address) for address in wanted):
-                    (listening if words[3] == _TCP_LISTENS else connected).add(words[9])
-                    if table == "tcp6":
+                    (listening if words[3] == _LISTENS[protocol] else connected).add(words[9])
+                    if table.endswith("6"):
                         of_ipv6.add(words[9])
     # Inode 0: only the kernel has it (TIME_WAIT), and php-fpm's SO_REUSEADDR ignores it.
     return frozenset(listening), frozenset(connected - {"0"}), frozenset(of_ipv6)

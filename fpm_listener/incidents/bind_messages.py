@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from fpm_listener.host.address_holders import UDP
+
 #: Words of the kernel and of libraries, and of programs that have their own. 98, 48: EADDRINUSE.
 _IN_USE = re.compile(
     r"address (?:is )?already in use|(?:^|[:)(\[\"'-] ?)address in use"
@@ -39,7 +41,7 @@ _OTHER = re.compile(
 _PORT = r"(?P<port>[0-9]{1,5})(?![0-9]|[.:/-][0-9])"
 _V4 = r"(?P<v4>(?:[0-9]{1,3}\.){3}[0-9]{1,3})"
 _V6 = r"(?P<v6>[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}(?:%[\w.-]{1,16})?)"
-_NAME = r"(?P<name>localhost|[A-Za-z][\w-]{0,62}(?:\.[\w-]{1,63}){0,8})"
+_NAME = r"(?P<name>localhost)"  # another name would be looked up: the text is untrusted
 _NUMBER = rf"(?:{_V4}|\[?{_V6}\]?|(?P<all>\*))"
 _HOST = rf"(?:{_V4}|\[?{_V6}\]?|{_NAME}|(?P<all>\*))"
 _PATH = r"(?P<path>/[^\s'\"\]\),;\x00-\x1f]{1,107})"
@@ -104,7 +106,7 @@ def _find(line: str) -> str | None:
         for found in place.finditer(line):
             if (address := _address(found.groupdict())) is not None:
                 is_udp = _UDP.search(line) and not _TCP.search(line) and "/" not in address
-                return f"{address}/udp" if is_udp else address
+                return f"{address}{UDP}" if is_udp else address
     return None
 
 

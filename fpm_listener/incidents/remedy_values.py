@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fpm_listener.host.address_holders import UDP
 from fpm_listener.host.holder_remedies import look_command
 from fpm_listener.incidents.program_output import NO_LOG, section_of
 from fpm_listener.supervisor.exit_log import signal_name
@@ -106,13 +107,14 @@ def _raise_memory(facts: IncidentFacts) -> str | None:
 
 def _look_user(address: str, tools: frozenset[str]) -> str:
     """Return the command that shows the uid of a holder without any capability."""
-    if "/" in address:
+    if "/" in address.removesuffix(UDP):
         return f"ls -l {quoted(address)}"
-    port = address.rpartition(":")[2]
+    port, udp, _ = address.rpartition(":")[2].partition(UDP)
     if "ss" in tools:
-        return f"ss -ltne 'sport = :{port}'"
+        return f"ss -l{'u' if udp else 't'}ne 'sport = :{port}'"
+    table = "udp" if udp else "tcp"
     number = int(port) if port.isdecimal() and len(port) <= 5 else 0
-    return f"grep -i ':{number:04x} ' /proc/net/tcp /proc/net/tcp6"
+    return f"grep -i ':{number:04x} ' /proc/net/{table} /proc/net/{table}6"
 
 
 def _create_user(named: str, tools: frozenset[str]) -> str:

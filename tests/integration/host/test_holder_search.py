@@ -187,6 +187,17 @@ def test_a_connection_that_was_closed_holds_nothing() -> None:
     assert (report.holders, report.blind) == ((), None)
 
 
+def test_an_address_of_udp() -> None:
+    """A socket of UDP keeps the address from other sockets of UDP only."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        for address in (f"127.0.0.1:{port}/udp", f"*:{port}/udp"):
+            (holder,) = find_holders(address).holders
+            assert holder.pid == os.getpid()
+        assert not find_holders(f"127.0.0.1:{port}").holders
+
+
 def test_a_unix_socket_is_found_by_each_of_its_names(folder: Path) -> None:
     """The folder is a link (/var/run is one), in what is asked or in what was bound."""
     (folder / "run").mkdir()

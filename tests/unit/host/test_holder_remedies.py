@@ -111,6 +111,7 @@ def test_our_listener_comes_first() -> None:
         ("/run/php.sock", "ss -lxp src /run/php.sock"),
         ("127.0.0.1:9000", "ss -ltnp 'sport = :9000'"),
         ("9000", "ss -ltnp 'sport = :9000'"),
+        ("*:53/udp", "ss -lunp 'sport = :53'"),
     ],
 )
 def test_how_to_look(address: str | None, command: str) -> None:
