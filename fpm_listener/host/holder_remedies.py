@@ -73,16 +73,22 @@ def _stop_supervised(holder: Holder, supervisor: HolderSupervisor) -> str:
     if supervisor.ours:
         what = "It is another program of this supervisord: give one of them another address"
         return f"{what}, or stop it: {stop}" if stop else what
-    what = f"{str(supervisor)[:1].upper()}{str(supervisor)[1:]} starts it again after a kill"
+    who = str(supervisor).replace("another ", "Another ", 1)
+    what = f"{who} starts it again after a kill"
     if stop:
         return f"{what}. Stop it there: {stop}"
     if supervisor.status:
         return f"{what}. Stop it there; this command shows its name: {supervisor.status}"
-    return f"{what}. Stop that {supervisor.kind}: {stop_supervisor(holder, supervisor)}"
+    command = stop_supervisor(holder, supervisor)
+    if command is None:
+        return f"{what}. Stop it there"
+    return f"{what}. Stop that {supervisor.kind}: {command}"
 
 
-def stop_supervisor(holder: Holder, supervisor: HolderSupervisor) -> str:
-    """Return the command that stops a supervisor which no command can control."""
+def stop_supervisor(holder: Holder, supervisor: HolderSupervisor) -> str | None:
+    """Return the command that stops a supervisord which no supervisorctl can reach."""
+    if supervisor.kind != "supervisord":
+        return None  # something starts runsv or s6-supervise again
     return f"systemctl disable --now {holder.unit}" if holder.unit else f"kill {supervisor.pid}"
 
 

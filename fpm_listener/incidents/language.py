@@ -172,6 +172,7 @@ class Language:
         places = dict(facts.site.listen_places)
         frame, value = reading(facts)
         return {
+            **self._restart_parts(facts),
             "read": self.frames[frame].format(value=value),
             "pools": self._listed(
                 f"{one} ({places[one]})" if one in places else one for one in facts.pools
@@ -186,6 +187,14 @@ class Language:
                 else ""
                 for name, value in optional.items()
             },
+        }
+
+    def _restart_parts(self, facts: IncidentFacts) -> dict[str, str]:
+        """Return the commands that restart a program, or all programs without supervisorctl."""
+        known, which = values(facts), "it" if facts.commands.supervisorctl else "all"
+        return {
+            name: self.frames[f"{name}_{which}"].format(value=known[name])
+            for name in ("restart", "update")
         }
 
     def _describe_worker(self, facts: IncidentFacts) -> str:

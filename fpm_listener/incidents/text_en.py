@@ -143,7 +143,7 @@ ENGLISH = Language(
         Cause.NOT_ANSWERING: Text(
             "it runs|ran and accepts|accepted connections, but does|did not answer requests",
             "See what its workers do: {workers} (state T: kill -CONT them; all busy: raise "
-            "pm.max_children, and set request_terminate_timeout), or restart it: {restart}",
+            "pm.max_children, and set request_terminate_timeout){restart}",
         ),
         Cause.RESTART_LOOP: Text("it is|was in a restart loop{exit}{interval}", "{read}"),
         Cause.GAVE_UP: Text("it is|was down{exit}", "{read}"),
@@ -216,6 +216,10 @@ ENGLISH = Language(
         "read_none": "supervisord keeps no output of it. Set {value}, and read that file after the "
         "next failure",
         "read_unknown": "Read its last log lines",
+        "restart_it": ", or restart it: {value}",
+        "restart_all": ", or restart supervisord and all its programs: {value}",
+        "update_it": "{value}",
+        "update_all": "{value} (this restarts supervisord and all its programs)",
         "then_start": "{remedy}, then type: {{start}}",
         "then_restart_all": "{remedy}, then restart supervisord and all its programs, because "
         "supervisorctl cannot reach it: {{start}}",

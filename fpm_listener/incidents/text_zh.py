@@ -90,6 +90,8 @@ def _stop_supervised(holder: Holder, supervisor: HolderSupervisor) -> str:
     if supervisor.status:
         return f"{what}；请在那里停止它，其名称可用此命令查看：{supervisor.status}"
     command = holder_remedies.stop_supervisor(holder, supervisor)
+    if command is None:
+        return f"{what}；请在那里停止它"
     return f"{what}；请停止该 {supervisor.kind}：{command}"
 
 
@@ -199,7 +201,7 @@ CHINESE = Language(
         Cause.NOT_ANSWERING: Text(
             "进程在运行并接受连接，但不响应任何请求",
             "查看工作进程在做什么：{workers}（状态 T：kill -CONT；全忙：调大 pm.max_children "
-            "并设置 request_terminate_timeout），或重启：{restart}",
+            "并设置 request_terminate_timeout）{restart}",
         ),
         Cause.RESTART_LOOP: Text("进程反复重启{exit}{interval}", "{read}"),
         Cause.GAVE_UP: Text("进程未运行{exit}", "{read}"),
@@ -266,6 +268,10 @@ CHINESE = Language(
         "read_syslog": "在系统日志中查看它最后的输出",
         "read_none": "supervisord 不保存它的输出；请设置 {value}，并在下次失败后查看该文件",
         "read_unknown": "查看它最后的输出",
+        "restart_it": "，或重启：{value}",
+        "restart_all": "，或重启 supervisord 及其全部程序：{value}",
+        "update_it": "{value}",
+        "update_all": "{value}（这会重启 supervisord 及其全部程序）",
         "then_start": "{remedy}，然后执行：{{start}}",
         "then_restart_all": "{remedy}，然后重启 supervisord 及其全部程序"
         "（supervisorctl 无法连接它）：{{start}}",

@@ -20,7 +20,7 @@ _COMMAND = re.compile(
         )
         (?: \$\([^()]*\) | '[^']*' | [^()'\uff08\uff09\uff0c\u3002\uff1b] )*?
     )
-    (?= ,\ then\ type:\ | ,\ or\  | ,\ and\  | \ \(state\ T:
+    (?= ,\ then\ type:\ | ,\ or\  | ,\ and\  | \ \((?:state\ T:|this\ )
       | [)\uff08\uff09\uff0c\u3002\uff1b] | $ )
     """,
     re.VERBOSE,
