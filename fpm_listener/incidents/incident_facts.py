@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fpm_listener.host.operator_commands import OperatorCommands
-from fpm_listener.host.output_lines import is_of_program
+from fpm_listener.host.output_lines import importance, is_of_program
 from fpm_listener.incidents.live_view import NOTHING, LiveView
 from fpm_listener.incidents.post_mortem import Needs
 from fpm_listener.incidents.program_output import UNKNOWN, ProgramOutput
@@ -77,10 +77,14 @@ class IncidentFacts:
 
     @property
     def hidden_output(self) -> str | None:
-        """Return where the output of the program goes, if no line of it can be shown."""
-        target = self.output.hidden_target
-        is_shown = target and any(map(is_of_program, self.evidence))
-        return None if is_shown or self.recovering else target
+        """Return where the stderr of the program goes, if the lines that it may have are missing.
+
+        They are missing if nothing of the program is shown, or if nothing explains the failure and
+        no line of an error is shown.
+        """
+        least = 2 if self.cause in UNEXPLAINED else 0
+        is_shown = any(is_of_program(one) and importance(one) >= least for one in self.evidence)
+        return None if is_shown or self.recovering else self.output.hidden_target
 
     @property
     def pools(self) -> tuple[str, ...]:

@@ -127,11 +127,17 @@ class Language:
     def _output_parts(self, facts: IncidentFacts) -> dict[str, str]:
         """Return the values of the sentence about output that no alert can show."""
         frame = "update" if facts.commands.supervisorctl else "restart"
+        command = values(facts)["update"] or ""
+        is_joined = facts.output.redirect_stderr
+        if is_joined and frame == "update":  # the section of the listener changes, too
+            command = command.removesuffix(f" {facts.name.group}")
         return {
             "target": facts.hidden_output or "",
             "setting": facts.output.events_setting,
             "section": section_of(facts.name),
-            "apply": self.frames[frame].format(command=values(facts)["update"]),
+            # The listener's section that we ship subscribes to the events of stderr only.
+            "subscribe": self.frames["subscribe"] if is_joined else "",
+            "apply": self.frames[frame].format(command=command),
         }
 
     def _ruled_out(self, facts: IncidentFacts) -> str:

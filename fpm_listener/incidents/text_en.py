@@ -198,9 +198,11 @@ ENGLISH = Language(
         "failures": "{count} failures in this incident.",
         "last_exit": " Last exit: {exit}.",
         "hidden": " supervisord passes its output to {target} (in a container: docker logs), so "
-        "this alert cannot show it. To change this, add {setting} to [{section}], then {apply}.",
+        "this alert cannot show it. To change this, add {setting} to [{section}]{subscribe}, then "
+        "{apply}.",
         "no_log": " supervisord keeps no log of its output, so this alert cannot show it. To "
-        "change this, add {setting} to [{section}], then {apply}.",
+        "change this, add {setting} to [{section}]{subscribe}, then {apply}.",
+        "subscribe": " and PROCESS_LOG to events= in the section of the listener",
         "update": "type: {command}",
         "restart": "restart supervisord and all its programs: {command}",
         "worn_out": " Self-healing started it {count} times in one day, and does not start it "

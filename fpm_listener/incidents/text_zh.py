@@ -253,9 +253,10 @@ CHINESE = Language(
         "failures": "本次故障中已失败 {count} 次。",
         "last_exit": "最近一次退出：{exit}。",
         "hidden": "supervisord 把它的输出转到 {target}（容器中用 docker logs 查看），"
-        "所以本告警无法显示。如需显示，请在 [{section}] 中加入 {setting}，然后{apply}。",
+        "所以本告警无法显示。如需显示，请在 [{section}] 中加入 {setting}{subscribe}，然后{apply}。",
         "no_log": "supervisord 不保存它的输出，所以本告警无法显示。"
-        "如需显示，请在 [{section}] 中加入 {setting}，然后{apply}。",
+        "如需显示，请在 [{section}] 中加入 {setting}{subscribe}，然后{apply}。",
+        "subscribe": "，并在监听器小节的 events= 中加入 PROCESS_LOG",
         "update": "执行：{command}",
         "restart": "重启 supervisord 及其全部程序：{command}",
         "worn_out": "一天内已自动重启 {count} 次，今天不再启动。",

@@ -100,6 +100,8 @@ def test_only_stdout_is_kept(lab: CaseLab) -> None:
     texts = texts_of(lab, "stdout")
     assert "hello from stdout" in texts["evidence"]
     assert "cannot connect" not in texts["evidence"]
+    assert "supervisord keeps no log of its output" in texts["description"]
+    assert "add stderr_events_enabled=true to [program:stdout]" in texts["description"]
 
 
 def test_output_that_goes_to_a_device(lab: CaseLab) -> None:

@@ -115,6 +115,19 @@ def test_output_that_nothing_shows() -> None:
     assert "stderr_events_enabled=true" in alert.translations["zh"]["description"]
 
 
+def test_joined_output_that_nothing_shows() -> None:
+    """The listener must subscribe to the events of stdout, too."""
+    joined = ProgramOutput(redirect_stderr=True, stdout_target="NONE", known=True)
+    scenario = job(joined)
+    examine(scenario)
+    (alert,) = scenario.alerts
+    assert (
+        "To change this, add stdout_events_enabled=true to [program:job] and PROCESS_LOG to events="
+        " in the section of the listener, then type: supervisorctl update."
+    ) in alert.annotations["description"]
+    assert "PROCESS_LOG" in alert.translations["zh"]["description"]
+
+
 def test_an_alert_waits_for_the_programs() -> None:
     """While the listener starts, it knows no files: the first alert waits for them."""
     scenario = Scenario()
