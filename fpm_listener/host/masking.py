@@ -52,9 +52,10 @@ _SCHEMES = frozenset(("bearer", "basic", "digest", "token"))
 _TOKEN = re.compile(r"""\s+|(?:[^\s'"]|'[^']*(?:'|\Z)|"[^"]*(?:"|\Z))+""")
 _ASSIGNED = re.compile(r"""(['"]?(?:--?|/)?([A-Za-z][\w.-]*)(?:=|:(?!//)))(.*)""", re.DOTALL)
 _OPTION = re.compile(r"--?([A-Za-z][\w.-]*)")
-_NAME = re.compile(r"""(?<!\w)([A-Za-z][\w.-]*)(?:\\*["'])?\s*(?:=>|[=:](?!//))\s*""")
+#: It begins where a word begins, so that the costs grow with the length of the text only.
+_NAME = re.compile(r"""(?<![\w.-])[.-]*(\w[\w.-]*)(?:\\*["'])?\s*(?:=>|[=:](?!//))\s*""")
 _VALUE = re.compile(r"""\\+"[^"\\]*\\+"|"[^"]*"|'[^']*'|[^&\s,;'"}]+""")
-_USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#'\"]*@")
+_USERINFO = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z0-9+.-]+://)[^\s/?#'\"]*@")
 _BEARER = re.compile(r"\b((?:bearer|basic)\s+)[\w.~+/=-]{6,}", re.IGNORECASE)
 _KNOWN = re.compile(
     r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|sk[-_]|AKIA|eyJ)[\w.-]{12,}"
@@ -171,10 +172,10 @@ def _values(token: str) -> Iterator[str]:
     """Yield the token in pieces, with a mask for the value of each secret name."""
     at = 0
     for name in _NAME.finditer(token):
-        value = _VALUE.match(token, name.end())
-        if value is None or name.start() < at or value[0] in _GIVEN:
+        if name.start() < at or not _is_secret(name[1]):
             continue
-        if _is_secret(name[1]):
+        value = _VALUE.match(token, name.end())
+        if value is not None and value[0] not in _GIVEN:
             yield token[at : name.end()]
             yield MASK
             at = value.end()

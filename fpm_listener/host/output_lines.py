@@ -66,7 +66,7 @@ def readable(lines: Iterable[str]) -> list[str]:
 
 
 def _readable(line: str) -> str:
-    line = line[: 4 * LONGEST]
+    line = line[: 2 * LONGEST]
     if "\x1b" in line:
         line = _ANSI.sub("", line)
     line = line.rpartition("\r")[2] or line.rstrip("\r")  # a progress bar

@@ -1,6 +1,7 @@
 """Command lines of others are shown without their secrets."""
 
 import shlex
+import time
 
 import pytest
 from hypothesis import given
@@ -250,3 +251,17 @@ def test_secrets_in_a_log(line: str) -> None:
 def test_lines_without_secrets(line: str) -> None:
     """They stay as they are."""
     assert masked_line(line) == line
+
+
+@pytest.mark.parametrize("piece", ["a.", "a-", "x:", "x=", "password=", "'a", "\\", "://", "a"])
+def test_the_costs_of_a_line(piece: str) -> None:
+    """They grow with its length only: a program can write any line."""
+
+    def seconds(length: int) -> float:
+        line = piece * (length // len(piece))
+        started_s = time.perf_counter()
+        masked_line(line)
+        return time.perf_counter() - started_s
+
+    short_s = min(seconds(2000) for _ in range(5))
+    assert min(seconds(16000) for _ in range(3)) < 32 * short_s  # quadratic: 64
