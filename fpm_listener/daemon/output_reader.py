@@ -19,6 +19,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from fpm_listener.host.output_lines import readable
 from fpm_listener.incidents.effects import OutputRead
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class OutputReader:
         elif exited_at_s != request.exited_at_s:
             return OutputRead(request.process, None)
         lines = [line for run in runs for line in read_run(run)]
-        return OutputRead(request.process, tuple(lines))
+        return OutputRead(request.process, tuple(readable(lines)))
 
 
 def read_run(run: Run) -> list[str]:

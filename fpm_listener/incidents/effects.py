@@ -73,7 +73,7 @@ class OutputRead(NamedTuple):
     """Input: what a run has written to its files."""
 
     process: ProcessName
-    lines: tuple[str, ...] | None  #: oldest first, untrusted; None = they are unknown
+    lines: tuple[str, ...] | None  #: oldest first, readable; None = they are unknown
 
 
 class CheckGone(NamedTuple):

@@ -84,7 +84,7 @@ class FailureHistory:
             is_changed |= self._explain(news.facts)
         if news.output is not None:
             self.evidence.set_output(news.output)
-            self._output = tuple(readable(news.output))
+            self._output = news.output
         is_new = news.failure or news.exits or news.output is not None
         if is_new and (shown := self._read_output()):
             lines += [fact.line for fact in shown]
@@ -208,5 +208,5 @@ class Evidence:
 
     def set_output(self, lines: Iterable[str]) -> None:
         """Replace the output by that of another run."""
-        self.output = choose(readable(lines), 2 * self.most) if self.most else []
+        self.output = readable(choose([*lines], 2 * self.most)) if self.most else []
         self.lines = self._lines()

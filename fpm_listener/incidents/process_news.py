@@ -37,7 +37,7 @@ class ProcessNews:
     reset: bool = False  #: earlier failures do not count any more, unless an incident is open
     exits: list[tuple[ProcessExit, ExitNote | None]] = field(default_factory=list)
     facts: list[LogFact] = field(default_factory=list)  #: reasons of the last failed start
-    output: tuple[str, ...] | None = None  #: what a run has written; None = nothing was read
+    output: tuple[str, ...] | None = None  #: readable lines of a run; None = nothing was read
     conflict: LogFact | None = None  #: a bind conflict in a run that has not failed yet
     answer: HolderFound | ExitExamined | Gone | None = None
     started: set[Lookup] = field(default_factory=set)  #: look-ups that an alert waits for

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fpm_listener.host.output_lines import readable
 from fpm_listener.incidents.effects import ExitExamined, Gone, HolderFound, OutputRead
 from fpm_listener.incidents.live_failures import LiveFailures
 from fpm_listener.incidents.pending_lookups import Lookup
@@ -146,12 +147,12 @@ class ProcessFacts:
     def _end_output(self, *, failed: bool) -> list[str]:
         """End the output of a run; return the half line of php-fpm."""
         rest = self._run_output.end()
-        self._news.output = self._run_output.ended if failed else None
+        self._news.output = tuple(readable(self._run_output.ended)) if failed else None
         return rest if self.is_fpm else []
 
     def _take_output(self, _now: Instant, answer: OutputRead) -> list[Effect]:
         if answer.lines is not None:
-            self._news.output = (*answer.lines, *self._run_output.last)
+            self._news.output = (*answer.lines, *readable(self._run_output.last))
         self._news.finished.add(Lookup.OUTPUT)
         return []
 
