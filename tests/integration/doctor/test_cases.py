@@ -106,6 +106,25 @@ def test_a_case_with_other_findings(case: str, folder: Path) -> None:
     assert one.severity is FindingSeverity.ERROR
 
 
+@pytest.mark.parametrize(
+    ("case", "key"),
+    [
+        ("D10", "pm.start_servers"),
+        ("D12", "chdir"),
+        ("D14", "slowlog"),
+        ("D16", "slowlog"),
+    ],
+)
+def test_what_php_fpm_rejects(case: str, key: str, folder: Path) -> None:
+    """One error names the key, and says that php-fpm does not start."""
+    (one,) = examine(case, folder)
+
+    assert one.severity is FindingSeverity.ERROR
+    assert key in one.what
+    assert "does not start" in one.why
+    assert one.where.startswith(f"{folder}/php-fpm.conf:")
+
+
 def test_the_environment_of_the_supervisord_that_runs(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
