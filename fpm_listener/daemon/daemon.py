@@ -78,7 +78,7 @@ class Daemon:
         self._delivery = AlertDelivery(settings, stored.outbox, inbox)
         self._keeper = SocketKeeper(guard_sockets, inbox.put, inbox.failed, inbox.errors.caught)
         self._services = Services(
-            settings, inbox, self._keeper, stored.log_positions(), lambda: self._publisher.snapshot
+            settings, inbox, self._keeper, stored, lambda: self._publisher.snapshot
         )
         self._events = EventIntake(pipe, stored.ledger_path, stored.last_stamp())
         self._exits = exits = ExitWatch(self._poller)
@@ -150,9 +150,9 @@ class Daemon:
         self._keeper.check_socket()
         stored.open(now)
         self._services.upkeep(owns_state_dir=stored.is_writable)
-        stored.save(self._engine.timeline.memory(), self._services.log_positions)
+        stored.save(self._engine.timeline.memory(), *self._services.memory)
         self._events.keep_ledger_at(stored.ledger_path)
-        self._runner.retry_watches()
+        self._runner.upkeep()
 
     def _answer_unreadable(self, now: Instant) -> None:
         if self._events.answer_unreadable(now):
@@ -202,6 +202,8 @@ class Daemon:
             effects += self._runner.react(event, now, Where.EVENT) or []
         self._runner.commit(effects, now, self._events.stamp(event))
         self._events.acknowledge(event, now)
+        if event.name == "PROCESS_STATE_RUNNING":
+            self._runner.look_for_fpm()
         if event.name in _ENDS:
             self._keeper.check_socket()  # the next guard comes soon
         self._runner.perform(effects)
@@ -292,7 +294,7 @@ class Daemon:
         ledger_path = self._persistence.ledger_path
         self._services.stop()
         self._delivery.close()
-        self._persistence.save(self._engine.timeline.memory(), self._services.log_positions)
+        self._persistence.save(self._engine.timeline.memory(), *self._services.memory)
         self._persistence.close()  # which makes a missing directory again
         self._events.keep_ledger_at(ledger_path)
         self._exits.close()

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from fpm_listener.daemon import program_needs
+from fpm_listener.daemon.fpm_finder import FpmFinder
 from fpm_listener.daemon.output_finder import OutputFinder
 from fpm_listener.host.operator_commands import OperatorCommands
 from fpm_listener.internal_errors import log_only
 from fpm_listener.monitor.known_programs import ProgramsKnown
-from fpm_listener.phpfpm import command_line, config_files
+from fpm_listener.phpfpm import config_files
 from fpm_listener.phpfpm.check_command import check_command
 from fpm_listener.phpfpm.config import FpmSite, LogKind
 from fpm_listener.phpfpm.status_page import PoolTarget
@@ -59,9 +60,14 @@ class Discovery:
     """Reads the programs. Used by one thread."""
 
     def __init__(
-        self, rpc: SupervisorRpc | None, supervisord_pid: int, caught: Caught = log_only
+        self,
+        rpc: SupervisorRpc | None,
+        supervisord_pid: int,
+        caught: Caught = log_only,
+        finder: FpmFinder | None = None,
     ) -> None:
         """`caught`: gets each unexpected error."""
+        self._finder = finder or FpmFinder()
         self._caught = caught
         self._rpc = rpc
         self._pid = supervisord_pid
@@ -113,11 +119,15 @@ class Discovery:
             return None
 
     def _read_program(self, program: Program) -> _Facts:
-        invocation = command_line.find(program.command)
-        if invocation is None or invocation.test_only:
-            return _Facts(program_needs.of_program(program), self._outputs.find(program))
-        conf = self._read_conf(program, invocation)
+        invocation = self._finder.find(program)
         stderr_log = program.stderr_log or self._outputs.stderr_file(program)
+        if invocation is None:
+            is_fpm = self._finder.is_named(program)
+            logs = (stderr_log,) if stderr_log and Path(stderr_log).is_file() else ()
+            site = FpmSite(error_logs=logs) if is_fpm else None
+            output = self._outputs.find(program, logs) if is_fpm else self._outputs.find(program)
+            return _Facts(program_needs.of_program(program), output, site)
+        conf = self._read_conf(program, invocation)
         site = _site(program, invocation, conf, stderr_log)
         output = self._outputs.find(program, site.error_logs)
         return _Facts(program_needs.of_php_fpm(program, invocation, conf), output, site)
@@ -150,7 +160,7 @@ class Discovery:
             self._warn_once("php-fpm's configuration is not fully understood problem=%r", problem)
         # An unreadable file may be readable soon, and the running php-fpm has read it. So the last
         # readable configuration stays in use; otherwise another log would be followed.
-        key = program.name, program.command
+        key = program.name, " ".join((*invocation.arguments, conf.path))
         if not any(" cannot be read: " in problem for problem in conf.problems):
             self._confs[key] = conf
         return self._confs.get(key, conf)

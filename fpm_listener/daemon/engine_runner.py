@@ -14,6 +14,7 @@ from fpm_listener.delivery.alert_texts import with_texts
 from fpm_listener.incidents.effects import Notify
 from fpm_listener.monitor.messages import (
     AnswerGuard,
+    Discover,
     LeaveProgram,
     ProcessExited,
     ReleaseSockets,
@@ -126,9 +127,16 @@ class EngineRunner:
         for exited in self._errors.result(Where.INPUT, self._exits.take) or []:
             self.step(exited, read_clocks())
 
-    def retry_watches(self) -> None:
-        """Watch the processes for which no descriptor was left before."""
+    def upkeep(self) -> None:
+        """Watch the processes for which no descriptor was left before, and look for php-fpm."""
         self._exits.retry(lambda one: self._watch(WatchPid(*one)))
+        self.look_for_fpm()
+
+    def look_for_fpm(self) -> None:
+        """Look for php-fpm behind a script: in the processes of programs."""
+        pids = {view.name: view.pid for view in self._engine.views() if view.pid}
+        if self._services.finder.has_new(pids, time.monotonic()):
+            self._services.effects[Discover](Discover(all_configs=False))
 
     def start_paused(self) -> None:
         """Start the processes that self-healing has stopped for a while."""

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 #: Names of stored values; the first two are followed by the name of a process.
 _PROCESS, _MASTERS = "process ", "masters "
-_POSITIONS, _STAMP, _TIMELINE = "positions", "event", "timeline"
+_POSITIONS, _STAMP, _TIMELINE, _PHP_FPM = "positions", "event", "timeline", "php-fpm"
 
 
 class StateStore:
@@ -132,6 +132,10 @@ class Persistence:
         """Return how far each log file was read."""
         return restore_positions(self._store.values.get(_POSITIONS))
 
+    def php_fpm(self) -> object:
+        """Return the programs that were found to be php-fpm."""
+        return self._store.values.get(_PHP_FPM)
+
     def former_masters(self) -> dict[ProcessName, tuple[Master, ...]]:
         """Return the masters of this boot that guards became."""
         return {name: self._parse_masters(saved) for name, saved in self._by_process(_MASTERS)}
@@ -172,10 +176,14 @@ class Persistence:
             statements.append(self._store.put(_STAMP, stamp))
         self._database.write(statements, durable=durable)
 
-    def save(self, timeline: list[Any], positions: Mapping[str, Position]) -> None:
+    def save(
+        self, timeline: list[Any], positions: Mapping[str, Position], php_fpm: object = None
+    ) -> None:
         """Write data whose last half minute may be lost if the listener is killed."""
         saved = {path: position.to_json() for path, position in positions.items()}
         values: dict[str, object] = {_POSITIONS: saved, _TIMELINE: timeline}
+        if php_fpm:
+            values[_PHP_FPM] = php_fpm
         changed = [name for name, value in values.items() if value != self._store.values.get(name)]
         if changed:
             statements = [self._store.put(name, values[name]) for name in changed]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fpm_listener.daemon import startup_check
 from fpm_listener.daemon.control_socket import ControlSocket
 from fpm_listener.daemon.discovery import Discovery
+from fpm_listener.daemon.fpm_finder import FpmFinder
 from fpm_listener.daemon.log_follower import LogFollower
 from fpm_listener.daemon.output_reader import KnowOutputs, OutputReader
 from fpm_listener.daemon.post_mortem_examiner import PostMortemExaminer, Sample
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from fpm_listener.daemon.inbox import Inbox
     from fpm_listener.daemon.log_follower import LogCounts
     from fpm_listener.daemon.log_position import Position
+    from fpm_listener.daemon.persistence import Persistence
     from fpm_listener.daemon.pool_poller import PoolPoller
     from fpm_listener.daemon.socket_keeper import SocketKeeper
     from fpm_listener.guard.orphans import Master
@@ -82,10 +84,10 @@ class Services:
         settings: Settings,
         inbox: Inbox,
         keeper: SocketKeeper,
-        positions: Mapping[str, Position],
+        stored: Persistence,
         snapshot: Callable[[], Snapshot],
     ) -> None:
-        """`positions`: how far log files were read."""
+        """`stored`: the data of an earlier listener."""
         errors = inbox.errors
         rpc = SupervisorRpc.from_environment(os.environ)
         self.has_rpc = rpc is not None
@@ -95,10 +97,13 @@ class Services:
         self._snapshot = snapshot
         self._discovered_at_s = float("-inf")  # monotonic
         self._starter = Starter(errors)
+        positions = stored.log_positions()
         self._log_follower = LogFollower(inbox.put, inbox.failed, positions, errors.caught)
         self._actions = SupervisorActions(rpc, settings.state_dir, inbox.put, self._alerts_pending)
         self._query = ProcessQuery(rpc, inbox.put)
-        self._programs = Discovery(rpc, os.getppid(), errors.caught)
+        self.finder = FpmFinder(stored.php_fpm())
+        self.finder.named = settings.php_fpm
+        self._programs = Discovery(rpc, os.getppid(), errors.caught, self.finder)
         self._examiner = PostMortemExaminer(os.getppid(), rpc)
         self._output_reader = OutputReader()
         self._receiver_check = ReceiverCheck()
@@ -191,6 +196,7 @@ class Services:
     def reconfigure(self, settings: Settings) -> None:
         """Use other settings."""
         before, self._settings = self._settings, settings
+        self.finder.named = settings.php_fpm
         if before.fpm_status_s != settings.fpm_status_s:
             self._start_pools()
         self._ask_all()
@@ -218,9 +224,9 @@ class Services:
         return self._log_follower.counts
 
     @property
-    def log_positions(self) -> Mapping[str, Position]:
-        """Return how far each log file was read."""
-        return self._log_follower.positions
+    def memory(self) -> tuple[Mapping[str, Position], object]:
+        """Return how far each log file was read, and the programs that are php-fpm."""
+        return self._log_follower.positions, self.finder.memory()
 
     def start_again(self, processes: Sequence[ProcessName]) -> None:
         """Start processes that we stopped for a while: after our exit nothing else starts them."""

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fpm_listener.doctor.machine import Machine
-    from fpm_listener.doctor.start_script import StartScript
     from fpm_listener.host.address_holders import HolderReport
     from fpm_listener.host.addresses import Address
     from fpm_listener.phpfpm.command_line import FpmInvocation
     from fpm_listener.phpfpm.config import FpmConf
+    from fpm_listener.phpfpm.start_script import StartScript
     from fpm_listener.settings.receiver_types import ReceiverProblem
     from fpm_listener.supervisor.ini_lines import Line
     from fpm_listener.supervisor.process import Loaded

@@ -9,16 +9,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener import regular_file
-from fpm_listener.doctor import start_script
 from fpm_listener.doctor.checked_config import SHELL, Unknown, words_of
-from fpm_listener.phpfpm import command_line
+from fpm_listener.phpfpm import command_line, start_script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fpm_listener.doctor.checked_config import Supervised
-    from fpm_listener.doctor.start_script import StartScript
     from fpm_listener.phpfpm.command_line import FpmInvocation
+    from fpm_listener.phpfpm.start_script import StartScript
 
 #: Names of programs that are php-fpm: php-fpm, php8.2-fpm, php-fpm83, phpfpm, fpm.
 _NAME = re.compile(r"(?:php[\d.]*[-_.]?)?fpm[-_]?[\d.]*", re.IGNORECASE | re.ASCII)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.doctor.checked_config import SHELL, fpms, processes, words_of
 from fpm_listener.doctor.rule import match, rule
-from fpm_listener.doctor.start_script import INIT
 from fpm_listener.host.masking import masked_text
 from fpm_listener.phpfpm import command_line, guard_command, shell_commands
+from fpm_listener.phpfpm.start_script import INIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -91,15 +91,32 @@ _SHELL = re.compile(r"(?:ba|da|z|k|a)?sh")
 
 _WRAPPERS = {
     **dict.fromkeys(("nohup", "setsid", "busybox", "docker-php-entrypoint"), _Wrapper()),
-    **dict.fromkeys(("catatonit", "with-contenv", "time"), _Wrapper()),
+    **dict.fromkeys(("catatonit", "with-contenv", "time", "eatmydata", "pgrphack"), _Wrapper()),
+    "cgexec": _Wrapper(values="g"),
+    "doas": _Wrapper(values="uC"),
     **dict.fromkeys(("gosu", "su-exec", "s6-setuidgid", "pidproxy"), _Wrapper(operands=1)),
     **dict.fromkeys(("chroot", "taskset"), _Wrapper(operands=1)),
+    **dict.fromkeys(("setuidgid", "envuidgid", "envdir", "setuser"), _Wrapper(operands=1)),
+    "chpst": _Wrapper(values="uUbe/nlLmdoptfcr"),  # of runit
+    "softlimit": _Wrapper(values="madcsrfolpt"),  # of daemontools
+    "prlimit": _Wrapper(long_values=_long("output")),
+    "numactl": _Wrapper(
+        values="ipPwNCmSfLoMI",
+        long_values=_long(
+            "interleave weighted-interleave preferred preferred-many physcpubind cpunodebind "
+            "membind shm file length offset shmmode shmid"
+        ),
+    ),
     **dict.fromkeys(("tini", "docker-init"), _Wrapper(values="pe")),
     "exec": _Wrapper(values="a"),
     "env": _Wrapper(values="uC", long_values=_long("unset chdir")),
     "nice": _Wrapper(values="n", long_values=_long("adjustment")),
     "ionice": _Wrapper(values="cn", long_values=_long("class classdata")),
-    "chrt": _Wrapper(values="TPD", operands=1),
+    "chrt": _Wrapper(
+        values="TPD",
+        long_values=_long("sched-runtime sched-period sched-deadline"),
+        operands=1,
+    ),
     "stdbuf": _Wrapper(values="ioe", long_values=_long("input output error")),
     "dumb-init": _Wrapper(values="r", long_values=_long("rewrite")),
     "sudo": _Wrapper(values="ughpCDRrtTU", long_values=_long("user group chdir")),

@@ -80,6 +80,7 @@ class Settings:
     web: WebSettings = WebSettings()
     state_dir: Path = Path(DEFAULT_STATE_DIR)
     programs: tuple[str, ...] = ()  #: globs over group:name; empty = every program
+    php_fpm: tuple[str, ...] = ()  #: globs over group:name of programs that are php-fpm
     error_log: tuple[Path, ...] = ()  #: further log files to follow
     loop: LoopPolicy = FAST_LOOP
     slow_loop: LoopPolicy = SLOW_LOOP
@@ -134,6 +135,7 @@ _HEALING = {
 _GENERAL = {
     "state_dir": Setting("state_dir", ini.file),
     "programs": Setting("programs", ini.words),
+    "php_fpm": Setting("php_fpm", ini.words),
     "error_log": Setting("error_log", ini.files),
     "loop": Setting("loop", ini.loop),
     "slow_loop": Setting("slow_loop", ini.loop),

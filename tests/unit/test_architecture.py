@@ -85,7 +85,7 @@ PURE = {
     "doctor.rules_fpm_rejections",
     *("doctor.rules_listener", "doctor.rules_program", "doctor.rules_running"),
     *("doctor.rules_supervisord", "doctor.rules_execution"),
-    *("doctor.machine", "doctor.start_script"),
+    *("doctor.machine", "phpfpm.start_script"),
     *(
         "delivery.alert_queue",
         "delivery.alert_texts",

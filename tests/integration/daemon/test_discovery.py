@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fpm_listener.daemon.discovery import Discovery
+from fpm_listener.daemon.fpm_finder import FpmFinder
 from fpm_listener.incidents.post_mortem import Needs
 from fpm_listener.phpfpm import command_line, config_files
 from fpm_listener.phpfpm.config import FpmSite
@@ -286,3 +287,15 @@ def test_an_unexpected_error_over_one_program(
     assert fresh.programs == known.programs
     assert fresh.sites == {}
     assert fresh.needs == {}
+
+
+def test_a_php_fpm_that_only_the_settings_name(tmp_path: Path, supervisord: int) -> None:
+    """It has no configuration, and its stderr is followed."""
+    stderr = write(tmp_path / "stderr.log", "")
+    configure(tmp_path, "/opt/start", f"stderr_logfile={stderr}")
+    finder = FpmFinder()
+    programs = Discovery(None, supervisord, finder=finder)
+    assert programs.read(all_configs=True).sites == {}
+    finder.named = ("web:fpm",)
+
+    assert programs.read(all_configs=False).sites == {FPM: FpmSite(error_logs=(str(stderr),))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fpm_listener.doctor import start_script
+from fpm_listener.phpfpm import start_script
 
 FPM = "/usr/sbin/php-fpm8.2 -F -y /etc/php-fpm.conf"
 

@@ -1,0 +1,155 @@
+"""Finds which programs are php-fpm: also those that start it behind a script.
+
+Laws:
+1. The command decides. Then come the running process, the script that the command runs, what was
+   found earlier, and the setting `php_fpm`.
+2. A running process counts if its executable is php-fpm, and its title names the configuration. A
+   title alone counts only if the executable is not readable: each process can write any title.
+3. A program that was found once stays php-fpm as long as its command is the same.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, NamedTuple
+
+from fpm_listener import regular_file
+from fpm_listener.host import procfs
+from fpm_listener.phpfpm import command_line, start_script
+from fpm_listener.phpfpm.command_line import FpmInvocation
+from fpm_listener.supervisor.process import ProcessName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fpm_listener.supervisor.process import Program
+
+#: php-fpm writes it over its command line. Source: sapi/fpm/fpm/fpm_env.c.
+_TITLE = re.compile(r"php-fpm: master process \((/[^()\x00-\x1f]{1,4000})\)")
+#: Seconds between two looks: a program in a restart loop has a new pid all the time.
+_LOOK_EVERY_S = 10.0
+#: Processes between supervisord's child and php-fpm: a script, `sudo`, `tini`.
+_DEEPEST = 4
+#: Children of one process that are examined.
+_MOST_CHILDREN = 50
+_LONGEST_SCRIPT = 64 << 10
+
+
+class Found(NamedTuple):
+    """A php-fpm that a program has started."""
+
+    command: str  #: of the program
+    binary: str
+    config: str
+
+
+class FpmFinder:
+    """Used by the thread that reads programs; the main thread sets `named` and calls `has_new`."""
+
+    def __init__(self, remembered: object = None) -> None:
+        """`remembered`: what `memory` returned in an earlier listener."""
+        self.named: Sequence[str] = ()  #: globs of the setting php_fpm
+        self._pids: Mapping[ProcessName, int] = {}  # of the processes to look at
+        self._looked_at_s = float("-inf")  # monotonic
+        self._looks_left = 0
+        self._found = _restore(remembered)
+
+    def has_new(self, pids: Mapping[ProcessName, int], now_s: float) -> bool:
+        """Take the pids of all programs; return whether to look at them now.
+
+        Each process gets two looks: a script can take a while before it starts php-fpm.
+        """
+        if pids != self._pids:
+            self._looks_left = 2
+        if not self._looks_left or now_s - self._looked_at_s < _LOOK_EVERY_S:
+            return False
+        self._pids, self._looked_at_s = pids, now_s
+        self._looks_left -= 1
+        return True
+
+    def memory(self) -> dict[str, list[str]]:
+        """Return what must be remembered, as JSON."""
+        return {str(name): list(one) for name, one in dict(self._found).items()}
+
+    def find(self, program: Program) -> FpmInvocation | None:
+        """Return the php-fpm of a program; None for another program, or an unknown php-fpm."""
+        found = command_line.find(program.command)
+        if found is not None:
+            return None if found.test_only else found
+        self._look(program)
+        script = start_script.find(program.command, _reader(program), _environment(program))
+        known, running = script and script.invocation, self._found.get(program.name)
+        if running is None or running.command != program.command:
+            return known
+        if known is not None and known.config in {None, running.config}:
+            return known._replace(config=running.config)
+        return FpmInvocation(running.binary, config=running.config, foreground=True)
+
+    def is_named(self, program: Program) -> bool:
+        """Return whether the settings say that a program is php-fpm."""
+        names = (str(program.name), program.name.shown)
+        return any(fnmatchcase(name, glob) for name in names for glob in self.named)
+
+    def _look(self, program: Program) -> None:
+        """Look for a php-fpm among the processes of a program."""
+        pid = self._pids.get(program.name)
+        pids = [] if pid is None else [pid]
+        for _ in range(_DEEPEST):
+            for pid in pids:
+                found = _master(pid)
+                if found is not None:
+                    self._found[program.name] = Found(program.command, *found)
+                    return
+            pids = [child for pid in pids for child in _children(pid)]
+
+
+def _restore(saved: object) -> dict[ProcessName, Found]:
+    """Return what `FpmFinder.memory` returned; what is damaged is left out."""
+    found = {}
+    for key, value in saved.items() if isinstance(saved, dict) else ():
+        group, colon, process = str(key).partition(":")
+        is_whole = isinstance(value, list) and len(value) == len(Found._fields)
+        if colon and is_whole and all(isinstance(one, str) for one in value):
+            found[ProcessName(group, process)] = Found(*value)
+    return found
+
+
+def _master(pid: int) -> tuple[str, str] | None:
+    """Return the executable and the configuration of a php-fpm's master process."""
+    title = _TITLE.match(procfs.title(pid))
+    if title is None:
+        return None
+    binary = procfs.executable(pid)
+    if binary is not None and command_line.find_in([binary]) is None:
+        return None
+    return binary or "php-fpm", title[1]
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return procfs.children(pid)[:_MOST_CHILDREN]
+    except OSError:
+        return []
+
+
+def _environment(program: Program) -> dict[str, str]:
+    return {**os.environ, **program.environment}
+
+
+def _reader(program: Program) -> start_script.Reader:
+    def read(name: str) -> str | None:
+        path: str | None = name
+        if "/" not in name:
+            path = shutil.which(name, path=_environment(program).get("PATH", os.defpath))
+        elif not name.startswith("/"):
+            path = f"{program.directory or ''}/{name}"
+        try:
+            text = regular_file.read_text(path or "", _LONGEST_SCRIPT, errors="surrogateescape")
+        except OSError:
+            return None
+        return None if "\0" in text else text
+
+    return read
