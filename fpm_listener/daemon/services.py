@@ -22,6 +22,7 @@ from fpm_listener.daemon.post_mortem_examiner import PostMortemExaminer, Sample
 from fpm_listener.daemon.process_query import ProcessQuery
 from fpm_listener.daemon.supervisor_actions import SupervisorActions
 from fpm_listener.daemon.worker import Starter, Worker
+from fpm_listener.host import procfs
 from fpm_listener.incidents.effects import (
     CheckGone,
     ExamineExit,
@@ -257,7 +258,9 @@ class Services:
 
     def _find_holder(self, look: FindHolder) -> None:
         report = find_holders(
-            look.address, former_masters=look.former_masters, supervisord=os.getppid()
+            look.address,
+            former_masters=look.former_masters,
+            supervisord=procfs.supervisor_of(os.getpid()),
         )
         self._inbox.put(HolderFound(look.process, report))
 
