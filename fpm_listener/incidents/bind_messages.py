@@ -83,6 +83,19 @@ _UDP = re.compile(r"\budp[46]?\b", re.IGNORECASE)
 _TCP = re.compile(r"\btcp[46]?\b", re.IGNORECASE)
 
 
+#: Words for other reasons why a program cannot listen. The line must name the address.
+_LISTENS = re.compile(r"\b(?:bind|listen)", re.IGNORECASE)
+_DENIED = re.compile(r"permission denied|\bEACCES\b|operation not permitted", re.IGNORECASE)
+_ABSENT = re.compile(
+    r"cannot assign requested address|can't assign requested address|\bEADDRNOTAVAIL\b"
+    r"|(?:^|[:)(\[\"'-] ?)address not available",
+    re.IGNORECASE,
+)
+_CLIENT = re.compile(r"\bconnect|\"(?:GET|POST|HEAD|PUT|PATCH|DELETE|OPTIONS) ", re.IGNORECASE)
+#: Ports below this one are reserved for root.
+_FIRST_UNPRIVILEGED_PORT = 1024
+
+
 class InUse(NamedTuple):
     """What a line says about an address in use."""
 
@@ -94,6 +107,24 @@ def parse(line: str) -> InUse | None:
     if _IN_USE.search(line) is None or _OTHER.search(line) is not None:
         return None
     return InUse(_find(line))
+
+
+def forbidden_port(line: str) -> str | None:
+    """Return the address that a program may not use, because its port is reserved for root."""
+    address = _refused(line, _DENIED)
+    port = address.removesuffix(UDP).rpartition(":")[2] if address else ""
+    return address if port.isdecimal() and int(port) < _FIRST_UNPRIVILEGED_PORT else None
+
+
+def absent_address(line: str) -> str | None:
+    """Return the address that a program cannot use, because this host does not have it."""
+    address = _refused(line, _ABSENT)
+    return None if address is None or address.startswith(("/", "*")) else address
+
+
+def _refused(line: str, reason: re.Pattern[str]) -> str | None:
+    is_own = reason.search(line) and _LISTENS.search(line) and not _CLIENT.search(line)
+    return _find(line) if is_own else None
 
 
 def shown_address(line: str) -> str | None:

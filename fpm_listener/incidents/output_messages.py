@@ -105,6 +105,13 @@ _MESSAGES = (
 )
 
 
+#: Other reasons why a program cannot listen on the address that the line names.
+_REFUSED = (
+    (bind_messages.forbidden_port, FactKind.PERMISSION),
+    (bind_messages.absent_address, FactKind.ADDRESS_ABSENT),
+)
+
+
 def classify_output(line: str) -> LogFact | None:
     """Return the fact that one line of any program states about a failed start, or None.
 
@@ -133,7 +140,9 @@ def explain(run: FailedRun, lines: Sequence[str]) -> list[LogFact]:
         if run.is_fpm and (own := log_parser.classify(text)) is not None:
             if own.kind is FactKind.READY:
                 facts.clear()  # php-fpm runs: earlier lines are not the reason
-            facts += [replace(own, line=line)] if own.kind in START_FAILURES else []
+            facts += (
+                [replace(own, line=line[: log_parser.KEPT])] if own.kind in START_FAILURES else []
+            )
             continue
         found = _match(line)
         if found is None:
@@ -162,6 +171,9 @@ def _match(line: str) -> tuple[LogFact, frozenset[int]] | None:
     if (in_use := bind_messages.parse(text)) is not None:
         address = in_use.address and escaped(in_use.address)
         return LogFact(kind=FactKind.BIND_CONFLICT, line=text, address=address), frozenset()
+    for find, kind in _REFUSED:
+        if (address := find(text)) is not None:
+            return LogFact(kind=kind, line=text, address=escaped(address)), frozenset()
     for message in _MESSAGES:
         if found := message.pattern.match(text):
             named = found.groupdict().get("named")

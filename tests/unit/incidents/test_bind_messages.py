@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm_listener.incidents.bind_messages import InUse, parse, shown_address
+from fpm_listener.incidents.bind_messages import (
+    InUse,
+    absent_address,
+    forbidden_port,
+    parse,
+    shown_address,
+)
 
 _TEXT = (Path(__file__).parents[2] / "data" / "bind-messages.txt").read_text(encoding="utf-8")
 #: The program, the address (`-` = the line does not name it), and the line.
@@ -58,6 +64,33 @@ def test_a_line_that_shows_the_address_only(line: str, address: str | None) -> N
     assert parse(line) is None
 
 
+@pytest.mark.parametrize(
+    ("line", "forbidden", "absent"),
+    [
+        ("nginx: [emerg] bind() to 0.0.0.0:80 failed (13: Permission denied)", "0.0.0.0:80", None),
+        ("Error: listen EACCES: permission denied 0.0.0.0:443", "0.0.0.0:443", None),
+        ("listen tcp :80: bind: permission denied", "*:80", None),
+        ("(13)Permission denied: AH00072: could not bind to address [::]:80", "[::]:80", None),
+        ("bind() to 0.0.0.0:8080 failed (13: Permission denied)", None, None),
+        ("bind() to unix:/run/x.sock failed (13: Permission denied)", None, None),
+        ("connect() to 127.0.0.1:80 failed (13: Permission denied)", None, None),
+        ("open /etc/x: permission denied", None, None),
+        (
+            "nginx: [emerg] bind() to 203.0.113.5:80 failed (99: Cannot assign requested address)",
+            *(None, "203.0.113.5:80"),
+        ),
+        ("Error: listen EADDRNOTAVAIL: address not available 10.9.9.9:3000", None, "10.9.9.9:3000"),
+        ("listen tcp 10.9.9.9:80: bind: cannot assign requested address", None, "10.9.9.9:80"),
+        ("connect 10.9.9.9:80: bind: cannot assign requested address", None, None),
+    ],
+)
+def test_other_reasons(line: str, forbidden: str | None, absent: str | None) -> None:
+    """A port that is reserved for root, or an address of another host; the line names it."""
+    assert forbidden_port(line) == forbidden
+    assert absent_address(line) == absent
+    assert parse(line) is None
+
+
 @given(
     st.lists(
         st.sampled_from([row[2] for row in MESSAGES])
@@ -68,7 +101,9 @@ def test_a_line_that_shows_the_address_only(line: str, address: str | None) -> N
 )
 def test_any_text(line: str) -> None:
     """An address is short, on one line, and has a valid port."""
-    for address in (found.address if (found := parse(line)) else None, shown_address(line)):
+    in_use = found.address if (found := parse(line)) else None
+    others = (shown_address(line), forbidden_port(line), absent_address(line))
+    for address in (in_use, *others):
         assert address is None or (len(address) < 280 and min(address) >= " ")
         if address and "/" not in address:
             assert 0 < int(address.rpartition(":")[2]) < 65536

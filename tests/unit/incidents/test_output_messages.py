@@ -116,6 +116,15 @@ def test_an_address_in_use() -> None:
         assert kinds(exited(status), NGINX, "later") == [("bind_conflict", "0.0.0.0:8080")]
 
 
+def test_a_port_that_is_reserved_for_root() -> None:
+    """The address is named; so is one that this host does not have."""
+    denied = "nginx: [emerg] bind() to 0.0.0.0:80 failed (13: Permission denied)"
+    absent = "listen tcp 10.9.9.9:80: bind: cannot assign requested address"
+
+    assert kinds(RUN, denied) == [("permission", "0.0.0.0:80")]
+    assert kinds(RUN, absent) == [("address_absent", "10.9.9.9:80")]
+
+
 def test_the_address_is_in_another_line() -> None:
     """Java names it before; Node.js names it in the same line."""
     assert kinds(RUN, *JAVA) == [("bind_conflict", "0.0.0.0:8080")]
@@ -160,3 +169,10 @@ def test_a_hostile_line() -> None:
     named = classify_output("sh: 1: a\x1b[2J: not found")
     assert named is not None
     assert named.named == "a\\x1b[2J"
+
+
+def test_a_long_line_of_php() -> None:
+    """It is bounded too."""
+    (fact,) = explain(FPM, [FATAL + "x" * 9000])
+
+    assert len(fact.line) == 1024
