@@ -14,6 +14,8 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.incidents.program_output import NO_LOG, ProgramOutput
+from fpm_listener.supervisor import config_path
+from fpm_listener.supervisor.exit_log import QUIET_LEVELS
 from fpm_listener.supervisor.rpc import RpcFailed
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class OutputFinder:
         self._rpc = rpc
         self._pid = supervisord_pid
         self._auto: Mapping[ProcessName, LogFiles] = {}
+        options = config_path.options_of(config_path.command_of(supervisord_pid))
+        self._level = options.get("-e") or options.get("--loglevel")  # it replaces the setting
 
     def ask(self) -> None:
         """Ask supervisord for the names that it has chosen (AUTO)."""
@@ -52,7 +56,7 @@ class OutputFinder:
         logs, has_server = program.logs, self._rpc is not None
         if logs is None:
             return ProgramOutput(own_logs=own_logs, control_socket=has_server)
-        auto = self._auto.get(program.name)
+        auto, level = self._auto.get(program.name), self._level or logs.level
         stdout = self._target(logs.stdout, auto.stdout if auto else None, logs, "stdout")
         stderr = Target(None)
         if not logs.redirect_stderr:
@@ -67,6 +71,7 @@ class OutputFinder:
             stderr_events=logs.stderr_events,
             own_logs=own_logs,
             never_opened=tuple(path for path in own_logs if not os.path.exists(path)),  # noqa: PTH110 - a text stays a text
+            exits_hidden_by=level if level in QUIET_LEVELS else "",
             control_socket=has_server,
             known=True,
         )

@@ -209,6 +209,7 @@ class Running(NamedTuple):
     environ: Mapping[str, str] | None = None
     uid: int | None = None
     nodaemon: bool = False  #: started with -n
+    loglevel: str | None = None  #: of -e
 
 
 class HeldAddress(NamedTuple):

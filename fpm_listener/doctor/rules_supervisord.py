@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fpm_listener.doctor.checked_config import folder_of, processes, whole, words_of
 from fpm_listener.doctor.rule import KeyRule, key_rules, match, rule
 from fpm_listener.doctor.rules_execution import user_missing
+from fpm_listener.supervisor.exit_log import QUIET_LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,6 +152,15 @@ def _name_of(section: str) -> str:
     return f"[{kind}{colon and ':x'}]"
 
 
+@rule("FPM122", whole)
+def hidden_exits(config: CheckedConfig) -> Iterator[Match]:
+    """supervisord logs unexpected exits at WARN, and other exits at INFO."""
+    given = config.running.loglevel if config.running else None
+    level = given or config.supervisord.get("loglevel")
+    if level in QUIET_LEVELS and config.fpms:
+        yield match(config.section("supervisord"), "loglevel", {"loglevel": "info"}, value=level)
+
+
 @rule("FPM123", whole)
 def unknown_section(config: CheckedConfig) -> Iterator[Match]:
     """supervisord ignores it, with all programs and settings in it."""
@@ -228,5 +238,5 @@ def section_twice(config: CheckedConfig) -> Iterator[Match]:
 RULES = (
     *TABLE,
     *(no_server, inet_server, rejected, unknown_key, log_folder, relative_command, section_twice),
-    *(unknown_section, log_without_position),
+    *(unknown_section, log_without_position, hidden_exits),
 )

@@ -115,6 +115,8 @@ class Language:
         if facts.last_exit:
             exit_text = self.describe_exit(facts.last_exit)
             parts.append(self.frames["last_exit"].format(exit=exit_text))
+        elif facts.output.exits_hidden_by:
+            parts.append(self.frames["no_exit"].format(level=facts.output.exits_hidden_by))
         if facts.hidden_output:
             frame = "no_log" if facts.hidden_output == NO_LOG else "hidden"
             parts.append(self.frames[frame].format_map(self._output_parts(facts)))

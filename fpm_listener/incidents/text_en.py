@@ -197,6 +197,8 @@ ENGLISH = Language(
         "one_failure": "1 failure in this incident.",
         "failures": "{count} failures in this incident.",
         "last_exit": " Last exit: {exit}.",
+        "no_exit": " Its exit status is unknown: supervisord's log has no exits with "
+        "loglevel={level}. Set loglevel=info in [supervisord].",
         "hidden": " supervisord passes its output to {target} (in a container: docker logs), so "
         "this alert cannot show it. To change this, add {setting} to [{section}]{subscribe}, then "
         "{apply}.",

@@ -66,7 +66,8 @@ def read_programs(
     if isinstance(answer, ConfUnreadable):
         return answer
     beginning = f"{answer['childlogdir']}/{{name}}-{{channel}}---{answer['identifier']}-"
-    return tuple(_program(found, beginning) for found in answer["processes"])
+    level = answer["loglevel"]
+    return tuple(_program(found, beginning, level) for found in answer["processes"])
 
 
 def read(
@@ -102,7 +103,7 @@ def read(
     return answer
 
 
-def _program(found: Mapping[str, Any], auto: str) -> Program:
+def _program(found: Mapping[str, Any], auto: str, level: str) -> Program:
     """Return one process; `auto`: how the names of logs begin that supervisord chooses."""
     log = found["stdout_logfile" if found["redirect_stderr"] else "stderr_logfile"]
     return Program(
@@ -121,6 +122,7 @@ def _program(found: Mapping[str, Any], auto: str) -> Program:
             stdout_events=found["stdout_events_enabled"],
             stderr_events=found["stderr_events_enabled"],
             auto=auto.replace("{name}", found["name"]),
+            level=level,
         ),
         uid=found["user"],
     )
@@ -169,6 +171,7 @@ def describe(path: str) -> dict[str, Any]:
     return {
         "identifier": section.identifier,
         "nodaemon": bool(section.nodaemon),
+        "loglevel": _LEVELS.get(section.loglevel, "info"),
         "minfds": int(section.minfds),
         "uid": _uid(section.user),
         "logfile_maxbytes": int(section.logfile_maxbytes),
@@ -251,6 +254,8 @@ def _event_name(event: object) -> str:
     return str(getEventNameByType(event))
 
 
+#: Levels whose names a setting can have, and that hide exits (supervisor/loggers.py).
+_LEVELS = {30: "warn", 40: "error", 50: "critical"}
 _KINDS = {"EventListenerConfig": "eventlistener", "FastCGIProcessConfig": "fcgi-program"}
 _RESTARTS = {"RestartUnconditionally": "true", "RestartWhenExitUnexpected": "unexpected"}
 

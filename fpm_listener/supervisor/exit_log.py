@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+#: Values of `loglevel` with which supervisord's log has no exits: it writes them at WARN and INFO.
+QUIET_LEVELS = frozenset({"error", "critical"})
+
 _LINE = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ (?:exited|stopped): (?P<name>\S+) \("
     r"(?:exit status (?P<status>\d{1,9})|terminated by (?P<signal>SIG\w+|signal \d{1,9}))"

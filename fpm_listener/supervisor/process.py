@@ -42,6 +42,7 @@ class Logs(NamedTuple):
     stdout_events: bool = False
     stderr_events: bool = False
     auto: str = ""  #: how the names that supervisord chooses begin, with `{channel}`
+    level: str = "info"  #: of supervisord's own log: `info` or lower, `warn`, `error`, `critical`
 
 
 class Program(NamedTuple):

@@ -153,3 +153,32 @@ def test_supervisord_kills_php_fpm(loops: CaseLab) -> None:
     assert [one["annotations"]["cause"] for one in loops.webhook.alerts("firing", "slow")] == [
         "stop_timeout"
     ]
+
+
+@pytest.fixture
+def quiet() -> Iterator[CaseLab]:
+    """Return a supervisord whose log has no exits."""
+    with running_case_lab() as lab:
+        lab.main_extra = "loglevel=error"
+        lab.add_case("L25")
+        lab.start()
+        yield lab
+
+
+def test_the_log_of_supervisord_has_no_exits(quiet: CaseLab) -> None:
+    """The alert has the exit from another source, or says why it is unknown and what to set."""
+    killed: set[int] = set()
+    while len(killed) < 4:
+        pid = wait_until(lambda: quiet.process_info("L25")["pid"], "a master")
+        if pid not in killed:
+            wait_until(lambda: quiet.workers("L25"), "workers")
+            killed.add(pid)
+            for one in (pid, *quiet.workers("L25")):
+                kill(one)
+    alert = quiet.alert("L25")
+    said = alert["annotations"]
+
+    assert said["cause"] in {"restart_loop", "crash_signal"}
+    assert "killed by SIGKILL" in said["description"] or (
+        "supervisord's log has no exits with loglevel=error" in said["description"]
+    )

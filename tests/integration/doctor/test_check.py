@@ -332,6 +332,8 @@ CASES = [
         what="has no password",
     ),
     Case("FPM103", program("nodaemon=true\n", ""), machine={"container": True}),
+    Case("FPM122", program("nodaemon=true", "nodaemon=true\nloglevel=error")),
+    Case("FPM122", program("nodaemon=true", "nodaemon=true\nloglevel=critical")),
     Case("FPM117", machine={"holders": (php_fpm(),)}, what="pid 4242424"),
     Case(
         "FPM117",
@@ -543,6 +545,8 @@ def test_the_php_fpm_that_is_installed_instead(tmp_path: Path) -> None:
         Case("FPM117"),
         Case("FPM117", machine={"holders": (php_fpm(command="fpm-listener listen --config x"),)}),
         Case("FPM118"),
+        Case("FPM122", program("nodaemon=true", "nodaemon=true\nloglevel=warn")),
+        Case("FPM122", program("nodaemon=true", "nodaemon=true\nloglevel=debug")),
         Case("FPM119", fpm=pool("access.log = /var/log/access.log")),
         Case(
             "FPM119",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fpm_listener.doctor.checked_config import Running
 from fpm_listener.doctor.rules_supervisord import PROGRAM_KEYS
 from fpm_listener.supervisor.process import Loaded
 from tests.fakes import FakeHost
@@ -284,6 +285,25 @@ def test_the_background_in_a_container() -> None:
     assert found("FPM103", checkup(machine=FakeHost(container=True))) == []
     rejected = inside._replace(supervisord={"refused": "bad"})
     assert found("FPM103", rejected) == []
+
+
+@pytest.mark.parametrize("level", ["error", "critical"])
+def test_a_log_without_exits(level: str) -> None:
+    """supervisord logs exits at WARN and INFO; its command line replaces the setting."""
+    known = {"loglevel": level}
+    quiet = checkup(change("nodaemon=true", f"nodaemon=true\nloglevel={level}"), known=known)
+    (one,) = found("FPM122", quiet)
+
+    assert one.spot == f"[supervisord] loglevel={level}"
+    assert one.what == f"loglevel is {level}"
+    assert one.edits == {("supervisord", "loglevel"): "info"}
+    assert found("FPM122", checkup(known={"loglevel": "warn"})) == []
+    assert found("FPM122", checkup(known={"loglevel": "info"})) == []
+    running = Running(pid=1, environ=None)
+    loud = quiet._replace(running=running._replace(loglevel="debug"))
+    assert found("FPM122", loud) == []
+    (option,) = found("FPM122", checkup()._replace(running=running._replace(loglevel=level)))
+    assert "-e info" in option.fix
 
 
 def test_three_listeners_of_ours() -> None:

@@ -222,6 +222,9 @@ def _plights() -> dict[str, IncidentFacts]:
         "stop timeout of another program": replace(
             failing, cause=Cause.STOP_TIMEOUT, site=FpmSite()
         ),
+        "an exit that supervisord's log hides": replace(
+            BARE, output=ProgramOutput(exits_hidden_by="error", stderr_file="/e", known=True)
+        ),
         "often": replace(BARE, every_s=14.9),
         "rarely": replace(BARE, every_s=91.0, last_exit=ExitReason(status=78)),
         "nothing ruled out": replace(BARE, post_mortem=PostMortem()),
