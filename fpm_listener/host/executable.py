@@ -144,7 +144,7 @@ def read_elf(head: bytes) -> Elf | None:
                 start, _, _, length = struct.unpack_from(f"{order}{form}", head, at + shift)
                 text = head[start : start + length]
                 return Elf(machine, os.fsdecode(text.rstrip(b"\0")) or None)
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, OverflowError):
         return None
     return Elf(machine, None)
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+from fpm_listener.host.executable import read_elf
 from fpm_listener.incidents import bind_messages
 from fpm_listener.incidents.output_messages import FailedRun, classify_output, explain
 from fpm_listener.phpfpm.log_parser import KEPT
+from fpm_listener.supervisor import spawn_error
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.listen_options import guess
 from tests.fuzz.target import DATA, SPLIT, Target, check, parts, text
@@ -40,6 +45,18 @@ def listen_options(data: bytes) -> None:
     check(address is None or 0 < int(address.rpartition(":")[2]) < 1 << 16, "a port that is none")
 
 
+def spawn_reason(data: bytes) -> None:
+    """No line raises; what is shown of it is printable."""
+    for line in text(data).split("\n")[:40]:
+        found = spawn_error.parse(line)
+        check(found is None or found.evidence.isprintable(), "evidence with control characters")
+
+
+def executable_head(data: bytes) -> None:
+    """No file raises."""
+    read_elf(data)
+
+
 _MESSAGES = tuple(
     row.rpartition(b"\t")[2] for row in (DATA / "bind-messages.txt").read_bytes().splitlines()
 )
@@ -54,6 +71,14 @@ TARGETS = {
             b"Usage: php [-n] [-e] [-h] [-i] [-m] [-v]",
         ),
     ),
+    "spawn-error": Target(
+        spawn_reason,
+        (
+            b"2026-11-23 08:39:55,123 INFO spawnerr: can't find command '/srv/run.sh'",
+            b"supervisor: couldn't exec /srv/run.sh: ENOENT",
+        ),
+    ),
+    "elf": Target(executable_head, (Path(sys.executable).read_bytes()[:1024],)),
     "listen-options": Target(
         listen_options,
         (

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from fpm_listener.host.executable import find_obstacle, read_elf
 from fpm_listener.host.file_access import Account, account_of_process, account_of_user, is_denied
@@ -87,6 +89,13 @@ def test_a_file_that_cannot_run(tmp_path: Path, content: bytes, fault: Fault, nu
 def test_a_file_about_which_nothing_is_claimed(tmp_path: Path, content: bytes) -> None:
     """It runs, or its fault is not certain."""
     assert find_obstacle(write(tmp_path / "run", content), None, PATH) is None
+
+
+@example(b"\0" * 26 + b"\xff" * 8 + b"\0" * 14 + b"\1\0\1\0", 2, 1)
+@given(st.binary(max_size=120), st.integers(0, 2), st.integers(0, 2))
+def test_any_bytes(content: bytes, width: int, order: int) -> None:
+    """A damaged file, or one that somebody has made for this purpose, raises nothing."""
+    read_elf(b"\x7fELF" + bytes((width, order)) + content)
 
 
 def test_a_path_that_is_no_program(tmp_path: Path) -> None:
