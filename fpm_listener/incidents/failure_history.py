@@ -119,7 +119,8 @@ class FailureHistory:
         for cause, fact in found:
             self.address = fact.address or self.address
             # php-fpm reports a mistake first, and then that it does not start because of it.
-            is_detailed = bool(fact.named or fact.fault)
+            is_known = fact.named is not None and fact.named == self.subject and self.fault
+            is_detailed = bool(fact.named or fact.fault) and not is_known
             if cause is last.cause and (is_detailed or last.explained_by is not cause):
                 self.subject, self.fault, last.explained_by = fact.named, fact.fault, cause
                 self.line = masked_line(fact.line)
@@ -129,13 +130,17 @@ class FailureHistory:
         """Explain a failure with what the machine shows; return the line that proves it."""
         self.post_mortem = answer.post_mortem
         ended = next((one for one in self.exits if one.at_s == answer.exited_at_s), None)
-        if ended is None or ended.cause not in SYMPTOMS:
+        if ended is None:
             return []
         proof = post_mortem.find(answer.post_mortem, ended.reason)
         if proof is None:
             return []
+        # The reason of supervisord's child names the program, the machine what is wrong with it.
+        is_finer = proof[:2] == (ended.cause, self.subject)
+        if ended.cause not in SYMPTOMS and not is_finer:
+            return []
         ended.cause, self.subject, self.fault = proof.cause, proof.named, proof.fault
-        self.line = proof.evidence[0]
+        self.line, ended.explained_by = proof.evidence[0], proof.cause
         if proof.cause is Cause.BIND_CONFLICT:
             self.address, self.subject = proof.named, None
         return list(proof.evidence)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fpm_listener.incidents import bind_messages
 from fpm_listener.phpfpm import log_parser
 from fpm_listener.phpfpm.log_facts import START_FAILURES, FactKind, LogFact
+from fpm_listener.supervisor import spawn_error
 from fpm_listener.untrusted_text import escaped
 from fpm_listener.vocabulary import Fault
 
@@ -132,6 +133,7 @@ def explain(run: FailedRun, lines: Sequence[str]) -> list[LogFact]:
         return []
     status = None if reason is None else reason.status
     facts: list[LogFact] = []
+    lines = [line for line in lines if line.rstrip() != spawn_error.CHILD_ENDS]
     if run.is_fpm and status == USAGE:
         facts.append(_usage(run))
     for index, line in enumerate(lines):
@@ -174,6 +176,10 @@ def _match(line: str) -> tuple[LogFact, frozenset[int]] | None:
     for find, kind in _REFUSED:
         if (address := find(text)) is not None:
             return LogFact(kind=kind, line=text, address=escaped(address)), frozenset()
+    if text.startswith(spawn_error.CHILD) and (refused := spawn_error.parse(text)) is not None:
+        kind = FactKind(refused.cause.value)
+        fact = LogFact(kind=kind, line=text, named=refused.named, fault=refused.fault)
+        return fact, frozenset(refused.statuses)
     for message in _MESSAGES:
         if found := message.pattern.match(text):
             named = found.groupdict().get("named")

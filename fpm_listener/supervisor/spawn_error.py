@@ -13,6 +13,9 @@ from fpm_listener.host.obstacles import NOT_SPAWNED, Obstacle
 from fpm_listener.untrusted_text import escaped
 from fpm_listener.vocabulary import Cause, Fault
 
+#: How the lines of supervisord's child begin, and its last line.
+CHILD = "supervisor: "
+CHILD_ENDS = "supervisor: child process was not spawned"
 #: Characters of a line that are read.
 _LONGEST = 1024
 #: supervisord's log puts time, level and a word before the reason; its child writes its own name.

@@ -152,6 +152,27 @@ def test_php_fpm_writes_to_stdout() -> None:
     assert kinds(RUN, FATAL) == []
 
 
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("supervisor: couldn't chdir to /srv/no: ENOENT", [("missing_path", "/srv/no/")]),
+        ("supervisor: couldn't chdir to /srv/x: EACCES", [("permission", "/srv/x")]),
+        ("supervisor: couldn't exec /srv/run.sh: ENOEXEC", [("config_error", "/srv/run.sh")]),
+        ("supervisor: couldn't exec /srv/run.sh: EIO", []),
+    ],
+)
+def test_the_child_of_supervisord_cannot_become_the_program(
+    line: str, found: list[tuple[str, str | None]]
+) -> None:
+    """Its reason counts with status 127, or if that is unknown; its last line says no more."""
+    lines = (line, "supervisor: child process was not spawned")
+
+    assert kinds(exited(127), *lines) == found
+    assert kinds(exited(None), *lines) == found
+    assert kinds(exited(1), *lines) == []
+    assert kinds(exited(None), *lines, "a later line") == []
+
+
 def test_a_line_without_a_meaning() -> None:
     """Most lines have no fact."""
     assert classify_output("listening on :80") is None

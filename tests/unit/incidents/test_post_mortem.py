@@ -8,7 +8,7 @@ import pytest
 
 from fpm_listener.host.obstacles import Obstacle
 from fpm_listener.host.oom_kills import OomKill
-from fpm_listener.incidents.effects import ExamineExit, ExitExamined
+from fpm_listener.incidents.effects import ExamineExit, ExitExamined, OutputRead
 from fpm_listener.incidents.post_mortem import Needs, PostMortem, find
 from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.messages import SaveState
@@ -246,3 +246,27 @@ def test_a_fault_survives_a_restart() -> None:
     again.engine.restore(moment(10.0), {FPM: json.loads(json.dumps(memory))})
     again.play("11 starting", "11.1 backoff", "12 fatal")
     assert "/srv/run.sh is not executable" in again.alerts[-1].annotations["summary"]
+
+
+@pytest.mark.parametrize("line_first", [True, False])
+@pytest.mark.parametrize(
+    ("fault", "errno", "words"),
+    [(Fault.NOEXEC_MOUNT, "EACCES", "noexec"), (Fault.WINDOWS_LINE, "ENOENT", "CR LF")],
+)
+def test_a_line_that_says_less_than_the_machine(
+    fault: Fault, errno: str, words: str, *, line_first: bool
+) -> None:
+    """Both are about the same path. What the machine shows says more, in either order."""
+    obstacle = Obstacle(fault.cause, "/srv/run.sh", "seen: …", fault)
+    scenario = Scenario(exits=True)
+    for at_s in (1, 3, 5):
+        scenario.play(f"{at_s} starting", f"{at_s + 0.5} backoff", f"{at_s + 0.51} exits 127")
+    line = f"supervisor: couldn't exec /srv/run.sh: {errno}"
+    if line_first:
+        scenario.give(5.52, OutputRead(FPM, (line,)))
+    examined(scenario, 5.53, PostMortem(obstacles=(obstacle,)))
+    if not line_first:
+        scenario.give(5.54, OutputRead(FPM, (line,)))
+
+    assert scenario.sent == [f"first: {fault.cause.value}"]
+    assert words in scenario.alerts[0].annotations["summary"]
