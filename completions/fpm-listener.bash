@@ -17,7 +17,7 @@ _fpm_listener() {
                     listen) offers='--config' ;;
                     status) offers='--url --config --json --insecure' ;;
                     guard) offers='--wait --orphans --hold --config --' ;;
-                    check) offers='--supervisord-conf --json --fix-preview' ;;
+                    check) offers='--supervisord-conf --json --fix-preview --all' ;;
                     alerts) offers='test list retry drop --config --json' ;;
                     leave) offers='--config' ;;
                     help) offers='listen status guard init check alerts leave version' ;;

@@ -17,6 +17,7 @@ complete -c fpm-listener -n '__fish_seen_subcommand_from status' -l url -x -d 'w
 complete -c fpm-listener -n '__fish_seen_subcommand_from status' -l insecure -d 'send a password in clear text'
 complete -c fpm-listener -n '__fish_seen_subcommand_from check' -l supervisord-conf -r -F -d 'its configuration'
 complete -c fpm-listener -n '__fish_seen_subcommand_from check' -l fix-preview -d 'print the fixes as a diff'
+complete -c fpm-listener -n '__fish_seen_subcommand_from check' -l all -d 'also print hints about unchanged defaults'
 complete -c fpm-listener -n '__fish_seen_subcommand_from guard' -l wait -x -d 'for the address, at most'
 complete -c fpm-listener -n '__fish_seen_subcommand_from guard' -l orphans -x -a 'quit report' -d 'what to do with orphans'
 complete -c fpm-listener -n '__fish_seen_subcommand_from guard' -l hold -d 'have the listener keep the sockets'

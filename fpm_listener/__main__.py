@@ -150,7 +150,7 @@ def _check(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     else:
-        output.say(report.to_text(findings))
+        output.say(report.to_text(findings, is_all=options.all))
     return report.exit_status(findings)
 
 

@@ -102,6 +102,9 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print the fixes as a diff for patch -p0 -d /; nothing is written",
     )
+    form.add_argument(
+        "--all", action="store_true", help="also print hints about unchanged defaults of packages"
+    )
     _add_alerts(commands)
     leave = commands.add_parser(
         "leave", help="stop self-healing of a program until it is started by hand"

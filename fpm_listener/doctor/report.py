@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from fpm_listener import regular_file
@@ -55,14 +56,24 @@ def preview(findings: Iterable[Finding]) -> str:
     return "".join(parts)
 
 
-def to_text(findings: list[Finding]) -> str:
-    """Return the findings for people."""
+def to_text(findings: list[Finding], *, is_all: bool = True) -> str:
+    """Return the findings for people.
+
+    is_all: False = one line for all hints about unchanged defaults of a package.
+    """
     if not findings:
         return "nothing found"
     blocks = [
         f"{one.severity.value.upper()} {one.id} {one.where}\n"
         f"  what  {one.what}\n  why   {one.why}\n  fix   {one.fix}"
         for one in findings
+        if is_all or not one.package
+    ]
+    packages = Counter() if is_all else Counter(one.package for one in findings if one.package)
+    blocks += [
+        f"{count} {'hint' if count == 1 else 'hints'} about unchanged defaults of {package}:"
+        " --all shows them"
+        for package, count in packages.items()
     ]
     counts = [
         f"{sum(one.severity is severity for one in findings)} {severity.value}s"

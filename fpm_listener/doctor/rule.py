@@ -11,6 +11,8 @@ import re
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from fpm_listener.doctor.package_defaults import package_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -38,11 +40,12 @@ class Finding(NamedTuple):
     why: str
     fix: str
     edits: tuple[Edit, ...] = ()  #: that fix it, if that needs no decision
+    package: str = ""  #: whose unchanged default it is about
 
     def to_json(self) -> dict[str, str]:
         """Return the finding as a document, without the edits."""
         document = {**self._asdict(), "severity": self.severity.value}
-        del document["edits"]
+        del document["edits"], document["package"]
         return document
 
 
@@ -84,6 +87,7 @@ class Match(NamedTuple):
     values: Mapping[str, object]  #: of the text
     edits: tuple[Edit, ...] = ()
     variant: str = ""  #: of the text
+    package: str = ""  #: as Finding.package
 
 
 class Rule(NamedTuple):
@@ -141,7 +145,17 @@ def match(
     """Return a match at a key; change: see KeyRule."""
     change = change or {}
     known = {"key": key, "section": section.name, "change": section.assignments(change)}
-    return Match(section.where(key), known | values, section.edits(change), variant)
+    edits = section.edits(change)
+    return Match(section.where(key), known | values, edits, variant, _package(section, key))
+
+
+def _package(section: Section, key: str) -> str:
+    """Return whose unchanged default the value of a key is."""
+    if not section.php:
+        return ""
+    line = section.lines.get(key)
+    file, written = (line.file, line.value) if line else (section.place.file, None)
+    return package_of(file, key, written, includes="include" in section.lines)
 
 
 def _shown(value: object) -> str:

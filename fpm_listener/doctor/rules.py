@@ -57,7 +57,10 @@ def _unknown_values(config: CheckedConfig) -> set[str]:
 
 def _finding(identity: str, text: Text, match: Match) -> Finding:
     what, why, fix = (part.format(**match.values) for part in (text.what, text.why, text.fix))
-    return Finding(identity, text.severity, match.where, what, why, fix, match.edits)
+    is_default = match.package and text.severity is not FindingSeverity.ERROR
+    severity = FindingSeverity.HINT if is_default else text.severity
+    package = match.package if is_default else ""
+    return Finding(identity, severity, match.where, what, why, fix, match.edits, package)
 
 
 def _place(finding: Finding) -> tuple[int, list[tuple[str, int]], str, str]:

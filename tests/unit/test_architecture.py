@@ -82,7 +82,7 @@ PURE = {
     "guard.handover_messages",
     *("doctor.checked_config", "doctor.ini_edits", "doctor.rule", "doctor.rules"),
     *("doctor.rules_address", "doctor.rules_command", "doctor.rules_fpm_config"),
-    "doctor.rules_fpm_rejections",
+    *("doctor.rules_fpm_rejections", "doctor.package_defaults"),
     *("doctor.rules_listener", "doctor.rules_program", "doctor.rules_running"),
     *("doctor.rules_supervisord", "doctor.rules_execution"),
     *("doctor.machine", "phpfpm.start_script"),
