@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fpm_listener.settings.policy import LoopPolicy
+from fpm_listener.settings.policy import NEVER, LoopPolicy
 from fpm_listener.settings.settings import Settings, load
 from fpm_listener.values import FpmListenerError
 
@@ -32,6 +32,7 @@ def test_an_empty_file_has_all_defaults(read: Writer) -> None:
 
     assert (settings.web.host, settings.web.port) == ("127.0.0.1", 19253)
     assert settings.loop == LoopPolicy(threshold=3, window_s=60.0)
+    assert settings.exit_loop == LoopPolicy(threshold=10, window_s=60.0)
     assert settings.receivers == ()
     assert settings.instance
 
@@ -41,12 +42,14 @@ def test_it_shares_its_file_with_supervisor(read: Writer) -> None:
     settings = read(
         "[eventlistener:fpm-listener]\ncommand=fpm-listener listen --config %(here)s/x.conf\n"
         "[fpm-listener]\nlisten = [::1]:9999   ; metrics\nloop = 4 in 90s # fast\n"
+        "exit_loop = off\n"
         "programs = web:* php-fpm:php-fpm, cron:*\n"
         "[fpm-listener:receiver:ops]\nurl = http://127.0.0.1/%2Fx?a=b;c\nsend_resolved = no\n",
     )
 
     assert (settings.web.host, settings.web.port) == ("::1", 9999)
     assert settings.loop == LoopPolicy(threshold=4, window_s=90.0)
+    assert settings.exit_loop == NEVER
     assert settings.programs == ("web:*", "php-fpm:php-fpm", "cron:*")
     (ops,) = settings.receivers
     assert (ops.name, ops.url, ops.send_resolved) == ("ops", "http://127.0.0.1/%2Fx?a=b;c", False)
@@ -92,6 +95,8 @@ def test_relative_files_lie_beside_the_settings(read: Writer, tmp_path: Path) ->
         ("[fpm-listener]\nlisten=::1:9000\n", ["brackets"]),
         ("[fpm-listener]\nlisten=a:99999\n", ["host:port"]),
         ("[fpm-listener]\nloop=3\n", ["loop = '3'", "3 in 60s"]),
+        ("[fpm-listener]\nloop=off\n", ["loop = 'off'", "3 in 60s"]),
+        ("[fpm-listener]\nexit_loop=no\n", ["exit_loop = 'no'", "3 in 60s; or off"]),
         ("[fpm-listener]\nloop=1 in 60s\n", ["2 or more"]),
         ("[fpm-listener]\nloop=3 in soon\n", ["3 in 60s"]),
         ("[fpm-listener]\nstable_for=120\n", ["stable_for = '120'", "10s, 15m"]),
