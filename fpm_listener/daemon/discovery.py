@@ -34,6 +34,7 @@ from fpm_listener.vocabulary import Where
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fpm_listener.incidents.effects import OutputRead
     from fpm_listener.incidents.post_mortem import Needs
     from fpm_listener.incidents.program_output import ProgramOutput
     from fpm_listener.internal_errors import Caught
@@ -109,6 +110,11 @@ class Discovery:
             outputs=outputs,
             commands=self._commands or OperatorCommands(),
         )
+
+    def take_output(self, answer: OutputRead) -> bool:
+        """Take the output of a failed run; return whether it shows that a program is php-fpm."""
+        program = next((one for one in self._programs if one.name == answer.process), None)
+        return self._finder.take_messages(program, answer.lines or ())
 
     def _survive(self, work: Callable[[], Value]) -> Value | None:
         """Return what `work` returns; report its unexpected error, and return None then."""

@@ -5,7 +5,9 @@ Laws:
    found earlier, and the setting `php_fpm`.
 2. A running process counts if its executable is php-fpm, and its title names the configuration. A
    title alone counts only if the executable is not readable: each process can write any title.
-3. A program that was found once stays php-fpm as long as its command is the same.
+3. The messages of a failed run show php-fpm if it is whole lines with php-fpm's time. They name no
+   configuration.
+4. A program that was found once stays php-fpm as long as its command is the same.
 """
 
 from __future__ import annotations
@@ -29,6 +31,12 @@ if TYPE_CHECKING:
 
 #: php-fpm writes it over its command line. Source: sapi/fpm/fpm/fpm_env.c.
 _TITLE = re.compile(r"php-fpm: master process \((/[^()\x00-\x1f]{1,4000})\)")
+#: php-fpm's own words about its start. Source: sapi/fpm/fpm/fpm.c, fpm_main.c.
+_MESSAGE = re.compile(
+    r"\[\d\d-\w{3}-\d{4} [\d:.]+\] "
+    r"(?:ERROR: FPM initialization failed|NOTICE: fpm is running, pid \d+)",
+    re.ASCII,
+)
 #: Seconds between two looks: a program in a restart loop has a new pid all the time.
 _LOOK_EVERY_S = 10.0
 #: Processes between supervisord's child and php-fpm: a script, `sudo`, `tini`.
@@ -43,15 +51,15 @@ class Found(NamedTuple):
 
     command: str  #: of the program
     binary: str
-    config: str
+    config: str  #: empty = unknown: only its messages were seen
 
 
 class FpmFinder:
-    """Used by the thread that reads programs; the main thread sets `named` and calls `has_new`."""
+    """Any thread can call it: each change is one assignment."""
 
-    def __init__(self, remembered: object = None) -> None:
+    def __init__(self, remembered: object = None, named: Sequence[str] = ()) -> None:
         """`remembered`: what `memory` returned in an earlier listener."""
-        self.named: Sequence[str] = ()  #: globs of the setting php_fpm
+        self.named = named  #: globs of the setting php_fpm
         self._pids: Mapping[ProcessName, int] = {}  # of the processes to look at
         self._looked_at_s = float("-inf")  # monotonic
         self._looks_left = 0
@@ -70,6 +78,15 @@ class FpmFinder:
         self._looks_left -= 1
         return True
 
+    def take_messages(self, program: Program | None, lines: Sequence[str]) -> bool:
+        """Take the lines of a failed run; return whether they show a php-fpm that was unknown."""
+        if program is None or self.is_named(program) or self.find(program) is not None:
+            return False
+        is_fpm = any(_MESSAGE.fullmatch(line.strip()) for line in lines)
+        if is_fpm:
+            self._found[program.name] = Found(program.command, "", "")
+        return is_fpm
+
     def memory(self) -> dict[str, list[str]]:
         """Return what must be remembered, as JSON."""
         return {str(name): list(one) for name, one in dict(self._found).items()}
@@ -82,15 +99,17 @@ class FpmFinder:
         self._look(program)
         script = start_script.find(program.command, _reader(program), _environment(program))
         known, running = script and script.invocation, self._found.get(program.name)
-        if running is None or running.command != program.command:
+        if running is None or running.command != program.command or not running.config:
             return known
         if known is not None and known.config in {None, running.config}:
             return known._replace(config=running.config)
         return FpmInvocation(running.binary, config=running.config, foreground=True)
 
     def is_named(self, program: Program) -> bool:
-        """Return whether the settings say that a program is php-fpm."""
-        names = (str(program.name), program.name.shown)
+        """Return whether the settings or its messages say that a program is php-fpm."""
+        found, names = self._found.get(program.name), (str(program.name), program.name.shown)
+        if found is not None and found.command == program.command:
+            return True
         return any(fnmatchcase(name, glob) for name in names for glob in self.named)
 
     def _look(self, program: Program) -> None:

@@ -102,8 +102,7 @@ class Services:
         self._log_follower = LogFollower(inbox.put, inbox.failed, positions, errors.caught)
         self._actions = SupervisorActions(rpc, settings.state_dir, inbox.put, self._alerts_pending)
         self._query = ProcessQuery(rpc, inbox.put)
-        self.finder = FpmFinder(stored.php_fpm())
-        self.finder.named = settings.php_fpm
+        self.finder = FpmFinder(stored.php_fpm(), settings.php_fpm)
         self._programs = Discovery(rpc, os.getppid(), errors.caught, self.finder)
         self._examiner = PostMortemExaminer(os.getppid(), rpc)
         self._output_reader = OutputReader()
@@ -128,9 +127,7 @@ class Services:
             MarkOutput: self._exits.ask,
             ReadOutput: self._exits.ask,
             CheckGone: self._exits.ask,
-            ReadExits: self._supervisor.ask,
-            AskProcesses: self._supervisor.ask,
-            SelfHeal: self._supervisor.ask,
+            **dict.fromkeys((ReadExits, AskProcesses, SelfHeal), self._supervisor.ask),
         }
 
     def _worker(
@@ -279,7 +276,10 @@ class Services:
         elif isinstance(request, MarkOutput):
             self._output_reader.end_run(request)
         else:
-            self._inbox.put(self._output_reader.read(request))
+            answer = self._output_reader.read(request)
+            self._inbox.put(answer)
+            if self._programs.take_output(answer):
+                self._discovery.ask(Discover(all_configs=False))
 
     def _check(self, requests: tuple[_Check, ...]) -> None:
         wanted = any(request.supervisord for request in requests)

@@ -144,3 +144,24 @@ def test_the_setting() -> None:
         assert finder.is_named(program())
     finder.named = ("other",)
     assert not finder.is_named(program())
+
+
+@pytest.mark.parametrize(
+    ("line", "is_fpm"),
+    [
+        ("[28-Nov-2026 20:00:00] ERROR: FPM initialization failed", True),
+        ("[28-Nov-2026 20:00:00] NOTICE: fpm is running, pid 7", True),
+        ("ERROR: FPM initialization failed", False),
+        ("tail: [28-Nov-2026 20:00:00] ERROR: FPM initialization failed", False),
+        ("[28-Nov-2026 20:00:00] ERROR: FPM initialization failed, says my application", False),
+    ],
+)
+def test_the_messages_of_a_failed_run(line: str, *, is_fpm: bool) -> None:
+    """Only php-fpm's own lines count, and they are remembered."""
+    finder = FpmFinder()
+    assert finder.take_messages(program(), ("other", line)) is is_fpm
+    assert finder.is_named(program()) is is_fpm
+    assert finder.find(program()) is None
+    assert FpmFinder(finder.memory()).is_named(program()) is is_fpm
+    assert not finder.is_named(program("/other.sh"))
+    assert not finder.take_messages(None, (line,))
