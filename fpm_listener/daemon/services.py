@@ -123,10 +123,7 @@ class Services:
             ReadLogsNow: self._read_logs_now,
             Discover: self._discovery.ask,
             FindHolder: self._holders.ask,
-            ExamineExit: self._exits.ask,
-            MarkOutput: self._exits.ask,
-            ReadOutput: self._exits.ask,
-            CheckGone: self._exits.ask,
+            **dict.fromkeys((ExamineExit, MarkOutput, ReadOutput, CheckGone), self._exits.ask),
             **dict.fromkeys((ReadExits, AskProcesses, SelfHeal), self._supervisor.ask),
         }
 
