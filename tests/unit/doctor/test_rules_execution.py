@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from fpm_listener.doctor.checked_config import Unknown
+from fpm_listener.doctor.checked_config import Running, Unknown
 from fpm_listener.phpfpm.start_script import StartScript
 from tests.fakes import FakeHost
 from tests.unit.doctor.checked_configs import (
@@ -175,3 +175,30 @@ def test_a_php_fpm_without_root(uid: int | None) -> None:
     assert found("FPM025", of) == []
     assert len(found("FPM049", of)) == (uid is None)
     assert len(found("FPM050", of)) == (uid is None)
+
+
+def test_a_container_whose_supervisord_runs() -> None:
+    """It was started with -n, or something else keeps the container alive."""
+    machine, known = FakeHost(container=True), {"nodaemon": False}
+
+    assert found("FPM103", checkup(machine=machine, known=known))
+    assert found("FPM103", checkup(machine=machine, known=known, running=Running(1))) == []
+
+
+@pytest.mark.parametrize(("is_known", "rules"), [(False, ["FPM067"]), (True, ["FPM043", "FPM067"])])
+def test_a_variable_of_another_environment(is_known: bool, rules: list[str]) -> None:  # noqa: FBT001 - a test's
+    """What depends on a variable that only this shell does not have is no finding."""
+    change = (("listen = 127.0.0.1:9000", "listen = 127.0.0.1:${PORT}"),)
+    of = checkup((), change, is_environment_known=is_known)
+
+    assert [rule for rule in ("FPM043", "FPM067") if found(rule, of)] == rules
+
+
+def test_a_configuration_that_was_not_read() -> None:
+    """Its values are defaults only, so no rule uses them."""
+    of = checkup((("-F -y", "-y"), ("stopwaitsecs=20", "stopwaitsecs=1")))
+    (fpm,) = of.fpms
+    of = of._replace(fpms=(fpm._replace(conf=fpm.conf._replace(files=(), options={}, pools=())),))
+
+    for rule in ("FPM003", "FPM012", "FPM013", "FPM051", "FPM061", "FPM063"):
+        assert found(rule, of) == []
