@@ -151,7 +151,9 @@ def explain(run: FailedRun, lines: Sequence[str]) -> list[LogFact]:
             continue
         fact, statuses = found
         is_last = index == len(lines) - 1
-        if fact.fault is Fault.USAGE and facts:
+        if fact.fault is Fault.USAGE and run.is_fpm:
+            # Its usage has many lines, so this one is not the last one.
+            facts += [_usage(run)] if status is None and not facts else []
             continue
         if not statuses or (is_last if status is None else status in statuses):
             facts.append(fact)
@@ -162,7 +164,7 @@ def _usage(run: FailedRun) -> LogFact:
     what = (
         f"does not understand {run.refused}" if run.refused else "does not understand its options"
     )
-    line = escaped(f"seen: php-fpm {what} (exit status {USAGE})")
+    line = escaped(f"seen: php-fpm {what}")
     named = run.refused and escaped(run.refused)
     return LogFact(kind=FactKind.CONFIG_ERROR, line=line, named=named, fault=Fault.USAGE)
 

@@ -173,6 +173,16 @@ def test_the_child_of_supervisord_cannot_become_the_program(
     assert kinds(exited(None), *lines, "a later line") == []
 
 
+def test_php_fpm_prints_its_usage() -> None:
+    """The exit status is unknown; the word that php-fpm refuses is named once."""
+    run = FPM._replace(reason=None, refused="--nodaemon")
+    (fact,) = explain(run, [USAGE, "  -n  No php.ini file will be used", USAGE])
+
+    assert (fact.fault, fact.named) == (Fault.USAGE, "--nodaemon")
+    assert explain(run._replace(reason=ExitReason(status=70)), [USAGE]) == []
+    assert len(explain(run._replace(reason=ExitReason(status=64)), [USAGE])) == 1
+
+
 def test_a_line_without_a_meaning() -> None:
     """Most lines have no fact."""
     assert classify_output("listening on :80") is None
