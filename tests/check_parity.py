@@ -29,7 +29,7 @@ STARTS = {"FPM040", "FPM043", "FPM044", "FPM049", "FPM050", "FPM063", "FPM067", 
 #: Warnings that may be rejections: php-fpm uses no such name here, or a variable may be set later.
 _AS_ERRORS = {"FPM067", "FPM085"}
 #: Rules of errors with which php-fpm starts.
-_RUNS = {"FPM045", "FPM047"}
+_RUNS = {"FPM045", "FPM047", "FPM073"}
 _PLACE = re.compile(r"\[(/[^\]:]+:\d+)\]")
 
 

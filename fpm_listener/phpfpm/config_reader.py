@@ -125,7 +125,7 @@ class Reader:
         if not found:
             # glob(3) with GLOB_ERR fails if it cannot open the first directory that it lists.
             folder = _LITERAL.match(pattern)
-            if folder and not self._files.exists(folder[0]):
+            if folder and not self._files.exists(folder[0].rstrip("/") or "/"):
                 self.problem(f"{place}: {folder[0]} of the include {pattern!r} does not exist")
             else:
                 self.problem(f"{place}: nothing matches the include {pattern!r}")

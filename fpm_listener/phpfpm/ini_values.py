@@ -26,7 +26,7 @@ _PIECE = re.compile(
     | ' (?P<open> [^']* ) \Z
     | ' (?P<single> [^']+ ) '
     | [ \t]* " (?P<double> (?: [^"\\] | \\(?!"\Z). )* \\? ) " [ \t]*  # "C:\" ends at the line's end
-    | (?P<variable> \$\{ (?: [^{}] | \$\{ [^{}]* \} )* \} )
+    | (?P<variable> \$\{ (?: [^{}] | \$\{ [^{}]* \} )+ \} )
     | (?P<word> (?: [^$= \t;&|^~()!"'] | \$(?:\\.|[^{]|\Z) )+ )  # $ includes the next character
     | (?P<blank> [ \t]+ )
     | (?P<operator> [&|^~()!] )

@@ -450,6 +450,7 @@ def test_a_log_under_another_command_line() -> None:
         ("env[A] = 'secret", "env[A]: a quote or a ${ is not closed"),
         ("env[A;] = secret", "this line is neither [section] nor key = value"),
         ("env[A] = ${secret", "env[A]: a quote or a ${ is not closed"),
+        ("env[A] = ${}", "env[A]: a quote or a ${ is not closed"),
         ("env[A] = secret=1", "env[A]: a quote or a ${ is not closed, or a = is outside"),
         ("env[A] = secret &", "env[A]: & computes a number and needs other values"),
         ("env[A] = (secret", "env[A]: ( computes a number and needs other values"),
