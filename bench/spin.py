@@ -49,7 +49,7 @@ command=/bin/true
 startsecs=0
 autorestart=true
 [fpm-listener]
-listen=unix:{folder}/web.sock
+listen=127.0.0.1:0
 state_dir={folder}/state
 """
 
