@@ -259,9 +259,9 @@ def test_the_costs_of_a_line(piece: str) -> None:
 
     def seconds(length: int) -> float:
         line = piece * (length // len(piece))
-        started_s = time.perf_counter()
+        started_s = time.process_time()  # of this process: other processes do not count
         masked_line(line)
-        return time.perf_counter() - started_s
+        return time.process_time() - started_s
 
     short_s = min(seconds(2000) for _ in range(5))
-    assert min(seconds(16000) for _ in range(3)) < 32 * short_s  # quadratic: 64
+    assert min(seconds(16000) for _ in range(5)) < 32 * short_s  # quadratic: 64
