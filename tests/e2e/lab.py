@@ -22,14 +22,18 @@ import time
 import urllib.error
 import urllib.request
 import xmlrpc.client
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from supervisor.xmlrpc import SupervisorTransport
 
 from tests.ports import free_port
 from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Value = TypeVar("Value")
 
@@ -301,18 +305,27 @@ class Lab:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         return done.stdout + done.stderr
 
-    def process_info(self, name: str) -> dict[str, Any]:
-        """Return what supervisord knows of a program of one process.
-
-        A process of supervisorctl takes a quarter of a second, which is too much for a probe.
-        """
+    @contextmanager
+    def _supervisor(self) -> Iterator[Any]:
+        """Return supervisord's XML-RPC: supervisorctl is a process of a quarter of a second."""
         transport = SupervisorTransport(None, None, f"unix://{self.folder}/s.sock")
         try:
             server: Any = xmlrpc.client.ServerProxy("http://127.0.0.1", transport)
-            info: dict[str, Any] = server.supervisor.getProcessInfo(name)
+            yield server.supervisor
         finally:
             transport.close()
+
+    def process_info(self, name: str) -> dict[str, Any]:
+        """Return what supervisord knows of a program of one process."""
+        with self._supervisor() as supervisor:
+            info: dict[str, Any] = supervisor.getProcessInfo(name)
         return info
+
+    def restart_program(self, name: str) -> None:
+        """Stop a program of one process and start it, as an operator does."""
+        with self._supervisor() as supervisor:
+            supervisor.stopProcess(name)
+            supervisor.startProcess(name)
 
     def state(self, name: str) -> str:
         """Return supervisord's state of a program of one process."""

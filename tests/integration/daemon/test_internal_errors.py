@@ -211,8 +211,8 @@ def test_no_descriptor_is_left(tmp_path: Path) -> None:
         for where in (Where.WEB, Where.GUARD):
             # Each failed accept is counted: a loop without a pause has thousands a second.
             assert 1 <= child.errors(where) <= lasted_s / PAUSE_S + 3
-        for where in ("web", "guard"):
-            assert child.log.count(f"resources exhausted, trying again where={where}") == 1
+        for part in ("web", "guard"):
+            assert child.log.count(f"resources exhausted, trying again where={part}") == 1
     finally:
         for one in (*web, *guards):
             one.close()
