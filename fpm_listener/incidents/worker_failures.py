@@ -4,7 +4,8 @@ Laws:
 1. The text proves nothing: an application can print such a line. A failure counts only if the
    process does not exist any more; the listener checks that soon after the line.
 2. SIGTERM and SIGQUIT end a worker on purpose, and so does a master that reloads or exits: with
-   SIGKILL after process_control_timeout. That is no failure.
+   SIGKILL after process_control_timeout. That is no failure. All other failures count at any time:
+   log_level can hide that a reload is over, and an application can print that one begins.
 3. php-fpm can log a thousand failures a second. The last ones are checked, once a second.
 """
 
@@ -47,7 +48,7 @@ WORKER_LINES = frozenset(
 #: Lines with which a master begins and ends to end its workers.
 _ENDING = frozenset({FactKind.ENDING, FactKind.EMERGENCY_RELOAD})
 _ENDED = frozenset({FactKind.READY, FactKind.RELOAD})
-#: Seconds for which a master ends its workers, if log_level hides the line about the end.
+#: Seconds for which a master kills its workers, if log_level hides the line about the end.
 _ENDING_LASTS_S = 120.0
 #: A worker that exits earlier could not start; one that works lasts longer.
 _AT_ONCE_S = 1.0
@@ -98,7 +99,7 @@ class WorkerFailures:
         self._checked: list[tuple[Cause, LogFact]] = []  # their check has no result yet
         self._unchecked: Counter[Cause] = Counter()  # lines that came too fast to be checked
         self._checked_s = float("-inf")
-        self._ending_until_s = float("-inf")  # the master ends its workers
+        self._ending_until_s = float("-inf")  # the master kills its workers
         self._examined = self._is_oom = False
         self._folder: str | None = None  # that does not exist
         self._seen = ""  # what the machine shows about the failures
@@ -112,7 +113,8 @@ class WorkerFailures:
         elif fact.kind in _ENDED:
             self._ending_until_s = float("-inf")
         cause = _cause_of(fact)
-        if cause is None or now_s < self._ending_until_s:
+        is_by_master = fact.signal == signal.SIGKILL and now_s < self._ending_until_s
+        if cause is None or is_by_master:
             return
         self._waiting.append((cause, fact))
         if len(self._waiting) > _MOST:

@@ -234,18 +234,41 @@ def test_the_kernel_kills_something_else() -> None:
     assert scenario.sent == ["first: worker_failure"]
 
 
-@pytest.mark.parametrize("line", ["Finishing ...", "Terminating ...", "Reloading in progress ..."])
+ENDINGS = [
+    "NOTICE: Finishing ...",
+    "NOTICE: Terminating ...",
+    "NOTICE: Reloading in progress ...",
+    "WARNING: failed processes threshold (10 in 60 sec) is reached, initiating reload",
+]
+
+
+@pytest.mark.parametrize("line", ENDINGS)
 def test_a_master_that_ends_its_workers(line: str) -> None:
     """With process_control_timeout it kills those that do not end. That is no failure."""
     scenario = running()
-    scenario.log(9, f"[23-Nov-2026 10:00:09] NOTICE: {line}")
+    scenario.log(9, f"[23-Nov-2026 10:00:09] {line}")
     kills(scenario, PostMortem(), 10, 12, 14, 16, 18)
-    exits(scenario, 20, 22, 24, 26, 28)
     assert scenario.sent == []
 
     scenario.log(30, "[23-Nov-2026 10:00:30] NOTICE: fpm is running, pid 100")
     kills(scenario, PostMortem(), 31, 33, 35, 37, 39)
     assert scenario.sent == ["first: worker_failure"]
+
+
+@pytest.mark.parametrize("line", ENDINGS)
+def test_failures_while_a_master_seems_to_end(line: str) -> None:
+    """They count: log_level=warning hides the end of a reload, and applications print lines."""
+    scenario = running()
+    scenario.log(9, f"[23-Nov-2026 10:00:09] {line}")
+    exits(scenario, 20, 22, 24, 26, 28)
+    assert scenario.sent == ["first: worker_failure"]
+
+    scenario = running()
+    for number in range(100):
+        if number % 10 == 0:
+            scenario.log(9.5 + 2 * number, f"[23-Nov-2026 10:00:{10 + number % 40}] {line}")
+        crash(scenario, 10.0 + 2 * number, 500 + number)
+    assert scenario.sent == ["first: crash_signal"]
 
 
 def test_a_stop_by_the_operator() -> None:
