@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 class ExitLoop:
     """The expected exits of one program. All moments are monotonic seconds."""
 
-    def __init__(self, policy: LoopPolicy) -> None:
+    def __init__(self, policy: LoopPolicy, stable_for_s: float) -> None:
         self.line = ""  #: what is seen; empty = there is no loop
-        self.calm_since_s = float("-inf")  #: the last restart at which the window was full
+        #: The last restart at which the window was full; later if restarts are rare.
+        self.calm_since_s = float("-inf")
+        self._stable_for_s = stable_for_s
         self._is_meant_to_exit = False
         self._restarts = LoopDetector({Tier.FAST: policy})
         self._count, self._first_s, self._last_s = 0, 0.0, 0.0
@@ -47,15 +49,17 @@ class ExitLoop:
         if self.line:
             self._count, self._last_s = self._count + 1, now_s
             if self._restarts.is_full(Tier.FAST, now_s):
-                self.calm_since_s = now_s
+                late_s = max(0.0, 2 * self._restarts.usual_distance_s - self._stable_for_s)
+                self.calm_since_s = now_s + late_s
 
     @property
     def view(self) -> RestartsView:
         """Return the restarts in this incident."""
         return RestartsView(self._count, self._last_s - self._first_s if self._count else 0.0)
 
-    def reconfigure(self, policy: LoopPolicy) -> None:
+    def reconfigure(self, policy: LoopPolicy, stable_for_s: float) -> None:
         """Use new settings; a detected loop stays."""
+        self._stable_for_s = stable_for_s
         restarts = self._restarts
         self._restarts = LoopDetector({Tier.FAST: policy}, restarts.all_failures, restarts.tiers)
 

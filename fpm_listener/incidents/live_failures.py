@@ -30,7 +30,7 @@ class LiveFailures:
 
     def __init__(self, name: ProcessName, policy: Policy) -> None:
         self.workers = WorkerFailures(name, policy)
-        self.exit_loop = ExitLoop(policy.exit_loop)
+        self.exit_loop = ExitLoop(policy.exit_loop, policy.stable_for_s)
         self.problems: dict[Cause, str] = {}  #: each with the line that shows it
         self.program: Program | None = None  #: as configured; None = unknown
         self.silent_probes = 0  #: in a row, in this run
@@ -49,7 +49,7 @@ class LiveFailures:
     def reconfigure(self, policy: Policy) -> None:
         """Use new settings."""
         self.workers.reconfigure(policy)
-        self.exit_loop.reconfigure(policy.exit_loop)
+        self.exit_loop.reconfigure(policy.exit_loop, policy.stable_for_s)
 
     def take_pools(self, now_s: float, state: State, pools: tuple[PoolView, ...]) -> None:
         """Take the answers of the pools; they count while supervisord reports RUNNING."""

@@ -13,7 +13,7 @@ from fpm_listener.monitor.messages import (
     SaveState,
     WakeSupervisord,
 )
-from fpm_listener.settings.policy import NEVER
+from fpm_listener.settings.policy import NEVER, LoopPolicy
 from fpm_listener.supervisor.process import Program
 from tests.unit.monitor.engine_scenario import FPM, JOB, POLICY, Scenario, moment
 
@@ -85,6 +85,18 @@ def test_a_loop_that_lasts() -> None:
     incident = scenario.view(JOB).incident
     assert incident is not None
     assert incident.facts.live.exit_loop.restarts >= 290
+
+
+def test_rare_restarts() -> None:
+    """One incident: it does not end between two of them. It ends when they stop."""
+    policy = replace(POLICY, exit_loop=LoopPolicy(threshold=10, window_s=3600.0))
+    scenario = cycles(Scenario(policy=policy), every(300.0, 0.0, 40))
+    assert scenario.sent == ["first: exit_loop"]
+    scenario.play(f"{39 * 300 + 301} starting job", f"{39 * 300 + 302} running job", "12590 tick")
+    assert scenario.sent == ["first: exit_loop"]
+    scenario.play("12605 tick")
+
+    assert scenario.sent == ["first: exit_loop", "resolved: exit_loop"]
 
 
 @pytest.mark.parametrize(
