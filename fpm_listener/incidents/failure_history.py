@@ -58,6 +58,7 @@ class FailureHistory:
         self._is_fpm = False
         self._refused: str | None = None
         self._output: tuple[str, ...] = ()  # of the last failure
+        self._shown: list[LogFact] = []  # what it shows
 
     def configure(self, site: FpmSite | None) -> None:
         """Set what the configuration contains; None = the program is no php-fpm."""
@@ -69,7 +70,7 @@ class FailureHistory:
         if news.failure is not None:
             self.exits.append(news.failure)
             self.loops.add(news.failure.at_s)
-            self._output = ()
+            self._output, self._shown = (), []
             is_changed = True
         for ended, note in news.exits:
             if note is None:
@@ -79,6 +80,7 @@ class FailureHistory:
             if ended.failed and note.reason.signal is not None:
                 ended.cause = Cause.CRASH_SIGNAL
                 is_changed = True
+        is_changed |= self._retract(news)
         if news.facts:
             lines += [fact.line for fact in news.facts]
             is_changed |= self._explain(news.facts)
@@ -87,6 +89,7 @@ class FailureHistory:
             self._output = news.output
         is_new = news.failure or news.exits or news.output is not None
         if is_new and (shown := self._read_output()):
+            self._shown = shown
             lines += [fact.line for fact in shown]
             is_changed |= self._explain(shown)
         if isinstance(news.answer, ExitExamined):
@@ -107,6 +110,19 @@ class FailureHistory:
             return []
         run = FailedRun(last.reason, last.run_s, self._is_fpm, self._refused)
         return output_messages.explain(run, self._output)
+
+    def _retract(self, news: ProcessNews) -> bool:
+        """Forget what the output has shown if the exit status, now known, refutes it."""
+        if not news.exits or not self._shown:
+            return False
+        before, self._shown = self._shown, self._read_output()
+        refuted = {masked_line(fact.line) for fact in before if fact not in self._shown}
+        last = self.exits[-1]
+        if self.line not in refuted or last.cause is Cause.CRASH_SIGNAL:
+            return False
+        last.cause = last.explained_by = None
+        self.subject = self.fault = self.line = None
+        return True
 
     def _explain(self, facts: Sequence[LogFact]) -> bool:
         """Explain the last failure with the log lines of its run."""
@@ -149,6 +165,7 @@ class FailureHistory:
         """Forget everything: the incident is over, or the operator has stopped the program."""
         self.address = self.subject = self.fault = self.line = self.post_mortem = None
         self.explanations = self._output = ()
+        self._shown = []
         self.loops.clear()
         self.exits.clear()
         self.evidence = Evidence(self.evidence.most)

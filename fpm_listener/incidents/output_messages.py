@@ -40,7 +40,8 @@ USAGE = 64
 _QUOTES = "'\"`\u2018\u2019"
 _NAME = rf"[{_QUOTES}]?(?P<named>[^\s:{_QUOTES}]{{1,512}})[{_QUOTES}]?"
 #: `sh: 1: `, `/entry.sh: line 3: exec: `, `env: `
-_SHELL = rf"(?:[^\s:{_QUOTES}]{{1,256}}: (?:line )?(?:[0-9]{{1,6}}: )?){{1,2}}(?:exec: )?"
+#: A folder for `cd` is no command.
+_SHELL = rf"(?:(?!cd: )[^\s:{_QUOTES}]{{1,256}}: (?:line )?(?:[0-9]{{1,6}}: )?){{1,2}}(?:exec: )?"
 
 
 class FailedRun(NamedTuple):
@@ -88,7 +89,8 @@ _MESSAGES = (
         rf".{{0,80}}exec: {_NAME}: executable file not found in \$PATH",
     ),
     *_table(
-        *(FactKind.PERMISSION, Fault.NOT_EXECUTABLE, (_NOT_EXECUTABLE,)),
+        # Also a directory, or a file that only some users may execute: the machine shows which.
+        *(FactKind.PERMISSION, None, (_NOT_EXECUTABLE,)),
         rf"{_SHELL}{_NAME}: [Pp]ermission denied$",
         rf"{_SHELL}failed to (?:run command|execute) {_NAME}: Permission denied$",
         rf".{{0,80}}\bexec {_NAME} failed: Permission denied$",
@@ -150,12 +152,13 @@ def explain(run: FailedRun, lines: Sequence[str]) -> list[LogFact]:
         if found is None:
             continue
         fact, statuses = found
-        is_last = index == len(lines) - 1
         if fact.fault is Fault.USAGE and run.is_fpm:
             # Its usage has many lines, so this one is not the last one.
             facts += [_usage(run)] if status is None and not facts else []
             continue
-        if not statuses or (is_last if status is None else status in statuses):
+        # Many programs write lines like those of a shell. Only supervisord's child writes its own.
+        is_child = line.startswith(spawn_error.CHILD) and index == len(lines) - 1
+        if not statuses or status in statuses or (status is None and is_child):
             facts.append(fact)
     return _with_address(facts, lines, run)
 

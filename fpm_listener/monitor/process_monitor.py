@@ -97,9 +97,9 @@ class ProcessMonitor(ProcessFacts):
                 self._news.started.add(Lookup.LOG)  # its follower is a moment behind
         if match.is_final:
             effects.append(self._learn_reason(ended, match.note, log.facts))
-        elif match.read is not None:
-            self._news.started.add(Lookup.EXIT)
-            effects.append(match.read)
+        else:
+            self._news.started.add(Lookup.EXIT)  # a read that comes later brings it, too
+            effects += [] if match.read is None else [match.read]
         return effects
 
     def _take_exits(self, _now: Instant, known: messages.ExitsKnown) -> list[Effect]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fpm_listener.incidents.effects import ExamineExit
 from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.messages import (
     ExitsRead,
@@ -54,6 +55,19 @@ def test_the_later_read_explains_all_that_wait() -> None:
     last = scenario.view(JOB).last_exit
     assert last is not None
     assert last.status == 7
+
+
+def test_the_machine_is_examined_when_the_later_read_has_brought_the_status() -> None:
+    """Without the status, everything that the machine shows would fit."""
+    scenario = Scenario(exits=True)
+    spin(scenario, 10)
+    before = [one for one in scenario.effects if isinstance(one, ExamineExit)]
+    scenario.play("31 tick")
+    scenario.give(31.0, ExitsRead(tuple(note("7/job") for _ in range(7)), 31.0))
+
+    asked = [one for one in scenario.effects if isinstance(one, ExamineExit)]
+    assert all(one.has_status for one in asked)
+    assert len(asked) == len(before) + 1
 
 
 def test_what_supervisord_delays_itself_is_read_at_once() -> None:

@@ -6,9 +6,10 @@ from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.incidents.effects import HolderFound, OutputRead
 from fpm_listener.incidents.post_mortem import Needs
 from fpm_listener.monitor.known_programs import ProgramsKnown
+from fpm_listener.monitor.messages import ExitsRead
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.supervisor.process import Program
-from tests.unit.monitor.engine_scenario import ADDRESS, FPM, JOB, LOG, Scenario
+from tests.unit.monitor.engine_scenario import ADDRESS, FPM, JOB, LOG, Scenario, note
 
 NGINX = "nginx: [emerg] bind() to 0.0.0.0:8080 failed (98: Address already in use)"
 PYTHON = "OSError: [Errno 98] Address already in use"
@@ -43,6 +44,34 @@ def test_the_output_comes_after_the_alert() -> None:
     scene.play("7 tick")
 
     assert scene.sent == ["first: restart_loop", "cause changed: bind_conflict"]
+
+
+def test_another_program_prints_a_line_like_that_of_a_shell() -> None:
+    """The exit status decides, so the line proves nothing before the status is known."""
+    line = "cat: /etc/ssl/private/app.key: Permission denied"
+    scene = Scenario(exits=True)
+    for at in (0.0, 1.0, 3.0):
+        scene.play(f"{at} starting job", f"{at + 0.5} backoff job")
+    scene.give(3.51, OutputRead(JOB, (line,)))
+    scene.play("4 tick")
+    scene.give(4.1, ExitsRead((note("1/job"),) * 3, 4.1))
+    scene.play("9 tick")
+
+    assert scene.sent == ["first: restart_loop"]
+    assert line in scene.alerts[-1].annotations["evidence"]
+
+
+def test_a_status_that_refutes_the_output() -> None:
+    """The line seemed to be that of supervisord's child, which exits with status 127."""
+    scene = Scenario(exits=True)
+    for at in (0.0, 1.0, 3.0):
+        scene.play(f"{at} starting job", f"{at + 0.5} backoff job")
+    scene.give(3.51, OutputRead(JOB, ("supervisor: couldn't chdir to /srv: ENOENT",)))
+    assert scene.sent == ["first: missing_path"]
+    scene.give(4.1, ExitsRead((note("1/job"),) * 3, 4.1))
+    scene.play("9 tick")
+
+    assert scene.sent == ["first: missing_path", "cause changed: restart_loop"]
 
 
 def test_output_of_a_long_run() -> None:
