@@ -39,6 +39,7 @@ class LiveFailures:
         self._silent_since_s = 0.0
         self._answered_at_s = float("-inf")  # after a silence
         self._stop_timeout = ""  # the line that shows a kill at the end of stopwaitsecs
+        self._killed_pid: int | None = None  # the last one that was killed so
 
     def configure(self, program: Program | None, pools: tuple[str, ...]) -> None:
         """Set what the configuration of the program contains; `pools`: their names."""
@@ -89,6 +90,16 @@ class LiveFailures:
         """Count a start that follows an expected exit."""
         self.exit_loop.take_restart(now_s)
         self._set_problems()
+
+    def take_kill(self, pid: int | None, line: str, *, is_free: bool) -> None:
+        """Take a stop that SIGKILL has ended; `is_free`: no incident is open.
+
+        The kernel and supervisord's log both report it, and the log can be much later.
+        """
+        is_known = pid is not None and pid == self._killed_pid
+        self._killed_pid = pid
+        if is_free and not is_known:
+            self.take_stop_timeout(line)
 
     def take_stop_timeout(self, line: str) -> None:
         """Take the line that proves that supervisord killed the process; empty = forget it."""

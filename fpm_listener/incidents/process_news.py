@@ -22,6 +22,7 @@ class ProcessExit:
     stopped: bool = False  #: by its operator, or by the listener
     stop_s: float | None = None  #: seconds from the stop request to the end; None = no request
     run_s: float | None = None  #: seconds that the run lasted; None = its start is unknown
+    pid: int | None = None  #: None = unknown
     cause: Cause | None = None
     never_ran: bool = True  #: its log did not report that php-fpm runs
     explained_by: Cause | None = None  #: that of the log line with the most details

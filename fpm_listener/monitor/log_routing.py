@@ -48,7 +48,7 @@ def find_killed(
 ) -> dict[ProcessName, StopTimedOut]:
     """Return the processes of kills: by name, and by pid, since groups can have equal names."""
     return {
-        process.name: StopTimedOut(kill.line)
+        process.name: StopTimedOut(kill.pid, kill.line)
         for kill in kills
         for process in processes
         if process.name.process == kill.process and process.liveness.run.had_pid(kill.pid)

@@ -74,6 +74,7 @@ class ExitsKnown(NamedTuple):
 class StopTimedOut(NamedTuple):
     """Input of one process: supervisord killed it, because it did not stop in time."""
 
+    pid: int
     line: str  #: of supervisord's log
 
 

@@ -218,8 +218,7 @@ class ProcessFacts:
 
     def _take_kill(self, _now: Instant, killed: messages.StopTimedOut) -> list[Effect]:
         """Note that a stop has cut what the process was doing. It is no failure."""
-        if self._tracker.incident is None:
-            self._live.take_stop_timeout(killed.line)
+        self._live.take_kill(killed.pid, killed.line, is_free=self._tracker.incident is None)
         return []
 
     def _check_stop(self, ended: ProcessExit, note: ExitNote | None) -> None:
@@ -228,8 +227,9 @@ class ProcessFacts:
         if ended.stop_s is None or note is None or note.reason.signal != signal.SIGKILL:
             return
         waits_s = program.stopwaitsecs if program else None
-        if waits_s is not None and ended.stop_s >= waits_s and self._tracker.incident is None:
-            self._live.take_stop_timeout(note.line)
+        if waits_s is not None and ended.stop_s >= waits_s:
+            is_free = self._tracker.incident is None
+            self._live.take_kill(ended.pid, note.line, is_free=is_free)
 
     # -- settings, saved state, view ---------------------------------------------------------------
 

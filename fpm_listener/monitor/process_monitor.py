@@ -82,7 +82,8 @@ class ProcessMonitor(ProcessFacts):
         if self.output.known:
             effects.append(MarkOutput(self.name, now.monotonic_s, self.output))
         is_stop = change.outcome is Outcome.STOPPED
-        ended = ProcessExit(now.monotonic_s, change.failed, is_stop, change.stop_s, change.run_s)
+        times = change.stop_s, change.run_s
+        ended = ProcessExit(now.monotonic_s, change.failed, is_stop, *times, pid=change.pid)
         self._counters.last_exit_s = now.wall_s
         if self._live.silent_probes or self._live.workers.deadline_s is not None:
             self._live.end_run()

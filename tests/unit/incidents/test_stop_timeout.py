@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fpm_listener.monitor.known_programs import ProgramsKnown
-from fpm_listener.monitor.messages import ExitsRead, SaveState
+from fpm_listener.monitor.messages import ExitsRead, ProcessExited, SaveState
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.supervisor.exit_log import ExitNote, ExitReason, KillNote, parse_kill
 from fpm_listener.supervisor.process import Program
@@ -62,6 +62,39 @@ def test_the_line_comes_when_it_runs_again() -> None:
     scenario.play("115 tick")
 
     assert scenario.sent == ["first: stop_timeout", "resolved: stop_timeout"]
+
+
+@pytest.mark.parametrize("is_kernel_first", [True, False])
+def test_the_kernel_and_the_log_report_one_kill(*, is_kernel_first: bool) -> None:
+    """The second report comes when the program runs again. It opens no second incident."""
+    scenario = known()
+    scenario.engine.set_log_readable(readable=True)
+    scenario.play("100 stopping")
+    reports = [ProcessExited(FPM, 100, ExitReason(signal=9)), ExitsRead((), 110.0, (NOTE,))]
+    if not is_kernel_first:
+        reports.reverse()
+    scenario.give(110.1, reports[0])
+    scenario.play("110.2 stopped", "113 starting")
+    scenario.event(114, "running", pid=101)
+    scenario.play("120 tick")
+    assert scenario.sent == ["first: stop_timeout", "resolved: stop_timeout"]
+    scenario.give(130.0, reports[1])
+    scenario.play("140 tick")
+
+    assert scenario.sent == ["first: stop_timeout", "resolved: stop_timeout"]
+
+
+def test_a_second_kill() -> None:
+    """The kill of another run is another incident."""
+    scenario = known().play("100 stopping")
+    scenario.give(110.0, ExitsRead((), 110.0, (NOTE,)))
+    scenario.play("110.5 stopped", "111 starting")
+    scenario.event(112, "running", pid=101)
+    scenario.event(200, "stopping", pid=101)
+    scenario.give(210.0, ExitsRead((), 210.0, (replace(NOTE, pid=101),)))
+    scenario.event(210.5, "stopped", pid=101)
+
+    assert scenario.sent == ["first: stop_timeout", "resolved: stop_timeout", "first: stop_timeout"]
 
 
 @pytest.mark.parametrize("note", [replace(NOTE, pid=7), replace(NOTE, process="other")])
