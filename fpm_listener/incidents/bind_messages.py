@@ -19,8 +19,9 @@ from fpm_listener.host.address_holders import UDP
 #: Words of the kernel and of libraries, and of programs that have their own. 98, 48: EADDRINUSE.
 _IN_USE = re.compile(
     r"address (?:is )?already in use|(?:^|[:)(\[\"'-] ?)address in use"
-    r"|eaddrinuse|\baddrinuse\b|\(already in use\)|\(in use\)"
-    r"|connection in use: \(|\[errno (?:98|48)\]|\(os error 98\)|\(98: "
+    r"|eaddrinuse|\baddrinuse\b"
+    r"|\b(?:bind\w{0,9}|listen\w{0,9}|address|port|socket)\b.{0,200}\((?:already )?in use\)"
+    r"|connection in use: [(/]|\[errno (?:98|48)\]|\(os error 98\)|\(98: address"
     r"|\bport\W{1,3}\d{1,5}\W{1,3}(?:is|was) (?:already )?in use|\bport is already in use"
     r"|(?:that|specified) port(?: '?\d{1,5}'?)? is already in use"
     r"|\bport \d{1,5} (?:already )?in use|is port \d{1,5} in use"

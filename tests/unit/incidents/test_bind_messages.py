@@ -39,6 +39,11 @@ def test_a_message_of_a_program(address: str, line: str) -> None:
         "the email address in use is ops@example.com",
         "listening on 0.0.0.0:8080",
         "port 8080 is open",
+        "table t1 (in use)",
+        "volume data (in use)",
+        "device /dev/sdb is (in use)",
+        "seat (already in use) at 10.0.0.9:27000",
+        "ERROR 1 (98: foo)",
         "",
     ],
 )
