@@ -71,6 +71,8 @@ _FRAME = re.compile(r"#[0-9]+ [^ ]+\([0-9]+\): ")
 _TEXT = re.compile(r"'[^']*(?:'|$)")
 #: A line of a key in a PEM file.
 _KEY_LINE = re.compile(r"\s*[A-Za-z0-9+/]{60,76}={0,2}\s*")
+#: Characters of a path.
+_LONGEST_PATH = 512
 #: MySQL's words for whether a password was given.
 _GIVEN = frozenset(("YES)", "NO)"))
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -128,7 +130,7 @@ def _tokens(tokens: Iterable[str]) -> Iterator[str]:
             program = name
         assigned, option = _ASSIGNED.fullmatch(token), _OPTION.fullmatch(token)
         if assigned and _is_secret(assigned[2]) and "?" not in assigned[1]:
-            is_secret = not assigned[3].strip()
+            is_secret = not assigned[3].strip() and not _is_path(token)
             yield assigned[1] + (MASK if assigned[3].strip() else "")
         elif attached := _attached(program, token):
             yield attached
@@ -147,6 +149,20 @@ def _is_secret(name: str) -> bool:
     if any(part in _SECRET_WORDS or part.endswith(_SECRET_ENDS) for part in parts):
         return True
     return any(part in _BEFORE_KEY for part in parts) and parts[-1] in {"key", "keys"}
+
+
+def _is_path(word: str) -> bool:
+    """Return whether a word is an absolute path and a colon: what a message is about."""
+    path = word.lstrip("'\"`([").removeprefix("unix:")
+    return path.startswith("/") and path.endswith(":")
+
+
+def _is_subject(text: str, name: re.Match[str]) -> bool:
+    """Return whether a path with this name comes before a message: `/run/auth: not found`."""
+    end = name.end(1) + 1
+    if text[name.start() - 1 : name.start()] != "/" or not text[end : end + 1].isspace():
+        return False
+    return _is_path(text[max(0, end - _LONGEST_PATH) : end].rsplit(maxsplit=1)[-1])
 
 
 def _takes_secret(program: str, token: str) -> bool:
@@ -172,7 +188,7 @@ def _values(token: str) -> Iterator[str]:
     """Yield the token in pieces, with a mask for the value of each secret name."""
     at = 0
     for name in _NAME.finditer(token):
-        if name.start() < at or not _is_secret(name[1]):
+        if name.start() < at or not _is_secret(name[1]) or _is_subject(token, name):
             continue
         value = _VALUE.match(token, name.end())
         if value is not None and value[0] not in _GIVEN:

@@ -265,3 +265,25 @@ def test_the_costs_of_a_line(piece: str) -> None:
 
     short_s = min(seconds(2000) for _ in range(5))
     assert min(seconds(16000) for _ in range(5)) < 32 * short_s  # quadratic: 64
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/entry.sh: 3: /opt/app/auth: not found",
+        "/auth: not found",
+        "sh: 1: /usr/local/bin/token: Permission denied",
+        "nginx: [emerg] bind() to unix:/run/auth: Address already in use",
+        "listen unix /run/secret: bind: address already in use",
+        "cannot open '/run/secrets/db_password: No such file'",
+    ],
+)
+def test_a_path_before_a_message(line: str) -> None:
+    """The last part of the path is no name of a secret, and the message is no secret."""
+    assert masked_line(line) == line
+
+
+def test_a_name_with_a_slash_that_is_no_path() -> None:
+    """In doubt the value is masked."""
+    for line in (f"secret/db/password: {SECRET}", f"'/a/password': {SECRET}", f"/p/pwd:{SECRET}"):
+        assert SECRET not in masked_line(line)
