@@ -1,7 +1,8 @@
 """Programs that exit as expected again and again: supervisord restarts them without a delay.
 
 Such exits are no failures, so they have a window of their own. A program with `startsecs=0` is
-meant to exit, and so is one that supervisord does not start again.
+meant to exit, and so is one that supervisord does not start again. If `autorestart` is unknown,
+nothing counts: a person or cron may start the program.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ class ExitLoop:
         #: The last restart at which the window was full; later if restarts are rare.
         self.calm_since_s = float("-inf")
         self._stable_for_s = stable_for_s
-        self._is_meant_to_exit = False
+        self._is_meant_to_exit = True  # as long as its configuration is unknown
         self._restarts = LoopDetector({Tier.FAST: policy})
         self._count, self._first_s, self._last_s = 0, 0.0, 0.0
 
     def configure(self, program: Program) -> None:
         """Set what the configuration of the program says about its exits."""
-        is_restarted = program.autorestart in {None, "true"}
-        self._is_meant_to_exit = program.startsecs <= 0 or not is_restarted
+        if program.autorestart is None and program.startsecs > 0:
+            return  # unknown: an earlier answer stays
+        self._is_meant_to_exit = program.startsecs <= 0 or program.autorestart != "true"
         if self._is_meant_to_exit:
             self.clear()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fpm_listener.monitor.engine import Engine
 from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.messages import (
     ProcessExited,
@@ -97,6 +98,21 @@ def test_rare_restarts() -> None:
     scenario.play("12605 tick")
 
     assert scenario.sent == ["first: exit_loop", "resolved: exit_loop"]
+
+
+def test_autorestart_is_unknown() -> None:
+    """XML-RPC does not tell it. A job that cron starts is no loop; what was known stays."""
+    unknown = ProgramsKnown(programs=(Program(name=JOB, command="job"),), sites={})
+    restarted = ProgramsKnown(programs=(Program(name=JOB, autorestart="true"),), sites={})
+    scenario = Scenario()
+    scenario.engine = Engine(scenario.engine._shared.settings, "token")
+    assert cycles(scenario, every(2.0, 0.0, 30)).sent == []  # no program is known
+    scenario.give(60.0, unknown)
+    assert cycles(scenario, every(2.0, 60.0, 30)).sent == []
+
+    scenario.give(120.0, restarted)
+    scenario.give(120.1, unknown)
+    assert cycles(scenario, every(2.0, 121.0, 30)).sent == ["first: exit_loop"]
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,8 @@ class Scenario:
         self.answered: set[float] = set()  # exits for which the machine was examined
         self._serial = 0
         site = FpmSite(addresses=(ADDRESS,), pools=("www",), error_logs=(LOG,))
-        programs = (Program(name=FPM, command="php-fpm -F"), Program(name=JOB, command="job"))
+        job = Program(name=JOB, command="job", autorestart="true")
+        programs = (Program(name=FPM, command="php-fpm -F"), job)
         self.give(0.0, ProgramsKnown(programs=programs, sites={FPM: site}))
 
     def give(self, at_s: float, given: object) -> list[Effect]:
