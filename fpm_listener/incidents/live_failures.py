@@ -56,9 +56,7 @@ class LiveFailures:
         """Take the answers of the pools; they count while supervisord reports RUNNING."""
         silent = [pool for pool in pools if pool.silent and state is State.RUNNING]
         if not silent:
-            if self._silence:
-                self._answered_at_s = now_s
-            self._end_silence()
+            self.end_polls(now_s)
             return
         if not self.silent_probes:
             self._silent_since_s = now_s
@@ -71,6 +69,12 @@ class LiveFailures:
                 f"in {lasted_s:.0f} s"
             )
             self._set_problems()
+
+    def end_polls(self, now_s: float) -> None:
+        """End the silence: the pools answer, or nobody asks them any more."""
+        if self._silence:
+            self._answered_at_s = now_s
+        self._end_silence()
 
     def _end_silence(self) -> None:
         self._silence, self.silent_probes = "", 0

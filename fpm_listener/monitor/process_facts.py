@@ -203,7 +203,7 @@ class ProcessFacts:
         self._unsaved = True
         return []
 
-    def _configure(self, _now: Instant, known: ProgramKnown) -> list[Effect]:
+    def _configure(self, now: Instant, known: ProgramKnown) -> list[Effect]:
         if known.site and not self.is_fpm and self.liveness.run.phase is not Phase.NONE:
             # Its log was not read so far: it may have reported already that php-fpm runs.
             self._trust.start_up.close()
@@ -214,6 +214,8 @@ class ProcessFacts:
         self._news.finished.add(Lookup.PROGRAMS)
         self._tracker.configure(known)
         self._live.configure(known.program, self.site.pools)
+        if not (self.site.targets and self._shared.settings.polls_pools):
+            self._live.end_polls(now.monotonic_s)
         return []
 
     def _take_kill(self, _now: Instant, killed: messages.StopTimedOut) -> list[Effect]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.messages import PoolsSeen
-from fpm_listener.phpfpm.status_page import PoolView, parse
+from fpm_listener.phpfpm.config import FpmSite
+from fpm_listener.phpfpm.status_page import PoolTarget, PoolView, parse
+from fpm_listener.supervisor.process import Program
 from tests.unit.monitor.engine_scenario import FPM, Scenario
 
 #: What php-fpm 8.2 says, its list of processes shortened.
@@ -203,6 +207,32 @@ def test_an_unresponsive_master() -> None:
     assert len(scenario.sent) == 1
     scenario.play("300 tick")
     assert scenario.sent[-1] == "resolved: not_answering"
+
+
+TARGET = PoolTarget(pool="www", address="127.0.0.1:9000", status_path="/status")
+
+
+@pytest.mark.parametrize(
+    ("site", "polls_pools", "sent"),
+    [
+        pytest.param(FpmSite(targets=(TARGET,)), True, ["first"], id="it is polled as before"),
+        pytest.param(FpmSite(targets=(TARGET,)), False, ["first", "resolved"], id="fpm_status off"),
+        pytest.param(FpmSite(), True, ["first", "resolved"], id="no status page any more"),
+        pytest.param(None, True, ["first", "resolved"], id="it is no php-fpm any more"),
+    ],
+)
+def test_nobody_asks_any_more(site: FpmSite | None, *, polls_pools: bool, sent: list[str]) -> None:
+    """A silence ends then, since no answer could end it."""
+    scenario = running()
+    for at_s in (10, 25, 55):
+        seen(scenario, at_s, silent=True)
+    settings = scenario.engine._shared.settings
+    scenario.engine.reconfigure(replace(settings, polls_pools=polls_pools))
+    sites = {} if site is None else {FPM: site}
+    scenario.give(60.0, ProgramsKnown(programs=(Program(name=FPM),), sites=sites))
+    scenario.play("190 tick")
+
+    assert scenario.sent == [f"{reason}: not_answering" for reason in sent]
 
 
 def test_a_pause_between_silences() -> None:
