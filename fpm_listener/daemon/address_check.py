@@ -1,10 +1,12 @@
-"""Finds out whether another process holds a listen address of a start that has failed.
+"""Finds the process that holds a listen address of a start that has failed.
 
 Laws:
 1. The holder is older than the failed start. A younger one can be the next start of the program.
 2. Sockets that our listener holds are not in the way: php-fpm gets them.
 3. A connection is not in the way either: php-fpm listens beside it (SO_REUSEADDR).
 4. A socket that accepts only IPv6 is in the way of IPv6 addresses only.
+5. The next start of the program is not a holder: the remedy would stop the site. It can be older
+   than our events, because supervisord keeps them while we do not read them.
 """
 
 from __future__ import annotations
@@ -14,20 +16,55 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from fpm_listener.host import ipv6_only
-from fpm_listener.host.holder_remedies import is_our_listener
-from fpm_listener.host.holder_search import find_holders
+from fpm_listener.host import ipv6_only, procfs
+from fpm_listener.host.holder_remedies import is_itself, is_our_listener
 from fpm_listener.host.obstacles import Obstacle
 from fpm_listener.host.socket_tables import find_sockets
+from fpm_listener.incidents.effects import HolderFound
+from fpm_listener.supervisor.holder_supervisors import find_holders
+from fpm_listener.untrusted_text import quoted
 from fpm_listener.vocabulary import Cause
 
 if TYPE_CHECKING:
     from fpm_listener.host.address_holders import Holder, HolderReport
     from fpm_listener.host.socket_tables import FoundSockets
-    from fpm_listener.incidents.effects import ExamineExit
+    from fpm_listener.incidents.effects import ExamineExit, FindHolder
+    from fpm_listener.supervisor.process import ProcessName
 
 #: Exit statuses of a php-fpm that cannot bind: its own, the guard's, that of FPM_EXIT_SOFTWARE.
 BIND_STATUSES = (78, 75, 70)
+
+_ITSELF = "it can be the next start of the program itself"
+
+
+def find_holder(look: FindHolder) -> HolderFound:
+    """Return the holders of an address, without the program that needs it."""
+    return HolderFound(look.process, _find_others(look.address, look))
+
+
+def _find_others(address: str, asked: FindHolder | ExamineExit) -> HolderReport:
+    supervisord = procfs.supervisor_of(os.getpid())
+    masters = asked.former_masters
+    report = find_holders(address, former_masters=masters, supervisord=supervisord)
+    return without_itself(report, asked.process, asked.config)
+
+
+def without_itself(report: HolderReport, process: ProcessName, config: str) -> HolderReport:
+    """Return a report without holders that can be the next start of the program.
+
+    config: its configuration file, if it is php-fpm.
+    """
+    names = {quoted(process.shown), quoted(str(process))}
+    others = tuple(
+        one
+        for one in report.holders
+        if one.supervisor is None
+        or not one.supervisor.ours
+        or not (one.supervisor.name in names or is_itself(one, config))
+    )
+    if others or not report.holders:
+        return report._replace(holders=others)
+    return report._replace(holders=(), blind=_ITSELF)
 
 
 def find_conflicts(request: ExamineExit) -> list[Obstacle]:
@@ -48,13 +85,26 @@ def _holder_of(address: str, request: ExamineExit) -> HolderReport | None:
         return None
     if not in_the_way(address, sockets) or not is_bound:
         return None
-    report = find_holders(address, former_masters=request.former_masters)
+    report = _find_others(address, request)
     if any(is_our_listener(holder) or os.getpid() in holder.pids for holder in report.holders):
         return None
     if not report.holders:
-        return report if report.blind else None
+        is_unknown = report.blind and report.blind != _ITSELF
+        return report if is_unknown and not _runs_now(request.config) else None
     older = tuple(one for one in report.holders if _is_older(one, request.began_at_s))
     return report._replace(holders=older) if older else None
+
+
+def _runs_now(config: str) -> bool:
+    """Return whether our supervisord runs a php-fpm with this configuration; empty = with any."""
+    own = procfs.read_stat("self")
+    title = f"php-fpm: master process ({config})" if config else "php-fpm: master process ("
+    for pid in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - names only
+        if procfs.title(int(pid)).startswith(title):
+            stat = procfs.read_stat(pid)
+            if own is not None and stat is not None and stat.session == own.session:
+                return True
+    return False
 
 
 def in_the_way(address: str, sockets: FoundSockets) -> frozenset[str]:

@@ -12,7 +12,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fpm_listener.daemon import startup_check
+from fpm_listener.daemon import address_check, startup_check
 from fpm_listener.daemon.control_socket import ControlSocket
 from fpm_listener.daemon.discovery import Discovery
 from fpm_listener.daemon.fpm_finder import FpmFinder
@@ -22,12 +22,10 @@ from fpm_listener.daemon.post_mortem_examiner import PostMortemExaminer, Sample
 from fpm_listener.daemon.process_query import ProcessQuery
 from fpm_listener.daemon.supervisor_actions import SupervisorActions
 from fpm_listener.daemon.worker import Starter, Worker
-from fpm_listener.host import procfs
 from fpm_listener.incidents.effects import (
     CheckGone,
     ExamineExit,
     FindHolder,
-    HolderFound,
     MarkOutput,
     ReadOutput,
 )
@@ -40,7 +38,6 @@ from fpm_listener.monitor.messages import (
 )
 from fpm_listener.monitor.self_healing import Act
 from fpm_listener.settings.receiver_check import ReceiverCheck
-from fpm_listener.supervisor.holder_supervisors import find_holders
 from fpm_listener.supervisor.rpc import SupervisorRpc
 from fpm_listener.vocabulary import Where
 
@@ -251,12 +248,7 @@ class Services:
             self._inbox.errors.survive(Where.HOLDER, self._find_holder, look)
 
     def _find_holder(self, look: FindHolder) -> None:
-        report = find_holders(
-            look.address,
-            former_masters=look.former_masters,
-            supervisord=procfs.supervisor_of(os.getpid()),
-        )
-        self._inbox.put(HolderFound(look.process, report))
+        self._inbox.put(address_check.find_holder(look))
 
     def _examine_exits(self, requests: tuple[_ExitRequest, ...]) -> None:
         others = []

@@ -41,6 +41,7 @@ class FindHolder(NamedTuple):
     process: ProcessName
     address: str
     former_masters: frozenset[int]
+    config: str = ""  #: php-fpm's configuration file; empty = unknown
 
 
 class ExamineExit(NamedTuple):
@@ -52,6 +53,7 @@ class ExamineExit(NamedTuple):
     began_at_s: float = 0.0  #: monotonic; 0 = unknown
     former_masters: frozenset[int] = frozenset()
     has_status: bool = False  #: its exit status is known, so it had a process
+    config: str = ""  #: php-fpm's configuration file; empty = unknown
 
 
 class MarkOutput(NamedTuple):

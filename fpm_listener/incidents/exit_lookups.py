@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.incidents.effects import IncidentEffect
     from fpm_listener.incidents.failure_history import FailureHistory
-    from fpm_listener.incidents.program_output import ProgramOutput
+    from fpm_listener.incidents.program_known import ProgramKnown
     from fpm_listener.supervisor.process import ProcessName
 
 
@@ -29,13 +29,19 @@ class ExitLookups:
         self.needs = Needs()
         self.output = UNKNOWN
         self._name = name
+        self._config = ""
         self._has_files = False
         self._examined_at_s = self._read_at_s = float("-inf")
         self._read_exit: tuple[float | None] | None = None  # whose output was read
 
-    def configure(self, needs: Needs, output: ProgramOutput) -> None:
+    def configure(self, known: ProgramKnown) -> None:
         """Set what the configuration of the program contains."""
-        self.needs, self.output, self._has_files = needs, output, bool(output.files)
+        self.needs, self.output, self._has_files = (
+            known.needs,
+            known.output,
+            bool(known.output.files),
+        )
+        self._config = known.site.config if known.site else ""
 
     def clear(self) -> None:
         """Forget the last look-ups: the incident is over."""
@@ -69,7 +75,7 @@ class ExitLookups:
     def examine_workers(self, since_s: float, pending: set[Lookup]) -> ExamineExit:
         """Examine the machine, since workers fail; `since_s`: the first failure."""
         pending.add(Lookup.MACHINE)
-        return ExamineExit(self._name, since_s, self.needs, has_status=True)
+        return ExamineExit(self._name, since_s, self.needs, has_status=True, config=self._config)
 
     def _read(self, now_s: float, failures: FailureHistory | None) -> ReadOutput | None:
         """Read what the last run has written; without failures, the present run."""
@@ -103,4 +109,5 @@ class ExitLookups:
             self.needs,
             began_at_s=ended.at_s - (SHORT_LIFE_S if ended.run_s is None else ended.run_s),
             has_status=ended.reason is not None,
+            config=self._config,
         )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fpm_listener.host.address_holders import HolderReport
+    from fpm_listener.incidents.program_known import ProgramKnown
     from fpm_listener.supervisor.process import ProcessName
 
 #: Seconds for which a report is good enough for an alert.
@@ -30,10 +31,16 @@ class HolderWatch:
         self.report: HolderReport | None = None
         self.asked_at_s = float("-inf")  #: of the last question or report
         self.verify_at_s: float | None = None  #: when to check that the holders still exist
-        self.guess: str | None = None  #: the address, if the program does not name it
+        self._guess: str | None = None  # the address, if the program does not name it
+        self._config = ""
         self._is_guessed = False  # the last question was about it
         self._name = name
         self._next_check_s = 0.0
+
+    def configure(self, known: ProgramKnown) -> None:
+        """Set what the configuration of the program contains."""
+        self._guess = known.needs.command_address
+        self._config = known.site.config if known.site else ""
 
     def clear(self) -> None:
         """Forget the report: the incident is over."""
@@ -48,8 +55,9 @@ class HolderWatch:
 
     def ask(self, now_s: float, address: str | None, former_masters: Iterable[int]) -> FindHolder:
         """Return the question for the holder of an address."""
-        self.asked_at_s, self._is_guessed = now_s, not address and bool(self.guess)
-        return FindHolder(self._name, address or self.guess or "", frozenset(former_masters))
+        self.asked_at_s, self._is_guessed = now_s, not address and bool(self._guess)
+        asked = address or self._guess or ""
+        return FindHolder(self._name, asked, frozenset(former_masters), self._config)
 
     def take_gone(self, pids: frozenset[int]) -> None:
         """Remove the holders that do not exist any more."""

@@ -73,9 +73,9 @@ class IncidentTracker:
     def configure(self, known: ProgramKnown) -> None:
         """Set what the configuration of the program contains."""
         self._known, self._site = known, known.site or FpmSite()
-        self._exit_lookups.configure(known.needs, known.output)
+        self._exit_lookups.configure(known)
         self.failures.configure(known.site)
-        self._holders.guess = known.needs.command_address
+        self._holders.configure(known)
 
     def take(self, now: Instant, news: ProcessNews, status: ProcessStatus) -> _Effects:
         """Learn what is new, and return what to do now."""

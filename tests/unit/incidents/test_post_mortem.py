@@ -135,6 +135,19 @@ def test_what_is_needed_is_asked_for() -> None:
     assert looks(scenario)[0].process == FPM
 
 
+def test_the_configuration_of_the_program_is_asked_for() -> None:
+    """Without it, the next start of the program would be a holder of its own address."""
+    scenario = Scenario()
+    site = FpmSite(addresses=("127.0.0.1:9000",), error_logs=(LOG,), config="/etc/php-fpm.conf")
+    programs = (Program(name=FPM, command="php-fpm -F"),)
+    scenario.give(0.0, ProgramsKnown(programs=programs, sites={FPM: site}))
+    scenario.fail(1, 3, 5)
+    scenario.play("7 starting", "7.1 log bind failed")
+
+    asked = [looks(scenario)[-1].config, scenario.looks[-1].config]
+    assert asked == ["/etc/php-fpm.conf"] * 2
+
+
 def test_a_missing_program_that_the_guard_names() -> None:
     """The machine is looked at all the same: the remedy names the version that is installed."""
     scenario = Scenario()
