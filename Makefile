@@ -30,7 +30,7 @@ lint: setup-test  ## ruff and mypy
 	$(BIN)/mypy
 
 unit: setup-test  ## the pure tests only, in a few seconds
-	$(BIN)/python -m pytest -q tests/unit
+	$(BIN)/python -m pytest -q -n 2 tests/unit
 
 mutants: setup-test  ## count the small faults in pure modules that the unit tests detect (SEED=, COUNT=)
 	@$(BIN)/python -m tests.mutants
