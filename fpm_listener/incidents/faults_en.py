@@ -26,7 +26,7 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
     Fault.NO_COMMAND: Text(
         "its command {named} is|was missing",
         "Install {named}, or correct its path in the script that runs it, or PATH in environment= "
-        "of [program:{group}]",
+        "of [{section}]",
     ),
     Fault.NO_POOL_FOLDER: Text(
         "the folder {folder}, which its pool needs, is|was missing or no folder",

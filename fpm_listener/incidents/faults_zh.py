@@ -22,8 +22,7 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
     Fault.NO_LIBRARY: Text("缺少共享库 {named}", "安装包含 {named} 的软件包"),
     Fault.NO_COMMAND: Text(
         "找不到命令 {named}",
-        "安装 {named}，或更正执行它的脚本中的路径，"
-        "或更正 [program:{group}] 的 environment= 中的 PATH",
+        "安装 {named}，或更正执行它的脚本中的路径，或更正 [{section}] 的 environment= 中的 PATH",
     ),
     Fault.NO_POOL_FOLDER: Text(
         "进程池所需的目录 {folder} 不存在，或不是目录",

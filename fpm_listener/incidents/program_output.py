@@ -72,6 +72,9 @@ UNKNOWN = ProgramOutput()
 
 
 def section_of(name: ProcessName) -> str:
-    """Return the section of a process: `program:queue` for `queue:queue_00` (numprocs)."""
-    base = name.process if name.process == name.group else re.sub(r"_\d+$", "", name.process)
-    return f"program:{base}"
+    """Return the section of a process: `program:queue` for `queue:queue_00` (numprocs).
+
+    In a [group:x] the number can be part of the program's name, as in `x:job_2024`.
+    """
+    base = re.sub(r"_[0-9]+$", "", name.process)
+    return f"program:{base if base == name.group else name.process}"

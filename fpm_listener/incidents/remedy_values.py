@@ -31,7 +31,6 @@ def values(facts: IncidentFacts) -> dict[str, str | None]:
         "path": facts.forbidden_path,
         "port": None if port is None else str(port),
         "name": facts.name.shown,
-        "group": facts.name.group,
         "section": section_of(facts.name),
         "usage": f"{quoted(facts.needs.program or 'php-fpm')} -h",
         "php_ini": facts.site.php_ini,

@@ -45,7 +45,7 @@ def test_hidden_output(output: ProgramOutput, hidden: str | None, setting: str) 
     [
         ("php-fpm:php-fpm", "program:php-fpm"),
         ("queue:queue_00", "program:queue"),
-        ("site:worker_3", "program:worker"),
+        ("site:job_2024", "program:job_2024"),
         ("x_1:x_1", "program:x_1"),
     ],
 )
