@@ -21,10 +21,16 @@ _SECRET_WORDS = frozenset(
         *("pass", "password", "passwd", "passphrase", "passwort", "passin", "passout", "pwd", "pw"),
         *("secret", "secrets", "token", "tokens", "auth", "authorization", "authtoken", "apikey"),
         *("credential", "credentials", "cookie", "cookies", "jwt", "otp", "signature", "sig"),
+        *("phpsessid", "jsessionid", "sessid", "sessionid"),
     ),
 )
 _SECRET_ENDS = ("password", "passwd", "passphrase", "secret", "token", "pwd", "apikey")
-_BEFORE_KEY = frozenset(("api", "access", "private", "secret", "auth", "account", "shared"))
+_BEFORE_KEY = frozenset(
+    (
+        *("api", "access", "private", "secret", "auth", "account", "shared", "app", "encryption"),
+        *("encrypt", "signing", "webhook", "license", "licence", "master", "session", "hmac"),
+    )
+)
 #: A name with such an end has no secret value, but its place: `--password-file=/run/secrets/x`.
 _HARMLESS_ENDS = frozenset(("file", "path", "dir", "url", "uri", "type", "env", "name", "id"))
 #: Programs whose `-p` has the secret in the same word; a separate word is a database.
@@ -53,18 +59,31 @@ _TOKEN = re.compile(r"""\s+|(?:[^\s'"]|'[^']*(?:'|\Z)|"[^"]*(?:"|\Z))+""")
 _ASSIGNED = re.compile(r"""(['"]?(?:--?|/)?([A-Za-z][\w.-]*)(?:=|:(?!//)))(.*)""", re.DOTALL)
 _OPTION = re.compile(r"--?([A-Za-z][\w.-]*)")
 #: It begins where a word begins, so that the costs grow with the length of the text only.
-_NAME = re.compile(r"""(?<![\w.-])[.-]*(\w[\w.-]*)(?:\\*["'])?\s*(?:=>|[=:](?!//))\s*""")
+_NAME = re.compile(r"""(?<![\w.-])[.-]*(\w[\w.-]*)(?:\\*["'])?(?:\]?\s*=>|\s*[=:](?!//))\s*""")
 _VALUE = re.compile(r"""\\+"[^"\\]*\\+"|"[^"]*"|'[^']*'|[^&\s,;'"}]+""")
 _USERINFO = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z0-9+.-]+://)[^\s/?#'\"]*@")
 _BEARER = re.compile(r"\b((?:bearer|basic)\s+)[\w.~+/=-]{6,}", re.IGNORECASE)
 _KNOWN = re.compile(
-    r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|sk[-_]|AKIA|eyJ)[\w.-]{12,}"
+    r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|sk[-_]|AKIA|AIza|SG\.|whsec_|eyJ)[\w.-]{12,}"
+    r"|\bnpm_[A-Za-z0-9]{30,}"  # npm_config_cache is a name
     r"|(?<=hooks\.slack\.com/services/)\S+|(?<=/api/webhooks/)\S+|(?<=api\.telegram\.org/bot)\S+"
 )
 #: Headers whose whole value is secret.
 _HEADER = re.compile(
     r"""(?<![\w-])((?:proxy-)?authorization|(?:set-)?cookie)["']?\s*[=:]\s*([^"']+)""",
     re.IGNORECASE,
+)
+#: Of Go's driver for MySQL: `root:SECRET@tcp(db:3306)/app`. The lengths bound the costs.
+_DSN = re.compile(r"(?<![\w.-])([\w.-]{1,64}:)[^\s'\"]{1,128}?@(?=(?:tcp6?|unix)\()")
+_SQL = re.compile(
+    r"""\b(identified\s+(?:with\s+\S{1,64}\s+)?(?:by|as)\s+(?:password\s+)?|password\s+(?=['"]))"""
+    r"""("[^"]*"?|'[^']*'?|[^\s;'"]+)""",
+    re.IGNORECASE,
+)
+#: Names of secrets before their values: `define('DB_PASSWORD', 'x')`, `<password>x</password>`.
+_NAMED = (
+    re.compile(r"""(\(\s*["'](?P<name>\w[\w.-]{0,64})["']\s*,\s*)(?:"[^"]*"?|'[^']*'?)"""),
+    re.compile(r"(<(?:[\w.-]{1,64}:)?(?P<name>\w[\w.-]{0,64})(?:\s[^<>]{0,128})?>)[^<]+(?=</)"),
 )
 #: Arguments in a stack trace of PHP (zend.exception_ignore_args is off without a php.ini).
 _FRAME = re.compile(r"#[0-9]+ [^ ]+\([0-9]+\): ")
@@ -109,7 +128,7 @@ def masked_line(line: str) -> str:
     line = _HEADER.sub(rf"\1: {MASK}", line)
     if _FRAME.search(line):
         line = _TEXT.sub(f"'{MASK}'", line)
-    return masked_text("".join(_values(line)))
+    return masked_text("".join(_values(_without_forms(line))))
 
 
 def _tokens(tokens: Iterable[str]) -> Iterator[str]:
@@ -181,7 +200,17 @@ def _within(token: str) -> str:
     """Return a token with the secrets within it masked."""
     token = _USERINFO.sub(rf"\1{MASK}@", token)
     token = _BEARER.sub(rf"\1{MASK}", token)
-    return _KNOWN.sub(MASK, "".join(_values(token)))
+    return _KNOWN.sub(MASK, "".join(_values(_without_forms(token))))
+
+
+def _without_forms(text: str) -> str:
+    """Return a text with the secrets masked that a language or a format marks."""
+    text = _SQL.sub(rf"\1{MASK}", _DSN.sub(rf"\1{MASK}@", text))
+    for form in _NAMED:
+        text = form.sub(
+            lambda found: found[1] + MASK if _is_secret(found["name"]) else found[0], text
+        )
+    return text
 
 
 def _values(token: str) -> Iterator[str]:

@@ -10,6 +10,30 @@ from hypothesis import strategies as st
 from fpm_listener.host.masking import MASK, masked, masked_line, masked_text
 
 SECRET = "hunter2SECRET"
+#: Lines with a secret that a language or a format marks.
+FORMS = (
+    "APP_KEY=base64:<S>abcdefghijklmnop=",
+    "ENCRYPTION_KEY=<S>",
+    "signing_key=<S>",
+    "webhook_key=<S>",
+    "LICENSE_KEY=<S>",
+    "    [password] => <S>",
+    "[DB_PASSWORD] => <S>",
+    "define('DB_PASSWORD', '<S>');",
+    'define("DB_PASSWORD", "<S>");',
+    "root:<S>@tcp(127.0.0.1:3306)/app",
+    "dsn=root:<S>/@a@unix(/run/mysqld.sock)/app",
+    "CREATE USER x IDENTIFIED BY '<S>'",
+    "create user x identified with caching_sha2_password by '<S>'",
+    "ALTER USER x WITH PASSWORD '<S> two'",
+    "PHPSESSID=<S>",
+    "<password>a <S></password>",
+    '<wsse:Password Type="x"><S></wsse:Password>',
+    "AIzaSyA1234567890<S>",
+    "SG.abcdefghijkl.<S>",
+    "whsec_<S>abcdefgh",
+    "npm_abcdefghij1234567890<S>",
+)
 
 
 @pytest.mark.parametrize(
@@ -253,9 +277,52 @@ def test_lines_without_secrets(line: str) -> None:
     assert masked_line(line) == line
 
 
+@pytest.mark.parametrize("line", FORMS)
+def test_secrets_that_a_language_or_a_format_marks(line: str) -> None:
+    """In a log, and in a command line."""
+    line = line.replace("<S>", SECRET)
+
+    assert SECRET not in masked_line(line)
+    assert SECRET not in masked_line(f"2026-11-23 10:00:00 app: {line} at end")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "unknown entry 'app_key'",
+        "npm_config_registry=https://registry.npmjs.org/",
+        "Usage: app <token> [options]",
+        "[auth]: connection refused",
+        "define('DB_HOST', 'db')",
+        "dial root@tcp(db:3306)/app",
+        "<name>app</name>",
+    ],
+)
+def test_a_line_without_a_secret(line: str) -> None:
+    """It stays."""
+    assert masked_line(line) == line
+
+
 @pytest.mark.parametrize("piece", ["a.", "a-", "x:", "x=", "password=", "'a", "\\", "://", "a"])
 def test_the_costs_of_a_line(piece: str) -> None:
     """They grow with its length only: a program can write any line."""
+    check_costs(piece)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("(", "('a',", "('a','", "<a>", "<a ", "<a>b<", "a:@", "a:@tcp", "[a]=", "a ", "a  ]"),
+        *("identified by ", "identified with ", "password '", "npm_a", "/auth: ", "/a/auth:\t"),
+    ],
+)
+def test_the_costs_of_a_line_with_forms(piece: str) -> None:
+    """The same, for what a language or a format marks."""
+    check_costs(piece)
+
+
+def check_costs(piece: str) -> None:
+    """Check that the costs do not grow with the square of the length."""
 
     def seconds(length: int) -> float:
         line = piece * (length // len(piece))
