@@ -6,15 +6,15 @@ to kill it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fpm_listener.incidents.exit_loop import ExitLoop
-from fpm_listener.incidents.live_view import LiveView
+from fpm_listener.incidents.live_view import LiveView, WorkersView
 from fpm_listener.incidents.worker_failures import WorkerFailures
 from fpm_listener.vocabulary import Cause, State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fpm_listener.incidents.post_mortem import PostMortem
     from fpm_listener.phpfpm.status_page import PoolView
@@ -123,10 +123,22 @@ class LiveFailures:
         waits_s = self.program.stopwaitsecs if self.program else None
         return LiveView(workers, self.exit_loop.view, waits_s)
 
-    def restore(self, cause: Cause, lines: Sequence[str]) -> None:
-        """Restore the problem of an incident with this cause and evidence."""
+    def memory(self, cause: Cause) -> dict[str, Any] | None:
+        """Return what `restore` needs of an incident with this cause; None = nothing."""
+        workers = self.view(cause).workers
+        return workers._asdict() if cause in self.workers.problems else None
+
+    def restore(self, cause: Cause, lines: Sequence[str], saved: Mapping[str, Any]) -> None:
+        """Restore the problem of an incident with this cause and evidence.
+
+        Its `workers`: what `memory` returned. Raises KeyError, ValueError or TypeError.
+        """
         if cause is Cause.STOP_TIMEOUT:
             self.take_stop_timeout(next(iter(lines), "seen: supervisord killed it"))
+        if saved.get("workers"):
+            line = next(iter(lines), "seen: workers failed")
+            self.workers.restore(cause, WorkersView.restored(saved["workers"]), line)
+            self._set_problems()
 
     def clear(self) -> None:
         """Forget everything: the incident is over."""

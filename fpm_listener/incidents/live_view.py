@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import signal
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_HIGHEST = 255  # status; a signal has a smaller number
 
 
 class WorkersView(NamedTuple):
@@ -16,10 +21,33 @@ class WorkersView(NamedTuple):
     at_once: bool = False  #: the last one exited at its start
     folder: str | None = None  #: that workers need and that does not exist
 
+    @classmethod
+    def restored(cls, saved: Mapping[str, Any]) -> WorkersView:
+        """Return what `_asdict` returned. Raises KeyError, ValueError or TypeError."""
+        pool, folder = saved["pool"], saved["folder"]
+        if not isinstance(pool, str | None) or not isinstance(folder, str | None):
+            raise TypeError
+        return cls(
+            failures=int(saved["failures"]),
+            signal=_number(saved["signal"]),
+            status=_number(saved["status"]),
+            pool=pool,
+            at_once=bool(saved["at_once"]),
+            folder=folder,
+        )
+
     @property
     def is_killed(self) -> bool:
         """Return whether SIGKILL ended the last one."""
         return self.signal == signal.SIGKILL
+
+
+def _number(value: object) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or not 0 <= value <= _HIGHEST:
+        raise ValueError
+    return value
 
 
 class RestartsView(NamedTuple):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from fpm_listener.incidents.effects import CheckGone
 from fpm_listener.incidents.live_view import WorkersView
 from fpm_listener.incidents.restart_loops import LoopDetector
-from fpm_listener.phpfpm.log_facts import FactKind
+from fpm_listener.phpfpm.log_facts import FactKind, LogFact
 from fpm_listener.settings.policy import LoopPolicy
 from fpm_listener.vocabulary import Cause, Tier
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fpm_listener.incidents.post_mortem import PostMortem
-    from fpm_listener.phpfpm.log_facts import LogFact
     from fpm_listener.settings.policy import Policy
     from fpm_listener.supervisor.process import ProcessName
 
@@ -155,7 +154,8 @@ class WorkerFailures:
         if failures.loops.tiers:
             cause = Cause.OUT_OF_MEMORY if self._is_oom else Cause.WORKER_FAILURE
             self.problems[cause] = self._seen or failures.line
-        self.must_examine = bool(failures.loops.tiers) and not self._examined
+        is_new = bool(failures.loops.recent)  # False: the incident is restored, and all is calm
+        self.must_examine = bool(failures.loops.tiers) and is_new and not self._examined
         self.calm_since_s = max(window.calm_since_s for window in self._windows.values())
 
     def view(self, cause: Cause) -> WorkersView:
@@ -195,6 +195,25 @@ class WorkerFailures:
         self._stable_for_s = policy.stable_for_s
         crashes = self._windows[Cause.CRASH_SIGNAL]
         crashes.loops = LoopDetector(policy.loops, crashes.loops.all_failures, crashes.loops.tiers)
+
+    def restore(self, cause: Cause, seen: WorkersView, line: str) -> None:
+        """Restore the failures that an incident with this cause is about, as `view` showed them."""
+        is_crash = cause is Cause.CRASH_SIGNAL
+        window = self._windows[cause if is_crash else Cause.WORKER_FAILURE]
+        kind = FactKind.CHILD_EXIT if seen.signal is None else FactKind.CHILD_SIGNAL
+        lasted_s = 0.0 if seen.at_once else None
+        window.last = LogFact(
+            kind=kind,
+            line=line,
+            pool=seen.pool,
+            signal=seen.signal,
+            status=seen.status,
+            lasted_s=lasted_s,
+        )
+        window.count, window.line = seen.failures, line
+        window.loops.tiers = frozenset({Tier.FAST})
+        self._is_oom, self._folder = cause is Cause.OUT_OF_MEMORY, seen.folder
+        self._set_problems()
 
     def clear(self) -> None:
         """Forget all failures: the incident is over."""

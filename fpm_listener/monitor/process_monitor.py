@@ -270,7 +270,13 @@ class ProcessMonitor(ProcessFacts):
         if incident is None:
             return None
         healing = self._healing.memory(now) if self._healing.is_used else None
-        return {**incident, "masters": list(self.liveness.run.former_pids), "healing": healing}
+        opened = self._tracker.incident
+        return {
+            **incident,
+            "masters": list(self.liveness.run.former_pids),
+            "healing": healing,
+            "workers": self._live.memory(opened.cause) if opened else None,
+        }
 
 
 def _is_kill(note: ExitNote | None) -> bool:

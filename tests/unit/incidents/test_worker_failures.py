@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from fpm_listener.host.oom_kills import OomKill
 from fpm_listener.incidents.effects import CheckGone, ExamineExit, ExitExamined, Gone
+from fpm_listener.incidents.live_view import WorkersView
 from fpm_listener.incidents.post_mortem import PostMortem
 from fpm_listener.monitor.messages import SaveState, Tick
 from fpm_listener.settings.policy import LoopPolicy
@@ -305,14 +307,79 @@ def test_other_loop_settings_after_a_reload() -> None:
 
 
 def test_the_listener_starts_again() -> None:
-    """The incident is restored, and its text needs no number."""
+    """The incident is restored, with its text."""
     scenario = exits(running(), 10, 12, 14, 16, 18)
     assert scenario.sent == ["first: worker_failure"]
-    saved = [effect for effect in scenario.effects if isinstance(effect, SaveState)][-1]
-    assert saved.memory is not None
-    after = Scenario()
-    after.engine.restore(moment(0.0), {FPM: saved.memory})
-    after.play("1 running", "121.5 tick")
+    after = restored(scenario).play("121.5 tick")
 
     assert after.sent == ["resolved: worker_failure"]
-    assert "its workers failed" in after.alerts[0].annotations["summary"]
+    summary = after.alerts[0].annotations["summary"]
+    assert "its workers of pool www failed at their start (exit status 70)" in summary
+
+
+def restored(scenario: Scenario, **changes: object) -> Scenario:
+    """Return a scene in which another listener goes on with the last saved state."""
+    saved = [effect for effect in scenario.effects if isinstance(effect, SaveState)][-1]
+    assert saved.memory is not None
+    memory = json.loads(json.dumps({**saved.memory, **changes}))
+    after = Scenario()
+    after.engine.restore(moment(0.0), {FPM: memory})
+    return after.play("1 running")
+
+
+def test_the_text_after_a_start_of_the_listener() -> None:
+    """It is about the workers as before, with at least the number that was reported."""
+    scenario = running()
+    for number in range(4):
+        crash(scenario, 10.0 + 2 * number, 500 + number)
+    assert scenario.sent == ["first: crash_signal"]
+    after = restored(scenario)
+    incident = after.view().incident
+    assert incident is not None
+    assert incident.facts.only_workers_fail
+    assert incident.facts.live.workers.failures >= 3
+    crash(after, 20.0, 600)
+    after.play("141 tick")
+
+    assert after.sent == ["resolved: crash_signal"]
+    resolved = after.alerts[0].annotations
+    assert "its workers crashed (SIGSEGV)" in resolved["summary"]
+    assert "workers crashed in this incident; the master keeps running" in resolved["description"]
+
+
+def test_workers_that_the_kernel_kills_after_a_start_of_the_listener() -> None:
+    """The cause stays, and more kills are examined."""
+    after = restored(kills(running(), PostMortem(oom=LIMIT), 10, 12, 14, 16, 18))
+    incident = after.view().incident
+    assert incident is not None
+    assert incident.facts.cause is Cause.OUT_OF_MEMORY
+    kills(after, PostMortem(oom=LIMIT), 30, 32)
+    after.play("153 tick")
+
+    assert after.sent == ["resolved: out_of_memory"]
+    assert "kill" in after.alerts[0].annotations["summary"]
+    assert "its workers" in after.alerts[0].annotations["summary"]
+
+
+def test_workers_that_did_not_start_before_the_listener_started_again() -> None:
+    """The directory that is missing is still known."""
+    gone = PostMortem(worker_folders_missing=("/srv/release",))
+    after = restored(exits(running(), 10, 10.4, 11.1, 12.2, 13.3, found=gone)).play("121.5 tick")
+
+    assert after.sent == ["resolved: worker_failure"]
+    assert "/srv/release" in after.alerts[0].annotations["summary"]
+
+
+@pytest.mark.parametrize(
+    "workers", [None, {}, 5, {"failures": 3}, {**WorkersView()._asdict(), "signal": 10**400}]
+)
+def test_a_state_without_workers(workers: object) -> None:
+    """An older listener did not save them; a damaged state is forgotten as a whole."""
+    scenario = exits(running(), 10, 12, 14, 16, 18)
+    after = restored(scenario, workers=workers)
+    is_restored = after.view().incident is not None
+    after.play("121.5 tick")
+
+    assert is_restored is not bool(workers)
+    assert after.sent == ["resolved: worker_failure"] * is_restored
+    assert all("its workers failed" in alert.annotations["summary"] for alert in after.alerts)
