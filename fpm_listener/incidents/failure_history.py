@@ -148,7 +148,9 @@ class FailureHistory:
         ended = next((one for one in self.exits if one.at_s == answer.exited_at_s), None)
         if ended is None:
             return []
-        proof = post_mortem.find(answer.post_mortem, ended.reason)
+        is_long = ended.run_s is not None and ended.run_s >= post_mortem.SHORT_LIFE_S
+        has_worked = is_long or (self._is_fpm and not ended.never_ran)
+        proof = post_mortem.find(answer.post_mortem, ended.reason, has_worked=has_worked)
         if proof is None:
             return []
         # The reason of supervisord's child names the program, the machine what is wrong with it.

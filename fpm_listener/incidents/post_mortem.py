@@ -5,7 +5,8 @@
 Laws:
 1. A cause is named only if it alone makes a start fail, or if it fits the exit: the kernel's
    out-of-memory killer sends SIGKILL and no other signal.
-2. The causes that were looked for and not found are reported too. That saves time at night.
+2. What makes a start fail does not explain the end of a run that has worked.
+3. The causes that were looked for and not found are reported too. That saves time at night.
 """
 
 from __future__ import annotations
@@ -85,16 +86,18 @@ class PostMortemResult(NamedTuple):
     fault: Fault | None = None
 
 
-def find(examined: PostMortem, ended: ExitReason | None) -> PostMortemResult | None:
+def find(
+    examined: PostMortem, ended: ExitReason | None, *, has_worked: bool = False
+) -> PostMortemResult | None:
     """Return the cause of an exit that the log does not explain; None = unknown.
 
-    ended: None = the exit status is unknown.
+    ended: None = the exit status is unknown; has_worked: the start had succeeded.
     """
     signal, status = (ended.signal, ended.status) if ended else (None, None)
     if examined.oom and (signal == _SIGKILL or status == _KILLED_STATUS):
         where = examined.oom.where
         return PostMortemResult(Cause.OUT_OF_MEMORY, where, (f"seen: {examined.oom}",))
-    if signal is not None or status == 0:
+    if signal is not None or status == 0 or has_worked:
         return None  # a start that fails ends with another status
     fitting = [
         one

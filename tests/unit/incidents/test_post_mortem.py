@@ -197,6 +197,28 @@ def test_slow_flapping_says_how_often() -> None:
     assert scenario.alerts[0].labels["severity"] == "warning"
 
 
+@pytest.mark.parametrize(
+    ("before_s", "ready", "cause"),
+    [
+        (150, "log ready", Cause.RESTART_LOOP),
+        (150, "tick", Cause.RESTART_LOOP),  # the log is unknown
+        (2, "log ready", Cause.RESTART_LOOP),
+        (2, "tick", Cause.MISSING_PATH),
+    ],
+)
+def test_a_run_that_has_worked(before_s: int, ready: str, cause: Cause) -> None:
+    """What makes a start fail does not explain its end."""
+    scenario = Scenario(exits=True)
+    for number in range(5):
+        at_s = number * (before_s + 1)
+        scenario.play(f"{at_s} starting", f"{at_s + 0.1} {ready}", f"{at_s + 1} running")
+        scenario.play(f"{at_s + before_s} crash", f"{at_s + before_s + 0.01} exits 255")
+        if looks(scenario):
+            examined(scenario, at_s + before_s + 0.02, MISSING)
+
+    assert scenario.sent == [f"first: {cause.value}"]
+
+
 def not_spawned(scenario: Scenario, at_s: float) -> None:
     """Play a start for which supervisord has no process, and supervisord's reason."""
     scenario.play(f"{at_s} starting", f"{at_s + 0.01} backoff", f"{at_s + 0.02} exits")
