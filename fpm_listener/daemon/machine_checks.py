@@ -4,6 +4,8 @@ Laws:
 1. It changes nothing and runs nothing; the checks cost some file system calls.
 2. Only what alone makes a start fail is an obstacle. It tests access as the user of the program.
 3. A path that may not be read counts as present, and no cause is ruled out because of it.
+4. On a full disk, a start fails only if it must create a file without a free inode, or write the
+   pid file. To open an existing log or to create a socket needs no free byte.
 """
 
 from __future__ import annotations
@@ -182,13 +184,36 @@ class MachineChecks:
             return
         if disk.f_flag & os.ST_RDONLY:
             self._add(Cause.PERMISSION, path, f"{path}: Read-only file system", statuses)
-        elif _is_full(disk, account):
+        elif self._is_full(disk, path, account, is_new=target == folder and not _exists(path)):
             self._add(Cause.DISK_FULL, f"{folder}/", f"the disk of {folder} is full", statuses)
         elif account is not None:
             wanted = WRITE | EXECUTE if target == folder else WRITE
             if is_denied(target, account, wanted):
                 what = f"user {account.shown} may not write to {target}"
                 self._add(Cause.PERMISSION, path, what, statuses)
+
+    def _is_full(
+        self, disk: os.statvfs_result, path: str, account: Account | None, *, is_new: bool
+    ) -> bool:
+        """Return whether the disk is so full that it alone makes a start fail: law 4.
+
+        A file system without blocks, such as ramfs, counts nothing. Some count no inodes. Only root
+        may use the reserved blocks.
+        """
+        is_root = account is not None and account.uid == 0
+        free = disk.f_bfree if is_root else disk.f_bavail
+        inodes = disk.f_ffree if is_root else disk.f_favail
+        has_no_byte, has_no_inode = disk.f_blocks > 0 == free, disk.f_files > 0 == inodes
+        if is_new and (has_no_inode or (has_no_byte and path == self._needs.pid_file)):
+            return True
+        if has_no_byte or has_no_inode:
+            self._blind.add(Cause.DISK_FULL)
+        return False
+
+
+def _exists(path: str) -> bool:
+    """Return whether a file is there; `/` at the end: it gets a new name."""
+    return not path.endswith("/") and os.path.lexists(path)
 
 
 def _opened(path: str, folder: str) -> str | None:
@@ -200,15 +225,3 @@ def _opened(path: str, folder: str) -> str | None:
     if stat.S_ISSOCK(mode):
         return folder  # php-fpm removes it and creates it again
     return path if stat.S_ISREG(mode) else None
-
-
-def _is_full(disk: os.statvfs_result, account: Account | None) -> bool:
-    """Return whether no byte or no inode is free for this account.
-
-    A file system without blocks, such as ramfs, counts nothing. Some count no inodes. Only root may
-    use the reserved blocks.
-    """
-    is_root = account is not None and account.uid == 0
-    free = disk.f_bfree if is_root else disk.f_bavail
-    inodes = disk.f_ffree if is_root else disk.f_favail
-    return (disk.f_blocks > 0 and free == 0) or (disk.f_files > 0 and inodes == 0)

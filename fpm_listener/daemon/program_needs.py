@@ -45,6 +45,7 @@ def of_php_fpm(program: Program, invocation: FpmInvocation, conf: FpmConf) -> Ne
     return of_program(program)._replace(
         program=binary,
         files=_paths(files),
+        pid_file=conf.pid_file,
         users=_names(pool.user for pool in conf.pools),
         groups=_names(pool.group for pool in conf.pools),
         addresses=conf.addresses,

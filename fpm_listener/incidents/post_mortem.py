@@ -44,6 +44,7 @@ class Needs(NamedTuple):
     users: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()  #: that it listens on
+    pid_file: str | None = None  #: of php-fpm; it is one of its files
     config: str | None = None  #: the file of -y
     directory: str | None = None  #: directory=
     logs: tuple[str, ...] = ()  #: files that supervisord opens for it; a folder ends with `/`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -92,12 +93,42 @@ def fill(folder: Path, what: str) -> None:
 
 @pytest.mark.parametrize("what", ["bytes", "inodes"])
 def test_a_full_disk(small_disk: Path, what: str) -> None:
-    """No byte left, or no inode."""
-    needs = Needs(files=(f"{small_disk}/new.pid",))
+    """No byte left for the pid file, or no inode."""
+    path = f"{small_disk}/new.pid"
+    needs = Needs(files=(path,), pid_file=path)
     assert obstacles(needs) == []
     with pytest.raises(OSError, match="No space left"):
         fill(small_disk, what)
     assert obstacles(needs) == [(Cause.DISK_FULL, f"{small_disk}/")]
+
+
+def test_a_full_disk_that_no_start_needs(small_disk: Path) -> None:
+    """An open of a log and a new socket succeed. Still, a full disk is not ruled out."""
+    log, path = small_disk / "x.log", small_disk / "x.sock"
+    log.touch()
+    with pytest.raises(OSError, match="No space left"):
+        fill(small_disk, "bytes")
+    log.open("ab").close()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+    path.unlink()
+
+    found = examine(Needs(files=(str(log), str(path)), logs=(str(log), f"{small_disk}/new.log")))
+
+    assert found.obstacles == ()
+    assert Cause.DISK_FULL not in found.ruled_out
+
+
+def test_files_that_need_no_free_inode(small_disk: Path) -> None:
+    """A log that exists is opened only."""
+    log = small_disk / "x.log"
+    log.touch()
+    with pytest.raises(OSError, match="No space left"):
+        fill(small_disk, "inodes")
+
+    assert obstacles(Needs(files=(str(log),))) == []
+    logs = Needs(logs=(f"{small_disk}/new.log",))
+    assert obstacles(logs) == [(Cause.DISK_FULL, f"{small_disk}/")]
 
 
 def test_a_request_is_answered_once() -> None:
