@@ -62,6 +62,8 @@ def _find(path: str, account: Account | None, search_path: str) -> Obstacle | No
         return seen(Fault.NO_PROGRAM, shown, f"{shown} does not exist") if is_missing else None
     if stat.S_ISDIR(mode):
         return seen(Fault.IS_DIRECTORY, shown, f"{shown} is a directory")
+    if not stat.S_ISREG(mode):
+        return None  # to open a FIFO waits for its writer
     if not stat.S_IMODE(mode) & 0o111:
         bits = f"{stat.S_IMODE(mode):04o}"
         return seen(Fault.NOT_EXECUTABLE, shown, f"nobody may execute {shown} (mode {bits})")

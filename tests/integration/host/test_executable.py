@@ -111,6 +111,18 @@ def test_a_path_that_is_no_program(tmp_path: Path) -> None:
 
 
 @needs_root
+def test_a_file_that_waits_for_its_writer(tmp_path: Path) -> None:
+    """It is not opened."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    path.chmod(0o755)
+
+    module = "fpm_listener.host.executable"
+    code = f"from {module} import find_obstacle; print(find_obstacle({str(path)!r}, None, ''))"
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=20)
+    assert ran.stdout.strip() == b"None"
+
+
 def test_a_file_system_with_noexec(tmp_path: Path) -> None:
     """Programs and scripts there do not run, not even for root."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec", "none", tmp_path], check=True)
