@@ -5,9 +5,11 @@ Laws:
    found earlier, and the setting `php_fpm`.
 2. A running process counts if its executable is php-fpm, and its title names the configuration. A
    title alone counts only if the executable is not readable: each process can write any title.
-3. The messages of a failed run show php-fpm if it is whole lines with php-fpm's time. They name no
-   configuration.
-4. A program that was found once stays php-fpm as long as its command is the same.
+3. The messages of a failed run are whole lines with php-fpm's time. A program can show the lines
+   of another. So a pid in them must be that of a php-fpm of the program, and lines without a pid
+   count only if the command runs a script. They name no configuration.
+4. A program that was found once stays php-fpm as long as its command is the same. One that only
+   messages showed stops to be php-fpm when its process is neither php-fpm nor a shell.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,16 +37,24 @@ _TITLE = re.compile(r"php-fpm: master process \((/[^()\x00-\x1f]{1,4000})\)")
 #: php-fpm's own words about its start. Source: sapi/fpm/fpm/fpm.c, fpm_main.c.
 _MESSAGE = re.compile(
     r"\[\d\d-\w{3}-\d{4} [\d:.]+\] "
-    r"(?:ERROR: FPM initialization failed|NOTICE: fpm is running, pid \d+)",
+    r"(?:ERROR: FPM initialization failed|NOTICE: fpm is running, pid (\d{1,9}))",
     re.ASCII,
+)
+#: Programs that show the lines of other programs.
+_LOG_READER = re.compile(
+    r"(?:^|[\s;&|'\"(/])(?:tail|multitail|cat|less|journalctl|logger|filebeat|rsyslogd?|syslog-ng"
+    r"|fluent-?bit|fluentd|td-agent|vector|promtail|logstash|inotifywait|socat|nc)(?![\w./-])"
 )
 #: Seconds between two looks: a program in a restart loop has a new pid all the time.
 _LOOK_EVERY_S = 10.0
+#: Seconds after which a process is what its command becomes.
+_SETTLED_S = 5.0
 #: Processes between supervisord's child and php-fpm: a script, `sudo`, `tini`.
 _DEEPEST = 4
 #: Children of one process that are examined.
 _MOST_CHILDREN = 50
 _LONGEST_SCRIPT = 64 << 10
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh", "busybox", "mksh"})
 
 
 class Found(NamedTuple):
@@ -82,7 +93,11 @@ class FpmFinder:
         """Take the lines of a failed run; return whether they show a php-fpm that was unknown."""
         if program is None or self.is_named(program) or self.find(program) is not None:
             return False
-        is_fpm = any(_MESSAGE.fullmatch(line.strip()) for line in lines)
+        found = [one for line in lines if (one := _MESSAGE.fullmatch(line.strip()))]
+        pids = [int(one[1]) for one in found if one[1]]
+        is_fpm = any(self._is_own(program, pid) for pid in pids)
+        if found and not pids:
+            is_fpm = _runs_script(program)
         if is_fpm:
             self._found[program.name] = Found(program.command, "", "")
         return is_fpm
@@ -112,17 +127,34 @@ class FpmFinder:
             return True
         return any(fnmatchcase(name, glob) for name in names for glob in self.named)
 
+    def _is_own(self, program: Program, pid: int) -> bool:
+        """Return whether a pid is that of a php-fpm that the program has started."""
+        own = self._pids.get(program.name)
+        if own is None or not _is_fpm(pid):
+            return False
+        for _ in range(_DEEPEST):
+            stat = procfs.read_stat(pid)
+            if pid == own or stat is None:
+                break
+            pid = stat.ppid
+        return pid == own
+
     def _look(self, program: Program) -> None:
         """Look for a php-fpm among the processes of a program."""
         pid = self._pids.get(program.name)
         pids = [] if pid is None else [pid]
+        is_other = bool(pids) and _age_s(pids[0]) >= _SETTLED_S
         for _ in range(_DEEPEST):
             for pid in pids:
                 found = _master(pid)
                 if found is not None:
                     self._found[program.name] = Found(program.command, *found)
                     return
+                is_other = is_other and _is_other(pid)
             pids = [child for pid in pids for child in _children(pid)]
+        known = self._found.get(program.name)
+        if is_other and known is not None and not known.config:
+            self._found.pop(program.name, None)
 
 
 def _restore(saved: object) -> dict[ProcessName, Found]:
@@ -145,6 +177,42 @@ def _master(pid: int) -> tuple[str, str] | None:
     if binary is not None and command_line.find_in([binary]) is None:
         return None
     return binary or "php-fpm", title[1]
+
+
+def _is_fpm(pid: int) -> bool:
+    """Return whether a process is php-fpm."""
+    binary = procfs.executable(pid)
+    return _master(pid) is not None if binary is None else bool(command_line.find_in([binary]))
+
+
+def _is_other(pid: int) -> bool:
+    """Return whether a process is certainly neither php-fpm nor a shell that may start it."""
+    binary = procfs.executable(pid)
+    if binary is None or os.path.basename(binary) in _SHELLS:  # noqa: PTH119 - a text
+        return False
+    return not _is_fpm(pid)
+
+
+def _age_s(pid: int) -> float:
+    """Return the seconds since the start of a process; 0 = unknown."""
+    stat = procfs.read_stat(pid)
+    if stat is None:
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - stat.started / os.sysconf("SC_CLK_TCK")
+
+
+def _runs_script(program: Program) -> bool:
+    """Return whether a command runs a script, and no program that shows lines of others."""
+    texts, read_text = [program.command], _reader(program)
+
+    def read(name: str) -> str | None:
+        text = read_text(name)
+        if text is not None:
+            texts.append(text)
+        return text
+
+    script = start_script.find(program.command, read, _environment(program))
+    return script is not None and not any(map(_LOG_READER.search, texts))
 
 
 def _children(pid: int) -> list[int]:

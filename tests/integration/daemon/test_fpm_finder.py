@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fpm_listener.daemon import fpm_finder
 from fpm_listener.daemon.fpm_finder import FpmFinder
 from fpm_listener.supervisor.process import ProcessName, Program
 from tests.waiting import wait_until
@@ -146,22 +147,79 @@ def test_the_setting() -> None:
     assert not finder.is_named(program())
 
 
+FAILED = "[28-Nov-2026 20:00:00] ERROR: FPM initialization failed"
+RUNS = "[28-Nov-2026 20:00:00] NOTICE: fpm is running, pid"
+
+
 @pytest.mark.parametrize(
     ("line", "is_fpm"),
     [
-        ("[28-Nov-2026 20:00:00] ERROR: FPM initialization failed", True),
-        ("[28-Nov-2026 20:00:00] NOTICE: fpm is running, pid 7", True),
+        (FAILED, True),
+        (f"{RUNS} 7", False),
         ("ERROR: FPM initialization failed", False),
-        ("tail: [28-Nov-2026 20:00:00] ERROR: FPM initialization failed", False),
-        ("[28-Nov-2026 20:00:00] ERROR: FPM initialization failed, says my application", False),
+        (f"tail: {FAILED}", False),
+        (f"{FAILED}, says my application", False),
     ],
 )
-def test_the_messages_of_a_failed_run(line: str, *, is_fpm: bool) -> None:
+def test_the_messages_of_a_failed_run(tmp_path: Path, line: str, *, is_fpm: bool) -> None:
     """Only php-fpm's own lines count, and they are remembered."""
-    finder = FpmFinder()
-    assert finder.take_messages(program(), ("other", line)) is is_fpm
-    assert finder.is_named(program()) is is_fpm
-    assert finder.find(program()) is None
-    assert FpmFinder(finder.memory()).is_named(program()) is is_fpm
+    finder, one = FpmFinder(), program(script(tmp_path, 'a=(php-fpm -F)\n"${a[@]}"'))
+    assert finder.take_messages(one, ("other", line)) is is_fpm
+    assert finder.is_named(one) is is_fpm
+    assert finder.find(one) is None
+    assert FpmFinder(finder.memory()).is_named(one) is is_fpm
     assert not finder.is_named(program("/other.sh"))
     assert not finder.take_messages(None, (line,))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "/usr/bin/tail -F /var/log/php-fpm.log",
+        "bash -c 'exec tail -F /var/log/php-fpm.log'",
+        "{script}",
+        "/bin/sleep 7",
+        "/nonexistent.sh",
+    ],
+)
+def test_a_program_that_shows_the_messages_of_another(tmp_path: Path, command: str) -> None:
+    """It is no php-fpm, whatever it shows."""
+    path = script(tmp_path, "while ! [ -e /x ]; do sleep 1; done\ntail -f /x")
+    finder, one = FpmFinder(), program(command.format(script=path))
+    with running(tmp_path) as pid:  # another php-fpm
+        finder.has_new({WEB: os.getpid() + 100000}, 0.0)
+        assert not finder.take_messages(one, (f"{RUNS} {pid}", FAILED))
+        assert not finder.take_messages(one, (FAILED,))
+    assert finder.memory() == {}
+
+
+def test_a_message_with_the_pid_of_its_own_php_fpm(tmp_path: Path) -> None:
+    """It counts, also if the title shows no configuration."""
+    finder, one = FpmFinder(), program("/usr/local/bin/start")
+    with running(tmp_path, title="php-fpm") as outer:
+        pid = (tmp_path / "pid").read_text().strip()
+        finder.has_new({WEB: outer}, 0.0)
+        assert finder.take_messages(one, (f"{RUNS} {pid}",))
+        assert finder.is_named(one)
+
+
+def test_a_false_memory_is_refuted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program runs for a while, and none of its processes is php-fpm or a shell."""
+    one = program("/usr/bin/tail -F /var/log/php-fpm.log")
+    finder = FpmFinder({"web:web": [one.command, "", ""]})
+    assert finder.is_named(one)
+    with subprocess.Popen(["/bin/sleep", "1000"]) as other:
+        try:
+            finder.has_new({WEB: other.pid}, 0.0)
+            finder.find(one)
+            assert finder.is_named(one)  # it may still become php-fpm
+            monkeypatch.setattr(fpm_finder, "_SETTLED_S", 0.0)
+            finder.find(one)
+            assert not finder.is_named(one)
+        finally:
+            other.kill()
+    kept = FpmFinder({"web:web": [one.command, "", ""]})
+    with running(tmp_path, title="php-fpm") as pid:
+        kept.has_new({WEB: pid}, 0.0)
+        kept.find(one)
+    assert kept.is_named(one)
