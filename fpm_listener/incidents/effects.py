@@ -76,6 +76,7 @@ class OutputRead(NamedTuple):
 
     process: ProcessName
     lines: tuple[str, ...] | None  #: oldest first, readable; None = they are unknown
+    exited_at_s: float | None = None  #: of the ReadOutput
 
 
 class CheckGone(NamedTuple):

@@ -128,6 +128,7 @@ class ProcessFacts:
             self._trust.start_up.close()  # its first lines may have been read already
         if is_new_run:
             self._hold.begin()
+            self._run_output.begin()
         if state in {State.STARTING, State.RUNNING, State.BACKOFF}:
             self._unsaved |= self._healing.start(now_s)
         elif state is State.FATAL:
@@ -152,7 +153,9 @@ class ProcessFacts:
 
     def _take_output(self, _now: Instant, answer: OutputRead) -> list[Effect]:
         if answer.lines is not None:
-            self._news.output = (*answer.lines, *readable(self._run_output.last))
+            output = self._run_output
+            sent = output.present if answer.exited_at_s is None else output.ended
+            self._news.output = (*answer.lines, *readable(sent))
         self._news.finished.add(Lookup.OUTPUT)
         return []
 

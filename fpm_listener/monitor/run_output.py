@@ -38,9 +38,9 @@ class RunOutput:
         return rest
 
     @property
-    def last(self) -> tuple[str, ...]:
-        """Return the last lines of the last run, or of the present one if none has ended."""
-        return self.ended or tuple(self._lines)
+    def present(self) -> tuple[str, ...]:
+        """Return the last lines of the present run, or of the last one until the next begins."""
+        return tuple(self._lines)
 
     def _keep(self, lines: list[str]) -> list[str]:
         self._lines.extend(line[:KEPT_CHARACTERS] for line in lines[-KEPT_LINES:] if line.strip())

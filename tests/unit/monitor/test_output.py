@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fpm_listener.incidents.effects import (
+    CheckGone,
     ExamineExit,
     ExitExamined,
+    Gone,
     MarkOutput,
     OutputRead,
     ReadOutput,
@@ -14,6 +18,7 @@ from fpm_listener.incidents.effects import (
 from fpm_listener.incidents.post_mortem import PostMortem
 from fpm_listener.incidents.program_output import ProgramOutput
 from fpm_listener.monitor.known_programs import ProgramsKnown
+from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.settings.policy import Policy
 from fpm_listener.supervisor.process import ProcessName, Program
 from tests.unit.monitor.engine_scenario import FPM, JOB, POLICY, Scenario
@@ -100,6 +105,34 @@ def test_lines_of_events(channel: str) -> None:
     examine(scenario)
     (alert,) = scenario.alerts_now
     assert alert.annotations["evidence"] == "third\nhalf end"
+
+
+def test_a_problem_of_the_present_run() -> None:
+    """Lines that an earlier run has sent in events say nothing about it."""
+    scenario = Scenario()
+    site = FpmSite(pools=("www",), error_logs=("/var/log/php-fpm.log",))
+    found = replace(known(FILES, FPM), sites={FPM: site})
+    scenario.give(0.1, found)
+    scenario.play("1 starting", "2 running")
+    payload = f"processname:{FPM.process} groupname:{FPM.group} pid:100\n"
+    scenario.event_named(3, "PROCESS_LOG_STDERR", f"{payload}Fatal error: long ago\n")
+    scenario.play("4 stopping", "5 stopped", "100 starting", "101 running", "102 log ready")
+    scenario.event_named(103, "PROCESS_LOG_STDERR", f"{payload}an error of this run\n")
+    for number in range(40):
+        at_s = 110 + number / 5
+        line = f"WARNING: [pool www] child {number + 1000} exited with code 70 after 0.1 seconds"
+        scenario.log(at_s, f"[23-Nov-2026 10:00:00] {line} from start")
+        for one in scenario.effects:
+            if isinstance(one, CheckGone):
+                scenario.give(at_s, Gone(one.process, one.pids))
+        scenario.effects[:] = [one for one in scenario.effects if not isinstance(one, CheckGone)]
+    assert ReadOutput(FPM, None) in scenario.effects
+    scenario.give(120.0, OutputRead(FPM, ("a line of a file",)))
+    incident = scenario.view().incident
+    assert incident is not None
+    shown = "\n".join(incident.facts.evidence)
+    assert "long ago" not in shown
+    assert "an error of this run" in shown
 
 
 def test_output_that_nothing_shows() -> None:
