@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from fpm_listener.phpfpm import command_line, shell_commands
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _SHELL = re.compile(r"(?:\S*/)?(?:ba|da|z|k|a)?sh")
 _FIRST_LINE = re.compile(r"#![^\n]*\b(?:ba|da|z|k|a)?sh\b|#![^\n]*with-contenv")
-_HEREDOC = re.compile(r"(?ms)<<-?[ \t]*(['\"]?)(\w+)\1([^\n]*)\n.*?^\t*\2[ \t]*$")
+_HEREDOC = re.compile(r"(?<!<)<<-?[ \t]*(['\"]?)(\w+)\1")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 #: Commands that start a service; FPM004 reports them.
 INIT = re.compile(
@@ -84,7 +85,7 @@ def _in_script(
     unknown = StartScript(path, "no command in it becomes php-fpm")
     if len(text) > _LONGEST or depth > _DEEPEST:
         return unknown
-    plain = _HEREDOC.sub(r"\3", text.partition("\n")[2] if text.startswith("#!") else text)
+    plain = without_heredocs(text.partition("\n")[2] if text.startswith("#!") else text)
     commands = [one for one in shell_commands.simple_commands(plain, arguments) if one]
     last = commands[-1:] if not re.search(r"&\s*\Z", plain) else []
     for words in [*reversed([one for one in commands if one[0] == "exec"]), *last]:
@@ -100,6 +101,27 @@ def _in_script(
                 return unknown._replace(fault=f"the value of {known} is not known")
             return StartScript(path, "", known, execs)
     return unknown
+
+
+def without_heredocs(text: str) -> str:
+    """Return a script without the texts in it that are input of commands; in linear time."""
+    lines = text.split("\n")
+    last = {_end_word(line): number for number, line in enumerate(lines)}
+    waiting: deque[str] = deque()  # the end words of the texts that have begun
+    kept = []
+    for number, line in enumerate(lines):
+        if not waiting:
+            ended = [one for one in _HEREDOC.finditer(line) if last.get(one[2], 0) > number]
+            waiting.extend(one[2] for one in ended)
+            edges = [0, *(edge for one in ended for edge in one.span()), len(line)]
+            kept += ["".join(line[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True))]
+        elif _end_word(line) == waiting[0]:
+            waiting.popleft()
+    return "\n".join(kept)
+
+
+def _end_word(line: str) -> str:
+    return line.lstrip("\t").rstrip(" \t")
 
 
 def expanded(invocation: FpmInvocation, environ: Mapping[str, str]) -> FpmInvocation | str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from fpm_listener.phpfpm import start_script
@@ -93,6 +95,35 @@ def test_no_guess(text: str, fault: str) -> None:
 
     assert found is not None
     assert (found.path, found.invocation, found.fault) == ("/start.sh", None, fault)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("a <<EOF >b\nx\nEOF\nc", "a  >b\nc"),
+        ("a <<-'E' <<\"F\"\nx\n\tE \ny\nF\nc", "a  \nc"),
+        ("a <<EOF\nx\nEOFX\nc", "a <<EOF\nx\nEOFX\nc"),
+        ("a <<<EOF\nx\nEOF\nc", "a <<<EOF\nx\nEOF\nc"),
+        ("EOF\na <<EOF\nx", "EOF\na <<EOF\nx"),
+    ],
+)
+def test_the_input_in_a_script(text: str, plain: str) -> None:
+    """It is removed. Without its end word nothing is."""
+    assert start_script.without_heredocs(text) == plain
+
+
+@pytest.mark.parametrize("piece", ["<<EOFTEXT\n", "<<A ", "<<A\nA\n", "<<'a", "<<<b\n", "<< "])
+def test_the_costs_of_a_script(piece: str) -> None:
+    """They grow with its length only."""
+
+    def seconds(length: int) -> float:
+        text = piece * (length // len(piece))
+        started_s = time.process_time()  # of this process: other processes do not count
+        start_script.without_heredocs(text)
+        return time.process_time() - started_s
+
+    short_s = min(seconds(8000) for _ in range(5))
+    assert min(seconds(64000) for _ in range(5)) < 32 * short_s  # quadratic: 64
 
 
 @pytest.mark.parametrize("command", ["/usr/bin/nginx -c /etc/nginx.conf", "sh -c", "'open", ""])
