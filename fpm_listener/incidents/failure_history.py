@@ -175,7 +175,7 @@ class FailureHistory:
     def reconfigure(self, policy: Policy) -> None:
         """Use new settings; detected loops stay."""
         self.loops = LoopDetector(policy.loops, self.loops.all_failures, self.loops.tiers)
-        self.evidence.most = policy.evidence_lines
+        self.evidence.limit(policy.evidence_lines)
         self.exits = deque(self.exits, maxlen=policy.loops[Tier.FAST].threshold)
 
 
@@ -229,6 +229,12 @@ class Evidence:
             kept[text] = line
         self.facts = list(kept.values())[-self.most :] if self.most else []
         self.lines = self._lines()
+
+    def limit(self, most: int) -> None:
+        """Show at most so many lines from now on."""
+        self.most = most
+        self.output = self.output if most else []
+        self.add(())
 
     def set_output(self, lines: Iterable[str]) -> None:
         """Replace the output by that of another run."""

@@ -1,6 +1,10 @@
 """A loop says the same again and again: each line is kept once, with its latest time."""
 
-from fpm_listener.incidents.failure_history import EVIDENCE_LINES, Evidence
+from dataclasses import replace
+
+from fpm_listener.incidents.failure_history import EVIDENCE_LINES, Evidence, FailureHistory
+from fpm_listener.settings.policy import LoopPolicy, Policy
+from fpm_listener.vocabulary import Tier
 
 
 def test_what_is_repeated_is_kept_once() -> None:
@@ -23,3 +27,16 @@ def test_what_differs_is_kept_up_to_a_number() -> None:
     assert evidence.lines == [f"line {number}" for number in range(20 - EVIDENCE_LINES, 20)]
     evidence.add(["line 19", "line 17"])
     assert evidence.lines[-3:] == ["line 18", "line 19", "line 17"]
+
+
+def test_new_settings_apply_to_an_open_incident() -> None:
+    """`evidence_lines = 0` removes lines that are known already."""
+    policy = Policy(loops={tier: LoopPolicy(threshold=3, window_s=60.0) for tier in Tier})
+    history = FailureHistory(policy)
+    history.evidence.add([f"line {number}" for number in range(6)])
+    history.evidence.set_output(["an error of customer 7", "another error"])
+
+    history.reconfigure(replace(policy, evidence_lines=3))
+    assert history.evidence.lines == ["line 3", "line 4", "line 5"]
+    history.reconfigure(replace(policy, evidence_lines=0))
+    assert history.evidence.lines == history.evidence.output == history.evidence.facts == []
