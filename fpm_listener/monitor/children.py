@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Seconds by which supervisord may report RUNNING late: one pass of its poll.
 _POLL_S = 1.5
+#: Seconds since the start of a child whose STARTING comes: one pass, and a busy machine.
+_YOUNG_S = 2.5
 
 
 def identify(
@@ -46,12 +48,21 @@ def identify(
 
 
 def find_starting(
+    now: Instant,
     children: tuple[Child, ...],
     processes: Collection[ProcessMonitor],
     programs: Mapping[ProcessName, Program],
 ) -> dict[ProcessName, PidFound]:
-    """Return the pids that are not known yet. The event of such a start may still be on its way."""
-    found = _match(children, processes, programs)
+    """Return the pids that are not known yet. The event of such a start may still be on its way.
+
+    A child that has run for longer belongs to another run: events that were late are read.
+    """
+    young = [
+        one
+        for one in children
+        if one.started_at_s is None or now.wall_s - one.started_at_s < _YOUNG_S
+    ]
+    found = _match(young, processes, programs)
     pids = {process.name: process.liveness.run.pid for process in processes}
     return {
         name: PidFound(child.pid)

@@ -108,7 +108,7 @@ class Engine:
             case messages.ProcessesSeen() | messages.ChildrenSeen():
                 return self._seen(now, given)
             case StartsSeen(children):
-                found = find_starting(children, self._processes.values(), self._programs)
+                found = find_starting(now, children, self._processes.values(), self._programs)
                 return self._pass(now, found)
             case messages.SocketsHeld() if given.process not in self._processes:
                 return [messages.ReleaseSockets(*given)]

@@ -87,6 +87,12 @@ class ExitMatcher:
             del self._reasons[next(iter(self._reasons))]
         return ExitsKnown([])
 
+    def disown(self, run: Run) -> None:
+        """Forget the pid of an exit: a run that goes on has it, and its status is not known yet."""
+        for index, one in enumerate(self._exits):
+            if one.run == run and one.reason is None:
+                self._exits[index] = one._replace(run=run._replace(pid=None))
+
     def take_exit(self, now_s: float, run: Run, ended: ProcessExit, *, has_delay: bool) -> Match:
         """Join an exit with its status; `has_delay`: supervisord delays the next start."""
         exited = _Exit(run, ended, self._reasons.pop(run, None))

@@ -185,6 +185,8 @@ class ProcessMonitor(ProcessFacts):
         gave_up = liveness.given_up and not liveness.held_back
         effects += self._decide(now, gave_up=gave_up)
         run, search = liveness.run, self._pid_search
+        if run.phase is not Phase.NONE and run.pid is not None and run.pid in run.former_pids:
+            shared.exits.disown(Run(self.name, run.pid))
         if run.pid is not None and run.pid != self._watched_pid:
             self._watched_pid = run.pid
             effects.append(messages.WatchPid(self.name, run.pid))

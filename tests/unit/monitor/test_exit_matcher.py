@@ -18,7 +18,7 @@ from fpm_listener.monitor.messages import (
 from fpm_listener.monitor.pid_search import FindPid, StartsSeen
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import Child, ProcessName, Program
-from tests.unit.monitor.engine_scenario import FPM, JOB, Scenario, note
+from tests.unit.monitor.engine_scenario import FPM, JOB, Scenario, moment, note
 
 if TYPE_CHECKING:
     from fpm_listener.monitor.messages import Effect
@@ -218,6 +218,29 @@ def test_a_pid_that_is_found_is_watched() -> None:
 
     assert found == [WatchPid(FPM, 77)]
     assert looks(scenario.effects) == 1
+
+
+@pytest.mark.parametrize(("age_s", "pid"), [(0.5, 77), (20.0, None)])
+def test_a_start_whose_event_is_late(age_s: float, pid: int | None) -> None:
+    """A child that has run for long is that of a later run: the pid of this one is unknown."""
+    scenario = Scenario().play("100 starting")
+    started_at_s = moment(100.0).wall_s - age_s
+    scenario.give(100.0, StartsSeen((Child(77, FPM, "php-fpm", started_at_s),)))
+
+    assert scenario.view().pid == pid
+
+
+def test_a_pid_that_an_ended_run_never_had() -> None:
+    """The run that goes on has it, so its status does not explain the ended run."""
+    scenario = Scenario(exits=True).play("1 starting")
+    living = StartsSeen((Child(77, FPM, "php-fpm", None),))
+    scenario.give(1.0, living)
+    scenario.play("1.1 backoff", "1.2 starting")
+    scenario.give(1.2, living)
+    scenario.give(1.3, ProcessExited(FPM, 77, KILLED))
+    assert scenario.view().last_exit is None
+    scenario.play("1.4 backoff")
+    assert scenario.view().last_exit == KILLED
 
 
 @pytest.mark.parametrize(
