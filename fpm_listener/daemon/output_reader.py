@@ -23,7 +23,7 @@ from fpm_listener.host.output_lines import readable
 from fpm_listener.incidents.effects import OutputRead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Mapping
 
     from fpm_listener.incidents.effects import MarkOutput, ReadOutput
     from fpm_listener.incidents.program_output import ProgramOutput
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 TAIL, MOST_LINES = 16 << 10, 200
 #: Seconds for which a line is new, if the run that has written it is not known.
 NEW_S = 60.0
+#: Links on the way to a file, as the kernel allows.
+_MOST_LINKS = 40
+_PLACE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
@@ -105,9 +108,9 @@ class OutputReader:
         elif exited_at_s is None:
             runs = [Run(path, None, mark) for path, mark in marks.items()]
         elif exited_at_s != request.exited_at_s:
-            return OutputRead(request.process, None)
+            return OutputRead(request.process, None, request.exited_at_s)
         lines = [line for run in runs for line in read_run(run)]
-        return OutputRead(request.process, tuple(readable(lines)))
+        return OutputRead(request.process, tuple(readable(lines)), request.exited_at_s)
 
 
 def read_run(run: Run) -> list[str]:
@@ -176,38 +179,57 @@ def _renamed(path: str, mark: Mark) -> str | None:
 
 def _open(path: str) -> int | None:
     """Return a descriptor of a regular file; None = it cannot or must not be read."""
-    if not all(map(_is_trusted, _links(path))):
-        return None
     try:
-        if not _is_file(os.stat(path)):  # noqa: PTH116 - a text stays a text
-            return None  # checked first: a FIFO's writer would notice a reader
-        descriptor = os.open(path, _FLAGS)
+        place = _walk(path)
     except (OSError, ValueError):
         return None
-    if _is_file(os.fstat(descriptor)):
-        return descriptor
-    os.close(descriptor)
-    return None
+    try:
+        if not _is_file(os.fstat(place)):
+            return None  # it is not opened to read: a FIFO's writer would notice a reader
+        return os.open(f"/proc/self/fd/{place}", _FLAGS)
+    except OSError:
+        return None
+    finally:
+        os.close(place)
 
 
 def _is_file(found: os.stat_result) -> bool:
     return stat.S_ISREG(found.st_mode)
 
 
-def _links(path: str) -> Iterator[os.stat_result]:
-    """Yield the symbolic links on the way to a file."""
-    for prefix in _prefixes(path):
-        try:
-            found = os.lstat(prefix)
-        except (OSError, ValueError):
-            return
-        if stat.S_ISLNK(found.st_mode):
-            yield found
+def _walk(path: str) -> int:
+    """Return a descriptor of the place of a file. Raises OSError also for a link of another user.
+
+    Each step begins at the folder that is open: a folder that is replaced meanwhile has no effect.
+    """
+    names, links = path.split("/")[::-1], 0
+    place = os.open("/" if path.startswith("/") else ".", _PLACE)
+    try:
+        while names:
+            found = os.open(names.pop() or ".", _PLACE, dir_fd=place)
+            step = os.fstat(found)
+            if not stat.S_ISLNK(step.st_mode):
+                place = _replace(place, found)
+                continue
+            try:
+                target = os.readlink("", dir_fd=found)
+            finally:
+                os.close(found)
+            links += 1
+            if not _is_trusted(step) or links > _MOST_LINKS:
+                raise PermissionError(path)  # noqa: TRY301 - `place` is closed below
+            names += target.split("/")[::-1]
+            if target.startswith("/"):
+                place = _replace(place, os.open("/", _PLACE))
+    except BaseException:
+        os.close(place)
+        raise
+    return place
 
 
-def _prefixes(path: str) -> Iterable[str]:
-    parts = path.split("/")
-    return ("/".join(parts[: count + 1]) for count in range(1, len(parts)))
+def _replace(old: int, new: int) -> int:
+    os.close(old)
+    return new
 
 
 def _is_trusted(link: os.stat_result) -> bool:

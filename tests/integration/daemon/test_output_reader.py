@@ -2,11 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fpm_listener.daemon import output_reader
-from fpm_listener.daemon.output_reader import OutputReader
+from fpm_listener.daemon.output_reader import Mark, OutputReader, Run, read_run
 from fpm_listener.incidents.effects import MarkOutput, ReadOutput
 from fpm_listener.incidents.program_output import ProgramOutput
 from fpm_listener.supervisor.process import ProcessName
@@ -158,6 +159,34 @@ def test_a_link_of_another_user(tmp_path: Path) -> None:
     assert program.lines() == ["root:secret"]
     os.chown(link, 33, 33, follow_symlinks=False)
     assert program.lines() == []
+
+
+def test_a_folder_that_is_replaced_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link in its place has no effect: the file was in the folder that was checked."""
+    for name in ("logs", "secret"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "err.log").write_text(f"{name}\n")
+    real = os.open
+
+    def swap(path: str, *arguments: Any, **more: Any) -> int:  # noqa: ANN401 - of os.open
+        if path.endswith("err.log") and not (tmp_path / "old").exists():
+            (tmp_path / "logs").rename(tmp_path / "old")
+            (tmp_path / "logs").symlink_to("secret")
+        return real(path, *arguments, **more)
+
+    path = str(tmp_path / "logs" / "err.log")
+    found = os.stat(path)  # noqa: PTH116 - as the reader does
+    run = Run(path, Mark(), Mark(found.st_dev, found.st_ino, found.st_size))
+    secret = (tmp_path / "secret" / "err.log").stat()
+    stolen = Run(path, Mark(), Mark(secret.st_dev, secret.st_ino, secret.st_size))
+    monkeypatch.setattr(os, "open", swap)
+
+    assert read_run(stolen) == []
+    (tmp_path / "logs").unlink()
+    (tmp_path / "old").rename(tmp_path / "logs")
+    assert read_run(run) == ["logs", ""]
 
 
 def test_a_removed_program_is_forgotten(tmp_path: Path) -> None:
