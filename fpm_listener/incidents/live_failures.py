@@ -125,8 +125,7 @@ class LiveFailures:
 
     def memory(self, cause: Cause) -> dict[str, Any] | None:
         """Return what `restore` needs of an incident with this cause; None = nothing."""
-        workers = self.view(cause).workers
-        return workers._asdict() if cause in self.workers.problems else None
+        return self.view(cause).workers._asdict() if cause in self.workers.problems else None
 
     def restore(self, cause: Cause, lines: Sequence[str], saved: Mapping[str, Any]) -> None:
         """Restore the problem of an incident with this cause and evidence.

@@ -277,7 +277,7 @@ class ProcessMonitor(ProcessFacts):
             **incident,
             "masters": list(self.liveness.run.former_pids),
             "healing": healing,
-            "workers": self._live.memory(opened.cause) if opened else None,
+            "workers": self._live.memory(opened.cause) if opened and self._live.problems else None,
         }
 
 
