@@ -17,7 +17,7 @@ from fpm_listener.daemon.machine_checks import MachineChecks
 from fpm_listener.host.file_access import account_of_process
 from fpm_listener.host.oom_counters import OomKills
 from fpm_listener.host.procfs import read_stat
-from fpm_listener.incidents.effects import CheckGone, ExamineExit, ExitExamined, Gone
+from fpm_listener.incidents.effects import ExitExamined, Gone
 from fpm_listener.incidents.post_mortem import PostMortem
 from fpm_listener.supervisor import spawn_error
 from fpm_listener.vocabulary import Cause, Fault
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fpm_listener.host.obstacles import Obstacle
+    from fpm_listener.incidents.effects import CheckGone, ExamineExit
     from fpm_listener.supervisor.process import ProcessName
     from fpm_listener.supervisor.rpc import SupervisorRpc
 
@@ -50,15 +51,13 @@ class PostMortemExaminer:
 
     def work(
         self,
-        requests: tuple[ExamineExit | CheckGone | Sample, ...],
-        put: Callable[[ExitExamined | Gone], None],
+        requests: tuple[ExamineExit | Sample, ...],
+        put: Callable[[ExitExamined], None],
     ) -> None:
         """Perform the requests."""
         for request in dict.fromkeys(requests):
             if isinstance(request, Sample):
                 self._kills.look(time.monotonic())
-            elif isinstance(request, CheckGone):
-                put(Gone(request.process, _gone(request)))
             else:
                 put(ExitExamined(request.process, request.exited_at_s, self.examine(request)))
 
@@ -90,14 +89,14 @@ class PostMortemExaminer:
         return spawn_error.parse(answer) if isinstance(answer, str) else None
 
 
-def _gone(request: CheckGone) -> frozenset[int]:
+def find_gone(request: CheckGone) -> Gone:
     """Return the pids whose process has exited."""
     gone = {pid for pid in request.pids if read_stat(pid) is None}
     for pid, started in request.started:
         stat = read_stat(pid)
         if stat is None or stat.has_ended or stat.started != started:
             gone.add(pid)
-    return frozenset(gone)
+    return Gone(request.process, frozenset(gone))
 
 
 def _instead(program: str) -> tuple[str, ...]:

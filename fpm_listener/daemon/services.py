@@ -18,7 +18,7 @@ from fpm_listener.daemon.discovery import Discovery
 from fpm_listener.daemon.fpm_finder import FpmFinder
 from fpm_listener.daemon.log_follower import LogFollower
 from fpm_listener.daemon.output_reader import KnowOutputs, OutputReader
-from fpm_listener.daemon.post_mortem_examiner import PostMortemExaminer, Sample
+from fpm_listener.daemon.post_mortem_examiner import PostMortemExaminer, Sample, find_gone
 from fpm_listener.daemon.process_query import ProcessQuery
 from fpm_listener.daemon.supervisor_actions import SupervisorActions
 from fpm_listener.daemon.worker import Starter, Worker
@@ -71,7 +71,7 @@ class _Check(NamedTuple):
     supervisord: bool
 
 
-_ExitRequest = ExamineExit | CheckGone | Sample | KnowOutputs | MarkOutput | ReadOutput
+_ExitRequest = CheckGone | KnowOutputs | MarkOutput | ReadOutput
 
 
 class Services:
@@ -108,6 +108,8 @@ class Services:
         self._discovery = self._worker("programs", self._read_programs, Where.PROGRAMS)
         self._holders = self._worker("holders", self._find_holders, Where.HOLDER)
         self._exits = self._worker("exits", self._examine_exits, Where.EXIT)
+        # A dead network file system stops this thread.
+        self._machine = self._worker("machine", self._examine, Where.EXIT)
         self._checks = self._worker("checks", self._check, Where.CHECK)
         self._control = ControlSocket(
             str(settings.state_dir), inbox.put, inbox.failed, errors.caught
@@ -120,7 +122,8 @@ class Services:
             ReadLogsNow: self._read_logs_now,
             Discover: self._discovery.ask,
             FindHolder: self._holders.ask,
-            **dict.fromkeys((ExamineExit, MarkOutput, ReadOutput, CheckGone), self._exits.ask),
+            ExamineExit: self._machine.ask,
+            **dict.fromkeys((MarkOutput, ReadOutput, CheckGone), self._exits.ask),
             **dict.fromkeys((ReadExits, AskProcesses, SelfHeal), self._supervisor.ask),
         }
 
@@ -131,8 +134,8 @@ class Services:
 
     def start(self, masters: Mapping[ProcessName, tuple[Master, ...]]) -> None:
         """Start all threads. `masters`: former masters, as an earlier listener recorded them."""
-        workers = (self._supervisor, self._discovery, self._holders, self._exits, self._checks)
-        for thread in (*workers, self._log_follower):
+        workers = (self._supervisor, self._discovery, self._holders, self._exits)
+        for thread in (*workers, self._machine, self._checks, self._log_follower):
             self._starter.start(thread.start)
         self._actions.clear_mark()
         self._start_pools()
@@ -183,7 +186,7 @@ class Services:
             self._inbox.errors.survive(Where.THREAD, self._control.start)
         self._supervisor.ask(AskProcesses())
         self._checks.ask(_Check(self._settings.receivers, supervisord=False))
-        self._exits.ask(Sample())
+        self._machine.ask(Sample())
 
     def reconfigure(self, settings: Settings) -> None:
         """Use other settings."""
@@ -251,13 +254,14 @@ class Services:
         self._inbox.put(address_check.find_holder(look))
 
     def _examine_exits(self, requests: tuple[_ExitRequest, ...]) -> None:
-        others = []
         for request in requests:
-            if isinstance(request, KnowOutputs | MarkOutput | ReadOutput):
-                self._inbox.errors.survive(Where.EXIT, self._read_output, request)
+            if isinstance(request, CheckGone):
+                self._inbox.put(find_gone(request))
             else:
-                others.append(request)
-        self._examiner.work(tuple(others), self._inbox.put)
+                self._inbox.errors.survive(Where.EXIT, self._read_output, request)
+
+    def _examine(self, requests: tuple[ExamineExit | Sample, ...]) -> None:
+        self._examiner.work(requests, self._inbox.put)
 
     def _read_output(self, request: KnowOutputs | MarkOutput | ReadOutput) -> None:
         if isinstance(request, KnowOutputs):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fpm_listener.daemon.post_mortem_examiner import PostMortemExaminer, Sample
+from fpm_listener.daemon.post_mortem_examiner import PostMortemExaminer, Sample, find_gone
 from fpm_listener.host.procfs import read_stat
 from fpm_listener.incidents.effects import CheckGone, ExamineExit, ExitExamined, Gone
 from fpm_listener.incidents.post_mortem import Needs, PostMortem
@@ -133,7 +133,7 @@ def test_files_that_need_no_free_inode(small_disk: Path) -> None:
 
 def test_a_request_is_answered_once() -> None:
     """Equal requests are one, and a sample has no answer."""
-    answers: list[ExitExamined | Gone] = []
+    answers: list[ExitExamined] = []
     asked = ExamineExit(FPM, 10.0, Needs())
     PostMortemExaminer(os.getpid()).work((Sample(), asked, asked), answers.append)
 
@@ -144,21 +144,18 @@ def test_who_is_gone() -> None:
     """A process that lives is not; a number that nobody has is."""
     with subprocess.Popen(["/bin/true"]) as ended:
         ended.wait()
-    answers: list[ExitExamined | Gone] = []
     asked = CheckGone(FPM, frozenset({os.getpid(), ended.pid}))
-    PostMortemExaminer(os.getpid()).work((asked,), answers.append)
 
-    assert answers == [Gone(FPM, frozenset({ended.pid}))]
+    assert find_gone(asked) == Gone(FPM, frozenset({ended.pid}))
 
 
 def test_a_pid_that_belongs_to_another_process_is_gone() -> None:
     """A pid alone proves nothing: pid and start together do."""
     own = read_stat("self")
     assert own is not None
-    answers: list[ExitExamined | Gone] = []
-    examiner = PostMortemExaminer(os.getppid())
-    for started in (own.started, own.started - 1):
-        request = CheckGone(FPM, frozenset(), frozenset({(own.pid, started)}))
-        examiner.work((request,), answers.append)
+    answers = [
+        find_gone(CheckGone(FPM, frozenset(), frozenset({(own.pid, started)})))
+        for started in (own.started, own.started - 1)
+    ]
 
     assert answers == [Gone(FPM, frozenset()), Gone(FPM, frozenset({own.pid}))]

@@ -1,0 +1,53 @@
+"""What one thread waits for does not stop the work of the others."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+from fpm_listener.daemon.inbox import Inbox
+from fpm_listener.daemon.post_mortem_examiner import PostMortemExaminer
+from fpm_listener.daemon.services import Services
+from fpm_listener.incidents.effects import CheckGone, ExamineExit, ExitExamined, Gone
+from fpm_listener.incidents.post_mortem import Needs, PostMortem
+from fpm_listener.settings.settings import Settings
+from fpm_listener.supervisor.process import ProcessName
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+FPM = ProcessName("php-fpm", "php-fpm")
+
+
+def test_a_file_system_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It delays what is examined there, and nothing else."""
+    answer = threading.Event()
+
+    def examine(*_: object) -> PostMortem:
+        answer.wait(60)
+        return PostMortem()
+
+    monkeypatch.setattr(PostMortemExaminer, "examine", examine)
+    stored = cast("Any", SimpleNamespace(log_positions=dict, php_fpm=lambda: None))
+    inbox, taken = Inbox(), list[Any]()
+    settings = Settings(source="", state_dir=tmp_path)
+    services = Services(settings, inbox, cast("Any", None), stored, cast("Any", None))
+    services._machine.start()
+    services._exits.start()
+
+    def has_come(kind: type) -> bool:
+        taken.extend(inbox.take())
+        return any(isinstance(one, kind) for one in taken)
+
+    services.effects[ExamineExit](ExamineExit(FPM, 1.0, Needs()))
+    services.effects[CheckGone](CheckGone(FPM, frozenset()))
+    wait_until(lambda: has_come(Gone), "an answer of the other thread")
+    assert not has_come(ExitExamined)
+    answer.set()
+    wait_until(lambda: has_come(ExitExamined), "the examined exit")
