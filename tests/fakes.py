@@ -84,6 +84,7 @@ class FakeHost:
     files: int = 0
     units: tuple[str, ...] = ()
     installed: tuple[str, ...] = ()
+    ours: str = "/opt/bin/fpm-listener"
     scripts: tuple[str, ...] = ()
     ports: tuple[int, int] = (32768, 60999)
     memory: int | None = 8 << 30
@@ -130,6 +131,10 @@ class FakeHost:
         """As Machine."""
         return name not in self.unknown
 
+    def named_user(self, uid: int) -> str:
+        """As Machine; a test may use a name in the place of a number."""
+        return f"nobody ({uid})" if str(uid).isdigit() else str(uid)
+
     def group(self, name: str) -> bool:
         """As Machine."""
         return name not in self.unknown
@@ -141,6 +146,10 @@ class FakeHost:
     def php_fpms(self) -> tuple[str, ...]:
         """As Machine."""
         return self.installed
+
+    def fpm_listener(self) -> str:
+        """As Machine."""
+        return self.ours
 
     def enabled_units(self) -> tuple[str, ...]:
         """As Machine."""

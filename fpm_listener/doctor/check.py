@@ -46,7 +46,10 @@ if TYPE_CHECKING:
 _LISTENS = re.compile(r"fpm[-_]listener listen --config[= ](\S+)")
 
 #: What the rules read of [supervisord].
-_SUPERVISORD = ("nodaemon", "loglevel", "minfds", "servers", "logfile", "logfile_maxbytes")
+_SUPERVISORD = (
+    *("nodaemon", "loglevel", "minfds", "servers", "logfile", "logfile_maxbytes"),
+    "uid",
+)
 
 #: Bytes of one file; a larger one is not a configuration.
 LONGEST = 4 << 20

@@ -9,8 +9,10 @@ import glob
 import grp
 import os
 import pwd
+import re
 import resource
 import stat
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -139,6 +141,13 @@ class Host:
             return False
         return True
 
+    def named_user(self, uid: int) -> str:
+        """As Machine."""
+        try:
+            return f"{pwd.getpwuid(uid).pw_name} ({uid})"
+        except KeyError:
+            return str(uid)
+
     def group(self, name: str) -> bool:
         """As Machine."""
         try:
@@ -159,6 +168,13 @@ class Host:
         paths = glob.glob(str(self._root).rstrip("/") + pattern)  # noqa: PTH207 - an absolute pattern
         kept = (path for path in sorted(paths) if os.access(path, os.X_OK))
         return [f"/{Path(one).relative_to(self._root)}" for one in kept]
+
+    def fpm_listener(self) -> str:
+        """As Machine; a path that a command needs to quote is not used."""
+        path = os.path.abspath(sys.argv[0])  # noqa: PTH100 - a link stays a link
+        is_ours = re.fullmatch(r"/[\w./+@-]*fpm-listener", path, re.ASCII) is not None
+        is_program = is_ours and Path(path).is_file() and os.access(path, os.X_OK)
+        return path if is_program else ""
 
     def enabled_units(self) -> tuple[str, ...]:
         """As Machine; none if this host does not run systemd."""

@@ -38,6 +38,9 @@ class Machine(Protocol):
     def user(self, name: str) -> bool:
         """Return whether a user exists."""
 
+    def named_user(self, uid: int) -> str:
+        """Return a user with its name if it has one: `www-data (33)`."""
+
     def group(self, name: str) -> bool:
         """Return whether a group exists."""
 
@@ -46,6 +49,9 @@ class Machine(Protocol):
 
     def php_fpms(self) -> tuple[str, ...]:
         """Return the paths of the php-fpm binaries that are installed."""
+
+    def fpm_listener(self) -> str:
+        """Return the path of the fpm-listener that runs; empty if it has no file of its own."""
 
     def enabled_units(self) -> tuple[str, ...]:
         """Return the systemd services of php-fpm that are enabled."""

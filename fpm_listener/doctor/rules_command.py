@@ -37,9 +37,10 @@ def _without_shell(fpm: Fpm) -> dict[str, str | None]:
     line = fpm.program.lines.get("command")
     call = command_line.find_behind_sleep(line.value) if line else None
     better = _foreground(call, shlex.join([call.binary, *call.arguments])) if call else None
-    if not better:
+    ours = fpm.machine.fpm_listener()
+    if not better or not ours:
         return {}
-    change: dict[str, str | None] = {"command": f"fpm-listener guard --hold -- {better}"}
+    change: dict[str, str | None] = {"command": f"{ours} guard --hold -- {better}"}
     if fpm.process.settings["stopasgroup"]:
         change["stopasgroup"] = None
     if fpm.process.settings["startsecs"] <= _GUARD_WAIT_S:

@@ -82,10 +82,17 @@ TABLE = (
 @rule("FPM101", whole)
 def no_server(config: CheckedConfig) -> Iterator[Match]:
     """The listener reads some exit codes through XML-RPC."""
-    if not config.supervisord.get("servers") and config.fpms:
+    if config.supervisord.get("servers") or not config.fpms:
+        return
+    section = config.section("unix_http_server")
+    uid = config.supervisord.get("uid") or (config.running.uid if config.running else None)
+    if uid:
+        # /run belongs to root. supervisord does not start if it cannot create its socket.
+        yield match(section, "file", {}, "user", user=config.machine.named_user(uid))
+    else:
         interface = config.section("rpcinterface:supervisor").edits({_FACTORY: _INTERFACE})
         change = {"file": "/run/supervisor.sock", "chmod": "0700"}
-        found = match(config.section("unix_http_server"), "file", change)
+        found = match(section, "file", change)
         yield found._replace(edits=found.edits + interface)
 
 

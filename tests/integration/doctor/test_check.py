@@ -319,6 +319,11 @@ CASES = [
     Case("FPM073", fpm=pool("listen.allowed_clients = 127.0.0.1, ::1"), what="' ::1'"),
     Case("FPM101", program("[unix_http_server]\nfile=/run/supervisor.sock\n", "")),
     Case(
+        "FPM101",
+        program("[unix_http_server]\nfile=/run/supervisor.sock\n", "")
+        + program("nodaemon=true\n", "nodaemon=true\nuser=nobody\n"),
+    ),
+    Case(
         "FPM102",
         program(
             "[supervisord]",

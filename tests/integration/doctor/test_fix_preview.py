@@ -99,7 +99,7 @@ def test_the_recipe_becomes_a_guarded_program(tmp_path: Path) -> None:
     text = path.read_text()
 
     assert text.partition("[program:php-fpm]\n")[2].startswith(
-        "command=fpm-listener guard --hold -- /usr/sbin/php-fpm -F"
+        "command=/opt/bin/fpm-listener guard --hold -- /usr/sbin/php-fpm -F"
         f" --fpm-config {tmp_path}/php-fpm.conf --pid {tmp_path}/run/php-fpm.pid\n"
         "autorestart=true\nstartretries=5\nexitcodes=0\nstopsignal=QUIT\nstopwaitsecs=20\n"
     )

@@ -38,7 +38,7 @@ def key(name: str, value: str, old: str | None = None) -> Changes:
 
 
 SOCKET = ("listen = 127.0.0.1:9000", "listen = /run/w.sock")
-GUARD = {(P, "command"): f"fpm-listener guard --hold -- {COMMAND}"}
+GUARD = {(P, "command"): f"/opt/bin/fpm-listener guard --hold -- {COMMAND}"}
 # fmt: off
 CASES = [
     Case(
@@ -525,3 +525,10 @@ def test_a_binary_that_path_finds() -> None:
     missing = FakeHost(missing=frozenset({"php-fpm8.2"}))
 
     assert found("FPM023", checkup(command("php-fpm8.2 -F"), machine=missing)) == []
+
+
+def test_a_listener_without_a_program() -> None:
+    """`python -m fpm_listener` has no path that supervisord could execute."""
+    of = checkup(command(f'sh -c "{COMMAND}"'), machine=FakeHost(ours=""))
+
+    assert [one.edits for one in found("FPM002", of)] == [{}]

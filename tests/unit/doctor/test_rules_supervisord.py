@@ -209,6 +209,20 @@ def test_no_server(servers: object) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("known", "running"), [({"uid": 33}, None), ({}, Running(1, uid=33)), ({"uid": 33}, Running(1))]
+)
+def test_no_server_and_no_root(known: dict[str, int], running: Running | None) -> None:
+    """Only root may create a socket in /run; without it supervisord does not start."""
+    server = change("[unix_http_server]\nfile=/run/supervisor.sock\n", "")
+    known = {"servers": (), **known}  # type: ignore[dict-item]  # as supervisor's values
+    (one,) = found("FPM101", checkup(server, known=known, running=running))
+
+    assert one.edits == {}
+    assert "user nobody (33) may write" in one.fix
+    assert "/run/" not in one.fix
+
+
 def test_no_server_and_no_php_fpm() -> None:
     """A supervisord without a php-fpm is none of our business; nor does it need our listener."""
     none = checkup(known={"servers": ()})._replace(fpms=(), processes=())
