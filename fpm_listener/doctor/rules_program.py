@@ -34,6 +34,9 @@ def _without_shell(config: CheckedConfig) -> list[Section]:
 
 
 _STDERR_EVENTS = {"stderr_events_enabled": "true"}
+_SEPARATE: dict[str, str | None] = {"redirect_stderr": "false", **_STDERR_EVENTS}
+#: supervisord's own standard output, by its paths.
+_STDOUTS = {"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}
 TABLE = (
     *key_rules(
         programs,
@@ -42,7 +45,6 @@ TABLE = (
         KeyRule("FPM008", "exitcodes", _FAILED_START.intersection, {"exitcodes": "0"}),
         KeyRule("FPM009", "autorestart", lambda how: how != "true", {"autorestart": "true"}),
         KeyRule("FPM014", "killasgroup", lambda is_set: not is_set, {"killasgroup": "true"}),
-        KeyRule("FPM019", "redirect_stderr", bool, {"redirect_stderr": "false", **_STDERR_EVENTS}),
     ),
     *key_rules(_without_shell, KeyRule("FPM015", "stopasgroup", bool, {"stopasgroup": None})),
     *key_rules(
@@ -61,6 +63,19 @@ def several_masters(config: CheckedConfig) -> Iterator[Match]:
         count = fpm.process.settings["numprocs"]
         if count > 1 and len(ways) == 1:
             yield match(fpm.program, "numprocs", {"numprocs": "1"}, value=count)
+
+
+@rule("FPM019", programs)
+def mixed_output(program: Section) -> Iterator[Match]:
+    """There is an edit only if the errors stay where they are read, such as in docker logs."""
+    if not program.values["redirect_stderr"]:
+        return
+    change = dict(_SEPARATE)
+    if program.values["stdout_logfile"] in _STDOUTS:
+        change |= {"stderr_logfile": "/dev/stderr", "stderr_logfile_maxbytes": "0"}
+        yield match(program, "redirect_stderr", change, value="true")
+    else:
+        yield match(program, "redirect_stderr", change, value="true")._replace(edits=())
 
 
 @rule("FPM020", fpms)
@@ -150,6 +165,6 @@ def stopwaitsecs(fpm: Fpm) -> Iterator[Match]:
 
 RULES = (
     *TABLE,
-    *(several_masters, stderr_discarded, needs_root),
+    *(several_masters, mixed_output, stderr_discarded, needs_root),
     *(interrupting_signal, other_signal, control_timeout, stopwaitsecs),
 )

@@ -310,7 +310,18 @@ CASES = [
         (),
         f"{AT} redirect_stderr=true",
         "redirect_stderr is true",
-        {(P, "redirect_stderr"): "false", (P, "stderr_events_enabled"): "true"},
+        {},
+        "redirect_stderr=false and stderr_events_enabled=true in",
+    ),
+    Case(
+        "FPM019",
+        key("redirect_stderr", "true") + key("stdout_logfile", "/dev/stdout"),
+        edits={
+            (P, "redirect_stderr"): "false",
+            (P, "stderr_events_enabled"): "true",
+            (P, "stderr_logfile"): "/dev/stderr",
+            (P, "stderr_logfile_maxbytes"): "0",
+        },
     ),
     Case(
         "FPM020",
