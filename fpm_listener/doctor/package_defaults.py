@@ -62,7 +62,7 @@ PACKAGES = (
         r"/usr/local/etc/php-fpm\.d/(?:www|docker|zz-docker)\.conf",
         {**_WORKERS, "listen": _LOCAL, "catch_workers_output": "yes", "daemonize": "no"},
         {"listen": "9000", "decorate_workers_output": "no", "error_log": "/proc/self/fd/2"},
-        {"access.log": "/proc/self/fd/2"},
+        {"access.log": "/proc/self/fd/2", "include": "etc/php-fpm.d/*.conf"},
     ),
     _package(
         "Alpine's package",

@@ -192,7 +192,9 @@ def forged_lines(pool: Section) -> Iterator[Match]:
     """Lines without decoration look like php-fpm's own lines."""
     decorates = pool.get("decorate_workers_output", "yes").lower() in _YES
     if pool.get("catch_workers_output").lower() in _YES and not decorates:
-        yield match(pool, "decorate_workers_output", {"decorate_workers_output": "yes"})
+        found = match(pool, "decorate_workers_output", {"decorate_workers_output": "yes"})
+        # Docker's image has it: the application's own lines, such as JSON, are in docker logs.
+        yield found._replace(edits=()) if found.package else found
 
 
 @rule("FPM056", pool_sections)

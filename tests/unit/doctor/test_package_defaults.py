@@ -7,6 +7,9 @@ import pytest
 from fpm_listener.doctor import report
 from fpm_listener.doctor.package_defaults import package_of
 from fpm_listener.doctor.rule import Finding, FindingSeverity
+from fpm_listener.doctor.rules import examine
+from fpm_listener.supervisor import ini_lines
+from tests.unit.doctor.checked_configs import TEXTS, checkup
 
 DEBIAN = "/etc/php/8.2/fpm/pool.d/www.conf"
 DOCKER = "/usr/local/etc/php-fpm.d/zz-docker.conf"
@@ -39,6 +42,31 @@ def test_a_main_file() -> None:
     for file in ("/etc/php/8.2/fpm/php-fpm.conf", "/etc/php-fpm.conf"):
         assert package_of(file, "emergency_restart_threshold", None, includes=True)
         assert not package_of(file, "emergency_restart_threshold", None, includes=False)
+
+
+def test_the_include_of_the_docker_image() -> None:
+    """It is relative to /usr/local, where this php-fpm looks."""
+    main, include = "/usr/local/etc/php-fpm.conf", "etc/php-fpm.d/*.conf"
+
+    assert package_of(main, "include", include, includes=True) == "the official Docker image"
+    assert not package_of("/etc/php-fpm.conf", "include", include, includes=True)
+
+
+@pytest.mark.parametrize(("file", "count"), [("docker.conf", 0), ("shop.conf", 1)])
+def test_no_edit_of_the_docker_image(file: str, count: int) -> None:
+    """Its output of workers is undecorated on purpose."""
+    text = "[www]\ncatch_workers_output = yes\ndecorate_workers_output = no\n"
+    path = f"/usr/local/etc/php-fpm.d/{file}"
+    place = ini_lines.scan([(path, text)], php=True)["www"]
+    values = {key: line.value for key, line in place.lines.items()}
+    of = checkup()
+    (fpm,) = of.fpms
+    conf = fpm.conf._replace(pools=(fpm.conf.pools[0]._replace(options=values),))
+    of = of._replace(fpms=(fpm._replace(conf=conf, sections={"www": place}),))
+    (one,) = [one for one in examine(of, TEXTS) if one.id == "FPM055"]
+
+    assert len(one.edits) == count
+    assert bool(one.package) == (count == 0)
 
 
 def test_the_text() -> None:
