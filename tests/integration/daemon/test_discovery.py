@@ -123,6 +123,7 @@ def test_what_a_php_fpm_cannot_do_without(tmp_path: Path, supervisord: int) -> N
             *("/run/php/a.sock", "/run/php/x.pid", "/var/log/php/e.log"),
             *("/var/log/a.log", "/var/log/s.log"),
         ),
+        pid_file="/run/php/x.pid",
         directory="/opt/php",
         addresses=("/run/php/a.sock", "9000"),
         config=str(conf),
