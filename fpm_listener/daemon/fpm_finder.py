@@ -8,7 +8,8 @@ Laws:
 3. The messages of a failed run are whole lines with php-fpm's time. A program can show the lines
    of another. So a pid in them must be that of a php-fpm of the program, and lines without a pid
    count only if the command runs a script. They name no configuration.
-4. A program that was found once stays php-fpm as long as its command is the same. One that only
+4. A script that can also become another program needs one of the other proofs.
+5. A program that was found once stays php-fpm as long as its command is the same. One that only
    messages showed stops to be php-fpm when its process is neither php-fpm nor a shell.
 """
 
@@ -113,6 +114,8 @@ class FpmFinder:
             return None if found.test_only else found
         self._look(program)
         script = start_script.find(program.command, _reader(program), _environment(program))
+        if script is not None and script.ambiguous and not self.is_named(program):
+            return None
         known, running = script and script.invocation, self._found.get(program.name)
         if running is None or running.command != program.command or not running.config:
             return known

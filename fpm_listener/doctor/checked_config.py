@@ -14,6 +14,7 @@ import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener.doctor.ini_edits import Edit, lost_variables
+from fpm_listener.phpfpm.shell_commands import SHELL
 from fpm_listener.supervisor.ini_lines import ConfigSection
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from fpm_listener.supervisor.ini_lines import Line
     from fpm_listener.supervisor.process import Loaded
 
-#: A shell with a command of its own: `/bin/sh -c "..."`.
-SHELL = re.compile(r"^(\S*/)?((?:ba|da|z|k|a)?sh)\s+(?:-\w+\s+)*-\w*c\b")
 _OURS = re.compile(r"fpm[-_]listener\b.*\blisten\b")
 
 

@@ -9,8 +9,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener import regular_file
-from fpm_listener.doctor.checked_config import SHELL, Unknown, words_of
+from fpm_listener.doctor.checked_config import Unknown, words_of
 from fpm_listener.phpfpm import command_line, start_script
+from fpm_listener.phpfpm.shell_commands import SHELL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +51,8 @@ def find(process: Supervised) -> Invocation | Unknown | None:
         return None
     script = start_script.find(process.command, _reader(environ), environ)
     if script is not None and script.invocation is not None:
+        if script.ambiguous and not _seems_php_fpm(process):
+            return None
         return Invocation(_without_refused(script.invocation), script)
     if not _seems_php_fpm(process):
         return None

@@ -9,10 +9,11 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from fpm_listener.doctor.checked_config import SHELL, fpms, processes, words_of
+from fpm_listener.doctor.checked_config import fpms, processes, words_of
 from fpm_listener.doctor.rule import match, rule
 from fpm_listener.host.masking import masked_text
 from fpm_listener.phpfpm import command_line, guard_command, shell_commands
+from fpm_listener.phpfpm.shell_commands import SHELL
 from fpm_listener.phpfpm.start_script import INIT
 
 if TYPE_CHECKING:
@@ -79,15 +80,19 @@ def shell(fpm: Fpm) -> Iterator[Match]:
     found = SHELL.match(fpm.process.command)
     if fpm.script is not None:
         if not fpm.script.execs:
-            yield match(fpm.program, "command", {}, "script", script=fpm.script.path)
-    elif found and not _becomes_php_fpm(found[2], fpm.process.command):
+            names = {"script": fpm.script.path, "program": fpm.script.runs}
+            yield match(fpm.program, "command", {}, "script", **names)
+    elif found and not _becomes_php_fpm(found[2], fpm.process.command[found.end(2) :]):
         stays = _STAYS.get(found[2], f"{found[2]} may stay")
         yield match(fpm.program, "command", _without_shell(fpm), shell=found[2], stays=stays)
 
 
-def _becomes_php_fpm(shell: str, command: str) -> bool:
-    """Return whether php-fpm replaces the shell: with exec, or as the only command of a bash."""
-    text, arguments = shell_commands.command_string(words_of(command)[1:])
+def _becomes_php_fpm(shell: str, rest: str) -> bool:
+    """Return whether php-fpm replaces the shell: with exec, or as the only command of a bash.
+
+    rest: the command after the name of the shell.
+    """
+    text, arguments = shell_commands.command_string(words_of(rest))
     commands = [words for words in shell_commands.simple_commands(text, arguments) if words]
     starts = [
         [word for at, word in enumerate(words) if at or not _ASSIGNMENT.match(word)]

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fpm_listener.doctor.checked_config import SHELL, fpms, whole, words_of
+from fpm_listener.doctor.checked_config import fpms, whole, words_of
 from fpm_listener.doctor.rule import match, rule
 from fpm_listener.host.addresses import UnixAddress
 from fpm_listener.phpfpm import shell_commands
+from fpm_listener.phpfpm.shell_commands import SHELL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

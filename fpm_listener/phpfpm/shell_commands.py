@@ -23,6 +23,12 @@ _QUOTED = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)""", re.DOTALL)
 #: A word that is an operator or a redirection, or begins one.
 _SYNTAX = re.compile(r"&&|\|\|?|&|;|[0-9]?>>?(?:&[0-9-]|\S*)|&>>?\S*|[0-9]?<|\$\{?[A-Za-z_]\w*\}?")
 
+#: A shell with a command of its own: `/bin/sh -c "..."`, `bash -eo pipefail -c`, `env sh -c`.
+SHELL = re.compile(
+    r"^(?:(?:\S*/)?env\s+(?:\w+=\S*\s+)*)?(\S*/)?((?:ba|da|z|k|a)?sh)"
+    r"\s+(?:-\w*o\s+\w+\s+|--?[\w-]+\s+)*-\w*c\b"
+)
+
 #: Words of the shell before a command.
 _RESERVED = {"if", "then", "elif", "else", "while", "until", "do", "!", "{", "command", "builtin"}
 

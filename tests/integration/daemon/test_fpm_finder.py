@@ -73,6 +73,13 @@ def test_a_variable_of_the_program(tmp_path: Path) -> None:
     assert found.config == CONFIG
 
 
+def test_a_script_of_two_programs(tmp_path: Path) -> None:
+    """A script that can also become another program needs another proof."""
+    path = script(tmp_path, f"[ $1 ] && exec php artisan\nexec php-fpm8.2 -F -y {CONFIG}")
+    assert FpmFinder().find(program(path)) is None
+    assert FpmFinder(named=("web",)).find(program(path)) is not None
+
+
 def test_another_script(tmp_path: Path) -> None:
     """Nothing says that it starts php-fpm."""
     assert FpmFinder().find(program(script(tmp_path, "exec nginx"))) is None

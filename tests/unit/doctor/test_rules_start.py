@@ -75,6 +75,9 @@ CASES = [
     ),
     Case("FPM002", command(f'bash -c "{COMMAND} 2>&1"'), what="bash 5.1 and later", edits={}),
     Case("FPM002", command(f'zsh -c "{COMMAND}"'), what="zsh may stay"),
+    Case("FPM002", command(f'bash -eo pipefail -c "true; {COMMAND}"'), what="bash 5.1 and later"),
+    Case("FPM002", command(f'bash --login -c "true; {COMMAND}"'), what="bash 5.1 and later"),
+    Case("FPM002", command(f'/usr/bin/env A=b sh -c "true; {COMMAND}"'), what="dash stays"),
     Case(
         "FPM002",
         command(f'sh -c "{DAEMON}"') + key("stopasgroup", "true"),
@@ -433,6 +436,7 @@ def test_a_sound_configuration() -> None:
         ("FPM002", command(f'sh -c "exec {COMMAND}"'), ()),
         ("FPM002", command(f'sh -c "cd /srv; exec {COMMAND}"'), ()),
         ("FPM002", command(f"sh -e {COMMAND}"), ()),
+        ("FPM002", command(f'/usr/bin/env sh -c "exec {COMMAND}"'), ()),
         ("FPM003", command(DAEMON), (("[global]\n", "[global]\ndaemonize = no\n"),)),
         ("FPM004", command("/usr/bin/php-fpm-service start"), ()),
         (

@@ -84,6 +84,9 @@ def test_arguments_and_variables() -> None:
         ("#!/bin/sh\nexec /start.sh\n", "no command in it becomes php-fpm"),
         ("#!/bin/sh\nexec php-fpm -y $CONF\n", "the value of $CONF is not known"),
         ("#!/bin/sh\nexec php-fpm $FLAGS\n", "the value of $FLAGS is not known"),
+        ("#!/bin/sh\nPV=8\nexec php-fpm${PV:-8.2}\n", "no command in it becomes php-fpm"),
+        ("#!/bin/sh\n. /env\nexec php-fpm${PV:-8.2}\n", "no command in it becomes php-fpm"),
+        ("#!/bin/sh\nread -r C\nexec php-fpm -y ${C:-/a}", "the value of ${C:-/a} is not known"),
         ("#!/usr/bin/python3\nimport os\n", "it is no script of a shell"),
         ("#!/bin/sh\nexec php-fpm -F 'open\n", "no command in it becomes php-fpm"),
         (f"#!/bin/sh\n{' ' * 70000}\nexec php-fpm\n", "no command in it becomes php-fpm"),
@@ -131,3 +134,74 @@ def test_no_script(command: str) -> None:
     """Another program, or words that supervisor cannot split."""
     found = find("x", command)
     assert found is None or found.invocation is None
+
+
+@pytest.mark.parametrize(
+    ("text", "ambiguous"),
+    [
+        (f'case "$1" in\n app) exec {FPM} ;;\n queue) exec php artisan queue:work ;;\nesac', True),
+        (f'if [ "$ROLE" = queue ]; then exec php artisan; fi\nexec {FPM}\n', True),
+        (f"if [ x ]; then exec {FPM} -O; else exec {FPM}; fi\n", False),
+        (f'exec 2>&1\n[ "$1" ] && shift\nexec {FPM}\n', False),
+        (f'if [ "$1" = app ]; then exec {FPM}; fi\nexec "$@"\n', True),
+        (f'if [ "$1" = app ]; then exec {FPM}; fi\nshift\nexec "$@"\n', True),
+    ],
+)
+def test_a_script_with_two_programs(text: str, ambiguous: bool) -> None:  # noqa: FBT001 - a test's
+    """A script that also becomes another program is no proof of php-fpm."""
+    found = find(f"#!/bin/sh\n{text}", "/start.sh queue")
+    assert config(found) == ("/etc/php-fpm.conf", True)
+    assert found is not None
+    assert found.ambiguous is ambiguous
+
+
+def test_changed_arguments() -> None:
+    """`shift` and `set` change the arguments: they are not known."""
+    text = f'#!/bin/sh\n[ "$1" = php-fpm ] && shift\nexec {FPM} "$@"\n'
+    found = find(text, "/start.sh php-fpm")
+    assert config(found) == ("/etc/php-fpm.conf", True)
+    assert found is not None
+    assert found.invocation is not None
+    assert found.invocation.refused == ""
+    for changed, command in (
+        (text, "/start.sh php-fpm -y /b"),
+        (f'#!/bin/sh\nset -- -y /b "$@"\nexec {FPM} "$@"\n', "/start.sh"),
+    ):
+        unknown = find(changed, command)
+        assert unknown is not None
+        assert (unknown.invocation, unknown.fault) == (None, "the value of $@ is not known")
+    found = find('#!/bin/sh\nset -eo pipefail\nexec "$@"\n', f"/start.sh {FPM}")
+    assert config(found) == ("/etc/php-fpm.conf", True)
+
+
+@pytest.mark.parametrize(
+    ("command", "execs", "without_exec"),
+    [
+        ("/bin/bash -c /start.sh", True, ("/start.sh", "php-fpm")),
+        ("/bin/sh -c /start.sh", False, ("the command", "/start.sh")),
+        ("/bin/bash -c '/start.sh; true'", None, ()),
+    ],
+)
+def test_a_script_in_a_command(
+    command: str,
+    execs: bool | None,  # noqa: FBT001 - a test's
+    without_exec: tuple[str, ...],
+) -> None:
+    """Bash executes a single command without a child; dash stays, and the script has its exec."""
+    found = find(f"#!/bin/sh\nexec {FPM}\n", command)
+    assert found is not None
+    if execs is None:
+        assert found.invocation is None
+    else:
+        assert config(found) == ("/etc/php-fpm.conf", execs)
+        assert (found.path, found.runs) == without_exec
+
+
+def test_default_values() -> None:
+    """A variable that nothing sets has its default value."""
+    text = "#!/bin/sh\nset -e\nexec php-fpm${PV:-8.2} -F -y ${BIN:-/none}.conf\n"
+    found = find(text)
+    assert config(found) == ("/usr/sbin/php-fpm8.3.conf", True)
+    assert found is not None
+    assert found.invocation is not None
+    assert found.invocation.binary == "php-fpm8.2"

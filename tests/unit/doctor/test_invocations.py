@@ -1,0 +1,27 @@
+"""Which programs are php-fpm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fpm_listener.doctor import invocations
+from fpm_listener.doctor.checked_config import Section, Supervised
+from fpm_listener.doctor.invocations import Invocation
+from fpm_listener.supervisor.ini_lines import ConfigSection
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_one_script_for_two_programs(tmp_path: Path) -> None:
+    """A script that can become another program is php-fpm only for a program with its name."""
+    script = tmp_path / "start.sh"
+    script.write_text("#!/bin/sh\n[ $1 = queue ] && exec php artisan\nexec php-fpm8.2 -F\n")
+
+    def found(name: str, argument: str) -> bool:
+        place = ConfigSection(f"program:{name}", "/s.conf", 1, {})
+        values = {"command": f"{script} {argument}", "inherited": {}}
+        process = Supervised("program", name, name, Section(place, values))
+        return isinstance(invocations.find(process), Invocation)
+
+    assert [found("php-fpm", "app"), found("queue", "queue")] == [True, False]
