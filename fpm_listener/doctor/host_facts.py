@@ -16,6 +16,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from fpm_listener.host import executable
+from fpm_listener.vocabulary import Fault
+
 _WANTS = ("/etc/systemd/system/multi-user.target.wants", "/etc/systemd/system/default.target.wants")
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -62,7 +65,12 @@ class Host:
             return "is not executable"
         interpreter = self._interpreter(path)
         if interpreter and not self.exists(interpreter):
+            if interpreter.endswith("\r"):
+                return "has a first line that ends with CR LF"
             return f"needs {interpreter}, which does not exist"
+        found = executable.find_obstacle(str(self._path(path)), None, "")
+        if found is not None and found.fault is Fault.NO_FORMAT:
+            return "has a format that this system does not execute"
         return ""
 
     def _interpreter(self, path: str) -> str:
@@ -72,8 +80,9 @@ class Host:
                 first = file.readline(256)
         except OSError:
             return ""
-        words = os.fsdecode(first.removeprefix(b"#!")).split() if first[:2] == b"#!" else []
-        return words[0] if words and words[0].startswith("/") else ""
+        line = os.fsdecode(first.removeprefix(b"#!")) if first[:2] == b"#!" else ""
+        word = re.split(r"[ \t\n]", line.strip(" \t\n"))[0]  # a CR is part of the name
+        return word if word.startswith("/") else ""
 
     def may_read(self, uid: int, path: str) -> bool:
         """As Machine; what is not known, such as an access list, counts as allowed."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.doctor.checked_config import fpms, whole, words_of
 from fpm_listener.doctor.rule import match, rule
+from fpm_listener.doctor.rules_fpm_rejections import pool_logs
 from fpm_listener.host.addresses import UnixAddress
 from fpm_listener.phpfpm import shell_commands
 from fpm_listener.phpfpm.shell_commands import SHELL
@@ -121,7 +122,7 @@ def not_writable(fpm: Fpm) -> Iterator[Match]:
     if fpm.uid in {None, 0} or not fpm.is_read:
         return
     places = [
-        (fpm.main, "error_log", fpm.conf.error_log),
+        (fpm.main, "error_log", fpm.conf.opened_file),
         (fpm.main, "pid", fpm.conf.pid_file),
         *(
             (pool.section, "listen", pool.listen.path)
@@ -129,6 +130,9 @@ def not_writable(fpm: Fpm) -> Iterator[Match]:
             if isinstance(pool.listen, UnixAddress)
         ),
     ]
+    for checked, pool in zip(fpm.pools, fpm.conf.pools, strict=True):
+        logs = [one for one in pool_logs(pool) if not one[1].startswith(("/dev/", "/proc/"))]
+        places += [(checked.section, key, path) for key, path in logs]
     for section, key, path in places:
         if path and path.startswith("/") and not fpm.machine.may_write(fpm.uid, path):
             yield match(section, key, path=path, user=fpm.uid)

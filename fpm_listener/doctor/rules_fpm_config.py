@@ -209,7 +209,7 @@ def lost_output(pool: Section) -> Iterator[Match]:
 @rule("FPM061", read_fpms)
 def log_folder(fpm: Fpm) -> Iterator[Match]:
     """php-fpm does not start without its log."""
-    yield from _missing_folder(fpm, "error_log", fpm.conf.error_log)
+    yield from _missing_folder(fpm, "error_log", fpm.conf.opened_file)
 
 
 @rule("FPM062", fpms)

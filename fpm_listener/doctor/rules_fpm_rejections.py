@@ -34,7 +34,11 @@ def _rejections(fpm: Fpm) -> Iterator[tuple[str, Match]]:
             yield "FPM080", Match(f"{entry.place} [{entry.section}]", values)
     for key, why in pool_checks.global_faults(fpm.conf.options):
         yield "FPM081", _match("global", fpm.conf.places, key, why)
-    path = fpm.conf.error_log
+    prefix = fpm.invocation.prefix or ""
+    if prefix.startswith("/") and not fpm.machine.is_folder(prefix):
+        why = f"{prefix} is not an existing directory"
+        yield "FPM082", match(fpm.program, "command", key="-p", why=why, folder=prefix)
+    path = fpm.conf.opened_file
     if path and fpm.machine.is_folder(folder_of(path)):  # a missing directory is FPM061
         yield from _file_match(fpm, "global", fpm.conf.places, "error_log", path)
     for pool in fpm.conf.pools:
@@ -51,13 +55,18 @@ def _pool_rejections(fpm: Fpm, pool: Pool) -> Iterator[tuple[str, Match]]:
         if path.startswith("/") and not fpm.machine.is_folder(path):
             why = f"{path} is not an existing directory"
             yield "FPM082", _match(pool.name, pool.places, key, why, folder=path)
+    for key, path in pool_logs(pool):
+        yield from _file_match(fpm, pool.name, pool.places, key, path)
+
+
+def pool_logs(pool: Pool) -> Iterator[tuple[str, str]]:
+    """Return the logs that php-fpm opens for a pool at its start, by key."""
     keys = ["access.log"]
     if number(pool.options.get("request_slowlog_timeout", "")):
         keys.append("slowlog")
     for key in keys:
         if pool.options.get(key):
-            path = below(pool.root, pool.options[key])
-            yield from _file_match(fpm, pool.name, pool.places, key, path)
+            yield key, below(pool.root, pool.options[key])
 
 
 def _runs_as_root(fpm: Fpm) -> bool:

@@ -101,7 +101,7 @@ def needs_root(fpm: Fpm) -> Iterator[Match]:
             if name and not fpm.machine.may_give(user, kind, name):
                 yield match(pool.section, f"listen.{kind}", user=user)
     is_own = fpm.process.settings.get("supervisord_uid") == user
-    if fpm.conf.log_kind is LogKind.STDERR and not is_own:
+    if fpm.conf.opened_log.kind is LogKind.STDERR and not is_own:
         yield match(fpm.main, "error_log", {}, "log", user=user)
 
 

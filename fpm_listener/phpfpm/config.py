@@ -93,12 +93,23 @@ class FpmConf(NamedTuple):
     files: tuple[str, ...] = ()  #: all files that were read, in order
     includes: tuple[str, ...] = ()  #: patterns of include =
     problems: tuple[str, ...] = ()  #: sentences
+    configured_log: ErrorLog | None = None  #: before -O; None = as `log`
     entries: tuple[Entry, ...] = ()  #: all lines with a value, in order, also those without effect
 
     @property
     def log_kind(self) -> LogKind:
         """Return the kind of the error log."""
         return self.log.kind
+
+    @property
+    def opened_log(self) -> ErrorLog:
+        """Return the error log that php-fpm opens at its start: also with -O."""
+        return self.configured_log or self.log
+
+    @property
+    def opened_file(self) -> str | None:
+        """Return the path of the log that php-fpm opens if it is a file."""
+        return self.opened_log.path if self.opened_log.kind is LogKind.FILE else None
 
     @property
     def error_log(self) -> str | None:
@@ -185,7 +196,7 @@ def load(
         return conf
     if invocation.foreground is not None:
         conf = conf._replace(daemonize=not invocation.foreground)
-    return conf._replace(log=effective_error_log(conf, invocation))
+    return conf._replace(log=effective_error_log(conf, invocation), configured_log=conf.log)
 
 
 def effective_error_log(conf: FpmConf, invocation: FpmInvocation) -> ErrorLog:

@@ -792,3 +792,19 @@ def test_numbers_that_are_none(tmp_path: Path, number: str) -> None:
     assert check.check(str(supervisord), environ={})
     supervisord.write_text(f"{supervisord.read_text()}numprocs = {number}\n")
     assert check.check(str(supervisord), environ={})
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("#!/bin/sh\r\nexec php-fpm\r\n", "has a first line that ends with CR LF"),
+        ("exec php-fpm\n", "has a format that this system does not execute"),
+        ("#!/bin/sh\nexec php-fpm\n", ""),
+    ],
+)
+def test_scripts_that_the_kernel_refuses(tmp_path: Path, content: str, fault: str) -> None:
+    """supervisord starts no shell for a file without #!, and a CR is part of a name."""
+    path = tmp_path / "start.sh"
+    path.write_bytes(content.encode())
+    path.chmod(0o755)
+    assert Host().command_fault(str(path)) == fault

@@ -77,6 +77,11 @@ CASES = [
     Case("FPM033", (("[supervisord]", "[supervisord]\nuser=no-such-name"),), (), "[supervisord] user=no-such-name"),
     Case("FPM034", key("user=web"), (), "[global] error_log=", "user web may not write /var/log/php-fpm.log", {}, machine=FakeHost(unwritable=frozenset({"/var/log/php-fpm.log"}))),
     Case("FPM034", key("user=web"), (("listen = 127.0.0.1:9000", "listen = /run/w.sock"),), "[www] listen=", "may not write /run/w.sock", machine=FakeHost(unwritable=frozenset({"/run/w.sock"}))),
+    Case("FPM034", key("user=web"), (("pm = ", "access.log = /log/a\npm = "),), "[www] access.log=", "may not write /log/a", machine=FakeHost(unwritable=frozenset({"/log/a"}))),
+    Case("FPM034", key("user=web"), (("pm = ", "slowlog = /log/s\nrequest_slowlog_timeout = 5s\npm = "),), "[www] slowlog=", "may not write /log/s", machine=FakeHost(unwritable=frozenset({"/log/s"}))),
+    Case("FPM034", (*key("user=web"), *command(f"{COMMAND} -O")), (), "[global] error_log=", "may not write /var/log/php-fpm.log", machine=FakeHost(unwritable=frozenset({"/var/log/php-fpm.log"}))),
+    Case("FPM061", command(f"{COMMAND} -O"), (), "[global] error_log=", "/var/log does not exist", machine=gone("/var/log")),
+    Case("FPM082", command(f"{COMMAND} -p /none"), (), f"{AT} command=", "-p: /none is not an existing directory", machine=gone("/none")),
     Case("FPM034", key("user=web"), (), "[global] pid=", machine=FakeHost(unwritable=frozenset({"/run/php-fpm.pid"}))),
 ]
 # fmt: on
