@@ -5,6 +5,7 @@ Law: nothing here needs root, and nothing changes. A fact that is not visible co
 
 from __future__ import annotations
 
+import errno
 import glob
 import grp
 import os
@@ -41,8 +42,14 @@ class Host:
         return self._root / path.lstrip("/")
 
     def exists(self, path: str) -> bool:
-        """As Machine."""
-        return self._path(path).exists()
+        """As Machine; a file that this user may not see counts as existing."""
+        try:
+            self._path(path).stat()
+        except PermissionError:
+            return True
+        except (OSError, ValueError):
+            return False
+        return True
 
     def is_folder(self, path: str) -> bool:
         """As Machine; a directory that this user may not see counts as existing."""
@@ -50,12 +57,14 @@ class Host:
             return self._path(path).is_dir()
         except PermissionError:
             return True
+        except (OSError, ValueError):
+            return False
 
     def command_fault(self, path: str) -> str:
         """As Machine; what this user may not see counts as correct."""
         try:
             mode = self._path(path).stat().st_mode
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return "does not exist"
         except OSError:
             return ""
@@ -91,7 +100,9 @@ class Host:
     def may_write(self, uid: int, path: str) -> bool:
         """As Machine; a socket is created again, and needs its directory only."""
         folder = path.rpartition("/")[0] or "/"
-        is_file = self._path(path).is_file() if self.is_folder(folder) else False
+        is_file = False
+        with suppress(OSError, ValueError):
+            is_file = self._path(path).is_file()
         return self._may(uid, path, path if is_file else folder, 0o2)
 
     def _may(self, uid: int, path: str, target: str, bit: int) -> bool:
@@ -107,7 +118,7 @@ class Host:
             found = self._path(path).stat()
             if "system.posix_acl_access" in os.listxattr(self._path(path)):
                 return True
-        except OSError:
+        except (OSError, ValueError):
             return True
         if found.st_uid == uid:
             return bool(found.st_mode >> 6 & bit)
@@ -115,10 +126,11 @@ class Host:
 
     def may_give(self, uid: int, key: str, name: str) -> bool:
         """As Machine."""
-        with suppress(KeyError):
+        with suppress(KeyError, ValueError):
+            is_number = name.isascii() and name.isdecimal()
             if key == "owner":
-                return uid == (int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid)
-            gid = int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+                return uid == (int(name) if is_number else pwd.getpwnam(name).pw_uid)
+            gid = int(name) if is_number else grp.getgrnam(name).gr_gid
             return gid in _groups(uid)
         return True  # FPM049
 
@@ -131,11 +143,11 @@ class Host:
         """As Machine; what this user may not see counts as correct."""
         try:
             mode = self._path(path).stat().st_mode
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             folder = path.rpartition("/")[0] or "/"
             return "" if self.is_folder(folder) else f"{folder} is not an existing directory"
-        except OSError:
-            return ""
+        except OSError as error:
+            return f"{path} is a loop of links" if error.errno == errno.ELOOP else ""
         return f"{path} is a directory" if stat.S_ISDIR(mode) else ""
 
     def is_root(self) -> bool:
@@ -146,7 +158,7 @@ class Host:
         """As Machine."""
         try:
             pwd.getpwnam(name)
-        except KeyError:
+        except (KeyError, ValueError):
             return False
         return True
 
@@ -161,7 +173,7 @@ class Host:
         """As Machine."""
         try:
             grp.getgrnam(name)
-        except KeyError:
+        except (KeyError, ValueError):
             return False
         return True
 

@@ -135,7 +135,8 @@ def _unknown_names(pool: CheckedPool, *, used: bool) -> Iterator[Match]:
     for key, kind in _NAMES.items():
         is_used = is_root if key == kind else isinstance(pool.listen, UnixAddress)
         name = pool.section.get(key) if is_used == used else ""
-        if name and not name.isdigit() and not exists[kind](name):
+        is_number = name.isascii() and name.isdecimal()
+        if name and not is_number and not exists[kind](name):
             yield match(pool.section, key, name=name, kind=kind)
 
 
