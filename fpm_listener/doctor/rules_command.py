@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _WAITS = re.compile(r"(?:^|[\s;&|'\"])(sleep|wait-for|wait-for-it|wait-for-it\.sh)\s")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+#: How a command begins.
+_CODE = re.compile(r"exec\s|/\S|\w+=\S")
 _GUARD_WAIT_S = guard_command.wait_s(guard_command.WAIT.default or "")
 _STAYS = {
     "bash": "bash 5.1 and later stay only if the command has a redirection; older versions stay",
@@ -160,11 +162,19 @@ def fpm_sockets(fpm: Fpm) -> Iterator[Match]:
             yield match(fpm.program, "environment", variable=name)
 
 
+def _is_code(cut: str) -> bool:
+    """Return whether a comment looks like a part of a command."""
+    text = cut.lstrip(";# ")
+    found = command_line.find(text)
+    is_php_fpm = found is not None and bool(found.arguments) and not found.refused
+    return is_php_fpm or _CODE.match(text) is not None
+
+
 @rule("FPM024", processes)
 def cut_short(process: Supervised) -> Iterator[Match]:
-    """` ;` and ` #` begin a comment in every value."""
+    """` ;` and ` #` begin a comment in every value; a real comment is no mistake."""
     line = process.section.lines.get("command")
-    if line and line.cut:
+    if line and line.cut and (not words_of(process.command) or _is_code(line.cut)):
         command = masked_text(process.command)
         yield match(process.section, "command", sign=line.cut[0], command=command)
 

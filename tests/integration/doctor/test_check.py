@@ -224,8 +224,8 @@ CASES = [
         what="stdout_logfile is /dev/stdout",
     ),
     Case("FPM032", program("nodaemon=true", "nodaemon=true\nlogfile=/dev/stdout"), what="logfile"),
-    Case("FPM024", ((GUARDED, f"{PLAIN} ; the best"),), what="; after a blank"),
-    Case("FPM024", ((GUARDED, f"{PLAIN} # the best"),), what="# after a blank"),
+    Case("FPM024", ((GUARDED, f"{PLAIN} ; exec app"),), what="; after a blank"),
+    Case("FPM024", ((GUARDED, f"{PLAIN} # A=b app"),), what="# after a blank"),
     Case(
         "FPM025",
         program("exitcodes=0", "exitcodes=0\nuser=nobody"),

@@ -370,13 +370,16 @@ CASES = [
     ),
     Case(
         "FPM024",
-        command(f"{COMMAND} ; the best"),
+        command(f"{COMMAND} ; exec other"),
         (),
         f"{AT} command={COMMAND}",
         "; after a blank",
         fix="Remove the blank before ;",
     ),
-    Case("FPM024", command(f"{COMMAND} # the best"), what="# after a blank"),
+    Case("FPM024", command(f"{COMMAND} # A=b other"), what="# after a blank"),
+    Case("FPM024", command("/bin/x ; php-fpm -F"), what="; after a blank"),
+    Case("FPM024", command('sh -c "sleep 1 ; the rest"'), what="; after a blank"),
+    Case("FPM024", command("/bin/x ; /usr/bin/y"), what="; after a blank"),
     Case(
         "FPM025",
         key("user", "web"),
@@ -481,6 +484,14 @@ def test_a_sound_configuration() -> None:
         ("FPM022", key("environment", "FPM_SOCKETS=x"), ()),
         ("FPM022", command(COMMAND) + key("environment", "MY_FPM_SOCKETS=x"), ()),
         ("FPM024", command(f"{COMMAND} -d a=;b"), ()),
+        (
+            "FPM024",
+            command(f"{COMMAND}   ; the program (relative uses PATH, can take args)"),
+            (),
+        ),
+        ("FPM024", command(f"{COMMAND} # the best"), ()),
+        ("FPM024", command(f"{COMMAND} ; php-fpm"), ()),
+        ("FPM024", command(f"{COMMAND} ; php-fpm -F keeps it in the foreground"), ()),
         ("FPM002", command('bash -c "exec gosu www-data php8.2-fpm -F"'), ()),
         ("FPM002", command('bash -c "exec env A=b php-fpm -F"'), ()),
         ("FPM002", command('sh -c "cd /srv && A=b exec /usr/sbin/php8.2-fpm -F"'), ()),
@@ -513,7 +524,7 @@ def test_no_mistake(rule: str, supervisord: Changes, fpm: Changes) -> None:
 def test_a_section_without_a_command() -> None:
     """A process whose section is not in the files has no line to point at."""
     other = ("[program:php-fpm]", "[program:x]\ncommand=/bin/x\n[program:php-fpm]")
-    of = checkup((*command(f"{COMMAND} ; the best"), other))
+    of = checkup((*command(f"{COMMAND} ; exec other"), other))
     process = of.processes[1]
     place = process.section.place._replace(lines={})
     bare = process._replace(section=process.section._replace(place=place))
