@@ -115,7 +115,8 @@ def rejected(config: CheckedConfig) -> Iterator[Match]:
     unset = config.supervisord.get("unset") or ()
     for name in unset:
         yield _unset(config, name)
-    is_known = config.supervisord.get("missing") or any(user_missing.check(config))
+    is_missing = bool(config.supervisord.get("missing")) and any(log_folder.check(config))
+    is_known = is_missing or any(user_missing.check(config))
     if reason and not unset and not is_known:
         percents = list(_percents(config))
         yield from percents or [match(config.section("supervisord"), "", reason=reason)]

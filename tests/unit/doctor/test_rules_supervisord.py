@@ -360,6 +360,35 @@ def test_a_percent_sign_in_our_own_section() -> None:
     assert one.what == "bad"
 
 
+@pytest.mark.parametrize(
+    ("path", "rules"),
+    [
+        ("nodir/a.log", ["FPM111"]),
+        ("/gone/%(program_name)s/a.log", ["FPM111"]),
+        ("%(ENV_LOGS)s/a.log", ["FPM111"]),
+        ("/gone/a.log", ["FPM113"]),
+    ],
+)
+def test_a_missing_directory_of_a_log(path: str, rules: list[str]) -> None:
+    """It is one finding: with the directory if the rule knows it."""
+    known = {"refused": "bad", "missing": path}
+    of = checkup(program(f"stdout_logfile={path}"), machine=gone("/gone"), known=known)
+    of = of._replace(processes=(), fpms=())
+
+    assert [rule for rule in ("FPM111", "FPM113") if found(rule, of)] == rules
+
+
+def test_the_missing_directory_of_supervisord() -> None:
+    """No other rule knows it."""
+    of = checkup(
+        change("nodaemon=true", "nodaemon=true\ndirectory=/gone"),
+        machine=gone("/gone"),
+        known={"refused": "bad", "missing": "/gone/"},
+    )
+
+    assert len(found("FPM111", of._replace(processes=(), fpms=()))) == 1
+
+
 def test_nothing_is_refused() -> None:
     """A percent sign that supervisor has taken is in order."""
     assert found("FPM111", checkup(program("directory=50%"))) == []
