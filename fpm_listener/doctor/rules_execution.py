@@ -91,11 +91,19 @@ def unknown_option(fpm: Fpm) -> Iterator[Match]:
 def shell_syntax(config: CheckedConfig) -> Iterator[Match]:
     """supervisord runs no shell: each word is an argument of the first one."""
     for process in config.processes:
-        sign = "" if SHELL.match(process.command) else shell_commands.syntax(process.command)
+        sign = shell_commands.syntax(process.command)
         if sign:
             first = next(iter(words_of(process.command)), "")
             variant = "variable" if sign.startswith("$") else ""
+            if SHELL.match(process.command) and _is_one_word(process.command):
+                variant = "quotes"
             yield match(process.section, "command", {}, variant, sign=sign, first=first)
+
+
+def _is_one_word(command: str) -> bool:
+    """Return whether the text after -c is one word: it has no quotes."""
+    text, _ = shell_commands.command_string(words_of(command)[1:])
+    return len(text.split()) == 1
 
 
 @rule("FPM030", whole)

@@ -67,6 +67,8 @@ CASES = [
     Case("FPM029", command("cat /x || other"), what="|| is an operator"),
     Case("FPM029", command(f"{COMMAND} &"), what="& is an operator"),
     Case("FPM029", command("php-fpm -F -y $CONF"), what="$CONF is a variable", fix="%(ENV_NAME)s"),
+    Case("FPM029", command("/bin/sh -c mkdir -p /run/php && exec php-fpm -F"), what="the command after -c needs quotes", fix="double quotes", why="only the first word"),
+    Case("FPM029", command("bash -c 'exec php-fpm -F' > /dev/null"), what="> is an operator"),
     Case("FPM030", key("directory=/srv/app"), (), f"{AT} directory=/srv/app", "/srv/app does not exist", {}, "install -d /srv/app", gone("/srv/app")),
     Case("FPM031", key("user=web"), (), f"{AT} user=web", "user web may not read /etc/php-fpm.conf", {}, machine=FakeHost(unreadable=frozenset({"/etc/php-fpm.conf"}))),
     Case("FPM032", key("stdout_logfile=/dev/stdout"), (), f"{AT} stdout_logfile=", "stdout_logfile is /dev/stdout", {(P, "stdout_logfile_maxbytes"): "0"}, "stdout_logfile_maxbytes=0"),
