@@ -256,14 +256,14 @@ def _supervised(
 
 
 def _section_of(found: Mapping[str, Any], sections: Mapping[str, ConfigSection]) -> ConfigSection:
-    """Return the section of a process: that of its group's name, or of a program of the group."""
+    """Return the section of a process: of its group's programs, or that of its group's name."""
     kind, group = found["kind"], found["group"]
     names = [f"{kind}:{group}", f"{kind}:{found['name']}"]
     members = sections.get(f"group:{group}")
     if members is not None and "programs" in members.lines:
         programs = [word.strip() for word in members.lines["programs"].value.split(",")]
-        alike = sorted(programs, key=lambda name: not found["name"].startswith(name))
-        names += [f"program:{name}" for name in alike]
+        alike = sorted(programs, key=lambda one: -len(one) * found["name"].startswith(one))
+        names = [names[1], *(f"{kind}:{name}" for name in alike)]
     for name in names:
         if name in sections:
             return sections[name]
