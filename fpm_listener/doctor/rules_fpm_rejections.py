@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 #: Problems that do not stop php-fpm, and problems of this command only.
 _PROBLEMS = {"nothing matches the include": "include", "Permission denied": "permission"}
 
+#: A comment or a text in single quotes; the group keeps a text in double quotes.
+_NOT_EXPANDED = re.compile(r"""("(?:[^"\\]|\\.)*")|'[^']*'|;.*""")
+
 
 def _rejections(fpm: Fpm) -> Iterator[tuple[str, Match]]:
     """Return all that php-fpm rejects, with the ids of rules."""
@@ -112,7 +115,8 @@ def _unset(fpm: Fpm) -> dict[str, list[tuple[str, str]]]:
     found: dict[str, list[tuple[str, str]]] = {}
     for section in fpm.all_sections:
         for line in section.lines.values():
-            for name in re.findall(r"\$\{(\w+)\}", line.value):
+            expanded = _NOT_EXPANDED.sub(r"\1", line.value)
+            for name in re.findall(r"\$\{(\w+)\}", expanded):
                 if name not in environment:
                     found.setdefault(f"{line.file}:{line.number}", []).append((name, section.name))
     return found

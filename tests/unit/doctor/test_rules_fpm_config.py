@@ -248,6 +248,8 @@ HARMLESS = [
     ("FPM065", listen("listen = 9000"), FakeHost()),
     ("FPM066", pool("php_value[a] = #"), FakeHost()),
     ("FPM067", listen("listen = 127.0.0.1:9000 ; ${PATH}"), FakeHost()),
+    ("FPM067", listen("listen = 127.0.0.1:9000 ; ${NO_SUCH}"), FakeHost()),
+    ("FPM067", pool("env[B] = 'a${NO_SUCH}'"), FakeHost()),
     ("FPM070", pool("request_slowlog_timeout = 5s"), FakeHost()),
     ("FPM070", pool("request_slowlog_timeout = 0"), CONTAINER),
     ("FPM070", pool("request_slowlog_timeout = 0s"), CONTAINER),
@@ -260,6 +262,7 @@ HARMLESS = [
     ("line", "why"),
     [
         ("env[B] = x${NO_SUCH}", "An address loses its port"),
+        ('env[B] = "a;${NO_SUCH}"', "An address loses its port"),
         ("pm.start_servers = ${NO_SUCH}x", "rejects the line, and does not start"),
     ],
 )
