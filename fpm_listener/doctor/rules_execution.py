@@ -5,6 +5,7 @@ Each consequence was measured with supervisor 4.3.0 and php-fpm 8.2.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from fpm_listener.doctor.checked_config import fpms, whole, words_of
@@ -28,6 +29,8 @@ _BUILTINS = {
 }
 #: The sections with a user.
 _WITH_USER = ("supervisord", "program:", "eventlistener:", "fcgi-program:")
+#: chroot, whose program is in another tree of directories.
+_CHROOT = re.compile(r"(?:^|[\s/'\"])chroot\s")
 #: supervisord's PATH if it has none, and the directories of most systems.
 _DEFAULT_PATH = "/bin:/usr/bin:/usr/local/bin"
 _USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -40,7 +43,8 @@ def program_missing(config: CheckedConfig) -> Iterator[Match]:
     for process in config.processes:
         words = words_of(process.command)
         fpm = fpms.get(process.section.name)
-        binaries = dict.fromkeys([*words[:1], *([fpm.invocation.binary] if fpm else [])])
+        seen = fpm if fpm and not _CHROOT.search(process.command) else None
+        binaries = dict.fromkeys([*words[:1], *([seen.invocation.binary] if seen else [])])
         for binary in binaries:
             fault = _fault(config, process, binary)
             if not fault:

@@ -49,7 +49,8 @@ _SECTION_KEYS = {
     "include": {"files"},
     "group": {"programs", "priority"},
 }
-_KINDS = (*_PROGRAMS, "group:", "rpcinterface:", "ctlplugin:")
+_SERVERS = ("inet_http_server:", "unix_http_server:")
+_KINDS = (*_PROGRAMS, *_SERVERS, "group:", "rpcinterface:", "ctlplugin:")
 _SECTIONS = [name for name in _SECTION_KEYS if name != "group"]
 #: Files without a position, which supervisord's log rotation needs.
 _DEVICE = re.compile(r"/dev/(?:std(?:out|err)|fd/\d+|tty\S*|console|pts/\d+)|/proc/\w+/fd/\d+")

@@ -105,6 +105,8 @@ def test_a_mistake(case: Case) -> None:
             gone("/usr/local/sbin/php-fpm83", "/usr/bin/php-fpm83"),
         ),
         ("FPM023", command("bin/php-fpm -F"), gone("bin/php-fpm")),
+        ("FPM023", command("chroot /srv/jail /opt/php-fpm -F"), gone("/opt/php-fpm")),
+        ("FPM023", command("sh -c 'exec chroot /srv /opt/php-fpm -F'"), gone("/opt/php-fpm")),
         ("FPM030", key("directory=app"), gone("app")),
         ("FPM030", key("directory=/srv/app"), FakeHost()),
         ("FPM031", (), FakeHost(unreadable=frozenset({"/etc/php-fpm.conf"}))),

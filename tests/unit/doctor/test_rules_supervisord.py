@@ -127,6 +127,11 @@ def test_a_mistake(case: Case) -> None:
             change("[supervisord]", "[include]\n[supervisorctl]\n[supervisord]"),
             FakeHost(),
         ),
+        (
+            "FPM123",
+            change("[supervisord]", "[inet_http_server:two]\n[unix_http_server:x]\n[supervisord]"),
+            FakeHost(),
+        ),
         ("FPM113", program("stdout_logfile=NONE"), gone("")),
         ("FPM113", program("stdout_logfile=log/a.log"), gone("log")),
         ("FPM113", (), gone("/")),
