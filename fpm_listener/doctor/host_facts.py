@@ -17,6 +17,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from fpm_listener.doctor.machine import is_number
 from fpm_listener.host import executable
 from fpm_listener.vocabulary import Fault
 
@@ -127,10 +128,9 @@ class Host:
     def may_give(self, uid: int, key: str, name: str) -> bool:
         """As Machine."""
         with suppress(KeyError, ValueError):
-            is_number = name.isascii() and name.isdecimal()
             if key == "owner":
-                return uid == (int(name) if is_number else pwd.getpwnam(name).pw_uid)
-            gid = int(name) if is_number else grp.getgrnam(name).gr_gid
+                return uid == (int(name) if is_number(name) else pwd.getpwnam(name).pw_uid)
+            gid = int(name) if is_number(name) else grp.getgrnam(name).gr_gid
             return gid in _groups(uid)
         return True  # FPM049
 
@@ -157,7 +157,10 @@ class Host:
     def user(self, name: str) -> bool:
         """As Machine."""
         try:
-            pwd.getpwnam(name)
+            if is_number(name):
+                pwd.getpwuid(int(name))
+            else:
+                pwd.getpwnam(name)
         except (KeyError, ValueError):
             return False
         return True

@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 
+def is_number(name: str) -> bool:
+    """Return whether the name of a user or group is a number."""
+    return name.isascii() and name.isdecimal()
+
+
 class Machine(Protocol):
     """The facts of the host that rules need."""
 
@@ -36,7 +41,7 @@ class Machine(Protocol):
         """Return whether this command runs as root."""
 
     def user(self, name: str) -> bool:
-        """Return whether a user exists."""
+        """Return whether a user of this name or number exists."""
 
     def named_user(self, uid: int) -> str:
         """Return a user with its name if it has one: `www-data (33)`."""

@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from fpm_listener.doctor.checked_config import folder_of, fpms, pools, whole
+from fpm_listener.doctor.machine import is_number
 from fpm_listener.doctor.rule import KeyRule, key_rules, match, rule
 from fpm_listener.host import addresses
 from fpm_listener.host.addresses import TcpAddress, UnixAddress, UnusableAddress
@@ -135,8 +136,7 @@ def _unknown_names(pool: CheckedPool, *, used: bool) -> Iterator[Match]:
     for key, kind in _NAMES.items():
         is_used = is_root if key == kind else isinstance(pool.listen, UnixAddress)
         name = pool.section.get(key) if is_used == used else ""
-        is_number = name.isascii() and name.isdecimal()
-        if name and not is_number and not exists[kind](name):
+        if name and not is_number(name) and not exists[kind](name):
             yield match(pool.section, key, name=name, kind=kind)
 
 

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fpm_listener.doctor.checked_config import fpms, whole, words_of
+from fpm_listener.doctor.machine import is_number
 from fpm_listener.doctor.rule import match, rule
 from fpm_listener.doctor.rules_fpm_rejections import pool_logs
 from fpm_listener.host.addresses import UnixAddress
@@ -156,8 +157,9 @@ def user_missing(config: CheckedConfig) -> Iterator[Match]:
     for section in config.all_sections:
         line = section.lines.get("user")
         name = line.value if line and section.name.startswith(_WITH_USER) else ""
-        if name and "%" not in name and not name.isdigit() and not config.machine.user(name):
-            yield match(section, "user", name=name)
+        if name and "%" not in name and not config.machine.user(name):
+            variant = "number" if is_number(name) else ""
+            yield match(section, "user", {}, variant, name=name)
 
 
 def _may_read(machine: Machine, uid: int, path: str) -> bool:

@@ -195,6 +195,11 @@ CASES = [
     Case("FPM029", ((GUARDED, f"command=mkdir -p /run/php && {PLAIN[8:]}"),), what="&& is an"),
     Case("FPM029", plain_with(" -c $INI"), what="$INI is a variable"),
     Case(
+        "FPM029",
+        ((GUARDED, f"command=/bin/sh -c mkdir -p /run/php && exec {PLAIN[8:]}"),),
+        what="needs quotes",
+    ),
+    Case(
         "FPM030",
         program("exitcodes=0", "exitcodes=0\ndirectory=/srv/app"),
         machine={"missing": {"/srv/app"}},
@@ -210,6 +215,12 @@ CASES = [
         "FPM033",
         program("exitcodes=0", "exitcodes=0\nuser=nobody-here"),
         what="user is nobody-here",
+    ),
+    Case(
+        "FPM033",
+        program("exitcodes=0", "exitcodes=0\nuser=54321"),
+        machine={"unknown": frozenset({"54321"})},
+        what="user is 54321",
     ),
     Case(
         "FPM034",

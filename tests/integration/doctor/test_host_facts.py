@@ -53,3 +53,10 @@ def test_a_name_that_no_host_has(name: str) -> None:
     assert not host.group(name)
     assert host.may_give(1, "owner", name)
     assert host.may_give(1, "group", name)
+
+
+def test_a_number_of_a_user() -> None:
+    """supervisor needs an account for it."""
+    assert Host().user("0")
+    assert not Host().user("54321678")
+    assert not Host().user("9" * 30)
