@@ -155,16 +155,16 @@ def gather(
     sections = ini_lines.scan(_texts(answer["files"]))
     uid = answer["uid"] if answer["uid"] is not None or runs is None else runs.uid
     processes = tuple(_supervised(found, sections, environ, uid) for found in answer["processes"])
-    fpms: dict[str, Fpm] = {}
+    fpms: dict[tuple[str, str | None, str | None], Fpm] = {}  # each configuration of a section
     unknown: dict[str, Unknown] = {}
     for process in processes:
-        if process.section.name not in {*fpms, *unknown}:
-            found = invocations.find(process)
-            if isinstance(found, Unknown):
-                unknown[process.section.name] = found
-            elif found is not None:
-                fpms[process.section.name] = _fpm(process, found, machine)
-    own = tuple(_own_settings(processes, environ))
+        found = invocations.find(process)
+        if isinstance(found, Unknown):
+            unknown.setdefault(process.section.name, found)
+        elif found is not None:
+            own = (process.section.name, found.php_fpm.config, found.php_fpm.prefix)
+            fpms[own] = fpms.get(own) or _fpm(process, found, machine)
+    settings_files = tuple(_own_settings(processes, environ))
     return CheckedConfig(
         supervisord={name: answer[name] for name in _SUPERVISORD},
         sections=sections,
@@ -174,10 +174,12 @@ def gather(
         machine=machine,
         running=runs,
         is_environment_known=runs is not None and runs.environ is not None,
-        refused=tuple((path, str(one)) for path, one in own if isinstance(one, Exception)),
+        refused=tuple(
+            (path, str(one)) for path, one in settings_files if isinstance(one, Exception)
+        ),
         undeliverable=tuple(
             (path, problem)
-            for path, one in own
+            for path, one in settings_files
             if isinstance(one, Settings)
             for problem in receiver_check.problems(one.receivers, may_read=os.geteuid() == 0)
         ),

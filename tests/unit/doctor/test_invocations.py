@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fpm_listener.doctor import invocations
+from fpm_listener.doctor import check, invocations
 from fpm_listener.doctor.checked_config import Section, Supervised
 from fpm_listener.doctor.invocations import Invocation
 from fpm_listener.supervisor.ini_lines import ConfigSection
+from tests.fakes import FakeHost
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,3 +26,17 @@ def test_one_script_for_two_programs(tmp_path: Path) -> None:
         return isinstance(invocations.find(process), Invocation)
 
     assert [found("php-fpm", "app"), found("queue", "queue")] == [True, False]
+
+
+def test_each_configuration_of_a_section(tmp_path: Path) -> None:
+    """With numprocs each process can have its own configuration."""
+    conf = tmp_path / "supervisord.conf"
+    conf.write_text(
+        "[supervisord]\n[program:php-fpm]\nnumprocs=3\nprocess_name=%(process_num)s\n"
+        f"command=php-fpm8.2 -F -y {tmp_path}/%(process_num)s.conf\n"
+        "[program:same]\nnumprocs=3\nprocess_name=%(process_num)s\n"
+        f"command=php-fpm8.2 -F -y {tmp_path}/same.conf\n"
+    )
+    found = check.gather(str(conf), FakeHost(), {})
+    names = [fpm.conf.path.removeprefix(f"{tmp_path}/") for fpm in found.fpms]
+    assert sorted(names) == ["0.conf", "1.conf", "2.conf", "same.conf"]
