@@ -84,6 +84,7 @@ class FakeHost:
     files: int = 0
     units: tuple[str, ...] = ()
     installed: tuple[str, ...] = ()
+    folders: frozenset[str] = frozenset()
     ours: str = "/opt/bin/fpm-listener"
     scripts: tuple[str, ...] = ()
     ports: tuple[int, int] = (32768, 60999)
@@ -120,6 +121,8 @@ class FakeHost:
 
     def file_fault(self, path: str) -> str:
         """As Machine."""
+        if path in self.folders:
+            return f"{path} is a directory"
         folder = path.rpartition("/")[0] or "/"
         return "" if self.is_folder(folder) else f"{folder} is not an existing directory"
 

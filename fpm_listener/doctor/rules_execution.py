@@ -50,11 +50,11 @@ def program_missing(config: CheckedConfig) -> Iterator[Match]:
             fault = _fault(config, process, binary)
             if not fault:
                 continue
-            others = ", ".join(config.machine.php_fpms())
-            variant = "other" if others else ""
+            others = config.machine.php_fpms()
+            variant = ("others" if others[1:] else "other") if others else ""
             if fpm is None or binary != fpm.invocation.binary:
                 variant = "builtin" if binary in _BUILTINS else "program"
-            names = {"binary": binary, "fault": fault, "installed": others}
+            names = {"binary": binary, "fault": fault, "installed": ", ".join(others)}
             yield match(process.section, "command", {}, variant, **names)
             break
 
@@ -126,7 +126,7 @@ def not_readable(fpm: Fpm) -> Iterator[Match]:
     if fpm.uid not in {None, 0}:
         for path in fpm.conf.files or (fpm.conf.path,):
             if not _may_read(fpm.machine, fpm.uid, path):
-                yield match(fpm.program, "user", path=path, user=fpm.uid)
+                yield match(fpm.program, "user", path=path, **_user(fpm))
 
 
 @rule("FPM034", fpms)
@@ -148,7 +148,9 @@ def not_writable(fpm: Fpm) -> Iterator[Match]:
         places += [(checked.section, key, path) for key, path in logs]
     for section, key, path in places:
         if path and path.startswith("/") and not fpm.machine.may_write(fpm.uid, path):
-            yield match(section, key, path=path, user=fpm.uid)
+            # Each start creates its pid file and its sockets again. That needs the directory.
+            is_file = key not in {"pid", "listen"} and fpm.machine.exists(path)
+            yield match(section, key, {}, "file" if is_file else "", path=path, **_user(fpm))
 
 
 @rule("FPM033", whole)
@@ -160,6 +162,12 @@ def user_missing(config: CheckedConfig) -> Iterator[Match]:
         if name and "%" not in name and not config.machine.user(name):
             variant = "number" if is_number(name) else ""
             yield match(section, "user", {}, variant, name=name)
+
+
+def _user(fpm: Fpm) -> dict[str, str]:
+    """Return the user of a program for people, and for a command."""
+    named = fpm.machine.named_user(fpm.uid)
+    return {"user": named, "owner": named.partition(" ")[0]}
 
 
 def _may_read(machine: Machine, uid: int, path: str) -> bool:

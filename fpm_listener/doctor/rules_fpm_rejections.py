@@ -7,6 +7,7 @@ tests/check_parity.py compares both.
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from fpm_listener.doctor.checked_config import folder_of, fpms, read_fpms, whole
@@ -96,13 +97,14 @@ def _file_match(
     fpm: Fpm, section: str, places: Mapping[str, str], key: str, path: str
 ) -> Iterator[tuple[str, Match]]:
     if path.startswith("/") and (why := fpm.machine.file_fault(path)):
-        yield "FPM083", _match(section, places, key, why, folder=folder_of(path))
+        found = _match(section, places, key, why, folder=folder_of(path))
+        yield "FPM083", found._replace(variant="folder" if why.endswith("is a directory") else "")
 
 
 def _match(section: str, places: Mapping[str, str], key: str, why: str, **values: object) -> Match:
     """Return a match at the last line of a key, or at the header of its section."""
     where = f"{places.get(key) or places.get('', '')} [{section}]"
-    return Match(where, {"key": key, "why": why, **values})
+    return Match(where, {"section": section, "key": key, "why": why, **values})
 
 
 def _place(match: Match) -> str:
@@ -161,7 +163,8 @@ def unreadable(fpm: Fpm) -> Iterator[Match]:
         place = (where, problem) if colon else (fpm.conf.path, text)
         variant = next((name for words, name in _PROBLEMS.items() if words in place[1]), "")
         if place[0] not in rejected:
-            yield Match(place[0], {"problem": place[1]}, variant=variant)
+            test = shlex.join([fpm.invocation.binary, "-t", "-y", fpm.conf.path])
+            yield Match(place[0], {"problem": place[1], "test": test}, variant=variant)
 
 
 @rule("FPM084", fpms)

@@ -87,22 +87,35 @@ def stderr_discarded(fpm: Fpm) -> Iterator[Match]:
         yield match(fpm.program, "stderr_logfile", {**_STDERR_EVENTS, "stderr_logfile": None})
 
 
-@rule("FPM025", fpms)
-def needs_root(fpm: Fpm) -> Iterator[Match]:
+@rule("FPM025", whole)
+def needs_root(config: CheckedConfig) -> Iterator[Match]:
     """Only root can change owners and roots, and open a stderr that belongs to root."""
+    for fpm in config.fpms:
+        if fpm.uid not in {None, 0}:
+            yield from _needs_root(fpm, _as_root(config, fpm))
+
+
+def _as_root(config: CheckedConfig, fpm: Fpm) -> str:
+    """Return how the program becomes root's."""
+    for section in (fpm.program, config.section("supervisord")):
+        if "user" in section.lines:
+            return f"remove user= from [{section.name}]"
+    return "start supervisord as root"
+
+
+def _needs_root(fpm: Fpm, as_root: str) -> Iterator[Match]:
     user = fpm.uid
-    if user in {None, 0}:
-        return
+    texts = {"user": fpm.machine.named_user(user), "as_root": as_root}
     for pool in fpm.pools:
         if pool.section.get("chroot"):
-            yield match(pool.section, "chroot", {}, "ignored", user=user)
+            yield match(pool.section, "chroot", {}, "ignored", **texts)
         for kind in ("owner", "group") if isinstance(pool.listen, UnixAddress) else ():
             name = pool.section.get(f"listen.{kind}")
             if name and not fpm.machine.may_give(user, kind, name):
-                yield match(pool.section, f"listen.{kind}", user=user)
+                yield match(pool.section, f"listen.{kind}", **texts)
     is_own = fpm.process.settings.get("supervisord_uid") == user
     if fpm.conf.opened_log.kind is LogKind.STDERR and not is_own:
-        yield match(fpm.main, "error_log", {}, "log", user=user)
+        yield match(fpm.main, "error_log", {}, "log", **texts)
 
 
 # -- stops -----------------------------------------------------------------------------------------

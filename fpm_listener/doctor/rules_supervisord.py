@@ -54,6 +54,8 @@ _KINDS = (*_PROGRAMS, *_SERVERS, "group:", "rpcinterface:", "ctlplugin:")
 _SECTIONS = [name for name in _SECTION_KEYS if name != "group"]
 #: Files without a position, which supervisord's log rotation needs.
 _DEVICE = re.compile(r"/dev/(?:std(?:out|err)|fd/\d+|tty\S*|console|pts/\d+)|/proc/\w+/fd/\d+")
+#: A variable with a default value, as in a shell.
+_DEFAULT = re.compile(r"%\(ENV_(\w+):?[-=?+]", re.ASCII)
 #: Paths whose directory must exist when supervisord starts.
 _PATHS = ("logfile", "pidfile", "stdout_logfile", "stderr_logfile", "file")
 
@@ -139,6 +141,9 @@ def _unset(config: CheckedConfig, name: str) -> Match:
 def _percents(config: CheckedConfig) -> Iterator[Match]:
     for section in config.all_sections:
         for key, line in section.lines.items():
+            if named := _DEFAULT.search(line.value):
+                yield match(section, key, {}, "default", name=named[1])
+                continue
             is_single = re.search(r"%(?![%(])", line.value.replace("%%", ""))
             if is_single and not section.name.startswith("fpm-listener"):
                 yield match(section, key, {}, "percent")

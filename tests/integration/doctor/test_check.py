@@ -179,6 +179,14 @@ CASES = [
     ),
     Case(
         "FPM023",
+        machine={
+            "missing": {"/usr/sbin/php-fpm8.2"},
+            "installed": ["/usr/sbin/php-fpm8.3", "/usr/sbin/php-fpm8.4"],
+        },
+        what="does not exist",
+    ),
+    Case(
+        "FPM023",
         ((GUARDED, "command=/usr/bin/app"),),
         machine={"missing": {"/usr/bin/app"}},
         what="/usr/bin/app does not exist",
@@ -228,6 +236,13 @@ CASES = [
         ((TCP, "listen = /run/w.sock\n"),),
         {"unwritable": {"/run/w.sock"}},
         "may not write /run/w.sock",
+    ),
+    Case(
+        "FPM034",
+        program("exitcodes=0", "exitcodes=0\nuser=nobody"),
+        (("error_log = {logs}/php-fpm.log", "error_log = /var/log/f.log"),),
+        {"unwritable": {"/var/log/f.log"}},
+        "may not write /var/log/f.log",
     ),
     Case(
         "FPM032",
@@ -392,6 +407,11 @@ CASES = [
     ),
     Case("FPM110", program("priority=-50", "priority=-50\nstderr_events_enabled=true")),
     Case("FPM111", program("exitcodes=0", 'exitcodes=0\nenvironment=A="50%"'), what="percent"),
+    Case(
+        "FPM111",
+        program("startsecs=3", "startsecs=%(ENV_SECONDS:-3)s"),
+        what="gives the variable SECONDS a default value",
+    ),
     Case("FPM111", program("startsecs=3", "startsecs=three"), what="supervisor refuses it"),
     Case(
         "FPM111",
@@ -436,6 +456,7 @@ CASES = [
     Case("FPM081", fpm=(("pm = static", "pm = dynamic"),), what="pm.min_spare_servers: it is not"),
     Case("FPM082", fpm=pool("chdir = /gone"), machine={"missing": {"/gone"}}, what="/gone is not"),
     Case("FPM083", fpm=pool("access.log = /gone/a"), machine={"missing": {"/gone"}}),
+    Case("FPM083", fpm=pool("access.log = /srv/logs"), machine={"folders": {"/srv/logs"}}),
     Case("FPM085", fpm=pool("listen.owner = no-such-name"), what="no such user"),
     Case("FPM084", fpm=pool("ping.response = a | b"), what="ping.response has |"),
     Case("FPM084", fpm=pool("ping.response = it's"), what="single quote"),

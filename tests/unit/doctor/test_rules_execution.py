@@ -47,7 +47,7 @@ def not_in_path(name: str) -> FakeHost:
 OTHER = (("[program:php-fpm]", "[program:other]\ncommand=other -x\n[program:php-fpm]"),)
 # fmt: off
 CASES = [
-    Case("FPM023", command("php-fpm83 -F"), (), f"{AT} command=", "php-fpm83 is in no directory of PATH", {}, "Install php-fpm", not_in_path("php-fpm83")),
+    Case("FPM023", command("php-fpm83 -F"), (), f"{AT} command=", "php-fpm83 is in no directory of PATH", {}, "Install it, or write its full path", not_in_path("php-fpm83")),
     Case("FPM023", command("/usr/bin/env A=b php-fpm83 -F"), what="php-fpm83 is in no directory of PATH", machine=not_in_path("php-fpm83")),
     Case("FPM023", command("sh -c 'exec php8.1-fpm -F'"), what="php8.1-fpm is in no directory of PATH", machine=not_in_path("php8.1-fpm")),
     Case("FPM023", command("gosu www-data php-fpm -F"), what="gosu is in no directory of PATH", fix="Install the program", machine=not_in_path("gosu")),
@@ -78,14 +78,14 @@ CASES = [
     Case("FPM033", key("user=no-such-name"), (), f"{AT} user=no-such-name", "user is no-such-name, and there is no such user", {}, "useradd no-such-name"),
     Case("FPM033", (("[supervisord]", "[supervisord]\nuser=no-such-name"),), (), "[supervisord] user=no-such-name"),
     Case("FPM033", key("user=54321"), what="user is 54321", fix="a user that exists", machine=FakeHost(unknown=frozenset({"54321"}))),
-    Case("FPM034", key("user=web"), (), "[global] error_log=", "user web may not write /var/log/php-fpm.log", {}, machine=FakeHost(unwritable=frozenset({"/var/log/php-fpm.log"}))),
+    Case("FPM034", key("user=web"), (), "[global] error_log=", "user web may not write /var/log/php-fpm.log", {}, "chown web /var/log/php-fpm.log", machine=FakeHost(unwritable=frozenset({"/var/log/php-fpm.log"}))),
     Case("FPM034", key("user=web"), (("listen = 127.0.0.1:9000", "listen = /run/w.sock"),), "[www] listen=", "may not write /run/w.sock", machine=FakeHost(unwritable=frozenset({"/run/w.sock"}))),
     Case("FPM034", key("user=web"), (("pm = ", "access.log = /log/a\npm = "),), "[www] access.log=", "may not write /log/a", machine=FakeHost(unwritable=frozenset({"/log/a"}))),
     Case("FPM034", key("user=web"), (("pm = ", "slowlog = /log/s\nrequest_slowlog_timeout = 5s\npm = "),), "[www] slowlog=", "may not write /log/s", machine=FakeHost(unwritable=frozenset({"/log/s"}))),
     Case("FPM034", (*key("user=web"), *command(f"{COMMAND} -O")), (), "[global] error_log=", "may not write /var/log/php-fpm.log", machine=FakeHost(unwritable=frozenset({"/var/log/php-fpm.log"}))),
     Case("FPM061", command(f"{COMMAND} -O"), (), "[global] error_log=", "/var/log does not exist", machine=gone("/var/log")),
     Case("FPM082", command(f"{COMMAND} -p /none"), (), f"{AT} command=", "-p: /none is not an existing directory", machine=gone("/none")),
-    Case("FPM034", key("user=web"), (), "[global] pid=", machine=FakeHost(unwritable=frozenset({"/run/php-fpm.pid"}))),
+    Case("FPM034", key("user=web"), (), "[global] pid=", fix="install -d -o web", machine=FakeHost(unwritable=frozenset({"/run/php-fpm.pid"}))),
 ]
 # fmt: on
 
@@ -136,7 +136,7 @@ def test_a_program_that_was_not_examined() -> None:
     of = checkup()
     (process,) = [one for one in of.processes if one.kind == "program"]
     (one,) = found("FPM027", of._replace(unknown=(Unknown(process, "/x: it is no script"),)))
-    assert one.what == "no php-fpm is found in the command: /x: it is no script"
+    assert one.what == "check does not know how this command starts php-fpm: /x: it is no script"
 
     of = checkup(command("a && b"))
     (process,) = [one for one in of.processes if one.kind == "program"]

@@ -37,6 +37,7 @@ def key(name: str, value: str, old: str | None = None) -> Changes:
     return (("exitcodes=0\n", f"exitcodes=0\n{name}={value}\n"),)
 
 
+OWNER = ("[www]\n", "[www]\nlisten.owner = web\n")
 SOCKET = ("listen = 127.0.0.1:9000", "listen = /run/w.sock")
 GUARD = {(P, "command"): f"/opt/bin/fpm-listener guard --hold -- {COMMAND}"}
 # fmt: off
@@ -374,7 +375,7 @@ CASES = [
         (),
         f"{AT} command={COMMAND}",
         "; after a blank",
-        fix="Remove the blank before ;",
+        fix="write `a; b` (no blank before ;)",
     ),
     Case("FPM024", command(f"{COMMAND} # A=b other"), what="# after a blank"),
     Case("FPM024", command("/bin/x ; php-fpm -F"), what="; after a blank"),
@@ -386,7 +387,7 @@ CASES = [
         (SOCKET, ("[www]\n", "[www]\nlisten.owner = web\n")),
         "[www] listen.owner=web",
         "listen.owner is set, and the program runs as user web",
-        fix="Remove listen.owner",
+        fix="Remove listen.owner, or remove user= from [program:php-fpm]",
     ),
     Case(
         "FPM025",
@@ -558,3 +559,19 @@ def test_a_listener_without_a_program() -> None:
     of = checkup(command(f'sh -c "{COMMAND}"'), machine=FakeHost(ours=""))
 
     assert [one.edits for one in found("FPM002", of)] == [{}]
+
+
+@pytest.mark.parametrize(
+    ("line", "fix"),
+    [("user=web\n", "remove user= from [supervisord]"), ("", "start supervisord as root")],
+)
+def test_a_user_of_supervisord(line: str, fix: str) -> None:
+    """The program has no user of its own."""
+    of = checkup((("[supervisord]\n", f"[supervisord]\n{line}"),), (SOCKET, OWNER))
+    (fpm,) = of.fpms
+    values = {**fpm.process.settings, "supervisord_uid": 33}
+    process = fpm.process._replace(section=fpm.program._replace(values=values))
+    (one,) = found("FPM025", of._replace(fpms=(fpm._replace(process=process),)))
+
+    assert one.fix == f"Remove listen.owner, or {fix}"
+    assert one.what == "listen.owner is set, and the program runs as user nobody (33)"

@@ -298,7 +298,7 @@ def test_the_background_in_a_container() -> None:
     (one,) = found("FPM103", inside)
 
     assert one.spot == "[supervisord] nodaemon=false"
-    assert one.fix == "Set nodaemon=true in [supervisord]"
+    assert one.fix.startswith("Set nodaemon=true in [supervisord]. Then restart supervisord")
     assert one.edits == {("supervisord", "nodaemon"): "true"}
     assert found("FPM103", checkup(known=known)) == []
     assert found("FPM103", checkup(machine=FakeHost(container=True))) == []
