@@ -224,7 +224,7 @@ def test_no_server_and_no_root(known: dict[str, int], running: Running | None) -
     (one,) = found("FPM101", checkup(server, known=known, running=running))
 
     assert one.edits == {}
-    assert "user nobody (33) may write" in one.fix
+    assert "a directory of user nobody (33)" in one.fix
     assert "/run/" not in one.fix
 
 
