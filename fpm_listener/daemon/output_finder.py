@@ -53,9 +53,9 @@ class OutputFinder:
 
     def find(self, program: Program, own_logs: tuple[str, ...] = ()) -> ProgramOutput:
         """Return where the output of a program goes; `own_logs`: files that it writes itself."""
-        logs, has_server = program.logs, self._rpc is not None
+        logs = program.logs
         if logs is None:
-            return ProgramOutput(own_logs=own_logs, control_socket=has_server)
+            return ProgramOutput(own_logs=own_logs)
         auto, level = self._auto.get(program.name), self._level or logs.level
         stdout = self._target(logs.stdout, auto.stdout if auto else None, logs, "stdout")
         stderr = Target(None)
@@ -72,7 +72,6 @@ class OutputFinder:
             own_logs=own_logs,
             never_opened=tuple(path for path in own_logs if not os.path.exists(path)),  # noqa: PTH110 - a text stays a text
             exits_hidden_by=level if level in QUIET_LEVELS else "",
-            control_socket=has_server,
             known=True,
         )
 

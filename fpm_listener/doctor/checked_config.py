@@ -207,7 +207,6 @@ class Running(NamedTuple):
     #: None = this user may not read it
     environ: Mapping[str, str] | None = None
     uid: int | None = None
-    nodaemon: bool = False  #: started with -n
     loglevel: str | None = None  #: of -e
 
 

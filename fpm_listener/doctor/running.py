@@ -50,9 +50,8 @@ def _facts(pid: int, words: list[str], proc: str) -> Running:
     except OSError:
         uid = None
     options = config_path.options_of(words)
-    is_foreground = bool({"-n", "--nodaemon"} & set(options))
     level = options.get("-e") or options.get("--loglevel")
-    return Running(pid, environ or None, uid, is_foreground, level)
+    return Running(pid, environ or None, uid, level)
 
 
 def _environment(pid: int, proc: str) -> str:

@@ -31,7 +31,6 @@ class ProgramOutput:
     stderr_events: bool = False  #: supervisord sends PROCESS_LOG_STDERR
     own_logs: tuple[str, ...] = ()  #: files that the program itself writes: php-fpm's error log
     never_opened: tuple[str, ...] = ()  #: those of own_logs that do not exist
-    control_socket: bool = False  #: supervisord has a server, so supervisorctl can work
     exits_hidden_by: str = ""  #: the loglevel with which supervisord's own log has no exits
     known: bool = False  #: supervisord's configuration was read
 

@@ -24,7 +24,7 @@ from fpm_listener.supervisor.process import ProcessName, Program
 from tests.unit.monitor.engine_scenario import FPM, JOB, POLICY, Scenario
 
 FILES = ProgramOutput(stderr_file="/err.log", known=True)
-DEVICE = ProgramOutput(stderr_target="/dev/stderr", known=True, control_socket=True)
+DEVICE = ProgramOutput(stderr_target="/dev/stderr", known=True)
 
 
 def known(output: ProgramOutput, name: ProcessName = JOB) -> ProgramsKnown:
