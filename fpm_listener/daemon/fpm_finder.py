@@ -17,14 +17,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import time
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener import regular_file
 from fpm_listener.host import procfs
-from fpm_listener.phpfpm import command_line, start_script
+from fpm_listener.phpfpm import command_line, script_files, start_script
 from fpm_listener.phpfpm.command_line import FpmInvocation
 from fpm_listener.supervisor.process import ProcessName
 
@@ -54,7 +52,6 @@ _SETTLED_S = 5.0
 _DEEPEST = 4
 #: Children of one process that are examined.
 _MOST_CHILDREN = 50
-_LONGEST_SCRIPT = 64 << 10
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh", "busybox", "mksh"})
 
 
@@ -230,16 +227,4 @@ def _environment(program: Program) -> dict[str, str]:
 
 
 def _reader(program: Program) -> start_script.Reader:
-    def read(name: str) -> str | None:
-        path: str | None = name
-        if "/" not in name:
-            path = shutil.which(name, path=_environment(program).get("PATH", os.defpath))
-        elif not name.startswith("/"):
-            path = f"{program.directory or ''}/{name}"
-        try:
-            text = regular_file.read_text(path or "", _LONGEST_SCRIPT, errors="surrogateescape")
-        except OSError:
-            return None
-        return None if "\0" in text else text
-
-    return read
+    return script_files.reader(_environment(program), program.directory or "")

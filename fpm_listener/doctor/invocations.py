@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener import regular_file
 from fpm_listener.doctor.checked_config import Unknown, words_of
-from fpm_listener.phpfpm import command_line, start_script
+from fpm_listener.phpfpm import command_line, script_files, start_script
 from fpm_listener.phpfpm.shell_commands import SHELL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fpm_listener.doctor.checked_config import Supervised
     from fpm_listener.phpfpm.command_line import FpmInvocation
     from fpm_listener.phpfpm.start_script import StartScript
@@ -23,7 +18,6 @@ if TYPE_CHECKING:
 #: Names of programs that are php-fpm: php-fpm, php8.2-fpm, php-fpm83, phpfpm, fpm.
 _NAME = re.compile(r"(?:php[\d.]*[-_.]?)?fpm[-_]?[\d.]*", re.IGNORECASE | re.ASCII)
 _BINARY = re.compile(r"(?:\S*/)?(?:php-fpm[\d.]*|php[\d.]+-fpm)", re.ASCII)
-_LONGEST = 64 << 10
 
 
 class Invocation(NamedTuple):
@@ -49,7 +43,7 @@ def find(process: Supervised) -> Invocation | Unknown | None:
         return None if found.test_only else Invocation(_without_refused(known))
     if process.kind == "eventlistener":
         return None
-    script = start_script.find(process.command, _reader(environ), environ)
+    script = start_script.find(process.command, script_files.reader(environ), environ)
     if script is not None and script.invocation is not None:
         if script.ambiguous and not _seems_php_fpm(process):
             return None
@@ -78,15 +72,3 @@ def _seems_php_fpm(process: Supervised) -> bool:
         return True
     words = words_of(process.command)
     return any(_BINARY.fullmatch(one) and after.startswith("-") for one, after in pairwise(words))
-
-
-def _reader(environ: Mapping[str, str]) -> start_script.Reader:
-    def read(name: str) -> str | None:
-        path = name if "/" in name else shutil.which(name, path=environ.get("PATH", os.defpath))
-        try:
-            text = regular_file.read_text(path or "", _LONGEST, errors="surrogateescape")
-        except OSError:
-            return None
-        return None if "\0" in text else text
-
-    return read

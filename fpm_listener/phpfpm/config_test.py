@@ -11,12 +11,8 @@ from __future__ import annotations
 
 import re
 
-#: The stamp, the level and the pool before a message.
-_HEAD = re.compile(
-    r"(?:\[\d\d-[A-Z][a-z]{2}-\d{4} [\d:.]{8,15}\] )?(?:[\w.-]+\[\d+\]: )?"
-    r"(?:(?P<level>ERROR|ALERT): |\[(?P<syslog>ERROR|ALERT)\] )"
-    r"(?:pid \d+, )?(?:[\w()]+\(\), line \d+: )?(?P<pool>\[pool [^\]]*\] )?"
-)
+from fpm_listener.phpfpm.log_parser import HEAD
+
 #: A message of the parser: the file and the line.
 _FILE_AND_LINE = re.compile(r"\[[^\]]+:\d+\] ")
 #: Messages at ERROR that php-fpm prints while it reads and checks its configuration.
@@ -33,10 +29,11 @@ def reports(line: str) -> bool:
     """Return whether `php-fpm -t` reports what this line of the log says."""
     if line.startswith("PHP:  syntax error"):
         return True
-    head = _HEAD.match(line)
-    if head is None:
+    head = HEAD.match(line)
+    level = head and (head["level"] or head["syslog"])
+    if head is None or level not in {"ERROR", "ALERT"}:
         return False
-    if head["pool"] and "ALERT" in {head["level"], head["syslog"]}:
+    if head["pool"] is not None and level == "ALERT":
         return True  # fpm_conf_process_all_pools
     text = line[head.end() :]
     return text.startswith(_REPORTED) or _FILE_AND_LINE.match(text) is not None

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 #: Characters of a line that are kept: php-fpm's own default for log_limit.
 KEPT = 1024
 
-_HEAD = re.compile(
+#: What stands before a message: time, level, process and pool.
+HEAD = re.compile(
     r"(?:\[\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d(?:\.\d{6})?\] )?"
     r"(?:[\w.-]+\[\d+\]: )?"  # the ident of syslog, if syslog writes to the file
     r"(?:(?P<level>DEBUG|NOTICE|WARNING|ERROR|ALERT): |\[(?P<syslog>[A-Z]+)\] )"
@@ -84,7 +85,7 @@ def classify(line: str) -> LogFact | None:
 
     line: without its newline, with php-fpm's stamp (local time, whole seconds; not used), if any.
     """
-    head = _HEAD.match(line)
+    head = HEAD.match(line)
     if head is None:
         if line.startswith(guard_messages.PREFIX):
             return _guard_fact(line)
