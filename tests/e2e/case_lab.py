@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from supervisor.xmlrpc import Faults, SupervisorTransport
+from supervisor.xmlrpc import Faults
 
 from tests.e2e.lab import Lab, php_fpm
 from tests.ports import free_port
@@ -75,18 +75,14 @@ class CaseLab(Lab):
 
         supervisord answers with a fault if a program has exited before the answer.
         """
-        transport = SupervisorTransport(None, None, f"unix://{self.folder}/s.sock")
-        try:
-            server: Any = xmlrpc.client.ServerProxy("http://127.0.0.1", transport)
+        with self.supervisor() as supervisor:
             for section, keys in self.sections.items():
                 if keys.get("autostart") == "false":
                     try:
-                        server.supervisor.startProcess(section.partition(":")[2], False)
+                        supervisor.startProcess(section.partition(":")[2], False)
                     except xmlrpc.client.Fault as fault:
                         if fault.faultCode != Faults.SPAWN_ERROR:
                             raise
-        finally:
-            transport.close()
 
     def alert(self, name: str, status: str = "firing", **labels: str) -> dict[str, Any]:
         """Wait for an alert of a program with these labels, and return it."""

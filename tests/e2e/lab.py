@@ -306,7 +306,7 @@ class Lab:
         return done.stdout + done.stderr
 
     @contextmanager
-    def _supervisor(self) -> Iterator[Any]:
+    def supervisor(self) -> Iterator[Any]:
         """Return supervisord's XML-RPC: supervisorctl is a process of a quarter of a second."""
         transport = SupervisorTransport(None, None, f"unix://{self.folder}/s.sock")
         try:
@@ -317,13 +317,13 @@ class Lab:
 
     def process_info(self, name: str) -> dict[str, Any]:
         """Return what supervisord knows of a program of one process."""
-        with self._supervisor() as supervisor:
+        with self.supervisor() as supervisor:
             info: dict[str, Any] = supervisor.getProcessInfo(name)
         return info
 
     def restart_program(self, name: str) -> None:
         """Stop a program of one process and start it, as an operator does."""
-        with self._supervisor() as supervisor:
+        with self.supervisor() as supervisor:
             supervisor.stopProcess(name)
             supervisor.startProcess(name)
 

@@ -7,22 +7,16 @@ import socket
 import stat
 import sys
 import threading
-import xmlrpc.client
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from supervisor.xmlrpc import SupervisorTransport
 
 from fpm_listener.host import procfs
 from tests.e2e.lab import NOT_HELD, Lab, kill, php_fpm, ping
 from tests.fastcgi_clients import Load, ask
 from tests.ports import free_port
 from tests.waiting import wait_until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -377,15 +371,7 @@ def test_another_process_holds_the_address(lab: Lab, kind: str) -> None:
     assert "pong" in ask(address)
 
 
-@pytest.fixture
-def rpc(lab: Lab) -> Iterator[xmlrpc.client.ServerProxy]:
-    """Return supervisord's XML-RPC on one connection."""
-    transport = SupervisorTransport(None, None, f"unix://{lab.folder}/s.sock")
-    yield xmlrpc.client.ServerProxy("http://127.0.0.1", transport)
-    transport.close()
-
-
-def test_many_restarts(lab: Lab, rpc: xmlrpc.client.ServerProxy) -> None:
+def test_many_restarts(lab: Lab) -> None:
     """There are as many descriptors, threads and workers as after the third restart."""
     tcp, unix = f"127.0.0.1:{free_port()}", f"{lab.folder}/w.sock"
     add_guarded_fpm(lab, tcp, unix, startsecs="0")
@@ -395,8 +381,7 @@ def test_many_restarts(lab: Lab, rpc: xmlrpc.client.ServerProxy) -> None:
 
     def restart(times: int) -> tuple[int, int]:
         for _ in range(times):
-            rpc.supervisor.stopProcess("php-fpm")
-            rpc.supervisor.startProcess("php-fpm")
+            lab.restart_program("php-fpm")
             wait_until(lambda: "pong" in ask(tcp, timeout_s=30), "an answer")
         assert "pong" in ask(unix)
         wait_until(lambda: lab.metric("fpm_listener_held_sockets") == 2, "both to be held")

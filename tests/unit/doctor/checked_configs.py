@@ -130,6 +130,21 @@ def verify(case: Case) -> None:
     assert case.edits is None or one.edits == case.edits
 
 
+def command(new: str) -> Changes:
+    """Return php-fpm with another command."""
+    return ((f"command={GUARDED}", f"command={new}"),)
+
+
+def program_line(text: str) -> Changes:
+    """Return the program with one more line."""
+    return (("exitcodes=0\n", f"exitcodes=0\n{text}\n"),)
+
+
+def gone(*paths: str) -> FakeHost:
+    """Return a host without these files and directories."""
+    return FakeHost(missing=frozenset(paths))
+
+
 def changed(text: str, changes: Changes) -> str:
     """Return a text with parts replaced, each once."""
     for old, new in changes:

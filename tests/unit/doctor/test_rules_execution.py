@@ -11,31 +11,18 @@ from fpm_listener.phpfpm.start_script import StartScript
 from tests.fakes import FakeHost
 from tests.unit.doctor.checked_configs import (
     COMMAND,
-    GUARDED,
     Case,
     Changes,
     checkup,
+    command,
     found,
+    gone,
+    program_line,
     verify,
 )
 
 P = "program:php-fpm"
 AT = "[program:php-fpm]"
-
-
-def command(new: str) -> Changes:
-    """Return php-fpm with another command."""
-    return ((f"command={GUARDED}", f"command={new}"),)
-
-
-def key(text: str) -> Changes:
-    """Return the program with one more line."""
-    return (("exitcodes=0\n", f"exitcodes=0\n{text}\n"),)
-
-
-def gone(*paths: str) -> FakeHost:
-    """Return a host without these files and directories."""
-    return FakeHost(missing=frozenset(paths))
 
 
 def not_in_path(name: str) -> FakeHost:
@@ -69,23 +56,23 @@ CASES = [
     Case("FPM029", command("php-fpm -F -y $CONF"), what="$CONF is a variable", fix="%(ENV_NAME)s"),
     Case("FPM029", command("/bin/sh -c mkdir -p /run/php && exec php-fpm -F"), what="the command after -c needs quotes", fix="double quotes", why="only the first word"),
     Case("FPM029", command("bash -c 'exec php-fpm -F' > /dev/null"), what="> is an operator"),
-    Case("FPM030", key("directory=/srv/app"), (), f"{AT} directory=/srv/app", "/srv/app does not exist", {}, "install -d /srv/app", gone("/srv/app")),
-    Case("FPM031", key("user=web"), (), f"{AT} user=web", "user web may not read /etc/php-fpm.conf", {}, machine=FakeHost(unreadable=frozenset({"/etc/php-fpm.conf"}))),
-    Case("FPM032", key("stdout_logfile=/dev/stdout"), (), f"{AT} stdout_logfile=", "stdout_logfile is /dev/stdout", {(P, "stdout_logfile_maxbytes"): "0"}, "stdout_logfile_maxbytes=0"),
-    Case("FPM032", key("stdout_logfile=/dev/fd/1"), what="stdout_logfile is /dev/fd/1"),
-    Case("FPM032", key("stdout_logfile=/proc/1/fd/1"), what="stdout_logfile is /proc/1/fd/1"),
-    Case("FPM032", (*key("stdout_logfile=/dev/stderr"), ("/var/log/php-fpm.stderr.log", "NONE")), what="/dev/stderr"),
-    Case("FPM033", key("user=no-such-name"), (), f"{AT} user=no-such-name", "user is no-such-name, and there is no such user", {}, "useradd no-such-name"),
+    Case("FPM030", program_line("directory=/srv/app"), (), f"{AT} directory=/srv/app", "/srv/app does not exist", {}, "install -d /srv/app", gone("/srv/app")),
+    Case("FPM031", program_line("user=web"), (), f"{AT} user=web", "user web may not read /etc/php-fpm.conf", {}, machine=FakeHost(unreadable=frozenset({"/etc/php-fpm.conf"}))),
+    Case("FPM032", program_line("stdout_logfile=/dev/stdout"), (), f"{AT} stdout_logfile=", "stdout_logfile is /dev/stdout", {(P, "stdout_logfile_maxbytes"): "0"}, "stdout_logfile_maxbytes=0"),
+    Case("FPM032", program_line("stdout_logfile=/dev/fd/1"), what="stdout_logfile is /dev/fd/1"),
+    Case("FPM032", program_line("stdout_logfile=/proc/1/fd/1"), what="stdout_logfile is /proc/1/fd/1"),
+    Case("FPM032", (*program_line("stdout_logfile=/dev/stderr"), ("/var/log/php-fpm.stderr.log", "NONE")), what="/dev/stderr"),
+    Case("FPM033", program_line("user=no-such-name"), (), f"{AT} user=no-such-name", "user is no-such-name, and there is no such user", {}, "useradd no-such-name"),
     Case("FPM033", (("[supervisord]", "[supervisord]\nuser=no-such-name"),), (), "[supervisord] user=no-such-name"),
-    Case("FPM033", key("user=54321"), what="user is 54321", fix="a user that exists", machine=FakeHost(unknown=frozenset({"54321"}))),
-    Case("FPM034", key("user=web"), (), "[global] error_log=", "user web may not write /var/log/php-fpm.log", {}, "chown web /var/log/php-fpm.log", machine=FakeHost(unwritable=frozenset({"/var/log/php-fpm.log"}))),
-    Case("FPM034", key("user=web"), (("listen = 127.0.0.1:9000", "listen = /run/w.sock"),), "[www] listen=", "may not write /run/w.sock", machine=FakeHost(unwritable=frozenset({"/run/w.sock"}))),
-    Case("FPM034", key("user=web"), (("pm = ", "access.log = /log/a\npm = "),), "[www] access.log=", "may not write /log/a", machine=FakeHost(unwritable=frozenset({"/log/a"}))),
-    Case("FPM034", key("user=web"), (("pm = ", "slowlog = /log/s\nrequest_slowlog_timeout = 5s\npm = "),), "[www] slowlog=", "may not write /log/s", machine=FakeHost(unwritable=frozenset({"/log/s"}))),
-    Case("FPM034", (*key("user=web"), *command(f"{COMMAND} -O")), (), "[global] error_log=", "may not write /var/log/php-fpm.log", machine=FakeHost(unwritable=frozenset({"/var/log/php-fpm.log"}))),
+    Case("FPM033", program_line("user=54321"), what="user is 54321", fix="a user that exists", machine=FakeHost(unknown=frozenset({"54321"}))),
+    Case("FPM034", program_line("user=web"), (), "[global] error_log=", "user web may not write /var/log/php-fpm.log", {}, "chown web /var/log/php-fpm.log", machine=FakeHost(unwritable=frozenset({"/var/log/php-fpm.log"}))),
+    Case("FPM034", program_line("user=web"), (("listen = 127.0.0.1:9000", "listen = /run/w.sock"),), "[www] listen=", "may not write /run/w.sock", machine=FakeHost(unwritable=frozenset({"/run/w.sock"}))),
+    Case("FPM034", program_line("user=web"), (("pm = ", "access.log = /log/a\npm = "),), "[www] access.log=", "may not write /log/a", machine=FakeHost(unwritable=frozenset({"/log/a"}))),
+    Case("FPM034", program_line("user=web"), (("pm = ", "slowlog = /log/s\nrequest_slowlog_timeout = 5s\npm = "),), "[www] slowlog=", "may not write /log/s", machine=FakeHost(unwritable=frozenset({"/log/s"}))),
+    Case("FPM034", (*program_line("user=web"), *command(f"{COMMAND} -O")), (), "[global] error_log=", "may not write /var/log/php-fpm.log", machine=FakeHost(unwritable=frozenset({"/var/log/php-fpm.log"}))),
     Case("FPM061", command(f"{COMMAND} -O"), (), "[global] error_log=", "/var/log does not exist", machine=gone("/var/log")),
     Case("FPM082", command(f"{COMMAND} -p /none"), (), f"{AT} command=", "-p: /none is not an existing directory", machine=gone("/none")),
-    Case("FPM034", key("user=web"), (), "[global] pid=", fix="install -d -o web", machine=FakeHost(unwritable=frozenset({"/run/php-fpm.pid"}))),
+    Case("FPM034", program_line("user=web"), (), "[global] pid=", fix="install -d -o web", machine=FakeHost(unwritable=frozenset({"/run/php-fpm.pid"}))),
 ]
 # fmt: on
 
@@ -108,20 +95,28 @@ def test_a_mistake(case: Case) -> None:
         ("FPM023", command("bin/php-fpm -F"), gone("bin/php-fpm")),
         ("FPM023", command("chroot /srv/jail /opt/php-fpm -F"), gone("/opt/php-fpm")),
         ("FPM023", command("sh -c 'exec chroot /srv /opt/php-fpm -F'"), gone("/opt/php-fpm")),
-        ("FPM030", key("directory=app"), gone("app")),
-        ("FPM030", key("directory=/srv/app"), FakeHost()),
+        ("FPM030", program_line("directory=app"), gone("app")),
+        ("FPM030", program_line("directory=/srv/app"), FakeHost()),
         ("FPM031", (), FakeHost(unreadable=frozenset({"/etc/php-fpm.conf"}))),
-        ("FPM031", key("user=web"), FakeHost()),
-        ("FPM033", key("user=www-data"), FakeHost()),
-        ("FPM033", key("user=%(ENV_NAME)s"), FakeHost(unknown=frozenset({"%(ENV_NAME)s"}))),
-        ("FPM033", key("user=33"), FakeHost()),
+        ("FPM031", program_line("user=web"), FakeHost()),
+        ("FPM033", program_line("user=www-data"), FakeHost()),
+        (
+            "FPM033",
+            program_line("user=%(ENV_NAME)s"),
+            FakeHost(unknown=frozenset({"%(ENV_NAME)s"})),
+        ),
+        ("FPM033", program_line("user=33"), FakeHost()),
         ("FPM034", (), FakeHost(unwritable=frozenset({"/var/log/php-fpm.log"}))),
-        ("FPM034", key("user=web"), FakeHost()),
-        ("FPM032", key("stdout_logfile=/dev/null"), FakeHost()),
-        ("FPM032", key("stdout_logfile=/dev/stdout\nstdout_logfile_maxbytes=0"), FakeHost()),
+        ("FPM034", program_line("user=web"), FakeHost()),
+        ("FPM032", program_line("stdout_logfile=/dev/null"), FakeHost()),
         (
             "FPM032",
-            (("/var/log/php-fpm.stderr.log", "/dev/stderr"), *key("redirect_stderr=true")),
+            program_line("stdout_logfile=/dev/stdout\nstdout_logfile_maxbytes=0"),
+            FakeHost(),
+        ),
+        (
+            "FPM032",
+            (("/var/log/php-fpm.stderr.log", "/dev/stderr"), *program_line("redirect_stderr=true")),
             FakeHost(),
         ),
     ],
@@ -171,7 +166,7 @@ def test_the_log_of_supervisord_on_a_pipe() -> None:
 def test_a_php_fpm_without_root(uid: int | None) -> None:
     """php-fpm ignores user and group, and may open the stderr that supervisord has made as it."""
     of = checkup(
-        key(f"user={33 if uid else 'NONE'}"),
+        program_line(f"user={33 if uid else 'NONE'}"),
         (
             ("user = www-data", "user = root\ngroup = no-such-name"),
             ("/var/log/php-fpm.log", "/dev/stderr"),

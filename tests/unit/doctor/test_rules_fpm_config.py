@@ -14,6 +14,7 @@ from tests.unit.doctor.checked_configs import (
     Changes,
     checkup,
     found,
+    gone,
     verify,
 )
 
@@ -46,11 +47,6 @@ def main(line: str) -> Changes:
 def without(line: str) -> Changes:
     """Return the file without a line."""
     return ((f"{line}\n", ""),)
-
-
-def gone(*paths: str) -> FakeHost:
-    """Return a host without these."""
-    return FakeHost(missing=frozenset(paths))
 
 
 SOCKET = ("listen = 127.0.0.1:9000", "listen = /run/w.sock")

@@ -15,7 +15,9 @@ from tests.unit.doctor.checked_configs import (
     Case,
     Changes,
     checkup,
+    command,
     found,
+    program_line,
     verify,
 )
 
@@ -25,16 +27,11 @@ PLAIN = f"command={COMMAND}"
 DAEMON = "/usr/sbin/php-fpm8.2 -y /etc/php-fpm.conf"
 
 
-def command(new: str) -> Changes:
-    """Return php-fpm with another command."""
-    return ((f"command={GUARDED}", f"command={new}"),)
-
-
 def key(name: str, value: str, old: str | None = None) -> Changes:
     """Return the program with one key added or changed."""
     if old is not None:
         return ((f"{name}={old}\n", f"{name}={value}\n"),)
-    return (("exitcodes=0\n", f"exitcodes=0\n{name}={value}\n"),)
+    return program_line(f"{name}={value}")
 
 
 OWNER = ("[www]\n", "[www]\nlisten.owner = web\n")

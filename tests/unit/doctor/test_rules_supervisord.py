@@ -19,6 +19,8 @@ from tests.unit.doctor.checked_configs import (
     Changes,
     checkup,
     found,
+    gone,
+    program_line,
     verify,
 )
 
@@ -38,16 +40,6 @@ def change(old: str, new: str) -> Changes:
     return ((old, new),)
 
 
-def program(line: str) -> Changes:
-    """Return the program with one more line."""
-    return change("exitcodes=0\n", f"exitcodes=0\n{line}\n")
-
-
-def gone(path: str) -> FakeHost:
-    """Return a host without a folder."""
-    return FakeHost(missing=frozenset({path}))
-
-
 # fmt: off
 CASES = [
     Case("FPM104", change("fpm-listener listen", "other listen"), (), "[program:php-fpm] command=", "no fpm-listener watches", fix="fpm-listener init"),
@@ -58,7 +50,7 @@ CASES = [
     Case("FPM107", change("startretries=1000000", "startretries=99"), (), f"{AT} startretries=99", "startretries is 99", {(L, "startretries"): "1000000"}, "startretries=1000000"),
     Case("FPM109", change("events=PROCESS_STATE,", "events=TICK_60,"), (), f"{AT} events=TICK_60,PROCESS_LOG_STDERR", "events does not contain PROCESS_STATE: PROCESS_LOG_STDERR, TICK_60", {(L, "events"): EVENTS}, f"events={EVENTS}"),
     Case("FPM110", change("priority=-50", "priority=-50\nstderr_events_enabled=true"), (), f"{AT} stderr_events_enabled=true", "stderr_events_enabled is true", {(L, "stderr_events_enabled"): "false"}, "stderr_events_enabled=false"),
-    Case("FPM112", program("username=www-data"), (), "[program:php-fpm] username=www-data", "'username' is not a key"),
+    Case("FPM112", program_line("username=www-data"), (), "[program:php-fpm] username=www-data", "'username' is not a key"),
     Case("FPM112", change("[program:php-fpm]\n", "[fcgi-program:php-fpm]\nnonsense=1\n"), (), "[fcgi-program:php-fpm] nonsense=1", "'nonsense' is not a key"),
     Case("FPM112", change("priority=-50", "priority=-50\nprioriti=1"), (), f"{AT} prioriti=1", "'prioriti' is not a key"),
     Case("FPM112", change("nodaemon=true", "nodaemon=true\nstdout_logfile=/dev/stdout"), (), "[supervisord] stdout_logfile=/dev/stdout", "'stdout_logfile' is not a key of [supervisord]"),
@@ -76,7 +68,7 @@ CASES = [
     Case("FPM113", change("/run/supervisor.sock", "/gone/s.sock"), (), "[unix_http_server] file=/gone/s.sock", "/gone does not exist", machine=gone("/gone")),
     Case("FPM113", change("nodaemon=true", "nodaemon=true\nchildlogdir=/gone"), (), "[supervisord] childlogdir=/gone", "/gone does not exist", machine=gone("/gone")),
     Case("FPM113", change("/var/log/php-fpm.stderr.log", "/gone/a.log"), (), "[program:php-fpm] stderr_logfile=/gone/a.log", "/gone does not exist", fix="install -d /gone", machine=gone("/gone")),
-    Case("FPM113", program("stdout_logfile=/a.log"), (), "[program:php-fpm] stdout_logfile=/a.log", "/ does not exist", fix="install -d /", machine=gone("/")),
+    Case("FPM113", program_line("stdout_logfile=/a.log"), (), "[program:php-fpm] stdout_logfile=/a.log", "/ does not exist", fix="install -d /", machine=gone("/")),
     Case("FPM114", change(GUARDED, "bin/php-fpm8.2 -F"), (), "[program:php-fpm] command=bin/php-fpm8.2", "bin/php-fpm8.2 is a relative path"),
 ]
 # fmt: on
@@ -94,13 +86,13 @@ def test_a_mistake(case: Case) -> None:
         ("FPM104", change(OURS, "command=python -m fpm_listener listen"), FakeHost()),
         ("FPM105", change("buffer_size=1024", "buffer_size=256"), FakeHost()),
         ("FPM105", change("buffer_size=1024\n", ""), FakeHost()),
-        ("FPM105", program("buffer_size=1"), FakeHost()),
+        ("FPM105", program_line("buffer_size=1"), FakeHost()),
         (
             "FPM106",
             (SECOND, ("priority=-50\nautorestart", "priority=-51\nautorestart")),
             FakeHost(),
         ),
-        ("FPM106", program("priority=-50"), FakeHost()),
+        ("FPM106", program_line("priority=-50"), FakeHost()),
         ("FPM107", change("startretries=1000000", "startretries=100"), FakeHost()),
         ("FPM107", change("startretries=10\n", "startretries=9\n"), FakeHost()),
         ("FPM109", change("events=PROCESS_STATE,", "events=EVENT,"), FakeHost()),
@@ -132,8 +124,8 @@ def test_a_mistake(case: Case) -> None:
             change("[supervisord]", "[inet_http_server:two]\n[unix_http_server:x]\n[supervisord]"),
             FakeHost(),
         ),
-        ("FPM113", program("stdout_logfile=NONE"), gone("")),
-        ("FPM113", program("stdout_logfile=log/a.log"), gone("log")),
+        ("FPM113", program_line("stdout_logfile=NONE"), gone("")),
+        ("FPM113", program_line("stdout_logfile=log/a.log"), gone("log")),
         ("FPM113", (), gone("/")),
         ("FPM114", change(GUARDED, "php-fpm8.2 -F -d a=b/c"), FakeHost()),
         ("FPM114", change(GUARDED, ""), FakeHost()),
@@ -341,7 +333,9 @@ def test_three_listeners_of_ours() -> None:
 
 def test_a_percent_sign() -> None:
     """Each place of one is shown instead of supervisor's message, which prints the whole value."""
-    (first,) = found("FPM111", checkup(program('environment=A="50%"'), known={"refused": "bad"}))
+    (first,) = found(
+        "FPM111", checkup(program_line('environment=A="50%"'), known={"refused": "bad"})
+    )
 
     assert first.spot == '[program:php-fpm] environment=A="50%"'
     assert first.what == "environment contains a single percent sign"
@@ -351,7 +345,7 @@ def test_a_percent_sign() -> None:
 @pytest.mark.parametrize("value", ["100%%", "%(ENV_X)s", "%%(x)s", "none"])
 def test_percent_signs_that_are_in_order(value: str) -> None:
     """Then supervisor's own message is all that there is."""
-    of = checkup(program(f"directory={value}"), known={"refused": "startsecs: no number"})
+    of = checkup(program_line(f"directory={value}"), known={"refused": "startsecs: no number"})
     (one,) = found("FPM111", of)
 
     assert (one.spot, one.what) == ("[supervisord]", "startsecs: no number")
@@ -377,7 +371,7 @@ def test_a_percent_sign_in_our_own_section() -> None:
 def test_a_missing_directory_of_a_log(path: str, rules: list[str]) -> None:
     """It is one finding: with the directory if the rule knows it."""
     known = {"refused": "bad", "missing": path}
-    of = checkup(program(f"stdout_logfile={path}"), machine=gone("/gone"), known=known)
+    of = checkup(program_line(f"stdout_logfile={path}"), machine=gone("/gone"), known=known)
     of = of._replace(processes=(), fpms=())
 
     assert [rule for rule in ("FPM111", "FPM113") if found(rule, of)] == rules
@@ -396,7 +390,7 @@ def test_the_missing_directory_of_supervisord() -> None:
 
 def test_nothing_is_refused() -> None:
     """A percent sign that supervisor has taken is in order."""
-    assert found("FPM111", checkup(program("directory=50%"))) == []
+    assert found("FPM111", checkup(program_line("directory=50%"))) == []
 
 
 @pytest.mark.parametrize("before", ["/etc/f.conf ", "/etc/f.conf: ", ""])
@@ -471,9 +465,9 @@ def test_two_values_are_loaded() -> None:
 @pytest.mark.parametrize("value", ["%(ENV_HOME)s", "%(host_node_name)s"])
 def test_a_value_from_somewhere_else(value: str) -> None:
     """What comes from supervisord's environment or host is not compared: it is not ours."""
-    text = program(f"directory={value}")
+    text = program_line(f"directory={value}")
     assert loaded(info(directory="/other"), changes=text) == []
-    assert loaded(info(directory="/other"), changes=program("directory=%(here)s")) != []
+    assert loaded(info(directory="/other"), changes=program_line("directory=%(here)s")) != []
 
 
 def test_unknown_log_names() -> None:

@@ -290,7 +290,7 @@ def test_secrets_that_a_language_or_a_format_marks(line: str) -> None:
     "line",
     [
         "unknown entry 'app_key'",
-        "npm_config_registry=https://registry.npmjs.org/",
+        "npm_config_registry=https://mirror.example/npm/",
         "Usage: app <token> [options]",
         "[auth]: connection refused",
         "define('DB_HOST', 'db')",
