@@ -32,9 +32,16 @@ def watch() -> Iterator[ExitWatch]:
 
 
 def start(**environment: str) -> subprocess.Popen[bytes]:
-    """Start a process that waits for its input."""
-    words = ["/bin/sh", "-c", "read line; exit 78"]
-    return subprocess.Popen(words, stdin=subprocess.PIPE, env={**ENVIRONMENT, **environment})
+    """Start a process that waits for its input. /proc has no environment until exec is complete."""
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", "echo; read line; exit 78"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**ENVIRONMENT, **environment},
+    )
+    assert process.stdout
+    assert process.stdout.readline() == b"\n"
+    return process
 
 
 def end(process: subprocess.Popen[bytes], *, reap: bool) -> None:
