@@ -95,6 +95,7 @@ if [ "$mode" = test ]; then
         command -v "$tool" >/dev/null || missing+=("$tool")
     done
     command -v man >/dev/null || missing+=(man-db)
+    command -v ip >/dev/null || missing+=(iproute2)  # for the containers of the tests
 fi
 python=$(find_python)
 if [ -z "$python" ]; then
