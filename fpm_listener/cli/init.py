@@ -8,8 +8,6 @@ Laws:
 from __future__ import annotations
 
 import re
-import shutil
-import sys
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener import regular_file
 from fpm_listener.doctor.host_facts import PHP_FPMS
+from fpm_listener.host import own_command
 from fpm_listener.phpfpm import command_line, config_files
 from fpm_listener.phpfpm.config import STDERR
 from fpm_listener.settings import receiver_check, settings
@@ -188,14 +187,10 @@ def _write(path: Path, text: str, say: Callable[[str], None]) -> None:
         say(f"{path} written")
 
 
-def _ours() -> str:
-    """Return the path of this command: supervisord often has another PATH."""
-    beside = Path(sys.executable).parent / "fpm-listener"
-    return str(beside) if beside.is_file() else shutil.which("fpm-listener") or "fpm-listener"
-
-
 def _listener(text: str, ending: str) -> str:
-    return _set(text, "command", f"{_ours()} listen --config %(here)s/fpm_listener.{ending}")
+    return _set(
+        text, "command", f"{own_command.line()} listen --config %(here)s/fpm_listener.{ending}"
+    )
 
 
 def _set(text: str, key: str, value: str) -> str:
@@ -211,7 +206,7 @@ def _programs(text: str, versions: Sequence[Php], ending: str) -> str:
         number = re.search(r"\d+(?:\.\d+)?", Path(php.binary).name)
         name = f"php-fpm{number[0] if number else ''}" if len(versions) > 1 else "php-fpm"
         command = (
-            f"{_ours()} guard --hold --config %(here)s/fpm_listener.{ending} --"
+            f"{own_command.line()} guard --hold --config %(here)s/fpm_listener.{ending} --"
             f" {php.binary} -F --fpm-config {php.config}"
         )
         own = section.replace("/php-fpm.std", f"/{name}.std")

@@ -14,6 +14,7 @@ import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener.doctor.ini_edits import Edit, lost_variables
+from fpm_listener.phpfpm.guard_command import PROGRAM
 from fpm_listener.phpfpm.shell_commands import SHELL
 from fpm_listener.supervisor.ini_lines import ConfigSection
 
@@ -181,7 +182,7 @@ class Fpm(NamedTuple):
     def guarded(self) -> bool:
         """Return whether our guard starts it."""
         words = words_of(self.process.command)
-        return any(word.endswith(("fpm-listener", "fpm_listener")) for word in words[:3])
+        return any(PROGRAM.fullmatch(word.rpartition("/")[2]) for word in words[:3])
 
     @property
     def in_shell(self) -> bool:

@@ -13,12 +13,11 @@ import pwd
 import re
 import resource
 import stat
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 from fpm_listener.doctor.machine import is_number
-from fpm_listener.host import executable
+from fpm_listener.host import executable, own_command
 from fpm_listener.vocabulary import Fault
 
 _WANTS = ("/etc/systemd/system/multi-user.target.wants", "/etc/systemd/system/default.target.wants")
@@ -195,10 +194,7 @@ class Host:
 
     def fpm_listener(self) -> str:
         """As Machine; a path that a command needs to quote is not used."""
-        path = os.path.abspath(sys.argv[0])  # noqa: PTH100 - a link stays a link
-        is_ours = re.fullmatch(r"/[\w./+@-]*fpm-listener", path, re.ASCII) is not None
-        is_program = is_ours and Path(path).is_file() and os.access(path, os.X_OK)
-        return path if is_program else ""
+        return own_command.typed()
 
     def enabled_units(self) -> tuple[str, ...]:
         """As Machine; none if this host does not run systemd."""

@@ -16,6 +16,7 @@ from itertools import dropwhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.phpfpm.guard_command import OPTIONS as GUARD_OPTIONS
+from fpm_listener.phpfpm.guard_command import PROGRAM as GUARD_PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,7 +183,7 @@ def find_in(words: list[str]) -> FpmInvocation | None:
             return _in_shell(words[words.index("-c") :][:2])
         if _PYTHON.fullmatch(name):
             words = list(dropwhile(lambda word: word in {"-m", "-u", "-E", "-I"}, words[1:]))
-        elif name in {"fpm-listener", "fpm_listener"} and words[1:2] == ["guard"]:
+        elif GUARD_PROGRAM.fullmatch(name) and words[1:2] == ["guard"]:
             words = words[1:]
         elif name in _WRAPPERS:
             words = _behind(words[1:], _WRAPPERS[name])

@@ -6,9 +6,13 @@ this table.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from fpm_listener import durations
+
+#: Names of our program: of the command, of the module, and of the one file `make dist` creates.
+PROGRAM = re.compile(r"fpm[-_]listener(?:-\d[\d.]*\d)?(?:\.pyz)?", re.ASCII)
 
 
 class GuardOption(NamedTuple):

@@ -83,6 +83,8 @@ def test_php_fpm_itself(command: str, binary: str) -> None:
         "/opt/bin/fpm-listener guard --wait 30 --orphans quit --hold --config=/x.conf --",
         "python3 -u -m fpm_listener guard",
         "/usr/bin/python3.11 /usr/bin/fpm-listener guard --wait 5",
+        "/usr/local/bin/fpm-listener.pyz guard --",
+        "python3 /opt/fpm-listener-0.1.0.pyz guard --hold --",
     ],
 )
 def test_behind_a_wrapper(before: str) -> None:
