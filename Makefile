@@ -1,7 +1,7 @@
 # The commands of a checkout. `make` lists them.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-gap bench-alerts bench-calls bench-check bench-exits bench-fleet bench-spin check-parity fuzz soak screenshots matrix clean setup-demo setup-test setup-fuzz
+.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-gap bench-alerts bench-calls bench-check bench-exits bench-fleet bench-spin check-parity dist fuzz soak screenshots matrix clean setup-demo setup-test setup-fuzz
 
 BIN := .venv/bin
 # It is found when a recipe runs, because setup can install it just before. `exec`: a signal that ends
@@ -56,6 +56,11 @@ bench-check: setup-test  ## the time of `check` for many programs, compared with
 check-parity: setup-test  ## compare `check` with `php-fpm -t` for generated configurations (SEED=, COUNT=)
 	@exec env $(WITH_FPM) $(BIN)/python -m tests.check_parity $(or $(SEED),1) $(or $(COUNT),500)
 
+dist: setup-test  ## the files of a release in dist/: wheel, sdist, and fpm-listener.pyz
+	@rm -rf dist
+	@SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct)" $(BIN)/python -m build --no-isolation >/dev/null
+	@$(BIN)/python -m release.build_pyz dist/fpm-listener.pyz
+
 fuzz: setup-fuzz  ## every parser of outside input, for FUZZ_SECONDS (600); exit 1 on findings
 	@exec $(BIN)/python -m tests.fuzz.run
 
@@ -79,7 +84,7 @@ matrix: setup-test  ## the tests on each installed Python 3.10 to 3.13, with sup
 	@scripts/matrix.sh
 
 clean:  ## remove all files that these targets made; Debian packages stay
-	rm -rf .venv .matrix .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz
+	rm -rf .venv .wheels .matrix .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz
 	find fpm_listener tests bench demo -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup-demo:

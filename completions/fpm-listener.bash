@@ -11,7 +11,7 @@ _fpm_listener() {
         --url | --wait) return ;;
         *)
             if [ "$COMP_CWORD" -eq 1 ]; then
-                offers='listen status guard init check alerts leave version help --version --help'
+                offers='listen status guard init check alerts leave unpack version help --version --help'
             else
                 case ${COMP_WORDS[1]} in
                     listen) offers='--config' ;;
@@ -20,8 +20,8 @@ _fpm_listener() {
                     check) offers='--supervisord-conf --json --fix-preview --all' ;;
                     alerts) offers='test list retry drop --config --json' ;;
                     leave) offers='--config' ;;
-                    help) offers='listen status guard init check alerts leave version' ;;
-                    init)
+                    help) offers='listen status guard init check alerts leave unpack version' ;;
+                    init | unpack)
                         mapfile -t COMPREPLY < <(compgen -d -- "$word")
                         return
                         ;;

@@ -1,4 +1,4 @@
-"""Arguments and dispatch: `fpm-listener listen|guard|init|check|status|alerts|help|version`.
+"""Arguments and dispatch: `fpm-listener listen|guard|init|check|status|alerts|unpack|help|version`.
 
 Law: each command imports its modules itself, after fd 1 is safe. So a listener says READY before
 it loads the rest, and `version` loads nothing.
@@ -193,6 +193,13 @@ def _init(options: argparse.Namespace) -> int:
     return init.write(options.folder, output.say)
 
 
+def _unpack(options: argparse.Namespace) -> int:
+    """Install the one file as files, for a fast start."""
+    from fpm_listener.cli import output, unpack
+
+    return unpack.run(options.folder, output.say)
+
+
 def _version(_: argparse.Namespace) -> int:
     """Print the version."""
     from fpm_listener import __version__
@@ -214,6 +221,7 @@ _COMMANDS = {
     "check": _check,
     "alerts": _alerts,
     "leave": _leave,
+    "unpack": _unpack,
     "version": _version,
     "help": _help,
 }

@@ -119,7 +119,7 @@ fi
 # checkout that moved needs a new one; a changed setup.cfg only wants pip again.
 stamp=.venv/.set-up
 place="$PWD${PYTHON:+ with $python}"
-needs=$(cat setup.cfg pyproject.toml scripts/setup.sh scripts/axe-core.txt | sha256sum)
+needs=$(cat setup.cfg pyproject.toml scripts/setup.sh scripts/axe-core.txt release/locked.txt | sha256sum)
 have_place='' have_needs='' have_mode=''
 if [ -r "$stamp" ] && .venv/bin/python -c '' 2>/dev/null; then
     { read -r have_place && read -r have_needs && read -r have_mode; } <"$stamp" || true
@@ -146,6 +146,8 @@ if [ "$have_needs" != "$needs" ] || [ "$have_mode" != "$mode" ]; then
         .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
             --requirement scripts/axe-core.txt ||
             die "pip could not install axe-core; check the network"
+        .venv/bin/python -c 'from release import build_pyz; build_pyz.download()' ||
+            die "pip could not download the packages of release/locked.txt; check the network"
     fi
     printf '%s\n' "$place" "$needs" "$mode" >"$stamp"
 fi

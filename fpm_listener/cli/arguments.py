@@ -113,6 +113,10 @@ def make_parser() -> argparse.ArgumentParser:
         "--config", metavar="FILE", help="the settings (default: the file in supervisord.d)"
     )
     leave.add_argument("program", metavar="PROGRAM", help="name, or group:name")
+    unpack = commands.add_parser(
+        "unpack", help="of fpm-listener.pyz: install it in a directory, for a fast start"
+    )
+    unpack.add_argument("folder", metavar="DIR", help="a new directory")
     commands.add_parser("version", help="print the version")
     help_ = commands.add_parser("help", help="print the help of a command")
     help_.add_argument("topic", nargs="?", choices=sorted(commands.choices), metavar="COMMAND")

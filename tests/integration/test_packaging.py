@@ -130,7 +130,7 @@ def test_sdist(
     (path,) = Path(built["dist"]).glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    folders = ("bench", "demo", "docs", "scripts", "supervisord.d", "tests")
+    folders = ("bench", "demo", "docs", "release", "scripts", "supervisord.d", "tests")
     wanted = {
         str(path.relative_to(ROOT))
         for folder in folders

@@ -1,10 +1,15 @@
-"""The package in a zip file on sys.path: every command, its files and its child programs."""
+"""fpm-listener.pyz: how it is built, and each command, file and child program from it.
+
+The file runs here with `-S`: without site-packages it finds nothing but its own content.
+"""
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -16,13 +21,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fpm_listener import __version__
+from release import build_pyz
 from tests.ports import free_port
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PACKAGE = Path(__file__).resolve().parents[2] / "fpm_listener"
 SUPERVISORD = """\
 [supervisord]
 nodaemon = true
@@ -48,13 +53,21 @@ relinker.close()
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a zip file with the package."""
-    path = tmp_path_factory.mktemp("zip") / "fpm-listener.zip"
-    with zipfile.ZipFile(path, "w") as packed:
-        for file in sorted(PACKAGE.rglob("*")):
-            if file.is_file() and "__pycache__" not in file.parts:
-                packed.write(file, file.relative_to(PACKAGE.parent))
+    """Return fpm-listener.pyz of this checkout."""
+    build_pyz.download()
+    path = tmp_path_factory.mktemp("zip") / "fpm-listener.pyz"
+    build_pyz.build(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def unpacked(archive: Path) -> Iterator[Path]:
+    """Return the directory of `unpack`; it is below /tmp itself, which only root can change."""
+    with tempfile.TemporaryDirectory(prefix="unpacked-") as folder:
+        said = run(archive, Path(folder), "unpack", "fpm-listener", umask=0o077)
+        target = Path(folder, "fpm-listener")
+        assert f"write in command=: {target}/bin/fpm-listener" in said
+        yield target
 
 
 @pytest.fixture
@@ -65,33 +78,63 @@ def short_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def run(archive: Path, folder: Path, *words: str, code: int = 0) -> str:
-    """Run Python with the zip file, far from the checkout; return what it printed."""
+def run(archive: Path, folder: Path, *words: str, code: int = 0, umask: int = -1) -> str:
+    """Run a command of the file, far from the checkout; return what it printed."""
+    return run_program([sys.executable, "-S", str(archive), *words], folder, code, umask)
+
+
+def run_program(words: list[str], folder: Path, code: int = 0, umask: int = -1) -> str:
     done = subprocess.run(
-        [sys.executable, *words],
+        words,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(archive)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
         timeout=100,
+        umask=umask,
     )
     assert done.returncode == code, done.stdout
     return done.stdout
 
 
-def test_the_package_comes_from_the_zip_file(archive: Path, tmp_path: Path) -> None:
-    """The checkout, which may be installed as well, is not used."""
-    found = run(archive, tmp_path, "-c", "import fpm_listener; print(fpm_listener.__file__)")
+def test_the_same_bytes(archive: Path, tmp_path: Path) -> None:
+    """A second build has the same content, and it is small enough for an image."""
+    second = tmp_path / "second.pyz"
+    build_pyz.build(second)
 
-    assert found.strip() == f"{archive}/fpm_listener/__init__.py"
+    assert second.read_bytes() == archive.read_bytes()
+    assert archive.stat().st_size < build_pyz.LARGEST
+    assert os.access(archive, os.X_OK)
+
+
+def test_an_old_python_can_read_the_first_file(archive: Path) -> None:
+    """It prints which version is needed."""
+    with zipfile.ZipFile(archive) as packed:
+        text = packed.read("__main__.py").decode()
+
+    ast.parse(text, feature_version=(3, 4))
+    assert "Python 3.10 or later is needed" in text
+
+
+def test_licences(archive: Path) -> None:
+    """The licence of each package is in it."""
+    with zipfile.ZipFile(archive) as packed:
+        names = [name.split("/")[1] for name in packed.namelist() if name.startswith("licenses/")]
+
+    assert set(names) == {"fpm-listener", *(name for name, _, _ in build_pyz._locks())}
 
 
 def test_version(archive: Path, tmp_path: Path) -> None:
-    """It prints the version."""
+    """It prints the version, also under a relative name and as a program."""
+    said = f"fpm-listener {__version__}\n"
+    name = os.path.relpath(archive, tmp_path)
+    environ_python = Path(sys.executable).parent
+
+    assert run(Path(name), tmp_path, "version") == said
     assert (
-        run(archive, tmp_path, "-m", "fpm_listener", "version") == f"fpm-listener {__version__}\n"
+        run_program(["env", f"PATH={environ_python}:/usr/bin:/bin", name, "version"], tmp_path)
+        == said
     )
 
 
@@ -100,25 +143,56 @@ def test_check(archive: Path, tmp_path: Path) -> None:
     conf = tmp_path / "supervisord.conf"
     conf.write_text(SUPERVISORD)
 
-    said = run(
-        archive, tmp_path, "-m", "fpm_listener", "check", "--supervisord-conf", str(conf), code=1
-    )
+    said = run(archive, tmp_path, "check", "--supervisord-conf", str(conf), code=1)
 
     assert "[program:php-fpm]" in said
 
 
 def test_init(archive: Path, tmp_path: Path) -> None:
-    """It writes the file that the zip file has."""
-    run(archive, tmp_path, "-m", "fpm_listener", "init", str(tmp_path))
+    """It writes the file that the zip file has, with the path of the zip file."""
+    run(archive, tmp_path, "init", str(tmp_path))
+    text = (tmp_path / "fpm_listener.conf").read_text()
 
-    assert "[eventlistener:fpm-listener]" in (tmp_path / "fpm_listener.conf").read_text()
+    assert "[eventlistener:fpm-listener]" in text
+    assert f"\ncommand={archive} listen --config" in text
+
+
+def test_unpacked(archive: Path, unpacked: Path, tmp_path: Path) -> None:
+    """All users can read it, all of it is compiled, and init writes its program."""
+    program = unpacked / "bin" / "fpm-listener"
+    sources = sorted((unpacked / "lib").rglob("*.py"))
+    compiled = {path.name.partition(".")[0] for path in (unpacked / "lib").rglob("*.pyc")}
+    said = run_program([str(program), "init", str(tmp_path)], tmp_path)
+
+    assert {stat.S_IMODE(path.stat().st_mode) & 0o055 for path in unpacked.rglob("*")} == {
+        0o044,
+        0o055,
+    }
+    assert {path.stem for path in sources} == compiled
+    assert (unpacked / "share/fpm-listener/monitoring/rules.yml").is_file()
+    assert "fpm_listener.conf written" in said
+    assert f"\ncommand={program} listen" in (tmp_path / "fpm_listener.conf").read_text()
+    assert "already has" in run(archive, unpacked.parent, "unpack", str(unpacked))
+
+
+def test_unpacked_check(unpacked: Path, tmp_path: Path) -> None:
+    """The program finds supervisor's parser in its own directory."""
+    conf = tmp_path / "supervisord.conf"
+    conf.write_text(SUPERVISORD)
+    program = str(unpacked / "bin" / "fpm-listener")
+
+    said = run_program(
+        [sys.executable, "-S", program, "check", "--supervisord-conf", str(conf)], tmp_path, 1
+    )
+
+    assert "[program:php-fpm]" in said
 
 
 def test_guard(archive: Path, tmp_path: Path) -> None:
     """It becomes a real php-fpm, which prints its version."""
     php_fpm = os.environ["PHP_FPM"]
 
-    said = run(archive, tmp_path, "-m", "fpm_listener", "guard", "--", php_fpm, "-v")
+    said = run(archive, tmp_path, "guard", "--", php_fpm, "-v")
 
     assert "fpm-fcgi" in said
 
@@ -131,7 +205,7 @@ def test_listen_and_its_page(archive: Path, tmp_path: Path) -> None:
     with (
         (tmp_path / "log").open("wb") as log,
         subprocess.Popen(
-            [sys.executable, "-m", "fpm_listener", "listen", "--config", str(conf)],
+            [sys.executable, "-S", str(archive), "listen", "--config", str(conf)],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(archive)},
             stdin=subprocess.PIPE,
@@ -165,4 +239,5 @@ def test_the_helper_for_unix_sockets(archive: Path, short_folder: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
 
-        assert run(archive, short_folder, "-c", RELINK, str(path)).split() == ["True", "True"]
+        words = ["env", f"PYTHONPATH={archive}", sys.executable, "-c", RELINK, str(path)]
+        assert run_program(words, short_folder).split() == ["True", "True"]
