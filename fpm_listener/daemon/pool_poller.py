@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from fpm_listener.host import addresses
-from fpm_listener.host.addresses import TcpAddress, UnixAddress
+from fpm_listener.host.addresses import UnusableAddress
 from fpm_listener.internal_errors import is_exhausted, log_only, service_thread
 from fpm_listener.monitor.messages import PoolsSeen
 from fpm_listener.phpfpm import fastcgi
@@ -161,13 +161,9 @@ _UNREADABLE = fastcgi.NoAnswer("its answer cannot be read", silent=False)
 def _get(address: str, path: str, query: str) -> fastcgi.Response | fastcgi.NoAnswer:
     deadline_s = time.monotonic() + ANSWER_S
     where = addresses.parse(address)
-    if isinstance(where, UnixAddress):
-        return fastcgi.get(where.path, path, query, deadline_s)
-    if not isinstance(where, TcpAddress):
+    if isinstance(where, UnusableAddress):
         return fastcgi.NoAnswer(f"nobody can connect to {address!r}: {where.why}", silent=False)
-    host = where.host or "127.0.0.1"  # a bare port: every address
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound
-    return fastcgi.get((host, where.port), path, query, deadline_s)
+    return fastcgi.get(addresses.client_target(where), path, query, deadline_s)
 
 
 def _odd(path: str, answer: fastcgi.Response) -> fastcgi.NoAnswer:

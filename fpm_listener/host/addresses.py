@@ -112,6 +112,30 @@ def clash(one: Address, other: Address) -> bool:
     return is_both or not any(":" in host for host in hosts if host)
 
 
+def client_target(address: TcpAddress | UnixAddress) -> tuple[str, int] | str:
+    """Return what a client on this host connects to: host and port, or a path."""
+    if isinstance(address, UnixAddress):
+        return address.path
+    host = address.host or "127.0.0.1"  # a bare port: every address
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), address.port  # noqa: S104 - not bound
+
+
+def packed(host: str) -> bytes | None:
+    """Return a numeric host as 4 bytes of IPv4 or 16 of IPv6, without its zone; None for a name.
+
+    `localhost` is 127.0.0.1 (law 2), and an IPv4 address in IPv6 has 4 bytes.
+    """
+    if host.lower() == "localhost":
+        return bytes((127, 0, 0, 1))
+    ipv4, ipv6 = _ipv4(host), _ipv6(host)
+    if ipv4 is not None:
+        return bytes(ipv4)
+    if ipv6 is None:
+        return None
+    whole = b"".join(int(str(group)).to_bytes(2, "big") for group in ipv6[:-1])
+    return whole[12:] if whole.startswith(bytes(10) + b"\xff\xff") else whole
+
+
 def _key(address: Address) -> object:
     match address:
         case TcpAddress(host=host, port=port):

@@ -50,7 +50,7 @@ def get(
     """
     try:
         with timed_socket.connect(address, deadline_s) as connection:
-            connection.sendall(_request(path, query))
+            connection.sendall(request(path, query))
             return _response(_read(connection))
     except (TimeoutError, BlockingIOError):  # EAGAIN: the queue of a unix socket is full
         return NoAnswer("it accepts connections and does not answer", silent=True)
@@ -69,7 +69,8 @@ def _record(kind: int, content: bytes) -> bytes:
     return _HEADER.pack(1, kind, 1, len(content), 0, 0) + content
 
 
-def _request(path: str, query: str) -> bytes:
+def request(path: str, query: str) -> bytes:
+    """Return the records of a GET."""
     words = {
         "SCRIPT_NAME": path,
         "SCRIPT_FILENAME": path,
