@@ -39,6 +39,8 @@ _UNUSED = re.compile(
     r"supervisor/(?:tests|ui|skel|scripts)/|certifi/tests/|prometheus_client/(?:twisted|bridge)/"
     r"|urllib3/contrib/emscripten/|.*/(?:__main__|cli)\.py|charset_normalizer/cli/"
 )
+#: Files of the archive that are ours; one of them replaces that of certifi.
+_OWN = {"__main__.py": "pyz_main.py", "certifi/core.py": "pyz_certifi.py"}
 #: supervisor opens this file beside its code, and a zip file has no such path.
 _SUPERVISORS_VERSION = b"VERSION = _read_version_txt()\n"
 
@@ -89,7 +91,7 @@ def build(target: Path) -> None:
 
 def contents() -> dict[str, bytes]:
     """Return the content of each file by its name in the archive."""
-    found = {"__main__.py": (ROOT / "release" / "pyz_main.py").read_bytes()}
+    found = {}
     package = ROOT / "fpm_listener"
     for path in package.rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
@@ -101,7 +103,7 @@ def contents() -> dict[str, bytes]:
         if wheel is None:
             raise SystemExit(f"{WHEELS}: no wheel of {name} {version} with the hash of {LOCKED}")
         found |= _of_wheel(name, wheel)
-    return found
+    return found | {name: (ROOT / "release" / path).read_bytes() for name, path in _OWN.items()}
 
 
 def _locks() -> Iterator[tuple[str, str, str]]:

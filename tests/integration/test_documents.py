@@ -33,6 +33,7 @@ PAGES = [
 ELSEWHERE = {
     "console": "tests/e2e/test_docs.py",
     "text": "",  # what programs have printed
+    "dockerfile": "tests/integration/test_zip.py",
     "promql": "tests/integration/test_monitoring.py",
 }
 #: Blocks for a shell: how they begin, and the test that runs them.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import socket
 import stat
@@ -22,6 +23,7 @@ import pytest
 
 from fpm_listener import __version__
 from release import build_pyz
+from tests.container import Conditions, Container
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -49,6 +51,14 @@ while not held.is_there() and time.monotonic() < end:
 print(held.is_there(), relinker.pid is not None)
 relinker.close()
 """
+
+#: Loads the certificates as requests does, and prints how many there are.
+CERTIFICATES = """
+import requests.adapters, ssl, sys, tempfile
+context = ssl.create_default_context(cafile=requests.adapters.DEFAULT_CA_BUNDLE_PATH)
+print(len(context.get_ca_certs()) > 50, tempfile.tempdir, requests.__file__)
+"""
+CONTAINERS = Path(__file__).parents[2] / "docs" / "containers.md"
 
 
 @pytest.fixture(scope="module")
@@ -241,3 +251,44 @@ def test_the_helper_for_unix_sockets(archive: Path, short_folder: Path) -> None:
 
         words = ["env", f"PYTHONPATH={archive}", sys.executable, "-c", RELINK, str(path)]
         assert run_program(words, short_folder).split() == ["True", "True"]
+
+
+def test_certificates_of_authorities(archive: Path, tmp_path: Path) -> None:
+    """They are found without a temporary file: the file system can be read-only."""
+    words = ["env", f"PYTHONPATH={archive}", sys.executable, "-Sc", CERTIFICATES]
+
+    said = run_program(words, tmp_path).split()
+
+    assert said == ["True", "None", f"{archive}/requests/__init__.py"]
+
+
+@pytest.fixture(scope="module")
+def image(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
+    """Return a read-only container of another user, in which the lines of the document ran."""
+    container = Container(
+        tmp_path_factory.mktemp("image"), Conditions(uid=33, read_only=True, no_new_privileges=True)
+    )
+    _, _, section = CONTAINERS.read_text().partition("## Install without pip")
+    lines = re.findall(r"```dockerfile\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
+    for line in "".join(lines).splitlines():
+        word, _, rest = line.partition(" ")
+        if word == "ADD":
+            mode, _, path = rest.split()
+            container.add(path, archive.read_bytes(), int(mode.removeprefix("--chmod="), 8))
+        else:
+            assert word == "RUN", line
+            container.build(rest.replace("/usr/local/bin/ ", "/usr/bin/ "))  # one image has both
+    container.start("sleep", "1000")
+    yield container
+    container.close()
+
+
+def test_the_dockerfile_lines(image: Container) -> None:
+    """Another user runs the file and the directory, and init writes the name that was typed."""
+    for path in ("/usr/local/bin/fpm-listener", "/opt/fpm-listener/bin/fpm-listener"):
+        done = image.run(path, "version")
+        assert (done.returncode, done.stdout) == (0, f"fpm-listener {__version__}\n"), done.stderr
+        done = image.run(
+            "sh", "-c", f"mkdir -p /tmp/x; {path} init /tmp/x; cat /tmp/x/*; rm -r /tmp/x"
+        )
+        assert f"\ncommand={path} guard" in done.stdout, done
