@@ -3,7 +3,7 @@ _fpm_listener() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} offers=
     COMPREPLY=()
     case $before in
-        --config | --supervisord-conf)
+        --config | --supervisord-conf | -c | --conf | --dockerfile | --token-file | --textfile)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
@@ -21,7 +21,12 @@ _fpm_listener() {
                     alerts) offers='test list retry drop --config --json' ;;
                     leave) offers='--config' ;;
                     help) offers='listen status guard init check alerts leave unpack version' ;;
-                    init | unpack)
+                    init)
+                        offers='--container --conf --write --dockerfile --user --path --token-file --textfile'
+                        mapfile -t COMPREPLY < <(compgen -W "$offers" -- "$word"; compgen -d -- "$word")
+                        return
+                        ;;
+                    unpack)
                         mapfile -t COMPREPLY < <(compgen -d -- "$word")
                         return
                         ;;

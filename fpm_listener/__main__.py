@@ -187,9 +187,14 @@ def _leave(options: argparse.Namespace) -> int:
 
 
 def _init(options: argparse.Namespace) -> int:
-    """Write the two configuration files."""
-    from fpm_listener.cli import init, output
+    """Write the two configuration files, or change the one file of an image."""
+    from fpm_listener.cli import arguments, init, output
 
+    if arguments.is_container_init(options):
+        from fpm_listener.cli import container
+
+        own = {name: getattr(options, name) for name in container.Options._fields}
+        return container.run(container.Options(**own), output.say)
     return init.write(options.folder, output.say)
 
 

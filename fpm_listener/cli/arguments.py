@@ -9,6 +9,7 @@ from typing import Any
 from fpm_listener import __version__
 from fpm_listener.cli import output
 from fpm_listener.phpfpm import guard_command
+from fpm_listener.values import FpmListenerError
 
 SNIPPET = """\
 supervisord starts `fpm-listener listen`, which uses supervisord's event-listener protocol on stdin
@@ -82,13 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
             how = {"action": "store_true"}
         guard.add_argument(f"--{option.name}", help=f"{option.help}{default}", **how)
     guard.add_argument("command", nargs="+", metavar="php-fpm", help="php-fpm and its arguments")
-    init = commands.add_parser("init", help="write the two configuration files for this machine")
-    init.add_argument(
-        "folder",
-        nargs="?",
-        metavar="DIR",
-        help="include directory of supervisord (default: that of the system's package)",
-    )
+    _add_init(commands)
     check = commands.add_parser("check", help="find mistakes in the configuration")
     check.add_argument(
         "--supervisord-conf",
@@ -122,6 +117,50 @@ def make_parser() -> argparse.ArgumentParser:
     help_.add_argument("topic", nargs="?", choices=sorted(commands.choices), metavar="COMMAND")
     help_.set_defaults(parsers={None: parser, **commands.choices})
     return parser
+
+
+def _add_init(commands: argparse._SubParsersAction[Any]) -> None:
+    init = commands.add_parser(
+        "init", help="write the configuration files for this machine, or for an image"
+    )
+    init.add_argument(
+        "folder",
+        nargs="?",
+        metavar="DIR",
+        help="include directory of supervisord (default: that of the system's package)",
+    )
+    init.add_argument(
+        "--container",
+        action="store_true",
+        help="print what to add to the one supervisord.conf of an image, and to its Dockerfile",
+    )
+    image = init.add_argument_group("options of --container")
+    for names, key, help_ in _CONTAINER:
+        how: dict[str, Any] = {"metavar": key} if key else {"action": "store_true"}
+        image.add_argument(*names, help=help_, **how)
+
+
+_CONTAINER = (
+    (("-c", "--conf"), "FILE", "supervisord.conf (default: the file that supervisord finds)"),
+    (("--write",), "", "write the file; the old one is kept beside it"),
+    (("--dockerfile",), "FILE", "Dockerfile of the image: its system, its user, its copies"),
+    (("--user",), "NAME", "user that supervisord starts as (default: USER of the Dockerfile)"),
+    (("--path",), "PATH", "path of fpm-listener in the image (default: that of this one)"),
+    (("--token-file",), "FILE", "serve metrics on every address, to clients with this token"),
+    (("--textfile",), "FILE", "also write the metrics to this file"),
+)
+
+
+def is_container_init(options: argparse.Namespace) -> bool:
+    """Return whether `init` is for an image. Raises FpmListenerError for a wrong mixture."""
+    given = [
+        names[-1] for names, *_ in _CONTAINER if getattr(options, names[-1][2:].replace("-", "_"))
+    ]
+    if options.container and options.folder:
+        raise FpmListenerError("init --container changes one file: name it with -c, not as DIR")
+    if given and not options.container:
+        raise FpmListenerError(f"init: {', '.join(given)} needs --container")
+    return bool(options.container)
 
 
 def _add_alerts(commands: argparse._SubParsersAction[Any]) -> None:

@@ -44,6 +44,13 @@ class Php(NamedTuple):
     timeout_s: float  #: process_control_timeout
 
 
+def shipped_listener() -> dict[str, str]:
+    """Return the keys of the listener's section in the file that the project ships."""
+    text = (_SHIPPED / "fpm_listener.conf").read_text()
+    lines = ini_lines.scan([("", text)])["eventlistener:fpm-listener"].lines
+    return {key: line.value for key, line in lines.items()}
+
+
 def find_php(patterns: Sequence[str] = PHP_FPMS) -> list[Php]:
     """Return each php-fpm of this machine that has a configuration, once."""
     found: dict[str, Php] = {}

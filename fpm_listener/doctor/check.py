@@ -64,13 +64,13 @@ USUAL_URLS = (
 )
 
 
-def find_conf(named: str | None) -> str:
-    """Return supervisord's configuration file. Raises FpmListenerError."""
+def find_conf(named: str | None, option: str = "--supervisord-conf") -> str:
+    """Return supervisord's configuration file. Raises FpmListenerError; option: that names it."""
     found = named or next((path for path in USUAL_FILES if Path(path).is_file()), None)
     if found is None:
         raise FpmListenerError(
             f"supervisord's configuration is not at {' or '.join(USUAL_FILES)}; name its file:"
-            " --supervisord-conf FILE",
+            f" {option} FILE",
         )
     if not os.access(found, os.R_OK):
         raise FpmListenerError(f"{found}: does not exist, or this user may not read it")
@@ -142,17 +142,24 @@ def name_running(error: FpmListenerError, environ: Mapping[str, str]) -> FpmList
 
 
 def gather(
-    path: str, machine: Machine, environ: Mapping[str, str], runs: Running | None = None
+    path: str,
+    machine: Machine,
+    environ: Mapping[str, str],
+    runs: Running | None = None,
+    draft: str | None = None,
 ) -> CheckedConfig:
-    """Return everything that the rules read. Raises FpmListenerError."""
-    answer = config.read(path, environ=environ)
+    """Return everything that the rules read. Raises FpmListenerError.
+
+    draft: replaces the text of the file at `path`.
+    """
+    answer = config.read(path, environ=environ, text=draft)
     if isinstance(answer, ConfUnreadable):
         if not answer.refused:
             raise FpmListenerError(answer.why)
-        files = _texts([path, *_included(path)])
+        files = _texts([path, *_included(path)], path, draft)
         why = {"refused": answer.why, "unset": answer.unset, "missing": answer.missing}
         return CheckedConfig(why, ini_lines.scan(files), (), (), machine)
-    sections = ini_lines.scan(_texts(answer["files"]))
+    sections = ini_lines.scan(_texts(answer["files"], path, draft))
     uid = answer["uid"] if answer["uid"] is not None or runs is None else runs.uid
     processes = tuple(_supervised(found, sections, environ, uid) for found in answer["processes"])
     fpms: dict[tuple[str, str | None, str | None], Fpm] = {}  # each configuration of a section
@@ -164,7 +171,7 @@ def gather(
         elif found is not None:
             own = (process.section.name, found.php_fpm.config, found.php_fpm.prefix)
             fpms[own] = fpms.get(own) or _fpm(process, found, machine)
-    settings_files = tuple(_own_settings(processes, environ))
+    settings_files = tuple(_own_settings(processes, environ, path, draft))
     return CheckedConfig(
         supervisord={name: answer[name] for name in _SUPERVISORD},
         sections=sections,
@@ -199,21 +206,28 @@ def _fpm(process: Supervised, found: Invocation, machine: Machine) -> Fpm:
 
 
 def _own_settings(
-    processes: Iterable[Supervised], environ: Mapping[str, str]
+    processes: Iterable[Supervised], environ: Mapping[str, str], path: str, draft: str | None
 ) -> Iterator[tuple[str, Settings | FpmListenerError]]:
     """Return our own settings files, each with its settings or its error."""
     for process in processes:
         found = _LISTENS.search(process.command)
         if process.kind == "eventlistener" and found and os.access(found[1], os.R_OK):
             try:
-                yield found[1], settings.load(found[1], environ)
+                is_draft = draft is not None and Path(found[1]).resolve() == Path(path).resolve()
+                text = draft if is_draft and draft else settings.read_text(found[1])
+                yield found[1], settings.parse(found[1], text, environ)
             except FpmListenerError as error:
                 yield found[1], error
 
 
-def _texts(paths: Iterable[str]) -> list[tuple[str, str]]:
+def _texts(
+    paths: Iterable[str], drafted: str = "", draft: str | None = None
+) -> list[tuple[str, str]]:
     found = []
     for path in paths:
+        if draft is not None and path == drafted:
+            found.append((path, draft.replace("\r\n", "\n")))
+            continue
         try:
             found.append((path, regular_file.read_text(path, LONGEST)))
         except OSError:

@@ -165,7 +165,12 @@ def load(path: str, environ: Mapping[str, str] = os.environ) -> Settings:
 
     Raises FpmListenerError if the file cannot be read or has a mistake.
     """
-    return _build(path, _parse(path, read_text(path)), environ)
+    return parse(path, read_text(path), environ)
+
+
+def parse(path: str, text: str, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings of this text of the file at `path`; see `load`."""
+    return _build(path, _parse(path, text), environ)
 
 
 def read_text(path: str) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.supervisor import config_errors
+from fpm_listener.supervisor import config_errors, drafts
 from fpm_listener.supervisor.process import Logs, ProcessName, Program
 
 if TYPE_CHECKING:
@@ -74,13 +74,18 @@ def read(
     path: str,
     timeout_s: float = 20.0,
     environ: Mapping[str, str] | None = None,
+    text: str | None = None,
 ) -> dict[str, Any] | ConfUnreadable:
-    """Return the result of `describe` for the file at `path`; environ: as read_programs."""
+    """Return the result of `describe` for the file at `path`.
+
+    environ: as read_programs. text: replaces that of the file, which may be of another machine.
+    """
+    draft = [] if text is None else ["-"]
     try:
         done = subprocess.run(
-            child_command("fpm_listener.supervisor.config", path),
+            child_command("fpm_listener.supervisor.config", path, *draft),
             check=False,
-            stdin=subprocess.DEVNULL,
+            input=(text or "").encode("utf-8", "surrogateescape"),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # law 3
             timeout=timeout_s,
@@ -131,9 +136,10 @@ def _program(found: Mapping[str, Any], auto: str, level: str) -> Program:
 # -- the child -------------------------------------------------------------------------------------
 
 
-def describe(path: str) -> dict[str, Any]:
+def describe(path: str, draft: str | None = None) -> dict[str, Any]:
     """Return the content of the file as supervisor's own parser reads it, or why it refuses it.
 
+    draft: replaces the text of the file.
     Either `refused` (and `unreadable` if the file itself is not the reason), or `identifier`,
     `nodaemon`, `minfds`, `servers`, `files` and `processes`.
     """
@@ -152,8 +158,14 @@ def describe(path: str) -> dict[str, Any]:
         def import_spec(self, spec: str) -> str:
             return spec  # law 2; a plugin can also be missing here
 
+        def open(self, fn: str, mode: str = "r") -> Any:  # noqa: ANN401 - as in supervisor
+            is_draft = draft is not None and fn == path
+            return drafts.opened(draft or "", path) if is_draft else super().open(fn, mode)
+
     if not os.access(path, os.R_OK):
         return {"refused": "it does not exist or is not readable", "unreadable": True}
+    if draft is not None:
+        drafts.accept_missing()
     parser = config_errors.parsed(Parser, path)
     if isinstance(parser, dict):
         return parser
@@ -276,7 +288,9 @@ def main(arguments: Sequence[str]) -> int:
     answers = os.dup(1)
     os.dup2(2, 1)  # supervisor may warn on stdout; the JSON must stay clean
     with os.fdopen(answers, "w", encoding="utf-8") as out:
-        json.dump(describe(arguments[0]), out)
+        given = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+        draft = given if arguments[1:] else None
+        json.dump(describe(arguments[0], draft), out)
     return 0
 
 

@@ -39,6 +39,7 @@ ELSEWHERE = {
 #: Blocks for a shell: how they begin, and the test that runs them.
 SHELL = {
     "python3 -m venv /opt/fpm-listener": "tests/e2e/test_install.py",
+    "fpm-listener init --container": "tests/integration/cli/test_container.py",
     "make demo": "tests/e2e/test_demo.py",
     "fpm-listener guard [--wait 2s]": "tests/integration/test_documents.py",  # the usage, see below
     "#!/bin/sh\n# Exits with 1 if fpm-listener": "tests/e2e/test_healed.py",
@@ -161,7 +162,7 @@ def test_commands_and_options_in_documents(path: str) -> None:
     for command, words in commands().items():
         assert re.search(rf"\b{command}\b", text), command
         for word in words:
-            bare = word.removeprefix("--")
+            bare = word.lstrip("-")
             assert re.search(rf"(?:--|-l |Fl -|\b){bare}\b", text), (command, word)
 
 

@@ -85,7 +85,7 @@ PURE = {
     *("doctor.rules_fpm_rejections", "doctor.package_defaults"),
     *("doctor.rules_listener", "doctor.rules_program", "doctor.rules_running"),
     *("doctor.rules_supervisord", "doctor.rules_execution"),
-    *("doctor.machine", "phpfpm.start_script"),
+    *("doctor.machine", "doctor.guarded_command", "doctor.container_plan", "phpfpm.start_script"),
     *(
         "delivery.alert_queue",
         "delivery.alert_texts",

@@ -1,0 +1,118 @@
+"""`fpm-listener init --container`: adds fpm-listener to the one supervisord.conf of an image.
+
+Laws:
+1. Without --write it changes nothing. With it, it changes one file. A second run changes nothing.
+2. Every change of a key comes from a rule of the doctor, from the guard, or is a new section.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from fpm_listener import regular_file
+from fpm_listener.cli import container_draft, container_notes, dockerfile
+from fpm_listener.cli.init import shipped_listener
+from fpm_listener.doctor import check, ini_edits
+from fpm_listener.doctor.container_plan import Choices
+from fpm_listener.doctor.host_facts import Host
+from fpm_listener.host import file_replacement, own_command
+from fpm_listener.values import FpmListenerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fpm_listener.cli.dockerfile import Image
+    from fpm_listener.doctor.machine import Machine
+
+
+class Options(NamedTuple):
+    """What the command line says."""
+
+    conf: str | None = None  #: supervisord's file
+    write: bool = False
+    path: str | None = None  #: of fpm-listener in the image
+    user: str | None = None  #: that supervisord starts as
+    token_file: str | None = None
+    textfile: str | None = None
+    dockerfile: str | None = None
+
+
+def run(options: Options, say: Callable[[str], None], machine: Machine | None = None) -> int:
+    """Print, or write, what to add to supervisord's file; return the exit status.
+
+    Raises FpmListenerError.
+    """
+    path = str(Path(check.find_conf(options.conf, "-c")).absolute())
+    old = container_draft.read(path)
+    machine = machine or Host()
+    image = _image(options.dockerfile, path)
+    choices = Choices(
+        command=options.path or _command(machine),
+        file=image.file or Path(path).name,
+        shipped=shipped_listener(),
+        token_file=options.token_file or "",
+        textfile=options.textfile or "",
+    )
+    user = options.user or image.user
+    draft = container_draft.improve(path, old, machine, os.environ, choices, user)
+    if draft.text == old:
+        say(f"{path}: nothing to change")
+    elif options.write:
+        _write(path, draft.text, say)
+    else:
+        say(_diff(path, old, draft.text))
+    for other, text in draft.others.items():
+        say(_diff(other, container_draft.read(other), text))
+    say("\n".join(container_notes.lines(draft, image, path)))
+    return 0
+
+
+def _command(machine: Machine) -> str:
+    """Return how the file names fpm-listener: its path, if this is the image and PATH lacks it.
+
+    The lines of the Dockerfile create a link in PATH.
+    """
+    own = own_command.typed()
+    folders = os.environ.get("PATH", os.defpath).split(":")
+    is_image = machine.in_container() or bool(machine.php_fpms())
+    is_apart = own and not own_command.archive() and str(Path(own).parent) not in folders
+    return own if is_image and is_apart else "fpm-listener"
+
+
+def _image(path: str | None, conf: str) -> Image:
+    if path is not None:
+        return dockerfile.read(container_draft.read(path), Path(conf).name)
+    return dockerfile.Image(system=_system())
+
+
+def _system() -> str:
+    """Return the system of this container; empty if this is none."""
+    if not Host().in_container():
+        return ""
+    try:
+        words = regular_file.read_text("/etc/os-release")
+    except OSError:
+        return ""
+    return next((one for one in dockerfile.SYSTEMS if one.lower() in words.lower()), "")
+
+
+def _diff(path: str, old: str, new: str) -> str:
+    lines = difflib.unified_diff(ini_edits.lines_of(old), ini_edits.lines_of(new), path, path)
+    return "".join(
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+    ).removesuffix("\n")
+
+
+def _write(path: str, text: str, say: Callable[[str], None]) -> None:
+    try:
+        copy = file_replacement.replace(path, text.encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise FpmListenerError(
+            f"{path} cannot be written, and stays unchanged: {why}. Without --write, this command"
+            " prints the changes"
+        ) from error
+    say(f"{path} written; the old file is {copy}")

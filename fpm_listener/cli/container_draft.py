@@ -1,0 +1,128 @@
+"""The supervisord.conf of `init --container`, and what the doctor finds in it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from typing import TYPE_CHECKING, NamedTuple
+
+from fpm_listener import regular_file
+from fpm_listener.doctor import check, container_plan, ini_edits
+from fpm_listener.doctor.rules import examine
+from fpm_listener.values import FpmListenerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fpm_listener.doctor.checked_config import CheckedConfig
+    from fpm_listener.doctor.container_plan import Choices
+    from fpm_listener.doctor.machine import Machine
+    from fpm_listener.doctor.rule import Finding
+
+#: A change can make another rule apply: redirect_stderr=false, then stderr_events_enabled.
+_MOST_ROUNDS = 6
+
+
+class Draft(NamedTuple):
+    """The changed text of the file, and what the doctor finds in it."""
+
+    text: str
+    config: CheckedConfig
+    findings: list[Finding]
+    before: CheckedConfig  #: of the unchanged text
+    others: Mapping[str, str]  #: changed texts of included files, by path
+    choices: Choices  #: with the user
+    unset: frozenset[str]  #: variables that this shell does not have
+
+
+def improve(
+    path: str,
+    text: str,
+    machine: Machine,
+    environ: Mapping[str, str],
+    choices: Choices,
+    user: str = "",
+) -> Draft:
+    """Return the text with all changes. Raises FpmListenerError if supervisor rejects the file."""
+    config, unset = _gather(path, machine, environ, text)
+    known = {**environ, **dict.fromkeys(unset, "1")}
+    choices = choices._replace(uid=_uid(config, user))
+    before, others = config, dict[str, str]()
+    findings: list[Finding] = []
+    for _ in range(_MOST_ROUNDS):
+        findings = _trusted(examine(config, check.texts()), config, unset)
+        edits = container_plan.edits(config, findings, choices)
+        own = [edit for edit in edits if edit.file == path]
+        for other in dict.fromkeys(edit.file for edit in edits if edit.file != path):
+            others[other] = ini_edits.apply(read(other), [e for e in edits if e.file == other])
+        new = ini_edits.apply(text, own)
+        for block in container_plan.blocks(config, choices):
+            new = _with_block(new, block)
+        if new == text:
+            break
+        text = new
+        config, _ = _gather(path, machine, known, text)
+    kept = {other: new for other, new in others.items() if new != read(other)}
+    return Draft(text, config, findings, before, kept, choices, unset)
+
+
+def _gather(
+    path: str, machine: Machine, environ: Mapping[str, str], text: str
+) -> tuple[CheckedConfig, frozenset[str]]:
+    """Return the configuration, and the variables that this shell does not have."""
+    config = check.gather(path, machine, environ, draft=text)
+    unset = frozenset(config.supervisord.get("unset") or ())
+    if unset:
+        # Their values do not matter for the changes. "1" is a number, a name and a path.
+        config = check.gather(path, machine, {**environ, **dict.fromkeys(unset, "1")}, draft=text)
+    if "refused" in config.supervisord:
+        found = examine(config, check.texts())
+        first = found[0] if found else None
+        reason = f"{first.where}: {first.what}. {first.fix}" if first else "it is rejected"
+        raise FpmListenerError(f"supervisor rejects {path}, so it stays unchanged: {reason}")
+    return config, unset
+
+
+def _trusted(
+    findings: list[Finding], config: CheckedConfig, unset: frozenset[str]
+) -> list[Finding]:
+    """Return the findings without those about values with an unknown variable."""
+    unknown = {
+        section.where(key)
+        for section in config.sections.values()
+        for key, line in section.lines.items()
+        if any(f"%(ENV_{name})" in line.value for name in unset)
+    }
+    return [one for one in findings if one.where not in unknown]
+
+
+def _with_block(text: str, block: str) -> str:
+    end = "\r\n" if "\r\n" in text else "\n"
+    gap = "" if not text or text.endswith("\n") else end
+    return f"{text}{gap}{end}" + block.replace("\n", end)
+
+
+def _uid(config: CheckedConfig, user: str) -> int | None:
+    """Return the number of supervisord's user; None = it is not root, and has no account here."""
+    own = config.supervisord.get("uid")
+    if own is not None:
+        return int(own)
+    line = config.sections["supervisord"].lines.get("user")
+    name = user or (line.value if line else "")
+    if not name:
+        return os.geteuid()
+    if name.isdecimal():
+        return int(name)
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
+def read(path: str) -> str:
+    """Return the text of a file, with its line ends. Raises FpmListenerError."""
+    try:
+        content = regular_file.read(path, check.LONGEST)
+    except OSError as error:
+        raise FpmListenerError(f"{path} cannot be read: {error.strerror}") from error
+    return content.decode("utf-8", "surrogateescape")

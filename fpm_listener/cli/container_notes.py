@@ -1,0 +1,179 @@
+"""What `fpm-listener init --container` says beside the changed file: a Dockerfile, and decisions.
+
+All of it can be copied into a Dockerfile: what is no instruction is a comment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fpm_listener import regular_file
+from fpm_listener.cli import dockerfile
+from fpm_listener.doctor.checked_config import folder_of, listeners, words_of
+from fpm_listener.doctor.container_plan import is_official_elsewhere
+from fpm_listener.doctor.guarded_command import GUARD
+from fpm_listener.doctor.rule import FindingSeverity
+from fpm_listener.phpfpm.config import STDERR
+from fpm_listener.phpfpm.script_files import LONGEST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fpm_listener.cli.container_draft import Draft
+    from fpm_listener.cli.dockerfile import Image
+    from fpm_listener.doctor.checked_config import Fpm
+    from fpm_listener.doctor.rule import Finding
+
+#: Findings about files, directories and users that an image has and another machine has not.
+_OF_IMAGE = {
+    *("FPM023", "FPM030", "FPM031", "FPM033", "FPM034", "FPM044", "FPM049", "FPM061", "FPM063"),
+    *("FPM068", "FPM082", "FPM083", "FPM113"),
+}
+#: Events of a program that stays down.
+_DOWN = {"PROCESS_STATE", "PROCESS_STATE_FATAL", "PROCESS_STATE_EXITED", "EVENT"}
+_ACCESS_LOG, _CONTROL = "FPM119", "process_control_timeout"
+_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+def lines(draft: Draft, image: Image, path: str) -> list[str]:
+    """Return the lines, each without its end."""
+    found = ["", *_dockerfile(draft, image)]
+    notes = [*_decisions(draft), *_remaining(draft)]
+    if draft.others:
+        notes.append("Apply the other diffs yourself: --write changes only " + path)
+    if notes:
+        found += ["", "# What needs your decision:", *(f"# - {note}" for note in notes)]
+    return found
+
+
+def _dockerfile(draft: Draft, image: Image) -> Iterator[str]:
+    systems = [image.system] if image.system else list(dockerfile.SYSTEMS)
+    yield "# Add to the Dockerfile, before USER and CMD:"
+    for system in systems:
+        yield f"# {system}, with pip:"
+        yield from dockerfile.install(system)
+        yield f"# {system}, with the one file fpm-listener.pyz instead:"
+        yield from dockerfile.install_file(system)
+    for folder, values in _php_settings(draft).items():
+        if any(key == "access.log" for _, key, _ in values):
+            yield "# Each line of the access log on stderr would be an event of supervisord."
+            yield "# (php-fpm's own /proc/self/fd/1 is /dev/null, too.)"
+        yield from dockerfile.drop_in(folder, values)
+    if draft.choices.token_file:
+        yield f"# Mount the token when the container starts: {draft.choices.token_file}"
+    if draft.choices.uid != 0:
+        yield "# No directory is needed: supervisord's user can create its socket and state_dir."
+    if not image.has_healthcheck:
+        yield from dockerfile.health()
+
+
+def _php_settings(draft: Draft) -> dict[str, list[tuple[str, str, str]]]:
+    """Return settings of php-fpm that fix findings, by the directory of its pools."""
+    found: dict[str, dict[tuple[str, str], str]] = {}
+    for fpm in draft.config.fpms:
+        folder = _pools(fpm)
+        if folder is None:
+            continue
+        values = found.setdefault(folder, {})
+        for finding in draft.findings:
+            for edit in finding.edits:
+                if edit.php and edit.value and edit.file in fpm.conf.files:
+                    values[edit.section, edit.key] = edit.value
+        if fpm.is_read:
+            logged = [one.name for one in fpm.pools if one.section.get("access.log") in STDERR]
+        else:  # the official image, on another machine
+            values["global", _CONTROL] = "10s"
+            logged = ["www"]
+        values |= {(name, "access.log"): "/dev/null" for name in logged}
+    return {
+        folder: [(*place, value) for place, value in values.items()]
+        for folder, values in found.items()
+        if values
+    }
+
+
+def _pools(fpm: Fpm) -> str | None:
+    """Return the directory whose files php-fpm includes; None if there is none that is known."""
+    if not fpm.is_read:
+        return dockerfile.OFFICIAL_POOLS if is_official_elsewhere(fpm) else None
+    files = [one for one in fpm.conf.files if one != fpm.conf.path and one.endswith(".conf")]
+    return folder_of(files[-1]) if files else None
+
+
+def _decisions(draft: Draft) -> Iterator[str]:
+    """Say what this command does not decide."""
+    if not draft.before.fpms and not draft.before.unknown:
+        yield "No program starts php-fpm. fpm-listener watches the other programs all the same."
+    yield from _guards(draft)
+    for fpm in draft.before.fpms:
+        if fpm.process.settings["autorestart"] == "false":
+            yield (
+                f"[{fpm.program.name}] autorestart was false and is now true. If the container must"
+                " end when a program fails, write on_fatal = shutdown in [fpm-listener]"
+            )
+    for one in listeners(draft.config):
+        if not one.is_our_listener and _DOWN & set(one.settings["events"]):
+            yield (
+                f"[{one.section.name}] also gets events of failed programs. If it ends the"
+                " container, write on_fatal = shutdown in [fpm-listener] and remove it"
+            )
+    if draft.unset:
+        names = ", ".join(sorted(draft.unset))
+        yield f"Values with {names} were not checked: this shell does not have these variables"
+
+
+def _guards(draft: Draft) -> Iterator[str]:
+    command = f"{draft.choices.command} guard --hold --"
+    for fpm in draft.config.fpms:
+        if fpm.script is not None:
+            if not GUARD.search(_text(fpm.script.path)):
+                yield (
+                    f"[{fpm.program.name}] starts php-fpm in {fpm.script.path}. Write there:"
+                    f" exec {command} {fpm.script.runs}"
+                )
+        elif not GUARD.search(fpm.process.command):
+            yield (
+                f"[{fpm.program.name}] command: there is no safe place for the guard."
+                f" Write before php-fpm: {command}"
+            )
+
+
+def _text(path: str) -> str:
+    try:
+        return regular_file.read_text(path, LONGEST)
+    except OSError:
+        return ""
+
+
+def _remaining(draft: Draft) -> Iterator[str]:
+    """Say in one line each what the doctor finds in the result."""
+    is_image = all(_is_here(fpm, draft) for fpm in draft.config.fpms)
+    foreign = 0
+    for finding in draft.findings:
+        if not is_image and finding.id in _OF_IMAGE:
+            foreign += 1
+        elif not _is_fixed(finding) and not finding.package:
+            kind = (
+                "" if finding.severity is FindingSeverity.HINT else f" ({finding.severity.value})"
+            )
+            yield f"{finding.id}{kind} {finding.where}: {finding.what}. {finding.fix}"
+    if foreign:
+        yield (
+            "php-fpm of the file is not on this machine. Run this command in the image, or"
+            f" fpm-listener check: {foreign} checks need its files and users"
+        )
+
+
+def _is_fixed(finding: Finding) -> bool:
+    """Return whether the lines of the Dockerfile fix it."""
+    php = [edit for edit in finding.edits if edit.php]
+    return finding.id == _ACCESS_LOG or (bool(php) and php == list(finding.edits))
+
+
+def _is_here(fpm: Fpm, draft: Draft) -> bool:
+    binary = fpm.invocation.binary
+    machine = draft.config.machine
+    if "/" in binary:
+        return not machine.command_fault(binary)
+    first = next(iter(words_of(fpm.process.command)), "")
+    return any(machine.exists(f"{one}/{binary}") for one in _FOLDERS) and bool(first)
