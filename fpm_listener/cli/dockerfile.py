@@ -95,9 +95,9 @@ def install_file(system: str) -> list[str]:
     """Return the lines that do the same without pip."""
     package = _PYTHON[system].format(package="python3")
     return [
-        "COPY fpm-listener.pyz /tmp/",
+        "ADD --chmod=755 fpm-listener.pyz /tmp/fpm-listener.pyz",
         f"RUN {package} \\",
-        f" && python3 /tmp/fpm-listener.pyz unpack {_DIRECTORY} \\",
+        f" && /tmp/fpm-listener.pyz unpack {_DIRECTORY} && rm /tmp/fpm-listener.pyz \\",
         f" && ln -s {_DIRECTORY}/bin/fpm-listener /usr/local/bin/",
     ]
 
