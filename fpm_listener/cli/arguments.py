@@ -18,7 +18,7 @@ for you), then run: supervisorctl update
 
     [eventlistener:fpm-listener]
     command=fpm-listener listen --config %(here)s/fpm_listener.conf
-    events=PROCESS_STATE,PROCESS_LOG_STDERR,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE
+    events=PROCESS_STATE,PROCESS_LOG,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE
     buffer_size=1024
     priority=-50
     autorestart=true

@@ -28,6 +28,7 @@ from fpm_listener.phpfpm.config import FpmSite, LogKind
 from fpm_listener.phpfpm.status_page import PoolTarget
 from fpm_listener.supervisor import command_search, config, config_path
 from fpm_listener.supervisor.config import ConfUnreadable
+from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.supervisor.rpc import RpcFailed
 from fpm_listener.vocabulary import Where
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from fpm_listener.internal_errors import Caught
     from fpm_listener.phpfpm.command_line import FpmInvocation
     from fpm_listener.phpfpm.config import FpmConf, Pool
-    from fpm_listener.supervisor.process import ProcessName, Program
+    from fpm_listener.supervisor.process import Program
     from fpm_listener.supervisor.rpc import SupervisorRpc
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class Discovery:
         if all_configs or not self._programs:
             found = self._survive(self._find)
             self._programs = self._programs if found is None else found
+            self._outputs.know(self._programs, _own_name())
         sites: dict[ProcessName, FpmSite] = {}
         needs: dict[ProcessName, Needs] = {}
         outputs: dict[ProcessName, ProgramOutput] = {}
@@ -175,6 +177,12 @@ class Discovery:
         if what not in self._logged:
             self._logged.add(what)
             log.warning(sentence, what)
+
+
+def _own_name() -> ProcessName:
+    """Return the name of the listener in supervisord, which sets these variables."""
+    names = ("SUPERVISOR_GROUP_NAME", "SUPERVISOR_PROCESS_NAME")
+    return ProcessName(*(os.environ.get(name, "") for name in names))
 
 
 def _site(

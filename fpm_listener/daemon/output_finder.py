@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,13 +20,16 @@ from fpm_listener.supervisor.exit_log import QUIET_LEVELS
 from fpm_listener.supervisor.rpc import RpcFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from fpm_listener.supervisor.process import Logs, ProcessName, Program
     from fpm_listener.supervisor.rpc import LogFiles, SupervisorRpc
 
 #: Places without regular files.
 _NO_FILES = ("/dev/", "/proc/")
+#: A descriptor of the process that opens the path.
+_OWN_DESCRIPTOR = re.compile(r"/dev/(?:(?P<name>stdout|stderr)|fd/(\d+))|/proc/self/fd/(\d+)")
+_NUMBERS = {"stdout": "1", "stderr": "2"}
 
 
 class Target(NamedTuple):
@@ -42,6 +46,7 @@ class OutputFinder:
         self._rpc = rpc
         self._pid = supervisord_pid
         self._auto: Mapping[ProcessName, LogFiles] = {}
+        self._events: frozenset[str] = frozenset()  # that this listener gets; empty = unknown
         options = config_path.options_of(config_path.command_of(supervisord_pid))
         self._level = options.get("-e") or options.get("--loglevel")  # it replaces the setting
 
@@ -50,6 +55,11 @@ class OutputFinder:
         answer = self._rpc.log_files() if self._rpc is not None else {}
         if not isinstance(answer, RpcFailed):
             self._auto = answer
+
+    def know(self, programs: Iterable[Program], own_name: ProcessName) -> None:
+        """Learn which events the listener gets; `own_name`: its name in supervisord."""
+        own = next((one for one in programs if one.name == own_name), None)
+        self._events = frozenset(own.events if own else ())
 
     def find(self, program: Program, own_logs: tuple[str, ...] = ()) -> ProgramOutput:
         """Return where the output of a program goes; `own_logs`: files that it writes itself."""
@@ -61,6 +71,9 @@ class OutputFinder:
         stderr = Target(None)
         if not logs.redirect_stderr:
             stderr = self._target(logs.stderr, auto.stderr if auto else None, logs, "stderr")
+        read, maxbytes = stderr, logs.stderr_maxbytes
+        if logs.redirect_stderr:
+            read, maxbytes = stdout, logs.stdout_maxbytes
         return ProgramOutput(
             stdout_file=stdout.file,
             stderr_file=stderr.file,
@@ -69,6 +82,8 @@ class OutputFinder:
             redirect_stderr=logs.redirect_stderr,
             stdout_events=logs.stdout_events,
             stderr_events=logs.stderr_events,
+            rotates_pipe=bool(maxbytes) and self._is_pipe(read.other),
+            subscribed=self._is_subscribed("STDOUT" if logs.redirect_stderr else "STDERR"),
             own_logs=own_logs,
             never_opened=tuple(path for path in own_logs if not os.path.exists(path)),  # noqa: PTH110 - a text stays a text
             exits_hidden_by=level if level in QUIET_LEVELS else "",
@@ -89,6 +104,26 @@ class OutputFinder:
             return Target(None, log)
         path = log if log.startswith("/") else f"{self._working_directory()}/{log}"
         return Target(path) if _can_be_file(path) else Target(None, path)
+
+    def _is_subscribed(self, channel: str) -> bool | None:
+        names = {"EVENT", "PROCESS_LOG", f"PROCESS_LOG_{channel}"}
+        return bool(self._events & names) if self._events else None
+
+    def _is_pipe(self, path: str) -> bool:
+        """Return whether a target has no position: a pipe, a socket or a terminal.
+
+        A target that may not be examined is one: in a container it is.
+        """
+        if path in {"", NO_LOG, "syslog"}:
+            return False
+        if found := _OWN_DESCRIPTOR.fullmatch(path):
+            number = _NUMBERS[found["name"]] if found["name"] else found[2] or found[3]
+            path = f"/proc/{self._pid}/fd/{number}"
+        try:
+            seen = os.stat(path)  # noqa: PTH116 - a text stays a text
+        except OSError:
+            return True
+        return not (stat.S_ISREG(seen.st_mode) or seen.st_rdev == os.stat(os.devnull).st_rdev)  # noqa: PTH116 - the same
 
     def _working_directory(self) -> str:
         try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.doctor.checked_config import listeners, our_listeners, whole
 from fpm_listener.doctor.rule import KeyRule, Match, key_rules, match, rule
+from fpm_listener.doctor.rules_program import sends_stderr, stderr_channel
 from fpm_listener.phpfpm.config import STDERR
 
 if TYPE_CHECKING:
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
     from fpm_listener.doctor.checked_config import CheckedConfig, Section, Supervised
 
-_EVENTS = "PROCESS_STATE,PROCESS_LOG_STDERR,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE"
-#: Subscriptions that include every line of standard error.
-_EVERY_LINE = {"EVENT", "PROCESS_LOG", "PROCESS_LOG_STDERR"}
+_EVENTS = ("PROCESS_STATE", "PROCESS_LOG", "PROCESS_GROUP", "SUPERVISOR_STATE_CHANGE")
+#: Subscriptions that include all output.
+_ALL_OUTPUT = {"EVENT", "PROCESS_LOG"}
 
 
 def _listeners(config: CheckedConfig) -> list[Section]:
@@ -77,7 +78,31 @@ def events(process: Supervised) -> Iterator[Match]:
     subscribed = set(process.settings.get("events") or ())
     if subscribed and not {"PROCESS_STATE", "EVENT"} & subscribed:
         names = ", ".join(sorted(subscribed))
-        yield match(process.section, "events", {"events": _EVENTS}, events=names)
+        yield match(process.section, "events", {"events": ",".join(_EVENTS)}, events=names)
+
+
+@rule("FPM109", whole)
+def events_of_output(config: CheckedConfig) -> Iterator[Match]:
+    """supervisord sends the output of php-fpm, or should, and the listener does not ask for it."""
+    for listener in our_listeners(config):
+        subscribed = set(listener.settings.get("events") or ())
+        for fpm in config.fpms:
+            settings = fpm.process.settings
+            name = f"PROCESS_LOG_{stderr_channel(settings).upper()}"
+            is_sent = settings["redirect_stderr"] or sends_stderr(settings)
+            is_needed = is_sent and "PROCESS_STATE" in subscribed
+            if is_needed and not subscribed & {*_ALL_OUTPUT, name}:
+                others = sorted(
+                    one
+                    for one in subscribed
+                    if one not in _EVENTS and not one.startswith("PROCESS_LOG_")
+                )
+                change = {"events": ",".join((*_EVENTS, *others))}
+                program = fpm.program.name
+                yield match(
+                    listener.section, "events", change, "output", name=name, program=program
+                )
+                break
 
 
 @rule("FPM116", whole)
@@ -91,14 +116,15 @@ def own_settings(config: CheckedConfig) -> Iterator[Match]:
 @rule("FPM119", whole)
 def access_log_events(config: CheckedConfig) -> Iterator[Match]:
     """supervisord sends each line of stderr to listeners, and discards old events under load."""
-    if not any(_EVERY_LINE & set(p.settings.get("events") or ()) for p in config.processes):
-        return
+    subscribed = {name for p in config.processes for name in p.settings.get("events") or ()}
     for fpm in config.fpms:
         settings = fpm.process.settings
-        if settings["stderr_events_enabled"] and not settings["redirect_stderr"]:
+        channel = stderr_channel(settings)
+        is_read = subscribed & {*_ALL_OUTPUT, f"PROCESS_LOG_{channel.upper()}"}
+        if is_read and sends_stderr(settings):
             for pool in fpm.pools:
                 if pool.section.get("access.log") in STDERR:
-                    yield match(pool.section, "access.log", pool=pool.name)
+                    yield match(pool.section, "access.log", pool=pool.name, channel=channel)
 
 
 @rule("FPM121", whole)
@@ -115,5 +141,5 @@ def undeliverable(config: CheckedConfig) -> Iterator[Match]:
 RULES = (
     *TABLE,
     *(no_listener, priority, several_listeners, events, own_settings, access_log_events),
-    undeliverable,
+    *(undeliverable, events_of_output),
 )

@@ -6,7 +6,7 @@ Each consequence was measured with supervisor 4.3.0 and php-fpm 8.2.
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fpm_listener.doctor.checked_config import fpms, programs, whole
 from fpm_listener.doctor.rule import KeyRule, key_rules, match, rule
@@ -14,7 +14,7 @@ from fpm_listener.host.addresses import UnixAddress
 from fpm_listener.phpfpm.config import LogKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Section
     from fpm_listener.doctor.ini_edits import Edit
@@ -26,17 +26,29 @@ _DRAINS_S = 10.0
 
 
 def _with_log_on_stderr(config: CheckedConfig) -> list[Section]:
-    return [fpm.program for fpm in config.fpms if fpm.conf.log_kind is LogKind.STDERR]
+    return [
+        fpm.program
+        for fpm in config.fpms
+        if fpm.conf.log_kind is LogKind.STDERR and not fpm.process.settings["redirect_stderr"]
+    ]
 
 
 def _without_shell(config: CheckedConfig) -> list[Section]:
     return [fpm.program for fpm in config.fpms if not fpm.in_shell]
 
 
+def stderr_channel(settings: Mapping[str, Any]) -> str:
+    """Return the channel of supervisord that has the stderr of a program."""
+    return "stdout" if settings["redirect_stderr"] else "stderr"
+
+
+def sends_stderr(settings: Mapping[str, Any]) -> bool:
+    """Return whether supervisord sends the stderr of a program to listeners."""
+    return bool(settings[f"{stderr_channel(settings)}_events_enabled"])
+
+
 _STDERR_EVENTS = {"stderr_events_enabled": "true"}
-_SEPARATE: dict[str, str | None] = {"redirect_stderr": "false", **_STDERR_EVENTS}
-#: supervisord's own standard output, by its paths.
-_STDOUTS = {"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}
+_STDOUT_EVENTS = {"stdout_events_enabled": "true"}
 TABLE = (
     *key_rules(
         programs,
@@ -67,15 +79,9 @@ def several_masters(config: CheckedConfig) -> Iterator[Match]:
 
 @rule("FPM019", programs)
 def mixed_output(program: Section) -> Iterator[Match]:
-    """There is an edit only if the errors stay where they are read, such as in docker logs."""
-    if not program.values["redirect_stderr"]:
-        return
-    change = dict(_SEPARATE)
-    if program.values["stdout_logfile"] in _STDOUTS:
-        change |= {"stderr_logfile": "/dev/stderr", "stderr_logfile_maxbytes": "0"}
-        yield match(program, "redirect_stderr", change, value="true")
-    else:
-        yield match(program, "redirect_stderr", change, value="true")._replace(edits=())
+    """With the events of stdout, the listener gets the errors."""
+    if program.values["redirect_stderr"] and not sends_stderr(program.values):
+        yield match(program, "redirect_stderr", _STDOUT_EVENTS)
 
 
 @rule("FPM020", fpms)
@@ -83,7 +89,7 @@ def stderr_discarded(fpm: Fpm) -> Iterator[Match]:
     """php-fpm reports errors of php-fpm.conf on stderr only."""
     settings = fpm.process.settings
     is_kept = settings["stderr_logfile"] or settings["redirect_stderr"]
-    if not settings["stderr_events_enabled"] and not is_kept:
+    if not sends_stderr(settings) and not is_kept:
         yield match(fpm.program, "stderr_logfile", {**_STDERR_EVENTS, "stderr_logfile": None})
 
 

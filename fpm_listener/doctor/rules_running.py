@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _COMPARED = {
     **{key: key for key in ("command", "directory", "startsecs", "startretries", "exitcodes")},
     **{key: key for key in ("stopsignal", "stopwaitsecs", "killasgroup", "redirect_stderr")},
-    **{key: key for key in ("stderr_events_enabled", "stdout_logfile", "stderr_logfile")},
+    **{key: key for key in ("stdout_events_enabled", "stderr_events_enabled")},
+    **{key: key for key in ("stdout_logfile", "stderr_logfile")},
     "user": "uid",
 }
 

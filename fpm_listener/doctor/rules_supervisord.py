@@ -230,7 +230,9 @@ def log_without_position(config: CheckedConfig) -> Iterator[Match]:
         for key in (f"{stream}_logfile" for stream in streams):
             if _DEVICE.fullmatch(settings[key] or "") and settings.get(f"{key}_maxbytes"):
                 change = {f"{key}_maxbytes": "0"}
-                yield match(process.section, key, change, path=settings[key])
+                stream = key.partition("_")[0]
+                variant = "events" if settings[f"{stream}_events_enabled"] else ""
+                yield match(process.section, key, change, variant, path=settings[key])
 
 
 @rule("FPM114", processes)

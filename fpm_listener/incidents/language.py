@@ -130,15 +130,16 @@ class Language:
         """Return the values of the sentence about output that no alert can show."""
         frame = "update" if facts.commands.supervisorctl else "restart"
         command = values(facts)["update"] or ""
-        is_joined = facts.output.redirect_stderr
-        if is_joined and frame == "update":  # the section of the listener changes, too
-            command = command.removesuffix(f" {facts.name.group}")
+        lines = self.frames["and"].join(facts.output.missing_settings)
+        section = section_of(facts.name)
+        changes = [self.frames["add_lines"].format(lines=lines, section=section)] if lines else []
+        if facts.output.subscribed is False:
+            changes.append(self.frames["add_events"])
+            if frame == "update":  # the section of the listener changes, too
+                command = command.removesuffix(f" {facts.name.group}")
         return {
             "target": facts.hidden_output or "",
-            "setting": facts.output.events_setting,
-            "section": section_of(facts.name),
-            # The listener's section that we ship subscribes to the events of stderr only.
-            "subscribe": self.frames["subscribe"] if is_joined else "",
+            "changes": self.frames["and_also"].join(changes),
             "apply": self.frames[frame].format(command=command),
         }
 

@@ -27,8 +27,11 @@ class ProgramOutput:
     stdout_target: str = ""  #: a device, `syslog` or `NONE` instead of a file; empty = a file
     stderr_target: str = ""  #: the same; empty with redirect_stderr
     redirect_stderr: bool = False  #: stderr goes where stdout goes
-    stdout_events: bool = False  #: supervisord sends PROCESS_LOG_STDOUT
-    stderr_events: bool = False  #: supervisord sends PROCESS_LOG_STDERR
+    stdout_events: bool = False  #: the section lets supervisord send PROCESS_LOG_STDOUT
+    stderr_events: bool = False  #: the section lets supervisord send PROCESS_LOG_STDERR
+    #: the stderr goes to a pipe whose size is limited: supervisord fails (ESPIPE) before it sends
+    rotates_pipe: bool = False
+    subscribed: bool | None = None  #: the listener gets the events of that stderr; None = unknown
     own_logs: tuple[str, ...] = ()  #: files that the program itself writes: php-fpm's error log
     never_opened: tuple[str, ...] = ()  #: those of own_logs that do not exist
     exits_hidden_by: str = ""  #: the loglevel with which supervisord's own log has no exits
@@ -51,7 +54,7 @@ class ProgramOutput:
     @property
     def has_events(self) -> bool:
         """Return whether supervisord sends what the program writes to stderr."""
-        return self.stdout_events if self.redirect_stderr else self.stderr_events
+        return not self.missing_settings and self.subscribed is not False
 
     @property
     def hidden_target(self) -> str | None:
@@ -62,9 +65,12 @@ class ProgramOutput:
         return (self.stdout_target if self.redirect_stderr else self.stderr_target) or NO_LOG
 
     @property
-    def events_setting(self) -> str:
-        """Return the line for the program's section that lets supervisord send its stderr."""
-        return f"{'stdout' if self.redirect_stderr else 'stderr'}_events_enabled=true"
+    def missing_settings(self) -> list[str]:
+        """Return the lines for the program's section that let supervisord send its stderr."""
+        channel = "stdout" if self.redirect_stderr else "stderr"
+        is_enabled = self.stdout_events if self.redirect_stderr else self.stderr_events
+        lines = [] if is_enabled else [f"{channel}_events_enabled=true"]
+        return [*lines, f"{channel}_logfile_maxbytes=0"] if self.rotates_pipe else lines
 
 
 UNKNOWN = ProgramOutput()

@@ -200,11 +200,13 @@ ENGLISH = Language(
         "no_exit": " Its exit status is unknown: supervisord's log has no exits with "
         "loglevel={level}. Set loglevel=info in [supervisord].",
         "hidden": " supervisord passes its output to {target} (in a container: docker logs), so "
-        "this alert cannot show it. To change this, add {setting} to [{section}]{subscribe}, then "
-        "{apply}.",
+        "this alert cannot show it. To change this, add {changes}, then {apply}.",
         "no_log": " supervisord keeps no log of its output, so this alert cannot show it. To "
-        "change this, add {setting} to [{section}]{subscribe}, then {apply}.",
-        "subscribe": " and PROCESS_LOG to events= in the section of the listener",
+        "change this, add {changes}, then {apply}.",
+        "add_lines": "{lines} to [{section}]",
+        "add_events": "PROCESS_LOG to events= in the section of the listener",
+        "and": " and ",
+        "and_also": " and ",
         "update": "type: {command}",
         "restart": "restart supervisord and all its programs: {command}",
         "worn_out": " Self-healing started it {count} times in one day, and does not start it "

@@ -255,10 +255,13 @@ CHINESE = Language(
         "no_exit": "退出状态未知：loglevel={level} 时 supervisord 的日志不记录退出。"
         "请在 [supervisord] 中设置 loglevel=info。",
         "hidden": "supervisord 把它的输出转到 {target}（容器中用 docker logs 查看），"
-        "所以本告警无法显示。如需显示，请在 [{section}] 中加入 {setting}{subscribe}，然后{apply}。",
+        "所以本告警无法显示。如需显示，请{changes}，然后{apply}。",
         "no_log": "supervisord 不保存它的输出，所以本告警无法显示。"
-        "如需显示，请在 [{section}] 中加入 {setting}{subscribe}，然后{apply}。",
-        "subscribe": "，并在监听器小节的 events= 中加入 PROCESS_LOG",
+        "如需显示，请{changes}，然后{apply}。",
+        "add_lines": "在 [{section}] 中加入 {lines}",
+        "add_events": "在监听器小节的 events= 中加入 PROCESS_LOG",
+        "and": " 和 ",
+        "and_also": "，并",
         "update": "执行：{command}",
         "restart": "重启 supervisord 及其全部程序：{command}",
         "worn_out": "一天内已自动重启 {count} 次，今天不再启动。",

@@ -140,11 +140,6 @@ class ProcessFacts:
 
     # -- other inputs ------------------------------------------------------------------------------
 
-    def _feed_output(self, text: str) -> list[str]:
-        """Take a piece of output; return the lines of php-fpm that it completes."""
-        lines = self._run_output.feed(text)
-        return lines if self.is_fpm else []
-
     def _end_output(self, *, failed: bool) -> list[str]:
         """End the output of a run; return the half line of php-fpm."""
         rest = self._run_output.end()

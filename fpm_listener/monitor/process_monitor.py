@@ -43,7 +43,8 @@ class ProcessMonitor(ProcessFacts):
     def take(self, now: Instant, given: ProcessInput) -> list[Effect]:
         """Learn from an input and return what to do now. `Tick` only lets time pass."""
         if isinstance(given, ProcessLog):
-            given = messages.LogFacts(classify_all(self._feed_output(given.text)))
+            lines = self._run_output.feed(given.text, given.channel)
+            given = messages.LogFacts(classify_all(lines) if self.is_fpm else ())
             if not given.facts and self._tracker.incident is None:
                 return []
         self._view, self._news = None, ProcessNews(started=set(self._shared.awaited))

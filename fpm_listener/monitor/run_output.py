@@ -1,16 +1,22 @@
 """What a run has written, if supervisord sends it in PROCESS_LOG events.
 
-Law: the memory is bounded, and a program without such events needs none.
+Laws:
+1. The memory is bounded, and a program without such events needs none.
+2. Pieces of stdout and of stderr are never joined to one line.
+3. An access log does not replace other lines: its lines count only if there are no others.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
+from fpm_listener.host.output_lines import is_access
 from fpm_listener.phpfpm.line_splitter import LineSplitter
 
 #: Lines of a run that are kept, and characters of each.
 KEPT_LINES, KEPT_CHARACTERS = 40, 1024
+#: Lines of an access log that are kept.
+KEPT_ACCESS = 8
 
 
 class RunOutput:
@@ -19,29 +25,47 @@ class RunOutput:
     def __init__(self) -> None:
         self.is_used = False  #: an event has come
         self.ended: tuple[str, ...] = ()  #: the last lines of the last run that has ended
-        self._splitter = LineSplitter()
+        self._splitters: dict[str, LineSplitter] = {}
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._access: deque[str] = deque(maxlen=KEPT_ACCESS)
 
-    def feed(self, text: str) -> list[str]:
-        """Take a piece of the output, and return the lines that it completes."""
+    def feed(self, text: str, channel: str) -> list[str]:
+        """Take a piece of the output, and return the lines that it completes.
+
+        channel: `stdout` or `stderr`.
+        """
         self.is_used = True
-        return self._keep(self._splitter.feed(text))
+        splitter = self._splitters.get(channel)
+        if splitter is None:
+            splitter = self._splitters[channel] = LineSplitter()
+        return self._keep(splitter.feed(text))
 
     def begin(self) -> None:
         """Begin a run."""
         self._lines.clear()
+        self._access.clear()
 
     def end(self) -> list[str]:
-        """End a run, and return its half line."""
-        rest = self._keep(self._splitter.flush())
-        self.ended = tuple(self._lines)
+        """End a run, and return its half lines."""
+        rest = [line for splitter in self._splitters.values() for line in splitter.flush()]
+        self._keep(rest)
+        self.ended = self.present
         return rest
 
     @property
     def present(self) -> tuple[str, ...]:
         """Return the last lines of the present run, or of the last one until the next begins."""
-        return tuple(self._lines)
+        return tuple(self._lines or self._access)
 
     def _keep(self, lines: list[str]) -> list[str]:
-        self._lines.extend(line[:KEPT_CHARACTERS] for line in lines[-KEPT_LINES:] if line.strip())
+        for line in lines if len(lines) <= KEPT_LINES else _last(lines):
+            if line and not line.isspace():
+                kept = line[:KEPT_CHARACTERS]
+                (self._access if is_access(kept) else self._lines).append(kept)
         return lines
+
+
+def _last(lines: list[str]) -> list[str]:
+    """Return the last lines of each kind of a large piece."""
+    others = [line for line in lines if not is_access(line[:KEPT_CHARACTERS])]
+    return others[-KEPT_LINES:] or lines[-KEPT_ACCESS:]

@@ -126,10 +126,13 @@ def _program(found: Mapping[str, Any], auto: str, level: str) -> Program:
             redirect_stderr=found["redirect_stderr"],
             stdout_events=found["stdout_events_enabled"],
             stderr_events=found["stderr_events_enabled"],
+            stdout_maxbytes=found["stdout_logfile_maxbytes"],
+            stderr_maxbytes=found["stderr_logfile_maxbytes"],
             auto=auto.replace("{name}", found["name"]),
             level=level,
         ),
         uid=found["user"],
+        events=tuple(found["events"]),
     )
 
 

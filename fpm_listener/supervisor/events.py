@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,6 +21,9 @@ EVENT_NAMES = frozenset(
         *("TICK_5", "TICK_60", "TICK_3600"),
     },
 )
+
+#: Source: supervisor/events.py, `ProcessLogEvent.payload` (4.2.5 and 4.3.0).
+_UNDECODABLE = "Undecodable: "
 
 _STATES = {f"PROCESS_STATE_{state.name}": state for state in State}
 _BY_NAME = {state.name: state for state in State}
@@ -41,7 +45,7 @@ class ProcessLog(NamedTuple):
 
     process: ProcessName
     pid: int | None
-    stderr: bool
+    channel: str  #: stdout or stderr
     text: str
 
 
@@ -115,7 +119,21 @@ def _process_log(name: str, payload: str) -> ProcessLog | Malformed:
     process = _name(words)
     if process is None or not newline:
         return Malformed("no processname or groupname")
-    return ProcessLog(process, _pid(words), stderr=name.endswith("STDERR"), text=text)
+    if text.startswith(_UNDECODABLE):
+        text = _decoded(text)
+    return ProcessLog(process, _pid(words), name[-6:].lower(), text)
+
+
+def _decoded(text: str) -> str:
+    """Return output that is not UTF-8, which supervisord sends as the literal of its bytes.
+
+    Often a piece ends within a character: without its newline, it would be joined to the next one.
+    """
+    try:
+        found = ast.literal_eval(text.removeprefix(_UNDECODABLE))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    return found.decode(errors="replace") if isinstance(found, bytes) else text
 
 
 def _words(text: str) -> dict[str, str]:

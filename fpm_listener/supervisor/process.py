@@ -41,6 +41,8 @@ class Logs(NamedTuple):
     redirect_stderr: bool = False
     stdout_events: bool = False
     stderr_events: bool = False
+    stdout_maxbytes: int = 50 << 20  #: bytes after which supervisord rotates the log; 0 = never
+    stderr_maxbytes: int = 50 << 20
     auto: str = ""  #: how the names that supervisord chooses begin, with `{channel}`
     level: str = "info"  #: of supervisord's own log: `info` or lower, `warn`, `error`, `critical`
 
@@ -58,6 +60,7 @@ class Program(NamedTuple):
     stderr_log: str | None = None  #: the file of its stderr; None = unknown
     logs: Logs | None = None  #: None = unknown
     uid: int | None = None  #: to which supervisord changes before it starts it; None = no change
+    events: tuple[str, ...] = ()  #: that an event listener gets
 
 
 class Loaded(NamedTuple):

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from fpm_listener.host import timed_socket
-from fpm_listener.supervisor.process import Loaded, Logs, ProcessName, ProcessSeen, Program
-from fpm_listener.vocabulary import State
+from fpm_listener.supervisor import rpc_answers
+from fpm_listener.supervisor.process import Loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from fpm_listener.host.timed_socket import TimedSocket
+    from fpm_listener.supervisor.process import ProcessName, ProcessSeen, Program
 
 Value = TypeVar("Value")
 
@@ -118,7 +119,7 @@ class SupervisorRpc:
     def processes(self) -> tuple[ProcessSeen, ...] | RpcFailed:
         """Return all processes as they are now."""
         return self._ask(
-            lambda answer: tuple(map(_process_seen, answer)),
+            lambda answer: tuple(map(rpc_answers.process_seen, answer)),
             "supervisor.getAllProcessInfo",
         )
 
@@ -129,7 +130,7 @@ class SupervisorRpc:
         """
         return self._ask(
             lambda answer: {
-                _name(info): LogFiles(
+                rpc_answers.name_of(info): LogFiles(
                     stdout=str(info["stdout_logfile"]) or None,
                     stderr=str(info["stderr_logfile"]) or None,
                 )
@@ -154,7 +155,10 @@ class SupervisorRpc:
 
         Without their environment. supervisor 4.2.5 and 4.3.0 return commands, older ones do not.
         """
-        return self._ask(_programs, "supervisor.getAllConfigInfo")
+        found = self._ask(rpc_answers.programs, "supervisor.getAllConfigInfo")
+        if found is None:
+            return RpcFailed(why="this supervisord returns no commands (4.2.5 does)")
+        return found
 
     def loaded(self) -> Loaded | RpcFailed:
         """Return the configuration and the processes of supervisord."""
@@ -245,56 +249,3 @@ class SupervisorRpc:
             return timed_socket.connect(self._url.removeprefix("unix://"), ends_at_s)
         parts = urlsplit(self._url)
         return timed_socket.connect((parts.hostname or "", parts.port or 80), ends_at_s)
-
-
-# -- answers ---------------------------------------------------------------------------------------
-
-
-def _name(info: Mapping[str, Any]) -> ProcessName:
-    return ProcessName(str(info["group"]), str(info["name"]))
-
-
-def _process_seen(info: Mapping[str, Any]) -> ProcessSeen:
-    return ProcessSeen(
-        name=_name(info),
-        state=State.__members__.get(str(info["statename"]), State.UNKNOWN),
-        pid=int(info["pid"]) or None,
-        started_at_s=float(info["start"]) or None,
-    )
-
-
-def _programs(answer: Sequence[Mapping[str, Any]]) -> tuple[Program, ...] | RpcFailed:
-    if not all("command" in info for info in answer):
-        return RpcFailed(why="this supervisord returns no commands (4.2.5 does)")
-    return tuple(
-        Program(
-            name=_name(info),
-            command=str(info["command"]),
-            directory=None if info["directory"] == "none" else str(info["directory"]),
-            startsecs=float(info["startsecs"]),
-            logs=_logs(info),
-            uid=info["uid"] if isinstance(info.get("uid"), int) else None,
-            stopwaitsecs=float(info["stopwaitsecs"]),
-        )
-        for info in answer
-    )
-
-
-def _logs(info: Mapping[str, Any]) -> Logs:
-    """Return the log settings; absent keys have supervisor's defaults."""
-    stdout, stderr = (
-        "syslog" if info.get(f"{channel}_syslog") is True else _log(info, f"{channel}_logfile")
-        for channel in ("stdout", "stderr")
-    )
-    return Logs(
-        stdout=stdout,
-        stderr=stderr,
-        redirect_stderr=info.get("redirect_stderr") is True,
-        stdout_events=info.get("stdout_events_enabled") is True,
-        stderr_events=info.get("stderr_events_enabled") is True,
-    )
-
-
-def _log(info: Mapping[str, Any], key: str) -> str | None:
-    word = str(info.get(key, "auto"))
-    return {"auto": "AUTO", "none": None}.get(word, word)

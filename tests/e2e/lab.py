@@ -230,8 +230,7 @@ class Lab:
                 {
                     "command": f"{sys.executable} -m fpm_listener listen "
                     "--config %(here)s/fpm_listener.conf",
-                    "events": "PROCESS_STATE,PROCESS_LOG_STDERR,PROCESS_GROUP,"
-                    "SUPERVISOR_STATE_CHANGE",
+                    "events": "PROCESS_STATE,PROCESS_LOG,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE",
                     "autorestart": "true",
                     "startretries": "1000000",
                     "stderr_logfile": str(self.folder / "listener.log"),

@@ -101,7 +101,7 @@ PURE_PACKAGES = ("incidents", "monitor")
 
 #: What a pure module may use of the standard library: values and their arithmetic.
 VALUES = {
-    *("__future__", "bisect", "codecs", "collections", "collections.abc", "dataclasses"),
+    *("__future__", "ast", "bisect", "codecs", "collections", "collections.abc", "dataclasses"),
     *(
         "datetime",
         "difflib",

@@ -53,6 +53,52 @@ def test_a_link_to_a_device(tmp_path: Path) -> None:
     assert find(logs) == (None, None, f"{tmp_path}/fifo", f"{tmp_path}/err.log")
 
 
+def test_a_pipe_whose_size_is_limited(tmp_path: Path) -> None:
+    """supervisord cannot ask a pipe or a terminal for a position, but a file and /dev/null."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "file").touch()
+    targets = [
+        *((str(tmp_path / "fifo"), True), (str(tmp_path / "file"), False), ("NONE", False)),
+        *(("syslog", False), ("/dev/null", False), ("/dev/full", True), ("/dev/fd/99", True)),
+    ]
+    finder = OutputFinder(None, os.getpid())
+    for path, is_pipe in targets:
+        assert finder.find(Program(name=NAME, logs=Logs(stderr=path))).rotates_pipe is is_pipe
+        joined = Logs(stdout=path, redirect_stderr=True)
+        assert finder.find(Program(name=NAME, logs=joined)).rotates_pipe is is_pipe
+    unlimited = Logs(stderr=str(tmp_path / "fifo"), stderr_maxbytes=0)
+    assert not finder.find(Program(name=NAME, logs=unlimited)).rotates_pipe
+
+
+@pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_the_output_of_supervisord(path: str, tmp_path: Path) -> None:
+    """It is that of supervisord, not of the listener."""
+    program = Program(name=NAME, logs=Logs(stdout=path, redirect_stderr=True))
+    with (tmp_path / "out").open("wb") as file:
+        for target, is_pipe in ((subprocess.PIPE, True), (file, False)):
+            with subprocess.Popen(["sleep", "60"], stdout=target) as supervisord:
+                found = OutputFinder(None, supervisord.pid).find(program)
+                supervisord.kill()
+            assert found.rotates_pipe is is_pipe
+
+
+def test_the_events_that_the_listener_gets() -> None:
+    """They are in its own section; without it nothing is claimed."""
+    finder = OutputFinder(None, os.getpid())
+    joined = Program(name=NAME, logs=Logs(redirect_stderr=True))
+    separate = Program(name=NAME, logs=Logs())
+    assert finder.find(joined).subscribed is None
+    for events, found in (
+        (("PROCESS_STATE", "PROCESS_LOG_STDERR"), [False, True]),
+        (("PROCESS_LOG",), [True, True]),
+        (("EVENT",), [True, True]),
+        (("PROCESS_STATE",), [False, False]),
+    ):
+        own = Program(name=ProcessName("fpm-listener", "fpm-listener"), events=events)
+        finder.know([joined, own], own.name)
+        assert [finder.find(one).subscribed for one in (joined, separate)] == found
+
+
 def test_no_log_and_redirected_stderr(tmp_path: Path) -> None:
     """stdout has both."""
     logs = Logs(stdout=f"{tmp_path}/o", stderr=None, redirect_stderr=True)
@@ -94,7 +140,7 @@ def test_settings_of_a_section(tmp_path: Path) -> None:
     first, second, third = (program.logs for program in read)
     assert first == Logs(auto=f"{tmp_path}/a-{{channel}}---lab-")
     assert second is not None
-    assert second[:5] == ("/dev/stdout", None, True, True, False)
+    assert second[:6] == ("/dev/stdout", None, True, True, False, 0)
     assert third is not None
     assert third[:2] == (None, "syslog")
 

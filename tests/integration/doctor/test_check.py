@@ -41,7 +41,7 @@ minfds=4096
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 [eventlistener:fpm-listener]
 command=/usr/bin/fpm-listener listen --config /etc/supervisor/conf.d/fpm_listener.conf
-events=PROCESS_STATE,PROCESS_LOG_STDERR,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE
+events=PROCESS_STATE,PROCESS_LOG,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE
 buffer_size=1024
 priority=-50
 autorestart=true
@@ -249,6 +249,11 @@ CASES = [
         program("exitcodes=0", "exitcodes=0\nstdout_logfile=/dev/stdout"),
         what="stdout_logfile is /dev/stdout",
     ),
+    Case(
+        "FPM032",
+        program("stderr_logfile={logs}/php-fpm.stderr.log", "stderr_logfile=/dev/stderr"),
+        what="stderr_logfile is /dev/stderr",
+    ),
     Case("FPM032", program("nodaemon=true", "nodaemon=true\nlogfile=/dev/stdout"), what="logfile"),
     Case("FPM024", ((GUARDED, f"{PLAIN} ; exec app"),), what="; after a blank"),
     Case("FPM024", ((GUARDED, f"{PLAIN} # A=b app"),), what="# after a blank"),
@@ -383,6 +388,12 @@ CASES = [
         what="also",
     ),
     Case("FPM119", fpm=pool("access.log = /proc/self/fd/2"), what="pool www"),
+    Case(
+        "FPM119",
+        program("stderr_events_enabled=true", "redirect_stderr=true\nstdout_events_enabled=true"),
+        pool("access.log = /dev/stderr"),
+        what="stdout_events_enabled is true",
+    ),
     Case("FPM120", program("nodaemon=true", "nodaemon=true\nlogfile=/dev/null")),
     Case("FPM120", program("nodaemon=true", "nodaemon=true\nlogfile=/dev/stdout")),
     Case("FPM115", machine={"loaded": Loaded((), ({"group": "old"},))}, what="runs old"),
@@ -402,8 +413,11 @@ CASES = [
         "FPM108",
         program("buffer_size=1024", "buffer_size=1024\nnumprocs=2\nprocess_name=%(process_num)s"),
     ),
+    Case("FPM109", program("events=PROCESS_STATE,PROCESS_LOG", "events=TICK_60,PROCESS_LOG")),
     Case(
-        "FPM109", program("events=PROCESS_STATE,PROCESS_LOG_STDERR", "events=TICK_60,PROCESS_LOG")
+        "FPM109",
+        program("PROCESS_STATE,PROCESS_LOG,", "PROCESS_STATE,"),
+        what="events does not contain PROCESS_LOG_STDERR",
     ),
     Case("FPM110", program("priority=-50", "priority=-50\nstderr_events_enabled=true")),
     Case("FPM111", program("exitcodes=0", 'exitcodes=0\nenvironment=A="50%"'), what="percent"),
@@ -587,7 +601,7 @@ def test_the_php_fpm_that_is_installed_instead(tmp_path: Path) -> None:
         Case("FPM119", fpm=pool("access.log = /var/log/access.log")),
         Case(
             "FPM119",
-            program("events=PROCESS_STATE,PROCESS_LOG_STDERR", "events=PROCESS_STATE"),
+            program("events=PROCESS_STATE,PROCESS_LOG", "events=PROCESS_STATE"),
             pool("access.log = /proc/self/fd/2"),
         ),
         Case(

@@ -84,6 +84,7 @@ _DEFAULTS: dict[str, Any] = {
     "stderr_logfile_maxbytes": 50 << 20,
     "stdout_logfile": "AUTO",
     "stderr_logfile": "AUTO",
+    "stdout_events_enabled": False,
     "stderr_events_enabled": False,
     "user": None,
     "environment": {},

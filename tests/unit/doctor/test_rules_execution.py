@@ -60,6 +60,7 @@ CASES = [
     Case("FPM031", program_line("user=web"), (), f"{AT} user=web", "user web may not read /etc/php-fpm.conf", {}, machine=FakeHost(unreadable=frozenset({"/etc/php-fpm.conf"}))),
     Case("FPM032", program_line("stdout_logfile=/dev/stdout"), (), f"{AT} stdout_logfile=", "stdout_logfile is /dev/stdout", {(P, "stdout_logfile_maxbytes"): "0"}, "stdout_logfile_maxbytes=0"),
     Case("FPM032", program_line("stdout_logfile=/dev/fd/1"), what="stdout_logfile is /dev/fd/1"),
+    Case("FPM032", (*program_line("stderr_logfile_maxbytes=1000"), ("/var/log/php-fpm.stderr.log", "/dev/stderr")), what="stderr_logfile is /dev/stderr", why="does not send the line to the"),
     Case("FPM032", program_line("stdout_logfile=/proc/1/fd/1"), what="stdout_logfile is /proc/1/fd/1"),
     Case("FPM032", (*program_line("stdout_logfile=/dev/stderr"), ("/var/log/php-fpm.stderr.log", "NONE")), what="/dev/stderr"),
     Case("FPM033", program_line("user=no-such-name"), (), f"{AT} user=no-such-name", "user is no-such-name, and there is no such user", {}, "useradd no-such-name"),

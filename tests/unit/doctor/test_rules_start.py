@@ -310,19 +310,9 @@ CASES = [
         key("redirect_stderr", "true"),
         (),
         f"{AT} redirect_stderr=true",
-        "redirect_stderr is true",
-        {},
-        "redirect_stderr=false and stderr_events_enabled=true in",
-    ),
-    Case(
-        "FPM019",
-        key("redirect_stderr", "true") + key("stdout_logfile", "/dev/stdout"),
-        edits={
-            (P, "redirect_stderr"): "false",
-            (P, "stderr_events_enabled"): "true",
-            (P, "stderr_logfile"): "/dev/stderr",
-            (P, "stderr_logfile_maxbytes"): "0",
-        },
+        "redirect_stderr is true, and stdout_events_enabled is false",
+        {(P, "stdout_events_enabled"): "true"},
+        "stdout_events_enabled=true in",
     ),
     Case(
         "FPM020",
@@ -467,6 +457,7 @@ def test_a_sound_configuration() -> None:
         ("FPM017", command("/usr/sbin/php-fpm8.2 -F -c /etc/fpm/php.ini"), ()),
         ("FPM017", command("/usr/sbin/php-fpm8.2 -F -c /etc/php.conf"), ()),
         ("FPM017", command("/usr/sbin/php-fpm8.2 -F -c /etc/php-fpm/php.conf"), ()),
+        ("FPM019", key("redirect_stderr", "true\nstdout_events_enabled=true"), ()),
         ("FPM020", key("stderr_events_enabled", "false", "true"), ()),
         ("FPM020", (("stderr_logfile=/var/log/php-fpm.stderr.log", "stderr_logfile=NONE"),), ()),
         (
@@ -479,6 +470,11 @@ def test_a_sound_configuration() -> None:
         ),
         ("FPM021", key("stderr_events_enabled", "false", "true"), ()),
         ("FPM021", (), (("/var/log/php-fpm.log", "/proc/self/fd/2"),)),
+        (
+            "FPM021",
+            (("stderr_events_enabled=true", "redirect_stderr=true"),),
+            (("/var/log/php-fpm.log", "/proc/self/fd/2"),),
+        ),
         ("FPM022", key("environment", "FPM_SOCKETS=x"), ()),
         ("FPM022", command(COMMAND) + key("environment", "MY_FPM_SOCKETS=x"), ()),
         ("FPM024", command(f"{COMMAND} -d a=;b"), ()),

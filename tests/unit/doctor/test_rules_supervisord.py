@@ -26,7 +26,7 @@ from tests.unit.doctor.checked_configs import (
 
 L = "eventlistener:fpm-listener"
 AT = f"[{L}]"
-EVENTS = "PROCESS_STATE,PROCESS_LOG_STDERR,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE"
+EVENTS = "PROCESS_STATE,PROCESS_LOG,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE"
 OURS = "command=/usr/bin/fpm-listener listen"
 INET = {"family": "inet", "host": "127.0.0.1", "port": 9001, "password": True}
 SECOND = (
@@ -49,6 +49,8 @@ CASES = [
     Case("FPM107", change("autorestart=true\nstartretries=1", "autorestart=unexpected\nstartretries=1"), (), f"{AT} autorestart=unexpected", "autorestart is unexpected", {(L, "autorestart"): "true"}, "autorestart=true"),
     Case("FPM107", change("startretries=1000000", "startretries=99"), (), f"{AT} startretries=99", "startretries is 99", {(L, "startretries"): "1000000"}, "startretries=1000000"),
     Case("FPM109", change("events=PROCESS_STATE,", "events=TICK_60,"), (), f"{AT} events=TICK_60,PROCESS_LOG_STDERR", "events does not contain PROCESS_STATE: PROCESS_LOG_STDERR, TICK_60", {(L, "events"): EVENTS}, f"events={EVENTS}"),
+    Case("FPM109", change("stderr_events_enabled=true", "redirect_stderr=true"), (), f"{AT} events=PROCESS_STATE,PROCESS_LOG_STDERR", "events does not contain PROCESS_LOG_STDOUT", {(L, "events"): EVENTS}, f"events={EVENTS}"),
+    Case("FPM109", change("events=PROCESS_STATE,PROCESS_LOG_STDERR", "events=PROCESS_STATE,TICK_60"), (), f"{AT} events=PROCESS_STATE,TICK_60", "events does not contain PROCESS_LOG_STDERR", {(L, "events"): f"{EVENTS},TICK_60"}, f"events={EVENTS},TICK_60"),
     Case("FPM110", change("priority=-50", "priority=-50\nstderr_events_enabled=true"), (), f"{AT} stderr_events_enabled=true", "stderr_events_enabled is true", {(L, "stderr_events_enabled"): "false"}, "stderr_events_enabled=false"),
     Case("FPM112", program_line("username=www-data"), (), "[program:php-fpm] username=www-data", "'username' is not a key"),
     Case("FPM112", change("[program:php-fpm]\n", "[fcgi-program:php-fpm]\nnonsense=1\n"), (), "[fcgi-program:php-fpm] nonsense=1", "'nonsense' is not a key"),
@@ -97,6 +99,17 @@ def test_a_mistake(case: Case) -> None:
         ("FPM107", change("startretries=10\n", "startretries=9\n"), FakeHost()),
         ("FPM109", change("events=PROCESS_STATE,", "events=EVENT,"), FakeHost()),
         ("FPM109", change("events=PROCESS_STATE,PROCESS_LOG_STDERR\n", ""), FakeHost()),
+        (
+            "FPM109",
+            change("events=PROCESS_STATE,PROCESS_LOG_STDERR\n", "events=EVENT\n"),
+            FakeHost(),
+        ),
+        (
+            "FPM109",
+            change("PROCESS_LOG_STDERR\n", "TICK_60\n")
+            + change("stderr_events_enabled=true", "stderr_events_enabled=false"),
+            FakeHost(),
+        ),
         ("FPM110", (), FakeHost()),
         (
             "FPM112",

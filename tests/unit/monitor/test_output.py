@@ -149,8 +149,8 @@ def test_output_that_nothing_shows() -> None:
 
 
 def test_joined_output_that_nothing_shows() -> None:
-    """The listener must subscribe to the events of stdout, too."""
-    joined = ProgramOutput(redirect_stderr=True, stdout_target="NONE", known=True)
+    """A listener with the former events= must subscribe to the events of stdout, too."""
+    joined = ProgramOutput(redirect_stderr=True, stdout_target="NONE", subscribed=False, known=True)
     scenario = job(joined)
     examine(scenario)
     (alert,) = scenario.alerts
@@ -159,6 +159,55 @@ def test_joined_output_that_nothing_shows() -> None:
         " in the section of the listener, then type: supervisorctl update."
     ) in alert.annotations["description"]
     assert "PROCESS_LOG" in alert.translations["zh"]["description"]
+
+
+def test_a_pipe_that_supervisord_rotates() -> None:
+    """The events are enabled, and supervisord fails before it sends them: one line is missing."""
+    output = replace(DEVICE, stderr_events=True, rotates_pipe=True)
+    scenario = job(output)
+    examine(scenario)
+    (alert,) = scenario.alerts
+    assert (
+        "so this alert cannot show it. To change this, add stderr_logfile_maxbytes=0 to"
+        " [program:job], then type: supervisorctl update job."
+    ) in alert.annotations["description"]
+    assert "stderr_logfile_maxbytes=0" in alert.translations["zh"]["description"]
+
+
+def test_half_lines_of_two_channels() -> None:
+    """They are not joined, and the access log replaces no other line."""
+    scenario = Scenario()
+    scenario.give(0.0, known(DEVICE))
+    request = '127.0.0.1 -  28/Nov/2026:22:02:38 +0000 "GET /index.php" 200\n'
+    for at_s in (0, 2, 5):
+        scenario.event(at_s, "starting", JOB)
+        for channel, piece in (
+            *(("STDOUT", "half of "), ("STDERR", "cannot open "), ("STDOUT", "a request\n")),
+            *(("STDERR", "x\n"), *[("STDERR", request)] * 50, ("STDERR", request * 50)),
+        ):
+            payload = f"processname:job groupname:job pid:9 channel:x\n{piece}"
+            scenario.event_named(at_s + 0.1, f"PROCESS_LOG_{channel}", payload)
+        scenario.event(at_s + 0.5, "backoff", JOB)
+    examine(scenario)
+    (alert,) = scenario.alerts
+    assert alert.annotations["evidence"] == "half of a request\ncannot open x"
+
+
+def test_only_an_access_log() -> None:
+    """Its last lines are shown if there is nothing else."""
+    scenario = Scenario()
+    scenario.give(0.0, known(DEVICE))
+    for at_s in (0, 2, 5):
+        scenario.event(at_s, "starting", JOB)
+        piece = "".join(
+            f'10.0.0.{n} - [28/Nov/2026:22:02:38] "GET / HTTP/1.1" 200\n' for n in range(60)
+        )
+        payload = f"processname:job groupname:job pid:9 channel:x\n{piece}"
+        scenario.event_named(at_s + 0.1, "PROCESS_LOG_STDOUT", payload)
+        scenario.event(at_s + 0.5, "backoff", JOB)
+    examine(scenario)
+    (alert,) = scenario.alerts
+    assert alert.annotations["evidence"].startswith("10.0.0.52 ")
 
 
 def test_an_alert_waits_for_the_programs() -> None:

@@ -50,12 +50,22 @@ WEB = ProcessName("web", "fpm")
         (
             "PROCESS_LOG_STDERR",
             "processname:fpm groupname:web pid:7 channel:stderr\na:1 b\nc",
-            ProcessLog(WEB, 7, stderr=True, text="a:1 b\nc"),
+            ProcessLog(WEB, 7, "stderr", "a:1 b\nc"),
         ),
         (
             "PROCESS_LOG_STDOUT",
             "processname:fpm groupname:web pid:0\n",
-            ProcessLog(WEB, None, stderr=False, text=""),
+            ProcessLog(WEB, None, "stdout", ""),
+        ),
+        (
+            "PROCESS_LOG_STDOUT",
+            "processname:fpm groupname:web pid:7\nUndecodable: b'caf\\xc3\\xa9 \\xff\\n'",
+            ProcessLog(WEB, 7, "stdout", "caf\u00e9 \ufffd\n"),
+        ),
+        (
+            "PROCESS_LOG_STDOUT",
+            "processname:fpm groupname:web pid:7 channel:stdout\nUndecodable: 1 + 1",
+            ProcessLog(WEB, 7, "stdout", "Undecodable: 1 + 1"),
         ),
         (
             "PROCESS_LOG_STDERR",
