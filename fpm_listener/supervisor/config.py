@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.supervisor import config_errors, drafts
-from fpm_listener.supervisor.process import Logs, ProcessName, Program
+from fpm_listener.supervisor import config_errors, drafts, program_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from fpm_listener.supervisor.process import Program
 
 #: -I: modules come from the listener's own sys.path, not from supervisord's working directory,
 #: which in a container is often one that php may write to. -B: no caches are written.
@@ -67,7 +68,7 @@ def read_programs(
         return answer
     beginning = f"{answer['childlogdir']}/{{name}}-{{channel}}---{answer['identifier']}-"
     level = answer["loglevel"]
-    return tuple(_program(found, beginning, level) for found in answer["processes"])
+    return tuple(program_settings.program(found, beginning, level) for found in answer["processes"])
 
 
 def read(
@@ -106,34 +107,6 @@ def read(
             missing=answer.get("missing", ""),
         )
     return answer
-
-
-def _program(found: Mapping[str, Any], auto: str, level: str) -> Program:
-    """Return one process; `auto`: how the names of logs begin that supervisord chooses."""
-    log = found["stdout_logfile" if found["redirect_stderr"] else "stderr_logfile"]
-    return Program(
-        name=ProcessName(found["group"], found["name"]),
-        command=found["command"],
-        directory=found["directory"],
-        environment=found["environment"],
-        startsecs=found["startsecs"],
-        autorestart=found["autorestart"],
-        stopwaitsecs=found["stopwaitsecs"],
-        stderr_log=None if log == "AUTO" else log,
-        logs=Logs(
-            stdout="syslog" if found["stdout_syslog"] else found["stdout_logfile"],
-            stderr="syslog" if found["stderr_syslog"] else found["stderr_logfile"],
-            redirect_stderr=found["redirect_stderr"],
-            stdout_events=found["stdout_events_enabled"],
-            stderr_events=found["stderr_events_enabled"],
-            stdout_maxbytes=found["stdout_logfile_maxbytes"],
-            stderr_maxbytes=found["stderr_logfile_maxbytes"],
-            auto=auto.replace("{name}", found["name"]),
-            level=level,
-        ),
-        uid=found["user"],
-        events=tuple(found["events"]),
-    )
 
 
 # -- the child -------------------------------------------------------------------------------------
