@@ -11,16 +11,17 @@ _fpm_listener() {
         --url | --wait) return ;;
         *)
             if [ "$COMP_CWORD" -eq 1 ]; then
-                offers='listen status guard init check alerts leave unpack version help --version --help'
+                offers='listen status guard run init check alerts leave unpack version help --version --help'
             else
                 case ${COMP_WORDS[1]} in
                     listen) offers='--config' ;;
                     status) offers='--url --config --json --insecure' ;;
                     guard) offers='--wait --orphans --hold --config --' ;;
+                    run) offers='-- supervisord' ;;
                     check) offers='--supervisord-conf --json --fix-preview --all' ;;
                     alerts) offers='test list retry drop --config --json' ;;
                     leave) offers='--config' ;;
-                    help) offers='listen status guard init check alerts leave unpack version' ;;
+                    help) offers='listen status guard run init check alerts leave unpack version' ;;
                     init)
                         offers='--container --conf --write --dockerfile --user --path --token-file --textfile'
                         mapfile -t COMPREPLY < <(compgen -W "$offers" -- "$word"; compgen -d -- "$word")

@@ -1,4 +1,4 @@
-"""Arguments and dispatch: `fpm-listener listen|guard|init|check|status|alerts|unpack|help|version`.
+"""Arguments and dispatch: `fpm-listener listen|guard|run|after|init|check|status|alerts|…`.
 
 Law: each command imports its modules itself, after fd 1 is safe. So a listener says READY before
 it loads the rest, and `version` loads nothing.
@@ -34,6 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if words[:1] == ["guard"] and words[1:] not in (["-h"], ["--help"]):
             return _guard(words[1:], listener_is_silent=silent)
+        if words[:1] == ["run"] and words[1:] not in (["-h"], ["--help"]):
+            from fpm_listener.cli import run
+
+            return run.run(words[1:])
         if words[:2] == ["listen", "--config"] and len(words) == 3:
             return _listen(words[2], sink)  # as supervisord calls it: argparse costs 1.4 MiB
         return _for_people(words, sink)

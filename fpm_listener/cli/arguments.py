@@ -83,6 +83,12 @@ def make_parser() -> argparse.ArgumentParser:
             how = {"action": "store_true"}
         guard.add_argument(f"--{option.name}", help=f"{option.help}{default}", **how)
     guard.add_argument("command", nargs="+", metavar="php-fpm", help="php-fpm and its arguments")
+    run = commands.add_parser(
+        "run",
+        help="be PID 1 of a container: run supervisord, and exit with 1 after on_fatal",
+        usage="%(prog)s -- supervisord -n -c FILE",
+    )
+    run.add_argument("command", nargs="+", metavar="COMMAND", help="supervisord and its arguments")
     _add_init(commands)
     check = commands.add_parser("check", help="find mistakes in the configuration")
     check.add_argument(

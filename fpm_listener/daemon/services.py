@@ -97,7 +97,7 @@ class Services:
         self._starter = Starter(errors)
         positions = stored.log_positions()
         self._log_follower = LogFollower(inbox.put, inbox.failed, positions, errors.caught)
-        self._actions = SupervisorActions(rpc, settings.state_dir, inbox.put, self._alerts_pending)
+        self._actions = SupervisorActions(rpc, settings, inbox.put, snapshot)
         self._query = ProcessQuery(rpc, inbox.put)
         self.finder = FpmFinder(stored.php_fpm(), settings.php_fpm)
         self._programs = Discovery(rpc, os.getppid(), errors.caught, self.finder)
@@ -191,6 +191,7 @@ class Services:
     def reconfigure(self, settings: Settings) -> None:
         """Use other settings."""
         before, self._settings = self._settings, settings
+        self._actions.settings = settings
         self.finder.named = settings.php_fpm
         if before.fpm_status_s != settings.fpm_status_s:
             self._start_pools()
@@ -291,6 +292,3 @@ class Services:
         if any(isinstance(request, AskProcesses) for request in requests):
             self._query.ask()
         self._query.read_exits([one for one in requests if isinstance(one, ReadExits)])
-
-    def _alerts_pending(self) -> bool:
-        return any(receiver.pending for receiver in self._snapshot().receivers)

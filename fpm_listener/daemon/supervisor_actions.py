@@ -3,10 +3,12 @@
 Laws:
 1. Only supervisord is asked, and only supervisord, our parent, is signalled.
 2. Each action is logged, and so is each failure.
+3. A shutdown is performed only while its reason lasts: an operator can start the program meanwhile.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -14,16 +16,20 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fpm_listener.host import state_directory
+from fpm_listener.host import procfs, run_channel, state_directory, termination_log
+from fpm_listener.monitor.final_end import FinalEnd
 from fpm_listener.monitor.messages import SelfHeal, StopFailed
 from fpm_listener.monitor.self_healing import Act
+from fpm_listener.status import termination_text
 from fpm_listener.supervisor.rpc import RpcFailed, RpcRefused, SupervisorRpc
 from fpm_listener.values import assert_never
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+    from fpm_listener.monitor.process_view import ProcessView
+    from fpm_listener.settings.settings import Settings
+    from fpm_listener.status.snapshot import Snapshot
     from fpm_listener.supervisor.process import ProcessName
 
 log = logging.getLogger(__name__)
@@ -33,6 +39,14 @@ MARK = "shutdown"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Seconds to send alerts before supervisord shuts down; undelivered ones stay on disk.
 ALERTS_FIRST_S = 10.0
+#: What is logged, with the program.
+_SHUTDOWNS = {
+    FinalEnd.FATAL: "shutting supervisord down: a program is FATAL program=%s",
+    FinalEnd.CRASH: "shutting supervisord down: a program crashed, and has autorestart=false"
+    " program=%s",
+    FinalEnd.EXPECTED_EXIT: "shutting supervisord down: a program of on_fatal_programs exited"
+    " program=%s",
+}
 _NO_RPC = RpcRefused(
     why="XML-RPC is not configured: add [unix_http_server] and [rpcinterface:supervisor]"
 )
@@ -44,15 +58,16 @@ class SupervisorActions:
     def __init__(
         self,
         rpc: SupervisorRpc | None,
-        state_dir: Path,
+        settings: Settings,
         put: Callable[[StopFailed], None],
-        alerts_pending: Callable[[], bool],
+        snapshot: Callable[[], Snapshot],
     ) -> None:
+        self.settings = settings  #: in use
         self._rpc = rpc
-        self._state_dir = str(state_dir)
+        self._state_dir = str(settings.state_dir)
         self._put = put
-        self._alerts_pending = alerts_pending
-        self._supervisord = os.getppid()
+        self._snapshot = snapshot
+        self._supervisord = _supervisord()
 
     def clear_mark(self) -> None:
         """Delete the reason of the last shutdown."""
@@ -90,20 +105,68 @@ class SupervisorActions:
             self._put(StopFailed(process))
 
     def _shut_down(self, process: ProcessName) -> None:
-        log.critical("shutting supervisord down: a program is FATAL program=%s", process.shown)
+        view = self._ended(process)
         deadline_s = time.monotonic() + ALERTS_FIRST_S
-        while self._alerts_pending() and time.monotonic() < deadline_s:
+        while view is not None and self._alerts_pending() and time.monotonic() < deadline_s:
             time.sleep(0.1)
-        self._write_mark(f"supervisord gave up on {process}\n")
-        answer = self._rpc.shutdown() if self._rpc else _NO_RPC
-        if not isinstance(answer, RpcFailed):
+            view = self._ended(process)
+        if view is None or view.final_end is None:
+            log.warning(
+                "supervisord is not shut down: the program was started, or supervisord ends"
+                " program=%s",
+                process.shown,
+            )
             return
+        log.critical(_SHUTDOWNS[view.final_end], process.shown)
+        reason = termination_text.lines(view)
+        self._write_mark(reason[0] + "\n")
+        self._write_termination_log("\n".join(reason) + "\n")
+        self._tell_run(run_channel.SHUTDOWN)
+        if not self._end_supervisord():
+            self._tell_run(run_channel.CANCELLED)
+
+    def _ended(self, process: ProcessName) -> ProcessView | None:
+        """Return a process that has ended for good; None = that is over."""
+        views = self._snapshot().processes
+        return next((one for one in views if one.name == process and one.final_end), None)
+
+    def _alerts_pending(self) -> bool:
+        return any(receiver.pending for receiver in self._snapshot().receivers)
+
+    def _end_supervisord(self) -> bool:
+        """Shut supervisord down; return False if that is not possible."""
+        answer = self._rpc.shutdown() if self._rpc else _NO_RPC
+        if not isinstance(answer, RpcFailed) or "SHUTDOWN_STATE" in answer.why:
+            return True  # or it ends already, or reloads: a signal would change that
         try:
+            if _supervisord() != self._supervisord:
+                raise ProcessLookupError(errno.ESRCH, "the parent is not supervisord any more")
             os.kill(self._supervisord, signal.SIGTERM)
         except OSError as error:
             log.error(  # noqa: TRY400 - no traceback at 3 a.m.
-                "supervisord cannot be shut down rpc=%r signal=%r", answer.why, error.strerror
+                "supervisord cannot be shut down; remove user= from the listener's section, or add"
+                " [unix_http_server] and [rpcinterface:supervisor] rpc=%r signal=%r",
+                *(answer.why, error.strerror),
             )
+            return False
+        return True
+
+    def _tell_run(self, message: bytes) -> None:
+        """Tell `fpm-listener run`, which exits with 1 after our shutdown."""
+        try:
+            run_channel.tell(message, os.environ)
+        except OSError as error:
+            log.warning(
+                "fpm-listener run does not answer; the exit status can be wrong why=%r",
+                error.strerror or str(error),
+            )
+
+    def _write_termination_log(self, text: str) -> None:
+        path = str(self.settings.termination_log)
+        try:
+            termination_log.write(path, text)
+        except OSError as error:
+            log.warning("termination log not written path=%s why=%r", path, error.strerror)
 
     def _write_mark(self, text: str) -> None:
         try:
@@ -114,3 +177,8 @@ class SupervisorActions:
                 file.write(text)
         except OSError as error:
             log.error("shutdown reason not written path=%s why=%r", self._state_dir, error.strerror)  # noqa: TRY400 - the same
+
+
+def _supervisord() -> int:
+    """Return the pid of supervisord: our parent, or that of the script that has started us."""
+    return procfs.supervisor_of(os.getpid()) or os.getppid()

@@ -16,6 +16,7 @@ import os
 from fpm_listener import DEFAULT_STATE_DIR, regular_file
 from fpm_listener.guard import handover_channel, orphans
 from fpm_listener.guard.handover_messages import Hello, Keep, Offer
+from fpm_listener.host import exec as host_exec
 from fpm_listener.host import state_directory
 from fpm_listener.host.exec import become
 from fpm_listener.phpfpm.inherited_sockets import environment, is_inherited
@@ -146,14 +147,6 @@ def _uncommented(value: str) -> str:
 
 
 def original_environment() -> dict[bytes, bytes]:
-    """Return the environment that we were started with, without FPM_SOCKETS.
-
-    Not os.environ: Python adds LC_CTYPE to it in the C locale (PEP 538).
-    """
-    try:
-        with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 - pathlib costs milliseconds
-            pairs = [word.partition(b"=") for word in file.read().split(b"\0")]
-        words = {name: value for name, equals, value in pairs if name and equals}
-    except OSError:
-        words = dict(os.environb)
+    """Return the environment that we were started with, without FPM_SOCKETS."""
+    words = host_exec.original_environment()
     return {name: value for name, value in words.items() if not is_inherited(os.fsdecode(name))}

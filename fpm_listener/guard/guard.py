@@ -27,7 +27,7 @@ from fpm_listener.guard.held_start import HeldStart, SocketSet, watched_paths
 from fpm_listener.guard.orphan_ender import OrphanEnder
 from fpm_listener.guard.refusal import StartRefused, optional, print_line, say
 from fpm_listener.host import procfs
-from fpm_listener.host.exec import become
+from fpm_listener.host.exec import become, failed_status
 from fpm_listener.phpfpm import command_line, config_files, listen_sockets
 from fpm_listener.phpfpm.guard_messages import GuardCode
 from fpm_listener.phpfpm.inherited_sockets import environment as inheritance
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from fpm_listener.phpfpm.command_line import FpmInvocation
     from fpm_listener.phpfpm.config import FpmConf
     from fpm_listener.phpfpm.listen_sockets import ListenSocketSpec
-
-_CANNOT_RUN, _NOT_FOUND = 126, 127  # as a shell exits
 
 
 def run(words: Sequence[str], *, listener_is_silent: bool = False) -> int:
@@ -71,8 +69,7 @@ def run(words: Sequence[str], *, listener_is_silent: bool = False) -> int:
     try:
         become(options.command, environment)
     except OSError as error:
-        is_missing = isinstance(error, FileNotFoundError)
-        status = _NOT_FOUND if is_missing else _CANNOT_RUN
+        is_missing, status = isinstance(error, FileNotFoundError), failed_status(error)
         code = GuardCode.MISSING_PATH if is_missing else GuardCode.CANNOT_EXECUTE
         if isinstance(error, PermissionError):
             code = GuardCode.PERMISSION

@@ -163,6 +163,16 @@ class FailureHistory:
             self.address, self.subject = proof.named, None
         return list(proof.evidence)
 
+    @property
+    def last_result(self) -> tuple[bool | None, bool]:
+        """Return whether the last failed run exited with 0, and whether its failure is explained.
+
+        None: the exit statuses of the last failures are unknown.
+        """
+        known = [ended.reason for ended in self.exits if ended.reason is not None]
+        is_success = known[-1].status == 0 if known else None
+        return is_success, bool(self.exits) and self.exits[-1].cause is not None
+
     def clear(self) -> None:
         """Forget everything: the incident is over, or the operator has stopped the program."""
         self.address = self.subject = self.fault = self.line = self.post_mortem = None

@@ -6,6 +6,7 @@ to kill it.
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.incidents.exit_loop import ExitLoop
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fpm_listener.incidents.post_mortem import PostMortem
+    from fpm_listener.incidents.process_news import ProcessExit
     from fpm_listener.phpfpm.status_page import PoolView
     from fpm_listener.settings.policy import Policy
+    from fpm_listener.supervisor.exit_log import ExitNote
     from fpm_listener.supervisor.process import ProcessName, Program
 
 #: Probes in a row without an answer, and the seconds that they must last, until it is a problem.
@@ -94,6 +97,14 @@ class LiveFailures:
         """Count a start that follows an expected exit."""
         self.exit_loop.take_restart(now_s)
         self._set_problems()
+
+    def take_stop(self, ended: ProcessExit, note: ExitNote | None, *, is_free: bool) -> None:
+        """Take a stop that may have ended with SIGKILL when stopwaitsecs were over."""
+        if ended.stop_s is None or note is None or note.reason.signal != signal.SIGKILL:
+            return
+        waits_s = self.program.stopwaitsecs if self.program else None
+        if waits_s is not None and ended.stop_s >= waits_s:
+            self.take_kill(ended.pid, note.line, is_free=is_free)
 
     def take_kill(self, pid: int | None, line: str, *, is_free: bool) -> None:
         """Take a stop that SIGKILL has ended; `is_free`: no incident is open.

@@ -61,6 +61,7 @@ class Liveness:
     exited_at_s: float | None = None  #: the last exit, until the next start
     abandoned_at_s: float = _NEVER_S  #: from then on it counts as given up
     is_done: bool = False  #: the last run ended as expected, and a program other than php-fpm may
+    ended_as: Outcome | None = None  #: the last end of a run; None = no event has reported it
     given_up: bool = False  #: nobody starts it again
     held_back: bool = False  #: it is given up, but that is not reported yet
     _found_exited: bool = False  # an answer reported the exit: the exit status is unknown
@@ -84,6 +85,8 @@ class Liveness:
             self.settled_at_s = self.settled_at_s if self.is_done else None
             self._found_exited = False
             self._reset_given_up()
+        if change.ended:
+            self.ended_as = change.outcome
         if change.outcome is Outcome.CONFIRMED:
             self.settled_at_s = now_s if self.settled_at_s is None else self.settled_at_s
         elif change.outcome is Outcome.GAVE_UP:
@@ -100,6 +103,11 @@ class Liveness:
         if self.is_done:
             self.waking.clear()  # a program that exits on purpose keeps supervisord's pace
         return change
+
+    def abandon(self, now_s: float) -> None:
+        """Note that nobody starts it again, and that this is a problem."""
+        self.abandoned_at_s = now_s
+        self.settled_at_s, self.is_done = None, False
 
     def stop(self, now_s: float) -> None:
         """Apply a stop by the operator."""
@@ -168,7 +176,7 @@ class Liveness:
         self.state, self.is_removed, self.is_done = state, False, False
         if state is State.EXITED:
             self._set_exited(now_s)
-            self.settled_at_s, self._found_exited = None, True
+            self.settled_at_s, self._found_exited, self.ended_as = None, True, None
         elif state is not State.STOPPING:
             self._set_exited(None)
             # The start of the run does not count: a looping program has one too.

@@ -5,7 +5,6 @@ Events, log lines and decisions are in `process_monitor`.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -33,10 +32,8 @@ from fpm_listener.values import Instant
 from fpm_listener.vocabulary import State, Tier
 
 if TYPE_CHECKING:
-    from fpm_listener.incidents.process_news import ProcessExit
     from fpm_listener.monitor.supervision import Supervision
     from fpm_listener.phpfpm.status_page import PoolView
-    from fpm_listener.supervisor.exit_log import ExitNote
     from fpm_listener.supervisor.process import ProcessName, ProcessSeen
 
 #: By the type of an input: the method of a process that takes it.
@@ -221,16 +218,6 @@ class ProcessFacts:
         self._live.take_kill(killed.pid, killed.line, is_free=self._tracker.incident is None)
         return []
 
-    def _check_stop(self, ended: ProcessExit, note: ExitNote | None) -> None:
-        """Note a stop that SIGKILL has ended when stopwaitsecs were over."""
-        program = self._live.program
-        if ended.stop_s is None or note is None or note.reason.signal != signal.SIGKILL:
-            return
-        waits_s = program.stopwaitsecs if program else None
-        if waits_s is not None and ended.stop_s >= waits_s:
-            is_free = self._tracker.incident is None
-            self._live.take_kill(ended.pid, note.line, is_free=is_free)
-
     # -- settings, saved state, view ---------------------------------------------------------------
 
     def reconfigure(self) -> None:
@@ -272,6 +259,7 @@ class ProcessFacts:
                 paused=self._healing.paused,
                 pools=self._pools,
                 next_start_s=self._healing.next_start_s,
+                final_end=self._healing.final_end,
             )
         return self._view
 

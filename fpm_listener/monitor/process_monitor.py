@@ -17,6 +17,7 @@ from fpm_listener.incidents.process_news import ProcessExit, ProcessNews, Proces
 from fpm_listener.incidents.worker_failures import WORKER_LINES
 from fpm_listener.monitor import messages
 from fpm_listener.monitor.exit_matcher import Run
+from fpm_listener.monitor.final_end import Ended, final_end, is_abandoned
 from fpm_listener.monitor.lifecycle import Outcome, Phase
 from fpm_listener.monitor.pid_search import FindPid
 from fpm_listener.monitor.process_facts import Inputs, ProcessFacts
@@ -75,6 +76,10 @@ class ProcessMonitor(ProcessFacts):
             effects.append(messages.RunStarted(self.name, change.down_s))
         if change.outcome is Outcome.STOPPED:
             self._stop(now, paused=self._healing.stop())
+        elif event.state is State.EXITED:
+            policy = self._shared.settings.policy.healing
+            if is_abandoned(self.name, policy, self._live.program, change.outcome):
+                self.liveness.abandon(now.monotonic_s)
         return effects + self._end(now, event, change) if change.ended else effects
 
     def _end(self, now: Instant, event: ProcessState, change: RunChange) -> list[Effect]:
@@ -129,7 +134,7 @@ class ProcessMonitor(ProcessFacts):
         """Learn how a run ended; None = that stays unknown."""
         self._news.exits.append((ended, note))
         if ended.stop_s is not None:
-            self._check_stop(ended, note)
+            self._live.take_stop(ended, note, is_free=self._tracker.incident is None)
         self._news.finished.add(Lookup.EXIT)
         self._counters.last_exit = note.reason if note is not None else None
         if ended.failed and self._never_ran and self._hold.is_used:
@@ -266,8 +271,12 @@ class ProcessMonitor(ProcessFacts):
             return None  # an answer may still refute that it is given up
         if policy == NO_HEALING and not healing.is_used:
             return None
-        over, notified = self._tracker.incident is None, self._tracker.is_notified
-        return healing.step(now, policy, self.liveness.state, over=over, notified=notified)
+        over, state, end = self._tracker.incident is None, self.liveness.state, None
+        if self.liveness.given_up and self._tracker.is_notified:
+            ended = Ended(self.liveness.ended_as, *self._tracker.failures.last_result)
+            program = self._live.program
+            end = final_end(self.name, policy, program, state, ended, is_fpm=self.is_fpm)
+        return healing.step(now, policy, state, over=over, final_end=end)
 
     def _memory(self, now: Instant, incident: dict[str, Any] | None) -> dict[str, Any] | None:
         if incident is None:

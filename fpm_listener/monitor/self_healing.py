@@ -2,12 +2,12 @@
 
 `restart_fatal`: the listener starts a program again after supervisord gave up. `loop_delay`: the
 listener stops a program in a restart loop and starts it again later. `on_fatal = shutdown`:
-supervisord itself ends, and the container with it.
+supervisord itself ends, and the container with it (`final_end` decides after which ends).
 
 Laws:
 1. The delay doubles with each start that does not last. It is reset when the incident is over.
 2. The starts are bounded: after MOST_A_DAY starts in a day there are no more, and that is reported.
-3. A stop or start by the operator cancels the plan.
+3. A stop or start by the operator cancels the plan, also a shutdown that is not performed yet.
 4. The listener starts each program that it has stopped. It saves the stop before it requests it.
 """
 
@@ -23,6 +23,7 @@ from fpm_listener.vocabulary import State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fpm_listener.monitor.final_end import FinalEnd
     from fpm_listener.values import Instant
 
 _DAY_S = 86400.0
@@ -52,11 +53,11 @@ class SelfHealing:
         self.paused = False  #: the listener has stopped it, and is going to start it
         self.is_used = False  #: it has done or planned something, or the operator has excluded it
         self.due_s: float | None = None  #: monotonic; the planned start
+        self.final_end: FinalEnd | None = None  #: a shutdown is requested because of it
         self._halting = False  # a stop is requested; STOPPED has not arrived yet
         self._halted_at_s = 0.0  # monotonic; of that request
         self._failed = False  # a run has failed in a restart loop
         self._excluded = False  # its operator wants no self-healing until it is started by hand
-        self._shut_down = False
         self._seed = seed
         self._in_a_row = 0  # starts in a row that did not last
         self._begun: deque[float] = deque(maxlen=MOST_A_DAY)  # monotonic
@@ -75,15 +76,15 @@ class SelfHealing:
         """
         before = (self.paused, self._halting, self._excluded)
         self._halting = self._halting and now_s < self._halted_at_s + _ORDER_LASTS_S
-        self.paused = self._excluded = self._shut_down = False
-        self.due_s = None
+        self.paused = self._excluded = False
+        self.due_s = self.final_end = None
         return before != (False, self._halting, False)
 
     def stop(self) -> bool:
         """Note a stop; return whether the listener requested it. Another stop cancels the plan."""
         self.paused = self._halting or self.paused
         self._halting = self._failed = False
-        self.due_s = None
+        self.due_s = self.final_end = None
         return self.paused
 
     def refuse_halt(self) -> bool:
@@ -100,16 +101,23 @@ class SelfHealing:
 
     def suspend(self) -> None:
         """Plan nothing: supervisord ends. A pause stays saved."""
-        self.due_s = None
+        self.due_s = self.final_end = None
 
     # -- the result --------------------------------------------------------------------------------
 
     def step(
-        self, now: Instant, policy: HealingPolicy, state: State, *, over: bool, notified: bool
+        self,
+        now: Instant,
+        policy: HealingPolicy,
+        state: State,
+        *,
+        over: bool,
+        final_end: FinalEnd | None = None,
     ) -> Act | None:
         """Return what to request now.
 
-        over: no incident is open; notified: the receivers know the present state of the incident.
+        over: no incident is open; final_end: it is the end of the container, and the receivers know
+        that nobody starts the program again.
         """
         now_s, self._offset_s = now.monotonic_s, now.wall_s - now.monotonic_s
         if over:
@@ -119,8 +127,9 @@ class SelfHealing:
             self.paused = False  # it was started while the listener was away
         if state is State.FATAL:
             self._halting = False  # the program does not run
-        if state is State.FATAL and policy.shutdown_on_fatal and notified and not self._shut_down:
-            self._shut_down = self.is_used = True
+        before, self.final_end = self.final_end, None if self._excluded else final_end
+        if self.final_end is not None and before is None:
+            self.is_used = True
             return Act.SHUT_DOWN
         if self._failed and policy.loop_delay and state in _STOPPABLE and not self._halting:
             self._failed, self._halting, self._halted_at_s = False, True, now_s

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 PREFIX = "FPM_LISTENER_"
+#: Variables that are no settings: `fpm-listener run` sets them (host/run_channel.py).
+_NO_SETTINGS = frozenset({"FPM_LISTENER_RUN"})
 _RECEIVER_PREFIX = "FPM_LISTENER_RECEIVER_"
 
 
@@ -27,7 +29,7 @@ def override(
     """
     warnings = []
     for variable, value in sorted(environ.items()):
-        if not variable.startswith(PREFIX):
+        if not variable.startswith(PREFIX) or variable in _NO_SETTINGS:
             continue
         if variable.startswith(_RECEIVER_PREFIX):
             rest = variable[len(_RECEIVER_PREFIX) :].lower()

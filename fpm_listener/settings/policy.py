@@ -40,7 +40,8 @@ class HealingPolicy(NamedTuple):
 
     restart_fatal: Span | None = None  #: start a FATAL program again
     loop_delay: Span | None = None  #: stop a program in a restart loop, and start it again later
-    shutdown_on_fatal: bool = False  #: shut supervisord down if a program is FATAL
+    shutdown_on_fatal: bool = False  #: shut supervisord down if a program has ended for good
+    fatal_programs: tuple[str, ...] = ()  #: globs over group:name; empty = every program
 
 
 NO_HEALING = HealingPolicy()

@@ -96,6 +96,7 @@ class Settings:
     max_age_s: float = 24 * 3600.0  #: older alerts are dropped from the outbox
     max_alerts: int = 1000  #: per receiver
     textfile: Path | None = None
+    termination_log: Path = Path("/dev/termination-log")  #: written only if it exists
     log_level: str = "info"
     instance: str = ""
     external_url: str = ""  #: of the page, for people; empty = `page_url` finds one
@@ -131,6 +132,7 @@ _WEB = {
 _HEALING = {
     "restart_fatal": Setting("restart_fatal", ini.span),
     "loop_delay": Setting("loop_delay", ini.span),
+    "on_fatal_programs": Setting("fatal_programs", ini.words),
 }
 _GENERAL = {
     "state_dir": Setting("state_dir", ini.file),
@@ -150,6 +152,7 @@ _GENERAL = {
     "max_age": Setting("max_age_s", ini.duration),
     "max_alerts": Setting("max_alerts", ini.count),
     "textfile": Setting("textfile", ini.file),
+    "termination_log": Setting("termination_log", ini.file),
     "log_level": Setting("log_level", ini.one_of("debug", "info", "warning", "error")),
     "external_url": Setting("external_url", ini.page_url),
 }

@@ -100,21 +100,32 @@ def entry_point(lab: Lab) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("first", "status"), [("supervisord", 0), ("the entry point", 1)])
+@pytest.mark.parametrize(
+    ("first", "status"), [("supervisord", 0), ("the entry point", 1), ("run", 1)]
+)
 def test_on_fatal_shutdown(lab: Lab, first: str, status: int) -> None:
     """The alert is sent first, then supervisord ends, also as the first process of a container.
 
-    The receiver takes longer than an ending listener waits for answers.
+    The receiver takes longer than an ending listener waits for answers. Jobs that are done change
+    nothing, and with `run` the program crashes and is not restarted.
     """
     lab.settings["on_fatal"] = "shutdown"
     lab.webhook.takes_s = 2.0
-    lab.program("broken", "/bin/false", startretries="0")
+    (lab.folder / "termination-log").touch()
+    lab.settings["termination_log"] = str(lab.folder / "termination-log")
+    lab.program("migration", "/bin/true", autorestart="false", startsecs="0")
     lab.program("well", "/bin/sleep 1000")
+    if first == "run":
+        lab.program("broken", "/bin/sh -c 'sleep 2; exit 4'", autorestart="false")
+    else:
+        lab.program("broken", "/bin/false", startretries="0")
     lab.webhook.start()
     conf = lab.write()
     command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(conf)]
     if first == "the entry point":
         command = [str(entry_point(lab))]
+    elif first == "run":
+        command = [sys.executable, "-m", "fpm_listener", "run", "--", *command]
     # Where namespaces are forbidden, supervisord runs without one.
     alone = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--"]
     if subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
@@ -123,7 +134,12 @@ def test_on_fatal_shutdown(lab: Lab, first: str, status: int) -> None:
         ended = subprocess.run([*alone, *command], stdout=out, stderr=out, check=False, timeout=60)
 
     assert ended.returncode == status
-    assert "gave up on broken:broken" in (lab.folder / "state" / "shutdown").read_text()
+    reason = "broken:broken crashed" if first == "run" else "gave up on broken:broken"
+    assert reason in (lab.folder / "state" / "shutdown").read_text()
+    assert reason in (lab.folder / "termination-log").read_text()
     (told,) = lab.webhook.alerts("firing")
     assert told["annotations"]["cause"] == "gave_up"
-    assert "shutting supervisord down: a program is FATAL" in lab.log()
+    assert (
+        f"shutting supervisord down: a program {'crashed' if first == 'run' else 'is FATAL'}"
+        in (lab.log())
+    )

@@ -10,6 +10,8 @@ import pytest
 from fpm_listener.daemon.supervisor_actions import SupervisorActions
 from fpm_listener.monitor.messages import SelfHeal, StopFailed
 from fpm_listener.monitor.self_healing import Act
+from fpm_listener.settings.settings import Settings
+from fpm_listener.status.snapshot import Snapshot
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.supervisor.rpc import SupervisorRpc
 from tests.receiver_server import ReceiverServer, hang, status
@@ -34,8 +36,9 @@ def test_only_a_refused_stop_was_certainly_not_done(tmp_path: Path, answer: str)
         rpc = SupervisorRpc(
             f"http://127.0.0.1:{server.port}", timeout_s=0.2 if says is hang else 20
         )
+        settings = Settings(source="", state_dir=tmp_path)
         healer = SupervisorActions(
-            None if answer == "no RPC" else rpc, tmp_path, put.append, lambda: False
+            None if answer == "no RPC" else rpc, settings, put.append, Snapshot
         )
         healer.heal(SelfHeal(FPM, Act.HALT))
 

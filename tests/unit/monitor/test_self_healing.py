@@ -130,7 +130,7 @@ def test_settings_that_change() -> None:
 
 def fatal(healing: SelfHealing, now_s: float, span: Span) -> Act | None:
     policy = HealingPolicy(restart_fatal=span)
-    return healing.step(moment(now_s), policy, State.FATAL, over=False, notified=True)
+    return healing.step(moment(now_s), policy, State.FATAL, over=False)
 
 
 @given(waits=st.lists(st.floats(0, 4000), min_size=100, max_size=300))

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from fpm_listener.monitor.final_end import FinalEnd
 from fpm_listener.monitor.self_healing import Act, SelfHealing
 from fpm_listener.settings.policy import MOST_A_DAY, HealingPolicy, Span
 from fpm_listener.vocabulary import State
@@ -14,7 +15,6 @@ from tests.unit.monitor.engine_scenario import EPOCH, moment
 SPAN = Span(100.0, 800.0)
 FATAL = HealingPolicy(restart_fatal=SPAN)
 PAUSE = HealingPolicy(loop_delay=SPAN)
-SHUTDOWN = HealingPolicy(shutdown_on_fatal=True)
 
 
 def step(
@@ -24,9 +24,9 @@ def step(
     state: State,
     *,
     over: bool = False,
-    notified: bool = True,
+    final_end: FinalEnd | None = None,
 ) -> Act | None:
-    return healing.step(moment(at_s), policy, state, over=over, notified=notified)
+    return healing.step(moment(at_s), policy, state, over=over, final_end=final_end)
 
 
 def halted() -> SelfHealing:
@@ -241,15 +241,34 @@ def test_a_pause_whose_state_is_not_known_yet() -> None:
 
 
 def test_a_shutdown() -> None:
-    """It is ordered once, after the receivers know; a start makes the next one possible."""
-    healing = SelfHealing("seed")
-    assert step(healing, 0.0, SHUTDOWN, State.FATAL, notified=False) is None
-    assert step(healing, 1.0, SHUTDOWN, State.BACKOFF) is None
-    assert step(healing, 2.0, SHUTDOWN, State.FATAL) is Act.SHUT_DOWN
-    assert step(healing, 3.0, SHUTDOWN, State.FATAL) is None
+    """It is ordered once; a start makes the next one possible."""
+    healing, nothing, end = SelfHealing("seed"), HealingPolicy(), FinalEnd.FATAL
+    assert step(healing, 1.0, nothing, State.FATAL) is None
+    assert step(healing, 2.0, nothing, State.FATAL, final_end=end) is Act.SHUT_DOWN
+    assert healing.final_end is end
+    assert step(healing, 3.0, nothing, State.FATAL, final_end=end) is None
     healing.start(4.0)
-    assert step(healing, 5.0, SHUTDOWN, State.FATAL) is Act.SHUT_DOWN
-    assert step(healing, 6.0, HealingPolicy(), State.FATAL) is None
+    assert step(healing, 5.0, nothing, State.FATAL, final_end=end) is Act.SHUT_DOWN
+
+
+@pytest.mark.parametrize("what", ["start", "stop", "suspend", "exclude", "other settings"])
+def test_a_shutdown_whose_reason_is_over(what: str) -> None:
+    """It is not performed: the program was started, supervisord ends, or the operator decides."""
+    healing, nothing, end = SelfHealing("seed"), HealingPolicy(), FinalEnd.FATAL
+    step(healing, 1.0, nothing, State.FATAL, final_end=end)
+    if what == "start":
+        healing.start(2.0)
+    elif what == "stop":
+        healing.stop()
+    elif what == "suspend":
+        healing.suspend()
+    elif what == "exclude":
+        healing.exclude()
+        assert step(healing, 2.0, nothing, State.FATAL, final_end=end) is None
+    else:
+        assert step(healing, 2.0, nothing, State.FATAL) is None
+
+    assert healing.final_end is None
 
 
 def test_supervisord_ends() -> None:
@@ -312,7 +331,7 @@ def test_saved_plans() -> None:
     assert other.paused
     assert other.due_s == pytest.approx(due_s - 2.0 + 7000.0)
     due = later._replace(monotonic_s=7000.0 + due_s, wall_s=EPOCH + due_s + 2.0)
-    assert other.step(due, PAUSE, State.STOPPED, over=False, notified=True) is Act.START
+    assert other.step(due, PAUSE, State.STOPPED, over=False, final_end=None) is Act.START
     again = other.memory(due)
     assert again["failed"] == 1
     assert again["begun"] == [pytest.approx(due.wall_s)]
