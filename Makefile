@@ -1,7 +1,7 @@
 # The commands of a checkout. `make` lists them.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-gap bench-alerts bench-calls bench-check bench-exits bench-fleet bench-spin check-parity dist fuzz soak screenshots matrix clean setup-demo setup-test setup-fuzz
+.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-gap bench-alerts bench-calls bench-check bench-exits bench-fleet bench-spin bench-zip check-parity dist fuzz soak screenshots matrix clean setup-demo setup-test setup-fuzz
 
 BIN := .venv/bin
 # It is found when a recipe runs, because setup can install it just before. `exec`: a signal that ends
@@ -59,6 +59,7 @@ check-parity: setup-test  ## compare `check` with `php-fpm -t` for generated con
 dist: setup-test  ## the files of a release in dist/: wheel, sdist, and fpm-listener.pyz
 	@rm -rf dist
 	@SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct)" $(BIN)/python -m build --no-isolation >/dev/null
+	@$(BIN)/python -m release.sdist "$$(git log -1 --format=%ct)" dist/*.tar.gz
 	@$(BIN)/python -m release.build_pyz dist/fpm-listener.pyz
 
 fuzz: setup-fuzz  ## every parser of outside input, for FUZZ_SECONDS (600); exit 1 on findings
@@ -74,13 +75,16 @@ screenshots: setup-test  ## the pictures of the page in docs/images/
 bench-spin: setup-test  ## starts of a program that exits at once, compared with an empty listener
 	@exec $(BIN)/python bench/spin.py
 
+bench-zip: setup-test  ## the start of the package, of the unpacked zip file, and of the zip file
+	@exec $(BIN)/python bench/zip.py
+
 bench-exits: setup-test  ## exit statuses that are known without XML-RPC
 	@exec $(BIN)/python bench/exits.py
 
 bench-fleet: setup-test  ## a thousand hosts in one Prometheus, all rules loaded
 	@FLEET_HOSTS=1000 $(BIN)/python -m pytest -q -s tests/e2e/test_fleet.py -k once
 
-matrix: setup-test  ## the tests on each installed Python 3.10 to 3.13, with supervisor 4.3.0 and 4.2.5
+matrix: setup-test  ## the tests on each installed Python 3.10 to 3.14, with the newest and the oldest dependencies
 	@scripts/matrix.sh
 
 clean:  ## remove all files that these targets made; Debian packages stay

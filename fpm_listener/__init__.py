@@ -2,5 +2,9 @@
 
 __version__ = "0.1.0"
 
+#: The address of the project, for links in packages and documents. Its owner sets it before the
+#: first publication: an https:// URL whose pages are as those of GitHub or GitLab.
+PROJECT_URL = ""
+
 #: The default of the setting state_dir. It is here because the guard must not load the settings.
 DEFAULT_STATE_DIR = "/var/lib/fpm-listener"

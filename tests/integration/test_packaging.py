@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fpm_listener import __version__
+from fpm_listener import PROJECT_URL, __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,6 +117,8 @@ def test_metadata(built: Mapping[str, str | Path]) -> None:
     assert needs == {"supervisor", "requests", "prometheus-client"}
     assert "fpm-listener = fpm_listener.__main__:main" in scripts
     assert (ROOT / "README.md").read_text().splitlines()[0] in metadata
+    assert any(field.startswith("Project-URL: Homepage, ") for field in fields) == bool(PROJECT_URL)
+    assert ("PROJECT_URL" in str(built["said"])) == (not PROJECT_URL)
 
 
 def is_runtime_need(line: str) -> bool:
