@@ -69,11 +69,12 @@ def install(archive: Path, target: Path, say: Callable[[str], None]) -> None:
     """Install the zip file in `target`. Raises FpmListenerError; then nothing has changed."""
     target = Path(os.path.normpath(target))
     program = shlex.quote(f"{target}/bin/fpm-listener")
+    next_step = f"next: start it in supervisord's file as command={program}"
     try:
         mark = hashlib.sha256(archive.read_bytes()).hexdigest()
         found = _examine(target)
         if found == mark:
-            say(f"{target} already has fpm-listener {__version__}; write in command=: {program}")
+            say(f"fpm-listener {__version__} is in {target} already; {next_step}")
             return
         _make_parents(target.parent)
         new = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
@@ -85,7 +86,7 @@ def install(archive: Path, target: Path, say: Callable[[str], None]) -> None:
             shutil.rmtree(new, ignore_errors=True)
     except OSError as error:
         raise FpmListenerError(_why(target, error)) from error
-    say(f"{target} has fpm-listener {__version__} now; write in command=: {program}")
+    say(f"fpm-listener {__version__} is in {target} now; {next_step}")
 
 
 # -- is it safe? -----------------------------------------------------------------------------------
@@ -225,4 +226,4 @@ def _why(target: Path, error: OSError) -> str:
         do = "the file system is read-only: unpack it when you build the image"
     else:
         do = "name another directory"
-    return f"unpack: {target}: {problem} ({error.filename or target}); {do}"
+    return f"unpack: {target}: {problem}; {do}"

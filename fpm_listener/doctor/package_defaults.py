@@ -52,8 +52,8 @@ def _package(name: str, main: str, pools: str, *values: Mapping[str, str]) -> Pa
 PACKAGES = (
     _package(
         "Debian's package",
-        r"/etc/php/\d\.\d/fpm/php-fpm\.conf",
-        r"/etc/php/\d\.\d/fpm/pool\.d/www\.conf",
+        r"/etc/php/\d+\.\d+/fpm/php-fpm\.conf",
+        r"/etc/php/\d+\.\d+/fpm/pool\.d/www\.conf",
         {**_WORKERS, "listen.owner": "www-data", "listen.group": "www-data"},
     ),
     _package(

@@ -60,11 +60,11 @@ def test_an_older_version(folder: Path) -> None:
     target = folder / "a"
     target.mkdir()
     install(folder, target, "x = 1\n")
-    assert "has fpm-listener" in install(folder, target, "x = 2\n")
+    assert "now; next: start it in supervisord's file" in install(folder, target, "x = 2\n")
     inode = target.stat().st_ino
 
     assert module(target) == "x = 2\n"
-    assert "already has" in install(folder, target, "x = 2\n")
+    assert "already; next" in install(folder, target, "x = 2\n")
     assert target.stat().st_ino == inode
     assert sorted(os.listdir(folder)) == ["a", "small.pyz"]  # noqa: PTH208 - names
 

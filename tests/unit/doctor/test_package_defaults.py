@@ -27,6 +27,7 @@ DOCKER = "/usr/local/etc/php-fpm.d/zz-docker.conf"
         (DOCKER, "listen", "9000", "the official Docker image"),
         (DOCKER, "listen", "9001", ""),
         (DOCKER, "decorate_workers_output", "no", "the official Docker image"),
+        ("/etc/php/8.10/fpm/pool.d/www.conf", "listen.owner", "www-data", "Debian's package"),
         ("/etc/php83/php-fpm.d/www.conf", "listen", "127.0.0.1:9000", "Alpine's package"),
         ("/etc/php-fpm.d/www.conf", "pm.max_children", "50", "Red Hat's package"),
         ("/etc/opt/remi/php83/php-fpm.d/www.conf", "ping.path", None, "Remi's package"),

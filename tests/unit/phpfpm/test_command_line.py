@@ -268,6 +268,7 @@ def test_a_php_fpm_that_ends_at_once(option: str) -> None:
         ("php8.3-fpm", (8, 3)),
         ("php-fpm83", (8, 3)),
         ("php-fpm7", (7,)),
+        ("php-fpm85", (8, 5)),
         ("php-fpm810", (8, 10)),
         ("/opt/php8.2/php-fpm", ()),
         ("/usr/bin/busybox", ()),
@@ -286,6 +287,8 @@ REMI = "/opt/remi/php81/root/usr"
     [
         ("/usr/sbin/php-fpm8.2", "/etc/php/8.2/fpm/php-fpm.conf", "/usr", "/var"),
         ("php8.2-fpm", "/etc/php/8.2/fpm/php-fpm.conf", "/usr", "/var"),
+        ("/usr/sbin/php-fpm8.5", "/etc/php/8.5/fpm/php-fpm.conf", "/usr", "/var"),
+        ("/usr/sbin/php-fpm85", "/etc/php85/php-fpm.conf", "/usr", "/var"),
         ("/usr/sbin/php5-fpm", "/etc/php5/fpm/php-fpm.conf", "/usr", "/var"),
         ("php-fpm83", "/etc/php83/php-fpm.conf", "/usr", "/var"),
         ("/usr/sbin/php-fpm7", "/etc/php7/php-fpm.conf", "/usr", "/var"),
