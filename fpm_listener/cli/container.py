@@ -19,11 +19,13 @@ from fpm_listener.doctor import check, ini_edits
 from fpm_listener.doctor.container_plan import Choices
 from fpm_listener.doctor.host_facts import Host
 from fpm_listener.host import file_replacement, own_command
+from fpm_listener.supervisor import config
 from fpm_listener.values import FpmListenerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fpm_listener.cli.container_draft import Parse
     from fpm_listener.cli.dockerfile import Image
     from fpm_listener.doctor.machine import Machine
 
@@ -40,10 +42,15 @@ class Options(NamedTuple):
     dockerfile: str | None = None
 
 
-def run(options: Options, say: Callable[[str], None], machine: Machine | None = None) -> int:
+def run(
+    options: Options,
+    say: Callable[[str], None],
+    machine: Machine | None = None,
+    parse: Parse = config.read,
+) -> int:
     """Print, or write, what to add to supervisord's file; return the exit status.
 
-    Raises FpmListenerError.
+    parse: as config.read. Raises FpmListenerError.
     """
     path = str(Path(check.find_conf(options.conf, "-c")).absolute())
     old = container_draft.read(path)
@@ -57,7 +64,7 @@ def run(options: Options, say: Callable[[str], None], machine: Machine | None = 
         textfile=options.textfile or "",
     )
     user = options.user or image.user
-    draft = container_draft.improve(path, old, machine, os.environ, choices, user)
+    draft = container_draft.improve(path, old, machine, os.environ, choices, user, parse=parse)
     if draft.text == old:
         say(f"{path}: nothing to change")
     elif options.write:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import pwd
-from typing import TYPE_CHECKING, NamedTuple
+import shlex
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from fpm_listener import regular_file
 from fpm_listener.doctor import check, container_plan, ini_edits
 from fpm_listener.doctor.rules import examine
+from fpm_listener.supervisor import config as supervisor_config
 from fpm_listener.values import FpmListenerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from fpm_listener.doctor.checked_config import CheckedConfig
     from fpm_listener.doctor.container_plan import Choices
     from fpm_listener.doctor.machine import Machine
     from fpm_listener.doctor.rule import Finding
+    from fpm_listener.supervisor.config import ConfUnreadable
 
+Parse: TypeAlias = "Callable[..., dict[str, Any] | ConfUnreadable]"
 #: A change can make another rule apply: redirect_stderr=false, then stderr_events_enabled.
 _MOST_ROUNDS = 6
 
@@ -42,9 +46,18 @@ def improve(
     environ: Mapping[str, str],
     choices: Choices,
     user: str = "",
+    *,
+    parse: Parse = supervisor_config.read,
 ) -> Draft:
-    """Return the text with all changes. Raises FpmListenerError if supervisor rejects the file."""
-    config, unset = _gather(path, machine, environ, text)
+    """Return the text with all changes. Raises FpmListenerError if supervisor rejects the file.
+
+    user: that supervisord starts as; empty = as its file says, or this one. parse: as config.read.
+    """
+
+    def gather(text: str, environ: Mapping[str, str] = environ) -> CheckedConfig:
+        return check.gather(path, machine, environ, draft=text, read=parse)
+
+    config, unset = _first(path, text, environ, gather)
     known = {**environ, **dict.fromkeys(unset, "1")}
     choices = choices._replace(uid=_uid(config, user))
     before, others = config, dict[str, str]()
@@ -61,26 +74,35 @@ def improve(
         if new == text:
             break
         text = new
-        config, _ = _gather(path, machine, known, text)
+        config = gather(text, known)
     kept = {other: new for other, new in others.items() if new != read(other)}
     return Draft(text, config, findings, before, kept, choices, unset)
 
 
-def _gather(
-    path: str, machine: Machine, environ: Mapping[str, str], text: str
+def _first(
+    path: str, text: str, environ: Mapping[str, str], gather: Callable[..., CheckedConfig]
 ) -> tuple[CheckedConfig, frozenset[str]]:
     """Return the configuration, and the variables that this shell does not have."""
-    config = check.gather(path, machine, environ, draft=text)
+    config = gather(text)
     unset = frozenset(config.supervisord.get("unset") or ())
     if unset:
         # Their values do not matter for the changes. "1" is a number, a name and a path.
-        config = check.gather(path, machine, {**environ, **dict.fromkeys(unset, "1")}, draft=text)
+        config = gather(text, {**environ, **dict.fromkeys(unset, "1")})
     if "refused" in config.supervisord:
-        found = examine(config, check.texts())
-        first = found[0] if found else None
-        reason = f"{first.where}: {first.what}. {first.fix}" if first else "it is rejected"
-        raise FpmListenerError(f"supervisor rejects {path}, so it stays unchanged: {reason}")
+        raise FpmListenerError(f"{path} stays unchanged: {_refusal(path, text, config)}")
     return config, unset
+
+
+def _refusal(path: str, text: str, config: CheckedConfig) -> str:
+    """Return why supervisor rejects a file."""
+    if text.startswith("\ufeff"):
+        fix = f"sed -i '1s/^\\xEF\\xBB\\xBF//' {shlex.quote(path)}"
+        return f"supervisor rejects it, because it begins with a byte order mark; remove it: {fix}"
+    found = examine(config, check.texts())
+    if not found or found[0].what.startswith(path):
+        return "supervisor rejects it; correct it first: supervisord -n -c FILE prints the line"
+    where = found[0].where.removeprefix(f"{path}:")
+    return f"supervisor rejects it at {where}: {found[0].what}. {found[0].fix}"
 
 
 def _trusted(

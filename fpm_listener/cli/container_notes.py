@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fpm_listener.cli.container_draft import Draft
     from fpm_listener.cli.dockerfile import Image
     from fpm_listener.doctor.checked_config import Fpm
+    from fpm_listener.doctor.ini_edits import Edit
     from fpm_listener.doctor.rule import Finding
 
 #: Findings about files, directories and users that an image has and another machine has not.
@@ -75,10 +76,9 @@ def _php_settings(draft: Draft) -> dict[str, list[tuple[str, str, str]]]:
         if folder is None:
             continue
         values = found.setdefault(folder, {})
-        for finding in draft.findings:
-            for edit in finding.edits:
-                if edit.php and edit.value and edit.file in fpm.conf.files:
-                    values[edit.section, edit.key] = edit.value
+        for edit in (one for finding in draft.findings for one in _php_edits(finding)):
+            if edit.file in fpm.conf.files:
+                values[edit.section, edit.key] = edit.value or ""
         if fpm.is_read:
             logged = [one.name for one in fpm.pools if one.section.get("access.log") in STDERR]
         else:  # the official image, on another machine
@@ -90,6 +90,19 @@ def _php_settings(draft: Draft) -> dict[str, list[tuple[str, str, str]]]:
         for folder, values in found.items()
         if values
     }
+
+
+def _php_edits(finding: Finding) -> list[Edit]:
+    """Return the changes of php-fpm's settings that a rule asks for.
+
+    Other values than a package's defaults are an improvement only, except for QUIT: init sets it.
+    """
+    is_wanted = finding.severity is not FindingSeverity.HINT
+    return [
+        edit
+        for edit in finding.edits
+        if edit.php and edit.value is not None and (is_wanted or edit.key == _CONTROL)
+    ]
 
 
 def _pools(fpm: Fpm) -> str | None:
@@ -166,8 +179,8 @@ def _remaining(draft: Draft) -> Iterator[str]:
 
 def _is_fixed(finding: Finding) -> bool:
     """Return whether the lines of the Dockerfile fix it."""
-    php = [edit for edit in finding.edits if edit.php]
-    return finding.id == _ACCESS_LOG or (bool(php) and php == list(finding.edits))
+    php = _php_edits(finding)
+    return finding.id == _ACCESS_LOG or (bool(php) and len(php) == len(finding.edits))
 
 
 def _is_here(fpm: Fpm, draft: Draft) -> bool:

@@ -147,12 +147,13 @@ def gather(
     environ: Mapping[str, str],
     runs: Running | None = None,
     draft: str | None = None,
+    read: Callable[..., dict[str, Any] | ConfUnreadable] = config.read,
 ) -> CheckedConfig:
     """Return everything that the rules read. Raises FpmListenerError.
 
-    draft: replaces the text of the file at `path`.
+    draft: replaces the text of the file at `path`. read: as config.read.
     """
-    answer = config.read(path, environ=environ, text=draft)
+    answer = read(path, environ=environ, text=draft)
     if isinstance(answer, ConfUnreadable):
         if not answer.refused:
             raise FpmListenerError(answer.why)

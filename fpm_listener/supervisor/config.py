@@ -55,9 +55,7 @@ def child_command(module: str, *arguments: str) -> list[str]:
 
 
 def read_programs(
-    path: str,
-    timeout_s: float = 20.0,
-    environ: Mapping[str, str] | None = None,
+    path: str, timeout_s: float = 20.0, environ: Mapping[str, str] | None = None
 ) -> tuple[Program, ...] | ConfUnreadable:
     """Return the processes of the configuration at `path`.
 
@@ -81,10 +79,9 @@ def read(
 
     environ: as read_programs. text: replaces that of the file, which may be of another machine.
     """
-    draft = [] if text is None else ["-"]
     try:
         done = subprocess.run(
-            child_command("fpm_listener.supervisor.config", path, *draft),
+            child_command("fpm_listener.supervisor.config", path, *["-"] * (text is not None)),
             check=False,
             input=(text or "").encode("utf-8", "surrogateescape"),
             stdout=subprocess.PIPE,
@@ -99,14 +96,19 @@ def read(
     if done.returncode:
         return ConfUnreadable(why=f"{path}: supervisor's parser failed, status {done.returncode}")
     answer: dict[str, Any] = json.loads(done.stdout)
-    if "refused" in answer:
-        return ConfUnreadable(
-            why=f"{path}: {answer['refused']}",
-            refused=not answer.get("unreadable"),
-            unset=tuple(answer.get("unset", ())),
-            missing=answer.get("missing", ""),
-        )
-    return answer
+    return unreadable(path, answer) or answer
+
+
+def unreadable(path: str, answer: Mapping[str, Any]) -> ConfUnreadable | None:
+    """Return why `describe` could not read the file at `path`; None = it could."""
+    if "refused" not in answer:
+        return None
+    return ConfUnreadable(
+        why=f"{path}: {answer['refused']}",
+        refused=not answer.get("unreadable"),
+        unset=tuple(answer.get("unset", ())),
+        missing=answer.get("missing", ""),
+    )
 
 
 # -- the child -------------------------------------------------------------------------------------
@@ -264,9 +266,8 @@ def main(arguments: Sequence[str]) -> int:
     answers = os.dup(1)
     os.dup2(2, 1)  # supervisor may warn on stdout; the JSON must stay clean
     with os.fdopen(answers, "w", encoding="utf-8") as out:
-        given = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-        draft = given if arguments[1:] else None
-        json.dump(describe(arguments[0], draft), out)
+        text = sys.stdin.buffer.read().decode(errors="surrogateescape")
+        json.dump(describe(arguments[0], text if arguments[1:] else None), out)
     return 0
 
 
