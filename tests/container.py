@@ -168,16 +168,27 @@ class Container:
                 _set_network(own.fileno())
 
     def processes(self) -> dict[int, str]:
-        """Return the command line of each process of the container, by this machine's pid.
+        """Return the command line of PID 1 and its descendants, by this machine's pid.
 
-        Also after the end of PID 1, when there must be none. Zombies have an empty command line.
+        A zombie has an empty command line. Processes that `run` started are not here.
         """
-        found = {}
+        found: dict[int, str] = {}
+        left = [self.init]
+        while left:
+            pid = left.pop()
+            with contextlib.suppress(OSError):
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+                found[pid] = words.decode("utf-8", "replace").strip()
+                left += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        return found
+
+    def remains(self) -> list[int]:
+        """Return the processes of this machine that are in the container, also after its end."""
+        found = []
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if str((entry / "ns/pid").readlink()) == self._namespace:
-                    words = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
-                    found[int(entry.name)] = words.decode("utf-8", "replace").strip()
+                    found.append(int(entry.name))
         return found
 
     def text(self) -> str:
@@ -257,13 +268,14 @@ class Container:
             yield f"mkdir -p {root}{ours}; mount --bind {ours} {root}{ours}"
             yield f"mount -o remount,bind,ro {root}{ours}"
         for inside, outside in conditions.binds.items():
-            make = "mkdir -p" if outside.is_dir() else "touch"
+            make = "mkdir -p" if outside.is_dir() else "install -D /dev/null"
             yield f"{make} {root}{inside}; mount --bind {outside} {root}{inside}"
         for source, path, mode in self._files:
             yield f"install -D -m {mode:o} {source} {root}{path}"
         yield "pivot_root . .; umount -l ."
-        yield f"export PATH={PATH} LANG=C; unset HOME; cd {shlex.quote(conditions.workdir)}"
+        yield f"export PATH={PATH} LANG=C; unset HOME; cd /"
         yield from (f"({step}\n)" for step in self._build)
+        yield f"cd {shlex.quote(conditions.workdir)}"
         if conditions.read_only:
             yield "mount -o remount,bind,ro /"
         yield f"readlink /proc/self/ns/pid >&{ready}; exec {ready}>&-"

@@ -13,7 +13,6 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener.daemon import address_check, startup_check
-from fpm_listener.daemon.control_client import control_name
 from fpm_listener.daemon.control_socket import ControlSocket
 from fpm_listener.daemon.discovery import Discovery
 from fpm_listener.daemon.fpm_finder import FpmFinder
@@ -23,7 +22,6 @@ from fpm_listener.daemon.post_mortem_examiner import PostMortemExaminer, Sample,
 from fpm_listener.daemon.process_query import ProcessQuery
 from fpm_listener.daemon.supervisor_actions import SupervisorActions
 from fpm_listener.daemon.worker import Starter, Worker
-from fpm_listener.guard import handover_channel
 from fpm_listener.incidents.effects import (
     CheckGone,
     ExamineExit,
@@ -99,7 +97,7 @@ class Services:
         self._starter = Starter(errors)
         positions = stored.log_positions()
         self._log_follower = LogFollower(inbox.put, inbox.failed, positions, errors.caught)
-        self._actions = SupervisorActions(rpc, settings, stored.directory, inbox.put, snapshot)
+        self._actions = SupervisorActions(rpc, settings, inbox.put, snapshot)
         self._query = ProcessQuery(rpc, inbox.put)
         self.finder = FpmFinder(stored.php_fpm(), settings.php_fpm)
         self._programs = Discovery(rpc, os.getppid(), errors.caught, self.finder)
@@ -113,9 +111,8 @@ class Services:
         # A dead network file system stops this thread.
         self._machine = self._worker("machine", self._examine, Where.EXIT)
         self._checks = self._worker("checks", self._check, Where.CHECK)
-        name = control_name(handover_channel.own_channel_name())
         self._control = ControlSocket(
-            stored.directory, inbox.put, inbox.failed, errors.caught, name
+            str(settings.state_dir), inbox.put, inbox.failed, errors.caught
         )
         self._pools: PoolPoller | None = None
         self._web: WebServer | None = None
@@ -148,7 +145,6 @@ class Services:
         self._start_web()
 
     def _start_keeper(self, masters: Mapping[ProcessName, tuple[Master, ...]]) -> None:
-        self._starter.start(self._control.start_abstract)
         if self._keeper.start(masters):
             self._starter.start(self._control.start)
 

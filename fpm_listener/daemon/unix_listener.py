@@ -12,26 +12,26 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 from typing import TYPE_CHECKING
 
 from fpm_listener.guard.handover_channel import SocketPath
 from fpm_listener.guard.handover_messages import PATIENCE_S, SOCKET_NAME
-from fpm_listener.host import socket_paths
+from fpm_listener.host import socket_paths, state_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fpm_listener.host.fallback_directory import StateDirectory
-
+_CREDENTIALS = struct.Struct("3i")
 _BACKLOG = 64
 
 
 class GuardSockets:
     """The sockets that guards connect to. After its creation one thread owns it."""
 
-    def __init__(self, directory: StateDirectory, channel: bytes | None) -> None:
+    def __init__(self, state_dir: str, channel: bytes | None) -> None:
         """`channel`: the abstract socket's name, see `handover_channel.channel_name`."""
-        self.directory = directory
+        self._state_dir = state_dir
         self._identity: tuple[int, int] | None = None
         self.in_state_dir: socket.socket | None = None
         self.abstract: socket.socket | None = None
@@ -39,12 +39,10 @@ class GuardSockets:
         try:
             self.listen_again()
         except OSError as error:
-            self.problems.append(
-                f"{error.filename or directory.locate()}: {error.strerror or error}"
-            )
+            self.problems.append(f"{error.filename or state_dir}: {error.strerror or error}")
         if channel is not None:
             try:
-                self.abstract = listen_on(channel, socket.SOCK_SEQPACKET)
+                self.abstract = _serve(socket.SOCK_SEQPACKET, lambda server: server.bind(channel))
                 self.abstract.setblocking(False)
             except OSError as error:
                 self.problems.append(f"abstract socket {channel[1:].decode()}: {error.strerror}")
@@ -61,13 +59,13 @@ class GuardSockets:
         """
         if self._identity is not None and self._found() == self._identity:
             return None
-        fresh = listen(self.directory)
+        fresh = listen(self._state_dir)
         before, self.in_state_dir = self.in_state_dir, fresh
         self._identity = self._found()
         return before
 
     def _found(self) -> tuple[int, int] | None:
-        folder = self.directory.locate()
+        folder = state_directory.locate(self._state_dir)
         return socket_paths.identity(f"{folder}/{SOCKET_NAME}")
 
     def close(self) -> None:
@@ -77,19 +75,19 @@ class GuardSockets:
         self.in_state_dir = self.abstract = None
 
 
-def listen(directory: StateDirectory) -> socket.socket:
+def listen(state_dir: str) -> socket.socket:
     """Return the socket in state_dir for guards; the directory is created if it is missing.
 
     Raises OSError, with EADDRINUSE if another listener uses the directory.
     """
-    used = directory.prepare()
+    used = state_directory.prepare(state_dir)
     with (
         SocketPath(used) as path,
         socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe,
     ):
         probe.settimeout(PATIENCE_S)
         if probe.connect_ex(path) in {0, errno.EAGAIN}:
-            raise OSError(errno.EADDRINUSE, "another listener uses this directory", used)
+            raise OSError(errno.EADDRINUSE, "another listener uses this directory", state_dir)
     server = listen_at(used, SOCKET_NAME, socket.SOCK_SEQPACKET)
     server.setblocking(False)
     return server
@@ -116,11 +114,6 @@ def listen_at(folder: str, name: str, kind: socket.SocketKind) -> socket.socket:
     return _serve(kind, bind)
 
 
-def listen_on(name: bytes, kind: socket.SocketKind) -> socket.socket:
-    """Return an abstract socket. Raises OSError."""
-    return _serve(kind, lambda server: server.bind(name))
-
-
 def _serve(kind: socket.SocketKind, bind: Callable[[socket.socket], None]) -> socket.socket:
     server = socket.socket(socket.AF_UNIX, kind)
     try:
@@ -130,3 +123,10 @@ def _serve(kind: socket.SocketKind, bind: Callable[[socket.socket], None]) -> so
         server.close()
         raise
     return server
+
+
+def peer_of(connection: socket.socket) -> tuple[int, int]:
+    """Return pid and uid of the other side; pid 0 = a process in another pid namespace."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, _ = _CREDENTIALS.unpack(raw)
+    return pid, uid

@@ -224,7 +224,7 @@ def _listener(listener: Document) -> Markup:
         ),
         fact(
             "Undelivered alerts are",
-            f"in {listener['state_dir']}" if listener["outbox_persistent"] else "in memory only",
+            "on disk" if listener["outbox_persistent"] else "in memory only",
             good=listener["outbox_persistent"],
         ),
         fact(

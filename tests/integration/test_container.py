@@ -66,7 +66,7 @@ def test_an_ordinary_container(folder: Path) -> None:
     assert written
     assert not Path("/etc/written").exists()
     assert not Path("/srv/made").exists()
-    assert container.processes() == {}
+    assert container.remains() == []
 
 
 def test_a_confined_container(folder: Path) -> None:
@@ -116,7 +116,7 @@ def test_ends(folder: Path) -> None:
     try:
         ends.start("sh", "-c", "sleep 60 & read line; kill -TERM $$; exit 3")
         assert ends.wait() == 3
-        assert ends.processes() == {}
+        assert ends.remains() == []
         with pytest.raises(AssertionError, match="no such thing"):
             fails.start("true")
     finally:

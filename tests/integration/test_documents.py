@@ -33,7 +33,7 @@ PAGES = [
 ELSEWHERE = {
     "console": "tests/e2e/test_docs.py",
     "text": "",  # what programs have printed
-    "dockerfile": "tests/integration/test_zip.py",
+    "dockerfile": "tests/e2e/test_shapes.py",  # parts of one: tests/integration/test_zip.py
     "promql": "tests/integration/test_monitoring.py",
 }
 #: Blocks for a shell: how they begin, and the test that runs them.
@@ -41,6 +41,7 @@ SHELL = {
     "python3 -m venv /opt/fpm-listener": "tests/e2e/test_install.py",
     "fpm-listener init --container": "tests/integration/cli/test_container.py",
     "make demo": "tests/e2e/test_demo.py",
+    "#!/bin/sh\n# Prepares the container": "tests/e2e/test_shapes.py",
     "fpm-listener guard [--wait 2s]": "tests/integration/test_documents.py",  # the usage, see below
     "#!/bin/sh\n# Exits with 1 if fpm-listener": "tests/e2e/test_healed.py",
 }
@@ -77,7 +78,7 @@ def php_fpm() -> str:
 @pytest.mark.parametrize("snippet", INI, ids=[snippet.where for snippet in INI])
 def test_configuration_snippets(snippet: Snippet, tmp_path: Path) -> None:
     """The listener, supervisord or php-fpm reads each of them without an error."""
-    text = snippet.text
+    text = snippet.text.replace("/run/app", str(tmp_path))  # a directory of an image
     if text.startswith("command="):
         text = f"[program:php-fpm]\n{text}"
     sections = re.findall(r"^\[([^\]]+)\]", text, re.MULTILINE)

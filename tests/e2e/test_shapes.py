@@ -1,0 +1,249 @@
+"""The seven images of docs/containers.md, built from their Dockerfiles and run.
+
+Each container tells one story: the address is in use at the start, the master is killed, the
+configuration breaks, the container ends. Nothing in it is adapted to the tests except settings
+from environment variables, the file with the URL of the receiver, and one php-fpm file that the
+test can change from outside (a ConfigMap).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import tempfile
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.container import Conditions, Container
+from tests.dockerfile_examples import UNPACKED, build, examples, read, unpack
+from tests.e2e.lab import WebhookReceiver, kill, php_fpm, ping
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.dockerfile_examples import Example
+
+PROGRAM = "php-fpm:php-fpm"
+PORT = 9099  # in the network of the container
+#: What small images lack.
+POOR = ("/etc/resolv.conf", "/etc/localtime", "/usr/share/zoneinfo")
+SETTINGS = {"LOOP": "2 in 60s", "STABLE_FOR": "2s"}
+#: Another php-fpm that the entry point starts first: a common mistake.
+START = """\
+#!/bin/sh
+until test -e /run/go; do sleep 0.05; done
+"$(command -v php-fpm || command -v php-fpm8.4)" -D -y /old/php-fpm.conf
+exec "$@"
+"""
+OLD = """\
+[global]
+error_log = /tmp/old.log
+[old]
+listen = {address}
+pm = ondemand
+pm.max_children = 1
+"""
+EXAMPLES = {example.title[0]: example for example in examples()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What a test must know about one image."""
+
+    listen: str = "9000"  #: of php-fpm
+    pools: str = "/usr/local/etc/php-fpm.d"
+    is_guarded: bool = True
+    read_only: bool = False
+    status: int = 1  #: of the container after FATAL
+
+    @property
+    def address(self) -> str:
+        """Return where clients connect to."""
+        return self.listen if "/" in self.listen else f"127.0.0.1:{self.listen}"
+
+
+SHAPES = {
+    "1": Shape(listen="/run/php/php8.4-fpm.sock", pools="/etc/php/8.4/fpm/pool.d"),
+    "2": Shape(is_guarded=False),
+    "3": Shape(),
+    "4": Shape(read_only=True),
+    "5": Shape(),
+    "6": Shape(listen="/run/php/www.sock"),
+    "7": Shape(status=0),
+}
+
+
+class Story:
+    """A running image, its receiver, and what can happen to it."""
+
+    def __init__(self, example: Example, shape: Shape, folder: Path, unpacked: Path) -> None:
+        self.shape = shape
+        self.webhook = WebhookReceiver(port=PORT)
+        self.changed = folder / "changed.conf"
+        self.changed.write_text("; nothing\n")
+        self.termination_log = folder / "termination-log"
+        self.termination_log.touch()
+        self.termination_log.chmod(0o666)  # as Kubernetes does
+        self.image = image = read(example)
+        settings = {f"FPM_LISTENER_{name}": value for name, value in SETTINGS.items()}
+        conditions = Conditions(
+            uid=image.uid,
+            read_only=shape.read_only,
+            no_new_privileges=bool(image.uid),
+            hidden_processes=shape.read_only,
+            workdir=image.workdir,
+            environment={**image.environment, **settings},
+            absent=("/var/lib/fpm-listener", *(POOR if shape.read_only else ())),
+            binds={
+                f"{shape.pools}/zzzz-changed.conf": self.changed,
+                "/dev/termination-log": self.termination_log,
+                UNPACKED: unpacked,
+            },
+        )
+        self.container = Container(folder, conditions)
+        build(example, self.container, php_fpm())
+        owner = "" if image.uid else "user = www-data\ngroup = www-data\n"
+        self.container.add("/run/secrets/ops_url", self.webhook.url)
+        self.container.add("/old/php-fpm.conf", OLD.format(address=shape.listen) + owner)
+        self.container.add("/old/start", START, 0o755)
+
+    def start(self) -> None:
+        """Start the image beside the other php-fpm."""
+        self.container.start("/old/start", *self.image.entrypoint, *self.image.cmd)
+        with self.container.network():
+            self.webhook.start()
+        self.container.path("/run/go").touch()
+
+    def close(self) -> None:
+        """End everything."""
+        self.webhook.stop()
+        self.container.close()
+
+    def pids(self, pattern: str) -> list[int]:
+        """Return the processes of the container whose command line matches."""
+        found = self.container.processes().items()
+        return [pid for pid, command in found if re.search(pattern, command)]
+
+    def master(self) -> int | None:
+        """Return the pid of the php-fpm master of supervisord."""
+        found = self.pids(r"php-fpm: master process \((?!/old)")
+        return found[0] if found else None
+
+    def answers(self) -> bool:
+        """Return whether php-fpm answers."""
+        with self.container.network():
+            address = self.shape.address
+            path = str(self.container.path(address)) if "/" in address else address
+            return "HTTP" in (text := ping(path, "/x", "/x")) or "Status" in text
+
+    def alert(self, status: str, cause: str = "", words: str = "") -> dict[str, Any]:
+        """Wait for an alert about php-fpm with this cause, and these words in its summary."""
+
+        def find() -> dict[str, Any] | None:
+            for alert in self.webhook.alerts(status, "php-fpm"):
+                told = alert["annotations"]
+                if cause in {"", told["cause"]} and words in told["summary"]:
+                    return alert
+            return None
+
+        return wait_until(find, f"the alert: {status} {cause} {words}")
+
+    def get(self, path: str) -> str:
+        """Return what the listener serves."""
+        with (
+            self.container.network(),
+            urllib.request.urlopen(f"http://127.0.0.1:19253{path}", timeout=10) as answer,
+        ):
+            text: str = answer.read().decode()
+        return text
+
+    def wait_for_holder(self, words: str) -> None:
+        """Wait until the incident names the process that uses the address."""
+
+        def is_named() -> bool:
+            programs = json.loads(self.get("/status.json"))["programs"]
+            incident = next(one for one in programs if one["name"] == PROGRAM)["incident"]
+            return words in str(incident and incident["holder"])
+
+        wait_until(is_named, f"the holder {words}")
+
+    def metric(self, name: str) -> float:
+        """Return a metric of php-fpm."""
+        text = self.get("/metrics")
+        found = re.search(rf"(?m)^fpm_listener_{name}{{.*process=\"php-fpm\".*}} (\S+)$", text)
+        return float(found[1]) if found else float("nan")
+
+
+@pytest.fixture(scope="session")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of `fpm-listener.pyz unpack`, made once for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    made = base / "fpm-listener"
+    with (base / "fpm-listener.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            unpack(made)
+    return made
+
+
+@pytest.fixture
+def story(request: pytest.FixtureRequest, unpacked: Path) -> Iterator[Story]:
+    """Return a built image."""
+    folder = Path(tempfile.mkdtemp(prefix="shape-"))
+    made = Story(EXAMPLES[request.param], SHAPES[request.param], folder, unpacked)
+    try:
+        yield made
+        print(made.container.text())  # noqa: T201 - pytest shows it if the test failed
+    finally:
+        made.close()
+        shutil.rmtree(folder)
+
+
+def test_every_example_has_a_test() -> None:
+    """The page has the seven sections."""
+    assert EXAMPLES.keys() == SHAPES.keys()
+
+
+@pytest.mark.parametrize("story", SHAPES, indirect=True)
+def test_a_shape(story: Story) -> None:
+    """Each failure has its cause, its exit status and its alert, and the container ends."""
+    story.start()
+    story.alert("firing", cause="bind_conflict")
+    story.wait_for_holder("php-fpm: master process (/old/php-fpm.conf)")
+    (old,) = story.pids(r"master process \(/old")
+    kill(old, signal.SIGTERM)
+    story.alert("resolved")
+    assert story.answers()
+
+    master = wait_until(story.master, "the master")
+    kill(master)
+    if not story.shape.is_guarded:
+        # Without SYS_PTRACE, root sees who is left, but not who uses the address.
+        alert = story.alert("firing", "bind_conflict", "an earlier run of the program has left pid")
+        orphans = re.search(r"has left pid ([\d ]+)", alert["annotations"]["summary"])
+        assert orphans, alert
+        assert story.container.run("kill", "-QUIT", *orphans[1].split()).returncode == 0
+    wait_until(lambda: story.master() not in {None, master}, "the next master")
+    wait_until(story.answers, "an answer")
+    exit_status = "process_last_exit_status"
+    if story.shape.is_guarded:
+        wait_until(lambda: story.metric(exit_status) == -signal.SIGKILL, "the signal")
+
+    story.changed.write_text("[www]\nno_such_directive = 1\n")
+    kill(wait_until(story.master, "the master"))
+    alert = story.alert("firing", cause="config_error")
+    assert "no_such_directive" in alert["annotations"]["evidence"], alert
+    assert "exit status 78" in alert["annotations"]["evidence"], alert
+    assert story.container.wait() == story.shape.status
+    if story.shape.read_only:
+        assert "configuration is invalid" in story.termination_log.read_text()
