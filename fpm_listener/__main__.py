@@ -198,7 +198,7 @@ def _init(options: argparse.Namespace) -> int:
         from fpm_listener.cli import container
 
         own = {name: getattr(options, name) for name in container.Options._fields}
-        return container.run(container.Options(**own), output.say)
+        return container.run(container.Options(**own), output.say, output.write_exactly)
     return init.write(options.folder, output.say)
 
 

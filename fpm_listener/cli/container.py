@@ -23,11 +23,13 @@ from fpm_listener.supervisor import config
 from fpm_listener.values import FpmListenerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from fpm_listener.cli.container_draft import Parse
+    from fpm_listener.cli.container_draft import Draft, Parse
     from fpm_listener.cli.dockerfile import Image
     from fpm_listener.doctor.machine import Machine
+
+_NAME = "fpm-listener"
 
 
 class Options(NamedTuple):
@@ -45,60 +47,74 @@ class Options(NamedTuple):
 def run(
     options: Options,
     say: Callable[[str], None],
+    say_exactly: Callable[[str], None],
     machine: Machine | None = None,
     parse: Parse = config.read,
 ) -> int:
     """Print, or write, what to add to supervisord's file; return the exit status.
 
-    parse: as config.read. Raises FpmListenerError.
+    say_exactly: for a diff; its line ends count. parse: as config.read. Raises FpmListenerError.
     """
     path = str(Path(check.find_conf(options.conf, "-c")).absolute())
     old = container_draft.read(path)
-    machine = machine or Host()
     image = _image(options.dockerfile, path)
     choices = Choices(
-        command=options.path or _command(machine),
+        command=options.path or _command(),
+        command_elsewhere=options.path or _NAME,
         file=image.file or Path(path).name,
         shipped=shipped_listener(),
         token_file=options.token_file or "",
         textfile=options.textfile or "",
     )
     user = options.user or image.user
-    draft = container_draft.improve(path, old, machine, os.environ, choices, user, parse=parse)
+    draft = container_draft.improve(
+        path, old, machine or Host(), os.environ, choices, user, parse=parse
+    )
+    if draft.is_image and not image.system:
+        image = image._replace(system=_system())
     if draft.text == old:
         say(f"{path}: nothing to change")
     elif options.write:
         _write(path, draft.text, say)
     else:
-        say(_diff(path, old, draft.text))
+        say_exactly(_diff(path, old, draft.text))
     for other, text in draft.others.items():
-        say(_diff(other, container_draft.read(other), text))
-    say("\n".join(container_notes.lines(draft, image, path)))
+        say_exactly(_diff(other, container_draft.read(other), text))
+    notes = [] if user or image.is_read or draft.is_image else [*_guesses(draft, path)]
+    say("\n".join(container_notes.lines(draft, image, path, notes)))
     return 0
 
 
-def _command(machine: Machine) -> str:
-    """Return how the file names fpm-listener: its path, if this is the image and PATH lacks it.
+def _guesses(draft: Draft, path: str) -> Iterator[str]:
+    """Say what only the image or its Dockerfile tells."""
+    if "user" not in draft.config.section("supervisord").lines:
+        yield "supervisord starts as root here. If the Dockerfile has USER, add --dockerfile FILE"
+    yield (
+        f"The listener reads its settings from {Path(path).name}. If the image has this file under"
+        " another name, add --dockerfile FILE, or change --config"
+    )
+
+
+def _command() -> str:
+    """Return how supervisord finds fpm-listener in this image: in PATH, or by its path.
 
     The lines of the Dockerfile create a link in PATH.
     """
     own = own_command.typed()
     folders = os.environ.get("PATH", os.defpath).split(":")
-    is_image = machine.in_container() or bool(machine.php_fpms())
     is_apart = own and not own_command.archive() and str(Path(own).parent) not in folders
-    return own if is_image and is_apart else "fpm-listener"
+    return own if is_apart else _NAME
 
 
 def _image(path: str | None, conf: str) -> Image:
     if path is not None:
-        return dockerfile.read(container_draft.read(path), Path(conf).name)
-    return dockerfile.Image(system=_system())
+        text = container_draft.read(path)
+        return dockerfile.read(text, Path(conf).name)._replace(is_read=True)
+    return dockerfile.Image()
 
 
 def _system() -> str:
-    """Return the system of this container; empty if this is none."""
-    if not Host().in_container():
-        return ""
+    """Return the system of this image; empty if it is unknown."""
     try:
         words = regular_file.read_text("/etc/os-release")
     except OSError:

@@ -35,7 +35,8 @@ class Draft(NamedTuple):
     findings: list[Finding]
     before: CheckedConfig  #: of the unchanged text
     others: Mapping[str, str]  #: changed texts of included files, by path
-    choices: Choices  #: with the user
+    choices: Choices  #: with the user and the command
+    is_image: bool  #: this machine has the php-fpm of the file
     unset: frozenset[str]  #: variables that this shell does not have
 
 
@@ -59,7 +60,11 @@ def improve(
 
     config, unset = _first(path, text, environ, gather)
     known = {**environ, **dict.fromkeys(unset, "1")}
-    choices = choices._replace(uid=_uid(config, user))
+    is_image = container_plan.is_image(config)
+    choices = choices._replace(
+        uid=_uid(config, user),
+        command=choices.command if is_image else choices.command_elsewhere,
+    )
     before, others = config, dict[str, str]()
     findings: list[Finding] = []
     for _ in range(_MOST_ROUNDS):
@@ -76,7 +81,7 @@ def improve(
         text = new
         config = gather(text, known)
     kept = {other: new for other, new in others.items() if new != read(other)}
-    return Draft(text, config, findings, before, kept, choices, unset)
+    return Draft(text, config, findings, before, kept, choices, is_image, unset)
 
 
 def _first(
@@ -98,6 +103,8 @@ def _refusal(path: str, text: str, config: CheckedConfig) -> str:
     if text.startswith("\ufeff"):
         fix = f"sed -i '1s/^\\xEF\\xBB\\xBF//' {shlex.quote(path)}"
         return f"supervisor rejects it, because it begins with a byte order mark; remove it: {fix}"
+    if "supervisord" not in config.sections:
+        return "it has no [supervisord], so it is not the main file; name that with -c"
     found = examine(config, check.texts())
     if not found or found[0].what.startswith(path):
         return "supervisor rejects it; correct it first: supervisord -n -c FILE prints the line"
@@ -129,7 +136,7 @@ def _uid(config: CheckedConfig, user: str) -> int | None:
     own = config.supervisord.get("uid")
     if own is not None:
         return int(own)
-    line = config.sections["supervisord"].lines.get("user")
+    line = config.section("supervisord").lines.get("user")
     name = user or (line.value if line else "")
     if not name:
         return os.geteuid()
@@ -137,7 +144,7 @@ def _uid(config: CheckedConfig, user: str) -> int | None:
         return int(name)
     try:
         return pwd.getpwnam(name).pw_uid
-    except KeyError:
+    except (KeyError, ValueError):
         return None
 
 

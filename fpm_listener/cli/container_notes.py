@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener import regular_file
 from fpm_listener.cli import dockerfile
-from fpm_listener.doctor.checked_config import folder_of, listeners, words_of
+from fpm_listener.doctor.checked_config import folder_of, listeners
 from fpm_listener.doctor.container_plan import is_official_elsewhere
 from fpm_listener.doctor.guarded_command import GUARD
 from fpm_listener.doctor.rule import FindingSeverity
@@ -17,7 +17,7 @@ from fpm_listener.phpfpm.config import STDERR
 from fpm_listener.phpfpm.script_files import LONGEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from fpm_listener.cli.container_draft import Draft
     from fpm_listener.cli.dockerfile import Image
@@ -33,13 +33,12 @@ _OF_IMAGE = {
 #: Events of a program that stays down.
 _DOWN = {"PROCESS_STATE", "PROCESS_STATE_FATAL", "PROCESS_STATE_EXITED", "EVENT"}
 _ACCESS_LOG, _CONTROL = "FPM119", "process_control_timeout"
-_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
-def lines(draft: Draft, image: Image, path: str) -> list[str]:
-    """Return the lines, each without its end."""
+def lines(draft: Draft, image: Image, path: str, guesses: Sequence[str] = ()) -> list[str]:
+    """Return the lines, each without its end; guesses: further decisions."""
     found = ["", *_dockerfile(draft, image)]
-    notes = [*_decisions(draft), *_remaining(draft)]
+    notes = [*_decisions(draft), *_remaining(draft), *guesses]
     if draft.others:
         notes.append("Apply the other diffs yourself: --write changes only " + path)
     if notes:
@@ -122,7 +121,8 @@ def _decisions(draft: Draft) -> Iterator[str]:
         if fpm.process.settings["autorestart"] == "false":
             yield (
                 f"[{fpm.program.name}] autorestart was false and is now true. If the container must"
-                " end when a program fails, write on_fatal = shutdown in [fpm-listener]"
+                " end when a program fails, write on_fatal = shutdown in [fpm-listener], and start"
+                " supervisord with: fpm-listener run -- supervisord -n -c FILE"
             )
     for one in listeners(draft.config):
         if not one.is_our_listener and _DOWN & set(one.settings["events"]):
@@ -160,10 +160,9 @@ def _text(path: str) -> str:
 
 def _remaining(draft: Draft) -> Iterator[str]:
     """Say in one line each what the doctor finds in the result."""
-    is_image = all(_is_here(fpm, draft) for fpm in draft.config.fpms)
     foreign = 0
     for finding in draft.findings:
-        if not is_image and finding.id in _OF_IMAGE:
+        if not draft.is_image and finding.id in _OF_IMAGE:
             foreign += 1
         elif not _is_fixed(finding) and not finding.package:
             kind = (
@@ -181,12 +180,3 @@ def _is_fixed(finding: Finding) -> bool:
     """Return whether the lines of the Dockerfile fix it."""
     php = _php_edits(finding)
     return finding.id == _ACCESS_LOG or (bool(php) and len(php) == len(finding.edits))
-
-
-def _is_here(fpm: Fpm, draft: Draft) -> bool:
-    binary = fpm.invocation.binary
-    machine = draft.config.machine
-    if "/" in binary:
-        return not machine.command_fault(binary)
-    first = next(iter(words_of(fpm.process.command)), "")
-    return any(machine.exists(f"{one}/{binary}") for one in _FOLDERS) and bool(first)

@@ -34,6 +34,7 @@ class Image(NamedTuple):
     user: str = ""  #: the last USER; empty = none
     file: str = ""  #: the name of supervisord's file in the image
     has_healthcheck: bool = False
+    is_read: bool = False  #: there is a Dockerfile
 
 
 def read(text: str, file: str) -> Image:

@@ -29,6 +29,7 @@ SERVERS, _SHELL = "FPM101", {"FPM001", "FPM002"}
 _OWN_KEYS = ("stderr_logfile", "stderr_logfile_maxbytes", "stderr_logfile_backups")
 #: php-fpm of the official image. Its error_log and its access.log are standard error.
 _OFFICIAL = {"php-fpm", "/usr/local/sbin/php-fpm"}
+_PROGRAMS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _DEVICES = ("/dev/", "/proc/")
 _TMP = "/tmp"  # noqa: S108 - the socket has mode 0700, and the listener checks the owner of state_dir
 
@@ -36,7 +37,8 @@ _TMP = "/tmp"  # noqa: S108 - the socket has mode 0700, and the listener checks 
 class Choices(NamedTuple):
     """What the configuration itself does not say."""
 
-    command: str  #: of fpm-listener in the image
+    command: str  #: of fpm-listener, if this machine is the image
+    command_elsewhere: str  #: the same, if it is not
     file: str  #: the name of supervisord's file in the image
     shipped: Mapping[str, str]  #: the keys of the listener in our own file
     uid: int | None = 0  #: of supervisord; None = not root, and the number is unknown
@@ -68,6 +70,18 @@ def _may_create(uid: int | None, folder: str, machine: Machine) -> bool:
     return known and machine.may_write(uid or 0, f"{folder}/new")
 
 
+def is_image(config: CheckedConfig) -> bool:
+    """Return whether this machine has the php-fpm of the configuration."""
+    found = [_is_here(config.machine, fpm.invocation.binary) for fpm in config.fpms]
+    return all(found) if found else config.machine.in_container()
+
+
+def _is_here(machine: Machine, binary: str) -> bool:
+    if "/" in binary:
+        return not machine.command_fault(binary)
+    return any(machine.exists(f"{folder}/{binary}") for folder in _PROGRAMS)
+
+
 def edits(config: CheckedConfig, findings: Iterable[Finding], choices: Choices) -> list[Edit]:
     """Return the changes of existing sections, in every file of supervisord."""
     known = list(findings)
@@ -85,7 +99,9 @@ def _guards(config: CheckedConfig, choices: Choices, shells: set[str]) -> Iterat
         if new:
             line = fpm.program.lines["command"]
             yield Edit(line.file, fpm.program.name, "command", f"{new} {line.cut}".rstrip())
-        if is_official_elsewhere(fpm) and not fpm.process.settings["stderr_events_enabled"]:
+        settings = fpm.process.settings
+        sends = settings["redirect_stderr"] or settings["stderr_events_enabled"]
+        if is_official_elsewhere(fpm) and not sends:
             yield from fpm.program.edits({"stderr_events_enabled": "true"})  # its error_log
 
 

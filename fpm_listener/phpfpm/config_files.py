@@ -123,7 +123,8 @@ def real_binary(invocation: FpmInvocation) -> str:
         return os.path.realpath(invocation.binary)
     import shutil  # noqa: PLC0415 - it imports zipfile and more
 
-    return os.path.realpath(shutil.which(invocation.binary) or invocation.binary)
+    found = shutil.which(invocation.binary)
+    return os.path.realpath(found) if found else invocation.binary
 
 
 def version(invocation: FpmInvocation) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from fpm_listener.doctor.host_facts import Host
 from fpm_listener.doctor.rule import FindingSeverity
 from fpm_listener.supervisor import config
 from fpm_listener.values import FpmListenerError
+from tests.container import PATH as USUAL_PATH
 from tests.fakes import FakeHost
 
 if TYPE_CHECKING:
@@ -30,7 +31,12 @@ if TYPE_CHECKING:
 
 SAMPLES = Path(__file__).parents[2] / "data" / "container-samples"
 NAMES = sorted(path.stem for path in SAMPLES.iterdir())
-CHOICES = Choices(command="fpm-listener", file="supervisord.conf", shipped=shipped_listener())
+CHOICES = Choices(
+    command="fpm-listener",
+    command_elsewhere="fpm-listener",
+    file="supervisord.conf",
+    shipped=shipped_listener(),
+)
 #: supervisord's environment.
 ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -94,7 +100,7 @@ def said(path: Path, *, expects: int = 0, **options: Any) -> str:  # noqa: ANN40
     found: list[str] = []
     machine = FakeHost()
     given = container.Options(conf=str(path), **options)
-    assert container.run(given, found.append, machine, parse) == expects
+    assert container.run(given, found.append, found.append, machine, parse) == expects
     return "\n".join(found)
 
 
@@ -245,12 +251,26 @@ def test_an_included_file(tmp_path: Path) -> None:
     assert f"--write changes only {path}" in printed
 
 
+def test_outside_of_the_image(tmp_path: Path) -> None:
+    """The paths of this machine are not used, and what was not checked is said."""
+    path = sample_in(tmp_path, "official-root")
+    machine = FakeHost(missing=frozenset(f"{one}/php-fpm" for one in USUAL_PATH.split(":")))
+    found: list[str] = []
+    given = container.Options(conf=str(path))
+    container.run(given, found.append, found.append, machine, parse)
+    printed = "\n".join(found)
+    assert "+command=fpm-listener guard" in printed
+    assert "php-fpm of the file is not on this machine. Run this command in the image" in printed
+    assert ("apk add" in printed, "apt-get" in printed) == (True, True)
+    assert "FPM068" not in printed
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("[supervisord]\nnodaemon=maybe\n", "supervisor rejects it"),
         ("[supervisord]\n[program:x]\ncommand=a 5%\n", "single percent sign"),
-        ("[program:x]\ncommand=a\n", "supervisor rejects it"),
+        ("[program:x]\ncommand=a\n", "not the main file"),
         ("\ufeff[supervisord]\n", "byte order mark"),
     ],
 )
