@@ -24,6 +24,10 @@ def main(arguments: list[str] | None = None) -> int:
             silent = fast_start.attempt(words[1:])
         except Exception:  # noqa: BLE001 - the guard starts again, and reports what it finds
             silent = False
+    if words[:1] == ["healthy"] and not {"-h", "--help"} & {*words}:
+        from fpm_listener.cli import healthy
+
+        return healthy.run(words[1:])
     sink = -1
     if words[:1] == ["listen"]:
         from fpm_listener.supervisor.stdout import protect_stdout

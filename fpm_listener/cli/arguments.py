@@ -106,6 +106,7 @@ def make_parser() -> argparse.ArgumentParser:
     form.add_argument(
         "--all", action="store_true", help="also print hints about unchanged defaults of packages"
     )
+    _add_healthy(commands)
     _add_alerts(commands)
     leave = commands.add_parser(
         "leave", help="stop self-healing of a program until it is started by hand"
@@ -167,6 +168,37 @@ def is_container_init(options: argparse.Namespace) -> bool:
     if given and not options.container:
         raise FpmListenerError(f"init: {', '.join(given)} needs --container")
     return bool(options.container)
+
+
+def _add_healthy(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add `healthy`, whose options `cli.healthy` parses: argparse costs it milliseconds."""
+    healthy = commands.add_parser(
+        "healthy",
+        help="for HEALTHCHECK and probes: exit 0 if php-fpm serves requests, otherwise 1",
+    )
+    healthy.add_argument(
+        "programs", nargs="*", metavar="PROGRAM", help="name, or group:name (default: each php-fpm)"
+    )
+    healthy.add_argument(
+        "--direct", action="store_true", help="ask php-fpm itself; no listener is needed"
+    )
+    healthy.add_argument(
+        "--supervisord-conf",
+        metavar="FILE",
+        help="with --direct: configuration of supervisord (default: that of the running one)",
+    )
+    healthy.add_argument(
+        "--timeout", metavar="S", help="seconds within which a pool must accept (default: 5)"
+    )
+    healthy.add_argument(
+        "--start-period", metavar="S", help="seconds during which a start counts as healthy (0)"
+    )
+    healthy.add_argument(
+        "--nagios", action="store_true", help="print as a Nagios plugin; exit with 0, 2 or 3"
+    )
+    healthy.add_argument(
+        "--config", metavar="FILE", help="the settings (default: the file in supervisord.d)"
+    )
 
 
 def _add_alerts(commands: argparse._SubParsersAction[Any]) -> None:

@@ -13,13 +13,12 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener import regular_file
+from fpm_listener import FOLDERS, regular_file
 from fpm_listener.doctor.host_facts import PHP_FPMS
 from fpm_listener.host import own_command
 from fpm_listener.phpfpm import command_line, config_files
 from fpm_listener.phpfpm.config import STDERR
 from fpm_listener.settings import receiver_check, settings
-from fpm_listener.settings.settings import FOLDERS
 from fpm_listener.supervisor import ini_lines
 from fpm_listener.values import FpmListenerError
 

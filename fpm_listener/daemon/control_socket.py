@@ -5,6 +5,7 @@ One request a connection, one line of JSON in each direction.
 Laws:
 1. Only root and our own user are served, as with the sockets for guards.
 2. A thread serves the connections; the main thread answers the requests, and never waits.
+   `healthy` can last long, so each such question has its own thread.
 3. No answer has a secret or a URL, because no alert has one.
 4. An unexpected error of one connection is reported, and the next connection is served.
 """
@@ -23,6 +24,7 @@ from dataclasses import asdict, dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fpm_listener.daemon.health_check import HealthCheck, Question, read_question
 from fpm_listener.daemon.unix_listener import listen_at, peer_of
 from fpm_listener.guard.handover_channel import SocketPath
 from fpm_listener.host import socket_paths, state_directory
@@ -40,12 +42,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SOCKET_NAME = "control.sock"
-ACTIONS = ("list", "retry", "drop", "worked", "leave", "status")
+ACTIONS = ("list", "retry", "drop", "worked", "leave", "status", "healthy")
+#: Questions about the health of programs that are answered side by side.
+_MOST_HEALTHY = 16
 #: Seconds that each side waits for the other.
 _PATIENCE_S = 10.0
-_LONGEST_REQUEST = 4096
+_LONGEST_REQUEST = 1 << 16
 _NONE = type(None)
-_HANG_UP = (OSError, ValueError, TypeError, RecursionError, Empty)
+_HANG_UP = (OSError, ValueError, TypeError, AttributeError, RecursionError, Empty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,7 @@ class ControlRequest:
     action: str  #: one of ACTIONS
     receiver: str | None = None  #: None = all; of `leave`: the program, as group:name
     number: int | None = None  #: of one alert; None = all
+    question: dict[str, Any] | None = None  #: of `healthy`: see health_check.read_question
 
 
 class Asked(NamedTuple):
@@ -75,6 +80,8 @@ class ControlSocket:
         caught: Caught = log_only,
     ) -> None:
         """`caught`: called with an unexpected error of one connection."""
+        self.health = HealthCheck()
+        self._healthy_slots = threading.BoundedSemaphore(_MOST_HEALTHY)
         self._state_dir = state_dir
         self._put = put
         self._caught = caught
@@ -164,14 +171,40 @@ class ControlSocket:
         valid = isinstance(receiver, str | None) and type(number) in {_NONE, int}
         if request.action not in ACTIONS or not valid:
             return
-        reply: SimpleQueue[Any] = SimpleQueue()
-        self._put(Asked(request, reply))
-        answer = reply.get(timeout=_PATIENCE_S)
+        if request.action == "healthy":
+            self._start_healthy(connection.dup(), read_question(request.question or {}))
+            return
+        answer = self._ask_main(request)
         if request.action == "status":
             from fpm_listener.status import document  # noqa: PLC0415 - only for `fpm-listener status`
 
             answer = document.to_json(answer, time.time())
         connection.sendall(json.dumps(answer).encode() + b"\n")
+
+    def _ask_main(self, request: ControlRequest) -> Any:  # noqa: ANN401 - JSON, or the snapshot
+        """Return the answer of the main thread. Raises Empty."""
+        reply: SimpleQueue[Any] = SimpleQueue()
+        self._put(Asked(request, reply))
+        return reply.get(timeout=_PATIENCE_S)
+
+    def _start_healthy(self, connection: socket.socket, question: Question) -> None:
+        """Answer in a thread, which closes the connection."""
+        if not self._healthy_slots.acquire(blocking=False):
+            connection.close()
+            return
+
+        def run() -> None:
+            try:
+                with connection, contextlib.suppress(*_HANG_UP):
+                    snapshot = self._ask_main(ControlRequest(action="status"))
+                    found = self.health.report(snapshot, question.programs, question.patience)
+                    connection.sendall(json.dumps(question.text(found)).encode() + b"\n")
+            except Exception as error:  # noqa: BLE001 - law 4
+                self._caught(Where.CONTROL, error)
+            finally:
+                self._healthy_slots.release()
+
+        threading.Thread(target=run, name="healthy", daemon=True).start()
 
 
 def _end_accept(server: socket.socket) -> None:

@@ -25,6 +25,7 @@ from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.phpfpm import config_files
 from fpm_listener.phpfpm.check_command import check_command
 from fpm_listener.phpfpm.config import FpmSite, LogKind
+from fpm_listener.phpfpm.pool_probe import ProbeTarget
 from fpm_listener.phpfpm.status_page import PoolTarget
 from fpm_listener.supervisor import command_search, config, config_path
 from fpm_listener.supervisor.config import ConfUnreadable
@@ -67,13 +68,14 @@ class Discovery:
         supervisord_pid: int,
         caught: Caught = log_only,
         finder: FpmFinder | None = None,
+        programs: tuple[Program, ...] = (),
     ) -> None:
-        """`caught`: gets each unexpected error."""
+        """`caught`: gets each unexpected error; `programs`: as an earlier reading found them."""
         self._finder = finder or FpmFinder()
         self._caught = caught
         self._rpc = rpc
         self._pid = supervisord_pid
-        self._programs: tuple[Program, ...] = ()
+        self._programs = programs
         self._commands: OperatorCommands | None = None
         self._outputs = OutputFinder(rpc, supervisord_pid)
         self._logged: set[str] = set()
@@ -200,6 +202,7 @@ def _site(
         error_logs=logs,
         user=next((pool.user for pool in conf.pools if pool.user), None),
         targets=tuple(target for pool in conf.pools if (target := _target(pool))),
+        probes=probe_targets(conf),
         config=conf.path,
         check_command=check_command(invocation, conf.path),
         listen_places=tuple(
@@ -208,6 +211,20 @@ def _site(
         rivals=conf.rivals,
         php_ini=invocation.php_ini,
         refused=invocation.refused or None,
+    )
+
+
+def probe_targets(conf: FpmConf) -> tuple[ProbeTarget, ...]:
+    """Return where to ask each pool whether it is alive."""
+    return tuple(
+        ProbeTarget(
+            pool=pool.name,
+            address=pool.listen.text,
+            ping_path=pool.options.get("ping.path") or None,
+            is_restricted=bool(pool.options.get("listen.allowed_clients")),
+        )
+        for pool in conf.pools
+        if pool.listen is not None
     )
 
 

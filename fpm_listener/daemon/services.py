@@ -156,7 +156,8 @@ class Services:
 
         registry = make_registry(self._snapshot)
         failed, caught = self._inbox.failed, self._inbox.errors.caught
-        self._web = WebServer(self._settings.web, self._snapshot, registry, failed, caught)
+        report = self._control.health.report_now
+        self._web = WebServer(self._settings.web, self._snapshot, registry, failed, caught, report)
         self._starter.start(self._web.start)
         if self._settings.textfile is not None:
             path = self._settings.textfile
@@ -210,6 +211,7 @@ class Services:
         """Follow the logs, and poll the pools, of the php-fpm programs that are known now."""
         logs = [path for site in known.sites.values() for path in site.error_logs]
         self._exits.ask(KnowOutputs(known.outputs))
+        self._control.health.follow(known)
         self._log_follower.follow([*logs, *(str(path) for path in self._settings.error_log)])
         if self._pools is not None:
             self._pools.follow({name: site.targets for name, site in known.sites.items()})

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fpm_listener.host.addresses import Address
     from fpm_listener.phpfpm.command_line import FpmInvocation
     from fpm_listener.phpfpm.config_reader import Entry, Files
+    from fpm_listener.phpfpm.pool_probe import ProbeTarget
     from fpm_listener.phpfpm.status_page import PoolTarget
 
 
@@ -146,6 +147,7 @@ class FpmSite(NamedTuple):
     user: str | None = None  #: of the first pool's workers
     config: str = ""  #: path of the main file
     targets: tuple[PoolTarget, ...] = ()  #: status pages of its pools
+    probes: tuple[ProbeTarget, ...] = ()  #: where to ask each pool whether it is alive
     check_command: str = "php-fpm -t"  #: checks the configuration
     rivals: tuple[tuple[str, str, str], ...] = ()  #: see FpmConf
     listen_places: tuple[tuple[str, str], ...] = ()  #: pool, and FILE:LINE of its `listen`

@@ -14,45 +14,20 @@ import errno
 import os
 import struct
 import time
-from enum import Enum
-from typing import NamedTuple
 
 from fpm_listener.host import addresses, timed_socket
 from fpm_listener.host.addresses import UnusableAddress
 from fpm_listener.internal_errors import is_exhausted
 from fpm_listener.phpfpm import fastcgi
+from fpm_listener.phpfpm.pool_probe import Outcome, Pong
+
+__all__ = ["Outcome", "Pong", "ping"]
 
 _HEADER = struct.Struct("!BBHHBB")
 _GET_VALUES, _KINDS = 9, range(1, 12)
 _NAME = b"FCGI_MPXS_CONNS"
 #: Seconds between two attempts to enter the full queue of a unix socket.
 _AGAIN_S = 0.02
-
-
-class Outcome(Enum):
-    """What the question showed."""
-
-    ANSWERED = "answered"
-    SILENT = "silent"  #: connected, in the queue or accepted, and no answer came in time
-    QUEUE_FULL = "queue full"  #: no place in the queue until the deadline
-    REFUSED = "refused"  #: nothing listens on the address
-    NO_SOCKET = "no socket"  #: the path of the unix socket does not exist
-    FORBIDDEN = "forbidden"  #: this user may not connect
-    CLOSED = "closed"  #: php-fpm closed the connection without an answer
-    NOT_FASTCGI = "not FastCGI"  #: another program answered
-    UNUSABLE = "unusable"  #: the address cannot exist, or a name does not resolve
-
-
-class Pong(NamedTuple):
-    """The result of one question."""
-
-    outcome: Outcome
-    why: str = ""  #: one clause; empty if it answered
-
-    @property
-    def is_alive(self) -> bool:
-        """Return whether php-fpm answered."""
-        return self.outcome is Outcome.ANSWERED
 
 
 def ping(address: str, deadline_s: float, path: str | None = None) -> Pong:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fpm_listener import DEFAULT_STATE_DIR, regular_file
+from fpm_listener import DEFAULT_STATE_DIR, FOLDERS, regular_file
 from fpm_listener.settings import environment
 from fpm_listener.settings import ini_section as ini
 from fpm_listener.settings import receivers as settings_receivers
@@ -34,13 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["ReceiverSettings", "Settings", "WebSettings", "load"]
 
 SECTION = "fpm-listener"
-#: Include directories of supervisord's packages on Debian, Red Hat and Alpine, and the endings of
-#: the files in them.
-FOLDERS = (
-    ("/etc/supervisor/conf.d", "conf"),
-    ("/etc/supervisord.d", "ini"),
-    ("/etc/supervisor.d", "ini"),
-)
 #: The usual places of the settings.
 USUAL_FILES = tuple(f"{path}/fpm_listener.{ending}" for path, ending in FOLDERS)
 FAST_LOOP = LoopPolicy(threshold=3, window_s=60.0)

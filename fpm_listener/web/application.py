@@ -1,7 +1,8 @@
 """The WSGI application: metrics, health, status.
 
 Laws:
-1. Every answer comes from the latest snapshot only.
+1. Every answer comes from the latest snapshot only. `/-/healthy/programs` also looks at the pools,
+   on the thread of its request.
 2. An unexpected error of one request does not end the listener.
 
 prometheus_client's WSGI application serves /metrics: it negotiates formats and compresses.
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from fpm_listener.internal_errors import Caught
+    from fpm_listener.status.health_report import Report
     from fpm_listener.status.snapshot import Snapshot
     from fpm_listener.web.access import Credentials, Environ
 
@@ -53,6 +55,9 @@ _REASONS = {
 }
 
 _CONTENT_TYPES = {"/": "text/html; charset=utf-8", "/status.json": "application/json"}
+_PROGRAMS = "/-/healthy/programs"
+#: Paths that name programs.
+_PRIVATE = frozenset({_PROGRAMS, *_CONTENT_TYPES})
 
 _HOST_REJECTED = (
     "The host name {!r} is not allowed. If it is a name of this listener, add it to"
@@ -73,8 +78,13 @@ class Application:
         registry: CollectorRegistry,
         clock: Callable[[], float] = time.time,
         caught: Caught = log_only,
+        programs: Callable[[Snapshot], Report] | None = None,
     ) -> None:
-        """`caught`: is called with an unexpected error of one request."""
+        """`caught`: is called with an unexpected error of one request.
+
+        `programs`: returns the health of the programs; None = the path does not exist.
+        """
+        self._programs = programs
         self._caught = caught
         self._snapshot = snapshot
         self._clock = clock
@@ -105,7 +115,7 @@ class Application:
         ):
             challenge = [("WWW-Authenticate", self.credentials.challenge)]
             return _respond(start, 401, "authentication required\n", challenge, head=head)
-        if self.credentials is None and path in _CONTENT_TYPES:
+        if self.credentials is None and path in _PRIVATE:
             # Stops DNS rebinding: the page of an attacker has another host name.
             host = environ.get("HTTP_HOST", "")
             if not is_allowed(host, self.allowed_hosts):
@@ -147,6 +157,8 @@ class Application:
         path = environ.get("PATH_INFO", "/")
         if path == "/-/healthy":
             return _respond(start, 200, "healthy\n", head=head)
+        if path == _PROGRAMS and self._programs is not None:
+            return _programs_answer(environ, start, self._programs(self._snapshot()), head=head)
         snapshot = self._snapshot()
         if path == "/-/ready":
             text = "ready\n" if snapshot.ready else "not ready\n"
@@ -174,6 +186,19 @@ class Application:
             packed = gzip.compress(body, _GZIP_LEVEL)
             self._cache[path] = (snapshot, int(now_s), body, packed)
         return body, packed
+
+
+def _programs_answer(
+    environ: Environ, start: StartResponse, report: Report, *, head: bool
+) -> Iterable[bytes]:
+    """Answer as `fpm-listener healthy` does; JSON if the client prefers it."""
+    code = 200 if report.ok else 503
+    if "application/json" in environ.get("HTTP_ACCEPT", "").lower():
+        text = json.dumps(report.to_json(), indent=2, ensure_ascii=False) + "\n"
+        headers = [("Content-Type", "application/json"), ("Vary", "Accept")]
+    else:
+        text, headers = f"{report.line}\n", [("Vary", "Accept")]
+    return _respond(start, code, text, headers, head=head)
 
 
 def is_allowed(header: str, names: frozenset[str]) -> bool:

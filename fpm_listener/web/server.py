@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.internal_errors import Caught
     from fpm_listener.settings.settings import WebSettings
+    from fpm_listener.status.health_report import Report
     from fpm_listener.status.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
@@ -43,10 +44,14 @@ class WebServer:
         registry: CollectorRegistry,
         failed: Callable[[BaseException], None],
         caught: Caught = log_only,
+        programs: Callable[[Snapshot], Report] | None = None,
     ) -> None:
-        """`caught`: is called with an unexpected error of one request or connection."""
+        """`caught`: is called with an unexpected error of one request or connection.
+
+        `programs`: returns the health of the programs.
+        """
         self._settings = settings
-        self._application = Application(snapshot, registry, caught=caught)
+        self._application = Application(snapshot, registry, caught=caught, programs=programs)
         self._failed = failed
         self._caught = caught
         self._changed = threading.Event()
