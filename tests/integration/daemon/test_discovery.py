@@ -15,6 +15,7 @@ from fpm_listener.incidents.post_mortem import Needs
 from fpm_listener.phpfpm import command_line, config_files
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.phpfpm.config_files import DiskFiles
+from fpm_listener.phpfpm.pool_probe import ProbeTarget
 from fpm_listener.supervisor.process import ProcessName, Program
 from fpm_listener.supervisor.rpc import RpcFailed
 from fpm_listener.vocabulary import Where
@@ -84,6 +85,7 @@ def test_a_php_fpm_and_its_files(tmp_path: Path, supervisord: int) -> None:
             addresses=("127.0.0.1:9077", "/run/api.sock"),
             pools=("www", "api"),
             error_logs=("/var/log/x.log",),
+            probes=(ProbeTarget("www", "127.0.0.1:9077"), ProbeTarget("api", "/run/api.sock")),
             config=str(conf),
             check_command=f"php-fpm8.2 -t -y {conf}",
             listen_places=(("www", f"{pools}:2"), ("api", f"{pools}:4")),
