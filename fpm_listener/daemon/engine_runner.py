@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from fpm_listener.daemon import supervisor_children
 from fpm_listener.delivery.alert_texts import with_texts
 from fpm_listener.incidents.effects import Notify
+from fpm_listener.incidents.program_output import section_of
 from fpm_listener.monitor.messages import (
     AnswerGuard,
     Discover,
     LeaveProgram,
+    MuchOutput,
     ProcessExited,
     ReleaseSockets,
     SaveState,
@@ -70,6 +72,7 @@ class EngineRunner:
             AnswerGuard: lambda effect: keeper.answer(*effect),
             ReleaseSockets: lambda effect: keeper.release(*effect),
             Notify: log_notification,
+            MuchOutput: log_much_output,
         }
 
     def restore(self, now: Instant) -> list[Effect]:
@@ -156,6 +159,19 @@ class EngineRunner:
     def _watch(self, effect: WatchPid) -> None:
         if not self._exits.watch(*effect):
             self._inbox.put(ProcessExited(*effect))
+
+
+def log_much_output(effect: MuchOutput) -> None:
+    """Log which program sends too many events, and what to change."""
+    section = section_of(effect.process)
+    log.warning(
+        "supervisord can lose events: a program sends very much output program=%s "
+        "events_per_s=%.0f fix=%r",
+        effect.process,
+        effect.rate,
+        "write its access log to a file (php-fpm: access.log in the pool), or set "
+        f"{effect.channel}_events_enabled=false in [{section}]",
+    )
 
 
 def log_notification(effect: Notify) -> None:

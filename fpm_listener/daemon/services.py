@@ -38,6 +38,7 @@ from fpm_listener.monitor.messages import (
 )
 from fpm_listener.monitor.self_healing import Act
 from fpm_listener.settings.receiver_check import ReceiverCheck
+from fpm_listener.supervisor import server_login
 from fpm_listener.supervisor.rpc import SupervisorRpc
 from fpm_listener.vocabulary import Where
 
@@ -87,7 +88,8 @@ class Services:
     ) -> None:
         """`stored`: the data of an earlier listener."""
         errors = inbox.errors
-        rpc = SupervisorRpc.from_environment(os.environ)
+        login = server_login.of_running(os.getppid(), os.environ)
+        rpc = SupervisorRpc.from_environment(os.environ, find_login=login)
         self.has_rpc = rpc is not None
         self._settings = settings
         self._inbox = inbox

@@ -25,7 +25,7 @@ from fpm_listener.doctor.rules import examine
 from fpm_listener.phpfpm import config_files
 from fpm_listener.settings import receiver_check, settings
 from fpm_listener.settings.settings import Settings
-from fpm_listener.supervisor import config, ini_lines
+from fpm_listener.supervisor import config, ini_lines, server_login
 from fpm_listener.supervisor.config import ConfUnreadable
 from fpm_listener.supervisor.holder_supervisors import find_holders
 from fpm_listener.supervisor.ini_lines import ConfigSection
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from fpm_listener.doctor.machine import Machine
     from fpm_listener.doctor.rule import Finding, Text
     from fpm_listener.host.address_holders import HolderReport
+    from fpm_listener.supervisor.server_login import Login
 
 #: The command of our listener, and its settings file.
 _LISTENS = re.compile(r"fpm[-_]listener listen --config[= ](\S+)")
@@ -106,7 +107,8 @@ def check(
     held = tuple(held_addresses.find(checked.fpms, path, search))
     if live:
         urls = [server["url"] for server in checked.supervisord.get("servers") or ()]
-        _, loaded = ask(urls, own) if may_run else ("", None)
+        login = server_login.in_file(path, environ or own)
+        _, loaded = ask(urls, own, login) if may_run else ("", None)
         checked = checked._replace(loaded=loaded)
         # php-fpm may restart meanwhile: only holders before and after the question count.
         again = set(held_addresses.pids(held_addresses.find(checked.fpms, path, search)))
@@ -114,13 +116,18 @@ def check(
     return examine(checked._replace(held=held), texts())
 
 
-def ask(urls: Iterable[str], environ: Mapping[str, str]) -> tuple[str, Loaded | None]:
+def ask(
+    urls: Iterable[str],
+    environ: Mapping[str, str],
+    login: Callable[[str], Login | str] | None = None,
+) -> tuple[str, Loaded | None]:
     """Return the first URL at which a supervisord answers, and what it has loaded.
 
-    Unix sockets are asked first.
+    Unix sockets are asked first. `login`: finds user names and passwords.
     """
     for url in sorted(urls, key=lambda url: not url.startswith("unix:")):
-        rpc = SupervisorRpc.from_environment({**environ, "SUPERVISOR_SERVER_URL": url})
+        known = {**environ, "SUPERVISOR_SERVER_URL": url}
+        rpc = SupervisorRpc.from_environment(known, find_login=login)
         loaded = rpc.loaded() if rpc else None
         if isinstance(loaded, Loaded):
             return url, loaded

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from fpm_listener.doctor.checked_config import CheckedConfig, Section, Supervised
 
 _EVENTS = ("PROCESS_STATE", "PROCESS_LOG", "PROCESS_GROUP", "SUPERVISOR_STATE_CHANGE")
+#: The variable with supervisord's password.
+_PASSWORD = "SUPERVISOR_PASSWORD"  # noqa: S105 - a name
 #: Subscriptions that include all output.
 _ALL_OUTPUT = {"EVENT", "PROCESS_LOG"}
 
@@ -138,8 +140,32 @@ def undeliverable(config: CheckedConfig) -> Iterator[Match]:
             yield Match(path, {"reason": reason}, variant="none")
 
 
+@rule("FPM126", whole)
+def no_password(config: CheckedConfig) -> Iterator[Match]:
+    """The listener takes the password from the file, if that is no hash and may be read."""
+    servers = config.supervisord.get("servers") or ()
+    # supervisord names the first unix socket to its children, then the TCP port.
+    used = next((one for one in servers if one.get("family") == "unix"), next(iter(servers), None))
+    own = config.all_sections and config.section("supervisord").lines.get("environment")
+    if not used or not used.get("password") or (own and _PASSWORD in own.value):
+        return
+    for process in our_listeners(config):
+        if _PASSWORD in process.settings["environment"]:
+            continue
+        uid = process.settings["user"]
+        uid = process.settings.get("supervisord_uid") if uid is None else uid
+        server = config.section(used["section"])
+        place = server.lines.get("password")
+        file = place.file if place else server.place.file
+        if used["hashed"]:
+            yield match(process.section, "environment", server=used["section"])
+        elif uid and file.startswith("/") and not config.machine.may_read(uid, file):
+            user = config.machine.named_user(uid)
+            yield match(process.section, "environment", {}, "unreadable", file=file, user=user)
+
+
 RULES = (
     *TABLE,
     *(no_listener, priority, several_listeners, events, own_settings, access_log_events),
-    *(undeliverable, events_of_output),
+    *(undeliverable, events_of_output, no_password),
 )

@@ -127,9 +127,11 @@ class Reclaim:
                 os.close(descriptor)
 
     def _kill_through_supervisord(self, pid: int) -> None:
-        from fpm_listener.supervisor.rpc import RpcFailed, SupervisorRpc  # noqa: PLC0415 - rarely needed
+        from fpm_listener.supervisor import server_login  # noqa: PLC0415 - rarely needed
+        from fpm_listener.supervisor.rpc import RpcFailed, SupervisorRpc  # noqa: PLC0415 - the same
 
-        rpc = SupervisorRpc.from_environment(self._environment, timeout_s=_END_S)
+        login = server_login.of_running(procfs.supervisor_of(os.getpid()), self._environment)
+        rpc = SupervisorRpc.from_environment(self._environment, _END_S, login)
         infos = rpc.processes() if rpc is not None else ()
         failure = infos.why if isinstance(infos, RpcFailed) else "not permitted"
         if rpc is not None and not isinstance(infos, RpcFailed):

@@ -51,9 +51,11 @@ def confirmed_wait_s(
 
 def _loaded(environment: Mapping[str, str], name: ProcessName, timeout_s: float) -> float | None:
     """Return startsecs from supervisord; None if it does not answer."""
-    from fpm_listener.supervisor.rpc import RpcFailed, SupervisorRpc  # noqa: PLC0415 - slow, and rarely needed
+    from fpm_listener.supervisor import server_login  # noqa: PLC0415 - slow, and rarely needed
+    from fpm_listener.supervisor.rpc import RpcFailed, SupervisorRpc  # noqa: PLC0415 - the same
 
-    rpc = SupervisorRpc.from_environment(environment, timeout_s=timeout_s)
+    login = server_login.of_running(procfs.supervisor_of(os.getpid()), environment)
+    rpc = SupervisorRpc.from_environment(environment, timeout_s, login)
     answer = rpc.programs() if rpc is not None else ()
     if isinstance(answer, RpcFailed):
         return None

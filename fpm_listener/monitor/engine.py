@@ -127,7 +127,8 @@ class Engine:
                 self._find(content.process)
                 return self._pass(now, {content.process: content})
             case ProcessLog():
-                return self._pass(now, {content.process: content})
+                effects = self._pass(now, {content.process: content})
+                return [*effects, *self._shared.output_rate.take(now.monotonic_s, content)]
             case GroupChange(group, added):
                 if added:
                     return [messages.Discover(), messages.AskProcesses()]

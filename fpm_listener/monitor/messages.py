@@ -216,6 +216,14 @@ class ReadLogsNow(NamedTuple):
     """Effect: read the logs at once: a process has changed its state."""
 
 
+class MuchOutput(NamedTuple):
+    """Effect: warn that the output of a program arrives in too many events."""
+
+    process: ProcessName
+    channel: str  #: stdout or stderr
+    rate: float  #: events of all programs in a second
+
+
 class Discover(NamedTuple):
     """Effect: read the configurations. The answer is ProgramsKnown."""
 
@@ -269,6 +277,7 @@ Effect = (
     | ReleaseSockets
     | ReadLogsNow
     | Discover
+    | MuchOutput
     | RunStarted
     | RunEnded
 )

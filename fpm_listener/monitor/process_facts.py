@@ -139,7 +139,7 @@ class ProcessFacts:
 
     def _end_output(self, *, failed: bool) -> list[str]:
         """End the output of a run; return the half line of php-fpm."""
-        rest = self._run_output.end()
+        rest = self._run_output.end(failed=failed)
         self._news.output = tuple(readable(self._run_output.ended)) if failed else None
         return rest if self.is_fpm else []
 
@@ -202,6 +202,8 @@ class ProcessFacts:
         if known.site and not self.is_fpm and self.liveness.run.phase is not Phase.NONE:
             # Its log was not read so far: it may have reported already that php-fpm runs.
             self._trust.start_up.close()
+        if known.site and not self.is_fpm and self._run_output.ended:
+            self._news.output = tuple(readable(self._run_output.ended))  # now as lines of php-fpm
         self.is_fpm = known.site is not None
         self.site = known.site or FpmSite()
         self._hold.configure(self.site.addresses)

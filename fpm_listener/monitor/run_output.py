@@ -24,7 +24,7 @@ class RunOutput:
 
     def __init__(self) -> None:
         self.is_used = False  #: an event has come
-        self.ended: tuple[str, ...] = ()  #: the last lines of the last run that has ended
+        self.ended: tuple[str, ...] = ()  #: the last lines of the last run, if it has failed
         self._splitters: dict[str, LineSplitter] = {}
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._access: deque[str] = deque(maxlen=KEPT_ACCESS)
@@ -45,11 +45,11 @@ class RunOutput:
         self._lines.clear()
         self._access.clear()
 
-    def end(self) -> list[str]:
+    def end(self, *, failed: bool) -> list[str]:
         """End a run, and return its half lines."""
         rest = [line for splitter in self._splitters.values() for line in splitter.flush()]
         self._keep(rest)
-        self.ended = self.present
+        self.ended = self.present if failed else ()
         return rest
 
     @property

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.monitor.event_gap import Gap
 from fpm_listener.monitor.exit_matcher import ExitMatcher
+from fpm_listener.monitor.output_rate import OutputRate
 
 if TYPE_CHECKING:
     from fpm_listener.incidents.pending_lookups import Lookup
@@ -44,3 +45,4 @@ class Supervision:
     awaited: frozenset[Lookup] = frozenset()
     gap: Gap = field(default_factory=Gap)
     exits: ExitMatcher = field(default_factory=ExitMatcher)
+    output_rate: OutputRate = field(default_factory=OutputRate)

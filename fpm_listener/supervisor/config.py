@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.supervisor import config_errors, drafts, program_settings
+from fpm_listener.supervisor.server_login import HASHED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -193,6 +194,8 @@ def _server(server: Mapping[str, Any]) -> dict[str, Any]:
         "host": host,
         "port": server.get("port"),
         "password": bool(server.get("password")),
+        "hashed": str(server.get("password") or "").startswith(HASHED),
+        "section": str(server.get("section") or ""),
     }
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.host.timed_socket import TimedSocket
     from fpm_listener.supervisor.process import ProcessName, ProcessSeen, Program
+    from fpm_listener.supervisor.server_login import Login
 
 Value = TypeVar("Value")
 
@@ -39,9 +40,11 @@ LONGEST_ANSWER = 16 << 20
 _SHORTEST_TAIL = 4096
 
 _UNAUTHORIZED = (
-    "supervisord asks for a password: set SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD in "
-    "environment= of the listener's section"
+    "supervisord asks for a password, and {why}. Set SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD "
+    "in environment= of the listener's section. Until then, exit codes can be unknown, and "
+    "self-healing does not work"
 )
+_REJECTED = "rejects the one that it gets"
 #: XML 1.0 does not allow these, but supervisord sends them as they are in its log.
 _CONTROL = bytes(range(9)) + b"\x0b\x0c" + bytes(range(14, 32))
 _PRINTABLE = bytes.maketrans(_CONTROL, b"?" * len(_CONTROL))
@@ -64,6 +67,11 @@ class _ConnectionFailed(RpcFailed):
     """supervisord itself raised an exception."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LoginRejected(RpcFailed):
+    """supervisord wants another user name or password."""
+
+
 class LogFiles(NamedTuple):
     """The files that supervisord keeps for one process; None = none."""
 
@@ -83,9 +91,12 @@ class SupervisorRpc:
         username: str = "",
         password: str = "",
         timeout_s: float = TIMEOUT_S,
+        find_login: Callable[[str], Login | str] | None = None,
     ) -> None:
+        """`find_login`: finds the user name and the password if the given ones are rejected."""
         self._url = url
         self._credentials = f"{username}:{password}" if username else ""
+        self._find_login = find_login
         self._timeout_s = timeout_s
 
     @classmethod
@@ -93,13 +104,14 @@ class SupervisorRpc:
         cls,
         environ: Mapping[str, str],
         timeout_s: float = TIMEOUT_S,
+        find_login: Callable[[str], Login | str] | None = None,
     ) -> SupervisorRpc | None:
         """Return a client for the supervisord that has started us; None if it has no RPC."""
         url = environ.get("SUPERVISOR_SERVER_URL", "")
         if not url.startswith(("unix://", "http://")):
             return None
         name, password = environ.get("SUPERVISOR_USERNAME"), environ.get("SUPERVISOR_PASSWORD")
-        return cls(url, name or "", password or "", timeout_s)
+        return cls(url, name or "", password or "", timeout_s, find_login)
 
     # -- requests ----------------------------------------------------------------------------------
 
@@ -215,6 +227,17 @@ class SupervisorRpc:
 
     def _post(self, body: bytes) -> bytes | RpcFailed:
         """Return the body of the answer. Raises OSError and http.client.HTTPException."""
+        answer = self._post_once(body)
+        if not isinstance(answer, _LoginRejected) or self._find_login is None:
+            return answer
+        login, before = self._find_login(self._url), self._credentials
+        if isinstance(login, str):
+            why = f"{_REJECTED}; {login}" if before else login
+            return RpcFailed(why=_UNAUTHORIZED.format(why=why))
+        self._credentials = f"{login.name}:{login.password}"
+        return self._post_once(body)
+
+    def _post_once(self, body: bytes) -> bytes | RpcFailed:
         import http.client  # noqa: PLC0415 - see above
 
         headers = {"Content-Type": "text/xml", "Connection": "close"}
@@ -230,7 +253,8 @@ class SupervisorRpc:
         finally:
             connection.close()
         if response.status == http.client.UNAUTHORIZED:
-            return RpcFailed(why=_UNAUTHORIZED)
+            why = _REJECTED if self._credentials else "none is known"
+            return _LoginRejected(why=_UNAUTHORIZED.format(why=why))
         if response.status != http.client.OK:
             kind = (
                 _ConnectionFailed

@@ -419,6 +419,20 @@ CASES = [
         program("PROCESS_STATE,PROCESS_LOG,", "PROCESS_STATE,"),
         what="events does not contain PROCESS_LOG_STDERR",
     ),
+    Case(
+        "FPM126",
+        program("supervisor.sock\n", "supervisor.sock\nusername=a\npassword={SHA}82ab876d\n"),
+        what="is a hash",
+    ),
+    Case(
+        "FPM126",
+        (
+            *program("priority=-50", "priority=-50\nuser=nobody"),
+            ("supervisor.sock\n", "supervisor.sock\nusername=a\npassword=b\n"),
+        ),
+        machine={"unreadable": {"SUPERVISORD"}},
+        what="runs as user nobody",
+    ),
     Case("FPM110", program("priority=-50", "priority=-50\nstderr_events_enabled=true")),
     Case("FPM111", program("exitcodes=0", 'exitcodes=0\nenvironment=A="50%"'), what="percent"),
     Case(
@@ -497,6 +511,8 @@ def examine(folder: Path, case: Case | None = None) -> list[Finding]:
     answers = dict(case.machine) if case else {}
     if answers.get("unreadable") == {"CONF"}:
         answers["unreadable"] = {f"{folder}/php-fpm.conf"}
+    if answers.get("unreadable") == {"SUPERVISORD"}:
+        answers["unreadable"] = {f"{folder}/supervisord.conf"}
     if answers.get("missing") == {"LOGS"}:
         answers["missing"] = {str(folder)}
     holders = answers.pop("holders", ())

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fpm_listener.supervisor import server_login
 from fpm_listener.supervisor.process import ProcessName, ProcessSeen
 from fpm_listener.supervisor.rpc import LONGEST_ANSWER, RpcFailed, SupervisorRpc
+from fpm_listener.supervisor.server_login import Login
 from fpm_listener.vocabulary import State
 from tests.ports import free_port
 from tests.waiting import wait_until
@@ -174,9 +176,25 @@ def test_over_tcp_with_a_password(supervisord: Supervisord) -> None:
     wrong = SupervisorRpc(f"http://127.0.0.1:{supervisord.port}", "admin", "other")
 
     assert why(identification(wrong)) == (
-        "supervisord asks for a password: set SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD in "
-        "environment= of the listener's section"
+        "supervisord asks for a password, and rejects the one that it gets. Set "
+        "SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD in environment= of the listener's section. "
+        "Until then, exit codes can be unknown, and self-healing does not work"
     )
+
+
+def test_the_password_of_the_configuration(supervisord: Supervisord) -> None:
+    """It is looked for when supervisord asks for it; a wrong one is replaced."""
+    url, path = f"http://127.0.0.1:{supervisord.port}", str(supervisord.folder / "supervisord.conf")
+    for name, given in (("", ""), ("admin", "other")):
+        rpc = SupervisorRpc(url, name, given, find_login=server_login.in_file(path, {}))
+        assert identification(rpc) == "café"
+        assert identification(rpc) == "café"
+    unknown = SupervisorRpc(url, find_login=lambda _: "X contains only the hash of the password")
+    assert why(identification(unknown)).startswith(
+        "supervisord asks for a password, and X contains only the hash of the password. Set SUPER"
+    )
+    rejected = SupervisorRpc(url, find_login=lambda _: Login("admin", "old"))
+    assert "and rejects the one" in why(identification(rejected))
 
 
 def test_a_name_with_several_addresses(

@@ -28,7 +28,14 @@ L = "eventlistener:fpm-listener"
 AT = f"[{L}]"
 EVENTS = "PROCESS_STATE,PROCESS_LOG,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE"
 OURS = "command=/usr/bin/fpm-listener listen"
-INET = {"family": "inet", "host": "127.0.0.1", "port": 9001, "password": True}
+INET = {
+    "family": "inet",
+    "host": "127.0.0.1",
+    "port": 9001,
+    "password": True,
+    "hashed": False,
+    "section": "inet_http_server",
+}
 SECOND = (
     "[program:php-fpm]",
     "[eventlistener:x]\ncommand=/bin/x\nevents=TICK_60\nbuffer_size=256\npriority=-50\nautorestart=true\nstartretries=100\n[program:php-fpm]",

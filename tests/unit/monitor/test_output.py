@@ -18,6 +18,8 @@ from fpm_listener.incidents.effects import (
 from fpm_listener.incidents.post_mortem import PostMortem
 from fpm_listener.incidents.program_output import ProgramOutput
 from fpm_listener.monitor.known_programs import ProgramsKnown
+from fpm_listener.monitor.messages import MuchOutput
+from fpm_listener.monitor.output_rate import MOST
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.settings.policy import Policy
 from fpm_listener.supervisor.process import ProcessName, Program
@@ -236,3 +238,47 @@ def test_the_programs_never_come() -> None:
     scenario.fail(0.0, 1.0, 2.0)
     scenario.play("13 tick")
     assert [alert.annotations["cause"] for alert in scenario.alerts_now] == ["restart_loop"]
+
+
+def test_output_before_the_program_is_known() -> None:
+    """The listener starts during a loop: the lines explain it as soon as php-fpm is known."""
+    scenario = Scenario()
+    scenario.engine.expect_programs()
+    output = ProgramOutput(redirect_stderr=True, stdout_events=True, known=True)
+    payload = f"processname:{JOB.process} groupname:{JOB.group} pid:100\n"
+    payload += (
+        "ERROR: failed to load configuration file '/f.conf'\nERROR: FPM initialization failed\n"
+    )
+    for at_s in (0, 1, 2):
+        scenario.event(at_s, "starting", JOB)
+        scenario.event_named(at_s + 0.1, "PROCESS_LOG_STDOUT", payload)
+        scenario.event(at_s + 0.5, "backoff", JOB)
+    site = FpmSite(pools=("www",))
+    scenario.give(3, replace(known(output, JOB), sites={JOB: site}))
+    scenario.play("8 tick")
+    assert [alert.annotations["cause"] for alert in scenario.alerts] == ["config_error"]
+
+
+def much_output(scenario: Scenario, seconds: float, name: ProcessName = FPM) -> list[MuchOutput]:
+    """Return the warnings after as many events as are too many, within so many seconds."""
+    began_s = scenario.now_s
+    payload = f"processname:{name.process} groupname:{name.group} pid:100\nx\n"
+    for number in range(MOST):
+        at_s = began_s + seconds * (number + 1) / MOST
+        scenario.event_named(at_s, "PROCESS_LOG_STDERR", payload)
+    found = [one for one in scenario.effects if isinstance(one, MuchOutput)]
+    scenario.effects.clear()
+    return found
+
+
+def test_very_much_output() -> None:
+    """A program is reported once, and only if the events come fast."""
+    scenario = Scenario()
+    scenario.play("1 starting", "2 running")
+    assert much_output(scenario, 20) == []
+    assert much_output(scenario, 11) == []
+    (warning,) = much_output(scenario, 10)
+    assert (warning.process, warning.channel) == (FPM, "stderr")
+    assert round(warning.rate) == MOST / 10
+    assert much_output(scenario, 5) == []
+    assert [one.process for one in much_output(scenario, 5, JOB)] == [JOB]
