@@ -28,20 +28,22 @@ class OutputRate:
     """Counts the events with output of all programs. Owned by the engine."""
 
     def __init__(self) -> None:
-        self._since_s = float("-inf")  # monotonic
+        self._since_s = 0.0  # monotonic; of the first event that is counted
         self._count = 0
         self._counts: dict[ProcessName, int] = {}
         self._reported: set[ProcessName] = set()
 
     def take(self, now_s: float, piece: ProcessLog) -> list[MuchOutput]:
         """Count an event; return the program that sends most of them, if they are too many."""
+        if not self._count:
+            self._since_s = now_s
         self._count += 1
         self._counts[piece.process] = self._counts.get(piece.process, 0) + 1
         if self._count < MOST:
             return []
         seconds, count = now_s - self._since_s, self._count
         worst = max(self._counts, key=self._counts.__getitem__)
-        self._since_s, self._count = now_s, 0
+        self._count = 0
         self._counts.clear()
         is_known = worst in self._reported or len(self._reported) >= _PROGRAMS
         if seconds > WITHIN_S or is_known:

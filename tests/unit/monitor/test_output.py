@@ -275,10 +275,16 @@ def test_very_much_output() -> None:
     """A program is reported once, and only if the events come fast."""
     scenario = Scenario()
     scenario.play("1 starting", "2 running")
-    assert much_output(scenario, 20) == []
     assert much_output(scenario, 11) == []
     (warning,) = much_output(scenario, 10)
     assert (warning.process, warning.channel) == (FPM, "stderr")
     assert round(warning.rate) == MOST / 10
     assert much_output(scenario, 5) == []
     assert [one.process for one in much_output(scenario, 5, JOB)] == [JOB]
+
+
+def test_very_much_output_from_the_start() -> None:
+    """The first events count, too."""
+    scenario = Scenario()
+    scenario.play("1 starting", "2 running")
+    assert [one.process for one in much_output(scenario, 5)] == [FPM]
