@@ -177,7 +177,8 @@ def _place(folder: str | None) -> tuple[Path, str]:
             return Path(path), ending
     raise FpmListenerError(
         f"no include directory of supervisord found ({', '.join(p for p, _ in FOLDERS)});"
-        " name it: fpm-listener init DIR",
+        " name it: fpm-listener init DIR. For one supervisord.conf without [include], as in most"
+        " images: fpm-listener init --container -c FILE",
     )
 
 
