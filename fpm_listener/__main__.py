@@ -83,6 +83,7 @@ def _guard(words: list[str], *, listener_is_silent: bool) -> int:
 
 def _listen(config: str, sink: int) -> int:
     """Run the listener until supervisord goes away."""
+    import contextlib
     import os
 
     if os.isatty(0):
@@ -99,12 +100,13 @@ def _listen(config: str, sink: int) -> int:
     pipe.say_ready()  # before the rest is loaded: what waits in supervisord's buffer can be lost
     from fpm_listener.daemon.unix_listener import GuardSockets
     from fpm_listener.guard import handover_channel
-    from fpm_listener.host import procfs
+    from fpm_listener.host.fallback_directory import StateDirectory, fallbacks
 
-    supervisord = procfs.supervisor_of(os.getpid()) or os.getppid()
-    sockets = GuardSockets(
-        str(loaded.state_dir), handover_channel.channel_name(supervisord)
-    )  # guards find us now
+    directory = StateDirectory(loaded.state_dir, fallbacks(os.environ))
+    with contextlib.suppress(OSError):
+        directory.choose()  # otherwise the database reports it
+    # Guards find us now.
+    sockets = GuardSockets(directory, handover_channel.own_channel_name())
     from fpm_listener.daemon.daemon import Daemon
 
     return Daemon(loaded, pipe, sockets).run()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fpm_listener.daemon.persistence import StateStore
 from fpm_listener.delivery.database import Database
 from fpm_listener.delivery.outbox import Outbox
+from fpm_listener.host.fallback_directory import StateDirectory
 from fpm_listener.settings.receivers import ReceiverSettings
 from fpm_listener.values import Instant
 from tests.samples import LIMITS, at, ended
@@ -37,7 +38,7 @@ class OutboxHarness:
         self.now = now or at(0.0)
         self.boot_id = boot_id
         self.folder = folder
-        self.database = Database(folder)
+        self.database = Database(StateDirectory(folder))
         self.memory = StateStore(self.database)
         self.outbox = Outbox(
             self.database,

@@ -7,6 +7,7 @@ here, under the lock that keeps a second listener out.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import time
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from fpm_listener import durations
 from fpm_listener.cli import output
-from fpm_listener.daemon.control_socket import ControlRequest, ask
+from fpm_listener.daemon.control_client import ControlRequest, ask
 from fpm_listener.daemon.persistence import Persistence
 from fpm_listener.delivery.attempt import Delivered, RetryLater
 from fpm_listener.delivery.sender import make_receiver
+from fpm_listener.host.fallback_directory import StateDirectory, fallbacks, read_owner
 from fpm_listener.incidents.alert import Alert, Reason, Status
 from fpm_listener.incidents.incident_ids import incident_id
 from fpm_listener.settings import settings as settings_file
@@ -214,12 +216,14 @@ def _request(settings: Settings, request: ControlRequest) -> Any:  # noqa: ANN40
     if answer is not None:
         return answer
     where = f"{settings.state_dir}: no listener runs with this state_dir"
-    if not settings.state_dir.is_dir():
+    state_dir = str(settings.state_dir)
+    used = [one for one in fallbacks(os.environ) if read_owner(one) == state_dir]
+    if not (used or settings.state_dir.is_dir()):
         raise FpmListenerError(f"{where}, and the directory does not exist; start the listener")
     if request.action == "retry":
         raise FpmListenerError(f"{where}; it retries all alerts when it starts")
     now = Instant(time.monotonic(), time.time())
-    stored = Persistence(settings, now)
+    stored = Persistence(settings, StateDirectory(state_dir, used), now)
     try:
         if not stored.is_writable:
             raise FpmListenerError(f"{where}, and the database cannot be opened (see above)")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ class Endpoint:
     web: WebSettings
     state_dir: Path
     mistake: str = ""  #: in the settings; empty = there is none
+    is_default: bool = False  #: no settings were found
 
 
 def find(path: str, environ: Mapping[str, str]) -> Endpoint:
@@ -51,7 +52,7 @@ def find(path: str, environ: Mapping[str, str]) -> Endpoint:
 
 def default(environ: Mapping[str, str]) -> Endpoint:
     """Return how to reach a listener without a settings file."""
-    return find(os.devnull, environ)
+    return replace(find(os.devnull, environ), is_default=not environ.get(f"{PREFIX}STATE_DIR"))
 
 
 class _LenientSection(SettingsSection):

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from fpm_listener import regular_file
 from fpm_listener.cli import endpoint, output
-from fpm_listener.daemon.control_socket import ControlRequest, ask
+from fpm_listener.daemon.control_client import ControlRequest, ask
 from fpm_listener.settings.settings import USUAL_FILES
 from fpm_listener.status.terminal import to_table
 from fpm_listener.untrusted_text import plain
@@ -99,7 +99,11 @@ def ask_listener(url: str | None, found: Endpoint, *, insecure: bool) -> Documen
     why = ""
     if url is None:
         try:
-            document: Document | None = ask(found.state_dir, ControlRequest(action="status"))
+            document: Document | None = ask(
+                found.state_dir,
+                ControlRequest(action="status"),
+                any_state_dir=found.is_default,
+            )
         except FpmListenerError as error:
             document, why = None, str(error)
         if isinstance(document, dict):

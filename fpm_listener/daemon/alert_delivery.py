@@ -13,7 +13,7 @@ from fpm_listener.delivery.sender import Sender
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fpm_listener.daemon.control_socket import ControlRequest
+    from fpm_listener.daemon.control_client import ControlRequest
     from fpm_listener.daemon.inbox import Inbox
     from fpm_listener.delivery.attempt import AttemptResult
     from fpm_listener.delivery.outbox import Outbox

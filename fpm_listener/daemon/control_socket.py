@@ -1,4 +1,6 @@
-"""Requests of operators to a running listener, through a unix socket in state_dir.
+"""Requests of operators to a running listener, through two unix sockets.
+
+One is in state_dir. The other one is abstract: it works without any directory.
 
 One request a connection, one line of JSON in each direction.
 
@@ -13,53 +15,39 @@ Laws:
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
 import os
+import select
 import socket
 import threading
 import time
-from dataclasses import asdict, dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fpm_listener.daemon.control_client import PATIENCE_S, SOCKET_NAME, ControlRequest, peer_of
 from fpm_listener.daemon.health_check import HealthCheck, Question, read_question
-from fpm_listener.daemon.unix_listener import listen_at, peer_of
-from fpm_listener.guard.handover_channel import SocketPath
-from fpm_listener.host import socket_paths, state_directory
+from fpm_listener.daemon.inbox import drain
+from fpm_listener.daemon.unix_listener import listen_at, listen_on
+from fpm_listener.host import socket_paths
 from fpm_listener.internal_errors import is_exhausted, log_only, service_thread
-from fpm_listener.values import FpmListenerError
 from fpm_listener.vocabulary import Where
 from fpm_listener.web.descriptors import PAUSE_S, Reserve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+    from fpm_listener.host.fallback_directory import StateDirectory
     from fpm_listener.internal_errors import Caught
 
 log = logging.getLogger(__name__)
 
-SOCKET_NAME = "control.sock"
 ACTIONS = ("list", "retry", "drop", "worked", "leave", "status", "healthy")
 #: Questions about the health of programs that are answered side by side.
 _MOST_HEALTHY = 16
-#: Seconds that each side waits for the other.
-_PATIENCE_S = 10.0
 _LONGEST_REQUEST = 1 << 16
 _NONE = type(None)
 _HANG_UP = (OSError, ValueError, TypeError, AttributeError, RecursionError, Empty)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ControlRequest:
-    """A request of an operator."""
-
-    action: str  #: one of ACTIONS
-    receiver: str | None = None  #: None = all; of `leave`: the program, as group:name
-    number: int | None = None  #: of one alert; None = all
-    question: dict[str, Any] | None = None  #: of `healthy`: see health_check.read_question
 
 
 class Asked(NamedTuple):
@@ -74,22 +62,40 @@ class ControlSocket:
 
     def __init__(
         self,
-        state_dir: str,
+        directory: StateDirectory,
         put: Callable[[object], None],
         failed: Callable[[BaseException], None],
         caught: Caught = log_only,
+        name: bytes | None = None,
     ) -> None:
-        """`caught`: called with an unexpected error of one connection."""
+        """`caught`: called with an unexpected error of one connection; `name`: the abstract one."""
         self.health = HealthCheck()
         self._healthy_slots = threading.BoundedSemaphore(_MOST_HEALTHY)
-        self._state_dir = state_dir
+        self._directory = directory
+        self._name = name
         self._put = put
         self._caught = caught
+        self._abstract: socket.socket | None = None
         self._server: socket.socket | None = None
+        self._replaced: SimpleQueue[socket.socket] = SimpleQueue()  # for the thread to close
         self._identity: tuple[int, int] | None = None  # of the path, after it was bound
         self._logged: str | None = None
         self._stopped = threading.Event()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = service_thread("control", self._run, failed)
+
+    def start_abstract(self) -> None:
+        """Listen on the abstract socket, for which no directory is needed."""
+        if self._name is None:
+            return
+        if self._abstract is None:
+            try:
+                self._abstract = listen_on(self._name, socket.SOCK_STREAM)
+            except OSError as error:
+                log.info("commands cannot use the abstract socket why=%r", error.strerror)
+                return
+            self._abstract.setblocking(False)
+        self._start_thread()
 
     def start(self) -> None:
         """Listen; listen again if the path was deleted or replaced.
@@ -97,50 +103,62 @@ class ControlSocket:
         To be called from time to time, by the only listener of its state_dir.
         """
         try:
-            folder = state_directory.prepare(self._state_dir)
+            folder = self._directory.prepare()
             path = f"{folder}/{SOCKET_NAME}"
             if self._server is not None and socket_paths.identity(path) == self._identity:
                 self._start_thread()
                 return
             fresh = listen_at(folder, SOCKET_NAME, socket.SOCK_STREAM)
+            fresh.setblocking(False)
             self._identity = socket_paths.identity(path)
         except OSError as error:
             if self._logged != str(error):
                 self._logged = str(error)
-                log.warning("`fpm-listener alerts` cannot reach this listener why=%r", str(error))
+                log.warning("commands cannot use the socket in state_dir why=%r", str(error))
             return
         self._logged = None
         old, self._server = self._server, fresh
         if old is not None:
-            _end_accept(old)
+            self._replaced.put(old)
         self._start_thread()
 
     def _start_thread(self) -> None:
-        """Start the thread, once. Raises RuntimeError if the system has no thread left."""
+        """Start the thread, once, or wake it. Raises RuntimeError if there is no thread left."""
         if self._thread.ident is None:
             self._thread.start()
+        else:
+            os.eventfd_write(self._wake, 1)
 
     def stop(self) -> None:
-        """Close the socket, and wait at most a second for the thread."""
-        old, self._server = self._server, None
+        """Close the sockets, and wait at most a second for the thread."""
         self._stopped.set()
-        if old is not None:
-            _end_accept(old)
-            if self._thread.is_alive():
-                self._thread.join(1.0)
-            old.close()  # the thread may not have started yet
+        if self._thread.is_alive():
+            os.eventfd_write(self._wake, 1)
+            self._thread.join(1.0)
+        for server in self._servers():
+            server.close()
+        self._server = self._abstract = None
+        if not self._thread.is_alive():
+            os.close(self._wake)
+
+    def _servers(self) -> list[socket.socket]:
+        return [one for one in (self._server, self._abstract) if one is not None]
 
     def _run(self) -> None:
         reserve = Reserve()
-        server = self._server
-        while server is not None:
-            if self._serve(server, reserve):
-                continue
-            if server is self._server:
-                self._stopped.wait(PAUSE_S)  # no descriptor is left, for example
-            else:
+        while not self._stopped.is_set():
+            servers = {one.fileno(): one for one in self._servers()}
+            poller = select.poll()
+            for descriptor in (self._wake, *servers):
+                poller.register(descriptor, select.POLLIN)
+            ready = [descriptor for descriptor, _ in poller.poll()]
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._wake)
+            served = [self._serve(servers[one], reserve) for one in ready if one in servers]
+            for server in drain(self._replaced):
                 server.close()
-                server = self._server
+            if not all(served):
+                self._stopped.wait(PAUSE_S)  # no descriptor is left, for example
         reserve.close()
 
     def _serve(self, server: socket.socket, reserve: Reserve) -> bool:
@@ -161,7 +179,7 @@ class ControlSocket:
 
     def _talk(self, connection: socket.socket) -> None:
         """Answer one request. Raises one of _HANG_UP if it is invalid."""
-        connection.settimeout(_PATIENCE_S)
+        connection.settimeout(PATIENCE_S)
         _, uid = peer_of(connection)
         if uid not in {0, os.geteuid()}:
             return
@@ -170,6 +188,9 @@ class ControlSocket:
         receiver, number = words.get("receiver"), words.get("number")
         valid = isinstance(receiver, str | None) and type(number) in {_NONE, int}
         if request.action not in ACTIONS or not valid:
+            return
+        if request.state_dir not in {None, self._directory.state_dir}:
+            connection.sendall(b"null\n")  # it looks for another listener
             return
         if request.action == "healthy":
             self._start_healthy(connection.dup(), read_question(request.question or {}))
@@ -185,7 +206,7 @@ class ControlSocket:
         """Return the answer of the main thread. Raises Empty."""
         reply: SimpleQueue[Any] = SimpleQueue()
         self._put(Asked(request, reply))
-        return reply.get(timeout=_PATIENCE_S)
+        return reply.get(timeout=PATIENCE_S)
 
     def _start_healthy(self, connection: socket.socket, question: Question) -> None:
         """Answer in a thread, which closes the connection."""
@@ -207,12 +228,6 @@ class ControlSocket:
         threading.Thread(target=run, name="healthy", daemon=True).start()
 
 
-def _end_accept(server: socket.socket) -> None:
-    """End the wait of a thread in accept(2)."""
-    with contextlib.suppress(OSError):
-        server.shutdown(socket.SHUT_RDWR)
-
-
 def _read_line(connection: socket.socket) -> bytes:
     line = b""
     while not line.endswith(b"\n"):
@@ -221,37 +236,3 @@ def _read_line(connection: socket.socket) -> bytes:
             raise ValueError("not a whole line")
         line += chunk
     return line
-
-
-def _reject_other_user(connection: socket.socket, folder: str) -> None:
-    """Raise PermissionError unless root, we, or the owner of the directory listens there."""
-    _, uid = peer_of(connection)
-    if uid not in {0, os.geteuid(), os.stat(folder).st_uid}:  # noqa: PTH116 - it stays text
-        raise PermissionError(errno.EPERM, f"user {uid}, not its owner, listens there")
-
-
-def ask(state_dir: Path, request: ControlRequest) -> Any:  # noqa: ANN401 - JSON
-    """Return the listener's answer; None if no listener runs there.
-
-    Raises FpmListenerError if one runs and does not answer.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(_PATIENCE_S)
-        try:
-            folder = state_directory.locate(str(state_dir))
-            with SocketPath(folder, SOCKET_NAME) as path:
-                connection.connect(path)
-            _reject_other_user(connection, folder)
-        except (FileNotFoundError, ConnectionRefusedError):
-            return None
-        except OSError as error:
-            raise FpmListenerError(
-                f"{state_dir}: cannot connect to the listener: {error.strerror}; run this as root"
-                " or as the listener's user",
-            ) from error
-        try:
-            connection.sendall(json.dumps(asdict(request)).encode() + b"\n")
-            with connection.makefile("rb") as answer:
-                return json.loads(answer.read())
-        except (OSError, ValueError) as error:
-            raise FpmListenerError(f"{state_dir}: the listener does not answer") from error

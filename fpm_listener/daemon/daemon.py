@@ -74,7 +74,7 @@ class Daemon:
         self._poller = select.poll()
         self._engine = Engine(engine_settings(settings), secrets.token_hex(16))
         self._publisher = Publisher(settings)
-        self._persistence = stored = Persistence(settings, read_clocks())
+        self._persistence = stored = Persistence(settings, guard_sockets.directory, read_clocks())
         self._delivery = AlertDelivery(settings, stored.outbox, inbox)
         self._keeper = SocketKeeper(guard_sockets, inbox.put, inbox.failed, inbox.errors.caught)
         self._services = Services(

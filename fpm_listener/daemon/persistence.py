@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fpm_listener.daemon.log_position import Position
     from fpm_listener.delivery.database_schema import Rows
     from fpm_listener.guard.orphans import Master
+    from fpm_listener.host.fallback_directory import StateDirectory
     from fpm_listener.monitor.messages import GuardAsks, SaveState
     from fpm_listener.settings.settings import Settings
 
@@ -91,8 +92,9 @@ class StateStore:
 class Persistence:
     """The database with the outbox and the named values."""
 
-    def __init__(self, settings: Settings, now: Instant) -> None:
-        self._database = Database(settings.state_dir)
+    def __init__(self, settings: Settings, directory: StateDirectory, now: Instant) -> None:
+        self.directory = directory
+        self._database = Database(directory)
         self._store = StateStore(self._database)
         self.outbox = Outbox(
             self._database, settings.receivers, limits(settings), settings.instance

@@ -12,7 +12,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fpm_listener.daemon import address_check, startup_check
+from fpm_listener.daemon import address_check, control_client, startup_check
 from fpm_listener.daemon.control_socket import ControlSocket
 from fpm_listener.daemon.discovery import Discovery
 from fpm_listener.daemon.fpm_finder import FpmFinder
@@ -99,7 +99,7 @@ class Services:
         self._starter = Starter(errors)
         positions = stored.log_positions()
         self._log_follower = LogFollower(inbox.put, inbox.failed, positions, errors.caught)
-        self._actions = SupervisorActions(rpc, settings, inbox.put, snapshot)
+        self._actions = SupervisorActions(rpc, settings, stored.directory, inbox.put, snapshot)
         self._query = ProcessQuery(rpc, inbox.put)
         self.finder = FpmFinder(stored.php_fpm(), settings.php_fpm)
         self._programs = Discovery(rpc, os.getppid(), errors.caught, self.finder)
@@ -114,7 +114,7 @@ class Services:
         self._machine = self._worker("machine", self._examine, Where.EXIT)
         self._checks = self._worker("checks", self._check, Where.CHECK)
         self._control = ControlSocket(
-            str(settings.state_dir), inbox.put, inbox.failed, errors.caught
+            stored.directory, inbox.put, inbox.failed, errors.caught, control_client.own_name()
         )
         self._pools: PoolPoller | None = None
         self._web: WebServer | None = None
@@ -147,6 +147,7 @@ class Services:
         self._start_web()
 
     def _start_keeper(self, masters: Mapping[ProcessName, tuple[Master, ...]]) -> None:
+        self._starter.start(self._control.start_abstract)
         if self._keeper.start(masters):
             self._starter.start(self._control.start)
 

@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fpm_listener.host import procfs, run_channel, state_directory, termination_log
+from fpm_listener.host import procfs, run_channel, termination_log
 from fpm_listener.monitor.final_end import FinalEnd
 from fpm_listener.monitor.messages import SelfHeal, StopFailed
 from fpm_listener.monitor.self_healing import Act
@@ -27,6 +27,7 @@ from fpm_listener.values import assert_never
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fpm_listener.host.fallback_directory import StateDirectory
     from fpm_listener.monitor.process_view import ProcessView
     from fpm_listener.settings.settings import Settings
     from fpm_listener.status.snapshot import Snapshot
@@ -59,12 +60,13 @@ class SupervisorActions:
         self,
         rpc: SupervisorRpc | None,
         settings: Settings,
+        directory: StateDirectory,
         put: Callable[[StopFailed], None],
         snapshot: Callable[[], Snapshot],
     ) -> None:
         self.settings = settings  #: in use
         self._rpc = rpc
-        self._state_dir = str(settings.state_dir)
+        self._directory = directory
         self._put = put
         self._snapshot = snapshot
         self._supervisord = _supervisord()
@@ -72,7 +74,7 @@ class SupervisorActions:
     def clear_mark(self) -> None:
         """Delete the reason of the last shutdown."""
         with suppress(OSError):
-            os.unlink(f"{state_directory.prepare(self._state_dir)}/{MARK}")  # noqa: PTH108 - it stays text
+            os.unlink(f"{self._directory.prepare()}/{MARK}")  # noqa: PTH108 - it stays text
 
     def heal(self, order: SelfHeal) -> None:
         """Perform one action."""
@@ -170,13 +172,14 @@ class SupervisorActions:
 
     def _write_mark(self, text: str) -> None:
         try:
-            path = f"{state_directory.prepare(self._state_dir)}/{MARK}"
+            path = f"{self._directory.prepare()}/{MARK}"
             with suppress(FileNotFoundError):
                 os.unlink(path)  # noqa: PTH108 - it stays text
             with open(os.open(path, _CREATE, 0o644), "w", encoding="utf-8") as file:  # noqa: PTH123 - by its descriptor
                 file.write(text)
         except OSError as error:
-            log.error("shutdown reason not written path=%s why=%r", self._state_dir, error.strerror)  # noqa: TRY400 - the same
+            folder = self._directory.locate()
+            log.error("shutdown reason not written path=%s why=%r", folder, error.strerror)  # noqa: TRY400 - the same
 
 
 def _supervisord() -> int:

@@ -12,26 +12,26 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import struct
 from typing import TYPE_CHECKING
 
 from fpm_listener.guard.handover_channel import SocketPath
 from fpm_listener.guard.handover_messages import PATIENCE_S, SOCKET_NAME
-from fpm_listener.host import socket_paths, state_directory
+from fpm_listener.host import socket_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_CREDENTIALS = struct.Struct("3i")
+    from fpm_listener.host.fallback_directory import StateDirectory
+
 _BACKLOG = 64
 
 
 class GuardSockets:
     """The sockets that guards connect to. After its creation one thread owns it."""
 
-    def __init__(self, state_dir: str, channel: bytes | None) -> None:
+    def __init__(self, directory: StateDirectory, channel: bytes | None) -> None:
         """`channel`: the abstract socket's name, see `handover_channel.channel_name`."""
-        self._state_dir = state_dir
+        self.directory = directory
         self._identity: tuple[int, int] | None = None
         self.in_state_dir: socket.socket | None = None
         self.abstract: socket.socket | None = None
@@ -39,10 +39,12 @@ class GuardSockets:
         try:
             self.listen_again()
         except OSError as error:
-            self.problems.append(f"{error.filename or state_dir}: {error.strerror or error}")
+            self.problems.append(
+                f"{error.filename or directory.locate()}: {error.strerror or error}"
+            )
         if channel is not None:
             try:
-                self.abstract = _serve(socket.SOCK_SEQPACKET, lambda server: server.bind(channel))
+                self.abstract = listen_on(channel, socket.SOCK_SEQPACKET)
                 self.abstract.setblocking(False)
             except OSError as error:
                 self.problems.append(f"abstract socket {channel[1:].decode()}: {error.strerror}")
@@ -59,13 +61,13 @@ class GuardSockets:
         """
         if self._identity is not None and self._found() == self._identity:
             return None
-        fresh = listen(self._state_dir)
+        fresh = listen(self.directory)
         before, self.in_state_dir = self.in_state_dir, fresh
         self._identity = self._found()
         return before
 
     def _found(self) -> tuple[int, int] | None:
-        folder = state_directory.locate(self._state_dir)
+        folder = self.directory.locate()
         return socket_paths.identity(f"{folder}/{SOCKET_NAME}")
 
     def close(self) -> None:
@@ -75,19 +77,19 @@ class GuardSockets:
         self.in_state_dir = self.abstract = None
 
 
-def listen(state_dir: str) -> socket.socket:
+def listen(directory: StateDirectory) -> socket.socket:
     """Return the socket in state_dir for guards; the directory is created if it is missing.
 
     Raises OSError, with EADDRINUSE if another listener uses the directory.
     """
-    used = state_directory.prepare(state_dir)
+    used = directory.prepare()
     with (
         SocketPath(used) as path,
         socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe,
     ):
         probe.settimeout(PATIENCE_S)
         if probe.connect_ex(path) in {0, errno.EAGAIN}:
-            raise OSError(errno.EADDRINUSE, "another listener uses this directory", state_dir)
+            raise OSError(errno.EADDRINUSE, "another listener uses this directory", used)
     server = listen_at(used, SOCKET_NAME, socket.SOCK_SEQPACKET)
     server.setblocking(False)
     return server
@@ -114,6 +116,11 @@ def listen_at(folder: str, name: str, kind: socket.SocketKind) -> socket.socket:
     return _serve(kind, bind)
 
 
+def listen_on(name: bytes, kind: socket.SocketKind) -> socket.socket:
+    """Return an abstract socket. Raises OSError."""
+    return _serve(kind, lambda server: server.bind(name))
+
+
 def _serve(kind: socket.SocketKind, bind: Callable[[socket.socket], None]) -> socket.socket:
     server = socket.socket(socket.AF_UNIX, kind)
     try:
@@ -123,10 +130,3 @@ def _serve(kind: socket.SocketKind, bind: Callable[[socket.socket], None]) -> so
         server.close()
         raise
     return server
-
-
-def peer_of(connection: socket.socket) -> tuple[int, int]:
-    """Return pid and uid of the other side; pid 0 = a process in another pid namespace."""
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, _ = _CREDENTIALS.unpack(raw)
-    return pid, uid

@@ -9,6 +9,7 @@ Laws:
 6. Only the thread that opened the file uses it: sqlite3 requires that.
 7. An open file proves nothing: its directory can be deleted, renamed, or hidden by a mount. So the
    paths are compared with the open files, and the files are written again from memory.
+8. If `state_dir` cannot be used, a fallback is; the file moves between them. One line reports it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from fpm_listener.delivery import leftover_database
 from fpm_listener.delivery.database_files import DatabaseFiles
 from fpm_listener.delivery.database_schema import (
     UnusableError,
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fpm_listener.delivery.database_schema import Mirrored, Rows, Statement
+    from fpm_listener.delivery.leftover_database import LeftoverDatabase
+    from fpm_listener.host.fallback_directory import StateDirectory
     from fpm_listener.values import Instant
 
 log = logging.getLogger(__name__)
@@ -43,14 +47,15 @@ log = logging.getLogger(__name__)
 class Database:
     """The database in `state_dir`, while it can be used."""
 
-    def __init__(self, state_dir: Path, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, directory: StateDirectory, wall: Callable[[], float] = time.time) -> None:
         """`wall`: seconds since 1970, for the names of files that are set aside."""
         self.persistent = False
-        self._files = DatabaseFiles(state_dir, wall)
+        self._files = DatabaseFiles(directory, wall)
         self._users: list[Mirrored] = []
         self._connection: sqlite3.Connection | None = None
         self._is_restored = False
         self._is_loss_logged = False
+        self._logged_fallback: str | None = None
         self._durable: bool | None = None  # the setting of the connection
 
     @property
@@ -125,6 +130,7 @@ class Database:
         if self._is_loss_logged:
             self._is_loss_logged = False
             log.info("the database is writable again folder=%s", self.folder)
+        self._log_fallback(self._files.directory)
 
     def _fill(self, now: Instant | None) -> None:
         """Connect, restore the data the first time, and write everything.
@@ -136,12 +142,18 @@ class Database:
         try:
             found = read_tables(connection)
             self._files.remember_own()
+            leftovers: list[LeftoverDatabase] = []
             if now is not None and not self._is_restored:
                 self._is_restored = True  # also after an error: a part is in memory
-                for user in self._users:
-                    _restore(user, found, now)
+                leftovers = leftover_database.take(self._files.directory)
+                # What is in memory wins, so the newest data is first.
+                for tables in (*(one.tables for one in leftovers), found):
+                    for user in self._users:
+                        _restore(user, tables, now)
             self._durable = None
             self._execute(connection, write_tables(self._users), durable=True)
+            for one in leftovers:
+                one.delete()
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
                 connection.close()
@@ -157,16 +169,20 @@ class Database:
     def _write_again(self) -> bool:
         """Write new files from memory; return whether that was possible."""
         self._close()
+        before = self.folder
         try:
-            self._files.find_folder()
+            moved = self._files.find_folder() != before
         except OSError as error:
             return self._lose(error)
-        log.warning(
-            "the files of the database were deleted or replaced; writing them again from memory"
-            " folder=%s",
-            self.folder,
-        )
+        if not moved:
+            log.warning(
+                "the files of the database were deleted or replaced; writing them again from memory"
+                " folder=%s",
+                before,
+            )
         self._open(None)
+        if moved and self.persistent:
+            leftover_database.delete(before, self._files.directory)
         return self.persistent
 
     def _execute(
@@ -184,6 +200,26 @@ class Database:
             with suppress(sqlite3.Error):  # after some errors it is rolled back already
                 connection.execute("ROLLBACK")
             raise
+
+    def _log_fallback(self, directory: StateDirectory) -> None:
+        fallback = directory.fallback
+        if fallback == self._logged_fallback:
+            return
+        self._logged_fallback = fallback
+        if fallback is None:
+            log.info("state_dir is used again state_dir=%s", directory.state_dir)
+            return
+        lost = (
+            "undelivered alerts survive a restart of the listener, but not a new container or a"
+            " reboot"
+            if directory.is_temporary
+            else "nothing is lost"
+        )
+        log.warning(
+            "state_dir cannot be used, so another directory is used: %s. Make state_dir writable"
+            " for user %s, or set it to a volume in_use=%s state_dir=%s why=%r",
+            *(lost, os.geteuid(), fallback, directory.state_dir, directory.why_not),
+        )
 
     # -- failures ----------------------------------------------------------------------------------
 

@@ -17,32 +17,37 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fpm_listener.host import state_directory
 from fpm_listener.host.socket_paths import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fpm_listener.host.fallback_directory import StateDirectory
 
 log = logging.getLogger(__name__)
 
 FILE = "fpm-listener.sqlite3"
 LOCK = "lock"
 #: The database, and the files that sqlite3 creates beside it.
-_DATABASE = (FILE, f"{FILE}-wal", f"{FILE}-shm")
+DATABASE = (FILE, f"{FILE}-wal", f"{FILE}-shm")
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class DatabaseFiles:
     """The files in the directory that is in use for `state_dir`."""
 
-    def __init__(self, state_dir: Path, wall: Callable[[], float]) -> None:
+    def __init__(self, directory: StateDirectory, wall: Callable[[], float]) -> None:
         """`wall`: seconds since 1970, for the names of files that are set aside."""
-        self.folder = state_dir  #: the directory in use; see state_directory.py
-        self._state_dir = state_dir
+        self.folder = Path(directory.state_dir)  #: the directory in use
+        self.directory = directory
         self._wall = wall
         self._lock: int | None = None
-        self._own: tuple[int, int] | None = None  # of the database that was read or written last
+        self._own: set[tuple[int, int]] = set()  # databases that were read or written
         self._open: dict[str, tuple[int, int] | None] = {}  # of all files that are open, by name
+
+    @property
+    def _state_dir(self) -> Path:
+        return Path(self.directory.state_dir)
 
     @property
     def path(self) -> Path:
@@ -51,7 +56,7 @@ class DatabaseFiles:
 
     def find_folder(self) -> Path:
         """Return the directory to use. Raises OSError, for example if it is not safe."""
-        return Path(state_directory.prepare(str(self._state_dir)))
+        return Path(self.directory.choose())
 
     def prepare(self) -> None:
         """Lock the directory, and create the database file if it is missing. Raises OSError."""
@@ -60,9 +65,9 @@ class DatabaseFiles:
             self.unlock()
         if self._lock is None:
             self._lock = self._acquire_lock()
-        if self.folder != self._state_dir:
+        if self.folder != self._state_dir and self.directory.fallback is None:
             self._move_into_folder()
-        if self._own is not None and identity(self.path) not in {None, self._own}:
+        if self._own and identity(self.path) not in {None, *self._own}:
             self.set_aside("replaced")
         # sqlite3 gives its other files the mode of this one, so it must exist before.
         descriptor = os.open(self.path, _CREATE, 0o600)
@@ -75,7 +80,7 @@ class DatabaseFiles:
         """Rename the database, which is kept. Raises OSError."""
         moment = datetime.fromtimestamp(self._wall(), tz=timezone.utc)
         suffix = f".{why}-{moment.strftime('%Y%m%dT%H%M%S.%fZ')}"
-        for name in _DATABASE:
+        for name in DATABASE:
             kept = name.replace(FILE, FILE + suffix)
             with suppress(FileNotFoundError):
                 (self.folder / name).rename(self.folder / kept)
@@ -89,7 +94,8 @@ class DatabaseFiles:
 
     def remember_own(self) -> None:
         """Remember which file is the database of this listener: its content is in memory."""
-        self._own = identity(self.path)
+        if (own := identity(self.path)) is not None:
+            self._own.add(own)
 
     def remember_open(self) -> None:
         """Remember which files are open."""
@@ -110,7 +116,7 @@ class DatabaseFiles:
 
     def _move_into_folder(self) -> None:
         """Move the files that are in `state_dir` itself, if they are ours."""
-        for name in _DATABASE:
+        for name in DATABASE:
             path = self._state_dir / name
             with suppress(FileNotFoundError):
                 found = path.lstat()
@@ -130,4 +136,4 @@ class DatabaseFiles:
         return descriptor
 
     def _look(self) -> dict[str, tuple[int, int] | None]:
-        return {name: identity(self.folder / name) for name in (LOCK, *_DATABASE)}
+        return {name: identity(self.folder / name) for name in (LOCK, *DATABASE)}

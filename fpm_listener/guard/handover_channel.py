@@ -48,16 +48,23 @@ class SocketPath:
 def channel_name(supervisord_pid: int) -> bytes | None:
     """Return the abstract socket's name for guards of this supervisord; None without procfs.
 
-    It contains the pid namespace, because containers can share the network namespace.
+    It contains the pid namespace, because containers can share the network namespace. A user who
+    may not see supervisord (hidepid) writes 0 as its start.
     """
     found = procfs.read_stat(supervisord_pid)
-    if found is None:
+    if found is None and procfs.read_stat("self") is None:
         return None
+    started = found.started if found is not None else 0
     try:
         namespace = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 - pathlib costs milliseconds
     except OSError:
         namespace = 0
-    return b"\0fpm-listener/%d/%d/%d" % (namespace, found.pid, found.started)
+    return b"\0fpm-listener/%d/%d/%d" % (namespace, supervisord_pid, started)
+
+
+def own_channel_name() -> bytes | None:
+    """Return the name for our supervisord, for the listener."""
+    return channel_name(procfs.supervisor_of(os.getpid()) or os.getppid())
 
 
 def connect(state_dir: str, patience_s: float = PATIENCE_S) -> _socket.socket:

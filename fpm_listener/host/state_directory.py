@@ -1,10 +1,11 @@
-"""Which directory the listener, the guard and the commands use for `state_dir`.
+"""Which directory is used for `state_dir`.
 
 Rules:
 1. A directory that other users can write to, such as a volume of Kubernetes with mode 0777, is
    used through a subdirectory that only its owner can open.
 2. A directory of another user than root and our own is not used.
 
+The listener uses another directory if it cannot use this one: see `fallback_directory`.
 The guard imports this before each start of php-fpm, so it imports almost nothing.
 """
 
@@ -16,7 +17,7 @@ import stat
 
 #: The name is fixed, because the guard and the commands must find it too.
 SUBDIRECTORY = "fpm-listener"
-_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 class UnsafeDirectoryError(OSError):
@@ -33,7 +34,7 @@ def locate(state_dir: str) -> str:
         found = os.stat(state_dir)  # noqa: PTH116 - pathlib costs milliseconds
     except OSError:
         return state_dir
-    return f"{state_dir}/{SUBDIRECTORY}" if found.st_mode & _WRITABLE_BY_OTHERS else state_dir
+    return f"{state_dir}/{SUBDIRECTORY}" if found.st_mode & WRITABLE_BY_OTHERS else state_dir
 
 
 def prepare(state_dir: str) -> str:
@@ -45,7 +46,7 @@ def prepare(state_dir: str) -> str:
     link = os.lstat(state_dir)
     if stat.S_ISLNK(link.st_mode) and not _is_trusted(link):
         problem = f"is a symlink of user {link.st_uid}"
-        raise UnsafeDirectoryError(state_dir, problem, f"rm {_quoted(state_dir)}")
+        raise UnsafeDirectoryError(state_dir, problem, f"rm {quoted(state_dir)}")
     _check_owner(state_dir, os.stat(state_dir))  # noqa: PTH116 - as above
     used = locate(state_dir)
     if used != state_dir:
@@ -59,17 +60,17 @@ def prepare(state_dir: str) -> str:
 def _check_subdirectory(path: str) -> None:
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode):
-        raise UnsafeDirectoryError(path, "is not a directory", f"rm {_quoted(path)}")
+        raise UnsafeDirectoryError(path, "is not a directory", f"rm {quoted(path)}")
     _check_owner(path, found)
-    if found.st_mode & _WRITABLE_BY_OTHERS:
+    if found.st_mode & WRITABLE_BY_OTHERS:
         raise UnsafeDirectoryError(
-            path, "can be changed by other users", f"chmod 700 {_quoted(path)}"
+            path, "can be changed by other users", f"chmod 700 {quoted(path)}"
         )
 
 
 def _check_owner(path: str, found: os.stat_result) -> None:
     if not _is_trusted(found):
-        command = f"chown {os.geteuid()} {_quoted(path)} && chmod 700 {_quoted(path)}"
+        command = f"chown {os.geteuid()} {quoted(path)} && chmod 700 {quoted(path)}"
         raise UnsafeDirectoryError(path, f"belongs to user {found.st_uid}", command)
 
 
@@ -77,7 +78,17 @@ def _is_trusted(found: os.stat_result) -> bool:
     return found.st_uid in {0, os.geteuid()}
 
 
-def _quoted(path: str) -> str:
+def quoted(path: str) -> str:
+    """Return a path as a word of a shell."""
     import shlex  # noqa: PLC0415 - the guard has no use for it
 
     return shlex.quote(path)
+
+
+def check_writable(path: str) -> None:
+    """Raise OSError if we cannot create files in a directory."""
+    if os.access(path, os.W_OK | os.X_OK):
+        return
+    read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+    code = errno.EROFS if read_only else errno.EACCES
+    raise OSError(code, os.strerror(code), path)

@@ -17,6 +17,7 @@ from fpm_listener.delivery.outbox import Outbox
 from fpm_listener.guard import orphans
 from fpm_listener.guard.orphans import MasterRecord
 from fpm_listener.host import procfs
+from fpm_listener.host.fallback_directory import StateDirectory
 from fpm_listener.host.holder_search import find_holders
 from fpm_listener.host.oom_counters import OomKills
 from fpm_listener.monitor.engine import Engine
@@ -213,7 +214,7 @@ def saved_outbox(data: bytes) -> None:
     """Rows that cannot be read are left out; the rest is sent and written again."""
     folder = _FOLDER / "outbox"
     shutil.rmtree(folder, ignore_errors=True)
-    database = Database(folder)
+    database = Database(StateDirectory(folder))
     outbox = Outbox(database, RECEIVERS, LIMITS, instance="host", random=lambda: 0.5)
     outbox.restore(saved.found_rows(data), NOW)
     for at_s in (0.0, 100.0, 90_000.0):
@@ -229,7 +230,7 @@ def saved_database(data: bytes) -> None:
     folder = _FOLDER / "database"
     shutil.rmtree(folder, ignore_errors=True)
     _write(f"database/{FILE}", data)
-    with closing(Database(folder)) as database:
+    with closing(Database(StateDirectory(folder))) as database:
         Outbox(database, RECEIVERS, LIMITS, instance="host")
         StateStore(database)
         database.open(NOW)

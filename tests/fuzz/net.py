@@ -15,6 +15,7 @@ from fpm_listener.daemon import control_socket
 from fpm_listener.daemon.control_socket import ControlSocket
 from fpm_listener.guard.handover_channel import receive_any
 from fpm_listener.guard.handover_messages import Hello, Offer, encode
+from fpm_listener.host.fallback_directory import StateDirectory
 from fpm_listener.host.timed_socket import TimedSocket
 from fpm_listener.phpfpm import fastcgi
 from fpm_listener.status.metrics import make_registry
@@ -107,7 +108,7 @@ def guard_packet(data: bytes) -> None:
 
 def control_request(data: bytes) -> None:
     """What is no request is hung up on, by one of the errors that the thread expects."""
-    served = ControlSocket("/nonexistent", _answer_at_once, _fail)
+    served = ControlSocket(StateDirectory("/nonexistent"), _answer_at_once, _fail)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(data[:_FITS] + b"\n")

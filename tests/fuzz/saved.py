@@ -15,6 +15,7 @@ from fpm_listener.delivery.database import Database
 from fpm_listener.delivery.database_files import FILE
 from fpm_listener.delivery.outbox import Outbox
 from fpm_listener.delivery.queued_alert import to_json
+from fpm_listener.host.fallback_directory import StateDirectory
 from fpm_listener.monitor.engine import Engine
 from fpm_listener.monitor.messages import Identity, SaveState
 from fpm_listener.monitor.supervision import EngineSettings
@@ -119,7 +120,7 @@ def _storable(value: object) -> bool:
 def database_file() -> bytes:
     """Return the file of an outbox that holds an alert."""
     with tempfile.TemporaryDirectory() as folder:
-        with closing(Database(Path(folder))) as database:
+        with closing(Database(StateDirectory(folder))) as database:
             outbox = Outbox(database, RECEIVERS, LIMITS, instance="host")
             kept = StateStore(database)
             now = Instant(0.0, 1_795_000_000.0)

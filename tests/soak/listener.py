@@ -9,6 +9,7 @@ from fpm_listener.delivery.attempt import AttemptResult
 from fpm_listener.delivery.database import Database
 from fpm_listener.delivery.outbox import Outbox
 from fpm_listener.host.address_holders import HolderReport
+from fpm_listener.host.fallback_directory import StateDirectory
 from fpm_listener.incidents.effects import (
     CheckGone,
     ExamineExit,
@@ -90,7 +91,7 @@ class Listener:
         self._around = around
         self.kill_at_step = 0  #: the step at which it is killed; 0 = none
         now = around.now
-        self._database = Database(folder / "state")
+        self._database = Database(StateDirectory(folder / "state"))
         self._memory = StateStore(self._database)
         self.outbox = Outbox(
             self._database, RECEIVERS, LIMITS, instance="host", random=around.random.random

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fpm_listener.cli import alerts
-from fpm_listener.daemon.control_socket import SOCKET_NAME, ControlRequest, ControlSocket, ask
+from fpm_listener.daemon.control_client import SOCKET_NAME, ControlRequest, ask
+from fpm_listener.daemon.control_socket import ControlSocket
+from fpm_listener.host.fallback_directory import StateDirectory
 from fpm_listener.settings.settings import USUAL_FILES, load
 from fpm_listener.values import FpmListenerError, Instant
 from tests.outbox_harness import OutboxHarness
@@ -157,7 +159,7 @@ def test_a_folder_with_a_long_name(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 150)
     folder.mkdir(mode=0o700)
     inbox: SimpleQueue[Any] = SimpleQueue()
-    control = ControlSocket(str(folder), inbox.put, inbox.put)
+    control = ControlSocket(StateDirectory(folder), inbox.put, inbox.put)
     control.start()
     thread = threading.Thread(target=lambda: inbox.get().reply.put([]))
     thread.start()

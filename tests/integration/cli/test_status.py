@@ -14,6 +14,7 @@ import trustme
 
 from fpm_listener.cli import status
 from fpm_listener.daemon.control_socket import Asked, ControlSocket
+from fpm_listener.host.fallback_directory import StateDirectory
 from fpm_listener.settings.settings import WebSettings, load
 from fpm_listener.status.metrics import make_registry
 from fpm_listener.values import FpmListenerError
@@ -147,7 +148,7 @@ class Owner:
 
     def __init__(self, state_dir: Path) -> None:
         self.asked: list[str] = []
-        self.control = ControlSocket(str(state_dir), self.put, print)
+        self.control = ControlSocket(StateDirectory(state_dir), self.put, print)
         self.control.start()
 
     def put(self, item: object) -> None:

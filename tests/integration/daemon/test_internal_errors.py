@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fpm_listener.daemon import control_socket
+from fpm_listener.daemon import control_client
 from fpm_listener.daemon.exit_watch import ExitWatch
 from fpm_listener.daemon.log_follower import LogFollower
 from fpm_listener.daemon.pool_poller import PoolPoller
@@ -220,7 +220,7 @@ def test_no_descriptor_is_left(tmp_path: Path) -> None:
 
 
 def ask_status(child: Child) -> object:
-    return control_socket.ask(child.state_dir, control_socket.ControlRequest(action="status"))
+    return control_client.ask(child.state_dir, control_client.ControlRequest(action="status"))
 
 
 # -- threads ---------------------------------------------------------------------------------------

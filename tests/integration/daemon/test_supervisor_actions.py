@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fpm_listener.daemon.supervisor_actions import SupervisorActions
+from fpm_listener.host.fallback_directory import StateDirectory
 from fpm_listener.monitor.messages import SelfHeal, StopFailed
 from fpm_listener.monitor.self_healing import Act
 from fpm_listener.settings.settings import Settings
@@ -36,9 +37,9 @@ def test_only_a_refused_stop_was_certainly_not_done(tmp_path: Path, answer: str)
         rpc = SupervisorRpc(
             f"http://127.0.0.1:{server.port}", timeout_s=0.2 if says is hang else 20
         )
-        settings = Settings(source="", state_dir=tmp_path)
+        settings, directory = Settings(source=""), StateDirectory(tmp_path)
         healer = SupervisorActions(
-            None if answer == "no RPC" else rpc, settings, put.append, Snapshot
+            None if answer == "no RPC" else rpc, settings, directory, put.append, Snapshot
         )
         healer.heal(SelfHeal(FPM, Act.HALT))
 

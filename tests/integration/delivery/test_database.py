@@ -14,6 +14,7 @@ from fpm_listener.daemon.persistence import Persistence, StateStore
 from fpm_listener.delivery.database import Database
 from fpm_listener.delivery.database_files import FILE, LOCK
 from fpm_listener.delivery.database_schema import VERSION, Statement
+from fpm_listener.host.fallback_directory import StateDirectory
 from fpm_listener.settings.settings import Settings
 from tests.samples import at
 
@@ -25,7 +26,7 @@ class Opened:
     """The database of a folder with one user."""
 
     def __init__(self, folder: Path) -> None:
-        self.database = Database(folder, lambda: 1_795_000_000.25)
+        self.database = Database(StateDirectory(folder), lambda: 1_795_000_000.25)
         self.memory = StateStore(self.database)
         self.database.open(at(0.0))
 
@@ -274,7 +275,7 @@ def test_a_name_that_is_not_a_text(folder: Path) -> None:
     one.database.write([Statement("INSERT INTO memory VALUES ('7', '{}')")], durable=False)
     one.database.close()
 
-    stored = Persistence(Settings(source="", state_dir=folder), at(0.0))
+    stored = Persistence(Settings(source=""), StateDirectory(folder), at(0.0))
     assert stored.is_writable
     assert stored.process_states() == stored.former_masters() == {}
     stored.close()
@@ -285,11 +286,12 @@ import logging, resource, signal, sys
 from pathlib import Path
 from fpm_listener.delivery.database import Database
 from fpm_listener.daemon.persistence import StateStore
+from fpm_listener.host.fallback_directory import StateDirectory
 from tests.samples import at
 
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-database = Database(Path(sys.argv[1]))
+database = Database(StateDirectory(sys.argv[1]))
 memory = StateStore(database)
 database.open(at(0.0))
 assert database.write([memory.put("small", 1)], durable=True)

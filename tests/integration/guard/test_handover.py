@@ -24,6 +24,7 @@ from fpm_listener.guard import bind, fast_start, handover_channel, handover_clie
 from fpm_listener.guard.handover_client import Handover, HandoverRefused
 from fpm_listener.host import addresses, socket_paths
 from fpm_listener.host.addresses import TcpAddress, UnixAddress
+from fpm_listener.host.fallback_directory import StateDirectory
 from fpm_listener.monitor.messages import GuardAsks, HoldFailed, SocketsHeld
 from fpm_listener.phpfpm import fork_loop
 from fpm_listener.phpfpm.listen_sockets import ListenSocketSpec, Rights
@@ -51,7 +52,9 @@ class Owner:
         self.refuse: str | None = None
         self.silent = False
         self.heard: list[Any] = []
-        self.keeper = SocketKeeper(unix_listener.GuardSockets(folder, None), self.put, self.put)
+        self.keeper = SocketKeeper(
+            unix_listener.GuardSockets(StateDirectory(folder), None), self.put, self.put
+        )
         self.keeper.start({})
 
     def put(self, item: object) -> None:
@@ -257,13 +260,13 @@ def test_nothing_leaks(owner: Owner, folder: str) -> None:
 def test_the_door(folder: str) -> None:
     """Folder and socket are for nobody else; one listener a folder; a stale socket is replaced."""
     deep = f"{folder}/{'d' * 120}/state"
-    with unix_listener.listen(deep):
+    with unix_listener.listen(StateDirectory(deep)):
         assert stat.S_IMODE(Path(deep).stat().st_mode) == 0o700
         assert stat.S_IMODE(Path(f"{deep}/guard.sock").stat().st_mode) == 0o600
-        (problem,) = unix_listener.GuardSockets(deep, None).problems
+        (problem,) = unix_listener.GuardSockets(StateDirectory(deep), None).problems
         assert "another listener uses this directory" in problem
         handover_channel.connect(deep).close()
-    with unix_listener.listen(deep):
+    with unix_listener.listen(StateDirectory(deep)):
         handover_channel.connect(deep).close()
 
 
@@ -307,10 +310,11 @@ from fpm_listener.daemon import unix_listener as door
 from fpm_listener.host import procfs
 from fpm_listener.guard import handover_channel as rendezvous
 from fpm_listener.daemon.socket_keeper import SocketKeeper
+from fpm_listener.host.fallback_directory import StateDirectory
 from fpm_listener.monitor.messages import GuardAsks
 name = rendezvous.channel_name(procfs.supervisor_of(os.getpid()))
 answer = lambda i: isinstance(i, GuardAsks) and keeper.answer(i.ticket, None)
-keeper = SocketKeeper(door.GuardSockets(sys.argv[1], name), answer, print)
+keeper = SocketKeeper(door.GuardSockets(StateDirectory(sys.argv[1]), name), answer, print)
 keeper.start({})
 print('up', flush=True)
 sys.stdin.read()

@@ -14,19 +14,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fpm_listener.daemon import unix_listener
-from fpm_listener.daemon.control_socket import (
-    SOCKET_NAME,
-    Asked,
-    ControlRequest,
-    ControlSocket,
-    ask,
-)
+from fpm_listener.daemon.control_client import SOCKET_NAME, ControlRequest, ask
+from fpm_listener.daemon.control_socket import Asked, ControlSocket
 from fpm_listener.daemon.persistence import StateStore
 from fpm_listener.delivery.database import Database
 from fpm_listener.delivery.database_files import FILE, LOCK
 from fpm_listener.guard import fast_start
 from fpm_listener.guard.handover_messages import SOCKET_NAME as DOOR
 from fpm_listener.host import state_directory
+from fpm_listener.host.fallback_directory import StateDirectory
 from fpm_listener.host.state_directory import SUBDIRECTORY, UnsafeDirectoryError
 from fpm_listener.supervisor.deduplication import EventDeduplicator
 from fpm_listener.supervisor.protocol import Event
@@ -42,7 +38,7 @@ class Opened:
     """The database of a state directory, with one value in it."""
 
     def __init__(self, state_dir: Path) -> None:
-        self.database = Database(state_dir)
+        self.database = Database(StateDirectory(state_dir))
         self.memory = StateStore(self.database)
         self.database.open(at(0.0))
 
@@ -243,7 +239,9 @@ def test_commands_reach_the_listener_again(tmp_path: Path) -> None:
         assert isinstance(asked, Asked)
         asked.reply.put(7)
 
-    control = ControlSocket(str(state_dir), answer, lambda error: pytest.fail(str(error)))
+    control = ControlSocket(
+        StateDirectory(state_dir), answer, lambda error: pytest.fail(str(error))
+    )
     control.start()
     try:
         assert ask(state_dir, ControlRequest(action="list")) == 7
@@ -269,7 +267,7 @@ def test_a_directory_that_others_can_write(mode: int) -> None:
     with open_folder(mode) as state_dir:
         one = Opened(state_dir)
         assert one.put("a")
-        unix_listener.listen(str(state_dir)).close()
+        unix_listener.listen(StateDirectory(state_dir)).close()
         used = state_dir / SUBDIRECTORY
         assert used.stat().st_mode & 0o777 == 0o700
         assert [path.name for path in state_dir.iterdir()] == [SUBDIRECTORY]
@@ -307,7 +305,7 @@ def test_a_directory_of_another_user(caplog: pytest.LogCaptureFixture) -> None:
         one.database.open(at(30.0))
         assert not one.put("a", durable=True)
         with pytest.raises(UnsafeDirectoryError):
-            unix_listener.listen(str(state_dir))
+            unix_listener.listen(StateDirectory(state_dir))
         (record,) = caplog.records
         assert record.levelno == logging.WARNING
         assert list(state_dir.iterdir()) == []
@@ -358,7 +356,7 @@ def test_the_doors_of_the_guard_and_the_commands_are_sockets_of_ours() -> None:
     """A socket that another user left at the path is replaced."""
     with open_folder(0o700) as state_dir, socket.socket(socket.AF_UNIX) as other:
         other.bind(str(state_dir / SOCKET_NAME))
-        control = ControlSocket(str(state_dir), lambda asked: None, print)  # noqa: ARG005
+        control = ControlSocket(StateDirectory(state_dir), lambda asked: None, print)  # noqa: ARG005
         control.start()
         assert (state_dir / SOCKET_NAME).stat().st_uid == 0
         control.stop()
