@@ -92,6 +92,8 @@ class Publisher:
             internal_errors=dict(self._internal_errors),
             receiver_problems=receivers.problems if receivers else (),
             outbox_persistent=sources.persistence.is_writable,
+            state_dir=sources.persistence.directory.locate(),
+            state_dir_temporary=sources.persistence.directory.is_temporary,
             config_reload_ok=self.reload_ok,
             config_reload_s=self.reloaded_at_s,
             started_s=self._started_at_s,

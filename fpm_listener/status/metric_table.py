@@ -154,6 +154,8 @@ _LISTENER = (
               "Unexpected errors that the listener survived, by place."),
     MetricRow("outbox_persistent", "gauge", "outbox_persistent", None,
               "Whether undelivered alerts are on disk; 0 = they are in memory only."),
+    MetricRow("state_dir_temporary", "gauge", "state_dir_temporary", None,
+              "Whether a new container or a reboot deletes the directory that replaces state_dir."),
     MetricRow("config_last_reload_successful", "gauge", "config_reload_ok", None,
               "Whether the last read of the settings succeeded."),
     MetricRow("config_last_reload_success_timestamp_seconds", "gauge", "config_reload_s", None,

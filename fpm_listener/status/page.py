@@ -224,7 +224,7 @@ def _listener(listener: Document) -> Markup:
         ),
         fact(
             "Undelivered alerts are",
-            "on disk" if listener["outbox_persistent"] else "in memory only",
+            f"in {listener['state_dir']}" if listener["outbox_persistent"] else "in memory only",
             good=listener["outbox_persistent"],
         ),
         fact(

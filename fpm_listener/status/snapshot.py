@@ -60,6 +60,8 @@ class Snapshot:
     )  #: that were survived, by place
     receiver_problems: tuple[ReceiverProblem, ...] = ()
     outbox_persistent: bool = True
+    state_dir: str = ""  #: the directory in use
+    state_dir_temporary: bool = False  #: it is a fallback that the end of the container deletes
     config_reload_ok: bool = True
     config_reload_s: float = 0.0  #: wall seconds of the last successful read
     started_s: float = 0.0  #: wall seconds

@@ -156,6 +156,12 @@ def notes(document: Document) -> list[str]:
         found.append(f"{listener['events_missed']} events were lost; raise buffer_size")
     if not listener["outbox_persistent"]:
         found.append("undelivered alerts are in memory only; state_dir is not writable")
+    elif listener.get("state_dir_temporary"):  # older listeners do not send it
+        folder = listener["state_dir"]
+        found.append(
+            f"state_dir is not writable; undelivered alerts are in {folder} until a new container"
+            " or a reboot"
+        )
     for problem in document["receiver_problems"]:
         name = problem["receiver"]
         found.append(f"receiver {name} cannot work: {problem['why']}" if name else problem["why"])

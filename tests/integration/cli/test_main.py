@@ -20,6 +20,8 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
 LISTENER = [sys.executable, "-m", "fpm_listener"]
 
 
@@ -209,12 +211,15 @@ def test_a_port_in_use_stops_nothing(tmp_path: Path) -> None:
                 assert child.close() == 0
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    """Without its folder the listener works on in memory, says so, and shows it."""
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The listener uses a fallback and says so; commands find it there."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
     child = Child(tmp_path, state_dir="/dev/null/state")
     try:
         child.says("web server started")
-        child.says("memory")
-        assert "fpm_listener_outbox_persistent 0.0" in child.get("/metrics")
+        child.says(f"in_use={tmp_path}/xdg/fpm-listener state_dir=/dev/null/state")
+        assert "fpm_listener_outbox_persistent 1.0" in child.get("/metrics")
+        done = run("status", "--json", "--config", str(child.conf))
+        assert json.loads(done.stdout)["listener"]["outbox_persistent"], done.stderr
     finally:
         assert child.close() == 0

@@ -101,7 +101,7 @@ def test_a_directory_above_the_fallback_is_missing(shared: Path) -> None:
 
 
 def test_two_state_dirs_do_not_share_a_fallback(shared: Path) -> None:
-    """A second listener of the same user takes the next one; it would send the alerts of the first."""
+    """A second listener of the same user takes the next one; it would send its alerts."""
     places = [str(shared / "a"), str(shared / "b")]
     one = Opened(StateDirectory(BROKEN, places))
     one.put("a")

@@ -199,6 +199,19 @@ def test_what_is_wrong_with_the_listener_itself() -> None:
             assert words in shown
 
 
+def test_the_directory_of_undelivered_alerts() -> None:
+    """A fallback that a new container deletes is a problem; another directory is only shown."""
+    folder = "/run/fpm-listener"
+    lost = Snapshot(state_dir=folder, state_dir_temporary=True)
+    for show in (terminal.to_table, page.to_html):
+        assert f"{folder} until a new container or a reboot" in " ".join(
+            show(document(lost)).split()
+        )
+    fine = document(Snapshot(state_dir="/data"))
+    assert "/data" in page.to_html(fine)
+    assert "state_dir" not in terminal.to_table(fine)
+
+
 def test_what_healing_is_about_to_do() -> None:
     """It is said when, and how often it was done."""
     name = "queue:worker"
