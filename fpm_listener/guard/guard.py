@@ -226,16 +226,23 @@ class _Guard:
             why_not = "supervisord has not started this (no SUPERVISOR_PROCESS_NAME)"
         hold = self._options.hold and why_not is None
         begun: handover_client.Handover | handover_client.HandoverRefused | None
-        if self._name is None or not (self._options.hold or self._options.config):
+        # Otherwise only the listener can record this start.
+        can_record = self._record.can_be_written()
+        asks = self._options.hold or self._options.config or not can_record
+        if self._name is None or not asks:
             begun = None
         elif self._answered is False:
             begun = handover_client.HandoverRefused("the listener does not answer: timed out")
         else:
             # Without --hold, too: sockets from an earlier start can be in the way.
-            begun = handover_client.begin(self._state_dir, self._name, hold=hold, most=most)
+            wait = not can_record and handover_client.listener_runs()
+            begun = handover_client.begin(
+                self._state_dir, self._name, hold=hold, most=most, wait=wait
+            )
+        if begun is not None:
+            self._record.set_from_listener(begun.masters)
         if isinstance(begun, handover_client.Handover):
             self._answered = True
-            self._record.set_from_listener(begun.masters)
             return begun
         if begun is not None:
             self._answered = begun.answered

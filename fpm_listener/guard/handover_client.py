@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 #: is young. Its priority makes supervisord start the listener first, a moment before us.
 LISTENER_START_S, _YOUNG_S = 1.0, 5.0
 _STEP_S = 0.01
+#: In the command of a listener.
+_LISTENER = ("fpm-listener", "fpm_listener")
 
 
 class HandoverRefused(NamedTuple):
@@ -37,6 +39,7 @@ class HandoverRefused(NamedTuple):
 
     why: str
     answered: bool = False  #: by the listener
+    masters: tuple[str, ...] = ()  #: recorded by the listener
 
 
 class Handover:
@@ -130,16 +133,31 @@ def _supervisord_is_young() -> bool:
     return ticks - found.started < _YOUNG_S * os.sysconf("SC_CLK_TCK")
 
 
+def listener_runs() -> bool:
+    """Return whether our supervisord has started a listener; it may not listen yet."""
+    program = procfs.program()
+    try:
+        siblings = procfs.children(program.ppid) if program is not None else []
+    except OSError:
+        return False
+    return any(_is_listener(procfs.command_line(pid).split("\0")) for pid in siblings)
+
+
+def _is_listener(words: Sequence[str]) -> bool:
+    return "listen" in words and any(name in " ".join(words) for name in _LISTENER)
+
+
 def begin(
-    state_dir: str, name: ProcessName, *, hold: bool, most: int
+    state_dir: str, name: ProcessName, *, hold: bool, most: int, wait: bool = False
 ) -> Handover | HandoverRefused:
     """Return the conversation with the listener.
 
     hold: False = it must release its sockets; most: sockets that there can be.
+    wait: also without `hold`, soon after a start of supervisord.
     """
     if most > MOST_SOCKETS:
         hold = False
-    connection = _connect(state_dir, wait=hold)
+    connection = _connect(state_dir, wait=hold or wait)
     if isinstance(connection, OSError):
         return HandoverRefused(why=f"cannot reach the listener in {state_dir}: {connection}")
     try:
@@ -153,6 +171,7 @@ def begin(
         for fd in descriptors:
             os.close(fd)
         too_many = f"more than {MOST_SOCKETS} sockets" if most > MOST_SOCKETS else ""
-        return HandoverRefused(why=too_many or offer.refused or "not requested", answered=True)
+        why = too_many or offer.refused or "not requested"
+        return HandoverRefused(why=why, answered=True, masters=offer.masters)
     held = dict(zip(offer.keys, descriptors, strict=True))
     return Handover(connection, held, offer.masters)

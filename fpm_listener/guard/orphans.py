@@ -76,6 +76,16 @@ class MasterRecord:
         """Return whether the listener records starts, too."""
         return bool(self._from_listener)
 
+    def can_be_written(self) -> bool:
+        """Return whether state_dir can have the record; otherwise only the listener can.
+
+        Nothing is created: php-fpm may not start this time.
+        """
+        path = f"{self._state_dir}/{_FOLDER}"
+        while len(path) > 1 and not os.access(path, os.F_OK):
+            path = os.path.dirname(path)  # noqa: PTH120 - pathlib costs milliseconds
+        return os.access(path, os.W_OK | os.X_OK)
+
     def read(self) -> tuple[Master, ...]:
         """Return the masters of this boot, oldest first."""
         return add(self._read_file(), self._from_listener)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from fpm_listener.daemon.inbox import Inbox
 from fpm_listener.daemon.post_mortem_examiner import PostMortemExaminer
 from fpm_listener.daemon.services import Services
+from fpm_listener.host.fallback_directory import StateDirectory
 from fpm_listener.incidents.effects import CheckGone, ExamineExit, ExitExamined, Gone
 from fpm_listener.incidents.post_mortem import Needs, PostMortem
 from fpm_listener.settings.settings import Settings
@@ -34,10 +35,11 @@ def test_a_file_system_that_does_not_answer(
         return PostMortem()
 
     monkeypatch.setattr(PostMortemExaminer, "examine", examine)
-    stored = cast("Any", SimpleNamespace(log_positions=dict, php_fpm=lambda: None))
+    directory = StateDirectory(tmp_path)
+    stored = SimpleNamespace(log_positions=dict, php_fpm=lambda: None, directory=directory)
     inbox, taken = Inbox(), list[Any]()
-    settings = Settings(source="", state_dir=tmp_path)
-    services = Services(settings, inbox, cast("Any", None), stored, cast("Any", None))
+    settings = Settings(source="")
+    services = Services(settings, inbox, cast("Any", None), cast("Any", stored), cast("Any", None))
     services._machine.start()
     services._exits.start()
 
