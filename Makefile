@@ -1,7 +1,7 @@
 # The commands of a checkout. `make` lists them.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-gap bench-alerts bench-calls bench-check bench-exits bench-fleet bench-spin bench-zip check-parity dist fuzz soak screenshots matrix clean setup-demo setup-test setup-fuzz
+.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-gap bench-alerts bench-calls bench-check bench-exits bench-fleet bench-spin bench-zip check-parity dist fuzz soak screenshots matrix matrix-debian clean setup-demo setup-test setup-fuzz
 
 BIN := .venv/bin
 # It is found when a recipe runs, because setup can install it just before. `exec`: a signal that ends
@@ -86,6 +86,9 @@ bench-fleet: setup-test  ## a thousand hosts in one Prometheus, all rules loaded
 
 matrix: setup-test  ## the tests on each installed Python 3.10 to 3.14, with the newest and the oldest dependencies
 	@scripts/matrix.sh
+
+matrix-debian: setup-test  ## unit tests and one image in Debian 13 and forky with their own packages (SUITES=)
+	@scripts/matrix-debian.sh
 
 clean:  ## remove all files that these targets made; Debian packages stay
 	rm -rf .venv .wheels .matrix .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz

@@ -49,6 +49,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 class Conditions:
     """What a container engine is told: the options of `docker run`."""
 
+    root: Path = Path("/")  #: the image; it stays unchanged
     uid: int = 0  #: also the gid; 0 keeps root
     read_only: bool = False  #: the root; /run, /tmp and /dev/shm are tmpfs as always
     capabilities: tuple[str, ...] = DOCKER_CAPABILITIES  #: of root; other users have none
@@ -256,14 +257,14 @@ class Container:
             folder.mkdir(exist_ok=True)
         yield f"mount -t tmpfs -o mode=755 tmpfs {layer}; cd {layer}; mkdir upper work"
         for path in conditions.absent:
-            if os.path.lexists(path):
+            if os.path.lexists(f"{conditions.root}/{path}"):
                 yield f"mkdir -p upper{Path(path).parent}; mknod upper{path} c 0 0"
-        lower = f"lowerdir=/,upperdir={layer}/upper,workdir={layer}/work"
+        lower = f"lowerdir={conditions.root},upperdir={layer}/upper,workdir={layer}/work"
         yield f"mount -t overlay -o {lower} overlay {root}; cd {root}"
         yield from _mounts(conditions)
         yield from self._cgroup_mounts()
         for closed in _to_mask():
-            yield f"mount -t tmpfs -o mode=755 tmpfs {root}{closed}"
+            yield f"mkdir -p {root}{closed}; mount -t tmpfs -o mode=755 tmpfs {root}{closed}"
         for ours in (ROOT, Path(sys.prefix), Path(sys.base_prefix)):
             yield f"mkdir -p {root}{ours}; mount --bind {ours} {root}{ours}"
             yield f"mount -o remount,bind,ro {root}{ours}"

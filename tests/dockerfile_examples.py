@@ -3,7 +3,8 @@
 What differs from `docker build`, and nothing else:
 
 - FROM: the root of this machine, with the files of the base image that matter (`_BASES`). PHP is
-  the php-fpm of this machine, also where the tag names another version or Alpine.
+  the php-fpm of this machine, also where the tag names another version or Alpine. A container with
+  a root of its own (`make matrix-debian`) gets no such files.
 - `apt-get` and `apk` do nothing. supervisor is that of the test environment, at /usr/bin.
 - `fpm-listener.pyz` is unpacked once. In the images, its `unpack` copies the result.
 """
@@ -135,8 +136,10 @@ def read(example: Example) -> Image:
 def build(example: Example, container: Container, php_fpm: str) -> None:
     """Build the image in a container that has not been started."""
     for word, value in _instructions(example.dockerfile):
-        if word == "FROM":
+        if word == "FROM" and container.conditions.root == Path("/"):
             _base(container, value, php_fpm)
+        elif word == "FROM":
+            pass  # the root is the base image, with its packages
         elif word == "RUN":
             container.build(f"sh -ec {shlex.quote(_NO_PACKAGES + value)}")
         elif word in {"COPY", "ADD"}:

@@ -96,6 +96,7 @@ class Story:
         self.image = image = read(example)
         settings = {f"FPM_LISTENER_{name}": value for name, value in SETTINGS.items()}
         conditions = Conditions(
+            root=Path(os.environ.get("SHAPES_ROOT", "/")),  # by scripts/matrix-debian.sh
             uid=image.uid,
             read_only=shape.read_only,
             no_new_privileges=bool(image.uid),
