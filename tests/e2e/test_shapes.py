@@ -177,6 +177,10 @@ class Story:
 
         wait_until(is_named, f"the holder {words}")
 
+    def health(self) -> int:
+        """Run the HEALTHCHECK of the image; return its exit status."""
+        return self.container.run(*self.image.health).returncode
+
     def metric(self, name: str) -> float:
         """Return a metric of php-fpm."""
         text = self.get("/metrics")
@@ -221,10 +225,12 @@ def test_a_shape(story: Story) -> None:
     story.start()
     story.alert("firing", cause="bind_conflict")
     story.wait_for_holder("php-fpm: master process (/old/php-fpm.conf)")
+    wait_until(lambda: story.health() == 1, "the container to be unhealthy")
     (old,) = story.pids(r"master process \(/old")
     kill(old, signal.SIGTERM)
     story.alert("resolved")
     assert story.answers()
+    wait_until(lambda: story.health() == 0, "the container to be healthy")
 
     master = wait_until(story.master, "the master")
     kill(master)
