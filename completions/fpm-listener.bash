@@ -11,18 +11,19 @@ _fpm_listener() {
         --url | --wait | --timeout | --start-period) return ;;
         *)
             if [ "$COMP_CWORD" -eq 1 ]; then
-                offers='listen status guard run init check healthy alerts leave unpack version help --version --help'
+                offers='listen status guard run after init check healthy alerts leave unpack version help --version --help'
             else
                 case ${COMP_WORDS[1]} in
                     listen) offers='--config' ;;
                     status) offers='--url --config --json --insecure' ;;
                     guard) offers='--wait --orphans --hold --config --' ;;
+                    after) offers='--timeout --config --supervisord-conf --' ;;
                     run) offers='-- supervisord' ;;
                     check) offers='--supervisord-conf --json --fix-preview --all' ;;
                     healthy) offers='--direct --supervisord-conf --timeout --start-period --nagios --config' ;;
                     alerts) offers='test list retry drop --config --json' ;;
                     leave) offers='--config' ;;
-                    help) offers='listen status guard run init check healthy alerts leave unpack version' ;;
+                    help) offers='listen status guard run after init check healthy alerts leave unpack version' ;;
                     init)
                         offers='--container --conf --write --dockerfile --user --path --token-file --textfile'
                         mapfile -t COMPREPLY < <(compgen -W "$offers" -- "$word"; compgen -d -- "$word")

@@ -42,6 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
             from fpm_listener.cli import run
 
             return run.run(words[1:])
+        if words[:1] == ["after"] and words[1:] not in (["-h"], ["--help"]):
+            from fpm_listener.cli import after
+
+            return after.run(words[1:])
         if words[:2] == ["listen", "--config"] and len(words) == 3:
             return _listen(words[2], sink)  # as supervisord calls it: argparse costs 1.4 MiB
         return _for_people(words, sink)

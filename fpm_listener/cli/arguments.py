@@ -83,12 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
             how = {"action": "store_true"}
         guard.add_argument(f"--{option.name}", help=f"{option.help}{default}", **how)
     guard.add_argument("command", nargs="+", metavar="php-fpm", help="php-fpm and its arguments")
-    run = commands.add_parser(
-        "run",
-        help="be PID 1 of a container: run supervisord, and exit with 1 after on_fatal",
-        usage="%(prog)s -- supervisord -n -c FILE",
-    )
-    run.add_argument("command", nargs="+", metavar="COMMAND", help="supervisord and its arguments")
+    _add_container_commands(commands)
     _add_init(commands)
     check = commands.add_parser("check", help="find mistakes in the configuration")
     check.add_argument(
@@ -199,6 +194,31 @@ def _add_healthy(commands: argparse._SubParsersAction[Any]) -> None:
     healthy.add_argument(
         "--config", metavar="FILE", help="the settings (default: the file in supervisord.d)"
     )
+
+
+def _add_container_commands(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add `run` and `after`. They are printed only: both parse their words themselves."""
+    run = commands.add_parser(
+        "run",
+        help="be PID 1 of a container: run supervisord, and exit with 1 after on_fatal",
+        usage="%(prog)s -- supervisord -n -c FILE",
+    )
+    run.add_argument("command", nargs="+", metavar="COMMAND", help="supervisord and its arguments")
+    after = commands.add_parser(
+        "after",
+        help="wait until php-fpm answers, then become another command, such as nginx",
+        usage="%(prog)s PROGRAM [--timeout 30s] [--config FILE] [--supervisord-conf FILE]"
+        " -- COMMAND",
+    )
+    after.add_argument(
+        "program",
+        metavar="PROGRAM",
+        help="name of a php-fpm in supervisord's configuration, or its address",
+    )
+    after.add_argument("--timeout", metavar="30s", help="longest wait; then exit 75")
+    after.add_argument("--config", metavar="FILE", help="the listener's settings")
+    after.add_argument("--supervisord-conf", metavar="FILE", help="configuration of supervisord")
+    after.add_argument("command", nargs="+", metavar="COMMAND", help="what it becomes")
 
 
 def _add_alerts(commands: argparse._SubParsersAction[Any]) -> None:

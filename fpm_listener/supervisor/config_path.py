@@ -34,21 +34,28 @@ def script_at(words: Sequence[str]) -> int | None:
 def find_conf(supervisord_pid: int, proc: str = "/proc") -> str | None:
     """Return the configuration file of a running supervisord; None if it is unknown."""
     words = command_of(supervisord_pid, proc)
+    options = options_of(words)
+    named = options.get("-c") or options.get("--configuration")
+    if named and os.path.isabs(named):  # noqa: PTH117 - the working directory is unreadable for other users
+        return named
     try:
         folder = os.readlink(f"{proc}/{supervisord_pid}/cwd")  # noqa: PTH115 - a text is needed
     except OSError:
         return None
     if not words:
         return None
-    options = options_of(words)
     at = script_at(words) or 0
-    named = options.get("-c") or options.get("--configuration")
     if named:
         return os.path.join(folder, named)  # noqa: PTH118 - an absolute path wins, as it should
     beside = os.path.dirname(os.path.dirname(words[at])) or "."  # noqa: PTH120 - the same
     searched = (f"{beside}/etc/supervisord.conf", f"{beside}/supervisord.conf", *_SEARCHED)
     found = (os.path.join(folder, path) for path in searched)  # noqa: PTH118 - the same
     return next((os.path.normpath(path) for path in found if os.path.isfile(path)), None)  # noqa: PTH113 - the same
+
+
+def usual_conf() -> str | None:
+    """Return the file of a supervisord that is started without -c; None = there is none."""
+    return next((path for path in _SEARCHED if path[0] == "/" and os.path.isfile(path)), None)  # noqa: PTH113 - texts
 
 
 def command_of(pid: int, proc: str = "/proc") -> list[str]:

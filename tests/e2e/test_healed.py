@@ -68,6 +68,17 @@ def test_a_program_in_a_restart_loop(lab: Lab) -> None:
     pauses = lab.log().count(PAUSED)
     wait_until(lambda: lab.log().count(PAUSED) > pauses, "a new pause, not the remembered one")
     wait_until(lambda: is_paused(lab), "its STOPPED")
+    conf = str(lab.folder / "supervisord.conf")
+    after = ["after", "php-fpm", "--timeout=100ms", "--config", config, "--supervisord-conf", conf]
+    done = subprocess.run(
+        [sys.executable, "-m", "fpm_listener", *after, "--", "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 75
+    assert "is in use" in done.stderr, done.stderr
+    assert f"kill {stray.pid}" in done.stderr, done.stderr
     done = subprocess.run([*leave, "php-fpm"], capture_output=True, text=True, check=True)
     assert "no self-healing of php-fpm until you start it" in done.stdout
     wait_until(lambda: not is_paused(lab), "no plan")
