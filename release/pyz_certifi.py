@@ -19,10 +19,22 @@ def where() -> str:
     beside = os.path.join(os.path.dirname(__file__), _NAME)
     if os.path.isfile(beside):  # after `unpack`
         return beside
-    descriptor = os.memfd_create(_NAME)
+    descriptor = _unnamed_file()
     with open(descriptor, "wb", closefd=False) as file:
         file.write(contents().encode())
     return f"/proc/self/fd/{descriptor}"
+
+
+def _unnamed_file() -> int:
+    """Return the descriptor of a file that has no name, so nobody can delete it."""
+    try:
+        return os.memfd_create(_NAME)
+    except (AttributeError, OSError):  # a Python for old systems, or a sandbox
+        import tempfile
+
+        descriptor, path = tempfile.mkstemp()
+        os.unlink(path)
+        return descriptor
 
 
 def contents() -> str:

@@ -54,7 +54,10 @@ relinker.close()
 
 #: Loads the certificates as requests does, and prints how many there are.
 CERTIFICATES = """
-import requests.adapters, ssl, sys, tempfile
+import os, ssl, sys, tempfile
+if sys.argv[1:]:
+    del os.memfd_create
+import requests.adapters
 context = ssl.create_default_context(cafile=requests.adapters.DEFAULT_CA_BUNDLE_PATH)
 print(len(context.get_ca_certs()) > 50, tempfile.tempdir, requests.__file__)
 """
@@ -253,13 +256,16 @@ def test_the_helper_for_unix_sockets(archive: Path, short_folder: Path) -> None:
         assert run_program(words, short_folder).split() == ["True", "True"]
 
 
-def test_certificates_of_authorities(archive: Path, tmp_path: Path) -> None:
-    """They are found without a temporary file: the file system can be read-only."""
-    words = ["env", f"PYTHONPATH={archive}", sys.executable, "-Sc", CERTIFICATES]
+@pytest.mark.parametrize("words", [[], ["old"]])
+def test_certificates_of_authorities(archive: Path, tmp_path: Path, words: list[str]) -> None:
+    """They need no temporary file: the file system can be read-only. An old Python leaves none."""
+    command = ["env", f"PYTHONPATH={archive}", f"TMPDIR={tmp_path}", sys.executable, "-Sc"]
 
-    said = run_program(words, tmp_path).split()
+    said = run_program([*command, CERTIFICATES, *words], tmp_path).split()
 
-    assert said == ["True", "None", f"{archive}/requests/__init__.py"]
+    where = str(tmp_path) if words else "None"
+    assert said == ["True", where, f"{archive}/requests/__init__.py"]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")
