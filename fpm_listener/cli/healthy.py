@@ -72,8 +72,12 @@ def _ask(options: Options) -> str:
             uid = _peer_uid(client)
             trusted = {0, os.geteuid(), os.stat(folder).st_uid}  # noqa: PTH116 - a text
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+            if text := _ask_elsewhere(options, state_dir):
+                return text
             raise NoVerdict(_no_listener(state_dir)) from None
         except OSError as error:
+            if text := _ask_elsewhere(options, state_dir):
+                return text
             raise NoVerdict(
                 f"{folder}/{_SOCKET_NAME}: cannot connect to the listener:"
                 f" {error.strerror or error}; run this as root or as the listener's user, or ask"
@@ -95,6 +99,22 @@ def _ask(options: Options) -> str:
             " listener of an older version, or does it hang? See its log, or use --direct"
         )
     return text
+
+
+def _ask_elsewhere(options: Options, state_dir: str) -> str | None:
+    """Return the answer of a listener that cannot use its state_dir; None = there is none."""
+    from fpm_listener.daemon import control_client  # noqa: PLC0415 - law 2
+
+    question = {
+        "programs": list(options.programs),
+        "timeout_s": options.timeout_s,
+        "start_period_s": options.start_period_s,
+        "nagios": options.nagios,
+    }
+    asked = control_client.ControlRequest(action="healthy", question=question, state_dir=state_dir)
+    patience_s = options.timeout_s + _BESIDE_S
+    answers, _ = control_client.ask_elsewhere(state_dir, asked, patience_s)
+    return _checked(answers[0]) if answers else None
 
 
 def _connect(client: _socket.socket, folder: str) -> None:
@@ -173,7 +193,12 @@ def decode(answer: bytes) -> str | None:
             found = str(scanstring(text, 1)[0])
     except ValueError:
         return None
-    return found if found[:2] in {"0 ", "1 ", "2 ", "3 "} else None
+    return _checked(found)
+
+
+def _checked(found: object) -> str | None:
+    is_answer = isinstance(found, str) and found[:2] in {"0 ", "1 ", "2 ", "3 "}
+    return str(found) if is_answer else None
 
 
 # -- the settings ----------------------------------------------------------------------------------

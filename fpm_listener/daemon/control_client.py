@@ -94,7 +94,7 @@ def ask(
     except OSError as error:
         raise FpmListenerError(f"{state_dir}: the listener does not answer") from error
     wanted = replace(request, state_dir=None if any_state_dir else str(state_dir))
-    found, other_problem = _ask_elsewhere(str(state_dir), wanted, patience_s)
+    found, other_problem = ask_elsewhere(str(state_dir), wanted, patience_s)
     problem = problem or other_problem
     if len(found) > 1:
         raise FpmListenerError("several listeners run here; name the settings of one: --config")
@@ -106,7 +106,7 @@ def ask(
     return found[0] if found else None
 
 
-def _ask_elsewhere(
+def ask_elsewhere(
     state_dir: str, request: ControlRequest, patience_s: float
 ) -> tuple[list[Any], OSError | None]:
     """Return the answers of listeners that do not use state_dir itself, and the first problem.

@@ -164,6 +164,8 @@ def test_a_user_without_account_and_a_read_only_root(sites: partial[Site]) -> No
     held, plain = site.master("held"), site.master("plain")
     wait_until(lambda: site.has_cause("café", "défaut"), "the alert about café")
     site.restart_held(held)
+    done = site.container.run(*US.split(), "healthy", "held")
+    assert done.returncode == 0, done
     site.restarted("plain", plain)
 
     for uid in (RANDOM_UID, 0):
@@ -194,8 +196,10 @@ def test_hidden_processes_and_nothing_writable(sites: partial[Site]) -> None:
     site.container.build("for one in /run /tmp; do mount -o remount,ro $one; done")
     site.start()
     held = site.master("held")
-    wait_until(lambda: site.has_cause("café", "exit status 3"), "the alert about café")
+    wait_until(lambda: site.has_cause("café", "restart loop"), "the alert about café")
     site.restart_held(held)
+    done = site.container.run(*US.split(), "healthy", "held")
+    assert done.returncode == 0, done
     site.restarted("plain", site.master("plain"))
 
     assert not site.status()["listener"]["outbox_persistent"]

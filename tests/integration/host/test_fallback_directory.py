@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from fpm_listener.daemon import control_client
+from fpm_listener.daemon.control_client import SOCKET_NAME, ControlRequest, ask
+from fpm_listener.daemon.control_socket import Asked, ControlSocket
 from fpm_listener.daemon.persistence import StateStore
 from fpm_listener.delivery.database import Database
 from fpm_listener.delivery.database_files import FILE
@@ -21,7 +26,6 @@ from tests.samples import at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 #: A state_dir that nobody can create.
 BROKEN = "/dev/null/state"
@@ -207,6 +211,48 @@ def test_a_link_of_another_user_above_the_fallback(shared: Path) -> None:
         (shared / "link").symlink_to(target)
         os.chown(shared / "link", OTHER_UID, OTHER_UID, follow_symlinks=False)
         assert fallback_directory.prepare(f"{shared}/link/own", BROKEN) == f"{target}/own"
+
+
+@needs_root
+def test_an_abstract_name_that_another_user_bound_first(tmp_path: Path) -> None:
+    """Commands do not believe it, and the listener works without it."""
+    name = control_client.own_name()
+    assert name is not None
+    request = ControlRequest(action="list", state_dir=BROKEN)
+    with socket.socket(socket.AF_UNIX) as squatter:
+        squatter.bind(name)
+        os.seteuid(OTHER_UID)
+        try:
+            squatter.listen()  # its user at this moment is what the kernel reports
+        finally:
+            os.seteuid(0)
+        assert name in [one.name for one in control_client.channels()]
+        answers, problem = control_client.ask_elsewhere(BROKEN, request, 5.0)
+        assert answers == []
+        assert f"user {OTHER_UID}, not its owner, listens there" in str(problem)
+        control = ControlSocket(StateDirectory(tmp_path), print, print, name=name)
+        control.start_abstract()
+        control.start()
+        assert (tmp_path / SOCKET_NAME).exists()
+        control.stop()
+
+
+def test_a_listener_without_any_directory() -> None:
+    """Commands reach it through its abstract socket, if they mean its state_dir."""
+    name = control_client.own_name()
+    assert name is not None
+
+    def answer(asked: object) -> None:
+        assert isinstance(asked, Asked)
+        asked.reply.put(7)
+
+    control = ControlSocket(StateDirectory(BROKEN), answer, print, name=name)
+    control.start_abstract()
+    try:
+        assert ask(Path(BROKEN), ControlRequest(action="list")) == 7
+        assert ask(Path("/dev/null/other"), ControlRequest(action="list")) is None
+    finally:
+        control.stop()
 
 
 @needs_root
