@@ -48,7 +48,9 @@ class OutputFinder:
         self._auto: Mapping[ProcessName, LogFiles] = {}
         self._events: frozenset[str] = frozenset()  # that this listener gets; empty = unknown
         options = config_path.options_of(config_path.command_of(supervisord_pid))
-        self._level = options.get("-e") or options.get("--loglevel")  # it replaces the setting
+        # They replace the settings.
+        self._level = options.get("-e") or options.get("--loglevel")
+        self._log = options.get("-l") or options.get("--logfile")
 
     def ask(self) -> None:
         """Ask supervisord for the names that it has chosen (AUTO)."""
@@ -66,7 +68,7 @@ class OutputFinder:
         logs = program.logs
         if logs is None:
             return ProgramOutput(own_logs=own_logs)
-        auto, level = self._auto.get(program.name), self._level or logs.level
+        auto = self._auto.get(program.name)
         stdout = self._target(logs.stdout, auto.stdout if auto else None, logs, "stdout")
         stderr = Target(None)
         if not logs.redirect_stderr:
@@ -86,7 +88,7 @@ class OutputFinder:
             subscribed=self._is_subscribed("STDOUT" if logs.redirect_stderr else "STDERR"),
             own_logs=own_logs,
             never_opened=tuple(path for path in own_logs if not os.path.exists(path)),  # noqa: PTH110 - a text stays a text
-            exits_hidden_by=level if level in QUIET_LEVELS else "",
+            exits_hidden_by=self._hides_exits(logs),
             known=True,
         )
 
@@ -104,6 +106,13 @@ class OutputFinder:
             return Target(None, log)
         path = log if log.startswith("/") else f"{self._working_directory()}/{log}"
         return Target(path) if _can_be_file(path) else Target(None, path)
+
+    def _hides_exits(self, logs: Logs) -> str:
+        """Return the setting with which supervisord's own log cannot be read, or has no exits."""
+        level, log = self._level or logs.level, self._log or logs.main
+        if log.startswith(_NO_FILES) and not log.startswith("/dev/shm/"):  # noqa: S108 - compared
+            return f"logfile={log}"
+        return f"loglevel={level}" if level in QUIET_LEVELS else ""
 
     def _is_subscribed(self, channel: str) -> bool | None:
         names = {"EVENT", "PROCESS_LOG", f"PROCESS_LOG_{channel}"}

@@ -116,7 +116,9 @@ class Language:
             exit_text = self.describe_exit(facts.last_exit)
             parts.append(self.frames["last_exit"].format(exit=exit_text))
         elif facts.output.exits_hidden_by:
-            parts.append(self.frames["no_exit"].format(level=facts.output.exits_hidden_by))
+            setting = facts.output.exits_hidden_by
+            fix = _SHOWS_EXITS[setting.partition("=")[0]]
+            parts.append(self.frames["no_exit"].format(setting=setting, fix=fix))
         if facts.hidden_output:
             frame = "no_log" if facts.hidden_output == NO_LOG else "hidden"
             parts.append(self.frames[frame].format_map(self._output_parts(facts)))
@@ -216,6 +218,8 @@ class Language:
         return self.frames["comma"].join(names)
 
 
+#: Values with which supervisord's log has exits, by key of [supervisord].
+_SHOWS_EXITS = {"loglevel": "loglevel=info", "logfile": "logfile=/tmp/supervisord.log"}
 #: Causes with which the program itself does not fail.
 _RUNS = frozenset({Cause.WORKER_FAILURE, Cause.EXIT_LOOP, Cause.STOP_TIMEOUT})
 #: Causes about which the description says nothing about failures.

@@ -34,7 +34,8 @@ class ProgramOutput:
     subscribed: bool | None = None  #: the listener gets the events of that stderr; None = unknown
     own_logs: tuple[str, ...] = ()  #: files that the program itself writes: php-fpm's error log
     never_opened: tuple[str, ...] = ()  #: those of own_logs that do not exist
-    exits_hidden_by: str = ""  #: the loglevel with which supervisord's own log has no exits
+    #: `loglevel=…` or `logfile=…` of [supervisord], with which its own log shows no exits
+    exits_hidden_by: str = ""
     known: bool = False  #: supervisord's configuration was read
 
     @property

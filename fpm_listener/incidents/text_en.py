@@ -198,7 +198,7 @@ ENGLISH = Language(
         "failures": "{count} failures in this incident.",
         "last_exit": " Last exit: {exit}.",
         "no_exit": " Its exit status is unknown: supervisord's log has no exits with "
-        "loglevel={level}. Set loglevel=info in [supervisord].",
+        "{setting}. Set {fix} in [supervisord].",
         "hidden": " supervisord passes its output to {target} (in a container: docker logs), so "
         "this alert cannot show it. To change this, add {changes}, then {apply}.",
         "no_log": " supervisord keeps no log of its output, so this alert cannot show it. To "

@@ -252,8 +252,8 @@ CHINESE = Language(
         "one_failure": "本次故障中已失败 1 次。",
         "failures": "本次故障中已失败 {count} 次。",
         "last_exit": "最近一次退出：{exit}。",
-        "no_exit": "退出状态未知：loglevel={level} 时 supervisord 的日志不记录退出。"
-        "请在 [supervisord] 中设置 loglevel=info。",
+        "no_exit": "退出状态未知：{setting} 时 supervisord 的日志不记录退出。"
+        "请在 [supervisord] 中设置 {fix}。",
         "hidden": "supervisord 把它的输出转到 {target}（容器中用 docker logs 查看），"
         "所以本告警无法显示。如需显示，请{changes}，然后{apply}。",
         "no_log": "supervisord 不保存它的输出，所以本告警无法显示。"

@@ -66,8 +66,8 @@ def read_programs(
     if isinstance(answer, ConfUnreadable):
         return answer
     beginning = f"{answer['childlogdir']}/{{name}}-{{channel}}---{answer['identifier']}-"
-    level = answer["loglevel"]
-    return tuple(program_settings.program(found, beginning, level) for found in answer["processes"])
+    own = answer["loglevel"], answer["logfile"] or ""
+    return tuple(program_settings.program(found, beginning, *own) for found in answer["processes"])
 
 
 def read(

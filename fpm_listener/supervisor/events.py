@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,6 +25,11 @@ EVENT_NAMES = frozenset(
 
 #: Source: supervisor/events.py, `ProcessLogEvent.payload` (4.2.5 and 4.3.0).
 _UNDECODABLE = "Undecodable: "
+#: The `repr` of bytes. Nothing else is evaluated: every program can print such a line.
+_BYTES = re.compile(
+    r"""b'[ -&(-\[\]-~]*(?:\\(?:x[0-9a-f]{2}|[\\'nrt])[ -&(-\[\]-~]*)*'"""
+    r"""|b"[ !#-\[\]-~]*(?:\\(?:x[0-9a-f]{2}|[\\nrt])[ !#-\[\]-~]*)*\""""
+)
 
 _STATES = {f"PROCESS_STATE_{state.name}": state for state in State}
 _BY_NAME = {state.name: state for state in State}
@@ -129,11 +135,11 @@ def _decoded(text: str) -> str:
 
     Often a piece ends within a character: without its newline, it would be joined to the next one.
     """
-    try:
-        found = ast.literal_eval(text.removeprefix(_UNDECODABLE))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    literal = text.removeprefix(_UNDECODABLE)
+    if _BYTES.fullmatch(literal) is None:
         return text
-    return found.decode(errors="replace") if isinstance(found, bytes) else text
+    data: bytes = ast.literal_eval(literal)
+    return data.decode(errors="replace")
 
 
 def _words(text: str) -> dict[str, str]:

@@ -45,6 +45,7 @@ class Logs(NamedTuple):
     stderr_maxbytes: int = 50 << 20
     auto: str = ""  #: how the names that supervisord chooses begin, with `{channel}`
     level: str = "info"  #: of supervisord's own log: `info` or lower, `warn`, `error`, `critical`
+    main: str = ""  #: the path of supervisord's own log; empty = unknown
 
 
 class Program(NamedTuple):

@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def program(found: Mapping[str, Any], auto: str, level: str) -> Program:
-    """Return one process; `auto`: how the names of logs begin that supervisord chooses."""
-    log = found["stdout_logfile" if found["redirect_stderr"] else "stderr_logfile"]
+def program(found: Mapping[str, Any], auto: str, level: str, log: str) -> Program:
+    """Return one process.
+
+    auto: how the names of logs begin that supervisord chooses; level, log: of its own log.
+    """
+    own = found["stdout_logfile" if found["redirect_stderr"] else "stderr_logfile"]
     return Program(
         name=ProcessName(found["group"], found["name"]),
         command=found["command"],
@@ -21,7 +24,7 @@ def program(found: Mapping[str, Any], auto: str, level: str) -> Program:
         startsecs=found["startsecs"],
         autorestart=found["autorestart"],
         stopwaitsecs=found["stopwaitsecs"],
-        stderr_log=None if log == "AUTO" else log,
+        stderr_log=None if own == "AUTO" else own,
         logs=Logs(
             stdout="syslog" if found["stdout_syslog"] else found["stdout_logfile"],
             stderr="syslog" if found["stderr_syslog"] else found["stderr_logfile"],
@@ -32,6 +35,7 @@ def program(found: Mapping[str, Any], auto: str, level: str) -> Program:
             stderr_maxbytes=found["stderr_logfile_maxbytes"],
             auto=auto.replace("{name}", found["name"]),
             level=level,
+            main=log,
         ),
         uid=found["user"],
         events=tuple(found["events"]),

@@ -303,6 +303,7 @@ TARGETS = {
         (
             b"PROCESS_STATE_BACKOFF\x1e" + _PAYLOAD,
             b"PROCESS_LOG_STDERR\x1eprocessname:a groupname:b pid:7 channel:stderr\nERROR: x\n",
+            b"PROCESS_LOG_STDOUT\x1eprocessname:a groupname:b\nUndecodable: b'\\xff\\n'",
             b"PROCESS_GROUP_ADDED\x1egroupname:caf\xc3\xa9",
             "PROCESS_STATE_EXITED\x1ea\u00a0b\u3000c\t".encode(),
         ),

@@ -99,6 +99,23 @@ def test_the_events_that_the_listener_gets() -> None:
         assert [finder.find(one).subscribed for one in (joined, separate)] == found
 
 
+@pytest.mark.parametrize(
+    ("level", "log", "setting"),
+    [
+        ("info", "/var/log/s.log", ""),
+        ("info", "", ""),
+        ("error", "/var/log/s.log", "loglevel=error"),
+        ("error", "/dev/null", "logfile=/dev/null"),
+        ("info", "/dev/stdout", "logfile=/dev/stdout"),
+    ],
+)
+def test_the_setting_that_hides_exits(level: str, log: str, setting: str) -> None:
+    """A log that is no file cannot be read through XML-RPC."""
+    finder = OutputFinder(None, os.getpid())
+    found = finder.find(Program(name=NAME, logs=Logs(level=level, main=log)))
+    assert found.exits_hidden_by == setting
+
+
 def test_no_log_and_redirected_stderr(tmp_path: Path) -> None:
     """stdout has both."""
     logs = Logs(stdout=f"{tmp_path}/o", stderr=None, redirect_stderr=True)
@@ -138,7 +155,7 @@ def test_settings_of_a_section(tmp_path: Path) -> None:
     read = config.read_programs(str(path))
     assert not isinstance(read, ConfUnreadable)
     first, second, third = (program.logs for program in read)
-    assert first == Logs(auto=f"{tmp_path}/a-{{channel}}---lab-")
+    assert first == Logs(auto=f"{tmp_path}/a-{{channel}}---lab-", main="supervisord.log")
     assert second is not None
     assert second[:6] == ("/dev/stdout", None, True, True, False, 0)
     assert third is not None

@@ -223,7 +223,12 @@ def _plights() -> dict[str, IncidentFacts]:
             failing, cause=Cause.STOP_TIMEOUT, site=FpmSite()
         ),
         "an exit that supervisord's log hides": replace(
-            BARE, output=ProgramOutput(exits_hidden_by="error", stderr_file="/e", known=True)
+            BARE,
+            output=ProgramOutput(exits_hidden_by="loglevel=error", stderr_file="/e", known=True),
+        ),
+        "no log of supervisord": replace(
+            BARE,
+            output=ProgramOutput(exits_hidden_by="logfile=/dev/null", stderr_file="/e", known=True),
         ),
         "often": replace(BARE, every_s=14.9),
         "rarely": replace(BARE, every_s=91.0, last_exit=ExitReason(status=78)),

@@ -40,6 +40,28 @@ WEB = ProcessName("web", "fpm")
 
 
 @pytest.mark.parametrize(
+    "data",
+    [bytes(range(256)), bytes(range(256)).replace(b"'", b""), b"'", b'"', b"", b"\\x\xff" * 50_000],
+)
+def test_output_that_is_no_utf_8(data: bytes) -> None:
+    """supervisord sends the literal of its bytes."""
+    found = events.read(
+        "PROCESS_LOG_STDOUT", f"processname:fpm groupname:web\nUndecodable: {data!r}"
+    )
+    assert found == ProcessLog(WEB, None, "stdout", data.decode(errors="replace"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1 + 1", "-" * 100_000 + "1", "[" * 100_000, "b'\\q'", "b'' b''", "b'\u00e9'", "b'x\n'"],
+)
+def test_a_line_that_looks_like_it(text: str) -> None:
+    """Any program can print it: it is not evaluated."""
+    found = events.read("PROCESS_LOG_STDOUT", f"processname:fpm groupname:web\nUndecodable: {text}")
+    assert found == ProcessLog(WEB, None, "stdout", f"Undecodable: {text}")
+
+
+@pytest.mark.parametrize(
     ("name", "payload", "content"),
     [
         ("SUPERVISOR_STATE_CHANGE_RUNNING", "", SupervisorChange(running=True)),
