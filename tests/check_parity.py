@@ -103,7 +103,7 @@ def verdict(php_fpm: str, main: Path) -> tuple[bool, str]:
         capture_output=True,
         cwd="/",
         env=ENVIRONMENT,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     text = (done.stdout + done.stderr).decode(errors="replace")

@@ -28,7 +28,7 @@ _RESPONDER, _REQUEST_COMPLETE = 1, 0
 #: Seconds before a client that has failed tries its next request.
 _AFTER_FAILURE_S = 0.001
 #: Seconds for the client processes to begin, and beyond their last requests' own time to end.
-_PATIENCE_S = 20.0
+_PATIENCE_S = 120.0
 
 
 class ErrorStatusError(ConnectionError):

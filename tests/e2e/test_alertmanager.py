@@ -224,18 +224,22 @@ class Fleet:
 
     def run_until(self, condition: Callable[[], object], what: str) -> None:
         """Run the listeners until `condition` holds."""
-        deadline_s, sweep_s = time.monotonic() + DEADLINE_S, 0.0
+        deadline_s = time.monotonic() + DEADLINE_S
         while not condition():
             assert time.monotonic() < deadline_s, f"waited in vain for {what}"
+            for harness in self.harnesses.values():
+                self._send(harness)
+            self._take_results(0.2)
+
+    def _take_results(self, seconds: float) -> None:
+        """Record the results of the senders for so long."""
+        end_s = time.monotonic() + seconds
+        while (left_s := end_s - time.monotonic()) > 0:
             with suppress(Empty):
-                item = self._inbox.get(timeout=0.02)
+                item = self._inbox.get(timeout=left_s)
                 assert isinstance(item, AttemptResult), item
                 harness = self.harnesses[item.attempt.alerts[0].labels["instance"]]
                 harness.outbox.record_result(item, self.now())
-            if time.monotonic() >= sweep_s:
-                for harness in self.harnesses.values():
-                    self._send(harness)
-                sweep_s = time.monotonic() + 0.1
 
     def run_until_sent(self, *queues: str) -> None:
         """Run the listeners until these Alertmanagers have the latest state of everything."""

@@ -61,7 +61,7 @@ class Terminal:
         if "[not_held" in (made / "php-fpm.stderr.log").read_text():
             command = [sys.executable, "-m", "supervisor.supervisorctl"]
             command += ["-c", str(made / "supervisord.conf"), "restart", "php-fpm"]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60)
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=200)
         page = re.findall(r"http://127\.0\.0\.1:\d+", self.screen())[0]
 
         def is_held() -> bool:

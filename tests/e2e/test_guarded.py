@@ -18,9 +18,9 @@ from tests.fastcgi_clients import Load, ask
 from tests.ports import free_port
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(180)
-
 CLIENTS = 4
+#: Seconds between two requests of a client: without a pause, clients need more CPU than php-fpm.
+PAUSE_S = 0.002
 #: Errors of requests in progress whose worker is killed.
 CUT = {"ConnectionResetError", "ConnectionError", "BrokenPipeError"}
 #: Exits after which php-fpm has unlinked its unix socket. Until its name is restored, requests find
@@ -113,7 +113,7 @@ def failures_during(lab: Lab, what: str, *addresses: str) -> dict[str, int]:
     """Let clients send requests meanwhile; return the number of failures by error."""
     before = wait_until_running(lab)
     ready = lab.fpm_log().read_text().count("ready to handle connections")
-    with Load(addresses, clients=CLIENTS) as load:
+    with Load(addresses, clients=CLIENTS, pause_s=PAUSE_S) as load:
         wait_until(lambda: lab.wait_for_php_fpm() == before, "the clients' first requests")
         end_master(lab, what)
         if what != "USR2":

@@ -142,7 +142,7 @@ def test_on_fatal_shutdown(lab: Lab, first: str, status: int) -> None:
     if subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
         alone = []
     with (lab.folder / "supervisord.out").open("ab") as out:
-        ended = subprocess.run([*alone, *command], stdout=out, stderr=out, check=False, timeout=60)
+        ended = subprocess.run([*alone, *command], stdout=out, stderr=out, check=False, timeout=200)
 
     assert ended.returncode == status
     reason = "broken:broken crashed" if first == "run" else "gave up on broken:broken"

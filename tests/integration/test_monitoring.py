@@ -24,7 +24,7 @@ def promtool(*words: str) -> str:
     program = shutil.which("promtool")
     assert program, "no promtool on this machine: run scripts/setup.sh"
     done = subprocess.run(
-        [program, *words], capture_output=True, text=True, timeout=60, check=False
+        [program, *words], capture_output=True, text=True, timeout=200, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

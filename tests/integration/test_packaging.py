@@ -41,7 +41,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str | Path]:
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=110,
+        timeout=200,
     )
     assert done.returncode == 0, done.stdout
     return {"said": done.stdout, "dist": clone / "dist"}

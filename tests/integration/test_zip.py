@@ -104,7 +104,7 @@ def run_program(words: list[str], folder: Path, code: int = 0, umask: int = -1) 
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=100,
+        timeout=200,
         umask=umask,
     )
     assert done.returncode == code, done.stdout
@@ -241,7 +241,7 @@ def test_listen_and_its_page(archive: Path, tmp_path: Path) -> None:
 
 
 def fetch(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=200) as answer:
         body: str = answer.read().decode()
         return body
 

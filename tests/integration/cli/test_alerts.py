@@ -55,7 +55,7 @@ def settings(config: Path) -> Settings:
 def run(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Type a command."""
     command = [sys.executable, "-m", "fpm_listener", "alerts", "--config", str(config), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
 
 
 def harness_of(settings: Settings) -> OutboxHarness:
@@ -222,7 +222,7 @@ def test_drop_what_is_not_there(config: Path, number: str) -> None:
 
 def typed(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "fpm_listener", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
 
 
 def test_no_pending_alerts(config: Path) -> None:
@@ -271,7 +271,7 @@ def test_no_settings_to_be_found(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fpm_listener", "alerts", "list"]
     if any(os.path.exists(path) for path in USUAL_FILES):  # noqa: PTH110 - names
         command += ["--config", str(tmp_path / "none")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
 
     assert done.returncode == 2
     assert "fpm-listener: " in done.stderr

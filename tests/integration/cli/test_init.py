@@ -151,7 +151,7 @@ def test_nowhere_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_command(folder: Path) -> None:
     """As one types it; the endings are those of the folder's system."""
     words = [sys.executable, "-m", "fpm_listener", "init", str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=200, check=False)
 
     assert done.returncode == 0
     assert f"{folder}/fpm_listener.conf written" in done.stdout

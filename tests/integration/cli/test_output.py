@@ -38,7 +38,7 @@ def run(*words: str, stdout: int | None = subprocess.PIPE) -> subprocess.Complet
         stderr=subprocess.PIPE,
         encoding="utf-8",
         check=False,
-        timeout=120,
+        timeout=200,
     )
 
 
@@ -138,7 +138,7 @@ def test_standard_output_is_closed(command: str, words: dict[str, list[str]]) ->
         stderr=subprocess.PIPE,
         text=True,
         check=False,
-        timeout=120,
+        timeout=200,
     )
 
     assert (done.returncode, done.stderr) == (2, "fpm-listener: standard output is closed\n")
@@ -152,7 +152,7 @@ def test_standard_error_is_full(tmp_path: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=full,
             check=False,
-            timeout=120,
+            timeout=200,
         )
 
     assert (done.returncode, done.stdout) == (2, b"")
@@ -247,7 +247,7 @@ def test_what_the_encoding_lacks(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=200,
     )
 
     assert done.stderr == b""

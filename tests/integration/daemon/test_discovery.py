@@ -39,7 +39,7 @@ def supervisord(tmp_path: Path) -> Iterator[int]:
     assert process.stdout is not None
     process.stdout.readline()
     yield process.pid
-    process.communicate(timeout=20)
+    process.communicate(timeout=200)
 
 
 def write(path: Path, text: str) -> Path:
@@ -210,7 +210,7 @@ def test_no_way_to_the_programs(
 def test_a_supervisord_that_is_gone(caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is known, and the listener goes on."""
     process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait(timeout=20)
+    process.wait(timeout=200)
     known = Discovery(None, process.pid).read(all_configs=True)
     assert (known.programs, dict(known.sites)) == ((), {})
     assert "was not found" in caplog.text

@@ -109,7 +109,7 @@ class Child:
 
     def metric(self, name: str) -> float:
         """Return a sample's value."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=200) as answer:
             found = re.search(
                 rf"^fpm_listener_{re.escape(name)} (\S+)$", answer.read().decode(), re.MULTILINE
             )

@@ -34,7 +34,7 @@ def test_only_settings_and_protocol_are_loaded_before_ready(tmp_path: Path) -> N
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     ) as child:
-        printed, _ = child.communicate(timeout=100)
+        printed, _ = child.communicate(timeout=200)
 
     before, ready, after = printed.decode().partition("READY\n")
     assert ready, printed

@@ -321,7 +321,7 @@ def test_a_full_disk_is_survived(folder: Path) -> None:
         [sys.executable, "-c", FULL_DISK, str(folder)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )

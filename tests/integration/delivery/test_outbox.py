@@ -168,7 +168,7 @@ def test_kill_9_between_commit_and_delivery(folder: Path) -> None:
         assert child.stdout.readline() == "committed\n"
     finally:
         os.kill(child.pid, signal.SIGKILL)
-        child.communicate(timeout=30)
+        child.communicate(timeout=200)
     harness = OutboxHarness(folder)
 
     assert harness.ids() == ["b-1", "a-2"]
@@ -205,7 +205,7 @@ def test_the_first_alert_when_no_descriptor_is_left(folder: Path) -> None:
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])},
         check=False,
-        timeout=60,
+        timeout=200,
     )
 
     assert (done.stdout, done.returncode) == ("['a-1']\n", 0), done.stderr

@@ -733,7 +733,7 @@ def test_what_we_ship_is_clean(tmp_path: Path) -> None:
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     """Type the command."""
     command = [sys.executable, "-m", "fpm_listener", "check", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
 
 
 def test_the_exit_status(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_file_that_may_not_be_read_beside_one_that_runs(conf: Path) -> None:
         env={**os.environ, "SUPERVISOR_SERVER_URL": f"unix://{conf.parent}/s.sock"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-DEADLINE_S = 40.0
+DEADLINE_S = 150.0
 USER = "user = www-data\ngroup = www-data\n" if os.geteuid() == 0 else ""
 GUARD = (sys.executable, "-m", "fpm_listener", "guard")
 SAID = "fpm-listener guard: "

@@ -341,13 +341,13 @@ def test_the_abstract_socket(folder: str) -> None:
         guard = subprocess.Popen(
             [sys.executable, "-c", HELLO], stdout=subprocess.PIPE, start_new_session=True
         )
-        told = guard.communicate(timeout=30)[0].split()
+        told = guard.communicate(timeout=200)[0].split()
         shell = subprocess.run(
             ["sh", "-c", '"$@"; exit 0', "sh", sys.executable, "-c", HELLO],
             capture_output=True,
             check=True,
             start_new_session=True,
-            timeout=30,
+            timeout=200,
         )
         listener.kill()
 
@@ -523,7 +523,7 @@ def run_guard(
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=200,
         env={
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(Path(__file__).parents[3]),

@@ -112,7 +112,7 @@ def orphaned(scene: Scene, *wrapper: str) -> int:
         [sys.executable, "-c", ORPHANED, *wrapper, *scene.command],
         stdout=subprocess.PIPE,
         check=True,
-        timeout=30,
+        timeout=200,
     )
     pid = int(done.stdout.split()[0])
     scene.pids.append(pid)
@@ -200,7 +200,7 @@ def test_where_no_socket_can_be_copied(scene: Scene, answered: bool) -> None:  #
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=200,
     )
     assert done.stdout.splitlines()[-1] == f"None {not answered}", done.stdout
     assert lives(pid) == answered

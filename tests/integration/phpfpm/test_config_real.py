@@ -170,7 +170,7 @@ def run(
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         cwd=folder,
         env={**os.environ, **environment},
     )

@@ -101,9 +101,9 @@ def ask(
     wait_until(lambda: server.port is not None)
     port = server.port or 0
     if trust is None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=200)
     else:
-        connection = http.client.HTTPSConnection("localhost", port, timeout=20, context=trust)
+        connection = http.client.HTTPSConnection("localhost", port, timeout=200, context=trust)
     words = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
         connection.request(method, path, headers=words)
@@ -341,7 +341,7 @@ def test_a_request_has_a_size(serve: Serve, head: bytes) -> None:
     """Headers without end are refused, before they fill the memory."""
     server = serve()
     wait_until(lambda: server.port is not None)
-    with socket.create_connection(("127.0.0.1", server.port or 0), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", server.port or 0), timeout=200) as client:
         client.sendall(b"GET / HTTP/1.1\r\n" + head[: connections.HEAD_BYTES])
         assert client.recv(100).startswith(b"HTTP/1.0 431 ")
     assert ask(server)[0] == 200
@@ -351,7 +351,7 @@ def test_a_first_line_has_a_size(serve: Serve) -> None:
     """It is the client's mistake, answered as one, and no internal error."""
     server = serve()
     wait_until(lambda: server.port is not None)
-    with socket.create_connection(("127.0.0.1", server.port or 0), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", server.port or 0), timeout=200) as client:
         client.sendall(b"GET /" + b"a" * connections.HEAD_BYTES)
         assert client.recv(100).startswith(b"HTTP/1.0 414 ")
     assert ask(server)[0] == 200
