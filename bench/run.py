@@ -256,6 +256,34 @@ def start_up(bench: Bench, runs: int) -> None:
     )
 
 
+def healthy(bench: Bench, runs: int) -> None:
+    """One question of a HEALTHCHECK, beside a Python that does nothing."""
+    question = "import sys; from fpm_listener.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    command = bench.supervised()
+    commands = {
+        "pass": [sys.executable, "-c", "pass"],
+        "healthy": [sys.executable, "-c", question, "healthy", "--config", command[-1]],
+    }
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    with pumping(command, bench.stderr) as pump:
+        pump.ready()
+        bench.scrape()
+        for _ in range(runs):
+            for name, words in commands.items():
+                began = time.perf_counter()
+                subprocess.run(words, stdout=subprocess.DEVNULL, check=False)
+                times[name].append(time.perf_counter() - began)
+    ours, theirs = times["healthy"], times["pass"]
+    ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+    row(
+        "healthy, of one program",
+        f"{statistics.median(ours) * 1e3:.0f} ms",
+        f"{statistics.median(theirs) * 1e3:.0f} ms",
+        f"{ratio:.2f}",
+        "< 60 ms; yardstick: python3 -c pass",
+    )
+
+
 def memory_and_cpu(bench: Bench, idle_s: float) -> None:
     """Resident memory, idle and after alerts; processor time while idle."""
 
@@ -439,6 +467,7 @@ def benches(quick: bool) -> Iterator[tuple[str, Callable[[Bench], None]]]:  # no
     yield "ack", lambda bench: acknowledgement(bench, 2_000 if quick else 20_000)
     yield "alert", lambda bench: line_to_alert(bench, 20 if quick else 100)
     yield "start", lambda bench: start_up(bench, 5 if quick else 15)
+    yield "healthy", lambda bench: healthy(bench, 11 if quick else 31)
     yield "memory", lambda bench: memory_and_cpu(bench, 5 if quick else 60)
     yield "follow", lambda bench: follow(bench, 128 if quick else 1024)
     yield "scrape", lambda _: scrape(1000)
