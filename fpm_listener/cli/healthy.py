@@ -28,6 +28,9 @@ _BESIDE_S = 3.0
 _SOCKET_NAME = "control.sock"
 _LONGEST_ANSWER = 1 << 20
 _UNKNOWN = 3
+#: How an answer begins: with an exit status.
+_STARTS = frozenset({"0 ", "1 ", "2 ", "3 "})
+_VARIABLE = "FPM_LISTENER_STATE_DIR"
 
 
 def run(words: list[str]) -> int:
@@ -59,10 +62,54 @@ def _print(line: str) -> None:
         return
 
 
+class _NotHere(Exception):  # noqa: N818 - it is a result
+    """No listener of ours answers in a directory; the text is empty if there is none."""
+
+
 def _ask(options: Options) -> str:
     """Return the listener's exit status and line. Raises NoVerdict."""
     state_dir = find_state_dir(options.config, os.environ)
-    folder = state_directory.locate(state_dir)
+    try:
+        return _ask_in(state_directory.locate(state_dir), options)
+    except _NotHere as error:
+        problem = str(error)
+    from fpm_listener.host import fallback_directory  # noqa: PLC0415 - law 2
+
+    for folder in fallback_directory.fallbacks(os.environ):
+        if fallback_directory.read_owner(folder) == state_dir:
+            try:
+                return _ask_in(folder, options)
+            except _NotHere:
+                continue
+    return _ask_elsewhere(state_dir, options, problem)
+
+
+def _ask_elsewhere(state_dir: str, options: Options, problem: str) -> str:
+    """Return the answer of a listener that uses another directory. Raises NoVerdict."""
+    from fpm_listener.daemon import control_client  # noqa: PLC0415 - law 2
+
+    question = {
+        "programs": options.programs,
+        "timeout_s": options.timeout_s,
+        "start_period_s": options.start_period_s,
+        "nagios": options.nagios,
+    }
+    # Without settings here, the only listener is the right one.
+    is_default = not options.config and not os.environ.get(_VARIABLE) and _usual_file() is None
+    asked = control_client.ControlRequest(
+        action="healthy", question=question, state_dir=None if is_default else state_dir
+    )
+    patience_s = options.timeout_s + _BESIDE_S
+    answers, _ = control_client.ask_elsewhere(state_dir, asked, patience_s)
+    if len(answers) > 1:
+        raise NoVerdict("several listeners run here; name the settings of one: --config FILE")
+    if not answers or not isinstance(answers[0], str) or answers[0][:2] not in _STARTS:
+        raise NoVerdict(problem or _no_listener(state_dir))
+    return answers[0]
+
+
+def _ask_in(folder: str, options: Options) -> str:
+    """Return the answer of the listener in a directory. Raises _NotHere, NoVerdict."""
     ends_at_s = time.monotonic() + options.timeout_s + _BESIDE_S
     client = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
@@ -72,19 +119,15 @@ def _ask(options: Options) -> str:
             uid = _peer_uid(client)
             trusted = {0, os.geteuid(), os.stat(folder).st_uid}  # noqa: PTH116 - a text
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
-            if text := _ask_elsewhere(options, state_dir):
-                return text
-            raise NoVerdict(_no_listener(state_dir)) from None
+            raise _NotHere from None
         except OSError as error:
-            if text := _ask_elsewhere(options, state_dir):
-                return text
-            raise NoVerdict(
+            raise _NotHere(
                 f"{folder}/{_SOCKET_NAME}: cannot connect to the listener:"
                 f" {error.strerror or error}; run this as root or as the listener's user, or ask"
                 " php-fpm itself: --direct"
             ) from None
         if uid not in trusted:
-            raise NoVerdict(f"{folder}/{_SOCKET_NAME}: user {uid} listens there, not our listener")
+            raise _NotHere(f"{folder}/{_SOCKET_NAME}: user {uid} listens there, not our listener")
         try:
             client.sendall(request(options))
             answer = b"".join(_received(client, ends_at_s))
@@ -99,22 +142,6 @@ def _ask(options: Options) -> str:
             " listener of an older version, or does it hang? See its log, or use --direct"
         )
     return text
-
-
-def _ask_elsewhere(options: Options, state_dir: str) -> str | None:
-    """Return the answer of a listener that cannot use its state_dir; None = there is none."""
-    from fpm_listener.daemon import control_client  # noqa: PLC0415 - law 2
-
-    question = {
-        "programs": list(options.programs),
-        "timeout_s": options.timeout_s,
-        "start_period_s": options.start_period_s,
-        "nagios": options.nagios,
-    }
-    asked = control_client.ControlRequest(action="healthy", question=question, state_dir=state_dir)
-    patience_s = options.timeout_s + _BESIDE_S
-    answers, _ = control_client.ask_elsewhere(state_dir, asked, patience_s)
-    return _checked(answers[0]) if answers else None
 
 
 def _connect(client: _socket.socket, folder: str) -> None:
@@ -193,12 +220,7 @@ def decode(answer: bytes) -> str | None:
             found = str(scanstring(text, 1)[0])
     except ValueError:
         return None
-    return _checked(found)
-
-
-def _checked(found: object) -> str | None:
-    is_answer = isinstance(found, str) and found[:2] in {"0 ", "1 ", "2 ", "3 "}
-    return str(found) if is_answer else None
+    return found if found[:2] in _STARTS else None
 
 
 # -- the settings ----------------------------------------------------------------------------------
@@ -206,11 +228,10 @@ def _checked(found: object) -> str | None:
 
 def find_state_dir(config: str | None, environ: os._Environ[str] | dict[str, str]) -> str:
     """Return the setting state_dir. Raises NoVerdict if a named file cannot be read."""
-    named = environ.get("FPM_LISTENER_STATE_DIR")
+    named = environ.get(_VARIABLE)
     if named:
         return named
-    usual = (f"{folder}/fpm_listener.{ending}" for folder, ending in FOLDERS)
-    path = config or next((path for path in usual if os.access(path, os.R_OK)), None)
+    path = config or _usual_file()
     if path is None:
         return DEFAULT_STATE_DIR
     try:
@@ -221,6 +242,12 @@ def find_state_dir(config: str | None, environ: os._Environ[str] | dict[str, str
     if found is None:
         return DEFAULT_STATE_DIR
     return os.path.join(os.path.dirname(os.path.abspath(path)), found)  # noqa: PTH100, PTH118, PTH120 - texts
+
+
+def _usual_file() -> str | None:
+    """Return the settings at a usual place; None = there are none."""
+    usual = (f"{folder}/fpm_listener.{ending}" for folder, ending in FOLDERS)
+    return next((path for path in usual if os.access(path, os.R_OK)), None)
 
 
 def _state_dir_in(text: str) -> str | None:
