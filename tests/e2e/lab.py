@@ -153,6 +153,7 @@ class Lab:
         self.pools: set[str] = set()
         self._supervisord: subprocess.Popen[bytes] | None = None
         self._strays: list[subprocess.Popen[bytes]] = []
+        self._starts_without_hold = 0
 
     # -- what there is to run ----------------------------------------------------------------------
 
@@ -400,15 +401,13 @@ class Lab:
         without held sockets; then it is restarted.
         """
         stderr = self.folder / "php-fpm.stderr"
-        starts_without_hold = 0
 
         def is_held() -> bool:
-            nonlocal starts_without_hold
             if self.metric("fpm_listener_held_sockets") == count:
                 return True
             found = stderr.read_text().count(NOT_HELD)
-            if found > starts_without_hold:
-                starts_without_hold = found
+            if found > self._starts_without_hold:
+                self._starts_without_hold = found
                 self.ctl("restart", "php-fpm")
             return False
 
