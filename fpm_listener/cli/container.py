@@ -61,7 +61,7 @@ def run(
     choices = Choices(
         command=options.path or _command(),
         command_elsewhere=options.path or _NAME,
-        file=image.file or Path(path).name,
+        file=Path(image.file or path).name,
         shipped=shipped_listener(),
         token_file=options.token_file or "",
         textfile=options.textfile or "",
@@ -80,6 +80,7 @@ def run(
         say_exactly(_diff(path, old, draft.text))
     for other, text in draft.others.items():
         say_exactly(_diff(other, container_draft.read(other), text))
+    image = image._replace(file=image.file or (path if draft.is_image else f"/etc/{choices.file}"))
     notes = [] if user or image.is_read or draft.is_image else [*_guesses(draft, path)]
     say("\n".join(container_notes.lines(draft, image, path, notes)))
     return 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener import regular_file
 from fpm_listener.cli import dockerfile
+from fpm_listener.doctor import container_plan
 from fpm_listener.doctor.checked_config import folder_of, listeners
 from fpm_listener.doctor.container_plan import is_official_elsewhere
 from fpm_listener.doctor.guarded_command import GUARD
@@ -64,7 +65,8 @@ def _dockerfile(draft: Draft, image: Image) -> Iterator[str]:
     if draft.choices.uid != 0:
         yield "# No directory is needed: supervisord's user can create its socket and state_dir."
     if not image.has_healthcheck:
-        yield from dockerfile.health()
+        state_dir = container_plan.places(draft.choices.uid, draft.config.machine).state_dir
+        yield from dockerfile.health(image.file if state_dir else "")
 
 
 def _php_settings(draft: Draft) -> dict[str, list[tuple[str, str, str]]]:

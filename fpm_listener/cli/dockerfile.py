@@ -5,6 +5,7 @@ Law: only words of a Dockerfile that are plain are used. A variable is unknown.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,7 +33,7 @@ class Image(NamedTuple):
 
     system: str = ""  #: Debian or Alpine; empty = unknown
     user: str = ""  #: the last USER; empty = none
-    file: str = ""  #: the name of supervisord's file in the image
+    file: str = ""  #: the path of supervisord's file in the image
     has_healthcheck: bool = False
     is_read: bool = False  #: there is a Dockerfile
 
@@ -73,12 +74,12 @@ def _system_of(base: str) -> str:
 
 
 def _copied(words: Sequence[str], file: str) -> str:
-    """Return the name that COPY or ADD gives to a file; empty if it copies others."""
+    """Return the path to which COPY or ADD copies a file; empty if it copies others."""
     paths = [word.strip("[]\",'") for word in words if not word.startswith("--")]
     if len(paths) < 2 or file not in [path.rpartition("/")[2] for path in paths[:-1]]:
         return ""
-    name = file if paths[-1].endswith("/") else paths[-1].rpartition("/")[2]
-    return name if _WORD.fullmatch(name) and "." in name else ""
+    target = f"{paths[-1]}{file}" if paths[-1].endswith("/") else paths[-1]
+    return target if _WORD.fullmatch(target) and "." in target.rpartition("/")[2] else ""
 
 
 def install(system: str) -> list[str]:
@@ -113,10 +114,11 @@ def drop_in(folder: str, values: Sequence[tuple[str, str, str]]) -> list[str]:
     return [f"RUN printf '%s\\n' {quoted} > {folder}/{DROP_IN}"]
 
 
-def health() -> list[str]:
-    """Return the health check of the image."""
+def health(config: str) -> list[str]:
+    """Return the health check of the image; config: the path of the settings, if it needs them."""
+    words = ["fpm-listener", "healthy", *(["--config", config] if config else [])]
     return [
         # Docker's limit is above that of the command itself, which says what is wrong.
         "HEALTHCHECK --interval=15s --timeout=10s --start-period=30s \\",
-        '  CMD ["fpm-listener", "healthy"]',
+        f"  CMD {json.dumps(words)}",
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -76,9 +77,13 @@ def test_the_result_runs(user: str, folder: Path) -> None:
         wait_until(lambda: started in container.text(), "php-fpm")
         found = container.run(OURS, "check", "--supervisord-conf", "/etc/supervisord.conf")
         status = container.run(OURS, "status", "--json")
+        said = container.path("/etc/said").read_text()
+        words = json.loads(re.findall(r"^  CMD (\[.*)", said, re.MULTILINE)[0])
+        healthy = container.run(OURS, *words[1:])
     finally:
         container.close()
     assert found.returncode == 0, found.stdout
+    assert healthy.returncode == 0, healthy.stdout + healthy.stderr
     assert "ready to handle connections" in container.text()
     programs = {one["name"]: one for one in json.loads(status.stdout)["programs"]}
     php_fpm = programs["php-fpm:php-fpm"]

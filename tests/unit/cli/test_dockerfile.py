@@ -23,7 +23,7 @@ HEALTHCHECK CMD curl -f http://localhost/
 USER nobody:nogroup
 CMD ["supervisord", "-n"]
 """
-    expected = Image("Alpine", "nobody", "supervisord.conf", has_healthcheck=True)
+    expected = Image("Alpine", "nobody", "/etc/supervisord.conf", has_healthcheck=True)
     assert dockerfile.read(text, "supervisor.conf") == expected
 
 
