@@ -119,6 +119,12 @@ def _decisions(draft: Draft) -> Iterator[str]:
     if not draft.before.fpms and not draft.before.unknown:
         yield "No program starts php-fpm. fpm-listener watches the other programs all the same."
     yield from _guards(draft)
+    for fpm in draft.config.fpms:
+        if not fpm.is_read and not is_official_elsewhere(fpm):
+            yield (
+                f"[{fpm.program.name}] php-fpm's configuration is not here. Set {_CONTROL} = 10s in"
+                " its [global], otherwise each stop cuts requests"
+            )
     for fpm in draft.before.fpms:
         if fpm.process.settings["autorestart"] == "false":
             yield (

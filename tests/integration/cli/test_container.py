@@ -209,6 +209,7 @@ def test_the_access_log_is_no_event(tmp_path: Path) -> None:
         ("exit-on-fatal", (), "[eventlistener:stop-container] also gets events"),
         ("official-root", (), "[program:php-fpm] autorestart was false and is now true"),
         ("without-php", (), "No program starts php-fpm"),
+        ("alpine-nobody", (), "Set process_control_timeout = 10s"),
         ("recipe", (("php-fpm -F'", "php-fpm -F; true'"),), "there is no safe place for the guard"),
         ("inet-with-password", (("%(ENV_SUPERVISOR_PASSWORD)s", "%(ENV_SECRET)s"),), "SECRET"),
         ("inet-with-password", (("127.0.0.1:9001\nu", "*:9001\nu"),), "FPM102 (error)"),
