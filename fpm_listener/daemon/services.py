@@ -215,6 +215,7 @@ class Services:
         logs = [path for site in known.sites.values() for path in site.error_logs]
         self._exits.ask(KnowOutputs(known.outputs))
         self._control.health.follow(known)
+        self._actions.hints.look(self._settings.healing, [one.name for one in known.programs])
         self._log_follower.follow([*logs, *(str(path) for path in self._settings.error_log)])
         if self._pools is not None:
             self._pools.follow({name: site.targets for name, site in known.sites.items()})

@@ -16,6 +16,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from fpm_listener.daemon.shutdown_hints import ShutdownHints
 from fpm_listener.host import procfs, run_channel, termination_log
 from fpm_listener.monitor.final_end import FinalEnd
 from fpm_listener.monitor.messages import SelfHeal, StopFailed
@@ -70,6 +71,7 @@ class SupervisorActions:
         self._put = put
         self._snapshot = snapshot
         self._supervisord = _supervisord()
+        self.hints = ShutdownHints(self._supervisord, os.environ)  #: used by the main thread
 
     def clear_mark(self) -> None:
         """Delete the reason of the last shutdown."""
