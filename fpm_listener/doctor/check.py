@@ -198,6 +198,9 @@ def gather(
             if isinstance(one, Settings)
             for problem in receiver_check.problems(one.receivers, may_read=os.geteuid() == 0)
         ),
+        state_dirs=tuple(
+            (path, str(one.state_dir)) for path, one in settings_files if isinstance(one, Settings)
+        ),
     )
 
 

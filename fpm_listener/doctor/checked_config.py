@@ -232,6 +232,7 @@ class CheckedConfig(NamedTuple):
     refused: tuple[tuple[str, str], ...] = ()  #: files of our own settings, and their errors
     #: files of our own settings, and why alerts will not be delivered
     undeliverable: tuple[tuple[str, ReceiverProblem], ...] = ()
+    state_dirs: tuple[tuple[str, str], ...] = ()  #: files of our own settings, and state_dir
     loaded: Loaded | None = None  #: None = no supervisord answers, or it does not say
     held: tuple[HeldAddress, ...] = ()  #: of the addresses that a process listens on now
     running: Running | None = None  #: the supervisord that runs with this configuration

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fpm_listener.doctor.checked_config import listeners, our_listeners, whole
 from fpm_listener.doctor.rule import KeyRule, Match, key_rules, match, rule
 from fpm_listener.doctor.rules_program import sends_stderr, stderr_channel
+from fpm_listener.host.fallback_names import fallbacks, is_temporary
 from fpm_listener.phpfpm.config import STDERR
 
 if TYPE_CHECKING:
@@ -164,8 +165,32 @@ def no_password(config: CheckedConfig) -> Iterator[Match]:
             yield match(process.section, "environment", {}, "unreadable", file=file, user=user)
 
 
+@rule("FPM127", whole)
+def unwritable_state_dir(config: CheckedConfig) -> Iterator[Match]:
+    """The listener uses a fallback; without one it keeps alerts in memory."""
+    for process in our_listeners(config):
+        uid = process.settings["user"]
+        uid = process.settings.get("supervisord_uid") if uid is None else uid
+        for file, state_dir in config.state_dirs:
+            if not uid or file not in process.command or _usable(config, uid, state_dir):
+                continue
+            home = process.settings["inherited"].get("XDG_STATE_HOME", "")
+            others = fallbacks(home, uid)
+            used = next((one for one in others if _usable(config, uid, one)), "")
+            values = {"state_dir": state_dir, "user": config.machine.named_user(uid), "used": used}
+            variant = "memory" if not used else "" if is_temporary(used) else "lasting"
+            yield Match(f"{file} [fpm-listener]", {**values, "uid": uid}, variant=variant)
+
+
+def _usable(config: CheckedConfig, uid: int, folder: str) -> bool:
+    """Return whether a user can write to a directory, or create it."""
+    while len(folder) > 1 and not config.machine.is_folder(folder):
+        folder = folder.rpartition("/")[0] or "/"
+    return config.machine.may_write(uid, f"{folder}/lock")
+
+
 RULES = (
     *TABLE,
     *(no_listener, priority, several_listeners, events, own_settings, access_log_events),
-    *(undeliverable, events_of_output, no_password),
+    *(undeliverable, events_of_output, no_password, unwritable_state_dir),
 )

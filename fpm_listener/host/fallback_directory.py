@@ -16,9 +16,8 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fpm_listener.host import state_directory
+from fpm_listener.host import fallback_names, state_directory
 from fpm_listener.host.state_directory import (
-    SUBDIRECTORY,
     WRITABLE_BY_OTHERS,
     UnsafeDirectoryError,
     check_writable,
@@ -53,7 +52,7 @@ class StateDirectory:
     @property
     def is_temporary(self) -> bool:
         """Return whether the end of the container, or a reboot, can delete the directory."""
-        return self.fallback is not None and self.fallback.startswith(("/run/", "/tmp/"))  # noqa: S108 - compared only
+        return self.fallback is not None and fallback_names.is_temporary(self.fallback)
 
     def choose(self) -> str:
         """Find the directory to use now, and create it if it is missing.
@@ -101,12 +100,7 @@ class StateDirectory:
 
 def fallbacks(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return where our user can keep the files if `state_dir` cannot be used, best first."""
-    home = environ.get("XDG_STATE_HOME", "")
-    return (
-        *((f"{home}/{SUBDIRECTORY}",) if home.startswith("/") else ()),
-        f"/run/{SUBDIRECTORY}",
-        f"/tmp/{SUBDIRECTORY}-{os.geteuid()}",  # noqa: S108 - `prepare` checks everything
-    )
+    return fallback_names.fallbacks(environ.get("XDG_STATE_HOME", ""), os.geteuid())
 
 
 def prepare(path: str, state_dir: str) -> str:

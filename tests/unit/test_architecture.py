@@ -54,6 +54,7 @@ PURE = {
     *(
         "host.address_holders",
         "host.addresses",
+        "host.fallback_names",
         "host.holder_remedies",
         "host.masking",
         "host.obstacles",

@@ -433,6 +433,23 @@ CASES = [
         machine={"unreadable": {"SUPERVISORD"}},
         what="runs as user nobody",
     ),
+    *(
+        Case(
+            "FPM127",
+            program(
+                "/etc/supervisor/conf.d/fpm_listener.conf\nevents",
+                f"{{logs}}/supervisord.conf\nuser=nobody\n{line}events",
+            )
+            + program("[program:php-fpm]", "[fpm-listener]\n[program:php-fpm]"),
+            machine={"unwritable": {f"{path}/lock" for path in paths}},
+            what="runs as user nobody (65534), and this user cannot write /var/lib/fpm-listener",
+        )
+        for line, paths in (
+            ("", {"/var/lib/fpm-listener", "/run/fpm-listener"}),
+            ("", {"/var/lib/fpm-listener", "/run/fpm-listener", "/tmp/fpm-listener-65534"}),
+            ('environment=XDG_STATE_HOME="/data"\n', {"/var/lib/fpm-listener"}),
+        )
+    ),
     Case("FPM110", program("priority=-50", "priority=-50\nstderr_events_enabled=true")),
     Case("FPM111", program("exitcodes=0", 'exitcodes=0\nenvironment=A="50%"'), what="percent"),
     Case(
