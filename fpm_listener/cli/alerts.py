@@ -35,15 +35,26 @@ if TYPE_CHECKING:
     from fpm_listener.settings.receivers import ReceiverSettings
     from fpm_listener.settings.settings import Settings
 
+#: The usual places of supervisord's own file.
+_MAIN_FILES = ("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
+
 
 def load(config: str | None) -> Settings:
     """Return the settings of `config`, or those at a usual place. Raises FpmListenerError."""
     found = config or next((path for path in USUAL_FILES if Path(path).is_file()), None)
+    found = found or next((path for path in _MAIN_FILES if _has_settings(path)), None)
     if found is None:
-        raise FpmListenerError(
-            f"no settings file found at {', '.join(USUAL_FILES)}; name it with --config FILE"
-        )
+        places = ", ".join((*USUAL_FILES, *_MAIN_FILES))
+        raise FpmListenerError(f"no settings file found at {places}; name it with --config FILE")
     return settings_file.load(found)
+
+
+def _has_settings(path: str) -> bool:
+    """Return whether this supervisord.conf, the only one of many images, has our settings."""
+    if not Path(path).is_file():
+        return False
+    lines = settings_file.read_text(path).splitlines()
+    return any(line.startswith(f"[{settings_file.SECTION}]") for line in lines)
 
 
 class _Trace:

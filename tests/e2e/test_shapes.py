@@ -219,6 +219,7 @@ def test_every_example_has_a_test() -> None:
     assert EXAMPLES.keys() == SHAPES.keys()
 
 
+@pytest.mark.timeout(300)  # 30 s, unless the machine is busy
 @pytest.mark.parametrize("story", SHAPES, indirect=True)
 def test_a_shape(story: Story) -> None:
     """Each failure has its cause, its exit status and its alert, and the container ends."""
@@ -235,6 +236,7 @@ def test_a_shape(story: Story) -> None:
     master = wait_until(story.master, "the master")
     kill(master)
     if not story.shape.is_guarded:
+        assert story.container.run("fpm-listener", "alerts", "list").stdout
         # Without SYS_PTRACE, root sees who is left, but not who uses the address.
         alert = story.alert("firing", "bind_conflict", "an earlier run of the program has left pid")
         orphans = re.search(r"has left pid ([\d ]+)", alert["annotations"]["summary"])
