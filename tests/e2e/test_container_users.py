@@ -164,7 +164,7 @@ def test_a_user_without_account_and_a_read_only_root(sites: partial[Site]) -> No
     held, plain = site.master("held"), site.master("plain")
     wait_until(lambda: site.has_cause("café", "défaut"), "the alert about café")
     site.restart_held(held)
-    done = site.container.run(*US.split(), "healthy", "held")
+    done = site.container.run(*US.split(), "healthy", "--start-period", "60", "held")
     assert done.returncode == 0, done
     site.restarted("plain", plain)
 
@@ -198,7 +198,7 @@ def test_hidden_processes_and_nothing_writable(sites: partial[Site]) -> None:
     held = site.master("held")
     wait_until(lambda: site.has_cause("café", "restart loop"), "the alert about café")
     site.restart_held(held)
-    done = site.container.run(*US.split(), "healthy", "held")
+    done = site.container.run(*US.split(), "healthy", "--start-period", "60", "held")
     assert done.returncode == 0, done
     site.restarted("plain", site.master("plain"))
 
