@@ -2,9 +2,9 @@
 
 Three ways lead to it, in this order:
 1. The socket in `state_dir`.
-2. An abstract socket, which is named after supervisord and needs no directory. The listener answers
+2. The socket in a fallback of our own user (see fallback_directory.py).
+3. An abstract socket, which is named after supervisord and needs no directory. The listener answers
    there if it has the same `state_dir`.
-3. The socket in a fallback of our own user (see fallback_directory.py).
 
 Law: any user can bind an abstract name first. We talk only to a process of root, of our own user,
 or of the user of supervisord, that this supervisord has started. The kernel names the process.
@@ -111,11 +111,11 @@ def ask_elsewhere(
 ) -> tuple[list[Any], OSError | None]:
     """Return the answers of listeners that do not use state_dir itself, and the first problem.
 
-    There are several answers only if the request has no state_dir.
+    There are several answers only if the request has no state_dir, and no fallback replaces it.
     """
     found: list[Any] = []
     problem: OSError | None = None
-    for connect in _ways(state_dir, patience_s):
+    for is_certain, connect in _ways(state_dir, patience_s):
         try:
             answer = _talk(connect(), request)
         except _NOBODY:
@@ -125,18 +125,18 @@ def ask_elsewhere(
             continue
         if answer is not None:
             found.append(answer)
-            if request.state_dir is not None:
+            if is_certain or request.state_dir is not None:
                 break
     return found, problem
 
 
-def _ways(state_dir: str, patience_s: float) -> Iterator[Callable[[], socket.socket]]:
-    """Return how to connect to listeners that do not use state_dir itself."""
-    for channel in channels():
-        yield partial(_connect_to, channel, patience_s)
+def _ways(state_dir: str, patience_s: float) -> Iterator[tuple[bool, Callable[[], socket.socket]]]:
+    """Yield whether a way leads to the listener with this state_dir, and how to connect."""
     for folder in fallback_directory.fallbacks(os.environ):
         if fallback_directory.read_owner(folder) == state_dir:
-            yield partial(_connect_in, folder, patience_s)
+            yield True, partial(_connect_in, folder, patience_s)
+    for channel in channels():
+        yield False, partial(_connect_to, channel, patience_s)
 
 
 def _talk(connection: socket.socket, request: ControlRequest) -> Any:  # noqa: ANN401 - JSON

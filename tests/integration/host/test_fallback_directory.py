@@ -255,6 +255,31 @@ def test_a_listener_without_any_directory() -> None:
         control.stop()
 
 
+def test_one_listener_that_two_ways_lead_to(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked once: its fallback and its abstract socket are not two listeners."""
+    name = control_client.own_name()
+    assert name is not None
+    monkeypatch.setenv("XDG_STATE_HOME", str(shared))
+    asked = []
+
+    def answer(one: object) -> None:
+        assert isinstance(one, Asked)
+        asked.append(one)
+        one.reply.put(7)
+
+    directory = StateDirectory(BROKEN, [f"{shared}/fpm-listener"])
+    directory.choose()
+    control = ControlSocket(directory, answer, print, name=name)
+    control.start_abstract()
+    control.start()
+    try:
+        request = ControlRequest(action="list")
+        assert ask(Path(BROKEN), request, any_state_dir=True) == 7
+        assert len(asked) == 1
+    finally:
+        control.stop()
+
+
 @needs_root
 def test_a_marker_that_another_user_made(shared: Path) -> None:
     """Commands do not look into a directory of another user, or behind a link."""
