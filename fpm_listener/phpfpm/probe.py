@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from fpm_listener.host import sock_diag
 from fpm_listener.host.sock_diag import ListenQueue
 from fpm_listener.phpfpm.ping import ping
-from fpm_listener.phpfpm.pool_probe import PoolProbe
+from fpm_listener.phpfpm.pool_probe import Outcome, PoolProbe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +74,9 @@ def probe(target: ProbeTarget, timeout_s: float) -> PoolProbe:
         if watched is not None:
             return watched
     pong = ping(target.address, deadline_s, target.ping_path)
+    if pong.outcome is Outcome.CLOSED and not target.is_restricted:
+        # A restart of php-fpm closes what waits: only the next answer says something about it.
+        pong = ping(target.address, deadline_s, target.ping_path)
     last = sock_diag.queue(target.address)
     looked_s = time.monotonic() - began_s
     known = last if isinstance(last, ListenQueue) else None
@@ -90,7 +93,10 @@ def probe(target: ProbeTarget, timeout_s: float) -> PoolProbe:
 def _watch(
     target: ProbeTarget, first: ListenQueue, began_s: float, deadline_s: float
 ) -> PoolProbe | None:
-    """Watch a queue until it moves, or until the deadline; None if it cannot be seen any more."""
+    """Watch a queue until it moves, or until the deadline; None if there is none to watch.
+
+    A php-fpm that was restarted has a new socket, in whose queue nobody may wait.
+    """
     last = first
     moved = False
     while not moved and time.monotonic() < deadline_s:
@@ -99,6 +105,8 @@ def _watch(
         if not isinstance(found, ListenQueue):
             return None
         moved = found.moved_since(last)
+        if not moved and not found.waiting:
+            return None
         last = found
     return PoolProbe(
         target,

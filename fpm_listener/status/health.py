@@ -78,7 +78,10 @@ def judge(
     probes: of its pools, if it is a php-fpm that runs; now_s: wall seconds; failures: wall seconds
     of its failed starts and crashes.
     """
-    health, why = _judge_state(view) or _judge_pools(view, probes)
+    by_state, by_pools = _judge_state(view), _judge_pools(view, probes)
+    # Without a state, only a pool that accepts connections proves something.
+    is_proven = needs_probe(view) and by_pools[0] in _OK
+    health, why = by_pools if by_state is None or is_proven else by_state
     age_s = _start_age_s(view, now_s, failures)
     is_young = age_s is not None and age_s < patience.start_period_s
     if health in _NOT_YET and is_young:
@@ -162,6 +165,8 @@ def _judge_queue(probe: PoolProbe) -> tuple[Health, str]:
     waiting, limit = probe.waiting or 0, probe.limit
     if probe.waited and limit is not None and waiting and waiting * 2 > limit:
         return Health.SATURATED, f"accepts connections, and no worker is free{_queue(probe)}"
+    if probe.waited and probe.pong is not None:
+        return Health.BUSY, f"answers after {probe.looked_s:.1f} s{_queue(probe)}"
     if probe.waited:
         return Health.BUSY, f"accepts connections, and no worker is free{_queue(probe)}"
     return Health.FINE, "answers"
@@ -186,4 +191,5 @@ def _start_age_s(view: ProcessView, now_s: float, failures: Sequence[float]) -> 
 
 def needs_probe(view: ProcessView) -> bool:
     """Return whether the pools decide about a program."""
-    return view.is_fpm and _judge_state(view) is None
+    by_state = _judge_state(view)
+    return view.is_fpm and (by_state is None or by_state[0] is Health.UNKNOWN)

@@ -96,13 +96,13 @@ def select(snapshot: Snapshot, names: Sequence[str]) -> tuple[ProcessView, ...] 
     names: as supervisorctl accepts them; empty = each php-fpm. Those that an operator has stopped
     are left out then, unless all are stopped.
     """
-    if not snapshot.ready and not names and not any(view.is_fpm for view in snapshot.processes):
-        why = "the listener does not know the programs yet; ask again in a moment"
-        return unknown(why)
+    not_yet = "the listener does not know the programs yet; ask again in a moment"
     if names:
         chosen: list[ProcessView] = []
         for name in names:
             found = [view for view in snapshot.processes if is_named(view.name, name)]
+            if not found and not snapshot.ready:
+                return unknown(not_yet, name)
             if not found:
                 known = ", ".join(sorted(view.name.shown for view in snapshot.processes))
                 why = f"supervisord has no program {name!r}; its programs: {known or 'none known'}"
@@ -110,6 +110,8 @@ def select(snapshot: Snapshot, names: Sequence[str]) -> tuple[ProcessView, ...] 
             chosen += [view for view in found if view not in chosen]
         return tuple(chosen)
     fpms = tuple(view for view in snapshot.processes if view.is_fpm)
+    if not fpms and not snapshot.ready:
+        return unknown(not_yet)
     if not fpms:
         return unknown(
             "no program is known as php-fpm; name a program, or set php_fpm in [fpm-listener]"

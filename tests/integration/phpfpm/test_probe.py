@@ -70,6 +70,42 @@ def test_a_full_queue_that_moves(tmp_path: Path) -> None:
         assert found.looked_s < 20
 
 
+def test_a_restart_while_the_queue_is_watched(tmp_path: Path) -> None:
+    """The new socket has an empty queue, which never moves: it is asked, and the old one is not."""
+    path = tmp_path / "s"
+    with ExitStack() as opened:
+        old = listening(opened, path)
+        client(opened, path)
+
+        def restart() -> None:
+            path.unlink()
+            old.close()
+            serve(opened, listening(opened, path), [b"", VALUES])
+
+        timer = threading.Timer(0.1, restart)
+        timer.start()
+        found = probe(ProbeTarget("www", str(path)), 20.0)
+        timer.join(10)
+        assert found.looked_s < 20
+        assert found.pong is not None
+        assert found.pong.outcome is Outcome.ANSWERED
+
+
+def serve(opened: ExitStack, server: socket.socket, answers: list[bytes]) -> None:
+    """Answer one connection each, in a thread; an empty answer only closes it."""
+
+    def run() -> None:
+        for answer in answers:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(answer)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    opened.callback(thread.join, 10)
+
+
 def test_several_pools_at_once(tmp_path: Path) -> None:
     """Silent pools are waited for side by side; results keep their order."""
     with ExitStack() as opened:

@@ -29,7 +29,7 @@ def look(outcome: Outcome | None = Outcome.ANSWERED, **more: object) -> PoolProb
     [
         (look(waiting=0, limit=511), Health.FINE, "answers"),
         (look(), Health.FINE, "answers"),
-        (look(waited=True, waiting=0, limit=511), Health.BUSY, "no worker is free"),
+        (look(waited=True, waiting=0, limit=511), Health.BUSY, "answers after 5.0 s; 0 of 511"),
         (look(None, moved=True, waited=True, waiting=255, limit=511), Health.BUSY, "255 of 511"),
         (look(None, moved=True, waiting=0, limit=511), Health.FINE, "answers"),
         (look(None, moved=True, waited=True, waiting=256, limit=511), Health.SATURATED, "256 of"),
@@ -69,7 +69,6 @@ LOOPS = {"loops": frozenset({Tier.FAST})}
         (State.STOPPING, {}, Health.STOPPED, False),
         (State.EXITED, {}, Health.EXITED, False),
         (State.FATAL, LOOPS, Health.FATAL, False),
-        (State.UNKNOWN, {}, Health.UNKNOWN, False),
         (State.RUNNING, LOOPS, Health.LOOPING, False),
         (State.BACKOFF, LOOPS, Health.LOOPING, False),
         (State.STOPPED, {"paused": True}, Health.LOOPING, False),
@@ -87,6 +86,19 @@ def test_a_state(state: State, more: dict[str, object], expected: Health, *, ok:
 def test_another_program() -> None:
     """RUNNING is all that is known about a program that is no php-fpm."""
     assert judge(program("worker"), [], Patience(), NOW_S).health is Health.FINE
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [(Outcome.ANSWERED, Health.FINE), (Outcome.SILENT, Health.UNKNOWN)],
+)
+def test_a_state_that_no_event_has_told(outcome: Outcome, expected: Health) -> None:
+    """A listener that was restarted may see no process. A pool that answers is fine."""
+    view = program("php-fpm", State.UNKNOWN)
+
+    assert health.needs_probe(view)
+    assert not health.needs_probe(program("worker", State.UNKNOWN))
+    assert judge(view, [look(outcome)], Patience(), NOW_S).health is expected
 
 
 def test_addresses_are_unknown() -> None:
@@ -203,6 +215,7 @@ def test_all_are_stopped() -> None:
     ("snapshot", "names", "words"),
     [
         (Snapshot(), (), "does not know the programs yet"),
+        (Snapshot(), ("php-fpm",), "php-fpm: unknown: the listener does not know the programs yet"),
         (Snapshot(ready=True), (), "set php_fpm"),
         (Snapshot(ready=True), ("x",), "no program 'x'; its programs: none known"),
         (SNAPSHOT, ("nope",), "its programs: php-fpm, php-old, web:worker_00, web:worker_01"),
@@ -239,7 +252,7 @@ def test_nagios() -> None:
         "FPM OK - php0: fine: pool www (127.0.0.1:9000) answers | 'www_queue'=3;;;0;511",
     )
     assert verdicts(State.RUNNING, State.FATAL).nagios[0] == 2
-    assert verdicts(State.UNKNOWN).nagios[0] == 3
+    assert health_report.unknown("no listener").nagios[0] == 3
 
 
 def test_hostile_names() -> None:
