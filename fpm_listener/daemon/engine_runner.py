@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from fpm_listener.daemon import supervisor_children
 from fpm_listener.delivery.alert_texts import with_texts
 from fpm_listener.incidents.effects import Notify
-from fpm_listener.incidents.program_output import section_of
 from fpm_listener.monitor.messages import (
     AnswerGuard,
     Discover,
@@ -163,14 +162,13 @@ class EngineRunner:
 
 def log_much_output(effect: MuchOutput) -> None:
     """Log which program sends too many events, and what to change."""
-    section = section_of(effect.process)
     log.warning(
-        "supervisord can lose events: a program sends very much output program=%s "
+        "supervisord can lose events: a program sends very much output section=[%s] "
         "events_per_s=%.0f fix=%r",
-        effect.process,
+        effect.section,
         effect.rate,
         "write its access log to a file (php-fpm: access.log in the pool), or set "
-        f"{effect.channel}_events_enabled=false in [{section}]",
+        f"{effect.channel}_events_enabled=false in [{effect.section}]",
     )
 
 

@@ -43,7 +43,7 @@ _ERROR = re.compile(
 _ACCESS = (
     r"\S+ (?:-|\S+) (?:-|\S+)?\s*\[?\d\d/\w{3}/\d{4}:"
     r'|.{0,80}"(?:GET|POST|HEAD|PUT|PATCH|DELETE|OPTIONS) \S{0,2000}(?: HTTP/[\d.]+)?" \d{3}\b'
-    r'|.{0,80}"\S{1,40} \S{1,2000}" [1-5]\d\d\b'
+    r'|[^"]{0,80}"\S{1,40} \S{1,2000}" [1-5]\d\d\b'
 )
 _ACCESS_LINE = re.compile(_ACCESS)
 _NOISE = re.compile(
@@ -61,7 +61,7 @@ _OF_OTHERS = re.compile(r"(?:\d{4}-\d\d-\d\d [\d:,]+ [A-Z]+ )?(?:exited|stopped|
 
 def is_access(line: str) -> bool:
     """Return whether a line of output is one of an access log, which quotes each request."""
-    return '"' in line and _ACCESS_LINE.match(line) is not None
+    return '" ' in line and _ACCESS_LINE.match(line) is not None
 
 
 def is_of_program(line: str) -> bool:

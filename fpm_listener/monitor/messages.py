@@ -219,9 +219,9 @@ class ReadLogsNow(NamedTuple):
 class MuchOutput(NamedTuple):
     """Effect: warn that the output of a program arrives in too many events."""
 
-    process: ProcessName
+    section: str  #: of the program, in supervisord.conf
     channel: str  #: stdout or stderr
-    rate: float  #: events of all programs in a second
+    rate: float  #: its events in a second
 
 
 class Discover(NamedTuple):

@@ -46,7 +46,7 @@ class ProcessMonitor(ProcessFacts):
         if isinstance(given, ProcessLog):
             lines = self._run_output.feed(given.text, given.channel)
             given = messages.LogFacts(classify_all(lines) if self.is_fpm else ())
-            if not given.facts and self._tracker.incident is None:
+            if not given.facts:
                 return []
         self._view, self._news = None, ProcessNews(started=set(self._shared.awaited))
         learn = self.LEARN.get(type(given))

@@ -9,6 +9,7 @@ Laws:
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 
 from fpm_listener.host.output_lines import is_access
 from fpm_listener.phpfpm.line_splitter import LineSplitter
@@ -41,7 +42,8 @@ class RunOutput:
         return self._keep(splitter.feed(text))
 
     def begin(self) -> None:
-        """Begin a run."""
+        """Begin a run. A half line of the last run, whose end was lost, is none of this run."""
+        self._splitters.clear()
         self._lines.clear()
         self._access.clear()
 
@@ -66,6 +68,6 @@ class RunOutput:
 
 
 def _last(lines: list[str]) -> list[str]:
-    """Return the last lines of each kind of a large piece."""
-    others = [line for line in lines if not is_access(line[:KEPT_CHARACTERS])]
-    return others[-KEPT_LINES:] or lines[-KEPT_ACCESS:]
+    """Return the last lines of a large piece, if possible without those of an access log."""
+    newest = (line for line in reversed(lines) if line and not is_access(line[:KEPT_CHARACTERS]))
+    return list(islice(newest, KEPT_LINES))[::-1] or lines[-KEPT_ACCESS:]

@@ -11,15 +11,14 @@ class LineSplitter:
 
     def __init__(self) -> None:
         self._half = ""
-        self.cut = 0  #: characters that were dropped because a line was too long
 
     def feed(self, text: str) -> list[str]:
         """Return the lines that `text` completes, without their newlines."""
+        if "\n" not in text:  # a line without end costs nothing more when it is too long
+            self._half += text[: LONGEST_LINE - len(self._half)]
+            return []
         lines = (self._half + text).split("\n")
-        self._half = lines.pop()
-        if len(self._half) > LONGEST_LINE:
-            self.cut += len(self._half) - LONGEST_LINE
-            self._half = self._half[:LONGEST_LINE]
+        self._half = lines.pop()[:LONGEST_LINE]
         return [line.removesuffix("\r") for line in lines]
 
     def flush(self) -> list[str]:

@@ -124,7 +124,7 @@ def _php_found(text: str) -> Found:
 
 def classify_all(lines: Iterable[str]) -> tuple[LogFact, ...]:
     """Return the facts that lines state."""
-    return tuple(fact for line in lines if (fact := classify(line)) is not None)
+    return tuple(fact for line in lines if line and (fact := classify(line)) is not None)
 
 
 def _guard_fact(line: str) -> LogFact | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -21,6 +22,7 @@ from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.messages import MuchOutput
 from fpm_listener.monitor.output_rate import MOST
 from fpm_listener.phpfpm.config import FpmSite
+from fpm_listener.phpfpm.log_facts import FactKind
 from fpm_listener.settings.policy import Policy
 from fpm_listener.supervisor.process import ProcessName, Program
 from tests.unit.monitor.engine_scenario import FPM, JOB, POLICY, Scenario
@@ -259,13 +261,17 @@ def test_output_before_the_program_is_known() -> None:
     assert [alert.annotations["cause"] for alert in scenario.alerts] == ["config_error"]
 
 
-def much_output(scenario: Scenario, seconds: float, name: ProcessName = FPM) -> list[MuchOutput]:
-    """Return the warnings after as many events as are too many, within so many seconds."""
+def much_output(scenario: Scenario, seconds: float, *names: ProcessName) -> list[MuchOutput]:
+    """Return the warnings after as many events as are too many, within so many seconds.
+
+    The last of the names writes one line to stdout at the end.
+    """
     began_s = scenario.now_s
-    payload = f"processname:{name.process} groupname:{name.group} pid:100\nx\n"
     for number in range(MOST):
-        at_s = began_s + seconds * (number + 1) / MOST
-        scenario.event_named(at_s, "PROCESS_LOG_STDERR", payload)
+        at_s, name = began_s + seconds * (number + 1) / MOST, names[number % len(names)]
+        channel = "STDOUT" if number == MOST - 1 else "STDERR"
+        payload = f"processname:{name.process} groupname:{name.group} pid:100\nx\n"
+        scenario.event_named(at_s, f"PROCESS_LOG_{channel}", payload)
     found = [one for one in scenario.effects if isinstance(one, MuchOutput)]
     scenario.effects.clear()
     return found
@@ -275,16 +281,51 @@ def test_very_much_output() -> None:
     """A program is reported once, and only if the events come fast."""
     scenario = Scenario()
     scenario.play("1 starting", "2 running")
-    assert much_output(scenario, 11) == []
-    (warning,) = much_output(scenario, 10)
-    assert (warning.process, warning.channel) == (FPM, "stderr")
+    assert much_output(scenario, 11, FPM) == []
+    (warning,) = much_output(scenario, 10, FPM)
+    assert (warning.section, warning.channel) == ("program:php-fpm", "stderr")
     assert round(warning.rate) == MOST / 10
-    assert much_output(scenario, 5) == []
-    assert [one.process for one in much_output(scenario, 5, JOB)] == [JOB]
+    assert much_output(scenario, 5, FPM) == []
+    assert [one.section for one in much_output(scenario, 5, JOB)] == ["program:job"]
 
 
 def test_very_much_output_from_the_start() -> None:
     """The first events count, too."""
     scenario = Scenario()
     scenario.play("1 starting", "2 running")
-    assert [one.process for one in much_output(scenario, 5)] == [FPM]
+    assert [one.section for one in much_output(scenario, 5, FPM)] == ["program:php-fpm"]
+
+
+def test_very_much_output_of_many_processes() -> None:
+    """The processes of numprocs are one program, and only its own events count."""
+    scenario = Scenario()
+    workers = [ProcessName("queue", f"queue_{number:02}") for number in range(4)]
+    (warning,) = much_output(scenario, 10, *workers, JOB)
+    assert (warning.section, warning.channel) == ("program:queue", "stderr")
+    assert round(warning.rate) == MOST / 10 * 4 / 5
+    assert much_output(scenario, 10, *workers, JOB) == []
+
+
+def test_output_that_is_expensive_to_read() -> None:
+    """Any program can write such lines: the listener must stay able to answer."""
+    scenario = Scenario()
+    scenario.play("1 starting", "2 running")
+    hostile = '"' * 78 + " " + 'y"' * 470 + "\n"
+    payload = f"processname:{FPM.process} groupname:{FPM.group} pid:100\n"
+    pieces = [*[hostile * 128] * 8, *["\n" * (128 << 10)] * 4, *["x" * 1000] * 500]
+    began_s = time.process_time()
+    for piece in pieces:
+        scenario.event_named(3, "PROCESS_LOG_STDOUT", payload + piece)
+    assert time.process_time() - began_s < 1.0
+
+
+def test_half_lines_of_lost_ends() -> None:
+    """The end of a run was lost: its half line does not hide the first line of the next run."""
+    scenario = Scenario()
+    payload = f"processname:{FPM.process} groupname:{FPM.group} pid:100\n"
+    error = "ERROR: failed to load configuration file '/f.conf'\n"
+    scenario.event_named(0.5, "PROCESS_LOG_STDERR", f"{payload}half")
+    scenario.play("1 starting")
+    scenario.event_named(1.1, "PROCESS_LOG_STDERR", payload + error)
+    scenario.play("1.5 backoff")
+    assert scenario.view().facts[FactKind.CONFIG_ERROR] == 1
