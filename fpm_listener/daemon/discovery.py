@@ -27,8 +27,9 @@ from fpm_listener.phpfpm.check_command import check_command
 from fpm_listener.phpfpm.config import FpmSite, LogKind
 from fpm_listener.phpfpm.pool_probe import ProbeTarget
 from fpm_listener.phpfpm.status_page import PoolTarget
-from fpm_listener.supervisor import command_search, config, config_path
+from fpm_listener.supervisor import command_search, config_path
 from fpm_listener.supervisor.config import ConfUnreadable
+from fpm_listener.supervisor.config_reader import ConfigReader
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.supervisor.rpc import RpcFailed
 from fpm_listener.vocabulary import Where
@@ -76,6 +77,7 @@ class Discovery:
         self._rpc = rpc
         self._pid = supervisord_pid
         self._programs = programs
+        self._reader = ConfigReader()
         self._commands: OperatorCommands | None = None
         self._outputs = OutputFinder(rpc, supervisord_pid)
         self._logged: set[str] = set()
@@ -146,7 +148,7 @@ class Discovery:
         why = ["supervisord's configuration file was not found"]
         path = config_path.find_conf(self._pid)
         if path is not None:
-            found = config.read_programs(path)
+            found = self._reader.programs(path)
             if not isinstance(found, ConfUnreadable):
                 return found
             why = [found.why]

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.supervisor import config_errors, drafts, program_settings
+from fpm_listener.supervisor.config_state import Recorder
 from fpm_listener.supervisor.server_login import HASHED
 
 if TYPE_CHECKING:
@@ -63,8 +64,11 @@ def read_programs(
     environ: values of `%(ENV_X)s`; None = our own, which comes from supervisord.
     """
     answer = read(path, timeout_s, environ)
-    if isinstance(answer, ConfUnreadable):
-        return answer
+    return answer if isinstance(answer, ConfUnreadable) else programs_of(answer)
+
+
+def programs_of(answer: Mapping[str, Any]) -> tuple[Program, ...]:
+    """Return the processes in the result of `describe`."""
     beginning = f"{answer['childlogdir']}/{{name}}-{{channel}}---{answer['identifier']}-"
     own = answer["loglevel"], answer["logfile"] or ""
     return tuple(program_settings.program(found, beginning, *own) for found in answer["processes"])
@@ -120,7 +124,7 @@ def describe(path: str, draft: str | None = None) -> dict[str, Any]:
 
     draft: replaces the text of the file.
     Either `refused` (and `unreadable` if the file itself is not the reason), or `identifier`,
-    `nodaemon`, `minfds`, `servers`, `files` and `processes`.
+    `nodaemon`, `minfds`, `servers`, `files`, `seen` and `processes`.
     """
     import tempfile  # noqa: PLC0415 - the child's, see law 1
 
@@ -128,16 +132,19 @@ def describe(path: str, draft: str | None = None) -> dict[str, Any]:
     # which are not opened here; `childlogdir` below replaces it.
     tempfile.tempdir = "/"
     try:
-        from supervisor.options import ServerOptions  # noqa: PLC0415 - the child's, see law 1
+        from supervisor import options  # noqa: PLC0415 - the child's, see law 1
     except ImportError:
         why = f"{sys.executable} has no package supervisor, which is needed to read it"
         return {"refused": why, "unreadable": True}
 
-    class Parser(ServerOptions):  # type: ignore[misc]  # supervisor has no types
+    recorder = options.glob = Recorder()
+
+    class Parser(options.ServerOptions):  # type: ignore[misc]  # supervisor has no types
         def import_spec(self, spec: str) -> str:
             return spec  # law 2; a plugin can also be missing here
 
         def open(self, fn: str, mode: str = "r") -> Any:  # noqa: ANN401 - as in supervisor
+            recorder.add(fn)
             is_draft = draft is not None and fn == path
             return drafts.opened(draft or "", path) if is_draft else super().open(fn, mode)
 
@@ -170,6 +177,7 @@ def describe(path: str, draft: str | None = None) -> dict[str, Any]:
         "childlogdir": section.childlogdir if section.childlogdir != "/" else _TEMPORARY,
         "servers": [_server(server) for server in section.server_configs],
         "files": [path, *_included(parser.parse_infos)],
+        "seen": recorder.seen(),
         "processes": [
             _process(group, process)
             for group in section.process_group_configs
