@@ -74,7 +74,8 @@ class SupervisorActions:
         self.hints = ShutdownHints(self._supervisord, os.environ)  #: used by the main thread
 
     def clear_mark(self) -> None:
-        """Delete the reason of the last shutdown."""
+        """Delete the reason of the last shutdown; if it was a reload, `run` still waits for it."""
+        self._tell_run(run_channel.CANCELLED)
         with suppress(OSError):
             os.unlink(f"{self._directory.prepare()}/{MARK}")  # noqa: PTH108 - it stays text
 

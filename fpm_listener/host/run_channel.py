@@ -25,6 +25,8 @@ SHUTDOWN, CANCELLED = b"shutdown", b"cancelled"
 _CREDENTIALS = struct.Struct("3i")
 #: Seconds to wait for a `run` that reads no messages.
 _PATIENCE_S = 1.0
+#: More messages than the kernel keeps (net.unix.max_dgram_qlen: 10, or 512 with systemd).
+_MOST_AT_ONCE = 1000
 
 
 def tell(message: bytes, environ: Mapping[str, str]) -> None:
@@ -52,8 +54,11 @@ class RunChannel:
         fcntl.fcntl(self._socket, fcntl.F_SETFL, flags | os.O_ASYNC)
 
     def read(self) -> Iterator[tuple[bytes, int, int]]:
-        """Return each message that has arrived, with pid and uid of its sender."""
-        while True:
+        """Return the messages that have arrived, with pid and uid of the sender.
+
+        Not without end: a process that sends all the time must not keep `run` from its signals.
+        """
+        for _ in range(_MOST_AT_ONCE):
             try:
                 message, extra, _, _ = self._socket.recvmsg(64, socket.CMSG_SPACE(64))
             except OSError:

@@ -97,6 +97,5 @@ def final_end(
 def _is_done_job(program: Program | None, ended: Ended) -> bool:
     """Return whether a FATAL program can be a job that is done: its last run may have succeeded."""
     restart = program.autorestart if program else None
-    if ended.is_success is None:
-        return restart == "false" and not ended.is_explained
-    return ended.is_success and restart != "true"
+    is_success = not ended.is_explained if ended.is_success is None else ended.is_success
+    return is_success and restart != "true"

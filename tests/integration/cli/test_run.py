@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING
 
 import pytest
@@ -117,6 +120,16 @@ def test_a_message_of_an_application() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_endless_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application that sends all the time does not keep `run` from its signals."""
+    credentials = (socket.SOL_SOCKET, socket.SCM_CREDENTIALS, struct.pack("3i", 7, 33, 33))
+    endless = SimpleNamespace(recvmsg=lambda *_: (b"x", [credentials], 0, None))
+    channel = run_channel.RunChannel()
+    channel._socket.close()
+    monkeypatch.setattr(channel, "_socket", endless)
+    assert set(channel.read()) == {(b"x", 7, 33)}
 
 
 def test_supervisord_in_the_background(tmp_path: Path) -> None:

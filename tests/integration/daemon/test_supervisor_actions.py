@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import xmlrpc.client
 from typing import TYPE_CHECKING
 
 import pytest
 
 from fpm_listener.daemon.supervisor_actions import SupervisorActions
+from fpm_listener.host import run_channel
 from fpm_listener.host.fallback_directory import StateDirectory
 from fpm_listener.monitor.messages import SelfHeal, StopFailed
 from fpm_listener.monitor.self_healing import Act
@@ -44,3 +46,16 @@ def test_only_a_refused_stop_was_certainly_not_done(tmp_path: Path, answer: str)
         healer.heal(SelfHeal(FPM, Act.HALT))
 
     assert put == ([StopFailed(FPM)] if answer in {"refused", "no RPC"} else [])
+
+
+def test_a_new_listener_cancels_the_shutdown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shutdown met a reload: else `docker stop` weeks later would end with status 1."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as run:
+        run.bind("")  # the kernel chooses a name in the abstract namespace
+        monkeypatch.setenv(run_channel.VARIABLE, run.getsockname()[1:].decode())
+        settings, directory = Settings(source=""), StateDirectory(tmp_path)
+        SupervisorActions(None, settings, directory, print, Snapshot).clear_mark()
+        run.settimeout(5)
+        assert run.recv(64) == run_channel.CANCELLED

@@ -10,10 +10,10 @@ from fpm_listener.incidents.effects import Notify
 from fpm_listener.monitor.final_end import Ended, FinalEnd, final_end, is_abandoned
 from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.lifecycle import Outcome
-from fpm_listener.monitor.messages import LeaveProgram, SelfHeal
+from fpm_listener.monitor.messages import LeaveProgram, ProcessesSeen, SelfHeal
 from fpm_listener.monitor.self_healing import Act
 from fpm_listener.settings.policy import HealingPolicy
-from fpm_listener.supervisor.process import ProcessName, Program
+from fpm_listener.supervisor.process import ProcessName, ProcessSeen, Program
 from fpm_listener.vocabulary import State
 from tests.unit.monitor.engine_scenario import JOB, POLICY, Scenario
 
@@ -36,9 +36,7 @@ def program(autorestart: str | None = None, *, is_listener: bool = False) -> Pro
         # FATAL
         (ALL, "true", State.FATAL, FAILED, FinalEnd.FATAL),
         (ALL, "unexpected", State.FATAL, FAILED, FinalEnd.FATAL),
-        (ALL, "unexpected", State.FATAL, UNKNOWN, FinalEnd.FATAL),
         (ALL, "false", State.FATAL, FAILED, FinalEnd.FATAL),
-        (ALL, None, State.FATAL, UNKNOWN, FinalEnd.FATAL),
         (JOBS, "true", State.FATAL, FAILED, FinalEnd.FATAL),
         (OTHERS, "true", State.FATAL, FAILED, None),
         (OFF, "true", State.FATAL, FAILED, None),
@@ -50,6 +48,10 @@ def program(autorestart: str | None = None, *, is_listener: bool = False) -> Pro
         (JOBS, "false", State.FATAL, DONE, FinalEnd.FATAL),
         # its exit status is unknown
         (ALL, "false", State.FATAL, UNKNOWN, None),
+        (ALL, "unexpected", State.FATAL, UNKNOWN, None),
+        (ALL, None, State.FATAL, UNKNOWN, None),
+        (ALL, "true", State.FATAL, UNKNOWN, FinalEnd.FATAL),
+        (ALL, "unexpected", State.FATAL, Ended(is_explained=True), FinalEnd.FATAL),
         (ALL, "false", State.FATAL, Ended(is_explained=True), FinalEnd.FATAL),
         (ALL, "false", State.FATAL, Ended(is_success=True, is_explained=True), None),
         (JOBS, "false", State.FATAL, UNKNOWN, FinalEnd.FATAL),
@@ -244,6 +246,16 @@ def test_a_job_that_is_faster_than_startsecs() -> None:
             played.play(f"{line.split()[0]}.05 exits 0/job")
     played.play("4 fatal job", "99 tick")
     assert shutdowns(played) == 0
+
+
+@pytest.mark.parametrize(("autorestart", "count"), [("unexpected", 0), ("false", 0), ("true", 1)])
+def test_a_fatal_program_when_the_listener_starts(autorestart: str, count: int) -> None:
+    """It can be a job that is done since days, and the container works."""
+    played = scenario(ALL, autorestart)
+    seen = ProcessSeen(JOB, State.FATAL, pid=None, started_at_s=None)
+    played.give(1.0, ProcessesSeen((seen,), asked_at_s=0.5))
+    played.play("99 tick")
+    assert shutdowns(played) == count
 
 
 def test_names() -> None:
