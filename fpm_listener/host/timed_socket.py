@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import math
 import socket
+import struct
 import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 
 class TimedSocket(socket.socket):
@@ -27,6 +31,14 @@ class TimedSocket(socket.socket):
         if left_s <= 0:
             raise TimeoutError
         return left_s
+
+    @property
+    def peer_uid(self) -> int | None:
+        """Return the user of the server; None over TCP."""
+        if self.family != socket.AF_UNIX:
+            return None
+        raw = self.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return int(_CREDENTIALS.unpack(raw)[1])
 
     def connect(self, address: Any, /) -> None:  # noqa: ANN401 - as socket's
         """Connect before the deadline."""

@@ -4,6 +4,8 @@ Laws:
 1. A supervisord that hangs costs one thread a few seconds.
 2. An answer is a value: the data, or the reason why there is none.
 3. Each call has its own connection.
+4. No password goes to a unix socket of another user: a socket in /tmp can be gone, and anybody can
+   create it again.
 
 supervisor's own transport has no timeout, so a supervisord that hangs would stop the listener. Its
 import also loads half of supervisor. The protocol is the standard library's, only the socket is
@@ -13,6 +15,7 @@ ours.
 from __future__ import annotations
 
 import base64
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -44,6 +47,7 @@ _UNAUTHORIZED = (
     "in environment= of the listener's section. Until then, exit codes can be unknown, and "
     "self-healing does not work"
 )
+_STRANGER = "{url} is a socket of user id {uid}, neither root nor our own: it gets no password"
 _REJECTED = "rejects the one that it gets"
 #: XML 1.0 does not allow these, but supervisord sends them as they are in its log.
 _CONTROL = bytes(range(9)) + b"\x0b\x0c" + bytes(range(14, 32))
@@ -245,8 +249,11 @@ class SupervisorRpc:
             word = base64.b64encode(self._credentials.encode()).decode()
             headers["Authorization"] = f"Basic {word}"
         connection = http.client.HTTPConnection("localhost")
-        connection.sock = self._connect()
+        connection.sock = own = self._connect()
         try:
+            uid = own.peer_uid if self._credentials else None
+            if uid not in {None, 0, os.geteuid()}:
+                return RpcFailed(why=_STRANGER.format(url=self._url, uid=uid))
             connection.request("POST", "/RPC2", body, headers)
             response = connection.getresponse()
             answer = response.read(LONGEST_ANSWER + 1)

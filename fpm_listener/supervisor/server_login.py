@@ -4,7 +4,8 @@ supervisord gives its children only the URL (SUPERVISOR_SERVER_URL).
 
 Laws:
 1. No text contains a password: no reason, no error, no `repr`.
-2. A file counts only if root, our own user or the user of supervisord owns it.
+2. Files count only if root, our own user or the user of supervisord owns them: the main file, and
+   those with the address and the login. Another user could name his own server.
 3. The login of another server is never sent.
 
 Source: supervisor/options.py, `server_configs_from_parser`; supervisor/process.py, `spawn`;
@@ -75,11 +76,15 @@ def find(
     wanted = _normal(url)
     for section in ini_lines.scan(texts.files).values():
         if wanted is not None and _address(section, texts.expansions) == wanted:
-            return _login(section, texts.expansions, owner)
+            files = {path, *(line.file for line in section.lines.values())}
+            strange = [one for one in files if _owner(one) not in {0, os.geteuid(), owner}]
+            if strange:
+                return f"{min(strange)} belongs to another user"
+            return _login(section, texts.expansions)
     return f"{path} has no server with this address"
 
 
-def _login(section: ConfigSection, expansions: Mapping[str, str], owner: int | None) -> Login | str:
+def _login(section: ConfigSection, expansions: Mapping[str, str]) -> Login | str:
     place = section.where("password")
     name = get(section, "username", "", expansions)
     password = get(section, "password", "", expansions)
@@ -87,9 +92,6 @@ def _login(section: ConfigSection, expansions: Mapping[str, str], owner: int | N
         return f"{place} has a value with a variable that is not set here"
     if not password:
         return f"{place} has no password"
-    files = {section.lines[key].file for key in ("username", "password") if key in section.lines}
-    if any(_owner(file) not in {0, os.geteuid(), owner} for file in files):
-        return f"{place} belongs to another user"
     if password.startswith(HASHED):
         return f"{place} contains only the hash of the password"
     return Login(name, password)

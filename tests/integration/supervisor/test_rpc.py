@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fpm_listener.host.timed_socket import TimedSocket
 from fpm_listener.supervisor import server_login
 from fpm_listener.supervisor.process import ProcessName, ProcessSeen
 from fpm_listener.supervisor.rpc import LONGEST_ANSWER, RpcFailed, SupervisorRpc
@@ -195,6 +196,16 @@ def test_the_password_of_the_configuration(supervisord: Supervisord) -> None:
     )
     rejected = SupervisorRpc(url, find_login=lambda _: Login("admin", "old"))
     assert "and rejects the one" in why(identification(rejected))
+
+
+def test_a_socket_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The socket of supervisord in /tmp is gone, and somebody has created it: no password."""
+    refused = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
+    with door(tmp_path, lambda peer: peer.sendall(refused)) as rpc:
+        rpc._find_login = lambda _: Login("admin", PASSWORD)
+        assert "and rejects the one" in why(identification(rpc))
+        monkeypatch.setattr(TimedSocket, "peer_uid", 65534)
+        assert "is a socket of user id 65534" in why(identification(rpc))
 
 
 def test_a_name_with_several_addresses(

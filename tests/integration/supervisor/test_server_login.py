@@ -95,6 +95,17 @@ def test_a_file_of_another_user(tmp_path: Path) -> None:
     assert isinstance(own, Login)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_server_that_another_user_names(tmp_path: Path) -> None:
+    """A file of root, included by another user, gives its password to no server of this user."""
+    secret = tmp_path / "secret.conf"
+    secret.write_text("[inet_http_server]\nport=127.0.0.1:9001\nusername=a\npassword=b\n")
+    path = write(tmp_path, f"[include]\nfiles={secret}\n")
+    assert login("http://127.0.0.1:9001", path) == ("a", "b")
+    os.chown(path, 65534, 65534)
+    assert login("http://127.0.0.1:9001", path) == f"{path} belongs to another user"
+
+
 def test_a_login_is_not_printed() -> None:
     """Not even by accident."""
     assert "s3cret" not in repr(Login("admin", "s3cret"))
