@@ -207,7 +207,7 @@ class Daemon:
         if event.name in _ENDS:
             self._keeper.check_socket()  # the next guard comes soon
         self._runner.perform(effects)
-        self._publisher.schedule(now)
+        self._publisher.schedule(now, counters=not effects and "PROCESS_LOG_" in event.name)
 
     def _take_message(self, item: Any) -> None:  # noqa: ANN401 - the table knows each type
         now = read_clocks()

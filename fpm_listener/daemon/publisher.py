@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two snapshots in a burst of events.
 SNAPSHOT_EVERY_S = 0.02
+#: The same if only counters have changed: output can make hundreds of events a second.
+COUNTERS_EVERY_S = 1.0
 
 
 class Sources(NamedTuple):
@@ -58,10 +60,11 @@ class Publisher:
         """Count an unexpected error that a thread survived."""
         self._internal_errors[where.value] += 1
 
-    def schedule(self, now: Instant) -> None:
-        """Make a snapshot soon: something has changed."""
-        if self.due_s is None:
-            self.due_s = max(now.monotonic_s, self._made_at_s + SNAPSHOT_EVERY_S)
+    def schedule(self, now: Instant, *, counters: bool = False) -> None:
+        """Make a snapshot soon: something has changed. `counters`: nothing else."""
+        pause_s = COUNTERS_EVERY_S if counters else SNAPSHOT_EVERY_S
+        due_s = max(now.monotonic_s, self._made_at_s + pause_s)
+        self.due_s = due_s if self.due_s is None else min(due_s, self.due_s)
 
     def publish(self, now: Instant, sources: Sources) -> None:
         """Make the snapshot now."""
