@@ -147,7 +147,7 @@ _CONTAINER = (
     (("--write",), "", "write the file; the old one is kept beside it"),
     (("--dockerfile",), "FILE", "Dockerfile of the image: its system, its user, its copies"),
     (("--user",), "NAME", "user that supervisord starts as (default: USER of the Dockerfile)"),
-    (("--path",), "PATH", "path of fpm-listener in the image (default: that of this one)"),
+    (("--path",), "PATH", "path of fpm-listener in the image (default: as it is found here)"),
     (("--token-file",), "FILE", "serve metrics on every address, to clients with this token"),
     (("--textfile",), "FILE", "also write the metrics to this file"),
 )

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +21,7 @@ from fpm_listener.doctor import check, ini_edits
 from fpm_listener.doctor.container_plan import Choices
 from fpm_listener.doctor.host_facts import Host
 from fpm_listener.host import file_replacement, own_command
+from fpm_listener.phpfpm.guard_command import PROGRAM
 from fpm_listener.supervisor import config
 from fpm_listener.values import FpmListenerError
 
@@ -59,8 +62,8 @@ def run(
     old = container_draft.read(path)
     image = _image(options.dockerfile, path)
     choices = Choices(
-        command=options.path or _command(),
-        command_elsewhere=options.path or _NAME,
+        command=_command(options),
+        command_elsewhere=_path(options),
         file=Path(image.file or path).name,
         shipped=shipped_listener(),
         token_file=options.token_file or "",
@@ -81,7 +84,10 @@ def run(
     for other, text in draft.others.items():
         say_exactly(_diff(other, container_draft.read(other), text))
     image = image._replace(file=image.file or (path if draft.is_image else f"/etc/{choices.file}"))
-    notes = [] if user or image.is_read or draft.is_image else [*_guesses(draft, path)]
+    if draft.is_image:
+        notes = [*_path_note(draft, options)]
+    else:
+        notes = [] if user or image.is_read else [*_guesses(draft, path)]
     say("\n".join(container_notes.lines(draft, image, path, notes)))
     return 0
 
@@ -96,15 +102,36 @@ def _guesses(draft: Draft, path: str) -> Iterator[str]:
     )
 
 
-def _command() -> str:
-    """Return how supervisord finds fpm-listener in this image: in PATH, or by its path.
+def _command(options: Options) -> str:
+    """Return how supervisord starts fpm-listener if this machine is the image.
 
-    The lines of the Dockerfile create a link in PATH.
+    Without a link in PATH it is the path of this program, so that php-fpm starts here. The lines
+    of a Dockerfile create a link.
     """
-    own = own_command.typed()
-    folders = os.environ.get("PATH", os.defpath).split(":")
-    is_apart = own and not own_command.archive() and str(Path(own).parent) not in folders
-    return own if is_apart else _NAME
+    if options.path or options.dockerfile or shutil.which(_NAME):
+        return _path(options)
+    return own_command.line().replace("%", "%%")
+
+
+def _path(options: Options) -> str:
+    """Return the path that the user names, or the name in PATH. Raises FpmListenerError."""
+    path = options.path or _NAME
+    if not PROGRAM.fullmatch(Path(path).name):
+        raise FpmListenerError(
+            f"--path {path}: the name of the file must be fpm-listener or fpm-listener.pyz;"
+            " otherwise php-fpm is not found behind it"
+        )
+    return shlex.quote(path).replace("%", "%%")
+
+
+def _path_note(draft: Draft, options: Options) -> Iterator[str]:
+    command = draft.choices.command
+    if not options.path and command != _NAME:
+        yield (
+            f"fpm-listener is not in PATH here, so command= starts {command}. If it has another"
+            " path in the image, add --path PATH; the lines above create"
+            " /usr/local/bin/fpm-listener"
+        )
 
 
 def _image(path: str | None, conf: str) -> Image:

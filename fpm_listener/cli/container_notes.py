@@ -33,7 +33,7 @@ _OF_IMAGE = {
 }
 #: Events of a program that stays down.
 _DOWN = {"PROCESS_STATE", "PROCESS_STATE_FATAL", "PROCESS_STATE_EXITED", "EVENT"}
-_ACCESS_LOG, _CONTROL = "FPM119", "process_control_timeout"
+_ACCESS_LOG, _MISSING, _CONTROL = "FPM119", "FPM023", "process_control_timeout"
 
 
 def lines(draft: Draft, image: Image, path: str, guesses: Sequence[str] = ()) -> list[str]:
@@ -186,5 +186,7 @@ def _remaining(draft: Draft) -> Iterator[str]:
 
 def _is_fixed(finding: Finding) -> bool:
     """Return whether the lines of the Dockerfile fix it."""
+    if finding.id == _MISSING and finding.what.startswith("fpm-listener "):
+        return True
     php = _php_edits(finding)
     return finding.id == _ACCESS_LOG or (bool(php) and len(php) == len(finding.edits))

@@ -23,6 +23,7 @@ from fpm_listener.doctor.host_facts import Host
 from fpm_listener.doctor.rule import parse_texts
 from fpm_listener.doctor.rules import examine
 from fpm_listener.phpfpm import config_files
+from fpm_listener.phpfpm.guard_command import PROGRAM
 from fpm_listener.settings import receiver_check, settings
 from fpm_listener.settings.settings import Settings
 from fpm_listener.supervisor import config, ini_lines, server_login
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from fpm_listener.supervisor.server_login import Login
 
 #: The command of our listener, and its settings file.
-_LISTENS = re.compile(r"fpm[-_]listener listen --config[= ](\S+)")
+_LISTENS = re.compile(rf"{PROGRAM.pattern} listen --config[= ](\S+)", re.ASCII)
 
 #: What the rules read of [supervisord].
 _SUPERVISORD = (

@@ -12,13 +12,14 @@ import shlex
 from typing import TYPE_CHECKING
 
 from fpm_listener.phpfpm import command_line
+from fpm_listener.phpfpm.guard_command import PROGRAM
 from fpm_listener.phpfpm.shell_commands import SHELL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Our guard, in a command or in a script.
-GUARD = re.compile(r"fpm[-_]listener['\"]?\s+guard\b")
+GUARD = re.compile(rf"{PROGRAM.pattern}['\"]?\s+guard\b", re.ASCII)
 #: The beginning of each word, also after the quote of a shell's text or after its operator.
 _BEGINS = re.compile(r"(?:^|(?<=[\s\"'&;|]))(?=[^\s\"'&;|])")
 #: What ends the last command of a shell's text.

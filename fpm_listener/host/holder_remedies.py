@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: Kinds of supervisors that are containers.
 CONTAINERS = frozenset({"docker", "podman", "container"})
 _LONGEST_PORT = 5
-_LISTENER = re.compile(r"fpm[-_]listener listen\b")
+_LISTENER = re.compile(r"fpm[-_]listener(?:-\d[\d.]*\d)?(?:\.pyz)? listen\b", re.ASCII)
 
 
 def free(holders: Sequence[Holder], config: str = "") -> str:

@@ -95,7 +95,17 @@ def test_every_shape_becomes_clean(sample: Path) -> None:
     assert any(one.is_our_listener for one in processes.values())
 
 
-def said(path: Path, *, expects: int = 0, **options: Any) -> str:  # noqa: ANN401 - as Options
+@pytest.fixture(autouse=True)
+def program(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Put a program with our name into PATH, as the lines of the Dockerfile do."""
+    path = tmp_path_factory.mktemp("bin") / "fpm-listener"
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(path.parent))
+    return path
+
+
+def said(path: Path, /, *, expects: int = 0, **options: Any) -> str:  # noqa: ANN401 - as Options
     """Return what the command prints about a file."""
     found: list[str] = []
     machine = FakeHost()
@@ -299,6 +309,38 @@ def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
     path.write_text((SAMPLES / "recipe.conf").read_text())
     with pytest.raises(FpmListenerError, match="stays unchanged: it is a symlink of user 65534"):
         said(link, write=True)
+
+
+def test_the_path_of_the_program(
+    program: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is not in PATH is named by its path, so that php-fpm starts on this machine."""
+    path = sample_in(tmp_path, "official-root")
+    assert "fpm-listener is not in PATH" not in said(path)
+    program.unlink()
+    zipped = program.with_name("fpm-listener.pyz")
+    zipped.write_text("#!/bin/sh\n")
+    zipped.chmod(0o755)
+    monkeypatch.setattr("sys.argv", [str(zipped)])
+    assert f"fpm-listener is not in PATH here, so command= starts {zipped}." in said(path)
+    (tmp_path / "Dockerfile").write_text("FROM php:8-fpm\n")
+    printed = said(path, dockerfile=str(tmp_path / "Dockerfile"))
+    assert "+command=fpm-listener guard --hold -- php-fpm -F\n" in printed
+
+    said(path, write=True)
+    new = path.read_text()
+    assert f"command={zipped} guard --hold -- php-fpm -F\n" in new
+    assert f"{path}: nothing to change" in said(path, write=True)
+    assert path.read_text() == new
+
+
+def test_a_path_with_a_blank_and_a_wrong_name(tmp_path: Path) -> None:
+    """The path gets quotes; behind another name, nobody would find php-fpm."""
+    path = sample_in(tmp_path, "official-root")
+    printed = said(path, path="/opt/my apps/fpm-listener.pyz")
+    assert "+command='/opt/my apps/fpm-listener.pyz' guard --hold -- php-fpm -F\n" in printed
+    with pytest.raises(FpmListenerError, match="--path /opt/fpm: the name of the file must be"):
+        said(path, path="/opt/fpm")
 
 
 def test_options_of_the_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ def test_the_guard_is_inserted(command: str, changed: str | None) -> None:
         "chroot /jail php-fpm -F",
         "su www-data -c 'php-fpm -F'",
         "fpm-listener guard --hold -- php-fpm -F",
+        "/opt/fpm-listener.pyz guard --hold -- php-fpm -F",
+        "python3 '/opt/my apps/fpm-listener-0.1.0.pyz' guard --hold -- php-fpm -F",
         "php-fpm 'unclosed",
     ],
 )

@@ -88,6 +88,7 @@ def test_a_report_in_words() -> None:
         ),
         (LISTENER, "", "supervisorctl restart alerts:listener"),
         (OTHER._replace(command="python -m fpm_listener listen"), "", "Wait for the next start"),
+        (OTHER._replace(command="python /a/fpm-listener.pyz listen"), "", "Wait for the next"),
         (OTHER._replace(command="fpm-listener listener"), "", "Stop it (kill 7)"),
     ],
 )
