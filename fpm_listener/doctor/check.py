@@ -181,6 +181,8 @@ def gather(
             own = (process.section.name, found.php_fpm.config, found.php_fpm.prefix)
             fpms[own] = fpms.get(own) or _fpm(process, found, machine)
     settings_files = tuple(_own_settings(processes, environ, path, draft))
+    accepted = [(path, one) for path, one in settings_files if isinstance(one, Settings)]
+    endings = [one.healing for _, one in accepted if one.healing.shutdown_on_fatal]
     return CheckedConfig(
         supervisord={name: answer[name] for name in _SUPERVISORD},
         sections=sections,
@@ -195,13 +197,11 @@ def gather(
         ),
         undeliverable=tuple(
             (path, problem)
-            for path, one in settings_files
-            if isinstance(one, Settings)
+            for path, one in accepted
             for problem in receiver_check.problems(one.receivers, may_read=os.geteuid() == 0)
         ),
-        state_dirs=tuple(
-            (path, str(one.state_dir)) for path, one in settings_files if isinstance(one, Settings)
-        ),
+        state_dirs=tuple((path, str(one.state_dir)) for path, one in accepted),
+        ends_container=tuple(glob for one in endings for glob in one.fatal_programs or ["*"]),
     )
 
 

@@ -230,9 +230,9 @@ class CheckedConfig(NamedTuple):
     machine: Machine
     unknown: tuple[Unknown, ...] = ()  #: programs of php-fpm whose php-fpm was not found
     refused: tuple[tuple[str, str], ...] = ()  #: files of our own settings, and their errors
-    #: files of our own settings, and why alerts will not be delivered
-    undeliverable: tuple[tuple[str, ReceiverProblem], ...] = ()
+    undeliverable: tuple[tuple[str, ReceiverProblem], ...] = ()  #: the same, for lost alerts
     state_dirs: tuple[tuple[str, str], ...] = ()  #: files of our own settings, and state_dir
+    ends_container: tuple[str, ...] = ()  #: globs over group:name: FATAL ends the container
     loaded: Loaded | None = None  #: None = no supervisord answers, or it does not say
     held: tuple[HeldAddress, ...] = ()  #: of the addresses that a process listens on now
     running: Running | None = None  #: the supervisord that runs with this configuration

@@ -6,12 +6,14 @@ Each consequence was measured with supervisor 4.3.0 and php-fpm 8.2.
 from __future__ import annotations
 
 import signal
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.doctor.checked_config import fpms, programs, whole
 from fpm_listener.doctor.rule import KeyRule, key_rules, match, rule
 from fpm_listener.host.addresses import UnixAddress
 from fpm_listener.phpfpm.config import LogKind
+from fpm_listener.supervisor.process import ProcessName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +33,17 @@ def _with_log_on_stderr(config: CheckedConfig) -> list[Section]:
         for fpm in config.fpms
         if fpm.conf.log_kind is LogKind.STDERR and not fpm.process.settings["redirect_stderr"]
     ]
+
+
+def _stay_down(config: CheckedConfig) -> list[Section]:
+    """Return the programs that stay down after FATAL: no container ends and starts again."""
+    found = []
+    for fpm in config.fpms:
+        name = ProcessName(fpm.process.group, fpm.process.name)
+        texts = (str(name), name.shown)
+        if not any(fnmatchcase(one, glob) for one in texts for glob in config.ends_container):
+            found.append(fpm.program)
+    return found
 
 
 def _without_shell(config: CheckedConfig) -> list[Section]:
@@ -53,10 +66,13 @@ TABLE = (
     *key_rules(
         programs,
         KeyRule("FPM005", "startsecs", lambda seconds: seconds < 2, {"startsecs": "3"}),
-        KeyRule("FPM007", "startretries", lambda retries: retries < 5, {"startretries": "10"}),
         KeyRule("FPM008", "exitcodes", _FAILED_START.intersection, {"exitcodes": "0"}),
         KeyRule("FPM009", "autorestart", lambda how: how != "true", {"autorestart": "true"}),
         KeyRule("FPM014", "killasgroup", lambda is_set: not is_set, {"killasgroup": "true"}),
+    ),
+    *key_rules(
+        _stay_down,
+        KeyRule("FPM007", "startretries", lambda retries: retries < 5, {"startretries": "10"}),
     ),
     *key_rules(_without_shell, KeyRule("FPM015", "stopasgroup", bool, {"stopasgroup": None})),
     *key_rules(

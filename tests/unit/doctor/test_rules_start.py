@@ -527,6 +527,16 @@ def test_a_section_without_a_command() -> None:
     assert len(found("FPM024", broken)) == 1
 
 
+@pytest.mark.parametrize(
+    ("globs", "count"), [((), 1), (("*",), 0), (("php-fpm",), 0), (("worker:*",), 1)]
+)
+def test_few_retries_end_the_container(globs: tuple[str, ...], count: int) -> None:
+    """With `on_fatal = shutdown`, the site does not stay down: the container starts again."""
+    of = checkup(key("startretries", "3", "10"), ends_container=globs)
+
+    assert len(found("FPM007", of)) == count
+
+
 def test_a_program_as_root() -> None:
     """User 0 may do what only root can do."""
     owner = (SOCKET, ("[www]\n", "[www]\nlisten.owner = web\n"))
