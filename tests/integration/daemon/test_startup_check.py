@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -85,3 +86,18 @@ def test_nothing_is_imported_from_where_it_stands(start: Start, tmp_path: Path) 
         os.chdir(before)
 
     assert not (tmp_path / "pwned").exists()
+
+
+def test_what_is_true_only_now_is_left_out(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page shows the findings for days: an address is not in use for so long."""
+    texts = {"severity": "error", "where": "x", "title": "x", "what": "x", "why": "x", "fix": "x"}
+    findings = [{"id": name, **texts} for name in ("FPM115", "FPM117", "FPM004")]
+    done = subprocess.CompletedProcess("", 0, stdout=json.dumps(findings).encode())
+    pid = start("[supervisord]\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+
+    examined = startup_check.run(pid)
+
+    assert examined is not None
+    assert examined.counts["error"] == 1
+    assert [one.id for one in examined.found] == ["FPM004"]
