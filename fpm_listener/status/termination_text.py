@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fpm_listener import untrusted_text
@@ -21,5 +22,7 @@ def lines(view: ProcessView) -> list[str]:
     found = [view.final_end.value.format(view.name)]
     if view.incident is not None:
         facts = view.incident.facts
-        found += [ENGLISH.summary(facts), f"remedy: {ENGLISH.remedy(facts)}"]
+        # supervisord ends, so no command of supervisorctl can follow.
+        remedy, _, _ = ENGLISH.remedy(replace(facts, gave_up=False)).partition(", then type: ")
+        found += [ENGLISH.summary(facts), f"remedy: {remedy}, then start the container again"]
     return [untrusted_text.escaped(line) for line in found]
