@@ -72,6 +72,7 @@ _PLACES = tuple(
         rf"\b[Pp]ort(?: number)?[:=]?[ '\"\[(]{{1,3}}(?P<all>){_PORT}",
         rf"PORT[:= ]{{1,2}}(?P<all>){_PORT}",
         rf"http-\w{{1,9}}-(?P<all>){_PORT}",  # Tomcat
+        rf"for address '(?P<all>){_PORT}'",  # php-fpm with `listen = 9000`
     )
 )
 #: Lines that show only the address; another line says that it is in use.

@@ -31,7 +31,7 @@ class HolderWatch:
         self.report: HolderReport | None = None
         self.asked_at_s = float("-inf")  #: of the last question or report
         self.verify_at_s: float | None = None  #: when to check that the holders still exist
-        self._guess: str | None = None  # the address, if the program does not name it
+        self.guess: str | None = None  #: the address, if the program does not name it
         self._config = ""
         self._is_guessed = False  # the last question was about it
         self._name = name
@@ -39,7 +39,7 @@ class HolderWatch:
 
     def configure(self, known: ProgramKnown) -> None:
         """Set what the configuration of the program contains."""
-        self._guess = known.needs.command_address
+        self.guess = known.needs.command_address
         self._config = known.site.config if known.site else ""
 
     def clear(self) -> None:
@@ -55,8 +55,8 @@ class HolderWatch:
 
     def ask(self, now_s: float, address: str | None, former_masters: Iterable[int]) -> FindHolder:
         """Return the question for the holder of an address."""
-        self.asked_at_s, self._is_guessed = now_s, not address and bool(self._guess)
-        asked = address or self._guess or ""
+        self.asked_at_s, self._is_guessed = now_s, not address and bool(self.guess)
+        asked = address or self.guess or ""
         return FindHolder(self._name, asked, frozenset(former_masters), self._config)
 
     def take_gone(self, pids: frozenset[int]) -> None:

@@ -12,13 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpm_listener.incidents import saved_incident
 from fpm_listener.incidents.alert import Reason
-from fpm_listener.incidents.effects import (
-    Gone,
-    HolderFound,
-    IncidentEffect,
-    Notify,
-    SaveIncident,
-)
+from fpm_listener.incidents.effects import Gone, HolderFound, IncidentEffect, Notify, SaveIncident
 from fpm_listener.incidents.exit_lookups import ExitLookups
 from fpm_listener.incidents.failure_history import FailureHistory
 from fpm_listener.incidents.holder_watch import HOLDER_FRESH_S, LOOK_AGAIN_S, HolderWatch
@@ -216,7 +210,8 @@ class IncidentTracker:
         self, now: Instant, address: str | None, status: ProcessStatus, fresh_s: float
     ) -> _Effects:
         """Ask for the holder, unless the last question or report is fresh."""
-        if now.monotonic_s - self._holders.asked_at_s < fresh_s:
+        is_unnamed = not address and not self._holders.guess  # a line can still name it
+        if is_unnamed or now.monotonic_s - self._holders.asked_at_s < fresh_s:
             return []
         self._lookups.pending.add(Lookup.HOLDER)
         return [self._holders.ask(now.monotonic_s, address, status.former_masters)]

@@ -106,6 +106,16 @@ def test_the_address_is_in_the_command() -> None:
     assert "*:8000 is in use by pid 7" in scene.alerts[-1].annotations["summary"]
 
 
+def test_the_address_is_not_known_yet() -> None:
+    """A line that names it can follow: the alert does not say that there is none."""
+    scene = failing_job()
+    scene.give(3.6, OutputRead(JOB, (PYTHON,)))
+
+    assert scene.sent == ["first: bind_conflict"]
+    assert scene.looks == []
+    assert "unknown" not in scene.alerts[-1].annotations["summary"]
+
+
 def test_the_guess_is_wrong() -> None:
     """Nobody has the address of the command, so it is not named."""
     scene = with_command("*:8000")
