@@ -133,6 +133,7 @@ class HolderReport(NamedTuple):
     address: str  #: as asked
     holders: tuple[Holder, ...]  #: empty: it is free now, or the holder is unknown
     blind: str | None = None  #: why holders can be missing; None = all were seen
+    left: tuple[int, ...] = ()  #: process groups of orphans whose sockets cannot be seen
 
     @property
     def pids(self) -> tuple[int, ...]:

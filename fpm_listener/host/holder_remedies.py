@@ -98,9 +98,12 @@ def restart_listener(holder: Holder) -> str | None:
 
 
 def whom(holder: Holder) -> str:
-    """Return the arguments of kill for orphans: the group of their dead master."""
+    """Return the arguments of kill for orphans: the group of their dead master.
+
+    Without `--`: the kill of dash, which is sh on Debian, rejects it after a signal.
+    """
     if holder.master_pid:
-        return f"-- -{holder.master_pid}"
+        return f"-{holder.master_pid}"
     return " ".join(str(pid) for pid in (holder.pid, *holder.others))
 
 

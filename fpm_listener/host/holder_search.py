@@ -83,17 +83,23 @@ def find_holders(
                 holders = tuple(map(_connected, holders))
             return HolderReport(address=address, holders=holders)
     if hidden:
-        return blind(_why_hidden(hidden, former_masters, proc))
+        return _hidden(address, hidden, former_masters, proc)
     return blind("no process that can be seen here has it (another container?)")
 
 
-def _why_hidden(hidden: list[int], former_masters: frozenset[int], proc: str) -> str:
+def _hidden(
+    address: str, hidden: list[int], former_masters: frozenset[int], proc: str
+) -> HolderReport:
     # Docker gives root no CAP_SYS_PTRACE, which is needed to read www-data's processes.
     needs = "CAP_SYS_PTRACE" if os.geteuid() == 0 else "root"
     why = f"reading other users' processes is not permitted (it needs {needs})"
     processes = [found for pid in hidden if (found := _process(pid, proc))]
-    left = [str(process.pid) for process in processes if process.pgid in former_masters]
-    return f"{why}; an earlier run of the program has left pid {' '.join(left)}" if left else why
+    left = [process for process in processes if process.pgid in former_masters]
+    if left:
+        pids = " ".join(str(process.pid) for process in left)
+        why += f"; an earlier run of the program has left pid {pids}"
+    groups = {one.pgid for one in left if _judge(one, proc)[0] is HolderKind.ORPHAN}
+    return HolderReport(address, (), why, tuple(sorted(groups)))
 
 
 # -- processes -------------------------------------------------------------------------------------

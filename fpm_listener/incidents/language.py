@@ -177,6 +177,7 @@ class Language:
             "on_host": "x" if "syslog" not in facts.commands.capabilities else "",
             "restarts": facts.live.exit_loop.restarts,
             "pool": facts.live.workers.pool,
+            "left": " ".join(f"-{one}" for one in facts.holder.left) if facts.holder else "",
             "stop_s": f"{facts.live.stopwaitsecs or 0:g}" if facts.live.stopwaitsecs else "",
             "instead": self._listed(facts.post_mortem.program_instead if facts.post_mortem else ()),
         }

@@ -37,8 +37,8 @@ ENGLISH = Language(
         ),
         Variant.HOLDER_INVISIBLE: Text(
             "{address} is|was in use; the process that uses it is unknown: {blind}",
-            "Start the container with --cap-add SYS_PTRACE to see the process. Without it, this "
-            "shows only its uid: {look_user}",
+            "{left}Start the container with --cap-add SYS_PTRACE to see the process. Without it, "
+            "this shows only its uid: {look_user}",
         ),
         Variant.HOLDER_HIDDEN: Text(
             "{address} is|was in use; the process that uses it is unknown: {blind}", _FIND_HOLDER
@@ -180,6 +180,8 @@ ENGLISH = Language(
         "exit_words": " with status {value}",
         "worker_exit": " ({value})",
         "pool": " of pool {value}",
+        "left": "End the workers of the earlier run (kill -QUIT {value}). If the address is "
+        "still in use: ",
         "restarts": ": {value} restarts in {span} s; supervisord treats this as expected",
         "stop_s": " (stopwaitsecs={value})",
         "firing": "{name}: {problem}; it keeps failing",

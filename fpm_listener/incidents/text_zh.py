@@ -115,7 +115,7 @@ CHINESE = Language(
         ),
         Variant.HOLDER_INVISIBLE: Text(
             "{address} 已被占用；占用者未知：{blind}",
-            "用 --cap-add SYS_PTRACE 启动容器才能看到占用者；否则只能看到其 uid：{look_user}",
+            "{left}用 --cap-add SYS_PTRACE 启动容器才能看到占用者；否则只能看到其 uid：{look_user}",
         ),
         Variant.HOLDER_HIDDEN: Text("{address} 已被占用；占用者未知：{blind}", _FIND_HOLDER),
         Variant.HOLDER_GONE: Text("{address} 曾被占用，但现在已空闲", _FIND_HOLDER),
@@ -238,6 +238,7 @@ CHINESE = Language(
         "exit_words": "，退出状态 {value}",
         "worker_exit": "（{value}）",
         "pool": "进程池 {value} 的",
+        "left": "结束上次运行遗留的工作进程（kill -QUIT {value}）；若地址仍被占用：",
         "restarts": "：{span} 秒内重启 {value} 次；supervisord 视其为正常",
         "stop_s": "（stopwaitsecs={value}）",
         "firing": "{name}：{problem}；反复失败",

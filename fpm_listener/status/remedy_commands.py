@@ -11,7 +11,7 @@ _COMMAND = re.compile(
     r"""
     (?:(?<=:\ )|(?<=\uff1a)|(?<=\()|(?<=\uff08))
     (
-        (?: (?:'[^']*/|/\S*/)?supervisorctl\ -?\w | systemctl\ | kill\ (?:-\w+\ )?(?:--\ )?-?\d
+        (?: (?:'[^']*/|/\S*/)?supervisorctl\ -?\w | systemctl\ | kill\ (?:-\w+\ )?-?\d
           | (?:ss|ps|df|install|namei|ls|netstat|mkdir|useradd|groupadd|adduser|addgroup)\ -{0,2}\w
           | (?:grep|sed|su|s6-svc|svc)\ - | (?:tail|cat)\ (?='?/) | mount\ -o\ | dmesg\b
           | (?:docker|podman)\ (?:stop|restart)\ | sv\ (?:down|restart)\ | ip\ address\b

@@ -140,7 +140,7 @@ def test_the_master_of_the_recipe_is_killed(folder: Path) -> None:
     demo = Terminal(folder, "--recipe")
     try:
         demo.wait_for("FIRING php-fpm")
-        group = demo.wait_for("kill -QUIT -- -").partition("\n")[0]
+        group = demo.wait_for("kill -QUIT -").partition("\n")[0]
         os.killpg(int(group), signal.SIGQUIT)
         demo.wait_for("RESOLVED php-fpm")
         demo.type_ctrl_c()

@@ -197,14 +197,14 @@ def test_a_command_is_copied(server: PageServer, browser: Chromium) -> None:
     server.snapshot = TROUBLE
     browser.look()
     browser.go(server.url)
-    assert browser.text(".remedy code") == "kill -QUIT -- -24135"
+    assert browser.text(".remedy code") == "kill -QUIT -24135"
     browser.ask("Emulation.setFocusEmulationEnabled", enabled=True)  # a window in front
     browser.ask(
         "Runtime.evaluate",
         expression="document.querySelector('button.copy').click()",
         userGesture=True,
     )
-    browser.wait("it to be said", lambda: browser.text("#said") == "Copied: kill -QUIT -- -24135")
+    browser.wait("it to be said", lambda: browser.text("#said") == "Copied: kill -QUIT -24135")
     assert browser.run("document.activeElement.className") == "copy"
     assert complaints(browser) == []
 
@@ -332,7 +332,7 @@ def test_without_javascript(server: PageServer, browser: Chromium) -> None:
         page = browser.ask("DOM.getOuterHTML", nodeId=root["nodeId"])["outerHTML"]
     finally:
         browser.ask("Emulation.setScriptExecutionDisabled", value=False)
-    assert "kill -QUIT -- -24135" in page
+    assert "kill -QUIT -24135" in page
     assert '<meta http-equiv="refresh" content="5">' in page
 
 

@@ -109,14 +109,14 @@ FAILURES = {
         orphans(lambda _: f"127.0.0.1:{free_port()}"),
         "bind_conflict",
         r"Address already in use \(98\)",
-        r"kill -QUIT -- -\d+$",
+        r"kill -QUIT -\d+$",
         kill_master,
     ),
     "orphans-unix": Failure(
         orphans(lambda lab: f"{lab.folder}/orphans.sock"),
         "bind_conflict",
         "Another FPM instance seems to already listen on",
-        r"kill -QUIT -- -\d+$",
+        r"kill -QUIT -\d+$",
         kill_master,
     ),
     "workers": Failure(

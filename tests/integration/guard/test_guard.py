@@ -600,7 +600,7 @@ def test_orphans_are_reported(site: Site) -> None:
     assert f" by pid {left[0]} and 1 more (php-fpm: pool p0, user " in line
     assert f", orphan of the dead master {site.runs[0].pid})" in line
     assert "php-fpm was not started (exit 75)." in line
-    assert line.endswith(f"kill -QUIT -- -{site.runs[0].pid}")
+    assert line.endswith(f"kill -QUIT -{site.runs[0].pid}")
     assert all(map(lives, left))
     assert "pong" in request(address)
 
@@ -627,7 +627,7 @@ def test_orphans_of_others(site: Site) -> None:
     assert run.exit() == 75
     assert run.said() == [refusal(run)]
     assert fact(refusal(run)) == (FactKind.BIND_CONFLICT, address)
-    assert refusal(run).endswith(f"kill -QUIT -- -{site.runs[0].pid}")
+    assert refusal(run).endswith(f"kill -QUIT -{site.runs[0].pid}")
     assert all(map(lives, left))
     assert "pong" in request(address)
 

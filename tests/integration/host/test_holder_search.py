@@ -350,7 +350,7 @@ def test_a_child_that_inherited_the_socket(folder: Path) -> None:
 LOOK = (
     "import os, sys\nfrom fpm_listener.host.holder_search import find_holders\n{lose}\n"
     "report = find_holders(sys.argv[1], former_masters=frozenset(map(int, sys.argv[2:])))\n"
-    "print(report.holders, report.blind)"
+    "print(report.holders, report.blind, *report.left)"
 )
 
 
@@ -396,7 +396,7 @@ def test_what_root_in_a_container_may_not_see(fpm: Callable[..., Fpm]) -> None:
     assert len(workers) == 2
     assert said == (
         "() reading other users' processes is not permitted (it needs CAP_SYS_PTRACE);"
-        f" an earlier run of the program has left pid {' '.join(workers)}"
+        f" an earlier run of the program has left pid {' '.join(workers)} {master}"
     )
 
 

@@ -55,7 +55,7 @@ def test_a_report_in_words() -> None:
 @pytest.mark.parametrize(
     ("holder", "config", "words"),
     [
-        (ORPHAN, "", "kill -QUIT -- -4"),
+        (ORPHAN, "", "kill -QUIT -4"),
         (ORPHAN._replace(master_pid=None, others=(6, 8)), "", "kill -QUIT 5 6 8"),
         (MASTER._replace(unit="php.service"), "", "systemctl disable --now php.service"),
         (MASTER, "/etc/x.conf", "this very configuration"),
@@ -101,7 +101,7 @@ def test_how_to_get_it_back(holder: Holder, config: str, words: str) -> None:
 def test_our_listener_comes_first() -> None:
     """Only it matters where it is among the holders; else the first one does."""
     assert "Wait for the next start" in holder_remedies.free([ORPHAN, LISTENER])
-    assert "-- -4" in holder_remedies.free([ORPHAN, OTHER])
+    assert "-QUIT -4" in holder_remedies.free([ORPHAN, OTHER])
 
 
 @pytest.mark.parametrize(

@@ -79,8 +79,8 @@ TOLD = {
     "orphans": (
         replace(PLIGHT, cause=Cause.BIND_CONFLICT, address="9000", holder=ORPHANS),
         "9000 is in use by pid 813 and 1 more",
-        "kill -QUIT -- -812",
-        "kill -QUIT -- -812",
+        "kill -QUIT -812",
+        "kill -QUIT -812",
     ),
     "a distribution's service": (
         replace(

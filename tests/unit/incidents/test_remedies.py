@@ -243,7 +243,7 @@ RULES = {
     ),
     "chmod of a descriptor": Rule(r"ls -ld /(?: /proc| /dev)", lambda _: False, is_ban=True),
     "PHP": Rule(r"(?i)\bphp|memory_limit|pm\.max_children|rlimit_|php\.ini", php_fpm),
-    "a kill": Rule(r"kill (?:-QUIT )?(?:-- -)?\d", lambda f: may_kill(f) or uncontrolled(f)),
+    "a kill": Rule(r"kill (?:-QUIT )?-?\d", lambda f: may_kill(f) or uncontrolled(f)),
     "the other supervisor": Rule(
         r"CONTROL",
         lambda facts: (holder := first_holder(facts)) is not None and holder.supervisor is not None,

@@ -189,6 +189,13 @@ def _plights() -> dict[str, IncidentFacts]:
         "forbidden path on Alpine": replace(forbidden, named="/a b/c", commands=CONTAINER),
         "out of reach of supervisorctl": replace(crash, gave_up=True, commands=CONTAINER),
         "taken, invisible in a container": replace(taken(blind="not allowed"), commands=CONTAINER),
+        "taken, invisible, orphans": replace(
+            BARE,
+            cause=Cause.BIND_CONFLICT,
+            address="9000",
+            holder=HolderReport("9000", (), "not allowed", (812, 900)),
+            commands=CONTAINER,
+        ),
         "no answer in a container": replace(BARE, cause=Cause.NOT_ANSWERING, commands=CONTAINER),
         **{
             f"taken, started by {supervisor}": taken(MASTER._replace(supervisor=supervisor))

@@ -122,7 +122,7 @@ def test_the_cause_comes_with_the_line() -> None:
     assert annotations["address"] == ADDRESS
     assert "pid 812" in annotations["holder"]
     assert "Address already in use (98)" in annotations["evidence"]
-    assert "kill -QUIT -- -100" in annotations["remedy"]
+    assert "kill -QUIT -100" in annotations["remedy"]
     assert scenario.view().facts[FactKind.BIND_CONFLICT] == 3
 
 

@@ -261,7 +261,7 @@ def test_the_listener_itself_as_the_holder() -> None:
     assert "the listener releases the address after a failed start" in holder_remedies.end(holder)
     orphan = holder._replace(kind=HolderKind.ORPHAN, command="php-fpm: pool www", master_pid=6)
     assert "kill" not in holder_remedies.free([orphan, holder])  # the orphans are all that serves
-    assert "kill -QUIT -- -6" in holder_remedies.free([orphan])
+    assert "kill -QUIT -6" in holder_remedies.free([orphan])
     assert holder_remedies.end(holder._replace(command="nginx")).startswith("Stop it (kill 7)")
 
 

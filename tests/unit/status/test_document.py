@@ -246,7 +246,7 @@ def test_the_page_has_it_all() -> None:
     shown = page.to_html(document(TROUBLE))
     for words in (
         "<title>1 of 6 programs has a problem \u00b7 web-7</title>",
-        "<code>kill -QUIT -- -24135</code>",
+        "<code>kill -QUIT -24135</code>",
         "unable to bind listening socket",
         "sockets held",
         "in use by another process",

@@ -14,7 +14,7 @@ from fpm_listener.status.remedy_commands import pieces
             "As root, find the process that uses the address: ss -ltnp 'sport = :9000'",
             ["ss -ltnp 'sport = :9000'"],
         ),
-        ("End them, which finish their requests first: kill -QUIT -- -640", ["kill -QUIT -- -640"]),
+        ("End them, which finish their requests first: kill -QUIT -640", ["kill -QUIT -640"]),
         (
             "Stop it (kill 12), or give another address, then type: supervisorctl start php-fpm",
             ["kill 12", "supervisorctl start php-fpm"],
