@@ -12,7 +12,14 @@ import os
 import stat
 import tempfile
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fpm_listener import regular_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: The old file keeps its content under this name.
 SUFFIX = ".before-fpm-listener"
@@ -23,9 +30,9 @@ class NotReplacedError(OSError):
 
 
 def replace(path: str, content: bytes) -> str:
-    """Replace the content of a regular file; return the path of the copy of the old one.
+    """Replace the content of a regular file; return the path of a copy of the old one.
 
-    An older copy stays: it has what was there before the first change. Raises OSError.
+    No other copy is replaced: each has a text that somebody wrote. Raises OSError.
     """
     link = os.lstat(path)
     if stat.S_ISLNK(link.st_mode) and link.st_uid not in {0, os.geteuid()}:
@@ -37,11 +44,24 @@ def replace(path: str, content: bytes) -> str:
         if not stat.S_ISREG(found.st_mode):
             raise NotReplacedError("it is not a regular file")
         old = file.read()
-    copy = real.with_name(f"{real.name}{SUFFIX}")
+    copy = next(one for one in _copies(real) if not os.path.lexists(one) or _has(one, old))
     if not os.path.lexists(copy):
         _create(copy, old, found, is_new=True)
     _create(real, content, found)
     return str(copy)
+
+
+def _copies(path: Path) -> Iterator[Path]:
+    """Yield the names of copies: the first one has no number."""
+    yield path.with_name(f"{path.name}{SUFFIX}")
+    yield from (path.with_name(f"{path.name}{SUFFIX}.{number}") for number in count(2))
+
+
+def _has(path: Path, content: bytes) -> bool:
+    try:
+        return regular_file.read(str(path), len(content) + 1) == content
+    except OSError:
+        return False
 
 
 def _create(path: Path, content: bytes, like: os.stat_result, *, is_new: bool = False) -> None:

@@ -156,6 +156,20 @@ def test_only_lines_with_a_reason_change(tmp_path: Path) -> None:
     assert kept == [line for line in old if line and line in new]
 
 
+def test_no_text_is_lost(tmp_path: Path) -> None:
+    """A file that somebody changed after the first run gets a copy of its own."""
+    path = sample_in(tmp_path, "official-root")
+    first = path.read_text()
+    said(path, write=True)
+    second = f"{first}[program:new]\ncommand=/usr/bin/new\n"
+    path.write_text(second)
+    kept = path.with_name("supervisord.conf.before-fpm-listener")
+    assert f"the old file is {kept}.2" in said(path, write=True)
+    assert (kept.read_text(), Path(f"{kept}.2").read_text()) == (first, second)
+    path.write_text(first)
+    assert f"the old file is {kept}\n" in said(path, write=True)
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_line_ends(end: str, tmp_path: Path) -> None:
     """The new lines end as the others, also after a last line without an end."""
