@@ -7,6 +7,8 @@ What differs from `docker build`, and nothing else:
   a root of its own (`make matrix-debian`) gets no such files.
 - `apt-get` and `apk` do nothing. supervisor is that of the test environment, at /usr/bin.
 - `fpm-listener.pyz` is unpacked once. In the images, its `unpack` copies the result.
+- The entry point of the official image, which execs the command, and its stop signal, QUIT, are
+  left out.
 """
 
 from __future__ import annotations
