@@ -189,13 +189,18 @@ class FailureHistory:
         self.exits = deque(self.exits, maxlen=policy.loops[Tier.FAST].threshold)
 
 
-def explanations(exits: Iterable[ProcessExit]) -> tuple[Cause | None, ...]:
+def explanations(exits: Sequence[ProcessExit]) -> tuple[Cause | None, ...]:
     """Return the causes of failures that can be the cause of an incident.
 
-    One death by a signal does not explain later failures that end in another way.
+    Deaths by a signal do not explain a later failure with an exit status. While that status is not
+    known yet, only one death does not explain it.
     """
     causes = tuple(ended.cause for ended in exits)
-    if causes.count(Cause.CRASH_SIGNAL) == 1 and causes[-1] is not Cause.CRASH_SIGNAL:
+    crashes = causes.count(Cause.CRASH_SIGNAL)
+    if not crashes or causes[-1] is Cause.CRASH_SIGNAL:
+        return causes
+    last = exits[-1].reason
+    if crashes == 1 or (last is not None and last.status is not None):
         return tuple(cause for cause in causes if cause is not Cause.CRASH_SIGNAL)
     return causes
 

@@ -262,6 +262,18 @@ def test_a_signal_refutes_a_line() -> None:
     assert scenario.view().last_exit == ExitReason(signal=11)
 
 
+def test_signals_do_not_explain_an_exit_status() -> None:
+    """After two kills by hand, php-fpm does not start: `it crashes (exit status 78)` is false."""
+    scenario = Scenario(exits=True)
+    for at in (0, 10):
+        scenario.play(
+            f"{at} starting", f"{at + 4} running", f"{at + 5} crash", f"{at + 5} exits -9"
+        )
+    scenario.play("16 starting", "16.5 backoff", "16.55 exits 78", "20 tick")
+
+    assert scenario.sent == ["first: restart_loop"]
+
+
 def test_a_signal_refutes_nothing_of_the_next_run() -> None:
     """The exit status arrives during the next run, whose lines count for that run."""
     scenario = Scenario(exits=True).play("0 starting", "0.1 log ready", "1 running")
