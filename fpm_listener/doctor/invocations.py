@@ -48,7 +48,8 @@ def find(process: Supervised) -> Invocation | Unknown | None:
         if script.ambiguous and not _seems_php_fpm(process):
             return None
         return Invocation(_without_refused(script.invocation), script)
-    if not _seems_php_fpm(process):
+    is_known = script is not None and script.is_fpm and not script.ambiguous
+    if not is_known and not _seems_php_fpm(process):
         return None
     if script is not None:
         return Unknown(process, f"{script.path}: {script.fault}")

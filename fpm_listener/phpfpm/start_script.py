@@ -51,6 +51,7 @@ class StartScript(NamedTuple):
     execs: bool = False  #: the script becomes php-fpm; otherwise its shell stays
     ambiguous: bool = False  #: the script can also become another program
     runs: str = "php-fpm"  #: what it runs: php-fpm, or a script that becomes php-fpm
+    is_fpm: bool = False  #: it becomes a php-fpm, perhaps with words that are not known
 
 
 def find(command: str, read: Reader, environ: Mapping[str, str]) -> StartScript | None:
@@ -137,8 +138,8 @@ def _in_command(
         return None
     known = expanded(found, environ)
     if isinstance(known, str):
-        return StartScript(path, f"the value of {known} is not known")
-    return StartScript(path, "", known, execs)
+        return StartScript(path, f"the value of {known} is not known", is_fpm=True)
+    return StartScript(path, "", known, execs, is_fpm=True)
 
 
 def _arguments_after(commands: list[list[str]], arguments: list[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fpm_listener.doctor import check, invocations
-from fpm_listener.doctor.checked_config import Section, Supervised
+from fpm_listener.doctor.checked_config import Section, Supervised, Unknown
 from fpm_listener.doctor.invocations import Invocation
 from fpm_listener.supervisor.ini_lines import ConfigSection
 from tests.fakes import FakeHost
@@ -19,13 +19,23 @@ def test_one_script_for_two_programs(tmp_path: Path) -> None:
     script = tmp_path / "start.sh"
     script.write_text("#!/bin/sh\n[ $1 = queue ] && exec php artisan\nexec php-fpm8.2 -F\n")
 
-    def found(name: str, argument: str) -> bool:
-        place = ConfigSection(f"program:{name}", "/s.conf", 1, {})
-        values = {"command": f"{script} {argument}", "inherited": {}}
-        process = Supervised("program", name, name, Section(place, values))
-        return isinstance(invocations.find(process), Invocation)
+    assert isinstance(_find("php-fpm", f"{script} app"), Invocation)
+    assert _find("queue", f"{script} queue") is None
 
-    assert [found("php-fpm", "app"), found("queue", "queue")] == [True, False]
+
+def test_a_script_with_unknown_options(tmp_path: Path) -> None:
+    """It is php-fpm whatever the options and the name of the program are."""
+    script = tmp_path / "start.sh"
+    script.write_text("#!/bin/bash\n. /config.sh\nexec php-fpm8.2 -F $OPTIONS\n")
+    assert isinstance(_find("webd", str(script)), Unknown)
+    script.write_text("#!/bin/sh\n[ $1 = q ] && exec php artisan\nexec php-fpm8.2 -F $OPTIONS\n")
+    assert _find("webd", f"{script} q") is None
+
+
+def _find(name: str, command: str) -> Invocation | Unknown | None:
+    place = ConfigSection(f"program:{name}", "/s.conf", 1, {})
+    values = {"command": command, "inherited": {}}
+    return invocations.find(Supervised("program", name, name, Section(place, values)))
 
 
 def test_each_configuration_of_a_section(tmp_path: Path) -> None:
