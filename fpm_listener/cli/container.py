@@ -2,7 +2,8 @@
 
 Laws:
 1. Without --write it changes nothing. With it, it changes one file. A second run changes nothing.
-2. Every change of a key comes from a rule of the doctor, from the guard, or is a new section.
+2. Every change of a key comes from a rule of the doctor or from the guard, is a new section, or
+   lets the listener read the log of a php-fpm whose configuration is not here.
 """
 
 from __future__ import annotations

@@ -123,7 +123,8 @@ def _decisions(draft: Draft) -> Iterator[str]:
         if not fpm.is_read and not is_official_elsewhere(fpm):
             yield (
                 f"[{fpm.program.name}] php-fpm's configuration is not here. Set {_CONTROL} = 10s in"
-                " its [global], otherwise each stop cuts requests"
+                " its [global], otherwise each stop cuts requests. Its access.log must not be"
+                " stderr, because each request would be an event"
             )
     for fpm in draft.before.fpms:
         if fpm.process.settings["autorestart"] == "false":
@@ -152,11 +153,17 @@ def _guards(draft: Draft) -> Iterator[str]:
                     f"[{fpm.program.name}] starts php-fpm in {fpm.script.path}. Write there:"
                     f" exec {command} {fpm.script.runs}"
                 )
-        elif not GUARD.search(fpm.process.command):
+        elif not GUARD.search(fpm.process.command) and not GUARD.search(_other(fpm, draft)):
             yield (
                 f"[{fpm.program.name}] command: there is no safe place for the guard."
                 f" Write before php-fpm: {command}"
             )
+
+
+def _other(fpm: Fpm, draft: Draft) -> str:
+    """Return the changed text of the included file that has the command."""
+    line = fpm.program.lines.get("command")
+    return draft.others.get(line.file, "") if line else ""
 
 
 def _text(path: str) -> str:
@@ -172,7 +179,7 @@ def _remaining(draft: Draft) -> Iterator[str]:
     for finding in draft.findings:
         if not draft.is_image and finding.id in _OF_IMAGE:
             foreign += 1
-        elif not _is_fixed(finding) and not finding.package:
+        elif not _is_fixed(finding, draft) and not finding.package:
             kind = (
                 "" if finding.severity is FindingSeverity.HINT else f" ({finding.severity.value})"
             )
@@ -184,9 +191,11 @@ def _remaining(draft: Draft) -> Iterator[str]:
         )
 
 
-def _is_fixed(finding: Finding) -> bool:
-    """Return whether the lines of the Dockerfile fix it."""
+def _is_fixed(finding: Finding, draft: Draft) -> bool:
+    """Return whether the lines of the Dockerfile, or the diffs of included files, fix it."""
     if finding.id == _MISSING and finding.what.startswith("fpm-listener "):
         return True
     php = _php_edits(finding)
-    return finding.id == _ACCESS_LOG or (bool(php) and len(php) == len(finding.edits))
+    others = [edit for edit in finding.edits if edit.file in draft.others]
+    left = len(finding.edits) - len(php) - len(others)
+    return finding.id == _ACCESS_LOG or (bool(finding.edits) and left == 0)

@@ -3,7 +3,8 @@
 Laws:
 1. supervisord and php-fpm start with the result alone: it needs no further directory or file.
 2. Nothing becomes reachable from the network, except with a token.
-3. A key gets a new value only if a rule of the doctor asks for it, or if the guard needs it.
+3. A key gets a new value only if a rule of the doctor asks for it, if the guard needs it, or if
+   php-fpm's configuration is not here: its log can be stderr, and shows why it fails.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def edits(config: CheckedConfig, findings: Iterable[Finding], choices: Choices) 
     """Return the changes of existing sections, in every file of supervisord."""
     known = list(findings)
     shells = {one.where for one in known if one.id in _SHELL}
-    found = list(_guards(config, choices, shells))
+    found = [*_guards(config, choices, shells), *_logs(config)]
     found += [edit for one in known if one.id != SERVERS for edit in one.edits if not edit.php]
     if config.supervisord["nodaemon"] is False:
         found += config.section("supervisord").edits({"nodaemon": "true"})
@@ -99,10 +100,15 @@ def _guards(config: CheckedConfig, choices: Choices, shells: set[str]) -> Iterat
         if new:
             line = fpm.program.lines["command"]
             yield Edit(line.file, fpm.program.name, "command", f"{new} {line.cut}".rstrip())
-        settings = fpm.process.settings
-        sends = settings["redirect_stderr"] or settings["stderr_events_enabled"]
-        if is_official_elsewhere(fpm) and not sends:
-            yield from fpm.program.edits({"stderr_events_enabled": "true"})  # its error_log
+
+
+def _logs(config: CheckedConfig) -> Iterator[Edit]:
+    """Let the listener read stderr of a php-fpm that is elsewhere: it is error_log in images."""
+    unread = [fpm.process for fpm in config.fpms if not fpm.is_read]
+    for process in [*unread, *(process for process, _ in config.unknown)]:
+        settings = process.settings
+        if not settings["redirect_stderr"] and not settings["stderr_events_enabled"]:
+            yield from process.section.edits({"stderr_events_enabled": "true"})
 
 
 def is_official_elsewhere(fpm: Fpm) -> bool:

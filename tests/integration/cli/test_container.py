@@ -226,6 +226,14 @@ def test_the_access_log_is_no_event(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["alpine-nobody", "entry-script"])
+def test_the_log_of_a_php_fpm_that_is_elsewhere(name: str, tmp_path: Path) -> None:
+    """Its error_log can be stderr, as in most images: without it, no alert shows a cause."""
+    draft = improve(sample_in(tmp_path, name))
+    of_php = draft.text.partition("[program:php-fpm]")[2].partition("[")[0].replace(" = ", "=")
+    assert "stderr_events_enabled=true\n" in of_php
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "says"),
     [
@@ -274,6 +282,8 @@ def test_an_included_file(tmp_path: Path) -> None:
     assert f"+++ {other}\n" in printed
     assert "+command=fpm-listener guard --hold -- php-fpm -F\n" in printed
     assert f"--write changes only {path}" in printed
+    assert "there is no safe place for the guard" not in printed
+    assert "Set killasgroup=true" not in printed
 
 
 def test_outside_of_the_image(tmp_path: Path) -> None:
