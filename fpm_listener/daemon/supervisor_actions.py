@@ -22,6 +22,7 @@ from fpm_listener.monitor.final_end import FinalEnd
 from fpm_listener.monitor.messages import SelfHeal, StopFailed
 from fpm_listener.monitor.self_healing import Act
 from fpm_listener.status import termination_text
+from fpm_listener.supervisor.pipe import wake
 from fpm_listener.supervisor.rpc import RpcFailed, RpcRefused, SupervisorRpc
 from fpm_listener.values import assert_never
 
@@ -127,7 +128,9 @@ class SupervisorActions:
         self._write_mark(reason[0] + "\n")
         self._write_termination_log("\n".join(reason) + "\n")
         self._tell_run(run_channel.SHUTDOWN)
-        if not self._end_supervisord():
+        if self._end_supervisord():
+            wake(process)  # it reads its signals when its poll ends, after up to a second
+        else:
             self._tell_run(run_channel.CANCELLED)
 
     def _ended(self, process: ProcessName) -> ProcessView | None:

@@ -76,10 +76,10 @@ def final_end(
     Its caller knows that nobody starts the program again.
     """
     is_chosen = is_named(name, policy.fatal_programs)
-    is_listener = program is not None and bool(program.events)
-    if not policy.shutdown_on_fatal or not (
-        is_chosen or not (policy.fatal_programs or is_listener)
-    ):
+    is_left_out = policy.fatal_programs or (
+        program is not None and _is_extra(program, is_fpm=is_fpm)
+    )
+    if not policy.shutdown_on_fatal or not (is_chosen or not is_left_out):
         return None
     if state is State.FATAL:
         is_service = is_chosen or is_fpm
@@ -92,6 +92,12 @@ def final_end(
     if ended.outcome is Outcome.EXPECTED_EXIT and is_chosen:
         return FinalEnd.EXPECTED_EXIT
     return None
+
+
+def _is_extra(program: Program, *, is_fpm: bool) -> bool:
+    """Return whether the container works without it: an event listener, or a tool for operators."""
+    is_tool = not program.autostart and program.autorestart != "true" and not is_fpm
+    return bool(program.events) or is_tool
 
 
 def _is_done_job(program: Program | None, ended: Ended) -> bool:

@@ -221,6 +221,7 @@ def _process(group: Any, process: Any) -> dict[str, Any]:  # noqa: ANN401 - supe
         "environment": dict(process.environment or {}),
         "startsecs": float(process.startsecs),
         "startretries": int(process.startretries),
+        "autostart": bool(process.autostart),
         "autorestart": _RESTARTS.get(getattr(process.autorestart, "__name__", ""), "false"),
         "exitcodes": list(process.exitcodes),
         "stopsignal": int(process.stopsignal),

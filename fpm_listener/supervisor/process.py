@@ -56,6 +56,7 @@ class Program(NamedTuple):
     directory: str | None = None  #: where it is started; None = supervisord's own
     environment: Mapping[str, str] = {}  #: added by its section
     startsecs: float = 1.0  #: seconds; supervisor's default
+    autostart: bool = True  #: supervisord starts it at its own start
     autorestart: str | None = None  #: `true`, `unexpected` or `false`; None = unknown
     stopwaitsecs: float | None = None  #: seconds; None = unknown
     stderr_log: str | None = None  #: the file of its stderr; None = unknown

@@ -22,6 +22,7 @@ def program(found: Mapping[str, Any], auto: str, level: str, log: str) -> Progra
         directory=found["directory"],
         environment=found["environment"],
         startsecs=found["startsecs"],
+        autostart=found["autostart"],
         autorestart=found["autorestart"],
         stopwaitsecs=found["stopwaitsecs"],
         stderr_log=None if own == "AUTO" else own,

@@ -46,6 +46,7 @@ directory=/tmp
 environment=A="1,2",B="%(ENV_FROM_MAIN)s"
 startsecs=2
 startretries=7
+autostart=false
 autorestart=true
 exitcodes=0,70
 stopsignal=QUIT
@@ -134,6 +135,7 @@ def test_all_that_a_section_says(conf: Path) -> None:
         "environment": {"FROM_MAIN": "m", "TOKEN": "s3cret", "A": "1,2", "B": "m"},
         "startsecs": 2.0,
         "startretries": 7,
+        "autostart": False,
         "autorestart": "true",
         "exitcodes": [0, 70],
         "stopsignal": 3,

@@ -102,6 +102,26 @@ def test_other_event_listeners() -> None:
 
 
 @pytest.mark.parametrize(
+    ("autorestart", "state", "is_fpm", "result"),
+    [
+        ("false", State.EXITED, False, None),
+        ("unexpected", State.FATAL, False, None),
+        ("true", State.FATAL, False, FinalEnd.FATAL),
+        ("false", State.FATAL, True, FinalEnd.FATAL),
+    ],
+)
+def test_a_program_that_operators_start(
+    autorestart: str, state: State, result: FinalEnd | None, *, is_fpm: bool
+) -> None:
+    """A backup that an operator has started fails: the site works. A script can start services."""
+    tool = program(autorestart)._replace(autostart=False)
+    ended = Ended(Outcome.CRASH, is_success=False)
+    assert final_end(JOB, ALL, tool, state, ended, is_fpm=is_fpm) is result
+    end = final_end(JOB, JOBS, tool, state, ended, is_fpm=is_fpm)
+    assert end is (FinalEnd.CRASH if state is State.EXITED else FinalEnd.FATAL)
+
+
+@pytest.mark.parametrize(
     ("globs", "named"),
     [
         (("job",), True),
