@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.doctor.checked_config import Unknown, words_of
 from fpm_listener.phpfpm import command_line, script_files, start_script
+from fpm_listener.phpfpm.guard_command import PROGRAM
 from fpm_listener.phpfpm.shell_commands import SHELL
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 #: Names of programs that are php-fpm: php-fpm, php8.2-fpm, php-fpm83, phpfpm, fpm.
 _NAME = re.compile(r"(?:php[\d.]*[-_.]?)?fpm[-_]?[\d.]*", re.IGNORECASE | re.ASCII)
 _BINARY = re.compile(r"(?:\S*/)?(?:php-fpm[\d.]*|php[\d.]+-fpm)", re.ASCII)
+#: The name of a php-fpm for which another program waits: `fpm-listener after php-fpm -- nginx`.
+_AWAITED = re.compile(rf"\b{PROGRAM.pattern}['\"]?\s+after\s.*?\s--\s", re.ASCII)
 
 
 class Invocation(NamedTuple):
@@ -71,5 +74,5 @@ def _without_refused(found: FpmInvocation) -> FpmInvocation:
 def _seems_php_fpm(process: Supervised) -> bool:
     if _NAME.fullmatch(process.section.name.partition(":")[2]):
         return True
-    words = words_of(process.command)
+    words = words_of(_AWAITED.sub(" ", process.command))
     return any(_BINARY.fullmatch(one) and after.startswith("-") for one, after in pairwise(words))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from fpm_listener.doctor import check, invocations
 from fpm_listener.doctor.checked_config import Section, Supervised, Unknown
 from fpm_listener.doctor.invocations import Invocation
@@ -36,6 +38,21 @@ def _find(name: str, command: str) -> Invocation | Unknown | None:
     place = ConfigSection(f"program:{name}", "/s.conf", 1, {})
     values = {"command": command, "inherited": {}}
     return invocations.find(Supervised("program", name, name, Section(place, values)))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "fpm-listener after php-fpm -- nginx -g 'daemon off;'",
+        "/opt/fpm-listener.pyz after --timeout 9s php-fpm --config x -- nginx",
+        'sh -c "exec fpm-listener after php-fpm -- nginx"',
+    ],
+)
+def test_a_program_that_waits_for_php_fpm(command: str) -> None:
+    """It is not php-fpm: FPM027 would ask the user to rename nginx."""
+    place = ConfigSection("program:nginx", "/s.conf", 1, {})
+    section = Section(place, {"command": command, "inherited": {}})
+    assert invocations.find(Supervised("program", "nginx", "nginx", section)) is None
 
 
 def test_each_configuration_of_a_section(tmp_path: Path) -> None:
