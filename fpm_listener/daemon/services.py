@@ -200,7 +200,6 @@ class Services:
         if before.fpm_status_s != settings.fpm_status_s:
             self._start_pools()
         self._ask_all()
-        self._supervisor.ask(AskProcesses())
         if self._web is not None and before.web != settings.web:
             self._web.rebind(settings.web)
         if before.textfile != settings.textfile:
@@ -212,6 +211,7 @@ class Services:
 
     def follow(self, known: ProgramsKnown) -> None:
         """Follow the logs, and poll the pools, of the php-fpm programs that are known now."""
+        self._supervisor.ask(AskProcesses())  # an earlier answer of /proc had no names
         logs = [path for site in known.sites.values() for path in site.error_logs]
         self._exits.ask(KnowOutputs(known.outputs))
         self._control.health.follow(known)

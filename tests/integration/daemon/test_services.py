@@ -12,6 +12,8 @@ from fpm_listener.daemon.services import Services
 from fpm_listener.host.fallback_directory import StateDirectory
 from fpm_listener.incidents.effects import CheckGone, ExamineExit, ExitExamined, Gone
 from fpm_listener.incidents.post_mortem import Needs, PostMortem
+from fpm_listener.monitor.known_programs import ProgramsKnown
+from fpm_listener.monitor.messages import ChildrenSeen
 from fpm_listener.settings.settings import Settings
 from fpm_listener.supervisor.process import ProcessName
 from tests.waiting import wait_until
@@ -22,6 +24,26 @@ if TYPE_CHECKING:
     import pytest
 
 FPM = ProcessName("php-fpm", "php-fpm")
+
+
+def make(inbox: Inbox, folder: Path) -> Services:
+    """Return services without XML-RPC; no thread runs."""
+    directory = StateDirectory(folder)
+    stored = SimpleNamespace(log_positions=dict, php_fpm=lambda: None, directory=directory)
+    settings = Settings(source="")
+    return Services(settings, inbox, cast("Any", None), cast("Any", stored), cast("Any", None))
+
+
+def test_states_are_asked_for_after_the_names(tmp_path: Path) -> None:
+    """Without XML-RPC an answer from /proc that came before the names tells nothing."""
+    inbox = Inbox()
+    services = make(inbox, tmp_path)
+    services._supervisor.start()
+    services.follow(ProgramsKnown(programs=(), sites={}))
+
+    wait_until(
+        lambda: any(isinstance(one, ChildrenSeen) for one in inbox.take()), "the states of programs"
+    )
 
 
 def test_a_file_system_that_does_not_answer(
@@ -35,11 +57,8 @@ def test_a_file_system_that_does_not_answer(
         return PostMortem()
 
     monkeypatch.setattr(PostMortemExaminer, "examine", examine)
-    directory = StateDirectory(tmp_path)
-    stored = SimpleNamespace(log_positions=dict, php_fpm=lambda: None, directory=directory)
     inbox, taken = Inbox(), list[Any]()
-    settings = Settings(source="")
-    services = Services(settings, inbox, cast("Any", None), cast("Any", stored), cast("Any", None))
+    services = make(inbox, tmp_path)
     services._machine.start()
     services._exits.start()
 
