@@ -148,7 +148,8 @@ def judge_pool(probe: PoolProbe) -> tuple[Health, str]:
         within = f"within {probe.looked_s:.1f} s"
         if outcome is Outcome.SILENT and not probe.waiting:
             return Health.DEAD, f"does not answer {within}"
-        return Health.DEAD, f"accepted no connection {within}{_queue(probe)}"
+        hint = "; if requests can last longer, raise --timeout"
+        return Health.DEAD, f"accepted no connection {within}{_queue(probe)}{hint}"
     why = f"cannot be asked: {probe.pong.why}" if probe.pong else ""
     match outcome:
         case Outcome.REFUSED | Outcome.NO_SOCKET:
