@@ -33,7 +33,7 @@ SOCKET_NAME = "control.sock"
 #: Seconds that each side waits for the other.
 PATIENCE_S = 10.0
 _GUARDS, _COMMANDS = b"\0fpm-listener/", b"\0fpm-listener-control/"
-_CREDENTIALS = struct.Struct("3i")
+_CREDENTIALS = struct.Struct("iII")
 #: What a path without a listener causes.
 _NOBODY = (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)
 

@@ -31,6 +31,7 @@ from fpm_listener.delivery.database_schema import (
     write_tables,
 )
 from fpm_listener.host.state_directory import UnsafeDirectoryError
+from fpm_listener.values import Instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from fpm_listener.delivery.database_schema import Mirrored, Rows, Statement
     from fpm_listener.delivery.leftover_database import LeftoverDatabase
     from fpm_listener.host.fallback_directory import StateDirectory
-    from fpm_listener.values import Instant
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,8 @@ class Database:
         self._files = DatabaseFiles(directory, wall)
         self._users: list[Mirrored] = []
         self._connection: sqlite3.Connection | None = None
-        self._is_restored = False
+        self._now = Instant(0.0, 0.0)  # of the last `open`
+        self._has_leftovers = True  # of earlier listeners, perhaps
         self._is_loss_logged = False
         self._logged_fallback: str | None = None
         self._durable: bool | None = None  # the setting of the connection
@@ -70,11 +71,12 @@ class Database:
     def open(self, now: Instant) -> None:
         """Write the data to the file if that is possible now; otherwise log it, once.
 
-        Call it at the start and every half minute. The first call that succeeds restores the data
-        of an earlier listener.
+        Call it at the start and every half minute. This restores the data of an earlier listener,
+        also from a directory that can be used only later.
         """
+        self._now = now
         if not self.persistent:
-            self._open(now)
+            self._open()
         elif not self._files.are_in_place():
             self._write_again()
         elif not os.access(self._files.path, os.W_OK):
@@ -113,16 +115,15 @@ class Database:
 
     # -- opening -----------------------------------------------------------------------------------
 
-    def _open(self, now: Instant | None) -> None:
-        """Open the file; now: None = do not restore its content."""
+    def _open(self) -> None:
         try:
             self._files.prepare()
             try:
-                self._fill(now)
+                self._fill()
             except UnusableError as error:
                 self._files.set_aside(error.why)
                 self._files.prepare()
-                self._fill(now)
+                self._fill()
         except (OSError, sqlite3.OperationalError, UnusableError) as error:
             self._lose(error)
             return
@@ -132,8 +133,8 @@ class Database:
             log.info("the database is writable again folder=%s", self.folder)
         self._log_fallback(self._files.directory)
 
-    def _fill(self, now: Instant | None) -> None:
-        """Connect, restore the data the first time, and write everything.
+    def _fill(self) -> None:
+        """Connect, restore the data of an earlier listener, and write everything.
 
         Raises OSError, sqlite3.Error, and UnusableError if the file must be set aside.
         """
@@ -141,15 +142,16 @@ class Database:
         connection = sqlite3.connect(self._files.path, isolation_level=None, timeout=1.0)
         try:
             found = read_tables(connection)
-            self._files.remember_own()
+            is_known = self._files.has_own
+            self._files.remember_own()  # also if an error follows: a part is in memory
             leftovers: list[LeftoverDatabase] = []
-            if now is not None and not self._is_restored:
-                self._is_restored = True  # also after an error: a part is in memory
+            if self._has_leftovers:
+                self._has_leftovers = False
                 leftovers = leftover_database.take(self._files.directory)
-                # What is in memory wins, so the newest data is first.
-                for tables in (*(one.tables for one in leftovers), found):
-                    for user in self._users:
-                        _restore(user, tables, now)
+            # What is in memory wins, so the newest data is first.
+            for tables in (*(one.tables for one in leftovers), *(() if is_known else (found,))):
+                for user in self._users:
+                    _restore(user, tables, self._now)
             self._durable = None
             self._execute(connection, write_tables(self._users), durable=True)
             for one in leftovers:
@@ -180,7 +182,7 @@ class Database:
                 " folder=%s",
                 before,
             )
-        self._open(None)
+        self._open()
         if moved and self.persistent:
             leftover_database.delete(before, self._files.directory)
         return self.persistent
@@ -229,7 +231,7 @@ class Database:
         try:
             self._files.set_aside("corrupt")
             self._files.prepare()
-            self._fill(None)
+            self._fill()
         except (OSError, sqlite3.OperationalError, UnusableError) as error:
             return self._lose(error)
         return True

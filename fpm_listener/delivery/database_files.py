@@ -42,7 +42,8 @@ class DatabaseFiles:
         self.directory = directory
         self._wall = wall
         self._lock: int | None = None
-        self._own: set[tuple[int, int]] = set()  # databases that were read or written
+        #: Databases that were read or written, by directory.
+        self._own: dict[Path, set[tuple[int, int]]] = {}
         self._open: dict[str, tuple[int, int] | None] = {}  # of all files that are open, by name
 
     @property
@@ -67,7 +68,7 @@ class DatabaseFiles:
             self._lock = self._acquire_lock()
         if self.folder != self._state_dir and self.directory.fallback is None:
             self._move_into_folder()
-        if self._own and identity(self.path) not in {None, *self._own}:
+        if self.folder in self._own and not self.has_own and self.path.exists():
             self.set_aside("replaced")
         # sqlite3 gives its other files the mode of this one, so it must exist before.
         descriptor = os.open(self.path, _CREATE, 0o600)
@@ -92,10 +93,15 @@ class DatabaseFiles:
             why,
         )
 
+    @property
+    def has_own(self) -> bool:
+        """Return whether the file is a database of this listener: its content is in memory."""
+        return identity(self.path) in self._own.get(self.folder, ())
+
     def remember_own(self) -> None:
-        """Remember which file is the database of this listener: its content is in memory."""
+        """Remember that the file is a database of this listener."""
         if (own := identity(self.path)) is not None:
-            self._own.add(own)
+            self._own.setdefault(self.folder, set()).add(own)
 
     def remember_open(self) -> None:
         """Remember which files are open."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import struct
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
@@ -159,6 +160,24 @@ def test_a_state_dir_that_is_repaired_before_a_restart(shared: Path, tmp_path: P
     assert Opened(StateDirectory(state_dir)).close() == {"a"}
 
 
+def test_a_state_dir_with_older_data_that_comes_late(shared: Path, tmp_path: Path) -> None:
+    """The alerts in it are not lost: a volume is mounted, or can be written again."""
+    state_dir, places = tmp_path / "state", [str(shared / "own")]
+    older = Opened(StateDirectory(state_dir))
+    older.put("older")
+    older.close()
+    state_dir.rename(tmp_path / "away")
+    state_dir.write_text("a file is in the way")
+    one = Opened(StateDirectory(state_dir, places))
+    one.put("newer")
+    state_dir.unlink()
+    (tmp_path / "away").rename(state_dir)
+    one.database.open(at(30.0))
+    assert one.close() == {"older", "newer"}
+    assert Opened(StateDirectory(state_dir)).close() == {"older", "newer"}
+    assert [path.name for path in state_dir.glob("*.replaced-*")] == []
+
+
 # -- other users -----------------------------------------------------------------------------------
 
 
@@ -235,6 +254,14 @@ def test_an_abstract_name_that_another_user_bound_first(tmp_path: Path) -> None:
         control.start()
         assert (tmp_path / SOCKET_NAME).exists()
         control.stop()
+
+
+def test_the_user_of_a_peer_with_a_high_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users of nested containers can have numbers above 2147483647."""
+    raw = struct.pack("iII", 7, 2**32 - 5, 0)
+    monkeypatch.setattr(socket.socket, "getsockopt", lambda *_: raw)
+    with socket.socket(socket.AF_UNIX) as connection:
+        assert control_client.peer_of(connection) == (7, 2**32 - 5)
 
 
 def test_a_listener_without_any_directory() -> None:
