@@ -180,6 +180,13 @@ def unwritable_state_dir(config: CheckedConfig) -> Iterator[Match]:
             values = {"state_dir": state_dir, "user": config.machine.named_user(uid), "used": used}
             variant = "memory" if not used else "" if is_temporary(used) else "lasting"
             yield Match(f"{file} [fpm-listener]", {**values, "uid": uid}, variant=variant)
+        # supervisord itself opens the log, also if the listener has another user.
+        log, uid = process.settings["stderr_logfile"] or "", process.settings.get("supervisord_uid")
+        is_file = log.startswith("/") and not log.startswith(("/dev/", "/proc/"))
+        if uid and is_file and not config.machine.may_write(uid, log):
+            user = config.machine.named_user(uid)
+            change = {"stderr_logfile": "AUTO"}
+            yield match(process.section, "stderr_logfile", change, "log", path=log, user=user)
 
 
 def _usable(config: CheckedConfig, uid: int, folder: str) -> bool:

@@ -450,6 +450,15 @@ CASES = [
             ('environment=XDG_STATE_HOME="/data"\n', {"/var/lib/fpm-listener"}),
         )
     ),
+    Case(
+        "FPM127",
+        (
+            *program("nodaemon=true", "nodaemon=true\nuser=nobody"),
+            ("{logs}/listener.log", "/var/log/fpm-listener.log"),
+        ),
+        machine={"unwritable": {"/var/log/fpm-listener.log"}},
+        what="supervisord runs as user nobody (65534)",
+    ),
     Case("FPM110", program("priority=-50", "priority=-50\nstderr_events_enabled=true")),
     Case("FPM111", program("exitcodes=0", 'exitcodes=0\nenvironment=A="50%"'), what="percent"),
     Case(
@@ -643,6 +652,14 @@ def test_the_php_fpm_that_is_installed_instead(tmp_path: Path) -> None:
             pool("access.log = /proc/self/fd/2"),
         ),
         Case("FPM120", program("nodaemon=true", "nodaemon=true\nlogfile=/var/log/s.log")),
+        Case(
+            "FPM127",
+            (
+                *program("nodaemon=true", "nodaemon=true\nuser=nobody"),
+                ("{logs}/listener.log", "/dev/stderr"),
+            ),
+            machine={"unwritable": {"/dev/stderr"}},
+        ),
     ],
 )
 def test_where_a_rule_is_silent(case: Case, tmp_path: Path) -> None:
