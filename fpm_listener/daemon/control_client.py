@@ -17,6 +17,7 @@ import json
 import os
 import socket
 import struct
+import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 SOCKET_NAME = "control.sock"
 #: Seconds that each side waits for the other.
 PATIENCE_S = 10.0
+#: The most bytes of an answer; hundreds of programs need some hundred kilobytes.
+_LONGEST = 64 << 20
 _GUARDS, _COMMANDS = b"\0fpm-listener/", b"\0fpm-listener-control/"
 _CREDENTIALS = struct.Struct("iII")
 #: What a path without a listener causes.
@@ -145,12 +148,28 @@ def _talk(connection: socket.socket, request: ControlRequest) -> Any:  # noqa: A
     words = {key: value for key, value in asdict(request).items() if value is not None}
     with connection:
         connection.sendall(json.dumps(words).encode() + b"\n")
-        with connection.makefile("rb") as answer:
-            text = answer.read()
+        text = _read(connection)
     try:
         return json.loads(text)
     except ValueError as error:
         raise OSError(errno.EPROTO, "it does not answer") from error
+
+
+def _read(connection: socket.socket) -> bytes:
+    """Return all that the other side sends. Raises OSError if that is too much, or takes too long.
+
+    The kernel names its user; this user need not be friendly to root.
+    """
+    ends_at_s = time.monotonic() + 2 * (connection.gettimeout() or PATIENCE_S)
+    chunks, size = [], 0
+    while chunk := connection.recv(1 << 16):
+        chunks.append(chunk)
+        size += len(chunk)
+        left_s = ends_at_s - time.monotonic()
+        if size > _LONGEST or left_s <= 0:
+            raise OSError(errno.EPROTO, "its answer does not end")
+        connection.settimeout(left_s)
+    return b"".join(chunks)
 
 
 def _connect_in(folder: str, patience_s: float) -> socket.socket:

@@ -7,7 +7,8 @@ import os
 import socket
 import struct
 import subprocess
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -254,6 +255,38 @@ def test_an_abstract_name_that_another_user_bound_first(tmp_path: Path) -> None:
         control.start()
         assert (tmp_path / SOCKET_NAME).exists()
         control.stop()
+
+
+@pytest.mark.parametrize(("patience_s", "longest"), [(0.05, 1 << 20), (60.0, 20)])
+def test_an_answer_that_does_not_end(
+    patience_s: float, longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's listener can neither fill the memory of a command, nor keep it for hours."""
+    monkeypatch.setattr(control_client, "_LONGEST", longest)
+    ours, theirs = socket.socketpair()
+    ours.settimeout(patience_s)
+    monkeypatch.setattr(control_client, "_ways", lambda *_: [(True, lambda: ours)])
+    ended = threading.Event()
+
+    def drip() -> None:
+        with theirs, suppress(OSError):
+            while not ended.wait(0.01):
+                theirs.send(b"x")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    timer = threading.Timer(10.0, ended.set)
+    timer.start()
+    try:
+        request = ControlRequest(action="status", state_dir=BROKEN)
+        answers, problem = control_client.ask_elsewhere(BROKEN, request, patience_s)
+        assert not ended.is_set()
+    finally:
+        timer.cancel()
+        ended.set()
+        thread.join()
+    assert answers == []
+    assert problem is not None
 
 
 def test_the_user_of_a_peer_with_a_high_number(monkeypatch: pytest.MonkeyPatch) -> None:
