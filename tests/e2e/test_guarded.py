@@ -7,6 +7,7 @@ import socket
 import stat
 import sys
 import threading
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -129,6 +130,42 @@ def failures_during(lab: Lab, what: str, *addresses: str) -> dict[str, int]:
     return dict(load.report.failures)
 
 
+def held_sockets(lab: Lab) -> set[str]:
+    """Return the sockets that both php-fpm's master and the listener have."""
+    master = wait_until(lab.master, "a master")
+    return _sockets(master) & _sockets(lab.listener_pid())
+
+
+def _sockets(pid: int) -> set[str]:
+    links = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # it is closed now
+            links.add(str(entry.readlink()))
+    return {link for link in links if link.startswith("socket:")}
+
+
+def slow_handovers(lab: Lab) -> int:
+    """Return how often the listener did not answer the guard within the guard's second."""
+    return sum(NOT_HELD in line and "timed out" in line for line in stderr_of(lab).splitlines())
+
+
+def check_restart(lab: Lab, what: str, *addresses: str, unix: bool) -> None:
+    """Restart php-fpm under load, and fail if more requests failed than are unavoidable.
+
+    On a busy machine the listener can be too slow for the guard, which then starts php-fpm without
+    held sockets: the clients in the old queue fail. Then it is restarted again, at most twice.
+    """
+    slow = slow_handovers(lab)
+    failures = failures_during(lab, what, *addresses)
+    for _ in range(2):
+        if slow_handovers(lab) == slow:
+            break
+        wait_until_running(lab, held=len(addresses))
+        slow = slow_handovers(lab)
+        failures = failures_during(lab, what, *addresses)
+    check(what, failures, unix=unix)
+
+
 def check(what: str, failures: dict[str, int], *, unix: bool) -> None:
     """Fail if more requests failed than are unavoidable."""
     allowed = dict(failures)
@@ -148,12 +185,17 @@ def test_the_master_ends_in_seven_ways(lab: Lab, kind: str) -> None:
     add_guarded_fpm(lab, address)
     lab.start()
     wait_until_running(lab, held=1)
-    not_held = stderr_of(lab).count(NOT_HELD)  # a start before the listener is ready may log it
+    # A start before the listener is ready may log it.
+    not_held = stderr_of(lab).count(NOT_HELD) - slow_handovers(lab)
     for what in ("QUIT", "KILL", "restart", "USR2", "SEGV", "TERM", "OOM"):
-        check(what, failures_during(lab, what, address), unix=unix)
+        slow, held = slow_handovers(lab), held_sockets(lab)
+        assert len(held) == 1
+        check_restart(lab, what, address, unix=unix)
+        # The same socket of the kernel: there was no moment without it, however short.
+        assert held_sockets(lab) == held or slow_handovers(lab) > slow, what
 
     wait_until(lambda: lab.metric("fpm_listener_held_sockets") == 1, "fpm_listener_held_sockets")
-    assert stderr_of(lab).count(NOT_HELD) == not_held
+    assert stderr_of(lab).count(NOT_HELD) - slow_handovers(lab) == not_held
     if unix:
         assert stat.S_IMODE(Path(address).stat().st_mode) == 0o660
 
@@ -172,7 +214,7 @@ def test_addresses_of_every_kind(lab: Lab) -> None:
         f"{lab.folder}/w.sock",
     )
     for what in ("QUIT", "KILL", "restart"):
-        check(what, failures_during(lab, what, *asked), unix=True)
+        check_restart(lab, what, *asked, unix=True)
     assert "pong" in ask(f"[::1]:{ports[0]}")
 
 
@@ -226,7 +268,7 @@ def test_the_listener_is_killed(lab: Lab) -> None:
     assert lab.master() == master
     assert "started" in lab.ctl("restart", "php-fpm")
     wait_until_running(lab, held=1)
-    check("QUIT", failures_during(lab, "QUIT", address), unix=True)
+    check_restart(lab, "QUIT", address, unix=True)
 
 
 def refuses(address: str) -> bool:
