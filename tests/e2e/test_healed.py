@@ -65,6 +65,8 @@ def test_a_program_in_a_restart_loop(lab: Lab) -> None:
     assert (refused.returncode, "knows no program 'nothing'" in refused.stderr) == (2, True)
     # On a busy machine the log is followed late; the program must still fail then.
     wait_until(told.exists, "the command for the bind conflict")
+    # The next pause must not end before `after` and `leave` have.
+    lab.change_settings(loop_delay="10m..20m")
     pauses = lab.log().count(PAUSED)
     wait_until(lambda: lab.log().count(PAUSED) > pauses, "a new pause, not the remembered one")
     wait_until(lambda: is_paused(lab), "its STOPPED")

@@ -211,7 +211,8 @@ def test_a_broken_configuration(lab: Lab, keys: dict[str, str]) -> None:
 
 def test_the_operator_stops_and_restarts(lab: Lab) -> None:
     """Nothing counts as a failure, and there is no alert."""
-    lab.fpm_program(f"127.0.0.1:{free_port()}", stopsignal="QUIT")
+    # On a busy machine, a stop can need longer than the usual 10 s.
+    lab.fpm_program(f"127.0.0.1:{free_port()}", stopsignal="QUIT", stopwaitsecs="120")
     lab.start()
     lab.wait_for_php_fpm()
     for _ in range(4):
