@@ -197,6 +197,21 @@ def test_half_lines_of_two_channels() -> None:
     assert alert.annotations["evidence"] == "half of a request\ncannot open x"
 
 
+def test_much_stdout_after_an_error() -> None:
+    """A program that says much on stdout does not hide what it has said on stderr."""
+    scenario = Scenario()
+    scenario.give(0.0, known(DEVICE))
+    for at_s in (0, 2, 5):
+        scenario.event(at_s, "starting", JOB)
+        for channel, text in (("STDERR", "cannot open x\n"), ("STDOUT", "still there\n" * 100)):
+            payload = f"processname:job groupname:job pid:9 channel:x\n{text}"
+            scenario.event_named(at_s + 0.1, f"PROCESS_LOG_{channel}", payload)
+        scenario.event(at_s + 0.5, "backoff", JOB)
+    examine(scenario)
+    (alert,) = scenario.alerts
+    assert alert.annotations["evidence"].splitlines()[-1] == "cannot open x"
+
+
 def test_only_an_access_log() -> None:
     """Its last lines are shown if there is nothing else."""
     scenario = Scenario()
