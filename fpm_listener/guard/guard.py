@@ -5,6 +5,8 @@ Laws:
    php-fpm all the same.
 2. It adds no wait if the address is free, and never waits as long as startsecs, so that
    supervisord's own BACKOFF and FATAL apply. Both count from the start of the process.
+   An exception: in the first seconds of supervisord it waits for the listener, a second or longer,
+   with --hold or where only the listener can record this start (docs/adr/028).
 3. It becomes php-fpm: same pid, environment, umask, limits; no child, no further descriptor but the
    sockets that php-fpm gets.
 4. Only proven orphans of this program are signalled; other processes are named.
