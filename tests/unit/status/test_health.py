@@ -34,7 +34,11 @@ def look(outcome: Outcome | None = Outcome.ANSWERED, **more: object) -> PoolProb
         (look(None, moved=True, waiting=0, limit=511), Health.FINE, "answers"),
         (look(None, moved=True, waited=True, waiting=256, limit=511), Health.SATURATED, "256 of"),
         (look(None, moved=True, waited=True, waiting=1, limit=0), Health.SATURATED, "1 of 0"),
-        (look(None, waited=True, waiting=7, limit=511), Health.DEAD, "7 of 511 places in its queue are used; if"),
+        (
+            look(None, waited=True, waiting=7, limit=511),
+            Health.DEAD,
+            "7 of 511 places in its queue are used; if",
+        ),
         (look(Outcome.SILENT, waiting=1, limit=511), Health.DEAD, "accepted no connection"),
         (look(Outcome.SILENT, waiting=0, limit=511), Health.DEAD, "does not answer within 5.0 s"),
         (look(Outcome.SILENT), Health.DEAD, "does not answer within 5.0 s"),
