@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from fpm_listener.daemon import program_needs
 from fpm_listener.daemon.fpm_finder import FpmFinder
 from fpm_listener.daemon.output_finder import OutputFinder
+from fpm_listener.host.addresses import TcpAddress
 from fpm_listener.host.operator_commands import OperatorCommands
 from fpm_listener.internal_errors import log_only
 from fpm_listener.monitor.known_programs import ProgramsKnown
@@ -223,7 +224,9 @@ def probe_targets(conf: FpmConf) -> tuple[ProbeTarget, ...]:
             pool=pool.name,
             address=pool.listen.text,
             ping_path=pool.options.get("ping.path") or None,
-            is_restricted=bool(pool.options.get("listen.allowed_clients")),
+            # php-fpm does not apply it to a unix socket.
+            is_restricted=isinstance(pool.listen, TcpAddress)
+            and bool(pool.options.get("listen.allowed_clients")),
         )
         for pool in conf.pools
         if pool.listen is not None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fpm_listener.daemon.discovery import Discovery
+from fpm_listener.daemon.discovery import Discovery, probe_targets
 from fpm_listener.daemon.fpm_finder import FpmFinder
 from fpm_listener.incidents.post_mortem import Needs
 from fpm_listener.phpfpm import command_line, config_files
@@ -302,3 +302,16 @@ def test_a_php_fpm_that_only_the_settings_name(tmp_path: Path, supervisord: int)
     finder.named = ("web:fpm",)
 
     assert programs.read(all_configs=False).sites == {FPM: FpmSite(error_logs=(str(stderr),))}
+
+
+def test_whom_listen_allowed_clients_restricts(tmp_path: Path) -> None:
+    """Clients of TCP only: a pool on a unix socket that hangs up does not work."""
+    common = "pm = static\npm.max_children = 1\nlisten.allowed_clients = 10.0.0.1\n"
+    path = tmp_path / "fpm.conf"
+    path.write_text(
+        f"[tcp]\nlisten = 127.0.0.1:9000\n{common}[unix]\nlisten = {tmp_path}/s\n{common}"
+    )
+    invocation = command_line.FpmInvocation("php-fpm", config=str(path), foreground=True)
+    conf = config_files.read(invocation, directory=None, environment={})
+
+    assert [one.is_restricted for one in probe_targets(conf)] == [True, False]
