@@ -103,5 +103,8 @@ def _is_extra(program: Program, *, is_fpm: bool) -> bool:
 def _is_done_job(program: Program | None, ended: Ended) -> bool:
     """Return whether a FATAL program can be a job that is done: its last run may have succeeded."""
     restart = program.autorestart if program else None
-    is_success = not ended.is_explained if ended.is_success is None else ended.is_success
-    return is_success and restart != "true"
+    if restart == "true":
+        return False
+    if ended.is_success is None:  # a listener that starts again finds a FATAL of days ago
+        return not ended.is_explained and (restart == "false" or ended.outcome is None)
+    return ended.is_success

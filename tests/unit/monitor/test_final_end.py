@@ -51,6 +51,8 @@ def program(autorestart: str | None = None, *, is_listener: bool = False) -> Pro
         (ALL, "unexpected", State.FATAL, UNKNOWN, None),
         (ALL, None, State.FATAL, UNKNOWN, None),
         (ALL, "true", State.FATAL, UNKNOWN, FinalEnd.FATAL),
+        (ALL, "unexpected", State.FATAL, Ended(Outcome.FAILED_START), FinalEnd.FATAL),
+        (ALL, "false", State.FATAL, Ended(Outcome.FAILED_START), None),
         (ALL, "unexpected", State.FATAL, Ended(is_explained=True), FinalEnd.FATAL),
         (ALL, "false", State.FATAL, Ended(is_explained=True), FinalEnd.FATAL),
         (ALL, "false", State.FATAL, Ended(is_success=True, is_explained=True), None),
