@@ -200,6 +200,7 @@ def check_wrong_server(lab: Lab, ask: Asking, path: str) -> None:
             for _ in range(2):
                 connection, _ = server.accept()
                 with connection:
+                    connection.recv(4096)
                     connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
         thread = threading.Thread(target=serve)

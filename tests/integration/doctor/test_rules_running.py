@@ -137,7 +137,7 @@ def test_one_that_does_not_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     try:
         wait_until(lambda: accepts(tmp_path / "s.sock"), "supervisord to listen")
         write(path, ("sleep 1000", "sleep 1001"), password="username=u\npassword=p")
-        assert len(found(path)) == 1  # the file has the password
+        wait_until(lambda: len(found(path)) == 1, "the password of the file to be used")
         hashed = f"{{SHA}}{hashlib.sha1(b'p').hexdigest()}"  # noqa: S324 - supervisor's
         write(path, ("sleep 1000", "sleep 1001"), password=f"username=u\npassword={hashed}")
         assert found(path) == []

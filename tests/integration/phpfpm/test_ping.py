@@ -75,6 +75,7 @@ def test_an_answer_in_single_bytes(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
 
     def drip(connection: socket.socket) -> None:
+        connection.recv(4096)
         for byte in VALUES:
             connection.sendall(bytes([byte]))
 
@@ -103,10 +104,12 @@ def test_a_full_queue(tmp_path: Path) -> None:
         assert ask(path, within_s=0.2) is Outcome.QUEUE_FULL
 
         def serve() -> None:
+            first.close()
             for _ in range(2):
                 connection, _ = server.accept()
                 with connection:
-                    connection.sendall(VALUES)
+                    if connection.recv(4096):
+                        connection.sendall(VALUES)
 
         thread = threading.Timer(0.1, serve)
         thread.start()

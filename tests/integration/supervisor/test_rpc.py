@@ -128,8 +128,8 @@ def door(folder: Path, speak: Callable[[socket.socket], None]) -> Iterator[Super
                 peer, _ = listener.accept()
                 with peer, suppress(OSError):
                     asked = b""
-                    while b"</methodCall>" not in asked:
-                        asked += peer.recv(65536)
+                    while b"</methodCall>" not in asked and (piece := peer.recv(65536)):
+                        asked += piece
                     speak(peer)
 
     with socket.socket(socket.AF_UNIX) as listener:
