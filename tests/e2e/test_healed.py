@@ -65,11 +65,14 @@ def test_a_program_in_a_restart_loop(lab: Lab) -> None:
     assert (refused.returncode, "knows no program 'nothing'" in refused.stderr) == (2, True)
     # On a busy machine the log is followed late; the program must still fail then.
     wait_until(told.exists, "the command for the bind conflict")
-    # The next pause must not end before `after` and `leave` have.
+    third = lab.log().rpartition("listener started")[0]
+    wait_until(lambda: PAUSED in lab.log()[len(third) :], "a new pause, not the remembered one")
+    wait_until(lambda: f"kill {stray.pid}" in lab.get("/status.json"), "the remedy")
+    # A pause that does not end before `after` and `leave` have.
     lab.change_settings(loop_delay="10m..20m")
-    pauses = lab.log().count(PAUSED)
-    wait_until(lambda: lab.log().count(PAUSED) > pauses, "a new pause, not the remembered one")
-    wait_until(lambda: is_paused(lab), "its STOPPED")
+    wait_until(
+        lambda: (plan := stopped_plan(lab)) and (plan["next_start_in_s"] or 0) > 120, "a long pause"
+    )
     conf = str(lab.folder / "supervisord.conf")
     after = ["after", "php-fpm", "--timeout=100ms", "--config", config, "--supervisord-conf", conf]
     done = subprocess.run(
