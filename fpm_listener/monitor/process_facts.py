@@ -177,7 +177,7 @@ class ProcessFacts:
         run = self.liveness.run
         if self.liveness.lacks_pid:
             run.pid = asked.pid or None  # no event reports it before RUNNING
-        return [messages.AnswerGuard(asked.ticket, self._hold.ask(wanted=asked.hold))]
+        return [messages.AnswerGuard(asked.ticket, self._hold.ask(asked.pid, wanted=asked.hold))]
 
     def _take_hold(
         self, _now: Instant, given: messages.SocketsHeld | messages.HoldFailed

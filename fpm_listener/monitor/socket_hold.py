@@ -46,13 +46,15 @@ class SocketHold:
         self._configured: frozenset[str] = frozenset()  # empty = unknown, or older than a guard's
         self._in_use = False  # this run was started on held sockets
         self._was_asked = False  # by a guard, in this run
+        self._guard_pid = 0  # of the last guard that asked; 0 = unknown
         self._blocks = False  # the held sockets keep php-fpm from its addresses
 
     # -- requests ----------------------------------------------------------------------------------
 
-    def ask(self, *, wanted: bool) -> str | None:
-        """Return why a start gets no held sockets; None = it gets them."""
+    def ask(self, guard_pid: int, *, wanted: bool) -> str | None:
+        """Return why a start gets no held sockets; None = it gets them. guard_pid: 0 = unknown."""
         self.release_at_s = None
+        self._guard_pid = guard_pid
         self.is_used = self._was_asked = True
         self._in_use = wanted and self.trust is Trust.FULL
         if self._in_use:
@@ -101,7 +103,10 @@ class SocketHold:
         if change.ended:
             stopped = change.outcome is Outcome.STOPPED
             self._blocks = bool(self.addresses) and not self._was_asked and not stopped
-            self._was_asked = False
+            # A guard has its own connection, so it can ask before the event of the run before.
+            asks_early = change.pid is not None and self._guard_pid not in {0, change.pid}
+            self._was_asked = self._was_asked and asks_early
+            self._guard_pid = 0  # this counts for one run only
 
     def begin(self) -> None:
         """Keep the sockets: the program is started again."""

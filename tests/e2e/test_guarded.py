@@ -163,6 +163,7 @@ def check_restart(lab: Lab, what: str, *addresses: str, unix: bool) -> None:
         wait_until_running(lab, held=len(addresses))
         slow = slow_handovers(lab)
         failures = failures_during(lab, what, *addresses)
+    print(stderr_of(lab))  # noqa: T201 - for a failure
     check(what, failures, unix=unix)
 
 

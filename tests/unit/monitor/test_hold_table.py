@@ -18,7 +18,7 @@ def held() -> SocketHold:
     hold = SocketHold()
     assert hold.addresses == ()
     hold.configure(ADDRESSES)
-    assert hold.ask(wanted=True) is None
+    assert hold.ask(0, wanted=True) is None
     assert not hold.hold(ADDRESSES)
     return hold
 
@@ -26,10 +26,10 @@ def held() -> SocketHold:
 def test_who_does_not_want_it() -> None:
     """Nothing is held then, and the next one may have it."""
     hold = held()
-    assert hold.ask(wanted=False) == "not asked for"
+    assert hold.ask(0, wanted=False) == "not asked for"
     assert hold.addresses == ()
     assert hold.trust is Trust.FULL
-    assert hold.ask(wanted=True) is None
+    assert hold.ask(0, wanted=True) is None
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_start_that_failed(reason: ExitReason | None, run_s: float | None, tru
     hold.fail(reason, run_s)
     assert hold.trust is trust
     if trust is Trust.DOUBTED:
-        assert hold.ask(wanted=True) == "the last start on held sockets failed"
+        assert hold.ask(0, wanted=True) == "the last start on held sockets failed"
         assert hold.trust is Trust.TRIED_WITHOUT
         assert hold.addresses == ()
 
@@ -59,7 +59,7 @@ def test_a_start_without_them() -> None:
     """If it fails as well, they were not at fault."""
     hold = held()
     hold.fail(ExitReason(status=78), 0.1)
-    hold.ask(wanted=True)
+    hold.ask(0, wanted=True)
     hold.fail(ExitReason(status=78), 0.1)
     hold.succeed()
     assert hold.trust is Trust.FULL
@@ -69,12 +69,12 @@ def test_a_start_without_them_that_serves() -> None:
     """They were at fault; a failure of another kind before it proves nothing."""
     hold = held()
     hold.fail(ExitReason(status=78), 0.1)
-    hold.ask(wanted=True)
+    hold.ask(0, wanted=True)
     hold.fail(ExitReason(status=1), 0.1)
     hold.succeed()
     assert hold.trust is Trust.GIVEN_UP
     words = "php-fpm failed to start on held sockets before, and started without them"
-    assert hold.ask(wanted=True) == words
+    assert hold.ask(0, wanted=True) == words
     hold.hold(ADDRESSES)
     assert hold.release(0.0, everything=False) == ADDRESSES
 
@@ -117,6 +117,18 @@ def test_a_run_in_which_no_guard_asked() -> None:
     assert hold.release(0.0, everything=False) == ADDRESSES
     hold.hold(ADDRESSES)
     assert hold.release(0.0, everything=False) == ()
+
+
+def test_a_guard_asks_before_the_event_of_the_run_before() -> None:
+    """Its question counts for its own run, and for no later one."""
+    hold = SocketHold()
+    assert hold.ask(101, wanted=True) is None
+    hold.hold(ADDRESSES)
+    hold.take(STOP._replace(pid=100))
+    hold.take(CRASH._replace(pid=101))
+    assert hold.release(0.0, everything=False) == ()
+    hold.take(CRASH._replace(pid=102))
+    assert hold.release(0.0, everything=False) == ADDRESSES
 
 
 def test_everything_goes() -> None:
