@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: Probes in a row without an answer, and the seconds that they must last, until it is a problem.
 SILENT_PROBES, SILENT_FOR_S = 3, 20.0
 
+#: Seconds by which the listener can hear of a stop later than supervisord began it (0.02 measured).
+_HEARD_LATE_S = 0.5
+
 
 class LiveFailures:
     """The problems of one process. All moments are monotonic seconds."""
@@ -103,7 +106,7 @@ class LiveFailures:
         if ended.stop_s is None or note is None or note.reason.signal != signal.SIGKILL:
             return
         waits_s = self.program.stopwaitsecs if self.program else None
-        if waits_s is not None and ended.stop_s >= waits_s:
+        if waits_s is not None and ended.stop_s >= waits_s - _HEARD_LATE_S:
             self.take_kill(ended.pid, note.line, is_free=is_free)
 
     def take_kill(self, pid: int | None, line: str, *, is_free: bool) -> None:

@@ -142,6 +142,7 @@ def test_supervisord_kills_a_program(loops: CaseLab) -> None:
 
 def test_supervisord_kills_php_fpm(loops: CaseLab) -> None:
     """A request is longer than stopwaitsecs: the remedy is about both timeouts."""
+    wait_until(lambda: loops.process_info("slow")["statename"] == "RUNNING", "its start")
     (worker, *_) = wait_until(lambda: loops.workers("slow"), "a worker")
     kill(worker, signal.SIGSTOP)  # it does not end, as with a long request
     loops.ctl("restart", "slow")
