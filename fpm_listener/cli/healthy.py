@@ -236,7 +236,7 @@ def find_state_dir(config: str | None, environ: os._Environ[str] | dict[str, str
         return DEFAULT_STATE_DIR
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123 - plain
-            found = _state_dir_in(file.read(1 << 20))
+            found = state_directory.setting_in(file.read(1 << 20))
     except OSError as error:
         raise NoVerdict(f"{path}: cannot be read: {error.strerror}") from None
     if found is None:
@@ -248,23 +248,3 @@ def _usual_file() -> str | None:
     """Return the settings at a usual place; None = there are none."""
     usual = (f"{folder}/fpm_listener.{ending}" for folder, ending in FOLDERS)
     return next((path for path in usual if os.access(path, os.R_OK)), None)
-
-
-def _state_dir_in(text: str) -> str | None:
-    """Return the last value of state_dir in [fpm-listener], as supervisor's parser reads lines."""
-    section, found = "", None
-    for line in text.splitlines():
-        if line[:1] == "[":
-            section = line[1:].partition("]")[0]
-        elif section == "fpm-listener" and line[:1].isalpha():
-            ends = [at for at in (line.find("="), line.find(":")) if at > 0]
-            if ends and line[: min(ends)].strip().lower() == "state_dir":
-                found = _without_comment(line[min(ends) + 1 :])
-    return found or None
-
-
-def _without_comment(value: str) -> str:
-    for at, character in enumerate(value):
-        if character in ";#" and (at == 0 or value[at - 1].isspace()):
-            return value[:at].strip()
-    return value.strip()

@@ -28,6 +28,30 @@ class UnsafeDirectoryError(OSError):
         super().__init__(errno.EPERM, f"{path} {problem}; type: {command}")
 
 
+def setting_in(text: str) -> str | None:
+    """Return the last value of state_dir in [fpm-listener] of a settings file; None = it has none.
+
+    For commands that start often: parsing all settings takes 12 ms, and the listener reports
+    mistakes in them. As for supervisor, ; or # after a blank starts a comment.
+    """
+    section, value = "", ""
+    for line in text.splitlines():
+        if line.startswith("["):
+            section = line[1:].partition("]")[0]
+        elif section == "fpm-listener" and line[:9].lower() == "state_dir":
+            rest = line[9:].lstrip()
+            if rest[:1] in {"=", ":"}:
+                value = _uncommented(rest[1:]).strip()
+    return value or None
+
+
+def _uncommented(value: str) -> str:
+    for at, letter in enumerate(value):
+        if letter in ";#" and (at == 0 or value[at - 1].isspace()):
+            return value[:at]
+    return value
+
+
 def locate(state_dir: str) -> str:
     """Return the directory in use: `state_dir`, or its subdirectory. It may not exist."""
     try:
