@@ -143,29 +143,9 @@ def _status(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     """Print the findings of `check`."""
-    import os
+    from fpm_listener.cli import check
 
-    from fpm_listener.cli import output
-    from fpm_listener.doctor import check, report
-    from fpm_listener.values import FpmListenerError
-
-    try:
-        findings = check.check(check.find_conf(options.supervisord_conf), live=True)
-    except FpmListenerError as error:
-        raise check.name_running(error, os.environ) from error
-    if options.json:
-        output.write(report.to_json(findings))
-    elif options.fix_preview:
-        output.write_exactly(report.preview(findings))
-        fixed = sum(bool(one.edits) for one in findings)
-        print(
-            f"fpm-listener: this diff fixes {fixed} of {len(findings)} findings; the others need a"
-            " decision: run fpm-listener check",
-            file=sys.stderr,
-        )
-    else:
-        output.say(report.to_text(findings, is_all=options.all))
-    return report.exit_status(findings)
+    return check.run(options)
 
 
 def _alerts(options: argparse.Namespace) -> int:

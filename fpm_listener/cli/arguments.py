@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from fpm_listener import __version__
-from fpm_listener.cli import output
+from fpm_listener.cli import check, output
 from fpm_listener.phpfpm import guard_command
 from fpm_listener.values import FpmListenerError
 
@@ -85,22 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
     guard.add_argument("command", nargs="+", metavar="php-fpm", help="php-fpm and its arguments")
     _add_container_commands(commands)
     _add_init(commands)
-    check = commands.add_parser("check", help="find mistakes in the configuration")
-    check.add_argument(
-        "--supervisord-conf",
-        metavar="FILE",
-        help="configuration of supervisord (default: the file that supervisord finds)",
-    )
-    form = check.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print JSON instead of text")
-    form.add_argument(
-        "--fix-preview",
-        action="store_true",
-        help="print the fixes as a diff for patch -p0 -d /; nothing is written",
-    )
-    form.add_argument(
-        "--all", action="store_true", help="also print hints about unchanged defaults of packages"
-    )
+    check.add_parser(commands)
     _add_healthy(commands)
     _add_alerts(commands)
     leave = commands.add_parser(
