@@ -116,6 +116,7 @@ VALUES = {
         "re",
         "shlex",
         "signal",
+        "textwrap",
         "typing",
     ),
 }

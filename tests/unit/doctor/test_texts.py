@@ -22,6 +22,16 @@ FPM001.other
 
 FPM002 hint it could be better
   why   A reason
+  measured  supervisor 4.3.0: 41 of
+        150 failed starts
+  except  It is intended
+  before
+        [program:php-fpm]
+        environment=A="{x}",
+          B="2"
+  after
+        [program:php-fpm]
+        startsecs=3
 """
 #: Idioms that a translation or a reader at night misunderstands.
 IDIOMS = (
@@ -44,6 +54,16 @@ def test_the_format() -> None:
     assert found["FPM001.other"] == found["FPM001"]._replace(fix="Set it to 3")
     assert found["FPM002"].what == "{key} is {value}"
     assert found["FPM002"].fix == "Set {change} in [{section}]"
+    assert found["FPM002"].measured == "supervisor 4.3.0: 41 of 150 failed starts"
+    assert found["FPM002"].ignore == "It is intended"
+
+
+def test_examples_keep_their_lines() -> None:
+    """Only the indentation of the file is removed."""
+    text = parse_texts(ONE)["FPM002"]
+
+    assert text.before == '[program:php-fpm]\nenvironment=A="{x}",\n  B="2"'
+    assert text.after == "[program:php-fpm]\nstartsecs=3"
 
 
 def test_a_variant_with_another_severity() -> None:
@@ -64,7 +84,7 @@ def test_plain_english(identity: str) -> None:
     """Each text has a reason, short sentences and no idioms."""
     text = TEXTS[identity]
     assert text.why
-    for part in (text.title, text.what, text.why, text.fix):
+    for part in (text.title, text.what, text.why, text.fix, text.measured, text.ignore):
         sentences = re.split(r"[.:;] ", part)
         assert [one for one in sentences if len(one.split()) > 20] == []
         assert [idiom for idiom in IDIOMS if idiom in part] == []
