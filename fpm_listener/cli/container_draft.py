@@ -117,7 +117,7 @@ def _trusted(
 ) -> list[Finding]:
     """Return the findings without those about values with an unknown variable."""
     unknown = {
-        section.where(key)
+        str(section.where(key))
         for section in config.sections.values()
         for key, line in section.lines.items()
         if any(f"%(ENV_{name})" in line.value for name in unset)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fpm_listener.phpfpm.config import FpmConf
     from fpm_listener.phpfpm.start_script import StartScript
     from fpm_listener.settings.receiver_types import ReceiverProblem
-    from fpm_listener.supervisor.ini_lines import Line
+    from fpm_listener.supervisor.ini_lines import Line, Place
     from fpm_listener.supervisor.process import Loaded
 
 _OURS = re.compile(r"fpm[-_]listener\b.*\blisten\b")
@@ -69,7 +69,7 @@ class Section(NamedTuple):
         """Return the text of a key of php-fpm."""
         return str(self.values.get(key, default))
 
-    def where(self, key: str = "") -> str:
+    def where(self, key: str = "") -> Place:
         """Return where a key is, or where it belongs."""
         return self.place.where(key)
 

@@ -96,7 +96,7 @@ def edits(config: CheckedConfig, findings: Iterable[Finding], choices: Choices) 
 
 def _guards(config: CheckedConfig, choices: Choices, shells: set[str]) -> Iterator[Edit]:
     for fpm in config.fpms:
-        new = guarded(fpm, choices.command, is_shell=fpm.program.where("command") in shells)
+        new = guarded(fpm, choices.command, is_shell=str(fpm.program.where("command")) in shells)
         if new:
             line = fpm.program.lines["command"]
             yield Edit(line.file, fpm.program.name, "command", f"{new} {line.cut}".rstrip())

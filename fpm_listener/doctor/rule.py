@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.doctor.checked_config import CheckedConfig, Section
     from fpm_listener.doctor.ini_edits import Edit
+    from fpm_listener.supervisor.ini_lines import Place
 
 Subject = TypeVar("Subject")
 #: Parts of a text whose lines are literal.
@@ -44,12 +45,20 @@ class Finding(NamedTuple):
     fix: str
     edits: tuple[Edit, ...] = ()  #: that fix it, if that needs no decision
     package: str = ""  #: whose unchanged default it is about
+    file: str = ""  #: `where` in parts
+    line: int = 0  #: 0 = the whole file
+    section: str = ""
 
     def to_json(self) -> dict[str, str]:
-        """Return the finding as a document, without the edits."""
-        document = {**self._asdict(), "severity": self.severity.value}
-        del document["edits"], document["package"]
-        return document
+        """Return the finding as a document."""
+        return {
+            "id": self.id,
+            "severity": self.severity.value,
+            "where": self.where,
+            "what": self.what,
+            "why": self.why,
+            "fix": self.fix,
+        }
 
 
 class Text(NamedTuple):
@@ -100,7 +109,7 @@ def _part(lines: str) -> tuple[str, str]:
 class Match(NamedTuple):
     """One place at which a rule applies."""
 
-    where: str
+    where: Place
     values: Mapping[str, object]  #: of the text
     edits: tuple[Edit, ...] = ()
     variant: str = ""  #: of the text

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.doctor.checked_config import CheckedConfig
     from fpm_listener.doctor.rule import Match, Rule, Text
+    from fpm_listener.supervisor.ini_lines import Place
 
 RULES: tuple[Rule, ...] = (
     *rules_command.RULES,
@@ -50,7 +51,7 @@ def examine(config: CheckedConfig, texts: Mapping[str, Text]) -> list[Finding]:
     return sorted(found, key=_place)
 
 
-def _unknown_values(config: CheckedConfig) -> set[str]:
+def _unknown_values(config: CheckedConfig) -> set[Place]:
     """Return the places of php-fpm's values with a variable that this shell does not have."""
     return {match.where for match in rules_fpm_rejections.unset_variable.check(config)}
 
@@ -60,7 +61,8 @@ def _finding(identity: str, text: Text, match: Match) -> Finding:
     is_default = match.package and text.severity is not FindingSeverity.ERROR
     severity = FindingSeverity.HINT if is_default else text.severity
     package = match.package if is_default else ""
-    return Finding(identity, severity, match.where, what, why, fix, match.edits, package)
+    texts = (str(match.where), what, why, fix)
+    return Finding(identity, severity, *texts, match.edits, package, *match.where)
 
 
 def _place(finding: Finding) -> tuple[int, list[tuple[str, int]], str, str]:

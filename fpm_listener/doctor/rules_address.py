@@ -116,7 +116,8 @@ def everywhere(pool: CheckedPool) -> Iterator[Match]:
     if not isinstance(address, TcpAddress) or pool.section.get("listen.allowed_clients"):
         return
     if address.host in addresses.EVERYWHERE:
-        is_docker = "/zz-docker.conf" in pool.section.where("listen") and address.text == "9000"
+        file = pool.section.where("listen").file
+        is_docker = "/zz-docker.conf" in file and address.text == "9000"
         variant = "docker" if is_docker else ""
         yield match(pool.section, "listen", {}, variant, address=address.text, port=address.port)
 

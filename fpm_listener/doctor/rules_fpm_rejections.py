@@ -15,6 +15,7 @@ from fpm_listener.doctor.rule import Match, Rule, match, rule
 from fpm_listener.phpfpm import directives, pool_checks
 from fpm_listener.phpfpm.config_reader import below
 from fpm_listener.phpfpm.ini_values import number
+from fpm_listener.supervisor.ini_lines import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,7 +36,7 @@ def _rejections(fpm: Fpm) -> Iterator[tuple[str, Match]]:
         if why := directives.rejection(entry, fpm.version):
             brackets = "" if entry.offset is None else f"[{entry.offset}]"
             values = {"key": f"{entry.name}{brackets}", "why": why}
-            yield "FPM080", Match(f"{entry.place} [{entry.section}]", values)
+            yield "FPM080", Match(Place.parse(entry.place, entry.section), values)
     for key, why in pool_checks.global_faults(fpm.conf.options):
         yield "FPM081", _match("global", fpm.conf.places, key, why)
     prefix = fpm.invocation.prefix or ""
@@ -103,24 +104,25 @@ def _file_match(
 
 def _match(section: str, places: Mapping[str, str], key: str, why: str, **values: object) -> Match:
     """Return a match at the last line of a key, or at the header of its section."""
-    where = f"{places.get(key) or places.get('', '')} [{section}]"
+    where = Place.parse(places.get(key) or places.get("", ""), section)
     return Match(where, {"section": section, "key": key, "why": why, **values})
 
 
-def _place(match: Match) -> str:
-    return match.where.rpartition(" [")[0]
+def _place(match: Match) -> Place:
+    """Return the file and the line of a match."""
+    return match.where._replace(section="")
 
 
-def _unset(fpm: Fpm) -> dict[str, list[tuple[str, str]]]:
-    """Return the variables that are not set, with their sections, by file:line."""
+def _unset(fpm: Fpm) -> dict[Place, list[tuple[str, str]]]:
+    """Return the variables that are not set, with their sections, by file and line."""
     environment = fpm.process.settings["inherited"]
-    found: dict[str, list[tuple[str, str]]] = {}
+    found: dict[Place, list[tuple[str, str]]] = {}
     for section in fpm.all_sections:
         for line in section.lines.values():
             expanded = _NOT_EXPANDED.sub(r"\1", line.value)
             for name in re.findall(r"\$\{(\w+)\}", expanded):
                 if name not in environment:
-                    found.setdefault(f"{line.file}:{line.number}", []).append((name, section.name))
+                    found.setdefault(Place(line.file, line.number), []).append((name, section.name))
     return found
 
 
@@ -147,7 +149,7 @@ def unset_variable(config: CheckedConfig) -> Iterator[Match]:
             variant = known if config.is_environment_known else "shell"
             for name, section in names:
                 values = {"name": name, "variable": f"${{{name}}}", "program": fpm.program.name}
-                yield Match(f"{place} [{section}]", values, (), variant)
+                yield Match(place._replace(section=section), values, (), variant)
 
 
 @rule("FPM068", fpms)
@@ -160,11 +162,12 @@ def unreadable(fpm: Fpm) -> Iterator[Match]:
     # Without the main file there is no pool either.
     for text in fpm.conf.problems if fpm.is_read else fpm.conf.problems[:1]:
         where, colon, problem = text.partition(": ")
-        place = (where, problem) if colon else (fpm.conf.path, text)
-        variant = next((name for words, name in _PROBLEMS.items() if words in place[1]), "")
-        if place[0] not in rejected:
+        place = Place.parse(where) if colon else Place(fpm.conf.path)
+        problem = problem or text
+        variant = next((name for words, name in _PROBLEMS.items() if words in problem), "")
+        if place not in rejected:
             test = shlex.join([fpm.invocation.binary, "-t", "-y", fpm.conf.path])
-            yield Match(place[0], {"problem": place[1], "test": test}, variant=variant)
+            yield Match(place, {"problem": problem, "test": test}, variant=variant)
 
 
 @rule("FPM084", fpms)
@@ -174,7 +177,7 @@ def computed(fpm: Fpm) -> Iterator[Match]:
         variant = "quote" if entry.sign == "'" else ""
         if entry.sign and (variant or not entry.name.startswith("php_")):
             values = {"key": entry.name, "sign": entry.sign, "value": entry.value}
-            yield Match(f"{entry.place} [{entry.section}]", values, (), variant)
+            yield Match(Place.parse(entry.place, entry.section), values, (), variant)
 
 
 RULES = (

@@ -12,6 +12,7 @@ from fpm_listener.doctor.rule import KeyRule, Match, key_rules, match, rule
 from fpm_listener.doctor.rules_program import sends_stderr, stderr_channel
 from fpm_listener.host.fallback_names import fallbacks, is_temporary
 from fpm_listener.phpfpm.config import STDERR
+from fpm_listener.supervisor.ini_lines import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +114,7 @@ def own_settings(config: CheckedConfig) -> Iterator[Match]:
     """The listener exits at once."""
     for path, why in config.refused:
         reason = why.removeprefix(f"{path} ").removeprefix(f"{path}: ")
-        yield Match(path, {"reason": reason})
+        yield Match(Place(path), {"reason": reason})
 
 
 @rule("FPM119", whole)
@@ -135,10 +136,10 @@ def undeliverable(config: CheckedConfig) -> Iterator[Match]:
     """No receiver is configured, as in the file that we ship, or a receiver cannot work."""
     for path, (receiver, reason) in config.undeliverable:
         if receiver:
-            where = f"{path} [fpm-listener:receiver:{receiver}]"
+            where = Place(path, 0, f"fpm-listener:receiver:{receiver}")
             yield Match(where, {"reason": reason, "receiver": receiver})
         else:
-            yield Match(path, {"reason": reason}, variant="none")
+            yield Match(Place(path), {"reason": reason}, variant="none")
 
 
 @rule("FPM126", whole)
@@ -179,7 +180,7 @@ def unwritable_state_dir(config: CheckedConfig) -> Iterator[Match]:
             used = next((one for one in others if _usable(config, uid, one)), "")
             values = {"state_dir": state_dir, "user": config.machine.named_user(uid), "used": used}
             variant = "memory" if not used else "" if is_temporary(used) else "lasting"
-            yield Match(f"{file} [fpm-listener]", {**values, "uid": uid}, variant=variant)
+            yield Match(Place(file, 0, "fpm-listener"), {**values, "uid": uid}, variant=variant)
         # supervisord itself opens the log, also if the listener has another user.
         log, uid = process.settings["stderr_logfile"] or "", process.settings.get("supervisord_uid")
         is_file = log.startswith("/") and not log.startswith(("/dev/", "/proc/"))

@@ -12,6 +12,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
+class Place(NamedTuple):
+    """One line of a configuration file."""
+
+    file: str
+    line: int = 0  #: 0 = the whole file
+    section: str = ""
+
+    @classmethod
+    def parse(cls, text: str, section: str = "") -> Place:
+        """Return the place of `file:line`, or of a file."""
+        file, _, number = text.rpartition(":")
+        is_line = bool(file) and number.isascii() and number.isdecimal() and len(number) < 10
+        return cls(file, int(number), section) if is_line else cls(text, 0, section)
+
+    def __str__(self) -> str:
+        """Return it as people read it: `file:line [section]`."""
+        number = f":{self.line}" if self.line else ""
+        return f"{self.file}{number}" + (f" [{self.section}]" if self.section else "")
+
+
 class Line(NamedTuple):
     """One `key = value` of an INI file."""
 
@@ -32,11 +52,11 @@ class ConfigSection(NamedTuple):
     lines: Mapping[str, Line]  #: by key, small letters
     again: tuple[str, ...] = ()  #: file:line of each further header of this name
 
-    def where(self, key: str) -> str:
+    def where(self, key: str) -> Place:
         """Return where a key is, or where it belongs."""
         line = self.lines.get(key)
         file, number = (line.file, line.number) if line else (self.file, self.number)
-        return f"{file}{f':{number}' if number else ''} [{self.name}]"
+        return Place(file, number, self.name)
 
 
 _HEADER = re.compile(r"\s*\[([^]]+)\]")

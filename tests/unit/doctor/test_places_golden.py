@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fpm_listener.doctor.rule import Finding, FindingSeverity
 from fpm_listener.doctor.rules import examine
+from fpm_listener.supervisor.ini_lines import Place
 from tests.unit.doctor import (
     test_rules_execution,
     test_rules_fpm_config,
@@ -37,6 +38,7 @@ def places(case: Case) -> str:
     (own,) = found(case.rule, examined)
     edits = {f"[{section}] {key}": value for (section, key), value in own.edits.items()}
     others = ", ".join(finding.id for finding in findings if finding.id != case.rule)
+    assert one.where == str(Place(one.file, one.line, one.section))
     lines = [f"{case.rule} {one.severity.value} {one.where}", f"    {json.dumps(edits)}"]
     return "\n".join([*lines, *([f"    beside {others}"] if others else [])])
 

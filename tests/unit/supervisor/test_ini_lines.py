@@ -6,7 +6,7 @@ import pytest
 
 from fpm_listener.doctor.checked_config import Section
 from fpm_listener.doctor.ini_edits import Edit, apply, lines_of
-from fpm_listener.supervisor.ini_lines import ConfigSection, Line, scan
+from fpm_listener.supervisor.ini_lines import ConfigSection, Line, Place, scan
 
 
 def lines(text: str, section: str, *, php: bool = False) -> dict[str, tuple[str, int]]:
@@ -88,9 +88,9 @@ def test_where_a_key_stands() -> None:
     """A missing one would stand in the section; a file without a header has no number."""
     section = ConfigSection("a", "f", 3, {"x": Line("g", 7, "1")})
 
-    assert section.where("x") == "g:7 [a]"
-    assert section.where("y") == "f:3 [a]"
-    assert ConfigSection("global", "f", 0, {}).where("y") == "f [global]"
+    assert str(section.where("x")) == "g:7 [a]"
+    assert str(section.where("y")) == "f:3 [a]"
+    assert str(ConfigSection("global", "f", 0, {}).where("y")) == "f [global]"
     assert Section(section, {}).edits({"x": "2"}) == (Edit("g", "a", "x", "2", php=False),)
     assert Section(section, {}, php=True).edits({"y": None}) == (Edit("f", "a", "y", None, True),)
 
@@ -142,3 +142,20 @@ def test_two_changes() -> None:
 def test_lines() -> None:
     """Only a line feed ends one."""
     assert lines_of("a\r\nb\u2028c\x0c\n\nd") == ["a\r\n", "b\u2028c\x0c\n", "\n", "d"]
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("/etc/a.conf:12", Place("/etc/a.conf", 12)),
+        ("/etc/a.conf", Place("/etc/a.conf")),
+        ("/etc/a:b.conf", Place("/etc/a:b.conf")),
+        ("/etc/a:b.conf:3", Place("/etc/a:b.conf", 3)),
+        ("", Place("")),
+    ],
+)
+def test_a_place_from_its_text(text: str, place: Place) -> None:
+    """The number after the last colon is the line; without one it is the whole file."""
+    assert Place.parse(text) == place
+    assert str(place) == text
+    assert Place.parse(text, "www") == place._replace(section="www")
