@@ -45,7 +45,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "status": {"monitor", "delivery", *_MIDDLE},
     "web": {"status", "settings"},
     "daemon": {"web", "status", "monitor", "delivery", "guard", *_MIDDLE},
-    "cli": {"daemon", "doctor", "status", "monitor", "delivery", *_MIDDLE},
+    "replay": {"status", "monitor", *_MIDDLE},
+    "cli": {"replay", "daemon", "doctor", "status", "monitor", "delivery", *_MIDDLE},
 }
 
 #: Modules that decide and do no I/O: no file, socket, thread, clock or log.
@@ -81,7 +82,7 @@ PURE = {
     *("status.health", "status.health_report", "status.snapshot"),
     *("phpfpm.directives", "phpfpm.pool_checks", "phpfpm.access_format"),
     *("settings.environment", "settings.mute_times", "settings.policy", "settings.receiver_types"),
-    "guard.handover_messages",
+    *("guard.handover_messages", "replay.stamps"),
     *("doctor.checked_config", "doctor.ini_edits", "doctor.rule", "doctor.rules"),
     *("doctor.rules_address", "doctor.rules_command", "doctor.rules_fpm_config"),
     *("doctor.rules_fpm_rejections", "doctor.package_defaults"),
