@@ -11,7 +11,7 @@ _fpm_listener() {
         --url | --wait | --timeout | --start-period) return ;;
         *)
             if [ "$COMP_CWORD" -eq 1 ]; then
-                offers='listen status guard run after init check healthy alerts leave unpack version help --version --help'
+                offers='listen status guard run after init check explain healthy alerts leave unpack version help --version --help'
             else
                 case ${COMP_WORDS[1]} in
                     listen) offers='--config' ;;
@@ -20,10 +20,11 @@ _fpm_listener() {
                     after) offers='--timeout --config --supervisord-conf --' ;;
                     run) offers='-- supervisord' ;;
                     check) offers='--supervisord-conf --json --fix-preview --all' ;;
+                    explain) offers="--json $(fpm-listener explain 2>/dev/null | sed -n 's/^\([A-Z]*[a-z_]*[0-9]*\)  .*/\1/p')" ;;
                     healthy) offers='--direct --supervisord-conf --timeout --start-period --nagios --config' ;;
                     alerts) offers='test list retry drop --config --json' ;;
                     leave) offers='--config' ;;
-                    help) offers='listen status guard run after init check healthy alerts leave unpack version' ;;
+                    help) offers='listen status guard run after init check explain healthy alerts leave unpack version' ;;
                     init)
                         offers='--container --conf --write --dockerfile --user --path --token-file --textfile'
                         mapfile -t COMPREPLY < <(compgen -W "$offers" -- "$word"; compgen -d -- "$word")

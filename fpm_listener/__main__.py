@@ -1,4 +1,4 @@
-"""Arguments and dispatch: `fpm-listener listen|guard|run|after|init|check|status|alerts|…`.
+"""Arguments and dispatch: `fpm-listener listen|guard|run|after|init|check|explain|status|alerts|…`.
 
 Law: each command imports its modules itself, after fd 1 is safe. So a listener says READY before
 it loads the rest, and `version` loads nothing.
@@ -148,6 +148,13 @@ def _check(options: argparse.Namespace) -> int:
     return check.run(options)
 
 
+def _explain(options: argparse.Namespace) -> int:
+    """Explain rules of `check` and causes of incidents."""
+    from fpm_listener.cli import explain
+
+    return explain.run(options)
+
+
 def _alerts(options: argparse.Namespace) -> int:
     """Test a receiver, or show and change undelivered alerts."""
     import json
@@ -218,6 +225,7 @@ _COMMANDS = {
     "status": _status,
     "init": _init,
     "check": _check,
+    "explain": _explain,
     "alerts": _alerts,
     "leave": _leave,
     "unpack": _unpack,

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from fpm_listener import __version__
-from fpm_listener.cli import check, output
+from fpm_listener.cli import check, explain, output
 from fpm_listener.phpfpm import guard_command
 from fpm_listener.values import FpmListenerError
 
@@ -86,6 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_container_commands(commands)
     _add_init(commands)
     check.add_parser(commands)
+    explain.add_parser(commands)
     _add_healthy(commands)
     _add_alerts(commands)
     leave = commands.add_parser(

@@ -8,7 +8,7 @@ import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from fpm_listener import regular_file
-from fpm_listener.doctor import check, container_plan, ini_edits
+from fpm_listener.doctor import check, container_plan, ini_edits, text_files
 from fpm_listener.doctor.rules import examine
 from fpm_listener.supervisor import config as supervisor_config
 from fpm_listener.values import FpmListenerError
@@ -68,7 +68,7 @@ def improve(
     before, others = config, dict[str, str]()
     findings: list[Finding] = []
     for _ in range(_MOST_ROUNDS):
-        findings = _trusted(examine(config, check.texts()), config, unset)
+        findings = _trusted(examine(config, text_files.texts()), config, unset)
         edits = container_plan.edits(config, findings, choices)
         own = [edit for edit in edits if edit.file == path]
         for other in dict.fromkeys(edit.file for edit in edits if edit.file != path):
@@ -105,7 +105,7 @@ def _refusal(path: str, text: str, config: CheckedConfig) -> str:
         return f"supervisor rejects it, because it begins with a byte order mark; remove it: {fix}"
     if "supervisord" not in config.sections:
         return "it has no [supervisord], so it is not the main file; name that with -c"
-    found = examine(config, check.texts())
+    found = examine(config, text_files.texts())
     if not found or found[0].what.startswith(path):
         return "supervisor rejects it; correct it first: supervisord -n -c FILE prints the line"
     where = found[0].where.removeprefix(f"{path}:")

@@ -11,8 +11,6 @@ import configparser
 import glob
 import os
 import re
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +18,8 @@ from fpm_listener import regular_file
 from fpm_listener.doctor import held_addresses, invocations, running
 from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Section, Supervised, Unknown
 from fpm_listener.doctor.host_facts import Host
-from fpm_listener.doctor.rule import parse_texts
 from fpm_listener.doctor.rules import examine
+from fpm_listener.doctor.text_files import texts
 from fpm_listener.phpfpm import config_files
 from fpm_listener.phpfpm.guard_command import PROGRAM
 from fpm_listener.settings import receiver_check, settings
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
     from fpm_listener.doctor.checked_config import Running
     from fpm_listener.doctor.invocations import Invocation
     from fpm_listener.doctor.machine import Machine
-    from fpm_listener.doctor.rule import Finding, Text
+    from fpm_listener.doctor.rule import Finding
     from fpm_listener.host.address_holders import HolderReport
     from fpm_listener.supervisor.server_login import Login
 
@@ -77,13 +75,6 @@ def find_conf(named: str | None, option: str = "--supervisord-conf") -> str:
     if not os.access(found, os.R_OK):
         raise FpmListenerError(f"{found}: does not exist, or this user may not read it")
     return found
-
-
-@cache
-def texts() -> dict[str, Text]:
-    """Return the texts of all rules."""
-    file = resources.files("fpm_listener.doctor").joinpath("findings.txt")
-    return parse_texts(file.read_text(encoding="utf-8"))
 
 
 def check(

@@ -1,4 +1,4 @@
-"""Rules, their texts, and findings.
+"""Rules, and findings.
 
 A simple rule compares one key with one value: a row of a table (`KeyRule`).
 Every other rule is a function with the decorator `rule`.
@@ -7,8 +7,6 @@ Both return matches: places, and values for the rule's text in findings.txt.
 
 from __future__ import annotations
 
-import re
-import textwrap
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
     from fpm_listener.supervisor.ini_lines import Place
 
 Subject = TypeVar("Subject")
-#: Parts of a text whose lines are literal.
-_EXAMPLES = frozenset({"before", "after"})
 
 
 class FindingSeverity(Enum):
@@ -59,51 +55,6 @@ class Finding(NamedTuple):
             "why": self.why,
             "fix": self.fix,
         }
-
-
-class Text(NamedTuple):
-    """What a rule says, with {names} for the values of a match."""
-
-    severity: FindingSeverity
-    title: str
-    what: str = "{key} is {value}"
-    why: str = ""
-    fix: str = "Set {change} in [{section}]"
-    # The rest is for `fpm-listener explain` and docs/checks.md; braces are literal there.
-    measured: str = ""  #: the measurement or the source that proves `why`
-    before: str = ""  #: an example with the mistake, lines of supervisord's or php-fpm's files
-    after: str = ""  #: the same example without the mistake
-    ignore: str = ""  #: when a user can ignore the finding; `except` in the file
-
-
-def parse_texts(document: str) -> dict[str, Text]:
-    """Return the texts of findings.txt, by id.
-
-    A text begins with `ID SEVERITY TITLE`. Indented lines follow: what, why, fix, and optional
-    parts for `explain`: measured, except, before, after. A line with a deeper indentation continues
-    the line above. In before and after it is one line of an example, which has no empty lines.
-    `ID.VARIANT` is another text of the same rule, and has only the parts that differ.
-    """
-    found: dict[str, Text] = {}
-    for block in document.strip().split("\n\n"):
-        head, _, rest = block.partition("\n")
-        identity, *words = head.split(" ", 2)
-        changes: dict[str, Any] = dict(map(_part, re.split(r"\n(?! {8})", rest)) if rest else ())
-        if words:
-            changes["severity"] = FindingSeverity(words[0])
-        if words[1:]:
-            changes["title"] = words[1]
-        base = found.get(identity.partition(".")[0])
-        found[identity] = base._replace(**changes) if base else Text(**changes)
-    return found
-
-
-def _part(lines: str) -> tuple[str, str]:
-    """Return the field of a Text and its value."""
-    name, value = re.split(r"\s", lines.strip(), maxsplit=1)
-    if name in _EXAMPLES:
-        return name, textwrap.dedent(value)
-    return "ignore" if name == "except" else name, " ".join(value.split())
 
 
 class Match(NamedTuple):

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fpm_listener.doctor.checked_config import CheckedConfig
-    from fpm_listener.doctor.rule import Match, Rule, Text
+    from fpm_listener.doctor.rule import Match, Rule
+    from fpm_listener.doctor.texts import Text
     from fpm_listener.supervisor.ini_lines import Place
 
 RULES: tuple[Rule, ...] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from fpm_listener.doctor import check, report
+from fpm_listener.doctor import check, report, text_files
 from fpm_listener.doctor.checked_config import Running
 from fpm_listener.doctor.host_facts import Host
 from fpm_listener.doctor.rule import FindingSeverity
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = ROOT / "tests" / "data" / "findings.txt"
-TEXTS = check.texts()
+TEXTS = text_files.texts()
 
 SUPERVISORD = """\
 [unix_http_server]
@@ -711,7 +712,19 @@ def rules_as_markdown() -> str:
                 what, why, fix = (part.split(maxsplit=1)[1] for part in parts)
                 lines += [f"- **{severity.capitalize()}**: {what}", f"- **Why**: {why}"]
                 lines += [f"- **Fix**: {fix}"]
+        if text.measured:
+            lines += [f"- **Measured**: {_markdown(text.measured)}"]
+        if text.ignore:
+            lines += [f"- **Ignore it**: {_markdown(text.ignore)}"]
+        if text.before:
+            before, after = text.before.split("\n"), text.after.split("\n")
+            changes = difflib.ndiff(before, after, charjunk=None)
+            lines += ["", "```diff", *(one.rstrip() for one in changes if one[0] != "?"), "```"]
     return "\n".join([*lines, ""])
+
+
+def _markdown(text: str) -> str:
+    return text.replace("*", r"\*")
 
 
 RECIPE = """\

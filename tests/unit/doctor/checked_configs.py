@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Section, Supervised
-from fpm_listener.doctor.rule import Finding, parse_texts
 from fpm_listener.doctor.rules import examine
+from fpm_listener.doctor.texts import parse_texts
 from fpm_listener.phpfpm import command_line, config, config_files
 from fpm_listener.supervisor import ini_lines
 from tests.fakes import FakeFiles, FakeHost
@@ -18,6 +18,7 @@ from tests.fakes import FakeFiles, FakeHost
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fpm_listener.doctor.rule import Finding
     from fpm_listener.supervisor.ini_lines import ConfigSection
 
 TEXTS = parse_texts(

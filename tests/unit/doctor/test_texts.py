@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from fpm_listener.doctor.rule import FindingSeverity, Text, parse_texts
+from fpm_listener.doctor.rule import FindingSeverity
 from fpm_listener.doctor.rules import RULES
+from fpm_listener.doctor.texts import Text, parse_texts
 from tests.unit.doctor.checked_configs import TEXTS
 
 ONE = """\
