@@ -90,6 +90,7 @@ class FakeHost:
     ports: tuple[int, int] = (32768, 60999)
     memory: int | None = 8 << 30
     container: bool = False
+    foreign: frozenset[str] = frozenset()  #: files of another user
 
     def exists(self, path: str) -> bool:
         """As Machine."""
@@ -133,6 +134,22 @@ class FakeHost:
     def user(self, name: str) -> bool:
         """As Machine."""
         return name not in self.unknown
+
+    def uid(self, name: str) -> int | None:
+        """As Machine; every name has its own number."""
+        return (
+            None
+            if name in self.unknown
+            else int(name)
+            if name.isdigit()
+            else 0
+            if name == "root"
+            else 33
+        )
+
+    def owner(self, path: str) -> int | None:
+        """As Machine; root owns the other files."""
+        return 1000 if path in self.foreign else 0
 
     def named_user(self, uid: int) -> str:
         """As Machine; a test may use a name in the place of a number."""

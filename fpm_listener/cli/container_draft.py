@@ -154,4 +154,12 @@ def read(path: str) -> str:
         content = regular_file.read(path, check.LONGEST)
     except OSError as error:
         raise FpmListenerError(f"{path} cannot be read: {error.strerror}") from error
-    return content.decode("utf-8", "surrogateescape")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise FpmListenerError(
+            f"{path}: line {line} has a character that is not UTF-8, and supervisord does not start"
+            " with it; write the file in UTF-8, for example:"
+            f" iconv -f LATIN1 -t UTF-8 {shlex.quote(path)}",
+        ) from error

@@ -173,7 +173,9 @@ def gather(
             fpms[own] = fpms.get(own) or _fpm(process, found, machine)
     settings_files = tuple(_own_settings(processes, environ, path, draft))
     accepted = [(path, one) for path, one in settings_files if isinstance(one, Settings)]
-    endings = [one.healing for _, one in accepted if one.healing.shutdown_on_fatal]
+    healing = [one.healing for _, one in accepted]
+    healed = [one.fatal_programs or ["*"] for one in healing if one.shutdown_on_fatal]
+    healed += [["*"] for one in healing if one.restart_fatal]
     return CheckedConfig(
         supervisord={name: answer[name] for name in _SUPERVISORD},
         sections=sections,
@@ -192,7 +194,7 @@ def gather(
             for problem in receiver_check.problems(one.receivers, may_read=os.geteuid() == 0)
         ),
         state_dirs=tuple((path, str(one.state_dir)) for path, one in accepted),
-        ends_container=tuple(glob for one in endings for glob in one.fatal_programs or ["*"]),
+        healed=tuple(glob for one in healed for glob in one),
     )
 
 

@@ -21,8 +21,8 @@ from fpm_listener.supervisor.ini_lines import ConfigSection
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from fpm_listener.doctor.held_address import HeldAddress
     from fpm_listener.doctor.machine import Machine
-    from fpm_listener.host.address_holders import HolderReport
     from fpm_listener.host.addresses import Address
     from fpm_listener.phpfpm.command_line import FpmInvocation
     from fpm_listener.phpfpm.config import FpmConf
@@ -197,6 +197,8 @@ class Fpm(NamedTuple):
     @property
     def uid(self) -> Any:  # noqa: ANN401 - supervisord's value
         """Return the uid that it runs as; None = unknown, or root."""
+        if self.invocation.user:
+            return self.machine.uid(self.invocation.user)
         own = self.process.settings["user"]
         return self.process.settings.get("supervisord_uid") if own is None else own
 
@@ -211,15 +213,6 @@ class Running(NamedTuple):
     loglevel: str | None = None  #: of -e
 
 
-class HeldAddress(NamedTuple):
-    """The holders of an address that a php-fpm of the configuration listens on."""
-
-    address: str
-    report: HolderReport
-    ancestors: Mapping[int, tuple[int, ...]]  #: by a holder's pid: its own, its parent's, and so on
-    children: frozenset[int]  #: pids that are children of the supervisord of this configuration
-
-
 class CheckedConfig(NamedTuple):
     """Everything that the rules read."""
 
@@ -232,7 +225,8 @@ class CheckedConfig(NamedTuple):
     refused: tuple[tuple[str, str], ...] = ()  #: files of our own settings, and their errors
     undeliverable: tuple[tuple[str, ReceiverProblem], ...] = ()  #: the same, for lost alerts
     state_dirs: tuple[tuple[str, str], ...] = ()  #: files of our own settings, and state_dir
-    ends_container: tuple[str, ...] = ()  #: globs over group:name: FATAL ends the container
+    #: globs over group:name: after FATAL, the listener ends the container or starts them again
+    healed: tuple[str, ...] = ()
     loaded: Loaded | None = None  #: None = no supervisord answers, or it does not say
     held: tuple[HeldAddress, ...] = ()  #: of the addresses that a process listens on now
     running: Running | None = None  #: the supervisord that runs with this configuration

@@ -6,7 +6,7 @@ import os
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from fpm_listener.doctor.checked_config import HeldAddress
+from fpm_listener.doctor.held_address import HeldAddress
 from fpm_listener.host import procfs
 from fpm_listener.host.addresses import TcpAddress, UnixAddress
 from fpm_listener.supervisor import config_path

@@ -164,6 +164,20 @@ class Host:
             return False
         return True
 
+    def uid(self, name: str) -> int | None:
+        """As Machine."""
+        if is_number(name):
+            return int(name)
+        with suppress(KeyError, ValueError):
+            return pwd.getpwnam(name).pw_uid
+        return None
+
+    def owner(self, path: str) -> int | None:
+        """As Machine."""
+        with suppress(OSError, ValueError):
+            return self._path(path).stat().st_uid
+        return None
+
     def named_user(self, uid: int) -> str:
         """As Machine."""
         try:

@@ -43,6 +43,12 @@ class Machine(Protocol):
     def user(self, name: str) -> bool:
         """Return whether a user of this name or number exists."""
 
+    def uid(self, name: str) -> int | None:
+        """Return the uid of a user's name or number; None = unknown."""
+
+    def owner(self, path: str) -> int | None:
+        """Return the uid of the owner of a file; None = unknown."""
+
     def named_user(self, uid: int) -> str:
         """Return a user with its name if it has one: `www-data (33)`."""
 

@@ -88,7 +88,8 @@ def not_analysed(config: CheckedConfig) -> Iterator[Match]:
 def unknown_option(fpm: Fpm) -> Iterator[Match]:
     """php-fpm prints its usage."""
     word = fpm.invocation.refused
-    if word and not (fpm.in_plain_words and shell_commands.syntax(word)):
+    is_list = shell_commands.syntax(fpm.process.command) == ";"
+    if word and not (fpm.in_plain_words and (is_list or shell_commands.syntax(word))):
         yield match(fpm.program, "command", word=word)
 
 

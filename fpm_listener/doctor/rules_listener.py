@@ -159,11 +159,15 @@ def no_password(config: CheckedConfig) -> Iterator[Match]:
         server = config.section(used["section"])
         place = server.lines.get("password")
         file = place.file if place else server.place.file
+        supervisord = process.settings.get("supervisord_uid")
+        is_strange = config.machine.owner(file) not in {None, 0, uid or 0, supervisord or 0}
         if used["hashed"]:
             yield match(process.section, "environment", server=used["section"])
         elif uid and file.startswith("/") and not config.machine.may_read(uid, file):
             user = config.machine.named_user(uid)
             yield match(process.section, "environment", {}, "unreadable", file=file, user=user)
+        elif is_strange:
+            yield match(process.section, "environment", {}, "owner", file=file)
 
 
 @rule("FPM127", whole)

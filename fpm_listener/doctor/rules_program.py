@@ -5,6 +5,7 @@ Each consequence was measured with supervisor 4.3.0 and php-fpm 8.2.
 
 from __future__ import annotations
 
+import re
 import signal
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _FAILED_START = {70, 75, 78}  # php-fpm in the background; the guard; php-fpm
 _QUIT, _TERM, _INT = signal.SIGQUIT, signal.SIGTERM, signal.SIGINT
 _DRAINS_S = 10.0
+#: A descriptor of another process, for example of PID 1: only its own user may open it.
+_DESCRIPTOR = re.compile(r"/proc/[0-9]+/fd/[0-9]+")
 
 
 def _with_log_on_stderr(config: CheckedConfig) -> list[Section]:
@@ -36,12 +39,12 @@ def _with_log_on_stderr(config: CheckedConfig) -> list[Section]:
 
 
 def _stay_down(config: CheckedConfig) -> list[Section]:
-    """Return the programs that stay down after FATAL: no container ends and starts again."""
+    """Return the programs that stay down after FATAL: self-healing does not start them again."""
     found = []
     for fpm in config.fpms:
         name = ProcessName(fpm.process.group, fpm.process.name)
         texts = (str(name), name.shown)
-        if not any(fnmatchcase(one, glob) for one in texts for glob in config.ends_container):
+        if not any(fnmatchcase(one, glob) for one in texts for glob in config.healed):
             found.append(fpm.program)
     return found
 
@@ -119,6 +122,8 @@ def needs_root(config: CheckedConfig) -> Iterator[Match]:
 
 def _as_root(config: CheckedConfig, fpm: Fpm) -> str:
     """Return how the program becomes root's."""
+    if fpm.invocation.user:
+        return "start php-fpm as root: the command changes the user"
     for section in (fpm.program, config.section("supervisord")):
         if "user" in section.lines:
             return f"remove user= from [{section.name}]"
@@ -136,7 +141,9 @@ def _needs_root(fpm: Fpm, as_root: str) -> Iterator[Match]:
             if name and not fpm.machine.may_give(user, kind, name):
                 yield match(pool.section, f"listen.{kind}", **texts)
     is_own = fpm.process.settings.get("supervisord_uid") == user
-    if fpm.conf.opened_log.kind is LogKind.STDERR and not is_own:
+    log = fpm.conf.opened_log
+    is_stderr = log.kind is LogKind.STDERR or _DESCRIPTOR.fullmatch(log.path or "")
+    if is_stderr and not is_own:
         yield match(fpm.main, "error_log", {}, "log", **texts)
 
 

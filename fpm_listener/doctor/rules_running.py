@@ -18,7 +18,8 @@ from fpm_listener.untrusted_text import short_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, HeldAddress, Supervised
+    from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Supervised
+    from fpm_listener.doctor.held_address import HeldAddress
     from fpm_listener.doctor.rule import Match
     from fpm_listener.host.address_holders import Holder
 

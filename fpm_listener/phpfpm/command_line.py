@@ -15,7 +15,7 @@ import re
 from itertools import dropwhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener.phpfpm.guard_command import OPTIONS as GUARD_OPTIONS
+from fpm_listener.phpfpm import wrappers
 from fpm_listener.phpfpm.guard_command import PROGRAM as GUARD_PROGRAM
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class FpmInvocation(NamedTuple):
     allow_root: bool = False  #: -R
     php_ini: str | None = None  #: -c, a file or a directory
     test_only: bool = False  #: -t, -v, -i, -m, -h: exits at once
+    user: str = ""  #: name or number of the user to which a wrapper changes, as gosu does
     refused: str = ""  #: a word that php-fpm refuses: it prints its usage and exits with 64
 
     @property
@@ -74,65 +75,9 @@ class FpmInvocation(NamedTuple):
         return tuple(int(part) for part in parts if part)
 
 
-class _Wrapper(NamedTuple):
-    """A program that starts another one."""
-
-    values: str = ""  #: short options that take a value
-    long_values: frozenset[str] = frozenset()  #: long options whose value may be the next word
-    operands: int = 0  #: words between the options and the other program
-
-
-def _long(names: str) -> frozenset[str]:
-    return frozenset(f"--{name}" for name in names.split())
-
-
 _PYTHON = re.compile(r"python[\d.]*", re.ASCII)
 
 _SHELL = re.compile(r"(?:ba|da|z|k|a)?sh")
-
-_WRAPPERS = {
-    **dict.fromkeys(("nohup", "setsid", "busybox", "docker-php-entrypoint"), _Wrapper()),
-    **dict.fromkeys(("catatonit", "with-contenv", "time", "eatmydata", "pgrphack"), _Wrapper()),
-    "cgexec": _Wrapper(values="g"),
-    "doas": _Wrapper(values="uC"),
-    **dict.fromkeys(("gosu", "su-exec", "s6-setuidgid", "pidproxy"), _Wrapper(operands=1)),
-    **dict.fromkeys(("chroot", "taskset"), _Wrapper(operands=1)),
-    **dict.fromkeys(("setuidgid", "envuidgid", "envdir", "setuser"), _Wrapper(operands=1)),
-    "chpst": _Wrapper(values="uUbe/nlLmdoptfcr"),  # of runit
-    "softlimit": _Wrapper(values="madcsrfolpt"),  # of daemontools
-    "prlimit": _Wrapper(long_values=_long("output")),
-    "numactl": _Wrapper(
-        values="ipPwNCmSfLoMI",
-        long_values=_long(
-            "interleave weighted-interleave preferred preferred-many physcpubind cpunodebind "
-            "membind shm file length offset shmmode shmid"
-        ),
-    ),
-    **dict.fromkeys(("tini", "docker-init"), _Wrapper(values="pe")),
-    "exec": _Wrapper(values="a"),
-    "env": _Wrapper(values="uC", long_values=_long("unset chdir")),
-    "nice": _Wrapper(values="n", long_values=_long("adjustment")),
-    "ionice": _Wrapper(values="cn", long_values=_long("class classdata")),
-    "chrt": _Wrapper(
-        values="TPD",
-        long_values=_long("sched-runtime sched-period sched-deadline"),
-        operands=1,
-    ),
-    "stdbuf": _Wrapper(values="ioe", long_values=_long("input output error")),
-    "dumb-init": _Wrapper(values="r", long_values=_long("rewrite")),
-    "sudo": _Wrapper(values="ughpCDRrtTU", long_values=_long("user group chdir")),
-    "runuser": _Wrapper(values="ugGs", long_values=_long("user group supp-group shell")),
-    "timeout": _Wrapper(values="ks", long_values=_long("kill-after signal"), operands=1),
-    "setpriv": _Wrapper(
-        long_values=_long(
-            "reuid regid ruid euid rgid egid groups inh-caps ambient-caps bounding-set "
-            "securebits pdeathsig selinux-label apparmor-profile",
-        ),
-    ),
-    "guard": _Wrapper(  # of `fpm-listener guard`
-        long_values=frozenset(f"--{one.name}" for one in GUARD_OPTIONS if one.value)
-    ),
-}
 
 
 def find(command: str) -> FpmInvocation | None:
@@ -173,20 +118,25 @@ def find_behind_sleep(command: str) -> FpmInvocation | None:
 
 def find_in(words: list[str]) -> FpmInvocation | None:
     """Return the php-fpm that one simple command becomes; words: its words."""
+    user = ""
     while words:
         name = _base(words[0])
         if _NAME.fullmatch(name):
-            return _invocation(words[0], words[1:])
+            return _invocation(words[0], words[1:])._replace(user=user)
         if _SHELL.fullmatch(name):
-            return _in_shell(words[1:])
+            return _as_user(_in_shell(words[1:]), user)
         if name in {"su", "runuser"} and "-c" in words[:-1]:
-            return _in_shell(words[words.index("-c") :][:2])
+            at = words.index("-c")
+            user = wrappers.user(name, words[1:at] + words[at + 2 :]) or user
+            return _as_user(_in_shell(words[at:][:2]), user)
         if _PYTHON.fullmatch(name):
             words = list(dropwhile(lambda word: word in {"-m", "-u", "-E", "-I"}, words[1:]))
         elif GUARD_PROGRAM.fullmatch(name) and words[1:2] == ["guard"]:
             words = words[1:]
-        elif name in _WRAPPERS:
-            words = _behind(words[1:], _WRAPPERS[name])
+        elif name in wrappers.KNOWN:
+            behind = wrappers.behind(words[1:], wrappers.KNOWN[name])
+            user = wrappers.user(name, words[1 : len(words) - len(behind)]) or user
+            words = behind
         elif _ASSIGNMENT.match(words[0]):
             words = words[1:]
         else:
@@ -200,19 +150,8 @@ def _shown(words: list[str]) -> tuple[str, list[str]]:
     return own[0], own[1:]
 
 
-def _behind(words: list[str], wrapper: _Wrapper) -> list[str]:
-    """Return the words of the program that the wrapper starts."""
-    at = 0
-    while at < len(words) and words[at].startswith("-") and words[at] != "--":
-        word = words[at]
-        if word.startswith("--"):
-            at += word in wrapper.long_values
-        else:
-            rest = word[1:].lstrip("".join(set(word) - set(wrapper.values)))
-            at += len(rest) == 1  # its value is the next word
-        at += 1
-    at += words[at : at + 1] == ["--"]
-    return words[at + wrapper.operands :]
+def _as_user(found: FpmInvocation | None, user: str) -> FpmInvocation | None:
+    return found and found._replace(user=found.user or user)
 
 
 def _base(path: str) -> str:

@@ -179,7 +179,7 @@ def load(
     pid = main.values.get("pid", invocation.pid_file if invocation else None)
     conf = FpmConf(
         path=path,
-        log=_error_log(main.values.get("error_log"), state),
+        log=error_log(main.values.get("error_log"), state),
         pid_file=None if pid is None else below(state, pid),
         daemonize=reader.take(main, "daemonize", _boolean, True),
         log_level=reader.take(main, "log_level", _level, "notice"),
@@ -209,7 +209,8 @@ def effective_error_log(conf: FpmConf, invocation: FpmInvocation) -> ErrorLog:
     return conf.log
 
 
-def _error_log(value: str | None, root: str) -> ErrorLog:
+def error_log(value: str | None, root: str = "/") -> ErrorLog:
+    """Return where a value of `error_log` goes; root: what relative paths are below."""
     if value in STDERR:
         return ErrorLog(kind=LogKind.STDERR)
     if value is not None and value.lower() == "syslog":

@@ -16,13 +16,13 @@ from fpm_listener.phpfpm.command_line import (
     FpmInvocation,
     _number,
 )
-from fpm_listener.phpfpm.config import Layout
+from fpm_listener.phpfpm.config import Layout, LogKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fpm_listener.phpfpm.command_line import FpmInvocation
-    from fpm_listener.phpfpm.config import FpmConf
+    from fpm_listener.phpfpm.config import ErrorLog, FpmConf
 
 _SYSTEM = {"", "/bin", "/sbin", "/usr/bin", "/usr/sbin"}
 
@@ -66,6 +66,9 @@ def config_candidates(invocation: FpmInvocation) -> tuple[str, ...]:
     return tuple(layout.config for layout in layouts(invocation))
 
 
+#: Links from a log to a device.
+_MOST_LINKS = 8
+
 #: Bytes of one file.
 _LARGEST = 4 << 20
 
@@ -108,13 +111,30 @@ def read(
     directory: its working directory, None = /; environment: its own.
     """
     layout = _layout(invocation)
-    return config.load(
+    conf = config.load(
         invocation.config or layout.config,
         DiskFiles(directory),
         layout=layout,
         invocation=invocation,
         environment=environment,
     )
+    configured = conf.configured_log and _followed(conf.configured_log)
+    return conf._replace(log=_followed(conf.log), configured_log=configured)
+
+
+def _followed(log: ErrorLog) -> ErrorLog:
+    """Return the error log behind links: images link /docker.stderr to /dev/stderr."""
+    path = log.path or ""
+    for _ in range(_MOST_LINKS if log.kind is LogKind.FILE and path.startswith("/") else 0):
+        try:
+            target = os.readlink(path)  # noqa: PTH115 - a text stays a text
+        except (OSError, ValueError):
+            break
+        path = os.path.join(os.path.dirname(path), target)  # noqa: PTH118, PTH120 - the same
+        found = config.error_log(path)
+        if found.kind is not LogKind.FILE:
+            return found
+    return log
 
 
 def real_binary(invocation: FpmInvocation) -> str:

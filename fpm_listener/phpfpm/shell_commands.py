@@ -88,5 +88,7 @@ def syntax(text: str) -> str:
             sign = re.match(r"\S+", text[token.start() :])
             if sign and _SYNTAX.fullmatch(sign[0]):
                 return sign[0]
+        if token["end"] == ";" and text[at : at + 1].isspace() and text[at:].strip():
+            return ";"  # `sleep 1; php-fpm`: without a blank before it, it begins no comment
         begins = bool(token["blank"])
     return ""

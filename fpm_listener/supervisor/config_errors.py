@@ -10,8 +10,10 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+from fpm_listener import regular_file
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 #: supervisor's words for an environment variable that is not set, and for a missing directory.
 _UNSET = re.compile(r"contains names \('ENV_(\w+)'\) which cannot be expanded", re.ASCII)
@@ -19,6 +21,8 @@ _MISSING = re.compile(
     r"(?s)The directory named as part of the path (.*) does not exist"
     r"|(.*) is not an existing directory"
 )
+#: Bytes of one file in which a wrong character is searched.
+_LONGEST = 4 << 20
 #: Variables that are named.
 _MOST_UNSET = 100
 _SECTION = re.compile(r" in section ('[^']*') \(file: ('[^']*')\)$")
@@ -48,7 +52,28 @@ def parsed(new: Callable[[], Any], path: str) -> Any:  # noqa: ANN401 - supervis
     if unset:
         why = f"environment variables are not set: {', '.join(unset)}{places[0]}"
         return {"refused": why, "unset": unset}
+    if error and (damaged := _not_text(path, parser.parse_infos)):
+        return {"refused": damaged}
     return {"refused": _refused(error), "missing": _missing(error)} if error else parser
+
+
+def _not_text(path: str, infos: Sequence[str]) -> str:
+    """Return the first line that is not UTF-8, as a clause.
+
+    infos: supervisor's messages; each one names an included file.
+    """
+    included = [info.partition('"')[2].rpartition('"')[0] for info in infos]
+    for one in (path, *included):
+        try:
+            lines = regular_file.read(one, _LONGEST).split(b"\n")
+        except OSError:
+            continue
+        for number, line in enumerate(lines, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return f"line {number} of {one!r} has a character that is not UTF-8"
+    return ""
 
 
 def _refused(message: str) -> str:

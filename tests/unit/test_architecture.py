@@ -71,6 +71,7 @@ PURE = {
     *(
         "phpfpm.check_command",
         "phpfpm.command_line",
+        "phpfpm.wrappers",
         "phpfpm.config",
         "phpfpm.ini_values",
         "phpfpm.inherited_sockets",
@@ -84,7 +85,7 @@ PURE = {
     *("settings.environment", "settings.mute_times", "settings.policy", "settings.receiver_types"),
     *("guard.handover_messages", "replay.stamps"),
     *("doctor.checked_config", "doctor.ini_edits", "doctor.rule", "doctor.rules"),
-    *("doctor.texts", "doctor.explanations"),
+    *("doctor.texts", "doctor.explanations", "doctor.held_address"),
     *("doctor.rules_address", "doctor.rules_command", "doctor.rules_fpm_config"),
     *("doctor.rules_fpm_rejections", "doctor.package_defaults"),
     *("doctor.rules_listener", "doctor.rules_program", "doctor.rules_running"),

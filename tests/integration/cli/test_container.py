@@ -318,6 +318,15 @@ def test_a_file_that_supervisor_rejects(text: str, reason: str, tmp_path: Path) 
     assert path.read_text() == text
 
 
+def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
+    """supervisord rejects such a file, so no section is added to it."""
+    path = tmp_path / "supervisord.conf"
+    path.write_bytes(b"[supervisord]\n; caf\xe9\n")
+    with pytest.raises(FpmListenerError, match="line 2 has a character that is not UTF-8"):
+        said(path, write=True)
+    assert path.read_bytes() == b"[supervisord]\n; caf\xe9\n"
+
+
 def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
     """A missing file, a directory and a foreign symlink are errors, and nothing is written."""
     with pytest.raises(FpmListenerError, match="does not exist, or this user may not read it"):

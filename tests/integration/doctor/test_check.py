@@ -434,6 +434,12 @@ CASES = [
         machine={"unreadable": {"SUPERVISORD"}},
         what="runs as user nobody",
     ),
+    Case(
+        "FPM126",
+        program("supervisor.sock\n", "supervisor.sock\nusername=a\npassword=b\n"),
+        machine={"foreign": {"SUPERVISORD"}},
+        what="does not belong to root",
+    ),
     *(
         Case(
             "FPM127",
@@ -535,13 +541,12 @@ def examine(folder: Path, case: Case | None = None) -> list[Finding]:
     (folder / "supervisord.conf").write_text(supervisord)
     script = f"#!/bin/sh\n/usr/sbin/php-fpm8.2 -F -y {folder}/php-fpm.conf\n"
     (folder / "start.sh").write_text(script)
-    answers = dict(case.machine) if case else {}
-    if answers.get("unreadable") == {"CONF"}:
-        answers["unreadable"] = {f"{folder}/php-fpm.conf"}
-    if answers.get("unreadable") == {"SUPERVISORD"}:
-        answers["unreadable"] = {f"{folder}/supervisord.conf"}
-    if answers.get("missing") == {"LOGS"}:
-        answers["missing"] = {str(folder)}
+    own = {"CONF": f"{folder}/php-fpm.conf", "SUPERVISORD": f"{folder}/supervisord.conf"}
+    own["LOGS"] = str(folder)
+    answers: dict[str, Any] = {
+        key: {own.get(path, path) for path in answer} if isinstance(answer, set) else answer
+        for key, answer in (case.machine if case else {}).items()
+    }
     holders = answers.pop("holders", ())
     loaded, problem = answers.pop("loaded", None), answers.pop("problem", None)
     environ = answers.pop("environ", None)
@@ -639,6 +644,8 @@ def test_the_php_fpm_that_is_installed_instead(tmp_path: Path) -> None:
         Case("FPM117"),
         Case("FPM117", machine={"holders": (php_fpm(command="fpm-listener listen --config x"),)}),
         Case("FPM118"),
+        Case("FPM126", program("supervisor.sock\n", "supervisor.sock\nusername=a\npassword=b\n")),
+        Case("FPM126", machine={"foreign": {"SUPERVISORD"}}),
         Case("FPM122", program("nodaemon=true", "nodaemon=true\nloglevel=warn")),
         Case("FPM122", program("nodaemon=true", "nodaemon=true\nloglevel=debug")),
         Case("FPM119", fpm=pool("access.log = /var/log/access.log")),

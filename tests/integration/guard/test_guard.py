@@ -506,7 +506,7 @@ def test_little_is_imported(site: Site) -> None:
         *("host.addresses", "host.exec", "host.procfs", "host.state_directory"),
         *("phpfpm.command_line", "phpfpm.config", "phpfpm.config_files", "phpfpm.config_reader"),
         *("phpfpm.guard_command", "phpfpm.guard_messages", "phpfpm.ini_values"),
-        *("phpfpm.inherited_sockets", "phpfpm.listen_sockets"),
+        *("phpfpm.inherited_sockets", "phpfpm.listen_sockets", "phpfpm.wrappers"),
         "supervisor.process",
     }
 

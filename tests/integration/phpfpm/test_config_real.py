@@ -399,3 +399,24 @@ def test_a_file_without_end(tmp_path: Path) -> None:
     os.truncate(path, 1 << 40)
     with pytest.raises(OSError, match="is longer than"):
         DiskFiles(None).read(str(path))
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [
+        ("/dev/stderr", LogKind.STDERR),
+        ("/proc/1/fd/2", LogKind.DEVICE),
+        ("other", LogKind.FILE),
+        ("log", LogKind.FILE),
+    ],
+)
+def test_a_log_that_is_a_link(target: str, kind: LogKind, tmp_path: Path) -> None:
+    """Nobody can read a device, also behind a link; a loop of links is no device."""
+    (tmp_path / "log").symlink_to(target)
+    path = tmp_path / "fpm.conf"
+    path.write_text(f"[global]\nerror_log = {tmp_path}/log\n[www]\nlisten = 9000\n")
+    invocation = command_line.FpmInvocation("php-fpm", config=str(path), foreground=True)
+    conf = config_files.read(invocation, directory=None, environment={})
+
+    assert (conf.log_kind, conf.opened_log.kind) == (kind, kind)
+    assert (conf.error_log is None) == (kind is not LogKind.FILE)

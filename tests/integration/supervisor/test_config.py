@@ -209,6 +209,17 @@ def test_a_secret_in_what_is_refused(conf: Path) -> None:
     )
 
 
+def test_a_character_that_is_not_utf_8(conf: Path) -> None:
+    """The line is named, also in an included file; supervisord rejects it in every such line."""
+    part = conf.parent / "parts" / "b.conf"
+    part.write_bytes(b"[program:b]\n; caf\xe9\ncommand=/bin/x\n")
+
+    assert refusal(conf) == f"{conf}: line 2 of '{part}' has a character that is not UTF-8"
+
+    conf.write_bytes(b"\xff")
+    assert refusal(conf) == f"{conf}: line 1 of '{conf}' has a character that is not UTF-8"
+
+
 def test_what_is_missing_for_it(conf: Path) -> None:
     """All variables that are not set are named, and the directory that does not exist."""
     part = conf.parent / "parts" / "b.conf"
@@ -231,7 +242,6 @@ def test_what_is_missing_for_it(conf: Path) -> None:
         "[supervisord]\n[program:x]\n",
         "[supervisord]\n[include]\n",
         "[supervisord\n",
-        "\xff",
         "",
     ],
 )

@@ -397,6 +397,20 @@ CASES = [
         "error_log is stderr",
     ),
     Case(
+        "FPM025",
+        key("user", "web"),
+        (("/var/log/php-fpm.log", "/proc/1/fd/2"),),
+        "[global] error_log=/proc/1/fd/2",
+        "error_log is stderr",
+    ),
+    Case(
+        "FPM025",
+        command(f"gosu www-data {COMMAND}"),
+        (("/var/log/php-fpm.log", "/dev/stderr"),),
+        what="the program runs as user nobody (33)",
+        fix="start php-fpm as root: the command changes the user",
+    ),
+    Case(
         "FPM026",
         (("[program:php-fpm]", "[fcgi-program:php-fpm]\nsocket=tcp://127.0.0.1:9000"),),
         (),
@@ -498,7 +512,19 @@ def test_a_sound_configuration() -> None:
         ("FPM013", key("stopwaitsecs", "2", "20") + key("stopsignal", "INT", "QUIT"), ()),
         ("FPM025", key("user", "web"), (("listen = ", "listen.mode = 0660\nlisten = "),)),
         ("FPM025", key("user", "web"), (("[www]\n", "[www]\nlisten.owner = web\n"),)),
+        (
+            "FPM025",
+            command(f"gosu root {COMMAND}"),
+            (("/var/log/php-fpm.log", "/dev/stderr"),),
+        ),
+        (
+            "FPM025",
+            command(f"gosu nobody-here {COMMAND}"),
+            (("/var/log/php-fpm.log", "/dev/stderr"),),
+        ),
+        ("FPM025", key("user", "web"), (("/var/log/php-fpm.log", "/dev/shm/log"),)),
         ("FPM028", command(f"{COMMAND} --"), ()),
+        ("FPM028", command(f"{COMMAND}; nginx"), ()),
         ("FPM028", command("php-fpm -Fy/etc/php-fpm.conf --nodaemonize=1"), ()),
         ("FPM029", command("sh -c 'mkdir -p /run/php && exec php-fpm -F'"), ()),
         ("FPM029", command("php-fpm -F -d 'a=b & c'"), ()),
@@ -532,7 +558,7 @@ def test_a_section_without_a_command() -> None:
 )
 def test_few_retries_end_the_container(globs: tuple[str, ...], count: int) -> None:
     """With `on_fatal = shutdown`, the site does not stay down: the container starts again."""
-    of = checkup(key("startretries", "3", "10"), ends_container=globs)
+    of = checkup(key("startretries", "3", "10"), healed=globs)
 
     assert len(found("FPM007", of)) == count
 

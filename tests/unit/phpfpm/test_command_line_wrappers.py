@@ -49,6 +49,36 @@ def test_an_option_with_a_value(wrapper: str, option: str) -> None:
         assert found.binary == "php-fpm8.2", given
 
 
+@pytest.mark.parametrize(
+    ("command", "user"),
+    [
+        ("gosu www-data php-fpm -F", "www-data"),
+        ("su-exec 82:82 php-fpm -F", "82"),
+        ("sudo -E -u web php-fpm -F", "web"),
+        ("sudo -uweb php-fpm -F", "web"),
+        ("sudo --user=web -H php-fpm -F", "web"),
+        ("runuser -u web -- php-fpm -F", "web"),
+        ("runuser web -c 'php-fpm -F'", "web"),
+        ("setpriv --reuid=33 --regid=33 php-fpm -F", "33"),
+        ("chpst -u web:web php-fpm -F", "web"),
+        ("su -s /bin/sh www-data -c 'exec php-fpm -F'", "www-data"),
+        ("su -c 'php-fpm -F' web", "web"),
+        ("sh -c 'exec gosu web php-fpm -F'", "web"),
+        ("gosu web sh -c 'exec php-fpm -F'", "web"),
+        ("sudo php-fpm -F", ""),
+        ("su -c php-fpm", ""),
+        ("setpriv --clear-groups php-fpm -F", ""),
+        ("nice -n 5 php-fpm -F", ""),
+        ("php-fpm -F", ""),
+    ],
+)
+def test_the_user_of_a_wrapper(command: str, user: str) -> None:
+    """Some wrappers change the user of php-fpm."""
+    found = find(command)
+    assert found is not None
+    assert found.user == user
+
+
 @pytest.mark.parametrize("wrapper", [*PLAIN, *(f"{n} {o}" for n, (o, _) in WRAPPERS.items())])
 def test_an_option_without_a_value(wrapper: str) -> None:
     """The next word is the program already."""
