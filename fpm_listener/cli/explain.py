@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.cli import output
+from fpm_listener.cli import explain_options, output
 from fpm_listener.values import FpmListenerError
 
 if TYPE_CHECKING:
@@ -27,10 +27,16 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         help="such as FPM014 or bind_conflict (default: list all)",
     )
     explain.add_argument("--json", action="store_true", help="print JSON instead of text")
+    explain_options.add_arguments(explain)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the explanations, and return the exit status."""
+    if options.logs:
+        from fpm_listener.cli import explain_logs  # noqa: PLC0415 - only this needs it
+
+        return explain_logs.run(options)
+    explain_options.refuse(options)
     from fpm_listener.doctor import explanations, text_files  # noqa: PLC0415 - only this needs them
 
     texts = explanations.Texts(text_files.texts(), text_files.causes())

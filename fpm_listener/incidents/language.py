@@ -57,7 +57,7 @@ class Language:
     def sentences(self, facts: IncidentFacts, *, over: bool) -> dict[str, str]:
         """Return the texts of an alert, by annotation; over: the incident is resolved."""
         return {
-            "summary": self._past("resolved", facts) if over else self.summary(facts),
+            "summary": self.past_summary(facts) if over else self.summary(facts),
             "description": self._description(facts),
             "remedy": self.frames["nothing"] if over else self.remedy(facts),
         }
@@ -69,6 +69,10 @@ class Language:
         problem = self._fill(self.causes[key(facts)].problem, facts)
         frame = "gave_up" if facts.gave_up else "runs" if facts.cause in _RUNS else "firing"
         return self.frames[frame].format(name=facts.name.shown, problem=problem)
+
+    def past_summary(self, facts: IncidentFacts) -> str:
+        """Return one line about an incident that is resolved."""
+        return self._past("resolved", facts)
 
     def remedy(self, facts: IncidentFacts) -> str:
         """Return what to do, in one line, with the command to type."""

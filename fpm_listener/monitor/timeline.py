@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 #: Seconds that an entry is kept, and that one entry spans at most.
 KEPT_S, SPAN_S = 24 * 3600.0, 15 * 60.0
 ENTRIES = 400
+#: Seconds that one entry spans if nothing is forgotten.
+_LONGEST_SPAN_S = 32 * 366 * 86400.0
 #: Failures of each program whose time is kept.
 FAILURES = 64
 #: Processes with more data than their entries; the limit is for groups that come and go.
@@ -51,6 +53,8 @@ class TimelineEvent(Enum):
     WORSE = "worse"
     RESOLVED = "resolved"
     LISTENER = "listener"  #: it was started itself
+    SUPERVISORD = "supervisord"  #: only in a replay of logs: supervisord has started
+    SUPERVISORD_ENDS = "supervisord_ends"  #: only in a replay of logs: it stops all programs
 
 
 #: Values in the state of earlier listeners.
@@ -96,7 +100,9 @@ class Entry:
 class Timeline:
     """Owned by the engine."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, kept_s: float = KEPT_S, most: int = ENTRIES) -> None:
+        """`kept_s`: infinite = nothing is forgotten, and one entry may span more than SPAN_S."""
+        self._kept_s, self._most, self._span_s = kept_s, most, SPAN_S
         self._entries: OrderedDict[object, Entry] = OrderedDict()  # oldest last_s first
         self._failed: dict[str, deque[float]] = {}  # wall seconds, by process
         self._halted: dict[str, None] = {}  # whose next stop is already shown as a pause
@@ -107,6 +113,10 @@ class Timeline:
     def began(self, now: Instant) -> None:
         """Tell that the listener was started."""
         self._add(now.wall_s, TimelineEvent.LISTENER, "fpm-listener")
+
+    def note(self, at_s: float, what: TimelineEvent) -> None:
+        """Add what has happened to supervisord; at_s: wall seconds."""
+        self._add(at_s, what, "supervisord")
 
     def take(self, now: Instant, effects: Iterable[Effect]) -> None:
         """Add what a step has recorded, and what it is going to do."""
@@ -173,11 +183,23 @@ class Timeline:
                 away_s=away_s,
             )
         )
-        while len(self._entries) > ENTRIES or self._oldest_s() < at_s - KEPT_S:
+        if len(self._entries) > self._most and self._kept_s == float("inf"):
+            self._coarsen()
+        while len(self._entries) > self._most or self._oldest_s() < at_s - self._kept_s:
             self._entries.popitem(last=False)
 
+    def _coarsen(self) -> None:
+        """Let one entry span more time, so that there are fewer entries."""
+        while len(self._entries) > self._most // 2 and self._span_s < _LONGEST_SPAN_S:
+            self._span_s *= 4
+            entries = tuple(self._entries.values())
+            self._entries.clear()
+            for entry in entries:
+                self._put(entry)
+
     def _put(self, entry: Entry) -> None:
-        key = replace(entry, first_s=entry.first_s // SPAN_S, last_s=0.0, count=1, away_s=None)
+        slot = entry.first_s // self._span_s
+        key = replace(entry, first_s=slot, last_s=0.0, count=1, away_s=None)
         before = self._entries.pop(key, None)
         if before is not None:
             entry = replace(

@@ -68,7 +68,7 @@ def to_json(snapshot: Snapshot, now_s: float) -> Document:
             "counts": dict(snapshot.findings),
             "worst": [finding._asdict() for finding in snapshot.found],
         },
-        "timeline": [_entry(one) for one in timeline if one.last_s > now_s - KEPT_S],
+        "timeline": [entry_to_json(one) for one in timeline if one.last_s > now_s - KEPT_S],
     }
 
 
@@ -128,7 +128,7 @@ def _program(view: ProcessView, snapshot: Snapshot, now_s: float) -> Document:
             "worn_out": view.exhausted,
         },
         "pools": [_pool(pool) for pool in view.pools],
-        "incident": _incident(view.incident) if view.incident else None,
+        "incident": incident_to_json(view.incident) if view.incident else None,
     }
 
 
@@ -140,7 +140,8 @@ def _pool(view: PoolView) -> Document:
     }
 
 
-def _incident(view: IncidentView) -> Document:
+def incident_to_json(view: IncidentView, *, over: bool = False) -> Document:
+    """Return an incident as values of JSON; over: it is resolved."""
     facts = view.facts
     return {
         "id": view.incident_id,
@@ -149,7 +150,7 @@ def _incident(view: IncidentView) -> Document:
         "started_at_s": view.started_at_s,
         "failures": facts.failures,
         "gave_up": facts.gave_up,
-        "summary": ENGLISH.summary(facts),
+        "summary": ENGLISH.past_summary(facts) if over else ENGLISH.summary(facts),
         "address": facts.address,
         "holder": str(facts.holder) if facts.holder and not facts.recovering else None,
         "evidence": list(facts.evidence),
@@ -172,7 +173,8 @@ def _receiver(view: ReceiverView) -> Document:
     }
 
 
-def _entry(entry: Entry) -> Document:
+def entry_to_json(entry: Entry) -> Document:
+    """Return an entry of the timeline as values of JSON."""
     details = (
         entry.cause.value if entry.cause else None,
         entry.subject,

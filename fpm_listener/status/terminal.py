@@ -196,7 +196,7 @@ class _Screen:
     def _folded(self, text: str, before: str = "", *, tone: str | None = None) -> Iterator[str]:
         """Return lines that fit; the text of each line starts in the same column."""
         left = before
-        for line in _fold(_bounded(text), max(_NARROWEST, self._width - len(before))):
+        for line in fold(_bounded(text), max(_NARROWEST, self._width - len(before))):
             yield left + self._in(tone, line)
             left = " " * len(before)
 
@@ -255,7 +255,7 @@ def _cut(text: str, width: int) -> str:
     return f"{head}...{tail}"
 
 
-def _fold(text: str, width: int) -> Iterator[str]:
+def fold(text: str, width: int) -> Iterator[str]:
     """Return lines of at most that width, broken at spaces if possible."""
     line = ""
     for word in text.split(" "):

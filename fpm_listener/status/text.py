@@ -90,6 +90,8 @@ _TIMELINE = {
     "worse": "incident got worse",
     "resolved": "incident resolved",
     "listener": "the listener started",
+    "supervisord": "supervisord started",
+    "supervisord_ends": "supervisord began to stop all programs",
 }
 
 

@@ -84,6 +84,8 @@ PURE = {
     *("phpfpm.directives", "phpfpm.pool_checks", "phpfpm.access_format"),
     *("settings.environment", "settings.mute_times", "settings.policy", "settings.receiver_types"),
     *("guard.handover_messages", "replay.stamps"),
+    *("replay.answers", "replay.clock", "replay.fpm_programs", "replay.fpm_runs"),
+    *("replay.incident_log", "replay.reconstruction", "replay.supervisord_lines"),
     *("doctor.checked_config", "doctor.ini_edits", "doctor.rule", "doctor.rules"),
     *("doctor.texts", "doctor.explanations", "doctor.held_address"),
     *("doctor.rules_address", "doctor.rules_command", "doctor.rules_fpm_config"),

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
             TimelineEvent,
             (
                 "failed exited stopped started healed paused shutdown incident changed worse "
-                "resolved listener"
+                "resolved listener supervisord supervisord_ends"
             ),
         ),
         (

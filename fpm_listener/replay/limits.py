@@ -1,0 +1,46 @@
+"""Says what the logs cannot show, so that silence is not taken for health."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fpm_listener.vocabulary import Cause
+
+if TYPE_CHECKING:
+    from fpm_listener.replay.replayer import Replayer
+
+_WORKERS = frozenset({Cause.WORKER_FAILURE, Cause.CRASH_SIGNAL})
+
+
+def limits(replayer: Replayer) -> list[str]:
+    """Return sentences about what these logs do not show."""
+    runs, facts = replayer.runs, [one.view.facts for one in replayer.incidents.all]
+    causes = {one.cause for one in facts}
+    found = {
+        "The logs have no line of supervisord about a program. So exit statuses, signals and"
+        " FATAL are unknown. Name its log: --supervisord-log FILE": not runs.is_used,
+        "The log of supervisord has no line about a start: its loglevel is above info. So FATAL,"
+        " stops of a program that had failed, and the end of an incident are unknown": (
+            runs.is_used and not runs.shows_starts
+        ),
+        "The logs have no line of php-fpm. So the reason of a failed start, and failures of"
+        " workers, are unknown. Name its log: --fpm-log FILE": not replayer.has_fpm_log,
+        "Which process had the address: no log contains that": Cause.BIND_CONFLICT in causes,
+        "Whether the kernel's out-of-memory killer sent SIGKILL: look at that time in the output"
+        " of dmesg -T, or of journalctl -k": any(one.killed for one in facts),
+        "Whether the lines about workers are genuine: an application can write such lines. A"
+        " running listener checks the processes": any(
+            one.cause in _WORKERS and one.only_workers_fail for one in facts
+        ),
+        "Why supervisord did not start a program: its log names the command, and not the program"
+        f" ({runs.nameless} lines)": runs.nameless > 0,
+        f"What ended supervisord: {replayer.killed_supervisors} times it started again, and its"
+        " log has no line about its end before that": replayer.killed_supervisors > 0,
+        f"Exact durations: the clock of the logs was set back {replayer.clock.jumps_back} times": (
+            replayer.clock.jumps_back > 0
+        ),
+        f"Lines about further programs: {runs.left_out} lines name more programs than this can"
+        " follow at once": runs.left_out > 0,
+        "Whether php-fpm answered requests: no log contains that": True,
+    }
+    return [text for text, is_true in found.items() if is_true]

@@ -1,0 +1,62 @@
+"""Replays texts: lines of supervisord's log and of php-fpm's, in one text."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from fpm_listener.replay.document import to_json
+from fpm_listener.replay.log_lines import LogLine, Report, Source
+from fpm_listener.replay.replayer import Replayer
+from fpm_listener.replay.stamps import find_time
+from tests.unit.monitor.engine_scenario import POLICY
+
+if TYPE_CHECKING:
+    from fpm_listener.monitor.known_programs import ProgramsKnown
+    from fpm_listener.status.document import Document
+
+SOURCES = {"supervisord": Source.SUPERVISORD, "fpm": Source.FPM, "": Source.OUTPUT}
+
+
+#: The ends of lines that are long.
+WHOLE = {
+    " RUNNING": " entered RUNNING state, process has stayed up for > than 1 seconds (startsecs)",
+    " FATAL": " entered FATAL state, too many start retries too quickly",
+    " IN USE": " unable to bind listening socket for address '127.0.0.1:9000':"
+    " Address already in use (98)",
+}
+
+
+def whole(text: str) -> str:
+    """Return lines as their programs write them."""
+    for short, long in WHOLE.items():
+        text = text.replace(f"{short}\n", f"{long}\n")
+    return text
+
+
+def lines_of(text: str, path: str = "-") -> list[LogLine]:
+    """Return the lines of a text; each one shows whose it is."""
+    at: float | None = None
+    found = []
+    for raw in text.strip().splitlines():
+        line = raw.strip().encode()
+        owner, moment = find_time(line)
+        if moment is not None:
+            at = moment.replace(tzinfo=timezone.utc).timestamp()
+        found.append(LogLine(at, SOURCES[owner], path, "", line))
+    return found
+
+
+def replay(*texts: str, known: ProgramsKnown | None = None) -> Document:
+    """Return the result of files with these texts, in order of time."""
+    lines = [line for n, text in enumerate(texts) for line in lines_of(text, f"/{n}.log")]
+    replayer = Replayer(POLICY, known)
+    for line in sorted(lines, key=lambda line: line.at or 0.0):
+        replayer.take(line)
+    replayer.end()
+    return to_json(replayer, Report(lines=len(lines)))
+
+
+def clock(at_s: float) -> str:
+    """Return a time as the tests write it."""
+    return datetime.fromtimestamp(at_s, timezone.utc).strftime("%H:%M:%S")
