@@ -108,6 +108,11 @@ def check(
     return examine(checked._replace(held=held), texts())
 
 
+def texts_of_findings(path: str, findings: Iterable[Finding]) -> dict[str, str]:
+    """Return the texts of the main file and of the files with findings."""
+    return dict(_texts(dict.fromkeys([path, *(one.file for one in findings)])))
+
+
 def ask(
     urls: Iterable[str],
     environ: Mapping[str, str],

@@ -87,7 +87,7 @@ def _rule_lines(identity: str, rules: Mapping[str, Text]) -> Iterator[str]:
     yield from _example("Before", text.before)
     yield from _example("After", text.after)
     if not text.after:
-        yield from _part("Fix", _without_values(text.fix))
+        yield from _part("Fix", without_values(text.fix))
     yield from _part("Ignore it", text.ignore or "only if you know why it is right here")
     yield from ("  Write on the line above:", f"  {ignore_comment(identity)}")
 
@@ -119,7 +119,7 @@ def to_json(name: str, texts: Texts) -> dict[str, object]:
             "severity": rule.severity.value,
             "title": rule.title,
             "why": _reasons(name, texts.rules),
-            "fix": _without_values(rule.fix),
+            "fix": without_values(rule.fix),
             "measured": rule.measured,
             "before": rule.before,
             "after": rule.after,
@@ -138,10 +138,10 @@ def ignore_comment(identity: str) -> str:
 def _reasons(identity: str, rules: Mapping[str, Text]) -> list[str]:
     """Return why a rule matters, and other reasons of its variants."""
     texts = [text for one, text in rules.items() if one.partition(".")[0] == identity]
-    return list(dict.fromkeys(_without_values(text.why) for text in texts))
+    return list(dict.fromkeys(without_values(text.why) for text in texts))
 
 
-def _without_values(text: str) -> str:
+def without_values(text: str) -> str:
     """Return a text with <name> in place of the values of a match."""
     return _PLACEHOLDER.sub(r"<\1>", text)
 

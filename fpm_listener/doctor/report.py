@@ -12,6 +12,7 @@ from fpm_listener import regular_file
 from fpm_listener.doctor.check import LONGEST
 from fpm_listener.doctor.ini_edits import apply, lines_of
 from fpm_listener.doctor.rule import FindingSeverity
+from fpm_listener.doctor.selection import FAIL_ON
 from fpm_listener.values import FpmListenerError
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from fpm_listener.doctor.rule import Finding
 
 
-def exit_status(findings: Iterable[Finding]) -> int:
-    """Return 1 if a finding is worse than a hint, otherwise 0."""
-    return int(any(finding.severity is not FindingSeverity.HINT for finding in findings))
+def exit_status(findings: Iterable[Finding], fail_on: str = "warning") -> int:
+    """Return 1 if a finding is as bad as `fail_on` or worse, otherwise 0."""
+    return int(any(finding.severity in FAIL_ON[fail_on] for finding in findings))
 
 
 def to_json(findings: Iterable[Finding]) -> str:

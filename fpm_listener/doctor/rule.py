@@ -44,6 +44,7 @@ class Finding(NamedTuple):
     file: str = ""  #: `where` in parts
     line: int = 0  #: 0 = the whole file
     section: str = ""
+    key: str = ""  #: empty if it is about no key, or about several
 
     def to_json(self) -> dict[str, str]:
         """Return the finding as a document."""

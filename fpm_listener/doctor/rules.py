@@ -19,7 +19,7 @@ from fpm_listener.doctor import (
 from fpm_listener.doctor.rule import Finding, FindingSeverity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from fpm_listener.doctor.checked_config import CheckedConfig
     from fpm_listener.doctor.rule import Match, Rule
@@ -44,12 +44,17 @@ def examine(config: CheckedConfig, texts: Mapping[str, Text]) -> list[Finding]:
     """Return the findings of all rules, the worst first; texts: by id, as in findings.txt."""
     unknown = set() if config.is_environment_known else _unknown_values(config)
     found = {
-        _finding(rule.id, texts[f"{rule.id}.{match.variant}".rstrip(".")], match)
+        finding_of(rule.id, match, texts)
         for rule in RULES
         for match in rule.check(config)
         if match.where not in unknown or rule.id == rules_fpm_rejections.unset_variable.id
     }
-    return sorted(found, key=_place)
+    return in_order(found)
+
+
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings in the order in which they are printed: the worst first."""
+    return sorted(findings, key=_place)
 
 
 def _unknown_values(config: CheckedConfig) -> set[Place]:
@@ -57,13 +62,16 @@ def _unknown_values(config: CheckedConfig) -> set[Place]:
     return {match.where for match in rules_fpm_rejections.unset_variable.check(config)}
 
 
-def _finding(identity: str, text: Text, match: Match) -> Finding:
+def finding_of(identity: str, match: Match, texts: Mapping[str, Text]) -> Finding:
+    """Return what a rule says about a match; texts: as for examine."""
+    text = texts[f"{identity}.{match.variant}".rstrip(".")]
     what, why, fix = (part.format(**match.values) for part in (text.what, text.why, text.fix))
     is_default = match.package and text.severity is not FindingSeverity.ERROR
     severity = FindingSeverity.HINT if is_default else text.severity
     package = match.package if is_default else ""
-    texts = (str(match.where), what, why, fix)
-    return Finding(identity, severity, *texts, match.edits, package, *match.where)
+    said = (str(match.where), what, why, fix)
+    key = str(match.values.get("key", ""))
+    return Finding(identity, severity, *said, match.edits, package, *match.where, key)
 
 
 def _place(finding: Finding) -> tuple[int, list[tuple[str, int]], str, str]:

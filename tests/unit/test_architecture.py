@@ -87,6 +87,8 @@ PURE = {
     *("replay.answers", "replay.clock", "replay.fpm_programs", "replay.fpm_runs"),
     *("replay.incident_log", "replay.reconstruction", "replay.supervisord_lines"),
     *("doctor.checked_config", "doctor.ini_edits", "doctor.rule", "doctor.rules"),
+    *("doctor.baseline", "doctor.fingerprints", "doctor.selection", "doctor.suppressions"),
+    *("doctor.report_github", "doctor.report_gitlab", "doctor.report_sarif"),
     *("doctor.texts", "doctor.explanations", "doctor.held_address"),
     *("doctor.rules_address", "doctor.rules_command", "doctor.rules_fpm_config"),
     *("doctor.rules_fpm_rejections", "doctor.package_defaults"),
@@ -123,6 +125,7 @@ VALUES = {
         "signal",
         "textwrap",
         "typing",
+        "urllib.parse",
     ),
 }
 
