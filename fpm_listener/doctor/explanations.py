@@ -7,12 +7,13 @@ import re
 import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
+from fpm_listener.doctor.texts import Text
 from fpm_listener.vocabulary import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from fpm_listener.doctor.texts import CauseText, Text
+    from fpm_listener.doctor.texts import CauseText
 
 #: Columns of a terminal.
 _WIDTH = 80
@@ -84,11 +85,14 @@ def _rule_lines(identity: str, rules: Mapping[str, Text]) -> Iterator[str]:
     for reason in _reasons(identity, rules):
         yield from ("", *_wrapped(reason))
     yield from _part("Measured", text.measured)
+    if text.fix != Text._field_defaults["fix"] and not _PLACEHOLDER.fullmatch(text.fix):
+        yield from _part("Fix", without_values(text.fix))
     yield from _example("Before", text.before)
     yield from _example("After", text.after)
-    if not text.after:
-        yield from _part("Fix", without_values(text.fix))
-    yield from _part("Ignore it", text.ignore or "only if you know why it is right here")
+    if text.ignore:
+        yield from _part("Ignore it if", text.ignore)
+    else:
+        yield from _part("Ignore it", "no usual reason is known")
     yield from ("  Write on the line above:", f"  {ignore_comment(identity)}")
 
 

@@ -741,7 +741,7 @@ def rules_as_markdown() -> str:
         if text.measured:
             lines += [f"- **Measured**: {_markdown(text.measured)}"]
         if text.ignore:
-            lines += [f"- **Ignore it**: {_markdown(text.ignore)}"]
+            lines += [f"- **Ignore it if**: {_markdown(text.ignore)}"]
         if text.before:
             before, after = text.before.split("\n"), text.after.split("\n")
             changes = difflib.ndiff(before, after, charjunk=None)
