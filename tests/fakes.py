@@ -92,6 +92,10 @@ class FakeHost:
     container: bool = False
     foreign: frozenset[str] = frozenset()  #: files of another user
 
+    def is_elsewhere(self, path: str) -> bool:  # noqa: ARG002 - as Machine
+        """As Machine."""
+        return False
+
     def exists(self, path: str) -> bool:
         """As Machine."""
         return path not in self.missing

@@ -5,16 +5,32 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.cli import check_report
+from fpm_listener.cli import check_report, output
 from fpm_listener.values import FpmListenerError
 
 if TYPE_CHECKING:
     import argparse
 
+    from fpm_listener.doctor.check import CheckResult
+
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the arguments of `check` to the command line."""
     check = commands.add_parser("check", help="find mistakes in the configuration")
+    check.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="files, directories or patterns to check without their machine",
+    )
+    check.add_argument(
+        "--root", metavar="DIR", help="check the unpacked image in DIR: its files, users and groups"
+    )
+    check.add_argument(
+        "--offline",
+        action="store_true",
+        help="use only the files, also if a supervisord runs with one of them",
+    )
     check.add_argument(
         "--supervisord-conf",
         metavar="FILE",
@@ -25,9 +41,25 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the findings, and return the exit status."""
-    from fpm_listener.doctor import check  # noqa: PLC0415 - only this command needs it
+    paths = list(options.paths)
+    if options.root and not paths:
+        choices = check_report.choose(options, [options.root])
+    else:
+        choices = check_report.choose(options, paths or None)
+    if not paths and not options.root and not options.offline:
+        return _this_machine(options, choices)
+    result = _checked(options, paths)
+    is_text = choices.format == "text" and not options.fix_preview
+    for line in (result.mode, *result.notes):
+        (output.say if is_text else check_report.note)(line)
+    return check_report.report(
+        result.findings, result.texts, choices, is_preview=options.fix_preview
+    )
 
-    choices = check_report.choose(options)
+
+def _this_machine(options: argparse.Namespace, choices: check_report.Choices) -> int:
+    from fpm_listener.doctor import check  # noqa: PLC0415 - as in run
+
     try:
         path = check.find_conf(options.supervisord_conf)
         findings = check.check(path, live=True)
@@ -35,3 +67,15 @@ def run(options: argparse.Namespace) -> int:
         raise check.name_running(error, os.environ) from error
     files = check.texts_of_findings(path, findings)
     return check_report.report(findings, files, choices, is_preview=options.fix_preview)
+
+
+def _checked(options: argparse.Namespace, paths: list[str]) -> CheckResult:
+    """Return the result for files without their machine. Raises FpmListenerError."""
+    from fpm_listener.doctor import check, check_paths  # noqa: PLC0415 - as in run
+
+    if options.supervisord_conf and (paths or options.root):
+        raise FpmListenerError("--supervisord-conf checks this machine; name the file as PATH")
+    if not paths and not options.root:
+        # The file that it would check on this machine.
+        paths = [check.find_conf(options.supervisord_conf)]
+    return check_paths.check_paths(paths, root=options.root, is_offline=options.offline)

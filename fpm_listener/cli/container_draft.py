@@ -8,8 +8,9 @@ import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from fpm_listener import regular_file
-from fpm_listener.doctor import check, container_plan, ini_edits, text_files
+from fpm_listener.doctor import container_plan, gathering, ini_edits, text_files
 from fpm_listener.doctor.rules import examine
+from fpm_listener.doctor.sources import LONGEST
 from fpm_listener.supervisor import config as supervisor_config
 from fpm_listener.values import FpmListenerError
 
@@ -56,7 +57,7 @@ def improve(
     """
 
     def gather(text: str, environ: Mapping[str, str] = environ) -> CheckedConfig:
-        return check.gather(path, machine, environ, draft=text, read=parse)
+        return gathering.gather(path, machine, environ, draft=text, read=parse)
 
     config, unset = _first(path, text, environ, gather)
     known = {**environ, **dict.fromkeys(unset, "1")}
@@ -151,7 +152,7 @@ def _uid(config: CheckedConfig, user: str) -> int | None:
 def read(path: str) -> str:
     """Return the text of a file, with its line ends. Raises FpmListenerError."""
     try:
-        content = regular_file.read(path, check.LONGEST)
+        content = regular_file.read(path, LONGEST)
     except OSError as error:
         raise FpmListenerError(f"{path} cannot be read: {error.strerror}") from error
     try:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from fpm_listener.doctor.held_address import HeldAddress
     from fpm_listener.doctor.machine import Machine
+    from fpm_listener.doctor.partial import Partial
+    from fpm_listener.doctor.running_facts import Running
     from fpm_listener.host.addresses import Address
     from fpm_listener.phpfpm.command_line import FpmInvocation
     from fpm_listener.phpfpm.config import FpmConf
@@ -203,16 +205,6 @@ class Fpm(NamedTuple):
         return self.process.settings.get("supervisord_uid") if own is None else own
 
 
-class Running(NamedTuple):
-    """A supervisord that runs."""
-
-    pid: int
-    #: None = this user may not read it
-    environ: Mapping[str, str] | None = None
-    uid: int | None = None
-    loglevel: str | None = None  #: of -e
-
-
 class CheckedConfig(NamedTuple):
     """Everything that the rules read."""
 
@@ -231,6 +223,7 @@ class CheckedConfig(NamedTuple):
     held: tuple[HeldAddress, ...] = ()  #: of the addresses that a process listens on now
     running: Running | None = None  #: the supervisord that runs with this configuration
     is_environment_known: bool = False  #: False = the variables are those of this shell
+    partial: Partial | None = None  #: what is unknown of files without their machine
 
     def section(self, name: str) -> Section:
         """Return a section of supervisord's files; a new one belongs into the main file."""

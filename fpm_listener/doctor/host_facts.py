@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import errno
 import glob
-import grp
 import os
-import pwd
 import re
 import resource
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fpm_listener.doctor.machine import is_number
 from fpm_listener.host import executable, own_command
+from fpm_listener.host.accounts import SystemAccounts
 from fpm_listener.vocabulary import Fault
+
+if TYPE_CHECKING:
+    from fpm_listener.host.accounts import Accounts
 
 _WANTS = ("/etc/systemd/system/multi-user.target.wants", "/etc/systemd/system/default.target.wants")
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -34,12 +37,17 @@ PHP_FPMS = (
 class Host:
     """The host on which this runs; a `Machine`."""
 
-    def __init__(self, root: str = "/") -> None:
-        """root: the directory of its files."""
+    def __init__(self, root: str = "/", accounts: Accounts | None = None) -> None:
+        """root: the directory of its files; accounts: None = those of this machine."""
         self._root = Path(root)
+        self._accounts = accounts or SystemAccounts()
 
     def _path(self, path: str) -> Path:
         return self._root / path.lstrip("/")
+
+    def is_elsewhere(self, path: str) -> bool:  # noqa: ARG002 - as Machine
+        """As Machine."""
+        return False
 
     def exists(self, path: str) -> bool:
         """As Machine; a file that this user may not see counts as existing."""
@@ -107,7 +115,7 @@ class Host:
 
     def _may(self, uid: int, path: str, target: str, bit: int) -> bool:
         """Return whether a user may enter the directories of a path, and use the target."""
-        groups = _groups(uid)
+        groups = self._accounts.groups(uid)
         parts = path.split("/")
         folders = ["/".join(parts[:at]) or "/" for at in range(1, len(parts))]
         wanted = [*((folder, 0o1) for folder in folders), (target, bit)]
@@ -126,11 +134,10 @@ class Host:
 
     def may_give(self, uid: int, key: str, name: str) -> bool:
         """As Machine."""
-        with suppress(KeyError, ValueError):
-            if key == "owner":
-                return uid == (int(name) if is_number(name) else pwd.getpwnam(name).pw_uid)
-            gid = int(name) if is_number(name) else grp.getgrnam(name).gr_gid
-            return gid in _groups(uid)
+        own = self._accounts.uid(name) if key == "owner" else self._accounts.gid(name)
+        number = int(name) if is_number(name) else own
+        if number is not None:
+            return number == uid if key == "owner" else number in self._accounts.groups(uid)
         return True  # FPM049
 
     def open_files(self) -> int:
@@ -155,22 +162,15 @@ class Host:
 
     def user(self, name: str) -> bool:
         """As Machine."""
-        try:
-            if is_number(name):
-                pwd.getpwuid(int(name))
-            else:
-                pwd.getpwnam(name)
-        except (KeyError, ValueError):
-            return False
-        return True
+        if is_number(name):
+            return bool(self._accounts.user_name(int(name)))
+        return self._accounts.uid(name) is not None
 
     def uid(self, name: str) -> int | None:
         """As Machine."""
         if is_number(name):
             return int(name)
-        with suppress(KeyError, ValueError):
-            return pwd.getpwnam(name).pw_uid
-        return None
+        return self._accounts.uid(name)
 
     def owner(self, path: str) -> int | None:
         """As Machine."""
@@ -180,18 +180,12 @@ class Host:
 
     def named_user(self, uid: int) -> str:
         """As Machine."""
-        try:
-            return f"{pwd.getpwuid(uid).pw_name} ({uid})"
-        except KeyError:
-            return str(uid)
+        name = self._accounts.user_name(uid)
+        return f"{name} ({uid})" if name else str(uid)
 
     def group(self, name: str) -> bool:
         """As Machine."""
-        try:
-            grp.getgrnam(name)
-        except (KeyError, ValueError):
-            return False
-        return True
+        return self._accounts.gid(name) is not None
 
     def init_scripts(self) -> tuple[str, ...]:
         """As Machine."""
@@ -246,12 +240,3 @@ class Host:
         """As Machine."""
         marks = ("/.dockerenv", "/run/.containerenv")
         return any(self.exists(mark) for mark in marks) or bool(os.environ.get("KUBERNETES_PORT"))
-
-
-def _groups(uid: int) -> set[int]:
-    """Return the groups of a user."""
-    try:
-        user = pwd.getpwuid(uid)
-    except KeyError:
-        return set()
-    return set(os.getgrouplist(user.pw_name, user.pw_gid))

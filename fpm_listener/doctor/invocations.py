@@ -12,9 +12,11 @@ from fpm_listener.phpfpm.guard_command import PROGRAM
 from fpm_listener.phpfpm.shell_commands import SHELL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from fpm_listener.doctor.checked_config import Supervised
     from fpm_listener.phpfpm.command_line import FpmInvocation
-    from fpm_listener.phpfpm.start_script import StartScript
+    from fpm_listener.phpfpm.start_script import Reader, StartScript
 
 #: Names of programs that are php-fpm: php-fpm, php8.2-fpm, php-fpm83, phpfpm, fpm.
 _NAME = re.compile(r"(?:php[\d.]*[-_.]?)?fpm[-_]?[\d.]*", re.IGNORECASE | re.ASCII)
@@ -30,8 +32,13 @@ class Invocation(NamedTuple):
     script: StartScript | None = None
 
 
-def find(process: Supervised) -> Invocation | Unknown | None:
-    """Return the php-fpm of a program; None for another program."""
+def find(
+    process: Supervised, scripts: Callable[[Mapping[str, str]], Reader] = script_files.reader
+) -> Invocation | Unknown | None:
+    """Return the php-fpm of a program; None for another program.
+
+    scripts: as script_files.reader.
+    """
     if start_script.INIT.search(process.command):
         return None  # FPM004
     environ = process.settings["inherited"]
@@ -46,7 +53,7 @@ def find(process: Supervised) -> Invocation | Unknown | None:
         return None if found.test_only else Invocation(_without_refused(known))
     if process.kind == "eventlistener":
         return None
-    script = start_script.find(process.command, script_files.reader(environ), environ)
+    script = start_script.find(process.command, scripts(environ), environ)
     if script is not None and script.invocation is not None:
         if script.ambiguous and not _seems_php_fpm(process):
             return None

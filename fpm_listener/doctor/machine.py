@@ -13,6 +13,9 @@ def is_number(name: str) -> bool:
 class Machine(Protocol):
     """The facts of the host that rules need."""
 
+    def is_elsewhere(self, path: str) -> bool:
+        """Return whether a path is on a machine that is not here, so that nothing is known."""
+
     def exists(self, path: str) -> bool:
         """Return whether a file or directory exists."""
 

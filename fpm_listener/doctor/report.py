@@ -9,10 +9,10 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from fpm_listener import regular_file
-from fpm_listener.doctor.check import LONGEST
 from fpm_listener.doctor.ini_edits import apply, lines_of
 from fpm_listener.doctor.rule import FindingSeverity
 from fpm_listener.doctor.selection import FAIL_ON
+from fpm_listener.doctor.sources import LONGEST
 from fpm_listener.values import FpmListenerError
 
 if TYPE_CHECKING:

@@ -48,6 +48,7 @@ def examine(config: CheckedConfig, texts: Mapping[str, Text]) -> list[Finding]:
         for rule in RULES
         for match in rule.check(config)
         if match.where not in unknown or rule.id == rules_fpm_rejections.unset_variable.id
+        if config.partial is None or not config.partial.hides(rule.id, match.where)
     }
     return in_order(found)
 
@@ -75,7 +76,7 @@ def finding_of(identity: str, match: Match, texts: Mapping[str, Text]) -> Findin
 
 
 def _place(finding: Finding) -> tuple[int, list[tuple[str, int]], str, str]:
-    """Return the sort key; line numbers are compared as numbers."""
+    """Return the sort key: the worst first; line numbers are compared as numbers."""
     parts = re.findall(r"(\D+)(\d*)", finding.where)
     where = [(text, int(number or 0)) for text, number in parts]
     return _ORDER.index(finding.severity), where, finding.id, finding.what

@@ -155,6 +155,8 @@ def unset_variable(config: CheckedConfig) -> Iterator[Match]:
 @rule("FPM068", fpms)
 def unreadable(fpm: Fpm) -> Iterator[Match]:
     """Our own reader does not understand it; a line with a wrong value is FPM080."""
+    if not fpm.is_read and fpm.machine.is_elsewhere(fpm.conf.path):
+        return
     if not fpm.is_read and fpm.invocation.config is None:
         yield match(fpm.program, "command", {}, "default", path=fpm.conf.path)
         return

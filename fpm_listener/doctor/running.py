@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-from fpm_listener.doctor.checked_config import Running
+from fpm_listener.doctor.running_facts import Running
 from fpm_listener.host import procfs
 from fpm_listener.supervisor import config_path
 
@@ -40,6 +40,18 @@ def find(path: str, proc: str = "/proc") -> tuple[Running | None, bool]:
             elif os.path.realpath(conf) == wanted:
                 return _facts(pid, words, proc), True
     return None, is_possible
+
+
+def confs(proc: str = "/proc") -> set[str]:
+    """Return the real paths of the configurations of all supervisords that run."""
+    try:
+        pids = [
+            pid for pid in procfs.pids(proc) if is_supervisord(config_path.command_of(pid, proc))
+        ]
+    except OSError:
+        return set()
+    found = (config_path.find_conf(pid, proc) for pid in pids)
+    return {os.path.realpath(conf) for conf in found if conf is not None}
 
 
 def _facts(pid: int, words: list[str], proc: str) -> Running:

@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.supervisor import config_errors, drafts, program_settings
+from fpm_listener.supervisor import config_errors, drafts, program_settings, tree_parser
 from fpm_listener.supervisor.config_state import Recorder
-from fpm_listener.supervisor.server_login import HASHED
+from fpm_listener.supervisor.parsed_values import LEVELS, log_of, process_of, server_of, uid_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from fpm_listener.host.file_tree import FileTree
     from fpm_listener.supervisor.process import Program
 
 #: -I: modules come from the listener's own sys.path, not from supervisord's working directory,
@@ -49,6 +50,7 @@ class ConfUnreadable:
     #: names of environment variables that it uses and that are not set here
     unset: tuple[str, ...] = ()
     missing: str = ""  #: a path in it whose directory does not exist
+    lacks_programs: bool = False  #: a group has programs that are in no file
 
 
 def child_command(module: str, *arguments: str) -> list[str]:
@@ -113,16 +115,17 @@ def unreadable(path: str, answer: Mapping[str, Any]) -> ConfUnreadable | None:
         refused=not answer.get("unreadable"),
         unset=tuple(answer.get("unset", ())),
         missing=answer.get("missing", ""),
+        lacks_programs=answer.get("lacks", False),
     )
 
 
 # -- the child -------------------------------------------------------------------------------------
 
 
-def describe(path: str, draft: str | None = None) -> dict[str, Any]:
+def describe(path: str, draft: str | None = None, tree: FileTree | None = None) -> dict[str, Any]:
     """Return the content of the file as supervisor's own parser reads it, or why it refuses it.
 
-    draft: replaces the text of the file.
+    draft: replaces the text of the file. tree: with its files, and with values for all variables.
     Either `refused` (and `unreadable` if the file itself is not the reason), or `identifier`,
     `nodaemon`, `minfds`, `servers`, `files`, `seen` and `processes`.
     """
@@ -137,7 +140,41 @@ def describe(path: str, draft: str | None = None) -> dict[str, Any]:
         why = f"{sys.executable} has no package supervisor, which is needed to read it"
         return {"refused": why, "unreadable": True}
 
-    recorder = options.glob = Recorder()
+    recorder = Recorder()
+    if tree is None:
+        parser = _parsed(options, recorder, path, draft)
+    else:
+        parser = tree_parser.parsed(options, tree, path, draft)
+    if isinstance(parser, dict):
+        return parser
+    section = parser.configroot.supervisord
+    count = sum(len(group.process_configs) for group in section.process_group_configs)
+    if count > _MOST_PROCESSES:
+        why = f"it has {count} processes (numprocs); more than {_MOST_PROCESSES} are not read"
+        return {"refused": why, "unreadable": True}
+    return {
+        "identifier": section.identifier,
+        "nodaemon": bool(section.nodaemon),
+        "loglevel": LEVELS.get(section.loglevel, "info"),
+        "minfds": int(section.minfds),
+        "uid": uid_of(section.user) if tree is None else None,
+        "logfile_maxbytes": int(section.logfile_maxbytes),
+        "logfile": log_of(section.logfile),
+        "childlogdir": section.childlogdir if section.childlogdir != "/" else _TEMPORARY,
+        "servers": [server_of(server) for server in section.server_configs],
+        "files": [path, *_included(parser.parse_infos)],
+        "seen": recorder.seen(),
+        "processes": [
+            process_of(group, process)
+            for group in section.process_group_configs
+            for process in group.process_configs
+        ],
+    }
+
+
+def _parsed(options: Any, recorder: Recorder, path: str, draft: str | None) -> Any:  # noqa: ANN401 - supervisor has no types
+    """Return a parser that has read the file of this machine, or why supervisor refuses it."""
+    options.glob = recorder
 
     class Parser(options.ServerOptions):  # type: ignore[misc]  # supervisor has no types
         def import_spec(self, spec: str) -> str:
@@ -161,120 +198,25 @@ def describe(path: str, draft: str | None = None) -> dict[str, Any]:
         if Path(included).exists() and not os.access(included, os.R_OK):
             why = f"the included file {included} is not readable"
             return {"refused": why, "unreadable": True}
-    section = parser.configroot.supervisord
-    count = sum(len(group.process_configs) for group in section.process_group_configs)
-    if count > _MOST_PROCESSES:
-        why = f"it has {count} processes (numprocs); more than {_MOST_PROCESSES} are not read"
-        return {"refused": why, "unreadable": True}
-    return {
-        "identifier": section.identifier,
-        "nodaemon": bool(section.nodaemon),
-        "loglevel": _LEVELS.get(section.loglevel, "info"),
-        "minfds": int(section.minfds),
-        "uid": _uid(section.user),
-        "logfile_maxbytes": int(section.logfile_maxbytes),
-        "logfile": _log(section.logfile),
-        "childlogdir": section.childlogdir if section.childlogdir != "/" else _TEMPORARY,
-        "servers": [_server(server) for server in section.server_configs],
-        "files": [path, *_included(parser.parse_infos)],
-        "seen": recorder.seen(),
-        "processes": [
-            _process(group, process)
-            for group in section.process_group_configs
-            for process in group.process_configs
-        ],
-    }
+    return parser
 
 
 def _included(parse_infos: Sequence[str]) -> list[str]:
     return [info.partition('"')[2].rpartition('"')[0] for info in parse_infos]
 
 
-def _server(server: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a server of supervisord, without its password."""
-    host = server.get("host") or ""
-    reached = "127.0.0.1" if host in {"", "*", "0.0.0.0"} else host  # noqa: S104 - compared
-    return {
-        "url": f"http://{reached}:{server['port']}"
-        if "port" in server
-        else f"unix://{server['file']}",
-        "family": "inet" if "port" in server else "unix",
-        "host": host,
-        "port": server.get("port"),
-        "password": bool(server.get("password")),
-        "hashed": str(server.get("password") or "").startswith(HASHED),
-        "section": str(server.get("section") or ""),
-    }
+def limit_memory() -> None:
+    """Limit the memory of this child: numprocs = 1000000000 ends it, and not the host."""
+    import resource  # noqa: PLC0415 - the child's, see law 1
 
-
-def _process(group: Any, process: Any) -> dict[str, Any]:  # noqa: ANN401 - supervisor has no types
-    return {
-        "group": group.name,
-        "name": process.name,
-        "kind": _KINDS.get(type(process).__name__, "program"),
-        "priority": int(group.priority),
-        "buffer_size": getattr(group, "buffer_size", None),
-        "events": [_event_name(event) for event in getattr(group, "pool_events", ())],
-        "user": process.uid,
-        "command": process.command,
-        "directory": process.directory,
-        "environment": dict(process.environment or {}),
-        "startsecs": float(process.startsecs),
-        "startretries": int(process.startretries),
-        "autostart": bool(process.autostart),
-        "autorestart": _RESTARTS.get(getattr(process.autorestart, "__name__", ""), "false"),
-        "exitcodes": list(process.exitcodes),
-        "stopsignal": int(process.stopsignal),
-        "stopwaitsecs": float(process.stopwaitsecs),
-        "stopasgroup": bool(process.stopasgroup),
-        "killasgroup": bool(process.killasgroup),
-        "redirect_stderr": bool(process.redirect_stderr),
-        "stdout_events_enabled": bool(process.stdout_events_enabled),
-        "stderr_events_enabled": bool(process.stderr_events_enabled),
-        "stdout_logfile_maxbytes": int(process.stdout_logfile_maxbytes or 0),
-        "stderr_logfile_maxbytes": int(process.stderr_logfile_maxbytes or 0),
-        "stdout_logfile": _log(process.stdout_logfile),
-        "stderr_logfile": _log(process.stderr_logfile),
-        "stdout_syslog": process.stdout_logfile is None and bool(process.stdout_syslog),
-        "stderr_syslog": process.stderr_logfile is None and bool(process.stderr_syslog),
-    }
-
-
-def _uid(name: str | None) -> int | None:
-    """Return the uid of supervisord; None if it does not change it, or if there is no such user."""
-    from supervisor.datatypes import name_to_uid  # noqa: PLC0415 - the child's, see law 1
-
-    try:
-        return None if name is None else int(name_to_uid(name))
-    except ValueError:
-        return None
-
-
-def _event_name(event: object) -> str:
-    from supervisor.events import getEventNameByType  # noqa: PLC0415 - the child's, see law 1
-
-    return str(getEventNameByType(event))
-
-
-#: Levels whose names a setting can have, and that hide exits (supervisor/loggers.py).
-_LEVELS = {30: "warn", 40: "error", 50: "critical"}
-_KINDS = {"EventListenerConfig": "eventlistener", "FastCGIProcessConfig": "fcgi-program"}
-_RESTARTS = {"RestartUnconditionally": "true", "RestartWhenExitUnexpected": "unexpected"}
-
-
-def _log(value: object) -> str | None:
-    """Return a path, `AUTO` if supervisord chooses the name, or None."""
-    return value if value is None or isinstance(value, str) else "AUTO"
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if soft == resource.RLIM_INFINITY or soft > _MOST_MEMORY:
+        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, hard))
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print the content of the file on the command line as one JSON document."""
-    import resource  # noqa: PLC0415 - the child's, see law 1
-
-    # numprocs = 1000000000 ends this child, not the host.
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if soft == resource.RLIM_INFINITY or soft > _MOST_MEMORY:
-        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, hard))
+    limit_memory()
     answers = os.dup(1)
     os.dup2(2, 1)  # supervisor may warn on stdout; the JSON must stay clean
     with os.fdopen(answers, "w", encoding="utf-8") as out:

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 #: supervisor's words for an environment variable that is not set, and for a missing directory.
-_UNSET = re.compile(r"contains names \('ENV_(\w+)'\) which cannot be expanded", re.ASCII)
+_UNSET = re.compile(
+    r"(?:for '(?:[^']*\.)?(\w+)' )?contains names \('ENV_(\w+)'\) which cannot be expanded",
+    re.ASCII,
+)
+#: Values in the places of variables that nobody knows, by key; elsewhere 1: a number, a name, true.
+_PLACEHOLDERS = {"loglevel": "info", "events": "TICK_60", "files": ""}
+#: supervisor's words for a group of programs that are in another file.
+_GROUP = "names unknown program"
 _MISSING = re.compile(
     r"(?s)The directory named as part of the path (.*) does not exist"
     r"|(.*) is not an existing directory"
@@ -28,10 +35,11 @@ _MOST_UNSET = 100
 _SECTION = re.compile(r" in section ('[^']*') \(file: ('[^']*')\)$")
 
 
-def parsed(new: Callable[[], Any], path: str) -> Any:  # noqa: ANN401 - supervisor has no types
+def parsed(new: Callable[[], Any], path: str, *, is_open: bool = False) -> Any:  # noqa: ANN401 - supervisor has no types
     """Return a parser that has read the file, or why supervisor refuses it.
 
     Each further round sets one environment variable that is not set here, to find the next one.
+    is_open: a variable that is not set is no reason to refuse the file.
     """
     unset: list[str] = []
     places: list[str] = []
@@ -44,17 +52,20 @@ def parsed(new: Callable[[], Any], path: str) -> Any:  # noqa: ANN401 - supervis
         except (ValueError, configparser.Error) as refusal:
             error = str(refusal)
         name = _UNSET.search(error or "")
-        if name is None or name[1] in unset or len(unset) == _MOST_UNSET:
+        if name is None or name[2] in unset or len(unset) == _MOST_UNSET:
             break
-        os.environ[name[1]] = "1"
-        unset.append(name[1])
+        os.environ[name[2]] = _PLACEHOLDERS.get(name[1] or "", "1") if is_open else "1"
+        unset.append(name[2])
         places.append(_place(error or ""))
-    if unset:
+    if unset and not is_open:
         why = f"environment variables are not set: {', '.join(unset)}{places[0]}"
         return {"refused": why, "unset": unset}
-    if error and (damaged := _not_text(path, parser.parse_infos)):
+    if not error:
+        return parser
+    if not is_open and (damaged := _not_text(path, parser.parse_infos)):
         return {"refused": damaged}
-    return {"refused": _refused(error), "missing": _missing(error)} if error else parser
+    known = {"refused": _refused(error), "missing": _missing(error), "lacks": _GROUP in error}
+    return {**known, "open": unset} if is_open else known
 
 
 def _not_text(path: str, infos: Sequence[str]) -> str:

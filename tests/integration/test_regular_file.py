@@ -9,7 +9,8 @@ import pytest
 
 from fpm_listener import regular_file
 from fpm_listener.delivery.receivers.secrets import BadFileError, Secrets
-from fpm_listener.doctor import check
+from fpm_listener.doctor import gathering
+from fpm_listener.doctor.sources import Sources
 from fpm_listener.settings.receivers import ReceiverSettings
 from fpm_listener.web.connections import Certificate
 
@@ -75,11 +76,11 @@ def test_included_files_of_check(tmp_path: Path) -> None:
     """They are skipped."""
     good = tmp_path / "good.conf"
     good.write_text("[program:a]\n")
-    texts = check._texts([*bad_files(tmp_path), str(good)])
+    texts = gathering.texts_of([*bad_files(tmp_path), str(good)], Sources())
 
     assert texts == [(str(good), "[program:a]\n")]
     for path in bad_files_again(tmp_path):
-        assert check._included(path) == []
+        assert gathering._included(path) == []
 
 
 def bad_files_again(folder: Path) -> list[str]:

@@ -94,6 +94,7 @@ PURE = {
     *("doctor.rules_fpm_rejections", "doctor.package_defaults"),
     *("doctor.rules_listener", "doctor.rules_program", "doctor.rules_running"),
     *("doctor.rules_supervisord", "doctor.rules_execution"),
+    *("doctor.config_kinds", "doctor.partial", "doctor.running_facts"),
     *("doctor.machine", "doctor.guarded_command", "doctor.container_plan", "phpfpm.start_script"),
     *(
         "delivery.alert_queue",

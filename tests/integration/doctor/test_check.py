@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from fpm_listener.doctor import check, report, suppressions, text_files
-from fpm_listener.doctor.checked_config import Running
+from fpm_listener.doctor import check, gathering, report, suppressions, text_files
 from fpm_listener.doctor.host_facts import Host
 from fpm_listener.doctor.rule import FindingSeverity
 from fpm_listener.doctor.rules import RULES
 from fpm_listener.doctor.rules import examine as apply_rules
+from fpm_listener.doctor.running_facts import Running
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.supervisor.process import Loaded
 from fpm_listener.values import FpmListenerError
@@ -573,7 +573,7 @@ def examine(folder: Path, case: Case | None = None) -> list[Finding]:
     path = f"{folder}/supervisord.conf"
     if loaded is not None or environ is not None or problem is not None:
         runs = None if environ is None else Running(1, environ)
-        checked = check.gather(path, FakeHost(**answers), {"PATH": "/usr/bin"}, runs)
+        checked = gathering.gather(path, FakeHost(**answers), {"PATH": "/usr/bin"}, runs)
         if problem is not None:
             php_fpm = checked.fpms[0]
             conf = php_fpm.conf._replace(problems=(problem.replace("/x", str(folder)),))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fpm_listener.doctor import check
+from fpm_listener.doctor import check, gathering
 from fpm_listener.doctor.rules_running import not_loaded
 from fpm_listener.supervisor.process import Loaded
 from tests.fakes import FakeHost
@@ -159,6 +159,6 @@ def test_keys_that_a_supervisord_does_not_tell(
     write(path)
     names = [("one", "one_00"), ("one", "one_01"), ("two", "two"), ("three", "three")]
     told = tuple({"group": group, "name": name} for group, name in names)
-    checkup = check.gather(str(path), FakeHost(), os.environ)
+    checkup = gathering.gather(str(path), FakeHost(), os.environ)
 
     assert list(not_loaded.check(checkup._replace(loaded=Loaded(told, told)))) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fpm_listener.doctor.check import _section_of
+from fpm_listener.doctor.gathering import _section_of
 from fpm_listener.supervisor import ini_lines
 
 QUEUE = "[group:php-fpm]\nprograms=queue,php-fpm\n[program:queue]\n[program:php-fpm]\n"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fpm_listener.doctor import check, invocations
+from fpm_listener.doctor import gathering, invocations
 from fpm_listener.doctor.checked_config import Section, Supervised, Unknown
 from fpm_listener.doctor.invocations import Invocation
 from fpm_listener.supervisor.ini_lines import ConfigSection
@@ -64,6 +64,6 @@ def test_each_configuration_of_a_section(tmp_path: Path) -> None:
         "[program:same]\nnumprocs=3\nprocess_name=%(process_num)s\n"
         f"command=php-fpm8.2 -F -y {tmp_path}/same.conf\n"
     )
-    found = check.gather(str(conf), FakeHost(), {})
+    found = gathering.gather(str(conf), FakeHost(), {})
     names = [fpm.conf.path.removeprefix(f"{tmp_path}/") for fpm in found.fpms]
     assert sorted(names) == ["0.conf", "1.conf", "2.conf", "same.conf"]

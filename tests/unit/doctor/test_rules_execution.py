@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from fpm_listener.doctor.checked_config import Running, Unknown
+from fpm_listener.doctor.checked_config import Unknown
+from fpm_listener.doctor.running_facts import Running
 from fpm_listener.phpfpm.start_script import StartScript
 from tests.fakes import FakeHost
 from tests.unit.doctor.checked_configs import (

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from fpm_listener.doctor.checked_config import Running
 from fpm_listener.doctor.rules_supervisord import PROGRAM_KEYS
+from fpm_listener.doctor.running_facts import Running
 from fpm_listener.supervisor.process import Loaded
 from tests.fakes import FakeHost
 from tests.unit.doctor.checked_configs import (

@@ -1,0 +1,56 @@
+"""Lets supervisor's parser read the files of a directory, and nothing else of this machine.
+
+Only the child that parses uses this. Users have no number there; the doctor finds it. Variables of
+the environment get a placeholder.
+
+Source: supervisor/options.py, 4.2.5 and 4.3.0.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from fpm_listener.supervisor import config_errors, drafts
+
+if TYPE_CHECKING:
+    from fpm_listener.host.file_tree import FileTree
+
+
+def parsed(options: Any, tree: FileTree, path: str, draft: str | None) -> Any:  # noqa: ANN401 - supervisor has no types
+    """Return a parser that has read the file of the tree, or why supervisor refuses it.
+
+    draft: replaces the text of the file.
+    """
+    drafts.accept_missing()
+    options.name_to_uid = lambda _: None
+    options.glob = tree
+    if not hasattr(options, "parser_of_disk"):
+        options.parser_of_disk = options.UnhosedConfigParser
+
+    class IniParser(options.parser_of_disk):  # type: ignore[misc]  # supervisor has no types
+        def read(self, filenames: str, **_: object) -> list[str]:
+            before = frozenset(self._sections)
+            try:
+                text = tree.read_text(filenames, errors="strict")
+            except OSError:
+                return []
+            self._read(io.StringIO(text), filenames)
+            new = frozenset(self._sections) - before
+            self.section_to_file.update(dict.fromkeys(new, filenames))
+            return [filenames]
+
+    class Parser(options.ServerOptions):  # type: ignore[misc]  # supervisor has no types
+        def import_spec(self, spec: str) -> str:
+            return spec  # no code of the files runs
+
+        def exists(self, path: str) -> bool:  # noqa: ARG002 - as in supervisor
+            return True
+
+        def open(self, fn: str, mode: str = "r") -> io.StringIO:  # noqa: ARG002 - as in supervisor
+            is_draft = draft is not None and fn == path
+            text = draft if is_draft else tree.read_text(fn, errors="strict")
+            return drafts.opened(text or "", fn)
+
+    options.UnhosedConfigParser = IniParser
+    return config_errors.parsed(Parser, path, is_open=True)
