@@ -6,20 +6,23 @@ Exit status: 0 no incident, 1 an incident, 2 the logs cannot be read.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from fpm_listener import durations
 from fpm_listener.cli import output
+from fpm_listener.daemon.engine_settings import engine_settings
 from fpm_listener.replay.document import to_json
 from fpm_listener.replay.log_lines import LogFile, ReadOptions, Report, Source, read
 from fpm_listener.replay.replayer import Replayer
-from fpm_listener.settings.policy import Policy
-from fpm_listener.settings.settings import Settings
+from fpm_listener.settings.policy import NO_HEALING
+from fpm_listener.settings.settings import USUAL_FILES, Settings, load
 from fpm_listener.status.replay_text import to_lines
 from fpm_listener.values import FpmListenerError
 
@@ -29,7 +32,11 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from fpm_listener.monitor.known_programs import ProgramsKnown
+    from fpm_listener.replay.log_owners import LogOwners
+    from fpm_listener.settings.policy import Policy
 
+#: Files whose lines are of one program.
+_OF_PROGRAMS = frozenset({Source.FPM, Source.OUTPUT})
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)")
 
 
@@ -45,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
     since = None if options.since is None else _moment("--since", options.since, zone)
     until = None if options.until is None else _moment("--until", options.until, zone)
     reading = ReadOptions(zone=zone, since=since, until=until)
-    report, replayer = Report(), Replayer(_policy(), known)
+    report = Report()
+    replayer = Replayer(_policy(options.config), known, _owners(files, reading, known))
     for line in read(files, reading, report):
         replayer.take(line)
     replayer.end()
@@ -83,14 +91,25 @@ def _unlike_rules(names: Sequence[str]) -> Sequence[str]:
     return names
 
 
-def _policy() -> Policy:
-    settings = Settings(source="")
-    return Policy(
-        loops=settings.loops,
-        stable_for_s=settings.stable_for_s,
-        repeat_interval_s=durations.LONGEST_S,  # nobody needs to be reminded
-        exit_loop=settings.exit_loop,
-    )
+def _owners(
+    files: Sequence[LogFile], reading: ReadOptions, known: ProgramsKnown | None
+) -> LogOwners | None:
+    """Return which program has written each file, from a first reading if it is needed."""
+    if known is not None or sum(file.source in _OF_PROGRAMS for file in files) < 2:
+        return None
+    replayer = Replayer(_policy(None))
+    for line in read(files, reading):
+        replayer.learn(line)
+    return replayer.owners
+
+
+def _policy(config: str | None) -> Policy:
+    """Return the policy of the listener's settings, without what it would do by itself."""
+    path = config or next((path for path in USUAL_FILES if os.access(path, os.R_OK)), None)
+    settings = Settings(source="") if path is None else load(path)
+    policy = engine_settings(settings).policy
+    # Nobody is reminded; and what self-healing has started is in supervisord's log.
+    return replace(policy, repeat_interval_s=durations.LONGEST_S, healing=NO_HEALING)
 
 
 def _zone(text: str) -> tzinfo:

@@ -23,6 +23,11 @@ class ReplayClock:
         self._now_s = 0.0  # monotonic: the latest moment so far
         self._offset_s = 0.0  # wall - monotonic
 
+    @property
+    def is_set(self) -> bool:
+        """Return whether a line had a time."""
+        return self.first_s is not None
+
     def read(self, wall_s: float) -> Instant:
         """Return the moment of a line."""
         if self.first_s is None:

@@ -26,9 +26,9 @@ def to_json(replayer: Replayer, report: Report) -> Document:
     Keys do not change; new keys may be added. Names that end in `_at_s` are seconds since 1970. A
     value that is not known is null.
     """
-    clock = replayer.clock
-    views = replayer.engine.views()
-    timeline = sorted(replayer.engine.timeline.view(), key=lambda entry: entry.first_s)
+    clock = replayer.drive.clock
+    views = replayer.drive.engine.views()
+    timeline = sorted(replayer.drive.engine.timeline.view(), key=lambda entry: entry.first_s)
     return {
         "files": list(report.files),
         "lines": report.lines,
@@ -43,8 +43,8 @@ def to_json(replayer: Replayer, report: Report) -> Document:
             for view in sorted(views, key=lambda view: view.name)
         ],
         "timeline": [entry_to_json(entry) for entry in timeline],
-        "incidents": [_incident(one, replayer) for one in replayer.incidents.all],
-        "incidents_left_out": replayer.incidents.dropped,
+        "incidents": [_incident(one, replayer) for one in replayer.drive.incidents.all],
+        "incidents_left_out": replayer.drive.incidents.dropped,
         "not_shown": limits(replayer),
         "notes": list(report.notes),
     }
@@ -61,7 +61,7 @@ def _incident(past: PastIncident, replayer: Replayer) -> Document:
     is_over, is_assumed = past.ended_at_s is not None, seen is not None and seen.is_assumed
     words = incident_to_json(past.view, over=is_over)
     del words["recovering_at_s"], words["resolves_at_s"]
-    failures = replayer.engine.timeline.failures().get(str(name), ())
+    failures = replayer.drive.engine.timeline.failures().get(str(name), ())
     latest_s = max((at_s for at_s in failures if at_s <= (past.ended_at_s or at_s)), default=None)
     return {
         "program": str(name),

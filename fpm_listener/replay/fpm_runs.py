@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fpm_listener.monitor.messages import LogLines, ProcessesSeen
 from fpm_listener.phpfpm import guard_messages
 from fpm_listener.phpfpm.log_facts import START_FAILURES, FactKind, LogFact
+from fpm_listener.replay.fpm_programs import log_of
 from fpm_listener.replay.reconstruction import Step
 from fpm_listener.supervisor.process import ProcessName, ProcessSeen
 from fpm_listener.vocabulary import State
@@ -43,23 +44,23 @@ class FpmRuns:
 
     def __init__(self, runs: Reconstruction, name: ProcessName) -> None:
         self._runs = runs
-        self._name = name
+        self.name = name
         self._failing: list[tuple[float, LogFact]] = []  # a start that may fail
 
-    def take(self, at_s: float, path: str, fact: LogFact) -> list[Step]:
+    def take(self, at_s: float, fact: LogFact) -> list[Step]:
         """Return the inputs that a fact stands for; at_s: wall seconds."""
-        seen = self._runs.find(self._name)
+        seen = self._runs.find(self.name)
         if seen is None:
             return []
-        line = Step(LogLines(path, (fact,)))
+        line = Step(LogLines(log_of(self.name), (fact,)))
         if fact.kind in START_FAILURES:
-            return self._fail(at_s, path, fact)
+            return self._fail(at_s, fact)
         self._failing.clear()
         if fact.kind is FactKind.READY:
             is_same = seen.state is State.RUNNING and fact.pid in {None, seen.pid}
             return [line] if is_same else self._begin(at_s, fact.pid, line)
         if fact.kind is FactKind.ENDING and not fact.line.endswith("Reloading in progress ..."):
-            return [line, self._runs.change(at_s, self._name, State.STOPPING, pid=seen.pid)]
+            return [line, self._runs.change(at_s, self.name, State.STOPPING, pid=seen.pid)]
         if fact.kind in _OF_RUNNING and seen.state is State.UNKNOWN:
             seen.state = State.RUNNING  # it has begun before the log
             return [Step(ProcessesSeen((self._seen(None),), 0.0)), line]
@@ -67,26 +68,26 @@ class FpmRuns:
 
     def goodbye(self, at_s: float) -> list[Step]:
         """Return the inputs for the last line of a master."""
-        seen = self._runs.find(self._name)
+        seen = self._runs.find(self.name)
         if seen is None or seen.state is not State.STOPPING:
             return []
-        return [self._runs.change(at_s, self._name, State.STOPPED, pid=seen.pid)]
+        return [self._runs.change(at_s, self.name, State.STOPPED, pid=seen.pid)]
 
     def _seen(self, pid: int | None) -> ProcessSeen:
-        return ProcessSeen(self._name, State.RUNNING, pid, None)
+        return ProcessSeen(self.name, State.RUNNING, pid, None)
 
     def _begin(self, at_s: float, pid: int | None, line: Step) -> list[Step]:
-        seen = self._runs.seen[self._name]
+        seen = self._runs.seen[self.name]
         steps = []
         if seen.state is State.RUNNING:  # the run before has ended without a word
             steps.append(
-                self._runs.change(at_s, self._name, State.EXITED, pid=seen.pid, expected="0")
+                self._runs.change(at_s, self.name, State.EXITED, pid=seen.pid, expected="0")
             )
-        starting = self._runs.change(at_s, self._name, State.STARTING, pid=pid)
-        running = self._runs.change(at_s, self._name, State.RUNNING, pid=pid)
+        starting = self._runs.change(at_s, self.name, State.STARTING, pid=pid)
+        running = self._runs.change(at_s, self.name, State.RUNNING, pid=pid)
         return [*steps, starting, line, running]
 
-    def _fail(self, at_s: float, path: str, fact: LogFact) -> list[Step]:
+    def _fail(self, at_s: float, fact: LogFact) -> list[Step]:
         self._failing = [one for one in self._failing if at_s - one[0] <= _START_LASTS_S]
         self._failing.append((at_s, fact))
         del self._failing[:-_MOST]
@@ -94,6 +95,6 @@ class FpmRuns:
         if fact.kind is not FactKind.INIT_FAILED and not is_guard:
             return []
         failing, self._failing = self._failing, []
-        starting = self._runs.change(failing[0][0], self._name, State.STARTING)
-        lines = Step(LogLines(path, tuple(one for _, one in failing)))
-        return [starting, lines, self._runs.change(at_s, self._name, State.BACKOFF)]
+        starting = self._runs.change(failing[0][0], self.name, State.STARTING)
+        lines = Step(LogLines(log_of(self.name), tuple(one for _, one in failing)))
+        return [starting, lines, self._runs.change(at_s, self.name, State.BACKOFF)]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.incidents.alert import Reason
 from fpm_listener.incidents.incident import IncidentView
+from fpm_listener.vocabulary import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fpm_listener.incidents.effects import Notify
     from fpm_listener.monitor.process_view import ProcessView
-    from fpm_listener.supervisor.process import ProcessName
 
 #: Incidents that are kept, the latest ones.
 MOST = 1000
@@ -79,12 +79,13 @@ class IncidentLog:
 
     def end(self, views: Iterable[ProcessView]) -> None:
         """Take the incidents that are open at the end of the logs."""
-        present = {view.name: view.incident for view in views if view.incident is not None}
-        for incident in present.values():
-            view = replace(incident, facts=replace(incident.facts, recovering=False))
-            past = PastIncident(view=view, recovered_at_s=incident.recovering_s)
+        for process in views:
+            incident = process.incident
+            if incident is None:
+                continue
+            is_stopped = process.state is State.STOPPED
+            facts = replace(incident.facts, recovering=incident.facts.recovering or is_stopped)
+            past = PastIncident(
+                view=replace(incident, facts=facts), recovered_at_s=incident.recovering_s
+            )
             self._open[incident.incident_id] = past
-
-    def about(self, name: ProcessName) -> list[PastIncident]:
-        """Return the incidents of one process, the first one first."""
-        return [one for one in self.all if one.view.facts.name == name]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from fpm_listener.vocabulary import Cause
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fpm_listener.replay.replayer import Replayer
 
 _WORKERS = frozenset({Cause.WORKER_FAILURE, Cause.CRASH_SIGNAL})
@@ -14,8 +16,10 @@ _WORKERS = frozenset({Cause.WORKER_FAILURE, Cause.CRASH_SIGNAL})
 
 def limits(replayer: Replayer) -> list[str]:
     """Return sentences about what these logs do not show."""
-    runs, facts = replayer.runs, [one.view.facts for one in replayer.incidents.all]
+    runs, jumps = replayer.runs, replayer.drive.clock.jumps_back
+    facts = [one.view.facts for one in replayer.drive.incidents.all]
     causes = {one.cause for one in facts}
+    lines, unassigned = replayer.untimed.total(), replayer.unassigned.total()
     found = {
         "The logs have no line of supervisord about a program. So exit statuses, signals and"
         " FATAL are unknown. Name its log: --supervisord-log FILE": not runs.is_used,
@@ -36,11 +40,16 @@ def limits(replayer: Replayer) -> list[str]:
         f" ({runs.nameless} lines)": runs.nameless > 0,
         f"What ended supervisord: {replayer.killed_supervisors} times it started again, and its"
         " log has no line about its end before that": replayer.killed_supervisors > 0,
-        f"Exact durations: the clock of the logs was set back {replayer.clock.jumps_back} times": (
-            replayer.clock.jumps_back > 0
-        ),
+        f"Exact durations: the clock of the logs was set back {jumps} times": jumps > 0,
         f"Lines about further programs: {runs.left_out} lines name more programs than this can"
         " follow at once": runs.left_out > 0,
+        f"When {lines} lines without a time were written: {_listed(replayer.untimed)}": lines > 0,
+        f"Which of several php-fpm has written {unassigned} lines of"
+        f" {_listed(replayer.unassigned)}": unassigned > 0,
         "Whether php-fpm answered requests: no log contains that": True,
     }
     return [text for text, is_true in found.items() if is_true]
+
+
+def _listed(paths: Iterable[str]) -> str:
+    return ", ".join(sorted(paths))

@@ -218,6 +218,11 @@ class Reconstruction:
         payload = " ".join(f"{key}:{value}" for key, value in texts.items())
         return self._event(f"PROCESS_STATE_{state.name}", payload)
 
+    def output(self, name: ProcessName, line: str) -> Step:
+        """Return the event of a line that a process has written."""
+        head = f"processname:{name.process} groupname:{name.group} channel:stderr"
+        return self._event("PROCESS_LOG_STDERR", f"{head}\n{line}\n")
+
     def _event(self, name: str, payload: str = "") -> Step:
         self._serial += 1
         return Step(Event("", "replay", self._serial, self._serial, name, payload))

@@ -51,7 +51,9 @@ def replay(*texts: str, known: ProgramsKnown | None = None) -> Document:
     """Return the result of files with these texts, in order of time."""
     lines = [line for n, text in enumerate(texts) for line in lines_of(text, f"/{n}.log")]
     replayer = Replayer(POLICY, known)
-    for line in sorted(lines, key=lambda line: line.at or 0.0):
+    if len(texts) > 1:
+        lines.sort(key=lambda line: line.at or 0.0)
+    for line in lines:
         replayer.take(line)
     replayer.end()
     return to_json(replayer, Report(lines=len(lines)))

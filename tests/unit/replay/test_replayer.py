@@ -60,7 +60,9 @@ def test_two_files_give_what_one_gives() -> None:
     two = replay(of(text, "2"), of(text, "["))
 
     assert one["incidents"] == two["incidents"]
-    assert one["timeline"] == two["timeline"]
+    assert [(entry["what"], clock(entry["first_at_s"])) for entry in one["timeline"]] == [
+        (entry["what"], clock(entry["first_at_s"])) for entry in two["timeline"]
+    ]
 
 
 def test_only_the_log_of_php_fpm() -> None:
@@ -79,3 +81,94 @@ def test_only_the_log_of_supervisord() -> None:
 
     assert (incident["cause"], incident["gave_up"]) == ("restart_loop", True)
     assert any("--fpm-log" in sentence for sentence in found["not_shown"])
+
+
+SEVERAL = """
+2026-11-23 08:00:00,100 INFO spawned: 'web-fpm' with pid 7
+2026-11-23 08:00:00,100 INFO spawned: 'api-fpm' with pid 8
+2026-11-23 08:00:01,200 INFO success: web-fpm RUNNING
+2026-11-23 08:00:01,200 INFO success: api-fpm RUNNING
+2026-11-23 09:00:00,000 INFO spawned: 'other' with pid 9
+"""
+RUNS = "[23-Nov-2026 08:00:00] NOTICE: fpm is running, pid {}\n"
+CRASHES = "\n".join(
+    f"[23-Nov-2026 08:10:0{second}] WARNING: [pool www] child {second + 50} exited on signal 11"
+    " (SIGSEGV) after 2.0 seconds from start"
+    for second in range(6)
+)
+
+
+def test_the_pid_shows_whose_log_it_is() -> None:
+    """Crashes of workers belong to the php-fpm whose pid is in the same file."""
+    found = replay(whole(SEVERAL), RUNS.format(8) + CRASHES, RUNS.format(7))
+
+    assert [one["program"] for one in found["incidents"]] == ["api-fpm:api-fpm"]
+
+
+def test_lines_of_one_of_several_php_fpm() -> None:
+    """A line that two php-fpm can have written is attributed to none of them, and this is said."""
+    found = replay(whole(SEVERAL), CRASHES)
+
+    assert found["incidents"] == []
+    assert any("Which of several php-fpm has written 6 lines" in one for one in found["not_shown"])
+
+
+def test_a_program_that_does_not_exist() -> None:
+    """supervisord's reason names the command; the program is known when supervisord gives up."""
+    reason = "INFO spawnerr: can't find command '/usr/sbin/php-fpm9'"
+    starts = "\n".join(f"2026-11-23 08:00:0{second},000 {reason}" for second in (0, 1, 3, 6))
+    (incident,) = replay(
+        f"{starts}\n2026-11-23 08:00:06,001 INFO gave up: web entered FATAL state, too many"
+    )["incidents"]
+
+    assert (incident["program"], incident["cause"]) == ("web:web", "missing_path")
+    assert "/usr/sbin/php-fpm9" in incident["summary"]
+    assert clock(incident["started_at_s"]) == "08:00:03"
+
+
+def test_a_log_without_starts() -> None:
+    """With loglevel=warn the log shows exits only: the end of the incident is unknown."""
+    (incident,) = (
+        found := replay(
+            "\n".join(
+                f"2026-11-23 08:00:{second:02d},000 WARN exited: web (exit status 1; not expected)"
+                for second in (0, 5, 10, 15)
+            )
+        )
+    )["incidents"]
+
+    assert (incident["end"], incident["gave_up"]) == ("unknown", False)
+    assert clock(incident["last_failure_at_s"]) == "08:00:15"
+    assert any("loglevel is above info" in one for one in found["not_shown"])
+
+
+def test_supervisord_is_killed() -> None:
+    """What ran before is stopped in the new supervisord; no failure is invented."""
+    found = replay(
+        whole(
+            """
+2026-11-23 08:00:00,000 INFO supervisord started with pid 1
+2026-11-23 08:00:00,100 INFO spawned: 'web-fpm' with pid 7
+2026-11-23 08:00:01,200 INFO success: web-fpm RUNNING
+2026-11-23 09:00:00,000 INFO supervisord started with pid 1
+2026-11-23 09:30:00,000 INFO supervisord started with pid 1
+"""
+        )
+    )
+
+    assert found["incidents"] == []
+    assert [one["state"] for one in found["programs"]] == ["STOPPED"]
+    assert any("2 times it started again" in one for one in found["not_shown"])
+
+
+def test_the_clock_is_set_back() -> None:
+    """Three failures in 60 s of monotonic time are a loop, also if an hour comes twice."""
+    text = "\n".join(
+        f"2026-10-25 {at},000 INFO spawned: 'web' with pid 7\n"
+        f"2026-10-25 {at},500 WARN exited: web (exit status 1; not expected)"
+        for at in ("02:59:50", "02:59:58", "02:00:05", "02:00:10")
+    )
+    (incident,) = (found := replay(text))["incidents"]
+
+    assert incident["cause"] == "restart_loop"
+    assert any("set back 1 times" in one for one in found["not_shown"])
