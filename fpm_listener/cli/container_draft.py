@@ -69,7 +69,8 @@ def improve(
     before, others = config, dict[str, str]()
     findings: list[Finding] = []
     for _ in range(_MOST_ROUNDS):
-        findings = _trusted(examine(config, text_files.texts()), config, unset)
+        found = examine(config, text_files.texts(), plans_listener=True)
+        findings = _trusted(found, config, unset)
         edits = container_plan.edits(config, findings, choices)
         own = [edit for edit in edits if edit.file == path]
         for other in dict.fromkeys(edit.file for edit in edits if edit.file != path):

@@ -16,6 +16,7 @@ from fpm_listener.doctor import (
     rules_running,
     rules_supervisord,
 )
+from fpm_listener.doctor.checked_config import our_listeners
 from fpm_listener.doctor.rule import Finding, FindingSeverity
 
 if TYPE_CHECKING:
@@ -38,14 +39,23 @@ RULES: tuple[Rule, ...] = (
     *rules_running.RULES,
 )
 _ORDER = list(FindingSeverity)
+#: Rules on what our listener reads. Nobody needs their findings without a listener.
+_FOR_LISTENER = {"FPM019", "FPM021", "FPM054", "FPM055", "FPM069", "FPM120"}
 
 
-def examine(config: CheckedConfig, texts: Mapping[str, Text]) -> list[Finding]:
-    """Return the findings of all rules, the worst first; texts: by id, as in findings.txt."""
+def examine(
+    config: CheckedConfig, texts: Mapping[str, Text], *, plans_listener: bool = False
+) -> list[Finding]:
+    """Return the findings of all rules, the worst first.
+
+    texts: by id, as in findings.txt. plans_listener: our listener is about to be added.
+    """
+    has_listener = plans_listener or bool(our_listeners(config))
     unknown = set() if config.is_environment_known else _unknown_values(config)
     found = {
         finding_of(rule.id, match, texts)
         for rule in RULES
+        if has_listener or rule.id not in _FOR_LISTENER
         for match in rule.check(config)
         if match.where not in unknown or rule.id == rules_fpm_rejections.unset_variable.id
         if config.partial is None or not config.partial.hides(rule.id, match.where)

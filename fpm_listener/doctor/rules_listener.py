@@ -34,19 +34,13 @@ def _ours(config: CheckedConfig) -> list[Section]:
     return [process.section for process in our_listeners(config)]
 
 
-TABLE = (
-    *key_rules(
-        _listeners,
-        KeyRule(
-            "FPM105", "buffer_size", lambda n: n is not None and n < 256, {"buffer_size": "1024"}
-        ),
-        KeyRule("FPM107", "autorestart", lambda how: how != "true", {"autorestart": "true"}),
-        KeyRule("FPM107", "startretries", lambda n: n < 100, {"startretries": "1000000"}),
-    ),
-    *key_rules(
-        _ours,
-        KeyRule("FPM110", "stderr_events_enabled", bool, {"stderr_events_enabled": "false"}),
-    ),
+# A listener of somebody else may need few events, and may exit on purpose.
+TABLE = key_rules(
+    _ours,
+    KeyRule("FPM105", "buffer_size", lambda n: n is not None and n < 256, {"buffer_size": "1024"}),
+    KeyRule("FPM107", "autorestart", lambda how: how != "true", {"autorestart": "true"}),
+    KeyRule("FPM107", "startretries", lambda n: n < 100, {"startretries": "1000000"}),
+    KeyRule("FPM110", "stderr_events_enabled", bool, {"stderr_events_enabled": "false"}),
 )
 
 
@@ -60,11 +54,12 @@ def no_listener(config: CheckedConfig) -> Iterator[Match]:
 @rule("FPM106", whole)
 def priority(config: CheckedConfig) -> Iterator[Match]:
     """supervisord sends a rejected event to all listeners of the same priority."""
+    ours = {section.name for section in _ours(config)}
     seen: dict[int, str] = {}
     for section in _listeners(config):
         number = section.values["priority"]
         other = seen.setdefault(number, section.name)
-        if other != section.name:
+        if other != section.name and ours & {other, section.name}:
             yield match(section, "priority", number=number, other=other)
 
 

@@ -107,7 +107,8 @@ def mixed_output(program: Section) -> Iterator[Match]:
 def stderr_discarded(fpm: Fpm) -> Iterator[Match]:
     """php-fpm reports errors of php-fpm.conf on stderr only."""
     settings = fpm.process.settings
-    is_kept = settings["stderr_logfile"] or settings["redirect_stderr"]
+    log = settings["stderr_logfile"]
+    is_kept = settings["redirect_stderr"] or (log and log != "/dev/null")
     if not sends_stderr(settings) and not is_kept:
         yield match(fpm.program, "stderr_logfile", {**_STDERR_EVENTS, "stderr_logfile": None})
 

@@ -9,7 +9,7 @@ import difflib
 import re
 from typing import TYPE_CHECKING
 
-from fpm_listener.doctor.checked_config import folder_of, processes, whole, words_of
+from fpm_listener.doctor.checked_config import folder_of, our_listeners, processes, whole, words_of
 from fpm_listener.doctor.rule import KeyRule, key_rules, match, rule
 from fpm_listener.doctor.rules_execution import user_missing
 from fpm_listener.supervisor.exit_log import QUIET_LEVELS
@@ -89,13 +89,15 @@ def no_server(config: CheckedConfig) -> Iterator[Match]:
         return
     section = config.section("unix_http_server")
     uid = config.supervisord.get("uid") or (config.running.uid if config.running else None)
+    alone = "" if our_listeners(config) else "alone"
     if uid:
         # /run belongs to root. supervisord does not start if it cannot create its socket.
-        yield match(section, "file", {}, "user", user=config.machine.named_user(uid))
+        user = config.machine.named_user(uid)
+        yield match(section, "file", {}, f"{alone}-user".strip("-"), user=user)
     else:
         interface = config.section("rpcinterface:supervisor").edits({_FACTORY: _INTERFACE})
         change = {"file": "/run/supervisor.sock", "chmod": "0700"}
-        found = match(section, "file", change)
+        found = match(section, "file", change, alone)
         yield found._replace(edits=found.edits + interface)
 
 

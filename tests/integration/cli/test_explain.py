@@ -44,9 +44,9 @@ def test_names_in_any_case(capsys: pytest.CaptureFixture[str]) -> None:
     """Several names give several explanations, each once."""
     printed = explain(capsys, "fpm014", "BIND-CONFLICT", "FPM014")
 
-    assert printed.startswith("FPM014 error: ")
+    assert printed.startswith("FPM014 warning: ")
     assert "\n\n\nbind_conflict: " in printed
-    assert printed.count("FPM014 error: ") == 1
+    assert printed.count("FPM014 warning: ") == 1
 
 
 def test_all_names_in_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +82,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     """A list of documents, of all names if none is given."""
     rule, cause = json.loads(explain(capsys, "--json", "FPM014", "bind_conflict"))
 
-    assert (rule["kind"], rule["id"], rule["severity"]) == ("rule", "FPM014", "error")
+    assert (rule["kind"], rule["id"], rule["severity"]) == ("rule", "FPM014", "warning")
     assert rule["ignore_comment"].startswith("; fpm-listener: ignore FPM014 because ")
     assert (cause["kind"], cause["id"]) == ("cause", "bind_conflict")
     assert [one["id"] for one in json.loads(explain(capsys, "--json"))] == TEXTS.names

@@ -173,8 +173,8 @@ D20 | listen.acl_users = nginxx | listen.acl_users = www-data | .
 D23 | mkdir -p /run/php && | cd /tmp && | FPM023 FPM029
 D23 | mkdir -p /run/php && /usr/sbin/php-fpm8.2 -F -y /tmp/t/php-fpm.conf | /usr/sbin/php-fpm8.2 -F -y /tmp/t/php-fpm.conf > /dev/null 2>&1 | FPM029
 D23 | mkdir -p /run/php && /usr/sbin/php-fpm8.2 -F -y /tmp/t/php-fpm.conf | /bin/sh -c "mkdir -p /tmp && exec /usr/sbin/php-fpm8.2 -F -y /tmp/t/php-fpm.conf" | .
-D25 | logfile=/dev/stdout\\nstderr_logfile=/dev/stderr | logfile=/dev/stdout\\nstdout_logfile_maxbytes=0\\nredirect_stderr=true | FPM019
-D25 | [program:php-fpm] | [eventlistener:x]\\nevents=TICK_60\\nbuffer_size=1024\\nstartretries=1000\\npriority=-9 | FPM032 FPM107
+D25 | logfile=/dev/stdout\\nstderr_logfile=/dev/stderr | logfile=/dev/stdout\\nstdout_logfile_maxbytes=0\\nredirect_stderr=true | .
+D25 | [program:php-fpm] | [eventlistener:x]\\nevents=TICK_60\\nbuffer_size=1024\\nstartretries=1000\\npriority=-9 | FPM032
 D26 | [rpcinterface | [group:x]\\nprogrammes=a\\nprograms=\\n[rpcinterface | FPM112
 D27 | -F -c /etc/php/8.2/fpm/pool.d/www.conf | -Fc/etc/php/8.2/fpm/php-fpm.conf | FPM017
 D27 | -F -c /etc/php/8.2/fpm/pool.d/www.conf | -F --php-ini=/usr/local/etc/php-fpm.d/zz-docker.conf | FPM017

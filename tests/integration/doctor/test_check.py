@@ -371,6 +371,17 @@ CASES = [
         + program("nodaemon=true\n", "nodaemon=true\nuser=nobody\n"),
     ),
     Case(
+        "FPM101",
+        program("[unix_http_server]\nfile=/run/supervisor.sock\n", "")
+        + program("fpm-listener listen", "another listen"),
+    ),
+    Case(
+        "FPM101",
+        program("[unix_http_server]\nfile=/run/supervisor.sock\n", "")
+        + program("fpm-listener listen", "another listen")
+        + program("nodaemon=true\n", "nodaemon=true\nuser=nobody\n"),
+    ),
+    Case(
         "FPM102",
         program(
             "[supervisord]",

@@ -476,6 +476,11 @@ def test_a_sound_configuration() -> None:
         ("FPM020", (("stderr_logfile=/var/log/php-fpm.stderr.log", "stderr_logfile=NONE"),), ()),
         (
             "FPM020",
+            (("stderr_logfile=/var/log/php-fpm.stderr.log", "stderr_logfile=/dev/null"),),
+            (),
+        ),
+        (
+            "FPM020",
             (
                 ("stderr_logfile=/var/log/php-fpm.stderr.log", "stderr_logfile=NONE"),
                 ("stderr_events_enabled=true", "redirect_stderr=true"),

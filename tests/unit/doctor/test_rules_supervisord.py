@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from fpm_listener.doctor.rule import FindingSeverity
+from fpm_listener.doctor.rules import examine
 from fpm_listener.doctor.rules_supervisord import PROGRAM_KEYS
 from fpm_listener.doctor.running_facts import Running
 from fpm_listener.supervisor.process import Loaded
@@ -15,6 +17,7 @@ from tests.fakes import FakeHost
 from tests.unit.doctor.checked_configs import (
     CONF,
     GUARDED,
+    TEXTS,
     Case,
     Changes,
     checkup,
@@ -238,6 +241,48 @@ def test_no_server_and_no_root(known: dict[str, int], running: Running | None) -
     assert one.edits == {}
     assert "a directory of user nobody (33)" in one.fix
     assert "/run/" not in one.fix
+
+
+NO_LISTENER = ("fpm-listener listen", "other listen")
+
+
+@pytest.mark.parametrize(("known", "edits"), [({}, 3), ({"uid": 33}, 0)])
+def test_no_server_and_no_listener(known: dict[str, int], edits: int) -> None:
+    """Without our listener it is a hint: only supervisorctl needs the server."""
+    server = change("[unix_http_server]\nfile=/run/supervisor.sock\n", "")
+    none = checkup((*server, NO_LISTENER), known={"servers": (), **known})
+    (one,) = [one for one in examine(none, TEXTS) if one.id == "FPM101"]
+
+    assert one.severity is FindingSeverity.HINT
+    assert "listener" not in one.why
+    assert len(one.edits) == edits
+
+
+def test_rules_of_our_listener() -> None:
+    """Without it, nobody needs to know what it does not get; `init` asks as if it were there."""
+    changes = (
+        ("stderr_events_enabled=true", "redirect_stderr=true"),
+        ("nodaemon=true", "nodaemon=true\nlogfile=/dev/null"),
+        NO_LISTENER,
+    )
+    pool = (
+        ("catch_workers_output = yes", "catch_workers_output = yes\ndecorate_workers_output = no"),
+        ("error_log = /var/log/php-fpm.log", "error_log = syslog\nlog_level = warning"),
+    )
+    none = checkup(changes, pool, known={"logfile": "/dev/null"})
+    ids = {one.id for one in examine(none, TEXTS)}
+    planned = {one.id for one in examine(none, TEXTS, plans_listener=True)}
+
+    assert planned - ids == {"FPM019", "FPM054", "FPM055", "FPM069", "FPM120"}
+
+
+def test_a_listener_of_somebody_else() -> None:
+    """It may need few events, exit on purpose, and have any priority."""
+    lines = "command=/bin/x\nevents=TICK_60\npriority=-1\nbuffer_size=10\nstartretries=3\n"
+    others = "".join(f"[eventlistener:{name}]\n{lines}" for name in "ab")
+    both = checkup(change("[program:php-fpm]", f"{others}[program:php-fpm]"))
+
+    assert {one.id for one in examine(both, TEXTS)} == set()
 
 
 def test_no_server_and_no_php_fpm() -> None:
