@@ -64,11 +64,11 @@ def to_text(findings: list[Finding], *, is_all: bool = True) -> str:
     """
     if not findings:
         return "nothing found"
+    shown = [one for one in findings if is_all or not one.package]
     blocks = [
         f"{one.severity.value.upper()} {one.id} {one.where}\n"
         f"  what  {one.what}\n  why   {one.why}\n  fix   {one.fix}"
-        for one in findings
-        if is_all or not one.package
+        for one in shown
     ]
     packages = Counter() if is_all else Counter(one.package for one in findings if one.package)
     blocks += [
@@ -80,4 +80,5 @@ def to_text(findings: list[Finding], *, is_all: bool = True) -> str:
         f"{sum(one.severity is severity for one in findings)} {severity.value}s"
         for severity in FindingSeverity
     ]
-    return "\n\n".join([*blocks, ", ".join(counts)])
+    more = [f"fpm-listener explain {one.id} shows more" for one in shown[:1]]
+    return "\n\n".join([*blocks, "\n".join([", ".join(counts), *more])])

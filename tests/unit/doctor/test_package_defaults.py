@@ -79,7 +79,8 @@ def test_the_text() -> None:
     assert text.startswith("HINT FPM060 f:1\n")
     assert text.endswith(
         "\n\n2 hints about unchanged defaults of Debian's package: --all shows them\n\n"
-        "0 errors, 0 warnings, 3 hints"
+        "0 errors, 0 warnings, 3 hints\nfpm-listener explain FPM060 shows more"
     )
+    assert report.to_text([hint], is_all=False).endswith("\n\n0 errors, 0 warnings, 1 hints")
     assert "FPM059" in report.to_text([hint, other])
     assert "FPM059" in report.to_json([hint])
