@@ -2,100 +2,151 @@
 
 Laws:
 1. A log can be huge: memory does not depend on its size.
-2. A log is untrusted text: nothing raises, and what is left out is counted in `Report`.
-3. In a log of several programs only a line counts that certainly is supervisord's or php-fpm's.
+2. A log is untrusted text: nothing raises, and what is left out is in `Report`.
+3. In a log of several programs only a line counts that certainly is supervisord's or php-fpm's
+   (`line_kinds`). Lines without a word of interest are not returned (`line_filter`).
+4. Times are never changed. A difference between clocks is reported.
 """
 
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
-from datetime import datetime, timezone, tzinfo
-from enum import Enum
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from collections import OrderedDict
+from typing import TYPE_CHECKING
 
-from fpm_listener.replay.stamps import find_time
+from fpm_listener import durations
+from fpm_listener.replay.clock_offset import ClockOffset
+from fpm_listener.replay.log_files import open_log
+from fpm_listener.replay.log_reader import LogReader
+from fpm_listener.replay.log_values import LogFile, LogLine, ReadOptions, Report, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-#: Bytes of a line that are kept.
-LONGEST_LINE = 64 << 10
+__all__ = ["LogFile", "LogLine", "ReadOptions", "Report", "Source", "read"]
 
-
-class Source(Enum):
-    """Who has written a line."""
-
-    SUPERVISORD = "supervisord"  #: supervisord's own log
-    FPM = "fpm"  #: php-fpm's error log
-    OUTPUT = "output"  #: the output of a program; its lines are as untrusted as live output
-    MIXED = "mixed"  #: only of a file: several programs write to it. No line has this source
-
-
-class LogFile(NamedTuple):
-    """One file to read."""
-
-    path: str  #: `-` = standard input
-    source: Source = Source.MIXED
-    program: str = ""  #: name of the program, if all lines are of one program
-
-
-class LogLine(NamedTuple):
-    """One line of a log."""
-
-    at: float | None  #: Unix seconds; None = no line of the file so far has a time
-    source: Source
-    path: str
-    program: str  #: if the source shows it, otherwise empty
-    text: bytes  #: as its program wrote it: its own stamp is there, prefixes of containers are not
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadOptions:
-    """What of the files is read, and how."""
-
-    zone: tzinfo | None = None  #: of stamps without a zone; None = this machine's zone
-    since: float | None = None  #: Unix seconds of the first line
-    until: float | None = None  #: Unix seconds of the last line
-    rotated: bool = True  #: older files of the same set are read too
-
-
-@dataclass(slots=True)
-class Report:
-    """What `read` has seen; it is complete after the last line."""
-
-    lines: int = 0  #: lines that were returned
-    bytes_read: int = 0
-    files: list[str] = field(default_factory=list)  #: in order of time
-    notes: list[str] = field(default_factory=list)  #: sentences for the user
+#: Lines of supervisord that are remembered, since two files can have the same ones.
+_REMEMBERED = 2000
+#: Seconds by which the order of one file can be wrong without a change of its clock.
+_DISORDER_S = 7200.0
 
 
 def read(
     files: Sequence[LogFile], options: ReadOptions, report: Report | None = None
 ) -> Iterator[LogLine]:
-    """Return the lines of all files in order of time. Raises FpmListenerError."""
+    """Return the lines of interest of all files in order of time. Raises FpmListenerError."""
     report = report or Report()
-    streams = [_lines(file, options, report) for file in files]
-    for line in heapq.merge(*streams, key=lambda line: line.at or 0.0):
-        if options.since is not None and line.at is not None and line.at < options.since:
+    logs = _open_all(files, options, report)
+    return _merged(logs, options, report)
+
+
+def _open_all(
+    files: Sequence[LogFile], options: ReadOptions, report: Report
+) -> list[list[LogReader]]:
+    """Open all files before the first one is read: a rotation does not change them any more."""
+    seen: set[tuple[int, int]] = set()
+    sets: list[list[LogReader]] = []
+    sources: dict[str, set[Source]] = {}
+    for file in files:
+        sources.setdefault(file.path, set()).add(file.source)
+    for named in files:
+        several = len(sources[named.path]) > 1
+        file = named._replace(source=Source.MIXED) if several else named
+        readers = []
+        for log in open_log(file.path, rotated=options.rotated, note=report.note):
+            if log.key in seen:
+                log.close()
+                continue
+            seen.add(log.key)
+            readers.append(LogReader(log, file, options))
+        sets.append(_ordered(readers, options))
+    return sets
+
+
+def _ordered(readers: list[LogReader], options: ReadOptions) -> list[LogReader]:
+    """Return the files of one log in order of time, without those that are too old."""
+    if all(reader.first_s is not None for reader in readers):
+        readers = sorted(readers, key=lambda reader: reader.first_s or 0.0)
+    since = options.since
+    first = 0
+    for number, reader in enumerate(readers):
+        if since is not None and reader.first_s is not None and reader.first_s < since:
+            first = number
+    for reader in readers[:first]:
+        reader.close()
+    return readers[first:]
+
+
+def _merged(sets: list[list[LogReader]], options: ReadOptions, report: Report) -> Iterator[LogLine]:
+    clocks, copies = ClockOffset(), _Copies()
+    streams = [_of_set(readers, report) for readers in sets]
+    merged = streams[0] if len(streams) == 1 else heapq.merge(*streams, key=_order)
+    for _, line in merged:
+        at = line.at
+        if at is not None and (
+            (options.since is not None and at < options.since)
+            or (options.until is not None and at > options.until)
+        ):
             continue
-        if options.until is not None and line.at is not None and line.at > options.until:
-            continue
+        if line.source is Source.SUPERVISORD:
+            if len(sets) > 1 and copies.is_copy(line):
+                continue
+            if at is not None:
+                clocks.spawned(at, line.text)
+        elif at is not None:
+            clocks.running(at, line.text)
         report.lines += 1
         yield line
+    _report_clocks(clocks, sets, report)
 
 
-def _lines(file: LogFile, options: ReadOptions, report: Report) -> Iterator[LogLine]:
-    report.files.append(file.path)
-    at: float | None = None
-    zone = options.zone or datetime.now(timezone.utc).astimezone().tzinfo
-    with Path("/dev/stdin" if file.path == "-" else file.path).open("rb") as stream:
-        for raw in stream:
-            report.bytes_read += len(raw)
-            text = raw.rstrip(b"\r\n")[:LONGEST_LINE]
-            own, found = find_time(text)
-            if found is not None:
-                at = found.replace(tzinfo=zone).timestamp()
-            source = own if file.source is Source.MIXED else file.source.value
-            yield LogLine(at, Source(source or "output"), file.path, file.program, text)
+def _order(entry: tuple[float, LogLine]) -> float:
+    return entry[0]
+
+
+def _of_set(readers: list[LogReader], report: Report) -> Iterator[tuple[float, LogLine]]:
+    """Return the lines of one log with the time by which they are ordered."""
+    order: float | None = None
+    for reader in readers:
+        report.files.append(reader.log.shown)
+        for line in reader.lines():
+            if line.at is not None and (
+                order is None or line.at > order or line.at < order - _DISORDER_S
+            ):
+                order = line.at
+            yield order or 0.0, line
+        reader.finish(report)
+    if readers and not any(reader.found for reader in readers):
+        report.note(readers[-1].nothing())
+
+
+class _Copies:
+    """Lines of supervisord that another file has, too."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[bytes, str] = OrderedDict()
+
+    def is_copy(self, line: LogLine) -> bool:
+        """Return whether another file had the same line. Its time has milliseconds."""
+        if line.text not in self._seen:
+            self._seen[line.text] = line.path
+            if len(self._seen) > _REMEMBERED:
+                self._seen.popitem(last=False)
+        return self._seen[line.text] != line.path
+
+
+def _report_clocks(clocks: ClockOffset, sets: list[list[LogReader]], report: Report) -> None:
+    offset = clocks.find()
+    if offset is not None:
+        direction = "ahead of" if offset > 0 else "behind"
+        report.note(
+            f"The clock of php-fpm's log is {durations.age(abs(offset))} {direction} that of "
+            "supervisord's log: the same start has both times. Lines were not moved"
+        )
+    readers = [reader for readers in sets for reader in readers]
+    zones = {reader.has_zone for reader in readers if reader.has_zone or reader.stamps.without_zone}
+    if len(zones) > 1:
+        report.note(
+            "Some logs have times with a zone, and others without. If the order of the lines is "
+            "wrong, give the zone of the others with --tz"
+        )

@@ -1,35 +1,145 @@
-"""Finds the time in a line of a log."""
+"""Finds the time in a line of a log, and converts it into Unix seconds.
+
+Laws:
+1. A line is untrusted text: an impossible date is no time, and nothing raises.
+2. A time without a zone is local time of the zone that `StampReader` got. The hour that a change
+   of the clocks repeats is resolved with the lines before it, and counted.
+
+Source of the formats: supervisor/loggers.py (4.2.5 and 4.3.0); php-src sapi/fpm/fpm/zlog.c (7.4 to
+8.5; microseconds with log_level = debug); nginx and Monolog as seen in public logs.
+"""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, NamedTuple
 
-_SUPERVISORD = re.compile(
-    rb"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d),(\d{3}) (?:CRIT|ERRO|WARN|INFO|DEBG|TRAC|BLAT) "
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+#: php-fpm's stamp, with microseconds in debug mode.
+FPM_STAMP = rb"\[(\d\d)-([A-Z][a-z]{2})-(\d{4}) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?\] "
+_FPM = re.compile(FPM_STAMP)
+#: Of supervisord, of Docker, of nginx, of Monolog and others.
+_ISO = re.compile(
+    rb"\[?(\d{4})[-/](\d\d)[-/](\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?"
+    rb" ?(Z|UTC|[+-]\d\d:?\d\d)?(?=[\] \t,:]|$)"
 )
-_FPM = re.compile(rb"\[(\d\d)-([A-Z][a-z]{2})-(\d{4}) (\d\d):(\d\d):(\d\d)(?:\.(\d{6}))?\] ")
+#: Of syslog and journalctl: without a year.
+_SYSLOG = re.compile(rb"([A-Z][a-z]{2}) ([ \d]\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? ")
+#: Bytes of a line that can belong to its time.
+_LONGEST = 64
 _MONTHS = {
     name: number
     for number, name in enumerate(
         b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1
     )
 }
+#: Seconds by which a line can be earlier than the line before it, without a change of the clocks.
+_DISORDER_S = 120.0
 
 
-def find_time(line: bytes) -> tuple[str, datetime | None]:
-    """Return whose stamp a line begins with (`supervisord`, `fpm` or empty), and local time."""
+class Stamp(NamedTuple):
+    """The time that a line contains."""
+
+    local: datetime  #: naive; without a year it has the year of `StampReader`
+    zone: tzinfo | None  #: None = the line has no zone
+
+
+def find(line: bytes, year: int) -> Stamp | None:
+    """Return the time at the beginning of a line; year: of a time without a year."""
+    head = line[:_LONGEST]
     try:
-        if found := _SUPERVISORD.match(line):
-            year, month, day, hour, minute, second, milli = map(int, found.groups())
-            return "supervisord", datetime(  # noqa: DTZ001
-                year, month, day, hour, minute, second, milli * 1000
-            )
-        if found := _FPM.match(line):
-            name, *rest = found.group(2, 1, 3, 4, 5, 6, 7)
-            day, year, hour, minute, second, micro = (int(group or 0) for group in rest)
-            month = _MONTHS.get(name, 0)
-            return "fpm", datetime(year, month, day, hour, minute, second, micro)  # noqa: DTZ001
-    except ValueError:
+        if found := _FPM.match(head):
+            day, name, *rest = found.groups()
+            return Stamp(_local(int(rest[0]), _MONTHS[name], int(day), *rest[1:]), None)
+        if found := _ISO.match(head):
+            of_year, of_month, of_day, *rest = found.groups()
+            local = _local(int(of_year), int(of_month), int(of_day), *rest[:4])
+            return Stamp(local, _zone(rest[4]))
+        if found := _SYSLOG.match(head):
+            name, day, *rest = found.groups()
+            return Stamp(_local(year, _MONTHS[name], int(day), *rest), None)
+    except (ValueError, KeyError, OverflowError):
         pass
-    return "", None
+    return None
+
+
+def _local(
+    year: int, month: int, day: int, hour: bytes, minute: bytes, second: bytes, fraction: bytes
+) -> datetime:
+    micro = int((fraction or b"0").ljust(6, b"0")[:6])
+    # 60 = a leap second
+    return datetime(  # noqa: DTZ001 - its zone is another part of `Stamp`
+        year, month, day, int(hour), int(minute), min(int(second), 59), micro
+    )
+
+
+def _zone(text: bytes | None) -> tzinfo | None:
+    if text is None:
+        return None
+    if text in {b"Z", b"UTC"}:
+        return timezone.utc
+    minutes = int(text[1:3]) * 60 + int(text[-2:])
+    return timezone(timedelta(minutes=-minutes if text[:1] == b"-" else minutes))
+
+
+class StampReader:
+    """Converts the times of one file, in the order of its lines."""
+
+    def __init__(self, zone: tzinfo | None, latest_s: float) -> None:
+        """zone: None = this machine's; latest_s: Unix seconds, no line of the file is later."""
+        self.ambiguous = 0  #: times in an hour that a change of the clocks repeats
+        self.without_zone = 0  #: times that needed `zone`
+        self._zone = zone
+        self._latest_s = latest_s
+        self._year = datetime.fromtimestamp(latest_s, timezone.utc).year
+        self._last_s: float | None = None
+        self._minute = b""  # the bytes of a stamp up to its minute, and what they stand for
+        self._minute_s = 0.0
+
+    def read(self, line: bytes) -> float | None:
+        """Return the Unix seconds of the time at the beginning of a line."""
+        if line[:17] == self._minute and (fast := self._read_fast(line)) is not None:
+            self._last_s = fast
+            self.without_zone += 1
+            return fast
+        stamp = find(line, self._year)
+        if stamp is None:
+            return None
+        try:
+            at_s = self._convert(line, stamp)
+        except (ValueError, OverflowError, OSError):  # the year 1 or 9999
+            return None
+        self._last_s = at_s
+        return at_s
+
+    def _convert(self, line: bytes, stamp: Stamp) -> float:
+        if stamp.zone is not None:
+            return stamp.local.replace(tzinfo=stamp.zone).timestamp()
+        self.without_zone += 1
+        local = stamp.local
+        if line[:1].isalpha() and self._seconds(local, 0) > self._latest_s + 86400.0:
+            local = local.replace(year=local.year - 1)  # of syslog
+        first_s, second_s = self._seconds(local, 0), self._seconds(local, 1)
+        if second_s <= first_s:  # equal, or a time that the clocks leave out
+            if line[:4].isdigit():
+                whole = local.replace(second=0, microsecond=0)
+                self._minute, self._minute_s = line[:17], self._seconds(whole, 0)
+            return first_s
+        self.ambiguous += 1
+        is_second = self._last_s is not None and self._last_s > first_s + _DISORDER_S
+        return second_s if is_second else first_s
+
+    def _seconds(self, local: datetime, fold: int) -> float:
+        return local.replace(tzinfo=self._zone, fold=fold).timestamp()
+
+    def _read_fast(self, line: bytes) -> float | None:
+        """Return the time of a line of supervisord in the same minute as the last one."""
+        if line[19:20] != b"," or line[23:24] != b" ":
+            return None
+        second, milli = line[17:19], line[20:23]
+        if not (second.isdigit() and milli.isdigit()):
+            return None
+        return self._minute_s + min(int(second), 59) + int(milli) / 1000.0

@@ -6,17 +6,15 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from fpm_listener.replay.document import to_json
+from fpm_listener.replay.line_kinds import source_of
 from fpm_listener.replay.log_lines import LogLine, Report, Source
 from fpm_listener.replay.replayer import Replayer
-from fpm_listener.replay.stamps import find_time
+from fpm_listener.replay.stamps import StampReader
 from tests.unit.monitor.engine_scenario import POLICY
 
 if TYPE_CHECKING:
     from fpm_listener.monitor.known_programs import ProgramsKnown
     from fpm_listener.status.document import Document
-
-SOURCES = {"supervisord": Source.SUPERVISORD, "fpm": Source.FPM, "": Source.OUTPUT}
-
 
 #: The ends of lines that are long.
 WHOLE = {
@@ -37,13 +35,14 @@ def whole(text: str) -> str:
 def lines_of(text: str, path: str = "-") -> list[LogLine]:
     """Return the lines of a text; each one shows whose it is."""
     at: float | None = None
+    stamps = StampReader(timezone.utc, 0.0)
     found = []
     for raw in text.strip().splitlines():
         line = raw.strip().encode()
-        owner, moment = find_time(line)
-        if moment is not None:
-            at = moment.replace(tzinfo=timezone.utc).timestamp()
-        found.append(LogLine(at, SOURCES[owner], path, "", line))
+        source = source_of(line, Source.MIXED) or Source.OUTPUT
+        if source is not Source.OUTPUT:
+            at = stamps.read(line)
+        found.append(LogLine(at, source, path, "", line))
     return found
 
 

@@ -1,0 +1,60 @@
+r"""Finds the lines of a chunk that can be of interest, before any of them is parsed.
+
+Law: no line that `line_kinds` and the parsers know is left out. Others can be among the results.
+
+Python searches for a literal text with the speed of memory. So each pattern begins with literal
+bytes that are rare. Measured with Python 3.11 on logs of web servers and applications:
+`] (?:ERROR|…): ` 0.4 to 1.1 ms/MiB, one word 0.4 to 0.7, `(?:ERROR|WARNING): ` 5, `\d,\d{3}` 14.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: supervisord's messages, behind the milliseconds of its time.
+_SUPERVISORD = (
+    rb",\d{3} (?:INFO|WARN|CRIT|ERRO) (?:spawned: |success: |exited: |stopped: |gave up: "
+    rb"|spawnerr: |killing '|waiting for |supervisord |received SIG)"
+)
+#: php-fpm's lines with its time.
+_FPM = rb"\] (?:NOTICE|WARNING|ERROR|ALERT): "
+#: php-fpm's lines with and without its time.
+_BARE_FPM = rb": (?:(?<=NOTICE: )|(?<=WARNING: )|(?<=ERROR: )|(?<=ALERT: ))"
+_FPM_IN_SYSLOG = rb"\[(?:NOTICE|WARNING|ERROR|ALERT)\] "
+_GUARD = rb"fpm-listener guard: "
+#: What PHP writes before php-fpm starts.
+_PHP = (rb"PHP(?::  syntax| Fatal) error", rb"\): Fatal Error ")
+#: A record of CRI that a later one continues.
+_PARTIAL = rb" std(?:out|err) P"
+#: The words of other programs that `incidents.output_messages` knows.
+_OTHERS = (
+    *(rb"in use", rb"ermission denied", rb"o such file", rb"not found", rb"ormat error"),
+    *(rb"annot assign", rb"annot open shared", rb"Error loading", rb"Usage: ", rb"supervisor: "),
+)
+
+#: Of files of several programs, of php-fpm's log, and of a program's output.
+MIXED = (_SUPERVISORD, _FPM, _GUARD)
+FPM = (_BARE_FPM, _GUARD, *_PHP)
+OUTPUT = (_BARE_FPM, _GUARD, *_PHP, *_OTHERS)
+#: What a file has besides, if its envelopes are those of syslog or of CRI.
+SYSLOG, CRI = (_FPM_IN_SYSLOG,), (_PARTIAL,)
+
+
+class LineFilter:
+    """Searches the chunks of one file."""
+
+    def __init__(self, patterns: Sequence[bytes]) -> None:
+        self._patterns = [re.compile(pattern) for pattern in patterns]
+
+    def find(self, buffer: bytearray, begin: int, end: int) -> list[int]:
+        """Return where the lines of interest begin, in order. The range has whole lines."""
+        starts: set[int] = set()
+        rfind = buffer.rfind
+        for pattern in self._patterns:
+            for found in pattern.finditer(buffer, begin, end):
+                starts.add(rfind(b"\n", begin, found.start()) + 1 or begin)
+        return sorted(starts)
