@@ -117,27 +117,40 @@ def report(
     found = [one for one in found if choices.selection.has(one.id)]
     if choices.write_baseline:
         baseline_file.write(choices.write_baseline, found)
-        note(f"wrote {len(found)} findings to {choices.write_baseline}")
+        note(f"wrote known findings to {choices.write_baseline}: {len(found)}")
         return 0
+    before = len(found)
     if choices.baseline:
         entries = baseline_file.read(choices.baseline)
         known = frozenset(one for one in entries if choices.selection.has(one.id))
         found, gone = baseline_file.compare(choices.baseline, known, found, list(files))
         if gone:
+            count = "1 finding" if gone == 1 else f"{gone} findings"
             note(
-                f"{gone} findings of {choices.baseline} do not occur any more; to remove them:"
+                f"{count} of {choices.baseline} not found any more; to write the others:"
                 f" fpm-listener check --write-baseline {choices.baseline}"
             )
     if is_preview:
         _preview(found)
     elif choices.format == "text":
-        output.say(report.to_text(found, is_all=choices.is_all))
+        output.say(_text(found, choices, known=before - len(found)))
     elif choices.format == "json":
         output.write(report.to_json(found))
     else:
         _print_for_ci(found, choices)
     counted = [one for one in found if choices.is_all or not one.package]
     return report.exit_status(counted, choices.fail_on)
+
+
+def _text(findings: list[Finding], choices: Choices, known: int) -> str:
+    """Return the findings for people; known: how many the baseline has."""
+    from fpm_listener.doctor import report  # noqa: PLC0415
+
+    text = report.to_text(findings, is_all=choices.is_all)
+    if not known:
+        return text
+    counted = f"{choices.baseline} has {known} known finding{'' if known == 1 else 's'}"
+    return f"{text if findings else 'nothing new found'}; {counted}"
 
 
 def _print_for_ci(findings: Sequence[Finding], choices: Choices) -> None:
