@@ -3,12 +3,14 @@ _fpm_listener() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} offers=
     COMPREPLY=()
     case $before in
-        --config | --supervisord-conf | -c | --conf | --dockerfile | --token-file | --textfile)
+        --config | --supervisord-conf | -c | --conf | --dockerfile | --token-file | --textfile | --baseline | --write-baseline)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
         --orphans) offers='quit report' ;;
-        --url | --wait | --timeout | --start-period) return ;;
+        --format) offers='text json github gitlab sarif' ;;
+        --fail-on) offers='error warning hint never' ;;
+        --url | --select | --ignore | --wait | --timeout | --start-period) return ;;
         *)
             if [ "$COMP_CWORD" -eq 1 ]; then
                 offers='listen status guard run after init check explain healthy alerts leave unpack version help --version --help'
@@ -19,7 +21,7 @@ _fpm_listener() {
                     guard) offers='--wait --orphans --hold --config --' ;;
                     after) offers='--timeout --config --supervisord-conf --' ;;
                     run) offers='-- supervisord' ;;
-                    check) offers='--supervisord-conf --json --fix-preview --all' ;;
+                    check) offers='--supervisord-conf --format --json --fix-preview --all --select --ignore --fail-on --baseline --write-baseline' ;;
                     explain) offers="--json $(fpm-listener explain 2>/dev/null | sed -n 's/^\([A-Z]*[a-z_]*[0-9]*\)  .*/\1/p')" ;;
                     healthy) offers='--direct --supervisord-conf --timeout --start-period --nagios --config' ;;
                     alerts) offers='test list retry drop --config --json' ;;

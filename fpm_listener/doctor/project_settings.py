@@ -1,7 +1,4 @@
-"""The settings of `check` that a project has in its own files.
-
-`[fpm-listener]` of .fpm-listener.ini, or `[tool:fpm-listener]` of setup.cfg.
-"""
+"""The settings of `check` in a project: `[tool:fpm-listener]` of .fpm-listener.ini or setup.cfg."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
 
 #: The names of the files in a directory, the first one first, and the sections that count.
 SECTIONS: dict[str, tuple[str, ...]] = {
-    ".fpm-listener.ini": ("fpm-listener", "tool:fpm-listener"),
+    ".fpm-listener.ini": ("tool:fpm-listener", "fpm-listener"),
     "setup.cfg": ("tool:fpm-listener",),
 }
 FORMATS = ("text", "json", "github", "gitlab", "sarif")
@@ -49,6 +46,9 @@ def parse(path: str, name: str, text: str, known: Collection[str]) -> ProjectSet
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(text)
+    except configparser.MissingSectionHeaderError as error:
+        why = f"{path}, line {error.lineno}: a line is before [{sections[0]}]; move it below"
+        raise FpmListenerError(why) from None
     except configparser.Error as error:  # its text has lines of the file
         numbers = [getattr(error, "lineno", 0), *(at for at, _ in getattr(error, "errors", ()))]
         line = next((f", line {number}" for number in numbers if number), "")

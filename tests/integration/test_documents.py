@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from fpm_listener.cli.arguments import make_parser
+from fpm_listener.doctor import project_settings, text_files
 from fpm_listener.phpfpm.guard_messages import GuardCode
 from fpm_listener.settings import settings
 from fpm_listener.supervisor import config
@@ -85,6 +86,9 @@ def test_configuration_snippets(snippet: Snippet, tmp_path: Path) -> None:
     assert sections, snippet
     read_by = set()
     conf = tmp_path / "snippet.conf"
+    if sections == ["tool:fpm-listener"]:
+        assert project_settings.parse("x", "setup.cfg", text, text_files.texts()).ignore
+        read_by.add("check")
     if any(name.startswith("fpm-listener") for name in sections):
         conf.write_text(text)
         assert settings.load(str(conf), {}).source == str(conf)

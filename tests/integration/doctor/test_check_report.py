@@ -320,7 +320,7 @@ def test_where_settings_are_searched(project: Project, monkeypatch: pytest.Monke
         ("setup.cfg", "[tool:fpm-listener]\nbaseline =\n", "baseline is empty"),
         ("setup.cfg", "[tool:fpm-listener]\nx\n", "is not an INI file, line 2"),
         (".fpm-listener.ini", "[check]\n", "unknown section [check]"),
-        (".fpm-listener.ini", "select = FPM1\n", "is not an INI file, line 1"),
+        (".fpm-listener.ini", "select = FPM1\n", "line 1: a line is before [tool:fpm-listener]"),
         (".fpm-listener.ini", "[fpm-listener]\nlisten = :1\n", "unknown key 'listen'"),
         (".fpm-listener.ini", "[fpm-listener]\n[tool:fpm-listener]\n", "keep one of them"),
     ],
