@@ -52,21 +52,17 @@ def run(options: argparse.Namespace) -> int:
     is_text = choices.format == "text" and not options.fix_preview
     for line in (result.mode, *result.notes):
         (output.say if is_text else check_report.note)(line)
-    return check_report.report(
-        result.findings, result.texts, choices, is_preview=options.fix_preview
-    )
+    return check_report.report(result, choices, is_preview=options.fix_preview)
 
 
 def _this_machine(options: argparse.Namespace, choices: check_report.Choices) -> int:
     from fpm_listener.doctor import check  # noqa: PLC0415 - as in run
 
     try:
-        path = check.find_conf(options.supervisord_conf)
-        findings = check.check(path, live=True)
+        result = check.check_machine(check.find_conf(options.supervisord_conf), live=True)
     except FpmListenerError as error:
         raise check.name_running(error, os.environ) from error
-    files = check.texts_of_findings(path, findings)
-    return check_report.report(findings, files, choices, is_preview=options.fix_preview)
+    return check_report.report(result, choices, is_preview=options.fix_preview)
 
 
 def _checked(options: argparse.Namespace, paths: list[str]) -> CheckResult:

@@ -13,8 +13,9 @@ from fpm_listener.untrusted_text import plain
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from fpm_listener.doctor.check import CheckResult
     from fpm_listener.doctor.rule import Finding
     from fpm_listener.doctor.selection import Selection
 
@@ -99,21 +100,13 @@ def choose(options: argparse.Namespace, paths: Sequence[str] | None = None) -> C
     )
 
 
-def report(
-    findings: Sequence[Finding],
-    files: Mapping[str, str],
-    choices: Choices,
-    *,
-    is_preview: bool = False,
-) -> int:
-    """Print the findings that count, and return the exit status. Raises FpmListenerError.
-
-    files: the texts of all configuration files that were read, by path.
-    """
+def report(result: CheckResult, choices: Choices, *, is_preview: bool = False) -> int:
+    """Print the findings that count, and return the exit status. Raises FpmListenerError."""
     from fpm_listener.doctor import baseline_file, report, suppressions, text_files  # noqa: PLC0415
 
     texts = text_files.texts()
-    found = suppressions.apply(findings, files, texts)
+    is_whole = not result.mode
+    found = suppressions.apply(result.findings, result.texts, texts, is_whole=is_whole)
     found = [one for one in found if choices.selection.has(one.id)]
     if choices.write_baseline:
         baseline_file.write(choices.write_baseline, found)
@@ -123,7 +116,7 @@ def report(
     if choices.baseline:
         entries = baseline_file.read(choices.baseline)
         known = frozenset(one for one in entries if choices.selection.has(one.id))
-        found, gone = baseline_file.compare(choices.baseline, known, found, list(files))
+        found, gone = baseline_file.compare(choices.baseline, known, found, list(result.texts))
         if gone:
             count = "1 finding" if gone == 1 else f"{gone} findings"
             note(

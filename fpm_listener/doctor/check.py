@@ -66,7 +66,19 @@ def check(
     live: bool = False,
     search: Callable[[str], HolderReport] = find_holders,
 ) -> list[Finding]:
-    """Return the findings for the configuration at `path`, the worst first.
+    """Return the findings of check_machine."""
+    return check_machine(path, machine, environ, live=live, search=search).findings
+
+
+def check_machine(
+    path: str,
+    machine: Machine | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    live: bool = False,
+    search: Callable[[str], HolderReport] = find_holders,
+) -> CheckResult:
+    """Return the findings for the configuration at `path`, and the texts of its files.
 
     machine: the host; environ: supervisord's environment, None = our own; live: also ask the
     supervisord that runs; search: finds the holders of an address. Raises FpmListenerError.
@@ -86,12 +98,8 @@ def check(
         # php-fpm may restart meanwhile: only holders before and after the question count.
         again = set(held_addresses.pids(held_addresses.find(checked.fpms, path, search)))
         held = tuple(one for one in held if again >= set(held_addresses.pids([one])))
-    return examine(checked._replace(held=held), texts())
-
-
-def texts_of_findings(path: str, findings: Iterable[Finding]) -> dict[str, str]:
-    """Return the texts of the main file and of the files with findings."""
-    return dict(texts_of(dict.fromkeys([path, *(one.file for one in findings)]), Sources()))
+    found = examine(checked._replace(held=held), texts())
+    return CheckResult(found, texts=dict(texts_of(checked.files, Sources())))
 
 
 def files_of(path: str) -> list[str]:

@@ -122,8 +122,9 @@ class _Checks:
             real = os.path.realpath(file.path)
             if real in used:
                 self._live.append(file.path)
-                self._findings.update(dict.fromkeys(check.check(file.path, live=True)))
-                self._texts[file.path] = file.text
+                result = check.check_machine(file.path, live=True)
+                self._findings.update(dict.fromkeys(result.findings))
+                self._texts |= result.texts
                 self._done |= {real, *map(os.path.realpath, check.files_of(file.path))}
 
     def tree(self, tree: FileTree, files: list[ConfigFile]) -> None:
@@ -191,11 +192,7 @@ class _Checks:
         self, tree: FileTree, file: ConfigFile, config: CheckedConfig, *, is_fragment: bool = False
     ) -> None:
         read = {file.path: file.text}
-        for path in [
-            *(section.file for section in config.sections.values()),
-            *(line.file for one in config.sections.values() for line in one.lines.values()),
-            *(path for fpm in config.fpms for path in fpm.conf.files),
-        ]:
+        for path in config.files:
             if path not in read:
                 try:
                     read[path] = tree.read_text(path)

@@ -234,6 +234,15 @@ class CheckedConfig(NamedTuple):
         return Section(place, self.supervisord, editable=first is not None)
 
     @property
+    def files(self) -> list[str]:
+        """Return the files in which sections, keys and FPM pools are, each once."""
+        found = [section.file for section in self.sections.values()]
+        found += [line.file for one in self.sections.values() for line in one.lines.values()]
+        return list(
+            dict.fromkeys([*found, *(path for fpm in self.fpms for path in fpm.conf.files)])
+        )
+
+    @property
     def all_sections(self) -> list[Section]:
         """Return every section of supervisord's files, without values."""
         return [Section(place, {}) for place in self.sections.values()]

@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.doctor.rule import Match
-from fpm_listener.doctor.rules import finding_of, in_order
+from fpm_listener.doctor.rules import ASK_MACHINE, finding_of, in_order
 from fpm_listener.supervisor.ini_lines import Place
 from fpm_listener.untrusted_text import clean
 
@@ -53,7 +53,7 @@ class _Ignore(NamedTuple):
     first: int = 0  #: 0 = no key and no section is below it
     last: int = 0
     is_at_top: bool = False  #: it also ignores findings about the whole file
-    is_open: bool = False  #: a value on these lines depends on the environment
+    is_open: bool = False  #: a value on these lines is unknown
 
     def covers(self, finding: Finding) -> bool:
         """Return whether a finding of its file is on its lines."""
@@ -64,15 +64,16 @@ def apply(
     findings: Iterable[Finding],
     files: Mapping[str, str],
     texts: Mapping[str, Text],
-    uncertain: Iterable[str] = (),
+    *,
+    is_whole: bool = True,
 ) -> list[Finding]:
     """Return the findings that no comment ignores, and those about the comments.
 
     files: texts of all configuration files, by path as in the findings. texts: of the rules.
-    uncertain: ids of rules that ask the machine.
+    is_whole: False = other files of their machine can be missing.
     """
     findings = list(findings)
-    ignores = [one for path, text in files.items() for one in _scan(path, text)]
+    ignores = [one for path, text in files.items() for one in _scan(path, text, is_whole)]
     # No finding here has an id of IDS: they are added below (law 2).
     by_id: dict[tuple[str, str], list[_Ignore]] = {}
     for one in ignores:
@@ -87,7 +88,7 @@ def apply(
         if not matching:
             kept.append(finding)
     known = {identity for identity in texts if "." not in identity}
-    certain = known - set(uncertain) if not any(one.id in _NOT_READ for one in findings) else set()
+    certain = set() if any(one.id in _NOT_READ for one in findings) else known - ASK_MACHINE
     own = [match for one in ignores for match in _problems(one, used, known, certain)]
     return in_order([*kept, *(finding_of(identity, match, texts) for identity, match in own)])
 
@@ -115,7 +116,7 @@ def _problems(
                 yield UNUSED, Match(ignore.place, {"id": identity}, variant=variant)
 
 
-def _scan(path: str, text: str) -> Iterator[_Ignore]:
+def _scan(path: str, text: str, is_whole: bool) -> Iterator[_Ignore]:  # noqa: FBT001 - internal
     """Return the comments of a file; the next line has their key or section."""
     if _MARK not in text.lower():
         return
@@ -143,7 +144,9 @@ def _scan(path: str, text: str) -> Iterator[_Ignore]:
         if header:
             following = bisect.bisect_right(headers, number)
             last = headers[following] - 1 if following < len(headers) else len(lines)
-        is_open = any(_OPEN.search(one) for one in lines[number - 1 : last])
+        # php-fpm merges sections of the same name in several files.
+        is_open = bool(header) and signs == ";" and not is_whole
+        is_open |= any(_OPEN.search(one) for one in lines[number - 1 : last])
         for one in pending:
             place = one.place._replace(section=section)
             yield one._replace(place=place, first=number, last=last, is_open=is_open)

@@ -104,8 +104,8 @@ def project(
     (folder / "docker" / "php-fpm.conf").write_text(FPM)
     monkeypatch.chdir(folder)
     # The command would look at each process of this machine.
-    real = check.check
-    monkeypatch.setattr(check, "check", lambda path, **_: real(path, Host()))
+    real = check.check_machine
+    monkeypatch.setattr(check, "check_machine", lambda path, **_: real(path, Host()))
     yield found
     shutil.rmtree(folder)
 
@@ -185,14 +185,14 @@ def test_chosen_rules(project: Project) -> None:
     [
         (["--select=FPM010"], 1),
         (["--select=FPM010", "--fail-on=error"], 0),
-        (["--select=FPM014", "--fail-on=error"], 1),
+        (["--select=FPM047", "--fail-on=error"], 1),
         (["--select=FPM104"], 0),
         (["--select=FPM104", "--fail-on=hint"], 1),
         (["--fail-on=never"], 0),
     ],
 )
 def test_the_severity_that_fails(project: Project, words: list[str], status: int) -> None:
-    """FPM014 is an error, FPM010 a warning, FPM104 a hint."""
+    """FPM047 is an error, FPM010 a warning, FPM104 a hint."""
     assert project.check(*words)
     assert project.status == status
 
@@ -282,12 +282,12 @@ def test_a_baseline_replaces_a_link(project: Project) -> None:
 def test_settings_of_a_project(project: Project, name: str, section: str) -> None:
     """They are the defaults of the options; the command line wins."""
     (project.folder / name).write_text(
-        f"{section}\nselect =\n    FPM010\n    FPM014\nfail-on = error\nformat = json\n"
+        f"{section}\nselect =\n    FPM010\n    FPM047\nfail-on = error\nformat = json\n"
     )
 
-    assert {one["id"] for one in json.loads(project.check())} == {"FPM010", "FPM014"}
+    assert {one["id"] for one in json.loads(project.check())} == {"FPM010", "FPM047"}
     assert project.status == 1
-    assert project.check("--format=text", "--ignore=FPM014").startswith("WARNING FPM010 ")
+    assert project.check("--format=text", "--ignore=FPM047").startswith("WARNING FPM010 ")
     assert project.status == 0
     assert project.check("--select=FPM010", "--fail-on=warning").startswith("[")
     assert project.status == 1

@@ -33,9 +33,9 @@ def finding(line: int, identity: str = "FPM014", file: str = "f") -> Finding:
     return Finding(identity, FindingSeverity.ERROR, *texts, file=file, line=line)
 
 
-def left(text: str, *findings: Finding, uncertain: tuple[str, ...] = ()) -> list[str]:
+def left(text: str, *findings: Finding, is_whole: bool = True) -> list[str]:
     """Return what is left: the id and the line of each finding."""
-    found = suppressions.apply(findings, {"f": text}, TEXTS, uncertain)
+    found = suppressions.apply(findings, {"f": text}, TEXTS, is_whole=is_whole)
     return [f"{one.id}:{one.line}" for one in sorted(found, key=lambda one: (one.line, one.id))]
 
 
@@ -156,10 +156,13 @@ def test_when_a_comment_may_be_used() -> None:
     text = above(SUPERVISORD, "killasgroup=false", WHY)
 
     assert left(text) == ["FPM180:6"]
-    assert left(text, uncertain=("FPM014",)) == []
+    assert left(text.replace("FPM014", "FPM023")) == []
     assert left(text, finding(1, "FPM111")) == ["FPM111:1"]
     assert left(text.replace("killasgroup=false", "killasgroup=%(ENV_KILL)s", 1)) == []
     assert left(above(FPM.replace("9000", "${PORT}"), "[www]", WHY)) == []
+    assert left(above(FPM, "[www]", WHY)) == ["FPM180:3"]
+    assert left(above(FPM, "[www]", WHY), is_whole=False) == []
+    assert left(above(FPM, "listen = 9000", WHY), is_whole=False) == ["FPM180:4"]
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from pathlib import Path
 
 import pytest
 
-from fpm_listener.doctor import suppressions
+from fpm_listener.doctor import rules, suppressions
 from fpm_listener.doctor.rule import FindingSeverity
 from fpm_listener.doctor.rules import RULES
 from fpm_listener.doctor.texts import Text, parse_texts
 from tests.unit.doctor.checked_configs import TEXTS
 
+#: What the code of a rule uses of the machine, and of the supervisord that runs.
+_ASKS = re.compile(r"\bmachine\b|\.(?:held|loaded|running|is_environment_known)\b")
 ONE = """\
 FPM001 error it is wrong
   what  {key} is 1
@@ -92,3 +96,26 @@ def test_plain_english(identity: str) -> None:
         assert [one for one in sentences if len(one.split()) > 20] == []
         assert [idiom for idiom in IDIOMS if idiom in part] == []
         assert not part.endswith(".") or part.endswith("...")
+
+
+def test_rules_that_ask_the_machine() -> None:
+    """Each rule whose code uses the machine is in ASK_MACHINE: a comment for it is never unused."""
+    found = set()
+    for path in sorted((Path(rules.__file__).parent).glob("rules_*.py")):
+        source = path.read_text()
+        functions = {
+            one.name: ast.get_source_segment(source, one) or ""
+            for one in ast.walk(ast.parse(source))
+            if isinstance(one, ast.FunctionDef)
+        }
+        asking = {name for name, text in functions.items() if _ASKS.search(text)}
+        while more := {
+            name
+            for name, text in functions.items()
+            if name not in asking and any(re.search(rf"\b{one}\b", text) for one in asking)
+        }:
+            asking |= more
+        decorated = re.findall(r'@rule\("(\w+)", \w+\)\ndef (\w+)', source)
+        found |= {identity for identity, name in decorated if name in asking}
+
+    assert found - rules.ASK_MACHINE == set()
