@@ -36,12 +36,15 @@ ELSEWHERE = {
     "text": "",  # what programs have printed
     "dockerfile": "tests/e2e/test_shapes.py",  # parts of one: tests/integration/test_zip.py
     "promql": "tests/integration/test_monitoring.py",
+    "yaml": "tests/integration/test_ci.py",
 }
 #: Blocks for a shell: how they begin, and the test that runs them.
 SHELL = {
     "python3 -m venv /opt/fpm-listener": "tests/e2e/test_install.py",
     "fpm-listener init --container": "tests/integration/cli/test_container.py",
     "make demo": "tests/e2e/test_demo.py",
+    "mkdir rootfs && docker export": "tests/integration/test_ci.py",
+    "fpm-listener check docker/": "tests/integration/test_ci.py",
     "#!/bin/sh\n# Prepares the container": "tests/e2e/test_shapes.py",
     "fpm-listener guard [--wait 2s]": "tests/integration/test_documents.py",  # the usage, see below
     "#!/bin/sh\n# Exits with 1 if fpm-listener": "tests/e2e/test_healed.py",
