@@ -9,12 +9,16 @@ from fpm_listener.doctor import (
     rules_address,
     rules_command,
     rules_execution,
+    rules_foreground,
     rules_fpm_config,
     rules_fpm_rejections,
     rules_listener,
+    rules_neighbours,
     rules_program,
     rules_running,
+    rules_shells,
     rules_supervisord,
+    rules_workers,
 )
 from fpm_listener.doctor.checked_config import our_listeners
 from fpm_listener.doctor.rule import Finding, FindingSeverity
@@ -37,6 +41,10 @@ RULES: tuple[Rule, ...] = (
     *rules_supervisord.RULES,
     *rules_listener.RULES,
     *rules_running.RULES,
+    *rules_workers.RULES,
+    *rules_foreground.RULES,
+    *rules_shells.RULES,
+    *rules_neighbours.RULES,
 )
 _ORDER = list(FindingSeverity)
 #: Rules on what our listener reads. Nobody needs their findings without a listener.

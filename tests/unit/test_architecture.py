@@ -98,6 +98,8 @@ PURE = {
     *("doctor.rules_listener", "doctor.rules_program", "doctor.rules_running"),
     *("doctor.rules_supervisord", "doctor.rules_execution"),
     *("doctor.config_kinds", "doctor.partial", "doctor.running_facts"),
+    *("doctor.neighbours", "doctor.rules_foreground", "doctor.rules_neighbours"),
+    *("doctor.rules_shells", "doctor.rules_workers"),
     *("doctor.machine", "doctor.guarded_command", "doctor.container_plan", "phpfpm.start_script"),
     *(
         "delivery.alert_queue",

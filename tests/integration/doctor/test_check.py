@@ -142,6 +142,15 @@ def plain_with(words: str) -> tuple[tuple[str, str], ...]:
     return ((GUARDED, f"{PLAIN}{words}"),)
 
 
+def beside(command: str, *lines: str) -> tuple[tuple[str, str], ...]:
+    """Return one more program."""
+    own = "\n".join(["[program:other]", f"command={command}", *lines])
+    return (("[program:php-fpm]", f"{own}\n[program:php-fpm]"),)
+
+
+#: Two processes of one command.
+TWICE = "numprocs=2\nprocess_name=%(process_num)s"
+
 #: Directories of PATH.
 FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 TCP = "listen = 127.0.0.1:9000\n"
@@ -548,6 +557,41 @@ CASES = [
     Case("FPM084", fpm=pool("ping.response = a | b"), what="ping.response has |"),
     Case("FPM084", fpm=pool("ping.response = it's"), what="single quote"),
     Case("FPM114", ((GUARDED, "command=bin/php-fpm8.2 -F -y {conf}"),), what="bin/php-fpm8.2"),
+    Case("FPM140", beside("php /app/artisan queue:work --timeout=90", "autorestart=true")),
+    Case("FPM140", beside("php artisan horizon", "autorestart=true"), what="60 s (the default)"),
+    Case("FPM141", beside("php artisan queue:work --max-time=3600"), what="--max-time ends"),
+    Case("FPM141", beside("bin/console messenger:consume async"), what="messenger:stop-workers"),
+    Case("FPM142", beside("php artisan schedule:run"), what="schedule:run runs the due tasks"),
+    Case("FPM142", beside("/usr/bin/drush cron"), what="drush cron runs"),
+    Case(
+        "FPM143", beside("php artisan migrate --force", "autorestart=false"), what="startsecs is 1"
+    ),
+    Case(
+        "FPM143", beside("chown -R www-data /app", "autorestart=true"), what="autorestart is true"
+    ),
+    Case("FPM144", beside("/usr/sbin/apache2"), what="without -DFOREGROUND"),
+    Case("FPM144", beside("redis-server --daemonize yes"), what="--daemonize yes sends"),
+    Case("FPM144", beside("/usr/sbin/postfix start"), what="postfix start goes"),
+    Case("FPM145", beside("service cron start"), what="the init system starts cron"),
+    Case("FPM146", beside('sh -c "while true; do date; sleep 60; done"'), what="sh runs a loop"),
+    Case("FPM147", beside('/bin/sh -c "cd /app && node x.js"'), what="sh -c runs node without"),
+    Case("FPM147", beside("npm start"), what="npm runs the program in a shell"),
+    Case("FPM148", beside('sh -c "node x.js &"'), what="ends with &"),
+    Case("FPM149", beside("nginx", "startsecs=0"), what="startsecs is 0"),
+    Case("FPM150", beside("nginx", "priority=1000"), what="priority is 1000"),
+    Case("FPM150", beside("nginx", "priority=10"), what="nginx starts before php-fpm"),
+    Case(
+        "FPM151",
+        beside("nginx", "autorestart=false"),
+        what="autorestart is false for nginx",
+    ),
+    Case("FPM152", beside("nginx", "stopsignal=WINCH"), what="does not exit on it"),
+    Case("FPM152", beside("apache2 -DFOREGROUND", "stopsignal=QUIT"), what="first process"),
+    Case("FPM152", beside("nginx"), what="stopsignal is TERM"),
+    Case("FPM152", beside("php artisan queue:work", "stopsignal=KILL"), what="stopsignal is KILL"),
+    Case("FPM153", beside("php artisan schedule:work", TWICE), what="schedule:work runs in 2"),
+    Case("FPM153", beside("php artisan reverb:start", TWICE), what="reverb:start runs in 2"),
+    Case("FPM153", beside("php artisan horizon", TWICE), what="horizon runs in 2"),
 ]
 
 

@@ -72,6 +72,7 @@ request_terminate_timeout = 60s
 """
 #: What supervisor takes when a key is missing, with its types.
 _DEFAULTS: dict[str, Any] = {
+    "autostart": True,
     "startsecs": 1,
     "startretries": 3,
     "autorestart": "unexpected",

@@ -1,0 +1,63 @@
+"""Rules on shells that stay between supervisord and a program: stop signals do not reach it.
+
+Measured with supervisor 4.3.0, dash 0.5.12, bash 5.2, busybox 1.35 and npm 11.19.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from fpm_listener.doctor.neighbours import neighbours
+from fpm_listener.doctor.rule import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fpm_listener.doctor.neighbours import Neighbour
+    from fpm_listener.doctor.rule import Match
+
+_GROUP: dict[str, str | None] = {"stopasgroup": "true", "killasgroup": "true"}
+#: What makes bash 5.2 keep its process. Other shells that stay for every command, and one that
+#: becomes the last command: busybox (ash).
+_KEEPS_BASH = re.compile(r"[<>|]")
+_STAYS = {"sh", "dash"}
+_NODE = {"npm": {"start", "run", "run-script"}, "yarn": {"start", "run"}, "pnpm": {"start", "run"}}
+#: Commands that do not run on, and commands of the shell.
+_SHORT = {
+    *("sleep", "echo", "true", "false", "exit", "test", "[", "wait", "cd", "export", "source"),
+    *("chown", "chmod", "mkdir", "cp", "mv", "rm", "ln", "touch", "sed", "printf", "kill", "date"),
+    *(".", ":", "set", "trap", "done", "fi", "}"),
+}
+
+
+def _is_lost(program: Neighbour) -> bool:
+    """Return whether stop signals reach the first process only."""
+    return not program.settings["stopasgroup"] and program.settings["autorestart"] != "false"
+
+
+@rule("FPM146", neighbours)
+def loop(program: Neighbour) -> Iterator[Match]:
+    """The shell ends, and the command that the loop runs then goes on."""
+    started = program.started
+    if started.repeats and _is_lost(program) and not re.search(r"\btrap\s", started.text):
+        yield program.match("stopasgroup", _GROUP, shell=started.shell)
+
+
+@rule("FPM147", neighbours)
+def shell_stays(program: Neighbour) -> Iterator[Match]:
+    """Without exec the program is a child of the shell."""
+    started = program.started
+    if not _is_lost(program) or started.repeats:
+        return
+    if program.words[1:] and program.words[1] in _NODE.get(program.name, ()):
+        yield program.match("stopasgroup", _GROUP, "node", manager=program.name)
+        return
+    stays = started.shell in _STAYS or _KEEPS_BASH.search(started.text)
+    is_known = started.shell and not started.execs and program.name not in _SHORT
+    is_alone = re.search(r"&\s*\Z|\btrap\s", started.text)
+    if stays and is_known and program.words and started.shell != "ash" and not is_alone:
+        yield program.match("command", _GROUP, shell=started.shell)
+
+
+RULES = (loop, shell_stays)
