@@ -118,10 +118,10 @@ def report(result: CheckResult, choices: Choices, *, is_preview: bool = False) -
         known = frozenset(one for one in entries if choices.selection.has(one.id))
         found, gone = baseline_file.compare(choices.baseline, known, found, list(result.texts))
         if gone:
-            count = "1 finding" if gone == 1 else f"{gone} findings"
+            count = "1 known finding does" if gone == 1 else f"{gone} known findings do"
             note(
-                f"{count} of {choices.baseline} not found any more; to write the others:"
-                f" fpm-listener check --write-baseline {choices.baseline}"
+                f"{choices.baseline}: {count} not occur any more; to remove them, use"
+                " --write-baseline instead of --baseline"
             )
     if is_preview:
         _preview(found)
@@ -143,7 +143,7 @@ def _text(findings: list[Finding], choices: Choices, known: int) -> str:
     if not known:
         return text
     counted = f"{choices.baseline} has {known} known finding{'' if known == 1 else 's'}"
-    return f"{text if findings else 'nothing new found'}; {counted}"
+    return f"{text}\n{counted}" if findings else f"nothing new found; {counted}"
 
 
 def _print_for_ci(findings: Sequence[Finding], choices: Choices) -> None:

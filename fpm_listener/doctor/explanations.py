@@ -7,6 +7,7 @@ import re
 import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
+from fpm_listener.doctor import suppressions
 from fpm_listener.doctor.texts import Text
 from fpm_listener.vocabulary import Cause
 
@@ -93,7 +94,8 @@ def _rule_lines(identity: str, rules: Mapping[str, Text]) -> Iterator[str]:
         yield from _part("Ignore it if", text.ignore)
     else:
         yield from _part("Ignore it", "no usual reason is known")
-    yield from ("  Write on the line above:", f"  {ignore_comment(identity)}")
+    if comment := ignore_comment(identity):
+        yield from ("  Write on the line above:", f"  {comment}")
 
 
 def _cause_lines(cause: Cause, text: CauseText, rules: Mapping[str, Text]) -> Iterator[str]:
@@ -135,8 +137,10 @@ def to_json(name: str, texts: Texts) -> dict[str, object]:
 
 
 def ignore_comment(identity: str) -> str:
-    """Return the comment that makes `check` ignore a finding on the line below it."""
-    return f"; fpm-listener: ignore {identity} because REASON"
+    """Return the comment that makes `check` ignore a finding below it; empty if none can do it."""
+    return (
+        "" if identity in suppressions.IDS else f"; fpm-listener: ignore {identity} because REASON"
+    )
 
 
 def _reasons(identity: str, rules: Mapping[str, Text]) -> list[str]:

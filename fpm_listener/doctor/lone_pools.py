@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,9 @@ def lone_pools(path: str, machine: Machine, sources: Sources) -> CheckedConfig:
     invocation = FpmInvocation(
         binary="php-fpm", arguments=("-F",), config=path, foreground=True, allow_root=True
     )
-    conf = sources.fpm_conf(invocation, None, {})
+    # A user types paths that are relative to the working directory; an image has no such paths.
+    is_image = sources.tree is not None and sources.tree.is_image
+    conf = sources.fpm_conf(invocation, None if is_image else os.getcwd(), {})  # noqa: PTH109 - a text
     conf = conf._replace(problems=sources.known_problems(conf))
     sections = ini_lines.scan(texts_of(conf.files, sources), php=True)
     place = ConfigSection("program:php-fpm", "", 0, {})

@@ -50,6 +50,13 @@ _ORDER = list(FindingSeverity)
 #: Rules on what our listener reads. Nobody needs their findings without a listener.
 _FOR_LISTENER = {"FPM019", "FPM021", "FPM054", "FPM055", "FPM069", "FPM120"}
 
+#: Rules about a program that need the configuration of its php-fpm, which can be elsewhere.
+NEED_PHP_FPM = frozenset(
+    {
+        *("FPM003", "FPM010", "FPM011", "FPM012", "FPM013", "FPM020", "FPM021", "FPM040", "FPM041"),
+        *("FPM058", "FPM064", "FPM084", "FPM119"),
+    }
+)
 #: Rules that ask the machine or the supervisord that runs: elsewhere they find less.
 ASK_MACHINE = frozenset(
     {

@@ -13,8 +13,9 @@ import bisect
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from fpm_listener.doctor.checked_config import folder_of
 from fpm_listener.doctor.rule import Match
-from fpm_listener.doctor.rules import ASK_MACHINE, finding_of, in_order
+from fpm_listener.doctor.rules import ASK_MACHINE, NEED_PHP_FPM, finding_of, in_order
 from fpm_listener.supervisor.ini_lines import Place
 from fpm_listener.untrusted_text import clean
 
@@ -54,10 +55,21 @@ class _Ignore(NamedTuple):
     last: int = 0
     is_at_top: bool = False  #: it also ignores findings about the whole file
     is_open: bool = False  #: a value on these lines is unknown
+    pool: str = ""  #: the section below it, in a file of php-fpm
 
     def covers(self, finding: Finding) -> bool:
         """Return whether a finding of its file is on its lines."""
         return self.first <= finding.line <= self.last if finding.line else self.is_at_top
+
+    def covers_missing(self, finding: Finding, line: str) -> bool:
+        """Return whether a finding is about a key that no file sets in a pool of this directory.
+
+        php-fpm merges sections of the same name, and the finding is at the first one. line: that
+        of the finding.
+        """
+        is_same = bool(self.pool) and finding.section.lower() == self.pool
+        header = _HEADER.match(line)
+        return is_same and header is not None and header[1].strip().lower() == self.pool
 
 
 def apply(
@@ -78,19 +90,30 @@ def apply(
     by_id: dict[tuple[str, str], list[_Ignore]] = {}
     for one in ignores:
         for identity in one.ids if one.has_reason else ():
-            by_id.setdefault((one.place.file, identity), []).append(one)
+            by_id.setdefault((folder_of(one.place.file), identity), []).append(one)
     used: set[tuple[Place, str]] = set()
     kept = []
     for finding in findings:
-        named = by_id.get((finding.file, finding.id), ())
-        matching = [one for one in named if one.covers(finding)]
+        matching = [
+            one
+            for one in by_id.get((folder_of(finding.file), finding.id), ())
+            if (one.place.file == finding.file and one.covers(finding))
+            or one.covers_missing(finding, _line(files, finding))
+        ]
         used |= {(one.place, finding.id) for one in matching}
         if not matching:
             kept.append(finding)
     known = {identity for identity in texts if "." not in identity}
-    certain = set() if any(one.id in _NOT_READ for one in findings) else known - ASK_MACHINE
+    uncertain = ASK_MACHINE if is_whole else ASK_MACHINE | NEED_PHP_FPM
+    certain = set() if any(one.id in _NOT_READ for one in findings) else known - uncertain
     own = [match for one in ignores for match in _problems(one, used, known, certain)]
     return in_order([*kept, *(finding_of(identity, match, texts) for identity, match in own)])
+
+
+def _line(files: Mapping[str, str], finding: Finding) -> str:
+    """Return the line at which a finding is; empty if it is unknown."""
+    lines = files.get(finding.file, "").split("\n", finding.line)
+    return lines[finding.line - 1] if 0 < finding.line <= len(lines) else ""
 
 
 def _problems(
@@ -144,12 +167,18 @@ def _scan(path: str, text: str, is_whole: bool) -> Iterator[_Ignore]:  # noqa: F
         if header:
             following = bisect.bisect_right(headers, number)
             last = headers[following] - 1 if following < len(headers) else len(lines)
-        # php-fpm merges sections of the same name in several files.
-        is_open = bool(header) and signs == ";" and not is_whole
-        is_open |= any(_OPEN.search(one) for one in lines[number - 1 : last])
+        pool = section.lower() if header and signs == ";" else ""
+        is_open = any(_OPEN.search(one) for one in lines[number - 1 : last])
         for one in pending:
-            place = one.place._replace(section=section)
-            yield one._replace(place=place, first=number, last=last, is_open=is_open)
+            # Elsewhere, other files can set the keys of a pool and of supervisord.
+            is_partial = not is_whole and (bool(pool) or one.is_at_top)
+            yield one._replace(
+                place=one.place._replace(section=section),
+                first=number,
+                last=last,
+                is_open=is_open or is_partial,
+                pool=pool,
+            )
         pending = []
     yield from (one._replace(place=one.place._replace(section=section)) for one in pending)
 

@@ -169,6 +169,16 @@ def test_github_from_a_subdirectory(project: Project, monkeypatch: pytest.Monkey
     assert printed.count("\n") == 1
 
 
+def test_a_pool_by_a_relative_path(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the file in the working directory."""
+    monkeypatch.chdir(project.folder / "docker")
+    command_line.main(["check", "php-fpm.conf", "--format", "github"])
+    printed = project._capsys.readouterr().out
+
+    assert "FPM068" not in printed
+    assert "file=docker/php-fpm.conf,line=5,title=FPM047 " in printed
+
+
 def test_chosen_rules(project: Project) -> None:
     """Lists and beginnings of ids; an unknown id is an error."""
     assert "FPM010" in project.ids()
@@ -224,7 +234,7 @@ def test_known_findings(project: Project) -> None:
     assert project.errors == ""
     project.change("stopsignal=TERM", "stopsignal=QUIT")
     project.check("--baseline", "known.json")
-    assert project.errors.startswith("fpm-listener: 1 finding of known.json not found any more")
+    assert project.errors.startswith("fpm-listener: known.json: 1 known finding does not occur ")
     assert project.ids("--baseline", "known.json", "--select=FPM008") == ["FPM008"]
     assert project.errors == ""
 

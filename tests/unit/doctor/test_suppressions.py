@@ -94,6 +94,28 @@ def test_a_comment_at_the_top_of_a_file() -> None:
     assert left(above(FPM, "[www]", WHY), finding(0), finding(4)) == ["FPM014:0"]
 
 
+@pytest.mark.parametrize(
+    ("file", "line", "section", "is_left"),
+    [
+        ("php-fpm.d/www.conf", 1, "www", False),
+        ("php-fpm.d/www.conf", 2, "www", True),
+        ("php-fpm.d/www.conf", 3, "api", True),
+        ("other/www.conf", 1, "www", True),
+    ],
+)
+def test_a_pool_in_several_files(file: str, line: int, section: str, is_left: bool) -> None:  # noqa: FBT001
+    """A key that no file sets is a finding at the first header; a comment at another one counts."""
+    missing = finding(line, file=file)._replace(section=section)
+    files = {
+        file: "[www]\nuser = a\n[api]\n",
+        "php-fpm.d/zz-app.conf": f"{WHY}\n[WWW]\nlisten = 9000\n",
+    }
+    found = suppressions.apply([missing], files, TEXTS)
+
+    assert (missing in found) == is_left
+    assert ("FPM180" in str(found)) == is_left
+
+
 def test_a_comment_of_another_file() -> None:
     """It ignores nothing here."""
     text = above(SUPERVISORD, "killasgroup=false", WHY)
@@ -163,6 +185,9 @@ def test_when_a_comment_may_be_used() -> None:
     assert left(above(FPM, "[www]", WHY)) == ["FPM180:3"]
     assert left(above(FPM, "[www]", WHY), is_whole=False) == []
     assert left(above(FPM, "listen = 9000", WHY), is_whole=False) == ["FPM180:4"]
+    other = above(SUPERVISORD, "[program:a]", WHY.replace("FPM014", "FPM013"))
+    assert left(other) == ["FPM180:4"]
+    assert left(other, is_whole=False) == []
 
 
 @pytest.mark.parametrize(
