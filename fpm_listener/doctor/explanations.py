@@ -44,6 +44,10 @@ class Texts(NamedTuple):
         name = word.replace("-", "_").casefold()
         return next((one for one in self.names if one.casefold() == name), None)
 
+    def causes_of(self, identity: str) -> list[str]:
+        """Return the causes of incidents that name a rule."""
+        return [cause.value for cause, text in self.causes.items() if identity in text.rules]
+
     def similar(self, word: str) -> list[str]:
         """Return names that are similar to a wrong word, the nearest first."""
         name = word[:_LONGEST_WORD].replace("-", "_").casefold()
@@ -76,14 +80,14 @@ def to_text(name: str, texts: Texts) -> str:
         cause = Cause(name)
         lines = _cause_lines(cause, texts.causes[cause], texts.rules)
     else:
-        lines = _rule_lines(name, texts.rules)
+        lines = _rule_lines(name, texts)
     return "\n".join(lines)
 
 
-def _rule_lines(identity: str, rules: Mapping[str, Text]) -> Iterator[str]:
-    text = rules[identity]
+def _rule_lines(identity: str, texts: Texts) -> Iterator[str]:
+    text = texts.rules[identity]
     yield from _wrapped(f"{identity} {text.severity.value}: {text.title}")
-    for reason in _reasons(identity, rules):
+    for reason in _reasons(identity, texts.rules):
         yield from ("", *_wrapped(reason))
     yield from _part("Measured", text.measured)
     if text.fix != Text._field_defaults["fix"] and not _PLACEHOLDER.fullmatch(text.fix):
@@ -96,6 +100,8 @@ def _rule_lines(identity: str, rules: Mapping[str, Text]) -> Iterator[str]:
         yield from _part("Ignore it", "no usual reason is known")
     if comment := ignore_comment(identity):
         yield from ("  Write on the line above:", f"  {comment}")
+    causes = texts.causes_of(identity)
+    yield from _part("Causes of incidents about it", ", ".join(causes))
 
 
 def _cause_lines(cause: Cause, text: CauseText, rules: Mapping[str, Text]) -> Iterator[str]:
@@ -111,7 +117,7 @@ def _cause_lines(cause: Cause, text: CauseText, rules: Mapping[str, Text]) -> It
     for action in text.do:
         yield from _wrapped(action, "- ", "  ")
     if text.rules:
-        yield from ("", "Rules of fpm-listener check that prevent it")
+        yield from ("", "Rules of fpm-listener check about it")
         yield from (f"  {identity}  {rules[identity].title}" for identity in text.rules)
 
 
@@ -131,6 +137,7 @@ def to_json(name: str, texts: Texts) -> dict[str, object]:
             "after": rule.after,
             "except": rule.ignore,
             "ignore_comment": ignore_comment(name),
+            "causes": texts.causes_of(name),
         }
     cause = texts.causes[Cause(name)]
     return {"kind": "cause", "id": name, **cause._asdict()}

@@ -84,6 +84,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert (rule["kind"], rule["id"], rule["severity"]) == ("rule", "FPM014", "warning")
     assert rule["ignore_comment"].startswith("; fpm-listener: ignore FPM014 because ")
+    assert rule["causes"] == ["bind_conflict", "stop_timeout"]
     assert (cause["kind"], cause["id"]) == ("cause", "bind_conflict")
     assert [one["id"] for one in json.loads(explain(capsys, "--json"))] == TEXTS.names
 
@@ -107,11 +108,14 @@ def test_each_cause_is_in_the_runbook() -> None:
         RUNBOOK.write_text(page)
 
     assert RUNBOOK.read_text() == page
+    rules = {f"### {one}: {text.title}" for one, text in TEXTS.rules.items() if "." not in one}
+    assert rules <= set((ROOT / "docs" / "checks.md").read_text().splitlines())  # the links
 
 
 def _section(cause: Cause, text: CauseText) -> str:
     """Return the section about a cause, in Markdown."""
-    title = text.title[0].upper() + text.title[1:]
+    names = text.title.startswith(("php-fpm", "supervisord"))
+    title = text.title if names else text.title[0].upper() + text.title[1:]
     lines = [f"\n### `{cause.value}`", f"{title}.", *text.what]
     if text.measured:
         lines += [f"Measured: {text.measured}."]
@@ -120,7 +124,7 @@ def _section(cause: Cause, text: CauseText) -> str:
     lines += ["", "What to do:", "", *(f"- {action}" for action in text.do)]
     if text.rules:
         links = [f"[{one}](checks.md#{_anchor(one)})" for one in text.rules]
-        lines += ["", f"Rules of `fpm-listener check` that prevent it: {', '.join(links)}."]
+        lines += ["", f"Rules of `fpm-listener check` about it: {', '.join(links)}."]
     return "\n".join([*lines, ""])
 
 
