@@ -12,7 +12,7 @@ from fpm_listener.doctor.host_facts import Host
 from fpm_listener.doctor.rules import examine
 from fpm_listener.doctor.sources import Sources
 from fpm_listener.doctor.text_files import texts
-from fpm_listener.supervisor import config, server_login
+from fpm_listener.supervisor import server_login
 from fpm_listener.supervisor.holder_supervisors import find_holders
 from fpm_listener.supervisor.process import Loaded
 from fpm_listener.supervisor.rpc import SupervisorRpc
@@ -100,12 +100,6 @@ def check_machine(
         held = tuple(one for one in held if again >= set(held_addresses.pids([one])))
     found = examine(checked._replace(held=held), texts())
     return CheckResult(found, texts=dict(texts_of(checked.files, Sources())))
-
-
-def files_of(path: str) -> list[str]:
-    """Return the files of supervisord's configuration that runs."""
-    answer = config.read(path)
-    return [path] if isinstance(answer, config.ConfUnreadable) else list(answer["files"])
 
 
 def ask(

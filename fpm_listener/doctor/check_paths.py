@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.doctor import check, gathering, running
 from fpm_listener.doctor.check import CheckResult
-from fpm_listener.doctor.checked_config import words_of
 from fpm_listener.doctor.config_kinds import Kind
 from fpm_listener.doctor.config_search import Search
 from fpm_listener.doctor.elsewhere import Image, Offline
@@ -56,8 +55,9 @@ def check_paths(
     if image is None and not is_offline:
         checks.live(found.files)
     trees = {one.tree.root: one.tree for one in found.files}
-    for tree in trees.values():
-        checks.tree(tree, [one for one in found.files if one.tree is tree])
+    with ParserChild() as child:
+        for tree in trees.values():
+            checks.tree(tree, [one for one in found.files if one.tree is tree], child)
     return checks.result()
 
 
@@ -86,6 +86,22 @@ def _nothing(paths: Sequence[str], notes: Iterable[str]) -> str:
     )
 
 
+def _with_real_edits(finding: Finding, image: FileTree) -> Finding:
+    """Return the finding with the paths that its edits have on this machine."""
+    edits = tuple(edit._replace(file=image.real(edit.file)) for edit in finding.edits)
+    return finding._replace(edits=edits)
+
+
+def _doubt(file: ConfigFile, answer: object) -> str:
+    """Return why it is not known whether supervisord rejects a file; empty if it does."""
+    variable = file.seen.variable or next(iter(re.findall(r"%\(ENV_\w+\)s", file.text)), "")
+    if variable:
+        return f"{variable} is unknown. Check the file with its values, too"
+    if getattr(answer, "is_incomplete", False):
+        return "a part of a section is missing. Another file that includes it may have that"
+    return ""
+
+
 class _Checks:
     """The results of one command."""
 
@@ -97,17 +113,21 @@ class _Checks:
         self._done: set[str] = set()  # real paths
         self._live: list[str] = []
         self._count = 0
+        self._is_continued: dict[str, bool] = {}  # likewise
+        self._complete: dict[str, frozenset[str]] = {}  # sections of php-fpm, by real path
 
     def result(self) -> CheckResult:
         """Return everything."""
         found = in_order(self._findings)
+        if self._image is not None:
+            found = [_with_real_edits(one, self._image) for one in found]
         return CheckResult(found, tuple(self._notes), self._texts, self._mode())
 
     def _mode(self) -> str:
         files = f"{self._count} file{'s' * (self._count != 1)}"
         if self._image is not None:
             return f"checked {files} below {self._image.root}, with the users of that directory"
-        live = f"{', '.join(self._live)}: a supervisord runs with it, so this machine was checked"
+        live = f"a supervisord runs with {', '.join(self._live)}: checked on this machine"
         offline = (
             f"checked {files} without this machine (offline): its users, ports and memory do not"
             " count, and variables of the environment are unknown"
@@ -115,27 +135,35 @@ class _Checks:
         return "; ".join([*([live] if self._live else []), *([offline] if self._count else [])])
 
     def live(self, files: Iterable[ConfigFile]) -> None:
-        """Check the files with which a supervisord runs now, on this machine."""
-        mains = [one for one in files if one.seen.kind is Kind.SUPERVISORD]
-        used = running.confs() if mains else set()
-        for file in mains:
-            real = os.path.realpath(file.path)
-            if real in used:
-                self._live.append(file.path)
-                result = check.check_machine(file.path, live=True)
-                self._findings.update(dict.fromkeys(result.findings))
+        """Check the files that a supervisord or its php-fpm uses now, on this machine."""
+        named = {os.path.realpath(file.path): file.path for file in files}
+        for conf in running.confs():
+            try:
+                result = check.check_machine(conf, live=True)
+            except FpmListenerError:
+                continue  # checked without this machine
+            read = {path: os.path.realpath(path) for path in result.texts}
+            used = set(read.values()) & set(named)
+            if used:
+                is_whole = os.path.realpath(conf) in used
+                self._live.append(conf)
                 self._texts |= result.texts
-                self._done |= {real, *map(os.path.realpath, check.files_of(file.path))}
+                self._done |= set(read.values()) if is_whole else used
+                self._findings.update(
+                    (one, None) for one in result.findings if is_whole or read.get(one.file) in used
+                )
 
-    def tree(self, tree: FileTree, files: list[ConfigFile]) -> None:
+    def tree(self, tree: FileTree, files: list[ConfigFile], child: ParserChild) -> None:
         """Check the files of one directory tree without this machine."""
         by_kind = {kind: [f for f in files if f.seen.kind is kind] for kind in Kind}
-        with ParserChild(tree) as child:
-            for file in (*by_kind[Kind.SUPERVISORD], *by_kind[Kind.PROGRAMS]):
-                if self._real(tree, file.path) not in self._done:
-                    self._supervisord(tree, file, child)
-        for file in by_kind[Kind.PHP_FPM]:
-            # The files that it includes are not checked again.
+        for file in (*by_kind[Kind.SUPERVISORD], *by_kind[Kind.PROGRAMS]):
+            if self._real(tree, file.path) not in self._done:
+                self._supervisord(tree, file, child)
+        mains = sorted(by_kind[Kind.PHP_FPM], key=lambda file: "global" not in file.seen.complete)
+        self._is_continued |= {self._real(tree, one.path): one.seen.is_continued for one in mains}
+        self._complete |= {self._real(tree, one.path): one.seen.complete for one in mains}
+        for file in mains:
+            # The pools that it includes are not checked again.
             if self._real(tree, file.path) not in self._done:
                 machine = self._machine(tree)
                 sources = TreeSources(tree, machine.uid)
@@ -148,10 +176,10 @@ class _Checks:
         is_fragment = file.seen.kind is Kind.PROGRAMS
         draft = f"{file.text}\n[supervisord]\n" if is_fragment else file.text
         tree.outside.clear()
-        answer = child.read(file.path, text=draft)
-        if getattr(answer, "lacks_programs", False):
+        answer = child.read(file.path, draft, tree)
+        if getattr(answer, "is_incomplete", False) and _GROUP.search(draft):
             draft = _GROUP.sub(r"\1x-group:", draft)
-            answer = child.read(file.path, text=draft)
+            answer = child.read(file.path, draft, tree)
             self._note(file.path, "a [group:x] names programs of a file that is not here")
         try:
             config = gathering.gather(
@@ -167,11 +195,12 @@ class _Checks:
             self._done.add(self._real(tree, file.path))
             return
         config = self._without_scripts(tree, file, config)
-        variable = file.seen.variable or next(iter(re.findall(r"%\(ENV_\w+\)s", file.text)), "")
-        if "refused" in config.supervisord and variable:
-            why = f"supervisord may reject it because of the unknown {variable}"
-            self._note(file.path, f"checked in part: {why}. Check the file with its values, too")
+        if "refused" in config.supervisord and (why := _doubt(file, answer)):
+            self._note(file.path, f"checked in part: supervisord may reject it, because {why}")
             config = config._replace(supervisord={})
+        elif "refused" in config.supervisord and file.text.startswith("\ufeff"):
+            why = "it begins with a byte order mark, and supervisor refuses that"
+            config = config._replace(supervisord={**config.supervisord, "refused": why})
         self._examine(tree, file, config, is_fragment=is_fragment)
 
     def _without_scripts(
@@ -180,8 +209,7 @@ class _Checks:
         """Return the configuration without programs whose script is not here; they are notes."""
         unknown = []
         for one in config.unknown:
-            words = [word for word in words_of(one.process.command) if word.startswith("/")]
-            if any(self._machine(tree).is_elsewhere(word) for word in words):
+            if not tree.is_image and one.is_nothing_read:
                 why = "its script is not in these files, so its php-fpm was not checked"
                 self._note(file.path, f"[{one.process.section.name}]: {why}")
             else:
@@ -191,16 +219,15 @@ class _Checks:
     def _examine(
         self, tree: FileTree, file: ConfigFile, config: CheckedConfig, *, is_fragment: bool = False
     ) -> None:
-        read = {file.path: file.text}
-        for path in config.files:
-            if path not in read:
-                try:
-                    read[path] = tree.read_text(path)
-                except OSError:
-                    continue
+        sources = TreeSources(tree, self._machine(tree).uid)
+        paths = [path for path in config.files if path != file.path]
+        read = {file.path: file.text, **dict(gathering.texts_of(paths, sources))}
         new = {path for path in read if self._real(tree, path) not in self._done}
         fpm_sections = [fpm.sections for fpm in config.fpms]
-        lone = file.seen.complete if file.seen.kind is Kind.PHP_FPM else None
+        lone = None
+        if file.seen.kind is Kind.PHP_FPM:
+            reals = [self._real(tree, path) for path in read]
+            lone = frozenset(one for real in reals for one in self._complete.get(real, ()))
         partial = Partial(
             files=frozenset(new),
             is_fragment=is_fragment,
@@ -209,6 +236,9 @@ class _Checks:
                     *open_lines(config.sections),
                     *(place for one in fpm_sections for place in open_lines(one, php=True)),
                 }
+            ),
+            continued=frozenset(
+                path for path in read if self._is_continued.get(self._real(tree, path))
             ),
             open_sections=frozenset(
                 place

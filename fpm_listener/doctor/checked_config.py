@@ -122,6 +122,7 @@ class Unknown(NamedTuple):
 
     process: Supervised
     reason: str  #: a clause
+    is_nothing_read: bool = False  #: no word of its command is a file that can be read
 
 
 class CheckedPool(NamedTuple):

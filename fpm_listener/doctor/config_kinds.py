@@ -29,6 +29,8 @@ class Seen(NamedTuple):
     #: PHP_FPM: the sections whose keys are all here, in small letters
     complete: frozenset[str] = frozenset()
     syntax: str = ""  #: TEMPLATE: what marks it
+    #: PHP_FPM: it begins with keys of a pool, so it continues a section of another file
+    is_continued: bool = False
     variable: str = ""  #: the first `${X}` in a value that supervisord does not replace
 
 
@@ -49,9 +51,10 @@ _TEMPLATES = re.compile(
     r"(?i).*[-_.](?:j2|jinja2?|erb|epp|tpl|tmpl|template|tera|mustache|envsubst|in)"
 )
 _MARKS = (
-    (re.compile(r"\{%|\{\{[-\s]*[\w.$#/]"), "{{ … }} of Jinja or a similar language"),
+    (re.compile(r"(?<!%)\{%[-+~]?\s|\{\{[-\s]*[\w.$#/]"), "{{ … }} of Jinja or a similar language"),
     (re.compile(r"<%[=#-]?\s"), "<% … %> of ERB"),
 )
+_COMMENT = re.compile(r"(?m)^[ \t]*[;#].*$")
 _HEADER = re.compile(r"[ \t]*\[([^]\n]{1,200})\]")
 _KEY = re.compile(r"[ \t]*([\w.-]{1,60})[ \t]*(?:\[[^]\n]*\][ \t]*)?[=:](.*)", re.ASCII)
 _ARRAYS = {"env", "php_value", "php_admin_value", "php_flag", "php_admin_flag"}
@@ -62,6 +65,8 @@ _COMMON = {
     *("user", "group", "listen", "include", "pid", "prefix", "chroot", "chdir", "error_log"),
     *("log_level", "daemonize", "env"),
 }
+#: Keys that each pool needs.
+_MANDATORY = {"pm", "listen", "pm.max_children"}
 _HINT = re.compile(r"(?i)fpm|pool\.d|/zz-[^/]*$|/www[^/]*$")
 #: Keys whose values a shell or the program itself expands.
 _WITH_DOLLAR = {"command", "environment", "password", "username"}
@@ -93,7 +98,7 @@ def see(path: str, text: str) -> Seen | None:
     if syntax := _syntax(path, text):
         return Seen(Kind.TEMPLATE, syntax=syntax)
     if kind is Kind.PHP_FPM:
-        return Seen(kind, _complete(keys))
+        return Seen(kind, _complete(keys), is_continued=bool(set(keys[""]) - set(GLOBAL)))
     return Seen(kind, variable=_variable(keys))
 
 
@@ -127,15 +132,22 @@ def _is_php_fpm(path: str, keys: dict[str, dict[str, str]]) -> bool:
 def _complete(keys: dict[str, dict[str, str]]) -> frozenset[str]:
     """Return the sections that no other file is likely to extend.
 
-    The official image has all mandatory keys in its own files, and users add a file with some.
+    The official image has the mandatory keys of [www] in its own files, and users add a file with
+    some keys.
     """
-    pools = {name.lower() for name, found in keys.items() if name and "pm" in found}
+    pools = {
+        name.lower()
+        for name, found in keys.items()
+        if name.lower() not in {"", "global"}
+        and (set(found) >= _MANDATORY or (name.lower() != "www" and "listen" in found))
+    }
     main = {name for name, found in keys.items() if name.lower() == "global" and "include" in found}
     return frozenset({*pools, *(["global"] if main or "include" in keys[""] else [])})
 
 
 def _syntax(path: str, text: str) -> str:
     """Return what marks a template; empty for other files."""
+    text = _COMMENT.sub("", text)
     for mark, name in _MARKS:
         if mark.search(text):
             return name

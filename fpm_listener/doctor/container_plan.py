@@ -105,7 +105,7 @@ def _guards(config: CheckedConfig, choices: Choices, shells: set[str]) -> Iterat
 def _logs(config: CheckedConfig) -> Iterator[Edit]:
     """Let the listener read stderr of a php-fpm that is elsewhere: it is error_log in images."""
     unread = [fpm.process for fpm in config.fpms if not fpm.is_read]
-    for process in [*unread, *(process for process, _ in config.unknown)]:
+    for process in [*unread, *(process for process, _, _ in config.unknown)]:
         settings = process.settings
         if not settings["redirect_stderr"] and not settings["stderr_events_enabled"]:
             yield from process.section.edits({"stderr_events_enabled": "true"})

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _PORTS = (32768, 60999)
 #: Users that have no number here get one from here on.
 _FIRST = 1 << 30
+#: What a machine mounts when it starts; the directories of an image are empty.
+_OF_THE_KERNEL = ("/dev/", "/proc/", "/sys/")
 #: Where an image has our program.
 _OURS = (
     "/usr/local/bin/fpm-listener",
@@ -136,7 +138,13 @@ class Image(Host):
         self._tree = tree
 
     def _path(self, path: str) -> Path:
+        if path.startswith(_OF_THE_KERNEL):
+            raise PermissionError(path)  # which counts as correct
         return Path(self._tree.real(path))
+
+    def is_folder(self, path: str) -> bool:
+        """As Machine."""
+        return f"{path}/".startswith(_OF_THE_KERNEL) or super().is_folder(path)
 
     def _installed(self, pattern: str) -> list[str]:
         paths = self._tree.glob(pattern)

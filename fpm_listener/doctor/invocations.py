@@ -63,7 +63,8 @@ def find(
         return None
     if script is not None:
         return Unknown(process, f"{script.path}: {script.fault}")
-    return Unknown(process, "no word of it is a php-fpm or a script that can be read")
+    why = "no word of it is a php-fpm or a script that can be read"
+    return Unknown(process, why, is_nothing_read=True)
 
 
 def _without_refused(found: FpmInvocation) -> FpmInvocation:

@@ -6,6 +6,7 @@ in another file, has no finding.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
 
 #: A variable of an environment that is not here: `%(ENV_X)s` in supervisord's files, `${X}` in
 #: those of php-fpm.
-_OPEN = ("%(ENV_", "%(host_node_name)")
+_OPEN = re.compile(r"%\((?:ENV_\w+|host_node_name)\)", re.ASCII)
+#: A word that another program replaces: $X, ${X}, !X!, @X@, __X__, %X%. php-fpm itself has $pool.
+_REPLACED = re.compile(
+    r"\$\{?(?!(?:pool|prefix)\b)\w|!\w+!|@\w+@|__\w+__|%[A-Z_]{3,}%|\{[A-Z_]{3,}\}", re.ASCII
+)
 #: Rules about such variables: FPM067.
 _ABOUT_VARIABLES = {"FPM067"}
 
@@ -26,9 +31,11 @@ class Partial(NamedTuple):
     files: frozenset[str] = frozenset()  #: that were read; a finding about another one is dropped
     #: True = a file of programs without the main file of supervisord
     is_fragment: bool = False
-    open_lines: frozenset[Place] = frozenset()  #: whose values contain a variable
+    open_lines: frozenset[tuple[str, int]] = frozenset()  #: whose values contain a variable
     #: headers of sections whose keys can be in other files, too
     open_sections: frozenset[Place] = frozenset()
+    #: files of php-fpm whose first lines continue a section of another file
+    continued: frozenset[str] = frozenset()
 
     def hides(self, rule: str, place: Place) -> bool:
         """Return whether a finding would be a guess."""
@@ -36,15 +43,20 @@ class Partial(NamedTuple):
             return True
         if self.is_fragment and (place.section == "supervisord" or not place.line):
             return True
-        return place in self.open_lines or place in self.open_sections
+        if place.section == "global" and place.file in self.continued:
+            return True
+        return (place.file, place.line) in self.open_lines or place in self.open_sections
 
 
-def open_lines(sections: Mapping[str, ConfigSection], *, php: bool = False) -> Iterator[Place]:
-    """Return the places of values with a variable."""
+def open_lines(
+    sections: Mapping[str, ConfigSection], *, php: bool = False
+) -> Iterator[tuple[str, int]]:
+    """Return the files and numbers of lines whose values contain a variable."""
+    pattern = _REPLACED if php else _OPEN
     for section in sections.values():
-        for key, line in section.lines.items():
-            if "${" in line.value if php else any(one in line.value for one in _OPEN):
-                yield section.where(key)
+        for line in section.lines.values():
+            if pattern.search(line.value):
+                yield line.file, line.number
 
 
 def incomplete(sections: Iterable[ConfigSection], complete: frozenset[str]) -> Iterator[Place]:

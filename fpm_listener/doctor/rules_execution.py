@@ -76,7 +76,7 @@ def _fault(config: CheckedConfig, process: Supervised, binary: str) -> str:
 @rule("FPM027", whole)
 def not_analysed(config: CheckedConfig) -> Iterator[Match]:
     """`nothing found` must not be the result for a php-fpm that was not examined."""
-    for process, reason in config.unknown:
+    for process, reason, _ in config.unknown:
         first = next(iter(words_of(process.command)), "")
         # FPM029 or FPM023 says why.
         is_known = shell_commands.syntax(process.command) or _fault(config, process, first)

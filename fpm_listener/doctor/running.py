@@ -42,16 +42,27 @@ def find(path: str, proc: str = "/proc") -> tuple[Running | None, bool]:
     return None, is_possible
 
 
-def confs(proc: str = "/proc") -> set[str]:
-    """Return the real paths of the configurations of all supervisords that run."""
+def confs(proc: str = "/proc") -> list[str]:
+    """Return the configurations of the supervisords that run on the files of this machine."""
     try:
-        pids = [
-            pid for pid in procfs.pids(proc) if is_supervisord(config_path.command_of(pid, proc))
-        ]
+        pids = sorted(procfs.pids(proc))
     except OSError:
-        return set()
-    found = (config_path.find_conf(pid, proc) for pid in pids)
-    return {os.path.realpath(conf) for conf in found if conf is not None}
+        return []
+    found = {
+        os.path.realpath(conf): conf
+        for pid in pids
+        if is_supervisord(config_path.command_of(pid, proc)) and _has_our_root(pid, proc)
+        if (conf := config_path.find_conf(pid, proc)) is not None
+    }
+    return [conf for conf in found.values() if os.access(conf, os.R_OK)]
+
+
+def _has_our_root(pid: int, proc: str) -> bool:
+    """Return whether a process is in no container, as far as this user may see it."""
+    try:
+        return os.path.samestat(Path(proc, str(pid), "root").stat(), Path("/").stat())
+    except OSError:
+        return True
 
 
 def _facts(pid: int, words: list[str], proc: str) -> Running:

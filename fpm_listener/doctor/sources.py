@@ -129,6 +129,8 @@ class TreeSources(Sources):
     def _find(self, name: str, path: str) -> str | None:
         if "/" in name:
             return name if self.tree.exists(name) else None
+        if not self.tree.is_image:
+            return None
         places = (f"{folder}/{name}" for folder in path.split(":") if folder.startswith("/"))
         return next((one for one in places if self.tree.exists(one)), None)
 

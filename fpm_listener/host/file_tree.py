@@ -30,6 +30,7 @@ class FileTree:
         self.root = os.path.realpath(root)
         self.is_image = is_image
         self._below = self.root.rstrip("/") + "/"
+        self._folders: dict[str, str] = {}  # real paths
         #: Paths and patterns outside the directory that were to be read.
         self.outside: dict[str, None] = {}
 
@@ -39,8 +40,17 @@ class FileTree:
 
     def has(self, path: str) -> bool:
         """Return whether a path of this machine is in the directory, after all links."""
-        real = os.path.realpath(path)
-        return real == self.root or real.startswith(self._below)
+        folder, name = os.path.split(path)
+        if name in {"", ".", ".."}:
+            folder, name = path, ""
+        if folder not in self._folders:
+            if len(self._folders) >= _MOST_NAMES:
+                self._folders.clear()
+            self._folders[folder] = os.path.realpath(folder)
+        real = os.path.join(self._folders[folder], name).rstrip("/")  # noqa: PTH118 - texts
+        if os.path.islink(real):  # noqa: PTH114 - texts
+            real = os.path.realpath(real)
+        return real.startswith(self._below) or real == self.root
 
     def real(self, path: str) -> str:
         """Return the path on this machine. Raises OSError if it leads outside, or into a loop."""

@@ -50,7 +50,7 @@ class ConfUnreadable:
     #: names of environment variables that it uses and that are not set here
     unset: tuple[str, ...] = ()
     missing: str = ""  #: a path in it whose directory does not exist
-    lacks_programs: bool = False  #: a group has programs that are in no file
+    is_incomplete: bool = False  #: another file may have what is missing
 
 
 def child_command(module: str, *arguments: str) -> list[str]:
@@ -115,7 +115,7 @@ def unreadable(path: str, answer: Mapping[str, Any]) -> ConfUnreadable | None:
         refused=not answer.get("unreadable"),
         unset=tuple(answer.get("unset", ())),
         missing=answer.get("missing", ""),
-        lacks_programs=answer.get("lacks", False),
+        is_incomplete=answer.get("incomplete", False),
     )
 
 

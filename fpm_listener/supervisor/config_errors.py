@@ -22,8 +22,8 @@ _UNSET = re.compile(
 )
 #: Values in the places of variables that nobody knows, by key; elsewhere 1: a number, a name, true.
 _PLACEHOLDERS = {"loglevel": "info", "events": "TICK_60", "files": ""}
-#: supervisor's words for a group of programs that are in another file.
-_GROUP = "names unknown program"
+#: supervisor's words for a program of a group, or a key of a server, that another file may have.
+_INCOMPLETE = re.compile(r"names unknown program|has no \w+ value")
 _MISSING = re.compile(
     r"(?s)The directory named as part of the path (.*) does not exist"
     r"|(.*) is not an existing directory"
@@ -64,8 +64,8 @@ def parsed(new: Callable[[], Any], path: str, *, is_open: bool = False) -> Any: 
         return parser
     if not is_open and (damaged := _not_text(path, parser.parse_infos)):
         return {"refused": damaged}
-    known = {"refused": _refused(error), "missing": _missing(error), "lacks": _GROUP in error}
-    return {**known, "open": unset} if is_open else known
+    known: dict[str, Any] = {"refused": _refused(error), "missing": _missing(error)}
+    return {**known, "incomplete": bool(_INCOMPLETE.search(error))}
 
 
 def _not_text(path: str, infos: Sequence[str]) -> str:

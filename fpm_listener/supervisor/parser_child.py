@@ -6,7 +6,7 @@ repository.
 Laws:
 1. Each parse has a limit of time and memory. A child that exceeds one is killed, and its file is
    reported; the next file gets a new child.
-2. The files come from one `FileTree`. Variables of the environment are unknown, and stay open.
+2. The files come from a `FileTree`. Variables of the environment are unknown, and stay open.
 """
 
 from __future__ import annotations
@@ -18,25 +18,21 @@ import select
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fpm_listener.host.file_tree import FileTree
 from fpm_listener.supervisor import config
 from fpm_listener.supervisor.config import ConfUnreadable
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 #: Limits of one parse. A configuration of 5,000 processes needs 6 s and an answer of 5 MiB.
 _LONGEST_S, _LARGEST = 10.0, 32 << 20
 
 
 class ParserChild:
-    """Reads configurations below one directory; a `with` statement ends the child."""
+    """Reads configurations; a `with` statement ends the child."""
 
-    def __init__(self, tree: FileTree, longest_s: float = _LONGEST_S) -> None:
+    def __init__(self, longest_s: float = _LONGEST_S) -> None:
         """longest_s: seconds for one file."""
-        self._tree = tree
         self._longest_s = longest_s
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -46,15 +42,9 @@ class ParserChild:
     def __exit__(self, *_: object) -> None:
         self._end()
 
-    def read(
-        self,
-        path: str,
-        *,
-        environ: Mapping[str, str] | None = None,  # noqa: ARG002 - as config.read; law 2
-        text: str | None = None,
-    ) -> dict[str, Any] | ConfUnreadable:
+    def read(self, path: str, text: str, tree: FileTree) -> dict[str, Any] | ConfUnreadable:
         """Return the result of config.describe; text: replaces that of the file."""
-        request = json.dumps({"path": path, "text": text, "tree": self._tree.to_json()})
+        request = json.dumps({"path": path, "text": text, "tree": tree.to_json()})
         try:
             child = self._child or self._start()
             answer = self._ask(child, request.encode() + b"\n")
@@ -66,7 +56,7 @@ class ParserChild:
             why = f"it needs more than {self._longest_s:g} s or too much memory to read"
             return ConfUnreadable(why=f"{path}: {why}")
         found: dict[str, Any] = json.loads(answer)
-        self._tree.outside.update(dict.fromkeys(found.pop("outside", ())))
+        tree.outside.update(dict.fromkeys(found.pop("outside", ())))
         return config.unreadable(path, found) or found
 
     def _start(self) -> subprocess.Popen[bytes]:

@@ -108,7 +108,7 @@ def test_notes(repository: Path, result: CheckResult) -> None:
     notes = {note.removeprefix(f"{repository}/docker/") for note in result.notes}
 
     template = "it is a template ({{ … }} of Jinja or a similar language)"
-    rejects = "supervisord may reject it because of the unknown ${APP_USER}"
+    rejects = "supervisord may reject it, because ${APP_USER} is unknown"
     assert notes == {
         "supervisord.conf: not in these files, so not checked: /etc/supervisor/conf.d/*.conf",
         "other/group.ini: a [group:x] names programs of a file that is not here",
