@@ -30,12 +30,12 @@ class ClockOffset:
 
     def spawned(self, at_s: float, text: bytes) -> None:
         """Take a line of supervisord."""
-        if found := _SPAWNED.search(text):
+        if b"spawned: " in text and (found := _SPAWNED.search(text)):
             self._spawned.append((int(found[1]), at_s))
 
     def running(self, at_s: float, text: bytes) -> None:
         """Take a line of php-fpm."""
-        if found := _RUNNING.search(text):
+        if b"fpm is running" in text and (found := _RUNNING.search(text)):
             self._running.append((int(found[1]), at_s))
 
     def find(self) -> float | None:

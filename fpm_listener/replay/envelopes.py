@@ -129,6 +129,8 @@ class Envelopes(NamedTuple):
     def unwrap(self, line: bytes) -> Unwrapped | None:
         """Return a line as its program wrote it; None = it has no envelope, and must have one."""
         known = Unwrapped(without_colours(line))
+        if not self.layers:
+            return known
         for layer in self.layers:
             inner = layer.unwrap(known.text)
             if inner is None:

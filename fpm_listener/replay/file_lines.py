@@ -3,8 +3,8 @@
 Laws:
 1. Memory does not depend on the size of the file or of a line.
 2. Of a line that is too long, the beginning counts. It is counted.
-3. Before an exit of a program, the last lines of the file are returned, too: they can contain the
-   reason. They are untrusted output.
+3. Before an exit of a program, lines of the file that can be its reason are returned, too. They are
+   untrusted output.
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 LONGEST_LINE = 64 << 10
 #: Bytes of one read.
 _CHUNK = 1 << 17
-#: Bytes and lines before an exit that can contain its reason.
-_TAIL, _TAIL_LINES = 1 << 14, 20
+#: Bytes before an exit that can contain a message of the guard, and another reason.
+_TAIL, _NEAREST = 1 << 14, 1 << 11
 #: Records that one line can have.
 _MOST_RECORDS = 16
-_EXITS = (b" exited: ", b" spawnerr: ")
 
 
 class RawLine(NamedTuple):
@@ -49,6 +48,7 @@ class FileLines:
         self.problem = ""  #: why the reading ended early; empty = it has not
         self._log = log
         self._envelopes = envelopes
+        self._can_be_partial = envelopes.can_be_partial
         self._has_context = source is Source.MIXED
         self._filter = LineFilter(_patterns(source, envelopes))
         self._buffer = bytearray()  # it is created when the file's turn comes
@@ -134,49 +134,50 @@ class FileLines:
         The end is earlier if the last line has more records, and the file has more bytes.
         """
         for start in self._filter.find(self._buffer, begin, end):
-            is_whole = self._add(start, end)
+            line = self._line(start, end)
+            is_whole = self._add(start, line, end)
             if not is_whole and not is_last and start > begin:
                 self._pending.pop(self._base + start, None)
                 return start
-            if self._has_context:
-                stop = self._stop(start, end)
-                if any(self._buffer.find(word, start, stop) >= 0 for word in _EXITS):
-                    self._add_context(start)
+            if self._has_context and (b" exited: " in line or b" spawnerr: " in line):
+                self._add_context(start)
         return end
 
-    def _stop(self, start: int, end: int) -> int:
-        stop = self._buffer.find(b"\n", start, min(end, start + LONGEST_LINE))
-        return stop if stop >= 0 else min(end, start + LONGEST_LINE)
+    def _line(self, start: int, end: int) -> bytes:
+        """Return the line that begins there, without zero bytes in front of it."""
+        buffer = self._buffer
+        stop = buffer.find(b"\n", start, end)
+        stop = stop if stop >= 0 else end
+        if not buffer[start]:
+            return bytes(buffer[start:stop]).lstrip(b"\0")[:LONGEST_LINE].rstrip(b"\r")
+        return bytes(buffer[start : min(stop, start + LONGEST_LINE)]).rstrip(b"\r")
 
-    def _add(self, start: int, end: int, *, is_context: bool = False) -> bool:
+    def _add(self, start: int, line: bytes, end: int, *, is_context: bool = False) -> bool:
         """Add one line; return whether all of its records are there."""
         if self._base + start in self._pending:
             return True
-        line = self._line(start, end)
         content = self._envelopes.unwrap(line)
-        if content is not None and self._envelopes.can_be_partial:
+        if content is not None and self._can_be_partial:
             content = self._whole(content, start, end)
         if content is None:
             return True
         self._pending[self._base + start] = RawLine(content, is_context)
         return not content.is_partial
 
-    def _line(self, start: int, end: int) -> bytes:
-        """Return the line that begins there, without zero bytes in front of it."""
-        if not self._buffer[start]:
-            whole = self._buffer.find(b"\n", start, end)
-            line = bytes(self._buffer[start : whole if whole >= 0 else end])
-            return line.lstrip(b"\0")[:LONGEST_LINE].rstrip(b"\r")
-        return bytes(self._buffer[start : self._stop(start, end)]).rstrip(b"\r")
-
     def _add_context(self, start: int) -> None:
-        at = start
-        for _ in range(_TAIL_LINES):
-            if at <= 0 or start - at > _TAIL:
-                return
-            before = self._buffer.rfind(b"\n", 0, at - 1) + 1
-            self._add(before, at, is_context=True)
-            at = before
+        """Add the lines before an exit that can be its reason."""
+        nearest = max(0, start - _NEAREST)
+        for word in line_filter.REASONS:
+            self._add_word(word, nearest, start)
+        self._add_word(line_filter.GUARD, max(0, start - _TAIL), start)
+
+    def _add_word(self, word: bytes, begin: int, end: int) -> None:
+        at = self._buffer.find(word, begin, end)
+        while at >= 0:
+            start = self._buffer.rfind(b"\n", 0, at) + 1
+            self._add(start, self._line(start, end), end, is_context=True)
+            at = self._buffer.find(b"\n", at, end)
+            at = self._buffer.find(word, at, end) if at >= 0 else -1
 
     # -- lines of several records ------------------------------------------------------------------
 
@@ -186,11 +187,10 @@ class FileLines:
             return None
         text, at = content.text, start
         while content.is_partial and len(text) < LONGEST_LINE:
-            at = self._stop(at, end) + 1
-            if at >= end:
+            at = self._buffer.find(b"\n", at, end) + 1
+            if not 0 < at < end:
                 break
-            line = bytes(self._buffer[at : self._stop(at, end)])
-            following = self._envelopes.unwrap(line)
+            following = self._envelopes.unwrap(self._line(at, end))
             if following is None:
                 break
             if following.stream == content.stream:

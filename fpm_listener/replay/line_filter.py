@@ -25,7 +25,7 @@ _FPM = rb"\] (?:NOTICE|WARNING|ERROR|ALERT): "
 #: php-fpm's lines with and without its time.
 _BARE_FPM = rb": (?:(?<=NOTICE: )|(?<=WARNING: )|(?<=ERROR: )|(?<=ALERT: ))"
 _FPM_IN_SYSLOG = rb"\[(?:NOTICE|WARNING|ERROR|ALERT)\] "
-_GUARD = rb"fpm-listener guard: "
+GUARD = rb"fpm-listener guard: "
 #: What PHP writes before php-fpm starts.
 _PHP = (rb"PHP(?::  syntax| Fatal) error", rb"\): Fatal Error ")
 #: A record of CRI that a later one continues.
@@ -36,10 +36,12 @@ _OTHERS = (
     *(rb"annot assign", rb"annot open shared", rb"Error loading", rb"Usage: ", rb"supervisor: "),
 )
 
+#: Words of a line before an exit that can be its reason.
+REASONS = (rb"PHP:  syntax", rb"PHP Fatal", rb"): Fatal Error ", *_OTHERS)
 #: Of files of several programs, of php-fpm's log, and of a program's output.
-MIXED = (_SUPERVISORD, _FPM, _GUARD)
-FPM = (_BARE_FPM, _GUARD, *_PHP)
-OUTPUT = (_BARE_FPM, _GUARD, *_PHP, *_OTHERS)
+MIXED = (_SUPERVISORD, _FPM)
+FPM = (_BARE_FPM, GUARD, *_PHP)
+OUTPUT = (_BARE_FPM, GUARD, *_PHP, *_OTHERS)
 #: What a file has besides, if its envelopes are those of syslog or of CRI.
 SYSLOG, CRI = (_FPM_IN_SYSLOG,), (_PARTIAL,)
 

@@ -41,7 +41,7 @@ def source_of(
     text: the line without envelopes. ident: the program's name in syslog. is_syslog: the file has
     such names.
     """
-    if file_source in {Source.FPM, Source.OUTPUT}:
+    if file_source is Source.FPM or file_source is Source.OUTPUT:
         return file_source
     if text[:1] == b"[":
         if _FPM.match(text):

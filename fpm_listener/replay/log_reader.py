@@ -43,6 +43,7 @@ class LogReader:
         self._envelopes: Envelopes = envelopes.detect(sample)
         self.stamps = StampReader(options.zone, log.written_s)
         self._own_stamps = StampReader(options.zone, log.written_s)  # of lines with two times
+        self._is_syslog = self._envelopes.has_idents
         self._raw = FileLines(log, file.source, self._envelopes)
         self.found = 0  #: lines that are certainly supervisord's or php-fpm's
         self._copies = 0
@@ -68,7 +69,7 @@ class LogReader:
             content.text,
             self._file.source,
             content.ident,
-            is_syslog=self._envelopes.has_idents,
+            is_syslog=self._is_syslog,
         )
 
     def lines(self) -> Iterator[LogLine]:

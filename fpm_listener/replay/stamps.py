@@ -36,6 +36,8 @@ _MONTHS = {
         b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1
     )
 }
+#: Bytes of php-fpm's time without microseconds: `[28-Nov-2026 10:00:00] `.
+_FPM_BYTES = 23
 #: Seconds by which a line can be earlier than the line before it, without a change of the clocks.
 _DISORDER_S = 120.0
 
@@ -98,6 +100,8 @@ class StampReader:
         self._last_s: float | None = None
         self._minute = b""  # the bytes of a stamp up to its minute, and what they stand for
         self._minute_s = 0.0
+        self._fpm_stamp = b""  # of php-fpm's last line, and what it stands for
+        self._fpm_s = 0.0
 
     def read(self, line: bytes) -> float | None:
         """Return the Unix seconds of the time at the beginning of a line."""
@@ -105,14 +109,22 @@ class StampReader:
             self._last_s = fast
             self.without_zone += 1
             return fast
+        if line[:_FPM_BYTES] == self._fpm_stamp:
+            self.without_zone += 1
+            self._last_s = self._fpm_s
+            return self._fpm_s
         stamp = find(line, self._year)
         if stamp is None:
             return None
+        before = self.ambiguous
         try:
             at_s = self._convert(line, stamp)
         except (ValueError, OverflowError, OSError):  # the year 1 or 9999
             return None
         self._last_s = at_s
+        is_certain = self.ambiguous == before
+        if is_certain and line[:1] == b"[" and line[3:4] == b"-" and line[21:23] == b"] ":
+            self._fpm_stamp, self._fpm_s = line[:_FPM_BYTES], at_s
         return at_s
 
     def _convert(self, line: bytes, stamp: Stamp) -> float:
