@@ -1,7 +1,7 @@
 # The commands of a checkout. `make` lists them.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-gap bench-alerts bench-calls bench-check bench-exits bench-fleet bench-spin bench-zip check-parity dist fuzz soak screenshots matrix matrix-debian clean setup-demo setup-test setup-fuzz
+.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-gap bench-alerts bench-calls bench-check bench-exits bench-fleet bench-logs bench-spin bench-zip check-parity dist fuzz soak screenshots matrix matrix-debian clean setup-demo setup-test setup-fuzz
 
 BIN := .venv/bin
 # It is found when a recipe runs, because setup can install it just before. `exec`: a signal that ends
@@ -77,6 +77,9 @@ bench-spin: setup-test  ## starts of a program that exits at once, compared with
 
 bench-zip: setup-test  ## the start of the package, of the unpacked zip file, and of the zip file
 	@exec $(BIN)/python bench/zip.py
+
+bench-logs: setup-test  ## the speed of `explain --logs`, compared with grep, and its memory
+	@exec $(BIN)/python bench/logs.py --gigabytes 1
 
 bench-exits: setup-test  ## exit statuses that are known without XML-RPC
 	@exec $(BIN)/python bench/exits.py

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from fpm_listener.cli.explain_logs import reader_policy  # noqa: E402 - it is found now
+from fpm_listener.cli.explain_logs import read_policy  # noqa: E402 - it is found now
 from fpm_listener.replay.log_lines import LogFile, ReadOptions, Report, read  # noqa: E402
 from fpm_listener.replay.replayer import Replayer  # noqa: E402
 
@@ -32,8 +32,7 @@ RELEVANT, TURNS = 0.01, 15
 #: What `grep` counts.
 NEEDLE = "exited: php-fpm"
 _AGENTS = (
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
-    "Chrome/131.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0",
     "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0",
     "PostmanRuntime/7.42.0",
     "ELB-HealthChecker/2.0",
@@ -61,7 +60,7 @@ def application(chance: random.Random, at_s: float) -> str:
 
 
 def crashes(start_s: float, step_s: float) -> Iterator[str]:
-    """Return the lines of a php-fpm that runs, and whose address is then in use, again and again."""
+    """Return the lines of a php-fpm whose address is in use, again and again."""
     at_s, pid = start_s, 100
 
     def supervisord(text: str) -> str:
@@ -72,8 +71,7 @@ def crashes(start_s: float, step_s: float) -> Iterator[str]:
 
     while True:
         for text in (
-            "ERROR: unable to bind listening socket for address '127.0.0.1:9000': Address already "
-            "in use (98)",
+            "ERROR: unable to bind listening socket for address '/run/f.sock': Address in use (98)",
             "ERROR: FPM initialization failed",
             "",
         ):
@@ -93,7 +91,7 @@ def write(path: Path, size: int) -> None:
     start_s = 1795860000.0
     own = crashes(start_s, 30.0)
     others = [
-        (access if chance.random() < 0.7 else application)(chance, start_s + number)  # noqa: PLR2004
+        (access if chance.random() < 0.7 else application)(chance, start_s + number)
         for number in range(5000)
     ]
     written = 0
@@ -106,10 +104,10 @@ def write(path: Path, size: int) -> None:
             written += file.write("\n".join(lines) + "\n")
 
 
-def best_s(work: Callable[[], object]) -> float:
+def seconds(work: Callable[[Path], object], path: Path) -> float:
     """Return the seconds of one call."""
     before = time.perf_counter()
-    work()
+    work(path)
     return time.perf_counter() - before
 
 
@@ -128,7 +126,7 @@ def read_only(path: Path) -> Report:
 
 def diagnose(path: Path) -> None:
     """Read and replay the log."""
-    replayer = Replayer(reader_policy())
+    replayer = Replayer(read_policy(None))
     for line in read([LogFile(str(path))], ReadOptions()):
         replayer.take(line)
     replayer.end()
@@ -154,14 +152,18 @@ def main() -> None:
         write(path, options.mebibytes << 20)
         report = read_only(path)
         print(f"{options.mebibytes} MiB, {report.lines} lines of interest")
-        works = {"grep -cF": grep, "reading": read_only, "explain --logs": diagnose}
+        works: dict[str, Callable[[Path], object]] = {
+            "grep -cF": grep,
+            "reading": read_only,
+            "explain --logs": diagnose,
+        }
         took = {name: float("inf") for name in works}
         for _ in range(TURNS):
             for name, work in works.items():
-                took[name] = min(took[name], best_s(lambda work=work: work(path)))
-        for name, seconds in took.items():
-            speed = options.mebibytes / seconds
-            print(f"{name:15} {speed:6.0f} MiB/s  {took['grep -cF'] / seconds:5.2f} of grep")
+                took[name] = min(took[name], seconds(work, path))
+        for name, needed_s in took.items():
+            speed = options.mebibytes / needed_s
+            print(f"{name:15} {speed:6.0f} MiB/s  {took['grep -cF'] / needed_s:5.2f} of grep")
         print(f"memory of the command: {peak_mib(path):.1f} MiB")
         if options.gigabytes:
             write(path, int(options.gigabytes * (1 << 30)))

@@ -15,7 +15,7 @@ _FILES = (
     ("--fpm-log", "error_log of php-fpm"),
     ("--stderr", "output of a program that supervisord keeps in a file"),
 )
-_OPTIONS = ("supervisord_log", "fpm_log", "stderr", "config", "since", "until", "tz")
+_OPTIONS = ("supervisord_log", "fpm_log", "stderr", "config", "rotated", "since", "until", "tz")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config",
         metavar="FILE",
         help="settings of the listener: what is a loop (default: the file in supervisord.d)",
+    )
+    logs.add_argument(
+        "--rotated",
+        action="store_true",
+        help="read the older files of each log, too: FILE.1, FILE-20261128.gz",
     )
     logs.add_argument(
         "--since", metavar="TIME", help="first moment: 2h, or '2026-11-23 08:00' (default: all)"

@@ -27,7 +27,7 @@ LONGEST_LINE = 64 << 10
 #: Bytes of one read.
 _CHUNK = 1 << 17
 #: Bytes before an exit that can contain a message of the guard, and another reason.
-_TAIL, _NEAREST = 1 << 14, 1 << 11
+_TAIL, _NEAREST = 1 << 14, 1 << 10
 #: Records that one line can have.
 _MOST_RECORDS = 16
 
@@ -139,7 +139,7 @@ class FileLines:
             if not is_whole and not is_last and start > begin:
                 self._pending.pop(self._base + start, None)
                 return start
-            if self._has_context and (b" exited: " in line or b" spawnerr: " in line):
+            if self._has_context and b" exited: " in line and b"; expected)" not in line:
                 self._add_context(start)
         return end
 
@@ -167,8 +167,10 @@ class FileLines:
     def _add_context(self, start: int) -> None:
         """Add the lines before an exit that can be its reason."""
         nearest = max(0, start - _NEAREST)
+        near = bytes(self._buffer[nearest:start])
         for word in line_filter.REASONS:
-            self._add_word(word, nearest, start)
+            if word in near:
+                self._add_word(word, nearest, start)
         self._add_word(line_filter.GUARD, max(0, start - _TAIL), start)
 
     def _add_word(self, word: bytes, begin: int, end: int) -> None:

@@ -37,7 +37,7 @@ _OTHERS = (
 )
 
 #: Words of a line before an exit that can be its reason.
-REASONS = (rb"PHP:  syntax", rb"PHP Fatal", rb"): Fatal Error ", *_OTHERS)
+REASONS = (b"PHP", b"): Fatal Error ", *_OTHERS)
 #: Of files of several programs, of php-fpm's log, and of a program's output.
 MIXED = (_SUPERVISORD, _FPM)
 FPM = (_BARE_FPM, GUARD, *_PHP)

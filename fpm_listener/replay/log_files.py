@@ -163,6 +163,7 @@ def open_log(path: str, *, rotated: bool, note: Callable[[str], None]) -> list[O
         ) from None
     _checked(named)
     if not rotated:
+        _note_older(path, note)
         return [named]
     older = []
     # The newest first: a rotation meanwhile makes a file older, so none is missed.
@@ -176,6 +177,13 @@ def open_log(path: str, *, rotated: bool, note: Callable[[str], None]) -> list[O
         except OSError as error:
             note(f"{escaped(other)} was not read: {error.strerror or error}")
     return [*reversed(older), named]
+
+
+def _note_older(path: str, note: Callable[[str], None]) -> None:
+    """Say that the log begins in older files, which are not read."""
+    if older := _older_paths(path):
+        count = f" and {len(older) - 1} others" if len(older) > 1 else ""
+        note(f"{escaped(older[-1])}{count} are older files of this log; --rotated reads them, too")
 
 
 def _older_paths(path: str) -> list[str]:

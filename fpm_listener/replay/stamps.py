@@ -36,8 +36,10 @@ _MONTHS = {
         b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1
     )
 }
-#: Bytes of php-fpm's time without microseconds: `[28-Nov-2026 10:00:00] `.
-_FPM_BYTES = 23
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - local times are compared with it
+_DAY_S = 86400.0
+#: Hours whose offset from UTC is remembered: looking it up costs ten times as much.
+_HOURS = 100
 #: Seconds by which a line can be earlier than the line before it, without a change of the clocks.
 _DISORDER_S = 120.0
 
@@ -98,33 +100,18 @@ class StampReader:
         self._latest_s = latest_s
         self._year = datetime.fromtimestamp(latest_s, timezone.utc).year
         self._last_s: float | None = None
-        self._minute = b""  # the bytes of a stamp up to its minute, and what they stand for
-        self._minute_s = 0.0
-        self._fpm_stamp = b""  # of php-fpm's last line, and what it stands for
-        self._fpm_s = 0.0
+        self._offsets: dict[int, float | None] = {}  # of the last hours
 
     def read(self, line: bytes) -> float | None:
         """Return the Unix seconds of the time at the beginning of a line."""
-        if line[:17] == self._minute and (fast := self._read_fast(line)) is not None:
-            self._last_s = fast
-            self.without_zone += 1
-            return fast
-        if line[:_FPM_BYTES] == self._fpm_stamp:
-            self.without_zone += 1
-            self._last_s = self._fpm_s
-            return self._fpm_s
         stamp = find(line, self._year)
         if stamp is None:
             return None
-        before = self.ambiguous
         try:
             at_s = self._convert(line, stamp)
         except (ValueError, OverflowError, OSError):  # the year 1 or 9999
             return None
         self._last_s = at_s
-        is_certain = self.ambiguous == before
-        if is_certain and line[:1] == b"[" and line[3:4] == b"-" and line[21:23] == b"] ":
-            self._fpm_stamp, self._fpm_s = line[:_FPM_BYTES], at_s
         return at_s
 
     def _convert(self, line: bytes, stamp: Stamp) -> float:
@@ -132,26 +119,32 @@ class StampReader:
             return stamp.local.replace(tzinfo=stamp.zone).timestamp()
         self.without_zone += 1
         local = stamp.local
-        if line[:1].isalpha() and self._seconds(local, 0) > self._latest_s + 86400.0:
+        if line[:1].isalpha() and self._seconds(local, 0) > self._latest_s + _DAY_S:
             local = local.replace(year=local.year - 1)  # of syslog
+        offset_s = self._offset_s(local)
+        if offset_s is not None:
+            return (local - _EPOCH).total_seconds() - offset_s
         first_s, second_s = self._seconds(local, 0), self._seconds(local, 1)
         if second_s <= first_s:  # equal, or a time that the clocks leave out
-            if line[:4].isdigit():
-                whole = local.replace(second=0, microsecond=0)
-                self._minute, self._minute_s = line[:17], self._seconds(whole, 0)
             return first_s
         self.ambiguous += 1
         is_second = self._last_s is not None and self._last_s > first_s + _DISORDER_S
         return second_s if is_second else first_s
 
+    def _offset_s(self, local: datetime) -> float | None:
+        """Return the offset from UTC in the hour of a time; None = it changes around this hour."""
+        key = local.toordinal() * 24 + local.hour
+        if key not in self._offsets:
+            if len(self._offsets) >= _HOURS:
+                self._offsets.clear()
+            hour = local.replace(minute=0, second=0, microsecond=0)
+            found = {
+                (one - _EPOCH).total_seconds() - self._seconds(one, fold)
+                for one in (hour, hour + timedelta(minutes=59, seconds=59))
+                for fold in (0, 1)
+            }
+            self._offsets[key] = found.pop() if len(found) == 1 else None
+        return self._offsets[key]
+
     def _seconds(self, local: datetime, fold: int) -> float:
         return local.replace(tzinfo=self._zone, fold=fold).timestamp()
-
-    def _read_fast(self, line: bytes) -> float | None:
-        """Return the time of a line of supervisord in the same minute as the last one."""
-        if line[19:20] != b"," or line[23:24] != b" ":
-            return None
-        second, milli = line[17:19], line[20:23]
-        if not (second.isdigit() and milli.isdigit()):
-            return None
-        return self._minute_s + min(int(second), 59) + int(milli) / 1000.0
