@@ -112,12 +112,10 @@ class Reconstruction:
     # -- lines -------------------------------------------------------------------------------------
 
     def _spawned(self, at_s: float, name: ProcessName, seen: Seen, fact: Spawned) -> list[Step]:
-        self.shows_starts = True
         seen.is_assumed = False
         return [self.change(at_s, name, State.STARTING, pid=fact.pid)]
 
     def _running(self, at_s: float, name: ProcessName, seen: Seen, _: EnteredRunning) -> list[Step]:
-        self.shows_starts = True
         return [self.change(at_s, name, State.RUNNING, pid=seen.pid)]
 
     def _ended(self, at_s: float, name: ProcessName, seen: Seen, fact: Ended) -> list[Step]:
@@ -138,7 +136,6 @@ class Reconstruction:
         return [*note, exited, *again]
 
     def _gave_up(self, at_s: float, name: ProcessName, seen: Seen, _: GaveUp) -> list[Step]:
-        self.shows_starts = True
         steps = []
         for failed_at_s in self._take_unnamed(at_s, seen):
             steps += self._failed_start(failed_at_s, name)
@@ -173,8 +170,10 @@ class Reconstruction:
         return self._stopping(at_s, name, seen)
 
     def _killed(self, at_s: float, name: ProcessName, seen: Seen, fact: KillNote) -> list[Step]:
-        seen.pid = fact.pid
-        asked = self._stopping(at_s, name, seen)
+        is_other = seen.pid not in {None, fact.pid}  # in another group, with the same name
+        if not is_other:
+            seen.pid = fact.pid
+        asked = [] if is_other else self._stopping(at_s, name, seen)
         return [*asked, Step(ExitsRead((), float("-inf"), (fact,)))]
 
     def _stopping(self, at_s: float, name: ProcessName, seen: Seen) -> list[Step]:

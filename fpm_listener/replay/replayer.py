@@ -121,6 +121,7 @@ class Replayer:
         if fact is None:
             return
         self._supervisord_path = line.path
+        self.runs.shows_starts |= supervisord_lines.is_info(text)
         self.owners.take_supervisord(line.path)
         self._take_lines(self._order.due(at_s))
         if isinstance(fact, Ended):

@@ -96,6 +96,11 @@ _STARTED = re.compile(r"supervisord started with pid ([0-9]{1,9})$")
 _ENDS = re.compile(r"received (SIG[A-Z0-9]{1,9}) indicating (?:exit|restart) request$")
 
 
+def is_info(text: str) -> bool:
+    """Return whether a line has the level of starts: then the log shows all of them."""
+    return text[24:28] == "INFO"
+
+
 def parse(text: str) -> SupervisordFact | None:
     """Return what a line states, or None. text: without its newline."""
     head = _HEAD.match(text)

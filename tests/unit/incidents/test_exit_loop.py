@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fpm_listener.monitor.engine import Engine
 from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.messages import (
     ProcessExited,
@@ -16,7 +15,7 @@ from fpm_listener.monitor.messages import (
 )
 from fpm_listener.settings.policy import NEVER, LoopPolicy
 from fpm_listener.supervisor.process import Program
-from tests.unit.monitor.engine_scenario import FPM, JOB, POLICY, Scenario, moment
+from tests.unit.monitor.engine_scenario import FPM, JOB, POLICY, RecordedEngine, Scenario, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -105,7 +104,7 @@ def test_autorestart_is_unknown() -> None:
     unknown = ProgramsKnown(programs=(Program(name=JOB, command="job"),), sites={})
     restarted = ProgramsKnown(programs=(Program(name=JOB, autorestart="true"),), sites={})
     scenario = Scenario()
-    scenario.engine = Engine(scenario.engine._shared.settings, "token")
+    scenario.engine = RecordedEngine(scenario.engine._shared.settings, "token")
     assert cycles(scenario, every(2.0, 0.0, 30)).sent == []  # no program is known
     scenario.give(60.0, unknown)
     assert cycles(scenario, every(2.0, 60.0, 30)).sent == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fpm_listener.delivery.alert_texts import with_texts
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
@@ -34,7 +34,10 @@ from fpm_listener.values import Instant
 from fpm_listener.vocabulary import Tier
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fpm_listener.incidents.alert import Alert
+    from fpm_listener.monitor.engine import Input
     from fpm_listener.monitor.messages import Effect
     from fpm_listener.monitor.process_view import ProcessView
 
@@ -83,8 +86,46 @@ def moment(at_s: float) -> Instant:
     return Instant(at_s, EPOCH + at_s)
 
 
+class RecordedEngine(Engine):
+    """An engine that notes what no log contains."""
+
+    def __init__(self, settings: EngineSettings, id_token: str) -> None:
+        super().__init__(settings, id_token)
+        self.unlogged: set[str] = set()
+        self.given: list[tuple[float, object]] = []  #: all inputs but Tick
+        self.effects: list[Effect] = []
+
+    def step(self, now: Instant, given: Input) -> list[Effect]:
+        """Note the input."""
+        if not isinstance(given, Tick):
+            self.given.append((now.monotonic_s, given))
+        effects = super().step(now, given)
+        self.effects += effects
+        return effects
+
+    def missed(self, now: Instant, count: int = 0) -> list[Effect]:
+        """Note that events were lost."""
+        self.unlogged.add("missed")
+        return super().missed(now, count)
+
+    def reconfigure(self, settings: EngineSettings) -> None:
+        """Note that the settings have changed."""
+        self.unlogged.add("reconfigure")
+        super().reconfigure(settings)
+
+    def restore(
+        self, now: Instant, memory: Mapping[ProcessName, Mapping[str, Any]]
+    ) -> list[Effect]:
+        """Note that the listener has started again."""
+        self.unlogged.add("restore")
+        return super().restore(now, memory)
+
+
 class Scenario:
     """An engine that knows one php-fpm and one job, and what came of each step."""
+
+    #: All scenarios, with their policy, while a test replays them; None = they are not kept.
+    played: ClassVar[list[Scenario] | None] = None
 
     def __init__(
         self,
@@ -95,7 +136,10 @@ class Scenario:
         id_token: str = ID_TOKEN,
     ) -> None:
         settings = EngineSettings(policy=policy, identity=Identity(instance=instance))
-        self.engine = Engine(settings, id_token)
+        self.policy = policy
+        if self.played is not None:
+            self.played.append(self)
+        self.engine = RecordedEngine(settings, id_token)
         self.engine.set_log_readable(readable=exits)
         self.effects: list[Effect] = []
         self.now_s = 0.0
