@@ -22,7 +22,7 @@ _fpm_listener() {
                     after) offers='--timeout --config --supervisord-conf --' ;;
                     run) offers='-- supervisord' ;;
                     check) offers='--supervisord-conf --format --json --fix-preview --all --select --ignore --fail-on --baseline --write-baseline' ;;
-                    explain) offers="--json $(fpm-listener explain 2>/dev/null | sed -n 's/^\([A-Z]*[a-z_]*[0-9]*\)  .*/\1/p')" ;;
+                    explain) offers="--json --logs --supervisord-log --fpm-log --stderr --rotated --since --until --tz --config $(fpm-listener explain 2>/dev/null | sed -n 's/^\([A-Z]*[a-z_]*[0-9]*\)  .*/\1/p')" ;;
                     healthy) offers='--direct --supervisord-conf --timeout --start-period --nagios --config' ;;
                     alerts) offers='test list retry drop --config --json' ;;
                     leave) offers='--config' ;;

@@ -18,6 +18,15 @@ complete -c fpm-listener -n __fish_use_subcommand -l version -d 'print the versi
 complete -c fpm-listener -n '__fish_seen_subcommand_from help' -a 'listen status guard run after init check explain healthy alerts leave unpack version'
 complete -c fpm-listener -n '__fish_seen_subcommand_from listen status guard after healthy alerts leave' -l config -r -F -d 'the settings'
 complete -c fpm-listener -n '__fish_seen_subcommand_from status check explain list' -l json -d 'print JSON'
+complete -c fpm-listener -n '__fish_seen_subcommand_from explain' -l logs -d 'diagnose an outage from logs'
+complete -c fpm-listener -n '__fish_seen_subcommand_from explain' -l supervisord-log -r -F -d "supervisord's log"
+complete -c fpm-listener -n '__fish_seen_subcommand_from explain' -l fpm-log -r -F -d "php-fpm's error log"
+complete -c fpm-listener -n '__fish_seen_subcommand_from explain' -l stderr -r -F -d 'output of a program'
+complete -c fpm-listener -n '__fish_seen_subcommand_from explain' -l rotated -d 'read the older files of each log'
+complete -c fpm-listener -n '__fish_seen_subcommand_from explain' -l since -x -d 'first moment'
+complete -c fpm-listener -n '__fish_seen_subcommand_from explain' -l until -x -d 'last moment'
+complete -c fpm-listener -n '__fish_seen_subcommand_from explain' -l tz -x -d 'time zone of the logs'
+complete -c fpm-listener -n '__fish_seen_subcommand_from explain' -l config -r -F -d 'the settings'
 complete -c fpm-listener -n '__fish_seen_subcommand_from status' -l url -x -d 'where the listener serves'
 complete -c fpm-listener -n '__fish_seen_subcommand_from status' -l insecure -d 'send a password in clear text'
 complete -c fpm-listener -n '__fish_seen_subcommand_from check after healthy' -l supervisord-conf -r -F -d 'its configuration'
