@@ -33,7 +33,8 @@ _NOT_EXPANDED = re.compile(r"""("(?:[^"\\]|\\.)*")|'[^']*'|;.*""")
 def _rejections(fpm: Fpm) -> Iterator[tuple[str, Match]]:
     """Return all that php-fpm rejects, with the ids of rules."""
     for entry in fpm.conf.entries:
-        if why := directives.rejection(entry, fpm.version):
+        why = directives.rejection(entry, fpm.version)
+        if why and not entry.name.startswith("#"):  # that is FPM066
             brackets = "" if entry.offset is None else f"[{entry.offset}]"
             values = {"key": f"{entry.name}{brackets}", "why": why}
             yield "FPM080", Match(Place.parse(entry.place, entry.section), values)

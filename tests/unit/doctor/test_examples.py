@@ -57,7 +57,6 @@ HOSTS = {
 ALSO = {
     "FPM004": {"FPM003", "FPM028"},
     "FPM041": {"FPM064"},
-    "FPM066": {"FPM080"},
     "FPM181": {"FPM014"},
 }
 #: Rules whose mistake is in files or answers that `check` reads before the rules run.
