@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fpm_listener.doctor.check import CheckResult
+    from fpm_listener.doctor.project_settings import ProjectSettings
     from fpm_listener.doctor.rule import Finding
     from fpm_listener.doctor.selection import Selection
 
@@ -65,6 +66,7 @@ class Choices(NamedTuple):
     baseline: str | None
     write_baseline: str | None
     is_all: bool
+    settings: ProjectSettings
 
 
 def choose(options: argparse.Namespace, paths: Sequence[str] | None = None) -> Choices:
@@ -97,14 +99,23 @@ def choose(options: argparse.Namespace, paths: Sequence[str] | None = None) -> C
         baseline=baseline,
         write_baseline=options.write_baseline,
         is_all=options.all,
+        settings=settings,
     )
 
 
 def report(result: CheckResult, choices: Choices, *, is_preview: bool = False) -> int:
     """Print the findings that count, and return the exit status. Raises FpmListenerError."""
-    from fpm_listener.doctor import baseline_file, report, suppressions, text_files  # noqa: PLC0415
+    from fpm_listener.doctor import (  # noqa: PLC0415 - as in choose
+        baseline_file,
+        project,
+        report,
+        suppressions,
+        text_files,
+    )
 
     texts = text_files.texts()
+    if choices.settings.exclude:
+        result = project.without_excluded(result, choices.settings)
     is_whole = not result.mode
     found = suppressions.apply(result.findings, result.texts, texts, is_whole=is_whole)
     found = [one for one in found if choices.selection.has(one.id)]

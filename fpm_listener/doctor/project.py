@@ -13,13 +13,14 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener import regular_file
-from fpm_listener.doctor import project_settings
+from fpm_listener.doctor import project_settings, selection
 from fpm_listener.doctor.project_settings import ProjectSettings
 from fpm_listener.values import FpmListenerError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from fpm_listener.doctor.check import CheckResult
     from fpm_listener.doctor.rule import Finding
 
 
@@ -72,6 +73,20 @@ def _are_below(folder: str, paths: Sequence[str] | None) -> bool:
     whole = os.path.realpath(folder)
     real = [os.path.realpath(path) for path in paths or ()]
     return bool(real) and all(os.path.commonpath([whole, one]) == whole for one in real)
+
+
+def without_excluded(result: CheckResult, settings: ProjectSettings) -> CheckResult:
+    """Return the result without the files that the settings exclude."""
+    folder = os.path.dirname(settings.path)  # noqa: PTH120 - a text
+    excluded = {
+        file
+        for file in {*result.texts, *(one.file for one in result.findings)}
+        if selection.is_excluded(_below(folder, os.path.realpath(file)), settings.exclude)
+    }
+    return result._replace(
+        findings=[one for one in result.findings if one.file not in excluded],
+        texts={file: text for file, text in result.texts.items() if file not in excluded},
+    )
 
 
 def relative(findings: Sequence[Finding], start: str) -> list[Finding]:

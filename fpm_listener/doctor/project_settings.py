@@ -18,7 +18,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "setup.cfg": ("tool:fpm-listener",),
 }
 FORMATS = ("text", "json", "github", "gitlab", "sarif")
-KEYS = ("select", "ignore", "fail-on", "format", "baseline")
+KEYS = ("select", "ignore", "fail-on", "format", "baseline", "exclude")
 
 
 class ProjectSettings(NamedTuple):
@@ -30,6 +30,7 @@ class ProjectSettings(NamedTuple):
     fail_on: str | None = None
     format: str | None = None
     baseline: str | None = None  #: relative to the directory of the file
+    exclude: tuple[str, ...] = ()  #: patterns of files, as baseline
 
 
 def are_in(name: str, text: str) -> bool:
@@ -88,6 +89,7 @@ def _checked(
         fail_on=values.get("fail-on"),
         format=values.get("format"),
         baseline=values.get("baseline"),
+        exclude=tuple(one for one in re.split(r"[,\s]+", values.get("exclude", "")) if one),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.doctor.rule import FindingSeverity
@@ -49,3 +50,10 @@ def parse_ids(text: str, known: Collection[str]) -> tuple[str, ...]:
         if not any(identity.startswith(word) for identity in known):
             raise ValueError(word)
     return words
+
+
+def is_excluded(path: str, patterns: Iterable[str]) -> bool:
+    """Return whether a pattern of a shell matches a path or a directory above it."""
+    parts = path.split("/")
+    names = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    return any(fnmatchcase(name, one.rstrip("/")) for one in patterns for name in names)

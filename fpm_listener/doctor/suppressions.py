@@ -131,9 +131,11 @@ def _problems(
                 variant = "own"
             elif identity not in known:
                 variant = "unknown"
-            elif not ignore.first:
+            elif (ignore.place, identity) in used:
+                continue
+            elif not ignore.first and not ignore.is_at_top:
                 variant = "nowhere"
-            elif (ignore.place, identity) not in used and identity in certain:
+            elif identity in certain:
                 variant = None if ignore.is_open else ""
             if variant is not None:
                 yield UNUSED, Match(ignore.place, {"id": identity}, variant=variant)
@@ -152,10 +154,14 @@ def _scan(path: str, text: str, is_whole: bool) -> Iterator[_Ignore]:  # noqa: F
         stripped = line.strip()
         if stripped[:1] in {";", "#"}:
             if stripped[0] in signs and (found := _parsed(stripped)):
-                pending.append(_Ignore(Place(path, number), *found, is_at_top=is_at_top))
+                # Elsewhere, another file can have the sections that this one lacks.
+                is_open = is_at_top and not is_whole
+                place = Place(path, number, section)
+                ignore = _Ignore(place, *found, is_at_top=is_at_top, is_open=is_open)
+                pending.append(ignore)
             continue
         if not stripped:
-            yield from (one._replace(place=one.place._replace(section=section)) for one in pending)
+            yield from pending
             pending = []
             continue
         header = _HEADER.match(line)
@@ -169,18 +175,17 @@ def _scan(path: str, text: str, is_whole: bool) -> Iterator[_Ignore]:  # noqa: F
             last = headers[following] - 1 if following < len(headers) else len(lines)
         pool = section.lower() if header and signs == ";" else ""
         is_open = any(_OPEN.search(one) for one in lines[number - 1 : last])
+        is_open |= bool(pool) and not is_whole  # another file can set the keys of the pool
         for one in pending:
-            # Elsewhere, other files can set the keys of a pool and of supervisord.
-            is_partial = not is_whole and (bool(pool) or one.is_at_top)
             yield one._replace(
                 place=one.place._replace(section=section),
                 first=number,
                 last=last,
-                is_open=is_open or is_partial,
+                is_open=is_open or one.is_open,
                 pool=pool,
             )
         pending = []
-    yield from (one._replace(place=one.place._replace(section=section)) for one in pending)
+    yield from pending
 
 
 def _parsed(comment: str) -> tuple[tuple[str, ...], bool] | None:

@@ -320,6 +320,19 @@ def test_where_settings_are_searched(project: Project, monkeypatch: pytest.Monke
     assert command_line.main(words) == 1
 
 
+def test_excluded_files_of_a_project(project: Project) -> None:
+    """They have no findings, and comments in them are not judged."""
+    comment = "; fpm-listener: ignore FPM999 because of something\n"
+    pools = project.folder / "docker" / "php-fpm.conf"
+    pools.write_text(comment + pools.read_text())
+    assert {"FPM047", "FPM180"} <= set(project.ids())
+    (project.folder / "setup.cfg").write_text("[tool:fpm-listener]\nexclude = a, */php-fpm.conf\n")
+
+    found = project.ids()
+    assert {"FPM047", "FPM180"}.isdisjoint(found)
+    assert "FPM010" in found
+
+
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [

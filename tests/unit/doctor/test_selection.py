@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fpm_listener.doctor import selection
 from fpm_listener.doctor.report import exit_status
 from fpm_listener.doctor.rule import Finding, FindingSeverity
 from fpm_listener.doctor.selection import FAIL_ON, Selection, parse_ids
@@ -37,6 +38,24 @@ def test_an_unknown_id(word: str) -> None:
     """It is an error, because a typing error would hide findings or change nothing."""
     with pytest.raises(ValueError, match=r"."):
         parse_ids(f"FPM014,{word}", IDS)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_excluded"),
+    [
+        ("docker/old/s.conf", True),
+        ("docker/old", True),
+        ("docker/old/", True),
+        ("docker/*/s.conf", True),
+        ("*.conf", True),
+        ("old", False),
+        ("docker/ol", False),
+        ("Docker", False),
+    ],
+)
+def test_excluded_files(pattern: str, is_excluded: bool) -> None:  # noqa: FBT001
+    """A pattern matches the file or a directory above it."""
+    assert selection.is_excluded("docker/old/s.conf", [pattern]) == is_excluded
 
 
 def test_the_exit_status() -> None:

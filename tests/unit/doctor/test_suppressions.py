@@ -91,6 +91,7 @@ def test_a_number_sign_in_a_file_of_php_fpm() -> None:
 def test_a_comment_at_the_top_of_a_file() -> None:
     """It also ignores findings that have no line."""
     assert left(f"{WHY}\n{FPM}", finding(0), finding(2)) == []
+    assert left(f"{WHY}\n\n{FPM}", finding(0), finding(3)) == ["FPM014:3"]
     assert left(above(FPM, "[www]", WHY), finding(0), finding(4)) == ["FPM014:0"]
 
 
