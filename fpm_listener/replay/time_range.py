@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fpm_listener import durations
 from fpm_listener.values import FpmListenerError
@@ -18,6 +18,7 @@ _MOMENT = re.compile(
     r" ?(Z|[+-]\d\d:?\d\d)?",
     re.ASCII,
 )
+_NAME = re.compile(r"[A-Za-z0-9_+/-]{1,64}")
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d\d))?", re.ASCII)
 
 
@@ -64,11 +65,9 @@ def read_zone(text: str) -> tzinfo:
             return _offset(word)
         except ValueError:
             pass
-    try:
-        return ZoneInfo(word)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: it is a directory
-        pass
-    if not available_timezones():
+    if (zone := _find_zone(word)) is not None:
+        return zone
+    if _find_zone("Etc/UTC") is None:
         raise FpmListenerError(
             f"--tz {text!r}: this machine has no data about time zones. Use the difference from "
             "UTC, for example --tz +02:00, or install the package tzdata"
@@ -76,6 +75,15 @@ def read_zone(text: str) -> tzinfo:
     raise FpmListenerError(
         f"--tz {text!r}: no such time zone. Use for example UTC, Europe/Berlin or +02:00"
     )
+
+
+def _find_zone(name: str) -> tzinfo | None:
+    if not _NAME.fullmatch(name):
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: it is a directory
+        return None
 
 
 def _offset(text: str) -> tzinfo:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.fuzz import files, net, outputs, texts
+from tests.fuzz import files, logs, net, outputs, texts
 
 if TYPE_CHECKING:
     from tests.fuzz.target import Target
 
-TARGETS: dict[str, Target] = {**texts.TARGETS, **files.TARGETS, **net.TARGETS, **outputs.TARGETS}
+TARGETS: dict[str, Target] = {
+    **texts.TARGETS,
+    **files.TARGETS,
+    **logs.TARGETS,
+    **net.TARGETS,
+    **outputs.TARGETS,
+}
