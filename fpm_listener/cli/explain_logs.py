@@ -62,13 +62,15 @@ def run(options: argparse.Namespace) -> int:
     document = to_json(replayer, report)
     if options.json:
         output.write(json.dumps(document, indent=2))
-    else:
+    elif report.lines:
         is_seen = sys.stdout is not None and sys.stdout.isatty()
         width = shutil.get_terminal_size().columns if is_seen else None
         output.say("\n".join(to_lines(document, zone, width)))
     if not report.lines:
+        notes = "".join(f" {note}" for note in report.notes)
         raise FpmListenerError(
-            f"explain: {', '.join(report.files)}: no line was read; check the files, and --since"
+            f"explain: {', '.join(report.files)}: no line of supervisord or php-fpm was read; check"
+            f" the files, --since and --until.{notes}"
         )
     return 1 if document["incidents"] else 0
 
