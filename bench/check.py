@@ -24,7 +24,15 @@ PARSE = (
     "import sys; from supervisor.options import ServerOptions; o = ServerOptions();"
     "o.configfile = sys.argv[1]; o.process_config_file(do_usage=False)"
 )
+#: The same for many files, in one process.
+PARSE_ALL = PARSE.replace("o = ServerOptions();", "").replace(
+    "o.configfile = sys.argv[1]; o.process_config_file(do_usage=False)",
+    "[(setattr(o := ServerOptions(), 'configfile', f), o.process_config_file(do_usage=False))"
+    " for f in sys.argv[1:]]",
+)
 RUNS = 5
+#: Files of the repository.
+FILES = 500
 
 
 def lay_out(folder: Path, programs: int) -> Path:
@@ -43,6 +51,70 @@ def lay_out(folder: Path, programs: int) -> Path:
     path = folder / "supervisord.conf"
     path.write_text(f"[supervisord]\nchildlogdir={folder}\n[include]\nfiles=conf.d/*.conf\n")
     return path
+
+
+def lay_out_repository(folder: Path) -> list[str]:
+    """Write a repository of many services, and return its main files."""
+    (folder / ".git").mkdir()
+    mains = []
+    for n in range(FILES // 5):
+        (folder / f"{n}" / "conf.d").mkdir(parents=True)
+        texts = {
+            "supervisord.conf": "[supervisord]\nnodaemon=true\n[program:php-fpm]\n"
+            "command=php-fpm -F\n[include]\nfiles=conf.d/*.conf\n",
+            "conf.d/cron.conf": "[program:cron]\ncommand=cron -f\n",
+            "worker.ini": "[program:worker]\ncommand=php artisan queue:work\nnumprocs=4\n"
+            "process_name=%(process_num)s\n",
+            "www.conf": "[www]\nuser = www-data\nlisten = 9000\npm = static\npm.max_children = 4\n",
+            "zz-docker.conf": "[global]\ndaemonize = no\n[www]\nlisten = 9000\n",
+        }
+        for name, text in texts.items():
+            (folder / f"{n}" / name).write_text(text)
+        mains.append(str(folder / f"{n}" / "supervisord.conf"))
+    return mains
+
+
+def tree_kib(pid: int) -> int:
+    """Return the resident memory of a process and of its children; 0 if it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return 0
+    own = next((line for line in status.splitlines() if line.startswith("VmRSS")), "- 0")
+    return int(own.split()[1]) + sum(tree_kib(int(child)) for child in children)
+
+
+def peak_mib(command: list[str]) -> float:
+    """Return the most memory of the command with its children, sampled every 10 ms."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    most = 0
+    while process.poll() is None:
+        most = max(most, tree_kib(process.pid))
+        time.sleep(0.01)
+    return most / 1024
+
+
+def measure_repository() -> None:
+    """Print what `check` takes on the files of a repository."""
+    with tempfile.TemporaryDirectory(prefix="bc-") as name:
+        mains = lay_out_repository(Path(name))
+        alone = [sys.executable, "-c", PARSE_ALL, *mains]
+        ours = [sys.executable, "-m", "fpm_listener", "check", "--json", name]
+        alone_s, taken_s = seconds(alone), seconds(ours, len(mains))
+        ratio = f"{taken_s / alone_s:.1f}"
+        row(
+            f"{FILES} files of a repository", f"{taken_s:.2f} s", f"{alone_s:.2f} s", ratio, "< 5 s"
+        )
+        ours_mib, alone_mib = peak_mib(ours), peak_mib(alone)
+        ratio = f"{ours_mib / alone_mib:.1f}"
+        row(
+            "memory of its processes",
+            f"{ours_mib:.0f} MiB",
+            f"{alone_mib:.0f} MiB",
+            ratio,
+            "< 80 MiB",
+        )
 
 
 def as_nobody() -> list[str]:
@@ -106,6 +178,7 @@ def main() -> None:
                     f"{taken_s / alone_s:.1f}",
                     "< 2 s" if programs > 1 else "",
                 )
+    measure_repository()
 
 
 if __name__ == "__main__":

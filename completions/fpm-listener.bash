@@ -7,6 +7,10 @@ _fpm_listener() {
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
+        --root)
+            mapfile -t COMPREPLY < <(compgen -d -- "$word")
+            return
+            ;;
         --orphans) offers='quit report' ;;
         --format) offers='text json github gitlab sarif' ;;
         --fail-on) offers='error warning hint never' ;;
@@ -21,12 +25,16 @@ _fpm_listener() {
                     guard) offers='--wait --orphans --hold --config --' ;;
                     after) offers='--timeout --config --supervisord-conf --' ;;
                     run) offers='-- supervisord' ;;
-                    check) offers='--supervisord-conf --format --json --fix-preview --all --select --ignore --fail-on --baseline --write-baseline' ;;
                     explain) offers="--json --logs --supervisord-log --fpm-log --stderr --rotated --since --until --tz --config $(fpm-listener explain 2>/dev/null | sed -n 's/^\([A-Z]*[a-z_]*[0-9]*\)  .*/\1/p')" ;;
                     healthy) offers='--direct --supervisord-conf --timeout --start-period --nagios --config' ;;
                     alerts) offers='test list retry drop --config --json' ;;
                     leave) offers='--config' ;;
                     help) offers='listen status guard run after init check explain healthy alerts leave unpack version' ;;
+                    check)
+                        offers='--root --offline --supervisord-conf --format --json --fix-preview --all --select --ignore --fail-on --baseline --write-baseline'
+                        mapfile -t COMPREPLY < <(compgen -W "$offers" -- "$word"; compgen -f -- "$word")
+                        return
+                        ;;
                     init)
                         offers='--container --conf --write --dockerfile --user --path --token-file --textfile'
                         mapfile -t COMPREPLY < <(compgen -W "$offers" -- "$word"; compgen -d -- "$word")

@@ -30,6 +30,9 @@ complete -c fpm-listener -n '__fish_seen_subcommand_from explain' -l config -r -
 complete -c fpm-listener -n '__fish_seen_subcommand_from status' -l url -x -d 'where the listener serves'
 complete -c fpm-listener -n '__fish_seen_subcommand_from status' -l insecure -d 'send a password in clear text'
 complete -c fpm-listener -n '__fish_seen_subcommand_from check after healthy' -l supervisord-conf -r -F -d 'its configuration'
+complete -c fpm-listener -n '__fish_seen_subcommand_from check' -F
+complete -c fpm-listener -n '__fish_seen_subcommand_from check' -l root -x -a '(__fish_complete_directories)' -d 'check the unpacked image in this directory'
+complete -c fpm-listener -n '__fish_seen_subcommand_from check' -l offline -d 'use only the files'
 complete -c fpm-listener -n '__fish_seen_subcommand_from check' -l fix-preview -d 'print the fixes as a diff'
 complete -c fpm-listener -n '__fish_seen_subcommand_from check' -l all -d 'also print hints about unchanged defaults'
 complete -c fpm-listener -n '__fish_seen_subcommand_from check' -l format -x -a 'text json github gitlab sarif' -d 'format of the output'

@@ -98,7 +98,7 @@ def see(path: str, text: str) -> Seen | None:
     if syntax := _syntax(path, text):
         return Seen(Kind.TEMPLATE, syntax=syntax)
     if kind is Kind.PHP_FPM:
-        return Seen(kind, _complete(keys), is_continued=bool(set(keys[""]) - set(GLOBAL)))
+        return Seen(kind, _complete(keys), is_continued=bool(set(keys[""]) - {*GLOBAL, "include"}))
     return Seen(kind, variable=_variable(keys))
 
 
@@ -115,7 +115,7 @@ def _keys(text: str) -> dict[str, dict[str, str]]:
 
 
 def _is_php_fpm(path: str, keys: dict[str, dict[str, str]]) -> bool:
-    known = {*GLOBAL, *POOL, *_ARRAYS}
+    known = {*GLOBAL, *POOL, *_ARRAYS, "include"}
     names = {key for section in keys.values() for key in section}
     ours = names & known
     if not ours or len(ours) * 2 < len(names):

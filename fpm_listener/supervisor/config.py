@@ -144,7 +144,7 @@ def describe(path: str, draft: str | None = None, tree: FileTree | None = None) 
     if tree is None:
         parser = _parsed(options, recorder, path, draft)
     else:
-        parser = tree_parser.parsed(options, tree, path, draft)
+        parser = tree_parser.parsed(options, tree, path, draft, _MOST_PROCESSES)
     if isinstance(parser, dict):
         return parser
     section = parser.configroot.supervisord

@@ -17,10 +17,20 @@ if TYPE_CHECKING:
     from fpm_listener.host.file_tree import FileTree
 
 
-def parsed(options: Any, tree: FileTree, path: str, draft: str | None) -> Any:  # noqa: ANN401 - supervisor has no types
+class TooManyProcessesError(Exception):
+    """A program has more processes than can be read within the limits."""
+
+
+def parsed(
+    options: Any,  # noqa: ANN401 - supervisor has no types
+    tree: FileTree,
+    path: str,
+    draft: str | None,
+    most_processes: int,
+) -> Any:  # noqa: ANN401 - supervisor has no types
     """Return a parser that has read the file of the tree, or why supervisor refuses it.
 
-    draft: replaces the text of the file.
+    draft: replaces the text of the file. most_processes: of one program.
     """
     drafts.accept_missing()
     options.name_to_uid = lambda _: None
@@ -47,10 +57,26 @@ def parsed(options: Any, tree: FileTree, path: str, draft: str | None) -> Any:  
         def exists(self, path: str) -> bool:  # noqa: ARG002 - as in supervisor
             return True
 
+        def processes_from_section(
+            self,
+            parser: Any,  # noqa: ANN401 - as in supervisor
+            section: str,
+            *more: Any,  # noqa: ANN401 - as in supervisor
+            **names: Any,  # noqa: ANN401 - as in supervisor
+        ) -> Any:  # noqa: ANN401 - as in supervisor
+            count = str(parser.saneget(section, "numprocs", 1)).strip()
+            if count.isdecimal() and int(count[:10]) > most_processes:
+                raise TooManyProcessesError(count[:20])
+            return super().processes_from_section(parser, section, *more, **names)
+
         def open(self, fn: str, mode: str = "r") -> io.StringIO:  # noqa: ARG002 - as in supervisor
             is_draft = draft is not None and fn == path
             text = draft if is_draft else tree.read_text(fn, errors="strict")
             return drafts.opened(text or "", fn)
 
     options.UnhosedConfigParser = IniParser
-    return config_errors.parsed(Parser, path, is_open=True)
+    try:
+        return config_errors.parsed(Parser, path, is_open=True)
+    except TooManyProcessesError as count:
+        why = f"numprocs = {count} are more than {most_processes} processes, which are not read"
+        return {"refused": why, "unreadable": True}

@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fpm_listener import regular_file
 from fpm_listener.doctor.check_paths import check_paths
+from fpm_listener.host.file_tree import FileTree
+from fpm_listener.supervisor.config import ConfUnreadable
+from fpm_listener.supervisor.parser_child import ParserChild
 from fpm_listener.values import FpmListenerError
 
 if TYPE_CHECKING:
@@ -131,3 +135,105 @@ def test_paths_without_a_configuration(repository: Path) -> None:
     }.items():
         with pytest.raises(FpmListenerError, match=why):
             check_paths([str(repository / path)])
+
+
+# -- an unpacked image -----------------------------------------------------------------------------
+
+IMAGE = {
+    "etc/passwd": "root:x:0:0::/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n",
+    "etc/group": "root:x:0:\napp:x:1000:\n",
+    "etc/supervisor/supervisord.conf": "[supervisord]\nnodaemon=true\nlogfile=/dev/stdout\n"
+    "logfile_maxbytes=0\n[include]\nfiles=/etc/supervisor/conf.d/*.conf\n",
+    "etc/real/app.conf": "[program:php-fpm]\ncommand=php-fpm -F\nuser=app\n"
+    "[program:www]\ncommand=/usr/bin/env a\nuser=www-data\n",
+    "etc/php/8.2/fpm/php-fpm.conf": "[global]\nerror_log = /var/log/fpm.log\n[www]\n"
+    "listen = 9000\npm = static\npm.max_childs = 2\n",
+    "usr/sbin/php-fpm8.2": "#!/bin/sh\n",
+    "bin/sh": "",
+}
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """Return an image with absolute links, as distributions have them."""
+    folder = write(tmp_path / "root", IMAGE)
+    for program in ("bin/sh", "usr/sbin/php-fpm8.2"):
+        (folder / program).chmod(0o755)
+    (folder / "var" / "log").mkdir(parents=True)
+    (folder / "etc" / "alternatives").mkdir()
+    (folder / "etc" / "supervisor" / "conf.d").symlink_to("/etc/real")
+    (folder / "usr" / "sbin" / "php-fpm").symlink_to("/etc/alternatives/php-fpm")
+    (folder / "etc" / "alternatives" / "php-fpm").symlink_to("/usr/sbin/php-fpm8.2")
+    return folder
+
+
+def test_unpacked_image(image: Path) -> None:
+    """Links begin at the root, and users are those of the image."""
+    result = check_paths([], root=str(image))
+    what = {(one.id, one.file): one.what for one in result.findings}
+
+    assert "www-data" in what["FPM033", "/etc/supervisor/conf.d/app.conf"]
+    assert "app (1000) may not write" in what["FPM034", "/etc/php/8.2/fpm/php-fpm.conf"]
+    assert "pm.max_childs" in what["FPM080", "/etc/php/8.2/fpm/php-fpm.conf"]
+    assert {one.id for one in result.findings}.isdisjoint({"FPM113", "FPM068", "FPM048"})
+    assert result.mode == f"checked 3 files below {image}, with the users of that directory"
+
+
+@pytest.mark.parametrize("path", ["/etc/real", "etc/real/app.conf", "{image}/etc/real/*.conf"])
+def test_path_in_an_image(image: Path, path: str) -> None:
+    """It belongs to the image, with or without the directory in front of it."""
+    result = check_paths([path.format(image=image)], root=str(image))
+
+    assert {one.file for one in result.findings} >= {"/etc/real/app.conf"}
+
+
+def test_links_out_of_an_image(image: Path, tmp_path: Path) -> None:
+    """Nothing outside is read: not with dots, with a link, or with a loop."""
+    outside = tmp_path / "outside.conf"
+    outside.write_text("[program:secret]\ncommand=a\nnonsense=1\n")
+    tree = FileTree(str(image), is_image=True)
+    (image / "etc" / "dots.conf").symlink_to("../../../../outside.conf")
+    (image / "etc" / "whole.conf").symlink_to(str(outside))
+    (image / "etc" / "loop.conf").symlink_to("loop.conf")
+    for name in ("dots.conf", "whole.conf", "loop.conf"):
+        with pytest.raises(OSError, match=r"No such file|levels of symbolic links"):
+            tree.read(f"/etc/{name}")
+    assert tree.glob("/../outside.conf") == []
+    with pytest.raises(FpmListenerError, match=r"there is no such file below"):
+        check_paths([str(outside)], root=str(image))
+
+
+def test_link_that_changes_while_it_is_read(repository: Path, tmp_path: Path) -> None:
+    """The kernel says where the opened file is."""
+    outside = tmp_path / "outside.conf"
+    outside.write_text("[supervisord]\n")
+    link = tmp_path / "link.conf"
+    link.symlink_to(outside)
+    with pytest.raises(OSError, match="is not below"):
+        regular_file.read(link, below=f"{repository}/")
+
+
+# -- limits ----------------------------------------------------------------------------------------
+
+
+def test_files_that_are_too_much_for_the_parser(tmp_path: Path) -> None:
+    """Each is a note, and the next file is checked."""
+    big = "[program:a]\ncommand=b\nnumprocs=1000000000\nprocess_name=%(process_num)d\n"
+    write(tmp_path, {"a/big.conf": big, "b/supervisord.conf": f"{MAIN}nonsense=1\n"})
+    (tmp_path / "c.conf").write_bytes(b"[program:x]\n" + b"# a\n" * 400_000)
+    result = check_paths([str(tmp_path)], is_offline=True)
+
+    assert ("FPM112", "b/supervisord.conf [include]") in found(result, tmp_path)
+    assert any("numprocs = 1000000000 are more than 5000" in note for note in result.notes)
+    assert any("c.conf: not checked: is longer than" in note for note in result.notes)
+
+
+def test_parse_that_takes_too_long(tmp_path: Path) -> None:
+    """Its child is killed, and the next file gets a new one."""
+    tree = FileTree(str(tmp_path))
+    with ParserChild(longest_s=0) as child:
+        for name in ("a.conf", "b.conf"):
+            answer = child.read(f"{tmp_path}/{name}", "[supervisord]\n", tree)
+
+            assert isinstance(answer, ConfUnreadable)
+            assert "more than 0 s" in answer.why
