@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.doctor import check, gathering, running
 from fpm_listener.doctor.check import CheckResult
+from fpm_listener.doctor.checked_config import words_of
 from fpm_listener.doctor.config_kinds import Kind
 from fpm_listener.doctor.config_search import Search
 from fpm_listener.doctor.elsewhere import Image, Offline
@@ -22,6 +23,7 @@ from fpm_listener.doctor.rules import examine, in_order
 from fpm_listener.doctor.sources import TreeSources
 from fpm_listener.doctor.text_files import texts
 from fpm_listener.host.file_tree import FileTree
+from fpm_listener.supervisor import config_errors
 from fpm_listener.supervisor.parser_child import ParserChild
 from fpm_listener.values import FpmListenerError
 
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 
 #: A section of a group, whose programs can be in a file that is not here.
 _GROUP = re.compile(r"(?m)^([ \t]*\[)group:")
+#: A server whose socket can be in a file that is not here.
+_UNIX = re.compile(r"(?m)^[ \t]*\[unix_http_server\].*")
+#: `php-fpm-F`: no program has this name.
+_WITHOUT_BLANK = re.compile(r"(?:php-?fpm[\d.]*|php[\d.]+-fpm)-[FRDOtcy]", re.ASCII)
 _MOST_OUTSIDE = 5
 
 
@@ -181,6 +187,10 @@ class _Checks:
             draft = _GROUP.sub(r"\1x-group:", draft)
             answer = child.read(file.path, draft, tree)
             self._note(file.path, "a [group:x] names programs of a file that is not here")
+        if config_errors.NO_FILE in getattr(answer, "why", ""):
+            draft = _UNIX.sub(r"\g<0>\nfile=/run/supervisor.sock", draft)
+            answer = child.read(file.path, draft, tree)
+            self._note(file.path, "[unix_http_server] has no file=; another file must have it")
         try:
             config = gathering.gather(
                 file.path,
@@ -209,7 +219,9 @@ class _Checks:
         """Return the configuration without programs whose script is not here; they are notes."""
         unknown = []
         for one in config.unknown:
-            if not tree.is_image and one.is_nothing_read:
+            words = words_of(one.process.command)
+            is_typing_error = words and _WITHOUT_BLANK.fullmatch(words[0])
+            if not tree.is_image and one.is_nothing_read and not is_typing_error:
                 why = "its script is not in these files, so its php-fpm was not checked"
                 self._note(file.path, f"[{one.process.section.name}]: {why}")
             else:
@@ -228,6 +240,8 @@ class _Checks:
         if file.seen.kind is Kind.PHP_FPM:
             reals = [self._real(tree, path) for path in read]
             lone = frozenset(one for real in reals for one in self._complete.get(real, ()))
+            if tree.outside:
+                lone -= {"global"}  # an included file that is not here can have this section, too
         partial = Partial(
             files=frozenset(new),
             is_fragment=is_fragment,

@@ -34,7 +34,7 @@ _PROGRAM: dict[str, Any] = {
     "autostart": True,
     "autorestart": "true",
     "exitcodes": [0],
-    "stopsignal": int(signal.SIGQUIT),
+    "stopsignal": int(signal.SIGKILL),  # no rule on stops has an opinion on it
     "stopwaitsecs": 1e9,
     "stopasgroup": False,
     "killasgroup": True,

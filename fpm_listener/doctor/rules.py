@@ -61,7 +61,18 @@ NEED_PHP_FPM = frozenset(
 ASK_MACHINE = frozenset(
     {
         *("FPM001", "FPM002", "FPM003", "FPM006", "FPM023", "FPM025", "FPM027", "FPM030", "FPM031"),
-        *("FPM033", "FPM034", "FPM042", "FPM044", "FPM048", "FPM049", "FPM057", "FPM058", "FPM061"),
+        *(
+            "FPM033",
+            "FPM034",
+            "FPM042",
+            "FPM044",
+            "FPM047",
+            "FPM048",
+            "FPM049",
+            "FPM057",
+            "FPM058",
+            "FPM061",
+        ),
         *("FPM063", "FPM067", "FPM068", "FPM080", "FPM081", "FPM082", "FPM083", "FPM085"),
         *("FPM101", "FPM111", "FPM113", "FPM115", "FPM117", "FPM122", "FPM126", "FPM127"),
     }

@@ -97,7 +97,14 @@ def socket_folder(pool: CheckedPool) -> Iterator[Match]:
             yield match(pool.section, "listen", folder=folder, user=pool.user or "www-data")
 
 
-@rule("FPM046", _unix_sockets)
+def _sockets_of_root(config: CheckedConfig) -> list[Section]:
+    """Return the pools whose sockets root creates; elsewhere an image can have another user."""
+    is_here = config.partial is None
+    known = [pool for pool in pools(config) if is_here or pool.fpm.uid == 0]
+    return [pool.section for pool in known if isinstance(pool.listen, UnixAddress)]
+
+
+@rule("FPM046", _sockets_of_root)
 def socket_owner(section: Section) -> Iterator[Match]:
     """By default the socket belongs to the user of the master and has mode 0660."""
     keys = ("owner", "group", "mode", "acl_users", "acl_groups")
@@ -105,21 +112,25 @@ def socket_owner(section: Section) -> Iterator[Match]:
         yield match(section, "listen.owner")
 
 
-@rule("FPM047", pools)
-def everywhere(pool: CheckedPool) -> Iterator[Match]:
+@rule("FPM047", whole)
+def everywhere(config: CheckedConfig) -> Iterator[Match]:
     """A port without a host means every interface.
 
-    Docker's official image has it in zz-docker.conf: there the network of the container decides who
-    reaches it.
+    In a container, its network decides who reaches the port. Docker's official image has it in
+    zz-docker.conf. A pool without a known program is for a web server in another container.
     """
-    address = pool.listen
-    if not isinstance(address, TcpAddress) or pool.section.get("listen.allowed_clients"):
-        return
-    if address.host in addresses.EVERYWHERE:
-        file = pool.section.where("listen").file
-        is_docker = "/zz-docker.conf" in file and address.text == "9000"
-        variant = "docker" if is_docker else ""
-        yield match(pool.section, "listen", {}, variant, address=address.text, port=address.port)
+    is_elsewhere = config.partial is not None
+    for pool in () if is_elsewhere and not config.processes else pools(config):
+        address = pool.listen
+        if not isinstance(address, TcpAddress) or pool.section.get("listen.allowed_clients"):
+            continue
+        if address.host in addresses.EVERYWHERE:
+            file = pool.section.where("listen").file
+            is_docker = "/zz-docker.conf" in file and address.text == "9000"
+            is_container = is_elsewhere or config.machine.in_container()
+            variant = "docker" if is_container or is_docker else ""
+            texts = {"address": address.text, "port": address.port}
+            yield match(pool.section, "listen", {}, variant, **texts)
 
 
 @rule("FPM048", pools)

@@ -46,8 +46,8 @@ TABLE = key_rules(
 
 @rule("FPM104", whole)
 def no_listener(config: CheckedConfig) -> Iterator[Match]:
-    """supervisord itself sends no alerts."""
-    if config.fpms and not our_listeners(config):
+    """supervisord itself sends no alerts. A repository is checked for its mistakes only."""
+    if config.fpms and not our_listeners(config) and config.partial is None:
         yield match(config.fpms[0].program, "command")
 
 

@@ -109,7 +109,7 @@ def inet_server(config: CheckedConfig) -> Iterator[Match]:
         host = server.get("host") or "*"
         is_local = host in {"127.0.0.1", "localhost", "::1"}
         if server.get("family") == "inet" and not (is_local and server.get("password")):
-            variant = "local" if is_local else ""
+            variant = "local" if is_local else "password" if server.get("password") else ""
             yield match(section, "port", {}, variant, host=host, port=server.get("port"))
 
 
@@ -124,7 +124,10 @@ def rejected(config: CheckedConfig) -> Iterator[Match]:
     is_known = is_missing or any(user_missing.check(config))
     if reason and not unset and not is_known:
         percents = list(_percents(config))
-        yield from percents or [match(config.section("supervisord"), "", reason=reason)]
+        section = config.section("supervisord")
+        names = {"reason": reason, "file": section.place.file}
+        variant = "mark" if "byte order mark" in str(reason) else ""
+        yield from percents or [match(section, "", {}, variant, **names)]
 
 
 def _unset(config: CheckedConfig, name: str) -> Match:
@@ -159,7 +162,9 @@ def unknown_key(config: CheckedConfig) -> Iterator[Match]:
         known = PROGRAM_KEYS if section.name.startswith(_PROGRAMS) else _SECTION_KEYS.get(kind)
         for key in section.lines if known else ():
             if key not in (known or ()):
-                yield match(section, key, kind=_name_of(section.name))
+                (better, *_) = (*difflib.get_close_matches(key, known or (), 1, 0.75), "")
+                variant = "close" if better and better not in section.lines else ""
+                yield match(section, key, {}, variant, kind=_name_of(section.name), better=better)
 
 
 def _name_of(section: str) -> str:

@@ -28,10 +28,19 @@ _MISSING = re.compile(
     r"(?s)The directory named as part of the path (.*) does not exist"
     r"|(.*) is not an existing directory"
 )
+#: A server without its socket; an included file can have only a part of the section.
+NO_FILE = "has no file value"
 #: Bytes of one file in which a wrong character is searched.
 _LONGEST = 4 << 20
 #: Variables that are named.
 _MOST_UNSET = 100
+#: Messages that quote no value, which could be a secret.
+_WITHOUT_VALUE = re.compile(
+    rf"section \[[\w:.-]+\] {NO_FILE}"
+    r"|\.ini file (?:has \[include\] section, but no files setting"
+    r"|does not include supervisord section)"
+    r"|program section [\w:.-]+ does not specify a command"
+)
 _SECTION = re.compile(r" in section ('[^']*') \(file: ('[^']*')\)$")
 
 
@@ -88,6 +97,10 @@ def _not_text(path: str, infos: Sequence[str]) -> str:
 
 
 def _refused(message: str) -> str:
+    if "no section headers" in message and "\\ufeff" in message:
+        return "the file begins with a byte order mark (BOM), and supervisor rejects it"
+    if known := _WITHOUT_VALUE.match(message):
+        return f"supervisor refuses it: {known[0]}"
     return f"supervisor refuses it{_place(message)}; to see why: supervisorctl reread"
 
 

@@ -325,6 +325,7 @@ CASES = [
     Case("FPM046", fpm=((TCP, "listen = /run/w.sock\n"),)),
     Case("FPM047", fpm=((TCP, "listen = 9000\n"),)),
     Case("FPM047", fpm=((TCP, "listen = 0.0.0.0:9000\n"),)),
+    Case("FPM047", fpm=((TCP, "listen = 9000\n"),), machine={"container": True}),
     Case("FPM048", fpm=((TCP, "listen = 127.0.0.1:40000\n"),), what="40000"),
     Case("FPM049", fpm=(("user = www-data", "user = nobody-here"),)),
     Case(
@@ -515,6 +516,22 @@ CASES = [
         what="this shell has no variable SECONDS",
     ),
     Case("FPM112", program("exitcodes=0", "exitcodes=0\nusername=www-data"), what="'username'"),
+    Case("FPM112", program("exitcodes=0", "exitcodes=0\nauto_start=true"), what="'auto_start'"),
+    Case(
+        "FPM111",
+        program("[unix_http_server]", "\ufeff[unix_http_server]"),
+        what="byte order mark",
+    ),
+    Case(
+        "FPM111",
+        program("file=/run/supervisor.sock\n", ""),
+        what="section [unix_http_server] has no file value",
+    ),
+    Case(
+        "FPM102",
+        program("[supervisord]", "[inet_http_server]\nport=*:9001\n[supervisord]"),
+        what="is not on loopback",
+    ),
     Case("FPM123", program("[program:php-fpm]", "[programs:php-fpm]"), what="no section"),
     Case("FPM113", machine={"missing": {"LOGS"}}, what="does not exist"),
     Case(

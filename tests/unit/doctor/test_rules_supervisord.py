@@ -299,10 +299,10 @@ def test_no_server_and_no_php_fpm() -> None:
         (
             {**INET, "host": "10.0.0.1"},
             "[inet_http_server] on 10.0.0.1:9001 is not on loopback",
-            "Every client that reaches",
+            "Its password travels as plain text",
         ),
         (
-            {**INET, "host": ""},
+            {**INET, "host": "", "password": False},
             "[inet_http_server] on *:9001 is not on loopback",
             "Every client that reaches",
         ),
@@ -319,7 +319,7 @@ def test_no_server_and_no_php_fpm() -> None:
     ],
 )
 def test_a_server_that_others_can_use(server: dict[str, Any], what: str, why: str) -> None:
-    """A port is for this host only, and with a password."""
+    """A port is for this host only, and with a password. Only without one it is an error."""
     section = change("[supervisord]\n", "[inet_http_server]\nport=9001\n[supervisord]\n")
     (one,) = found("FPM102", checkup(section, known={"servers": [server]}))
 
