@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener import regular_file
-from fpm_listener.doctor import invocations
+from fpm_listener.doctor import invocations, nginx_conf
 from fpm_listener.doctor.checked_config import CheckedConfig, Fpm, Section, Supervised, Unknown
 from fpm_listener.doctor.sources import LONGEST, Sources
 from fpm_listener.phpfpm.guard_command import PROGRAM
@@ -106,6 +106,7 @@ def gather(
         ),
         state_dirs=tuple((path, str(one.state_dir)) for path, one in accepted),
         healed=tuple(glob for one in healed for glob in one),
+        nginx_daemons=tuple(nginx_conf.daemons(processes, sources.read_text)),
     )
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from fpm_listener.doctor.checked_config import whole
 from fpm_listener.doctor.neighbours import base_name, neighbours
 from fpm_listener.doctor.rule import rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fpm_listener.doctor.checked_config import CheckedConfig
     from fpm_listener.doctor.neighbours import Neighbour
     from fpm_listener.doctor.rule import Match
 
@@ -93,6 +95,18 @@ def _in_foreground(program: Neighbour, daemon: _Daemon, word: str) -> dict[str, 
     return {"command": written.replace(found[0], new, 1)} if len(found) == 1 else {}
 
 
+@rule("FPM144", whole)
+def nginx_daemonizes(config: CheckedConfig) -> Iterator[Match]:
+    """Each new start needs longer than startsecs to fail, so supervisord reports RUNNING."""
+    files = dict(config.nginx_daemons)
+    for program in neighbours(config):
+        file = files.get(program.section.name)
+        if file:
+            written = program.written()
+            change: dict[str, str | None] = {"command": f'{written} -g "daemon off;"'}
+            yield program.match("command", change if written else {}, "nginx", file=file)
+
+
 @rule("FPM145", neighbours)
 def init_script(program: Neighbour) -> Iterator[Match]:
     """FPM004 reports those of php-fpm."""
@@ -125,4 +139,4 @@ def background(program: Neighbour) -> Iterator[Match]:
         yield program.match("command")
 
 
-RULES = (daemonizes, init_script, background)
+RULES = (daemonizes, nginx_daemonizes, init_script, background)

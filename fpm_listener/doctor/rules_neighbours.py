@@ -57,10 +57,17 @@ def web_server_first(config: CheckedConfig) -> Iterator[Match]:
         )
         words = {base_name(word) for word in program.process.command.split()}
         waits = words.intersection(_WAITS) or program.started.waits or program.started.repeats
-        if program.name in _WEB and program.starts and is_given and own != other and not waits:
-            variant = "before" if own < other else ""
+        is_before = is_given and own < other
+        is_useful = is_before or (is_given and own > other and _has_listener(config))
+        if program.name in _WEB and program.starts and is_useful and not waits:
+            variant = "before" if is_before else ""
             names = {"priority": own, "other": other, "fpm": fpm.process.group if fpm else ""}
             yield program.match("priority", {}, variant, **names)
+
+
+def _has_listener(config: CheckedConfig) -> bool:
+    """Return whether fpm-listener is there; without it, the usual order needs no change."""
+    return any(process.is_our_listener for process in config.processes)
 
 
 def _sections(fpm: Fpm | None) -> list[Section]:

@@ -99,7 +99,7 @@ PURE = {
     *("doctor.rules_supervisord", "doctor.rules_execution"),
     *("doctor.config_kinds", "doctor.partial", "doctor.running_facts"),
     *("doctor.neighbours", "doctor.rules_foreground", "doctor.rules_neighbours"),
-    *("doctor.rules_shells", "doctor.rules_workers"),
+    *("doctor.rules_shells", "doctor.rules_workers", "doctor.nginx_conf"),
     *("doctor.machine", "doctor.guarded_command", "doctor.container_plan", "phpfpm.start_script"),
     *(
         "delivery.alert_queue",

@@ -8,6 +8,7 @@ import pytest
 
 from fpm_listener.doctor import rules_foreground, rules_neighbours, rules_shells, rules_workers
 from fpm_listener.doctor.neighbours import read
+from fpm_listener.doctor.nginx_conf import daemons
 from fpm_listener.doctor.rules import examine
 from tests.unit.doctor.checked_configs import (
     SUPERVISORD,
@@ -210,3 +211,62 @@ def test_a_file_without_php_fpm() -> None:
 def test_the_program_behind_wrappers(command: str, last: list[str]) -> None:
     """A wrapper without a program is nothing."""
     assert list(read(command).last) == last
+
+
+@pytest.mark.parametrize(
+    ("text", "leaves"),
+    [
+        ("events {}\nhttp { server { listen 80; } }", True),
+        ("user www-data; daemon off; events {}", False),
+        ("events {}\n  daemon  off ;\n", False),
+        ("events {}\n# daemon off;\n", True),
+        ("daemon on; events {}", True),
+        ("http { daemon off; }", True),  # nginx refuses it there
+        ("include /etc/nginx/modules-enabled/*.conf;\nevents {}", True),
+        ("include /etc/nginx/main.d/*.conf;\nevents {}", False),
+        ("http { include x; } }", True),
+        ("", False),
+    ],
+)
+def test_daemon_off_in_nginx_conf(text: str, leaves: bool) -> None:  # noqa: FBT001 - a table
+    """An unknown include counts as correct, and an empty file is no configuration."""
+    of = checkup(beside("nginx", "stopsignal=QUIT"))
+
+    assert list(daemons(of.processes, lambda _: text)) == (
+        [("program:other", "/etc/nginx/nginx.conf")] if leaves else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [
+        ("nginx", "/etc/nginx/nginx.conf"),
+        ("gosu x /usr/sbin/nginx -c /x.conf", "/x.conf"),
+        ('nginx -g "pid /x; daemon off;"', ""),
+        ("nginx -g 'daemon off;'", ""),
+        ('nginx -g "pid /x;"', "/etc/nginx/nginx.conf"),
+        ("nginx -c x.conf", ""),
+        ("nginx -t", ""),
+        ("/opt/nginx.sh", ""),
+    ],
+)
+def test_which_nginx_conf_counts(command: str, path: str) -> None:
+    """That of the command; none if the command has `daemon off`."""
+    asked = []
+
+    def missing(name: str) -> str:
+        asked.append(name)
+        raise FileNotFoundError
+
+    assert list(daemons(checkup(beside(command)).processes, missing)) == []
+    assert asked == [path] * bool(path)
+
+
+def test_the_fix_of_nginx() -> None:
+    """The command gets `daemon off`."""
+    of = checkup(beside("nginx -c /x", "stopsignal=QUIT"))
+    of = of._replace(nginx_daemons=(("program:other", "/x"),))
+    (one,) = found("FPM144", of)
+
+    assert one.edits == {("program:other", "command"): 'nginx -c /x -g "daemon off;"'}
+    assert "not in /x" in one.what
