@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fpm_listener.status.text import count
 from fpm_listener.vocabulary import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from fpm_listener.incidents.incident_facts import IncidentFacts
     from fpm_listener.replay.replayer import Replayer
 
 _WORKERS = frozenset({Cause.WORKER_FAILURE, Cause.CRASH_SIGNAL})
@@ -29,7 +31,9 @@ def limits(replayer: Replayer) -> list[str]:
         ),
         "The logs have no line of php-fpm. So the reason of a failed start, and failures of"
         " workers, are unknown. Name its log: --fpm-log FILE": not replayer.has_fpm_log,
-        "Which process had the address: no log contains that": Cause.BIND_CONFLICT in causes,
+        f"Which process had the address: no log contains that{_orphans(facts)}": (
+            Cause.BIND_CONFLICT in causes
+        ),
         "Whether the kernel's out-of-memory killer sent SIGKILL: look at that time in the output"
         " of dmesg -T, or of journalctl -k": any(one.killed for one in facts),
         "Whether the lines about workers are genuine: an application can write such lines. A"
@@ -38,9 +42,9 @@ def limits(replayer: Replayer) -> list[str]:
         ),
         "Why supervisord did not start a program: its log names the command, and not the program"
         f" ({runs.nameless} lines)": runs.nameless > 0,
-        f"What ended supervisord: {replayer.killed_supervisors} times it started again, and its"
-        " log has no line about its end before that": replayer.killed_supervisors > 0,
-        f"Exact durations: the clock of the logs was set back {jumps} times": jumps > 0,
+        f"What ended supervisord: it started again ({count(replayer.killed_supervisors, 'time')}),"
+        " and its log has no line about its end before that": replayer.killed_supervisors > 0,
+        f"Exact durations: the clock of the logs was set back ({count(jumps, 'time')})": jumps > 0,
         f"Lines about further programs: {runs.left_out} lines name more programs than this can"
         " follow at once": runs.left_out > 0,
         f"When {lines} lines without a time were written: {_listed(replayer.untimed)}": lines > 0,
@@ -49,6 +53,15 @@ def limits(replayer: Replayer) -> list[str]:
         "Whether php-fpm answered requests: no log contains that": True,
     }
     return [text for text, is_true in found.items() if is_true]
+
+
+def _orphans(facts: Iterable[IncidentFacts]) -> str:
+    """Return a hint: workers of a master that was killed go on, and keep its address."""
+    conflicts = [one for one in facts if one.cause is Cause.BIND_CONFLICT and one.is_fpm]
+    lines = [line for one in conflicts for line in one.evidence]
+    is_killed = any("exited: " in line and "terminated by SIG" in line for line in lines)
+    hint = ". A signal had ended php-fpm's master before: then its workers can have kept it"
+    return hint if is_killed else ""
 
 
 def _listed(paths: Iterable[str]) -> str:

@@ -167,6 +167,8 @@ class Reconstruction:
         return [failed_at_s for failed_at_s, _ in own]
 
     def _asked(self, at_s: float, name: ProcessName, seen: Seen, _: Waiting) -> list[Step]:
+        if seen.state is State.BACKOFF:  # there is no process to wait for
+            return [self.change(at_s, name, State.STOPPED)]
         return self._stopping(at_s, name, seen)
 
     def _killed(self, at_s: float, name: ProcessName, seen: Seen, fact: KillNote) -> list[Step]:

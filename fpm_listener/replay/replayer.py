@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 #: Lines before the first time of the logs.
 _MOST_EARLY = 10_000
+#: Lines of supervisord among which a copy is found.
+_LATEST = 8
 #: Characters of a line of output that are kept.
 _LONGEST = 2048
 
@@ -65,6 +67,7 @@ class Replayer:
         self._order = LineOrder()
         self._early: deque[LogLine] = deque(maxlen=_MOST_EARLY)
         self._supervisord_path = ""
+        self._latest: deque[str] = deque(maxlen=_LATEST)
 
     def take(self, line: LogLine) -> None:
         """Take one line."""
@@ -118,7 +121,7 @@ class Replayer:
 
     def _take_supervisord(self, line: LogLine, at_s: float, text: str) -> None:
         fact = supervisord_lines.parse(text)
-        if fact is None:
+        if fact is None or self._is_copy(text):
             return
         self._supervisord_path = line.path
         self.runs.shows_starts |= supervisord_lines.is_info(text)
@@ -143,6 +146,15 @@ class Replayer:
         self.drive.take(at_s, steps)
         pids = {seen.pid for seen in self.runs.seen.values() if seen.pid is not None}
         self._take_lines(self._order.begin_runs(pids))
+
+    def _is_copy(self, text: str) -> bool:
+        """Return whether a line is there twice, with its milliseconds.
+
+        With nodaemon=true and logfile=/dev/stdout, supervisord writes each line twice.
+        """
+        is_copy = text in self._latest
+        self._latest.append(text)
+        return is_copy
 
     def _end_run(self, name: ProcessName) -> None:
         seen = self.runs.seen.get(name)

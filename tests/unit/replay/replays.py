@@ -13,7 +13,10 @@ from fpm_listener.replay.stamps import StampReader
 from tests.unit.monitor.engine_scenario import POLICY
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fpm_listener.monitor.known_programs import ProgramsKnown
+    from fpm_listener.settings.policy import Policy
     from fpm_listener.status.document import Document
 
 #: The ends of lines that are long.
@@ -48,13 +51,27 @@ def lines_of(text: str, path: str = "-") -> list[LogLine]:
 
 def replay(*texts: str, known: ProgramsKnown | None = None) -> Document:
     """Return the result of files with these texts, in order of time."""
-    lines = [line for n, text in enumerate(texts) for line in lines_of(text, f"/{n}.log")]
-    replayer = Replayer(POLICY, known)
+    return replay_files({f"/{n}.log": text for n, text in enumerate(texts)}, known=known)
+
+
+def replay_files(
+    texts: Mapping[str, str],
+    *,
+    policy: Policy = POLICY,
+    known: ProgramsKnown | None = None,
+    after_s: float = 0.0,
+) -> Document:
+    """Return the result of files, by path; after_s: that pass after the last line."""
+    lines = [line for path, text in texts.items() for line in lines_of(text, path)]
     if len(texts) > 1:
         lines.sort(key=lambda line: line.at or 0.0)
+    first = Replayer(policy)
+    for line in lines:
+        first.learn(line)
+    replayer = Replayer(policy, known, first.owners)
     for line in lines:
         replayer.take(line)
-    replayer.end()
+    replayer.end(max((line.at or 0.0 for line in lines), default=0.0) + after_s)
     return to_json(replayer, Report(lines=len(lines)))
 
 

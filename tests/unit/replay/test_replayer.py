@@ -158,7 +158,7 @@ def test_supervisord_is_killed() -> None:
 
     assert found["incidents"] == []
     assert [one["state"] for one in found["programs"]] == ["STOPPED"]
-    assert any("2 times it started again" in one for one in found["not_shown"])
+    assert any("it started again (2 times)" in one for one in found["not_shown"])
 
 
 def test_the_clock_is_set_back() -> None:
@@ -171,4 +171,13 @@ def test_the_clock_is_set_back() -> None:
     (incident,) = (found := replay(text))["incidents"]
 
     assert incident["cause"] == "restart_loop"
-    assert any("set back 1 times" in one for one in found["not_shown"])
+    assert any("set back (1 time)" in one for one in found["not_shown"])
+
+
+def test_each_line_of_supervisord_is_there_twice() -> None:
+    """With nodaemon=true and logfile=/dev/stdout it writes each line twice: it counts once."""
+    twice = "\n".join(f"{line}\n{line}" for line in of(TAKEN + AGAIN, "2").splitlines())
+    found, once = replay(twice), replay(of(TAKEN + AGAIN, "2"))
+
+    assert found["incidents"] == once["incidents"]
+    assert found["timeline"] == once["timeline"]
