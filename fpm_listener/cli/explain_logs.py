@@ -6,6 +6,7 @@ Exit status: 0 no incident, 1 an incident, 2 the logs cannot be read.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -47,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     if not files:
         from fpm_listener.cli import machine_logs  # noqa: PLC0415 - it reads configurations
 
+        logging.disable()  # the result is what is printed
         files, known = machine_logs.find()
     now_s = time.time()
     since, until = (

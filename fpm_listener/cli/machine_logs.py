@@ -6,7 +6,6 @@ the configurations of php-fpm, which name the error logs.
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -24,10 +23,12 @@ if TYPE_CHECKING:
     from fpm_listener.monitor.known_programs import ProgramsKnown
 
 
-def find() -> tuple[list[LogFile], ProgramsKnown]:
-    """Return the files that exist, and the programs. Raises FpmListenerError."""
-    logging.disable()  # the result is what is printed
-    path = _conf()
+def find(conf: str | None = None) -> tuple[list[LogFile], ProgramsKnown]:
+    """Return the files that exist, and the programs. Raises FpmListenerError.
+
+    conf: configuration of supervisord; None = find it.
+    """
+    path = conf or _conf()
     programs = config.read_programs(path)
     if isinstance(programs, ConfUnreadable):
         raise FpmListenerError(f"explain: {programs.why}")
@@ -44,6 +45,7 @@ def find() -> tuple[list[LogFile], ProgramsKnown]:
 
 
 def _conf() -> str:
+    """Return the configuration of the supervisord that runs, or the usual one."""
     pids = [pid for pid in sorted(procfs.pids()) if is_supervisord(config_path.command_of(pid))]
     running = (config_path.find_conf(pid) for pid in pids)
     path = next((one for one in running if one), None) or config_path.usual_conf()

@@ -27,6 +27,7 @@ from fpm_listener.replay.supervisord_lines import (
     SupervisordEnds,
     SupervisordStarted,
 )
+from fpm_listener.vocabulary import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 #: Lines before the first time of the logs.
 _MOST_EARLY = 10_000
-#: Lines of supervisord among which a copy is found.
+#: Lines of supervisord among which a copy is found, and lines of output before an exit.
 _LATEST = 8
 #: Characters of a line of output that are kept.
 _LONGEST = 2048
@@ -67,6 +68,7 @@ class Replayer:
         self._order = LineOrder()
         self._early: deque[LogLine] = deque(maxlen=_MOST_EARLY)
         self._supervisord_path = ""
+        self._loose: deque[tuple[float, str]] = deque(maxlen=_LATEST)  # output of any program
         self._latest: deque[str] = deque(maxlen=_LATEST)
 
     def take(self, line: LogLine) -> None:
@@ -129,6 +131,7 @@ class Replayer:
         self._take_lines(self._order.due(at_s))
         if isinstance(fact, Ended):
             self._end_run(self.runs.name_of(fact.process))
+            self._take_loose(at_s, self.runs.name_of(fact.process))
         elif isinstance(fact, Spawned):
             self.owners.take_start(at_s, self.runs.name_of(fact.process), fact.pid)
         elif isinstance(fact, SupervisordStarted):
@@ -165,6 +168,18 @@ class Replayer:
 
         self._take_lines(self._order.end_run(seen.pid if seen is not None else None, is_own))
 
+    def _take_loose(self, at_s: float, name: ProcessName) -> None:
+        """Take the output before an exit as that of this run, if no other program was starting."""
+        loose, self._loose = [*self._loose], deque(maxlen=_LATEST)
+        own = self.runs.seen.get(name)
+        if own is None or own.state is not State.STARTING:
+            return
+        others = [one for other, one in self.runs.seen.items() if other != name]
+        if any(one.state is State.STARTING or one.since_s >= own.since_s for one in others):
+            return
+        lines = [text for written_s, text in loose if written_s >= own.since_s]
+        self.drive.take(at_s, [self.runs.output(name, text) for text in lines])
+
     # -- lines of programs -------------------------------------------------------------------------
 
     def _take_written(self, line: LogLine, at_s: float, text: str) -> None:
@@ -195,7 +210,9 @@ class Replayer:
         if line.is_output and name is not None:
             if name in self.runs.seen:
                 self.drive.take(line.at_s, [self.runs.output(name, line.text)])
-        elif line.fact is not None:
+        elif line.fact is None:
+            self._loose.append((line.at_s, line.text))
+        else:
             name = name or self.programs.choose(line.at_s, line.fact, self.runs.seen)
             if name is None:
                 self.unassigned[line.path] += 1

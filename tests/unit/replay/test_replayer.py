@@ -181,3 +181,30 @@ def test_each_line_of_supervisord_is_there_twice() -> None:
 
     assert found["incidents"] == once["incidents"]
     assert found["timeline"] == once["timeline"]
+
+
+def loops(*names: str) -> str:
+    """Return the log of programs whose shell does not find a command, in one file."""
+    lines = []
+    for second in (0, 2, 5):
+        at = f"2026-11-23 08:00:0{second}"
+        lines += [f"{at},000 INFO spawned: '{name}' with pid 7" for name in names]
+        for name in names:
+            lines += ["sh: 1: imagemagick: not found"]
+            lines += [f"{at},500 WARN exited: {name} (exit status 127; not expected)"]
+    return "\n".join(lines)
+
+
+def test_output_of_the_only_program_that_starts() -> None:
+    """In a log of several programs, the lines before an exit show its reason."""
+    (incident,) = replay(loops("queue"))["incidents"]
+
+    assert incident["cause"] == "missing_path"
+    assert "sh: 1: imagemagick: not found" in incident["evidence"]
+
+
+def test_output_of_one_of_two_programs_that_start() -> None:
+    """It is attributed to none of them."""
+    found = replay(loops("queue", "cron"))["incidents"]
+
+    assert {one["cause"] for one in found} == {"restart_loop"}
