@@ -12,7 +12,7 @@ import pytest
 
 from fpm_listener.__main__ import main
 from fpm_listener.doctor import text_files
-from fpm_listener.doctor.explanations import Texts
+from fpm_listener.doctor.explanations import Texts, to_text
 from fpm_listener.vocabulary import Cause
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ def explain(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 @pytest.mark.parametrize("name", TEXTS.names)
-def test_every_explanation_fits_a_terminal(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_explanation_fits_a_terminal(name: str) -> None:
     """It begins with the name, has no placeholder of a text, and at most 80 columns."""
-    printed = explain(capsys, name)
+    printed = to_text(name, TEXTS)
 
     assert re.match(rf"{name}( \w+)?: ", printed)
     assert [line for line in printed.split("\n") if len(line) > 80] == []
