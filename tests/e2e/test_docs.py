@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,8 +43,10 @@ def adapted(line: str, lab: Lab) -> str:
     line = re.sub(r"^fpm-listener (alerts|leave)\b", rf"fpm-listener \1 {config}", line)
     line = re.sub(r"^fpm-listener status\b", rf"fpm-listener status --url {lab.url}", line)
     line = line.replace("/etc/supervisor/supervisord.conf", f"{lab.folder}/supervisord.conf")
-    if line.startswith("fpm-listener check") and "--supervisord-conf" not in line:
-        line += f" --supervisord-conf {lab.folder}/supervisord.conf"
+    line = line.partition("  #")[0]
+    is_own = re.search(r"--supervisord-conf|--root|docker/", line)
+    if line.startswith("fpm-listener check") and not is_own:
+        line = line.replace("check", f"check --supervisord-conf {lab.folder}/supervisord.conf", 1)
     line = line.replace("/etc/fpm-listener", str(lab.folder)).replace("/tmp/f", f"{lab.folder}/f")
     return re.sub(r"^fpm-listener\b", ours, line)
 
@@ -54,12 +57,20 @@ def test_a_command_line_of_the_pages(lab: Lab) -> None:
     lab.start()
     lab.wait_for_php_fpm()
     wait_until(lambda: "php-fpm:php-fpm" in lab.get("/status.json"), "the program")
+    for folder in ("docker", "rootfs/etc"):  # a repository, and an unpacked image
+        (lab.folder / folder).mkdir(parents=True)
+        shutil.copy(lab.folder / "supervisord.conf", lab.folder / folder)
     lines = shown_commands()
     assert any(line.startswith("fpm-listener check") for line in lines)
     for line in lines:
         command = adapted(line, lab)
         done = subprocess.run(
-            ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60
+            ["bash", "-c", command],
+            cwd=lab.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
         words = line.split()
         good = GOOD.get(words[1] if len(words) > 1 else "", {0})
