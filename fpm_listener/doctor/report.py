@@ -77,8 +77,9 @@ def to_text(findings: list[Finding], *, is_all: bool = True) -> str:
         for package, count in packages.items()
     ]
     counts = [
-        f"{sum(one.severity is severity for one in findings)} {severity.value}s"
+        f"{count} {severity.value}{'s' * (count != 1)}"
         for severity in FindingSeverity
+        for count in [sum(one.severity is severity for one in findings)]
     ]
     more = [f"fpm-listener explain {one.id} shows more" for one in shown[:1]]
     return "\n\n".join([*blocks, "\n".join([", ".join(counts), *more])])

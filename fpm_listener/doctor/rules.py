@@ -66,6 +66,7 @@ ASK_MACHINE = frozenset(
             "FPM034",
             "FPM042",
             "FPM044",
+            "FPM045",
             "FPM047",
             "FPM048",
             "FPM049",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.doctor.checked_config import folder_of, fpms, pools, whole
 from fpm_listener.doctor.machine import is_number
-from fpm_listener.doctor.rule import KeyRule, key_rules, match, rule
+from fpm_listener.doctor.rule import match, rule
 from fpm_listener.host import addresses
 from fpm_listener.host.addresses import TcpAddress, UnixAddress, UnusableAddress
 
@@ -33,13 +33,6 @@ def _unix_sockets(config: CheckedConfig) -> list[Section]:
 
 def _is_open(mode: str | None) -> bool:
     return re.fullmatch(r"0?[0-7]*[2367]", mode or "") is not None
-
-
-TABLE = key_rules(
-    # No edit: with 0660, the web server's user must be the owner or in the group of the socket.
-    _unix_sockets,
-    KeyRule("FPM045", "listen.mode", _is_open),
-)
 
 
 @rule("FPM040", fpms)
@@ -95,6 +88,17 @@ def socket_folder(pool: CheckedPool) -> Iterator[Match]:
         folder = folder_of(pool.listen.path)
         if not pool.fpm.machine.is_folder(folder):
             yield match(pool.section, "listen", folder=folder, user=pool.user or "www-data")
+
+
+@rule("FPM045", whole)
+def open_socket(config: CheckedConfig) -> Iterator[Match]:
+    """No edit: with 0660, the web server's user must be the owner or in the group of the socket."""
+    is_container = config.partial is not None or config.machine.in_container()
+    for section in _unix_sockets(config):
+        mode = section.values.get("listen.mode")
+        if _is_open(mode):
+            variant = "container" if is_container else ""
+            yield match(section, "listen.mode", {}, variant, value=mode)
 
 
 def _sockets_of_root(config: CheckedConfig) -> list[Section]:
@@ -205,7 +209,15 @@ def as_root(pool: CheckedPool) -> Iterator[Match]:
 
 
 RULES = (
-    *TABLE,
-    *(same_address, two_programs, distribution, unusable, socket_folder, socket_owner, everywhere),
+    *(
+        open_socket,
+        same_address,
+        two_programs,
+        distribution,
+        unusable,
+        socket_folder,
+        socket_owner,
+        everywhere,
+    ),
     *(ephemeral, unknown_user, unused_name, as_root, allowed_clients),
 )

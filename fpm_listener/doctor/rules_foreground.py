@@ -38,7 +38,8 @@ _DAEMONS = (
         r"|-k (?!start\b).*|(?:stop|restart|graceful|configtest|status)\b.*",
         add="-DFOREGROUND",
     ),
-    _Daemon("cron", r"-\w*[fx]\w*", add="-f"),
+    # -n: cron of openSUSE stays in the foreground; Debian's does not, but the system is unknown.
+    _Daemon("cron", r"-\w*[fnx]\w*", add="-f"),
     _Daemon("crond", r"-\w*[fndxh]\w*|--foreground", add="-f"),
     _Daemon("sshd", r"-\w*[DditTGV]\w*", add="-D"),
     _Daemon("rsyslogd", r"-\w*[nNvd]\w*", add="-n"),

@@ -322,6 +322,11 @@ CASES = [
         what="/run/php does not exist",
     ),
     Case("FPM045", fpm=((TCP, "listen = /run/w.sock\nlisten.mode = 0666\n"),)),
+    Case(
+        "FPM045",
+        fpm=((TCP, "listen = /run/w.sock\nlisten.mode = 0666\n"),),
+        machine={"container": True},
+    ),
     Case("FPM046", fpm=((TCP, "listen = /run/w.sock\n"),)),
     Case("FPM047", fpm=((TCP, "listen = 9000\n"),)),
     Case("FPM047", fpm=((TCP, "listen = 0.0.0.0:9000\n"),)),

@@ -108,3 +108,15 @@ def test_a_path_below_the_current_directory(
     monkeypatch.chdir(tmp_path)
 
     assert ids(check_paths(["zz"], is_offline=True)) == ["FPM080"]
+
+
+@pytest.mark.parametrize(("priority", "found"), [("1000", False), ("10", True)])
+def test_the_order_of_an_image_without_our_listener(
+    priority: str, *, found: bool, tmp_path: Path
+) -> None:
+    """Only a wrong order is a finding: nothing in this image can wait for php-fpm."""
+    nginx = f'[program:nginx]\ncommand=nginx -g "daemon off;"\npriority={priority}\n'
+    result = checked(tmp_path, supervisord_conf=MAIN.format(more="") + nginx)
+    fixes = [one.fix for one in result.findings if one.id == "FPM150"]
+
+    assert fixes == (["Give php-fpm a priority below 10"] if found else [])

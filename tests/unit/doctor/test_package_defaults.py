@@ -81,6 +81,6 @@ def test_the_text() -> None:
         "\n\n2 hints about unchanged defaults of Debian's package: --all shows them\n\n"
         "0 errors, 0 warnings, 3 hints\nfpm-listener explain FPM060 shows more"
     )
-    assert report.to_text([hint], is_all=False).endswith("\n\n0 errors, 0 warnings, 1 hints")
+    assert report.to_text([hint], is_all=False).endswith("\n\n0 errors, 0 warnings, 1 hint")
     assert "FPM059" in report.to_text([hint, other])
     assert "FPM059" in report.to_json([hint])

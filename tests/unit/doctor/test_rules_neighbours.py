@@ -79,7 +79,7 @@ PROGRAMS = [
     ("apachectl start", "stopsignal=WINCH", "FPM144"),
     ("apache2-foreground", "stopsignal=WINCH", ""),
     ("cron", "", "FPM144"),
-    ("cron -n", "", "FPM144"),
+    ("cron -n", "", ""),
     ("cron -f -L 15", "", ""),
     ("crond -L /dev/stdout", "", "FPM144"),
     ("crond -fL /dev/stdout", "", ""),
