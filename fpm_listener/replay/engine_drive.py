@@ -45,6 +45,7 @@ class EngineDrive:
         self.engine.timeline = Timeline(kept_s=float("inf"), most=ENTRIES)
         self.clock = ReplayClock()
         self.incidents = IncidentLog()
+        self.is_paused = False  #: supervisord ends: a listener would end, too, and decide nothing
         self._runs = runs
 
     def take(self, at_s: float, steps: Iterable[Step]) -> None:
@@ -74,7 +75,9 @@ class EngineDrive:
         """Let time pass until a moment in wall seconds, and return it."""
         before_s = self.clock.now.monotonic_s
         now = self.clock.read(at_s)
-        while (due_s := self.engine.deadline_s()) is not None and due_s <= now.monotonic_s:
+        while not self.is_paused and (due_s := self.engine.deadline_s()) is not None:
+            if due_s > now.monotonic_s:
+                break
             before_s = max(before_s, due_s)
             self._perform(self.clock.moment(before_s), Tick())
             if self.incidents.has_open:
@@ -83,7 +86,7 @@ class EngineDrive:
 
     def end(self) -> None:
         """Note which incidents are open."""
-        self.incidents.end(self.engine.views())
+        self.incidents.end(self.engine.views(), in_shutdown=self.is_paused)
 
     def _perform(self, now: Instant, given: Input) -> None:
         waiting: deque[Effect] = deque(self.engine.step(now, given))

@@ -184,11 +184,16 @@ class Reconstruction:
         return [self.change(at_s, name, State.STOPPING, pid=seen.pid)]
 
     def _supervisord_started(self) -> list[Step]:
-        """In a new supervisord, each process is stopped at first."""
-        for seen in self.seen.values():
-            seen.state, seen.pid, seen.is_assumed = State.STOPPED, None, False
-        stopped = [Step(self.states())] if self.seen else []
-        return [*stopped, self._event("SUPERVISOR_STATE_CHANGE_RUNNING")]
+        """In a new supervisord, each process is stopped at first; it is well from now on, if so.
+
+        A stop before is forgotten: the shutdown of supervisord ends no incident.
+        """
+        states = []
+        for state in (State.UNKNOWN, State.STOPPED):
+            for seen in self.seen.values():
+                seen.state, seen.pid, seen.is_assumed = state, None, False
+            states += [Step(self.states())] if self.seen else []
+        return [*states, self._event("SUPERVISOR_STATE_CHANGE_RUNNING")]
 
     # -- inputs ------------------------------------------------------------------------------------
 

@@ -140,13 +140,14 @@ class Replayer:
             self._is_stopping = False
             self.drive.note(at_s, TimelineEvent.SUPERVISORD)
         elif isinstance(fact, SupervisordEnds):
-            self._is_stopping = True
             self.drive.note(at_s, TimelineEvent.SUPERVISORD_ENDS)
+            self._is_stopping = True
         before = len(self.runs.seen)
         steps = self.runs.take(at_s, fact)
         for name in [*self.runs.seen][before:]:
             self._learn(at_s, self.programs.meet(name))
         self.drive.take(at_s, steps)
+        self.drive.is_paused = self._is_stopping
         pids = {seen.pid for seen in self.runs.seen.values() if seen.pid is not None}
         self._take_lines(self._order.begin_runs(pids))
 

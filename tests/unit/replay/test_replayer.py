@@ -208,3 +208,21 @@ def test_output_of_one_of_two_programs_that_start() -> None:
     found = replay(loops("queue", "cron"))["incidents"]
 
     assert {one["cause"] for one in found} == {"restart_loop"}
+
+
+STOPS = """
+2026-11-23 08:39:56,000 WARN received SIGTERM indicating exit request
+2026-11-23 08:39:56,010 INFO waiting for web-fpm to die
+"""
+
+
+def test_a_shutdown_ends_no_incident() -> None:
+    """The incident goes on in the next supervisord, and ends when php-fpm has run there."""
+    (incident,) = replay(TAKEN + STOPS)["incidents"]
+    assert (incident["end"], incident["recovered_at_s"]) == ("open", None)
+    assert "recovering" not in incident["summary"]
+
+    started = "2026-11-23 08:59:59,000 INFO supervisord started with pid 1"
+    (incident,) = replay(TAKEN + STOPS + started + AGAIN)["incidents"]
+    assert clock(incident["recovered_at_s"]) == "09:00:01"
+    assert clock(incident["resolved_at_s"]) == "09:02:01"
