@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING
 from fpm_listener.doctor import (
     rules_address,
     rules_command,
+    rules_environment,
     rules_execution,
     rules_foreground,
     rules_fpm_config,
     rules_fpm_rejections,
     rules_listener,
+    rules_logs,
     rules_neighbours,
     rules_program,
     rules_running,
+    rules_servers,
     rules_shells,
     rules_supervisord,
     rules_workers,
+    unknown_keys,
 )
 from fpm_listener.doctor.checked_config import our_listeners
 from fpm_listener.doctor.rule import Finding, FindingSeverity
@@ -45,6 +49,10 @@ RULES: tuple[Rule, ...] = (
     *rules_foreground.RULES,
     *rules_shells.RULES,
     *rules_neighbours.RULES,
+    *rules_logs.RULES,
+    *rules_servers.RULES,
+    *rules_environment.RULES,
+    unknown_keys.unknown_key,
 )
 _ORDER = list(FindingSeverity)
 #: Rules on what our listener reads. Nobody needs their findings without a listener.
@@ -76,6 +84,7 @@ ASK_MACHINE = frozenset(
         ),
         *("FPM063", "FPM067", "FPM068", "FPM080", "FPM081", "FPM082", "FPM083", "FPM085"),
         *("FPM101", "FPM111", "FPM113", "FPM115", "FPM117", "FPM122", "FPM126", "FPM127"),
+        "FPM169",
     }
 )
 

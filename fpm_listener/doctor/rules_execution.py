@@ -165,6 +165,26 @@ def user_missing(config: CheckedConfig) -> Iterator[Match]:
             yield match(section, "user", {}, variant, name=name)
 
 
+@rule("FPM169", whole)
+def other_user(config: CheckedConfig) -> Iterator[Match]:
+    """Only root may change the user."""
+    line = config.section("supervisord").lines.get("user")
+    own = line.value if line else ""
+    for section in config.all_sections if own and "%" not in own else ():
+        line = section.lines.get("user")
+        name = line.value if line and section.name.startswith(_WITH_USER[1:]) else own
+        if "%" not in name and _are_different(config.machine, own, name):
+            yield match(section, "user", {}, user=name, own=own)
+
+
+def _are_different(machine: Machine, own: str, name: str) -> bool:
+    """Return whether supervisord's user is another one than a program's, and not root."""
+    if is_number(own) == is_number(name):
+        return own not in {name, "root", "0"}
+    uids = machine.uid(own), machine.uid(name)
+    return None not in uids and uids[0] not in {0, uids[1]}
+
+
 def _user(fpm: Fpm) -> dict[str, str]:
     """Return the user of a program for people, and for a command."""
     named = fpm.machine.named_user(fpm.uid)
@@ -177,5 +197,5 @@ def _may_read(machine: Machine, uid: int, path: str) -> bool:
 
 RULES = (
     *(program_missing, not_analysed, unknown_option, shell_syntax, directory_missing),
-    *(not_readable, not_writable, user_missing),
+    *(not_readable, not_writable, user_missing, other_user),
 )

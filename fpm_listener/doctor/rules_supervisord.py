@@ -9,9 +9,12 @@ import difflib
 import re
 from typing import TYPE_CHECKING
 
+from fpm_listener.doctor import rejections
 from fpm_listener.doctor.checked_config import folder_of, our_listeners, processes, whole, words_of
 from fpm_listener.doctor.rule import KeyRule, key_rules, match, rule
 from fpm_listener.doctor.rules_execution import user_missing
+from fpm_listener.doctor.rules_servers import FACTORY, INTERFACE
+from fpm_listener.doctor.unknown_keys import PROGRAMS, SECTION_KEYS
 from fpm_listener.supervisor.exit_log import QUIET_LEVELS
 
 if TYPE_CHECKING:
@@ -20,38 +23,9 @@ if TYPE_CHECKING:
     from fpm_listener.doctor.checked_config import CheckedConfig, Section, Supervised
     from fpm_listener.doctor.rule import Match
 
-_FACTORY = "supervisor.rpcinterface_factory"
-_INTERFACE = "supervisor.rpcinterface:make_main_rpcinterface"
-_PROGRAMS = ("program:", "eventlistener:", "fcgi-program:")
-_STREAM_KEYS = (
-    *("logfile", "logfile_maxbytes", "logfile_backups", "capture_maxbytes"),
-    *("events_enabled", "syslog"),
-)
-#: The keys that supervisor knows in the section of a program (options.py of 4.2.5 and 4.3.0).
-PROGRAM_KEYS = {
-    *("command", "process_name", "numprocs", "numprocs_start", "priority", "autostart"),
-    *("autorestart", "startsecs", "startretries", "exitcodes", "stopsignal", "stopwaitsecs"),
-    *("stopasgroup", "killasgroup", "user", "redirect_stderr", "environment", "directory"),
-    *(f"{stream}_{key}" for stream in ("stdout", "stderr") for key in _STREAM_KEYS),
-    *("umask", "serverurl", "buffer_size", "events", "result_handler"),
-    *("socket", "socket_backlog", "socket_owner", "socket_mode"),
-}
-#: The same for its other sections. [rpcinterface:x] and [ctlplugin:x] have keys of plugins.
-_SECTION_KEYS = {
-    "supervisord": {
-        *("logfile", "logfile_maxbytes", "logfile_backups", "loglevel", "pidfile", "umask"),
-        *("nodaemon", "silent", "minfds", "minprocs", "nocleanup", "childlogdir", "user"),
-        *("directory", "strip_ansi", "environment", "identifier"),
-    },
-    "unix_http_server": {"file", "chmod", "chown", "username", "password"},
-    "inet_http_server": {"port", "username", "password"},
-    "supervisorctl": {"serverurl", "username", "password", "prompt", "history_file"},
-    "include": {"files"},
-    "group": {"programs", "priority"},
-}
 _SERVERS = ("inet_http_server:", "unix_http_server:")
-_KINDS = (*_PROGRAMS, *_SERVERS, "group:", "rpcinterface:", "ctlplugin:")
-_SECTIONS = [name for name in _SECTION_KEYS if name != "group"]
+_KINDS = (*PROGRAMS, *_SERVERS, "group:", "rpcinterface:", "ctlplugin:")
+_SECTIONS = [name for name in SECTION_KEYS if name != "group"]
 #: Files without a position, which supervisord's log rotation needs.
 _DEVICE = re.compile(r"/dev/(?:std(?:out|err)|fd/\d+|tty\S*|console|pts/\d+)|/proc/\w+/fd/\d+")
 #: A variable with a default value, as in a shell.
@@ -95,7 +69,7 @@ def no_server(config: CheckedConfig) -> Iterator[Match]:
         user = config.machine.named_user(uid)
         yield match(section, "file", {}, f"{alone}-user".strip("-"), user=user)
     else:
-        interface = config.section("rpcinterface:supervisor").edits({_FACTORY: _INTERFACE})
+        interface = config.section("rpcinterface:supervisor").edits({FACTORY: INTERFACE})
         change = {"file": "/run/supervisor.sock", "chmod": "0700"}
         found = match(section, "file", change, alone)
         yield found._replace(edits=found.edits + interface)
@@ -123,11 +97,11 @@ def rejected(config: CheckedConfig) -> Iterator[Match]:
     is_missing = bool(config.supervisord.get("missing")) and any(log_folder.check(config))
     is_known = is_missing or any(user_missing.check(config))
     if reason and not unset and not is_known:
-        percents = list(_percents(config))
+        reasons = list(_percents(config)) or list(rejections.find(config))
         section = config.section("supervisord")
         names = {"reason": reason, "file": section.place.file}
         variant = "mark" if "byte order mark" in str(reason) else ""
-        yield from percents or [match(section, "", {}, variant, **names)]
+        yield from reasons or [match(section, "", {}, variant, **names)]
 
 
 def _unset(config: CheckedConfig, name: str) -> Match:
@@ -152,25 +126,6 @@ def _percents(config: CheckedConfig) -> Iterator[Match]:
             is_single = re.search(r"%(?![%(])", line.value.replace("%%", ""))
             if is_single and not section.name.startswith("fpm-listener"):
                 yield match(section, key, {}, "percent")
-
-
-@rule("FPM112", whole)
-def unknown_key(config: CheckedConfig) -> Iterator[Match]:
-    """supervisord ignores it."""
-    for section in config.all_sections:
-        kind = section.name.partition(":")[0]
-        known = PROGRAM_KEYS if section.name.startswith(_PROGRAMS) else _SECTION_KEYS.get(kind)
-        for key in section.lines if known else ():
-            if key not in (known or ()):
-                (better, *_) = (*difflib.get_close_matches(key, known or (), 1, 0.75), "")
-                variant = "close" if better and better not in section.lines else ""
-                yield match(section, key, {}, variant, kind=_name_of(section.name), better=better)
-
-
-def _name_of(section: str) -> str:
-    """Return a section as supervisor's documentation names it."""
-    kind, colon, _ = section.partition(":")
-    return f"[{kind}{colon and ':x'}]"
 
 
 @rule("FPM122", whole)
@@ -204,7 +159,7 @@ def unknown_section(config: CheckedConfig) -> Iterator[Match]:
 def log_folder(config: CheckedConfig) -> Iterator[Match]:
     """supervisord does not start."""
     for section in config.all_sections:
-        if section.name.startswith((*_PROGRAMS, "supervisord", "unix_http_server")):
+        if section.name.startswith((*PROGRAMS, "supervisord", "unix_http_server")):
             for key in _PATHS:
                 line = section.lines.get(key)
                 yield from _missing(config, section, key, line.value if line else "")
@@ -254,12 +209,12 @@ def relative_command(process: Supervised) -> Iterator[Match]:
 def section_twice(config: CheckedConfig) -> Iterator[Match]:
     """supervisor merges the sections in the order of files."""
     for section in config.all_sections:
-        if section.place.again and section.name.startswith((*_PROGRAMS, "group:")):
+        if section.place.again and section.name.startswith((*PROGRAMS, "group:")):
             yield match(section, "", others=", ".join(section.place.again))
 
 
 RULES = (
     *TABLE,
-    *(no_server, inet_server, rejected, unknown_key, log_folder, relative_command, section_twice),
+    *(no_server, inet_server, rejected, log_folder, relative_command, section_twice),
     *(unknown_section, log_without_position, hidden_exits),
 )

@@ -95,6 +95,8 @@ PURE = {
     *("doctor.texts", "doctor.explanations", "doctor.held_address"),
     *("doctor.rules_address", "doctor.rules_command", "doctor.rules_fpm_config"),
     *("doctor.rules_fpm_rejections", "doctor.package_defaults"),
+    *("doctor.environment_values", "doctor.rejections", "doctor.unknown_keys"),
+    *("doctor.rules_environment", "doctor.rules_logs", "doctor.rules_servers"),
     *("doctor.rules_listener", "doctor.rules_program", "doctor.rules_running"),
     *("doctor.rules_supervisord", "doctor.rules_execution"),
     *("doctor.config_kinds", "doctor.partial", "doctor.running_facts"),

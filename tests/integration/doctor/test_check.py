@@ -151,6 +151,12 @@ def beside(command: str, *lines: str) -> tuple[tuple[str, str], ...]:
 #: Two processes of one command.
 TWICE = "numprocs=2\nprocess_name=%(process_num)s"
 
+INTERFACE = """\
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+"""
+#: Two programs with one log.
+TWO_LOGS = "".join(f"[program:{one}]\ncommand=/x\nstdout_logfile=/a.log\n" for one in "ab")
 #: Directories of PATH.
 FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 TCP = "listen = 127.0.0.1:9000\n"
@@ -514,7 +520,14 @@ CASES = [
         program("startsecs=3", "startsecs=%(ENV_SECONDS:-3)s"),
         what="gives the variable SECONDS a default value",
     ),
-    Case("FPM111", program("startsecs=3", "startsecs=three"), what="supervisor refuses it"),
+    Case(
+        "FPM111", program("startsecs=3", "startsecs=three"), what="startsecs is not a whole number"
+    ),
+    Case(
+        "FPM111",
+        program("[supervisord]", "[inet_http_server]\nport=x\n[supervisord]"),
+        what="supervisor refuses it",
+    ),
     Case(
         "FPM111",
         program("startsecs=3", "startsecs=%(ENV_SECONDS)s"),
@@ -615,6 +628,91 @@ CASES = [
     Case("FPM153", beside("php artisan schedule:work", TWICE), what="schedule:work runs in 2"),
     Case("FPM153", beside("php artisan reverb:start", TWICE), what="reverb:start runs in 2"),
     Case("FPM153", beside("php artisan horizon", TWICE), what="horizon runs in 2"),
+    *(
+        Case("FPM111", program("startsecs=3", f"startsecs=3\n{line}"), what=what)
+        for line, what in (
+            ("autostart=maybe", "autostart is not true or false"),
+            ("environment=A=a b c", "environment is not a list"),
+            ("numprocs=2", "numprocs is 2, and process_name does not contain"),
+        )
+    ),
+    Case(
+        "FPM111",
+        program("killasgroup=true", "stopasgroup=true\nkillasgroup=false"),
+        what="stopasgroup is true, and killasgroup is false",
+    ),
+    Case(
+        "FPM111", program("[program:php-fpm]", "[program:x]\n[program:php-fpm]"), what="no command"
+    ),
+    Case(
+        "FPM111",
+        program("priority=-50", "priority=-50\nredirect_stderr=true"),
+        what="redirect_stderr is true in the section of a listener",
+    ),
+    Case(
+        "FPM111",
+        program("[program:php-fpm]", "[group:web]\nprograms=php-fpm,nginx\n[program:php-fpm]"),
+        what="there is no [program:nginx]",
+    ),
+    *(
+        Case("FPM112", program("startsecs=3", f"startsecs=3\n{line}"), what=line.partition("=")[0])
+        for line in (
+            *(
+                "nonsense=1",
+                "auto_start=true",
+                "log_stderr=/x",
+                "nodaemon=true",
+                "depends_on=nginx",
+            ),
+            *("env_file=/x", "group=web"),
+        )
+    ),
+    Case("FPM160", program("[program:php-fpm]", f"{TWO_LOGS}[program:php-fpm]"), what="is also"),
+    Case(
+        "FPM160",
+        program(
+            "[program:php-fpm]",
+            "[program:a]\ncommand=/a\nstdout_logfile=/a.log\nstderr_logfile=/a.log\n[program:php-fpm]",
+        ),
+        what="is the log of stdout and of stderr",
+    ),
+    Case(
+        "FPM160",
+        program("killasgroup=true", "killasgroup=true\nstdout_logfile={logs}/php-fpm.stderr.log"),
+    ),
+    Case("FPM161", program("killasgroup=true", "killasgroup=true\nredirect_stderr=true")),
+    Case(
+        "FPM162",
+        program("[supervisord]", "[supervisorctl]\nserverurl=unix:///tmp/s.sock\n[supervisord]"),
+    ),
+    Case("FPM163", program(INTERFACE, "")),
+    Case("FPM164", program("supervisor.sock\n", "supervisor.sock\nchmod=0777\n")),
+    Case("FPM165", program("priority=-50", "priority=-50\nstdout_logfile=/dev/stdout")),
+    Case(
+        "FPM166",
+        program("killasgroup=true", 'killasgroup=true\nenvironment=DB_PASSWORD="hunter2"'),
+        what="DB_PASSWORD in environment",
+    ),
+    Case(
+        "FPM167",
+        program("killasgroup=true", "killasgroup=true\nenvironment=A=http://h/?x=1"),
+        what="the value of A in environment ends at ?",
+    ),
+    Case(
+        "FPM168",
+        program("killasgroup=true", 'killasgroup=true\nenvironment=PATH="/opt:$PATH"'),
+        what="environment contains $PATH",
+    ),
+    Case(
+        "FPM169",
+        program("nodaemon=true", "nodaemon=true\nuser=www-data")
+        + program("killasgroup=true", "killasgroup=true\nuser=root"),
+        what="user is root, but supervisord runs as user www-data",
+    ),
+    Case(
+        "FPM170", program("nodaemon=true", "nodaemon=true\nlogfile=/dev/stdout\nlogfile_maxbytes=0")
+    ),
+    Case("FPM171", program("nodaemon=true", "nodaemon=true\nloglevel=debug")),
 ]
 
 

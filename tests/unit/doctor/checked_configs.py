@@ -52,6 +52,8 @@ stopwaitsecs=20
 killasgroup=true
 stderr_logfile=/var/log/php-fpm.stderr.log
 stderr_events_enabled=true
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 """
 FPM = """\
 [global]
@@ -193,7 +195,7 @@ def _checkup(
         )
         scanned = ini_lines.scan([(one, texts[one]) for one in read.files], php=True)
         fpms.append(Fpm(process, invocation, read, scanned, machine, invocation.version))
-    servers = [{"family": "unix", "file": "/run/supervisor.sock"}]
+    servers = [{"family": "unix", "url": "unix:///run/supervisor.sock"}]
     known = {"nodaemon": True, "minfds": 1024, "servers": servers}
     known |= more.get("known", {})
     rest = {key: value for key, value in more.items() if key != "known"}

@@ -10,8 +10,8 @@ import pytest
 
 from fpm_listener.doctor.rule import FindingSeverity
 from fpm_listener.doctor.rules import examine
-from fpm_listener.doctor.rules_supervisord import PROGRAM_KEYS
 from fpm_listener.doctor.running_facts import Running
+from fpm_listener.doctor.unknown_keys import PROGRAM_KEYS
 from fpm_listener.supervisor.process import Loaded
 from tests.fakes import FakeHost
 from tests.unit.doctor.checked_configs import (
@@ -66,7 +66,7 @@ CASES = [
     Case("FPM112", change("[program:php-fpm]\n", "[fcgi-program:php-fpm]\nnonsense=1\n"), (), "[fcgi-program:php-fpm] nonsense=1", "'nonsense' is not a key"),
     Case("FPM112", change("priority=-50", "priority=-50\nprioriti=1"), (), f"{AT} prioriti=1", "'prioriti' is not a key"),
     Case("FPM112", change("nodaemon=true", "nodaemon=true\nstdout_logfile=/dev/stdout"), (), "[supervisord] stdout_logfile=/dev/stdout", "'stdout_logfile' is not a key of [supervisord]"),
-    Case("FPM112", change("file=/run/supervisor.sock", "file=/run/supervisor.sock\nnodaemon=true"), (), "[unix_http_server] nodaemon=true", "not a key of [unix_http_server]", fix="[unix_http_server] in"),
+    Case("FPM112", change("file=/run/supervisor.sock", "file=/run/supervisor.sock\nnodaemon=true"), (), "[unix_http_server] nodaemon=true", "not a key of [unix_http_server]", fix="Move it into [supervisord]"),
     Case("FPM112", change("[supervisord]", "[inet_http_server]\nport=127.0.0.1:9001\nfile=/x\n[supervisord]"), what="'file' is not a key of [inet_http_server]"),
     Case("FPM112", change("[supervisord]", "[group:web]\nprogram=a\n[supervisord]"), what="'program' is not a key of [group:x]"),
     Case("FPM112", change("[supervisord]", "[supervisorctl]\nfile=/x\n[supervisord]"), what="'file' is not a key of [supervisorctl]"),
