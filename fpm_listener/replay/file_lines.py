@@ -58,7 +58,9 @@ class FileLines:
     def __iter__(self) -> Iterator[RawLine]:
         """Return the lines of interest."""
         self._buffer = bytearray(_TAIL + LONGEST_LINE + _CHUNK)
-        done = filled = 0  # bytes of the buffer that were searched, that are in use
+        self._buffer[:1] = b"\n"  # the filter needs the end of a line in front
+        self._base = -1
+        done = filled = 1  # bytes of the buffer that were searched, that are in use
         is_skipping = False  # the rest of a long line
         while True:
             got = self._read(filled)
@@ -81,7 +83,7 @@ class FileLines:
             if not got:
                 self._buffer = bytearray()
                 return
-            kept = self._buffer.find(b"\n", max(0, whole - _TAIL), whole) + 1
+            kept = self._buffer.find(b"\n", max(0, whole - _TAIL), whole)
             self._buffer[: filled - kept] = self._buffer[kept:filled]
             self._base += kept
             done, filled = whole - kept, filled - kept
@@ -218,7 +220,7 @@ def _patterns(source: Source, envelopes: Envelopes) -> list[bytes]:
     patterns = {
         Source.FPM: line_filter.FPM,
         Source.OUTPUT: line_filter.OUTPUT,
-    }.get(source, line_filter.MIXED)
+    }.get(source, line_filter.WITH_ENVELOPES if envelopes.layers else line_filter.MIXED)
     return [
         *patterns,
         *(line_filter.SYSLOG if envelopes.has_idents else ()),

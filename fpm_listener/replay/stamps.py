@@ -100,10 +100,15 @@ class StampReader:
         self._latest_s = latest_s
         self._year = datetime.fromtimestamp(latest_s, timezone.utc).year
         self._last_s: float | None = None
+        self._hours: dict[bytes, float] = {}  # by the bytes of a stamp up to its hour
         self._offsets: dict[int, float | None] = {}  # of the last hours
 
     def read(self, line: bytes) -> float | None:
         """Return the Unix seconds of the time at the beginning of a line."""
+        if (at_s := self._fast(line)) is not None:
+            self._last_s = at_s
+            self.without_zone += 1
+            return at_s
         stamp = find(line, self._year)
         if stamp is None:
             return None
@@ -114,6 +119,27 @@ class StampReader:
         self._last_s = at_s
         return at_s
 
+    def _fast(self, line: bytes) -> float | None:
+        """Return the time of supervisord or php-fpm in an hour of which the beginning is known."""
+        if line[:1] == b"[":
+            key, digits, end = line[:16], line[16:18] + line[19:21], line[21:23] == b"] "
+            milli = b"0"
+        else:
+            key, milli = line[:14], line[20:23]
+            digits, end = line[14:16] + line[17:19], line[19:20] + line[23:24] == b", "
+        hour_s = self._hours.get(key)
+        if hour_s is None or not end or not (digits + milli).isdigit() or digits[2:] > b"59":
+            return None
+        return hour_s + int(digits[:2]) * 60 + int(digits[2:]) + int(milli) / 1000
+
+    def _remember(self, line: bytes, local: datetime, offset_s: float) -> None:
+        """Remember what the bytes of a stamp up to its hour stand for."""
+        if len(self._hours) >= _HOURS:
+            self._hours.clear()
+        hour = local.replace(minute=0, second=0, microsecond=0)
+        key = line[: 16 if line[:1] == b"[" else 14]
+        self._hours[key] = (hour - _EPOCH).total_seconds() - offset_s
+
     def _convert(self, line: bytes, stamp: Stamp) -> float:
         if stamp.zone is not None:
             return stamp.local.replace(tzinfo=stamp.zone).timestamp()
@@ -123,6 +149,7 @@ class StampReader:
             local = local.replace(year=local.year - 1)  # of syslog
         offset_s = self._offset_s(local)
         if offset_s is not None:
+            self._remember(line, local, offset_s)
             return (local - _EPOCH).total_seconds() - offset_s
         first_s, second_s = self._seconds(local, 0), self._seconds(local, 1)
         if second_s <= first_s:  # equal, or a time that the clocks leave out
