@@ -56,7 +56,10 @@ def no_interface(config: CheckedConfig) -> Iterator[Match]:
         if section.name.startswith("rpcinterface:") and FACTORY in section.lines
     )
     servers = config.supervisord.get("servers") or ()
-    if servers and not has_interface:
+    files = {section.place.file for section in config.all_sections}
+    # In a repository, included files can be elsewhere. They can have the section.
+    is_partial = "include" in config.sections and len(files) == 1
+    if servers and not has_interface and not is_partial:
         section = config.section("rpcinterface:supervisor")
         yield match(section, FACTORY, {FACTORY: INTERFACE}, server=_name(config, servers[0]))
 

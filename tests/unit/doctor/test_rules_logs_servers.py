@@ -97,6 +97,7 @@ def test_a_mistake(case: Case) -> None:
         ("FPM162", main("[supervisorctl]\nserverurl=unix://%(ENV_SOCK)s")),
         ("FPM162", main("[supervisorctl]\nprompt=x")),
         ("FPM163", (("[rpcinterface:supervisor]", "[rpcinterface:other]"),)),
+        ("FPM163", (("[rpcinterface:supervisor]", "[include]\nfiles=x/*.conf\n[x]"),)),
         ("FPM164", (("file=/run/supervisor.sock", "file=/run/supervisor.sock\nchmod=0770"),)),
         ("FPM164", (("file=/run/supervisor.sock", "file=/run/supervisor.sock\nchmod=0777\nusername=a\npassword=b"),)),
         ("FPM165", beside(f"{LISTENER}stdout_logfile=/var/log/x.log")),
