@@ -38,10 +38,25 @@ def _with_log_on_stderr(config: CheckedConfig) -> list[Section]:
     ]
 
 
+def _is_watched(config: CheckedConfig, event: str) -> bool:
+    """Return whether another listener gets an event: many of them end the container then."""
+    events = {event, "PROCESS_STATE", "EVENT"}
+    return any(
+        events.intersection(process.settings.get("events") or ())
+        for process in config.processes
+        if process.kind == "eventlistener" and not process.is_our_listener
+    )
+
+
+def _stay_exited(config: CheckedConfig) -> list[Section]:
+    """Return the programs that may stay down after an exit."""
+    return [] if _is_watched(config, "PROCESS_STATE_EXITED") else programs(config)
+
+
 def _stay_down(config: CheckedConfig) -> list[Section]:
     """Return the programs that stay down after FATAL: self-healing does not start them again."""
     found = []
-    for fpm in config.fpms:
+    for fpm in () if _is_watched(config, "PROCESS_STATE_FATAL") else config.fpms:
         name = ProcessName(fpm.process.group, fpm.process.name)
         texts = (str(name), name.shown)
         if not any(fnmatchcase(one, glob) for one in texts for glob in config.healed):
@@ -70,8 +85,11 @@ TABLE = (
         programs,
         KeyRule("FPM005", "startsecs", lambda seconds: seconds < 2, {"startsecs": "3"}),
         KeyRule("FPM008", "exitcodes", _FAILED_START.intersection, {"exitcodes": "0"}),
-        KeyRule("FPM009", "autorestart", lambda how: how != "true", {"autorestart": "true"}),
         KeyRule("FPM014", "killasgroup", lambda is_set: not is_set, {"killasgroup": "true"}),
+    ),
+    *key_rules(
+        _stay_exited,
+        KeyRule("FPM009", "autorestart", lambda how: how != "true", {"autorestart": "true"}),
     ),
     *key_rules(
         _stay_down,

@@ -120,3 +120,20 @@ def test_the_order_of_an_image_without_our_listener(
     fixes = [one.fix for one in result.findings if one.id == "FPM150"]
 
     assert fixes == (["Give php-fpm a priority below 10"] if found else [])
+
+
+@pytest.mark.parametrize(
+    ("events", "silent"),
+    [
+        ("PROCESS_STATE_FATAL,PROCESS_STATE_EXITED", {"FPM007", "FPM009"}),
+        ("PROCESS_STATE_FATAL", {"FPM007"}),
+        ("PROCESS_STATE", {"FPM007", "FPM009"}),
+        ("PROCESS_LOG", set()),
+    ],
+)
+def test_a_listener_that_ends_the_container(events: str, silent: set[str], tmp_path: Path) -> None:
+    """The site does not stay down: the container ends, and starts again."""
+    listener = f"[eventlistener:quit]\ncommand=/bin/quit.sh\nevents={events}\n"
+    found = checked(tmp_path, supervisord_conf=MAIN.format(more="") + listener)
+
+    assert {"FPM007", "FPM009"} - set(ids(found)) == silent
