@@ -36,19 +36,19 @@ class Seen(NamedTuple):
 
 #: Names of files that can be configurations, and the endings of templates of them.
 _ENDINGS = re.compile(
-    r"(?i).*\.(?:conf|ini|cfg|inc)"
+    r"(?is).*\.(?:conf|ini|cfg|inc)"
     r"(?:[-_.](?:j2|jinja2?|erb|epp|tpl|tmpl|template|tera|mustache|envsubst|in|dist|example|sample"
     r"|dev|prod|production|development|local|test|docker))?"
 )
 #: Other names that say it, if the ending is not that of source text.
-_NAMES = re.compile(r"(?i).*(?:supervisor|php-?fpm|zz-docker).*")
+_NAMES = re.compile(r"(?is).*(?:supervisor|php-?fpm|zz-docker).*")
 _NOT = re.compile(
-    r"(?i).*(?:\.(?:php\d?|py|sh|bash|md|rst|txt|ya?ml|json|xml|html?|js|ts|go|rs|rb|pp|service|log"
+    r"(?is).*(?:\.(?:php\d?|py|sh|bash|md|rst|txt|ya?ml|json|xml|html?|js|ts|go|rs|rb|pp|service|log"
     r"|sock|pid|lock|gz|zip|tar|deb|apk|rpm|so|pyc|png|svg|default|bak|orig|rej|diff|patch|c|h|nix"
     r"|toml|pl|phar|te|mk|socket|timer|lua|po|1|5|8|css|map|csv|dpkg-\w+)|~)"
 )
 _TEMPLATES = re.compile(
-    r"(?i).*[-_.](?:j2|jinja2?|erb|epp|tpl|tmpl|template|tera|mustache|envsubst|in)"
+    r"(?is).*[-_.](?:j2|jinja2?|erb|epp|tpl|tmpl|template|tera|mustache|envsubst|in)"
 )
 _MARKS = (
     (re.compile(r"(?<!%)\{%[-+~]?\s|\{\{[-\s]*[\w.$#/]"), "{{ … }} of Jinja or a similar language"),

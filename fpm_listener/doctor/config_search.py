@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 #: Bytes of one file, and of all; names that are looked at. A larger file is no configuration.
 _LONGEST, _MOST_BYTES, _MOST_NAMES = 1 << 20, 64 << 20, 500_000
 _MOST_MATCHES = 10_000
+#: Limits of one file that no real configuration reaches: characters of a line or of a value in
+#: several lines, lines, and sections. Rules compare pools in pairs.
+_LONGEST_LINE, _MOST_LINES, _MOST_SECTIONS = 1 << 14, 20_000, 1000
+_HEADER = re.compile(r"(?m)^[ \t]*\[")
+_CONTINUED = re.compile(r"(?m)^(?:[ \t]+\S[^\n]*\n){1000}")
 #: Directories of other programs' files.
 _SKIPPED = {
     *(".git", ".hg", ".svn", "node_modules", "vendor", ".venv", "venv", "__pycache__", ".tox"),
@@ -157,7 +162,7 @@ class Search:
             return
         text = content.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
         seen = config_kinds.see(path, text)
-        if why := _refusal(seen, content, is_named=is_named and why is not None):
+        if why := (seen and _excess(text)) or _refusal(seen, content, is_named=is_named):
             self._note(path, f"not checked: {why}")
         elif seen is not None:
             self._files[real] = ConfigFile(path, text, seen, tree, is_named)
@@ -173,6 +178,19 @@ class Search:
 
     def _note(self, path: str, why: str) -> None:
         self._notes[f"{clean(path)}: {why}"] = None
+
+
+def _excess(text: str) -> str:
+    """Return the limit that a file exceeds, as a clause."""
+    lines = text.split("\n")
+    longest = max(range(len(lines)), key=lambda at: len(lines[at]))
+    if len(lines[longest]) > _LONGEST_LINE:
+        return f"line {longest + 1} has more than {_LONGEST_LINE} characters"
+    if len(lines) > _MOST_LINES:
+        return f"it has more than {_MOST_LINES} lines"
+    if len(_HEADER.findall(text)) > _MOST_SECTIONS:
+        return f"it has more than {_MOST_SECTIONS} sections"
+    return "a value has more than 1000 lines" if _CONTINUED.search(text) else ""
 
 
 def _refusal(seen: Seen | None, content: bytes, *, is_named: bool) -> str:

@@ -6,7 +6,7 @@ This module does not interpret values: supervisor's parser and php-fpm's reader 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -138,6 +138,7 @@ def _put(
     before = section.lines.get(key)
     if before is not None and (before.file, before.number) != (line.file, line.number):
         line = line._replace(overrides=f"{before.file}:{before.number}")
-    changed = section._replace(lines={**section.lines, key: line})
-    sections[section.name] = changed
-    return changed
+    # The dict of a section is made in _begin. A copy for each key takes minutes for a huge file.
+    cast("dict[str, Line]", section.lines)[key] = line
+    sections[section.name] = section
+    return section

@@ -228,6 +228,24 @@ def test_files_that_are_too_much_for_the_parser(tmp_path: Path) -> None:
     assert any("c.conf: not checked: is longer than" in note for note in result.notes)
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (f"[program:a]\ncommand={'b' * 20_000}\n", "line 2 has more than 16384 characters"),
+        ("[program:a]\n" + "b=c\n" * 20_000, "it has more than 20000 lines"),
+        ("[program:a]\n" * 1001, "it has more than 1000 sections"),
+        ("[program:a]\ncommand=b\n" + " c\n" * 1000, "a value has more than 1000 lines"),
+    ],
+    ids=["line", "lines", "sections", "value"],
+)
+def test_file_that_would_take_minutes(tmp_path: Path, text: str, why: str) -> None:
+    """It is a note with the limit."""
+    write(tmp_path, {"huge.conf": text})
+
+    with pytest.raises(FpmListenerError, match=why):
+        check_paths([str(tmp_path)], is_offline=True)
+
+
 def test_parse_that_takes_too_long(tmp_path: Path) -> None:
     """Its child is killed, and the next file gets a new one."""
     tree = FileTree(str(tmp_path))
