@@ -374,3 +374,20 @@ def test_settings_of_another_user(project: Project, owned: str) -> None:
     assert "FPM010" in project.ids()
     assert project.errors.count("\n") == 1
     assert ".fpm-listener.ini is not used: it belongs to another user (uid 65534)" in project.errors
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_a_checkout_of_another_user(project: Project) -> None:
+    """A CI job that runs as root names paths in the checkout, and gets its settings."""
+    path = project.folder / ".fpm-listener.ini"
+    path.write_text("[tool:fpm-listener]\nselect = FPM047\nformat = github\n")
+    for one in (project.folder, path):
+        os.chown(one, 65534, 65534)
+    status = command_line.main(["check", "docker"])
+    printed = project._capsys.readouterr()
+
+    assert status == 1
+    assert printed.out.startswith("::error file=docker/php-fpm.conf,line=5,title=FPM047 ")
+    assert printed.out.count("\n") == 1
+    command_line.main(["check", "docker", "/etc/hostname"])
+    assert "is not used: it belongs to another user" in project._capsys.readouterr().err
