@@ -58,18 +58,8 @@ class _Ignore(NamedTuple):
     pool: str = ""  #: the section below it, in a file of php-fpm
 
     def covers(self, finding: Finding) -> bool:
-        """Return whether a finding of its file is on its lines."""
+        """Return whether a finding in its file is on its lines."""
         return self.first <= finding.line <= self.last if finding.line else self.is_at_top
-
-    def covers_missing(self, finding: Finding, line: str) -> bool:
-        """Return whether a finding is about a key that no file sets in a pool of this directory.
-
-        php-fpm merges sections of the same name, and the finding is at the first one. line: that
-        of the finding.
-        """
-        is_same = bool(self.pool) and finding.section.lower() == self.pool
-        header = _HEADER.match(line)
-        return is_same and header is not None and header[1].strip().lower() == self.pool
 
 
 def apply(
@@ -87,19 +77,23 @@ def apply(
     findings = list(findings)
     ignores = [one for path, text in files.items() for one in _scan(path, text, is_whole)]
     # No finding here has an id of IDS: they are added below (law 2).
-    by_id: dict[tuple[str, str], list[_Ignore]] = {}
+    in_file: dict[tuple[str, str], list[_Ignore]] = {}
+    # php-fpm merges sections of the same name, and a missing key is reported at the first header.
+    of_pool: dict[tuple[str, str, str], list[_Ignore]] = {}
     for one in ignores:
         for identity in one.ids if one.has_reason else ():
-            by_id.setdefault((folder_of(one.place.file), identity), []).append(one)
+            in_file.setdefault((one.place.file, identity), []).append(one)
+            if one.pool:
+                pool = (folder_of(one.place.file), one.pool, identity)
+                of_pool.setdefault(pool, []).append(one)
     used: set[tuple[Place, str]] = set()
     kept = []
     for finding in findings:
-        matching = [
-            one
-            for one in by_id.get((folder_of(finding.file), finding.id), ())
-            if (one.place.file == finding.file and one.covers(finding))
-            or one.covers_missing(finding, _line(files, finding))
-        ]
+        named = in_file.get((finding.file, finding.id), ())
+        matching = [one for one in named if one.covers(finding)]
+        pool = (folder_of(finding.file), finding.section.lower(), finding.id)
+        if pool in of_pool and _HEADER.match(_line(files, finding)):
+            matching += of_pool[pool]
         used |= {(one.place, finding.id) for one in matching}
         if not matching:
             kept.append(finding)
