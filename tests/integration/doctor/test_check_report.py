@@ -51,11 +51,19 @@ SUPERVISORD = """\
 nodaemon=true
 [program:php-fpm]
 command=/usr/sbin/php-fpm8.2 -F -y {folder}/docker/php-fpm.conf
-environment=DATABASE_PASSWORD="hunter2"
+environment=DATABASE_PASSWORD="s3cret-of-a-test"
 startretries=3
 stopsignal=TERM
 """
-FPM = "[global]\nerror_log = /dev/stderr\n[www]\nuser = www-data\nlisten = 9000\npm = static\n"
+FPM = """\
+[global]
+error_log = /dev/stderr
+[www]
+user = www-data
+listen = 9000
+pm = static
+nonsense = 1
+"""
 
 
 class Project:
@@ -128,7 +136,7 @@ def test_sarif_is_valid(project: Project) -> None:
         one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for one in run["results"]
     }
     assert uris == {"docker/supervisord.conf", "docker/php-fpm.conf"}
-    assert "hunter2" not in printed
+    assert "s3cret-of-a-test" not in printed
     assert str(project.folder) not in printed
 
 
@@ -176,7 +184,7 @@ def test_a_pool_by_a_relative_path(project: Project, monkeypatch: pytest.MonkeyP
     printed = project._capsys.readouterr().out
 
     assert "FPM068" not in printed
-    assert "file=docker/php-fpm.conf,line=5,title=FPM047 " in printed
+    assert "file=docker/php-fpm.conf,line=7,title=FPM080 " in printed
 
 
 def test_chosen_rules(project: Project) -> None:
@@ -195,14 +203,14 @@ def test_chosen_rules(project: Project) -> None:
     [
         (["--select=FPM010"], 1),
         (["--select=FPM010", "--fail-on=error"], 0),
-        (["--select=FPM047", "--fail-on=error"], 1),
+        (["--select=FPM080", "--fail-on=error"], 1),
         (["--select=FPM104"], 0),
         (["--select=FPM104", "--fail-on=hint"], 1),
         (["--fail-on=never"], 0),
     ],
 )
 def test_the_severity_that_fails(project: Project, words: list[str], status: int) -> None:
-    """FPM047 is an error, FPM010 a warning, FPM104 a hint."""
+    """FPM080 is an error, FPM010 a warning, FPM104 a hint."""
     assert project.check(*words)
     assert project.status == status
 
@@ -222,7 +230,7 @@ def test_known_findings(project: Project) -> None:
     assert project.status == 0
     assert "wrote " in project.errors
     known = project.folder / "known.json"
-    assert "hunter2" not in known.read_text()
+    assert "s3cret-of-a-test" not in known.read_text()
     assert known.stat().st_mode & 0o777 == 0o644
 
     printed = project.check("--baseline", "known.json")
@@ -292,12 +300,12 @@ def test_a_baseline_replaces_a_link(project: Project) -> None:
 def test_settings_of_a_project(project: Project, name: str, section: str) -> None:
     """They are the defaults of the options; the command line wins."""
     (project.folder / name).write_text(
-        f"{section}\nselect =\n    FPM010\n    FPM047\nfail-on = error\nformat = json\n"
+        f"{section}\nselect =\n    FPM010\n    FPM080\nfail-on = error\nformat = json\n"
     )
 
-    assert {one["id"] for one in json.loads(project.check())} == {"FPM010", "FPM047"}
+    assert {one["id"] for one in json.loads(project.check())} == {"FPM010", "FPM080"}
     assert project.status == 1
-    assert project.check("--format=text", "--ignore=FPM047").startswith("WARNING FPM010 ")
+    assert project.check("--format=text", "--ignore=FPM080").startswith("WARNING FPM010 ")
     assert project.status == 0
     assert project.check("--select=FPM010", "--fail-on=warning").startswith("[")
     assert project.status == 1
@@ -325,11 +333,11 @@ def test_excluded_files_of_a_project(project: Project) -> None:
     comment = "; fpm-listener: ignore FPM999 because of something\n"
     pools = project.folder / "docker" / "php-fpm.conf"
     pools.write_text(comment + pools.read_text())
-    assert {"FPM047", "FPM180"} <= set(project.ids())
+    assert {"FPM080", "FPM180"} <= set(project.ids())
     (project.folder / "setup.cfg").write_text("[tool:fpm-listener]\nexclude = a, */php-fpm.conf\n")
 
     found = project.ids()
-    assert {"FPM047", "FPM180"}.isdisjoint(found)
+    assert {"FPM080", "FPM180"}.isdisjoint(found)
     assert "FPM010" in found
 
 
@@ -380,14 +388,14 @@ def test_settings_of_another_user(project: Project, owned: str) -> None:
 def test_a_checkout_of_another_user(project: Project) -> None:
     """A CI job that runs as root names paths in the checkout, and gets its settings."""
     path = project.folder / ".fpm-listener.ini"
-    path.write_text("[tool:fpm-listener]\nselect = FPM047\nformat = github\n")
+    path.write_text("[tool:fpm-listener]\nselect = FPM080\nformat = github\n")
     for one in (project.folder, path):
         os.chown(one, 65534, 65534)
     status = command_line.main(["check", "docker"])
     printed = project._capsys.readouterr()
 
     assert status == 1
-    assert printed.out.startswith("::error file=docker/php-fpm.conf,line=5,title=FPM047 ")
+    assert printed.out.startswith("::error file=docker/php-fpm.conf,line=7,title=FPM080 ")
     assert printed.out.count("\n") == 1
     command_line.main(["check", "docker", "/etc/hostname"])
     assert "is not used: it belongs to another user" in project._capsys.readouterr().err
