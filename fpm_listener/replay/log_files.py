@@ -182,8 +182,8 @@ def open_log(path: str, *, rotated: bool, note: Callable[[str], None]) -> list[O
 def _note_older(path: str, note: Callable[[str], None]) -> None:
     """Say that the log begins in older files, which are not read."""
     if older := _older_paths(path):
-        count = f" and {len(older) - 1} others" if len(older) > 1 else ""
-        note(f"{escaped(older[-1])}{count} are older files of this log; --rotated reads them, too")
+        count = f" and {len(older) - 1} more" if len(older) > 1 else ""
+        note(f"older files of this log were not read: {escaped(older[-1])}{count}; use --rotated")
 
 
 def _older_paths(path: str) -> list[str]:
