@@ -8,6 +8,7 @@ Laws:
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener.doctor.checked_config import words_of
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 #: A command of a shell that repeats something, or that waits.
-_LOOP = re.compile(r"(?:^|[;&|(\n]|\bdo\s)\s*(?:while|until|for)\s")
+_LOOP = re.compile(r"(?:^|[;&|(\n]|\bdo\s)[ \t]*(?:while|until|for)\s")
 _SLEEP = re.compile(r"(?:^|[\s;&|(])sleep\s")
 
 
@@ -143,10 +144,15 @@ def neighbours(config: CheckedConfig) -> list[Neighbour]:
     found: dict[str, list[Supervised]] = {}
     for process in config.processes:
         name, command = process.section.name, process.command
-        is_known = INIT.search(command) or shell_commands.syntax(command)
-        if process.kind == "program" and name not in fpms and not is_known:
+        if process.kind == "program" and name not in fpms and not _is_reported(command):
             found.setdefault(name, []).append(process)
     return [Neighbour(one[0], read(one[0].command), _alike(one)) for one in found.values()]
+
+
+@lru_cache(maxsize=512)  # as read
+def _is_reported(command: str) -> bool:
+    """Return whether FPM004 or FPM029 says what is wrong with a command."""
+    return bool(INIT.search(command) or shell_commands.syntax(command))
 
 
 def _alike(processes: Sequence[Supervised]) -> int:
@@ -154,6 +160,7 @@ def _alike(processes: Sequence[Supervised]) -> int:
     return int(processes[0].settings["numprocs"]) if len(ways) == 1 else 1
 
 
+@lru_cache(maxsize=512)  # each rule asks for all commands
 def read(command: str) -> Started:
     """Return what a command runs."""
     found = SHELL.match(command)
@@ -174,7 +181,7 @@ def _unwrapped(words: list[str]) -> tuple[str, ...]:
             at += 1
             continue
         name = base_name(words[at])
-        if name == "fpm-listener" and words[at + 1 : at + 2] == ["after"] and "--" in words:
+        if name == "fpm-listener" and words[at + 1 : at + 2] == ["after"] and "--" in words[at:]:
             at = words.index("--", at) + 1
             continue
         wrapper = _WRAPPERS.get(name)

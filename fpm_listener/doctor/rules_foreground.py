@@ -30,6 +30,11 @@ class _Daemon(NamedTuple):
     add: str = ""  #: the words that fix it; none if `leaves` is to be removed
 
 
+def _letters(letters: str) -> str:
+    """Return the pattern of a word of options with one of these letters; in linear time."""
+    return rf"-(?=\w*[{letters}])\w+"
+
+
 _DAEMONS = (
     _Daemon(
         "apache2 httpd apachectl apache2ctl",
@@ -39,18 +44,22 @@ _DAEMONS = (
         add="-DFOREGROUND",
     ),
     # -n: cron of openSUSE stays in the foreground; Debian's does not, but the system is unknown.
-    _Daemon("cron", r"-\w*[fnx]\w*", add="-f"),
-    _Daemon("crond", r"-\w*[fndxh]\w*|--foreground", add="-f"),
-    _Daemon("sshd", r"-\w*[DditTGV]\w*", add="-D"),
-    _Daemon("rsyslogd", r"-\w*[nNvd]\w*", add="-n"),
+    _Daemon("cron", _letters("fnx"), add="-f"),
+    _Daemon("crond", rf"{_letters('fndxh')}|--foreground", add="-f"),
+    _Daemon("sshd", _letters("DditTGV"), add="-D"),
+    _Daemon("rsyslogd", _letters("nNvd"), add="-n"),
     _Daemon(
-        "syslog-ng", r"-\w*[FdVs]\w*|--foreground|--no-.*|--help|--version|--syntax.*", add="-F"
+        "syslog-ng",
+        rf"{_letters('FdVs')}|--foreground|--no-.*|--help|--version|--syntax.*",
+        add="-F",
     ),
     _Daemon(
-        "dnsmasq", r"-\w*[kdvw]\w*|--keep-in-foreground|--no-daemon|--test|--version", add="-k"
+        "dnsmasq",
+        rf"{_letters('kdvw')}|--keep-in-foreground|--no-daemon|--test|--version",
+        add="-k",
     ),
-    _Daemon("lighttpd", r"-\w*[DtvVih]\w*", add="-D"),
-    _Daemon("dovecot", r"-\w*[Fna]\w*|stop|reload|--\w+", add="-F"),
+    _Daemon("lighttpd", _letters("DtvVih"), add="-D"),
+    _Daemon("dovecot", rf"{_letters('Fna')}|stop|reload|--\w+", add="-F"),
     _Daemon("haproxy", leaves=r"-D"),
     _Daemon("memcached", leaves=r"-d|--daemon"),
     _Daemon("redis-server valkey-server", leaves=r"--daemonize[= ]yes"),
@@ -59,7 +68,7 @@ _DAEMONS = (
     _Daemon("gunicorn", leaves=r"-D|--daemon"),
     _Daemon("postfix", leaves=r"start", add="start-fg"),
     _Daemon("caddy", leaves=r"start", add="run"),
-    _Daemon("pm2", r".*--no-daemon.*", leaves=r"start", add="start --no-daemon"),
+    _Daemon("pm2", "--no-daemon", leaves=r"start", add="start --no-daemon"),
 )
 _BY_NAME = {name: daemon for daemon in _DAEMONS for name in daemon.names.split()}
 
@@ -89,7 +98,7 @@ def _in_foreground(program: Neighbour, daemon: _Daemon, word: str) -> dict[str, 
     written = program.written()
     if not word:
         # `apachectl start` has a word of its own.
-        plain = re.sub(r"\s+(?:-k\s+)?start$", "", written)
+        plain = re.sub(r"\s(?:-k\s+)?start$", "", written)
         return {"command": f"{plain} {daemon.add}"} if written else {}
     found = re.findall(rf"\s{re.escape(word)}(?=\s|$)", written)
     new = f" {daemon.add}".rstrip()

@@ -124,6 +124,7 @@ VALUES = {
         "difflib",
         "enum",
         "fnmatch",
+        "functools",  # caches of pure functions
         "hashlib",
         "ipaddress",
         "itertools",

@@ -203,6 +203,7 @@ def test_a_file_without_php_fpm() -> None:
         ("timeout -k 5 60 nice -n 5 php x", ["php", "x"]),
         ("sh -c 'A=b exec su-exec nobody php x'", ["php", "x"]),
         ("fpm-listener after php-fpm --timeout 5s -- nginx", ["nginx"]),
+        ("env -- fpm-listener after php-fpm", ["fpm-listener", "after", "php-fpm"]),
         ("gosu", []),
         ("sh -c ''", []),
         ("it's", []),
