@@ -59,9 +59,17 @@ def no_interface(config: CheckedConfig) -> Iterator[Match]:
     files = {section.place.file for section in config.all_sections}
     # In a repository, included files can be elsewhere. They can have the section.
     is_partial = "include" in config.sections and len(files) == 1
-    if servers and not has_interface and not is_partial:
+    if servers and not has_interface and not (is_partial or _is_included(config)):
         section = config.section("rpcinterface:supervisor")
         yield match(section, FACTORY, {FACTORY: INTERFACE}, server=_name(config, servers[0]))
+
+
+def _is_included(config: CheckedConfig) -> bool:
+    """Return whether the main file is elsewhere: that of Debian's package has the section."""
+    unix = config.sections.get("unix_http_server")
+    is_part = unix is not None and "file" not in unix.lines
+    is_below = any(".d/" in section.place.file for section in config.all_sections)
+    return config.partial is not None and (is_part or is_below)
 
 
 def _name(config: CheckedConfig, server: Mapping[str, object]) -> str:

@@ -80,7 +80,7 @@ def test_a_main_file_that_another_file_includes(tmp_path: Path) -> None:
     server = "[unix_http_server]\nusername = a\npassword = b\n"
     found = checked(tmp_path, supervisord_conf=server + MAIN.format(more="\nauto_start=true"))
 
-    assert "FPM111" not in ids(found)
+    assert not {"FPM111", "FPM163"} & set(ids(found))
     (one,) = [one for one in found.findings if one.id == "FPM112"]
     assert "Write autostart instead" in one.fix
     assert any("[unix_http_server] has no file=" in note for note in found.notes)
@@ -137,3 +137,11 @@ def test_a_listener_that_ends_the_container(events: str, silent: set[str], tmp_p
     found = checked(tmp_path, supervisord_conf=MAIN.format(more="") + listener)
 
     assert {"FPM007", "FPM009"} - set(ids(found)) == silent
+
+
+def test_a_server_without_its_interface(tmp_path: Path) -> None:
+    """Debian's main file includes conf.d and has the interface; another file must have it."""
+    text = "[inet_http_server]\nport = 127.0.0.1:9001\n" + MAIN.format(more="")
+
+    assert "FPM163" not in ids(checked(tmp_path / "conf.d", main_conf=text))
+    assert "FPM163" in ids(checked(tmp_path / "b", supervisord_conf=text))
