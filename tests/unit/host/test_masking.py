@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fpm_listener.host import masking
 from fpm_listener.host.masking import MASK, masked, masked_line, masked_text
 
 SECRET = "hunter2SECRET"
@@ -354,3 +355,35 @@ def test_a_name_with_a_slash_that_is_no_path() -> None:
     """In doubt the value is masked."""
     for line in (f"secret/db/password: {SECRET}", f"'/a/password': {SECRET}", f"/p/pwd:{SECRET}"):
         assert SECRET not in masked_line(line)
+
+
+#: Parts of lines: each name, program and form, and what stands around them.
+PIECES = (
+    *(f(word) for word in WORDS.split() for f in (str, str.upper, str.title, str.swapcase)),
+    *(word for line in OPTIONS.splitlines() for word in line.replace(":", "").split()),
+    *(
+        *ATTACHED.split(),
+        *(line.replace("<S>", SECRET) for line in FORMS),
+        "cooKie",
+        "identiFied",
+        "\u017figned",
+        "to\u212aen",
+    ),
+    *(*"=:'\"/-_.@#(<> \t,;&?x1XÄ", "=>", "://", " by ", "--", "seg", "SEGV", "ing", "Bearer "),
+    *("sk-", "ghp_", "github_pat_", "glpat-", "xoxb-", "AKIA", "AIza", "SG.", "whsec_", "eyJ"),
+    *("npm_", "hooks.slack.com/services/", "/api/webhooks/", "api.telegram.org/bot"),
+    *("signal 11 (SIGSEGV)", "#1 /a.php(2): f('x')", "a" * 60, SECRET, "0123456789abcdef" * 2),
+)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
+def test_a_line_that_cannot_have_a_secret(line: str) -> None:
+    """Masking would change nothing of it."""
+    if not masking._can_have_secret(line):
+        assert masking._masked(line) == line
+
+
+def test_lines_of_php_fpm_need_no_masking() -> None:
+    """A signal is no signature."""
+    line = "WARNING: [pool www] child 7 exited on signal 11 (SIGSEGV) after 1.5 seconds from start"
+    assert not masking._can_have_secret(line)
