@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fpm_listener.delivery.receivers.message_text import Message
 
 _WIDE = {ord(mark): ord(mark) + 0xFEE0 for mark in "<>[]*`@!~\\"}
-_LINE_START = re.compile(r"^(\s*)([#>+-]|\d+\.)(?=\s)", re.MULTILINE)
+_LINE_START = re.compile(r"^([^\S\n]*)([#>+-]|\d+\.)(?=\s)", re.MULTILINE)
 
 
 def escape(text: str) -> str:

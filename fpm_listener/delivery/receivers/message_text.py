@@ -10,6 +10,7 @@ Laws:
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -178,12 +179,23 @@ class Message:
 
     def _evidence(self, lines: Sequence[str], style: Style, room: int) -> str:
         """Return the newest lines, as many as fit."""
-        for left_out in range(len(lines)):
+
+        def without(left_out: int) -> str:
             note = [self.phrases.left_out.format(n=left_out)] if left_out else []
-            text = style.block("\n".join([*note, *lines[left_out:]]))
-            if style.measure(text) <= room:
-                return text
-        return self.cut(lines[-1], room, style, style.block) if lines else ""
+            return style.block("\n".join([*note, *lines[left_out:]]))
+
+        def fits(left_out: int) -> bool:
+            return style.measure(without(left_out)) <= room
+
+        if not lines:
+            return ""
+        if fits(0):
+            return without(0)
+        # The more lines are left out, the shorter is the text.
+        left_out = bisect_left(range(len(lines)), x=True, lo=1, key=fits)
+        if left_out < len(lines):
+            return without(left_out)
+        return self.cut(lines[-1], room, style, style.block)
 
     def _write_several(self, style: Style, room: int) -> str:
         """Return one line for each incident, with as much text as fits."""
