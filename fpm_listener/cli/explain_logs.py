@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from fpm_listener import durations
 from fpm_listener.cli import output
 from fpm_listener.daemon.engine_settings import engine_settings
+from fpm_listener.replay.container_replays import ContainerReplays
 from fpm_listener.replay.document import to_json
 from fpm_listener.replay.log_files import STDIN
 from fpm_listener.replay.log_lines import LogFile, ReadOptions, Report, Source, read
@@ -57,11 +58,12 @@ def run(options: argparse.Namespace) -> int:
     )
     reading = ReadOptions(zone=zone, since=since, until=until, rotated=options.rotated)
     report = Report()
-    replayer = Replayer(read_policy(options.config), known, _owners(files, reading, known))
+    policy, owners = read_policy(options.config), _owners(files, reading, known)
+    replays = ContainerReplays(lambda name: Replayer(policy, known, None if name else owners))
     for line in read(files, reading, report):
-        replayer.take(line)
-    replayer.end()
-    document = to_json(replayer, report)
+        replays.take(line)
+    replays.end()
+    document = to_json(replays, report)
     if options.json:
         output.write(json.dumps(document, indent=2))
     elif report.lines:

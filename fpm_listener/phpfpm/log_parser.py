@@ -122,6 +122,11 @@ def _php_found(text: str) -> Found:
     return kind, {"fault": fault, "errno": start_messages.errno_of(text)}
 
 
+def is_of_php(line: str) -> bool:
+    """Return whether PHP itself has written a line: each PHP program can write it."""
+    return HEAD.match(line) is None and not line.startswith(guard_messages.PREFIX)
+
+
 def classify_all(lines: Iterable[str]) -> tuple[LogFact, ...]:
     """Return the facts that lines state."""
     return tuple(fact for line in lines if line and (fact := classify(line)) is not None)

@@ -11,41 +11,54 @@ from fpm_listener.replay.limits import limits
 from fpm_listener.status.document import entry_to_json, incident_to_json
 
 if TYPE_CHECKING:
+    from fpm_listener.replay.container_replays import ContainerReplays
     from fpm_listener.replay.incident_log import PastIncident
     from fpm_listener.replay.log_lines import Report
     from fpm_listener.replay.replayer import Replayer
     from fpm_listener.status.document import Document
 
 
-def to_json(replayer: Replayer, report: Report) -> Document:
+def to_json(replays: ContainerReplays, report: Report) -> Document:
     """Return the result as values of JSON.
 
     shape: `files`, `lines`, `first_at_s`, `last_at_s`, `programs` (with their last state),
     `timeline` (the latest last), `incidents` (the first one first), `incidents_left_out`,
     `not_shown` (sentences: what the logs cannot show), `notes` (sentences about the files).
+    A program, an entry and an incident have a `container`; null = the logs name none.
     Keys do not change; new keys may be added. Names that end in `_at_s` are seconds since 1970. A
     value that is not known is null.
     """
-    clock = replayer.drive.clock
-    views = replayer.drive.engine.views()
-    timeline = sorted(replayer.drive.engine.timeline.view(), key=lambda entry: entry.first_s)
+    parts = [(name or None, replayer) for name, replayer in replays.replayers.items()]
+    clocks = [one.drive.clock for _, one in parts]
+    timeline = [
+        {"container": container, **entry_to_json(entry)}
+        for container, one in parts
+        for entry in one.drive.engine.timeline.view()
+    ]
+    incidents = [
+        {"container": container, **_incident(past, one)}
+        for container, one in parts
+        for past in one.drive.incidents.all
+    ]
     return {
         "files": list(report.files),
         "lines": report.lines,
-        "first_at_s": clock.first_s,
-        "last_at_s": clock.last_s if clock.first_s is not None else None,
+        "first_at_s": min((one.first_s for one in clocks if one.first_s is not None), default=None),
+        "last_at_s": max((one.last_s for one in clocks if one.is_set), default=None),
         "programs": [
             {
+                "container": container,
                 "name": str(view.name),
                 "kind": "php-fpm" if view.is_fpm else "program",
                 "state": view.state.value,
             }
-            for view in sorted(views, key=lambda view: view.name)
+            for container, one in parts
+            for view in sorted(one.drive.engine.views(), key=lambda view: view.name)
         ],
-        "timeline": [entry_to_json(entry) for entry in timeline],
-        "incidents": [_incident(one, replayer) for one in replayer.drive.incidents.all],
-        "incidents_left_out": replayer.drive.incidents.dropped,
-        "not_shown": limits(replayer),
+        "timeline": sorted(timeline, key=lambda entry: entry["first_at_s"]),
+        "incidents": sorted(incidents, key=lambda one: one["started_at_s"]),
+        "incidents_left_out": sum(one.drive.incidents.dropped for _, one in parts),
+        "not_shown": limits(replays),
         "notes": list(report.notes),
     }
 

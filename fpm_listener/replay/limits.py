@@ -11,13 +11,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fpm_listener.incidents.incident_facts import IncidentFacts
+    from fpm_listener.replay.container_replays import ContainerReplays
     from fpm_listener.replay.replayer import Replayer
 
 _WORKERS = frozenset({Cause.WORKER_FAILURE, Cause.CRASH_SIGNAL})
 
 
-def limits(replayer: Replayer) -> list[str]:
+def limits(replays: ContainerReplays) -> list[str]:
     """Return sentences about what these logs do not show."""
+    parts = replays.replayers
+    found: dict[str, list[str]] = {}  # the containers of which a sentence is true
+    for container, replayer in parts.items():
+        for sentence in _limits(replayer):
+            found.setdefault(sentence, []).append(container or "lines without a container")
+    if replays.left_out:
+        found[f"Lines of further containers ({count(replays.left_out, 'line')})"] = [*parts]
+    return [
+        sentence if len(where) == len(parts) else f"{', '.join(where)}: {sentence}"
+        for sentence, where in found.items()
+    ]
+
+
+def _limits(replayer: Replayer) -> list[str]:
     runs, jumps = replayer.runs, replayer.drive.clock.jumps_back
     facts = [one.view.facts for one in replayer.drive.incidents.all]
     causes = {one.cause for one in facts}

@@ -19,6 +19,7 @@ from fpm_listener.replay.clock_offset import ClockOffset
 from fpm_listener.replay.log_files import open_log
 from fpm_listener.replay.log_reader import LogReader
 from fpm_listener.replay.log_values import LogFile, LogLine, ReadOptions, Report, Source
+from fpm_listener.untrusted_text import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -79,6 +80,7 @@ def _ordered(readers: list[LogReader], options: ReadOptions) -> list[LogReader]:
 
 def _merged(sets: list[list[LogReader]], options: ReadOptions, report: Report) -> Iterator[LogLine]:
     clocks, copies = ClockOffset(), _Copies()
+    left, last_path = {""}, ""  # files of supervisord's lines: the ones before, and the last one
     streams = [_of_set(readers, report) for readers in sets]
     merged = streams[0] if len(streams) == 1 else heapq.merge(*streams, key=_order)
     for _, line in merged:
@@ -91,6 +93,10 @@ def _merged(sets: list[list[LogReader]], options: ReadOptions, report: Report) -
         if line.source is Source.SUPERVISORD:
             if len(sets) > 1 and copies.is_copy(line):
                 continue
+            if line.path != last_path and line.path in left:
+                _note_two(last_path, line.path, report)
+            left.add(last_path)
+            last_path = line.path
             if at is not None:
                 clocks.spawned(at, line.text)
         elif at is not None:
@@ -98,6 +104,14 @@ def _merged(sets: list[list[LogReader]], options: ReadOptions, report: Report) -
         report.lines += 1
         yield line
     _report_clocks(clocks, sets, report)
+
+
+def _note_two(one: str, other: str, report: Report) -> None:
+    first, second = sorted(map(escaped, (one, other)))
+    report.note(
+        f"{first} and {second} have lines of supervisord at the same time, and count as the logs of"
+        " one supervisord. If they are of two machines or containers, diagnose each alone"
+    )
 
 
 def _order(entry: tuple[float, LogLine]) -> float:

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
+from fpm_listener.monitor.liveness import LIVING
 from fpm_listener.monitor.timeline import TimelineEvent
-from fpm_listener.phpfpm.log_parser import classify
+from fpm_listener.phpfpm.log_parser import classify, is_of_php
 from fpm_listener.replay import supervisord_lines
 from fpm_listener.replay.engine_drive import EngineDrive
 from fpm_listener.replay.fpm_programs import FpmPrograms
@@ -170,13 +171,13 @@ class Replayer:
         self._take_lines(self._order.end_run(seen.pid if seen is not None else None, is_own))
 
     def _take_loose(self, at_s: float, name: ProcessName) -> None:
-        """Take the output before an exit as that of this run, if no other program was starting."""
+        """Take the output before an exit as that of this run, if no other program lived."""
         loose, self._loose = [*self._loose], deque(maxlen=_LATEST)
         own = self.runs.seen.get(name)
         if own is None or own.state is not State.STARTING:
             return
         others = [one for other, one in self.runs.seen.items() if other != name]
-        if any(one.state is State.STARTING or one.since_s >= own.since_s for one in others):
+        if any(one.state in LIVING or one.since_s >= own.since_s for one in others):
             return
         lines = [text for written_s, text in loose if written_s >= own.since_s]
         self.drive.take(at_s, [self.runs.output(name, text) for text in lines])
@@ -205,13 +206,14 @@ class Replayer:
         if not self.runs.is_used:
             self._take_alone(line)
             return
-        if line.fact is not None:
+        is_certain = line.fact is not None and not (line.is_output and is_of_php(line.text))
+        if line.fact is not None and is_certain:
             self._learn(line.at_s, self.programs.learn(line.at_s, line.fact, self.runs.seen))
         name = self._owner(line)
         if line.is_output and name is not None:
             if name in self.runs.seen:
                 self.drive.take(line.at_s, [self.runs.output(name, line.text)])
-        elif line.fact is None:
+        elif line.fact is None or not is_certain:
             self._loose.append((line.at_s, line.text))
         else:
             name = name or self.programs.choose(line.at_s, line.fact, self.runs.seen)

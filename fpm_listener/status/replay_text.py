@@ -71,12 +71,16 @@ class _Text:
         if entry["count"] > 1 and entry["last_at_s"] - entry["first_at_s"] >= 1:
             is_same_day = self._time(entry["last_at_s"])[:10] == when[:10]
             when += f" to {self._time(entry['last_at_s'])[11 if is_same_day else 0 :]}"
-        name = "" if entry["what"].startswith("supervisord") else short_name(entry["program"]) + " "
-        yield from self._folded(name + timeline_text(entry), f"  {when}  ")
+        is_own = entry["what"].startswith("supervisord")
+        names = (entry["container"] or "", "" if is_own else short_name(entry["program"]))
+        words = " ".join(filter(None, (*names, timeline_text(entry))))
+        yield from self._folded(words, f"  {when}  ")
 
     def _incident(self, incident: Document, title: str) -> Iterator[str]:
         yield ""
-        yield from self._folded(f"{title}, {incident['severity'].upper()}: {incident['summary']}")
+        container = f"{incident['container']}: " if incident["container"] else ""
+        severity = incident["severity"].upper()
+        yield from self._folded(f"{title}, {severity}: {container}{incident['summary']}")
         failures = count(incident["failures"], "failure") if incident["failures"] else ""
         cause = ", ".join(filter(None, (incident["cause"], failures)))
         yield from self._folded(cause, "  cause:    ")

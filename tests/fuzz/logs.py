@@ -9,6 +9,7 @@ import tempfile
 from datetime import timezone
 from pathlib import Path
 
+from fpm_listener.replay.container_replays import ContainerReplays
 from fpm_listener.replay.document import to_json
 from fpm_listener.replay.file_lines import LONGEST_LINE
 from fpm_listener.replay.log_lines import LogFile, ReadOptions, Report, Source, read
@@ -38,20 +39,20 @@ def old_logs(data: bytes) -> None:
     """Any log is read and replayed to its end, or is no log; lines and times are bounded."""
     _LOG.write_bytes(data)
     for source in {Source.MIXED, [*Source][len(data) % len(Source)]}:
-        replayer, report = Replayer(POLICY), Report()
+        replays, report = ContainerReplays(lambda _: Replayer(POLICY)), Report()
         try:
             for line in read([LogFile(str(_LOG), source)], _OPTIONS, report):
                 check(len(line.text) <= LONGEST_LINE, "a line is too long")
                 check(b"\n" not in line.text or b'"log"' in data, "two lines in one")
                 check(line.at is None or math.isfinite(line.at), "no time")
                 check(line.source is not Source.MIXED, "a line without a source")
-                replayer.take(line)
+                replays.take(line)
         except FpmListenerError as error:
             check("\n" not in str(error), "an error of several lines")
             continue
-        replayer.end()
+        replays.end()
         check(not any("\n" in note for note in report.notes), "a note of several lines")
-        json.dumps(to_json(replayer, report))
+        json.dumps(to_json(replays, report))
 
 
 def packed_log(data: bytes) -> None:

@@ -17,9 +17,19 @@ SUPERVISORD = ("--supervisord-log", str(LOGS / "supervisord.log"))
 CONFLICT = ("--fpm-log", str(LOGS / "inuse-fpm.log"))
 #: Of an incident: they are the interface.
 KEYS = {
-    *("program", "id", "cause", "severity", "started_at_s", "failures", "gave_up", "summary"),
+    *(
+        "container",
+        "program",
+        "id",
+        "cause",
+        "severity",
+        "started_at_s",
+        "failures",
+        "gave_up",
+        "summary",
+    ),
     *("address", "holder", "evidence", "remedy", "end", "last_state", "last_failure_at_s"),
-    *("recovered_at_s", "resolved_at_s"),
+    *("recovered_at_s", "resolved_at_s", "container"),
 }
 
 
@@ -51,6 +61,44 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
         *("incidents_left_out", "not_shown", "notes"),
     }
     assert all(one.keys() == KEYS for one in found["incidents"])
+
+
+def failing(container: str, second: int) -> str:
+    """Return a start of php-fpm that fails, as docker compose shows it."""
+    at = f"{container}  | 2026-11-23 08:00:{second:02}"
+    return (
+        f"{at},000 INFO spawned: 'php-fpm' with pid 8\n"
+        f"{at},100 WARN exited: php-fpm (exit status 78; not expected)\n"
+    )
+
+
+def test_containers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each has its own supervisord, although programs and pids are the same."""
+    log = tmp_path / "log"
+    log.write_text("".join(failing(f"web-{second}", second) for second in range(3)))
+    assert explain(str(log)) == 0
+
+    well = "web-2  | 2026-11-23 08:00:30,000 INFO success: php-fpm entered RUNNING state, process\n"
+    log.write_text("".join(failing("web-1", second) for second in range(3)) + well)
+    capsys.readouterr()
+    assert explain(str(log)) == 1
+    text = capsys.readouterr().out
+    assert "INCIDENT 1 of 1, CRITICAL: web-1: php-fpm: it is in a restart loop" in text
+    assert "  2026-11-23 08:00:00 to 08:00:02  web-1 php-fpm failed: exit status 78" in text
+    assert "still open at the end of the logs, in the state BACKOFF" in text
+    assert explain("--json", str(log)) == 1
+    programs = json.loads(capsys.readouterr().out)["programs"]
+    assert [one["container"] for one in programs] == ["web-1", "web-2"]
+
+
+def test_two_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Files with lines of supervisord at the same time are perhaps not of one supervisord."""
+    for name, second in (("a", 0), ("b", 1)):
+        text = failing("x", second) + failing("x", second + 20)
+        (tmp_path / name).write_text(text.replace("x  | ", ""))
+    explain(str(tmp_path / "a"), str(tmp_path / "b"))
+
+    assert "they are of two machines or containers, diagnose each alone" in capsys.readouterr().out
 
 
 def test_no_incident(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

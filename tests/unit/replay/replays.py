@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from fpm_listener.replay.container_replays import ContainerReplays
 from fpm_listener.replay.document import to_json
 from fpm_listener.replay.line_kinds import source_of
 from fpm_listener.replay.log_lines import LogLine, Report, Source
@@ -72,7 +73,9 @@ def replay_files(
     for line in lines:
         replayer.take(line)
     replayer.end(max((line.at or 0.0 for line in lines), default=0.0) + after_s)
-    return to_json(replayer, Report(lines=len(lines)))
+    replays = ContainerReplays(lambda _: replayer)
+    replays.replayers[""] = replayer
+    return to_json(replays, Report(lines=len(lines)))
 
 
 def clock(at_s: float) -> str:

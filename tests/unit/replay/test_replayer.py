@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.unit.replay.replays import clock, replay, whole
 
 TAKEN = whole("""
@@ -208,6 +210,20 @@ def test_output_of_one_of_two_programs_that_start() -> None:
     found = replay(loops("queue", "cron"))["incidents"]
 
     assert {one["cause"] for one in found} == {"restart_loop"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["sh: 1: imagemagick: not found", "PHP Fatal error:  Uncaught PDOException in /app/x.php:3"],
+)
+def test_output_beside_a_program_that_runs(line: str) -> None:
+    """Its application can have written it. So it is no cause of php-fpm's failure."""
+    well = "2026-11-23 07:59:00,000 INFO success: worker RUNNING\n"
+    loop = loops("php-fpm").replace("sh: 1: imagemagick: not found", line)
+    (incident,) = replay(whole(well) + loop)["incidents"]
+
+    assert incident["cause"] == "restart_loop"
+    assert line not in incident["evidence"]
 
 
 STOPS = """
