@@ -85,8 +85,9 @@ class EngineDrive:
         return now
 
     def end(self) -> None:
-        """Note which incidents are open."""
-        self.incidents.end(self.engine.views(), in_shutdown=self.is_paused)
+        """Note which incidents are open. After a shutdown, they are as they were before it."""
+        if not self.is_paused:
+            self.incidents.end(self.engine.views())
 
     def _perform(self, now: Instant, given: Input) -> None:
         waiting: deque[Effect] = deque(self.engine.step(now, given))

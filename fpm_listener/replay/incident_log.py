@@ -77,16 +77,13 @@ class IncidentLog:
                 past = replace(past, recovered_at_s=incident.recovering_s)
                 self._open[incident.incident_id] = past
 
-    def end(self, views: Iterable[ProcessView], *, in_shutdown: bool = False) -> None:
-        """Take the incidents that are open at the end of the logs.
-
-        in_shutdown: supervisord has stopped all programs, so that a stop ends no incident.
-        """
+    def end(self, views: Iterable[ProcessView]) -> None:
+        """Take the incidents that are open at the end of the logs."""
         for process in views:
             incident = process.incident
             if incident is None:
                 continue
-            is_stopped = process.state is State.STOPPED and not in_shutdown
+            is_stopped = process.state is State.STOPPED
             facts = replace(incident.facts, recovering=incident.facts.recovering or is_stopped)
             past = PastIncident(
                 view=replace(incident, facts=facts), recovered_at_s=incident.recovering_s

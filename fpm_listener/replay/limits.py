@@ -50,7 +50,9 @@ def _limits(replayer: Replayer) -> list[str]:
             Cause.BIND_CONFLICT in causes
         ),
         "Whether the kernel's out-of-memory killer sent SIGKILL: look at that time in the output"
-        " of dmesg -T, or of journalctl -k": any(one.killed for one in facts),
+        " of dmesg -T, or of journalctl -k": any(
+            one.killed and one.cause is not Cause.STOP_TIMEOUT for one in facts
+        ),
         "Whether the lines about workers are genuine: an application can write such lines. A"
         " running listener checks the processes": any(
             one.cause in _WORKERS and one.only_workers_fail for one in facts

@@ -141,6 +141,8 @@ class Replayer:
             self._is_stopping = False
             self.drive.note(at_s, TimelineEvent.SUPERVISORD)
         elif isinstance(fact, SupervisordEnds):
+            if not self._is_stopping:
+                self.drive.end()  # the exits of the shutdown say nothing about an incident
             self.drive.note(at_s, TimelineEvent.SUPERVISORD_ENDS)
             self._is_stopping = True
         before = len(self.runs.seen)

@@ -232,6 +232,17 @@ STOPS = """
 """
 
 
+def test_exit_of_a_shutdown() -> None:
+    """The incident shows how php-fpm failed, and not that it has stopped well."""
+    loop = loops("web-fpm").replace("127;", "78;")
+    starts = "\n2026-11-23 08:00:09,000 INFO spawned: 'web-fpm' with pid 7"
+    stopped = "2026-11-23 08:39:56,500 INFO stopped: web-fpm (exit status 0)"
+    (incident,) = replay(loop + starts + STOPS + stopped)["incidents"]
+
+    assert "exit status 78" in incident["summary"]
+    assert incident["last_state"] == "STOPPED"
+
+
 def test_a_shutdown_ends_no_incident() -> None:
     """The incident goes on in the next supervisord, and ends when php-fpm has run there."""
     (incident,) = replay(TAKEN + STOPS)["incidents"]
