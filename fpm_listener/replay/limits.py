@@ -53,6 +53,8 @@ def _limits(replayer: Replayer) -> list[str]:
         " of dmesg -T, or of journalctl -k": any(
             one.killed and one.cause is not Cause.STOP_TIMEOUT for one in facts
         ),
+        "Whether the failed starts are genuine: an application can write such lines, and the log of"
+        " supervisord shows it": not runs.is_used and bool(facts),
         "Whether the lines about workers are genuine: an application can write such lines. A"
         " running listener checks the processes": any(
             one.cause in _WORKERS and one.only_workers_fail for one in facts

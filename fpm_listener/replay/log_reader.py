@@ -106,7 +106,7 @@ class LogReader:
             at = stamps.read(content.text)
         if at is None and content.stamp:
             at = stamps.read(content.stamp)
-        return None if at is None else at - self._file.ahead_s
+        return at
 
     def _is_copy(self, content: Unwrapped, at: float | None) -> bool:
         """Return whether the line's own time does not fit to the time of its envelope.
@@ -116,7 +116,7 @@ class LogReader:
         own = self._own_stamps.read(content.text)
         if own is None or at is None:
             return False
-        away = (own - self._file.ahead_s - at + _ZONE_STEP_S / 2) % _ZONE_STEP_S - _ZONE_STEP_S / 2
+        away = (own - at + _ZONE_STEP_S / 2) % _ZONE_STEP_S - _ZONE_STEP_S / 2
         return abs(away) > _DELAY_S
 
     def close(self) -> None:

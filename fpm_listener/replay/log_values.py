@@ -25,7 +25,6 @@ class LogFile(NamedTuple):
     path: str  #: `-` = standard input
     source: Source = Source.MIXED
     program: str = ""  #: name of the program, if all lines are of one program
-    ahead_s: float = 0.0  #: seconds by which its clock is ahead; the user says so
 
 
 class LogLine(NamedTuple):
