@@ -91,6 +91,7 @@ class FakeHost:
     memory: int | None = 8 << 30
     container: bool = False
     foreign: frozenset[str] = frozenset()  #: files of another user
+    sh: str = "dash"
 
     def is_elsewhere(self, path: str) -> bool:  # noqa: ARG002 - as Machine
         """As Machine."""
@@ -162,6 +163,10 @@ class FakeHost:
     def group(self, name: str) -> bool:
         """As Machine."""
         return name not in self.unknown
+
+    def shell(self) -> str:
+        """As Machine."""
+        return self.sh
 
     def init_scripts(self) -> tuple[str, ...]:
         """As Machine."""

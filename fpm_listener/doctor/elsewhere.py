@@ -100,6 +100,10 @@ class Offline:
         """As Machine."""
         return True
 
+    def shell(self) -> str:
+        """As Machine."""
+        return ""
+
     def init_scripts(self) -> tuple[str, ...]:
         """As Machine."""
         return ()

@@ -187,6 +187,14 @@ class Host:
         """As Machine."""
         return self._accounts.gid(name) is not None
 
+    def shell(self) -> str:
+        """As Machine."""
+        try:
+            name = self._path("/bin/sh").resolve(strict=True).name
+        except (OSError, RuntimeError):  # RuntimeError: CPython's, for a loop of links
+            return ""
+        return "" if name == "sh" else name
+
     def init_scripts(self) -> tuple[str, ...]:
         """As Machine."""
         return tuple(self._installed("/etc/init.d/*php*fpm*"))

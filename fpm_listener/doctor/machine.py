@@ -58,6 +58,9 @@ class Machine(Protocol):
     def group(self, name: str) -> bool:
         """Return whether a group exists."""
 
+    def shell(self) -> str:
+        """Return the name of the program that /bin/sh is, such as dash; empty = unknown."""
+
     def init_scripts(self) -> tuple[str, ...]:
         """Return the init scripts of php-fpm."""
 

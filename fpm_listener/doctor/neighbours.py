@@ -86,6 +86,7 @@ class Neighbour(NamedTuple):
     process: Supervised
     started: Started
     alike: int  #: processes of it with the same command and environment
+    sh: str  #: the name of the program that /bin/sh is; empty = unknown
 
     @property
     def section(self) -> Section:
@@ -146,7 +147,8 @@ def neighbours(config: CheckedConfig) -> list[Neighbour]:
         name, command = process.section.name, process.command
         if process.kind == "program" and name not in fpms and not _is_reported(command):
             found.setdefault(name, []).append(process)
-    return [Neighbour(one[0], read(one[0].command), _alike(one)) for one in found.values()]
+    sh = config.machine.shell()
+    return [Neighbour(one[0], read(one[0].command), _alike(one), sh) for one in found.values()]
 
 
 @lru_cache(maxsize=512)  # as read

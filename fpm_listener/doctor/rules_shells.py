@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from fpm_listener.doctor.rule import Match
 
 _GROUP: dict[str, str | None] = {"stopasgroup": "true", "killasgroup": "true"}
-#: What makes bash 5.2 keep its process. Other shells that stay for every command, and one that
-#: becomes the last command: busybox (ash).
-_KEEPS_BASH = re.compile(r"[<>|]")
-_STAYS = {"sh", "dash"}
+#: A text with which each shell stays, and one with which bash 5.2 stays. dash always stays; busybox
+#: (ash) becomes the last command also with a redirection.
+_PIPE = re.compile(r"(?<!\|)\|(?!\|)")
+_REDIRECTION = re.compile(r"[<>]")
 _NODE = {"npm": {"start", "run", "run-script"}, "yarn": {"start", "run"}, "pnpm": {"start", "run"}}
 #: Commands that do not run on, and commands of the shell.
 _SHORT = {
@@ -53,11 +53,19 @@ def shell_stays(program: Neighbour) -> Iterator[Match]:
     if program.words[1:] and program.words[1] in _NODE.get(program.name, ()):
         yield program.match("stopasgroup", _GROUP, "node", manager=program.name)
         return
-    stays = started.shell in _STAYS or _KEEPS_BASH.search(started.text)
     is_known = started.shell and not started.execs and program.name not in _SHORT
     is_alone = re.search(r"&\s*\Z|\btrap\s", started.text)
-    if stays and is_known and program.words and started.shell != "ash" and not is_alone:
+    if not is_known or not program.words or is_alone:
+        return
+    shell = program.sh if started.shell == "sh" else started.shell
+    if (
+        shell == "dash"
+        or _PIPE.search(started.text)
+        or (shell == "bash" and _REDIRECTION.search(started.text))
+    ):
         yield program.match("command", _GROUP, shell=started.shell)
+    elif not shell:
+        yield program.match("command", _GROUP, "unknown", shell=started.shell)
 
 
 RULES = (loop, shell_stays)

@@ -611,6 +611,12 @@ CASES = [
     Case("FPM145", beside("service cron start"), what="the init system starts cron"),
     Case("FPM146", beside('sh -c "while true; do date; sleep 60; done"'), what="sh runs a loop"),
     Case("FPM147", beside('/bin/sh -c "cd /app && node x.js"'), what="sh -c runs node without"),
+    Case(
+        "FPM147",
+        beside('/bin/sh -c "cd /app && node x.js"'),
+        machine={"sh": ""},
+        what="sh -c runs node without",
+    ),
     Case("FPM147", beside("npm start"), what="npm runs the program in a shell"),
     Case("FPM148", beside('sh -c "node x.js &"'), what="ends with &"),
     Case("FPM149", beside("nginx", "startsecs=0"), what="startsecs is 0"),

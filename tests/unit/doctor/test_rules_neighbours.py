@@ -10,6 +10,7 @@ from fpm_listener.doctor import rules_foreground, rules_neighbours, rules_shells
 from fpm_listener.doctor.neighbours import read
 from fpm_listener.doctor.nginx_conf import daemons
 from fpm_listener.doctor.rules import examine
+from tests.fakes import FakeHost
 from tests.unit.doctor.checked_configs import (
     SUPERVISORD,
     TEXTS,
@@ -182,6 +183,28 @@ def test_what_fixes_it(rule: str, command: str, lines: str, wanted: dict[str, st
     assert one.edits == {("program:other", key): value for key, value in wanted.items()}
     if "command" in wanted:
         assert found(rule, checkup(beside(wanted["command"], lines))) == []
+
+
+AND, REDIRECTED = 'sh -c "cd /app && python x.py"', 'sh -c "cd / && python x.py 2>&1"'
+PIPED, OR = 'sh -c "python x.py | tee /log"', 'sh -c "test -f /x || python x.py"'
+
+
+@pytest.mark.parametrize(
+    ("sh", "commands"),
+    [
+        ("dash", {AND: "warning", REDIRECTED: "warning", PIPED: "warning", OR: "warning"}),
+        ("bash", {AND: "", REDIRECTED: "warning", PIPED: "warning", OR: ""}),
+        ("busybox", {AND: "", REDIRECTED: "", PIPED: "warning", OR: ""}),
+        ("", {AND: "hint", REDIRECTED: "hint", PIPED: "warning", OR: "hint"}),
+    ],
+)
+def test_a_shell_stays_if_it_is_known_to(sh: str, commands: dict[str, str]) -> None:
+    """Busybox of Alpine becomes the last command; dash of Debian does not."""
+    for command, severity in commands.items():
+        of = checkup(beside(command))._replace(machine=FakeHost(sh=sh))
+        found_ones = [one for one in examine(of, TEXTS) if one.id == "FPM147"]
+
+        assert [one.severity.value for one in found_ones] == [severity] * bool(severity), command
 
 
 def test_a_file_without_php_fpm() -> None:
