@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from itertools import combinations
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from fpm_listener.doctor.checked_config import folder_of, fpms, pools, whole
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.doctor.checked_config import CheckedConfig, CheckedPool, Fpm, Section
     from fpm_listener.doctor.rule import Match
+    from fpm_listener.host.addresses import Address
 
 #: Keys with names, and keys with lists of them: users or groups.
 _NAMES = {"user": "user", "group": "group", "listen.owner": "user", "listen.group": "group"}
@@ -44,24 +45,34 @@ def same_address(fpm: Fpm) -> Iterator[Match]:
         for key, address in (("listen", read.listen), ("pm.status_listen", read.status_listen))
         if address
     ]
-    for (_, other, others), (key, pool, own) in combinations(used, 2):
-        if addresses.clash(own, others):
+    before: dict[object, list[tuple[str, Address]]] = {}
+    for key, pool, own in used:
+        alike = before.setdefault(addresses.port_or_path(own), [])
+        first = next((one for one in alike if addresses.clash(own, one[1])), None)
+        if first is not None:
             names = {"pool": pool.name, "address": own.text}
-            yield match(pool.section, key, **names, other=other.name, other_address=others.text)
+            yield match(pool.section, key, **names, other=first[0], other_address=first[1].text)
+        alike.append((pool.name, own))
 
 
 @rule("FPM041", whole)
 def two_programs(config: CheckedConfig) -> Iterator[Match]:
     """The second master does not start."""
-    for other, fpm in combinations(config.fpms, 2):
-        if other.program.name == fpm.program.name:
-            continue  # numprocs has its own rule
+    before: dict[object, list[tuple[Fpm, Address]]] = {}
+    for fpm in config.fpms:
         own = [pool.listen for pool in fpm.conf.pools if pool.listen]
-        others = [pool.listen for pool in other.conf.pools if pool.listen]
-        shared = next((a for a in own for b in others if addresses.clash(a, b)), None)
-        if shared is not None:
+        shared = (
+            (address, other)
+            for address in own
+            for other, others in before.get(addresses.port_or_path(address), ())
+            # numprocs has its own rule
+            if other.program.name != fpm.program.name and addresses.clash(address, others)
+        )
+        for address, other in islice(shared, 1):
             groups = {"group": fpm.process.group, "other": other.process.group}
-            yield match(fpm.program, "command", **groups, address=shared.text)
+            yield match(fpm.program, "command", **groups, address=address.text)
+        for address in own:
+            before.setdefault(addresses.port_or_path(address), []).append((fpm, address))
 
 
 @rule("FPM042", fpms)

@@ -6,7 +6,6 @@ Each consequence was measured with php-fpm 8.2 or is in its source.
 from __future__ import annotations
 
 import re
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 from fpm_listener.doctor.checked_config import (
@@ -150,9 +149,11 @@ def pid_folder(fpm: Fpm) -> Iterator[Match]:
 @rule("FPM064", whole)
 def one_pid_file(config: CheckedConfig) -> Iterator[Match]:
     """php-fpm does not read the file before it writes."""
-    for other, fpm in combinations(config.fpms, 2):
+    first: dict[str, Fpm] = {}
+    for fpm in config.fpms:
         path = fpm.conf.pid_file
-        if path and path == other.conf.pid_file and other.program.name != fpm.program.name:
+        other = first.setdefault(path, fpm) if path else fpm
+        if other.program.name != fpm.program.name:
             yield match(fpm.main, "pid", path=path, other=other.process.group)
 
 

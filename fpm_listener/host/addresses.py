@@ -98,6 +98,11 @@ def same(one: Address, other: Address) -> bool:
     return key is not None and key == _key(other)
 
 
+def port_or_path(address: Address) -> object:
+    """Return what two addresses that clash have in common: many are compared without each pair."""
+    return address.port if isinstance(address, TcpAddress) else _key(address)
+
+
 def clash(one: Address, other: Address) -> bool:
     """Return whether only one of two addresses can be bound; also if they are the same."""
     if same(one, other):

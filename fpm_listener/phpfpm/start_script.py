@@ -23,6 +23,7 @@ _FIRST_LINE = re.compile(r"#![^\n]*\b(?:ba|da|z|k|a)?sh\b|#![^\n]*with-contenv")
 _HEREDOC = re.compile(r"(?<!<)<<-?[ \t]*(['\"]?)(\w+)\1")
 #: `${NAME:-VALUE}`; a value with signs of the shell is not known.
 _DEFAULT = re.compile(r"\$\{([A-Za-z_]\w*)(:?)-([\w./-]*)\}", re.ASCII)
+_ASSIGNED = re.compile(r"(?<![\w$])(\w+):?\+?=")
 #: Commands that give a value to each variable that they name, and to any variable.
 _SETS_NAMED = {"for", "read", "getopts", "mapfile", "readarray"}
 _SETS_ANY = {".", "source", "eval"}
@@ -32,8 +33,8 @@ _OPTIONS_OF_SET = re.compile(r"(?: [-+]\w*o \w+| [-+]\w+)*")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 #: Commands that start a service; FPM004 reports them.
 INIT = re.compile(
-    r"(?:^|[\s'\"&;])(?:\S*/)?(?:(?:service|rc-service|invoke-rc\.d)\s+\S*php\S*\s+(?:re)?start"
-    r"|systemctl\s+(?:--?\S+\s+)*(?:re)?start\s+\S*php|(?:rc\d?\.d|init\.d)/\S*php)",
+    r"(?:^|[\s'\"&;/])(?:(?:service|rc-service|invoke-rc\.d)\s+(?=\S*php)\S+\s+(?:re)?start"
+    r"|systemctl\s+(?:-\S+\s+)*(?:re)?start\s+\S*php|(?:rc\d?\.d|init\.d)/\S*php)",
 )
 #: Characters of one script, and scripts that call each other.
 _LONGEST, _DEEPEST = 64 << 10, 4
@@ -157,6 +158,7 @@ def _arguments_after(commands: list[list[str]], arguments: list[str]) -> list[st
 def _with_defaults(text: str, commands: list[list[str]], environ: Mapping[str, str]) -> str:
     """Return a script with the value of each `${NAME:-VALUE}` that nothing in it changes."""
     named = {word for words in commands if words[0] in _SETS_NAMED for word in words}
+    named |= set(_ASSIGNED.findall(text))
     if any(words[0] in _SETS_ANY for words in commands):
         return text
 
@@ -164,8 +166,8 @@ def _with_defaults(text: str, commands: list[list[str]], environ: Mapping[str, s
         name, colon, default = found.groups()
         own = environ.get(name)
         known = default if own is None or (colon and not own) else own
-        is_known = name not in named and not re.search(rf"(?<![\w$]){name}:?\+?=", text)
-        return known if is_known and re.fullmatch(r"[\w./-]*", known) else found[0]
+        is_known = name not in named and re.fullmatch(r"[\w./-]*", known)
+        return known if is_known else found[0]
 
     return _DEFAULT.sub(value, text)
 

@@ -61,12 +61,11 @@ class ConfigSection(NamedTuple):
 
 _HEADER = re.compile(r"\s*\[([^]]+)\]")
 
-_ENTRY = re.compile(r"\s*([^=:\s][^=:]*?)\s*[=:]\s*(.*?)\s*$")
+#: What ends a key. Not a part of a pattern of the whole line: many blanks take quadratic time.
+_SIGN, _PHP_SIGN = re.compile(r"[=:]"), re.compile("=")
 
 #: The start of a comment in supervisor's values (configparser's inline_comment_prefixes there).
 _COMMENT = re.compile(r"(?:^|(?<=\s))[;#]")
-
-_PHP_ENTRY = re.compile(r"\s*([^=\s][^=]*?)\s*=\s*(.*?)\s*$")
 
 
 def scan(
@@ -108,9 +107,9 @@ def _scan_ini(sections: dict[str, ConfigSection], path: str, text: str) -> None:
             if is_again:
                 section = section._replace(again=(*section.again, f"{path}:{number}"))
                 sections[section.name] = section
-        elif section and (found := _ENTRY.match(kept)):
-            last, indent = found[1].lower(), own
-            entry = Line(path, number, found[2], cut, number)
+        elif section and (found := _entry(kept, _SIGN)):
+            last, indent = found[0].lower(), own
+            entry = Line(path, number, found[1], cut, number)
             section = _put(sections, section, last, entry)
 
 
@@ -124,8 +123,15 @@ def _scan_php(sections: dict[str, ConfigSection], path: str, text: str) -> None:
             if not section.number:
                 section = section._replace(file=path, number=number)
                 sections[section.name] = section
-        elif found := _PHP_ENTRY.match(line):
-            section = _put(sections, section, found[1], Line(path, number, found[2], "", number))
+        elif found := _entry(line, _PHP_SIGN):
+            section = _put(sections, section, found[0], Line(path, number, found[1], "", number))
+
+
+def _entry(line: str, sign: re.Pattern[str]) -> tuple[str, str] | None:
+    """Return key and value of a line; None if it has no key."""
+    end = sign.search(line)
+    key = line[: end.start()].strip() if end else ""
+    return (key, line[end.end() :].strip()) if end and key else None
 
 
 def _begin(sections: dict[str, ConfigSection], name: str, path: str, number: int) -> ConfigSection:

@@ -205,3 +205,28 @@ def test_default_values() -> None:
     assert found is not None
     assert found.invocation is not None
     assert found.invocation.binary == "php-fpm8.2"
+
+
+def test_a_command_with_many_options_and_values() -> None:
+    """It takes linear time: exponential and quadratic time would be minutes."""
+    assert not start_script.INIT.search("systemctl " + "--a " * 200)
+    assert not start_script.INIT.search("service " + "php" * 20_000)
+    assert not start_script.INIT.search("'" * 100_000)
+    text = "".join(f"echo ${{A{number}:-b}}\n" for number in range(3_000))
+    assert find(f"#!/bin/sh\n{text}exec {FPM}\n") is not None
+
+
+@pytest.mark.parametrize(
+    ("command", "starts"),
+    [
+        ("/usr/sbin/service php8.2-fpm start", True),
+        ("systemctl --now -q restart php-fpm", True),
+        ('sh -c "/etc/init.d/php-fpm start"', True),
+        ("rc-service myphp restart", True),
+        ("xservice php start", False),
+        ("systemctl stop php-fpm", False),
+    ],
+)
+def test_a_command_of_an_init_system(command: str, *, starts: bool) -> None:
+    """Its directory and its options do not matter."""
+    assert bool(start_script.INIT.search(command)) is starts

@@ -159,3 +159,12 @@ def test_a_place_from_its_text(text: str, place: Place) -> None:
     assert Place.parse(text) == place
     assert str(place) == text
     assert Place.parse(text, "www") == place._replace(section="www")
+
+
+@pytest.mark.parametrize("php", [False, True])
+@pytest.mark.parametrize("line", ["a{}x", "a{}=x", "a=x{}y", "a={}y"])
+def test_many_blanks(line: str, *, php: bool) -> None:
+    """A file of another user takes linear time: quadratic time would be minutes."""
+    text = "[s]\n" + line.format(" " * 200_000)
+
+    assert len(scan([("f", text)], php=php)["s"].lines) == ("=" in line)
