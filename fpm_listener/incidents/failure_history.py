@@ -213,6 +213,7 @@ class Evidence:
         self.facts: list[str] = []  #: lines that state facts, oldest first
         self.output: list[str] = []  #: what the last run has written, oldest first
         self.lines: list[str] = []  #: both, to show, oldest first
+        self._added: list[str] = []  # the last facts, as they were given
 
     def _lines(self) -> list[str]:
         facts = self.facts[-self.most :] if self.most else []
@@ -237,8 +238,12 @@ class Evidence:
 
     def add(self, lines: Iterable[str]) -> None:
         """Add facts; each replaces an older line that differs only in its time."""
+        added = [*lines]
+        if added and added == self._added:  # each review of an incident adds its problems again
+            return
+        self._added = added
         kept = {without_time(line): line for line in self.facts}
-        for line in readable(lines):
+        for line in readable(added):
             text = without_time(line)
             kept.pop(text, None)
             kept[text] = line

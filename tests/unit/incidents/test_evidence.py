@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+import pytest
+
+from fpm_listener.incidents import failure_history
 from fpm_listener.incidents.failure_history import EVIDENCE_LINES, Evidence, FailureHistory
 from fpm_listener.settings.policy import LoopPolicy, Policy
 from fpm_listener.vocabulary import Tier
@@ -40,3 +43,16 @@ def test_new_settings_apply_to_an_open_incident() -> None:
     assert history.evidence.lines == ["line 3", "line 4", "line 5"]
     history.reconfigure(replace(policy, evidence_lines=0))
     assert history.evidence.lines == history.evidence.output == history.evidence.facts == []
+
+
+def test_the_same_facts_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each review of an incident adds its problems again: that costs nothing and changes nothing."""
+    evidence = Evidence()
+    evidence.add(["first"])
+    evidence.add(["second", "third"])
+    evidence.set_output(["an error"])
+    lines = evidence.lines
+    monkeypatch.setattr(failure_history, "readable", lambda _: pytest.fail("it is read again"))
+
+    evidence.add(["second", "third"])
+    assert evidence.lines == lines == ["first", "second", "third", "an error"]
