@@ -78,8 +78,8 @@ bench-spin: setup-test  ## starts of a program that exits at once, compared with
 bench-zip: setup-test  ## the start of the package, of the unpacked zip file, and of the zip file
 	@exec $(BIN)/python bench/zip.py
 
-bench-logs: setup-test  ## the speed of `explain --logs`, compared with grep, and its memory
-	@exec $(BIN)/python bench/logs.py --gigabytes 1
+bench-logs: setup-test  ## the CPU and memory of `explain --logs`, compared with grep
+	@exec $(BIN)/python bench/logs.py
 
 bench-exits: setup-test  ## exit statuses that are known without XML-RPC
 	@exec $(BIN)/python bench/exits.py

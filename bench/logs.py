@@ -1,16 +1,17 @@
-"""How fast `explain --logs` reads a log, compared with `grep -cF`, and how much memory it needs.
+"""How much CPU `explain --logs` needs, compared with `grep -cF`, and how much memory.
 
-`make bench-logs`. One line in a hundred is of supervisord or php-fpm; the others are of a web
-server and of applications. Both read the same file in turns, and the fastest turn of each counts,
-since machines are noisy. `--gigabytes 1` measures the memory with a larger file, too.
+`make bench-logs`. One line in a hundred (`--relevant`) is of supervisord or php-fpm; the others are
+of a web server and of applications. There are two kinds of logs: a restart loop, and the warnings
+of a pool. The least CPU time of several turns counts, since machines are busy. `--mebibytes 1024`
+measures a large file.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,17 +21,18 @@ from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from fpm_listener.cli.explain_logs import read_policy  # noqa: E402 - it is found now
 from fpm_listener.replay.log_lines import LogFile, ReadOptions, Report, read  # noqa: E402
-from fpm_listener.replay.replayer import Replayer  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import resource
+    from collections.abc import Iterator
 
-#: Lines of supervisord or php-fpm in all lines, and turns.
-RELEVANT, TURNS = 0.01, 15
+#: Turns.
+TURNS = 3
 #: What `grep` counts.
 NEEDLE = "exited: php-fpm"
+START_S = 1795860000.0
+_SOCKET = "/run/f.sock': Address already in use"
 _AGENTS = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0",
     "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0",
@@ -59,116 +61,116 @@ def application(chance: random.Random, at_s: float) -> str:
     return f"[{stamp}] production.{level}: Order {chance.random()} not found at /var/www/x.php:12"
 
 
-def crashes(start_s: float, step_s: float) -> Iterator[str]:
+def supervisord(at_s: float, text: str) -> str:
+    """Return a line of supervisord."""
+    return time.strftime(f"%Y-%m-%d %H:%M:%S,000 {text}", time.gmtime(at_s))
+
+
+def fpm(at_s: float, text: str) -> str:
+    """Return a line of php-fpm."""
+    return time.strftime(f"[%d-%b-%Y %H:%M:%S] {text}", time.gmtime(at_s))
+
+
+def restart_loop(at_s: float) -> Iterator[str]:
     """Return the lines of a php-fpm whose address is in use, again and again."""
-    at_s, pid = start_s, 100
-
-    def supervisord(text: str) -> str:
-        return time.strftime(f"%Y-%m-%d %H:%M:%S,000 {text}", time.gmtime(at_s))
-
-    def fpm(text: str) -> str:
-        return time.strftime(f"[%d-%b-%Y %H:%M:%S] {text}", time.gmtime(at_s))
-
-    while True:
-        for text in (
-            "ERROR: unable to bind listening socket for address '/run/f.sock': Address in use (98)",
-            "ERROR: FPM initialization failed",
-            "",
-        ):
-            pid += 1
-            if text:
-                yield fpm(text)
-                continue
-            yield supervisord("WARN exited: php-fpm (exit status 78; not expected)")
-            at_s += step_s
-            yield supervisord(f"INFO spawned: 'php-fpm' with pid {pid}")
-        at_s += step_s
+    for pid in itertools.count(100):
+        yield fpm(at_s, f"ERROR: unable to bind listening socket for address '{_SOCKET} (98)")
+        yield fpm(at_s, "ERROR: FPM initialization failed")
+        yield supervisord(at_s, "WARN exited: php-fpm (exit status 78; not expected)")
+        at_s += 30.0
+        yield supervisord(at_s, f"INFO spawned: 'php-fpm' with pid {pid}")
+        at_s += 30.0
 
 
-def write(path: Path, size: int) -> None:
-    """Write a log of so many bytes."""
+def pool_warnings(at_s: float) -> Iterator[str]:
+    """Return the lines of a busy pool whose workers crash."""
+    yield supervisord(at_s, "INFO spawned: 'php-fpm' with pid 7")
+    yield fpm(at_s, "NOTICE: fpm is running, pid 7")
+    yield fpm(at_s, "NOTICE: ready to handle connections")
+    yield supervisord(at_s + 1, "INFO success: php-fpm entered RUNNING state, process has stayed")
+    for pid in itertools.count(100):
+        at_s += 30.0
+        yield fpm(at_s, "WARNING: [pool www] server reached pm.max_children setting (5), consider")
+        yield fpm(at_s, "WARNING: [pool www] seems busy (you may need to increase pm.start_servers")
+        yield fpm(at_s, f"WARNING: [pool www] child {pid} exited on signal 11 (SIGSEGV) after 9 s")
+        yield fpm(at_s, f"NOTICE: [pool www] child {pid + 1} started")
+
+
+KINDS = {"a restart loop": restart_loop, "warnings of a pool": pool_warnings}
+
+
+def write(path: Path, size: int, own: Iterator[str], relevant: float) -> None:
+    """Write a log of so many bytes. relevant: the part of the lines that is from `own`."""
     chance = random.Random(1)  # noqa: S311 - no secret
-    start_s = 1795860000.0
-    own = crashes(start_s, 30.0)
     others = [
-        (access if chance.random() < 0.7 else application)(chance, start_s + number)
+        (access if chance.random() < 0.7 else application)(chance, START_S + number)
         for number in range(5000)
     ]
     written = 0
     with path.open("w", encoding="utf-8") as file:
         while written < size:
             lines = [
-                next(own) if chance.random() < RELEVANT else chance.choice(others)
+                next(own) if chance.random() < relevant else chance.choice(others)
                 for _ in range(1000)
             ]
             written += file.write("\n".join(lines) + "\n")
 
 
-def seconds(work: Callable[[Path], object], path: Path) -> float:
-    """Return the seconds of one call."""
-    before = time.perf_counter()
-    work(path)
-    return time.perf_counter() - before
+def used(command: list[str]) -> resource.struct_rusage:
+    """Return what a command has used. `grep` stops at the first line if its output is /dev/null."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as child:
+        assert child.stdout is not None
+        child.stdout.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode > 1:
+        sys.exit(f"{command[0]} has failed")
+    return usage
 
 
-def grep(path: Path) -> None:
-    """Count lines with grep. It stops at the first one if its output is /dev/null."""
-    subprocess.run(["grep", "-cF", NEEDLE, str(path)], stdout=subprocess.PIPE, check=True)
+def cpu_s(command: list[str], turns: int = TURNS) -> float:
+    """Return the CPU seconds of the best turn of a command."""
+    usages = [used(command) for _ in range(turns)]
+    return min(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def read_only(path: Path) -> Report:
-    """Read the lines of interest."""
-    report = Report()
-    for _ in read([LogFile(str(path))], ReadOptions(), report):
-        pass
-    return report
-
-
-def diagnose(path: Path) -> None:
-    """Read and replay the log."""
-    replayer = Replayer(read_policy(None))
-    for line in read([LogFile(str(path))], ReadOptions()):
-        replayer.take(line)
-    replayer.end()
-
-
-def peak_mib(path: Path) -> float:
-    """Return the memory of the whole command."""
-    command = [sys.executable, "-m", "fpm_listener", "explain", "--logs", str(path)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT) as child:
-        _, _, used = os.wait4(child.pid, 0)
-        child.returncode = 0
-    return used.ru_maxrss / 1024
+def reading_s(path: Path, turns: int = TURNS) -> tuple[float, int]:
+    """Return the CPU seconds of reading the lines of interest, and their number."""
+    report, best_s = Report(), float("inf")
+    for _ in range(turns):
+        before_s, report = time.process_time(), Report()
+        for _line in read([LogFile(str(path))], ReadOptions(), report):
+            pass
+        best_s = min(best_s, time.process_time() - before_s)
+    return best_s, report.lines
 
 
 def main() -> None:
-    """Print the speeds and their ratio."""
+    """Print the CPU times and their ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mebibytes", type=int, default=32)
-    parser.add_argument("--gigabytes", type=float, default=0.0, help="of the file for the memory")
+    parser.add_argument("--relevant", type=float, default=0.01, help="part of the lines")
+    parser.add_argument("--turns", type=int, default=TURNS)
     options = parser.parse_args()
+    explain = [sys.executable, "-m", "fpm_listener", "explain", "--logs"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "docker.log")
-        write(path, options.mebibytes << 20)
-        report = read_only(path)
-        print(f"{options.mebibytes} MiB, {report.lines} lines of interest")
-        works: dict[str, Callable[[Path], object]] = {
-            "grep -cF": grep,
-            "reading": read_only,
-            "explain --logs": diagnose,
-        }
-        took = {name: float("inf") for name in works}
-        for _ in range(TURNS):
-            for name, work in works.items():
-                took[name] = min(took[name], seconds(work, path))
-        for name, needed_s in took.items():
-            speed = options.mebibytes / needed_s
-            print(f"{name:15} {speed:6.0f} MiB/s  {took['grep -cF'] / needed_s:5.2f} of grep")
-        print(f"memory of the command: {peak_mib(path):.1f} MiB")
-        if options.gigabytes:
-            write(path, int(options.gigabytes * (1 << 30)))
-            print(f"the same, {options.gigabytes:g} GiB: {peak_mib(path):.1f} MiB")
-    print(f"memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB")
+        path.write_text("\n".join(itertools.islice(pool_warnings(START_S), 4)), encoding="utf-8")
+        start_s = cpu_s([*explain, str(path)], max(TURNS, options.turns))
+    print(f"start of the command: {start_s:.2f} s of CPU")
+    for kind, make in KINDS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "docker.log")
+            write(path, options.mebibytes << 20, make(START_S), options.relevant)
+            grep_s = cpu_s(["grep", "-cF", NEEDLE, str(path)], options.turns)
+            read_s, lines = reading_s(path, options.turns)
+            usages = [used([*explain, str(path)]) for _ in range(options.turns)]
+        whole_s = min(usage.ru_utime + usage.ru_stime for usage in usages)
+        print(f"{options.mebibytes} MiB, {lines} lines of {kind}: grep -cF {grep_s:.3f} s of CPU")
+        print(f"  reading         {read_s:7.3f} s  {grep_s / read_s:.3f} of grep")
+        print(f"  explain --logs  {whole_s:7.3f} s  {grep_s / whole_s:.3f} of grep")
+        print(f"  replay of a line {(whole_s - start_s - read_s) / lines * 1e6:.0f} µs")
+        print(f"  memory          {max(usage.ru_maxrss for usage in usages) / 1024:.1f} MiB")
 
 
 if __name__ == "__main__":

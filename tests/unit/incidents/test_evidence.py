@@ -46,7 +46,7 @@ def test_new_settings_apply_to_an_open_incident() -> None:
 
 
 def test_the_same_facts_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each review of an incident adds its problems again: that costs nothing and changes nothing."""
+    """Each review of an incident adds its problems again: nothing is read or changed."""
     evidence = Evidence()
     evidence.add(["first"])
     evidence.add(["second", "third"])
