@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fpm_listener import PROJECT_URL, __version__
 from fpm_listener.cli import output
 from fpm_listener.untrusted_text import plain
+from fpm_listener.values import FpmListenerError
 
 if TYPE_CHECKING:
     import argparse
@@ -77,6 +78,9 @@ def choose(options: argparse.Namespace, paths: Sequence[str] | None = None) -> C
     from fpm_listener.doctor import project, project_settings, text_files  # noqa: PLC0415 - heavy
     from fpm_listener.doctor.selection import Selection  # noqa: PLC0415
 
+    for name in ("baseline", "write_baseline"):
+        if getattr(options, name) == "":
+            raise FpmListenerError(f"--{name.replace('_', '-')} is empty; name a file")
     known = text_files.texts()
     settings, remark = project.find_settings(os.getcwd(), paths, known)  # noqa: PTH109 - a text
     if remark:

@@ -6,6 +6,7 @@ Law: a broken baseline is an error: it must not hide findings, and not report kn
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -65,8 +66,13 @@ def compare(
 def write(path: str, findings: Sequence[Finding]) -> None:
     """Write all findings as known ones; the file is complete at every moment.
 
-    A link at the path is replaced, and not followed. Raises FpmListenerError.
+    A link or a device at the path is an error: as root, the new file would replace /dev/null.
+    Raises FpmListenerError.
     """
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise FpmListenerError(
+            f"the baseline {path} cannot be written: it is not a regular file; name another file"
+        )
     text = baseline.render(baseline.entries(_relative(path, findings)))
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{Path(path).name}.", dir=_folder(path))

@@ -187,9 +187,10 @@ def _parsed(comment: str) -> tuple[tuple[str, ...], bool] | None:
     rest = comment.lstrip(";# \t")
     if not rest.lower().startswith(_MARK):
         return None
-    word, _, rest = rest[len(_MARK) :].strip().partition(" ")
+    word, *others = rest[len(_MARK) :].split(None, 1) or [""]
     if word.lower() != "ignore":
         return None
+    rest = "".join(others)
     at = rest.lower().find("because")
     ids, reason = (rest, "") if at < 0 else (rest[:at], rest[at + len("because") :])
     words = [word for word in re.split(r"[,\s]+", ids) if word][:_MOST]

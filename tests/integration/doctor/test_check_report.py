@@ -275,15 +275,31 @@ def test_a_baseline_that_cannot_be_written(project: Project) -> None:
     assert "none/known.json cannot be written: No such file" in project.errors
 
 
-def test_a_baseline_replaces_a_link(project: Project) -> None:
-    """It does not write through it into another file."""
+def test_a_baseline_replaces_no_link_and_no_device(project: Project) -> None:
+    """Root would replace /dev/null and /dev/stdout: nothing changes, and an error says why."""
     target = project.folder / "target"
     target.write_text("a")
-    (project.folder / "known.json").symlink_to(target)
-    project.check("--write-baseline", "known.json")
+    link = project.folder / "known.json"
+    link.symlink_to(target)
+    pipe = project.folder / "pipe"
+    os.mkfifo(pipe)
+    for path in (link, pipe):
+        project.check("--write-baseline", str(path))
+        assert project.status == 2
+        assert f"{path} cannot be written: it is not a regular file" in project.errors
 
     assert target.read_text() == "a"
-    assert not (project.folder / "known.json").is_symlink()
+    assert link.is_symlink()
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("option", ["--baseline", "--write-baseline"])
+def test_an_empty_name_of_a_baseline(project: Project, option: str) -> None:
+    """A variable without a value is an error: otherwise nothing is written, and nothing known."""
+    project.check(option, "")
+
+    assert project.status == 2
+    assert f"{option} is empty; name a file" in project.errors
 
 
 # -- the settings of a project ---------------------------------------------------------------------

@@ -52,6 +52,14 @@ def test_a_comment_above_a_key() -> None:
     assert left(text, finding(7), finding(10), finding(7, "FPM013")) == ["FPM013:7", "FPM014:10"]
 
 
+@pytest.mark.parametrize("blank", ["\t", "  ", " \t "])
+def test_blanks_in_a_comment(blank: str) -> None:
+    """A tab is a blank, too."""
+    text = above(SUPERVISORD, "killasgroup=false", blank + WHY.replace(" ", blank))
+
+    assert left(text, finding(7)) == []
+
+
 def test_a_comment_above_a_header() -> None:
     """It ignores findings of the whole section: at its header, and at each key."""
     text = above(SUPERVISORD, "[program:a]", WHY)
