@@ -100,6 +100,8 @@ def _with_real_edits(finding: Finding, image: FileTree) -> Finding:
 
 def _doubt(file: ConfigFile, answer: object) -> str:
     """Return why it is not known whether supervisord rejects a file; empty if it does."""
+    if getattr(answer, "damaged", None):
+        return ""
     variable = file.seen.variable or next(iter(re.findall(r"%\(ENV_\w+\)s", file.text)), "")
     if variable:
         return f"{variable} is unknown. Check the file with its values, too"

@@ -162,7 +162,7 @@ class Search:
             return
         text = content.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
         seen = config_kinds.see(path, text)
-        if why := (seen and _excess(text)) or _refusal(seen, content, is_named=is_named):
+        if why := (seen and _excess(text)) or _refusal(seen, is_named=is_named):
             self._note(path, f"not checked: {why}")
         elif seen is not None:
             self._files[real] = ConfigFile(path, text, seen, tree, is_named)
@@ -193,22 +193,11 @@ def _excess(text: str) -> str:
     return "a value has more than 1000 lines" if _CONTINUED.search(text) else ""
 
 
-def _refusal(seen: Seen | None, content: bytes, *, is_named: bool) -> str:
+def _refusal(seen: Seen | None, *, is_named: bool) -> str:
     """Return why a file is not checked; empty if it is, or if nobody asks for a reason."""
     if seen is None:
         what = "configuration of supervisord or php-fpm"
         return f"by its content it is no {what}" if is_named else ""
     if seen.kind is Kind.TEMPLATE:
         return f"it is a template ({seen.syntax}). Check the file that is made of it"
-    if seen.kind is not Kind.PHP_FPM and (why := _not_utf8(content)):
-        return f"{why}, and supervisord rejects it"
-    return ""
-
-
-def _not_utf8(content: bytes) -> str:
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        return f"line {line} is not UTF-8"
     return ""

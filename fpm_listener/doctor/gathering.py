@@ -63,8 +63,15 @@ def gather(
         if not answer.refused:
             raise FpmListenerError(answer.why)
         included = _included(path) if sources.tree is None else []
-        files = texts_of([path, *included], sources, path, draft)
-        why = {"refused": answer.why, "unset": answer.unset, "missing": answer.missing}
+        damaged = answer.damaged[:1] if answer.damaged else ()
+        paths = dict.fromkeys([path, *included, *damaged])
+        files = texts_of(paths, sources, path, draft)
+        why = {
+            "refused": answer.why,
+            "unset": answer.unset,
+            "missing": answer.missing,
+            "damaged": answer.damaged,
+        }
         return CheckedConfig(why, ini_lines.scan(files), (), (), machine)
     sections = ini_lines.scan(texts_of(answer["files"], sources, path, draft))
     if sources.tree is not None:

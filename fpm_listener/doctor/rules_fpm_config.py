@@ -121,14 +121,14 @@ def memory(config: CheckedConfig) -> Iterator[Match]:
 
 @rule("FPM058", whole)
 def descriptors(config: CheckedConfig) -> Iterator[Match]:
-    """The master has up to three descriptors for each worker."""
+    """The master has two descriptors for each worker whose output it catches."""
     for fpm in config.fpms:
-        count = sum(map(_children, fpm.pools))
+        count = sum(_children(one) for one in fpm.pools if _catches(one.section))
         own = _whole(fpm.main.get("rlimit_files"))
         limit = int(config.supervisord.get("minfds") or 1024)
         limit = max(limit, config.machine.open_files()) if own is None else own
-        if count * 3 + 64 > limit:
-            numbers = {"count": count, "limit": limit, "needed": count * 4 + 64}
+        if count * 2 + 64 > limit:
+            numbers = {"count": count, "limit": limit, "needed": count * 3 + 64}
             yield match(fpm.main, "rlimit_files", **numbers)
 
 
@@ -192,10 +192,14 @@ def overridden(pool: CheckedPool) -> Iterator[Match]:
 def forged_lines(pool: Section) -> Iterator[Match]:
     """Lines without decoration look like php-fpm's own lines."""
     decorates = pool.get("decorate_workers_output", "yes").lower() in _YES
-    if pool.get("catch_workers_output").lower() in _YES and not decorates:
+    if _catches(pool) and not decorates:
         found = match(pool, "decorate_workers_output", {"decorate_workers_output": "yes"})
         # Docker's image has it: the application's own lines, such as JSON, are in docker logs.
         yield found._replace(edits=()) if found.package else found
+
+
+def _catches(pool: Section) -> bool:
+    return pool.get("catch_workers_output").lower() in _YES
 
 
 def _with_known_output(config: CheckedConfig) -> list[Section]:
@@ -208,7 +212,7 @@ def _with_known_output(config: CheckedConfig) -> list[Section]:
 @rule("FPM056", _with_known_output)
 def lost_output(pool: Section) -> Iterator[Match]:
     """Fatal errors of an application's start go to /dev/null."""
-    if pool.get("catch_workers_output").lower() not in _YES:
+    if not _catches(pool):
         decorated = {"decorate_workers_output"} & set(pool.values)  # otherwise FPM055 is next
         change = dict.fromkeys(["catch_workers_output", *decorated], "yes")
         yield match(pool, "catch_workers_output", change)

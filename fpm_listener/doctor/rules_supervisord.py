@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from fpm_listener.doctor import rejections
 from fpm_listener.doctor.checked_config import folder_of, our_listeners, processes, whole, words_of
-from fpm_listener.doctor.rule import KeyRule, key_rules, match, rule
+from fpm_listener.doctor.rule import KeyRule, Match, key_rules, match, rule
 from fpm_listener.doctor.rules_execution import user_missing
 from fpm_listener.doctor.rules_servers import FACTORY, INTERFACE
 from fpm_listener.doctor.unknown_keys import PROGRAMS, SECTION_KEYS
 from fpm_listener.supervisor.exit_log import QUIET_LEVELS
+from fpm_listener.supervisor.ini_lines import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fpm_listener.doctor.checked_config import CheckedConfig, Section, Supervised
-    from fpm_listener.doctor.rule import Match
 
 _SERVERS = ("inet_http_server:", "unix_http_server:")
 _KINDS = (*PROGRAMS, *_SERVERS, "group:", "rpcinterface:", "ctlplugin:")
@@ -90,6 +91,10 @@ def inet_server(config: CheckedConfig) -> Iterator[Match]:
 @rule("FPM111", whole)
 def rejected(config: CheckedConfig) -> Iterator[Match]:
     """The usual reason is a single percent sign."""
+    if damaged := config.supervisord.get("damaged"):
+        place = Place(*damaged)
+        yield Match(place, {"line": place.line, "file": shlex.quote(place.file)}, variant="text")
+        return
     reason = config.supervisord.get("refused")
     unset = config.supervisord.get("unset") or ()
     for name in unset:

@@ -51,6 +51,7 @@ class ConfUnreadable:
     unset: tuple[str, ...] = ()
     missing: str = ""  #: a path in it whose directory does not exist
     is_incomplete: bool = False  #: another file may have what is missing
+    damaged: tuple[str, int] | None = None  #: file and number of a line that is not UTF-8
 
 
 def child_command(module: str, *arguments: str) -> list[str]:
@@ -116,6 +117,7 @@ def unreadable(path: str, answer: Mapping[str, Any]) -> ConfUnreadable | None:
         unset=tuple(answer.get("unset", ())),
         missing=answer.get("missing", ""),
         is_incomplete=answer.get("incomplete", False),
+        damaged=tuple(answer["damaged"]) if "damaged" in answer else None,
     )
 
 

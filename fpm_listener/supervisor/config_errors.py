@@ -44,11 +44,18 @@ _WITHOUT_VALUE = re.compile(
 _SECTION = re.compile(r" in section ('[^']*') \(file: ('[^']*')\)$")
 
 
-def parsed(new: Callable[[], Any], path: str, *, is_open: bool = False) -> Any:  # noqa: ANN401 - supervisor has no types
+def parsed(
+    new: Callable[[], Any],
+    path: str,
+    *,
+    is_open: bool = False,
+    read: Callable[[str, int], bytes] = regular_file.read,
+) -> Any:  # noqa: ANN401 - supervisor has no types
     """Return a parser that has read the file, or why supervisor refuses it.
 
     Each further round sets one environment variable that is not set here, to find the next one.
-    is_open: a variable that is not set is no reason to refuse the file.
+    is_open: a variable that is not set is no reason to refuse the file. read: of one file, within
+    a limit of bytes.
     """
     unset: list[str] = []
     places: list[str] = []
@@ -71,29 +78,33 @@ def parsed(new: Callable[[], Any], path: str, *, is_open: bool = False) -> Any: 
         return {"refused": why, "unset": unset}
     if not error:
         return parser
-    if not is_open and (damaged := _not_text(path, parser.parse_infos)):
-        return {"refused": damaged}
+    if damaged := _not_text(path, parser.parse_infos, read):
+        file, number = damaged
+        why = f"line {number} of {file!r} has a character that is not UTF-8"
+        return {"refused": why, "damaged": damaged}
     known: dict[str, Any] = {"refused": _refused(error), "missing": _missing(error)}
     return {**known, "incomplete": bool(_INCOMPLETE.search(error))}
 
 
-def _not_text(path: str, infos: Sequence[str]) -> str:
-    """Return the first line that is not UTF-8, as a clause.
+def _not_text(
+    path: str, infos: Sequence[str], read: Callable[[str, int], bytes]
+) -> tuple[str, int] | None:
+    """Return the file and the number of the first line that is not UTF-8.
 
     infos: supervisor's messages; each one names an included file.
     """
     included = [info.partition('"')[2].rpartition('"')[0] for info in infos]
     for one in (path, *included):
         try:
-            lines = regular_file.read(one, _LONGEST).split(b"\n")
+            lines = read(one, _LONGEST).split(b"\n")
         except OSError:
             continue
         for number, line in enumerate(lines, 1):
             try:
                 line.decode()
             except UnicodeDecodeError:
-                return f"line {number} of {one!r} has a character that is not UTF-8"
-    return ""
+                return one, number
+    return None
 
 
 def _refused(message: str) -> str:

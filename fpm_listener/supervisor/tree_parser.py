@@ -71,12 +71,13 @@ def parsed(
 
         def open(self, fn: str, mode: str = "r") -> io.StringIO:  # noqa: ARG002 - as in supervisor
             is_draft = draft is not None and fn == path
-            text = draft if is_draft else tree.read_text(fn, errors="strict")
-            return drafts.opened(text or "", fn)
+            text = (draft if is_draft else tree.read_text(fn, errors="strict")) or ""
+            text.encode()  # raises ValueError, as supervisor does for a file that is not UTF-8
+            return drafts.opened(text, fn)
 
     options.UnhosedConfigParser = IniParser
     try:
-        return config_errors.parsed(Parser, path, is_open=True)
+        return config_errors.parsed(Parser, path, is_open=True, read=tree.read)
     except TooManyProcessesError as count:
         why = f"numprocs = {count} are more than {most_processes} processes, which are not read"
         return {"refused": why, "unreadable": True}

@@ -357,7 +357,7 @@ CASES = [
     Case("FPM055", fpm=pool("decorate_workers_output = no")),
     Case("FPM056", fpm=(("catch_workers_output = yes\n", ""),)),
     Case("FPM057", machine={"memory": 64 << 20}, what="8 workers with 32 MiB"),
-    Case("FPM058", program("minfds=4096", "minfds=80"), what="8 workers, but only 80 open files"),
+    Case("FPM058", program("minfds=4096", "minfds=79"), what="8 workers, but only 79 open files"),
     Case("FPM059", fpm=(("pm.max_requests = 1000\n", ""),)),
     Case("FPM060", fpm=(("ping.path = /ping\n", ""),)),
     Case(
@@ -539,6 +539,11 @@ CASES = [
         "FPM111",
         program("[unix_http_server]", "\ufeff[unix_http_server]"),
         what="byte order mark",
+    ),
+    Case(
+        "FPM111",
+        program("[supervisord]", "; caf\udce9\n[supervisord]"),
+        what="has a character that is not UTF-8",
     ),
     Case(
         "FPM111",
@@ -735,7 +740,7 @@ def examine(folder: Path, case: Case | None = None) -> list[Finding]:
     for place, text in places.items():
         supervisord, fpm = supervisord.replace(place, text), fpm.replace(place, text)
     (folder / "php-fpm.conf").write_text(fpm)
-    (folder / "supervisord.conf").write_text(supervisord)
+    (folder / "supervisord.conf").write_bytes(supervisord.encode(errors="surrogateescape"))
     script = f"#!/bin/sh\n/usr/sbin/php-fpm8.2 -F -y {folder}/php-fpm.conf\n"
     (folder / "start.sh").write_text(script)
     (folder / "nginx.conf").write_text("events {}\n")

@@ -98,12 +98,13 @@ def test_each_configuration_of_a_repository(repository: Path, result: CheckResul
         ("FPM112", "docker/other/group.ini [program:b]"),
         ("FPM080", "docker/pool.conf [shop]"),
     }
+    assert found(result, repository, rules="FPM111") == {("FPM111", "docker/latin.conf []")}
     assert {one.id for one in result.findings if "zz-docker" in one.file} <= {"FPM047"}
 
 
 def test_what_only_the_machine_knows(result: CheckResult) -> None:
     """Users, directories, programs and variables make no finding."""
-    absent = {"FPM023", "FPM030", "FPM033", "FPM049", "FPM063", "FPM067", "FPM068", "FPM111"}
+    absent = {"FPM023", "FPM030", "FPM033", "FPM049", "FPM063", "FPM067", "FPM068"}
     assert not {one.id for one in result.findings} & {*absent, "FPM113", "FPM016"}
 
 
@@ -117,12 +118,22 @@ def test_notes(repository: Path, result: CheckResult) -> None:
         "supervisord.conf: not in these files, so not checked: /etc/supervisor/conf.d/*.conf",
         "other/group.ini: a [group:x] names programs of a file that is not here",
         f"template.conf.j2: not checked: {template}. Check the file that is made of it",
-        "latin.conf: not checked: line 2 is not UTF-8, and supervisord rejects it",
         f"passwd.conf: not checked: it is a link that leads out of {repository}",
         "gone.conf: not checked: it is a link to a file that does not exist",
         f"env.conf: checked in part: {rejects}. Check the file with its values, too",
     }
-    assert result.mode.startswith("checked 7 files without this machine (offline)")
+    assert result.mode.startswith("checked 8 files without this machine (offline)")
+
+
+def test_an_included_file_that_is_not_utf_8(tmp_path: Path) -> None:
+    """supervisord rejects the whole configuration; the error is at the line, and only there."""
+    main = {"a.conf": "[supervisord]\n[include]\nfiles = b.conf\n"}
+    folder = write(tmp_path, {**main, "b.conf": "[program:b]\ncommand=a\n; caf\xe9\n"})
+
+    (one,) = check_paths([str(folder)], is_offline=True).findings
+
+    assert (one.id, one.file, one.line) == ("FPM111", str(folder / "b.conf"), 3)
+    assert "not UTF-8" in one.what
 
 
 def test_paths_without_a_configuration(repository: Path) -> None:

@@ -250,7 +250,7 @@ def test_what_supervisord_would_not_take(tmp_path: Path, text: str) -> None:
     path = tmp_path / "supervisord.conf"
     path.write_bytes(text.encode("latin-1"))
 
-    assert "to see why: supervisorctl reread" in refusal(path)
+    assert "supervisor refuses it" in refusal(path)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -165,8 +165,8 @@ CASES = [
     Case("FPM056", (), (("output = yes", "output = no\ndecorate_workers_output = no"),), "[www] catch_workers_output=no", edits={("www", "catch_workers_output"): "yes", ("www", "decorate_workers_output"): "yes"}),
     Case("FPM057", (), (), "[www] pm.max_children=8", "8 workers with 32 MiB each need 256 MiB; there are 255 MiB", {}, "pm.max_children = 5 or less", FakeHost(memory=255 << 20)),
     Case("FPM057", (), pool("[a]\npm.max_children = 9\n[www]"), "[a] pm.max_children=9", "17 workers with 32 MiB each need 544 MiB; there are 16 MiB", fix="pm.max_children = 1", machine=FakeHost(memory=16 << 20)),
-    Case("FPM058", (), (("pm.max_children = 8", "pm.max_children = 321"),), "[global]", "up to 321 workers, but only 1024 open files", {}, "rlimit_files = 1348"),
-    Case("FPM058", (), main("rlimit_files = 87"), "[global] rlimit_files=87", "up to 8 workers, but only 87 open files", fix="rlimit_files = 96"),
+    Case("FPM058", (), (("pm.max_children = 8", "pm.max_children = 481"),), "[global]", "up to 481 workers, but only 1024 open files", {}, "rlimit_files = 1507"),
+    Case("FPM058", (), main("rlimit_files = 79"), "[global] rlimit_files=79", "up to 8 workers, but only 79 open files", fix="rlimit_files = 88"),
     Case("FPM059", (), without("pm.max_requests = 1000"), "[www]", "pm.max_requests is 0", {("www", "pm.max_requests"): "1000"}, "pm.max_requests = 1000"),
     Case("FPM059", (), (("requests = 1000", "requests = 0"),), "[www] pm.max_requests=0", "pm.max_requests is 0"),
     Case("FPM059", (), (("requests = 1000", "requests ="),), what="pm.max_requests is 0"),
@@ -235,8 +235,9 @@ HARMLESS = [
     ("FPM057", (), FakeHost(memory=256 << 20)),
     ("FPM057", (), FakeHost(memory=None)),
     ("FPM057", (("pm.max_children = 8", "pm.max_children = many"),), FakeHost(memory=1)),
-    ("FPM058", main("rlimit_files = 88"), FakeHost()),
-    ("FPM058", (("pm.max_children = 8", "pm.max_children = 320"),), FakeHost()),
+    ("FPM058", main("rlimit_files = 80"), FakeHost()),
+    ("FPM058", (("pm.max_children = 8", "pm.max_children = 480"),), FakeHost()),
+    ("FPM058", (("pm.max_children = 8", "pm.max_children = 9000"), ("catch_workers_output = yes", "catch_workers_output = no")), FakeHost(memory=1 << 50)),
     ("FPM060", (("ping.path = /ping", "pm.status_path = /status"),), FakeHost()),
     ("FPM061", (("/var/log/php-fpm.log", "syslog"),), gone("/")),
     ("FPM065", main("include = pool.conf"), FakeHost()),
@@ -293,10 +294,10 @@ def test_root_is_allowed() -> None:
 
 def test_minfds_is_not_known() -> None:
     """supervisord's default is 1024."""
-    many = (("pm.max_children = 8", "pm.max_children = 321"),)
+    many = (("pm.max_children = 8", "pm.max_children = 481"),)
     (one,) = found("FPM058", checkup((), many, known={"minfds": None}))
 
-    assert one.what == "up to 321 workers, but only 1024 open files"
+    assert one.what == "up to 481 workers, but only 1024 open files"
 
 
 def test_no_php_fpm_and_little_memory() -> None:
