@@ -44,6 +44,8 @@ def _limits(replayer: Replayer) -> list[str]:
         " stops of a program that had failed, and the end of an incident are unknown": (
             runs.is_used and not runs.shows_starts
         ),
+        "Whether a program was down before the first line: the logs begin after the start of"
+        " supervisord": replayer.begins_late,
         "The logs have no line of php-fpm. So the reason of a failed start, and failures of"
         " workers, are unknown. Name its log: --fpm-log FILE": not replayer.has_fpm_log,
         f"Which process had the address: no log contains that{_orphans(facts)}": (

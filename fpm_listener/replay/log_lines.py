@@ -11,7 +11,6 @@ Laws:
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from fpm_listener import durations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LogFile", "LogLine", "ReadOptions", "Report", "Source", "read"]
 
-#: Lines of supervisord that are remembered, since two files can have the same ones.
+#: Lines of supervisord that are remembered, since the same ones can come again.
 _REMEMBERED = 2000
 #: Seconds by which the order of one file can be wrong without a change of its clock.
 _DISORDER_S = 7200.0
@@ -91,7 +90,7 @@ def _merged(sets: list[list[LogReader]], options: ReadOptions, report: Report) -
         ):
             continue
         if line.source is Source.SUPERVISORD:
-            if len(sets) > 1 and copies.is_copy(line):
+            if copies.is_copy(line):
                 continue
             if line.path != last_path and line.path in left:
                 _note_two(last_path, line.path, report)
@@ -135,18 +134,24 @@ def _of_set(readers: list[LogReader], report: Report) -> Iterator[tuple[float, L
 
 
 class _Copies:
-    """Lines of supervisord that another file has, too."""
+    """Lines of supervisord that are there again: its times have milliseconds.
+
+    Another file has them, too. Or supervisord writes each line twice (nodaemon=true and
+    logfile=/dev/stdout), or a program such as `tail -f` repeats its log.
+    """
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[bytes, str] = OrderedDict()
+        self._seen: dict[tuple[str, bytes], None] = {}  # by container and line, in order
 
     def is_copy(self, line: LogLine) -> bool:
-        """Return whether another file had the same line. Its time has milliseconds."""
-        if line.text not in self._seen:
-            self._seen[line.text] = line.path
-            if len(self._seen) > _REMEMBERED:
-                self._seen.popitem(last=False)
-        return self._seen[line.text] != line.path
+        """Return whether the same line was there before."""
+        key = line.container, line.text
+        if key in self._seen:
+            return True
+        self._seen[key] = None
+        if len(self._seen) > _REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        return False
 
 
 def _report_clocks(clocks: ClockOffset, sets: list[list[LogReader]], report: Report) -> None:

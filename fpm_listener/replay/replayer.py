@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 #: Lines before the first time of the logs.
 _MOST_EARLY = 10_000
-#: Lines of supervisord among which a copy is found, and lines of output before an exit.
+#: Lines of output before an exit.
 _LATEST = 8
 #: Characters of a line of output that are kept.
 _LONGEST = 2048
@@ -62,6 +62,7 @@ class Replayer:
         self.owners = owners or LogOwners()
         self.has_fpm_log = False  #: the logs have a line of php-fpm
         self.killed_supervisors = 0  #: that ended without a word
+        self.begins_late = False  #: supervisord's log begins after its start
         self.untimed: Counter[str] = Counter()  #: by path: lines without a time
         self.unassigned: Counter[str] = Counter()  #: by path: lines of one of several php-fpm
         self._is_stopping = False  # supervisord stops
@@ -70,7 +71,6 @@ class Replayer:
         self._early: deque[LogLine] = deque(maxlen=_MOST_EARLY)
         self._supervisord_path = ""
         self._loose: deque[tuple[float, str]] = deque(maxlen=_LATEST)  # output of any program
-        self._latest: deque[str] = deque(maxlen=_LATEST)
 
     def take(self, line: LogLine) -> None:
         """Take one line."""
@@ -124,8 +124,10 @@ class Replayer:
 
     def _take_supervisord(self, line: LogLine, at_s: float, text: str) -> None:
         fact = supervisord_lines.parse(text)
-        if fact is None or self._is_copy(text):
+        if fact is None:
             return
+        is_start = isinstance(fact, SupervisordStarted)
+        self.begins_late |= not self._supervisord_path and not is_start
         self._supervisord_path = line.path
         self.runs.shows_starts |= supervisord_lines.is_info(text)
         self.owners.take_supervisord(line.path)
@@ -135,7 +137,7 @@ class Replayer:
             self._take_loose(at_s, self.runs.name_of(fact.process))
         elif isinstance(fact, Spawned):
             self.owners.take_start(at_s, self.runs.name_of(fact.process), fact.pid)
-        elif isinstance(fact, SupervisordStarted):
+        elif is_start:
             if self.runs.is_used and not self._is_stopping:
                 self.killed_supervisors += 1
             self._is_stopping = False
@@ -153,15 +155,6 @@ class Replayer:
         self.drive.is_paused = self._is_stopping
         pids = {seen.pid for seen in self.runs.seen.values() if seen.pid is not None}
         self._take_lines(self._order.begin_runs(pids))
-
-    def _is_copy(self, text: str) -> bool:
-        """Return whether a line is there twice, with its milliseconds.
-
-        With nodaemon=true and logfile=/dev/stdout, supervisord writes each line twice.
-        """
-        is_copy = text in self._latest
-        self._latest.append(text)
-        return is_copy
 
     def _end_run(self, name: ProcessName) -> None:
         seen = self.runs.seen.get(name)

@@ -91,6 +91,16 @@ def test_containers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [one["container"] for one in programs] == ["web-1", "web-2"]
 
 
+def test_copies_of_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """supervisord writes lines twice to /dev/stdout, or `tail -f` repeats them: they count once."""
+    log = tmp_path / "log"
+    once = (failing("x", 0) + failing("x", 2)).replace("x  | ", "")
+    log.write_text(once * 2)
+
+    assert explain(str(log)) == 0
+    assert "php-fpm failed: exit status 78 (2 times)" in capsys.readouterr().out
+
+
 def test_two_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Files with lines of supervisord at the same time are perhaps not of one supervisord."""
     for name, second in (("a", 0), ("b", 1)):
