@@ -39,6 +39,11 @@ class LineOrder:
     def __init__(self) -> None:
         self._files: dict[str, deque[WrittenLine]] = {}
 
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether a line waits."""
+        return any(self._files.values())
+
     def add(self, line: WrittenLine) -> Iterator[WrittenLine]:
         """Let a line wait; return lines of its file that wait no more."""
         waiting = self._files.setdefault(line.path, deque())

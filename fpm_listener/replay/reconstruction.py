@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from fpm_listener.monitor.engine import Input
     from fpm_listener.replay.supervisord_lines import SupervisordFact
 
-#: Processes that are known at once: a forged log must not fill the memory.
-_MOST_PROCESSES = 5000
+#: Processes that are known at once: a forged log must not fill the memory, and each costs time.
+_MOST_PROCESSES = 1000
 #: Failed starts without a name that wait for it.
 _MOST_UNNAMED = 64
 #: Seconds from a failed start to the line that supervisord gave up: its next poll.

@@ -149,12 +149,18 @@ class Replayer:
             self._is_stopping = True
         before = len(self.runs.seen)
         steps = self.runs.take(at_s, fact)
-        for name in [*self.runs.seen][before:]:
-            self._learn(at_s, self.programs.meet(name))
+        self._meet(at_s, before)
         self.drive.take(at_s, steps)
         self.drive.is_paused = self._is_stopping
-        pids = {seen.pid for seen in self.runs.seen.values() if seen.pid is not None}
-        self._take_lines(self._order.begin_runs(pids))
+        if self._order.is_waiting:
+            pids = {seen.pid for seen in self.runs.seen.values() if seen.pid is not None}
+            self._take_lines(self._order.begin_runs(pids))
+
+    def _meet(self, at_s: float, before: int) -> None:
+        """Learn from the names of new programs; before: how many were known."""
+        if len(self.runs.seen) > before:
+            for name in [*self.runs.seen][before:]:
+                self._learn(at_s, self.programs.meet(name))
 
     def _end_run(self, name: ProcessName) -> None:
         seen = self.runs.seen.get(name)
@@ -169,7 +175,7 @@ class Replayer:
         """Take the output before an exit as that of this run, if no other program lived."""
         loose, self._loose = [*self._loose], deque(maxlen=_LATEST)
         own = self.runs.seen.get(name)
-        if own is None or own.state is not State.STARTING:
+        if not loose or own is None or own.state is not State.STARTING:
             return
         others = [one for other, one in self.runs.seen.items() if other != name]
         if any(one.state in LIVING or one.since_s >= own.since_s for one in others):
