@@ -86,10 +86,12 @@ class Section(NamedTuple):
         )
 
     def assignments(self, values: Mapping[str, str | None]) -> str:
-        """Return new values as they are written in this section."""
+        """Return new values as they are written in this section; None removes a key."""
         equals = " = " if self.php else "="
         lost = ", ".join(lost_variables(self.lines, values))
-        pairs = " and ".join(f"{key}{equals}{value}" for key, value in values.items())
+        written = [f"{key}{equals}{value}" for key, value in values.items() if value is not None]
+        removed = [f"remove {key}" for key, value in values.items() if value is None]
+        pairs = " and ".join(written + removed)
         return f"{lost} so that {pairs}" if lost else pairs
 
 

@@ -54,6 +54,8 @@ _OTHER_NAMES = {
     **dict.fromkeys(
         ("log_stdout", "stdout_log", "stdout_file", "logfile", "log_file"), "stdout_logfile"
     ),
+    "logfile_maxbytes": "stdout_logfile_maxbytes",
+    "logfile_backups": "stdout_logfile_backups",
     **dict.fromkeys(("log_stderr", "stderr_log", "stderr_file", "errlog"), "stderr_logfile"),
     **dict.fromkeys(("restartsec", "restart_delay", "startdelay"), "startsecs"),
     **dict.fromkeys(("timeoutstopsec", "stop_grace_period", "killwaitsecs"), "stopwaitsecs"),
@@ -61,6 +63,9 @@ _OTHER_NAMES = {
     **dict.fromkeys(("maxretries", "retries", "restart_max_retries"), "startretries"),
     **dict.fromkeys(("killsignal", "stop_signal"), "stopsignal"),
 }
+#: Supervisor 2 had switches with these names. They are no names of files.
+_SWITCHES = {"log_stdout", "log_stderr"}
+_SWITCH_VALUES = {"true", "false", "yes", "no", "on", "off", "1", "0"}
 #: Keys for a start order.
 _ORDER = {"depends_on", "dependson", "depends", "after", "requires", "wants", "before"}
 #: Keys with a file of variables.
@@ -94,6 +99,8 @@ def _suggestion(section: Section, key: str, known: set[str]) -> Match:
         return match(section, key, {}, "file", **kind)
     if key == "group":
         return match(section, key, {}, "group", **kind)
+    if key in _SWITCHES and section.lines[key].value.lower() in _SWITCH_VALUES:
+        return match(section, key, {}, "switch", stream=key[4:], **kind)
     better = _OTHER_NAMES.get(key, "")
     home = "" if better in known else _home(section, key)
     if home:
