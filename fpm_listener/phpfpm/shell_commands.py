@@ -26,7 +26,7 @@ _SYNTAX = re.compile(r"&&|\|\|?|&|;|[0-9]?>>?(?:&[0-9-]|\S*)|&>>?\S*|[0-9]?<|\$\
 #: A shell with a command of its own: `/bin/sh -c "..."`, `bash -eo pipefail -c`, `env sh -c`.
 SHELL = re.compile(
     r"^(?:(?:\S*/)?env\s+(?:\w+=\S*\s+)*)?(\S*/)?((?:ba|da|z|k|a)?sh)"
-    r"\s+(?:-\w*o\s+\w+\s+|--?[\w-]+\s+)*-\w*c\b"
+    r"\s+(?:-\w*o\s+\w+\s+|-[\w-]+\s+)*-\w*c\b"
 )
 
 #: Words of the shell before a command.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from fpm_listener.phpfpm.command_line import find, find_behind_sleep
+from fpm_listener.phpfpm.shell_commands import SHELL
+from fpm_listener.phpfpm.start_script import INIT
 
 #: A wrapper, what must follow its options, and its options with a value of their own.
 WRAPPERS = {
@@ -205,3 +209,13 @@ def test_the_last_of_two_options_counts() -> None:
         found = find(f"php-fpm {options}")
         assert found is not None
         assert found.foreground is foreground
+
+
+def test_many_options_of_a_shell() -> None:
+    """Each option matches in one way only: two ways take twice as long for each option."""
+    began = time.process_time()
+
+    assert SHELL.match("sh " + "--no " * 24 + "x") is None
+    assert INIT.search("systemctl " + "--no " * 24 + "x") is None
+    assert INIT.search("/etc/" + "rc.d/" * 20_000 + "x") is None
+    assert time.process_time() - began < 1
