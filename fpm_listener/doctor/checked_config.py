@@ -226,7 +226,7 @@ class CheckedConfig(NamedTuple):
     held: tuple[HeldAddress, ...] = ()  #: of the addresses that a process listens on now
     running: Running | None = None  #: the supervisord that runs with this configuration
     is_environment_known: bool = False  #: False = the variables are those of this shell
-    nginx_daemons: tuple[tuple[str, str], ...] = ()  #: sections, and nginx.conf without daemon off
+    nginx_daemons: tuple[tuple[str, str, bool], ...] = ()  #: see nginx_conf.daemons
     partial: Partial | None = None  #: what is unknown of files without their machine
 
     def section(self, name: str) -> Section:

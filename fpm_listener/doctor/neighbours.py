@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from fpm_listener.doctor.rule import Match
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
+#: PHP, and the programs of frameworks that PHP runs.
+_PHP = re.compile(r"php[\d.]*|artisan|console|magento|drush|occ|cake|wp|spark")
 #: A command of a shell that repeats something, or that waits.
 _LOOP = re.compile(r"(?:^|[;&|(\n]|\bdo\s)[ \t]*(?:while|until|for)\s")
 _SLEEP = re.compile(r"(?:^|[\s;&|(])sleep\s")
@@ -75,6 +77,11 @@ class Started(NamedTuple):
         return _LOOP.search(self.text) is not None
 
     @property
+    def ends_with_loop(self) -> bool:
+        """Return whether the loop is the last that the shell runs, not a wait before a program."""
+        return self.repeats and self.last[:1] == ("done",)
+
+    @property
     def waits(self) -> bool:
         """Return whether the shell sleeps."""
         return _SLEEP.search(self.text) is not None
@@ -113,6 +120,11 @@ class Neighbour(NamedTuple):
     def starts(self) -> bool:
         """Return whether supervisord starts it by itself."""
         return bool(self.settings.get("autostart", True))
+
+    @property
+    def is_script(self) -> bool:
+        """Return whether an unknown program can run the words behind it, for example in a loop."""
+        return _PHP.fullmatch(self.name) is None
 
     def written(self) -> str:
         """Return its command as it is in the file; empty if that is not the whole command."""

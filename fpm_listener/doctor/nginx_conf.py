@@ -20,14 +20,17 @@ _DEFAULT = "/etc/nginx/nginx.conf"
 _OTHER = {"-t", "-T", "-v", "-V", "-h", "-?", "-s", "-q"}
 _TOKEN = re.compile(r"#[^\n]*|[{}]|[^{}#]+")
 _OFF = re.compile(r"(?:^|;)\s*daemon\s+off\s*(?:;|$)")
+_ON = re.compile(r"(?:^|;)\s*daemon\s+on\s*;")
 #: An include at the top level; Debian's includes only load modules.
 _INCLUDE = re.compile(r"(?:^|;)\s*include\s+(?!\S*modules)")
 
 
 def daemons(
     processes: Iterable[Supervised], read_text: Callable[[str], str]
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, str, bool]]:
     """Return the section of each nginx that goes into the background, and its nginx.conf.
+
+    And whether that file has `daemon on`: nginx accepts one `daemon` only, also with -g.
 
     read_text: returns the text of a file; raises OSError.
     """
@@ -39,19 +42,31 @@ def daemons(
         except (OSError, ValueError):
             continue
         if text.strip() and goes_into_background(text):
-            yield process.section.name, path
+            yield process.section.name, path, _ON.search(_top(text)) is not None
 
 
 def _conf(words: tuple[str, ...]) -> str:
     """Return the nginx.conf of a command; empty if the command decides, or is another one."""
-    given = [words[at + 1] for at, word in enumerate(words[:-1]) if word == "-g"]
+    given = _values(words, "-g")
     if _OTHER.intersection(words) or any(_OFF.search(one) for one in given):
         return ""
-    return next((words[at + 1] for at, word in enumerate(words[:-1]) if word == "-c"), _DEFAULT)
+    return next(iter(_values(words, "-c")), _DEFAULT)
+
+
+def _values(words: tuple[str, ...], option: str) -> list[str]:
+    """Return the values of an option: in its word, or in the next one."""
+    pairs = zip(words, (*words[1:], ""), strict=True)
+    return [word[2:] or after for word, after in pairs if word.startswith(option)]
 
 
 def goes_into_background(text: str) -> bool:
     """Return whether an nginx.conf lacks `daemon off`, and no other file can have it."""
+    own = _top(text)
+    return not _OFF.search(own) and not _INCLUDE.search(own)
+
+
+def _top(text: str) -> str:
+    """Return what is outside of blocks and comments."""
     depth, top = 0, []
     for token in _TOKEN.finditer(text):
         if token[0] in "{}":
@@ -59,5 +74,4 @@ def goes_into_background(text: str) -> bool:
             top.append(";")
         elif not depth and token[0][0] != "#":
             top.append(token[0])
-    own = "".join(top)
-    return not _OFF.search(own) and not _INCLUDE.search(own)
+    return "".join(top)

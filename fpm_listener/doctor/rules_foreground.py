@@ -108,13 +108,16 @@ def _in_foreground(program: Neighbour, daemon: _Daemon, word: str) -> dict[str, 
 @rule("FPM144", whole)
 def nginx_daemonizes(config: CheckedConfig) -> Iterator[Match]:
     """Each new start needs longer than startsecs to fail, so supervisord reports RUNNING."""
-    files = dict(config.nginx_daemons)
+    found = {section: (file, is_on) for section, file, is_on in config.nginx_daemons}
     for program in neighbours(config):
-        file = files.get(program.section.name)
+        file, is_on = found.get(program.section.name, ("", False))
         if file:
             written = program.written()
+            # Of two -g, nginx uses the last one only.
+            is_safe = written and not is_on and " -g" not in written
             change: dict[str, str | None] = {"command": f'{written} -g "daemon off;"'}
-            yield program.match("command", change if written else {}, "nginx", file=file)
+            variant = "nginx_on" if is_on else "nginx"
+            yield program.match("command", change if is_safe else {}, variant, file=file)
 
 
 @rule("FPM145", neighbours)
@@ -123,7 +126,8 @@ def init_script(program: Neighbour) -> Iterator[Match]:
     for words in program.started.commands:
         service = _service(words)
         if service:
-            yield program.match("command", service=service)
+            variant = "" if words == program.words else "before"
+            yield program.match("command", None, variant, service=service)
             return
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fpm_listener.doctor.rule import Match
 
 _APACHE = {"apache2", "httpd", "apachectl", "apache2ctl", "apache2-foreground"}
+#: A shell that waits for Apache: it gets the signal, and Apache does not.
+_SCRIPTS = {"apachectl", "apache2ctl"}
 _WEB = {"nginx", "caddy", "openresty", *_APACHE}
 #: Programs that always serve until they are stopped.
 _SERVICES = {
@@ -86,7 +88,7 @@ def container_stays(config: CheckedConfig) -> Iterator[Match]:
     for program in neighbours(config):
         stays_down = program.settings["autorestart"] == "false" and program.starts
         if program.name in _SERVICES and stays_down:
-            yield program.match("autorestart")
+            yield program.match("autorestart", {"autorestart": "true"})
 
 
 class _Signals(NamedTuple):
@@ -104,18 +106,19 @@ _QUEUE = _Signals("TERM", "HUP USR1 KILL", "USR2", "")
 
 
 def _signals(program: Neighbour) -> _Signals | None:
+    if program.started.shell and not program.started.execs:
+        return None  # FPM147: the shell gets the signal
     names = {base_name(word) for word in program.words}
     if program.name in {"nginx", "openresty"}:
         return _NGINX
-    if program.name in _APACHE:
+    if program.name in _APACHE - _SCRIPTS:
         return _APACHES
     return _QUEUE if {"artisan", "queue:work"} <= names else None
 
 
 @rule("FPM152", whole)
 def wrong_signal(config: CheckedConfig) -> Iterator[Match]:
-    """A stop that is no stop, or that leaves processes behind."""
-    is_graceful = any(fpm.process.settings["stopsignal"] == signal.SIGQUIT for fpm in config.fpms)
+    """A stop that is no stop, that leaves processes behind, or that drops answers of php-fpm."""
     for program in neighbours(config):
         known = _signals(program)
         number = program.settings["stopsignal"]
@@ -128,7 +131,7 @@ def wrong_signal(config: CheckedConfig) -> Iterator[Match]:
             yield program.match("stopsignal", change, **values)
         elif name in known.orphans.split():
             yield program.match("stopsignal", change, "orphans", **values)
-        elif name in known.interrupts.split() and (known is _QUEUE or is_graceful):
+        elif name in known.interrupts.split() and (known is _QUEUE or config.fpms):
             variant = "job" if known is _QUEUE else "requests"
             yield program.match("stopsignal", change, variant, **values)
 

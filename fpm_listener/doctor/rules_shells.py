@@ -40,7 +40,7 @@ def _is_lost(program: Neighbour) -> bool:
 def loop(program: Neighbour) -> Iterator[Match]:
     """The shell ends, and the command that the loop runs then goes on."""
     started = program.started
-    if started.repeats and _is_lost(program) and not re.search(r"\btrap\s", started.text):
+    if started.ends_with_loop and _is_lost(program) and not re.search(r"\btrap\s", started.text):
         yield program.match("stopasgroup", _GROUP, shell=started.shell)
 
 
@@ -48,7 +48,7 @@ def loop(program: Neighbour) -> Iterator[Match]:
 def shell_stays(program: Neighbour) -> Iterator[Match]:
     """Without exec the program is a child of the shell."""
     started = program.started
-    if not _is_lost(program) or started.repeats:
+    if not _is_lost(program) or started.ends_with_loop:
         return
     if program.words[1:] and program.words[1] in _NODE.get(program.name, ()):
         yield program.match("stopasgroup", _GROUP, "node", manager=program.name)

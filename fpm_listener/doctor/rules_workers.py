@@ -84,7 +84,7 @@ def job_killed(program: Neighbour) -> Iterator[Match]:
     has_other = given is None and any(word.startswith("--timeout") for word in found[1])
     timeout_s = _DEFAULT_TIMEOUT_S if given is None else given
     waits_s = program.settings["stopwaitsecs"]
-    if timeout_s and waits_s <= timeout_s and not has_other:
+    if timeout_s and waits_s < timeout_s and not has_other:
         variant = "" if given is not None else "default"
         change = {"stopwaitsecs": str(int(timeout_s) + _RESERVE_S)}
         values = {"waits_s": waits_s, "timeout_s": timeout_s, "worker": found[0].command}
@@ -97,7 +97,9 @@ def worker_stays_down(program: Neighbour) -> Iterator[Match]:
     how = program.settings["autorestart"]
     found = _worker(program)
     is_expected = how == "unexpected" and 0 in program.settings["exitcodes"]
-    if found is None or not program.starts or not (is_expected or how == "false"):
+    if found is None or program.is_script or not program.starts:
+        return
+    if not is_expected and how != "false":
         return
     worker, words = found
     option = next((one for one in words if re.match(rf"(?:{worker.ends})(?:=|\d|$)", one)), "")
@@ -109,6 +111,8 @@ def worker_stays_down(program: Neighbour) -> Iterator[Match]:
 
 def _scheduler(program: Neighbour) -> str:
     """Return the command of a scheduler that ends when nothing more is due; empty if none."""
+    if program.is_script:
+        return ""
     words = program.words
     for at, word in enumerate(words):
         if base_name(word) in _SCHEDULERS:
@@ -142,6 +146,8 @@ def _task(program: Neighbour) -> str:
         return program.name
     if program.name == "composer" and words[1:2] in {("install",), ("dump-autoload",)}:
         return " ".join(words[:2])
+    if program.is_script:
+        return ""
     for before, word in pairwise(words):
         if base_name(before) in _FRAMEWORKS and _TASK.fullmatch(word):
             return word
@@ -167,8 +173,6 @@ def task_is_repeated(program: Neighbour) -> Iterator[Match]:
 _SINGLE = {
     "schedule:run": "",
     "schedule:work": "",
-    "cron": "",
-    "crond": "",
     "supercronic": "",
     "horizon": "horizon",
     "reverb:start": "port",

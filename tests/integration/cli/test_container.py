@@ -244,7 +244,12 @@ def test_the_log_of_a_php_fpm_that_is_elsewhere(name: str, tmp_path: Path) -> No
         ("alpine-nobody", (), "Set process_control_timeout = 10s"),
         ("recipe", (("php-fpm -F'", "php-fpm -F; true'"),), "there is no safe place for the guard"),
         ("inet-with-password", (("%(ENV_SUPERVISOR_PASSWORD)s", "%(ENV_SECRET)s"),), "SECRET"),
-        ("inet-with-password", (("127.0.0.1:9001\nu", "*:9001\nu"),), "FPM102 (error)"),
+        ("inet-with-password", (("127.0.0.1:9001\nu", "*:9001\nu"),), "FPM102 (warning)"),
+        (
+            "inet-with-password",
+            (("127.0.0.1:9001\nu", "*:9001\n;u"), ("\npassword", "\n;password")),
+            "FPM102 (error)",
+        ),
     ],
 )
 def test_what_needs_a_decision(

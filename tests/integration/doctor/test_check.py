@@ -613,7 +613,9 @@ CASES = [
     Case("FPM144", beside("redis-server --daemonize yes"), what="--daemonize yes sends"),
     Case("FPM144", beside("/usr/sbin/postfix start"), what="postfix start goes"),
     Case("FPM144", beside("nginx -c {logs}/nginx.conf"), what="daemon off is not in"),
+    Case("FPM144", beside("nginx -c {logs}/nginx_on.conf"), what="daemon is on in"),
     Case("FPM145", beside("service cron start"), what="the init system starts cron"),
+    Case("FPM145", beside('sh -c "service x start && exec sleep 9"'), what="starts x"),
     Case("FPM146", beside('sh -c "while true; do date; sleep 60; done"'), what="sh runs a loop"),
     Case("FPM147", beside('/bin/sh -c "cd /app && node x.js"'), what="sh -c runs node without"),
     Case(
@@ -744,6 +746,7 @@ def examine(folder: Path, case: Case | None = None) -> list[Finding]:
     script = f"#!/bin/sh\n/usr/sbin/php-fpm8.2 -F -y {folder}/php-fpm.conf\n"
     (folder / "start.sh").write_text(script)
     (folder / "nginx.conf").write_text("events {}\n")
+    (folder / "nginx_on.conf").write_text("daemon on;\nevents {}\n")
     own = {"CONF": f"{folder}/php-fpm.conf", "SUPERVISORD": f"{folder}/supervisord.conf"}
     own["LOGS"] = str(folder)
     answers: dict[str, Any] = {

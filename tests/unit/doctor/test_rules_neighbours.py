@@ -41,12 +41,12 @@ def beside(command: str, lines: str = "") -> Changes:
 PROGRAMS = [
     # queue workers
     ("php artisan queue:work --timeout=300", FOREVER, "FPM140"),
-    ("php artisan queue:work --timeout 10", FOREVER, "FPM140"),
-    ("php artisan queue:work --timeout=9", FOREVER, ""),
+    ("php artisan queue:work --timeout 11", FOREVER, "FPM140"),
+    ("php artisan queue:work --timeout=10", FOREVER, ""),
     ("php artisan queue:work --timeout=0", FOREVER, ""),
     ("php artisan queue:work --timeout=$TIMEOUT", FOREVER, ""),
-    ("php artisan queue:work", f"{FOREVER} stopwaitsecs=61", ""),
-    ("php artisan queue:work", f"{FOREVER} stopwaitsecs=60", "FPM140"),
+    ("php artisan queue:work", f"{FOREVER} stopwaitsecs=60", ""),
+    ("php artisan queue:work", f"{FOREVER} stopwaitsecs=59", "FPM140"),
     ("php artisan queue:listen --timeout=300", FOREVER, ""),
     ("php /app/artisan horizon", f"{FOREVER} stopwaitsecs=3600", ""),
     ("gosu www-data php /app/artisan horizon", FOREVER, "FPM140"),
@@ -59,10 +59,16 @@ PROGRAMS = [
     ("bin/console messenger:consume a --time-limit=10", FOREVER, ""),
     ("php occ taskprocessing:worker --timeout 300", "", "FPM141"),
     ("php occ taskprocessing:worker", "", ""),
+    ("/opt/loop.sh php artisan queue:work --once", "stopwaitsecs=61", ""),
     # schedulers, and commands that run once
     ("php artisan schedule:run", FOREVER, "FPM142"),
     ("php artisan schedule:run", "autostart=false", ""),
     ("php artisan schedule:work", FOREVER, ""),
+    ("watch -n 60 php artisan schedule:run", FOREVER, ""),
+    ("/opt/every.sh 60 php artisan schedule:run", FOREVER, ""),
+    ("/opt/every.sh 60 php artisan cache:clear", FOREVER, ""),
+    ("/app/artisan schedule:run", FOREVER, "FPM142"),
+    ("php8.3 artisan migrate", "", "FPM143"),
     ('bash -c "sleep 60 && exec php artisan schedule:run"', FOREVER, ""),
     ("wp cron event run --due-now", FOREVER, "FPM142"),
     ("php /var/www/cron.php", FOREVER, "FPM142"),
@@ -79,6 +85,8 @@ PROGRAMS = [
     ("httpd -f -p 80 -h /www", "stopsignal=WINCH", ""),
     ("apachectl start", "stopsignal=WINCH", "FPM144"),
     ("apache2-foreground", "stopsignal=WINCH", ""),
+    ("apachectl -D FOREGROUND", "", ""),
+    ("apache2ctl -D FOREGROUND", "stopsignal=QUIT", ""),
     ("cron", "", "FPM144"),
     ("cron -n", "", ""),
     ("cron -f -L 15", "", ""),
@@ -113,6 +121,11 @@ PROGRAMS = [
     ('bash -c "while true; do php x.php; sleep 60; done"', "", "FPM146"),
     ('bash -c "while true; do php x.php; sleep 60; done"', GROUP, ""),
     ('bash -c "trap : TERM; while true; do sleep 60; done"', "", ""),
+    ('sh -c "until nc -z db 1; do sleep 1; done; exec python x.py"', "", ""),
+    ('bash -c "until nc -z db 1; do sleep 1; done; python x.py"', "", ""),
+    ('sh -c "until nc -z db 1; do sleep 1; done; python x.py"', "", "FPM147"),
+    ('sh -c "while true; do php x.php; sleep 60; done >>/log 2>&1"', "", "FPM146"),
+    ('sh -c "cd /app && nginx"', f"{GROUP} stopsignal=TERM", ""),
     ('sh -c "cd /app && python x.py"', "", "FPM147"),
     ('sh -c "cd /app && python x.py"', GROUP, ""),
     ('sh -c "cd /app && python x.py"', "autorestart=false", ""),
@@ -141,6 +154,7 @@ PROGRAMS = [
     ("php artisan queue:work", f"{FOREVER} stopwaitsecs=61 stopsignal=USR2", "FPM152"),
     ("php artisan queue:work", f"{FOREVER} stopwaitsecs=61 stopsignal=QUIT", ""),
     ("php artisan schedule:work", f"{FOREVER} numprocs=2", "FPM153"),
+    ("cron -f", "numprocs=2", ""),
     ("php artisan queue:work", f"{FOREVER} stopwaitsecs=61 numprocs=8", ""),
 ]
 # fmt: on
@@ -170,6 +184,7 @@ EDITS = [
     ("FPM144", "caddy start --config x", "", {"command": "caddy run --config x"}),
     ("FPM146", 'sh -c "until x; do y; done"', "", {"stopasgroup": "true", "killasgroup": "true"}),
     ("FPM149", "cron -f", "startsecs=0", {"startsecs": "1"}),
+    ("FPM151", "cron -f", "autorestart=false", {"autorestart": "true"}),
     ("FPM152", "httpd -DFOREGROUND", "stopsignal=QUIT", {"stopsignal": "WINCH"}),
 ]
 # fmt: on
@@ -257,7 +272,7 @@ def test_daemon_off_in_nginx_conf(text: str, leaves: bool) -> None:  # noqa: FBT
     of = checkup(beside("nginx", "stopsignal=QUIT"))
 
     assert list(daemons(of.processes, lambda _: text)) == (
-        [("program:other", "/etc/nginx/nginx.conf")] if leaves else []
+        [("program:other", "/etc/nginx/nginx.conf", "daemon on" in text)] if leaves else []
     )
 
 
@@ -268,6 +283,8 @@ def test_daemon_off_in_nginx_conf(text: str, leaves: bool) -> None:  # noqa: FBT
         ("gosu x /usr/sbin/nginx -c /x.conf", "/x.conf"),
         ('nginx -g "pid /x; daemon off;"', ""),
         ("nginx -g 'daemon off;'", ""),
+        ("nginx -g'daemon off;'", ""),
+        ('nginx -g "pid /x;" -c/x', "/x"),
         ('nginx -g "pid /x;"', "/etc/nginx/nginx.conf"),
         ("nginx -c x.conf", ""),
         ("nginx -t", ""),
@@ -289,8 +306,42 @@ def test_which_nginx_conf_counts(command: str, path: str) -> None:
 def test_the_fix_of_nginx() -> None:
     """The command gets `daemon off`."""
     of = checkup(beside("nginx -c /x", "stopsignal=QUIT"))
-    of = of._replace(nginx_daemons=(("program:other", "/x"),))
+    of = of._replace(nginx_daemons=(("program:other", "/x", False),))
     (one,) = found("FPM144", of)
 
     assert one.edits == {("program:other", "command"): 'nginx -c /x -g "daemon off;"'}
     assert "not in /x" in one.what
+
+
+@pytest.mark.parametrize(
+    ("command", "is_on", "fix"),
+    [
+        ('nginx -g "pid /x;"', False, "If it has -g, write daemon off; into that text"),
+        ("nginx", True, "Write daemon off; instead in /x"),
+    ],
+)
+def test_an_nginx_without_edits(command: str, is_on: bool, fix: str) -> None:  # noqa: FBT001 - a table
+    """nginx uses the last -g only, and refuses a second `daemon`."""
+    of = checkup(beside(command, "stopsignal=QUIT"))
+    of = of._replace(nginx_daemons=(("program:other", "/x", is_on),))
+    (one,) = found("FPM144", of)
+
+    assert one.edits == {}
+    assert fix in one.fix
+
+
+def test_a_signal_before_php_fpm_stops_gracefully() -> None:
+    """The edits of FPM010 and FPM152 belong together."""
+    of = checkup((*beside(NGINX), ("stopsignal=QUIT", "stopsignal=TERM")))
+
+    assert {"FPM010", "FPM152"} <= {one.id for one in examine(of, TEXTS)}
+
+
+def test_an_init_script_before_another_command() -> None:
+    """Only a command that starts nothing else exits."""
+    (whole,) = found("FPM145", checkup(beside("service cron start")))
+    (part,) = found("FPM145", checkup(beside('sh -c "service cron start && exec tail -f /x"')))
+
+    assert "The command exits" in whole.why
+    assert "exits," in part.why
+    assert "The command exits" not in part.why
