@@ -34,7 +34,7 @@ _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 #: Commands that start a service; FPM004 reports them.
 INIT = re.compile(
     r"(?:^|[\s'\"&;/])(?:(?:service|rc-service|invoke-rc\.d)\s+(?=\S*php)\S+\s+(?:re)?start"
-    r"|systemctl\s+(?:-\S+\s+)*(?:re)?start\s+\S*php|(?:rc\d?\.d|init\.d)/\S*php)",
+    r"|systemctl\s+(?:-\S+\s+)*(?:re)?start\s+\S*php|(?:rc\d?\.d|init\.d)/\S{0,99}php)",
 )
 #: Characters of one script, and scripts that call each other.
 _LONGEST, _DEEPEST = 64 << 10, 4
