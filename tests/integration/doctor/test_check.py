@@ -535,6 +535,7 @@ CASES = [
     ),
     Case("FPM112", program("exitcodes=0", "exitcodes=0\nusername=www-data"), what="'username'"),
     Case("FPM112", program("exitcodes=0", "exitcodes=0\nauto_start=true"), what="'auto_start'"),
+    Case("FPM112", program("exitcodes=0", "exitcodes=0\nlog_stdout=true"), what="'log_stdout'"),
     Case(
         "FPM111",
         program("[unix_http_server]", "\ufeff[unix_http_server]"),
