@@ -210,9 +210,9 @@ class _Checks:
         if "refused" in config.supervisord and (why := _doubt(file, answer)):
             self._note(file.path, f"checked in part: supervisord may reject it, because {why}")
             config = config._replace(supervisord={})
-        elif "refused" in config.supervisord and file.text.startswith("\ufeff"):
-            why = "it begins with a byte order mark, and supervisor refuses that"
-            config = config._replace(supervisord={**config.supervisord, "refused": why})
+        elif is_fragment and config.supervisord.get("marked"):
+            why = "it begins with a byte order mark (BOM), and supervisord rejects it"
+            self._note(file.path, f"not checked: {why}")
         self._examine(tree, file, config, is_fragment=is_fragment)
 
     def _without_scripts(

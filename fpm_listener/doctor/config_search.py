@@ -36,7 +36,7 @@ _SKIPPED = {
     *(".git", ".hg", ".svn", "node_modules", "vendor", ".venv", "venv", "__pycache__", ".tox"),
     *("proc", "sys", "dev"),
 }
-#: Those that only the top of an image has.
+#: Those that only the top of a machine or of an image has.
 _OF_THE_TOP = {"proc", "sys", "dev"}
 
 
@@ -136,7 +136,7 @@ class Search:
                 if entry.is_dir(follow_symlinks=False):
                     is_skipped = entry.name in _SKIPPED
                     if entry.name in _OF_THE_TOP:
-                        is_skipped = tree.is_image and folder == "/"
+                        is_skipped = folder == "/"
                     if not is_skipped:
                         deeper.append(path)
                 elif config_kinds.may_be(entry.name):

@@ -71,6 +71,7 @@ def gather(
             "unset": answer.unset,
             "missing": answer.missing,
             "damaged": answer.damaged,
+            "marked": answer.marked,
         }
         return CheckedConfig(why, ini_lines.scan(files), (), (), machine)
     sections = ini_lines.scan(texts_of(answer["files"], sources, path, draft))

@@ -13,6 +13,7 @@ from fpm_listener.doctor.ini_edits import apply, lines_of
 from fpm_listener.doctor.rule import FindingSeverity
 from fpm_listener.doctor.selection import FAIL_ON
 from fpm_listener.doctor.sources import LONGEST
+from fpm_listener.untrusted_text import plain
 from fpm_listener.values import FpmListenerError
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ def to_text(findings: list[Finding], *, is_all: bool = True) -> str:
         return "nothing found"
     shown = [one for one in findings if is_all or not one.package]
     blocks = [
-        f"{one.severity.value.upper()} {one.id} {one.where}\n"
-        f"  what  {one.what}\n  why   {one.why}\n  fix   {one.fix}"
+        f"{one.severity.value.upper()} {one.id} {plain(one.where)}\n"
+        f"  what  {plain(one.what)}\n  why   {one.why}\n  fix   {one.fix}"
         for one in shown
     ]
     packages = Counter() if is_all else Counter(one.package for one in findings if one.package)

@@ -161,6 +161,9 @@ def unreadable(fpm: Fpm) -> Iterator[Match]:
     if not fpm.is_read and fpm.invocation.config is None:
         yield match(fpm.program, "command", {}, "default", path=fpm.conf.path)
         return
+    if not fpm.is_read and "No such file" in "".join(fpm.conf.problems[:1]):
+        yield match(fpm.program, "command", {}, "absent", path=fpm.conf.path)
+        return
     rejected = {_place(found) for own, found in _rejections(fpm) if own == "FPM080"}
     # Without the main file there is no pool either.
     for text in fpm.conf.problems if fpm.is_read else fpm.conf.problems[:1]:

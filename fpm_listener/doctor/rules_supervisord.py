@@ -104,8 +104,9 @@ def rejected(config: CheckedConfig) -> Iterator[Match]:
     if reason and not unset and not is_known:
         reasons = list(_percents(config)) or list(rejections.find(config))
         section = config.section("supervisord")
-        names = {"reason": reason, "file": section.place.file}
-        variant = "mark" if "byte order mark" in str(reason) else ""
+        marked = config.supervisord.get("marked")
+        names = {"reason": reason, "file": shlex.quote(marked or section.place.file)}
+        variant = "mark" if marked else ""
         yield from reasons or [match(section, "", {}, variant, **names)]
 
 

@@ -40,6 +40,8 @@ class FileTree:
 
     def has(self, path: str) -> bool:
         """Return whether a path of this machine is in the directory, after all links."""
+        if "\0" in path:
+            return False
         folder, name = os.path.split(path)
         if name in {"", ".", ".."}:
             folder, name = path, ""
@@ -47,7 +49,7 @@ class FileTree:
             if len(self._folders) >= _MOST_NAMES:
                 self._folders.clear()
             self._folders[folder] = os.path.realpath(folder)
-        real = os.path.join(self._folders[folder], name).rstrip("/")  # noqa: PTH118 - texts
+        real = os.path.join(self._folders[folder], name).rstrip("/") or "/"  # noqa: PTH118 - texts
         if os.path.islink(real):  # noqa: PTH114 - texts
             real = os.path.realpath(real)
         return real.startswith(self._below) or real == self.root

@@ -50,6 +50,7 @@ class ConfUnreadable:
     #: names of environment variables that it uses and that are not set here
     unset: tuple[str, ...] = ()
     missing: str = ""  #: a path in it whose directory does not exist
+    marked: str = ""  #: the path of a file that begins with a byte order mark
     is_incomplete: bool = False  #: another file may have what is missing
     damaged: tuple[str, int] | None = None  #: file and number of a line that is not UTF-8
 
@@ -116,6 +117,7 @@ def unreadable(path: str, answer: Mapping[str, Any]) -> ConfUnreadable | None:
         refused=not answer.get("unreadable"),
         unset=tuple(answer.get("unset", ())),
         missing=answer.get("missing", ""),
+        marked=answer.get("marked", ""),
         is_incomplete=answer.get("incomplete", False),
         damaged=tuple(answer["damaged"]) if "damaged" in answer else None,
     )

@@ -28,6 +28,8 @@ _MISSING = re.compile(
     r"(?s)The directory named as part of the path (.*) does not exist"
     r"|(.*) is not an existing directory"
 )
+#: Python's words for a file that begins with a byte order mark.
+_NO_HEADER = re.compile(r"(?s)no section headers.\nfile: ['\"](.*)['\"], line: 1\n['\"]\\ufeff")
 #: A server without its socket; an included file can have only a part of the section.
 NO_FILE = "has no file value"
 #: Bytes of one file in which a wrong character is searched.
@@ -82,8 +84,12 @@ def parsed(
         file, number = damaged
         why = f"line {number} of {file!r} has a character that is not UTF-8"
         return {"refused": why, "damaged": damaged}
-    known: dict[str, Any] = {"refused": _refused(error), "missing": _missing(error)}
-    return {**known, "incomplete": bool(_INCOMPLETE.search(error))}
+    return {
+        "refused": _refused(error),
+        "missing": _missing(error),
+        "marked": _marked(error),
+        "incomplete": bool(_INCOMPLETE.search(error)),
+    }
 
 
 def _not_text(
@@ -108,8 +114,8 @@ def _not_text(
 
 
 def _refused(message: str) -> str:
-    if "no section headers" in message and "\\ufeff" in message:
-        return "the file begins with a byte order mark (BOM), and supervisor rejects it"
+    if marked := _marked(message):
+        return f"{marked} begins with a byte order mark (BOM), and supervisor rejects it"
     if known := _WITHOUT_VALUE.match(message):
         return f"supervisor refuses it: {known[0]}"
     return f"supervisor refuses it{_place(message)}; to see why: supervisorctl reread"
@@ -118,6 +124,12 @@ def _refused(message: str) -> str:
 def _place(message: str) -> str:
     found = _SECTION.search(message)
     return f", section {found[1]} of {found[2]}" if found else ""
+
+
+def _marked(message: str) -> str:
+    """Return the path of the file that begins with a byte order mark; it can be an included one."""
+    found = _NO_HEADER.search(message)
+    return found[1] if found else ""
 
 
 def _missing(message: str) -> str:

@@ -376,6 +376,11 @@ CASES = [
     ),
     Case("FPM068", fpm=(("[www]", "include = /etc/php/absent-??.conf\n[www]"),), what="include"),
     Case("FPM068", ((GUARDED, "command=/opt/x/sbin/php-fpm -F"),), what="/opt/x/etc/php-fpm.conf"),
+    Case(
+        "FPM068",
+        ((GUARDED, "command=/usr/sbin/php-fpm -F -y /no/such/fpm.conf"),),
+        what="is not at",
+    ),
     Case("FPM068", machine={"problem": "/x: cannot be read: Permission denied"}, what="Permission"),
     Case("FPM068", fpm=(("[www]", "include = /etc/php/absent-??.conf\n[www"),)),
     Case("FPM068", fpm=(("[www]", "nonsense\n[www]"),), what="neither [section] nor key"),

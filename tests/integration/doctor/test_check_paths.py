@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fpm_listener import regular_file
+from fpm_listener.doctor import report
 from fpm_listener.doctor.check_paths import check_paths
 from fpm_listener.host.file_tree import FileTree
 from fpm_listener.supervisor.config import ConfUnreadable
@@ -148,6 +149,36 @@ def test_paths_without_a_configuration(repository: Path) -> None:
             check_paths([str(repository / path)])
 
 
+def test_byte_order_mark_of_an_included_file(tmp_path: Path) -> None:
+    """The finding names that file; as the only file it has a note."""
+    (tmp_path / "supervisord.conf").write_text("[supervisord]\n[include]\nfiles=a.conf\n")
+    (tmp_path / "a.conf").write_text("\ufeff[program:x]\ncommand=a\n")
+    result = check_paths([str(tmp_path / "supervisord.conf")])
+
+    (one,) = (one for one in result.findings if one.id == "FPM111")
+    assert f": {tmp_path}/a.conf begins with a byte order mark" in one.what
+    assert one.fix.endswith(f" {tmp_path}/a.conf")
+    (note,) = check_paths([str(tmp_path / "a.conf")]).notes
+    assert "byte order mark" in note
+
+
+def test_newline_in_a_name(tmp_path: Path) -> None:
+    """A name of a file cannot look like another finding."""
+    (tmp_path / "a\nERROR FPM999.conf").write_text("[program:x]\ncommand=a\nnonsense=1\n")
+    text = report.to_text(check_paths([str(tmp_path)]).findings)
+
+    assert "a?ERROR FPM999.conf" in text
+    assert "\nERROR" not in text
+
+
+def test_null_byte_and_the_top_of_this_machine(tmp_path: Path) -> None:
+    """A path with it is nowhere; the top contains everything."""
+    tree = FileTree(str(tmp_path))
+    with pytest.raises(FileNotFoundError):
+        tree.read("/a\0b/c")
+    assert FileTree("/").has("/")
+
+
 # -- an unpacked image -----------------------------------------------------------------------------
 
 IMAGE = {
@@ -188,6 +219,17 @@ def test_unpacked_image(image: Path) -> None:
     assert "pm.max_childs" in what["FPM080", "/etc/php/8.2/fpm/php-fpm.conf"]
     assert {one.id for one in result.findings}.isdisjoint({"FPM113", "FPM068", "FPM048"})
     assert result.mode == f"checked 3 files below {image}, with the users of that directory"
+
+
+def test_image_without_the_file_of_a_command(image: Path) -> None:
+    """The place is the command: the other file does not exist. php-fpm exits with 78."""
+    program = "[program:php-fpm]\ncommand=php-fpm -F -y /usr/local/etc/none.conf\n"
+    (image / "etc" / "real" / "app.conf").write_text(program)
+    result = check_paths([], root=str(image))
+
+    assert found(result, image, rules="FPM068") == {
+        ("FPM068", "/etc/supervisor/conf.d/app.conf [program:php-fpm]")
+    }
 
 
 @pytest.mark.parametrize("path", ["/etc/real", "etc/real/app.conf", "{image}/etc/real/*.conf"])
