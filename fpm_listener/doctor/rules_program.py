@@ -64,8 +64,10 @@ def _stay_down(config: CheckedConfig) -> list[Section]:
     return found
 
 
-def _without_shell(config: CheckedConfig) -> list[Section]:
-    return [fpm.program for fpm in config.fpms if not fpm.in_shell]
+def _signals_break_workers(config: CheckedConfig) -> list[Section]:
+    """Return the programs whose workers a stop signal ends at once. A shell passes none on."""
+    own = [fpm.program for fpm in config.fpms if not fpm.in_shell]
+    return [one for one in own if one.values["stopsignal"] != signal.SIGQUIT]
 
 
 def stderr_channel(settings: Mapping[str, Any]) -> str:
@@ -95,7 +97,9 @@ TABLE = (
         _stay_down,
         KeyRule("FPM007", "startretries", lambda retries: retries < 5, {"startretries": "10"}),
     ),
-    *key_rules(_without_shell, KeyRule("FPM015", "stopasgroup", bool, {"stopasgroup": None})),
+    *key_rules(
+        _signals_break_workers, KeyRule("FPM015", "stopasgroup", bool, {"stopasgroup": None})
+    ),
     *key_rules(
         _with_log_on_stderr,
         KeyRule("FPM021", "stderr_events_enabled", lambda is_set: not is_set, _STDERR_EVENTS),

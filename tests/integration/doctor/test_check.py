@@ -181,7 +181,7 @@ CASES = [
     Case("FPM012", fpm=(("process_control_timeout = 10s\n", ""),)),
     Case("FPM013", program("stopwaitsecs=20", "stopwaitsecs=12"), what="stopwaitsecs is 12"),
     Case("FPM014", program("killasgroup=true\n", "")),
-    Case("FPM015", program("killasgroup=true\n", "killasgroup=true\nstopasgroup=true\n")),
+    Case("FPM015", program("stopsignal=QUIT\n", "stopsignal=TERM\nstopasgroup=true\n")),
     Case(
         "FPM016",
         program("startsecs=3", "startsecs=3\nnumprocs=2\nprocess_name=%(process_num)s"),

@@ -56,6 +56,7 @@ HOSTS = {
 #: Other rules that find the same mistake. `check` itself takes no init script for php-fpm.
 ALSO = {
     "FPM004": {"FPM003", "FPM028"},
+    "FPM015": {"FPM010"},
     "FPM041": {"FPM064"},
     "FPM170": {"FPM120"},
     "FPM181": {"FPM014"},

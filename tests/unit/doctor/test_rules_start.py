@@ -280,7 +280,7 @@ CASES = [
     ),
     Case(
         "FPM015",
-        key("stopasgroup", "true"),
+        key("stopasgroup", "true") + key("stopsignal", "TERM", "QUIT"),
         (),
         f"{AT} stopasgroup=true",
         "stopasgroup is true",
@@ -467,6 +467,7 @@ def test_a_sound_configuration() -> None:
         ("FPM012", key("stopsignal", "TERM", "QUIT"), (("process_control_timeout = 10s\n", ""),)),
         ("FPM013", key("stopwaitsecs", "13", "20"), ()),
         ("FPM015", command(f'sh -c "{COMMAND}"') + key("stopasgroup", "true"), ()),
+        ("FPM015", key("stopasgroup", "true"), ()),
         ("FPM016", key("numprocs", "1"), ()),
         ("FPM017", command("/usr/sbin/php-fpm8.2 -F -c /etc/fpm/php.ini"), ()),
         ("FPM017", command("/usr/sbin/php-fpm8.2 -F -c /etc/php.conf"), ()),
