@@ -91,7 +91,7 @@ def test_the_recipe_with_orphans_on_its_port(lab: Lab) -> None:
         lambda: lab.metrics()['fpm_listener_findings{severity="error"}'] >= 4,
         "fpm_listener_findings",
     )
-    for finding in ("FPM001", "FPM008", "FPM013", "FPM014"):
+    for finding in ("FPM001", "FPM008", "FPM013"):
         assert f"error in the configuration id={finding} " in lab.log()
 
     for orphan in orphans:
