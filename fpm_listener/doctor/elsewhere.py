@@ -26,7 +26,31 @@ _OURS = (
 )
 
 
-class Offline:
+class _NotRunning:
+    """What only a machine that runs shows: both machines here give the same answers."""
+
+    def open_files(self) -> int:
+        """As Machine; more than any configuration needs."""
+        return 1 << 30
+
+    def is_root(self) -> bool:
+        """As Machine; an image starts as root, or as another user that is not in its files."""
+        return False
+
+    def enabled_units(self) -> tuple[str, ...]:
+        """As Machine."""
+        return ()
+
+    def port_range(self) -> tuple[int, int]:
+        """As Machine."""
+        return _PORTS
+
+    def memory_limit(self) -> int | None:
+        """As Machine."""
+        return None
+
+
+class Offline(_NotRunning):
     """A `Machine` of which nothing is known; what is unknown counts as correct."""
 
     def __init__(self, tree: FileTree) -> None:
@@ -76,17 +100,9 @@ class Offline:
         """As Machine."""
         return True
 
-    def open_files(self) -> int:
-        """As Machine; more than any configuration needs."""
-        return 1 << 30
-
     def file_fault(self, path: str) -> str:  # noqa: ARG002 - as Machine
         """As Machine."""
         return ""
-
-    def is_root(self) -> bool:
-        """As Machine."""
-        return False
 
     def user(self, name: str) -> bool:  # noqa: ARG002 - as Machine
         """As Machine."""
@@ -116,24 +132,12 @@ class Offline:
         """As Machine."""
         return ""
 
-    def enabled_units(self) -> tuple[str, ...]:
-        """As Machine."""
-        return ()
-
-    def port_range(self) -> tuple[int, int]:
-        """As Machine."""
-        return _PORTS
-
-    def memory_limit(self) -> int | None:
-        """As Machine."""
-        return None
-
     def in_container(self) -> bool:
         """As Machine."""
         return False
 
 
-class Image(Host):
+class Image(_NotRunning, Host):
     """The files, users and groups of an unpacked image. Its ports, memory and units are unknown."""
 
     def __init__(self, tree: FileTree) -> None:
@@ -158,29 +162,9 @@ class Image(Host):
         """As Machine."""
         return tuple(one for pattern in PHP_FPMS for one in self._installed(pattern))
 
-    def open_files(self) -> int:
-        """As Machine."""
-        return 1 << 30
-
-    def is_root(self) -> bool:
-        """As Machine; an image starts as root, or as another user that is not in its files."""
-        return False
-
     def fpm_listener(self) -> str:
         """As Machine."""
         return next((path for path in _OURS if self.exists(path)), "")
-
-    def enabled_units(self) -> tuple[str, ...]:
-        """As Machine."""
-        return ()
-
-    def port_range(self) -> tuple[int, int]:
-        """As Machine."""
-        return _PORTS
-
-    def memory_limit(self) -> int | None:
-        """As Machine."""
-        return None
 
     def in_container(self) -> bool:
         """As Machine."""

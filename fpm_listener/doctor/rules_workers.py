@@ -109,6 +109,12 @@ def worker_stays_down(program: Neighbour) -> Iterator[Match]:
         yield program.match("autorestart", {"autorestart": "true"}, variant, named=named, value=how)
 
 
+def _ends_with_its_command(program: Neighbour) -> bool:
+    """Return whether supervisord starts it, and no shell repeats the command or waits after it."""
+    started = program.started
+    return program.starts and not started.repeats and not started.waits
+
+
 def _scheduler(program: Neighbour) -> str:
     """Return the command of a scheduler that ends when nothing more is due; empty if none."""
     if program.is_script:
@@ -128,8 +134,7 @@ def _scheduler(program: Neighbour) -> str:
 def scheduler_ends(program: Neighbour) -> Iterator[Match]:
     """It runs what is due, and exits."""
     command = _scheduler(program)
-    started = program.started
-    if not command or not program.starts or started.repeats or started.waits:
+    if not command or not _ends_with_its_command(program):
         return
     is_laravel = command == "schedule:run"
     written = program.written()
@@ -158,8 +163,7 @@ def _task(program: Neighbour) -> str:
 def task_is_repeated(program: Neighbour) -> Iterator[Match]:
     """supervisord expects that a program runs on."""
     command = _task(program)
-    started = program.started
-    if not command or not program.starts or started.repeats or started.waits:
+    if not command or not _ends_with_its_command(program):
         return
     seconds, how = program.settings["startsecs"], program.settings["autorestart"]
     once: dict[str, str | None] = {"startsecs": "0", "autorestart": "false"}
