@@ -14,9 +14,13 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from fpm_listener.host import memory_cgroups
 from fpm_listener.host.oom_kills import OomKill
+
+if TYPE_CHECKING:
+    from fpm_listener.host.memory_cgroups import MemoryCgroup
 
 #: Above this, a limit of cgroup v1 means `no limit`.
 _UNLIMITED = 1 << 60
@@ -81,52 +85,27 @@ class OomKills:
         return None
 
     def _find(self, pid: int) -> _Counter | None:
-        for path, where in self._groups(pid):
-            above = [path, *path.parents]
+        for way in self._ways(pid):
+            folders = [self._root / place.folder.lstrip("/") for place in way]
             for events, limit, peak in (
                 ("memory.events", "memory.max", "memory.peak"),
                 ("memory.oom_control", "memory.limit_in_bytes", "memory.max_usage_in_bytes"),
             ):
-                if _is_file(path / events):
-                    limits = tuple(one / limit for one in above if _is_file(one / limit))
-                    return _Counter(where, path / events, limits, path / peak)
+                if _is_file(folders[0] / events):
+                    limits = tuple(one / limit for one in folders if _is_file(one / limit))
+                    return _Counter(way[0].where, folders[0] / events, limits, folders[0] / peak)
         vmstat = self._root / "proc/vmstat"
         return _Counter("this host", vmstat, (), None) if vmstat.is_file() else None
 
-    def _groups(self, pid: int) -> list[tuple[Path, str]]:
-        """Return the possible directories of the process's memory cgroup, best first."""
+    def _ways(self, pid: int) -> tuple[tuple[MemoryCgroup, ...], ...]:
+        """Return the memory cgroup of the process and its ancestors, in each mount."""
         try:
-            lines = (self._root / f"proc/{pid}/cgroup").read_text(encoding="utf-8").split("\n")
+            cgroup = (self._root / f"proc/{pid}/cgroup").read_text(encoding="utf-8")
             # Our own: we are its child, and reading those of others needs rights.
             mounts = (self._root / "proc/self/mountinfo").read_text(encoding="utf-8")
         except (OSError, ValueError):
-            return []
-        found = []
-        for line in lines:
-            _, controllers, group = (*line.split(":", 2), "", "")[:3]
-            if controllers and "memory" not in controllers.split(","):
-                continue
-            for inside, mounted in _mounts(mounts, version=1 if controllers else 2):
-                # In a container /proc has the group's name on the host, and only it is mounted.
-                below = group.removeprefix(inside.rstrip("/")) if inside != "/" else group
-                folder = self._root / mounted.lstrip("/") / below.lstrip("/")
-                found.append((folder, f"cgroup {group}"))
-        return found
-
-
-def _mounts(text: str, *, version: int) -> list[tuple[str, str]]:
-    """Return (part of the hierarchy, mount point) for each mount with the files of memory."""
-    found = []
-    for line in text.split("\n"):
-        before, _, after = line.partition(" - ")
-        fields, kind = before.split(" "), after.split(" ")
-        if len(fields) < 5 or len(kind) < 3:
-            continue
-        is_v2 = kind[0] == "cgroup2"
-        is_v1 = kind[0] == "cgroup" and "memory" in kind[2].split(",")
-        if is_v2 if version == 2 else is_v1:
-            found.append((fields[3], fields[4]))
-    return found
+            return ()
+        return memory_cgroups.places(cgroup, mounts, is_first_namespace=False).ways
 
 
 def _is_file(path: Path) -> bool:

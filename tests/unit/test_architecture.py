@@ -58,6 +58,7 @@ PURE = {
         "host.fallback_names",
         "host.holder_remedies",
         "host.masking",
+        "host.memory_cgroups",
         "host.obstacles",
         "host.oom_kills",
         "host.operator_commands",
