@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fpm_listener import DEFAULT_STATE_DIR, FOLDERS, regular_file
-from fpm_listener.settings import environment
+from fpm_listener.settings import environment, fpm_status
 from fpm_listener.settings import ini_section as ini
 from fpm_listener.settings import receivers as settings_receivers
+from fpm_listener.settings.fpm_status import FpmStatus
 from fpm_listener.settings.ini_section import Setting, SettingsSection
 from fpm_listener.settings.policy import NO_HEALING, HealingPolicy, LoopPolicy
 from fpm_listener.settings.receivers import PREFIX as RECEIVER_PREFIX
@@ -82,7 +83,7 @@ class Settings:
     fast_restart: bool = True
     evidence_lines: int = 8  #: lines of a program's output in an alert
     healing: HealingPolicy = NO_HEALING
-    fpm_status: bool = False  #: poll php-fpm's status pages
+    fpm_status: FpmStatus = FpmStatus.OFF  #: what is read of php-fpm's status pages
     fpm_status_interval_s: float = 15.0
     hold_linger_s: float = 5.0  #: seconds for which sockets of a stopped program are held
     repeat_interval_s: float = 4 * 3600.0
@@ -99,7 +100,7 @@ class Settings:
     @property
     def fpm_status_s(self) -> float | None:
         """Return the seconds between two polls of a pool; None = off."""
-        return self.fpm_status_interval_s if self.fpm_status else None
+        return None if self.fpm_status is FpmStatus.OFF else self.fpm_status_interval_s
 
     @property
     def loops(self) -> dict[Tier, LoopPolicy]:
@@ -139,7 +140,7 @@ _GENERAL = {
     "fast_restart": Setting("fast_restart", ini.boolean),
     "evidence_lines": Setting("evidence_lines", ini.few(20)),
     "hold_linger": Setting("hold_linger_s", ini.duration),
-    "fpm_status": Setting("fpm_status", ini.boolean),
+    "fpm_status": Setting("fpm_status", fpm_status.read),
     "fpm_status_interval": Setting("fpm_status_interval_s", ini.duration),
     "repeat_interval": Setting("repeat_interval_s", ini.duration),
     "max_age": Setting("max_age_s", ini.duration),
