@@ -381,7 +381,7 @@ def follow(bench: Bench, size_mib: int) -> None:
         f"{size / MIB / statistics.median(ours):.0f} MiB/s",
         f"{size / MIB / statistics.median(theirs):.0f} MiB/s",
         f"{statistics.median(ratios):.2f}",
-        ">= 0.3 x grep -c -F",
+        ">= 0.5 x grep -c -F",
     )
     row("its peak memory", f"{peak:.1f} MiB", "", "", "flat")
 

@@ -52,6 +52,7 @@ PURE = (
     *("phpfpm/command_line.py", "phpfpm/config.py", "phpfpm/config_test.py"),
     *("phpfpm/ini_values.py", "phpfpm/inherited_sockets.py", "phpfpm/listen_sockets.py"),
     *("phpfpm/log_facts.py", "phpfpm/log_parser.py", "phpfpm/status_page.py"),
+    "phpfpm/log_scanner.py",
     *("phpfpm/config_reader.py", "phpfpm/shell_commands.py"),
     *("phpfpm/guard_command.py", "phpfpm/guard_messages.py", "phpfpm/line_splitter.py"),
     *("settings/mute_times.py", "settings/policy.py", "settings/receiver_types.py"),

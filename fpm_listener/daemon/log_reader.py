@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.daemon.log_position import Position
 from fpm_listener.phpfpm.line_splitter import LONGEST_LINE
-from fpm_listener.phpfpm.log_parser import scan
+from fpm_listener.phpfpm.log_scanner import scan
 
 if TYPE_CHECKING:
     from fpm_listener.phpfpm.log_facts import LogFact

@@ -7,7 +7,7 @@ Laws:
    `monitor.log_trust` decides whether it counts.
 3. Text can be hostile: numbers and addresses are bounded, so that no line raises, and the costs of
    a line grow with its length only.
-4. `scan` finds in a chunk the facts that `classify` finds in its lines, and is much faster.
+4. `log_scanner` must accept every line with a fact.
 
 Source: php-src sapi/fpm/fpm (7.4 to 8.4: zlog.c, fpm_sockets.c, fpm_conf.c, fpm_unix.c,
 fpm_children.c, fpm_request.c, fpm_process_ctl.c), and lines seen with php-fpm 8.2.
@@ -33,8 +33,8 @@ KEPT = 1024
 
 #: What stands before a message: time, level, process and pool.
 HEAD = re.compile(
-    r"(?:\[\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d(?:\.\d{6})?\] )?"
-    r"(?:[\w.-]+\[\d+\]: )?"  # the ident of syslog, if syslog writes to the file
+    r"(?:\[[0-9]{2}-[A-Z][a-z]{2}-[0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{6})?\] )?"
+    r"(?:[^\W\d][\w.-]*\[[0-9]+\]: )?"  # the ident of syslog, if syslog writes to the file
     r"(?:(?P<level>DEBUG|NOTICE|WARNING|ERROR|ALERT): |\[(?P<syslog>[A-Z]+)\] )"
     r"(?:pid \d+, )?(?:[\w()]+\(\), line \d+: )?"
     r"(?:\[pool (?P<pool>[^\]]*)\] )?",
@@ -236,44 +236,3 @@ _LEVELS: dict[str, Callable[[str], Found]] = {
     "WARNING": _warning,
     "NOTICE": _notice,
 }
-
-#: Words that lines with facts contain. ERROR, WARNING and ALERT share an R, NOTICE has none: the
-#: search for one letter is very fast (memchr), that for a word takes 0.2 to 0.5 ms a MiB.
-_LETTERS = (
-    (b"R", (b"ERROR", b"WARNING", b"ALERT")),
-    (b"H", (b"PHP:  syntax error", b"PHP Fatal error: ")),
-    (b")", (b"): Fatal Error ",)),
-    (b".", (b" ...",)),
-)
-
-_QUIET = (
-    *(b"fpm is running, pid ", b"ready to handle connections", b"reloading: execvp("),
-    guard_messages.PREFIX.encode(),
-)
-
-
-def scan(chunk: bytes | bytearray, end: int | None = None) -> list[LogFact]:
-    """Return the facts of a chunk of whole lines, in order.
-
-    end: bytes of the chunk that count; a buffer may hold more.
-    """
-    end = len(chunk) if end is None else end
-    needles = list(_QUIET)
-    for letter, words in _LETTERS:
-        if chunk.find(letter, 0, end) >= 0:
-            needles += words
-    starts: set[int] = set()
-    for needle in needles:
-        at = chunk.find(needle, 0, end)
-        while at >= 0:
-            starts.add(chunk.rfind(b"\n", 0, at) + 1)
-            at = chunk.find(b"\n", at, end)
-            at = chunk.find(needle, at, end) if at >= 0 else -1
-    facts = []
-    for start in sorted(starts):
-        stop = chunk.find(b"\n", start, end)
-        line = bytes(chunk[start : stop if stop >= 0 else end])
-        fact = classify(line.removesuffix(b"\r").decode("utf-8", "replace"))
-        if fact is not None:
-            facts.append(fact)
-    return facts

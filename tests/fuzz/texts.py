@@ -28,6 +28,7 @@ from fpm_listener.phpfpm import (
     config_files,
     inherited_sockets,
     log_parser,
+    log_scanner,
     status_page,
 )
 from fpm_listener.phpfpm.listen_sockets import specs
@@ -95,7 +96,7 @@ def exits(data: bytes) -> None:
 
 def fpm_log(data: bytes) -> None:
     """`scan` finds what `classify` finds, and no fact is longer than what is kept."""
-    found = log_parser.scan(data)
+    found = log_scanner.scan(data)
     lines = data.split(b"\n")
     one_by_one = [
         fact

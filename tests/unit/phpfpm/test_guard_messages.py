@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from fpm_listener.phpfpm.guard_messages import FAILED_STARTS, PREFIX, GuardCode, parse, write
 from fpm_listener.phpfpm.log_facts import START_FAILURES, FactKind
-from fpm_listener.phpfpm.log_parser import classify, scan
+from fpm_listener.phpfpm.log_parser import classify
+from fpm_listener.phpfpm.log_scanner import scan
 
 #: Values that try to end a field, to add one, or to begin another message.
 HOSTILE = (

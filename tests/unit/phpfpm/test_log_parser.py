@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fpm_listener.phpfpm.log_facts import FactKind, LogFact
-from fpm_listener.phpfpm.log_parser import KEPT, classify, scan
+from fpm_listener.phpfpm.log_parser import HEAD, KEPT, classify
+from fpm_listener.phpfpm.log_scanner import scan
 
 _TEXT = (
     Path(__file__)
@@ -180,6 +181,51 @@ def test_scan_finds_what_classify_finds(lines: list[str], ended: bool, rest: byt
     expected = [found for line in whole if (found := classify(line.removesuffix("\r")))]
     assert scan(chunk) == expected
     assert scan(bytearray(chunk + rest), len(chunk)) == expected
+
+
+#: What can stand in front of a message, by the level.
+HEADS = (
+    "{}: ",
+    STAMP + "{}: ",
+    "[23-Nov-2026 10:02:16.321232] {}: pid 77, fpm_init(), line 83: ",
+    STAMP + "{}: fpm_init(), line 83: ",
+    "[{}] ",
+    "php-fpm[77]: [{}] ",
+    "päge.7-x[77]: {}: ",
+    STAMP + "php-fpm[77]: {}: ",
+    STAMP + "[{}] ",
+    STAMP + "NOTIC[7]: {}: ",
+)
+MESSAGES = sorted(
+    {(head["level"], line[head.end() :]) for _, line in CASES if (head := HEAD.match(line))}
+    - {(None, "")},
+    key=str,
+)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("pool", ["", "[pool www] ", "[pool ä [x] "])
+def test_scan_finds_a_message_with_each_head(head: str, pool: str) -> None:
+    """A message alone in a chunk, and behind another line, is found as `classify` finds it."""
+    found_some = False
+    for level, text in MESSAGES:
+        line = head.format(level or "NOTICE") + pool + text
+        expected = [found for found in [classify(line)] if found]
+        assert scan(line.encode()) == expected, line
+        assert scan(f"1\n{line}\n".encode()) == expected, line
+        found_some = found_some or bool(expected)
+    assert found_some
+
+
+def test_scan_in_each_month() -> None:
+    """The letters of a month do not hide a fact, and usual lines state none."""
+    usual = "[pool www] child 7 exited with code 0 after 9.1 seconds from start"
+    for month in ("Feb", "May", "Aug", "Nov"):
+        stamp = f"[23-{month}-2026 10:02:07] NOTICE: "
+        assert scan(f"{stamp}{usual}\n".encode()) == []
+        for text in ("Finishing ...", "Terminating ...", "ready to handle connections"):
+            chunk = f"{stamp}{usual}\n{stamp}{text}\n{stamp}{usual}\n"
+            assert scan(chunk.encode()) == [classify(stamp + text)]
 
 
 @given(st.binary(max_size=200))

@@ -6,7 +6,8 @@ import pytest
 
 from fpm_listener.phpfpm.guard_messages import FAILED_STARTS, PREFIX, GuardCode, write
 from fpm_listener.phpfpm.log_facts import FactKind
-from fpm_listener.phpfpm.log_parser import KEPT, classify, scan
+from fpm_listener.phpfpm.log_parser import KEPT, classify
+from fpm_listener.phpfpm.log_scanner import scan
 
 STAMP = "[23-Nov-2026 10:02:07] "
 CODES = [code for code in GuardCode if code in FAILED_STARTS]
