@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from fpm_listener import regular_file
 from fpm_listener.host import memory_cgroups
+from fpm_listener.host.memory_sizes import MemoryLimit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,19 +40,6 @@ _FREED = {
     2: ("inactive_file", "active_file", "slab_reclaimable"),
 }
 _PAIR = re.compile(r"^(\w+(?:\(\w+\))?):?[ \t]+([0-9]{1,19})\b", re.MULTILINE | re.ASCII)
-
-
-class MemoryLimit(NamedTuple):
-    """The memory that a process and its neighbours may use together."""
-
-    where: str  #: the path of the cgroup, or `this host`
-    limit: int  #: bytes
-    used: int | None  #: bytes that the kernel cannot free; None = unknown
-
-    @property
-    def free(self) -> int | None:
-        """Return the bytes that are left; None = unknown."""
-        return None if self.used is None else max(0, self.limit - self.used)
 
 
 def read(pid: int | str = "self", root: str = "/") -> MemoryLimit | None:

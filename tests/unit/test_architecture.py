@@ -59,6 +59,7 @@ PURE = {
         "host.holder_remedies",
         "host.masking",
         "host.memory_cgroups",
+        "host.memory_sizes",
         "host.obstacles",
         "host.oom_kills",
         "host.operator_commands",
@@ -70,6 +71,7 @@ PURE = {
     "supervisor.listen_options",
     *("supervisor.supervisorctl", "untrusted_text"),
     *(
+        "phpfpm.capacity",
         "phpfpm.check_command",
         "phpfpm.command_line",
         "phpfpm.wrappers",

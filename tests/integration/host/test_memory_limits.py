@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fpm_listener.host import memory_limits
-from fpm_listener.host.memory_limits import MemoryLimit
+from fpm_listener.host.memory_sizes import MemoryLimit
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,60 @@
+"""Reads the memory that a worker of php-fpm alone needs, now and at its peak.
+
+Laws:
+1. Memory that a worker shares with its master, such as OPcache, is not counted: it exists once.
+2. Without the right to read smaps_rollup, the result is rather too large than too small. Root in a
+   container often lacks CAP_SYS_PTRACE.
+
+PSS answers another question: its part of a shared page shrinks with each worker more.
+Source: proc_pid_status(5), proc_pid_smaps(5). Measured with php-fpm 8.2 and Linux 6.18: the sum of
+this for all workers, and the anonymous memory of the master, was `rss` in memory.stat (cgroup v1).
+"""
+
+from __future__ import annotations
+
+import re
+
+from fpm_listener import regular_file
+from fpm_listener.host.memory_sizes import WorkerMemory
+
+_LONGEST = 1 << 16
+_LINE = re.compile(r"^(\w+):[ \t]+([0-9]{1,15}) kB$", re.MULTILINE | re.ASCII)
+#: The part of the master's memory that a worker still shares with it: 0.93 in php-fpm 8.2.
+_SHARED_PART = 0.75
+
+
+def read(pid: int, master: int, proc: str = "/proc") -> WorkerMemory | None:
+    """Return the memory of a worker. None: it is gone.
+
+    The peak is too small if the shared memory of the worker grew after its peak.
+    """
+    status = _text(f"{proc}/{pid}/status")
+    rollup = _text(f"{proc}/{pid}/smaps_rollup")
+    return of_texts(status, rollup, "" if rollup else _text(f"{proc}/{master}/status"))
+
+
+def of_texts(status: str, rollup: str, master: str) -> WorkerMemory | None:
+    """Return the memory. status, rollup: of the worker; master: the status of the master."""
+    sizes, shares = _sizes(status), _sizes(rollup)
+    anonymous, peak = sizes.get("RssAnon"), sizes.get("VmHWM")
+    if anonymous is None or peak is None:
+        return None
+    if "Private_Dirty" in shares:
+        now = min(anonymous, shares["Private_Dirty"])
+        shared = anonymous - now
+    else:
+        shared = min(anonymous, int(_sizes(master).get("RssAnon", 0) * _SHARED_PART))
+        now = anonymous - shared
+    highest = peak - sizes.get("RssFile", 0) - sizes.get("RssShmem", 0) - shared
+    return WorkerMemory(now, max(now, highest), shares.get("Pss"))
+
+
+def _sizes(text: str) -> dict[str, int]:
+    return {found[1]: int(found[2]) << 10 for found in _LINE.finditer(text)}
+
+
+def _text(path: str) -> str:
+    try:
+        return regular_file.read(path, _LONGEST).decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return ""
