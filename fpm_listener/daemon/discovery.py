@@ -234,10 +234,10 @@ def probe_targets(conf: FpmConf) -> tuple[ProbeTarget, ...]:
 
 
 def _target(pool: Pool) -> PoolTarget | None:
-    """Return how to poll a pool; None if it has neither a status page nor a ping page."""
-    status, ping = pool.options.get("pm.status_path"), pool.options.get("ping.path")
-    if pool.listen is None or not (status or ping):
+    """Return how to poll a pool; None if it has no address."""
+    if pool.listen is None:
         return None
+    status, ping = pool.options.get("pm.status_path"), pool.options.get("ping.path")
     return PoolTarget(
         pool=pool.name,
         address=pool.listen.text,

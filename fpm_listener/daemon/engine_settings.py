@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.monitor.messages import Identity
 from fpm_listener.monitor.supervision import EngineSettings
-from fpm_listener.settings.fpm_status import FpmStatus
 from fpm_listener.settings.policy import Policy
 
 if TYPE_CHECKING:
@@ -29,6 +28,5 @@ def engine_settings(settings: Settings) -> EngineSettings:
         fast_restart=settings.fast_restart,
         hold_linger_s=settings.hold_linger_s,
         programs=settings.programs,
-        polls_pools=settings.fpm_status is not FpmStatus.OFF,
         extra_logs=tuple(str(path) for path in settings.error_log),
     )

@@ -1,7 +1,8 @@
-"""Polls the status pages of php-fpm's pools: their numbers, and whether they answer.
+"""Polls php-fpm's pools: their queues, the numbers of their status pages, whether they answer.
 
 Laws:
-1. One request at a time, so that no pool has two of ours in its queue.
+1. One request at a time, so that no pool has two of ours in its queue. A pool whose queue moves
+   needs none, and one in whose queue ours still waits gets none.
 2. A pool that does not answer is polled less and less often, since each request waits in its queue.
 3. A problem of a pool is logged once, not at each poll.
 4. An unexpected error with one pool delays no other pool. A shortage on our side proves nothing
@@ -13,10 +14,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fpm_listener.host import addresses
+from fpm_listener.host import addresses, sock_diag
 from fpm_listener.host.addresses import UnusableAddress
+from fpm_listener.host.sock_diag import ListenQueue, NoQueue
 from fpm_listener.internal_errors import is_exhausted, log_only, service_thread
 from fpm_listener.monitor.messages import PoolsSeen
 from fpm_listener.phpfpm import fastcgi
@@ -47,9 +50,12 @@ class PoolPoller:
         put: Callable[[PoolsSeen], None],
         failed: Callable[[BaseException], None],
         caught: Caught = log_only,
+        *,
+        asks: bool = True,
     ) -> None:
-        """`caught`: called with an unexpected error about one pool."""
+        """`caught`: called with an unexpected error about one pool; `asks`: also ask php-fpm."""
         self._caught = caught
+        self._asks = asks
         self._interval_s = interval_s
         self._put = put
         self._targets: Mapping[ProcessName, tuple[PoolTarget, ...]] = {}
@@ -57,6 +63,7 @@ class PoolPoller:
         self._stop = False
         self._seen: dict[PoolTarget, PoolView] = {}
         self._silent: dict[PoolTarget, int] = {}  # polls in a row without an answer
+        self._queues: dict[PoolTarget, ListenQueue] = {}
         self._due_s: dict[PoolTarget, float] = {}  # monotonic
         self._thread = service_thread("pools", self._run, failed)
 
@@ -104,14 +111,32 @@ class PoolPoller:
 
     def _view(self, target: PoolTarget) -> PoolView | None:
         """Return the state of a pool; None if a shortage on our side hides it."""
-        failures = self._seen[target].failures if target in self._seen else 0
+        before = self._seen.get(target)
+        failures = before.failures if before else 0
         try:
-            return self._ask(target, failures)
+            queue = sock_diag.queue(target.address)
+            view = self._seen_in(target, queue) or self._ask(target, failures)
+            if isinstance(queue, ListenQueue):
+                self._queues[target] = queue
+                view = replace(view, waiting=queue.waiting, limit=queue.limit)
+            return replace(view, max_children=target.max_children)
         except Exception as error:  # noqa: BLE001 - law 4
             self._caught(Where.POOL, error)
             if is_exhausted(error):
                 return None
             return _without(target, _UNREADABLE, failures)
+
+    def _seen_in(self, target: PoolTarget, queue: ListenQueue | NoQueue) -> PoolView | None:
+        """Return what the queue alone shows; None if php-fpm must be asked."""
+        before, last = self._seen.get(target), self._queues.get(target)
+        failures = before.failures if before else 0
+        if not self._asks or not (target.status_path or target.ping_path):
+            return PoolView(pool=target.pool, up=None, failures=failures)
+        if not isinstance(queue, ListenQueue) or not queue.waiting:
+            return None
+        if last is not None and queue.moved_since(last):
+            return PoolView(pool=target.pool, up=True, failures=failures)
+        return before if before is not None and before.silent else None
 
     def _ask(self, target: PoolTarget, failures: int) -> PoolView:
         # A worker that answers the status page proves as much as a ping, and a worker that has just
@@ -138,7 +163,6 @@ class PoolPoller:
             failures=failures,
             numbers=numbers,
             states=states,
-            max_children=target.max_children,
             own_requests=int(target.status_takes_worker),
         )
 

@@ -18,6 +18,7 @@ from fpm_listener.daemon.discovery import Discovery
 from fpm_listener.daemon.fpm_finder import FpmFinder
 from fpm_listener.daemon.log_follower import LogFollower
 from fpm_listener.daemon.output_reader import KnowOutputs, OutputReader
+from fpm_listener.daemon.pool_poller import PoolPoller
 from fpm_listener.daemon.post_mortem_examiner import PostMortemExaminer, Sample, find_gone
 from fpm_listener.daemon.process_query import ProcessQuery
 from fpm_listener.daemon.supervisor_actions import SupervisorActions
@@ -37,6 +38,7 @@ from fpm_listener.monitor.messages import (
     SelfHeal,
 )
 from fpm_listener.monitor.self_healing import Act
+from fpm_listener.settings.fpm_status import FpmStatus
 from fpm_listener.settings.receiver_check import ReceiverCheck
 from fpm_listener.supervisor import server_login
 from fpm_listener.supervisor.rpc import SupervisorRpc
@@ -49,7 +51,6 @@ if TYPE_CHECKING:
     from fpm_listener.daemon.log_follower import LogCounts
     from fpm_listener.daemon.log_position import Position
     from fpm_listener.daemon.persistence import Persistence
-    from fpm_listener.daemon.pool_poller import PoolPoller
     from fpm_listener.daemon.socket_keeper import SocketKeeper
     from fpm_listener.guard.orphans import Master
     from fpm_listener.monitor.known_programs import ProgramsKnown
@@ -168,18 +169,15 @@ class Services:
             self._starter.start(self._textfile.start)
 
     def _start_pools(self) -> None:
-        """Poll the pools if the settings say so; `follow` names them."""
+        """Poll the pools; `follow` names them."""
         if self._pools is not None:
             self._pools.stop()
-            self._pools = None
-        if self._settings.fpm_status_s is not None:
-            from fpm_listener.daemon.pool_poller import PoolPoller  # noqa: PLC0415 - only with fpm_status
-
-            inbox = self._inbox
-            self._pools = PoolPoller(
-                self._settings.fpm_status_s, inbox.put, inbox.failed, inbox.errors.caught
-            )
-            self._starter.start(self._pools.start)
+        settings, inbox = self._settings, self._inbox
+        interval_s, asks = settings.fpm_status_interval_s, settings.fpm_status is not FpmStatus.OFF
+        self._pools = PoolPoller(
+            interval_s, inbox.put, inbox.failed, inbox.errors.caught, asks=asks
+        )
+        self._starter.start(self._pools.start)
 
     # -- changes and the end -----------------------------------------------------------------------
 
@@ -197,7 +195,8 @@ class Services:
         before, self._settings = self._settings, settings
         self._actions.settings = settings
         self.finder.named = settings.php_fpm
-        if before.fpm_status_s != settings.fpm_status_s:
+        polling = (settings.fpm_status, settings.fpm_status_interval_s)
+        if (before.fpm_status, before.fpm_status_interval_s) != polling:
             self._start_pools()
         self._ask_all()
         if self._web is not None and before.web != settings.web:

@@ -211,7 +211,7 @@ class ProcessFacts:
         self._news.finished.add(Lookup.PROGRAMS)
         self._tracker.configure(known)
         self._live.configure(known.program, self.site.pools)
-        if not (self.site.targets and self._shared.settings.polls_pools):
+        if not self.site.targets:
             self._live.end_polls(now.monotonic_s)
         return []
 

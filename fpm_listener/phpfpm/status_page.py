@@ -52,7 +52,7 @@ _LARGEST = 1 << 64
 
 
 class PoolTarget(NamedTuple):
-    """Where a pool answers status requests."""
+    """Where a pool listens, and where it answers status requests."""
 
     pool: str
     address: str  #: as configured
@@ -73,12 +73,16 @@ class PoolView:
     """The state of one pool."""
 
     pool: str
-    up: bool  #: it has answered the last request
+    up: bool | None  #: it has answered the last request; None = it was not asked
     failures: int = 0  #: requests without an answer since the start of the listener
     numbers: Mapping[str, float] = field(default_factory=dict)  #: by NUMBERS' names
     states: Mapping[str, int] = field(default_factory=dict)  #: workers by STATES' names
     silent: bool = False  #: the connection was accepted, and no answer came in time
     detail: str = ""  #: why there was no answer
+    #: Connections that wait to be accepted, and the most of them (the backlog), from the kernel;
+    #: None = not visible. php-fpm itself reports 0 for unix sockets.
+    waiting: int | None = None
+    limit: int | None = None
 
     max_children: int | None = None  #: pm.max_children; None = unknown
     own_requests: int = 0  #: active workers that only answered us
@@ -90,6 +94,24 @@ class PoolView:
         return None if active is None else max(0, int(active) - self.own_requests)
 
     @property
+    def queue(self) -> int | None:
+        """Return how many connections wait to be accepted; None = unknown.
+
+        php-fpm itself reports 0 of 0 for each unix socket.
+        """
+        if self.waiting is not None:
+            return self.waiting
+        waiting = self.numbers.get("listen_queue")
+        is_known = waiting or self.numbers.get("listen_queue_length")
+        return int(waiting) if waiting is not None and is_known else None
+
+    @property
+    def queue_limit(self) -> int | None:
+        """Return the most connections that can wait to be accepted; None = unknown."""
+        limit = self.numbers.get("listen_queue_length") or None
+        return int(limit) if self.limit is None and limit else self.limit
+
+    @property
     def saturated(self) -> bool:
         """Return whether requests wait, or nearly all of the most workers are busy.
 
@@ -97,7 +119,7 @@ class PoolView:
         While a worker answers us, only the others can be busy: in a pool of four or more that
         counts as nearly all. The rule FpmPoolSaturated of monitoring/rules.yml is the same.
         """
-        if self.numbers.get("listen_queue", 0) > 0:
+        if self.queue:
             return True
         busy, most = self.busy, self.max_children
         if busy is None or most is None:

@@ -38,9 +38,7 @@ class EngineDrive:
 
     def __init__(self, policy: Policy, runs: Reconstruction) -> None:
         """`runs`: answers questions about states."""
-        settings = EngineSettings(
-            policy=policy, identity=Identity(instance=""), fast_restart=False, polls_pools=False
-        )
+        settings = EngineSettings(policy=policy, identity=Identity(instance=""), fast_restart=False)
         self.engine = Engine(settings, _SALT)
         self.engine.timeline = Timeline(kept_s=float("inf"), most=ENTRIES)
         self.clock = ReplayClock()

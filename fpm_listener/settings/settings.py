@@ -98,11 +98,6 @@ class Settings:
     warnings: tuple[str, ...] = ()
 
     @property
-    def fpm_status_s(self) -> float | None:
-        """Return the seconds between two polls of a pool; None = off."""
-        return None if self.fpm_status is FpmStatus.OFF else self.fpm_status_interval_s
-
-    @property
     def loops(self) -> dict[Tier, LoopPolicy]:
         """Return both windows of restart loops."""
         return {Tier.FAST: self.loop, Tier.SLOW: self.slow_loop}

@@ -31,7 +31,7 @@ _LISTENER = (
     *("state_dir", "state_dir_temporary"),
 )
 _PROGRAM = ("pid", "starts", "restarts", "failed_starts", "unexpected_exits", "last_exit_s")
-_POOL = ("up", "saturated", "detail", "busy", "max_children")
+_POOL = ("up", "saturated", "detail", "busy", "max_children", "queue", "queue_limit")
 
 
 def to_json(snapshot: Snapshot, now_s: float) -> Document:

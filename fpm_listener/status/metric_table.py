@@ -106,6 +106,10 @@ def _bind_conflicts(view: ProcessView) -> int:
     return view.facts.get(FactKind.BIND_CONFLICT, 0)
 
 
+def _failures(pool: PoolView) -> int | None:
+    return None if pool.up is None and not pool.failures else pool.failures
+
+
 def _number(name: str) -> Callable[[PoolView], float | None]:
     return lambda pool: pool.numbers.get(name)
 
@@ -222,18 +226,18 @@ _RECEIVERS = (
 _POOLS = (
     MetricRow("phpfpm_up", "gauge", "up", None,
               "Whether the pool answered."),
-    MetricRow("phpfpm_scrape_failures", "unknown", "failures", None,
+    MetricRow("phpfpm_scrape_failures", "unknown", _failures, None,
               "Requests to the pool without an answer."),
     MetricRow("phpfpm_start_since", "unknown", _number("start_since"), None,
               "Seconds since php-fpm started."),
     MetricRow("phpfpm_accepted_connections", "unknown", _number("accepted_connections"), None,
               "Connections that the pool accepted."),
-    MetricRow("phpfpm_listen_queue", "gauge", _number("listen_queue"), None,
-              "Connections that wait to be accepted; 0 for unix sockets."),
+    MetricRow("phpfpm_listen_queue", "gauge", "queue", None,
+              "Connections that wait to be accepted."),
     MetricRow("phpfpm_max_listen_queue", "unknown", _number("max_listen_queue"), None,
               "Highest number of connections that waited at one time."),
-    MetricRow("phpfpm_listen_queue_length", "gauge", _number("listen_queue_length"), None,
-              "Size of the queue of connections."),
+    MetricRow("phpfpm_listen_queue_length", "gauge", "queue_limit", None,
+              "Most connections that can wait to be accepted (listen.backlog)."),
     MetricRow("phpfpm_idle_processes", "gauge", _number("idle_processes"), None,
               "Workers that wait for a request."),
     MetricRow("phpfpm_active_processes", "gauge", _number("active_processes"), None,

@@ -216,7 +216,7 @@ def _addresses(program: Document) -> Markup:
         mono = tag("span", address, class_="mono")
         found.append(tag("span", mono, f" · {words}" if words else "", class_="sub"))
     for pool in program["pools"]:
-        tone = "warn" if pool["saturated"] or not pool["up"] else "idle"
+        tone = "warn" if pool["saturated"] or pool["up"] is False else "idle"
         words = f" pool {pool['name']}: {pool_load(pool)}"
         found.append(
             tag("span", symbol("warn" if tone == "warn" else "run", tone), words, class_="sub")

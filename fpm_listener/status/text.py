@@ -60,7 +60,7 @@ def worst_first(programs: list[Document]) -> list[Document]:
 
 def has_bad_pool(program: Document) -> bool:
     """Return whether a pool is saturated or does not answer."""
-    return any(pool["saturated"] or not pool["up"] for pool in program["pools"])
+    return any(pool["saturated"] or pool["up"] is False for pool in program["pools"])
 
 
 def recovery(program: Document) -> str | None:
@@ -108,17 +108,18 @@ def timeline_text(entry: Document) -> str:
 
 def pool_load(pool: Document) -> str:
     """Return how busy a pool is."""
-    if not pool["up"]:
+    if pool["up"] is False:
         return f"no answer ({pool['detail']})" if pool["detail"] else "no answer"
     texts = {
         "idle_processes": "{:.0f} idle",
-        "listen_queue": "{:.0f} waiting",
         "max_children_reached": "max_children reached {:.0f} times",
     }
     numbers = pool["numbers"]
     busy, most = pool["busy"], pool["max_children"]
     parts = [] if busy is None else [f"{busy} busy" if most is None else f"{busy} of {most} busy"]
     parts += [text.format(numbers[key]) for key, text in texts.items() if key in numbers]
+    if pool["queue"] is not None:
+        parts.insert(2, f"{pool['queue']} waiting")
     parts += ["saturated"] if pool["saturated"] else []
     return ", ".join(parts) or "answers"
 

@@ -16,6 +16,7 @@ from fpm_listener.phpfpm import command_line, config_files
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.phpfpm.config_files import DiskFiles
 from fpm_listener.phpfpm.pool_probe import ProbeTarget
+from fpm_listener.phpfpm.status_page import PoolTarget
 from fpm_listener.supervisor.process import ProcessName, Program
 from fpm_listener.supervisor.rpc import RpcFailed
 from fpm_listener.vocabulary import Where
@@ -85,6 +86,7 @@ def test_a_php_fpm_and_its_files(tmp_path: Path, supervisord: int) -> None:
             addresses=("127.0.0.1:9077", "/run/api.sock"),
             pools=("www", "api"),
             error_logs=("/var/log/x.log",),
+            targets=(PoolTarget("www", "127.0.0.1:9077"), PoolTarget("api", "/run/api.sock")),
             probes=(ProbeTarget("www", "127.0.0.1:9077"), ProbeTarget("api", "/run/api.sock")),
             config=str(conf),
             check_command=f"php-fpm8.2 -t -y {conf}",

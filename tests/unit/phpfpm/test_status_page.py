@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -213,21 +212,18 @@ TARGET = PoolTarget(pool="www", address="127.0.0.1:9000", status_path="/status")
 
 
 @pytest.mark.parametrize(
-    ("site", "polls_pools", "sent"),
+    ("site", "sent"),
     [
-        pytest.param(FpmSite(targets=(TARGET,)), True, ["first"], id="it is polled as before"),
-        pytest.param(FpmSite(targets=(TARGET,)), False, ["first", "resolved"], id="fpm_status off"),
-        pytest.param(FpmSite(), True, ["first", "resolved"], id="no status page any more"),
-        pytest.param(None, True, ["first", "resolved"], id="it is no php-fpm any more"),
+        pytest.param(FpmSite(targets=(TARGET,)), ["first"], id="it is polled as before"),
+        pytest.param(FpmSite(), ["first", "resolved"], id="no status page any more"),
+        pytest.param(None, ["first", "resolved"], id="it is no php-fpm any more"),
     ],
 )
-def test_nobody_asks_any_more(site: FpmSite | None, *, polls_pools: bool, sent: list[str]) -> None:
+def test_nobody_asks_any_more(site: FpmSite | None, sent: list[str]) -> None:
     """A silence ends then, since no answer could end it."""
     scenario = running()
     for at_s in (10, 25, 55):
         seen(scenario, at_s, silent=True)
-    settings = scenario.engine._shared.settings
-    scenario.engine.reconfigure(replace(settings, polls_pools=polls_pools))
     sites = {} if site is None else {FPM: site}
     scenario.give(60.0, ProgramsKnown(programs=(Program(name=FPM),), sites=sites))
     scenario.play("190 tick")

@@ -27,10 +27,3 @@ def test_another_word() -> None:
     where = r"x.conf \[fpm-listener\]: fpm_status = 'fully' is invalid; expected off, on or full"
     with pytest.raises(FpmListenerError, match=where):
         parse("x.conf", "[fpm-listener]\nfpm_status = fully\n", {})
-
-
-@pytest.mark.parametrize(("word", "polled_s"), [("off", None), ("on", 7.0), ("full", 7.0)])
-def test_who_is_polled(word: str, polled_s: float | None) -> None:
-    """Pools are asked for their status unless it is off."""
-    text = f"[fpm-listener]\nfpm_status = {word}\nfpm_status_interval = 7s\n"
-    assert parse("x.conf", text, {}).fpm_status_s == polled_s
