@@ -28,5 +28,6 @@ def engine_settings(settings: Settings) -> EngineSettings:
         fast_restart=settings.fast_restart,
         hold_linger_s=settings.hold_linger_s,
         programs=settings.programs,
+        keeps_requests=settings.fpm_requests,
         extra_logs=tuple(str(path) for path in settings.error_log),
     )

@@ -17,6 +17,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fpm_listener.daemon.request_reader import read_requests
 from fpm_listener.host import addresses, sock_diag
 from fpm_listener.host.addresses import UnusableAddress
 from fpm_listener.host.sock_diag import ListenQueue, NoQueue
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from fpm_listener.internal_errors import Caught
+    from fpm_listener.phpfpm.worker_requests import PoolRequests
     from fpm_listener.supervisor.process import ProcessName
 
 log = logging.getLogger(__name__)
@@ -52,8 +54,11 @@ class PoolPoller:
         caught: Caught = log_only,
         *,
         asks: bool = True,
+        reads_requests: bool = False,
     ) -> None:
         """`caught`: called with an unexpected error about one pool; `asks`: also ask php-fpm."""
+        self._reads_requests = reads_requests
+        self._requests: list[PoolRequests] = []  # that the engine does not have yet
         self._caught = caught
         self._asks = asks
         self._interval_s = interval_s
@@ -107,7 +112,8 @@ class PoolPoller:
             self._due_s[target] = time.monotonic() + min(delay_s, max(SELDOM_S, self._interval_s))
         if due:
             views = tuple(self._seen[target] for target in targets if target in self._seen)
-            self._put(PoolsSeen(process, views))
+            requests, self._requests = tuple(self._requests), []
+            self._put(PoolsSeen(process, views, requests))
 
     def _view(self, target: PoolTarget) -> PoolView | None:
         """Return the state of a pool; None if a shortage on our side hides it."""
@@ -156,6 +162,8 @@ class PoolPoller:
         found = parse(answer.body) if answer.status == _OK else None
         if found is None:
             return _without(target, _odd(target.status_path, answer), failures)
+        if self._reads_requests:
+            self._requests.append(read_requests(target, answer.body))
         numbers, states = found
         return PoolView(
             pool=target.pool,

@@ -173,10 +173,10 @@ class Services:
         if self._pools is not None:
             self._pools.stop()
         settings, inbox = self._settings, self._inbox
+        handlers = inbox.put, inbox.failed, inbox.errors.caught
         interval_s, asks = settings.fpm_status_interval_s, settings.fpm_status is not FpmStatus.OFF
-        self._pools = PoolPoller(
-            interval_s, inbox.put, inbox.failed, inbox.errors.caught, asks=asks
-        )
+        full = settings.fpm_requests
+        self._pools = PoolPoller(interval_s, *handlers, asks=asks, reads_requests=full)
         self._starter.start(self._pools.start)
 
     # -- changes and the end -----------------------------------------------------------------------

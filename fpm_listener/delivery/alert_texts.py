@@ -29,7 +29,7 @@ def with_texts(alert: Alert, facts: IncidentFacts, languages: Iterable[str] = ()
     annotations = {
         **ENGLISH.sentences(facts, over=over),
         "cause": facts.cause.value,
-        "evidence": "\n".join(facts.evidence),
+        "evidence": "\n".join((*facts.evidence, *facts.requests)),
     }
     if facts.address:
         annotations["address"] = facts.address

@@ -116,6 +116,15 @@ def command_line(pid: int, proc: str = "/proc") -> str:
         return ""
 
 
+def resident_bytes(pid: int, proc: str = "/proc") -> int | None:
+    """Return the resident memory, shared pages included; None if it is gone."""
+    try:
+        with open(f"{proc}/{pid}/statm", encoding="ascii") as file:  # noqa: PTH123 - as above
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def environment(pid: int, proc: str = "/proc") -> bytes:
     """Return the first environment of the process; empty if it is gone or not readable."""
     try:

@@ -74,6 +74,7 @@ class IncidentFacts:
     exhausted: bool = False  #: self-healing has used all its starts of the day
     recovering: bool = False  #: it runs again, or is stopped, and the incident is not resolved yet
     evidence: tuple[str, ...] = ()  #: the last log lines, oldest first
+    requests: tuple[str, ...] = ()  #: lines about the longest requests; only an alert has them
 
     @property
     def hidden_output(self) -> str | None:

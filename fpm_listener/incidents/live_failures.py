@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpm_listener.incidents.exit_loop import ExitLoop
 from fpm_listener.incidents.live_view import LiveView, WorkersView
+from fpm_listener.incidents.request_history import RequestHistory
 from fpm_listener.incidents.worker_failures import WorkerFailures
 from fpm_listener.vocabulary import Cause, State
 
@@ -37,6 +38,7 @@ class LiveFailures:
     def __init__(self, name: ProcessName, policy: Policy) -> None:
         self.workers = WorkerFailures(name, policy)
         self.exit_loop = ExitLoop(policy.exit_loop, policy.stable_for_s)
+        self.requests = RequestHistory()
         self.problems: dict[Cause, str] = {}  #: each with the line that shows it
         self.program: Program | None = None  #: as configured; None = unknown
         self.silent_probes = 0  #: in a row, in this run
@@ -136,6 +138,18 @@ class LiveFailures:
             workers = workers._replace(pool=None)  # an application can write any name
         waits_s = self.program.stopwaitsecs if self.program else None
         return LiveView(workers, self.exit_loop.view, waits_s)
+
+    def request_lines(
+        self, now_s: float, cause: Cause, exits: Sequence[ProcessExit]
+    ) -> tuple[str, ...]:
+        """Return lines about the longest requests before an incident; `exits`: failed ones."""
+        if cause is Cause.NOT_ANSWERING:
+            at_s = self._silent_since_s
+        elif cause in {Cause.CRASH_SIGNAL, Cause.OUT_OF_MEMORY}:
+            at_s = max((self.workers.failed_at_s, *(ended.at_s for ended in exits)))
+        else:
+            at_s = now_s
+        return self.requests.lines(cause, at_s)
 
     def memory(self, cause: Cause) -> dict[str, Any] | None:
         """Return what `restore` needs of an incident with this cause; None = nothing."""

@@ -8,6 +8,7 @@ Laws:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.incidents import saved_incident
@@ -203,7 +204,9 @@ class IncidentTracker:
         if lookups.deadline_s is not None:
             lookups.end_grace()
         self._unsaved = True
-        facts = self._facts(incident, status.last_exit)
+        exits = self.failures.exits
+        requests = self._live.request_lines(now.monotonic_s, incident.cause, exits)
+        facts = replace(self._facts(incident, status.last_exit), requests=requests)
         return [*effects, Notify(incident.alert(now, reason), facts)]
 
     def _find_holder(

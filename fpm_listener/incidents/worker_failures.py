@@ -166,6 +166,14 @@ class WorkerFailures:
         return failures.view._replace(folder=self._folder)
 
     @property
+    def failed_at_s(self) -> float:
+        """Return the moment of the last failure; -inf = there is none."""
+        recent = [
+            window.loops.recent[-1] for window in self._windows.values() if window.loops.recent
+        ]
+        return max(recent, default=float("-inf"))
+
+    @property
     def cannot_start(self) -> bool:
         """Return whether workers exit with an error at their start."""
         window = self._windows[Cause.WORKER_FAILURE]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fpm_listener.monitor.self_healing import Act
     from fpm_listener.phpfpm.log_facts import LogFact
     from fpm_listener.phpfpm.status_page import PoolView
+    from fpm_listener.phpfpm.worker_requests import PoolRequests
     from fpm_listener.supervisor.exit_log import ExitNote, ExitReason, KillNote
     from fpm_listener.supervisor.process import Child, ProcessName, ProcessSeen
 
@@ -179,6 +180,7 @@ class PoolsSeen(NamedTuple):
 
     process: ProcessName
     pools: tuple[PoolView, ...]
+    requests: tuple[PoolRequests, ...] = ()  #: new answers about their requests
 
 
 class ReadExits(NamedTuple):

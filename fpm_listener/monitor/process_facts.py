@@ -164,6 +164,7 @@ class ProcessFacts:
 
     def _take_pools(self, now: Instant, seen: messages.PoolsSeen) -> list[Effect]:
         self._pools = seen.pools
+        self._live.requests.take(seen.requests)
         self._live.take_pools(now.monotonic_s, self.liveness.state, seen.pools)
         return []
 
@@ -227,6 +228,8 @@ class ProcessFacts:
         policy = self._shared.settings.policy
         self._tracker.reconfigure(policy)
         self._live.reconfigure(policy)
+        if not self._shared.settings.keeps_requests:
+            self._live.requests.clear()
         is_loop = self.liveness.state is State.BACKOFF and Tier.FAST in self._tracker.tiers
         if is_loop and policy.healing.loop_delay:
             self._healing.fail()

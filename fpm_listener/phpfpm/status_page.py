@@ -1,7 +1,7 @@
 """Reads the numbers of a pool from php-fpm's status page.
 
 Laws:
-1. Data of requests (URIs, scripts, users) is never read.
+1. Data of requests (URIs, scripts, users) is never read here; see `worker_requests`.
 2. Old versions write lists of processes that are no JSON (quotes in URIs). The pool's numbers are
    before the list and can be read.
 
@@ -45,7 +45,7 @@ STATES = {
     "Finishing": "finishing",
 }
 
-_PROCESSES = ',"processes":'
+_PROCESSES = '"processes":'
 
 #: No number of php-fpm is larger; an integer in JSON can exceed a float.
 _LARGEST = 1 << 64
@@ -129,8 +129,9 @@ class PoolView:
 
 def parse(text: str) -> tuple[dict[str, float], dict[str, int]] | None:
     """Return the numbers and the states of the workers; None if it is no status page."""
+    whole = _object(text)
     head, found, _ = text.partition(_PROCESSES)
-    pool = _object(head + "}" * bool(found))
+    pool = whole or (_object(head.rstrip(", ") + "}") if found else None)
     if pool is None or "accepted conn" not in pool:
         return None
     numbers = {
@@ -140,11 +141,10 @@ def parse(text: str) -> tuple[dict[str, float], dict[str, int]] | None:
         and not isinstance(value, bool)
         and abs(value) <= _LARGEST
     }
-    return numbers, _states(text)
+    return numbers, _states(whole)
 
 
-def _states(text: str) -> dict[str, int]:
-    whole = _object(text)
+def _states(whole: Mapping[str, object] | None) -> dict[str, int]:
     processes = whole.get("processes") if whole else None
     if not isinstance(processes, list):
         return {}

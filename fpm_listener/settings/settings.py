@@ -98,6 +98,11 @@ class Settings:
     warnings: tuple[str, ...] = ()
 
     @property
+    def fpm_requests(self) -> bool:
+        """Return whether the requests of busy workers are kept, in memory only."""
+        return self.fpm_status is FpmStatus.FULL
+
+    @property
     def loops(self) -> dict[Tier, LoopPolicy]:
         """Return both windows of restart loops."""
         return {Tier.FAST: self.loop, Tier.SLOW: self.slow_loop}

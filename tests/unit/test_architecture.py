@@ -80,7 +80,7 @@ PURE = {
         "phpfpm.inherited_sockets",
     ),
     *("phpfpm.listen_sockets", "phpfpm.log_facts", "phpfpm.log_parser"),
-    "phpfpm.log_scanner",
+    *("phpfpm.log_scanner", "phpfpm.worker_requests"),
     *("phpfpm.status_page", "phpfpm.guard_command", "phpfpm.guard_messages"),
     *("phpfpm.config_reader", "phpfpm.config_test", "phpfpm.line_splitter"),
     *("phpfpm.pool_probe", "phpfpm.shell_commands", "phpfpm.start_messages"),

@@ -87,7 +87,7 @@ def test_all_words_of_a_page() -> None:
 def test_a_list_that_is_no_json() -> None:
     """Old versions do not escape URIs: the pool's own numbers are read all the same."""
     text = json.dumps(PAGE, separators=(",", ":")).replace("/status?json", 'a"b\x01\\x')
-    found = parse(text)
+    found = parse(text.replace(',"processes"', ', "processes"'))  # as php-fpm writes it
 
     assert found is not None
     assert found[0]["accepted_connections"] == 3
