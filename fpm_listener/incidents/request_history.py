@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from fpm_listener.durations import age, short
 from fpm_listener.host.output_lines import readable
 from fpm_listener.phpfpm.worker_requests import MOST
+from fpm_listener.vocabulary import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fpm_listener.phpfpm.worker_requests import PoolRequests, WorkerRequest
-    from fpm_listener.vocabulary import Cause
 
 #: Answers that are kept of each pool, and pools. While something is wrong, pools are asked often.
 _ANSWERS, _POOLS = 8, 1000
@@ -36,6 +36,8 @@ _EVENTS = {
     "not_answering": "the first status request without an answer",
     "saturated": "this alert",
 }
+#: Causes whose alerts show requests.
+WITH_REQUESTS = frozenset(cause for cause in Cause if cause.value in _EVENTS)
 
 
 class RequestHistory:
@@ -59,9 +61,9 @@ class RequestHistory:
 
         at_s: of the crash, or of the first request without an answer, or now.
         """
-        event = _EVENTS.get(cause.value)
-        if event is None:
+        if cause not in WITH_REQUESTS:
             return ()
+        event = _EVENTS[cause.value]
         late_s = _HEARD_LATE_S if cause.value in {"crash_signal", "out_of_memory"} else 0.0
         found = [
             (request, answer)

@@ -24,6 +24,7 @@ from fpm_listener.incidents.live_view import NOTHING
 from fpm_listener.incidents.pending_lookups import Lookup, PendingLookups
 from fpm_listener.incidents.program_known import ProgramKnown
 from fpm_listener.incidents.recovery import find_recovery
+from fpm_listener.incidents.request_history import WITH_REQUESTS
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.vocabulary import Cause, Tier
 
@@ -204,9 +205,10 @@ class IncidentTracker:
         if lookups.deadline_s is not None:
             lookups.end_grace()
         self._unsaved = True
-        exits = self.failures.exits
-        requests = self._live.request_lines(now.monotonic_s, incident.cause, exits)
-        facts = replace(self._facts(incident, status.last_exit), requests=requests)
+        facts = self._facts(incident, status.last_exit)
+        if incident.cause in WITH_REQUESTS:
+            found = self._live.request_lines(now.monotonic_s, incident.cause, self.failures.exits)
+            facts = replace(facts, requests=found)
         return [*effects, Notify(incident.alert(now, reason), facts)]
 
     def _find_holder(

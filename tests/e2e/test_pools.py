@@ -114,27 +114,40 @@ def test_two_pools_one_of_them_unresponsive(lab: Lab) -> None:
         parse: Any = parser.text_string_to_metric_families
         assert "phpfpm_accepted_connections" in names(parse(answer.read().decode()))
 
-    check_unresponsive_pool(lab, main)
+    check_unresponsive_pool(lab, main, tcp)
 
 
-def check_unresponsive_pool(lab: Lab, main: str) -> None:
-    """Stop the workers of the main pool, and continue them."""
-    lab.change_settings(fpm_status_interval="1s")
+def check_unresponsive_pool(lab: Lab, main: str, address: str) -> None:
+    """Stop the workers of the main pool, one of them busy, and continue them."""
+    lab.change_settings(fpm_status="full", fpm_status_interval="1s")
+    host, _, port = address.rpartition(":")
+    client = socket.create_connection((host, int(port)))
+    client.sendall(_BEGIN_REQUEST)
+    busy = partial(lab.metric, "fpm_listener_pool_busy_processes", pool=main)
+    wait_until(lambda: busy() == 1, "a busy worker")
     workers = lab.workers()
     for worker in workers:
         kill(worker, signal.SIGSTOP)
     try:
         told = wait_until(lambda: lab.webhook.alerts("firing"), "the firing alert", deadline_s=90)
         assert [alert["annotations"]["cause"] for alert in told] == ["not_answering"]
-        assert "does not answer; asked" in told[0]["annotations"]["evidence"]
+        evidence = told[0]["annotations"]["evidence"]
+        assert "does not answer; asked" in evidence
+        waiting = f" before the first status request without an answer: pool {main}: - -, "
+        assert waiting in evidence
+        assert waiting not in lab.get("/status.json") + lab.get("/metrics") + lab.log()
         assert samples_of(lab, main)["phpfpm_up"] == 0
         assert samples_of(lab, "other")["phpfpm_up"] == 1
     finally:
+        client.close()
         for worker in workers:
             kill(worker, signal.SIGCONT)
     wait_until(lambda: lab.webhook.alerts("resolved"), "the resolved alert", deadline_s=90)
     assert lab.log().count("pool does not answer") == 1
 
+
+#: FCGI_BEGIN_REQUEST without the rest of a request.
+_BEGIN_REQUEST = bytes([1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0])
 
 #: Each kind of process manager, with at most four workers, and a separate status listener.
 PACES = {
@@ -161,7 +174,7 @@ def occupy(address: str) -> socket.socket:
     """Make a worker wait for the rest of a request that never arrives."""
     client = socket.socket(socket.AF_UNIX)
     client.connect(address)
-    client.sendall(bytes([1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]))  # FCGI_BEGIN_REQUEST
+    client.sendall(_BEGIN_REQUEST)
     return client
 
 
