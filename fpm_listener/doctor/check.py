@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener.doctor import held_addresses, running
+from fpm_listener.doctor import held_addresses, running, worker_measurements
 from fpm_listener.doctor.gathering import gather, texts_of
 from fpm_listener.doctor.host_facts import Host
 from fpm_listener.doctor.rules import examine
@@ -91,6 +91,10 @@ def check_machine(
     checked = gather(path, machine, own if environ is None else environ, runs)
     held = tuple(held_addresses.find(checked.fpms, path, search))
     if live:
+        if runs is not None:
+            configs = [fpm.conf.path for fpm in checked.fpms]
+            measured = worker_measurements.measure(runs.pid, configs)
+            checked = checked._replace(running=runs._replace(measured=measured))
         urls = [server["url"] for server in checked.supervisord.get("servers") or ()]
         login = server_login.in_file(path, environ or own)
         _, loaded = ask(urls, own, login) if may_run else ("", None)

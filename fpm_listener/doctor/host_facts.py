@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fpm_listener.doctor.machine import is_number
-from fpm_listener.host import executable, own_command
+from fpm_listener.host import executable, memory_limits, own_command
 from fpm_listener.host.accounts import SystemAccounts
 from fpm_listener.vocabulary import Fault
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from fpm_listener.host.accounts import Accounts
 
 _WANTS = ("/etc/systemd/system/multi-user.target.wants", "/etc/systemd/system/default.target.wants")
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 #: The php-fpm binaries of Debian, Red Hat and Alpine; of Docker's image; of Remi's packages.
 PHP_FPMS = (
@@ -234,15 +233,8 @@ class Host:
 
     def memory_limit(self) -> int | None:
         """As Machine."""
-        for path in _LIMITS:
-            with suppress(OSError, ValueError):
-                limit = int(self._path(path).read_text())
-                if limit < 1 << 60:  # cgroup v1 reports more for `no limit`
-                    return limit
-        with suppress(OSError, ValueError, IndexError):
-            first = self._path("/proc/meminfo").read_text().splitlines()[0]
-            return int(first.split()[1]) * 1024
-        return None
+        limits = memory_limits.read_all("self", str(self._root))
+        return min((one.limit for one in limits), default=None)
 
     def in_container(self) -> bool:
         """As Machine."""

@@ -18,6 +18,8 @@ from fpm_listener.doctor.checked_config import (
 )
 from fpm_listener.doctor.rule import KeyRule, Match, key_rules, match, rule
 from fpm_listener.host import addresses
+from fpm_listener.phpfpm import capacity
+from fpm_listener.phpfpm.capacity import PoolNeed
 from fpm_listener.phpfpm.config import LogKind
 from fpm_listener.phpfpm.directives import seconds
 from fpm_listener.phpfpm.ini_values import number
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fpm_listener.doctor.checked_config import CheckedConfig, CheckedPool, Fpm, Section
+    from fpm_listener.doctor.running_facts import MeasuredWorkers
 
 #: Bytes that a worker of a small application needs.
 _WORKER_BYTES = 32 << 20
@@ -109,7 +112,12 @@ def slowlog_timeout(pool: CheckedPool) -> Iterator[Match]:
 
 @rule("FPM057", whole)
 def memory(config: CheckedConfig) -> Iterator[Match]:
-    """The kernel may kill the master when memory is short."""
+    """The kernel may kill the master when memory is short. Measured workers count first."""
+    measured = config.running.measured if config.running is not None else None
+    found = _measured([*pools(config)], measured) if measured is not None else None
+    if found is not None:
+        yield from found
+        return
     limit = config.machine.memory_limit()
     count = sum(map(_children, pools(config)))
     if limit is not None and count * _WORKER_BYTES > limit:
@@ -117,6 +125,36 @@ def memory(config: CheckedConfig) -> Iterator[Match]:
         section = max(pools(config), key=_children).section
         numbers = {"count": count, "needed": count * 32, "limit": limit >> 20, "most": most}
         yield match(section, "pm.max_children", **numbers)
+
+
+def _measured(checked: list[CheckedPool], measured: MeasuredWorkers) -> list[Match] | None:
+    """Return what the workers that run show; None = too little is known."""
+    runs = [measured.pools.get((pool.fpm.conf.path, pool.name), ()) for pool in checked]
+    needs = [
+        PoolNeed(_children(pool), capacity.peak_of(run))
+        for pool, run in zip(checked, runs, strict=True)
+    ]
+    workers = [worker for run in measured.pools.values() for worker in run]
+    available = capacity.available(measured.limit, workers)
+    fit = capacity.fit(needs, available) if available is not None else None
+    if fit is None or (fit.is_enough and any(need.peak is None for need in needs)):
+        return None
+    if fit.is_enough:
+        return []
+    rows = [row for row in zip(needs, checked, runs, strict=True) if row[0].peak is not None]
+    need, pool, run = max(rows, key=lambda row: row[0].max_children * (row[0].peak or 0))
+    numbers = {
+        "count": sum(row[0].max_children for row in rows),
+        "needed": -(-fit.needed >> 20),
+        "available": fit.available >> 20,
+        "limit": measured.limit.limit >> 20,
+        "where": measured.limit.where,
+        "pool": pool.name,
+        "peak": f"{(need.peak or 0) / (1 << 20):.1f}",
+        "samples": len(run),
+        "most": fit.workers,
+    }
+    return [match(pool.section, "pm.max_children", {}, "measured", **numbers)]
 
 
 @rule("FPM058", whole)

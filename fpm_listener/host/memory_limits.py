@@ -47,18 +47,23 @@ def read(pid: int | str = "self", root: str = "/") -> MemoryLimit | None:
 
     root: the directory with /proc and /sys.
     """
+    return tightest(read_all(pid, root))
+
+
+def read_all(pid: int | str = "self", root: str = "/") -> list[MemoryLimit]:
+    """Return the limits of a process: of its cgroups and the host; none if they are unknown."""
     base = root.rstrip("/")
     cgroup, own = _text(f"{base}/proc/{pid}/cgroup"), _text(f"{base}/proc/self/cgroup")
     places = memory_cgroups.places(
         cgroup, _text(f"{base}/proc/self/mountinfo"), is_first_namespace=_is_first(base)
     )
     if places.is_hidden or (own and not cgroup):  # it is gone, or not readable
-        return None
+        return []
     found = [_of_way(way, base) for way in places.ways if _is_cgroup(way[0], base)]
     if places.ways and not found:
-        return None
+        return []
     host = of_host(_text(f"{base}/proc/meminfo"))
-    return tightest([*(found[0] if found else ()), *([host] if host else ())])
+    return [*(found[0] if found else ()), *([host] if host else ())]
 
 
 def tightest(limits: list[MemoryLimit]) -> MemoryLimit | None:

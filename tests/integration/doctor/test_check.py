@@ -19,8 +19,9 @@ from fpm_listener.doctor.host_facts import Host
 from fpm_listener.doctor.rule import FindingSeverity
 from fpm_listener.doctor.rules import RULES
 from fpm_listener.doctor.rules import examine as apply_rules
-from fpm_listener.doctor.running_facts import Running
+from fpm_listener.doctor.running_facts import MeasuredWorkers, Running
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
+from fpm_listener.host.memory_sizes import MemoryLimit, WorkerMemory
 from fpm_listener.supervisor.process import Loaded
 from fpm_listener.values import FpmListenerError
 from tests.fakes import FakeHost
@@ -357,6 +358,11 @@ CASES = [
     Case("FPM055", fpm=pool("decorate_workers_output = no")),
     Case("FPM056", fpm=(("catch_workers_output = yes\n", ""),)),
     Case("FPM057", machine={"memory": 64 << 20}, what="8 workers with 32 MiB"),
+    Case(
+        "FPM057",
+        machine={"workers": (WorkerMemory(1 << 20, 40 << 20),) * 4},
+        what="8 workers need 323 MiB",
+    ),
     Case("FPM058", program("minfds=4096", "minfds=79"), what="8 workers, but only 79 open files"),
     Case("FPM059", fpm=(("pm.max_requests = 1000\n", ""),)),
     Case("FPM060", fpm=(("ping.path = /ping\n", ""),)),
@@ -761,20 +767,25 @@ def examine(folder: Path, case: Case | None = None) -> list[Finding]:
     }
     holders = answers.pop("holders", ())
     loaded, problem = answers.pop("loaded", None), answers.pop("problem", None)
-    environ = answers.pop("environ", None)
+    environ, workers = answers.pop("environ", None), answers.pop("workers", None)
     assert isinstance(holders, tuple)
 
     def look(address: str) -> HolderReport:
         return HolderReport(address=address, holders=holders)
 
     path = f"{folder}/supervisord.conf"
-    if loaded is not None or environ is not None or problem is not None:
+    if any(one is not None for one in (loaded, environ, problem, workers)):
         runs = None if environ is None else Running(1, environ)
         checked = gathering.gather(path, FakeHost(**answers), {"PATH": "/usr/bin"}, runs)
         if problem is not None:
             php_fpm = checked.fpms[0]
             conf = php_fpm.conf._replace(problems=(problem.replace("/x", str(folder)),))
             checked = checked._replace(fpms=(php_fpm._replace(conf=conf),))
+        if workers is not None:
+            pools = {(one.conf.path, "www"): workers for one in checked.fpms}
+            limit = MemoryLimit("cgroup /app", 256 << 20, 30 << 20)
+            measured = MeasuredWorkers(limit, pools)
+            checked = checked._replace(running=Running(1, measured=measured))
         return apply_rules(checked._replace(loaded=loaded), TEXTS)
     return check.check(path, FakeHost(**answers), {"PATH": "/usr/bin"}, search=look)
 
@@ -1093,6 +1104,11 @@ def test_another_host(tmp_path: Path) -> None:
     for unit in ("php8.2-fpm.service", "nginx.service"):
         (wants / unit).symlink_to(f"/lib/systemd/system/{unit}")
     (tmp_path / "sys/fs/cgroup/memory.max").write_text("536870912\n")
+    (tmp_path / "sys/fs/cgroup/cgroup.procs").touch()
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/\n")
+    mount = "30 23 0:26 / /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n"
+    (tmp_path / "proc/self/mountinfo").write_text(mount)
     (tmp_path / ".dockerenv").touch()
 
     assert host.enabled_units() == ("php8.2-fpm.service",)
