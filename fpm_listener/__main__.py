@@ -18,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     silent = False  # whether the listener did not answer the fast start
     if words[:1] == ["guard"]:
+        _raise_priority()  # first: on a busy machine the imports are most of the work
         from fpm_listener.guard import fast_start
 
         try:
@@ -72,14 +73,18 @@ def _for_people(words: list[str], sink: int) -> int:
         return 130  # as a shell reports Ctrl-C
 
 
-def _guard(words: list[str], *, listener_is_silent: bool) -> int:
-    """Become php-fpm as soon as its addresses are free."""
+def _raise_priority() -> None:
+    """Raise the priority of a guard that supervisord has started."""
     import os
 
     from fpm_listener.host import exec as host_exec
 
     if "SUPERVISOR_PROCESS_NAME" in os.environ:
         host_exec.raise_priority()
+
+
+def _guard(words: list[str], *, listener_is_silent: bool) -> int:
+    """Become php-fpm as soon as its addresses are free."""
     from fpm_listener.guard import guard
 
     return guard.run(words, listener_is_silent=listener_is_silent)
