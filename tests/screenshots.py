@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from fpm_listener.settings.settings import WebSettings
@@ -22,7 +23,9 @@ SHOTS = (
 
 def main() -> None:
     """Write the pictures."""
-    server = WebServer(WebSettings(port=0), lambda: TROUBLE, make_registry(lambda: TROUBLE), print)
+    server = WebServer(
+        WebSettings(port=0), lambda: TROUBLE, partial(make_registry, lambda: TROUBLE), print
+    )
     server.start()
     browser = Chromium()
     try:

@@ -40,6 +40,7 @@ from fpm_listener.monitor.messages import (
 from fpm_listener.monitor.self_healing import Act
 from fpm_listener.settings.fpm_status import FpmStatus
 from fpm_listener.settings.receiver_check import ReceiverCheck
+from fpm_listener.status.registry import on_demand
 from fpm_listener.supervisor import server_login
 from fpm_listener.supervisor.rpc import SupervisorRpc
 from fpm_listener.vocabulary import Where
@@ -153,19 +154,19 @@ class Services:
             self._starter.start(self._control.start)
 
     def _start_web(self) -> None:
-        # Imported late: READY was sent long before this, and prometheus_client is slow to load.
-        from fpm_listener.status.metrics import make_registry  # noqa: PLC0415
-        from fpm_listener.status.textfile import TextfileWriter  # noqa: PLC0415
+        # Imported late: READY was sent long before this, and http.server is slow to load.
         from fpm_listener.web.server import WebServer  # noqa: PLC0415
 
-        registry = make_registry(self._snapshot)
+        registry = on_demand(self._snapshot)
         failed, caught = self._inbox.failed, self._inbox.errors.caught
         report = self._control.health.report_now
         self._web = WebServer(self._settings.web, self._snapshot, registry, failed, caught, report)
         self._starter.start(self._web.start)
         if self._settings.textfile is not None:
+            from fpm_listener.status.textfile import TextfileWriter  # noqa: PLC0415
+
             path = self._settings.textfile
-            self._textfile = TextfileWriter(path, registry, failed, caught=caught)
+            self._textfile = TextfileWriter(path, registry(), failed, caught=caught)
             self._starter.start(self._textfile.start)
 
     def _start_pools(self) -> None:

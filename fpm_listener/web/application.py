@@ -6,6 +6,7 @@ Laws:
 2. An unexpected error of one request does not end the listener.
 
 prometheus_client's WSGI application serves /metrics: it negotiates formats and compresses.
+The first scrape loads it: without scrapes it would only cost memory.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ import re
 import socket
 import time
 from typing import TYPE_CHECKING, Any
-
-from prometheus_client import make_wsgi_app
 
 from fpm_listener.internal_errors import log_only
 from fpm_listener.status import document as status_document
@@ -75,20 +74,22 @@ class Application:
     def __init__(
         self,
         snapshot: Callable[[], Snapshot],
-        registry: CollectorRegistry,
+        registry: Callable[[], CollectorRegistry],
         clock: Callable[[], float] = time.time,
         caught: Caught = log_only,
         programs: Callable[[Snapshot], Report] | None = None,
     ) -> None:
-        """`caught`: is called with an unexpected error of one request.
+        """`registry`: returns the metrics; is called at the first scrape.
 
+        `caught`: is called with an unexpected error of one request.
         `programs`: returns the health of the programs; None = the path does not exist.
         """
         self._programs = programs
         self._caught = caught
         self._snapshot = snapshot
         self._clock = clock
-        self._metrics = make_wsgi_app(registry)
+        self._registry = registry
+        self._metrics: Callable[[Environ, StartResponse], Iterable[bytes]] | None = None
         self.credentials: Credentials | None = None
         #: Allowed names in the Host header, if no credentials are required.
         self.allowed_hosts: frozenset[str] = frozenset()
@@ -131,6 +132,10 @@ class Application:
         *,
         head: bool,
     ) -> Iterable[bytes]:
+        if self._metrics is None:  # two first scrapes at once: either application is right
+            from prometheus_client import make_wsgi_app  # noqa: PLC0415 - 4 to 8 MiB
+
+            self._metrics = make_wsgi_app(self._registry())
         started: list[tuple[str, list[tuple[str, str]]]] = []
         body = b"".join(
             self._metrics(

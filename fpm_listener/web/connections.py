@@ -15,6 +15,7 @@ handshake is in its accept loop. It has no time-outs, no limit of threads, no HE
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -168,6 +169,16 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
         del self._open[candidates[0]]
         _cut(candidates[0])
         return True
+
+    @property
+    def has_connections(self) -> bool:
+        """Return whether a connection is open."""
+        return bool(self._open)
+
+    def interrupt(self) -> None:
+        """End the wait of another thread in `handle_request`; accept fails from now on."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def request_received(self, request: socket.socket) -> None:
         """Note that the request of a connection was received."""

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 #: Shortest and longest time between two attempts to bind the port, in seconds.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 
-#: Seconds between two checks of deadlines; `stop` takes at most twice as long.
+#: Seconds between two checks of deadlines while a connection is open.
 _POLL_S = 0.5
 
 
@@ -41,13 +41,14 @@ class WebServer:
         self,
         settings: WebSettings,
         snapshot: Callable[[], Snapshot],
-        registry: CollectorRegistry,
+        registry: Callable[[], CollectorRegistry],
         failed: Callable[[BaseException], None],
         caught: Caught = log_only,
         programs: Callable[[Snapshot], Report] | None = None,
     ) -> None:
-        """`caught`: is called with an unexpected error of one request or connection.
+        """`registry`: returns the metrics; is called at the first scrape.
 
+        `caught`: is called with an unexpected error of one request or connection.
         `programs`: returns the health of the programs.
         """
         self._settings = settings
@@ -66,14 +67,21 @@ class WebServer:
     def rebind(self, settings: WebSettings) -> None:
         """Use other settings from now on."""
         self._settings = settings
-        self._changed.set()
+        self._interrupt()
 
     def stop(self) -> None:
         """Stop the thread, and wait for it for at most a second."""
         self._stopped = True
-        self._changed.set()
+        self._interrupt()
         if self._thread.is_alive():
             self._thread.join(2 * _POLL_S)
+
+    def _interrupt(self) -> None:
+        """End the wait for a connection."""
+        self._changed.set()
+        server = self._server
+        if server is not None:
+            server.interrupt()
 
     @property
     def port(self) -> int | None:
@@ -123,9 +131,10 @@ class WebServer:
 
     def _serve(self, server: Server) -> None:
         self._server = server
-        server.timeout = _POLL_S
         try:
-            while not self._changed.is_set():
+            while not self._changed.is_set():  # after _server is set, so no change is missed
+                # Without a connection nothing has a deadline: an idle listener does not wake up.
+                server.timeout = _POLL_S if server.has_connections else None
                 server.handle_request()
                 server.service_actions()
                 if server.exhausted:

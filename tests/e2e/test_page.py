@@ -7,6 +7,7 @@ import json
 import signal
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ class PageServer:
         self.snapshot: Snapshot = WELL
         self.port = free_port()
         self._settings = WebSettings(port=self.port, **settings)  # type: ignore[arg-type] # the test's own
-        self._registry = make_registry(lambda: self.snapshot)
+        self._registry = partial(make_registry, lambda: self.snapshot)
         self._server: WebServer | None = None
         self.start()
 

@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.daemon import control_socket
@@ -133,7 +133,7 @@ _HEADERS = ("ACCEPT", "ACCEPT_ENCODING", "HOST", "AUTHORIZATION", "X_FORWARDED_F
 
 @cache
 def _application() -> Application:
-    return Application(lambda: TROUBLE, make_registry(lambda: TROUBLE), lambda: NOW_S)
+    return Application(lambda: TROUBLE, partial(make_registry, lambda: TROUBLE), lambda: NOW_S)
 
 
 def wsgi_request(data: bytes) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import ssl
 import threading
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,9 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         lines += [f"{name} = {value}" for name, value in keys.items()]
         path = tmp_path / "fpm_listener.conf"
         path.write_text("\n".join(["[fpm-listener]", *lines]))
-        server = WebServer(load(str(path)).web, lambda: WELL, make_registry(lambda: WELL), print)
+        server = WebServer(
+            load(str(path)).web, lambda: WELL, partial(make_registry, lambda: WELL), print
+        )
         servers.append(server)
         server.start()
         wait_until(lambda: server.port, "the server's port")

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import urllib.request
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -285,7 +286,7 @@ def test_a_web_server_without_threads(no_thread: Callable[[], None]) -> None:
     server = WebServer(
         WebSettings(port=0),
         lambda: WELL,
-        make_registry(lambda: WELL),
+        partial(make_registry, lambda: WELL),
         failures.append,
         errors.caught,
     )

@@ -25,7 +25,7 @@ def report(snapshot: Snapshot) -> Report:
 
 def ask(state: State, method: str = "GET", **environ: str) -> tuple[str, dict[str, str], str]:
     snapshot = Snapshot(ready=True, processes=(program("worker", state),))
-    application = Application(lambda: snapshot, CollectorRegistry(), programs=report)
+    application = Application(lambda: snapshot, CollectorRegistry, programs=report)
     started: list[Any] = []
     words = {"REQUEST_METHOD": method, "PATH_INFO": "/-/healthy/programs", **environ}
     body = b"".join(application(words, lambda *answer: started.append(answer)))

@@ -13,6 +13,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,7 +80,7 @@ def serve() -> Iterator[Serve]:
 
     def start(snapshot: Snapshot = SNAPSHOT, **settings: object) -> WebServer:
         words = WebSettings(**{"port": 0, **settings})  # type: ignore[arg-type] # the test's own
-        registry = make_registry(lambda: snapshot)
+        registry = partial(make_registry, lambda: snapshot)
         server = WebServer(words, lambda: snapshot, registry, failures.append)
         servers.append(server)
         server.start()
@@ -188,7 +189,7 @@ def test_a_page_is_made_once_for_many() -> None:
         asked.append(1000.25 + len(asked) / 10)
         return asked[-1]
 
-    application = Application(lambda: seen[0], make_registry(Snapshot), clock)
+    application = Application(lambda: seen[0], partial(make_registry, Snapshot), clock)
 
     def look() -> bytes:
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}
@@ -260,7 +261,7 @@ def test_a_mistake_of_ours_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
     settings = WebSettings(port=0)
     errors = InternalErrors(caught.append)
-    server = WebServer(settings, broken, make_registry(Snapshot), print, errors.caught)
+    server = WebServer(settings, broken, partial(make_registry, Snapshot), print, errors.caught)
     server.start()
     try:
         for _ in range(5):
@@ -613,7 +614,7 @@ def test_malformed_requests(
     (tmp_path / "token").write_text("t0ken")
     settings = WebSettings(port=0, token_file=tmp_path / "token" if locked else None)
     errors = InternalErrors(caught.append)
-    registry = make_registry(lambda: SNAPSHOT)
+    registry = partial(make_registry, lambda: SNAPSHOT)
     server = WebServer(settings, lambda: SNAPSHOT, registry, failures.append, errors.caught)
     server.start()
     try:
