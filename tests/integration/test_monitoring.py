@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shutil
@@ -11,11 +12,16 @@ from typing import Any
 
 from fpm_listener.phpfpm.status_page import NUMBERS
 from fpm_listener.vocabulary import Cause
+from release import metadata
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES, TESTS = ROOT / "monitoring" / "rules.yml", ROOT / "monitoring" / "rules_test.yml"
 METRICS = ROOT / "tests" / "data" / "metrics-golden.txt"
 DASHBOARD = ROOT / "monitoring" / "grafana-dashboard.json"
+#: Without enough samples there is no value.
+CAPACITY = {
+    *("phpfpm_max_children", "phpfpm_recommended_max_children", "phpfpm_worker_memory_bytes")
+}
 RUNBOOK = ROOT / "docs" / "runbook.md"
 
 
@@ -49,6 +55,7 @@ def test_metrics_of_rules_and_panels() -> None:
     served = METRICS.read_text()
     # A real php-fpm has each of these (tests/e2e/test_pools.py).
     pools = {"phpfpm_up", *(f"phpfpm_{name}" for name in NUMBERS.values())}
+    pools |= CAPACITY
     pools |= {"fpm_listener_pool_busy_processes", "fpm_listener_pool_max_children"}
     for text in (*expressions(), *(expression for _, expression in panels())):
         for name in re.findall(r"\bphpfpm_\w+", text):
@@ -82,10 +89,40 @@ def panels() -> list[tuple[dict[str, Any], str]]:
     ]
 
 
+def with_values(expression: str) -> str:
+    """Return an expression as Grafana sends it; each window depends on the panel."""
+    assert set(re.findall(r"\[.*?\]", expression)) <= {"[$__rate_interval]", "[$__range]"}
+    assert 'job=~"$job"' in expression
+    values = {"$instance": "web1", "$job": ".*", "$__rate_interval": "5m", "$__range": "1h"}
+    for name, value in values.items():
+        expression = expression.replace(name, value)
+    return expression
+
+
+def test_mixin() -> None:
+    """Without a configuration it has the shipped rules; the configuration changes them."""
+    _jsonnet: Any = importlib.import_module("_jsonnet")  # it has no types
+
+    def alerts(config: str) -> dict[str, Any]:
+        text = f"((import 'mixin.libsonnet') + {{_config+:: {config}}}).prometheusAlerts"
+        found = json.loads(_jsonnet.evaluate_snippet(f"{RULES.parent}/x", text))
+        return {rule["alert"]: rule for rule in found["groups"][0]["rules"]}
+
+    assert list(alerts("{}")) == names()
+    found = alerts(
+        "{job: 'job=\"x\"', runbookBase: 'https://x/', without: ['FpmFlapping'],"
+        " durations: {FpmListenQueue: '9m'}, severities: {FpmListenQueue: 'info'}}"
+    )
+    assert set(found) == set(names()) - {"FpmFlapping"}
+    assert found["FpmListenerAbsent"]["expr"] == 'up{job="x"} == 0'
+    queue = found["FpmListenQueue"]
+    assert (queue["for"], queue["labels"]) == ("9m", {"severity": "info"})
+
+
 def test_expressions_of_the_dashboard(tmp_path: Path) -> None:
     """promtool accepts each, with a host instead of the variable."""
     rules = [
-        {"record": f"panel:{number}:x", "expr": expression.replace("$instance", "web1")}
+        {"record": f"panel:{number}:x", "expr": with_values(expression)}
         for number, (_, expression) in enumerate(panels())
     ]
     assert len(rules) > 20
@@ -125,7 +162,8 @@ def test_runbook() -> None:
     wanted = [*names(), *(f"`{cause.value}`" for cause in Cause)]
     assert sorted(sections) == sorted(wanted)
     for name in names():
-        assert f"runbook: docs/runbook.md#{name.lower()}" in RULES.read_text()
+        link = metadata.runbook_url(metadata.project_url(), name)
+        assert f"runbook_url: {link}\n" in RULES.read_text(), "the links have another PROJECT_URL"
     for section in re.split(r"^### ", text, flags=re.MULTILINE)[1:]:
         assert len(section.split()) > 15, section
 
