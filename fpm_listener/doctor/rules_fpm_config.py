@@ -151,7 +151,7 @@ def _measured(checked: list[CheckedPool], measured: MeasuredWorkers) -> list[Mat
         "where": measured.limit.where,
         "pool": pool.name,
         "peak": f"{(need.peak or 0) / (1 << 20):.1f}",
-        "samples": len(run),
+        "samples": sum(worker.peak >= capacity.FRESH for worker in run),
         "most": fit.workers,
     }
     return [match(pool.section, "pm.max_children", {}, "measured", **numbers)]

@@ -36,13 +36,13 @@ def says(
 
 def test_too_many_workers() -> None:
     """The finding has the measurement, and a number that fits."""
-    ((where, what, why, fix),) = says({WWW: (worker(40),) * 4})
+    ((where, what, why, fix),) = says({WWW: (*(worker(0),) * 3, *(worker(40),) * 4)})
 
     assert where.endswith("[www]")
     assert what == (
-        "8 workers need 323 MiB at their peak; 221 of 256 MiB are available (cgroup /app)"
+        "8 workers need 323 MiB at their peak; 224 of 256 MiB are available (cgroup /app)"
     )
-    assert "One worker of pool www has needed 40.3 MiB (p95, 4 workers run)" in why
+    assert "One worker of pool www has needed 40.3 MiB (p95 of 4 workers)" in why
     assert fix == "Set pm.max_children = 5 or less, all pools together"
 
 
@@ -87,5 +87,5 @@ def test_two_pools_together() -> None:
 
     assert where.endswith("[api]")
     assert what.startswith("12 workers need 404 MiB at their peak; 224 of 256 MiB")
-    assert "pool api has needed 60.3 MiB (p95, 3 workers run)" in why
+    assert "pool api has needed 60.3 MiB (p95 of 3 workers)" in why
     assert fix.startswith("Set pm.max_children = 6 or less")
