@@ -118,6 +118,9 @@ def host(root: Path, *, real: bool) -> Machine:
         "etc/systemd/system/multi-user.target.wants/php8.2-fpm.service": "",
         "run/systemd/system/x": "",
         "proc/sys/net/ipv4/ip_local_port_range": "40000\t50000\n",
+        "proc/self/cgroup": "0::/\n",
+        "proc/self/mountinfo": "30 23 0:26 / /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n",
+        "sys/fs/cgroup/cgroup.procs": "",
         "sys/fs/cgroup/memory.max": f"{64 << 20}\n",
         ".dockerenv": "",
     }
