@@ -1,11 +1,9 @@
 """Polls php-fpm's pools: their queues, the numbers of their status pages, whether they answer.
 
 Laws:
-1. One request at a time, so that no pool has two of ours in its queue. A pool whose queue moves
-   needs none, and one in whose queue ours still waits gets none.
-2. A pool that does not answer is polled less and less often, since each request waits in its queue.
-3. A problem of a pool is logged once, not at each poll.
-4. An unexpected error with one pool delays no other pool. A shortage on our side proves nothing
+1. One thread polls all pools, one after the other.
+2. A problem of a pool is logged once, not at each poll.
+3. An unexpected error with one pool delays no other pool. A shortage on our side proves nothing
    about a pool.
 """
 
@@ -14,33 +12,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fpm_listener.daemon.request_reader import read_requests
-from fpm_listener.host import addresses, sock_diag
-from fpm_listener.host.addresses import UnusableAddress
-from fpm_listener.host.sock_diag import ListenQueue, NoQueue
+from fpm_listener.daemon.pool_watch import PoolWatch
 from fpm_listener.internal_errors import is_exhausted, log_only, service_thread
 from fpm_listener.monitor.messages import PoolsSeen
-from fpm_listener.phpfpm import fastcgi
-from fpm_listener.phpfpm.status_page import PoolTarget, PoolView, parse
 from fpm_listener.vocabulary import Where
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from fpm_listener.internal_errors import Caught
-    from fpm_listener.phpfpm.worker_requests import PoolRequests
+    from fpm_listener.phpfpm.status_page import PoolTarget, PoolView
     from fpm_listener.supervisor.process import ProcessName
 
 log = logging.getLogger(__name__)
-
-#: Seconds that a pool has for its answer.
-ANSWER_S = 3.0
-#: The most seconds between two polls of a pool that does not answer.
-SELDOM_S = 60.0
-_OK = 200
 
 
 class PoolPoller:
@@ -58,18 +44,14 @@ class PoolPoller:
     ) -> None:
         """`caught`: called with an unexpected error about one pool; `asks`: also ask php-fpm."""
         self._reads_requests = reads_requests
-        self._requests: list[PoolRequests] = []  # that the engine does not have yet
         self._caught = caught
         self._asks = asks
         self._interval_s = interval_s
         self._put = put
         self._targets: Mapping[ProcessName, tuple[PoolTarget, ...]] = {}
+        self._watches: dict[PoolTarget, PoolWatch] = {}
         self._changed = threading.Event()
         self._stop = False
-        self._seen: dict[PoolTarget, PoolView] = {}
-        self._silent: dict[PoolTarget, int] = {}  # polls in a row without an answer
-        self._queues: dict[PoolTarget, ListenQueue] = {}
-        self._due_s: dict[PoolTarget, float] = {}  # monotonic
         self._thread = service_thread("pools", self._run, failed)
 
     def start(self) -> None:
@@ -89,125 +71,54 @@ class PoolPoller:
     def _run(self) -> None:
         while not self._stop:
             self._changed.clear()
-            for process, targets in self._targets.items():
-                if targets and not self._stop:
-                    self._poll(process, targets)
+            targets = self._targets
+            self._choose(one for those in targets.values() for one in those)
+            for process, those in targets.items():
+                if those and not self._stop:
+                    self._poll(process, [self._watches[one] for one in those])
             self._changed.wait(self._wait_s())
+        self._choose(())
+
+    def _choose(self, targets: Iterable[PoolTarget]) -> None:
+        """Watch these pools only."""
+        before = self._watches
+        self._watches = {
+            one: before.pop(one) if one in before else self._watch(one)
+            for one in dict.fromkeys(targets)
+        }
+        for watch in before.values():
+            watch.close()
+
+    def _watch(self, target: PoolTarget) -> PoolWatch:
+        asks, reads = self._asks, self._reads_requests
+        return PoolWatch(target, self._interval_s, asks=asks, reads_requests=reads)
 
     def _wait_s(self) -> float:
-        dues = [
-            self._due_s.get(target, 0.0) for targets in self._targets.values() for target in targets
-        ]
+        dues = [watch.due_s for watch in self._watches.values()]
         return max(0.05, min(dues) - time.monotonic()) if dues else 3600.0
 
-    def _poll(self, process: ProcessName, targets: tuple[PoolTarget, ...]) -> None:
-        due = [one for one in targets if self._due_s.get(one, 0.0) <= time.monotonic()]
-        for target in due:
-            view = self._view(target)
-            if view is not None:
-                self._log_change(process, target, view)
-                self._seen[target] = view
-                self._silent[target] = self._silent.get(target, 0) + 1 if view.silent else 0
-            delay_s = self._interval_s * 2 ** min(max(0, self._silent.get(target, 0) - 1), 8)
-            self._due_s[target] = time.monotonic() + min(delay_s, max(SELDOM_S, self._interval_s))
+    def _poll(self, process: ProcessName, watches: Sequence[PoolWatch]) -> None:
+        due = [one for one in watches if one.due_s <= time.monotonic()]
+        for watch in due:
+            before = watch.view
+            try:
+                watch.look()
+            except Exception as error:  # noqa: BLE001 - law 3
+                self._caught(Where.POOL, error)
+                if is_exhausted(error):
+                    watch.postpone()
+                else:
+                    watch.fail("its answer cannot be read")
+            self._log_change(process, before, watch.view)
         if due:
-            views = tuple(self._seen[target] for target in targets if target in self._seen)
-            requests, self._requests = tuple(self._requests), []
-            self._put(PoolsSeen(process, views, requests))
+            found = (one.take_requests() for one in watches)
+            requests = tuple(one for one in found if one is not None)
+            self._put(PoolsSeen(process, tuple(one.view for one in watches), requests))
 
-    def _view(self, target: PoolTarget) -> PoolView | None:
-        """Return the state of a pool; None if a shortage on our side hides it."""
-        before = self._seen.get(target)
-        failures = before.failures if before else 0
-        try:
-            queue = sock_diag.queue(target.address)
-            view = self._seen_in(target, queue) or self._ask(target, failures)
-            if isinstance(queue, ListenQueue):
-                self._queues[target] = queue
-                view = replace(view, waiting=queue.waiting, limit=queue.limit)
-            return replace(view, max_children=target.max_children)
-        except Exception as error:  # noqa: BLE001 - law 4
-            self._caught(Where.POOL, error)
-            if is_exhausted(error):
-                return None
-            return _without(target, _UNREADABLE, failures)
-
-    def _seen_in(self, target: PoolTarget, queue: ListenQueue | NoQueue) -> PoolView | None:
-        """Return what the queue alone shows; None if php-fpm must be asked."""
-        before, last = self._seen.get(target), self._queues.get(target)
-        failures = before.failures if before else 0
-        if not self._asks or not (target.status_path or target.ping_path):
-            return PoolView(pool=target.pool, up=None, failures=failures)
-        if not isinstance(queue, ListenQueue) or not queue.waiting:
-            return None
-        if last is not None and queue.moved_since(last):
-            return PoolView(pool=target.pool, up=True, failures=failures)
-        return before if before is not None and before.silent else None
-
-    def _ask(self, target: PoolTarget, failures: int) -> PoolView:
-        # A worker that answers the status page proves as much as a ping, and a worker that has just
-        # answered a ping would count as active.
-        if target.ping_path and not target.status_takes_worker:
-            answer = _get(target.address, target.ping_path, "")
-            if isinstance(answer, fastcgi.NoAnswer):
-                return _without(target, answer, failures)
-            if answer.status != _OK or answer.body.strip() != target.ping_response:
-                return _without(target, _odd(target.ping_path, answer), failures)
-        if not target.status_path:
-            return PoolView(pool=target.pool, up=True, failures=failures)
-        where = target.status_address or target.address
-        answer = _get(where, target.status_path, "json&full")
-        if isinstance(answer, fastcgi.NoAnswer):
-            return _without(target, answer, failures)
-        found = parse(answer.body) if answer.status == _OK else None
-        if found is None:
-            return _without(target, _odd(target.status_path, answer), failures)
-        if self._reads_requests:
-            self._requests.append(read_requests(target, answer.body))
-        numbers, states = found
-        return PoolView(
-            pool=target.pool,
-            up=True,
-            failures=failures,
-            numbers=numbers,
-            states=states,
-            own_requests=int(target.status_takes_worker),
-        )
-
-    def _log_change(self, process: ProcessName, target: PoolTarget, view: PoolView) -> None:
-        before = self._seen[target].detail if target in self._seen else ""
-        if view.detail and view.detail != before:
+    def _log_change(self, process: ProcessName, before: PoolView, view: PoolView) -> None:
+        if view.detail and view.detail != before.detail:
             log.warning(
-                "pool does not answer program=%s pool=%s why=%r",
-                process,
-                target.pool,
-                view.detail,
+                "pool does not answer program=%s pool=%s why=%r", process, view.pool, view.detail
             )
-        elif before and not view.detail:
-            log.info("pool answers again program=%s pool=%s", process, target.pool)
-
-
-_UNREADABLE = fastcgi.NoAnswer("its answer cannot be read", silent=False)
-
-
-def _get(address: str, path: str, query: str) -> fastcgi.Response | fastcgi.NoAnswer:
-    deadline_s = time.monotonic() + ANSWER_S
-    where = addresses.parse(address)
-    if isinstance(where, UnusableAddress):
-        return fastcgi.NoAnswer(f"nobody can connect to {address!r}: {where.why}", silent=False)
-    return fastcgi.get(addresses.client_target(where), path, query, deadline_s)
-
-
-def _odd(path: str, answer: fastcgi.Response) -> fastcgi.NoAnswer:
-    why = f"{path} answers with status {answer.status}, and not as php-fpm does"
-    return fastcgi.NoAnswer(why, silent=False)
-
-
-def _without(target: PoolTarget, answer: fastcgi.NoAnswer, failures: int) -> PoolView:
-    return PoolView(
-        pool=target.pool,
-        up=False,
-        failures=failures + 1,
-        silent=answer.silent,
-        detail=answer.why,
-    )
+        elif before.detail and not view.detail:
+            log.info("pool answers again program=%s pool=%s", process, view.pool)

@@ -7,12 +7,13 @@ to kill it.
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener.incidents.exit_loop import ExitLoop
 from fpm_listener.incidents.live_view import LiveView, WorkersView
 from fpm_listener.incidents.request_history import RequestHistory
 from fpm_listener.incidents.worker_failures import WorkerFailures
+from fpm_listener.phpfpm.pool_life import Life
 from fpm_listener.vocabulary import Cause, State
 
 if TYPE_CHECKING:
@@ -25,11 +26,40 @@ if TYPE_CHECKING:
     from fpm_listener.supervisor.exit_log import ExitNote
     from fpm_listener.supervisor.process import ProcessName, Program
 
-#: Probes in a row without an answer, and the seconds that they must last, until it is a problem.
-SILENT_PROBES, SILENT_FOR_S = 3, 20.0
+#: Looks in a row at a pool that accepts nothing, until it is a problem.
+SILENT_LOOKS = 3
+#: And the seconds that they must last. A worker that runs can be busy with a long request.
+SILENT_FOR_S = {
+    Life.STOPPED: 4.0,
+    Life.NO_WORKERS: 10.0,
+    Life.UNKNOWN: 20.0,
+    Life.ALIVE: 300.0,
+}
+_BUSY = "clients wait in its queue, and no worker accepts them"
+_WHY = {
+    Life.STOPPED: "; its processes are stopped (state T)",
+    Life.NO_WORKERS: "; it has no workers",
+    Life.ALIVE: "; its workers are not stopped",
+    Life.UNKNOWN: "",
+}
 
 #: Seconds by which the listener can hear of a stop later than supervisord began it (0.02 measured).
 _HEARD_LATE_S = 0.5
+
+
+class _Silence(NamedTuple):
+    """Looks at a pool that accepted nothing."""
+
+    since_s: float
+    looks: int = 0
+
+    @property
+    def next(self) -> _Silence:
+        return self._replace(looks=self.looks + 1)
+
+    def lasts(self, now_s: float, life: Life) -> bool:
+        """Return whether it is a problem."""
+        return self.looks >= SILENT_LOOKS and now_s - self.since_s >= SILENT_FOR_S[life]
 
 
 class LiveFailures:
@@ -41,10 +71,9 @@ class LiveFailures:
         self.requests = RequestHistory()
         self.problems: dict[Cause, str] = {}  #: each with the line that shows it
         self.program: Program | None = None  #: as configured; None = unknown
-        self.silent_probes = 0  #: in a row, in this run
         self._pools: tuple[str, ...] = ()
         self._silence = ""  # the line about pools that do not answer; empty = they answer
-        self._silent_since_s = 0.0
+        self.silent: dict[str, _Silence] = {}  #: by pool, in this run
         self._answered_at_s = float("-inf")  # after a silence
         self._stop_timeout = ""  # the line that shows a kill at the end of stopwaitsecs
         self._killed_pid: int | None = None  # the last one that was killed so
@@ -66,15 +95,16 @@ class LiveFailures:
         if not silent:
             self.end_polls(now_s)
             return
-        if not self.silent_probes:
-            self._silent_since_s = now_s
-        self.silent_probes += 1
-        lasted_s = now_s - self._silent_since_s
-        if not self._silence and self.silent_probes >= SILENT_PROBES and lasted_s >= SILENT_FOR_S:
-            names = ", ".join(pool.pool for pool in silent)
+        self.silent = {
+            pool.pool: self.silent.get(pool.pool, _Silence(now_s)).next for pool in silent
+        }
+        dead = [pool for pool in silent if self.silent[pool.pool].lasts(now_s, pool.life)]
+        if not self._silence and dead:
+            names = ", ".join(pool.pool for pool in dead)
+            lasted_s = now_s - min(self.silent[pool.pool].since_s for pool in dead)
+            why = _WHY[dead[0].life]
             self._silence = (
-                f"seen: pool {names}: {silent[0].detail}; asked {self.silent_probes} times "
-                f"in {lasted_s:.0f} s"
+                f"seen: pool {names}: {dead[0].detail or _BUSY} for {lasted_s:.0f} s{why}"
             )
             self._set_problems()
 
@@ -85,7 +115,7 @@ class LiveFailures:
         self._end_silence()
 
     def _end_silence(self) -> None:
-        self._silence, self.silent_probes = "", 0
+        self._silence, self.silent = "", {}
         self._set_problems()
 
     def take_gone(self, now_s: float, pids: frozenset[int]) -> None:
@@ -144,7 +174,7 @@ class LiveFailures:
     ) -> tuple[str, ...]:
         """Return lines about the longest requests before an incident; `exits`: failed ones."""
         if cause is Cause.NOT_ANSWERING:
-            at_s = self._silent_since_s
+            at_s = min((one.since_s for one in self.silent.values()), default=now_s)
         elif cause in {Cause.CRASH_SIGNAL, Cause.OUT_OF_MEMORY}:
             at_s = max((self.workers.failed_at_s, *(ended.at_s for ended in exits)))
         else:

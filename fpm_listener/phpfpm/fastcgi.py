@@ -11,14 +11,17 @@ from __future__ import annotations
 import os
 import re
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from fpm_listener.host import timed_socket
 from fpm_listener.internal_errors import is_exhausted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fpm_listener.host.timed_socket import TimedSocket
 
+_T = TypeVar("_T")
 _BEGIN, _END, _PARAMS, _STDIN, _STDOUT = 1, 3, 4, 5, 6
 _HEADER = struct.Struct("!BBHHBB")
 #: Longest answer in bytes: a status page of a thousand workers has about 300 KiB.
@@ -48,10 +51,40 @@ def get(
     Raises OSError if this process has no descriptor or memory left, because that says nothing
     about php-fpm.
     """
-    try:
-        with timed_socket.connect(address, deadline_s) as connection:
+    connection = start(address, path, query, deadline_s)
+    if isinstance(connection, NoAnswer):
+        return connection
+    with connection:
+        return finish(connection, deadline_s)
+
+
+def start(
+    address: tuple[str, int] | str, path: str, query: str, deadline_s: float
+) -> TimedSocket | NoAnswer:
+    """Send a GET; return the connection, for `finish`. Raises as `get`."""
+
+    def send() -> TimedSocket:
+        connection = timed_socket.connect(address, deadline_s)
+        try:
             connection.sendall(request(path, query))
-            return _response(_read(connection))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    return _or_why(send)
+
+
+def finish(connection: TimedSocket, deadline_s: float) -> Response | NoAnswer:
+    """Return the answer. The connection stays open. Raises as `get`."""
+    connection.ends_at_s = deadline_s
+    return _or_why(lambda: _response(_read(connection)))
+
+
+def _or_why(act: Callable[[], _T]) -> _T | NoAnswer:
+    """Return the result; if there is none, why. Raises as `get`."""
+    try:
+        return act()
     except (TimeoutError, BlockingIOError):  # EAGAIN: the queue of a unix socket is full
         return NoAnswer("it accepts connections and does not answer", silent=True)
     except PermissionError:

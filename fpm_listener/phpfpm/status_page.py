@@ -14,6 +14,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from fpm_listener.phpfpm.pool_life import Life
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -77,7 +79,8 @@ class PoolView:
     failures: int = 0  #: requests without an answer since the start of the listener
     numbers: Mapping[str, float] = field(default_factory=dict)  #: by NUMBERS' names
     states: Mapping[str, int] = field(default_factory=dict)  #: workers by STATES' names
-    silent: bool = False  #: the connection was accepted, and no answer came in time
+    silent: bool = False  #: a connection waits for its acceptance or answer, in vain so far
+    life: Life = Life.UNKNOWN  #: what the processes of a silent pool show
     detail: str = ""  #: why there was no answer
     #: Connections that wait to be accepted, and the most of them (the backlog), from the kernel;
     #: None = not visible. php-fpm itself reports 0 for unix sockets.

@@ -137,7 +137,7 @@ def check_unresponsive_pool(lab: Lab, main: str, address: str) -> None:
         told = wait_until(lambda: lab.webhook.alerts("firing"), "the firing alert", deadline_s=90)
         assert [alert["annotations"]["cause"] for alert in told] == ["not_answering"]
         evidence = told[0]["annotations"]["evidence"]
-        assert "does not answer; asked" in evidence
+        assert "does not answer for" in evidence
         waiting = f" before the first status request without an answer: pool {main}: - -, "
         assert waiting in evidence
         assert waiting not in lab.get("/status.json") + lab.get("/metrics") + lab.log()

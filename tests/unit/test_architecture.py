@@ -83,7 +83,7 @@ PURE = {
     *("phpfpm.log_scanner", "phpfpm.worker_requests"),
     *("phpfpm.status_page", "phpfpm.guard_command", "phpfpm.guard_messages"),
     *("phpfpm.config_reader", "phpfpm.config_test", "phpfpm.line_splitter"),
-    *("phpfpm.pool_probe", "phpfpm.shell_commands", "phpfpm.start_messages"),
+    *("phpfpm.pool_life", "phpfpm.pool_probe", "phpfpm.shell_commands", "phpfpm.start_messages"),
     *("status.health", "status.health_report", "status.snapshot"),
     *("phpfpm.directives", "phpfpm.pool_checks", "phpfpm.access_format"),
     *("settings.environment", "settings.mute_times", "settings.policy", "settings.receiver_types"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.messages import PoolsSeen
 from fpm_listener.phpfpm.config import FpmSite
+from fpm_listener.phpfpm.pool_life import Life
 from fpm_listener.phpfpm.status_page import PoolTarget, PoolView, parse
 from fpm_listener.supervisor.process import Program
 from tests.unit.monitor.engine_scenario import FPM, Scenario
@@ -177,8 +178,17 @@ def test_busy_workers() -> None:
     assert PoolView(pool="www", up=True).busy is None
 
 
-def seen(scenario: Scenario, at_s: float, *, silent: bool, up: bool = True) -> None:
-    view = PoolView(pool="www", up=up and not silent, silent=silent, detail="it does not answer")
+def seen(
+    scenario: Scenario,
+    at_s: float,
+    *,
+    silent: bool,
+    up: bool = True,
+    life: Life = Life.UNKNOWN,
+) -> None:
+    view = PoolView(
+        pool="www", up=up and not silent, silent=silent, detail="it does not answer", life=life
+    )
     scenario.give(at_s, PoolsSeen(FPM, (view,)))
 
 
@@ -199,7 +209,7 @@ def test_an_unresponsive_master() -> None:
     alert = scenario.alerts[0]
     assert alert.labels["severity"] == "critical"
     evidence = alert.annotations["evidence"]
-    assert "seen: pool www: it does not answer; asked 3 times in 45 s" in evidence
+    assert "seen: pool www: it does not answer for 45 s" in evidence
     assert "--ppid $(supervisorctl pid php-fpm)" in alert.annotations["remedy"]
     seen(scenario, 175, silent=False)
     scenario.play("290 tick")
@@ -229,6 +239,20 @@ def test_nobody_asks_any_more(site: FpmSite | None, sent: list[str]) -> None:
     scenario.play("190 tick")
 
     assert scenario.sent == [f"{reason}: not_answering" for reason in sent]
+
+
+@pytest.mark.parametrize(
+    ("life", "told_at_s"),
+    [(Life.STOPPED, 14), (Life.NO_WORKERS, 20), (Life.UNKNOWN, 30), (Life.ALIVE, 310)],
+)
+def test_who_may_be_busy_gets_more_time(life: Life, told_at_s: int) -> None:
+    """A worker that is not stopped can serve a long request."""
+    scenario = running()
+    for at_s in range(10, told_at_s, 2):
+        seen(scenario, at_s, silent=True, life=life)
+    assert scenario.sent == []
+    seen(scenario, told_at_s, silent=True, life=life)
+    assert scenario.sent == ["first: not_answering"]
 
 
 def test_a_pause_between_silences() -> None:

@@ -1,0 +1,251 @@
+"""Watches one pool: its queue, the numbers of its status page, whether it accepts connections.
+
+Laws:
+1. A pool whose queue is not empty gets no request: the kernel knows whether it accepts connections,
+   and our request would wait there too.
+2. A request without an answer stays open, so that a dead pool has one of ours at most. In a queue
+   it is not counted as a client.
+3. Who accepts a connection is alive, however long the answer takes.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fpm_listener.daemon.request_reader import read_requests
+from fpm_listener.host import addresses, sock_diag, socket_users
+from fpm_listener.host.addresses import UnusableAddress
+from fpm_listener.host.sock_diag import ListenQueue
+from fpm_listener.phpfpm import fastcgi, pool_life
+from fpm_listener.phpfpm.fastcgi import NoAnswer, Response
+from fpm_listener.phpfpm.pool_life import Life, SocketUser
+from fpm_listener.phpfpm.status_page import PoolTarget, PoolView, parse
+
+if TYPE_CHECKING:
+    from fpm_listener.host.timed_socket import TimedSocket
+    from fpm_listener.phpfpm.worker_requests import PoolRequests
+
+#: Seconds that a look waits for an answer; a later one is read by the next look.
+ANSWER_S = 1.0
+#: Seconds between two looks while clients wait, or while an answer is missing.
+SOON_S = 2.0
+#: The most seconds between two requests to a pool that does not answer.
+SELDOM_S = 60.0
+_OK = 200
+_QUERY = "json&full"
+_QUEUED = "clients wait in its queue, and no worker accepts them"
+_SILENT = NoAnswer("it accepts connections and does not answer", silent=True)
+
+
+class PoolWatch:
+    """One pool. Moments are monotonic seconds."""
+
+    def __init__(
+        self, target: PoolTarget, interval_s: float, *, asks: bool, reads_requests: bool = False
+    ) -> None:
+        """`asks`: also ask php-fpm, if it has a status page or a ping page."""
+        self._reads_requests = reads_requests
+        self._requests: PoolRequests | None = None  # not taken yet
+        self.target = target
+        self.view = PoolView(pool=target.pool, up=None, max_children=target.max_children)
+        self.due_s = 0.0  #: of the next look
+        self._interval_s = interval_s
+        self._asks = asks and bool(target.status_path or target.ping_path)
+        self._queue: ListenQueue | None = None  # at the last look
+        self._pending: TimedSocket | None = None  # our request without an answer so far
+        self._is_ping = False  # it asks for the ping page
+        self._unanswered = 0  # requests in a row
+        self._ask_due_s = 0.0
+
+    def look(self) -> PoolView:
+        """Return the state of the pool now. Raises OSError if no descriptor or memory is left."""
+        found = sock_diag.queue(self.target.address)
+        queue = found if isinstance(found, ListenQueue) else None
+        last, self._queue = self._queue, queue
+        own = int(queue is not None and self._is_waiting(queue))
+        waiting = queue.waiting - own if queue else None
+        view = self._judge(queue, last, is_own_waiting=bool(own))
+        if view.silent:
+            life = self._life(queue)
+            is_dead = self._asks and life in {Life.STOPPED, Life.NO_WORKERS}
+            is_busy = life is Life.ALIVE and view.detail == _QUEUED
+            up, detail = False if is_dead else view.up, "" if is_busy else view.detail
+            view = replace(view, life=life, up=up, detail=detail)
+        self.view = replace(view, waiting=waiting, limit=queue.limit if queue else None)
+        is_soon = view.silent or (queue is not None and queue.waiting > 0)
+        self.due_s = time.monotonic() + (
+            min(SOON_S, self._interval_s) if is_soon else self._interval_s
+        )
+        return self.view
+
+    def take_requests(self) -> PoolRequests | None:
+        """Return the requests that the last looks have read; None = nothing new."""
+        found, self._requests = self._requests, None
+        return found
+
+    def close(self) -> None:
+        """Close our request, if one has no answer."""
+        if self._pending is not None:
+            self._pending.close()
+            self._pending = None
+
+    def postpone(self) -> None:
+        """Look again after the usual time: a shortage on our side hides the pool."""
+        self.due_s = time.monotonic() + self._interval_s
+
+    def fail(self, why: str) -> None:
+        """Note that a look failed unexpectedly."""
+        self.close()
+        self.view = self._without(NoAnswer(why, silent=False))
+        self.postpone()
+
+    # -- what a look shows -------------------------------------------------------------------------
+
+    def _judge(
+        self, queue: ListenQueue | None, last: ListenQueue | None, *, is_own_waiting: bool
+    ) -> PoolView:
+        quiet = replace(self.view, silent=False, life=Life.UNKNOWN)
+        if queue is not None and queue.waiting > is_own_waiting:  # law 1
+            quiet = self._with_numbers(quiet)
+            if last is None or last.inode != queue.inode or not last.waiting:
+                return self.view if self._pending else quiet
+            if queue.moved_since(last):
+                self._unanswered = 0
+                return replace(quiet, up=True if self._asks else None, detail="")
+            return replace(quiet, silent=True, detail=_QUEUED)
+        if self._pending is not None:
+            return self._read_late(self._pending, is_own_waiting=is_own_waiting)
+        if not self._asks:
+            return quiet
+        return self._ask()
+
+    def _with_numbers(self, view: PoolView) -> PoolView:
+        """Add the numbers that pm.status_listen reports: its worker is free."""
+        path, where = self.target.status_path, self.target.status_address
+        if not self._asks or path is None or where is None or self._pending is not None:
+            return view
+        answer = self._get(where, path, _QUERY)
+        self.close()
+        found = self._numbers(answer) if isinstance(answer, Response) else None
+        return replace(view, numbers=found[0], states=found[1]) if found else view
+
+    def _read_late(self, pending: TimedSocket, *, is_own_waiting: bool) -> PoolView:
+        """Look whether the open request has an answer now."""
+        if is_own_waiting or not select.select([pending], [], [], 0)[0]:
+            if is_own_waiting or time.monotonic() < self._ask_due_s:
+                return self._without(_SILENT)
+            self.close()  # a worker took it, and does not answer; another one may
+            return self._ask()
+        answer = fastcgi.finish(pending, time.monotonic() + ANSWER_S)
+        self.close()
+        return self._take_ping(answer) if self._is_ping else self._take_status(answer)
+
+    def _ask(self) -> PoolView:
+        target, path = self.target, self.target.status_path
+        # A worker that answers the status page proves as much as a ping, and a worker that has just
+        # answered a ping would count as active.
+        if target.ping_path and not target.status_takes_worker:
+            view = self._take_ping(self._get(target.address, target.ping_path, ""))
+            if not view.up or path is None:
+                return view
+        if path is None:
+            return self.view
+        return self._take_status(self._get(target.status_address or target.address, path, _QUERY))
+
+    def _get(self, address: str, path: str, query: str) -> Response | NoAnswer:
+        """Send a request; it stays open if its answer does not come in time (law 2)."""
+        deadline_s = time.monotonic() + ANSWER_S
+        where = addresses.parse(address)
+        if isinstance(where, UnusableAddress):
+            return NoAnswer(f"nobody can connect to {address!r}: {where.why}", silent=False)
+        connection = fastcgi.start(addresses.client_target(where), path, query, deadline_s)
+        if isinstance(connection, NoAnswer):
+            return connection
+        self._pending, self._is_ping = connection, path == self.target.ping_path
+        answer = fastcgi.finish(connection, deadline_s)
+        if isinstance(answer, Response) or not answer.silent:
+            self.close()
+        return answer
+
+    def _take_ping(self, answer: Response | NoAnswer) -> PoolView:
+        if isinstance(answer, NoAnswer):
+            return self._without(answer)
+        if answer.status != _OK or answer.body.strip() != self.target.ping_response:
+            return self._without(_odd(self.target.ping_path, answer))
+        return self._with(PoolView(pool=self.target.pool, up=True))
+
+    def _take_status(self, answer: Response | NoAnswer) -> PoolView:
+        if isinstance(answer, NoAnswer):
+            return self._without(answer)
+        found = self._numbers(answer)
+        if found is None:
+            return self._without(_odd(self.target.status_path, answer))
+        numbers, states = found
+        own = int(self.target.status_takes_worker)
+        return self._with(
+            PoolView(
+                pool=self.target.pool, up=True, numbers=numbers, states=states, own_requests=own
+            )
+        )
+
+    def _numbers(self, answer: Response) -> tuple[dict[str, float], dict[str, int]] | None:
+        """Return numbers and states; None if it is no status page. Notes the requests."""
+        found = parse(answer.body) if answer.status == _OK else None
+        if found is not None and self._reads_requests:
+            self._requests = read_requests(self.target, answer.body)
+        return found
+
+    def _with(self, view: PoolView) -> PoolView:
+        self._unanswered = 0
+        return replace(view, failures=self.view.failures, max_children=self.target.max_children)
+
+    def _without(self, answer: NoAnswer) -> PoolView:
+        """Return the state of a pool that does not answer.
+
+        The first look at a silence proves nothing: a busy machine answers late.
+        """
+        self._unanswered += 1
+        delay_s = self._interval_s * 2.0 ** min(self._unanswered, 8)
+        self._ask_due_s = time.monotonic() + min(delay_s, max(SELDOM_S, self._interval_s))
+        if answer.silent and self._unanswered == 1:
+            return replace(self.view, silent=True)
+        failed = self._unanswered == 2 or not answer.silent
+        return PoolView(
+            pool=self.target.pool,
+            up=False,
+            failures=self.view.failures + int(failed),
+            silent=answer.silent,
+            detail=answer.why,
+            max_children=self.target.max_children,
+        )
+
+    # -- the queue and the processes ---------------------------------------------------------------
+
+    def _is_waiting(self, queue: ListenQueue) -> bool:
+        """Return whether our open request is in the queue."""
+        if self._pending is None or not queue.clients:
+            return False
+        if self._pending.family == socket.AF_UNIX:
+            return os.fstat(self._pending.fileno()).st_ino in queue.clients
+        host, port, *_ = self._pending.getsockname()
+        packed = addresses.packed(host)
+        return packed is not None and any(
+            isinstance(one, tuple) and one[1] == port and packed in one[0] for one in queue.clients
+        )
+
+    def _life(self, queue: ListenQueue | None) -> Life:
+        """Return what the processes of a silent pool show."""
+        if queue is None:
+            return Life.UNKNOWN
+        users = socket_users.socket_users(queue.inode, pool_life.is_php_fpm)
+        return pool_life.judge(None if users is None else [SocketUser(*one) for one in users])
+
+
+def _odd(path: str | None, answer: Response) -> NoAnswer:
+    why = f"{path} answers with status {answer.status}, and not as php-fpm does"
+    return NoAnswer(why, silent=False)

@@ -1,0 +1,50 @@
+"""Whether the processes of a pool can accept a connection, from their states.
+
+Law: a worker that is not stopped may be busy with a long request. So it is never a proof that the
+pool is dead.
+
+Source: proc(5), states T (stopped by a signal) and t (stopped by a debugger).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_STOPPED = frozenset({"T", "t"})
+_WORKER, _MASTER = "php-fpm: pool ", "php-fpm: master process"
+
+
+class Life(Enum):
+    """What the processes of a silent pool show."""
+
+    STOPPED = "stopped"  #: each worker is stopped, or there is none and the master is stopped
+    NO_WORKERS = "no workers"  #: the master runs, and it has started no worker
+    ALIVE = "alive"  #: a worker runs: it can be busy
+    UNKNOWN = "unknown"
+
+
+class SocketUser(NamedTuple):
+    """A process that has the listening socket of a pool open."""
+
+    title: str
+    state: str  #: one letter, as in proc(5)
+
+
+def judge(users: Collection[SocketUser] | None) -> Life:
+    """Return what the processes show; None = they cannot be read."""
+    workers = [one.state for one in users or () if one.title.startswith(_WORKER)]
+    masters = [one.state for one in users or () if one.title.startswith(_MASTER)]
+    if workers:
+        return Life.STOPPED if _STOPPED.issuperset(workers) else Life.ALIVE
+    if masters:
+        return Life.STOPPED if _STOPPED.issuperset(masters) else Life.NO_WORKERS
+    return Life.UNKNOWN
+
+
+def is_php_fpm(title: str) -> bool:
+    """Return whether php-fpm gave a process this title."""
+    return title.startswith((_WORKER, _MASTER))

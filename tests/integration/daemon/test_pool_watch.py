@@ -1,0 +1,124 @@
+"""Looks at a real php-fpm: its queue, and whether it accepts connections."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fpm_listener.daemon.pool_watch import PoolWatch
+from fpm_listener.host import procfs
+from fpm_listener.phpfpm.pool_life import Life
+from fpm_listener.phpfpm.status_page import PoolTarget
+from tests.ports import free_port
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BACKLOG = 20
+PACES = {
+    "static": "pm = static\npm.max_children = 2\n",
+    "ondemand": "pm = ondemand\npm.max_children = 2\n",
+}
+
+
+class Fpm:
+    """A php-fpm with one pool for each pace, on TCP and unix."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.chmod(0o755)
+        owner = "user = www-data\ngroup = www-data\nlisten.owner = www-data\n"
+        self.targets = {}
+        text = f"[global]\ndaemonize = no\nerror_log = {folder}/log\n"
+        for pace, lines in PACES.items():
+            for kind, address in (
+                ("tcp", f"127.0.0.1:{free_port()}"),
+                ("unix", f"{folder}/{pace}.sock"),
+            ):
+                name = f"{pace}-{kind}"
+                text += f"[{name}]\nlisten = {address}\nlisten.backlog = {BACKLOG}\n{lines}"
+                text += f"pm.status_path = /status\n{owner if os.geteuid() == 0 else ''}"
+                self.targets[name] = PoolTarget(name, address, status_path="/status")
+        conf = folder / "fpm.conf"
+        conf.write_text(text)
+        self.master = subprocess.Popen([os.environ["PHP_FPM"], "-F", "-y", str(conf)])
+        wait_until(lambda: "ready to handle" in (folder / "log").read_text(), "php-fpm")
+
+    def processes(self, pool: str) -> list[int]:
+        """Return the workers of a pool."""
+        pids = procfs.children(self.master.pid)
+        return [pid for pid in pids if procfs.title(pid) == f"php-fpm: pool {pool}"]
+
+    def clients(self, opened: ExitStack, pool: str, count: int) -> list[socket.socket]:
+        """Connect, and send nothing."""
+        return [opened.enter_context(self._client(pool)) for _ in range(count)]
+
+    def _client(self, pool: str) -> socket.socket:
+        address = self.targets[pool].address
+        if address.startswith("/"):
+            client = socket.socket(socket.AF_UNIX)
+            client.connect(address)
+            return client
+        return socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])))
+
+
+@pytest.fixture
+def fpm(tmp_path: Path) -> Iterator[Fpm]:
+    started = Fpm(tmp_path)
+    try:
+        yield started
+    finally:
+        for pid in [*procfs.children(started.master.pid), started.master.pid]:
+            os.kill(pid, signal.SIGCONT)
+        started.master.kill()
+        started.master.wait(30)
+
+
+@pytest.mark.parametrize("asks", [True, False])
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_the_queue_of_a_busy_pool(fpm: Fpm, kind: str, *, asks: bool) -> None:
+    """It is the number of clients that nobody accepted, also those that have gone."""
+    pool = f"static-{kind}"
+    watch = PoolWatch(fpm.targets[pool], 5.0, asks=asks)
+    assert (watch.look().up, watch.view.waiting) == (True if asks else None, 0)
+    with ExitStack() as opened:
+        busy = fpm.clients(opened, pool, 2)
+        wait_until(lambda: watch.look().waiting == 0, "accepted clients")
+        clients = fpm.clients(opened, pool, 7)
+        for client in clients[:3]:
+            client.close()
+        for _ in range(3):
+            view = watch.look()
+            assert (view.waiting, view.limit) == (7, BACKLOG)
+            assert view.life in {Life.ALIVE, Life.UNKNOWN}
+        assert (watch.view.silent, watch.view.detail) == (True, "")  # busy
+        busy[0].close()
+        wait_until(lambda: not watch.look().silent, "a queue that moves")
+    watch.close()
+
+
+@pytest.mark.parametrize("pool", ["static-tcp", "static-unix", "ondemand-tcp", "ondemand-unix"])
+def test_a_stopped_php_fpm(fpm: Fpm, pool: str) -> None:
+    """The third look has the proof; our request is the only one, and is not counted."""
+    watch = PoolWatch(fpm.targets[pool], 5.0, asks=True)
+    if pool.startswith("static"):
+        assert watch.look().up
+    stopped = [fpm.master.pid, *fpm.processes(pool)]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    views = [watch.look() for _ in range(3)]
+    assert [view.silent for view in views] == [True, True, True]
+    assert [view.life for view in views] == [Life.STOPPED] * 3
+    assert (views[-1].up, views[-1].waiting) == (False, 0)
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: watch.look().up, "an answer")
+    assert watch.view.numbers["total_processes"] >= 1
+    watch.close()
