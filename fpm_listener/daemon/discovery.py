@@ -246,6 +246,7 @@ def _target(pool: Pool) -> PoolTarget | None:
         ping_path=ping or None,
         ping_response=pool.options.get("ping.response") or "pong",
         max_children=_whole(pool.options.get("pm.max_children", "")),
+        chroot=pool.options.get("chroot") or None,
     )
 
 

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING
 from fpm_listener.daemon.pool_watch import PoolWatch
 from fpm_listener.internal_errors import is_exhausted, log_only, service_thread
 from fpm_listener.monitor.messages import PoolsSeen
+from fpm_listener.monitor.opcache_seen import OpcacheSeen
 from fpm_listener.vocabulary import Where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from fpm_listener.daemon.opcache_reader import OpcacheReader
     from fpm_listener.internal_errors import Caught
     from fpm_listener.phpfpm.status_page import PoolTarget, PoolView
     from fpm_listener.supervisor.process import ProcessName
@@ -35,14 +37,18 @@ class PoolPoller:
     def __init__(
         self,
         interval_s: float,
-        put: Callable[[PoolsSeen], None],
+        put: Callable[[PoolsSeen | OpcacheSeen], None],
         failed: Callable[[BaseException], None],
         caught: Caught = log_only,
         *,
         asks: bool = True,
         reads_requests: bool = False,
+        opcache: bool = False,
     ) -> None:
-        """`caught`: called with an unexpected error about one pool; `asks`: also ask php-fpm."""
+        """`caught`: called with an unexpected error about one pool; `asks`: also ask php-fpm.
+
+        `opcache`: read the numbers of OPcache.
+        """
         self._reads_requests = reads_requests
         self._caught = caught
         self._asks = asks
@@ -52,6 +58,11 @@ class PoolPoller:
         self._watches: dict[PoolTarget, PoolWatch] = {}
         self._changed = threading.Event()
         self._stop = False
+        self._opcache: OpcacheReader | None = None
+        if opcache:  # it is off by default, and its modules cost memory
+            from fpm_listener.daemon.opcache_reader import OpcacheReader  # noqa: PLC0415
+
+            self._opcache = OpcacheReader()
         self._thread = service_thread("pools", self._run, failed)
 
     def start(self) -> None:
@@ -76,6 +87,7 @@ class PoolPoller:
             for process, those in targets.items():
                 if those and not self._stop:
                     self._poll(process, [self._watches[one] for one in those])
+                    self._read_opcache(process, those)
             self._changed.wait(self._wait_s())
         self._choose(())
 
@@ -95,7 +107,22 @@ class PoolPoller:
 
     def _wait_s(self) -> float:
         dues = [watch.due_s for watch in self._watches.values()]
-        return max(0.05, min(dues) - time.monotonic()) if dues else 3600.0
+        if not dues:
+            return 3600.0
+        if self._opcache is not None:
+            dues.append(self._opcache.due_s(self._targets))
+        return max(0.05, min(dues) - time.monotonic())
+
+    def _read_opcache(self, process: ProcessName, targets: tuple[PoolTarget, ...]) -> None:
+        if self._opcache is None:
+            return
+        try:
+            view = self._opcache.read(process, targets)
+        except Exception as error:  # noqa: BLE001 - law 3
+            self._caught(Where.POOL, error)
+            return
+        if view is not None:
+            self._put(OpcacheSeen(process, view))
 
     def _poll(self, process: ProcessName, watches: Sequence[PoolWatch]) -> None:
         due = [one for one in watches if one.due_s <= time.monotonic()]

@@ -174,10 +174,10 @@ class Services:
         if self._pools is not None:
             self._pools.stop()
         settings, inbox = self._settings, self._inbox
-        handlers = inbox.put, inbox.failed, inbox.errors.caught
-        interval_s, asks = settings.fpm_status_interval_s, settings.fpm_status is not FpmStatus.OFF
-        full = settings.fpm_requests
-        self._pools = PoolPoller(interval_s, *handlers, asks=asks, reads_requests=full)
+        given = settings.fpm_status_interval_s, inbox.put, inbox.failed, inbox.errors.caught
+        asks, full = settings.fpm_status is not FpmStatus.OFF, settings.fpm_requests
+        opcache = settings.opcache_status
+        self._pools = PoolPoller(*given, asks=asks, reads_requests=full, opcache=opcache)
         self._starter.start(self._pools.start)
 
     # -- changes and the end -----------------------------------------------------------------------
@@ -196,8 +196,7 @@ class Services:
         before, self._settings = self._settings, settings
         self._actions.settings = settings
         self.finder.named = settings.php_fpm
-        polling = (settings.fpm_status, settings.fpm_status_interval_s)
-        if (before.fpm_status, before.fpm_status_interval_s) != polling:
+        if before.polling != settings.polling:
             self._start_pools()
         self._ask_all()
         if self._web is not None and before.web != settings.web:

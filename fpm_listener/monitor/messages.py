@@ -18,6 +18,7 @@ from fpm_listener.incidents.effects import (
     ReadOutput,
 )
 from fpm_listener.incidents.program_known import ProgramKnown
+from fpm_listener.monitor.opcache_seen import OpcacheSeen
 from fpm_listener.monitor.pid_search import FindPid, PidFound
 from fpm_listener.supervisor.events import ProcessLog, ProcessState
 from fpm_listener.supervisor.process import ProcessSeen
@@ -239,6 +240,7 @@ AboutOne = (
     | OutputRead
     | Gone
     | PoolsSeen
+    | OpcacheSeen
     | ProcessExited
     | SocketsHeld
     | HoldFailed

@@ -22,6 +22,7 @@ from fpm_listener.monitor.lifecycle import Phase
 from fpm_listener.monitor.liveness import Answer, Liveness
 from fpm_listener.monitor.log_trust import LogTrust
 from fpm_listener.monitor.messages import Effect
+from fpm_listener.monitor.opcache_seen import OpcacheSeen
 from fpm_listener.monitor.pid_search import PidFound, PidSearch
 from fpm_listener.monitor.process_view import ProcessCounters, ProcessView
 from fpm_listener.monitor.run_output import RunOutput
@@ -33,6 +34,7 @@ from fpm_listener.vocabulary import State, Tier
 
 if TYPE_CHECKING:
     from fpm_listener.monitor.supervision import Supervision
+    from fpm_listener.phpfpm.opcache import OpcacheView
     from fpm_listener.phpfpm.status_page import PoolView
     from fpm_listener.supervisor.process import ProcessName, ProcessSeen
 
@@ -67,6 +69,7 @@ class ProcessFacts:
         self._watched_pid: int | None = None
         self._pid_search = PidSearch()
         self._pools: tuple[PoolView, ...] = ()
+        self._opcache: OpcacheView | None = None
         self._view: ProcessView | None = None
 
     @property
@@ -168,6 +171,10 @@ class ProcessFacts:
         self._live.take_pools(now.monotonic_s, self.liveness.state, seen.pools)
         return []
 
+    def _take_opcache(self, _now: Instant, seen: OpcacheSeen) -> list[Effect]:
+        self._opcache = seen.view
+        return []
+
     def _take_pid(self, _now: Instant, found: PidFound) -> list[Effect]:
         if self.liveness.lacks_pid:
             self.liveness.run.pid = found.pid
@@ -263,6 +270,7 @@ class ProcessFacts:
                 exhausted=self._healing.exhausted,
                 paused=self._healing.paused,
                 pools=self._pools,
+                opcache=self._opcache,
                 next_start_s=self._healing.next_start_s,
                 final_end=self._healing.final_end,
             )
@@ -279,6 +287,7 @@ class ProcessFacts:
         OutputRead: _take_output,
         Gone: _take_result,
         messages.PoolsSeen: _take_pools,
+        OpcacheSeen: _take_opcache,
         messages.GuardAsks: _take_guard,
         PidFound: _take_pid,
         messages.SocketsHeld: _take_hold,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fpm_listener.histogram import HistogramView
     from fpm_listener.incidents.incident import IncidentView
     from fpm_listener.monitor.final_end import FinalEnd
+    from fpm_listener.phpfpm.opcache import OpcacheView
     from fpm_listener.phpfpm.status_page import PoolView
     from fpm_listener.supervisor.exit_log import ExitReason
     from fpm_listener.supervisor.process import ProcessName
@@ -99,5 +100,6 @@ class ProcessView:
     exhausted: bool = False  #: self-healing has used up its starts of a day
     paused: bool = False  #: self-healing has stopped it for a while
     pools: tuple[PoolView, ...] = ()  #: state of php-fpm's pools; empty = not asked
+    opcache: OpcacheView | None = None  #: None = not read
     next_start_s: float | None = None  #: wall seconds; the next start by self-healing
     final_end: FinalEnd | None = None  #: supervisord is shut down because of it

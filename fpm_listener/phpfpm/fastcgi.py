@@ -17,7 +17,7 @@ from fpm_listener.host import timed_socket
 from fpm_listener.internal_errors import is_exhausted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from fpm_listener.host.timed_socket import TimedSocket
 
@@ -43,15 +43,19 @@ class NoAnswer(NamedTuple):
 
 
 def get(
-    address: tuple[str, int] | str, path: str, query: str, deadline_s: float
+    address: tuple[str, int] | str,
+    path: str,
+    query: str,
+    deadline_s: float,
+    more: Mapping[str, str] | None = None,
 ) -> Response | NoAnswer:
     """Return the answer of php-fpm.
 
-    address: host and port, or the path of a unix socket; deadline_s: monotonic.
+    address: host and port, or the path of a unix socket; deadline_s: monotonic; more: parameters.
     Raises OSError if this process has no descriptor or memory left, because that says nothing
     about php-fpm.
     """
-    connection = start(address, path, query, deadline_s)
+    connection = start(address, path, query, deadline_s, more)
     if isinstance(connection, NoAnswer):
         return connection
     with connection:
@@ -59,14 +63,18 @@ def get(
 
 
 def start(
-    address: tuple[str, int] | str, path: str, query: str, deadline_s: float
+    address: tuple[str, int] | str,
+    path: str,
+    query: str,
+    deadline_s: float,
+    more: Mapping[str, str] | None = None,
 ) -> TimedSocket | NoAnswer:
     """Send a GET; return the connection, for `finish`. Raises as `get`."""
 
     def send() -> TimedSocket:
         connection = timed_socket.connect(address, deadline_s)
         try:
-            connection.sendall(request(path, query))
+            connection.sendall(request(path, query, more))
         except BaseException:
             connection.close()
             raise
@@ -102,7 +110,7 @@ def _record(kind: int, content: bytes) -> bytes:
     return _HEADER.pack(1, kind, 1, len(content), 0, 0) + content
 
 
-def request(path: str, query: str) -> bytes:
+def request(path: str, query: str, more: Mapping[str, str] | None = None) -> bytes:
     """Return the records of a GET."""
     words = {
         "SCRIPT_NAME": path,
@@ -112,6 +120,7 @@ def request(path: str, query: str) -> bytes:
         "REQUEST_METHOD": "GET",
         "GATEWAY_INTERFACE": "CGI/1.1",
         "SERVER_PROTOCOL": "HTTP/1.1",
+        **(more or {}),
     }
     pairs = [(name.encode(), value.encode()) for name, value in words.items()]
     params = b"".join(_length(name) + _length(value) + name + value for name, value in pairs)

@@ -63,6 +63,7 @@ class PoolTarget(NamedTuple):
     ping_path: str | None = None
     ping_response: str = "pong"
     max_children: int | None = None  #: pm.max_children; None = unknown
+    chroot: str | None = None
 
     @property
     def status_takes_worker(self) -> bool:

@@ -85,6 +85,7 @@ class Settings:
     healing: HealingPolicy = NO_HEALING
     fpm_status: FpmStatus = FpmStatus.OFF  #: what is read of php-fpm's status pages
     fpm_status_interval_s: float = 15.0
+    opcache_status: bool = False  #: php-fpm is asked for the numbers of its OPcache
     hold_linger_s: float = 5.0  #: seconds for which sockets of a stopped program are held
     repeat_interval_s: float = 4 * 3600.0
     max_age_s: float = 24 * 3600.0  #: older alerts are dropped from the outbox
@@ -106,6 +107,11 @@ class Settings:
     def loops(self) -> dict[Tier, LoopPolicy]:
         """Return both windows of restart loops."""
         return {Tier.FAST: self.loop, Tier.SLOW: self.slow_loop}
+
+    @property
+    def polling(self) -> tuple[object, ...]:
+        """Return the settings of the thread that polls pools."""
+        return self.fpm_status, self.fpm_status_interval_s, self.opcache_status
 
     @property
     def page_url(self) -> str:
@@ -142,6 +148,7 @@ _GENERAL = {
     "hold_linger": Setting("hold_linger_s", ini.duration),
     "fpm_status": Setting("fpm_status", fpm_status.read),
     "fpm_status_interval": Setting("fpm_status_interval_s", ini.duration),
+    "opcache_status": Setting("opcache_status", ini.boolean),
     "repeat_interval": Setting("repeat_interval_s", ini.duration),
     "max_age": Setting("max_age_s", ini.duration),
     "max_alerts": Setting("max_alerts", ini.count),

@@ -7,12 +7,14 @@ docs/reference/metrics.md. Names, labels and types are a contract with dashboard
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from fpm_listener import __version__
 from fpm_listener.delivery.attempt import DropReason, FailureReason
 from fpm_listener.phpfpm.log_facts import FactKind
 from fpm_listener.phpfpm.status_page import STATES
+from fpm_listener.status.metric_row import MetricRow
+from fpm_listener.status.opcache_metrics import OPCACHE
 from fpm_listener.supervisor.events import EVENT_NAMES
 from fpm_listener.vocabulary import Cause, State, Tier, Where
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.delivery.receiver_counters import ReceiverView
     from fpm_listener.monitor.process_view import ProcessView
+    from fpm_listener.phpfpm.opcache import OpcacheView
     from fpm_listener.phpfpm.status_page import PoolView
     from fpm_listener.status.snapshot import Snapshot
 
@@ -28,18 +31,6 @@ if TYPE_CHECKING:
     Sources = Callable[[Snapshot], Iterable[tuple["Labels", Any]]]
 
 Labels = dict[str, str]
-
-
-class MetricRow(NamedTuple):
-    """One metric of a group."""
-
-    name: str  #: without `fpm_listener_` and `_total`
-    type: str
-    #: An attribute of the source, or a function of the source and of a member of `by`, if that is
-    #: set. A value of None is left out.
-    value: str | Callable[..., Any]
-    by: tuple[str, Iterable[Any]] | None  #: one more label, and all its values
-    help: str
 
 
 # -- sources ---------------------------------------------------------------------------------------
@@ -67,6 +58,13 @@ def pools(snapshot: Snapshot) -> Iterable[tuple[Labels, PoolView]]:
     for labels, view in _processes(snapshot):
         for pool in view.pools:
             yield {**labels, "pool": pool.pool}, pool
+
+
+def opcaches(snapshot: Snapshot) -> Iterable[tuple[Labels, OpcacheView]]:
+    """Return the OPcaches whose numbers are known."""
+    for labels, view in _processes(snapshot):
+        if view.opcache is not None and not view.opcache.problem:
+            yield labels, view.opcache
 
 
 def _receivers(snapshot: Snapshot) -> Iterable[tuple[Labels, ReceiverView]]:
@@ -269,5 +267,6 @@ METRICS: Sequence[tuple[Sources, Sequence[MetricRow]]] = (
     (_processes, _PROCESSES),
     (_fpm, _FPM),
     (pools, _POOLS),
+    (opcaches, OPCACHE),
     (_receivers, _RECEIVERS),
 )

@@ -16,13 +16,14 @@ from prometheus_client.core import Metric
 from prometheus_client.samples import Sample
 
 from fpm_listener.histogram import HistogramView
-from fpm_listener.status.metric_table import METRICS, pools
+from fpm_listener.status.metric_table import METRICS, opcaches, pools
 from fpm_listener.status.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from fpm_listener.status.metric_table import Labels, MetricRow
+    from fpm_listener.status.metric_row import MetricRow
+    from fpm_listener.status.metric_table import Labels
 
 PREFIX = "fpm_listener_"
 
@@ -49,7 +50,7 @@ class SnapshotCollector:
             found = list(sources(snapshot))
             for row in rows:
                 metric = _metric(row, found)
-                if metric.samples or sources is not pools:  # usually no pool is polled
+                if metric.samples or sources not in {pools, opcaches}:  # usually nobody asks
                     yield metric
 
     def describe(self) -> Iterator[Metric]:

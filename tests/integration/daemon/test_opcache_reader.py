@@ -1,0 +1,127 @@
+"""The numbers of OPcache, from a real php-fpm whose pools allow and forbid the script."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fpm_listener.daemon.opcache_reader import OpcacheReader
+from fpm_listener.phpfpm import fastcgi
+from fpm_listener.phpfpm.status_page import PoolTarget
+from fpm_listener.supervisor.process import ProcessName
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from fpm_listener.phpfpm.opcache import OpcacheView
+
+SITE = ProcessName("php-fpm", "php-fpm")
+POOLS = {
+    "www": "",
+    "basedir": "php_admin_value[open_basedir] = /nowhere\n",
+    "extensions": "security.limit_extensions = .html\n",
+    "disabled": "php_admin_flag[opcache.enable] = off\n",
+    "functions": "php_admin_value[disable_functions] = opcache_get_status\n",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Run php-fpm with a small OPcache and all POOLS."""
+    folder = tmp_path_factory.mktemp("opcache")
+    below = folder.relative_to(tempfile.gettempdir()).parents
+    for parent in (folder, *folder.parents[: len(below) - 1]):
+        parent.chmod(0o711)  # the user of the pools must reach the script
+    script = shutil.copy("fpm_listener/phpfpm/opcache_status.php", folder)
+    os.chmod(script, 0o644)  # noqa: PTH101 - a path as text
+    for number in range(400):
+        array = ",".join(f"'{number}_{key}'=>[{key},'{number}x{key}']" for key in range(200))
+        (folder / f"page{number}.php").write_text(f"<?php return [{array}];")
+    text = f"[global]\nerror_log = {folder}/fpm.log\ndaemonize = no\n"
+    for pool, lines in POOLS.items():
+        text += f"[{pool}]\nlisten = {folder}/{pool}.sock\npm = static\npm.max_children = 1\n"
+        text += "user = www-data\ngroup = www-data\n" * (os.geteuid() == 0) + lines
+    (folder / "fpm.conf").write_text(text)
+    # php-fpm starts with at least 8 MiB, and caches no new file for 2 s by default.
+    options = (
+        "opcache.file_update_protection=0",
+        "opcache.memory_consumption=8",
+        "opcache.interned_strings_buffer=1",
+    )
+    words = [word for option in options for word in ("-d", option)]
+    process = subprocess.Popen(
+        [os.environ["PHP_FPM"], "-F", "-y", f"{folder}/fpm.conf", *words], stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_until((folder / "functions.sock").exists, "php-fpm listens")
+        yield folder
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def targets(folder: Path, *pools: str) -> list[PoolTarget]:
+    """Return where the pools listen."""
+    return [PoolTarget(pool, f"{folder}/{pool}.sock") for pool in pools]
+
+
+def seen(script: str, pools: list[PoolTarget]) -> OpcacheView:
+    """Return a reading; a busy machine can need several."""
+    return wait_until(lambda: OpcacheReader(script).read(SITE, pools), "an answer")
+
+
+@pytest.mark.parametrize(
+    ("pool", "problem"),
+    [
+        ("basedir", "add its directory to open_basedir"),
+        ("extensions", "security.limit_extensions"),
+        ("disabled", "OPcache is disabled; set opcache.enable = 1"),
+        ("functions", "remove it from disable_functions"),
+    ],
+)
+def test_pool_that_refuses(folder: Path, pool: str, problem: str) -> None:
+    """The message names the obstacle; another pool of the same php-fpm has the numbers."""
+    script = str(folder / "opcache_status.php")
+    alone = seen(script, targets(folder, pool))
+    together = seen(script, targets(folder, pool, "www"))
+
+    assert problem in alone.problem
+    assert not together.problem
+
+
+def test_full_opcache(folder: Path) -> None:
+    """More scripts than fit: full, with misses; the numbers are those of this OPcache."""
+    script = str(folder / "opcache_status.php")
+    for number in range(400):
+        fastcgi.get(f"{folder}/www.sock", f"{folder}/page{number}.php", "", time.monotonic() + 10)
+    view = seen(script, targets(folder, "www"))
+
+    assert view.is_full
+    memory = sum(view.numbers[f"memory_{part}"] for part in ("used", "free", "wasted"))
+    assert memory == 8 << 20
+    assert view.numbers["misses"] > view.numbers["scripts"] > 0
+
+
+def test_request_of_a_web_server(folder: Path) -> None:
+    """Without the parameter of the listener the script prints nothing."""
+    script = str(folder / "opcache_status.php")
+    more = {"HTTP_FPM_LISTENER_OPCACHE": "1"}
+    answer = fastcgi.get(f"{folder}/www.sock", script, "", time.monotonic() + 10, more)
+
+    assert answer == fastcgi.Response(404, "")
+
+
+def test_pools_with_a_chroot() -> None:
+    """No pool is asked."""
+    view = OpcacheReader("/x").read(SITE, [PoolTarget("www", "/x.sock", chroot="/srv")])
+
+    assert view is not None
+    assert "chroot" in view.problem
