@@ -58,6 +58,7 @@ class Cause(Enum):
     GAVE_UP = "gave_up"
     EXIT_LOOP = "exit_loop"
     STOP_TIMEOUT = "stop_timeout"
+    OPCACHE_FULL = "opcache_full"
 
 
 class Fault(Enum):

@@ -58,4 +58,11 @@ LIVE: dict[Cause | Variant | Fault, Text] = {
         "process_control_timeout in the php-fpm configuration to 5 seconds less. Then type: "
         "{update}",
     ),
+    Cause.OPCACHE_FULL: Text(
+        "its OPcache is|was full and restarts|restarted again and again, so PHP compiles|compiled "
+        "all scripts again",
+        "Raise in php.ini what the evidence shows as full: opcache.memory_consumption (memory), "
+        "opcache.max_accelerated_files (keys) or opcache.interned_strings_buffer (strings). Then "
+        "reload php-fpm{reload}",
+    ),
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener.incidents.exit_loop import ExitLoop
 from fpm_listener.incidents.live_view import LiveView, WorkersView
+from fpm_listener.incidents.opcache_full import OpcacheFull
 from fpm_listener.incidents.request_history import RequestHistory
 from fpm_listener.incidents.worker_failures import WorkerFailures
 from fpm_listener.phpfpm.pool_life import Life
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.incidents.post_mortem import PostMortem
     from fpm_listener.incidents.process_news import ProcessExit
+    from fpm_listener.phpfpm.opcache import OpcacheView
     from fpm_listener.phpfpm.status_page import PoolView
     from fpm_listener.settings.policy import Policy
     from fpm_listener.supervisor.exit_log import ExitNote
@@ -68,6 +70,7 @@ class LiveFailures:
     def __init__(self, name: ProcessName, policy: Policy) -> None:
         self.workers = WorkerFailures(name, policy)
         self.exit_loop = ExitLoop(policy.exit_loop, policy.stable_for_s)
+        self.opcache = OpcacheFull(policy.stable_for_s)
         self.requests = RequestHistory()
         self.problems: dict[Cause, str] = {}  #: each with the line that shows it
         self.program: Program | None = None  #: as configured; None = unknown
@@ -88,6 +91,7 @@ class LiveFailures:
         """Use new settings."""
         self.workers.reconfigure(policy)
         self.exit_loop.reconfigure(policy.exit_loop, policy.stable_for_s)
+        self.opcache.stable_for_s = policy.stable_for_s
 
     def take_pools(self, now_s: float, state: State, pools: tuple[PoolView, ...]) -> None:
         """Take the answers of the pools; they count while supervisord reports RUNNING."""
@@ -107,6 +111,11 @@ class LiveFailures:
                 f"seen: pool {names}: {dead[0].detail or _BUSY} for {lasted_s:.0f} s{why}"
             )
             self._set_problems()
+
+    def take_opcache(self, now_s: float, view: OpcacheView) -> None:
+        """Take a reading of OPcache."""
+        self.opcache.take(now_s, view)
+        self._set_problems()
 
     def end_polls(self, now_s: float) -> None:
         """End the silence: the pools answer, or nobody asks them any more."""
@@ -201,6 +210,7 @@ class LiveFailures:
         """Forget everything: the incident is over."""
         self.workers.clear()
         self.exit_loop.clear()
+        self.opcache.clear()
         self._stop_timeout = ""
         self._set_problems()
 
@@ -214,6 +224,7 @@ class LiveFailures:
             Cause.NOT_ANSWERING: self._silence,
             Cause.EXIT_LOOP: self.exit_loop.line,
             Cause.STOP_TIMEOUT: self._stop_timeout,
+            Cause.OPCACHE_FULL: self.opcache.line,
         }
         present = {cause: line for cause, line in lines.items() if line}
         self.problems = {**self.workers.problems, **present}
@@ -227,5 +238,6 @@ class LiveFailures:
             return None
         if self._stop_timeout and state is not State.RUNNING:
             return float("inf")
-        calm_since_s = max(self.workers.calm_since_s, self.exit_loop.calm_since_s)
+        parts = (self.workers, self.exit_loop, self.opcache)
+        calm_since_s = max(part.calm_since_s for part in parts)
         return max(settled_at_s, calm_since_s, self._answered_at_s)

@@ -54,4 +54,10 @@ LIVE: dict[Cause | Variant | Fault, Text] = {
         "将其配置段中的 stopwaitsecs 调到大于最长请求的秒数，将 php-fpm 配置中的 "
         "process_control_timeout 设为比它少 5 秒，然后执行：{update}",
     ),
+    Cause.OPCACHE_FULL: Text(
+        "OPcache 已满并反复重启，PHP 每次都要重新编译所有脚本",
+        "在 php.ini 中调大证据显示已满的设置：opcache.memory_consumption（内存）、"
+        "opcache.max_accelerated_files（键）或 opcache.interned_strings_buffer（字符串）。"
+        "然后重新加载 php-fpm{reload}",
+    ),
 }

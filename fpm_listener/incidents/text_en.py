@@ -196,6 +196,8 @@ ENGLISH = Language(
         "exit_loop": "These exits are no failures for supervisord. It starts the program again "
         "each time, without a delay.",
         "stop_timeout": "A stop is no failure. This alert is resolved when the program runs again.",
+        "opcache_full": "php-fpm answers requests, but slowly. This alert is resolved after an "
+        "hour without a restart of OPcache.",
         "one_failure": "1 failure in this incident.",
         "failures": "{count} failures in this incident.",
         "last_exit": " Last exit: {exit}.",

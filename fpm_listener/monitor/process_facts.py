@@ -171,8 +171,9 @@ class ProcessFacts:
         self._live.take_pools(now.monotonic_s, self.liveness.state, seen.pools)
         return []
 
-    def _take_opcache(self, _now: Instant, seen: OpcacheSeen) -> list[Effect]:
+    def _take_opcache(self, now: Instant, seen: OpcacheSeen) -> list[Effect]:
         self._opcache = seen.view
+        self._live.take_opcache(now.monotonic_s, seen.view)
         return []
 
     def _take_pid(self, _now: Instant, found: PidFound) -> list[Effect]:

@@ -74,7 +74,7 @@ def _receivers(snapshot: Snapshot) -> Iterable[tuple[Labels, ReceiverView]]:
 # -- values ----------------------------------------------------------------------------------------
 
 #: Causes that only a php-fpm can have.
-_FPM_CAUSES = frozenset({Cause.NOT_ANSWERING, Cause.WORKER_FAILURE})
+_FPM_CAUSES = frozenset({Cause.NOT_ANSWERING, Cause.WORKER_FAILURE, Cause.OPCACHE_FULL})
 
 
 def _is_firing(view: ProcessView, cause: Cause) -> bool | None:

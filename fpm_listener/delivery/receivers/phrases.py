@@ -98,6 +98,7 @@ CHINESE = Phrases(
         "gave_up": "放弃重启 (gave_up)",
         "exit_loop": "反复正常退出",
         "stop_timeout": "停止超时",
+        "opcache_full": "OPcache 已满",
         "notification_failing": "告警无法送达 (notification_failing)",
     },
 )

@@ -293,6 +293,12 @@ TOLD = {
         "process_control_timeout",
         "process_control_timeout",
     ),
+    "a full OPcache": (
+        replace(PLIGHT, cause=Cause.OPCACHE_FULL, failures=0),
+        "its OPcache is full and restarts again and again, so PHP compiles all scripts again",
+        "opcache.memory_consumption",
+        "opcache.memory_consumption",
+    ),
     "slow flapping": (
         replace(
             PLIGHT,

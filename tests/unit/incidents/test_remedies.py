@@ -143,7 +143,7 @@ def situations() -> Iterator[IncidentFacts]:
     """Return every cause in every situation that its texts distinguish."""
     for commands, is_fpm in itertools.product(COMMANDS.values(), (False, True)):
         site = SITE if is_fpm else FpmSite()
-        for cause in set(Cause) - (set() if is_fpm else {Cause.NOT_ANSWERING}):
+        for cause in set(Cause) - (set() if is_fpm else {Cause.NOT_ANSWERING, Cause.OPCACHE_FULL}):
             base = replace(BARE, cause=cause, commands=commands, is_fpm=is_fpm, site=site)
             yield base
             yield replace(base, gave_up=True)

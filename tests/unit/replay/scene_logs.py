@@ -14,6 +14,7 @@ from fpm_listener.incidents.effects import CheckGone, ExitExamined, Gone, Output
 from fpm_listener.incidents.post_mortem import PostMortem
 from fpm_listener.monitor import messages
 from fpm_listener.monitor.known_programs import ProgramsKnown
+from fpm_listener.monitor.opcache_seen import OpcacheSeen
 from fpm_listener.monitor.pid_search import StartsSeen
 from fpm_listener.replay.log_lines import LogLine, Source
 from fpm_listener.settings.policy import NO_HEALING
@@ -77,6 +78,7 @@ _NOT_IN_LOGS: dict[type, Unlike] = {
     messages.StopFailed: Unlike.HEALING,
     messages.LeaveProgram: Unlike.HEALING,
     messages.PoolsSeen: Unlike.POOLS,
+    OpcacheSeen: Unlike.POOLS,
     OutputRead: Unlike.OUTPUT,
 }
 _UNLOGGED = {
