@@ -59,6 +59,7 @@ class Cause(Enum):
     EXIT_LOOP = "exit_loop"
     STOP_TIMEOUT = "stop_timeout"
     OPCACHE_FULL = "opcache_full"
+    SATURATED = "saturated"
 
 
 class Fault(Enum):

@@ -56,6 +56,7 @@ class PoolPoller:
         self._put = put
         self._targets: Mapping[ProcessName, tuple[PoolTarget, ...]] = {}
         self._watches: dict[PoolTarget, PoolWatch] = {}
+        self._obstacles: set[str] = set()  # that are in the log already
         self._changed = threading.Event()
         self._stop = False
         self._opcache: OpcacheReader | None = None
@@ -137,10 +138,22 @@ class PoolPoller:
                 else:
                     watch.fail("its answer cannot be read")
             self._log_change(process, before, watch.view)
+            self._log_obstacle(process, watch)
         if due:
             found = (one.take_requests() for one in watches)
             requests = tuple(one for one in found if one is not None)
             self._put(PoolsSeen(process, tuple(one.view for one in watches), requests))
+
+    def _log_obstacle(self, process: ProcessName, watch: PoolWatch) -> None:
+        why = watch.obstacle
+        if why and why not in self._obstacles:
+            self._obstacles.add(why)
+            log.warning(
+                "queue unknown, so saturated is not detected program=%s pool=%s why=%r",
+                process,
+                watch.view.pool,
+                why,
+            )
 
     def _log_change(self, process: ProcessName, before: PoolView, view: PoolView) -> None:
         if view.detail and view.detail != before.detail:

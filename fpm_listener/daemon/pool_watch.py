@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from fpm_listener.daemon.request_reader import read_requests
 from fpm_listener.host import addresses, sock_diag, socket_users
 from fpm_listener.host.addresses import UnusableAddress
-from fpm_listener.host.sock_diag import ListenQueue
+from fpm_listener.host.sock_diag import ListenQueue, NoQueue, Obstacle
 from fpm_listener.phpfpm import fastcgi, pool_life
 from fpm_listener.phpfpm.fastcgi import NoAnswer, Response
 from fpm_listener.phpfpm.pool_life import Life, SocketUser
@@ -54,6 +54,7 @@ class PoolWatch:
         self.target = target
         self.view = PoolView(pool=target.pool, up=None, max_children=target.max_children)
         self.due_s = 0.0  #: of the next look
+        self.obstacle = ""  #: why the queue is unknown; empty = it is known
         self._interval_s = interval_s
         self._asks = asks and bool(target.status_path or target.ping_path)
         self._queue: ListenQueue | None = None  # at the last look
@@ -77,6 +78,9 @@ class PoolWatch:
             up, detail = False if is_dead else view.up, "" if is_busy else view.detail
             view = replace(view, life=life, up=up, detail=detail)
         self.view = replace(view, waiting=waiting, limit=queue.limit if queue else None)
+        if isinstance(found, NoQueue):  # a php-fpm that is stopped has no socket
+            is_hidden = found.obstacle is not Obstacle.NOT_VISIBLE or view.up
+            self.obstacle = found.why if is_hidden else ""
         is_soon = view.silent or (queue is not None and queue.waiting > 0)
         self.due_s = time.monotonic() + (
             min(SOON_S, self._interval_s) if is_soon else self._interval_s

@@ -225,7 +225,7 @@ class Language:
 
 #: Values with which supervisord's log has exits, by key of [supervisord].
 _SHOWS_EXITS = {"loglevel": "loglevel=info", "logfile": "logfile=/tmp/supervisord.log"}
-#: Causes with which the program itself does not fail.
-_RUNS = frozenset({Cause.WORKER_FAILURE, Cause.EXIT_LOOP, Cause.STOP_TIMEOUT, Cause.OPCACHE_FULL})
 #: Causes about which the description says nothing about failures.
-_NO_FAILURES = frozenset({Cause.EXIT_LOOP, Cause.STOP_TIMEOUT, Cause.OPCACHE_FULL})
+_NO_FAILURES = frozenset({Cause.EXIT_LOOP, Cause.STOP_TIMEOUT, Cause.OPCACHE_FULL, Cause.SATURATED})
+#: Causes with which the program itself does not fail.
+_RUNS = _NO_FAILURES | {Cause.WORKER_FAILURE}

@@ -47,6 +47,12 @@ LIVE: dict[Cause | Variant | Fault, Text] = {
         "--max-time limits it), another job a sleep. If it must end, set "
         "autorestart=unexpected, or startsecs=0 if it must start again at once",
     ),
+    Cause.SATURATED: Text(
+        "all workers of a pool are|were busy, and too many clients wait|waited",
+        "See what its workers do: {workers}. If requests are slow, find out why, for example "
+        "with request_slowlog_timeout. If they are not, raise pm.max_children as far as the "
+        "memory allows it",
+    ),
     Cause.STOP_TIMEOUT: Text(
         "supervisord killed it, because it did not stop in time{stop_s}",
         "Set stopwaitsecs in its section to more seconds than it needs to stop, then type: "

@@ -13,6 +13,7 @@ from fpm_listener.incidents.exit_loop import ExitLoop
 from fpm_listener.incidents.live_view import LiveView, WorkersView
 from fpm_listener.incidents.opcache_full import OpcacheFull
 from fpm_listener.incidents.request_history import RequestHistory
+from fpm_listener.incidents.saturation import Saturation
 from fpm_listener.incidents.worker_failures import WorkerFailures
 from fpm_listener.phpfpm.pool_life import Life
 from fpm_listener.vocabulary import Cause, State
@@ -37,6 +38,7 @@ SILENT_FOR_S = {
     Life.UNKNOWN: 20.0,
     Life.ALIVE: 300.0,
 }
+_NO_LIFE = frozenset({Life.STOPPED, Life.NO_WORKERS})
 _BUSY = "clients wait in its queue, and no worker accepts them"
 _WHY = {
     Life.STOPPED: "; its processes are stopped (state T)",
@@ -72,6 +74,7 @@ class LiveFailures:
         self.exit_loop = ExitLoop(policy.exit_loop, policy.stable_for_s)
         self.opcache = OpcacheFull(policy.stable_for_s)
         self.requests = RequestHistory()
+        self.saturation = Saturation()
         self.problems: dict[Cause, str] = {}  #: each with the line that shows it
         self.program: Program | None = None  #: as configured; None = unknown
         self._pools: tuple[str, ...] = ()
@@ -95,9 +98,14 @@ class LiveFailures:
 
     def take_pools(self, now_s: float, state: State, pools: tuple[PoolView, ...]) -> None:
         """Take the answers of the pools; they count while supervisord reports RUNNING."""
-        silent = [pool for pool in pools if pool.silent and state is State.RUNNING]
+        running = pools if state is State.RUNNING else ()
+        self.saturation.take(now_s, [one for one in running if one.life not in _NO_LIFE])
+        self._take_silence(now_s, [pool for pool in running if pool.silent])
+        self._set_problems()
+
+    def _take_silence(self, now_s: float, silent: Sequence[PoolView]) -> None:
         if not silent:
-            self.end_polls(now_s)
+            self._end_silence(now_s)
             return
         self.silent = {
             pool.pool: self.silent.get(pool.pool, _Silence(now_s)).next for pool in silent
@@ -110,7 +118,6 @@ class LiveFailures:
             self._silence = (
                 f"seen: pool {names}: {dead[0].detail or _BUSY} for {lasted_s:.0f} s{why}"
             )
-            self._set_problems()
 
     def take_opcache(self, now_s: float, view: OpcacheView) -> None:
         """Take a reading of OPcache."""
@@ -118,12 +125,13 @@ class LiveFailures:
         self._set_problems()
 
     def end_polls(self, now_s: float) -> None:
-        """End the silence: the pools answer, or nobody asks them any more."""
+        """Forget the pools: nobody looks at them any more, or the run has ended."""
+        self.saturation.clear(now_s)
+        self._end_silence(now_s)
+
+    def _end_silence(self, now_s: float) -> None:
         if self._silence:
             self._answered_at_s = now_s
-        self._end_silence()
-
-    def _end_silence(self) -> None:
         self._silence, self.silent = "", {}
         self._set_problems()
 
@@ -165,10 +173,10 @@ class LiveFailures:
         self._stop_timeout = line
         self._set_problems()
 
-    def end_run(self) -> None:
-        """Forget the silence, and the lines that wait for a check: the run has ended."""
+    def end_run(self, now_s: float) -> None:
+        """Forget the pools, and the lines that wait for a check: the run has ended."""
         self.workers.end_run()
-        self._end_silence()
+        self.end_polls(now_s)
 
     def view(self, cause: Cause) -> LiveView:
         """Return what a text about this cause contains."""
@@ -225,6 +233,7 @@ class LiveFailures:
             Cause.EXIT_LOOP: self.exit_loop.line,
             Cause.STOP_TIMEOUT: self._stop_timeout,
             Cause.OPCACHE_FULL: self.opcache.line,
+            Cause.SATURATED: self.saturation.line,
         }
         present = {cause: line for cause, line in lines.items() if line}
         self.problems = {**self.workers.problems, **present}
@@ -234,10 +243,11 @@ class LiveFailures:
 
         settled_at_s: since when the process itself is in the state that its operator wants.
         """
-        if self._silence:
+        if self._silence or self.saturation.line:
             return None
         if self._stop_timeout and state is not State.RUNNING:
             return float("inf")
         parts = (self.workers, self.exit_loop, self.opcache)
         calm_since_s = max(part.calm_since_s for part in parts)
-        return max(settled_at_s, calm_since_s, self._answered_at_s)
+        ended_at_s = max(self._answered_at_s, self.saturation.ended_at_s)
+        return max(settled_at_s, calm_since_s, ended_at_s)

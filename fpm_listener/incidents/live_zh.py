@@ -45,6 +45,11 @@ LIVE: dict[Cause | Variant | Fault, Text] = {
         "可用 --max-time 限制时长），其他任务需要 sleep。若它本应结束，请设置 "
         "autorestart=unexpected；若它本应立即再次启动，请设置 startsecs=0",
     ),
+    Cause.SATURATED: Text(
+        "进程池的工作进程全忙，等待的客户端过多",
+        "查看工作进程在做什么：{workers}。如果请求很慢，请查明原因（例如设置 "
+        "request_slowlog_timeout）；否则在内存允许的范围内调大 pm.max_children",
+    ),
     Cause.STOP_TIMEOUT: Text(
         "进程未及时停止，被 supervisord 杀死{stop_s}",
         "将其配置段中的 stopwaitsecs 调到大于停止所需的秒数，然后执行：{update}",

@@ -196,6 +196,7 @@ ENGLISH = Language(
         "exit_loop": "These exits are no failures for supervisord. It starts the program again "
         "each time, without a delay.",
         "stop_timeout": "A stop is no failure. This alert is resolved when the program runs again.",
+        "saturated": "php-fpm still answers. If the queue becomes full, it refuses clients.",
         "opcache_full": "php-fpm answers requests, but slowly. This alert is resolved after an "
         "hour without a restart of OPcache.",
         "one_failure": "1 failure in this incident.",

@@ -250,6 +250,7 @@ CHINESE = Language(
         "workers_failed": "本次故障中 php-fpm 已记录 {count} 次工作进程异常，主进程仍在运行。",
         "exit_loop": "对 supervisord 而言这些退出不是故障，每次都会立即再次启动该程序。",
         "stop_timeout": "停止不是故障。该程序再次运行后，此告警即解除。",
+        "saturated": "php-fpm 仍在响应请求。队列一旦满，新客户端将被拒绝。",
         "opcache_full": "php-fpm 仍在响应请求，但变慢。OPcache 一小时内不再重启后，此告警即解除。",
         "one_failure": "本次故障中已失败 1 次。",
         "failures": "本次故障中已失败 {count} 次。",

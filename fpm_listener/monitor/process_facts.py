@@ -117,7 +117,7 @@ class ProcessFacts:
         now_s, state = now.monotonic_s, seen.state
         has_ended, is_new_run, is_first = self.liveness.correct(now_s, seen)
         if has_ended:
-            self._live.end_run()
+            self._live.end_run(now_s)
             self._counters.last_exit = None  # the exit status is unknown
         if seen.started_at_s is not None:
             self._counters.start_time_s = seen.started_at_s

@@ -91,8 +91,9 @@ class ProcessMonitor(ProcessFacts):
         times = change.stop_s, change.run_s
         ended = ProcessExit(now.monotonic_s, change.failed, is_stop, *times, pid=change.pid)
         self._counters.last_exit_s = now.wall_s
-        if self._live.silent or self._live.workers.deadline_s is not None:
-            self._live.end_run()
+        live = self._live
+        if live.silent or live.saturation.line or live.workers.deadline_s is not None:
+            live.end_run(now.monotonic_s)
         run, has_delay = Run(self.name, change.pid), event.state is not State.EXITED
         match = self._shared.exits.take_exit(now.monotonic_s, run, ended, has_delay=has_delay)
         killed = _is_kill(match.note) if match.is_final else None

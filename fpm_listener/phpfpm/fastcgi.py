@@ -135,7 +135,7 @@ def _length(text: bytes) -> bytes:
 
 def _read(connection: TimedSocket) -> bytes:
     """Return the data for stdout. Raises ValueError if it is no FastCGI."""
-    out, raw = bytearray(), bytearray()
+    out, raw, received = bytearray(), bytearray(), 0
     while True:
         at = 0  # cut once for each chunk: a chunk can hold thousands of records
         while len(raw) - at >= _HEADER.size:
@@ -155,7 +155,8 @@ def _read(connection: TimedSocket) -> bytes:
         if not chunk:
             raise ValueError("the connection was closed before the end of the answer")
         raw += chunk
-        if len(out) + len(raw) > LONGEST_ANSWER:
+        received += len(chunk)
+        if received > 2 * LONGEST_ANSWER or len(out) + len(raw) > LONGEST_ANSWER:
             raise ValueError(f"the answer is longer than {LONGEST_ANSWER} bytes")
 
 

@@ -143,7 +143,7 @@ def parse(text: str) -> tuple[dict[str, float], dict[str, int]] | None:
         for key, name in NUMBERS.items()
         if isinstance(value := pool.get(key), int)
         and not isinstance(value, bool)
-        and abs(value) <= _LARGEST
+        and 0 <= value <= _LARGEST
     }
     return numbers, _states(whole)
 

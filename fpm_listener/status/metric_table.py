@@ -74,7 +74,9 @@ def _receivers(snapshot: Snapshot) -> Iterable[tuple[Labels, ReceiverView]]:
 # -- values ----------------------------------------------------------------------------------------
 
 #: Causes that only a php-fpm can have.
-_FPM_CAUSES = frozenset({Cause.NOT_ANSWERING, Cause.WORKER_FAILURE, Cause.OPCACHE_FULL})
+_FPM_CAUSES = frozenset(
+    {Cause.NOT_ANSWERING, Cause.WORKER_FAILURE, Cause.OPCACHE_FULL, Cause.SATURATED}
+)
 
 
 def _is_firing(view: ProcessView, cause: Cause) -> bool | None:

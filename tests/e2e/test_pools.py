@@ -195,6 +195,7 @@ def test_saturation_of_pools(lab: Lab) -> None:
         lab.pools.add(pool)
         beside = f"pm.status_listen = {lab.folder}/status.sock\n" if name == "beside" else ""
         text = f"[{pool}]\n{owner}listen = {addresses[name]}\n{pace}pm.status_path = /status\n"
+        text += "listen.backlog = 8\n"
         conf.write_text(conf.read_text() + text + beside)
     lab.settings |= {"fpm_status": "on", "fpm_status_interval": "1s"}
     lab.start()
@@ -221,6 +222,13 @@ def test_saturation_of_pools(lab: Lab) -> None:
                 partial(has_busy_workers, lab, counts), f"{step} busy workers", deadline_s=60
             )
         assert all(pools_of(lab)[name]["saturated"] for name in full)
+        for _ in range(6):  # php-fpm with pm = static has no queue before its workers are busy
+            clients.enter_context(occupy(addresses["static"]))
+        (told,) = wait_until(
+            lambda: lab.webhook.alerts("firing"), "the firing alert", deadline_s=90
+        )
+        assert told["annotations"]["cause"] == "saturated"
+        assert f"pool lab{lab.web_port}-static: 5 of 8 places" in told["annotations"]["evidence"]
     wait_until(
         partial(has_busy_workers, lab, dict.fromkeys(PACES, 0)), "idle pools again", deadline_s=60
     )

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
             (
                 "bind_conflict address_absent unknown_user disk_full fd_limit process_limit "
                 "missing_path permission config_error out_of_memory crash_signal worker_failure "
-                "not_answering restart_loop gave_up exit_loop stop_timeout opcache_full"
+                "not_answering restart_loop gave_up exit_loop stop_timeout opcache_full saturated"
             ),
         ),
         (

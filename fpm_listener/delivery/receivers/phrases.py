@@ -94,6 +94,7 @@ CHINESE = Phrases(
         "crash_signal": "进程崩溃 (crash_signal)",
         "worker_failure": "工作进程异常",
         "not_answering": "无响应 (not_answering)",
+        "saturated": "繁忙 (saturated)",
         "restart_loop": "反复重启 (restart_loop)",
         "gave_up": "放弃重启 (gave_up)",
         "exit_loop": "反复正常退出",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -11,16 +12,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fpm_listener.daemon.pool_poller import PoolPoller
 from fpm_listener.daemon.pool_watch import PoolWatch
-from fpm_listener.host import procfs
+from fpm_listener.host import procfs, sock_diag
+from fpm_listener.monitor.messages import PoolsSeen
 from fpm_listener.phpfpm.pool_life import Life
 from fpm_listener.phpfpm.status_page import PoolTarget
+from fpm_listener.supervisor.process import ProcessName
 from tests.ports import free_port
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from fpm_listener.monitor.opcache_seen import OpcacheSeen
 
 BACKLOG = 20
 PACES = {
@@ -122,3 +128,30 @@ def test_a_stopped_php_fpm(fpm: Fpm, pool: str) -> None:
     wait_until(lambda: watch.look().up, "an answer")
     assert watch.view.numbers["total_processes"] >= 1
     watch.close()
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EPROTONOSUPPORT, errno.ENOENT])
+def test_a_kernel_that_hides_the_queue(
+    fpm: Fpm, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    """It is one message, and php-fpm is asked as before."""
+
+    def refuse(_request: bytes, *, one: bool) -> list[bytes]:  # noqa: ARG001 - as netlink.ask
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(sock_diag.queue, "__defaults__", (refuse,))
+    taken: list[PoolsSeen | OpcacheSeen] = []
+    poller = PoolPoller(0.1, taken.append, print)
+    name = ProcessName("php-fpm", "php-fpm")
+    poller.follow({name: tuple(fpm.targets.values())})
+    poller.start()
+    try:
+        wait_until(lambda: len(taken) > 3, "some looks")
+    finally:
+        poller.stop()
+    seen = [one for one in taken if isinstance(one, PoolsSeen)]
+    assert all(pool.up for pool in seen[-1].pools)
+    assert {pool.waiting for pool in seen[-1].pools} == {None}
+    assert {pool.queue for pool in seen[-1].pools} == {0, None}  # php-fpm's own, over TCP
+    assert caplog.text.count("saturated is not detected") == 1
+    assert os.strerror(number) in caplog.text

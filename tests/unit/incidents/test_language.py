@@ -253,6 +253,12 @@ TOLD = {
         "supervisorctl restart php-fpm",
         "supervisorctl restart php-fpm",
     ),
+    "clients wait": (
+        replace(PLIGHT, cause=Cause.SATURATED),
+        "all workers of a pool are busy, and too many clients wait",
+        "raise pm.max_children as far as the memory allows it",
+        "调大 pm.max_children",
+    ),
     "workers": (
         replace(
             PLIGHT,

@@ -139,11 +139,14 @@ def supervisors() -> Iterator[HolderSupervisor]:
     yield HolderSupervisor(kind="container", config="container c")
 
 
+OF_PHP_FPM = {Cause.NOT_ANSWERING, Cause.OPCACHE_FULL, Cause.SATURATED}
+
+
 def situations() -> Iterator[IncidentFacts]:
     """Return every cause in every situation that its texts distinguish."""
     for commands, is_fpm in itertools.product(COMMANDS.values(), (False, True)):
         site = SITE if is_fpm else FpmSite()
-        for cause in set(Cause) - (set() if is_fpm else {Cause.NOT_ANSWERING, Cause.OPCACHE_FULL}):
+        for cause in set(Cause) - (set() if is_fpm else OF_PHP_FPM):
             base = replace(BARE, cause=cause, commands=commands, is_fpm=is_fpm, site=site)
             yield base
             yield replace(base, gave_up=True)
