@@ -244,10 +244,13 @@ class PoolWatch:
 
     def _life(self, queue: ListenQueue | None) -> Life:
         """Return what the processes of a silent pool show."""
-        if queue is None:
-            return Life.UNKNOWN
-        users = socket_users.socket_users(queue.inode, pool_life.is_php_fpm)
-        return pool_life.judge(None if users is None else [SocketUser(*one) for one in users])
+        users = None
+        if queue is not None:
+            users = socket_users.socket_users(queue.inode, pool_life.is_php_fpm)
+        if users is None:  # another user's processes: titles and states are for everyone
+            worker = pool_life.worker_title(self.target.pool)
+            users = socket_users.processes(lambda title: title == worker)
+        return pool_life.judge([SocketUser(*one) for one in users])
 
 
 def _odd(path: str | None, answer: Response) -> NoAnswer:

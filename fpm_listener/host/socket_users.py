@@ -18,18 +18,27 @@ def socket_users(
     inode: of the socket. A zombie has nothing open.
     """
     found = []
-    try:
-        pids = procfs.pids(proc)
-    except OSError:
-        return None
-    for pid in pids:
-        title = procfs.title(pid, proc)
-        if not is_wanted(title):
-            continue
+    for pid, title in _titled(is_wanted, proc):
         has_it = procfs.has_socket(pid, [inode], proc)
         if has_it is None:
             return None
-        stat = procfs.read_stat(pid, proc)
-        if has_it and stat is not None and not stat.has_ended:
-            found.append((title, stat.state))
+        found += _state(pid, title, proc) if has_it else []
     return found
+
+
+def processes(is_wanted: Callable[[str], bool], proc: str = "/proc") -> list[tuple[str, str]]:
+    """Return title and state of each process with such a title, whoever its user is."""
+    return [one for pid, title in _titled(is_wanted, proc) for one in _state(pid, title, proc)]
+
+
+def _titled(is_wanted: Callable[[str], bool], proc: str) -> list[tuple[int, str]]:
+    try:
+        titles = [(pid, procfs.title(pid, proc)) for pid in procfs.pids(proc)]
+    except OSError:
+        return []
+    return [(pid, title) for pid, title in titles if is_wanted(title)]
+
+
+def _state(pid: int, title: str, proc: str) -> list[tuple[str, str]]:
+    stat = procfs.read_stat(pid, proc)
+    return [(title, stat.state)] if stat is not None and not stat.has_ended else []

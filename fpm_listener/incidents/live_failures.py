@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 #: Looks in a row at a pool that accepts nothing, until it is a problem.
 SILENT_LOOKS = 3
 #: And the seconds that they must last. A worker that runs can be busy with a long request.
+#: Who is not visible can be busy too.
 SILENT_FOR_S = {
     Life.STOPPED: 4.0,
     Life.NO_WORKERS: 10.0,
-    Life.UNKNOWN: 20.0,
+    Life.UNKNOWN: 300.0,
     Life.ALIVE: 300.0,
 }
 _NO_LIFE = frozenset({Life.STOPPED, Life.NO_WORKERS})

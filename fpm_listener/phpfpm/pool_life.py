@@ -34,15 +34,20 @@ class SocketUser(NamedTuple):
     state: str  #: one letter, as in proc(5)
 
 
-def judge(users: Collection[SocketUser] | None) -> Life:
-    """Return what the processes show; None = they cannot be read."""
-    workers = [one.state for one in users or () if one.title.startswith(_WORKER)]
-    masters = [one.state for one in users or () if one.title.startswith(_MASTER)]
+def judge(users: Collection[SocketUser]) -> Life:
+    """Return what the processes show; empty = none is visible."""
+    workers = [one.state for one in users if one.title.startswith(_WORKER)]
+    masters = [one.state for one in users if one.title.startswith(_MASTER)]
     if workers:
         return Life.STOPPED if _STOPPED.issuperset(workers) else Life.ALIVE
     if masters:
         return Life.STOPPED if _STOPPED.issuperset(masters) else Life.NO_WORKERS
     return Life.UNKNOWN
+
+
+def worker_title(pool: str) -> str:
+    """Return the title that php-fpm gives the workers of a pool."""
+    return _WORKER + pool
 
 
 def is_php_fpm(title: str) -> bool:

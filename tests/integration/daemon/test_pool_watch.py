@@ -57,6 +57,13 @@ class Fpm:
         self.master = subprocess.Popen([os.environ["PHP_FPM"], "-F", "-y", str(conf)])
         wait_until(lambda: "ready to handle" in (folder / "log").read_text(), "php-fpm")
 
+    def end(self) -> None:
+        """End all processes; workers outlive their master."""
+        os.kill(self.master.pid, signal.SIGSTOP)  # it starts no other worker
+        for pid in [*procfs.children(self.master.pid), self.master.pid]:
+            os.kill(pid, signal.SIGKILL)
+        self.master.wait(30)
+
     def processes(self, pool: str) -> list[int]:
         """Return the workers of a pool."""
         pids = procfs.children(self.master.pid)
@@ -81,10 +88,7 @@ def fpm(tmp_path: Path) -> Iterator[Fpm]:
     try:
         yield started
     finally:
-        for pid in [*procfs.children(started.master.pid), started.master.pid]:
-            os.kill(pid, signal.SIGCONT)
-        started.master.kill()
-        started.master.wait(30)
+        started.end()
 
 
 @pytest.mark.parametrize("asks", [True, False])
@@ -125,8 +129,8 @@ def test_a_stopped_php_fpm(fpm: Fpm, pool: str) -> None:
     assert (views[-1].up, views[-1].waiting) == (False, 0)
     for pid in stopped:
         os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: watch.look().up, "an answer")
-    assert watch.view.numbers["total_processes"] >= 1
+    wait_until(lambda: watch.look().numbers.get("total_processes"), "an answer")
+    assert watch.view.up
     watch.close()
 
 
@@ -155,3 +159,28 @@ def test_a_kernel_that_hides_the_queue(
     assert {pool.queue for pool in seen[-1].pools} == {0, None}  # php-fpm's own, over TCP
     assert caplog.text.count("saturated is not detected") == 1
     assert os.strerror(number) in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user needs root")
+def test_the_processes_of_another_user(fpm: Fpm) -> None:
+    """Titles and states are for everyone: a busy pool is alive, a stopped one is not."""
+    target, seen = fpm.targets["static-tcp"], []
+    with ExitStack() as opened:
+        fpm.clients(opened, "static-tcp", 5)
+        for is_stopped in (False, True):
+            for pid in fpm.processes("static-tcp") if is_stopped else ():
+                os.kill(pid, signal.SIGSTOP)
+            reader, writer = os.pipe()
+            child = os.fork()
+            if child == 0:
+                os.setgid(65534)
+                os.setuid(65534)
+                watch = PoolWatch(target, 5.0, asks=False)
+                lives = [watch.look().life.name for _ in range(2)]
+                os.write(writer, lives[-1].encode())
+                os._exit(0)
+            os.close(writer)
+            os.waitpid(child, 0)
+            with os.fdopen(reader) as answer:
+                seen.append(answer.read())
+    assert seen == ["ALIVE", "STOPPED"]

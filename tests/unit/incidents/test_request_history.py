@@ -9,6 +9,7 @@ import pytest
 
 from fpm_listener.incidents.request_history import RequestHistory
 from fpm_listener.monitor.messages import PoolsSeen, SaveState
+from fpm_listener.phpfpm.pool_life import Life
 from fpm_listener.phpfpm.status_page import PoolView
 from fpm_listener.phpfpm.worker_requests import PoolRequests, WorkerRequest
 from fpm_listener.vocabulary import Cause
@@ -22,7 +23,9 @@ def request(script: str, duration_s: float = 12.3, memory: int | None = None) ->
 def seen(
     at_s: float, *requests: WorkerRequest, pool: str = "www", silent: bool = False
 ) -> PoolsSeen:
-    view = PoolView(pool=pool, up=not silent, silent=silent, detail="it does not answer")
+    view = PoolView(
+        pool=pool, up=not silent, silent=silent, detail="it does not answer", life=Life.STOPPED
+    )
     answers = () if silent else (PoolRequests(pool, at_s, requests),)
     return PoolsSeen(FPM, (view,), answers)
 

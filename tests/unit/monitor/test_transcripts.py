@@ -41,6 +41,7 @@ from fpm_listener.monitor.pid_search import FindPid
 from fpm_listener.monitor.process_view import ProcessView
 from fpm_listener.monitor.supervision import EngineSettings
 from fpm_listener.phpfpm.config import FpmSite
+from fpm_listener.phpfpm.pool_life import Life
 from fpm_listener.phpfpm.status_page import PoolView
 from fpm_listener.settings.policy import HealingPolicy, Span
 from fpm_listener.supervisor.process import Child, ProcessName, ProcessSeen, Program
@@ -319,7 +320,9 @@ def sick_pools() -> str:
     for second in range(10, 16):
         scenario.play(f"{second} log segv")
     scenario.play("200 tick")
-    silent = PoolView(pool="www", up=False, failures=1, silent=True, detail="no answer in 2 s")
+    silent = PoolView(
+        pool="www", up=False, failures=1, silent=True, detail="no answer", life=Life.STOPPED
+    )
     for at_s in (210.0, 220.0, 231.0, 250.0):
         scenario.give(at_s, PoolsSeen(FPM, (silent, replace(silent, pool="api"))))
     scenario.give(300.0, PoolsSeen(FPM, (PoolView(pool="www", up=True, numbers={"x": 1.0}),)))

@@ -12,7 +12,6 @@ MASTER, WORKER = "php-fpm: master process (/etc/php-fpm.conf)", "php-fpm: pool w
 @pytest.mark.parametrize(
     ("users", "life"),
     [
-        (None, Life.UNKNOWN),
         ([], Life.UNKNOWN),
         ([("nginx", "T")], Life.UNKNOWN),
         ([(MASTER, "T"), (WORKER, "T"), (WORKER, "t")], Life.STOPPED),
@@ -23,7 +22,6 @@ MASTER, WORKER = "php-fpm: master process (/etc/php-fpm.conf)", "php-fpm: pool w
         ([(MASTER, "S"), (WORKER, "D")], Life.ALIVE),
     ],
 )
-def test_each_crowd(users: list[tuple[str, str]] | None, life: Life) -> None:
+def test_each_crowd(users: list[tuple[str, str]], life: Life) -> None:
     """One worker that is not stopped can be busy."""
-    found = None if users is None else [SocketUser(*one) for one in users]
-    assert judge(found) is life
+    assert judge([SocketUser(*one) for one in users]) is life
