@@ -12,8 +12,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fpm_listener.daemon.capacity_sampler import CapacitySampler
 from fpm_listener.daemon.pool_watch import PoolWatch
 from fpm_listener.internal_errors import is_exhausted, log_only, service_thread
 from fpm_listener.monitor.messages import PoolsSeen
@@ -57,6 +59,7 @@ class PoolPoller:
         self._targets: Mapping[ProcessName, tuple[PoolTarget, ...]] = {}
         self._watches: dict[PoolTarget, PoolWatch] = {}
         self._obstacles: set[str] = set()  # that are in the log already
+        self._capacity = CapacitySampler()
         self._changed = threading.Event()
         self._stop = False
         self._opcache: OpcacheReader | None = None
@@ -85,6 +88,7 @@ class PoolPoller:
             self._changed.clear()
             targets = self._targets
             self._choose(one for those in targets.values() for one in those)
+            self._measure()
             for process, those in targets.items():
                 if those and not self._stop:
                     self._poll(process, [self._watches[one] for one in those])
@@ -105,6 +109,13 @@ class PoolPoller:
     def _watch(self, target: PoolTarget) -> PoolWatch:
         asks, reads = self._asks, self._reads_requests
         return PoolWatch(target, self._interval_s, asks=asks, reads_requests=reads)
+
+    def _measure(self) -> None:
+        """Measure the workers, if it is time."""
+        try:
+            self._capacity.update(self._watches)
+        except Exception as error:  # noqa: BLE001 - law 3
+            self._caught(Where.POOL, error)
 
     def _wait_s(self) -> float:
         dues = [watch.due_s for watch in self._watches.values()]
@@ -139,10 +150,14 @@ class PoolPoller:
                     watch.fail("its answer cannot be read")
             self._log_change(process, before, watch.view)
             self._log_obstacle(process, watch)
+            self._capacity.count(watch.target, watch.view)
         if due:
             found = (one.take_requests() for one in watches)
             requests = tuple(one for one in found if one is not None)
-            self._put(PoolsSeen(process, tuple(one.view for one in watches), requests))
+            views = tuple(
+                replace(one.view, capacity=self._capacity.of(one.target)) for one in watches
+            )
+            self._put(PoolsSeen(process, views, requests))
 
     def _log_obstacle(self, process: ProcessName, watch: PoolWatch) -> None:
         why = watch.obstacle

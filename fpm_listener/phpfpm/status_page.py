@@ -14,6 +14,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from fpm_listener.phpfpm.pool_capacity import UNMEASURED, Capacity
 from fpm_listener.phpfpm.pool_life import Life
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class PoolTarget(NamedTuple):
     ping_response: str = "pong"
     max_children: int | None = None  #: pm.max_children; None = unknown
     chroot: str | None = None
+    config: str = ""  #: path of the main file of its php-fpm
 
     @property
     def status_takes_worker(self) -> bool:
@@ -90,6 +92,7 @@ class PoolView:
 
     max_children: int | None = None  #: pm.max_children; None = unknown
     own_requests: int = 0  #: active workers that only answered us
+    capacity: Capacity = UNMEASURED
 
     @property
     def busy(self) -> int | None:

@@ -136,6 +136,7 @@ def _pool(view: PoolView) -> Document:
     return {
         "name": view.pool,
         "numbers": dict(view.numbers),
+        "capacity": view.capacity._asdict(),
         **{name: getattr(view, name) for name in _POOL},
     }
 

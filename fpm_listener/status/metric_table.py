@@ -122,6 +122,15 @@ def _max_children(pool: PoolView) -> int | None:
     return None if pool.busy is None else pool.max_children
 
 
+def _worker_memory(pool: PoolView, quantile: str) -> int | None:
+    memory = pool.capacity.memory
+    return memory[quantile != "0.5"] if memory is not None else None
+
+
+def _recommended(pool: PoolView) -> int | None:
+    return pool.capacity.fits
+
+
 # -- the table -------------------------------------------------------------------------------------
 
 # Two lines for each metric; the formatter would write eight.
@@ -252,6 +261,12 @@ _POOLS = (
               "Requests that took longer than request_slowlog_timeout."),
     MetricRow("phpfpm_memory_peak", "gauge", _number("memory_peak"), None,
               "Highest memory use of a worker; since php-fpm 8.4."),
+    MetricRow("phpfpm_max_children", "gauge", "max_children", None,
+              "Highest number of workers that the pool may have (pm.max_children)."),
+    MetricRow("phpfpm_worker_memory_bytes", "gauge", _worker_memory, ("quantile", ("0.5", "0.95")),
+              "Memory that one worker alone needs at its peak: median and p95 of those measured."),
+    MetricRow("phpfpm_recommended_max_children", "gauge", _recommended, None,
+              "Most workers that fit into the memory; absent while it is unknown."),
     MetricRow("pool_busy_processes", "gauge", "busy", None,
               "Workers that serve requests, without the one that answers the listener."),
     MetricRow("pool_max_children", "gauge", _max_children, None,

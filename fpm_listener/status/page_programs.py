@@ -25,6 +25,7 @@ from fpm_listener.status.text import (
     has_bad_pool,
     healing_plan,
     last_exit,
+    pool_capacity,
     pool_load,
     recovery,
     worst_first,
@@ -221,4 +222,5 @@ def _addresses(program: Document) -> Markup:
         found.append(
             tag("span", symbol("warn" if tone == "warn" else "run", tone), words, class_="sub")
         )
+        found += [tag("span", line, class_="sub") for line in pool_capacity(pool)]
     return joined(found)

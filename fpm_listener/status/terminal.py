@@ -21,6 +21,7 @@ from fpm_listener.status.text import (
     healing_plan,
     last_exit,
     notes,
+    pool_capacity,
     pool_load,
     recovery,
     timeline_text,
@@ -71,9 +72,10 @@ class _Screen:
                 yield from self._folded(f"{short_name(program['name'])}: {plan}", "  healing:  ")
         yield from self._addresses(programs)
         pools = [
-            f"{short_name(program['name'])}, pool {pool['name']}: {pool_load(pool)}"
+            f"{short_name(program['name'])}, pool {pool['name']}: {line}"
             for program in programs
             for pool in program["pools"]
+            for line in (pool_load(pool), *pool_capacity(pool))
         ]
         if pools:
             yield from self._part("POOLS", pools)

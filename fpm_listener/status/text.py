@@ -124,6 +124,31 @@ def pool_load(pool: Document) -> str:
     return ", ".join(parts) or "answers"
 
 
+def pool_capacity(pool: Document) -> list[str]:
+    """Return how many workers fit and how many were busy, each with its basis."""
+    size = pool.get("capacity")  # older listeners do not send it
+    if not size:
+        return []
+    found = []
+    if size["fits"] is not None:
+        where = "this container" if size["where"] == "cgroup /" else size["where"]
+        fits = f"at most {size['fits']} workers fit into {where}"
+        if pool["max_children"] is not None:
+            fits += f"; {pool['max_children']} are configured"
+        found.append(f"{fits} ({size['workers']} workers measured since {_at(size['since_s'])})")
+    elif size["why"]:
+        found.append(f"it is unknown how many workers fit: {size['why']}")
+    if size["busy_peak"] is not None:
+        since = f"{size['busy_samples']} samples since {_at(size['busy_since_s'])}"
+        text = f"peak of the last 24 h: {size['busy_peak']} busy workers ({since})"
+        found.append(text + (", and requests waited" if size["waited"] else ""))
+    return found
+
+
+def _at(wall_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(wall_s))
+
+
 def last_exit(program: Document) -> str:
     """Return how a program exited last; empty if it never did."""
     return program["last_exit"] or ("" if program["last_exit_s"] is None else "unknown")

@@ -72,6 +72,7 @@ PURE = {
     *("supervisor.supervisorctl", "untrusted_text"),
     *(
         "phpfpm.capacity",
+        "phpfpm.pool_capacity",
         "phpfpm.check_command",
         "phpfpm.command_line",
         "phpfpm.wrappers",

@@ -1,0 +1,141 @@
+"""Keeps the samples of a pool, and tells how many workers it needs and how many fit.
+
+Laws:
+1. The samples are in memory only: after a start of the listener they begin anew.
+2. A number is always given with its basis: how many samples, and since when.
+3. If one pool below a limit is unknown, no pool below this limit gets a number.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from fpm_listener.phpfpm import capacity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fpm_listener.host.memory_sizes import MemoryLimit, WorkerMemory
+    from fpm_listener.phpfpm.capacity import PoolNeed
+
+#: Seconds of which the peak of busy workers is kept, and the length of one part.
+KEPT_S, _PART_S = 86400.0, 3600.0
+#: The most workers that a pool remembers; a worker that is measured again counts once.
+_REMEMBERED = 256
+
+
+class Capacity(NamedTuple):
+    """What is known about the size of a pool."""
+
+    fits: int | None = None  #: the most workers that fit; None = unknown, see `why`
+    why: str = ""  #: a clause: why it is unknown
+    where: str = ""  #: whose memory it is: a cgroup or this host
+    workers: int = 0  #: workers that were measured since `since_s`
+    memory: tuple[int, int] | None = None  #: bytes of one worker at its peak: median and p95
+    since_s: float = 0.0  #: wall seconds of the first sample
+    busy_peak: int | None = None  #: most busy workers of the last 24 h
+    busy_samples: int = 0
+    busy_since_s: float = 0.0  #: wall seconds of the first of these samples
+    waited: bool = False  #: requests waited meanwhile while the busy workers were not counted
+
+
+#: Before the first sample.
+UNMEASURED = Capacity()
+
+
+class _Part(NamedTuple):
+    """The busy workers of one hour."""
+
+    began_s: float  #: wall seconds
+    began: float  #: monotonic
+    peak: int
+    samples: int
+    waited: bool
+
+
+class PoolSamples:
+    """The samples of one pool."""
+
+    def __init__(self) -> None:
+        self._parts: deque[_Part] = deque()
+        self._workers: dict[int, WorkerMemory] = {}
+        self._since_s = 0.0
+
+    def take_busy(self, busy: int, monotonic_s: float, wall_s: float, *, waited: bool) -> None:
+        """Take the number of busy workers; waited: only the queue is known, and it is not empty."""
+        while self._parts and monotonic_s - self._parts[0].began > KEPT_S:
+            self._parts.popleft()
+        last = self._parts[-1] if self._parts else None
+        if last is None or monotonic_s - last.began >= _PART_S:
+            last = _Part(wall_s, monotonic_s, 0, 0, waited=False)
+        else:
+            self._parts.pop()
+        self._parts.append(
+            last._replace(
+                peak=max(last.peak, busy),
+                samples=last.samples + (not waited),
+                waited=last.waited or waited,
+            )
+        )
+
+    def take_worker(self, pid: int, memory: WorkerMemory, wall_s: float) -> None:
+        """Take the memory of one worker."""
+        self._since_s = self._since_s or wall_s
+        self._workers.pop(pid, None)
+        self._workers[pid] = memory
+        if len(self._workers) > _REMEMBERED:
+            del self._workers[next(iter(self._workers))]
+
+    @property
+    def peak(self) -> int | None:
+        """Return what one worker needs at most; None = unknown."""
+        return capacity.peak_of(self._workers.values())
+
+    def capacity(self, fits: int | None, why: str, where: str) -> Capacity:
+        """Return what is known; fits, why, where: as `divide` found them."""
+        peaks = sorted(
+            one.peak + capacity.KERNEL
+            for one in self._workers.values()
+            if one.peak >= capacity.FRESH
+        )
+        samples = sum(part.samples for part in self._parts)
+        return Capacity(
+            fits,
+            why,
+            where,
+            workers=len(peaks),
+            memory=(capacity.quantile(peaks, 0.5), capacity.quantile(peaks, 0.95))
+            if len(peaks) >= capacity.ENOUGH
+            else None,
+            since_s=self._since_s,
+            busy_peak=max(part.peak for part in self._parts) if samples else None,
+            busy_samples=samples,
+            busy_since_s=self._parts[0].began_s if self._parts else 0.0,
+            waited=any(part.waited for part in self._parts),
+        )
+
+
+def divide(
+    needs: Sequence[tuple[str, PoolNeed]], limit: MemoryLimit | None, available: int | None
+) -> tuple[tuple[int, ...] | None, str]:
+    """Return how many workers of each pool fit, or None and why it is unknown.
+
+    needs: all pools below the limit, with their names. They get shares as configured now.
+    """
+    if limit is None:
+        return None, "the limit of the memory cannot be read"
+    if available is None:
+        return None, f"the memory in use of {limit.where} cannot be read"
+    for name, need in needs:
+        if need.peak is None:
+            return None, (
+                f"fewer than {capacity.ENOUGH} workers of pool {name} that served requests were"
+                " measured"
+            )
+        if not need.max_children:
+            return None, f"pm.max_children of pool {name} is unknown"
+    needed = sum(need.max_children * (need.peak or 0) for _, need in needs)
+    if not needed:
+        return None, "no pool was measured"
+    return tuple(need.max_children * available // needed for _, need in needs), ""

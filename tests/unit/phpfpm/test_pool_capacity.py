@@ -1,0 +1,50 @@
+"""What a pool's samples say about its size."""
+
+from __future__ import annotations
+
+from fpm_listener.host.memory_sizes import MemoryLimit, WorkerMemory
+from fpm_listener.phpfpm.capacity import PoolNeed
+from fpm_listener.phpfpm.pool_capacity import PoolSamples, divide
+
+MIB = 1 << 20
+LIMIT = MemoryLimit("cgroup /", 512 * MIB, 100 * MIB)
+
+
+def test_pools_share_a_limit_as_configured() -> None:
+    """All shares together fit into the memory."""
+    needs = (("a", PoolNeed(30, 10 * MIB)), ("b", PoolNeed(10, 20 * MIB)))
+
+    assert divide(needs, LIMIT, 100 * MIB) == ((6, 2), "")
+
+
+def test_an_unknown_pool_makes_all_unknown() -> None:
+    """Its part of the memory would be a guess."""
+    needs = (("a", PoolNeed(30, 10 * MIB)), ("b", PoolNeed(10, None)))
+    shares, why = divide(needs, LIMIT, 100 * MIB)
+
+    assert shares is None
+    assert "workers of pool b" in why
+    assert divide(needs, None, None)[1] == "the limit of the memory cannot be read"
+    assert "in use of cgroup /" in divide(needs, LIMIT, None)[1]
+
+
+def test_the_peak_of_24_hours() -> None:
+    """An older peak is forgotten, and the basis begins later."""
+    samples = PoolSamples()
+    samples.take_busy(11, 0.0, 1000.0, waited=False)
+    samples.take_busy(4, 7200.0, 8200.0, waited=False)
+    first = samples.capacity(None, "", "")
+    assert (first.busy_peak, first.busy_samples, first.busy_since_s) == (11, 2, 1000.0)
+
+    samples.take_busy(3, 90000.0, 91000.0, waited=False)
+    later = samples.capacity(None, "", "")
+    assert (later.busy_peak, later.busy_since_s) == (4, 8200.0)
+
+
+def test_a_worker_counts_once() -> None:
+    """Without enough workers there is no number."""
+    samples = PoolSamples()
+    for _ in range(5):
+        samples.take_worker(7, WorkerMemory(MIB, 20 * MIB), 50.0)
+    found = samples.capacity(None, "", "")
+    assert (found.workers, found.memory, samples.peak) == (1, None, None)
