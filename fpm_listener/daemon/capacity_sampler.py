@@ -2,17 +2,22 @@
 
 Laws:
 1. Only children of a master that runs below our supervisord count; a title alone proves nothing.
-2. A sample costs little: it reads at most a few workers of each pool.
+2. A sample costs little: it reads the memory of a few workers of each pool, the largest ones.
+3. A pool that the listener does not follow makes all pools below the same limit unknown.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fpm_listener.host import memory_limits, procfs, worker_memory
+from fpm_listener.host.memory_sizes import WorkerMemory
 from fpm_listener.phpfpm import capacity
 from fpm_listener.phpfpm.capacity import PoolNeed
 from fpm_listener.phpfpm.pool_capacity import Capacity, PoolSamples, divide
@@ -20,25 +25,27 @@ from fpm_listener.phpfpm.pool_capacity import Capacity, PoolSamples, divide
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from fpm_listener.host.memory_sizes import MemoryLimit, WorkerMemory
+    from fpm_listener.host.memory_sizes import MemoryLimit
     from fpm_listener.phpfpm.status_page import PoolTarget, PoolView
 
 #: Seconds between two samples. One of 10 pools with 5 workers costs 30 ms of CPU time: 0.025 %.
 EVERY_S = 120.0
 #: The most workers of one pool that one sample reads.
 MOST_WORKERS = 16
-_MASTER = re.compile(r"php-fpm: master process \((/[^()\x00-\x1f]{1,4000})\)")
+_MASTER = re.compile(r"php-fpm: master process \(([^()\x00-\x1f]{1,4000})\)")
 _POOL = "php-fpm: pool "
 #: Processes between supervisord and php-fpm: a guard or a shell.
 _DEEPEST = 3
 
 
-class _Group(NamedTuple):
+@dataclass
+class _Group:
     """The pools below one limit."""
 
     limit: MemoryLimit | None
-    targets: list[PoolTarget]
-    running: list[WorkerMemory]
+    targets: list[PoolTarget] = field(default_factory=list)
+    running: list[WorkerMemory] = field(default_factory=list)
+    has_other_pools: bool = False  #: pools that are not followed
 
 
 class CapacitySampler:
@@ -52,7 +59,6 @@ class CapacitySampler:
         self._samples: dict[PoolTarget, PoolSamples] = {}
         self._found: dict[PoolTarget, Capacity] = {}
         self._due_s = 0.0
-        self._round = 0
 
     def count(self, target: PoolTarget, view: PoolView) -> None:
         """Count the busy workers of a pool. While requests wait, the number can be old."""
@@ -72,7 +78,6 @@ class CapacitySampler:
         if time.monotonic() < self._due_s:
             return
         self._due_s = time.monotonic() + EVERY_S
-        self._round += 1
         wanted = list(targets)
         self._samples = {one: self._samples.get(one) or PoolSamples() for one in wanted}
         self._found = {}
@@ -82,14 +87,15 @@ class CapacitySampler:
             parent = program.ppid if program is not None else 0
         groups: dict[str, _Group] = {}
         for master, config in self._masters(parent, _DEEPEST):
-            own = {one.pool: one for one in wanted if one.config == config}
-            if not own:
-                continue
+            own = {one.pool: one for one in wanted if os.path.realpath(one.config) == config}
             limit = memory_limits.read(master, self._root)
             key = limit.where if limit else f"unknown {master}"
-            group = groups.setdefault(key, _Group(limit, [], []))
+            group = groups.setdefault(key, _Group(limit))
             group.targets.extend(own.values())
-            group.running.extend(self._measure(master, own))
+            workers = self._workers(master)
+            group.has_other_pools |= not own.keys() >= workers.keys()
+            for pool in own.keys() & workers.keys():
+                group.running.extend(self._measure(master, own[pool], workers[pool]))
         for group in groups.values():
             self._judge(group)
 
@@ -99,38 +105,53 @@ class CapacitySampler:
             (one.pool, PoolNeed(one.max_children or 0, self._samples[one].peak))
             for one in group.targets
         ]
-        shares, why = divide(needs, group.limit, available)
+        if group.has_other_pools:
+            shares, why = None, "the listener does not follow all pools that share the memory"
+        else:
+            shares, why = divide(needs, group.limit, available)
         where = group.limit.where if group.limit else ""
         for number, target in enumerate(group.targets):
             fits = shares[number] if shares is not None else None
             self._found[target] = Capacity(fits, why, where)
 
-    def _measure(self, master: int, own: dict[str, PoolTarget]) -> Iterator[WorkerMemory]:
-        """Return the memory of all workers that run; those that were not read have the lowest."""
-        pids: dict[str, list[int]] = {}
+    def _workers(self, master: int) -> dict[str, list[int]]:
+        """Return the workers of each pool."""
+        found: dict[str, list[int]] = {}
         for pid in self._children(master):
             title = procfs.title(pid, self._proc)
-            if title.startswith(_POOL) and title[len(_POOL) :] in own:
-                pids.setdefault(title[len(_POOL) :], []).append(pid)
-        for pool, workers in pids.items():
-            start = self._round * MOST_WORKERS % len(workers)
-            chosen = (workers[start:] + workers[:start])[:MOST_WORKERS]
-            read = []
-            for pid in chosen:
-                memory = worker_memory.read(pid, master, self._proc)
-                if memory is not None:
-                    read.append(memory)
-                    self._samples[own[pool]].take_worker(pid, memory, time.time())
-            yield from read
-            if read:
-                lowest = min(read, key=lambda one: one.now)
-                yield from [lowest] * (len(workers) - len(chosen))
+            if title.startswith(_POOL):
+                found.setdefault(title[len(_POOL) :], []).append(pid)
+        return found
+
+    def _measure(
+        self, master: int, target: PoolTarget, workers: Iterable[int]
+    ) -> Iterator[WorkerMemory]:
+        """Return the memory of all workers; of those that were not read, the least it can be."""
+        sizes = {pid: worker_memory.resident(pid, self._proc) for pid in workers}
+        largest = sorted(sizes, key=lambda pid: -sizes[pid])
+        shared = 0
+        for pid in largest[:MOST_WORKERS]:
+            memory = worker_memory.read(pid, master, self._proc)
+            if memory is not None:
+                shared = max(shared, sizes[pid] - memory.now)
+                self._samples[target].take_worker(pid, memory, time.time())
+                yield memory
+        for pid in largest[MOST_WORKERS:]:
+            least = max(0, sizes[pid] - shared)
+            yield WorkerMemory(least, least)
+
+    def _real_path(self, master: int, path: str) -> str:
+        """Return the path of a configuration as the master sees it, without symlinks."""
+        folder = Path("/")
+        with suppress(OSError):
+            folder = Path(f"{self._proc}/{master}/cwd").readlink()
+        return os.path.realpath(folder / path)
 
     def _masters(self, parent: int, depth: int) -> Iterator[tuple[int, str]]:
         for pid in self._children(parent):
             found = _MASTER.fullmatch(procfs.title(pid, self._proc))
             if found:
-                yield pid, found[1]
+                yield pid, self._real_path(pid, found[1])
             elif depth > 1:
                 yield from self._masters(pid, depth - 1)
 

@@ -133,6 +133,8 @@ def pool_capacity(pool: Document) -> list[str]:
     if size["fits"] is not None:
         where = "this container" if size["where"] == "cgroup /" else size["where"]
         fits = f"at most {size['fits']} workers fit into {where}"
+        if not size["fits"]:
+            fits = f"not even one worker fits into {where}"
         if pool["max_children"] is not None:
             fits += f"; {pool['max_children']} are configured"
         found.append(f"{fits} ({size['workers']} workers measured since {_at(size['since_s'])})")

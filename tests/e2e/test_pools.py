@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 _FROM_THE_KERNEL = {"phpfpm_listen_queue", "phpfpm_listen_queue_length"}
+#: Metrics without a request to php-fpm.
+_UNASKED = _FROM_THE_KERNEL | {"phpfpm_max_children"}
 #: Metrics that the request itself, or the time, changes.
 _MOVES = {"phpfpm_accepted_connections", "phpfpm_start_since"}
 
@@ -59,11 +61,7 @@ def monitored() -> set[str]:
     """Return the metrics that the shipped rules and the dashboard use."""
     files = ("rules.yml", "grafana-dashboard.json")
     text = "".join((ROOT / "monitoring" / name).read_text() for name in files)
-    capacity = {
-        "phpfpm_max_children",
-        "phpfpm_recommended_max_children",
-        "phpfpm_worker_memory_bytes",
-    }
+    capacity = {"phpfpm_recommended_max_children", "phpfpm_worker_memory_bytes"}
     return set(re.findall(r"\b(?:fpm_listener|phpfpm)_[a-z_]+\b", text)) - capacity  # need samples
 
 
@@ -91,7 +89,7 @@ def test_two_pools_one_of_them_unresponsive(lab: Lab) -> None:
         answers = list(clients.map(lambda _: ping(tcp), range(200)))
     assert all("pong" in answer for answer in answers)
     # php-fpm is not asked by default, but the kernel is.
-    wait_until(lambda: set(samples_of(lab, "other")) == _FROM_THE_KERNEL, "the queue")
+    wait_until(lambda: set(samples_of(lab, "other")) == _UNASKED, "the queue")
 
     lab.change_settings(fpm_status="on", fpm_status_interval="1h")
     (main,) = lab.pools - {"other"}
@@ -99,6 +97,8 @@ def test_two_pools_one_of_them_unresponsive(lab: Lab) -> None:
         wait_until(partial(is_up, lab, pool), f"pool {pool}")
         ours, its_own = samples_of(lab, pool), own_report(address)
         assert ours.pop("phpfpm_scrape_failures") == 0
+        max_children = ours.pop("phpfpm_max_children")
+        assert max_children == lab.metric("fpm_listener_pool_max_children", pool=pool)
         assert set(ours) == set(its_own)
         for name in set(ours) - _MOVES - _FROM_THE_KERNEL:  # it reports 0 of 0 for unix sockets
             assert ours[name] == its_own[name], (pool, name)

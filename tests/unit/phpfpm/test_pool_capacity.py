@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fpm_listener.host.memory_sizes import MemoryLimit, WorkerMemory
 from fpm_listener.phpfpm.capacity import PoolNeed
-from fpm_listener.phpfpm.pool_capacity import PoolSamples, divide
+from fpm_listener.phpfpm.pool_capacity import Capacity, PoolSamples, divide
+from fpm_listener.status.text import pool_capacity
 
 MIB = 1 << 20
 LIMIT = MemoryLimit("cgroup /", 512 * MIB, 100 * MIB)
@@ -48,3 +49,10 @@ def test_a_worker_counts_once() -> None:
         samples.take_worker(7, WorkerMemory(MIB, 20 * MIB), 50.0)
     found = samples.capacity(None, "", "")
     assert (found.workers, found.memory, samples.peak) == (1, None, None)
+
+
+def test_not_even_one_worker_fits() -> None:
+    """0 is no valid pm.max_children: the text says it in words."""
+    found = Capacity(fits=0, where="cgroup /", workers=3, since_s=50.0)
+    text = pool_capacity({"capacity": found._asdict(), "max_children": 50})[0]
+    assert text.startswith("not even one worker fits into this container; 50 are configured (3 ")
