@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Seconds, and the part of the interval, by which a look may be early: pools that are due at nearly
+#: the same time need one message and one wake-up.
+_EARLY_S, _EARLY_PART = 0.25, 0.1
+
 
 class PoolPoller:
     """The thread that polls the pools."""
@@ -137,7 +141,9 @@ class PoolPoller:
             self._put(OpcacheSeen(process, view))
 
     def _poll(self, process: ProcessName, watches: Sequence[PoolWatch]) -> None:
-        due = [one for one in watches if one.due_s <= time.monotonic()]
+        early_s = min(_EARLY_S, self._interval_s * _EARLY_PART)
+        now_s = time.monotonic()
+        due = [one for one in watches if one.due_s <= now_s + early_s]
         for watch in due:
             before = watch.view
             try:

@@ -65,7 +65,7 @@ class PoolWatch:
 
     def look(self) -> PoolView:
         """Return the state of the pool now. Raises OSError if no descriptor or memory is left."""
-        found = sock_diag.queue(self.target.address)
+        found = sock_diag.queue(self.target.address, last=self._queue)
         queue = found if isinstance(found, ListenQueue) else None
         last, self._queue = self._queue, queue
         own = int(queue is not None and self._is_waiting(queue))

@@ -32,6 +32,7 @@ _SHOW_NAME, _SHOW_FILE, _SHOW_CLIENTS, _SHOW_QUEUE = 1, 2, 8, 16
 #: struct unix_diag_msg: family, type, state, inode, cookie; then attributes.
 _UNIX_MESSAGE = struct.Struct("=BBBxIII")
 _NAME, _FILE, _CLIENTS, _QUEUE = 0, 1, 3, 4
+_SHOW = _SHOW_NAME | _SHOW_FILE | _SHOW_QUEUE
 _TWO = struct.Struct("=II")
 #: struct inet_diag_req_v2: family, protocol, attributes, states, port; the rest is 0.
 _TCP_REQUEST = struct.Struct("!BBBx4s H46x")
@@ -79,7 +80,10 @@ class ListenQueue(NamedTuple):
     inode: int  #: of the socket; another one is another socket
     #: Connections that wait: of a unix socket in their order, with 0 for a closed client.
     clients: tuple[object, ...] | None = None  #: None = unknown
-    served: frozenset[object] = frozenset()  #: TCP: connections that were accepted
+    #: TCP: connections that were accepted; only read while a client waits, because the kernel
+    #: walks through all connections of the machine.
+    served: frozenset[object] = frozenset()
+    cookie: tuple[int, ...] = ()  #: unix: with the inode, the kernel's name of the socket
 
     @property
     def is_full(self) -> bool:
@@ -87,8 +91,8 @@ class ListenQueue(NamedTuple):
         return self.waiting > self.limit or (self.waiting == self.limit and self.waiting > 0)
 
     def moved_since(self, before: ListenQueue) -> bool:
-        """Return whether a connection was certainly accepted between two looks."""
-        if self.inode != before.inode:
+        """Return whether a connection that waited was certainly accepted between two looks."""
+        if self.inode != before.inode or not before.waiting:
             return False
         if self.waiting < before.waiting or self.served - before.served:
             return True
@@ -110,15 +114,18 @@ class TcpListener(NamedTuple):
     inode: int
 
 
-def queue(address: str, kernel: Ask = netlink.ask) -> ListenQueue | NoQueue:
+def queue(
+    address: str, kernel: Ask = netlink.ask, last: ListenQueue | None = None
+) -> ListenQueue | NoQueue:
     """Return the queue of the socket that listens on an address of php-fpm.
 
     address: as php-fpm's configuration has it; an abstract name begins with `@`.
+    last: the answer of the last look: asking for one known unix socket is cheaper than for all.
     """
     where = addresses.parse(address)
     try:
         if isinstance(where, UnixAddress):
-            return _unix_queue(where.path, kernel)
+            return _unix_queue(where.path, kernel, last)
         if isinstance(where, TcpAddress):
             return _tcp_queue(where, kernel)
         return NoQueue(Obstacle.NOT_VISIBLE, where.why)
@@ -137,31 +144,51 @@ def _obstacle(error: OSError) -> Obstacle:
 # -- unix sockets ----------------------------------------------------------------------------------
 
 
-def _unix_queue(path: str, kernel: Ask) -> ListenQueue | NoQueue:
+def _unix_queue(path: str, kernel: Ask, last: ListenQueue | None) -> ListenQueue | NoQueue:
     wanted: int | None = None  # the inode of the file
     if not path.startswith("@"):
         try:
-            found = os.stat(path)  # noqa: PTH116 - texts stay texts
+            file = os.stat(path)  # noqa: PTH116 - texts stay texts
         except OSError as error:
             return NoQueue(Obstacle.NOT_VISIBLE, f"{path}: {error.strerror}")
-        if not stat.S_ISSOCK(found.st_mode):
+        if not stat.S_ISSOCK(file.st_mode):
             return NoQueue(Obstacle.NOT_VISIBLE, f"{path} is not a socket")
-        wanted = found.st_ino & 0xFFFFFFFF  # as the kernel reports it
-    show = _SHOW_NAME | _SHOW_FILE | _SHOW_QUEUE
-    request = _UNIX_REQUEST.pack(socket.AF_UNIX, 1 << _LISTEN, 0, show, 0, 0)
-    for message in kernel(request, one=False):
-        _, _, state, inode, *cookie = _UNIX_MESSAGE.unpack_from(message)
-        known = dict(netlink.attributes(message, _UNIX_MESSAGE.size))
-        bound, numbers = known.get(_NAME, b""), known.get(_QUEUE, b"")
-        if state != _LISTEN or len(numbers) < _TWO.size or not _is_bound(bound, path):
-            continue
-        file = known.get(_FILE, b"")
-        if wanted is not None and (len(file) < _TWO.size or _TWO.unpack_from(file)[0] != wanted):
-            continue
-        waiting, limit = _TWO.unpack_from(numbers)
-        return _with_clients(ListenQueue(waiting, limit, inode), cookie, kernel)
-    why = f"no socket of this network namespace listens on {path}"
-    return NoQueue(Obstacle.NOT_VISIBLE, why)
+        wanted = file.st_ino & 0xFFFFFFFF  # as the kernel reports it
+    found = _known_again(path, wanted, kernel, last) if last and last.cookie else None
+    if found is None:
+        request = _UNIX_REQUEST.pack(socket.AF_UNIX, 1 << _LISTEN, 0, _SHOW, 0, 0)
+        all_found = (_match(one, path, wanted) for one in kernel(request, one=False))
+        found = next((one for one in all_found if one is not None), None)
+    if found is None:
+        why = f"no socket of this network namespace listens on {path}"
+        return NoQueue(Obstacle.NOT_VISIBLE, why)
+    return _with_clients(found, kernel) if found.waiting else found._replace(clients=())
+
+
+def _known_again(
+    path: str, wanted: int | None, kernel: Ask, last: ListenQueue
+) -> ListenQueue | None:
+    """Return the queue of the socket of the last look; None if it is gone, or another one."""
+    request = _UNIX_REQUEST.pack(socket.AF_UNIX, 1 << _LISTEN, last.inode, _SHOW, *last.cookie)
+    try:
+        messages = kernel(request, one=True)
+    except OSError:  # the look at all sockets tells why
+        return None
+    return _match(messages[0], path, wanted) if messages else None
+
+
+def _match(message: bytes, path: str, wanted: int | None) -> ListenQueue | None:
+    """Return the queue of a socket; None if it is not bound to the path and the file's inode."""
+    _, _, state, inode, *cookie = _UNIX_MESSAGE.unpack_from(message)
+    known = dict(netlink.attributes(message, _UNIX_MESSAGE.size))
+    bound, numbers = known.get(_NAME, b""), known.get(_QUEUE, b"")
+    if state != _LISTEN or len(numbers) < _TWO.size or not _is_bound(bound, path):
+        return None
+    file = known.get(_FILE, b"")
+    if wanted is not None and (len(file) < _TWO.size or _TWO.unpack_from(file)[0] != wanted):
+        return None
+    waiting, limit = _TWO.unpack_from(numbers)
+    return ListenQueue(waiting, limit, inode, cookie=tuple(cookie))
 
 
 def _is_bound(bound: bytes, path: str) -> bool:
@@ -176,10 +203,10 @@ def _is_bound(bound: bytes, path: str) -> bool:
     return text == path or (is_near and os.path.realpath(text) == os.path.realpath(path))
 
 
-def _with_clients(found: ListenQueue, cookie: list[int], kernel: Ask) -> ListenQueue:
+def _with_clients(found: ListenQueue, kernel: Ask) -> ListenQueue:
     """Return the queue with its clients; without them if the kernel has no room for the list."""
     show = _SHOW_QUEUE | _SHOW_CLIENTS
-    request = _UNIX_REQUEST.pack(socket.AF_UNIX, 1 << _LISTEN, found.inode, show, *cookie)
+    request = _UNIX_REQUEST.pack(socket.AF_UNIX, 1 << _LISTEN, found.inode, show, *found.cookie)
     try:
         (message, *_) = kernel(request, one=True)
     except (OSError, ValueError):  # EMSGSIZE: more than about a thousand clients
@@ -220,15 +247,19 @@ def _tcp_request(family: int, states: int, port: int) -> bytes:
 
 
 def _tcp_queue(address: TcpAddress, kernel: Ask) -> ListenQueue | NoQueue:
-    found = [
-        one
-        for family in (socket.AF_INET, socket.AF_INET6)
-        for one in _present(family, address.port, kernel)
-    ]
+    found = tcp_listeners(socket.AF_INET, address.port, kernel)
+    host = addresses.packed(address.host) if address.host else None
+    exact = next((one for one in found if one.host == host), None)
+    if exact is not None and not exact.waiting:  # no other socket is more exact
+        return ListenQueue(0, exact.limit, exact.inode, ())
+    found += _present(socket.AF_INET6, address.port, kernel)
     listener = _choose(address, found)
     if listener is None:
         why = f"no socket of this network namespace listens on {address.text}"
         return NoQueue(Obstacle.NOT_VISIBLE, why)
+    numbers = listener.waiting, listener.limit, listener.inode
+    if not listener.waiting:
+        return ListenQueue(*numbers, ())
     others = {one.host for one in found} - {listener.host}
     states = 1 << _ESTABLISHED | 1 << _CLOSE_WAIT
     waiting: list[object] = []
@@ -243,7 +274,6 @@ def _tcp_queue(address: TcpAddress, kernel: Ask) -> ListenQueue | NoQueue:
             served.add((client, port))
         else:  # nobody has accepted it
             waiting.append((client, port))
-    numbers = listener.waiting, listener.limit, listener.inode
     return ListenQueue(*numbers, tuple(waiting), frozenset(served))
 
 

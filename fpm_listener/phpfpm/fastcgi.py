@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from fpm_listener.host import timed_socket
@@ -112,6 +113,11 @@ def _record(kind: int, content: bytes) -> bytes:
 
 def request(path: str, query: str, more: Mapping[str, str] | None = None) -> bytes:
     """Return the records of a GET."""
+    return _request(path, query, tuple((more or {}).items()))
+
+
+@lru_cache(maxsize=64)  # each pool gets the same one every few seconds
+def _request(path: str, query: str, more: tuple[tuple[str, str], ...]) -> bytes:
     words = {
         "SCRIPT_NAME": path,
         "SCRIPT_FILENAME": path,
@@ -120,7 +126,7 @@ def request(path: str, query: str, more: Mapping[str, str] | None = None) -> byt
         "REQUEST_METHOD": "GET",
         "GATEWAY_INTERFACE": "CGI/1.1",
         "SERVER_PROTOCOL": "HTTP/1.1",
-        **(more or {}),
+        **dict(more),
     }
     pairs = [(name.encode(), value.encode()) for name, value in words.items()]
     params = b"".join(_length(name) + _length(value) + name + value for name, value in pairs)

@@ -240,3 +240,44 @@ def test_a_list_of_clients_that_is_too_long(tmp_path: Path, opened: ExitStack) -
     assert before.clients is None
     opened.enter_context(server.accept()[0])
     assert look(path).moved_since(before)
+
+
+def test_an_empty_queue_is_cheap(tmp_path: Path, opened: ExitStack) -> None:
+    """The kernel walks through no list of clients, and the known unix socket is asked directly."""
+    path = str(tmp_path / "fpm.sock")
+    server = listening(opened, socket.AF_UNIX, path)
+    port = listening(opened, socket.AF_INET, ("127.0.0.1", 0)).getsockname()[1]
+    asked: list[bool] = []
+
+    def count(request: bytes, *, one: bool = False) -> list[bytes]:
+        asked.append(one)
+        return netlink.ask(request, one=one)
+
+    last = sock_diag.queue(path, count)
+    assert isinstance(last, ListenQueue)
+    assert sock_diag.queue(path, count, last) == last
+    assert asked == [False, True]
+    asked.clear()
+    sock_diag.queue(f"127.0.0.1:{port}", count)
+    assert asked == [False]
+
+    client(opened, server)
+    again = sock_diag.queue(path, count, last)
+    assert isinstance(again, ListenQueue)
+    assert again.clients is not None
+    assert len(again.clients) == again.waiting == 1
+
+
+def test_the_known_socket_is_replaced(tmp_path: Path, opened: ExitStack) -> None:
+    """A new socket at the same path is found, while the old one still listens or is gone."""
+    path = str(tmp_path / "fpm.sock")
+    old = listening(opened, socket.AF_UNIX, path, backlog=9)
+    last = look(path)
+    os.unlink(path)  # noqa: PTH108 - a text
+    listening(opened, socket.AF_UNIX, path, backlog=4)
+
+    for _ in range(2):
+        found = sock_diag.queue(path, last=last)
+        assert isinstance(found, ListenQueue)
+        assert found.limit == 4
+        old.close()
