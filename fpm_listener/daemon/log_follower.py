@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two polls: normally, and for FAST_FOR_S after a process changed its state.
 POLL_S, FAST_POLL_S, FAST_FOR_S = 0.5, 0.05, 10.0
+#: Seconds between two polls after QUIET_AFTER_S without a new byte: each wake-up costs 0.5 ms.
+QUIET_POLL_S, QUIET_AFTER_S = 2.0, 30.0
 #: Positions of files that are no longer followed; they may be followed again.
 _KEPT_POSITIONS = 100
 
@@ -62,6 +64,7 @@ class LogFollower:
         self._wanted: tuple[str, ...] = ()
         self._wake = threading.Event()
         self._fast_until_s = 0.0  # monotonic
+        self._quiet_from_s = 0.0  # monotonic
         self._stopped = False
         self._past = LogCounts()  # of files that are no longer followed
         self._followers: dict[str, FileFollower] = {}
@@ -105,12 +108,13 @@ class LogFollower:
         if not self._followers and not fast:
             self._wake.wait()  # no file is followed
         else:
-            self._wake.wait(FAST_POLL_S if fast else POLL_S)
+            is_quiet = time.monotonic() >= self._quiet_from_s
+            self._wake.wait(FAST_POLL_S if fast else QUIET_POLL_S if is_quiet else POLL_S)
         self._wake.clear()  # after the wait: a request that came meanwhile is served next
 
     def _poll(self) -> bool:
         """Poll every file once; return whether one has more to read."""
-        self._change()
+        changed = self._change()
         before = self.counts.bytes_read
         for path, follower in self._followers.items():
             try:
@@ -126,10 +130,14 @@ class LogFollower:
         self.counts = counts
         known = {path: f.position() for path, f in self._followers.items()}
         self.positions = {path: at for path, at in known.items() if at is not None}
+        if changed or counts.bytes_read != before:
+            self._quiet_from_s = time.monotonic() + QUIET_AFTER_S
         return counts.bytes_read - before >= TURN
 
-    def _change(self) -> None:
+    def _change(self) -> bool:
+        """Follow the wanted files; return whether they are others than before."""
         wanted = self._wanted
+        is_changed = set(wanted) != set(self._followers)
         for path in [path for path in self._followers if path not in wanted]:
             follower = self._followers.pop(path)
             self._past = self._past.plus(follower)
@@ -139,6 +147,7 @@ class LogFollower:
             if path not in self._followers:
                 resume = self._resume.pop(path, None)
                 self._followers[path] = FileFollower(path, resume=resume, buffer=self._buffer)
+        return is_changed
 
     def _remember(self, path: str, at: Position | None) -> None:
         """Keep the position of a file: its configuration may be unreadable for a moment only."""

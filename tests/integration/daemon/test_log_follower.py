@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fpm_listener.daemon import log_follower
 from fpm_listener.daemon.log_file import GIVE_UP_S, LINGER_S, FileFollower
 from fpm_listener.daemon.log_follower import LogFollower
 from fpm_listener.daemon.log_position import Position
@@ -852,3 +853,18 @@ def test_a_receiver_that_fails(tmp_path: Path) -> None:
     wait_until(lambda: say_again(path) or bool(failures))
     assert str(failures[0]) == "no"
     tail.stop()
+
+
+def test_a_quiet_log_is_polled_seldom(
+    tail: LogFollower, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event of a process still wakes the thread at once."""
+    monkeypatch.setattr(log_follower, "QUIET_AFTER_S", 0.0)
+    monkeypatch.setattr(log_follower, "QUIET_POLL_S", 3600.0)
+    path = tmp_path / "a.log"
+    add(path, lines(1))
+    tail.follow([str(path)])
+    wait_until(lambda: str(path) in tail.positions and not tail._wake.is_set())
+    add(path, lines(2))
+    tail.poll_fast()
+    wait_until(lambda: receiver.facts == [(str(path), 2)])
