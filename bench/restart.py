@@ -143,8 +143,13 @@ class Scene(Lab):
         return super().is_ready()
 
     def come_up(self) -> None:
-        """Return once php-fpm answers and has been RUNNING for longer than startsecs."""
+        """Return once php-fpm answers and has been RUNNING for longer than startsecs.
+
+        With `--hold`, its socket is held then: php-fpm can start without held sockets.
+        """
         self.start(webhook=False)
+        if "--hold" in (self.set_up.guard or ()):
+            self.wait_for_held_sockets(1)
         wait_until(self._has_lasted, "php-fpm to be RUNNING")
         ask(self.address)
 
