@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.host import addresses, sock_diag
 from fpm_listener.host.addresses import UnusableAddress
-from fpm_listener.host.sock_diag import ListenQueue
+from fpm_listener.host.listen_queue import ListenQueue
 from fpm_listener.phpfpm import fastcgi, opcache
 from fpm_listener.phpfpm.opcache import OpcacheView
 

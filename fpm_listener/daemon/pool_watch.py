@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from fpm_listener.daemon.request_reader import read_requests
 from fpm_listener.host import addresses, sock_diag, socket_users
 from fpm_listener.host.addresses import UnusableAddress
-from fpm_listener.host.sock_diag import ListenQueue, NoQueue, Obstacle
+from fpm_listener.host.listen_queue import ListenQueue, NoQueue, Obstacle
 from fpm_listener.phpfpm import fastcgi, pool_life
 from fpm_listener.phpfpm.fastcgi import NoAnswer, Response
 from fpm_listener.phpfpm.pool_life import Life, SocketUser

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from fpm_listener.host import sock_diag
-from fpm_listener.host.sock_diag import ListenQueue
+from fpm_listener.host.listen_queue import ListenQueue
 from fpm_listener.phpfpm.ping import ping
 from fpm_listener.phpfpm.pool_probe import Outcome, PoolProbe
 

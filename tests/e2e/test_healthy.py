@@ -18,7 +18,7 @@ import pytest
 
 from fpm_listener.cli import healthy
 from fpm_listener.host import sock_diag
-from fpm_listener.host.sock_diag import ListenQueue
+from fpm_listener.host.listen_queue import ListenQueue
 from fpm_listener.phpfpm import fastcgi
 from tests.e2e.lab import Lab, kill
 from tests.ports import free_port

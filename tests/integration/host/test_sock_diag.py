@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fpm_listener.host import netlink, sock_diag
-from fpm_listener.host.sock_diag import ListenQueue, NoQueue, Obstacle
+from fpm_listener.host.listen_queue import ListenQueue, NoQueue, Obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -255,14 +255,14 @@ def test_an_empty_queue_is_cheap(tmp_path: Path, opened: ExitStack) -> None:
 
     last = sock_diag.queue(path, count)
     assert isinstance(last, ListenQueue)
-    assert sock_diag.queue(path, count, last) == last
+    assert sock_diag.queue(path, count, last=last) == last
     assert asked == [False, True]
     asked.clear()
     sock_diag.queue(f"127.0.0.1:{port}", count)
     assert asked == [False]
 
     client(opened, server)
-    again = sock_diag.queue(path, count, last)
+    again = sock_diag.queue(path, count, last=last)
     assert isinstance(again, ListenQueue)
     assert again.clients is not None
     assert len(again.clients) == again.waiting == 1
