@@ -49,9 +49,10 @@ class Fpm:
                 ("unix", f"{folder}/{pace}.sock"),
             ):
                 name = f"{pace}-{kind}"
-                text += f"[{name}]\nlisten = {address}\nlisten.backlog = {BACKLOG}\n{lines}"
+                pool = f"{name}-{os.getpid()}"  # tests run side by side
+                text += f"[{pool}]\nlisten = {address}\nlisten.backlog = {BACKLOG}\n{lines}"
                 text += f"pm.status_path = /status\n{owner if os.geteuid() == 0 else ''}"
-                self.targets[name] = PoolTarget(name, address, status_path="/status")
+                self.targets[name] = PoolTarget(pool, address, status_path="/status")
         conf = folder / "fpm.conf"
         conf.write_text(text)
         self.master = subprocess.Popen([os.environ["PHP_FPM"], "-F", "-y", str(conf)])
@@ -67,7 +68,7 @@ class Fpm:
     def processes(self, pool: str) -> list[int]:
         """Return the workers of a pool."""
         pids = procfs.children(self.master.pid)
-        return [pid for pid in pids if procfs.title(pid) == f"php-fpm: pool {pool}"]
+        return [pid for pid in pids if procfs.title(pid) == f"php-fpm: pool {pool}-{os.getpid()}"]
 
     def clients(self, opened: ExitStack, pool: str, count: int) -> list[socket.socket]:
         """Connect, and send nothing."""
