@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -162,6 +163,10 @@ def test_a_kernel_that_hides_the_queue(
     assert os.strerror(number) in caplog.text
 
 
+def is_silent(watch: PoolWatch) -> bool:
+    return watch.look().silent
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user needs root")
 def test_the_processes_of_another_user(fpm: Fpm) -> None:
     """Titles and states are for everyone: a busy pool is alive, a stopped one is not."""
@@ -177,8 +182,8 @@ def test_the_processes_of_another_user(fpm: Fpm) -> None:
                 os.setgid(65534)
                 os.setuid(65534)
                 watch = PoolWatch(target, 5.0, asks=False)
-                lives = [watch.look().life.name for _ in range(2)]
-                os.write(writer, lives[-1].encode())
+                wait_until(partial(is_silent, watch), "a queue that does not move")
+                os.write(writer, watch.view.life.name.encode())
                 os._exit(0)
             os.close(writer)
             os.waitpid(child, 0)
