@@ -47,8 +47,10 @@ class OpcacheFull:
             self._recent.popleft()
         count = sum(more for _, more in self._recent)
         if count >= RESTARTS and not self.line:
-            self.line = f"seen: OPcache restarted {count} times in {WINDOW_S / 60:.0f} min" + (
-                _numbers(view)
+            self.line = (
+                f"seen: OPcache restarted {count} times in {WINDOW_S / 60:.0f} min; all restarts "
+                f"because of memory: {oom:.0f}, because of keys: {full:.0f}"
+                f"{_numbers(view)}"
             )
 
     def clear(self) -> None:
@@ -59,11 +61,11 @@ class OpcacheFull:
 
 def _numbers(view: OpcacheView) -> str:
     """Return the numbers that show which setting is too low."""
-    text = ""
+    text = "; after the last restart:"  # it has emptied the cache
     parts = [view.number(f"memory_{part}") for part in ("used", "free", "wasted")]
     used, free, wasted = ((part or 0.0) / _MIB for part in parts)
     if None not in parts:
-        text += f"; memory: {used:.1f} MiB used, {free:.1f} free, {wasted:.1f} wasted"
+        text += f" memory: {used:.1f} MiB used, {free:.1f} free, {wasted:.1f} wasted"
     keys, most = view.number("keys"), view.number("max_keys")
     if keys is not None and most is not None:
         text += f"; keys: {keys:.0f} of {most:.0f}"
