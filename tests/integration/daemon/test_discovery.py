@@ -86,7 +86,10 @@ def test_a_php_fpm_and_its_files(tmp_path: Path, supervisord: int) -> None:
             addresses=("127.0.0.1:9077", "/run/api.sock"),
             pools=("www", "api"),
             error_logs=("/var/log/x.log",),
-            targets=(PoolTarget("www", "127.0.0.1:9077"), PoolTarget("api", "/run/api.sock")),
+            targets=(
+                PoolTarget("www", "127.0.0.1:9077", config=str(conf)),
+                PoolTarget("api", "/run/api.sock", config=str(conf)),
+            ),
             probes=(ProbeTarget("www", "127.0.0.1:9077"), ProbeTarget("api", "/run/api.sock")),
             config=str(conf),
             check_command=f"php-fpm8.2 -t -y {conf}",
