@@ -38,7 +38,6 @@ SOON_S = 2.0
 SELDOM_S = 60.0
 _OK = 200
 _QUERY = "json&full"
-_QUEUED = "clients wait in its queue, and no worker accepts them"
 _SILENT = NoAnswer("it accepts connections and does not answer", silent=True)
 
 
@@ -73,10 +72,11 @@ class PoolWatch:
         view = self._judge(queue, last, is_own_waiting=bool(own))
         if view.silent:
             life = self._life(queue)
-            is_dead = self._asks and life in {Life.STOPPED, Life.NO_WORKERS}
-            is_busy = life is Life.ALIVE and view.detail == _QUEUED
-            up, detail = False if is_dead else view.up, "" if is_busy else view.detail
-            view = replace(view, life=life, up=up, detail=detail)
+            view = replace(view, life=life)
+            if self._asks and life.is_dead:
+                view = replace(view, up=False)
+            if life is Life.ALIVE and view.detail == pool_life.QUEUED:  # busy, and no fault
+                view = replace(view, detail="")
         self.view = replace(view, waiting=waiting, limit=queue.limit if queue else None)
         if isinstance(found, NoQueue):  # a php-fpm that is stopped has no socket
             is_hidden = found.obstacle is not Obstacle.NOT_VISIBLE or view.up
@@ -121,7 +121,7 @@ class PoolWatch:
             if queue.moved_since(last):
                 self._unanswered = 0
                 return replace(quiet, up=True if self._asks else None, detail="")
-            return replace(quiet, silent=True, detail=_QUEUED)
+            return replace(quiet, silent=True, detail=pool_life.QUEUED)
         if self._pending is not None:
             return self._read_late(self._pending, is_own_waiting=is_own_waiting)
         if not self._asks:

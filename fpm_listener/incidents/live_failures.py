@@ -15,7 +15,7 @@ from fpm_listener.incidents.opcache_full import OpcacheFull
 from fpm_listener.incidents.request_history import RequestHistory
 from fpm_listener.incidents.saturation import Saturation
 from fpm_listener.incidents.worker_failures import WorkerFailures
-from fpm_listener.phpfpm.pool_life import Life
+from fpm_listener.phpfpm.pool_life import QUEUED, Life
 from fpm_listener.vocabulary import Cause, State
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ SILENT_FOR_S = {
     Life.UNKNOWN: 300.0,
     Life.ALIVE: 300.0,
 }
-_NO_LIFE = frozenset({Life.STOPPED, Life.NO_WORKERS})
-_BUSY = "clients wait in its queue, and no worker accepts them"
 _WHY = {
     Life.STOPPED: "; its processes are stopped (state T)",
     Life.NO_WORKERS: "; it has no workers",
@@ -100,7 +98,7 @@ class LiveFailures:
     def take_pools(self, now_s: float, state: State, pools: tuple[PoolView, ...]) -> None:
         """Take the answers of the pools; they count while supervisord reports RUNNING."""
         running = pools if state is State.RUNNING else ()
-        self.saturation.take(now_s, [one for one in running if one.life not in _NO_LIFE])
+        self.saturation.take(now_s, [one for one in running if not one.life.is_dead])
         self._take_silence(now_s, [pool for pool in running if pool.silent])
         self._set_problems()
 
@@ -117,7 +115,7 @@ class LiveFailures:
             lasted_s = now_s - min(self.silent[pool.pool].since_s for pool in dead)
             why = _WHY[dead[0].life]
             self._silence = (
-                f"seen: pool {names}: {dead[0].detail or _BUSY} for {lasted_s:.0f} s{why}"
+                f"seen: pool {names}: {dead[0].detail or QUEUED} for {lasted_s:.0f} s{why}"
             )
 
     def take_opcache(self, now_s: float, view: OpcacheView) -> None:
@@ -129,12 +127,12 @@ class LiveFailures:
         """Forget the pools: nobody looks at them any more, or the run has ended."""
         self.saturation.clear(now_s)
         self._end_silence(now_s)
+        self._set_problems()
 
     def _end_silence(self, now_s: float) -> None:
         if self._silence:
             self._answered_at_s = now_s
         self._silence, self.silent = "", {}
-        self._set_problems()
 
     def take_gone(self, now_s: float, pids: frozenset[int]) -> None:
         """Take the processes that do not exist any more."""

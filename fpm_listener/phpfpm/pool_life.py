@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 _STOPPED = frozenset({"T", "t"})
+#: What is seen if a queue does not move.
+QUEUED = "clients wait in its queue, and no worker accepts them"
 _WORKER, _MASTER = "php-fpm: pool ", "php-fpm: master process"
 
 
@@ -25,6 +27,11 @@ class Life(Enum):
     NO_WORKERS = "no workers"  #: the master runs, and it has started no worker
     ALIVE = "alive"  #: a worker runs: it can be busy
     UNKNOWN = "unknown"
+
+    @property
+    def is_dead(self) -> bool:
+        """Return whether it is a proof that nobody accepts a connection."""
+        return self in {Life.STOPPED, Life.NO_WORKERS}
 
 
 class SocketUser(NamedTuple):
