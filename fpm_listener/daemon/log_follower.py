@@ -109,7 +109,8 @@ class LogFollower:
             self._wake.wait()  # no file is followed
         else:
             is_quiet = time.monotonic() >= self._quiet_from_s
-            self._wake.wait(FAST_POLL_S if fast else QUIET_POLL_S if is_quiet else POLL_S)
+            usual_s = QUIET_POLL_S if is_quiet else POLL_S
+            self._wake.wait(FAST_POLL_S if fast else usual_s)
         self._wake.clear()  # after the wait: a request that came meanwhile is served next
 
     def _poll(self) -> bool:

@@ -63,7 +63,8 @@ def read_all(pid: int | str = "self", root: str = "/") -> list[MemoryLimit]:
     if places.ways and not found:
         return []
     host = of_host(_text(f"{base}/proc/meminfo"))
-    return [*(found[0] if found else ()), *([host] if host else ())]
+    limits = found[0] if found else []
+    return limits if host is None else [*limits, host]
 
 
 def tightest(limits: list[MemoryLimit]) -> MemoryLimit | None:

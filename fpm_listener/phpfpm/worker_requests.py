@@ -32,7 +32,6 @@ _FREE = frozenset({"Idle", "Creating"})
 _LONGEST_US = 100 * 365 * 86400 * 1_000_000
 
 _QUERY = re.compile(r"\?|%3f", re.IGNORECASE)
-_QUERY = re.compile(r"\?|%3f", re.IGNORECASE)
 _ENTRY = '{"pid":'
 _NUMBER = r"([0-9]{1,18})"
 _BROKEN = {
