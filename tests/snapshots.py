@@ -186,6 +186,7 @@ TROUBLE = replace(
                 ),
                 PoolView(pool="api", up=True, numbers={**BUSY, "listen_queue": 12.0}),
                 PoolView(pool="old", up=False, detail="refused"),
+                PoolView(pool="new", up=None),
             ),
             restarts=2,
             unexpected_exits=2,

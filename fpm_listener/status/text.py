@@ -121,7 +121,7 @@ def pool_load(pool: Document) -> str:
     if pool["queue"] is not None:
         parts.insert(2, f"{pool['queue']} waiting")
     parts += ["saturated"] if pool["saturated"] else []
-    return ", ".join(parts) or "answers"
+    return ", ".join(parts) or ("answers" if pool["up"] else "not asked")
 
 
 def pool_capacity(pool: Document) -> list[str]:

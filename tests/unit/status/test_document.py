@@ -234,6 +234,7 @@ def test_how_full_its_pools_are() -> None:
             "pool admin: 4 of 8 busy, 3 idle, max_children reached 2 times",
             "pool api: 5 busy, 0 idle, 12 waiting, max_children reached 2 times, saturated",
             "pool old: no answer (refused)",
+            "pool new: not asked",
         ):
             assert words in shown
 
