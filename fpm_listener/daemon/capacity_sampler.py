@@ -9,16 +9,13 @@ Laws:
 from __future__ import annotations
 
 import os
-import re
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fpm_listener.host import memory_limits, procfs, worker_memory
 from fpm_listener.host.memory_sizes import WorkerMemory
-from fpm_listener.phpfpm import capacity
+from fpm_listener.phpfpm import capacity, process_tree
 from fpm_listener.phpfpm.capacity import PoolNeed
 from fpm_listener.phpfpm.pool_capacity import Capacity, PoolSamples, divide
 
@@ -32,10 +29,6 @@ if TYPE_CHECKING:
 EVERY_S = 120.0
 #: The most workers of one pool that one sample reads.
 MOST_WORKERS = 16
-_MASTER = re.compile(r"php-fpm: master process \(([^()\x00-\x1f]{1,4000})\)")
-_POOL = "php-fpm: pool "
-#: Processes between supervisord and php-fpm: a guard or a shell.
-_DEEPEST = 3
 
 
 @dataclass
@@ -86,13 +79,13 @@ class CapacitySampler:
             program = procfs.program()
             parent = program.ppid if program is not None else 0
         groups: dict[str, _Group] = {}
-        for master, config in self._masters(parent, _DEEPEST):
+        for master, config in process_tree.masters(parent, self._proc):
             own = {one.pool: one for one in wanted if os.path.realpath(one.config) == config}
             limit = memory_limits.read(master, self._root)
             key = limit.where if limit else f"unknown {master}"
             group = groups.setdefault(key, _Group(limit))
             group.targets.extend(own.values())
-            workers = self._workers(master)
+            workers = process_tree.workers(master, self._proc)
             group.has_other_pools |= not own.keys() >= workers.keys()
             for pool in own.keys() & workers.keys():
                 group.running.extend(self._measure(master, own[pool], workers[pool]))
@@ -114,15 +107,6 @@ class CapacitySampler:
             fits = shares[number] if shares is not None else None
             self._found[target] = Capacity(fits, why, where)
 
-    def _workers(self, master: int) -> dict[str, list[int]]:
-        """Return the workers of each pool."""
-        found: dict[str, list[int]] = {}
-        for pid in self._children(master):
-            title = procfs.title(pid, self._proc)
-            if title.startswith(_POOL):
-                found.setdefault(title[len(_POOL) :], []).append(pid)
-        return found
-
     def _measure(
         self, master: int, target: PoolTarget, workers: Iterable[int]
     ) -> Iterator[WorkerMemory]:
@@ -139,23 +123,3 @@ class CapacitySampler:
         for pid in largest[MOST_WORKERS:]:
             least = max(0, sizes[pid] - shared)
             yield WorkerMemory(least, least)
-
-    def _real_path(self, master: int, path: str) -> str:
-        """Return the path of a configuration as the master sees it, without symlinks."""
-        folder = Path("/")
-        with suppress(OSError):
-            folder = Path(f"{self._proc}/{master}/cwd").readlink()
-        return os.path.realpath(folder / path)
-
-    def _masters(self, parent: int, depth: int) -> Iterator[tuple[int, str]]:
-        for pid in self._children(parent):
-            found = _MASTER.fullmatch(procfs.title(pid, self._proc))
-            if found:
-                yield pid, self._real_path(pid, found[1])
-            elif depth > 1:
-                yield from self._masters(pid, depth - 1)
-
-    def _children(self, pid: int) -> list[int]:
-        with suppress(OSError, ValueError):
-            return procfs.children(pid, self._proc) if pid > 0 else []
-        return []
