@@ -163,7 +163,7 @@ class Services:
         self._web = WebServer(self._settings.web, self._snapshot, registry, failed, caught, report)
         self._starter.start(self._web.start)
         if self._settings.textfile is not None:
-            from fpm_listener.status.textfile import TextfileWriter  # noqa: PLC0415
+            from fpm_listener.status.textfile import TextfileWriter  # noqa: PLC0415 - as above
 
             path = self._settings.textfile
             self._textfile = TextfileWriter(path, registry(), failed, caught=caught)

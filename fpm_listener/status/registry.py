@@ -1,6 +1,7 @@
 """The metrics for prometheus_client, which is loaded when somebody asks for them.
 
-prometheus_client needs 4 to 8 MiB. A listener without scrapes and without `textfile` saves them.
+prometheus_client needs 1 MiB beside http.server, and 5 MiB without it. A listener without scrapes
+and without `textfile` saves that.
 """
 
 from __future__ import annotations

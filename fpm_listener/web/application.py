@@ -133,7 +133,7 @@ class Application:
         head: bool,
     ) -> Iterable[bytes]:
         if self._metrics is None:  # two first scrapes at once: either application is right
-            from prometheus_client import make_wsgi_app  # noqa: PLC0415 - 4 to 8 MiB
+            from prometheus_client import make_wsgi_app  # noqa: PLC0415 - costs memory
 
             self._metrics = make_wsgi_app(self._registry())
         started: list[tuple[str, list[tuple[str, str]]]] = []
