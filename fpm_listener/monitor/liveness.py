@@ -5,6 +5,8 @@ Laws:
 2. After a gap in the events an answer is accepted at once. Without a gap, a different answer is
    accepted when a second answer confirms it: the event may still be on its way.
 3. An answer corrects the state. It counts no start and no exit: only events do.
+4. supervisord sends one event at a time, so an answer can be newer than events that come later.
+   They count, and they do not change the state that the answer reported.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ LIVING = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
 #: Seconds after an exit without a new start until the process counts as given up.
 ABANDONED_S = 10.0
 _NEVER_S = float("inf")
+_LONG_AGO_S = float("-inf")
 #: Seconds between an answer and the answer that confirms it.
 _CONFIRM_S = 0.9
 
@@ -67,18 +70,31 @@ class Liveness:
     _found_exited: bool = False  # an answer reported the exit: the exit status is unknown
     _certain: bool = False  # given up: an answer has confirmed it, or it is reported already
     _checked: bool = False  # given up: supervisord was asked about it
-    _known_at_s: float = float("-inf")  # of the last event or accepted answer
+    _known_at_s: float = _LONG_AGO_S  # of the last event or accepted answer
+    _found_pid: int | None = None  # RUNNING by an answer, and no event of this pid has come
+    _found_at_s: float = 0.0
     _disputed: tuple[State, int | None] | None = None  # an answer that no event has confirmed
     _disputed_at_s: float = 0.0
 
     # -- events ------------------------------------------------------------------------------------
 
     def take(
-        self, now_s: float, event: ProcessState, *, is_fpm: bool, fast_restart: bool
+        self,
+        now_s: float,
+        event: ProcessState,
+        gap_at_s: float = _LONG_AGO_S,
+        *,
+        is_fpm: bool,
+        fast_restart: bool,
     ) -> RunChange:
-        """Apply an event and return what it has changed."""
+        """Apply an event and return what it has changed.
+
+        gap_at_s: of the latest gap in the events.
+        """
         change = self.run.take(now_s, event, is_fpm=is_fpm)
-        self.state, self._known_at_s, self._disputed = event.state, now_s, None
+        if not self._is_old(event, gap_at_s):
+            self.state = event.state
+        self._known_at_s, self._disputed = now_s, None
         self.is_removed = False
         if change.began:
             self._set_exited(None)
@@ -104,6 +120,14 @@ class Liveness:
             self.waking.clear()  # a program that exits on purpose keeps supervisord's pace
         return change
 
+    def _is_old(self, event: ProcessState, gap_at_s: float) -> bool:
+        """Return whether an event is older than the answer that found the present run."""
+        if self._found_pid is None:
+            return False
+        if event.pid == self._found_pid or gap_at_s > self._found_at_s:
+            self._found_pid = None
+        return self._found_pid is not None
+
     def abandon(self, now_s: float) -> None:
         """Note that nobody starts it again, and that this is a problem."""
         self.abandoned_at_s = now_s
@@ -117,7 +141,7 @@ class Liveness:
 
     def remove(self, now_s: float) -> None:
         """Forget the run: supervisord does not know the process any more."""
-        self.is_removed = True
+        self.is_removed, self._found_pid = True, None
         self.state, self._known_at_s, self._disputed = State.STOPPED, now_s, None
         self.run.remove()
         self.stop(now_s)
@@ -174,6 +198,8 @@ class Liveness:
         has_ended, is_new = self.run.correct(state, seen.pid)
         self.waking.clear()
         self.state, self.is_removed, self.is_done = state, False, False
+        is_running = state is State.RUNNING
+        self._found_pid, self._found_at_s = seen.pid if is_running else None, self._known_at_s
         if state is State.EXITED:
             self._set_exited(now_s)
             self.settled_at_s, self._found_exited, self.ended_as = None, True, None

@@ -59,7 +59,9 @@ class ProcessMonitor(ProcessFacts):
         effects: list[Effect] = [messages.ReadLogsNow()] if self.is_fpm else []
         exited_at_s = self.liveness.exited_at_s
         fast = self._shared.settings.fast_restart and not self._shared.is_stopping
-        change = self.liveness.take(now.monotonic_s, event, is_fpm=self.is_fpm, fast_restart=fast)
+        change = self.liveness.take(
+            now.monotonic_s, event, self._shared.gap.at_s, is_fpm=self.is_fpm, fast_restart=fast
+        )
         self._counters.outcomes[change.outcome] += 1
         if change.began and self.liveness.is_done:
             self._live.take_restart(now.monotonic_s)

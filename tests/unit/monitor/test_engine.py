@@ -404,6 +404,33 @@ def test_what_supervisord_says_when_asked() -> None:
     assert scenario.view(JOB).starts == 0
 
 
+def test_events_that_are_older_than_an_answer_do_not_change_the_state() -> None:
+    """After a start of the listener old events come late, one at a time."""
+    scenario = Scenario()
+    now_runs = ProcessSeen(name=FPM, state=State.RUNNING, pid=200, started_at_s=EPOCH)
+    scenario.give(1.0, ProcessesSeen((now_runs,), 1.0))
+    for at_s, kind in enumerate(("starting", "running", "crash", "starting", "backoff"), 2):
+        scenario.event(at_s, kind, pid=100)
+        assert scenario.view().state is State.RUNNING
+    scenario.event(8.0, "starting")
+    scenario.event(9.0, "running", pid=200)
+    view = scenario.view()
+    assert (view.state, view.starts, view.unexpected_exits, view.pid) == (State.RUNNING, 3, 1, 200)
+
+    scenario.event(10.0, "crash", pid=200)
+    assert scenario.view().state is State.EXITED
+
+
+def test_after_lost_events_an_answer_is_not_newer_than_the_next_event() -> None:
+    """The exit of the run that the answer reported can be among the lost ones."""
+    scenario = Scenario()
+    seen = ProcessSeen(name=FPM, state=State.RUNNING, pid=200, started_at_s=EPOCH)
+    scenario.give(1.0, ProcessesSeen((seen,), 1.0))
+    scenario.engine.missed(moment(2.0), 1)
+    scenario.event(3.0, "starting")
+    assert scenario.view().state is State.STARTING
+
+
 def test_an_incident_is_not_over_because_the_listener_was_restarted() -> None:
     """A looping program can be RUNNING when it is asked for: only a long run ends the incident."""
     before = Scenario().fail(0.0, 2.0, 4.0)
