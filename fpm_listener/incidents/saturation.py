@@ -57,7 +57,7 @@ class PoolQueue:
             self._long_since_s = now_s
         if self.line:
             self._end(now_s, waiting, limit)
-        elif why := self._reason(now_s, waiting, is_long=is_long):
+        elif view.has_worker and (why := self._reason(now_s, waiting, is_long=is_long)):
             self._waiting, self._short_since_s = waiting, None
             workers = f"; pm.max_children is {view.max_children}" if view.max_children else ""
             self.line = (

@@ -101,6 +101,14 @@ class PoolView:
         return None if active is None else max(0, int(active) - self.own_requests)
 
     @property
+    def has_worker(self) -> bool:
+        """Return whether a worker is known: it accepts connections, or it is visible.
+
+        A held socket has a queue before php-fpm starts, while the guard still waits.
+        """
+        return not self.silent or self.life is Life.ALIVE
+
+    @property
     def queue(self) -> int | None:
         """Return how many connections wait to be accepted; None = unknown.
 

@@ -137,6 +137,23 @@ def test_the_end_of_the_run_ends_it() -> None:
     assert scenario.sent[-1] == "resolved: saturated"
 
 
+def test_a_php_fpm_that_has_not_started_is_not_saturated() -> None:
+    """A guard waits with held sockets, and supervisord reports RUNNING. No worker is busy."""
+    scenario = Scenario().play("0 starting", "1 running")
+    for second in range(10, 100, 2):
+        full = replace(look(90), silent=second > 10)
+        scenario.give(float(second), PoolsSeen(FPM, (full,)))
+    assert scenario.sent == []
+
+
+def test_workers_that_are_not_visible() -> None:
+    """In another pid namespace, an accepted connection proves that workers exist."""
+    saturation = Saturation()
+    for second in range(0, 41, 2):
+        saturation.take(second, [replace(look(90), silent=second % 8 != 0)])
+    assert saturation.line
+
+
 def test_a_stopped_pool_is_not_saturated() -> None:
     """Its clients wait because nobody works: that is not_answering."""
     scenario = Scenario().play("0 starting", "1 running")
