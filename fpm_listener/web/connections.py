@@ -15,7 +15,6 @@ handshake is in its accept loop. It has no time-outs, no limit of threads, no HE
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
 import os
@@ -102,29 +101,29 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
     block_on_close = False
-    allow_reuse_address = True
-    request_queue_size = 128
 
     def __init__(
         self,
-        address: tuple[str, int],
+        listening: socket.socket,
         certificate: Certificate | None,
         caught: Caught = log_only,
     ) -> None:
-        """`caught`: is called with an unexpected error of one connection."""
+        """`listening`: a socket that listens; `server_close` closes it.
+
+        `caught`: is called with an unexpected error of one connection.
+        """
         self._caught = caught
         self.exhausted = False  #: the last accept failed because no descriptor is left
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._certificate = certificate
         self._guard = threading.Lock()
         # The start of each connection, and whether its request was received; oldest first.
         self._open: dict[socket.socket, tuple[float, bool]] = {}
-        super().__init__(address, _Handler)
-
-    def server_bind(self) -> None:
-        """Bind without a lookup of the own host name, which can take half a minute."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = "fpm-listener", self.server_address[1]
+        address = listening.getsockname()
+        super().__init__(address, _Handler, bind_and_activate=False)
+        self.socket.close()  # the base class made it
+        self.socket = listening
+        # No lookup of the own host name, which can take half a minute.
+        self.server_name, self.server_port = "fpm-listener", address[1]
         self.setup_environ()
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -174,11 +173,6 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
     def has_connections(self) -> bool:
         """Return whether a connection is open."""
         return bool(self._open)
-
-    def interrupt(self) -> None:
-        """End the wait of another thread in `handle_request`; accept fails from now on."""
-        with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
 
     def request_received(self, request: socket.socket) -> None:
         """Note that the request of a connection was received."""

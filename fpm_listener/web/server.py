@@ -1,18 +1,22 @@
 """The thread of the HTTP server.
 
-Law: a port that is in use does not stop the listener: the thread logs it and tries again.
+Laws:
+1. A port that is in use does not stop the listener: the thread logs it and tries again.
+2. The first connection loads http.server and the pages, which need 3 MiB. If that fails because
+   no descriptor or memory is left, the connection waits, and the thread tries again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import select
+import socket
 import threading
 from typing import TYPE_CHECKING
 
 from fpm_listener.internal_errors import log_only
-from fpm_listener.web.access import Credentials
-from fpm_listener.web.application import Application
-from fpm_listener.web.connections import Certificate, Server
+from fpm_listener.vocabulary import Where
 from fpm_listener.web.descriptors import PAUSE_S
 
 if TYPE_CHECKING:
@@ -24,11 +28,16 @@ if TYPE_CHECKING:
     from fpm_listener.settings.settings import WebSettings
     from fpm_listener.status.health_report import Report
     from fpm_listener.status.snapshot import Snapshot
+    from fpm_listener.web.application import Application
+    from fpm_listener.web.connections import Certificate, Server
 
 log = logging.getLogger(__name__)
 
 #: Shortest and longest time between two attempts to bind the port, in seconds.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
+
+#: Connections that wait in the kernel.
+_BACKLOG = 128
 
 #: Seconds between two checks of deadlines while a connection is open.
 _POLL_S = 0.5
@@ -52,12 +61,13 @@ class WebServer:
         `programs`: returns the health of the programs.
         """
         self._settings = settings
-        self._application = Application(snapshot, registry, caught=caught, programs=programs)
+        self._snapshot, self._registry, self._programs = snapshot, registry, programs
+        self._application: Application | None = None
         self._failed = failed
         self._caught = caught
         self._changed = threading.Event()
         self._stopped = False
-        self._server: Server | None = None
+        self._listening: socket.socket | None = None
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
 
     def start(self) -> None:
@@ -77,17 +87,21 @@ class WebServer:
             self._thread.join(2 * _POLL_S)
 
     def _interrupt(self) -> None:
-        """End the wait for a connection."""
+        """End the wait for a connection; accept fails from now on."""
         self._changed.set()
-        server = self._server
-        if server is not None:
-            server.interrupt()
+        listening = self._listening
+        if listening is not None:
+            with contextlib.suppress(OSError):
+                listening.shutdown(socket.SHUT_RDWR)
 
     @property
     def port(self) -> int | None:
         """Return the port that is served; None = none at the moment."""
-        server = self._server
-        return server.server_port if server is not None else None
+        listening = self._listening
+        try:
+            return _port(listening) if listening is not None else None
+        except OSError:  # closed a moment ago
+            return None
 
     def _run(self) -> None:
         try:
@@ -99,7 +113,8 @@ class WebServer:
                 if self._stopped:
                     return
                 try:
-                    server = self._bind(settings)
+                    certificate = _certificate(settings)
+                    listening = _bind(settings)
                 except (OSError, ValueError) as error:
                     why = getattr(error, "strerror", None) or str(error)
                     if why != logged:
@@ -114,32 +129,92 @@ class WebServer:
                     retry_s = FIRST_RETRY_S if is_changed else min(retry_s * 2, LAST_RETRY_S)
                     continue
                 retry_s, logged = FIRST_RETRY_S, None
-                log.info("web server started address=%s:%s", settings.host, server.server_port)
-                self._serve(server)
+                log.info("web server started address=%s:%s", settings.host, _port(listening))
+                self._listen(listening, certificate, settings)
         except BaseException as error:  # noqa: BLE001 - the listener must not run without this thread
             self._failed(error)
 
-    def _bind(self, settings: WebSettings) -> Server:
-        certificate = None
-        if settings.cert_file is not None and settings.key_file is not None:
-            certificate = Certificate(settings.cert_file, settings.key_file)
+    def _listen(
+        self, listening: socket.socket, certificate: Certificate | None, settings: WebSettings
+    ) -> None:
+        """Serve this socket until something changes."""
+        self._listening = listening
+        with listening:
+            try:
+                server = self._wait_for_server(listening, certificate, settings)
+                if server is not None:
+                    self._serve(server)
+            finally:
+                self._listening = None
+
+    def _wait_for_server(
+        self, listening: socket.socket, certificate: Certificate | None, settings: WebSettings
+    ) -> Server | None:
+        """Return the server when there is a connection; None = something changed before."""
+        poller = select.poll()
+        poller.register(listening, select.POLLIN)
+        while not self._changed.is_set():  # after _listening is set, so no change is missed
+            poller.poll()
+            if self._changed.is_set():
+                break
+            try:
+                return self._load(listening, certificate, settings)
+            except Exception as error:  # noqa: BLE001 - see law 2
+                self._caught(Where.WEB, error)
+                self._changed.wait(PAUSE_S)
+        return None
+
+    def _load(
+        self, listening: socket.socket, certificate: Certificate | None, settings: WebSettings
+    ) -> Server:
+        """Load http.server and the application."""
+        from fpm_listener.web.access import Credentials  # noqa: PLC0415 - see law 2
+        from fpm_listener.web.application import Application  # noqa: PLC0415 - see law 2
+        from fpm_listener.web.connections import Server  # noqa: PLC0415 - see law 2
+
+        if self._application is None:
+            self._application = Application(
+                self._snapshot, self._registry, caught=self._caught, programs=self._programs
+            )
         self._application.credentials = Credentials(settings) if settings.needs_secret else None
         self._application.allowed_hosts = settings.allowed_hosts
-        server = Server((settings.host, settings.port), certificate, self._caught)
+        server = Server(listening, certificate, self._caught)
         server.set_app(self._application)
         return server
 
     def _serve(self, server: Server) -> None:
-        self._server = server
-        try:
-            while not self._changed.is_set():  # after _server is set, so no change is missed
-                # Without a connection nothing has a deadline: an idle listener does not wake up.
-                server.timeout = _POLL_S if server.has_connections else None
-                server.handle_request()
-                server.service_actions()
-                if server.exhausted:
-                    server.exhausted = False
-                    self._changed.wait(PAUSE_S)
-        finally:
-            self._server = None
-            server.server_close()
+        while not self._changed.is_set():
+            # Without a connection nothing has a deadline: an idle listener does not wake up.
+            server.timeout = _POLL_S if server.has_connections else None
+            server.handle_request()
+            server.service_actions()
+            if server.exhausted:
+                server.exhausted = False
+                self._changed.wait(PAUSE_S)
+
+
+def _certificate(settings: WebSettings) -> Certificate | None:
+    """Load the certificate, if there is one: its errors are reported at the start."""
+    if settings.cert_file is None or settings.key_file is None:
+        return None
+    from fpm_listener.web.connections import Certificate  # noqa: PLC0415 - see law 2
+
+    return Certificate(settings.cert_file, settings.key_file)
+
+
+def _bind(settings: WebSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((settings.host, settings.port))
+        listening.listen(_BACKLOG)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _port(listening: socket.socket) -> int:
+    port: int = listening.getsockname()[1]
+    return port

@@ -169,7 +169,7 @@ class _Served:
 
 @cache
 def _served() -> _Served:
-    server = Server(("127.0.0.1", 0), None)
+    server = Server(socket.create_server(("127.0.0.1", 0)), None)
     server.set_app(_application())
     thread = threading.Thread(target=server.serve_forever, args=(0.5,), daemon=True)
     thread.start()

@@ -11,8 +11,12 @@ from fpm_listener.status.registry import on_demand
 from fpm_listener.status.snapshot import Snapshot
 from fpm_listener.values import FpmListenerError
 
-#: Modules that only a scrape, an alert or an e-mail needs.
-LATE = ("prometheus_client", "requests", "urllib3", "certifi", "smtplib", "xmlrpc", "asyncio")
+#: Modules that only a request, an alert or an e-mail needs.
+LATE = (
+    *("prometheus_client", "requests", "urllib3", "certifi", "smtplib", "xmlrpc", "asyncio"),
+    *("http", "socketserver", "wsgiref", "email", "ssl", "gzip"),
+    *("fpm_listener.web.application", "fpm_listener.web.connections", "fpm_listener.status.page"),
+)
 
 
 def test_an_idle_listener_loads_no_library_for_scrapes_or_alerts() -> None:

@@ -10,6 +10,7 @@ import json
 import logging
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -631,6 +632,32 @@ def test_malformed_requests(
     finally:
         server.stop()
     assert (caught, failures, caplog.messages) == ([], [], [])
+
+
+def test_a_library_that_cannot_be_loaded_now_is_loaded_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """For example, no descriptor is left: the client waits, and the listener runs on."""
+    caught: list[Where] = []
+    failures: list[BaseException] = []
+    errors = InternalErrors(caught.append)
+    registry = partial(make_registry, lambda: SNAPSHOT)
+    server = WebServer(
+        WebSettings(port=0), lambda: SNAPSHOT, registry, failures.append, errors.caught
+    )
+    server.start()
+    try:
+        wait_until(lambda: server.port is not None)
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, "fpm_listener.web.connections", None)
+            with socket.create_connection(("127.0.0.1", server.port or 0), 30) as client:
+                client.sendall(b"GET /-/healthy HTTP/1.0\r\n\r\n")
+                wait_until(lambda: bool(caught))
+                patch.undo()
+                assert client.recv(1 << 16).startswith(b"HTTP/1.0 200")
+    finally:
+        server.stop()
+    assert (set(caught), failures) == ({Where.WEB}, [])
 
 
 @pytest.mark.parametrize(
