@@ -12,6 +12,7 @@ from fpm_listener.incidents.incident import IncidentView
 from fpm_listener.incidents.incident_facts import IncidentFacts
 from fpm_listener.monitor.process_view import ProcessView
 from fpm_listener.monitor.timeline import Entry, TimelineEvent
+from fpm_listener.phpfpm.opcache import OpcacheView
 from fpm_listener.phpfpm.status_page import PoolView
 from fpm_listener.settings.policy import LoopPolicy
 from fpm_listener.status.snapshot import FindingView, Snapshot
@@ -155,6 +156,20 @@ WELL = Snapshot(
 
 BUSY = {"active_processes": 5.0, "idle_processes": 0.0, "max_children_reached": 2.0}
 
+OPCACHE = OpcacheView(
+    numbers={
+        "memory_used": 100.5 * 2**20,
+        "memory_free": 27.0 * 2**20,
+        "memory_wasted": 0.5 * 2**20,
+        "keys": 1234.0,
+        "max_keys": 16229.0,
+        "hits": 99999.0,
+        "misses": 60.0,
+        "restarts_oom": 2.0,
+        "restarts_manual": 1.0,
+    }
+)
+
 #: A bad night.
 TROUBLE = replace(
     WELL,
@@ -188,6 +203,7 @@ TROUBLE = replace(
                 PoolView(pool="old", up=False, detail="refused"),
                 PoolView(pool="new", up=None),
             ),
+            opcache=OPCACHE,
             restarts=2,
             unexpected_exits=2,
             last_exit=ExitReason(signal=9),

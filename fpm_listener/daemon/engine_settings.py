@@ -29,5 +29,6 @@ def engine_settings(settings: Settings) -> EngineSettings:
         hold_linger_s=settings.hold_linger_s,
         programs=settings.programs,
         keeps_requests=settings.fpm_requests,
+        reads_opcache=settings.opcache_status,
         extra_logs=tuple(str(path) for path in settings.error_log),
     )

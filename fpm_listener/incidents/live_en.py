@@ -65,10 +65,7 @@ LIVE: dict[Cause | Variant | Fault, Text] = {
         "{update}",
     ),
     Cause.OPCACHE_FULL: Text(
-        "its OPcache is|was full and restarts|restarted again and again, so PHP compiles|compiled "
-        "all scripts again",
-        "Raise in php.ini what the evidence shows as full: opcache.memory_consumption (memory), "
-        "opcache.max_accelerated_files (keys) or opcache.interned_strings_buffer (strings). Then "
-        "reload php-fpm{reload}",
+        "its OPcache is|was full, so PHP compiles|compiled scripts again and again",
+        "In php.ini, set {opcache_setting}. Then reload php-fpm{reload}",
     ),
 }

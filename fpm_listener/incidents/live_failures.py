@@ -46,6 +46,9 @@ _WHY = {
     Life.UNKNOWN: "",
 }
 
+#: The states of a process that does not exist.
+_ENDED = frozenset({State.STOPPED, State.BACKOFF, State.EXITED, State.FATAL})
+
 #: Seconds by which the listener can hear of a stop later than supervisord began it (0.02 measured).
 _HEARD_LATE_S = 0.5
 
@@ -93,7 +96,7 @@ class LiveFailures:
         """Use new settings."""
         self.workers.reconfigure(policy)
         self.exit_loop.reconfigure(policy.exit_loop, policy.stable_for_s)
-        self.opcache.stable_for_s = policy.stable_for_s
+        self.opcache.reconfigure(policy.stable_for_s)
 
     def take_pools(self, now_s: float, state: State, pools: tuple[PoolView, ...]) -> None:
         """Take the answers of the pools; they count while supervisord reports RUNNING."""
@@ -118,10 +121,11 @@ class LiveFailures:
                 f"seen: pool {names}: {dead[0].detail or QUEUED} for {lasted_s:.0f} s{why}"
             )
 
-    def take_opcache(self, now_s: float, view: OpcacheView) -> None:
+    def take_opcache(self, now_s: float, state: State, view: OpcacheView) -> None:
         """Take a reading of OPcache."""
-        self.opcache.take(now_s, view)
-        self._set_problems()
+        if state not in _ENDED:  # else it is of the last run
+            self.opcache.take(now_s, view)
+            self._set_problems()
 
     def end_polls(self, now_s: float) -> None:
         """Forget the pools: nobody looks at them any more, or the run has ended."""
@@ -175,6 +179,7 @@ class LiveFailures:
     def end_run(self, now_s: float) -> None:
         """Forget the pools, and the lines that wait for a check: the run has ended."""
         self.workers.end_run()
+        self.opcache.end_run(now_s)
         self.end_polls(now_s)
 
     def view(self, cause: Cause) -> LiveView:
@@ -183,7 +188,7 @@ class LiveFailures:
         if workers.pool not in self._pools:
             workers = workers._replace(pool=None)  # an application can write any name
         waits_s = self.program.stopwaitsecs if self.program else None
-        return LiveView(workers, self.exit_loop.view, waits_s)
+        return LiveView(workers, self.exit_loop.view, waits_s, self.opcache.setting)
 
     def request_lines(
         self, now_s: float, cause: Cause, exits: Sequence[ProcessExit]

@@ -63,6 +63,7 @@ class LiveView(NamedTuple):
     workers: WorkersView = WorkersView()
     exit_loop: RestartsView = RestartsView()
     stopwaitsecs: float | None = None  #: of the program; None = unknown
+    opcache_setting: str | None = None  #: that makes OPcache larger; None = unknown
 
 
 NOTHING = LiveView()

@@ -60,9 +60,7 @@ LIVE: dict[Cause | Variant | Fault, Text] = {
         "process_control_timeout 设为比它少 5 秒，然后执行：{update}",
     ),
     Cause.OPCACHE_FULL: Text(
-        "OPcache 已满并反复重启，PHP 每次都要重新编译所有脚本",
-        "在 php.ini 中调大证据显示已满的设置：opcache.memory_consumption（内存）、"
-        "opcache.max_accelerated_files（键）或 opcache.interned_strings_buffer（字符串）。"
-        "然后重新加载 php-fpm{reload}",
+        "OPcache 已满，PHP 反复重新编译脚本",
+        "在 php.ini 中设置：{opcache_setting}，然后重新加载 php-fpm{reload}",
     ),
 }

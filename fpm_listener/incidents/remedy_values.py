@@ -35,6 +35,7 @@ def values(facts: IncidentFacts) -> dict[str, str | None]:
         "usage": f"{quoted(facts.needs.program or 'php-fpm')} -h",
         "php_ini": facts.site.php_ini,
         "signal": _signal(facts),
+        "opcache_setting": facts.live.opcache_setting,
         "worker_folder": facts.live.workers.folder,
         "blind": facts.holder.blind if facts.holder else None,
         **_commands(facts, facts.commands),

@@ -165,6 +165,8 @@ ENGLISH = Language(
         "raise_memory": " of the container or of the host",
         "mount_folder": "FOLDER",
         "signal": "the signal",
+        "opcache_setting": "a higher opcache.memory_consumption (memory) or "
+        "opcache.max_accelerated_files (keys), as the evidence shows",
     },
     frames={
         "comma": ", ",
@@ -198,7 +200,7 @@ ENGLISH = Language(
         "stop_timeout": "A stop is no failure. This alert is resolved when the program runs again.",
         "saturated": "php-fpm still answers. If the queue becomes full, it refuses clients.",
         "opcache_full": "php-fpm answers requests, but slowly. This alert is resolved after an "
-        "hour without a restart of OPcache.",
+        "hour in which OPcache has neither restarted nor rejected scripts.",
         "one_failure": "1 failure in this incident.",
         "failures": "{count} failures in this incident.",
         "last_exit": " Last exit: {exit}.",

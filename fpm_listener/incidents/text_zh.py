@@ -223,6 +223,8 @@ CHINESE = Language(
         "raise_memory": "（容器或主机）",
         "mount_folder": "目录",
         "signal": "该信号",
+        "opcache_setting": "更大的值（依证据：opcache.memory_consumption（内存）或 "
+        "opcache.max_accelerated_files（键））",
     },
     frames={
         "comma": "、",
@@ -251,7 +253,8 @@ CHINESE = Language(
         "exit_loop": "对 supervisord 而言这些退出不是故障，每次都会立即再次启动该程序。",
         "stop_timeout": "停止不是故障。该程序再次运行后，此告警即解除。",
         "saturated": "php-fpm 仍在响应请求。队列一旦满，新客户端将被拒绝。",
-        "opcache_full": "php-fpm 仍在响应请求，但变慢。OPcache 一小时内不再重启后，此告警即解除。",
+        "opcache_full": "php-fpm 仍在响应请求，但变慢。"
+        "OPcache 一小时内不再重启、也不再拒绝脚本后，此告警即解除。",
         "one_failure": "本次故障中已失败 1 次。",
         "failures": "本次故障中已失败 {count} 次。",
         "last_exit": "最近一次退出：{exit}。",

@@ -34,7 +34,6 @@ from fpm_listener.vocabulary import State, Tier
 
 if TYPE_CHECKING:
     from fpm_listener.monitor.supervision import Supervision
-    from fpm_listener.phpfpm.opcache import OpcacheView
     from fpm_listener.phpfpm.status_page import PoolView
     from fpm_listener.supervisor.process import ProcessName, ProcessSeen
 
@@ -69,7 +68,6 @@ class ProcessFacts:
         self._watched_pid: int | None = None
         self._pid_search = PidSearch()
         self._pools: tuple[PoolView, ...] = ()
-        self._opcache: OpcacheView | None = None
         self._view: ProcessView | None = None
 
     @property
@@ -172,8 +170,7 @@ class ProcessFacts:
         return []
 
     def _take_opcache(self, now: Instant, seen: OpcacheSeen) -> list[Effect]:
-        self._opcache = seen.view
-        self._live.take_opcache(now.monotonic_s, seen.view)
+        self._live.take_opcache(now.monotonic_s, self.liveness.state, seen.view)
         return []
 
     def _take_pid(self, _now: Instant, found: PidFound) -> list[Effect]:
@@ -238,6 +235,8 @@ class ProcessFacts:
         self._live.reconfigure(policy)
         if not self._shared.settings.keeps_requests:
             self._live.requests.clear()
+        if not self._shared.settings.reads_opcache:
+            self._live.opcache.view = None
         is_loop = self.liveness.state is State.BACKOFF and Tier.FAST in self._tracker.tiers
         if is_loop and policy.healing.loop_delay:
             self._healing.fail()
@@ -271,7 +270,7 @@ class ProcessFacts:
                 exhausted=self._healing.exhausted,
                 paused=self._healing.paused,
                 pools=self._pools,
-                opcache=self._opcache,
+                opcache=self._live.opcache.view,
                 next_start_s=self._healing.next_start_s,
                 final_end=self._healing.final_end,
             )

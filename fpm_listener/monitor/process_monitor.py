@@ -94,7 +94,8 @@ class ProcessMonitor(ProcessFacts):
         ended = ProcessExit(now.monotonic_s, change.failed, is_stop, *times, pid=change.pid)
         self._counters.last_exit_s = now.wall_s
         live = self._live
-        if live.silent or live.saturation.line or live.workers.deadline_s is not None:
+        is_seen = live.silent or live.saturation.line or live.opcache.view is not None
+        if is_seen or live.workers.deadline_s is not None:
             live.end_run(now.monotonic_s)
         run, has_delay = Run(self.name, change.pid), event.state is not State.EXITED
         match = self._shared.exits.take_exit(now.monotonic_s, run, ended, has_delay=has_delay)

@@ -27,6 +27,7 @@ class EngineSettings:
     fast_restart: bool = True  #: wake supervisord when a process exits
     hold_linger_s: float = 5.0  #: seconds that sockets of a stopped process are held
     keeps_requests: bool = True  #: keep what the workers are doing, for alerts
+    reads_opcache: bool = True  #: php-fpm is asked for the numbers of its OPcache
     extra_logs: tuple[str, ...] = ()  #: log files that php-fpm's configuration does not name
 
     def choose(self, name: ProcessName) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fpm_listener.incidents.incident import IncidentView
     from fpm_listener.monitor.process_view import ProcessView
     from fpm_listener.monitor.timeline import Entry
+    from fpm_listener.phpfpm.opcache import OpcacheView
     from fpm_listener.phpfpm.status_page import PoolView
     from fpm_listener.status.snapshot import Snapshot
 
@@ -128,6 +129,7 @@ def _program(view: ProcessView, snapshot: Snapshot, now_s: float) -> Document:
             "worn_out": view.exhausted,
         },
         "pools": [_pool(pool) for pool in view.pools],
+        "opcache": _opcache(view.opcache) if view.opcache else None,
         "incident": incident_to_json(view.incident) if view.incident else None,
     }
 
@@ -139,6 +141,10 @@ def _pool(view: PoolView) -> Document:
         "capacity": view.capacity._asdict(),
         **{name: getattr(view, name) for name in _POOL},
     }
+
+
+def _opcache(view: OpcacheView) -> Document:
+    return {"full": view.is_full, "problem": view.problem, "numbers": dict(view.numbers)}
 
 
 def incident_to_json(view: IncidentView, *, over: bool = False) -> Document:

@@ -25,6 +25,7 @@ from fpm_listener.status.text import (
     has_bad_pool,
     healing_plan,
     last_exit,
+    opcache,
     pool_capacity,
     pool_load,
     recovery,
@@ -223,4 +224,5 @@ def _addresses(program: Document) -> Markup:
             tag("span", symbol("warn" if tone == "warn" else "run", tone), words, class_="sub")
         )
         found += [tag("span", line, class_="sub") for line in pool_capacity(pool)]
+    found.append(sub(opcache(program)))
     return joined(found)

@@ -21,6 +21,7 @@ from fpm_listener.status.text import (
     healing_plan,
     last_exit,
     notes,
+    opcache,
     pool_capacity,
     pool_load,
     recovery,
@@ -71,12 +72,7 @@ class _Screen:
             if plan := healing_plan(program):
                 yield from self._folded(f"{short_name(program['name'])}: {plan}", "  healing:  ")
         yield from self._addresses(programs)
-        pools = [
-            f"{short_name(program['name'])}, pool {pool['name']}: {line}"
-            for program in programs
-            for pool in program["pools"]
-            for line in (pool_load(pool), *pool_capacity(pool))
-        ]
+        pools = [line for program in programs for line in _pools(program)]
         if pools:
             yield from self._part("POOLS", pools)
         yield from self._timeline(document["timeline"], document["now_s"])
@@ -201,6 +197,17 @@ class _Screen:
         for line in fold(_bounded(text), max(_NARROWEST, self._width - len(before))):
             yield left + self._in(tone, line)
             left = " " * len(before)
+
+
+def _pools(program: Document) -> Iterator[str]:
+    """Return the lines about the pools of a program, and about their OPcache."""
+    name = short_name(program["name"])
+    for pool in program["pools"]:
+        for line in (pool_load(pool), *pool_capacity(pool)):
+            yield f"{name}, pool {pool['name']}: {line}"
+    seen = opcache(program)
+    if seen:
+        yield f"{name}: {seen}"
 
 
 def _row(program: Document) -> tuple[str, ...]:

@@ -147,6 +147,36 @@ def pool_capacity(pool: Document) -> list[str]:
     return found
 
 
+#: How PHP's reasons of a restart of OPcache are shown.
+_RESTARTS = {"oom": "memory", "hash": "keys", "manual": "opcache_reset"}
+_MIB = 1 << 20
+
+
+def opcache(program: Document) -> str | None:
+    """Return the state of php-fpm's OPcache, or why it is unknown; None = it was not read."""
+    seen = program.get("opcache")  # older listeners do not send it
+    if not seen:
+        return None
+    if seen["problem"]:
+        return f"no numbers of OPcache ({seen['problem']})"
+    numbers = seen["numbers"]
+    parts = ["OPcache is full" if seen["full"] else "OPcache"]
+    sizes = [numbers.get(f"memory_{part}") for part in ("used", "free", "wasted")]
+    if None not in sizes:
+        used, wasted = sizes[0] / _MIB, sizes[2] / _MIB
+        parts.append(f"{used:.1f} of {sum(sizes) / _MIB:.1f} MiB used, {wasted:.1f} wasted")
+    if {"keys", "max_keys"} <= numbers.keys():
+        parts.append(f"{numbers['keys']:.0f} of {numbers['max_keys']:.0f} keys")
+    hits, misses = numbers.get("hits", 0), numbers.get("misses", 0)
+    if hits or misses:
+        thousandths = hits * 1000 // (hits + misses)  # rounded down: only all is 100 %
+        parts.append(f"hit rate {thousandths / 10:.1f} %")
+    restarts = {word: numbers.get(f"restarts_{name}") for name, word in _RESTARTS.items()}
+    told = ", ".join(f"{count:.0f} ({word})" for word, count in restarts.items() if count)
+    parts.append(f"restarts: {told or 'none'}")
+    return ": ".join((parts[0], "; ".join(parts[1:])))
+
+
 def _at(wall_s: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(wall_s))
 

@@ -61,8 +61,9 @@ def monitored() -> set[str]:
     """Return the metrics that the shipped rules and the dashboard use."""
     files = ("rules.yml", "grafana-dashboard.json")
     text = "".join((ROOT / "monitoring" / name).read_text() for name in files)
-    capacity = {"phpfpm_recommended_max_children", "phpfpm_worker_memory_bytes"}
-    return set(re.findall(r"\b(?:fpm_listener|phpfpm)_[a-z_]+\b", text)) - capacity  # need samples
+    capacity = {"phpfpm_recommended_max_children", "phpfpm_worker_memory_bytes"}  # need samples
+    names = set(re.findall(r"\b(?:fpm_listener|phpfpm)_[a-z_]+\b", text)) - capacity
+    return {name for name in names if not name.startswith("phpfpm_opcache_")}  # off by default
 
 
 def is_up(lab: Lab, pool: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fpm_listener.phpfpm.status_page import NUMBERS
+from fpm_listener.status.opcache_metrics import OPCACHE
 from fpm_listener.vocabulary import Cause
 from release import metadata
 
@@ -56,6 +57,8 @@ def test_metrics_of_rules_and_panels() -> None:
     # A real php-fpm has each of these (tests/e2e/test_pools.py).
     pools = {"phpfpm_up", *(f"phpfpm_{name}" for name in NUMBERS.values())}
     pools |= CAPACITY
+    counters = {"counter": "_total"}
+    pools |= {f"{row.name}{counters.get(row.type, '')}" for row in OPCACHE}
     pools |= {"fpm_listener_pool_busy_processes", "fpm_listener_pool_max_children"}
     for text in (*expressions(), *(expression for _, expression in panels())):
         for name in re.findall(r"\bphpfpm_\w+", text):

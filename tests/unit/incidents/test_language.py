@@ -301,7 +301,7 @@ TOLD = {
     ),
     "a full OPcache": (
         replace(PLIGHT, cause=Cause.OPCACHE_FULL, failures=0),
-        "its OPcache is full and restarts again and again, so PHP compiles all scripts again",
+        "its OPcache is full, so PHP compiles scripts again and again",
         "opcache.memory_consumption",
         "opcache.memory_consumption",
     ),

@@ -1,8 +1,8 @@
-"""An OPcache that restarts again and again because it is full."""
+"""An OPcache that is full: it restarts again and again, or stores no more scripts."""
 
 from __future__ import annotations
 
-from fpm_listener.incidents.opcache_full import CALM_S, WINDOW_S
+from fpm_listener.incidents.opcache_full import CALM_S, FULL_FOR_S, WINDOW_S
 from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.opcache_seen import OpcacheSeen
 from fpm_listener.phpfpm.config import FpmSite
@@ -45,7 +45,10 @@ def test_three_restarts_in_an_hour() -> None:
         "keys: 1; after the last restart: memory: 7.0 MiB used, 0.5 free, 0.5 wasted; "
         "keys: 180 of 223; interned strings: 1.0 of 2.0 MiB; hits: 100, misses: 90"
     )
-    assert "opcache.memory_consumption" in alert.annotations["remedy"]
+    assert (
+        "In php.ini, set opcache.memory_consumption = 16 and opcache.max_accelerated_files = 446. "
+        in alert.annotations["remedy"]
+    )
     assert "keeps failing" not in alert.annotations["summary"]
 
     read(scenario, 1200.0 + CALM_S - 10, 9, 1)
@@ -85,3 +88,91 @@ def test_another_opcache_restarts_too() -> None:
     read(scenario, 120.0, 3)
 
     assert scenario.sent == ["first: opcache_full"]
+
+
+# -- full without restarts -------------------------------------------------------------------------
+
+#: Readings of half an hour, one a minute.
+TIMES = [60.0 * minute for minute in range(1, 31)]
+
+
+def fill(scenario: Scenario, at_s: float, misses: float, **more: float) -> None:
+    """Give one reading of an OPcache that is full, or not full with `full=0`."""
+    numbers = {"memory_used": 7 * MIB, "memory_free": MIB, "memory_wasted": 0, "misses": misses}
+    numbers |= {"restarts_oom": 0, "restarts_hash": 0, "keys": 180, "max_keys": 223, "hits": 5}
+    is_full = bool(more.pop("full", 1))
+    scenario.give(at_s, OpcacheSeen(FPM, OpcacheView(numbers=numbers | more, is_full=is_full)))
+
+
+def test_scripts_that_do_not_fit() -> None:
+    """A warning after some minutes of misses; resolved an hour after the last of them."""
+    scenario = running()
+    for at_s in TIMES:
+        fill(scenario, at_s, at_s * 2)
+        assert bool(scenario.sent) == (at_s >= 60.0 + FULL_FOR_S)
+    assert scenario.sent == ["first: opcache_full"]
+    annotations = scenario.alerts[0].annotations
+    assert annotations["evidence"] == (
+        "seen: OPcache is full and stores no more scripts; misses: 600 in 5 min; memory: 7.0 MiB "
+        "used, 1.0 free, 0.0 wasted; keys: 180 of 223; hits: 5, misses: 720"
+    )
+    assert "In php.ini, set opcache.memory_consumption = 16. Then" in annotations["remedy"]
+
+    for at_s in range(1860, int(TIMES[-1] + CALM_S + 60), 60):
+        fill(scenario, at_s, 3600)
+        assert (len(scenario.sent) == 2) == (at_s >= TIMES[-1] + CALM_S)
+    assert scenario.sent[1:] == ["resolved: opcache_full"]
+
+
+def test_keys_are_full() -> None:
+    """The remedy names the other directive."""
+    scenario = running()
+    for at_s in TIMES:
+        fill(scenario, at_s, at_s, keys=223)
+
+    assert (
+        "set opcache.max_accelerated_files = 446. Then" in scenario.alerts[0].annotations["remedy"]
+    )
+
+
+def test_no_problem_of_a_full_opcache() -> None:
+    """No warning: full and static, few misses, one minute of many, restarts, or not full."""
+    for number, misses in enumerate(
+        (
+            [100.0] * 30,
+            [float(minute) for minute in range(30)],  # our own script
+            [0.0] * 10 + [5000.0] * 20,
+            [minute * 50.0 % 170 for minute in range(30)],  # it restarts
+        )
+    ):
+        scenario = running()
+        for at_s, count in zip(TIMES, misses, strict=True):
+            fill(scenario, at_s, count)
+        assert scenario.sent == [], number
+    scenario = running()
+    for at_s in TIMES:
+        fill(scenario, at_s, at_s * 50, full=0)
+    assert scenario.sent == []
+
+
+def test_more_memory_solves_it() -> None:
+    """A php-fpm that is started again has another OPcache: resolved without the wait of an hour."""
+    scenario = running()
+    for at_s in TIMES:
+        fill(scenario, at_s, at_s * 2)
+    scenario.play("1801 stopping", "1802 stopped", "1803 starting", "1804 running")
+    fill(scenario, 1860.0, 100, full=0)
+    fill(scenario, 2200.0, 900, full=0)
+
+    assert scenario.sent == ["first: opcache_full", "resolved: opcache_full"]
+
+
+def test_numbers_of_the_last_run() -> None:
+    """They are forgotten with the run, also those that come late."""
+    scenario = running()
+    fill(scenario, 60.0, 5)
+    assert scenario.view().opcache
+    scenario.play("61 stopping", "62 stopped")
+    assert scenario.view().opcache is None
+    fill(scenario, 63.0, 5)
+    assert scenario.view().opcache is None

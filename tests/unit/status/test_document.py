@@ -10,6 +10,7 @@ import pytest
 from fpm_listener import durations
 from fpm_listener.delivery.receiver_counters import ReceiverView
 from fpm_listener.histogram import HistogramView
+from fpm_listener.phpfpm.opcache import OpcacheView
 from fpm_listener.status import document as status_document
 from fpm_listener.status import page, terminal, text
 from fpm_listener.status.snapshot import Snapshot
@@ -237,6 +238,36 @@ def test_how_full_its_pools_are() -> None:
             "pool new: not asked",
         ):
             assert words in shown
+
+
+OBSTACLE = OpcacheView(problem="php-fpm may not open /x; add its directory to open_basedir")
+FULL = OpcacheView(numbers={"hits": 1.0, "misses": 0.0}, is_full=True)
+
+
+@pytest.mark.parametrize(
+    ("opcache", "line"),
+    [
+        (
+            snapshots.OPCACHE,
+            (
+                "OPcache: 100.5 of 128.0 MiB used, 0.5 wasted; 1234 of 16229 keys; "
+                "hit rate 99.9 %; restarts: 2 (memory), 1 (opcache_reset)"
+            ),
+        ),
+        (FULL, "OPcache is full: hit rate 100.0 %; restarts: none"),
+        (OBSTACLE, f"no numbers of OPcache ({OBSTACLE.problem})"),
+    ],
+)
+def test_its_opcache(opcache: OpcacheView, line: str) -> None:
+    """One line has the numbers, or what forbids them."""
+    words = document(
+        dataclasses.replace(WELL, processes=(snapshots.program("php-fpm", opcache=opcache),))
+    )
+
+    assert f"php-fpm: {line}\n" in terminal.to_table(words)
+    assert line in page.to_html(words)
+    assert words["programs"][0]["opcache"]["problem"] == opcache.problem
+    assert document(WELL)["programs"][0]["opcache"] is None
 
 
 # -- as a page -------------------------------------------------------------------------------------
