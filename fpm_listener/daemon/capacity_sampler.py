@@ -1,9 +1,10 @@
-"""Measures the workers of the pools every two minutes, and keeps the result for each pool.
+"""Measures the workers of the pools, and keeps the result for each pool.
 
 Laws:
 1. Only children of a master that runs below our supervisord count; a title alone proves nothing.
 2. A sample costs little: it reads the memory of a few workers of each pool, the largest ones.
 3. A pool that the listener does not follow makes all pools below the same limit unknown.
+4. Samples follow each other fast until all pools are measured, and then every two minutes.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.host import memory_limits, procfs, worker_memory
 from fpm_listener.host.memory_sizes import WorkerMemory
+from fpm_listener.host.worker_memory import WorkerReader
 from fpm_listener.phpfpm import capacity, process_tree
 from fpm_listener.phpfpm.capacity import PoolNeed
-from fpm_listener.phpfpm.pool_capacity import Capacity, PoolSamples, divide
+from fpm_listener.phpfpm.pool_capacity import Capacity, PoolSamples, Shares, Unknown, divide
+from fpm_listener.untrusted_text import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,10 +28,14 @@ if TYPE_CHECKING:
     from fpm_listener.host.memory_sizes import MemoryLimit
     from fpm_listener.phpfpm.status_page import PoolTarget, PoolView
 
-#: Seconds between two samples. One of 10 pools with 5 workers costs 30 ms of CPU time: 0.025 %.
-EVERY_S = 120.0
+#: Seconds between two samples, and after the first one. The time doubles until pools are measured.
+EVERY_S, SOON_S = 120.0, 5.0
 #: The most workers of one pool that one sample reads.
 MOST_WORKERS = 16
+#: The longest name of another php-fpm in a text.
+_LONGEST = 200
+#: So long as php-fpm was not seen.
+_UNMEASURED = Capacity(why=Unknown.UNMEASURED)
 
 
 @dataclass
@@ -38,7 +45,7 @@ class _Group:
     limit: MemoryLimit | None
     targets: list[PoolTarget] = field(default_factory=list)
     running: list[WorkerMemory] = field(default_factory=list)
-    has_other_pools: bool = False  #: pools that are not followed
+    not_followed: str = ""  #: a php-fpm with pools that are not followed; empty = there is none
 
 
 class CapacitySampler:
@@ -51,7 +58,10 @@ class CapacitySampler:
         self._proc = f"{root.rstrip('/')}/proc"
         self._samples: dict[PoolTarget, PoolSamples] = {}
         self._found: dict[PoolTarget, Capacity] = {}
-        self._due_s = 0.0
+        self._reader = WorkerReader(self._proc)
+        self._served: set[PoolTarget] = set()  # a worker of them has served a request
+        self._wait_s = SOON_S
+        self._sampled_s = self._due_s = float("-inf")
 
     def count(self, target: PoolTarget, view: PoolView) -> None:
         """Count the busy workers of a pool. While requests wait, the number can be old."""
@@ -59,26 +69,48 @@ class CapacitySampler:
         if is_waiting or (view.up and view.busy is not None):
             samples = self._samples.setdefault(target, PoolSamples())
             samples.take_busy(view.busy or 0, time.monotonic(), time.time(), waited=is_waiting)
+        if target not in self._served and (is_waiting or view.busy):
+            self._served.add(target)
+            self._hurry()
 
     def of(self, target: PoolTarget) -> Capacity:
         """Return what is known about the size of a pool."""
         samples = self._samples.setdefault(target, PoolSamples())
-        last = self._found.get(target, Capacity(why="it was not measured yet"))
-        return samples.capacity(last.fits, last.why, last.where)
+        return samples.capacity(self._found.get(target, _UNMEASURED))
 
     def update(self, targets: Iterable[PoolTarget]) -> None:
         """Measure the workers, if it is time."""
-        if time.monotonic() < self._due_s:
-            return
-        self._due_s = time.monotonic() + EVERY_S
         wanted = list(targets)
-        self._samples = {one: self._samples.get(one) or PoolSamples() for one in wanted}
-        self._found = {}
+        if self._samples.keys() != set(wanted):
+            self._follow(wanted)
+        now_s = time.monotonic()
+        if not wanted or now_s < self._due_s:
+            return
+        self._sample(wanted)
+        is_known = all(self._samples[one].peak is not None for one in wanted)
+        self._sampled_s, self._due_s = now_s, now_s + (EVERY_S if is_known else self._wait_s)
+        self._wait_s = min(self._wait_s * 2, EVERY_S)
+
+    def _follow(self, wanted: list[PoolTarget]) -> None:
+        """Measure these pools from now on. A pool with new settings keeps its samples."""
+        before = {(one.config, one.pool): samples for one, samples in self._samples.items()}
+        self._samples = {one: before.get((one.config, one.pool)) or PoolSamples() for one in wanted}
+        self._found = {one: self._found[one] for one in wanted if one in self._found}
+        self._served.intersection_update(wanted)
+        self._hurry()
+
+    def _hurry(self) -> None:
+        """Sample soon: there are new pools, or a pool serves its first requests."""
+        self._wait_s = SOON_S
+        self._due_s = min(self._due_s, self._sampled_s + SOON_S)
+
+    def _sample(self, wanted: list[PoolTarget]) -> None:
         parent = self._supervisord
         if parent is None:
             program = procfs.program()
             parent = program.ppid if program is not None else 0
         groups: dict[str, _Group] = {}
+        running: set[int] = set()
         for master, config in process_tree.masters(parent, self._proc):
             own = {one.pool: one for one in wanted if os.path.realpath(one.config) == config}
             limit = memory_limits.read(master, self._root)
@@ -86,9 +118,14 @@ class CapacitySampler:
             group = groups.setdefault(key, _Group(limit))
             group.targets.extend(own.values())
             workers = process_tree.workers(master, self._proc)
-            group.has_other_pools |= not own.keys() >= workers.keys()
+            others = sorted(workers.keys() - own.keys())
+            if others:
+                name = f"pid {master}, {config}, pool {others[0]}"
+                group.not_followed = escaped(name[:_LONGEST])
             for pool in own.keys() & workers.keys():
+                running.update(workers[pool])
                 group.running.extend(self._measure(master, own[pool], workers[pool]))
+        self._reader.keep(running)
         for group in groups.values():
             self._judge(group)
 
@@ -98,14 +135,13 @@ class CapacitySampler:
             (one.pool, PoolNeed(one.max_children or 0, self._samples[one].peak))
             for one in group.targets
         ]
-        if group.has_other_pools:
-            shares, why = None, "the listener does not follow all pools that share the memory"
-        else:
-            shares, why = divide(needs, group.limit, available)
+        shares = divide(needs, group.limit, available)
+        if group.not_followed:
+            shares = Shares(None, Unknown.NOT_FOLLOWED, group.not_followed)
         where = group.limit.where if group.limit else ""
         for number, target in enumerate(group.targets):
-            fits = shares[number] if shares is not None else None
-            self._found[target] = Capacity(fits, why, where)
+            fits = None if shares.fits is None else shares.fits[number]
+            self._found[target] = Capacity(fits, shares.why, shares.subject, where)
 
     def _measure(
         self, master: int, target: PoolTarget, workers: Iterable[int]
@@ -115,7 +151,7 @@ class CapacitySampler:
         largest = sorted(sizes, key=lambda pid: -sizes[pid])
         shared = 0
         for pid in largest[:MOST_WORKERS]:
-            memory = worker_memory.read(pid, master, self._proc)
+            memory = self._reader.read(pid, master)
             if memory is not None:
                 shared = max(shared, sizes[pid] - memory.now)
                 self._samples[target].take_worker(pid, memory, time.time())

@@ -15,9 +15,13 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from fpm_listener import regular_file
 from fpm_listener.host.memory_sizes import WorkerMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 _LONGEST = 1 << 16
 _LINE = re.compile(r"^(\w+):[ \t]+([0-9]{1,15}) kB$", re.MULTILINE | re.ASCII)
@@ -33,6 +37,30 @@ def read(pid: int, master: int, proc: str = "/proc") -> WorkerMemory | None:
     status = _text(f"{proc}/{pid}/status")
     rollup = _text(f"{proc}/{pid}/smaps_rollup")
     return of_texts(status, rollup, "" if rollup else _text(f"{proc}/{master}/status"))
+
+
+class WorkerReader:
+    """Reads workers again and again; smaps_rollup, which is slow, only after a change."""
+
+    def __init__(self, proc: str = "/proc") -> None:
+        self._proc = proc
+        self._known: dict[int, tuple[str, WorkerMemory]] = {}
+
+    def read(self, pid: int, master: int) -> WorkerMemory | None:
+        """Return the memory of a worker. None: it is gone."""
+        status = _text(f"{self._proc}/{pid}/status")
+        sizes = status[status.find("VmHWM") : status.find("VmData")]  # peak, resident and its parts
+        known = self._known.get(pid)
+        if known is not None and sizes and known[0] == sizes:
+            return known[1]
+        memory = read(pid, master, self._proc)
+        if memory is not None:
+            self._known[pid] = sizes, memory
+        return memory
+
+    def keep(self, pids: Container[int]) -> None:
+        """Forget the workers that are gone."""
+        self._known = {pid: known for pid, known in self._known.items() if pid in pids}
 
 
 def resident(pid: int, proc: str = "/proc") -> int:

@@ -137,6 +137,17 @@ class Incident:
             known_at_s=known_at_s,
         )
 
+    def view(self, facts: IncidentFacts) -> IncidentView:
+        """Return it for the status page."""
+        return IncidentView(
+            incident_id=self.incident_id,
+            severity=self.labels["severity"],
+            started_at_s=self.started_at_s,
+            facts=facts,
+            recovering_s=self.recovering_s,
+            resolves_s=self.resolves_s,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentView:

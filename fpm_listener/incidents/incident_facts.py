@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fpm_listener.host.address_holders import HolderReport
     from fpm_listener.host.oom_kills import OomKill
     from fpm_listener.incidents.post_mortem import PostMortem
+    from fpm_listener.phpfpm.pool_capacity import PoolSize
     from fpm_listener.supervisor.exit_log import ExitReason
     from fpm_listener.supervisor.process import ProcessName
 
@@ -75,6 +76,8 @@ class IncidentFacts:
     recovering: bool = False  #: it runs again, or is stopped, and the incident is not resolved yet
     evidence: tuple[str, ...] = ()  #: the last log lines, oldest first
     requests: tuple[str, ...] = ()  #: lines about the longest requests; only an alert has them
+    sizes: tuple[PoolSize, ...] = ()  #: of the pools that the cause is about
+    now_s: float = 0.0  #: wall seconds of the alert; 0 = it is not sent now
 
     @property
     def hidden_output(self) -> str | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.host.oom_kills import mebibytes
+from fpm_listener.incidents import size_texts
 from fpm_listener.incidents.checked_names import checked_names
 from fpm_listener.incidents.incident_facts import UNEXPLAINED
 from fpm_listener.incidents.program_output import NO_LOG, section_of
@@ -58,7 +59,8 @@ class Language:
         """Return the texts of an alert, by annotation; over: the incident is resolved."""
         return {
             "summary": self.past_summary(facts) if over else self.summary(facts),
-            "description": self._description(facts),
+            "description": self._description(facts)
+            + size_texts.described(self.frames, facts.sizes, facts.now_s),
             "remedy": self.frames["nothing"] if over else self.remedy(facts),
         }
 
@@ -190,6 +192,8 @@ class Language:
         return {
             **self._restart_parts(facts),
             "read": self.frames[frame].format(value=value),
+            "grow": size_texts.grow(self.frames, facts.sizes),
+            "lower": size_texts.lower(self.frames, facts.sizes),
             "pools": self._listed(
                 f"{one} ({places[one]})" if one in places else one for one in facts.pools
             ),

@@ -19,7 +19,7 @@ _FIND_REASON = (
 LIVE: dict[Cause | Variant | Fault, Text] = {
     Variant.WORKERS_OOM: Text(
         "the kernel kills|killed its workers because memory is|was short{limit}",
-        "Lower pm.max_children or memory_limit, or raise the memory limit{raise_memory}",
+        "{lower}, or raise the memory limit{raise_memory}",
     ),
     Cause.WORKER_FAILURE: Text("its workers fail|failed{worker_exit}", _FIND_REASON, "{read}"),
     Variant.WORKERS_FOLDER: Text(
@@ -50,8 +50,7 @@ LIVE: dict[Cause | Variant | Fault, Text] = {
     Cause.SATURATED: Text(
         "all workers of a pool are|were busy, and too many clients wait|waited",
         "See what its workers do: {workers}. If requests are slow, find out why, for example "
-        "with request_slowlog_timeout. If they are not, raise pm.max_children as far as the "
-        "memory allows it",
+        "with request_slowlog_timeout. If they are not, {grow}",
     ),
     Cause.STOP_TIMEOUT: Text(
         "supervisord killed it, because it did not stop in time{stop_s}",

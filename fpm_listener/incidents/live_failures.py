@@ -7,11 +7,13 @@ to kill it.
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fpm_listener.incidents.exit_loop import ExitLoop
 from fpm_listener.incidents.live_view import LiveView, WorkersView
 from fpm_listener.incidents.opcache_full import OpcacheFull
+from fpm_listener.incidents.pool_sizes import PoolSizes
 from fpm_listener.incidents.request_history import RequestHistory
 from fpm_listener.incidents.saturation import Saturation
 from fpm_listener.incidents.worker_failures import WorkerFailures
@@ -21,13 +23,16 @@ from fpm_listener.vocabulary import Cause, State
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from fpm_listener.incidents.incident_facts import IncidentFacts
     from fpm_listener.incidents.post_mortem import PostMortem
     from fpm_listener.incidents.process_news import ProcessExit
     from fpm_listener.phpfpm.opcache import OpcacheView
+    from fpm_listener.phpfpm.pool_capacity import PoolSize
     from fpm_listener.phpfpm.status_page import PoolView
     from fpm_listener.settings.policy import Policy
     from fpm_listener.supervisor.exit_log import ExitNote
     from fpm_listener.supervisor.process import ProcessName, Program
+    from fpm_listener.values import Instant
 
 #: Looks in a row at a pool that accepts nothing, until it is a problem.
 SILENT_LOOKS = 3
@@ -77,9 +82,11 @@ class LiveFailures:
         self.opcache = OpcacheFull(policy.stable_for_s)
         self.requests = RequestHistory()
         self.saturation = Saturation()
+        self.sizes = PoolSizes()
         self.problems: dict[Cause, str] = {}  #: each with the line that shows it
         self.program: Program | None = None  #: as configured; None = unknown
         self._pools: tuple[str, ...] = ()
+        self._silent_pools: tuple[str, ...] = ()  # that the last line is about
         self._silence = ""  # the line about pools that do not answer; empty = they answer
         self.silent: dict[str, _Silence] = {}  #: by pool, in this run
         self._answered_at_s = float("-inf")  # after a silence
@@ -100,6 +107,7 @@ class LiveFailures:
 
     def take_pools(self, now_s: float, state: State, pools: tuple[PoolView, ...]) -> None:
         """Take the answers of the pools; they count while supervisord reports RUNNING."""
+        self.sizes.take(pools)
         running = pools if state is State.RUNNING else ()
         self.saturation.take(now_s, [one for one in running if not one.life.is_dead])
         self._take_silence(now_s, [pool for pool in running if pool.silent])
@@ -114,7 +122,8 @@ class LiveFailures:
         }
         dead = [pool for pool in silent if self.silent[pool.pool].lasts(now_s, pool.life)]
         if not self._silence and dead:
-            names = ", ".join(pool.pool for pool in dead)
+            self._silent_pools = tuple(pool.pool for pool in dead)
+            names = ", ".join(self._silent_pools)
             lasted_s = now_s - min(self.silent[pool.pool].since_s for pool in dead)
             why = _WHY[dead[0].life]
             self._silence = (
@@ -190,17 +199,29 @@ class LiveFailures:
         waits_s = self.program.stopwaitsecs if self.program else None
         return LiveView(workers, self.exit_loop.view, waits_s, self.opcache.setting)
 
-    def request_lines(
-        self, now_s: float, cause: Cause, exits: Sequence[ProcessExit]
-    ) -> tuple[str, ...]:
-        """Return lines about the longest requests before an incident; `exits`: failed ones."""
+    def with_pools(
+        self, now: Instant, facts: IncidentFacts, exits: Sequence[ProcessExit]
+    ) -> IncidentFacts:
+        """Add what the workers did before an incident, and how many fit; `exits`: failed ones."""
+        cause, at_s = facts.cause, now.monotonic_s
         if cause is Cause.NOT_ANSWERING:
-            at_s = min((one.since_s for one in self.silent.values()), default=now_s)
+            at_s = min((one.since_s for one in self.silent.values()), default=at_s)
         elif cause in {Cause.CRASH_SIGNAL, Cause.OUT_OF_MEMORY}:
             at_s = max((self.workers.failed_at_s, *(ended.at_s for ended in exits)))
-        else:
-            at_s = now_s
-        return self.requests.lines(cause, at_s)
+        lines, sizes = self.requests.lines(cause, at_s), self.pool_sizes(cause)
+        return replace(facts, requests=lines, sizes=sizes, now_s=now.wall_s if sizes else 0.0)
+
+    def pool_sizes(self, cause: Cause) -> tuple[PoolSize, ...]:
+        """Return the sizes of the pools that a cause is about."""
+        match cause:
+            case Cause.OUT_OF_MEMORY:
+                return self.sizes.of()
+            case Cause.SATURATED:
+                return self.sizes.of(self.saturation.pools)
+            case Cause.NOT_ANSWERING:
+                return self.sizes.of(self._silent_pools)
+            case _:
+                return ()
 
     def memory(self, cause: Cause) -> dict[str, Any] | None:
         """Return what `restore` needs of an incident with this cause; None = nothing."""

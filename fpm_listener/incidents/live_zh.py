@@ -19,7 +19,7 @@ _FIND_REASON = (
 LIVE: dict[Cause | Variant | Fault, Text] = {
     Variant.WORKERS_OOM: Text(
         "因内存不足，工作进程被内核杀死{limit}",
-        "调小 pm.max_children 或 memory_limit，或调大内存上限{raise_memory}",
+        "{lower}，或调大内存上限{raise_memory}",
     ),
     Cause.WORKER_FAILURE: Text("工作进程异常退出{worker_exit}", _FIND_REASON, "{read}"),
     Variant.WORKERS_FOLDER: Text(
@@ -48,7 +48,7 @@ LIVE: dict[Cause | Variant | Fault, Text] = {
     Cause.SATURATED: Text(
         "进程池的工作进程全忙，等待的客户端过多",
         "查看工作进程在做什么：{workers}。如果请求很慢，请查明原因（例如设置 "
-        "request_slowlog_timeout）；否则在内存允许的范围内调大 pm.max_children",
+        "request_slowlog_timeout）；否则{grow}",
     ),
     Cause.STOP_TIMEOUT: Text(
         "进程未及时停止，被 supervisord 杀死{stop_s}",

@@ -96,6 +96,7 @@ class Saturation:
     def __init__(self) -> None:
         self.line = ""  #: what is seen; empty = no pool is saturated
         self.ended_at_s = float("-inf")  #: after it was saturated
+        self.pools: tuple[str, ...] = ()  #: that were saturated last
         self._queues: dict[str, PoolQueue] = {}
 
     def take(self, now_s: float, pools: Sequence[PoolView]) -> None:
@@ -104,6 +105,8 @@ class Saturation:
         for pool in pools:
             self._queues[pool.pool].take(now_s, pool)
         self._set_line(now_s, (queue.line for queue in self._queues.values()))
+        if self.line:
+            self.pools = tuple(name for name, queue in self._queues.items() if queue.line)
 
     def clear(self, now_s: float) -> None:
         """Forget the queues: the process has ended, or nobody looks any more."""

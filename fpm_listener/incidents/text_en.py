@@ -10,6 +10,7 @@ from fpm_listener.host.holder_remedies import free
 from fpm_listener.incidents.faults_en import FAULTS
 from fpm_listener.incidents.language import Language, Text
 from fpm_listener.incidents.live_en import LIVE
+from fpm_listener.incidents.size_en import SIZES
 from fpm_listener.incidents.variants import Variant
 from fpm_listener.supervisor.exit_log import how
 from fpm_listener.vocabulary import Cause, Fault
@@ -120,7 +121,7 @@ ENGLISH = Language(
         ),
         Cause.OUT_OF_MEMORY: Text(
             "the kernel kills|killed it because memory is|was short{limit}",
-            "Lower pm.max_children or memory_limit, or raise the memory limit{raise_memory}",
+            "{lower}, or raise the memory limit{raise_memory}",
             "Let the program use less memory, or raise the memory limit{raise_memory}",
         ),
         Cause.CRASH_SIGNAL: Text(
@@ -142,8 +143,8 @@ ENGLISH = Language(
         ),
         Cause.NOT_ANSWERING: Text(
             "it runs|ran and accepts|accepted connections, but does|did not answer requests",
-            "See what its workers do: {workers} (state T: kill -CONT them; all busy: raise "
-            "pm.max_children, and set request_terminate_timeout){restart}",
+            "See what its workers do: {workers} (state T: kill -CONT them; all busy: set "
+            "request_terminate_timeout, and {grow}){restart}",
         ),
         Cause.RESTART_LOOP: Text("it is|was in a restart loop{exit}{interval}", "{read}"),
         Cause.GAVE_UP: Text("it is|was down{exit}", "{read}"),
@@ -169,6 +170,7 @@ ENGLISH = Language(
         "opcache.max_accelerated_files (keys), as the evidence shows",
     },
     frames={
+        **SIZES,
         "comma": ", ",
         "semicolon": "; ",
         "exit": " ({value})",

@@ -12,6 +12,7 @@ from fpm_listener.host.address_holders import Holder, HolderKind, HolderSupervis
 from fpm_listener.incidents.faults_zh import FAULTS
 from fpm_listener.incidents.language import Language, Text
 from fpm_listener.incidents.live_zh import LIVE
+from fpm_listener.incidents.size_zh import SIZES
 from fpm_listener.incidents.variants import Variant
 from fpm_listener.supervisor.exit_log import signal_name
 from fpm_listener.vocabulary import Cause, Fault
@@ -181,7 +182,7 @@ CHINESE = Language(
         ),
         Cause.OUT_OF_MEMORY: Text(
             "因内存不足被内核杀死{limit}",
-            "调小 pm.max_children 或 memory_limit，或调大内存上限{raise_memory}",
+            "{lower}，或调大内存上限{raise_memory}",
             "减少该程序的内存用量，或调大内存上限{raise_memory}",
         ),
         Cause.CRASH_SIGNAL: Text("进程崩溃{exit}{interval}", _FAULTY_EXTENSION, _FAULTY_PROGRAM),
@@ -200,8 +201,8 @@ CHINESE = Language(
         ),
         Cause.NOT_ANSWERING: Text(
             "进程在运行并接受连接，但不响应任何请求",
-            "查看工作进程在做什么：{workers}（状态 T：kill -CONT；全忙：调大 pm.max_children "
-            "并设置 request_terminate_timeout）{restart}",
+            "查看工作进程在做什么：{workers}（状态 T：kill -CONT；全忙：设置 "
+            "request_terminate_timeout，并{grow}）{restart}",
         ),
         Cause.RESTART_LOOP: Text("进程反复重启{exit}{interval}", "{read}"),
         Cause.GAVE_UP: Text("进程未运行{exit}", "{read}"),
@@ -227,6 +228,7 @@ CHINESE = Language(
         "opcache.max_accelerated_files（键））",
     },
     frames={
+        **SIZES,
         "comma": "、",
         "semicolon": "；",
         "exit": "（{value}）",

@@ -17,7 +17,7 @@ from fpm_listener.incidents.effects import Gone, HolderFound, IncidentEffect, No
 from fpm_listener.incidents.exit_lookups import ExitLookups
 from fpm_listener.incidents.failure_history import FailureHistory
 from fpm_listener.incidents.holder_watch import HOLDER_FRESH_S, LOOK_AGAIN_S, HolderWatch
-from fpm_listener.incidents.incident import Condition, Incident, IncidentView
+from fpm_listener.incidents.incident import Condition, Incident
 from fpm_listener.incidents.incident_facts import UNEXPLAINED, IncidentFacts
 from fpm_listener.incidents.incident_ids import incident_id
 from fpm_listener.incidents.live_view import NOTHING
@@ -31,7 +31,7 @@ from fpm_listener.vocabulary import Cause, Tier
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fpm_listener.incidents.incident import Recovery
+    from fpm_listener.incidents.incident import IncidentView, Recovery
     from fpm_listener.incidents.live_failures import LiveFailures
     from fpm_listener.incidents.process_news import ProcessNews, ProcessStatus
     from fpm_listener.settings.policy import Policy
@@ -207,8 +207,7 @@ class IncidentTracker:
         self._unsaved = True
         facts = self._facts(incident, status.last_exit)
         if incident.cause in WITH_REQUESTS:
-            found = self._live.request_lines(now.monotonic_s, incident.cause, self.failures.exits)
-            facts = replace(facts, requests=found)
+            facts = self._live.with_pools(now, facts, self.failures.exits)
         return [*effects, Notify(incident.alert(now, reason), facts)]
 
     def _find_holder(
@@ -251,14 +250,10 @@ class IncidentTracker:
         """Return the incident that is open, for the status page."""
         if (incident := self.incident) is None:
             return None
-        return IncidentView(
-            incident_id=incident.incident_id,
-            severity=incident.labels["severity"],
-            started_at_s=incident.started_at_s,
-            facts=self._facts(incident, last_exit),
-            recovering_s=incident.recovering_s,
-            resolves_s=incident.resolves_s,
-        )
+        facts = self._facts(incident, last_exit)
+        if incident.cause in WITH_REQUESTS:
+            facts = replace(facts, sizes=self._live.pool_sizes(incident.cause))
+        return incident.view(facts)
 
     def _facts(self, incident: Incident, last_exit: ExitReason | None) -> IncidentFacts:
         report = self._holders.report if incident.cause is Cause.BIND_CONFLICT else None

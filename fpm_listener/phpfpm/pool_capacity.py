@@ -9,6 +9,7 @@ Laws:
 from __future__ import annotations
 
 from collections import deque
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.phpfpm import capacity
@@ -25,23 +26,52 @@ KEPT_S, _PART_S = 86400.0, 3600.0
 _REMEMBERED = 256
 
 
+class Unknown(Enum):
+    """Why it is unknown how many workers fit; the values are in the status document."""
+
+    UNMEASURED = "unmeasured"  #: so far, or since the last change of the configuration
+    NO_LIMIT = "no_limit"  #: the limit cannot be read
+    NO_USAGE = "no_usage"  #: what is in use of the limit cannot be read; `subject`: which limit
+    FEW_WORKERS = "few_workers"  #: too few have served requests; `subject`: the pool
+    NO_MAX_CHILDREN = "no_max_children"  #: `subject`: the pool
+    NOT_FOLLOWED = "not_followed"  #: another php-fpm shares the memory; `subject`: which one
+
+
 class Capacity(NamedTuple):
     """What is known about the size of a pool."""
 
     fits: int | None = None  #: the most workers that fit; None = unknown, see `why`
-    why: str = ""  #: a clause: why it is unknown
+    why: Unknown | None = None
+    subject: str = ""  #: what `why` is about
     where: str = ""  #: whose memory it is: a cgroup or this host
     workers: int = 0  #: workers that were measured since `since_s`
     memory: tuple[int, int] | None = None  #: bytes of one worker at its peak: median and p95
     since_s: float = 0.0  #: wall seconds of the first sample
+    until_s: float = 0.0  #: wall seconds of the last sample
     busy_peak: int | None = None  #: most busy workers of the last 24 h
     busy_samples: int = 0
     busy_since_s: float = 0.0  #: wall seconds of the first of these samples
     waited: bool = False  #: requests waited meanwhile while the busy workers were not counted
 
 
-#: Before the first sample.
-UNMEASURED = Capacity()
+#: Before anything is known.
+NOTHING = Capacity()
+
+
+class PoolSize(NamedTuple):
+    """A pool as configured, and what is known about its size."""
+
+    pool: str
+    max_children: int | None  #: None = unknown
+    capacity: Capacity
+
+
+class Shares(NamedTuple):
+    """How many workers of each pool below one limit fit."""
+
+    fits: tuple[int, ...] | None  #: None = unknown
+    why: Unknown | None = None
+    subject: str = ""
 
 
 class _Part(NamedTuple):
@@ -60,7 +90,7 @@ class PoolSamples:
     def __init__(self) -> None:
         self._parts: deque[_Part] = deque()
         self._workers: dict[int, WorkerMemory] = {}
-        self._since_s = 0.0
+        self._since_s = self._until_s = 0.0
 
     def take_busy(self, busy: int, monotonic_s: float, wall_s: float, *, waited: bool) -> None:
         """Take the number of busy workers; waited: only the queue is known, and it is not empty."""
@@ -81,7 +111,7 @@ class PoolSamples:
 
     def take_worker(self, pid: int, memory: WorkerMemory, wall_s: float) -> None:
         """Take the memory of one worker."""
-        self._since_s = self._since_s or wall_s
+        self._since_s, self._until_s = self._since_s or wall_s, wall_s
         self._workers.pop(pid, None)
         self._workers[pid] = memory
         if len(self._workers) > _REMEMBERED:
@@ -92,23 +122,21 @@ class PoolSamples:
         """Return what one worker needs at most; None = unknown."""
         return capacity.peak_of(self._workers.values())
 
-    def capacity(self, fits: int | None, why: str, where: str) -> Capacity:
-        """Return what is known; fits, why, where: as `divide` found them."""
+    def capacity(self, last: Capacity = NOTHING) -> Capacity:
+        """Return what is known; last: how many workers fit, or why that is unknown."""
         peaks = sorted(
             one.peak + capacity.KERNEL
             for one in self._workers.values()
             if one.peak >= capacity.FRESH
         )
         samples = sum(part.samples for part in self._parts)
-        return Capacity(
-            fits,
-            why,
-            where,
+        return last._replace(
             workers=len(peaks),
             memory=(capacity.quantile(peaks, 0.5), capacity.quantile(peaks, 0.95))
             if len(peaks) >= capacity.ENOUGH
             else None,
             since_s=self._since_s,
+            until_s=self._until_s,
             busy_peak=max(part.peak for part in self._parts) if samples else None,
             busy_samples=samples,
             busy_since_s=self._parts[0].began_s if self._parts else 0.0,
@@ -118,24 +146,28 @@ class PoolSamples:
 
 def divide(
     needs: Sequence[tuple[str, PoolNeed]], limit: MemoryLimit | None, available: int | None
-) -> tuple[tuple[int, ...] | None, str]:
-    """Return how many workers of each pool fit, or None and why it is unknown.
+) -> Shares:
+    """Return how many workers of each pool fit, or why that is unknown.
 
-    needs: all pools below the limit, with their names. They get shares as configured now.
+    needs: all pools below the limit, with their names. They get shares as configured now, and one
+    worker at least if one of each fits.
     """
     if limit is None:
-        return None, "the limit of the memory cannot be read"
+        return Shares(None, Unknown.NO_LIMIT)
     if available is None:
-        return None, f"the memory in use of {limit.where} cannot be read"
+        return Shares(None, Unknown.NO_USAGE, limit.where)
     for name, need in needs:
         if need.peak is None:
-            return None, (
-                f"fewer than {capacity.ENOUGH} workers of pool {name} that served requests were"
-                " measured"
-            )
+            return Shares(None, Unknown.FEW_WORKERS, name)
         if not need.max_children:
-            return None, f"pm.max_children of pool {name} is unknown"
-    needed = sum(need.max_children * (need.peak or 0) for _, need in needs)
+            return Shares(None, Unknown.NO_MAX_CHILDREN, name)
+    pools = [(need.max_children, need.peak or 0) for _, need in needs]
+    needed = sum(count * peak for count, peak in pools)
     if not needed:
-        return None, "no pool was measured"
-    return tuple(need.max_children * available // needed for _, need in needs), ""
+        return Shares(None, Unknown.UNMEASURED)
+    shares = tuple(count * available // needed for count, _ in pools)
+    least = sum(peak for _, peak in pools)
+    if all(shares) or available < least:
+        return Shares(shares)
+    rest, others = available - least, needed - least
+    return Shares(tuple(1 + (count - 1) * rest // others for count, _ in pools))

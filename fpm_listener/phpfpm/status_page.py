@@ -14,7 +14,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener.phpfpm.pool_capacity import UNMEASURED, Capacity
+from fpm_listener.phpfpm.pool_capacity import NOTHING, Capacity
 from fpm_listener.phpfpm.pool_life import Life
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class PoolView:
 
     max_children: int | None = None  #: pm.max_children; None = unknown
     own_requests: int = 0  #: active workers that only answered us
-    capacity: Capacity = UNMEASURED
+    capacity: Capacity = NOTHING
 
     @property
     def busy(self) -> int | None:

@@ -135,10 +135,11 @@ def _program(view: ProcessView, snapshot: Snapshot, now_s: float) -> Document:
 
 
 def _pool(view: PoolView) -> Document:
+    size = view.capacity
     return {
         "name": view.pool,
         "numbers": dict(view.numbers),
-        "capacity": view.capacity._asdict(),
+        "capacity": {**size._asdict(), "why": size.why.value if size.why else ""},
         **{name: getattr(view, name) for name in _POOL},
     }
 

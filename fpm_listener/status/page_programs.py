@@ -180,7 +180,7 @@ def _program(program: Document, now_s: float) -> Markup:
         tag(
             "th",
             short_name(program["name"]),
-            _addresses(program),
+            _addresses(program, now_s),
             scope="row",
             role="rowheader",
             class_="name",
@@ -207,7 +207,7 @@ def _program(program: Document, now_s: float) -> Markup:
     )
 
 
-def _addresses(program: Document) -> Markup:
+def _addresses(program: Document, now_s: float) -> Markup:
     incident = program["incident"] or {}
     kind = sub("php-fpm" if program["kind"] == "php-fpm" and not program["addresses"] else None)
     found = [kind]
@@ -223,6 +223,6 @@ def _addresses(program: Document) -> Markup:
         found.append(
             tag("span", symbol("warn" if tone == "warn" else "run", tone), words, class_="sub")
         )
-        found += [tag("span", line, class_="sub") for line in pool_capacity(pool)]
+        found += [tag("span", line, class_="sub") for line in pool_capacity(pool, now_s)]
     found.append(sub(opcache(program)))
     return joined(found)

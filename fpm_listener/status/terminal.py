@@ -72,7 +72,8 @@ class _Screen:
             if plan := healing_plan(program):
                 yield from self._folded(f"{short_name(program['name'])}: {plan}", "  healing:  ")
         yield from self._addresses(programs)
-        pools = [line for program in programs for line in _pools(program)]
+        now_s = document["now_s"]
+        pools = [line for program in programs for line in _pools(program, now_s)]
         if pools:
             yield from self._part("POOLS", pools)
         yield from self._timeline(document["timeline"], document["now_s"])
@@ -199,11 +200,11 @@ class _Screen:
             left = " " * len(before)
 
 
-def _pools(program: Document) -> Iterator[str]:
+def _pools(program: Document, now_s: float) -> Iterator[str]:
     """Return the lines about the pools of a program, and about their OPcache."""
     name = short_name(program["name"])
     for pool in program["pools"]:
-        for line in (pool_load(pool), *pool_capacity(pool)):
+        for line in (pool_load(pool), *pool_capacity(pool, now_s)):
             yield f"{name}, pool {pool['name']}: {line}"
     seen = opcache(program)
     if seen:

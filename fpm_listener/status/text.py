@@ -6,6 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from fpm_listener.durations import age, short
+from fpm_listener.incidents import size_texts
+from fpm_listener.incidents.size_en import SIZES
+from fpm_listener.phpfpm.pool_capacity import Capacity, Unknown
 
 if TYPE_CHECKING:
     from fpm_listener.status.document import Document
@@ -124,27 +127,13 @@ def pool_load(pool: Document) -> str:
     return ", ".join(parts) or ("answers" if pool["up"] else "not asked")
 
 
-def pool_capacity(pool: Document) -> list[str]:
+def pool_capacity(pool: Document, now_s: float) -> list[str]:
     """Return how many workers fit and how many were busy, each with its basis."""
-    size = pool.get("capacity")  # older listeners do not send it
-    if not size:
-        return []
-    found = []
-    if size["fits"] is not None:
-        where = "this container" if size["where"] == "cgroup /" else size["where"]
-        fits = f"at most {size['fits']} workers fit into {where}"
-        if not size["fits"]:
-            fits = f"not even one worker fits into {where}"
-        if pool["max_children"] is not None:
-            fits += f"; {pool['max_children']} are configured"
-        found.append(f"{fits} ({size['workers']} workers measured since {_at(size['since_s'])})")
-    elif size["why"]:
-        found.append(f"it is unknown how many workers fit: {size['why']}")
-    if size["busy_peak"] is not None:
-        since = f"{size['busy_samples']} samples since {_at(size['busy_since_s'])}"
-        text = f"peak of the last 24 h: {size['busy_peak']} busy workers ({since})"
-        found.append(text + (", and requests waited" if size["waited"] else ""))
-    return found
+    known = pool.get("capacity") or {}  # older listeners do not send it
+    why = next((one for one in Unknown if one.value == known.get("why")), None)
+    present = {name: known[name] for name in Capacity._fields if name in known}
+    size = Capacity(**{**present, "why": why})
+    return size_texts.lines(SIZES, size, pool["max_children"], _at, now_s)
 
 
 #: How PHP's reasons of a restart of OPcache are shown.

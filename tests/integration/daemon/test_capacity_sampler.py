@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from fpm_listener.daemon.capacity_sampler import MOST_WORKERS, CapacitySampler
+from fpm_listener.phpfpm.pool_capacity import Capacity, Unknown
 from fpm_listener.phpfpm.status_page import PoolTarget
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def process(root: Path, pid: int, title: str, kib: int, children: str = "") -> N
     (folder / "smaps_rollup").write_text(f"Rss: {kib + 100} kB\nPrivate_Dirty: {kib} kB\n")
 
 
-def sampled(root: Path, titles: list[str], config: str, shown: str) -> tuple[int, str, int]:
-    """Return the number of measured workers of www, why its size is unknown, and its median."""
+def sampled(root: Path, titles: list[str], config: str, shown: str) -> Capacity:
+    """Return what is known about the pool www."""
     workers = range(100, 100 + len(titles))
     process(root, 10, "supervisord", 9000, "20")
     process(root, 20, f"php-fpm: master process ({shown})", 9000, " ".join(map(str, workers)))
@@ -38,8 +39,7 @@ def sampled(root: Path, titles: list[str], config: str, shown: str) -> tuple[int
     target = PoolTarget("www", "/run/php.sock", max_children=50, config=config)
     sampler = CapacitySampler(10, str(root))
     sampler.update([target])
-    found = sampler.of(target)
-    return found.workers, found.why, found.memory[0] if found.memory else 0
+    return sampler.of(target)
 
 
 def test_relative_path_and_symlink(tmp_path: Path) -> None:
@@ -47,19 +47,21 @@ def test_relative_path_and_symlink(tmp_path: Path) -> None:
     (tmp_path / "real.conf").touch()
     (tmp_path / "link.conf").symlink_to("real.conf")
     found = sampled(tmp_path, ["www"] * 3, str(tmp_path / "real.conf"), "./link.conf")
-    assert found[0] == 3
+    assert found.workers == 3
 
 
 def test_largest_workers_are_read(tmp_path: Path) -> None:
     """So the number is never above what survives."""
     config = str(tmp_path / "php-fpm.conf")
     found = sampled(tmp_path, ["www"] * (MOST_WORKERS + 9), config, config)
-    assert found[0] == MOST_WORKERS
-    assert found[2] >= (2000 + 400 * 9) * KIB
+    assert found.workers == MOST_WORKERS
+    assert found.memory
+    assert found.memory[0] >= (2000 + 400 * 9) * KIB
 
 
 def test_other_pools_make_it_unknown(tmp_path: Path) -> None:
     """Nobody knows how large they can become."""
     config = str(tmp_path / "php-fpm.conf")
     found = sampled(tmp_path, ["www", "www", "www", "other"], config, config)
-    assert "does not follow all pools" in found[1]
+    assert found.why is Unknown.NOT_FOLLOWED
+    assert found.subject == f"pid 20, {config}, pool other"

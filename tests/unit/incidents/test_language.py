@@ -256,8 +256,8 @@ TOLD = {
     "clients wait": (
         replace(PLIGHT, cause=Cause.SATURATED),
         "all workers of a pool are busy, and too many clients wait",
-        "raise pm.max_children as far as the memory allows it",
-        "调大 pm.max_children",
+        "how many workers fit into the memory before you raise pm.max_children: fpm-listener check",
+        "再调大 pm.max_children",
     ),
     "workers": (
         replace(

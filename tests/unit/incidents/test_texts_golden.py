@@ -21,6 +21,7 @@ from fpm_listener.incidents.program_output import ProgramOutput
 from fpm_listener.incidents.text_en import ENGLISH
 from fpm_listener.incidents.text_zh import CHINESE
 from fpm_listener.phpfpm.config import FpmSite
+from fpm_listener.phpfpm.pool_capacity import Capacity, PoolSize, Unknown
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.vocabulary import Cause, Fault
@@ -91,6 +92,35 @@ OUTPUTS = (
     ProgramOutput(known=True),
     *(ProgramOutput(stderr_target=one, known=True) for one in ("/dev/stderr", "NONE", "syslog")),
 )
+
+
+def sized(
+    cause: Cause, *pools: tuple[str, int, int | None], why: Unknown = Unknown.FEW_WORKERS
+) -> IncidentFacts:
+    """Return an incident of pools: their names, pm.max_children, and how many fit."""
+    sizes = tuple(
+        PoolSize(
+            pool,
+            most,
+            Capacity(
+                fits,
+                why if fits is None else None,
+                pool,
+                "cgroup /",
+                workers=12,
+                since_s=1_800_000_000.0,
+                until_s=1_800_080_000.0,
+                busy_peak=11,
+                busy_samples=5760,
+                busy_since_s=1_800_000_000.0,
+                waited=True,
+            ),
+        )
+        for pool, most, fits in pools
+    )
+    failures = 3 if cause is Cause.OUT_OF_MEMORY else 0
+    facts = replace(BARE, cause=cause, failures=failures, site=SITE, sizes=sizes)
+    return replace(facts, now_s=1_800_080_100.0)
 
 
 def workers(failures: int, signal: int | None = None, status: int | None = None) -> LiveView:
@@ -171,6 +201,27 @@ def _plights() -> dict[str, IncidentFacts]:
             memory,
             post_mortem=PostMortem(oom=OomKill(kills=2, where="this host", limit=None, peak=1)),
         ),
+        "memory, too many workers": sized(Cause.OUT_OF_MEMORY, ("www", 50, 14)),
+        "memory, too many workers, hours ago": replace(
+            sized(Cause.OUT_OF_MEMORY, ("www", 50, 14)), now_s=1_800_090_000.0
+        ),
+        "memory, too many workers in many pools": sized(
+            Cause.OUT_OF_MEMORY, *((f"p{number}", 50 - number, 14) for number in range(5))
+        ),
+        "memory, no worker fits": sized(Cause.OUT_OF_MEMORY, ("www", 50, 0)),
+        "memory, all workers fit": sized(Cause.OUT_OF_MEMORY, ("www", 10, 14)),
+        "memory, not measured": sized(Cause.OUT_OF_MEMORY, ("www", 50, None)),
+        "memory of workers": replace(
+            sized(Cause.OUT_OF_MEMORY, ("www", 50, 14)), failures=0, live=workers(7, 9)
+        ),
+        "clients wait, more workers fit": sized(Cause.SATURATED, ("www", 10, 14)),
+        "clients wait, no more workers fit": sized(Cause.SATURATED, ("www", 14, 14), ("api", 5, 2)),
+        "clients wait, no worker fits": sized(Cause.SATURATED, ("www", 10, 0)),
+        **{
+            f"clients wait, {why.value}": sized(Cause.SATURATED, ("www", 50, None), why=why)
+            for why in Unknown
+        },
+        "silence, more workers fit": sized(Cause.NOT_ANSWERING, ("www", 10, 14)),
         "killed": killed,
         "killed, not for memory": replace(killed, post_mortem=IN_ORDER),
         "killed, memory not looked at": replace(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fpm_listener.host.memory_sizes import MemoryLimit, WorkerMemory
 from fpm_listener.phpfpm.capacity import PoolNeed
-from fpm_listener.phpfpm.pool_capacity import Capacity, PoolSamples, divide
+from fpm_listener.phpfpm.pool_capacity import Capacity, PoolSamples, Unknown, divide
 from fpm_listener.status.text import pool_capacity
 
 MIB = 1 << 20
@@ -15,18 +15,25 @@ def test_pools_share_a_limit_as_configured() -> None:
     """All shares together fit into the memory."""
     needs = (("a", PoolNeed(30, 10 * MIB)), ("b", PoolNeed(10, 20 * MIB)))
 
-    assert divide(needs, LIMIT, 100 * MIB) == ((6, 2), "")
+    assert divide(needs, LIMIT, 100 * MIB) == ((6, 2), None, "")
+
+
+def test_a_small_pool_beside_a_large_one() -> None:
+    """It gets its worker, and the large pool gets the rest."""
+    needs = (("www", PoolNeed(50, 10 * MIB)), ("admin", PoolNeed(1, 20 * MIB)))
+    shares = divide(needs, LIMIT, 100 * MIB).fits
+
+    assert shares == (8, 1)
+    assert divide(needs, LIMIT, 29 * MIB).fits == (2, 0)  # not one of each
 
 
 def test_an_unknown_pool_makes_all_unknown() -> None:
     """Its part of the memory would be a guess."""
     needs = (("a", PoolNeed(30, 10 * MIB)), ("b", PoolNeed(10, None)))
-    shares, why = divide(needs, LIMIT, 100 * MIB)
-
-    assert shares is None
-    assert "workers of pool b" in why
-    assert divide(needs, None, None)[1] == "the limit of the memory cannot be read"
-    assert "in use of cgroup /" in divide(needs, LIMIT, None)[1]
+    assert divide(needs, LIMIT, 100 * MIB) == (None, Unknown.FEW_WORKERS, "b")
+    assert divide(needs, None, None) == (None, Unknown.NO_LIMIT, "")
+    assert divide(needs, LIMIT, None) == (None, Unknown.NO_USAGE, "cgroup /")
+    assert divide([], LIMIT, MIB).why is Unknown.UNMEASURED
 
 
 def test_the_peak_of_24_hours() -> None:
@@ -34,11 +41,11 @@ def test_the_peak_of_24_hours() -> None:
     samples = PoolSamples()
     samples.take_busy(11, 0.0, 1000.0, waited=False)
     samples.take_busy(4, 7200.0, 8200.0, waited=False)
-    first = samples.capacity(None, "", "")
+    first = samples.capacity()
     assert (first.busy_peak, first.busy_samples, first.busy_since_s) == (11, 2, 1000.0)
 
     samples.take_busy(3, 90000.0, 91000.0, waited=False)
-    later = samples.capacity(None, "", "")
+    later = samples.capacity()
     assert (later.busy_peak, later.busy_since_s) == (4, 8200.0)
 
 
@@ -47,12 +54,12 @@ def test_a_worker_counts_once() -> None:
     samples = PoolSamples()
     for _ in range(5):
         samples.take_worker(7, WorkerMemory(MIB, 20 * MIB), 50.0)
-    found = samples.capacity(None, "", "")
+    found = samples.capacity()
     assert (found.workers, found.memory, samples.peak) == (1, None, None)
 
 
 def test_not_even_one_worker_fits() -> None:
     """0 is no valid pm.max_children: the text says it in words."""
     found = Capacity(fits=0, where="cgroup /", workers=3, since_s=50.0)
-    text = pool_capacity({"capacity": found._asdict(), "max_children": 50})[0]
+    text = pool_capacity({"capacity": found._asdict(), "max_children": 50}, 60.0)[0]
     assert text.startswith("not even one worker fits into this container; 50 are configured (3 ")

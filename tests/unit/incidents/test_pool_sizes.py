@@ -1,0 +1,145 @@
+"""Alerts about memory and busy workers have the size of the pools, also after php-fpm has ended."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fpm_listener.host.oom_kills import OomKill
+from fpm_listener.incidents import size_texts
+from fpm_listener.incidents.effects import ExamineExit, ExitExamined
+from fpm_listener.incidents.post_mortem import PostMortem
+from fpm_listener.incidents.size_en import SIZES
+from fpm_listener.incidents.text_en import ENGLISH
+from fpm_listener.incidents.text_zh import CHINESE
+from fpm_listener.monitor.messages import PoolsSeen
+from fpm_listener.phpfpm.pool_capacity import Capacity, PoolSize, Unknown
+from fpm_listener.phpfpm.status_page import PoolView
+from tests.unit.monitor.engine_scenario import EPOCH, FPM, Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fpm_listener.incidents.language import Language
+
+KNOWN = Capacity(
+    fits=14,
+    where="cgroup /",
+    workers=12,
+    since_s=EPOCH,
+    until_s=EPOCH + 50.0,
+    busy_peak=11,
+    busy_samples=5760,
+    busy_since_s=EPOCH,
+)
+WWW = PoolView(pool="www", up=True, waiting=0, limit=100, max_children=50, capacity=KNOWN)
+OOM = OomKill(kills=1, where="cgroup /", limit=128 << 20, peak=None)
+
+
+def out_of_memory(scenario: Scenario) -> Mapping[str, str]:
+    """Let the kernel kill the master, and return the first alert."""
+    for at in (60, 63, 66):
+        scenario.play(f"{at} crash", f"{at + 0.01} exits -9", f"{at + 1} starting")
+        scenario.play(f"{at + 2} running")
+    asked = [one for one in scenario.effects if isinstance(one, ExamineExit)][-1]
+    scenario.give(68.1, ExitExamined(FPM, asked.exited_at_s, PostMortem(oom=OOM)))
+    assert scenario.sent[-1].endswith("out_of_memory"), scenario.sent
+    return scenario.alerts[-1].annotations
+
+
+def started(*looks: tuple[PoolView, ...]) -> Scenario:
+    """Return a php-fpm that runs; looks: at its pools."""
+    scenario = Scenario(exits=True).play("0 starting", "1 running")
+    for second, look in enumerate(looks, 50):
+        scenario.give(float(second), PoolsSeen(FPM, look))
+    return scenario
+
+
+def test_memory_is_short_and_the_pools_are_gone() -> None:
+    """The number is that of the last look; the remedy says what to set."""
+    told = out_of_memory(started((WWW,), ()))
+    assert "at most 14 workers fit into this container; 50 are configured" in told["description"]
+    assert "(12 workers measured since " in told["description"]
+    assert "; peak of the last 24 h: 11 busy workers (5760 samples since " in told["description"]
+    assert told["remedy"].startswith("Set pm.max_children to at most 14 (pool www), ")
+
+
+def test_new_settings_of_the_listener() -> None:
+    """New samples begin; until then the old number counts."""
+    told = out_of_memory(
+        started((WWW,), (replace(WWW, capacity=Capacity(why=Unknown.UNMEASURED)),))
+    )
+    assert "at most 14 (pool www)" in told["remedy"]
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        pytest.param(
+            replace(WWW, capacity=Capacity(why=Unknown.NOT_FOLLOWED)), id="another php-fpm"
+        ),
+        pytest.param(
+            replace(WWW, max_children=5, capacity=Capacity(why=Unknown.UNMEASURED)),
+            id="another configuration",
+        ),
+    ],
+)
+def test_an_old_number_that_is_not_valid_any_more(later: PoolView) -> None:
+    """Then it is unknown."""
+    told = out_of_memory(started((WWW,), (later,)))
+    assert told["remedy"].startswith("Lower pm.max_children or memory_limit")
+    assert "14" not in told["description"]
+
+
+def test_the_age_of_an_old_number() -> None:
+    """A repeated alert says how old the last sample is."""
+    scenario = started((WWW,))
+    assert " ago" not in out_of_memory(scenario)["description"]
+    scenario.play("71 crash", "72 fatal", "15000 tick")
+    assert scenario.sent[-1].startswith("repeat: ")
+    assert ", the last one 4h ago)" in scenario.alerts[-1].annotations["description"]
+
+
+def test_clients_wait() -> None:
+    """The remedy names the pool and the limit; the other pool is not described."""
+    full = replace(WWW, waiting=90, capacity=KNOWN._replace(fits=80))
+    scenario = started()
+    for second in range(10, 60, 2):
+        scenario.give(float(second), PoolsSeen(FPM, (replace(WWW, pool="api"), full)))
+    told = scenario.alerts[-1].annotations
+    assert told["cause"] == "saturated"
+    assert told["remedy"].endswith("raise pm.max_children of pool www to at most 80")
+    assert "at most 80 workers fit into this container; 50 are configured" in told["description"]
+    assert "api" not in told["description"]
+
+
+def sizes(*pools: tuple[int | None, int | None]) -> tuple[PoolSize, ...]:
+    """Return pools; pools: how many workers fit, and pm.max_children."""
+    return tuple(
+        PoolSize("www", most, Capacity(fits, None if fits is not None else Unknown.FEW_WORKERS))
+        for fits, most in pools
+    )
+
+
+@pytest.mark.parametrize("language", [ENGLISH, CHINESE], ids=["English", "Chinese"])
+def test_no_remedy_has_more_workers_than_fit(language: Language) -> None:
+    """With any numbers, pm.max_children never becomes larger than what fits."""
+    for fits, most in itertools.product((None, 0, 1, 5, 80), (None, 1, 5, 50)):
+        for text in (size_texts.grow, size_texts.lower):
+            words = text(language.frames, sizes((fits, most)))
+            numbers = {int(number) for number in re.findall(r"\d+", words)}
+            assert numbers <= {fits, most}
+            if fits is not None and most is not None and fits <= most:
+                assert "to at most" not in words or text is size_texts.lower
+            if fits is None:
+                assert not numbers
+
+
+def test_nothing_is_known() -> None:
+    """Then nothing is said, and nothing is invented."""
+    assert size_texts.described(SIZES, (), 0.0) == ""
+    assert size_texts.described(SIZES, (PoolSize("www", None, Capacity()),), 0.0) == ""
