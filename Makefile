@@ -1,7 +1,7 @@
 # The commands of a checkout. `make` lists them.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-recipe test unit lint mutants bench bench-restart bench-gap bench-alerts bench-calls bench-capacity bench-check bench-exits bench-fleet bench-logs bench-spin bench-zip check-parity dist fuzz soak screenshots matrix matrix-debian clean setup-demo setup-test setup-fuzz
+.PHONY: help demo demo-recipe test unit lint collect mutants bench bench-restart bench-gap bench-alerts bench-calls bench-capacity bench-check bench-exits bench-fleet bench-logs bench-spin bench-zip check-parity dist fuzz soak screenshots matrix matrix-debian clean setup-demo setup-test setup-fuzz
 
 BIN := .venv/bin
 # It is found when a recipe runs, because setup can install it just before. `exec`: a signal that ends
@@ -21,7 +21,10 @@ demo: setup-demo  ## supervisord, php-fpm and the listener from supervisord.d/, 
 demo-recipe: setup-demo  ## the same with the recipe of 2015; orphans keep its port
 	@exec env $(WITH_FPM) $(BIN)/python -m demo.run_demo --recipe
 
-test: setup-test lint unit  ## linters, types and all tests
+# One process compiles all tests while mypy uses the other core: each test process would compile them.
+test: setup-test  ## linters, types and all tests
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync lint collect
+	@$(MAKE) --no-print-directory unit
 	@exec env $(WITH_FPM) $(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/integration tests/conformance tests/e2e
 
 lint: setup-test  ## ruff and mypy
@@ -31,6 +34,10 @@ lint: setup-test  ## ruff and mypy
 
 unit: setup-test  ## the pure tests only, in a few seconds
 	$(BIN)/python -m pytest -q -n 2 tests/unit
+
+# The processes that run the tests report the errors that this target finds.
+collect: setup-test
+	-@$(BIN)/python -m pytest -q --collect-only tests >/dev/null
 
 mutants: setup-test  ## count the small faults in pure modules that the unit tests detect (SEED=, COUNT=)
 	@$(BIN)/python -m tests.mutants
