@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.incidents import bind_messages
@@ -56,7 +57,7 @@ class FailedRun(NamedTuple):
 class _Message(NamedTuple):
     """One kind of message."""
 
-    pattern: re.Pattern[str]
+    pattern: str
     kind: FactKind
     fault: Fault | None
     statuses: frozenset[int]  #: exit statuses that fit; empty = all
@@ -66,7 +67,7 @@ def _table(
     kind: FactKind, fault: Fault | None, statuses: Iterable[int], *patterns: str
 ) -> list[_Message]:
     fitting = frozenset(statuses)
-    return [_Message(re.compile(pattern), kind, fault, fitting) for pattern in patterns]
+    return [_Message(pattern, kind, fault, fitting) for pattern in patterns]
 
 
 _MESSAGES = (
@@ -185,14 +186,20 @@ def _match(line: str) -> tuple[LogFact, frozenset[int]] | None:
         kind = FactKind(refused.cause.value)
         fact = LogFact(kind=kind, line=text, named=refused.named, fault=refused.fault)
         return fact, frozenset(refused.statuses)
-    for message in _MESSAGES:
-        if found := message.pattern.match(text):
+    for pattern, message in _patterns():
+        if found := pattern.match(text):
             named = found.groupdict().get("named")
             fact = LogFact(
                 kind=message.kind, line=text, named=named and escaped(named), fault=message.fault
             )
             return fact, message.statuses
     return None
+
+
+@cache
+def _patterns() -> list[tuple[re.Pattern[str], _Message]]:
+    """Return the compiled patterns; the listener starts without them."""
+    return [(re.compile(message.pattern), message) for message in _MESSAGES]
 
 
 def _with_address(facts: list[LogFact], lines: Sequence[str], run: FailedRun) -> list[LogFact]:

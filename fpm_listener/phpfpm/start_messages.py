@@ -16,6 +16,7 @@ texts in php-fpm 8.2.36.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.phpfpm.log_facts import FactKind
@@ -49,7 +50,7 @@ _NUMBER = re.compile(r": [^():]{1,99} \(([0-9]{1,9})\)$")
 class _Message(NamedTuple):
     """One kind of message."""
 
-    start: re.Pattern[str]  #: of its beginning; the group `named` is what it is about
+    start: str  #: pattern of its beginning; the group `named` is what it is about
     kind: FactKind  #: if the number of the error proves nothing
     fault: Fault | None  #: together with `kind`
     errnos: Mapping[int, FactKind]  #: what numbers prove
@@ -70,7 +71,7 @@ def _table(
     fault: Fault | None = None,
     errnos: Mapping[int, FactKind] = BY_ERRNO,
 ) -> list[_Message]:
-    return [_Message(re.compile(start), kind, fault, errnos) for start in starts]
+    return [_Message(start, kind, fault, errnos) for start in starts]
 
 
 _NO_ERRNO: dict[int, FactKind] = {}
@@ -252,8 +253,8 @@ def explain(text: str) -> Explained | None:
 
     text: without time, level and pool.
     """
-    for message in _MESSAGES:
-        found = message.start.match(text)
+    for start, message in _patterns():
+        found = start.match(text)
         if found is None:
             continue
         number = errno_of(text)
@@ -264,6 +265,12 @@ def explain(text: str) -> Explained | None:
             named = f"{named}/"  # a folder itself, not a file in one
         return Explained(kind, fault, named, number)
     return None
+
+
+@cache
+def _patterns() -> list[tuple[re.Pattern[str], _Message]]:
+    """Return the compiled patterns. They need a fifth of a start, and most starts have no error."""
+    return [(re.compile(message.start), message) for message in _MESSAGES]
 
 
 #: Faults that follow from the number of an error alone.
