@@ -2,8 +2,8 @@
 
 Laws:
 1. One pool of each php-fpm is asked, because its pools share one OPcache. The next pool is asked
-   only if a pool refuses.
-2. A pool with a queue gets no request.
+   only if a pool refuses. The pool that answered last is asked first.
+2. A pool with a queue gets no request. Then the last numbers stay.
 3. A problem is logged once, not at each reading.
 """
 
@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import logging
 import math
+import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fpm_listener.host import addresses, sock_diag
-from fpm_listener.host.addresses import UnusableAddress
-from fpm_listener.host.listen_queue import ListenQueue
-from fpm_listener.phpfpm import fastcgi, opcache
+from fpm_listener.phpfpm import opcache
+from fpm_listener.phpfpm.fastcgi import NoAnswer
 from fpm_listener.phpfpm.opcache import OpcacheView
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from fpm_listener.phpfpm.status_page import PoolTarget
+    from fpm_listener.daemon.pool_watch import PoolWatch
     from fpm_listener.supervisor.process import ProcessName
 
 log = logging.getLogger(__name__)
@@ -33,65 +32,60 @@ log = logging.getLogger(__name__)
 EVERY_S, _ANSWER_S = 60.0, 3.0
 #: The most pools that one reading asks.
 _MOST_POOLS = 5
+_MORE = {opcache.PARAMETER: "1"}
 
 
 class OpcacheReader:
     """The readings of all php-fpm programs. Only the thread of the pools uses it."""
 
-    def __init__(self, script: str | None = None) -> None:
+    def __init__(self, script: str | None = None, every_s: float = EVERY_S) -> None:
         """`script`: another file than the one of this package."""
+        self._every_s = every_s
         self._script = script or _packaged_script()
         self._due_s: dict[ProcessName, float] = {}  # monotonic
         self._seen: dict[ProcessName, OpcacheView] = {}
+        self._answering: dict[ProcessName, str] = {}  # the pool that has answered
 
-    def due_s(self, targets: Mapping[ProcessName, Sequence[PoolTarget]]) -> float:
-        """Return the monotonic time of the next reading."""
-        names = [name for name, those in targets.items() if those]
+    def due_s(self, names: Iterable[ProcessName]) -> float:
+        """Return the monotonic time of the next reading; `names`: programs that have pools."""
         return min((self._due_s.get(name, 0.0) for name in names), default=math.inf)
 
-    def read(self, name: ProcessName, targets: Sequence[PoolTarget]) -> OpcacheView | None:
+    def read(self, name: ProcessName, watches: Sequence[PoolWatch]) -> OpcacheView | None:
         """Return the numbers if a reading is due, and a pool is free to answer; otherwise None."""
-        if not targets or self._due_s.get(name, 0.0) > time.monotonic():
+        if not watches or self._due_s.get(name, 0.0) > time.monotonic():
             return None
-        self._due_s[name] = time.monotonic() + EVERY_S
-        view = self._ask(targets)
+        self._due_s[name] = time.monotonic() + self._every_s
+        view = self._ask(name, watches)
         if view is not None:
             self._log_change(name, view)
             self._seen[name] = view
         return view
 
-    def _ask(self, targets: Sequence[PoolTarget]) -> OpcacheView | None:
+    def _ask(self, name: ProcessName, watches: Sequence[PoolWatch]) -> OpcacheView | None:
         if self._script is None:
             why = "opcache_status.php is not a file: fpm-listener.pyz has none; install the package"
             return OpcacheView(problem=why)
-        usable = [target for target in targets if not target.chroot]
+        usable = [watch for watch in watches if not watch.target.chroot]
         if not usable:
-            why = "each pool has a chroot, so php-fpm cannot run the script of fpm-listener"
-            return OpcacheView(problem=why)
+            return OpcacheView(problem=_CHROOT)
+        usable.sort(key=lambda watch: watch.target.pool != self._answering.get(name))
         first: OpcacheView | None = None
-        for target in usable[:_MOST_POOLS]:
-            answer = self._get(target, self._script)
-            if answer is None:
+        for watch in usable[:_MOST_POOLS]:
+            answer = watch.run_script(self._script, _MORE, _ANSWER_S)
+            if answer is None or (isinstance(answer, NoAnswer) and answer.absent):
+                continue  # it is busy, or it has not started
+            if not isinstance(answer, NoAnswer):
+                hint = _folder_hint(self._script)
+                view = opcache.read(answer.status, answer.body, self._script, hint)
+                if not view.problem:
+                    self._answering[name] = watch.target.pool
+                    return view
+                first = first or view
                 continue
-            if isinstance(answer, fastcgi.NoAnswer):
-                if answer.silent:  # the next pool could take as long, and this thread has others
-                    return first
-                continue  # the check of the pool reports it
-            view = opcache.read(answer.status, answer.body, self._script)
-            if not view.problem:
-                return view
-            first = first or view
+            first = first or OpcacheView(problem=f"pool {watch.target.pool}: {answer.why}")
+            if answer.silent:  # the next pool could take as long, and this thread has others
+                return None if name in self._seen else first
         return first
-
-    def _get(self, target: PoolTarget, script: str) -> fastcgi.Response | fastcgi.NoAnswer | None:
-        where = addresses.parse(target.address)
-        queue = sock_diag.queue(target.address)
-        if isinstance(where, UnusableAddress) or (isinstance(queue, ListenQueue) and queue.waiting):
-            return None
-        deadline_s = time.monotonic() + _ANSWER_S
-        return fastcgi.get(
-            addresses.client_target(where), script, "", deadline_s, {opcache.PARAMETER: "1"}
-        )
 
     def _log_change(self, name: ProcessName, view: OpcacheView) -> None:
         before = self._seen.get(name)
@@ -99,6 +93,26 @@ class OpcacheReader:
             log.warning("OPcache cannot be read program=%s why=%r", name, view.problem)
         elif before is not None and before.problem and not view.problem:
             log.info("OPcache can be read again program=%s", name)
+
+
+_CHROOT = (
+    "each pool has a chroot, so php-fpm cannot run the script of fpm-listener; add a pool without "
+    "chroot, or set opcache_status = off"
+)
+
+
+def _folder_hint(script: str) -> str:
+    """Return which part of the path other users cannot read; empty = none."""
+    path = Path(script)
+    for one in (*reversed(path.parents), path):
+        need, what = (stat.S_IROTH, "read") if one == path else (stat.S_IXOTH, "enter")
+        try:
+            is_open = one.stat().st_mode & need
+        except OSError:
+            return ""
+        if not is_open:
+            return f"other users cannot {what} {one}"
+    return ""
 
 
 def _packaged_script() -> str | None:

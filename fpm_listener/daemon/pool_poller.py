@@ -95,8 +95,9 @@ class PoolPoller:
             self._measure()
             for process, those in targets.items():
                 if those and not self._stop:
-                    self._poll(process, [self._watches[one] for one in those])
-                    self._read_opcache(process, those)
+                    watches = [self._watches[one] for one in those]
+                    self._poll(process, watches)
+                    self._read_opcache(process, watches)
             self._changed.wait(self._wait_s())
         self._choose(())
 
@@ -126,14 +127,15 @@ class PoolPoller:
         if not dues:
             return 3600.0
         if self._opcache is not None:
-            dues.append(self._opcache.due_s(self._targets))
+            followed = [process for process, those in self._targets.items() if those]
+            dues.append(self._opcache.due_s(followed))
         return max(0.05, min(dues) - time.monotonic())
 
-    def _read_opcache(self, process: ProcessName, targets: tuple[PoolTarget, ...]) -> None:
+    def _read_opcache(self, process: ProcessName, watches: Sequence[PoolWatch]) -> None:
         if self._opcache is None:
             return
         try:
-            view = self._opcache.read(process, targets)
+            view = self._opcache.read(process, watches)
         except Exception as error:  # noqa: BLE001 - law 3
             self._caught(Where.POOL, error)
             return

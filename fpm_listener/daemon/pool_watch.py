@@ -3,31 +3,30 @@
 Laws:
 1. A pool whose queue is not empty gets no request: the kernel knows whether it accepts connections,
    and our request would wait there too.
-2. A request without an answer stays open, so that a dead pool has one of ours at most. In a queue
-   it is not counted as a client.
+2. A request without an answer stays open, so that a dead pool has one of ours at most, and one for
+   a script. In a queue they are not counted as clients.
 3. Who accepts a connection is alive, however long the answer takes.
 """
 
 from __future__ import annotations
 
-import os
-import select
-import socket
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fpm_listener.daemon import open_request
 from fpm_listener.daemon.request_reader import read_requests
-from fpm_listener.host import addresses, sock_diag, socket_users
-from fpm_listener.host.addresses import UnusableAddress
+from fpm_listener.host import sock_diag, socket_users
 from fpm_listener.host.listen_queue import ListenQueue, NoQueue, Obstacle
-from fpm_listener.phpfpm import fastcgi, pool_life
+from fpm_listener.phpfpm import pool_life
 from fpm_listener.phpfpm.fastcgi import NoAnswer, Response
 from fpm_listener.phpfpm.pool_life import Life, SocketUser
 from fpm_listener.phpfpm.status_page import PoolTarget, PoolView, parse
 
 if TYPE_CHECKING:
-    from fpm_listener.host.timed_socket import TimedSocket
+    from collections.abc import Mapping, Sequence
+
+    from fpm_listener.daemon.open_request import OpenRequest
     from fpm_listener.phpfpm.worker_requests import PoolRequests
 
 #: Seconds that a look waits for an answer; a later one is read by the next look.
@@ -57,8 +56,8 @@ class PoolWatch:
         self._interval_s = interval_s
         self._asks = asks and bool(target.status_path or target.ping_path)
         self._queue: ListenQueue | None = None  # at the last look
-        self._pending: TimedSocket | None = None  # our request without an answer so far
-        self._is_ping = False  # it asks for the ping page
+        self._pending: OpenRequest | None = None  # our request without an answer so far
+        self._script: OpenRequest | None = None  # the same, for a script
         self._unanswered = 0  # requests in a row
         self._ask_due_s = 0.0
 
@@ -67,9 +66,11 @@ class PoolWatch:
         found = sock_diag.queue(self.target.address, last=self._queue)
         queue = found if isinstance(found, ListenQueue) else None
         last, self._queue = self._queue, queue
-        own = int(queue is not None and self._is_waiting(queue))
-        waiting = queue.waiting - own if queue else None
-        view = self._judge(queue, last, is_own_waiting=bool(own))
+        own = [
+            one for one in (self._pending, self._script) if queue and one and one.waits_in(queue)
+        ]
+        waiting = queue.waiting - len(own) if queue else None
+        view = self._judge(queue, last, own)
         if view.silent:
             life = self._life(queue)
             view = replace(view, life=life)
@@ -93,10 +94,37 @@ class PoolWatch:
         return found
 
     def close(self) -> None:
-        """Close our request, if one has no answer."""
+        """Close our requests that have no answer."""
+        self._close_pending()
+        if self._script is not None:
+            self._script.close()
+            self._script = None
+
+    def _close_pending(self) -> None:
         if self._pending is not None:
             self._pending.close()
             self._pending = None
+
+    def run_script(
+        self, path: str, more: Mapping[str, str], answer_s: float
+    ) -> Response | NoAnswer | None:
+        """Return what a script answers; None = clients or an earlier request of ours wait.
+
+        Raises as `look`.
+        """
+        queue = sock_diag.queue(self.target.address)
+        if isinstance(queue, ListenQueue) and queue.waiting:
+            return None
+        if self._script is not None:  # a worker has taken it
+            self._script.close()
+        deadline_s = time.monotonic() + answer_s
+        sent = open_request.send(self.target.address, path, "", deadline_s, more)
+        self._script = None if isinstance(sent, NoAnswer) else sent
+        answer = sent if isinstance(sent, NoAnswer) else sent.finish(deadline_s)
+        if self._script is not None and not (isinstance(answer, NoAnswer) and answer.silent):
+            self._script.close()
+            self._script = None
+        return answer
 
     def postpone(self) -> None:
         """Look again after the usual time: a shortage on our side hides the pool."""
@@ -111,10 +139,10 @@ class PoolWatch:
     # -- what a look shows -------------------------------------------------------------------------
 
     def _judge(
-        self, queue: ListenQueue | None, last: ListenQueue | None, *, is_own_waiting: bool
+        self, queue: ListenQueue | None, last: ListenQueue | None, own: Sequence[OpenRequest]
     ) -> PoolView:
         quiet = replace(self.view, silent=False, life=Life.UNKNOWN)
-        if queue is not None and queue.waiting > is_own_waiting:  # law 1
+        if queue is not None and queue.waiting > len(own):  # law 1
             quiet = self._with_numbers(quiet)
             if last is None or last.inode != queue.inode or not last.waiting:
                 return self.view if self._pending else quiet
@@ -123,9 +151,12 @@ class PoolWatch:
                 return replace(quiet, up=True if self._asks else None, detail="")
             return replace(quiet, silent=True, detail=pool_life.QUEUED)
         if self._pending is not None:
-            return self._read_late(self._pending, is_own_waiting=is_own_waiting)
+            return self._read_late(self._pending, is_own_waiting=self._pending in own)
+        if own:
+            return self._without(_SILENT)
         if not self._asks:
-            return quiet
+            self._unanswered = 0
+            return replace(quiet, detail="")
         return self._ask()
 
     def _with_numbers(self, view: PoolView) -> PoolView:
@@ -134,20 +165,21 @@ class PoolWatch:
         if not self._asks or path is None or where is None or self._pending is not None:
             return view
         answer = self._get(where, path, _QUERY)
-        self.close()
+        self._close_pending()
         found = self._numbers(answer) if isinstance(answer, Response) else None
         return replace(view, numbers=found[0], states=found[1]) if found else view
 
-    def _read_late(self, pending: TimedSocket, *, is_own_waiting: bool) -> PoolView:
+    def _read_late(self, pending: OpenRequest, *, is_own_waiting: bool) -> PoolView:
         """Look whether the open request has an answer now."""
-        if is_own_waiting or not select.select([pending], [], [], 0)[0]:
+        if is_own_waiting or not pending.has_answer:
             if is_own_waiting or time.monotonic() < self._ask_due_s:
                 return self._without(_SILENT)
-            self.close()  # a worker took it, and does not answer; another one may
+            self._close_pending()  # a worker took it, and does not answer; another one may
             return self._ask()
-        answer = fastcgi.finish(pending, time.monotonic() + ANSWER_S)
-        self.close()
-        return self._take_ping(answer) if self._is_ping else self._take_status(answer)
+        answer = pending.finish(time.monotonic() + ANSWER_S)
+        self._close_pending()
+        is_ping = pending.path == self.target.ping_path
+        return self._take_ping(answer) if is_ping else self._take_status(answer)
 
     def _ask(self) -> PoolView:
         target, path = self.target, self.target.status_path
@@ -164,16 +196,13 @@ class PoolWatch:
     def _get(self, address: str, path: str, query: str) -> Response | NoAnswer:
         """Send a request; it stays open if its answer does not come in time (law 2)."""
         deadline_s = time.monotonic() + ANSWER_S
-        where = addresses.parse(address)
-        if isinstance(where, UnusableAddress):
-            return NoAnswer(f"nobody can connect to {address!r}: {where.why}", silent=False)
-        connection = fastcgi.start(addresses.client_target(where), path, query, deadline_s)
-        if isinstance(connection, NoAnswer):
-            return connection
-        self._pending, self._is_ping = connection, path == self.target.ping_path
-        answer = fastcgi.finish(connection, deadline_s)
+        sent = open_request.send(address, path, query, deadline_s)
+        if isinstance(sent, NoAnswer):
+            return sent
+        self._pending = sent
+        answer = sent.finish(deadline_s)
         if isinstance(answer, Response) or not answer.silent:
-            self.close()
+            self._close_pending()
         return answer
 
     def _take_ping(self, answer: Response | NoAnswer) -> PoolView:
@@ -218,10 +247,10 @@ class PoolWatch:
         self._ask_due_s = time.monotonic() + min(delay_s, max(SELDOM_S, self._interval_s))
         if answer.silent and self._unanswered == 1:
             return replace(self.view, silent=True)
-        failed = self._unanswered == 2 or not answer.silent
+        failed = self._asks and (self._unanswered == 2 or not answer.silent)
         return PoolView(
             pool=self.target.pool,
-            up=False,
+            up=False if self._asks else None,
             failures=self.view.failures + int(failed),
             silent=answer.silent,
             detail=answer.why,
@@ -229,18 +258,6 @@ class PoolWatch:
         )
 
     # -- the queue and the processes ---------------------------------------------------------------
-
-    def _is_waiting(self, queue: ListenQueue) -> bool:
-        """Return whether our open request is in the queue."""
-        if self._pending is None or not queue.clients:
-            return False
-        if self._pending.family == socket.AF_UNIX:
-            return os.fstat(self._pending.fileno()).st_ino in queue.clients
-        host, port, *_ = self._pending.getsockname()
-        packed = addresses.packed(host)
-        return packed is not None and any(
-            isinstance(one, tuple) and one[1] == port and packed in one[0] for one in queue.clients
-        )
 
     def _life(self, queue: ListenQueue | None) -> Life:
         """Return what the processes of a silent pool show."""

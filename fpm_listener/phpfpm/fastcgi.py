@@ -41,6 +41,7 @@ class NoAnswer(NamedTuple):
 
     why: str
     silent: bool  #: a connection was accepted or queued, and no answer came in time
+    absent: bool = False  #: nothing listens there
 
 
 def get(
@@ -102,7 +103,9 @@ def _or_why(act: Callable[[], _T]) -> _T | NoAnswer:
     except OSError as error:
         if is_exhausted(error):
             raise
-        return NoAnswer(f"no connection: {error.strerror or error}", silent=False)
+        absent = isinstance(error, ConnectionRefusedError | FileNotFoundError)
+        why = f"no connection: {error.strerror or error}"
+        return NoAnswer(why, silent=False, absent=absent)
     except ValueError as error:
         return NoAnswer(str(error), silent=False)
 

@@ -62,11 +62,14 @@ class OpcacheView:
         return None if not size or free is None else max(0.0, size - free)
 
 
-def read(status_code: int, body: str, script: str) -> OpcacheView:
-    """Return what php-fpm's answer to the request for `script` shows."""
+def read(status_code: int, body: str, script: str, hint: str = "") -> OpcacheView:
+    """Return what php-fpm's answer to the request for `script` shows.
+
+    hint: a clause about access to the script; empty = nothing is known.
+    """
     _, found, text = ("\n" + body).rpartition(_MARK)
     if status_code != _OK or not found:
-        return OpcacheView(problem=_refusal(status_code, body, script))
+        return OpcacheView(problem=_refusal(status_code, body, script, hint))
     try:
         parts = json.loads(text.partition("\n")[0])
     except (ValueError, RecursionError):
@@ -84,7 +87,9 @@ def read(status_code: int, body: str, script: str) -> OpcacheView:
     return OpcacheView(numbers=_numbers(status), is_full=status.get("cache_full") is True)
 
 
-_DISABLED = "OPcache is disabled; set opcache.enable = 1 in php.ini, then restart php-fpm"
+_DISABLED = (
+    "OPcache is disabled; set opcache.enable = 1 in php.ini and the pool, then restart php-fpm"
+)
 
 
 def _absence(parts: Mapping[str, object], script: str) -> str:
@@ -102,8 +107,11 @@ def _absence(parts: Mapping[str, object], script: str) -> str:
     return _DISABLED
 
 
-def _refusal(status_code: int, body: str, script: str) -> str:
+def _refusal(status_code: int, body: str, script: str, hint: str) -> str:
     """Return what php-fpm's own answer means (measured with php-fpm 8.2)."""
+    is_hidden = status_code == _FORBIDDEN or "File not found" in body
+    if hint and is_hidden and status_code in {_FORBIDDEN, _NOT_FOUND}:
+        return f"the user of the pool cannot read {script}: {hint}; install fpm-listener elsewhere"
     if status_code == _FORBIDDEN:
         return (
             f"php-fpm may not run {script}; the user of the pool must be able to read it, and "

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fpm_listener.daemon.opcache_reader import OpcacheReader
-from fpm_listener.phpfpm import fastcgi
+from fpm_listener.daemon.pool_watch import PoolWatch
+from fpm_listener.phpfpm import fastcgi, opcache
+from fpm_listener.phpfpm.fastcgi import NoAnswer
 from fpm_listener.phpfpm.status_page import PoolTarget
 from fpm_listener.supervisor.process import ProcessName
+from tests.other_user import needs_root
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -73,9 +76,19 @@ def targets(folder: Path, *pools: str) -> list[PoolTarget]:
     return [PoolTarget(pool, f"{folder}/{pool}.sock") for pool in pools]
 
 
+def watched(pools: list[PoolTarget]) -> list[PoolWatch]:
+    """Return the pools, as the listener watches them without `fpm_status`."""
+    return [PoolWatch(pool, 15.0, asks=False) for pool in pools]
+
+
 def seen(script: str, pools: list[PoolTarget]) -> OpcacheView:
     """Return a reading; a busy machine can need several."""
-    return wait_until(lambda: OpcacheReader(script).read(SITE, pools), "an answer")
+
+    def numbers_or_obstacle() -> OpcacheView | None:
+        view = OpcacheReader(script).read(SITE, watched(pools))
+        return None if view is None or "does not answer" in view.problem else view
+
+    return wait_until(numbers_or_obstacle, "an answer")
 
 
 @pytest.mark.parametrize(
@@ -119,9 +132,66 @@ def test_request_of_a_web_server(folder: Path) -> None:
     assert answer == fastcgi.Response(404, "")
 
 
+@needs_root
+def test_script_that_the_pool_cannot_read(folder: Path) -> None:
+    """The message names the folder that other users cannot enter."""
+    hidden = folder / "hidden"
+    hidden.mkdir(0o700)
+    script = shutil.copy("fpm_listener/phpfpm/opcache_status.php", hidden)
+    view = seen(str(script), targets(folder, "www"))
+
+    assert f"other users cannot enter {hidden}; install fpm-listener elsewhere" in view.problem
+
+
+class Scripted(PoolWatch):
+    """A pool that gives these answers, one after the other."""
+
+    def __init__(self, pool: str, *answers: fastcgi.Response | NoAnswer | None) -> None:
+        super().__init__(PoolTarget(pool, f"/{pool}.sock"), 15.0, asks=False)
+        self.answers = list(answers)
+
+    def run_script(self, *_: object) -> fastcgi.Response | NoAnswer | None:
+        """Return the next answer."""
+        return self.answers.pop(0)
+
+
+GOOD = fastcgi.Response(
+    200, '\nfpm-listener-opcache {"status":{"opcache_enabled":true,"cache_full":false}}\n'
+)
+FORBIDDEN = NoAnswer("uid 65534 may not connect: see listen.owner, .group and .mode", silent=False)
+SILENT = NoAnswer("it accepts connections and does not answer", silent=True)
+ABSENT = NoAnswer("no connection: Connection refused", silent=False, absent=True)
+
+
+def test_pools_without_an_answer() -> None:
+    """Each obstacle is told; a pool that has not started, or is busy, is none."""
+    reader = OpcacheReader("/x", 0.0)
+    for answer, problem in (
+        (FORBIDDEN, "pool www: uid 65534 may not"),
+        (SILENT, "does not answer"),
+    ):
+        view = OpcacheReader("/x").read(SITE, [Scripted("www", answer)])
+        assert view is not None
+        assert problem in view.problem
+    assert reader.read(SITE, [Scripted("www", ABSENT), Scripted("api", None)]) is None
+    assert reader.read(SITE, [Scripted("www", GOOD)]) == opcache.OpcacheView()
+    assert reader.read(SITE, [Scripted("www", SILENT)]) is None  # the last numbers stay
+
+
+def test_pool_that_answered_last() -> None:
+    """It is asked first, so that a pool that refuses is asked once."""
+    reader, pools = (
+        OpcacheReader("/x", 0.0),
+        [Scripted("www", FORBIDDEN), Scripted("api", GOOD, GOOD)],
+    )
+    for _ in range(2):
+        assert reader.read(SITE, pools) == opcache.OpcacheView()
+    assert [pool.answers for pool in pools] == [[], []]
+
+
 def test_pools_with_a_chroot() -> None:
     """No pool is asked."""
-    view = OpcacheReader("/x").read(SITE, [PoolTarget("www", "/x.sock", chroot="/srv")])
+    view = OpcacheReader("/x").read(SITE, watched([PoolTarget("www", "/x.sock", chroot="/srv")]))
 
     assert view is not None
     assert "chroot" in view.problem

@@ -17,6 +17,7 @@ from fpm_listener.daemon.pool_poller import PoolPoller
 from fpm_listener.daemon.pool_watch import PoolWatch
 from fpm_listener.host import procfs, sock_diag
 from fpm_listener.monitor.messages import PoolsSeen
+from fpm_listener.phpfpm.fastcgi import NoAnswer, Response
 from fpm_listener.phpfpm.pool_life import Life
 from fpm_listener.phpfpm.status_page import PoolTarget
 from fpm_listener.supervisor.process import ProcessName
@@ -133,6 +134,27 @@ def test_a_stopped_php_fpm(fpm: Fpm, pool: str) -> None:
         os.kill(pid, signal.SIGCONT)
     wait_until(lambda: watch.look().numbers.get("total_processes"), "an answer")
     assert watch.view.up
+    watch.close()
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_a_script_for_a_busy_pool(fpm: Fpm, kind: str) -> None:
+    """Our request waits, and is no client; there is one of ours at most."""
+    pool = f"static-{kind}"
+    watch = PoolWatch(fpm.targets[pool], 5.0, asks=False)
+    with ExitStack() as opened:
+        fpm.clients(opened, pool, 2)
+        wait_until(lambda: watch.look().waiting == 0, "accepted clients")
+        answer = watch.run_script("/x.php", {}, 0.1)
+        assert isinstance(answer, NoAnswer)
+        assert answer.silent
+        assert watch.run_script("/x.php", {}, 0.1) is None
+        assert [watch.look().waiting for _ in range(3)] == [0, 0, 0]
+        assert (watch.view.up, watch.view.failures, watch.view.silent) == (None, 0, True)
+    found = wait_until(lambda: watch.run_script("/x.php", {}, 5.0), "a worker")
+    assert isinstance(found, Response)
+    watch.look()
+    assert (watch.view.silent, watch.view.detail) == (False, "")
     watch.close()
 
 
