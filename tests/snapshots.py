@@ -13,6 +13,7 @@ from fpm_listener.incidents.incident_facts import IncidentFacts
 from fpm_listener.monitor.process_view import ProcessView
 from fpm_listener.monitor.timeline import Entry, TimelineEvent
 from fpm_listener.phpfpm.opcache import OpcacheView
+from fpm_listener.phpfpm.pool_capacity import Capacity
 from fpm_listener.phpfpm.status_page import PoolView
 from fpm_listener.settings.policy import LoopPolicy
 from fpm_listener.status.snapshot import FindingView, Snapshot
@@ -198,6 +199,17 @@ TROUBLE = replace(
                     numbers={**BUSY, "idle_processes": 3.0},
                     max_children=8,
                     own_requests=1,
+                    capacity=Capacity(
+                        fits=5,
+                        where="cgroup /",
+                        workers=6,
+                        since_s=NOW_S - 90000.0,
+                        until_s=NOW_S - 7200.0,
+                        busy_peak=8,
+                        busy_samples=5760,
+                        busy_since_s=NOW_S - 86400.0,
+                        waited=True,
+                    ),
                 ),
                 PoolView(pool="api", up=True, numbers={**BUSY, "listen_queue": 12.0}),
                 PoolView(pool="old", up=False, detail="refused"),

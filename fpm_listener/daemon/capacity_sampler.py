@@ -95,6 +95,8 @@ class CapacitySampler:
         """Measure these pools from now on. A pool with new settings keeps its samples."""
         before = {(one.config, one.pool): samples for one, samples in self._samples.items()}
         self._samples = {one: before.get((one.config, one.pool)) or PoolSamples() for one in wanted}
+        for one in wanted:
+            self._samples[one].enough = min(capacity.ENOUGH, one.max_children or capacity.ENOUGH)
         self._found = {one: self._found[one] for one in wanted if one in self._found}
         self._served.intersection_update(wanted)
         self._hurry()

@@ -17,8 +17,8 @@ SIZES = {
     "size_why_unmeasured": "they were not measured yet",
     "size_why_no_limit": "the limit of the memory cannot be read",
     "size_why_no_usage": "the memory in use of {subject} cannot be read",
-    "size_why_few_workers": "fewer than {enough} workers of pool {subject} that served requests "
-    "were measured",
+    "size_why_few_workers": "too few workers of pool {subject} have served a request that needs "
+    "1 MiB",
     "size_why_no_max_children": "pm.max_children of pool {subject} is unknown",
     "size_why_not_followed": "the listener does not follow another php-fpm that shares the memory "
     "({subject})",

@@ -9,7 +9,6 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from fpm_listener.durations import age
-from fpm_listener.phpfpm.capacity import ENOUGH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,7 +40,7 @@ def lines(
         basis = {"workers": size.workers, "since": at(size.since_s), "last": last}
         found.append(text + frames["size_basis"].format_map(basis))
     elif size.why is not None:
-        why = frames[f"size_why_{size.why.value}"].format(subject=size.subject, enough=ENOUGH)
+        why = frames[f"size_why_{size.why.value}"].format(subject=size.subject)
         found.append(frames["size_unknown"].format(why=why))
     if size.busy_peak is not None:
         text = frames["size_peak"].format(

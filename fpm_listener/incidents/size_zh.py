@@ -14,7 +14,7 @@ SIZES = {
     "size_why_unmeasured": "尚未测量",
     "size_why_no_limit": "无法读取内存上限",
     "size_why_no_usage": "无法读取 {subject} 的已用内存",
-    "size_why_few_workers": "进程池 {subject} 中处理过请求且已测量的工作进程不足 {enough} 个",
+    "size_why_few_workers": "进程池 {subject} 中处理过需要 1 MiB 内存的请求的工作进程太少",
     "size_why_no_max_children": "进程池 {subject} 的 pm.max_children 未知",
     "size_why_not_followed": "监听器未跟踪共用内存的另一个 php-fpm（{subject}）",
     "size_peak": "最近 24 小时的峰值：{peak} 个工作进程忙碌（自 {since} 起采样 {samples} 次）",

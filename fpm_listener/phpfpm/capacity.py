@@ -47,10 +47,13 @@ class Fit(NamedTuple):
         return self.needed <= self.available
 
 
-def peak_of(workers: Iterable[WorkerMemory]) -> int | None:
-    """Return what one worker of a pool needs at most (p95). None: too few have served requests."""
+def peak_of(workers: Iterable[WorkerMemory], enough: int = ENOUGH) -> int | None:
+    """Return what one worker of a pool needs at most (p95).
+
+    None: fewer than `enough` have served requests.
+    """
     peaks = sorted(worker.peak for worker in workers if worker.peak >= FRESH)
-    return quantile(peaks, 0.95) + KERNEL if len(peaks) >= ENOUGH else None
+    return quantile(peaks, 0.95) + KERNEL if len(peaks) >= enough else None
 
 
 def quantile(values: Sequence[int], part: float) -> int:

@@ -88,6 +88,7 @@ class PoolSamples:
     """The samples of one pool."""
 
     def __init__(self) -> None:
+        self.enough = capacity.ENOUGH  #: workers that must be measured; fewer in a small pool
         self._parts: deque[_Part] = deque()
         self._workers: dict[int, WorkerMemory] = {}
         self._since_s = self._until_s = 0.0
@@ -120,7 +121,7 @@ class PoolSamples:
     @property
     def peak(self) -> int | None:
         """Return what one worker needs at most; None = unknown."""
-        return capacity.peak_of(self._workers.values())
+        return capacity.peak_of(self._workers.values(), self.enough)
 
     def capacity(self, last: Capacity = NOTHING) -> Capacity:
         """Return what is known; last: how many workers fit, or why that is unknown."""
@@ -133,7 +134,7 @@ class PoolSamples:
         return last._replace(
             workers=len(peaks),
             memory=(capacity.quantile(peaks, 0.5), capacity.quantile(peaks, 0.95))
-            if len(peaks) >= capacity.ENOUGH
+            if len(peaks) >= self.enough
             else None,
             since_s=self._since_s,
             until_s=self._until_s,

@@ -33,6 +33,7 @@ ROOT = Path(__file__).parent.parent.parent
 _FROM_THE_KERNEL = {"phpfpm_listen_queue", "phpfpm_listen_queue_length"}
 #: Metrics without a request to php-fpm.
 _UNASKED = _FROM_THE_KERNEL | {"phpfpm_max_children"}
+_RECOMMENDED = "phpfpm_recommended_max_children"
 #: Metrics that the request itself, or the time, changes.
 _MOVES = {"phpfpm_accepted_connections", "phpfpm_start_since"}
 
@@ -74,6 +75,26 @@ def names(families: Iterable[Any]) -> set[str]:
     return {family.name for family in families}
 
 
+def use_memory(lab: Lab, addresses: Iterable[str]) -> None:
+    """Let each worker of each pool use 8 MiB once."""
+    script = lab.folder / "memory.php"
+    script.write_text("<?php $x = str_repeat('x', 8 << 20); usleep(300000);")
+    lab.folder.chmod(0o755)
+    calls = [address for address in addresses for _ in range(3)]
+    with ThreadPoolExecutor(len(calls)) as clients:
+        answers = list(clients.map(lambda one: ping(one, "/m", str(script)), calls))
+    assert all("text/html" in answer for answer in answers)
+
+
+def check_size(lab: Lab, pool: str, ours: dict[str, float]) -> None:
+    """The listener has measured the workers, and says how many fit; removes these metrics."""
+    memory, fits = ours.pop("phpfpm_worker_memory_bytes"), ours.pop(_RECOMMENDED)
+    assert 8 << 20 < memory < 16 << 20
+    (shown,) = (one for one in lab.status("php-fpm")["pools"] if one["name"] == pool)
+    assert shown["capacity"]["fits"] == fits >= 1
+    assert shown["capacity"]["workers"] == shown["max_children"]  # each of them was measured
+
+
 @pytest.mark.timeout(300)
 def test_two_pools_one_of_them_unresponsive(lab: Lab) -> None:
     """On TCP and unix, each number is php-fpm's own; an alert names the unresponsive pool."""
@@ -92,12 +113,14 @@ def test_two_pools_one_of_them_unresponsive(lab: Lab) -> None:
     # php-fpm is not asked by default, but the kernel is.
     wait_until(lambda: set(samples_of(lab, "other")) == _UNASKED, "the queue")
 
+    use_memory(lab, (tcp, unix))
     lab.change_settings(fpm_status="on", fpm_status_interval="1h")
     (main,) = lab.pools - {"other"}
     for pool, address in ((main, tcp), ("other", unix)):
         wait_until(partial(is_up, lab, pool), f"pool {pool}")
         ours, its_own = samples_of(lab, pool), own_report(address)
         assert ours.pop("phpfpm_scrape_failures") == 0
+        check_size(lab, pool, ours)
         max_children = ours.pop("phpfpm_max_children")
         assert max_children == lab.metric("fpm_listener_pool_max_children", pool=pool)
         assert set(ours) == set(its_own)

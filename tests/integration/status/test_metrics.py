@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition, parser
 
@@ -19,6 +21,10 @@ from fpm_listener.incidents.incident import IncidentView
 from fpm_listener.incidents.incident_facts import IncidentFacts
 from fpm_listener.monitor.process_view import ProcessView
 from fpm_listener.phpfpm.log_facts import FactKind
+from fpm_listener.phpfpm.opcache import NUMBERS as OPCACHE_NUMBERS
+from fpm_listener.phpfpm.opcache import OpcacheView
+from fpm_listener.phpfpm.pool_capacity import Capacity
+from fpm_listener.phpfpm.status_page import NUMBERS, PoolView
 from fpm_listener.status.metrics import SnapshotCollector, make_registry
 from fpm_listener.status.snapshot import Snapshot
 from fpm_listener.supervisor.events import EVENT_NAMES
@@ -158,13 +164,36 @@ def test_values_of_a_process_in_trouble() -> None:
     assert value(snapshot, "process_restart_seconds_sum", **FPM) == 7.55
 
 
+def everything() -> Snapshot:
+    """Return a snapshot with each family of the table."""
+    pool = PoolView(
+        pool="www",
+        up=True,
+        numbers={name: float(at) for at, name in enumerate(NUMBERS.values())},
+        max_children=50,
+        own_requests=1,
+        capacity=Capacity(fits=14, memory=(20 << 20, 32 << 20)),
+    )
+    opcache = OpcacheView(numbers={name: float(at) for at, name in enumerate(OPCACHE_NUMBERS)})
+    return dataclasses.replace(
+        FRESH,
+        processes=(
+            dataclasses.replace(TROUBLED, pools=(pool,), opcache=opcache),
+            FRESH.processes[1],
+        ),
+        receivers=(ReceiverView(name="ops", kind="webhook", seconds=histogram(0.5).view()),),
+        last_event_s=1.7e9,
+        config_reload_s=1.7e9,
+    )
+
+
 def test_promtool_has_nothing_to_say() -> None:
     """`promtool check metrics` is silent; a missing promtool is a failure."""
     promtool = shutil.which("promtool")
     assert promtool, "no promtool on this machine: run scripts/setup.sh"
     done = subprocess.run(
         [promtool, "check", "metrics"],
-        input=generate_latest(make_registry(lambda: FRESH)),
+        input=generate_latest(make_registry(everything)),
         capture_output=True,
         check=False,
     )
@@ -176,11 +205,30 @@ def test_openmetrics_parses() -> None:
     """A strict parser of OpenMetrics takes it."""
     generate: Any = exposition.generate_latest  # the library has no types here
     parse: Any = parser.text_string_to_metric_families
-    text = generate(make_registry(lambda: FRESH)).decode()
+    text = generate(make_registry(everything)).decode()
     families = {family.name for family in parse(text)}
 
     assert "fpm_listener_process_restarts" in families
     assert "fpm_listener_self_process_resident_memory_bytes" in families
+
+
+@pytest.mark.parametrize(
+    ("capacity", "recommended"),
+    [
+        (Capacity(), None),
+        (Capacity(fits=0, memory=(1, 2)), None),  # 0 is no valid pm.max_children
+        (Capacity(fits=1, memory=(1, 2)), 1),
+    ],
+)
+def test_a_size_that_is_not_known(capacity: Capacity, recommended: int | None) -> None:
+    """It has no series, so no dashboard shows a wrong number."""
+    pool = PoolView(pool="www", up=None, capacity=capacity)
+    process = dataclasses.replace(FRESH.processes[0], pools=(pool,))
+    registry = registry_of(Snapshot(processes=(process,)))
+    labels = {**FPM, "pool": "www"}
+    found = registry.get_sample_value("phpfpm_recommended_max_children", labels)
+    memory = registry.get_sample_value("phpfpm_worker_memory_bytes", {**labels, "quantile": "0.95"})
+    assert (found, memory) == (recommended, capacity.memory and capacity.memory[1])
 
 
 def test_the_text_is_the_golden_one() -> None:
@@ -188,15 +236,10 @@ def test_the_text_is_the_golden_one() -> None:
 
     Where one is wanted, write it into the golden file, and into the CHANGELOG.
     """
-    snapshot = dataclasses.replace(
-        FRESH,
-        processes=(TROUBLED, FRESH.processes[1]),
-        receivers=(ReceiverView(name="ops", kind="webhook", seconds=histogram(0.5).view()),),
-        last_event_s=1.7e9,
-        config_reload_s=1.7e9,
-    )
-    text = generate_latest(registry_of(snapshot)).decode()
+    text = generate_latest(registry_of(everything())).decode()
     text = re.sub(r'version="[^"]*"', 'version="X"', text)
+    if os.environ.get("FPM_LISTENER_WRITE_GOLDEN"):
+        GOLDEN.write_text(text)
 
     assert text == GOLDEN.read_text()
 

@@ -11,6 +11,8 @@ from fpm_listener import durations
 from fpm_listener.delivery.receiver_counters import ReceiverView
 from fpm_listener.histogram import HistogramView
 from fpm_listener.phpfpm.opcache import OpcacheView
+from fpm_listener.phpfpm.pool_capacity import Capacity, Unknown
+from fpm_listener.phpfpm.status_page import PoolView
 from fpm_listener.status import document as status_document
 from fpm_listener.status import page, terminal, text
 from fpm_listener.status.snapshot import Snapshot
@@ -236,8 +238,38 @@ def test_how_full_its_pools_are() -> None:
             "pool api: 5 busy, 0 idle, 12 waiting, max_children reached 2 times, saturated",
             "pool old: no answer (refused)",
             "pool new: not asked",
+            "at most 5 workers fit into this container; 8 are configured (6 workers measured since",
+            ", the last one 2h ago)",
+            "peak of the last 24 h: 8 busy workers (5760 samples since 20",
+            "), and requests waited",
         ):
-            assert words in shown
+            assert words in " ".join(shown.split())
+
+
+#: A status line for each reason.
+REASONS = {
+    Unknown.UNMEASURED: "they were not measured yet",
+    Unknown.NO_LIMIT: "the limit of the memory cannot be read",
+    Unknown.NO_USAGE: "the memory in use of THIS cannot be read",
+    Unknown.FEW_WORKERS: "too few workers of pool THIS have served a request that needs 1 MiB",
+    Unknown.NO_MAX_CHILDREN: "pm.max_children of pool THIS is unknown",
+    Unknown.NOT_FOLLOWED: "the listener does not follow another php-fpm that shares the memory "
+    "(THIS)",
+}
+
+
+def test_why_the_size_of_a_pool_is_unknown() -> None:
+    """The line states the reason; another version of the listener can have one of its own."""
+    found = {}
+    for why in Unknown:
+        pool = PoolView(pool="www", up=True, capacity=Capacity(why=why, subject="THIS"))
+        process = snapshots.program("php-fpm", pools=(pool,))
+        shown = document(dataclasses.replace(WELL, processes=(process,)))["programs"][0]["pools"][0]
+        (found[why],) = text.pool_capacity(shown, NOW_S)
+        shown["capacity"] |= {"why": "new", "new": 1}
+        assert text.pool_capacity(shown, NOW_S) == []
+    prefix = "it is unknown how many workers fit: "
+    assert found == {why: prefix + words for why, words in REASONS.items()}
 
 
 OBSTACLE = OpcacheView(problem="php-fpm may not open /x; add its directory to open_basedir")
