@@ -1,7 +1,7 @@
 # The commands of a checkout. `make` lists them.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-recipe test unit lint collect mutants bench bench-restart bench-gap bench-alerts bench-calls bench-capacity bench-check bench-exits bench-fleet bench-logs bench-spin bench-zip check-parity dist fuzz soak screenshots matrix matrix-debian clean setup-demo setup-test setup-fuzz
+.PHONY: help demo demo-recipe test unit lint collect mutants bench bench-restart bench-gap bench-alerts bench-calls bench-capacity bench-check bench-exits bench-fleet bench-logs bench-saturated bench-spin bench-zip check-parity dist fuzz soak screenshots matrix matrix-debian clean setup-demo setup-test setup-fuzz
 
 BIN := .venv/bin
 # It is found when a recipe runs, because setup can install it just before. `exec`: a signal that ends
@@ -59,6 +59,9 @@ bench-calls: setup-test  ## count the calls between modules for one event
 
 bench-check: setup-test  ## the time of `check` for many programs, compared with supervisor's parser
 	@exec $(BIN)/python bench/check.py
+
+bench-saturated: setup-test  ## whether `saturated` is reported before clients are refused, and only then
+	@exec env $(WITH_FPM) $(BIN)/python bench/saturated.py
 
 bench-capacity: setup-test  ## the recommended number of workers, compared with what a real memory limit allows
 	@exec env $(WITH_FPM) $(BIN)/python bench/capacity.py

@@ -45,6 +45,8 @@ def told_at_s(
         pytest.param(lambda s: (s / 60) ** 3 * 511, 511, id="slow at first"),
         pytest.param(lambda s: (s / 60) ** 0.3 * 511, 511, id="fast at first"),
         pytest.param(lambda s: s / 300 * 4096, 4096, id="slow"),
+        pytest.param(lambda s: 20 + max(0, s - 200) * 2.5, 100, id="fast after minutes"),
+        pytest.param(lambda s: s / 80 * 100 - 10 * (s % 10 < 2), 100, id="with a few free places"),
         pytest.param(lambda s: 1 + max(0, s - 52) / 8 * 511, 511, id="a peak behind a full pool"),
     ],
 )
@@ -67,6 +69,9 @@ def test_it_is_told_before_clients_are_refused(load: Callable[[float], float], l
         pytest.param(lambda s: 60 * (int(s) % 20 < 10), id="short peaks again and again"),
         pytest.param(lambda s: max(0, 99 - s * 2), id="it becomes shorter"),
         pytest.param(lambda s: 0.1 * s, id="a slow growth"),
+        pytest.param(lambda s: max(0, min(s * 2.8, 70 - (s - 25) * 3.5)), id="a hill of 45 s"),
+        pytest.param(lambda s: min(s * 4, 44) + 10 * (s % 4 < 2), id="about half full"),
+        pytest.param(lambda s: 40 + 28 * (s % 60 < 12) * (s % 60) / 12, id="short growth"),
     ],
 )
 def test_peaks_and_short_queues_are_no_problem(load: Callable[[float], float]) -> None:
