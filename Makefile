@@ -88,6 +88,9 @@ screenshots: setup-test  ## the pictures of the page in docs/images/
 bench-spin: setup-test  ## starts of a program that exits at once, compared with an empty listener
 	@exec $(BIN)/python bench/spin.py
 
+bench-cost: setup-test  ## the CPU and memory of an idle listener with ten pools, and its memory after scrapes and alerts
+	@exec env $(WITH_FPM) $(BIN)/python bench/cost.py
+
 bench-zip: setup-test  ## the start of the package, of the unpacked zip file, and of the zip file
 	@exec $(BIN)/python bench/zip.py
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import select
 import time
 from typing import TYPE_CHECKING, Any
@@ -72,7 +71,7 @@ class Daemon:
         self._errors = inbox.errors
         self._signals = Signals()
         self._poller = select.poll()
-        self._engine = Engine(engine_settings(settings), secrets.token_hex(16))
+        self._engine = Engine(engine_settings(settings), os.urandom(16).hex())
         self._publisher = Publisher(settings)
         self._persistence = stored = Persistence(settings, guard_sockets.directory, read_clocks())
         self._delivery = AlertDelivery(settings, stored.outbox, inbox)

@@ -11,8 +11,7 @@ Laws:
 from __future__ import annotations
 
 import logging
-import random as random_module
-from secrets import token_hex
+import os
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.delivery import outbox_records
@@ -55,7 +54,7 @@ class Outbox:
         receivers: Sequence[ReceiverSettings],
         limits: Limits,
         instance: str = "",
-        random: Callable[[], float] = random_module.random,
+        random: Callable[[], float] = lambda: int.from_bytes(os.urandom(6), "big") / 2**48,
         boot_id: str | None = None,
     ) -> None:
         """`instance`: the name of this host in alerts; `random`: from 0 up to 1, for delays."""
@@ -70,7 +69,7 @@ class Outbox:
             for name in settings.queues
         }
         self._last_number = 0
-        self._failures = ReceiverFailures(instance, lambda: token_hex(16))
+        self._failures = ReceiverFailures(instance, lambda: os.urandom(16).hex())
         self._log = DeliveryLog()
         database.attach(self)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import sys
 
 import fpm_listener
@@ -48,7 +47,11 @@ def words() -> list[str]:
         return [file] if _is_program(file) else [sys.executable, file]
     root = unpacked()
     beside = f"{root}/bin/{_NAME}" if root else os.path.join(os.path.dirname(sys.executable), _NAME)  # noqa: PTH118, PTH120 - the same
-    return [beside if _is_program(beside) else shutil.which(_NAME) or _NAME]
+    if _is_program(beside):
+        return [beside]
+    import shutil  # noqa: PLC0415 - it loads libraries for archives
+
+    return [shutil.which(_NAME) or _NAME]
 
 
 def line() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 from fpm_listener import regular_file
@@ -27,6 +26,8 @@ def reader(environ: Mapping[str, str], directory: str | None = None) -> Reader:
     def read(name: str) -> str | None:
         path: str | None = name
         if "/" not in name:
+            import shutil  # noqa: PLC0415 - it loads libraries for archives
+
             path = shutil.which(name, path=environ.get("PATH", os.defpath))
         elif directory is not None and not name.startswith("/"):
             path = f"{directory}/{name}"

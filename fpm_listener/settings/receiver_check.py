@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener import regular_file
@@ -88,9 +87,15 @@ def _whys(receiver: ReceiverSettings, *, may_read: bool) -> list[str]:
         if why is not None and (may_read or why != _FORBIDDEN):
             found.append(f"{setting} {path}: {why}")
     command = receiver.command[0] if receiver.command else None
-    if command is not None and shutil.which(command) is None:
+    if command is not None and not _is_found(command):
         found.append(f"command {command}: not found, or it cannot be executed")
     return found
+
+
+def _is_found(command: str) -> bool:
+    import shutil  # noqa: PLC0415 - it loads libraries for archives
+
+    return shutil.which(command) is not None
 
 
 def _why(setting: str, path: Path) -> str | None:

@@ -8,8 +8,7 @@ Laws:
    create it again.
 
 supervisor's own transport has no timeout, so a supervisord that hangs would stop the listener. Its
-import also loads half of supervisor. The protocol is the standard library's, only the socket is
-ours.
+import also loads half of supervisor. The standard library's client needs 6 MiB.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from fpm_listener.host import timed_socket
-from fpm_listener.supervisor import rpc_answers
+from fpm_listener.supervisor import http_exchange, rpc_answers, xml_rpc
+from fpm_listener.supervisor.http_exchange import ConnectionEndedError
 from fpm_listener.supervisor.process import Loaded
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ LONGEST_ANSWER = 16 << 20
 #: it cannot read the tail.
 _SHORTEST_TAIL = 4096
 
+#: Statuses of HTTP.
+_OK, _LOGIN_NEEDED, _EXCEPTION = 200, 401, 500
 _UNAUTHORIZED = (
     "supervisord asks for a password, and {why}. Set SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD "
     "in environment= of the listener's section. Until then, exit codes can be unknown, and "
@@ -208,29 +210,24 @@ class SupervisorRpc:
         method: str,
         *arguments: int | str | bool,
     ) -> Value | RpcFailed:
-        # Imported here: the listener starts faster without it.
-        import http.client  # noqa: PLC0415
-        import xmlrpc.client  # noqa: PLC0415
-        from xml.parsers.expat import ExpatError  # noqa: PLC0415
-
         try:
-            raw = self._post(xmlrpc.client.dumps(arguments, method).encode())
+            raw = self._post(xml_rpc.request(method, arguments))
             if isinstance(raw, RpcFailed):
                 return raw
-            return read(xmlrpc.client.loads(raw.translate(_PRINTABLE).decode())[0][0])
+            return read(xml_rpc.answer(raw.translate(_PRINTABLE)))
         except TimeoutError:
             return RpcFailed(why=f"supervisord timed out after {self._timeout_s:g} s")
         except OSError as error:
             return RpcFailed(why=f"cannot reach supervisord: {error.strerror or error}")
-        except http.client.HTTPException as error:
-            return RpcFailed(why=f"supervisord closed the connection: {type(error).__name__}")
-        except xmlrpc.client.Fault as fault:
-            return RpcRefused(why=f"supervisord refused: {fault.faultString}")
-        except (ExpatError, xmlrpc.client.Error, ValueError, LookupError, TypeError):
+        except ConnectionEndedError:
+            return RpcFailed(why="supervisord closed the connection before the end of its answer")
+        except xml_rpc.FaultError as fault:
+            return RpcRefused(why=f"supervisord refused: {fault.text}")
+        except (ValueError, LookupError, TypeError):
             return RpcFailed(why="the answer of supervisord cannot be parsed")
 
     def _post(self, body: bytes) -> bytes | RpcFailed:
-        """Return the body of the answer. Raises OSError and http.client.HTTPException."""
+        """Return the body of the answer. Raises OSError, ConnectionEndedError and ValueError."""
         answer = self._post_once(body)
         if not isinstance(answer, _LoginRejected) or self._find_login is None:
             return answer
@@ -242,33 +239,21 @@ class SupervisorRpc:
         return self._post_once(body)
 
     def _post_once(self, body: bytes) -> bytes | RpcFailed:
-        import http.client  # noqa: PLC0415 - see above
-
-        headers = {"Content-Type": "text/xml", "Connection": "close"}
+        headers = {"Content-Type": "text/xml"}
         if self._credentials:
             word = base64.b64encode(self._credentials.encode()).decode()
             headers["Authorization"] = f"Basic {word}"
-        connection = http.client.HTTPConnection("localhost")
-        connection.sock = own = self._connect()
-        try:
-            uid = own.peer_uid if self._credentials else None
+        with self._connect() as connection:
+            uid = connection.peer_uid if self._credentials else None
             if uid not in {None, 0, os.geteuid()}:
                 return RpcFailed(why=_STRANGER.format(url=self._url, uid=uid))
-            connection.request("POST", "/RPC2", body, headers)
-            response = connection.getresponse()
-            answer = response.read(LONGEST_ANSWER + 1)
-        finally:
-            connection.close()
-        if response.status == http.client.UNAUTHORIZED:
+            status, answer = http_exchange.post(connection, "/RPC2", headers, body, LONGEST_ANSWER)
+        if status == _LOGIN_NEEDED:
             why = _REJECTED if self._credentials else "none is known"
             return _LoginRejected(why=_UNAUTHORIZED.format(why=why))
-        if response.status != http.client.OK:
-            kind = (
-                _ConnectionFailed
-                if response.status == http.client.INTERNAL_SERVER_ERROR
-                else RpcFailed
-            )
-            return kind(why=f"supervisord answered with status {response.status}")
+        if status != _OK:
+            kind = _ConnectionFailed if status == _EXCEPTION else RpcFailed
+            return kind(why=f"supervisord answered with status {status}")
         if len(answer) > LONGEST_ANSWER:
             return RpcFailed(why=f"supervisord's answer is longer than {LONGEST_ANSWER} bytes")
         return answer

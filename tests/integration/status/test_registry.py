@@ -14,7 +14,8 @@ from fpm_listener.values import FpmListenerError
 #: Modules that only a request, an alert or an e-mail needs.
 LATE = (
     *("prometheus_client", "requests", "urllib3", "certifi", "smtplib", "xmlrpc", "asyncio"),
-    *("http", "socketserver", "wsgiref", "email", "ssl", "gzip"),
+    *("http", "socketserver", "wsgiref", "email", "ssl", "gzip", "hashlib", "random", "decimal"),
+    *("shutil", "bz2", "lzma", "argparse"),
     *("fpm_listener.web.application", "fpm_listener.web.connections", "fpm_listener.status.page"),
 )
 

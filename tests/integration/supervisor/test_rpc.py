@@ -352,6 +352,21 @@ def test_an_answer_of_something_else(tmp_path: Path, body: bytes) -> None:
         assert why(rpc.processes()) == "the answer of supervisord cannot be parsed"
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (b"", "supervisord closed the connection before the end of its answer"),
+        (answer(b"abc")[:-1], "supervisord closed the connection before the end of its answer"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the answer of supervisord cannot be parsed"),
+        (b"HTTP/1.1 200 OK\r\n" + b"x" * 100_000, "the answer of supervisord cannot be parsed"),
+    ],
+)
+def test_an_answer_that_is_no_http(tmp_path: Path, said: bytes, expected: str) -> None:
+    """It ends too early, or another server listens there."""
+    with door(tmp_path, lambda peer: peer.sendall(said)) as rpc:
+        assert why(rpc.processes()) == expected
+
+
 def test_a_state_that_is_new(tmp_path: Path) -> None:
     """A state of a later supervisor is UNKNOWN."""
     times = {"start": 0, "pid": 0}
