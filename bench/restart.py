@@ -150,15 +150,15 @@ class Scene(Lab):
         self.start(webhook=False)
         if "--hold" in (self.set_up.guard or ()):
             self.wait_for_held_sockets(1)
-        wait_until(self._has_lasted, "php-fpm to be RUNNING")
+        wait_until(lambda: self.has_run(self.set_up.startsecs + 1), "php-fpm to be RUNNING")
         ask(self.address)
 
-    def _has_lasted(self) -> bool:
+    def has_run(self, seconds: float) -> bool:
+        """Return whether php-fpm has been RUNNING for so long."""
         url = f"unix://{self.folder}/s.sock"
         rpc = childutils.getRPCInterface({"SUPERVISOR_SERVER_URL": url})
         info = rpc.supervisor.getProcessInfo("php-fpm")
-        lasted_s = info["now"] - info["start"]
-        return info["statename"] == "RUNNING" and bool(lasted_s > self.set_up.startsecs + 1)
+        return info["statename"] == "RUNNING" and bool(info["now"] - info["start"] > seconds)
 
     def masters(self) -> list[int]:
         """Return supervisord's php-fpm masters that have workers."""

@@ -115,6 +115,7 @@ class LoadReport:
     requests: int  #: all that were tried
     failures: Mapping[str, int]  #: by the exception's class
     worst_s: float  #: the longest that a request took which was answered
+    worst_began_at_s: float  #: monotonic: when that request began
     outage_s: float  #: the longest that one client was without: first failed try to next answer
     per_second: float  #: answers, from the first request to the end of the last
 
@@ -201,12 +202,14 @@ class _ClientResult:
     requests: int = 0
     failures: dict[str, int] = field(default_factory=Counter)
     worst_s: float = 0.0
+    worst_began_at_s: float = 0.0
     outage_s: float = 0.0
     failing_since_s: float | None = None
 
     def answered(self, began_at_s: float, now_s: float) -> None:
         self.requests += 1
-        self.worst_s = max(self.worst_s, now_s - began_at_s)
+        if now_s - began_at_s > self.worst_s:
+            self.worst_s, self.worst_began_at_s = now_s - began_at_s, began_at_s
         self._over(now_s)
 
     def failed(self, began_at_s: float, error: OSError) -> None:
@@ -230,10 +233,12 @@ def _together(seen: Sequence[_ClientResult]) -> LoadReport:
     failures = sum((Counter(one.failures) for one in seen), Counter())
     requests = sum(one.requests for one in seen)
     took_s = max(one.ended_at_s for one in seen) - min(one.began_at_s for one in seen)
+    worst = max(seen, key=lambda one: one.worst_s)
     return LoadReport(
         requests=requests,
         failures=dict(failures),
-        worst_s=max(one.worst_s for one in seen),
+        worst_s=worst.worst_s,
+        worst_began_at_s=worst.worst_began_at_s,
         outage_s=max(one.outage_s for one in seen),
         per_second=(requests - failures.total()) / took_s,
     )
