@@ -1,7 +1,7 @@
-"""The loads of `saturated.py`: how fast clients come, and how long a request lasts.
+"""The loads of `saturated.py`: how long the queue is at each moment, and how long a request lasts.
 
-A load that refuses has no steering: clients come faster than the workers serve them. A load that
-does not refuse is steered to a queue of a certain length, so that it has exactly that shape.
+The clients are steered to a queue of that length, so that its course does not depend on the speed
+of the machine. They come at random moments.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ if TYPE_CHECKING:
 
 #: Seconds with a third of the clients that the workers can serve, before the load begins.
 CALM_S = 20.0
-#: Seconds within which a steered queue comes back to its length.
+#: Seconds within which the queue comes to the length that it should have.
 _STEER_S = 3.0
 _CALM_PART = 0.3
-#: Clients that come in each second beyond the number that is served, relative to the mean; the
-#: part of the time that has passed is given.
+#: The part of the queue that is used; the part of the time that has passed is given.
 GROWTH: dict[str, Callable[[float], float]] = {
-    "linear": lambda _: 1.0,
-    "convex": lambda part: 2 * part,
-    "concave": lambda part: max(2 * (1 - part), 0.3),
-    "steps": lambda part: 1.9 if int(part * 8) % 2 else 0.1,
-    "late": lambda part: 0.5 if part < 0.75 else 3.0,
-    "waves": lambda part: 1 + 0.8 * math.sin(part * 30),
+    "linear": lambda part: part,
+    "convex": lambda part: part * part,
+    "concave": lambda part: 1 - (1 - part) ** 2 if part < 0.85 else part + 0.13,
+    "steps": lambda part: (int(part * 8) + min(1.0, part * 8 % 1 * 2)) / 8,
+    "late": lambda part: part / 2 if part < 0.75 else 3 * part - 1.875,
+    "waves": lambda part: part + (1 - math.cos(part * 30)) / 38,
 }
 
 
@@ -38,12 +37,12 @@ class Load(NamedTuple):
     busy_s: float  #: seconds of one request
     refuses: bool
     lasts_s: float  #: without the calm seconds
-    shape: Callable[[float], float]  #: refuses: growth; else: queue, as part of the places
+    shape: Callable[[float], float]  #: the part of the queue that is used after so many seconds
     unix: bool = False
     pm: str = "static"
     patience_s: float = 600.0  #: after so many seconds a client goes away
     pools: int = 1  #: of the same php-fpm
-    slower: bool = False  #: requests become slower; clients come as before
+    slower: bool = False  #: the load begins because requests last twice as long
 
     @property
     def served(self) -> float:
@@ -54,30 +53,28 @@ class Load(NamedTuple):
         """Return the clients that come in a second; waiting: clients in the queue."""
         at_s = passed_s - CALM_S
         if at_s < 0:
-            return self.served * (0.7 if self.slower else _CALM_PART)
-        if self.slower:
-            return self.served * 0.7
-        if self.refuses:
-            return self.served + self._growth(at_s)
-        wanted = self.shape(at_s) * self.places
+            return self.served * _CALM_PART
+        wanted = self.shape(at_s + _STEER_S) * self.places
         if not wanted:
             return self.served * 0.9 if not waiting else 0.0
-        return max(0.0, self.served + (wanted - waiting) / _STEER_S)
+        return max(0.0, self.workers / self.request_s(passed_s) + (wanted - waiting) / _STEER_S)
 
     def request_s(self, passed_s: float) -> float:
         """Return the seconds that a request lasts."""
-        at_s = passed_s - CALM_S
-        if not self.slower or at_s < 0:
-            return self.busy_s
-        return self.workers / max(self.served * 0.7 - self._growth(at_s), 0.05)
-
-    def _growth(self, at_s: float) -> float:
-        return self.shape(min(at_s / self.lasts_s, 1.5)) * self.places / self.lasts_s
+        return self.busy_s * 2 if self.slower and passed_s > CALM_S else self.busy_s
 
 
 def _refusing(name: str, places: int, growth: str, lasts_s: float, **more: object) -> Load:
     given = {"workers": 3, "busy_s": 1.0, **more}
-    return Load(name, places, refuses=True, lasts_s=lasts_s, shape=GROWTH[growth], **given)  # type: ignore[arg-type]
+    part = GROWTH[growth]
+    return Load(  # more than full, because the queue is sometimes shorter than it should be
+        name,
+        places,
+        refuses=True,
+        lasts_s=lasts_s,
+        shape=lambda at_s: 1.1 * part(at_s / lasts_s),
+        **given,  # type: ignore[arg-type]
+    )
 
 
 def _calm(
@@ -108,13 +105,13 @@ def peaks(
 
 
 REFUSING = (
-    _refusing("linear, 75 s", 32, "linear", 75),
-    _refusing("linear, 75 s, unix", 64, "linear", 75, unix=True),
+    _refusing("linear, 80 s", 32, "linear", 80),
+    _refusing("linear, 80 s, unix", 64, "linear", 80, unix=True),
     _refusing("linear, 90 s, ondemand", 64, "linear", 90, pm="ondemand"),
     _refusing("linear, 90 s, dynamic, unix", 64, "linear", 90, pm="dynamic", unix=True),
     _refusing("linear, 180 s", 128, "linear", 180, workers=4, busy_s=2.0),
     _refusing("linear, 240 s, unix", 128, "linear", 240, unix=True, workers=2),
-    _refusing("convex, 75 s", 32, "convex", 75),
+    _refusing("convex, 80 s", 32, "convex", 80),
     _refusing("convex, 120 s, unix", 128, "convex", 120, unix=True, workers=5, busy_s=2.0),
     _refusing("convex, 150 s, dynamic", 64, "convex", 150, pm="dynamic"),
     _refusing("concave, 90 s", 64, "concave", 90),
@@ -173,5 +170,5 @@ CALM = (
     _calm("busy, hardly any queue, unix", 32, lambda _: 0.0, 200, unix=True, pools=2),
     _calm("30 % for ever, 3 pools", 128, hill(0.3, 40, 160, 20), 220, pools=3),
     _calm("two peaks of 20 s", 64, peaks(0.75, 12, 12, 70), 150, pm="ondemand", workers=6),
-    _calm("small queue, 20 %", 16, hill(0.2, 30, 150, 20), 200, unix=True),
+    _calm("small queue, 20 %", 32, hill(0.2, 30, 150, 20), 200, unix=True),
 )
