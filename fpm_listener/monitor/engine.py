@@ -179,9 +179,10 @@ class Engine:
             seen, again = given.processes, False
             absent = known - {one.name for one in seen} if seen else set()
         answers = {name: messages.StateAnswer(None, asked_at_s) for name in known if name in absent}
+        is_exact = isinstance(given, messages.ProcessesSeen)
         for one in seen:
             if self._find(one.name) is not None:
-                answers[one.name] = messages.StateAnswer(one, asked_at_s)
+                answers[one.name] = messages.StateAnswer(one, asked_at_s, is_exact)
         effects = self._pass(now, answers)
         asked = [self._processes[name] for name in answers if name in self._processes]
         if again or any(process.is_disputed for process in asked):

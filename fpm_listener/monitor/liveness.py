@@ -32,6 +32,8 @@ _NEVER_S = float("inf")
 _LONG_AGO_S = float("-inf")
 #: Seconds between an answer and the answer that confirms it.
 _CONFIRM_S = 0.9
+#: Seconds after an answer in which events can be older than it.
+_LATEST_S = 60.0
 
 
 class Answer(Enum):
@@ -92,7 +94,7 @@ class Liveness:
         gap_at_s: of the latest gap in the events.
         """
         change = self.run.take(now_s, event, is_fpm=is_fpm)
-        if not self._is_old(event, gap_at_s):
+        if not self._is_old(now_s, event, gap_at_s):
             self.state = event.state
         self._known_at_s, self._disputed = now_s, None
         self.is_removed = False
@@ -120,11 +122,12 @@ class Liveness:
             self.waking.clear()  # a program that exits on purpose keeps supervisord's pace
         return change
 
-    def _is_old(self, event: ProcessState, gap_at_s: float) -> bool:
+    def _is_old(self, now_s: float, event: ProcessState, gap_at_s: float) -> bool:
         """Return whether an event is older than the answer that found the present run."""
         if self._found_pid is None:
             return False
-        if event.pid == self._found_pid or gap_at_s > self._found_at_s:
+        is_late = now_s - self._found_at_s > _LATEST_S
+        if event.pid == self._found_pid or gap_at_s > self._found_at_s or is_late:
             self._found_pid = None
         return self._found_pid is not None
 
@@ -192,13 +195,13 @@ class Liveness:
             self._disputed, self._disputed_at_s = answer, asked_at_s
         return Answer.DISPUTED
 
-    def correct(self, now_s: float, seen: ProcessSeen) -> Correction:
+    def correct(self, now_s: float, seen: ProcessSeen, *, is_exact: bool = True) -> Correction:
         """Apply an accepted answer and return what it has changed."""
         state, is_first = seen.state, self.state is State.UNKNOWN
         has_ended, is_new = self.run.correct(state, seen.pid)
         self.waking.clear()
         self.state, self.is_removed, self.is_done = state, False, False
-        is_running = state is State.RUNNING
+        is_running = is_exact and state is State.RUNNING
         self._found_pid, self._found_at_s = seen.pid if is_running else None, self._known_at_s
         if state is State.EXITED:
             self._set_exited(now_s)

@@ -91,6 +91,7 @@ class StateAnswer(NamedTuple):
 
     seen: ProcessSeen | None
     asked_at_s: float  #: monotonic
+    is_exact: bool = True  #: supervisord said so; /proc can be read wrongly
 
 
 class Removed(NamedTuple):

@@ -107,13 +107,13 @@ class ProcessFacts:
         else:
             self._news.finished.add(Lookup.STATE)
         if verdict is Answer.ACCEPTED:
-            self._correct(now, seen)
+            self._correct(now, seen, is_exact=answer.is_exact)
         return []
 
-    def _correct(self, now: Instant, seen: ProcessSeen) -> None:
+    def _correct(self, now: Instant, seen: ProcessSeen, *, is_exact: bool) -> None:
         """Apply a state that no event has reported."""
         now_s, state = now.monotonic_s, seen.state
-        has_ended, is_new_run, is_first = self.liveness.correct(now_s, seen)
+        has_ended, is_new_run, is_first = self.liveness.correct(now_s, seen, is_exact=is_exact)
         if has_ended:
             self._live.end_run(now_s)
             self._counters.last_exit = None  # the exit status is unknown

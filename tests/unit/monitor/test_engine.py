@@ -431,6 +431,15 @@ def test_after_lost_events_an_answer_is_not_newer_than_the_next_event() -> None:
     assert scenario.view().state is State.STARTING
 
 
+def test_much_later_an_event_is_newer_than_the_answer() -> None:
+    """supervisord has sent the old ones by then."""
+    scenario = Scenario()
+    seen = ProcessSeen(name=FPM, state=State.RUNNING, pid=200, started_at_s=EPOCH)
+    scenario.give(1.0, ProcessesSeen((seen,), 1.0))
+    scenario.event(70.0, "starting")
+    assert scenario.view().state is State.STARTING
+
+
 def test_an_incident_is_not_over_because_the_listener_was_restarted() -> None:
     """A looping program can be RUNNING when it is asked for: only a long run ends the incident."""
     before = Scenario().fail(0.0, 2.0, 4.0)
