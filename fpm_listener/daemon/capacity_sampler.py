@@ -51,16 +51,22 @@ class _Group:
 class CapacitySampler:
     """Keeps what is known about the size of each pool. Used by the thread of the pools."""
 
-    def __init__(self, supervisord: int | None = None, root: str = "/") -> None:
-        """`supervisord`: its pid, None = our parent; `root`: the directory with /proc, /sys."""
+    def __init__(
+        self, supervisord: int | None = None, root: str = "/", soon_s: float = SOON_S
+    ) -> None:
+        """`supervisord`: its pid, None = our parent; `root`: the directory with /proc, /sys.
+
+        `soon_s`: seconds after the first sample.
+        """
         self._supervisord = supervisord
+        self._soon_s = soon_s
         self._root = root
         self._proc = f"{root.rstrip('/')}/proc"
         self._samples: dict[PoolTarget, PoolSamples] = {}
         self._found: dict[PoolTarget, Capacity] = {}
         self._reader = WorkerReader(self._proc)
         self._served: set[PoolTarget] = set()  # a worker of them has served a request
-        self._wait_s = SOON_S
+        self._wait_s = soon_s
         self._sampled_s = self._due_s = float("-inf")
 
     def count(self, target: PoolTarget, view: PoolView) -> None:
@@ -103,8 +109,8 @@ class CapacitySampler:
 
     def _hurry(self) -> None:
         """Sample soon: there are new pools, or a pool serves its first requests."""
-        self._wait_s = SOON_S
-        self._due_s = min(self._due_s, self._sampled_s + SOON_S)
+        self._wait_s = self._soon_s
+        self._due_s = min(self._due_s, self._sampled_s + self._soon_s)
 
     def _sample(self, wanted: list[PoolTarget]) -> None:
         parent = self._supervisord
@@ -121,9 +127,9 @@ class CapacitySampler:
             group.targets.extend(own.values())
             workers = process_tree.workers(master, self._proc)
             others = sorted(workers.keys() - own.keys())
-            if others:
-                name = f"pid {master}, {config}, pool {others[0]}"
-                group.not_followed = escaped(name[:_LONGEST])
+            if others or not own:
+                pool = f", pool {others[0]}" if others else ""
+                group.not_followed = escaped(f"pid {master}, {config}{pool}"[:_LONGEST])
             for pool in own.keys() & workers.keys():
                 running.update(workers[pool])
                 group.running.extend(self._measure(master, own[pool], workers[pool]))

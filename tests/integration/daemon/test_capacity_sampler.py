@@ -6,8 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from fpm_listener.daemon.capacity_sampler import MOST_WORKERS, CapacitySampler
+from fpm_listener.host.worker_memory import WorkerReader
 from fpm_listener.phpfpm.pool_capacity import Capacity, Unknown
-from fpm_listener.phpfpm.status_page import PoolTarget
+from fpm_listener.phpfpm.status_page import PoolTarget, PoolView
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,7 @@ KIB = 1 << 10
 def process(root: Path, pid: int, title: str, kib: int, children: str = "") -> None:
     """Write what Linux tells about a process; 100 KiB of its memory are shared."""
     folder = root / "proc" / str(pid)
-    (folder / "task" / str(pid)).mkdir(parents=True)
+    (folder / "task" / str(pid)).mkdir(parents=True, exist_ok=True)
     (folder / "task" / str(pid) / "children").write_text(children)
     (folder / "cmdline").write_text(title + "\0")
     (folder / "statm").write_text(f"9999 {(kib + 100) * KIB // os.sysconf('SC_PAGE_SIZE')} 0 0\n")
@@ -28,40 +29,122 @@ def process(root: Path, pid: int, title: str, kib: int, children: str = "") -> N
     (folder / "smaps_rollup").write_text(f"Rss: {kib + 100} kB\nPrivate_Dirty: {kib} kB\n")
 
 
-def sampled(root: Path, titles: list[str], config: str, shown: str) -> Capacity:
-    """Return what is known about the pool www."""
-    workers = range(100, 100 + len(titles))
-    process(root, 10, "supervisord", 9000, "20")
-    process(root, 20, f"php-fpm: master process ({shown})", 9000, " ".join(map(str, workers)))
-    (root / "proc" / "20" / "cwd").symlink_to(root)
-    for number, title in enumerate(titles):
-        process(root, 100 + number, f"php-fpm: pool {title}", 2000 + 400 * number)
-    target = PoolTarget("www", "/run/php.sock", max_children=50, config=config)
-    sampler = CapacitySampler(10, str(root))
-    sampler.update([target])
-    return sampler.of(target)
+class Lab:
+    """A supervisord with a php-fpm whose main file is php-fpm.conf, and its sampler."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = str(root / "php-fpm.conf")
+        self.sampler = CapacitySampler(10, str(root), soon_s=0.0)
+        process(root, 10, "supervisord", 9000, "20")
+        (root / "proc" / "meminfo").write_text("MemTotal: 900000 kB\nMemAvailable: 700000 kB\n")
+        self.www = PoolTarget("www", "/run/php.sock", max_children=50, config=self.config)
+
+    def run(self, kib: int, *titles: str, shown: str = "") -> None:
+        """Let workers of these pools run: the first with so much memory, the next with more."""
+        pids = " ".join(str(100 + number) for number, _ in enumerate(titles))
+        process(self.root, 20, f"php-fpm: master process ({shown or self.config})", 9000, pids)
+        link = self.root / "proc" / "20" / "cwd"
+        link.unlink(missing_ok=True)
+        link.symlink_to(self.root)
+        for number, title in enumerate(titles):
+            process(self.root, 100 + number, f"php-fpm: pool {title}", kib + 400 * number)
+
+    def sampled(self, *targets: PoolTarget) -> Capacity:
+        """Let the sampler do what is due, and return what is known about the pool www."""
+        self.sampler.update(targets or (self.www,))
+        return self.sampler.of(self.www)
 
 
 def test_relative_path_and_symlink(tmp_path: Path) -> None:
     """The master shows its configuration as its command line has it."""
-    (tmp_path / "real.conf").touch()
-    (tmp_path / "link.conf").symlink_to("real.conf")
-    found = sampled(tmp_path, ["www"] * 3, str(tmp_path / "real.conf"), "./link.conf")
-    assert found.workers == 3
+    (tmp_path / "php-fpm.conf").touch()
+    (tmp_path / "link.conf").symlink_to("php-fpm.conf")
+    lab = Lab(tmp_path)
+    lab.run(2000, "www", "www", "www", shown="./link.conf")
+    assert lab.sampled().workers == 3
 
 
 def test_largest_workers_are_read(tmp_path: Path) -> None:
     """So the number is never above what survives."""
-    config = str(tmp_path / "php-fpm.conf")
-    found = sampled(tmp_path, ["www"] * (MOST_WORKERS + 9), config, config)
+    lab = Lab(tmp_path)
+    lab.run(2000, *["www"] * (MOST_WORKERS + 9))
+    found = lab.sampled()
     assert found.workers == MOST_WORKERS
     assert found.memory
     assert found.memory[0] >= (2000 + 400 * 9) * KIB
 
 
 def test_other_pools_make_it_unknown(tmp_path: Path) -> None:
-    """Nobody knows how large they can become."""
-    config = str(tmp_path / "php-fpm.conf")
-    found = sampled(tmp_path, ["www", "www", "www", "other"], config, config)
+    """Nobody knows how large they can become. The reason names them."""
+    lab = Lab(tmp_path)
+    lab.run(2000, "www", "www", "www", "other")
+    found = lab.sampled()
     assert found.why is Unknown.NOT_FOLLOWED
-    assert found.subject == f"pid 20, {config}, pool other"
+    assert found.subject == f"pid 20, {lab.config}, pool other"
+
+
+def test_another_php_fpm_without_workers(tmp_path: Path) -> None:
+    """It can start some at any time."""
+    lab = Lab(tmp_path)
+    lab.run(2000, "www", "www", "www")
+    assert lab.sampled().why is None
+    process(tmp_path, 10, "supervisord", 9000, "20 21")
+    process(tmp_path, 21, "php-fpm: master process (/x.conf)", 9000)
+    (tmp_path / "proc" / "21" / "cwd").symlink_to(tmp_path)
+    other = PoolTarget("api", "/run/api.sock", max_children=5, config="/y.conf")
+    found = lab.sampled(lab.www, other)
+    assert (found.why, found.subject) == (Unknown.NOT_FOLLOWED, "pid 21, /x.conf")
+
+
+def test_the_time_of_a_sample(tmp_path: Path) -> None:
+    """Samples follow each other until the pools are measured; the next one comes after minutes."""
+    lab = Lab(tmp_path)
+    lab.run(200, "www", "www", "www")
+    assert lab.sampled().workers == 0
+    lab.run(2000, "www", "www", "www")
+    assert lab.sampled().workers == 3
+    lab.run(9000, "www", "www", "www", "www")
+    before = lab.sampled()
+    assert before.workers == 3
+    # A pool that is new, or that serves its first request, is measured at once.
+    lab.sampler.count(lab.www, PoolView(pool="www", up=True, numbers={"active_processes": 1.0}))
+    assert lab.sampled().workers == 4
+    assert lab.sampled().memory != before.memory
+
+
+def test_new_settings_of_a_pool(tmp_path: Path) -> None:
+    """Its samples stay. Without a php-fpm the last number stays, too."""
+    lab = Lab(tmp_path)
+    lab.run(2000, "www", "www", "www")
+    lab.sampled()
+    lab.www = lab.www._replace(max_children=20)
+    lab.run(2000)
+    found = lab.sampled()
+    assert (found.workers, found.until_s > 0) == (3, True)
+    process(tmp_path, 10, "supervisord", 9000)
+    assert lab.sampled()._replace(fits=None) == found._replace(fits=None)
+
+
+def test_a_small_pool(tmp_path: Path) -> None:
+    """One measured worker is enough if the pool has only one."""
+    lab = Lab(tmp_path)
+    lab.www = lab.www._replace(max_children=1)
+    lab.run(2000, "www")
+    found = lab.sampled()
+    assert (found.workers, found.memory and found.memory[1] > 2000 * KIB) == (1, True)
+
+
+def test_an_idle_worker_is_not_read_in_full(tmp_path: Path) -> None:
+    """Only a worker whose memory has changed is."""
+    process(tmp_path, 20, "php-fpm: pool www", 2000)
+    reader, rollup = WorkerReader(f"{tmp_path}/proc"), tmp_path / "proc" / "20" / "smaps_rollup"
+    first = reader.read(20, 10)
+    rollup.write_text("Rss: 2100 kB\nPrivate_Dirty: 1 kB\n")
+    assert reader.read(20, 10) == first
+    process(tmp_path, 20, "php-fpm: pool www", 2004)
+    assert reader.read(20, 10) != first
+    reader.keep(())
+    rollup.unlink()
+    (tmp_path / "proc" / "20" / "status").unlink()
+    assert reader.read(20, 10) is None
