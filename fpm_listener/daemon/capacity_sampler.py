@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fpm_listener.host import memory_limits, procfs, worker_memory
@@ -65,24 +65,32 @@ class CapacitySampler:
         self._samples: dict[PoolTarget, PoolSamples] = {}
         self._found: dict[PoolTarget, Capacity] = {}
         self._reader = WorkerReader(self._proc)
+        self._masters: dict[PoolTarget, int] = {}
         self._served: set[PoolTarget] = set()  # a worker of them has served a request
+        self._waiting: set[PoolTarget] = set()  # clients of them waited at the last look
         self._wait_s = soon_s
         self._sampled_s = self._due_s = float("-inf")
 
-    def count(self, target: PoolTarget, view: PoolView) -> None:
-        """Count the busy workers of a pool. While requests wait, the number can be old."""
+    def count(self, target: PoolTarget, view: PoolView) -> PoolView:
+        """Count the busy workers of a pool, and return what is known about it now."""
         is_waiting = bool(view.queue)
+        if view.is_old:
+            has_waited = target in self._waiting and not view.life.is_dead
+            view = replace(view, running=self._workers(target) if has_waited else None)
+        (self._waiting.add if is_waiting else self._waiting.discard)(target)
+        samples = self._samples.setdefault(target, PoolSamples())
         if is_waiting or (view.up and view.busy is not None):
-            samples = self._samples.setdefault(target, PoolSamples())
-            samples.take_busy(view.busy or 0, time.monotonic(), time.time(), waited=is_waiting)
+            samples.take_busy(view.busy, time.monotonic(), time.time(), waited=is_waiting)
         if target not in self._served and (is_waiting or view.busy):
             self._served.add(target)
             self._hurry()
+        return replace(view, capacity=samples.capacity(self._found.get(target, _UNMEASURED)))
 
-    def of(self, target: PoolTarget) -> Capacity:
-        """Return what is known about the size of a pool."""
-        samples = self._samples.setdefault(target, PoolSamples())
-        return samples.capacity(self._found.get(target, _UNMEASURED))
+    def _workers(self, target: PoolTarget) -> int | None:
+        """Return how many workers of a pool run; None = unknown."""
+        master = self._masters.get(target)
+        found = {} if master is None else process_tree.workers(master, self._proc)
+        return len(found[target.pool]) if target.pool in found else None
 
     def update(self, targets: Iterable[PoolTarget]) -> None:
         """Measure the workers, if it is time."""
@@ -105,6 +113,7 @@ class CapacitySampler:
             self._samples[one].enough = min(capacity.ENOUGH, one.max_children or capacity.ENOUGH)
         self._found = {one: self._found[one] for one in wanted if one in self._found}
         self._served.intersection_update(wanted)
+        self._waiting.intersection_update(wanted)
         self._hurry()
 
     def _hurry(self) -> None:
@@ -117,6 +126,7 @@ class CapacitySampler:
         if parent is None:
             program = procfs.program()
             parent = program.ppid if program is not None else 0
+        self._masters = {}
         groups: dict[str, _Group] = {}
         running: set[int] = set()
         for master, config in process_tree.masters(parent, self._proc):
@@ -125,6 +135,7 @@ class CapacitySampler:
             key = limit.where if limit else f"unknown {master}"
             group = groups.setdefault(key, _Group(limit))
             group.targets.extend(own.values())
+            self._masters.update(dict.fromkeys(own.values(), master))
             workers = process_tree.workers(master, self._proc)
             others = sorted(workers.keys() - own.keys())
             if others or not own:

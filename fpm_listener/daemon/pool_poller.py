@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fpm_listener.daemon.capacity_sampler import CapacitySampler
@@ -158,14 +157,11 @@ class PoolPoller:
                     watch.fail("its answer cannot be read")
             self._log_change(process, before, watch.view)
             self._log_obstacle(process, watch)
-            self._capacity.count(watch.target, watch.view)
+            watch.view = self._capacity.count(watch.target, watch.view)
         if due:
             found = (one.take_requests() for one in watches)
             requests = tuple(one for one in found if one is not None)
-            views = tuple(
-                replace(one.view, capacity=self._capacity.of(one.target)) for one in watches
-            )
-            self._put(PoolsSeen(process, views, requests))
+            self._put(PoolsSeen(process, tuple(one.view for one in watches), requests))
 
     def _log_obstacle(self, process: ProcessName, watch: PoolWatch) -> None:
         why = watch.obstacle

@@ -143,7 +143,7 @@ class PoolWatch:
     ) -> PoolView:
         quiet = replace(self.view, silent=False, life=Life.UNKNOWN)
         if queue is not None and queue.waiting > len(own):  # law 1
-            quiet = self._with_numbers(quiet)
+            quiet = self._with_numbers(replace(quiet, is_old=True))
             if last is None or last.inode != queue.inode or not last.waiting:
                 return self.view if self._pending else quiet
             if queue.moved_since(last):
@@ -167,7 +167,9 @@ class PoolWatch:
         answer = self._get(where, path, _QUERY)
         self._close_pending()
         found = self._numbers(answer) if isinstance(answer, Response) else None
-        return replace(view, numbers=found[0], states=found[1]) if found else view
+        if found is None:
+            return view
+        return replace(view, numbers=found[0], states=found[1], is_old=False)
 
     def _read_late(self, pending: OpenRequest, *, is_own_waiting: bool) -> PoolView:
         """Look whether the open request has an answer now."""

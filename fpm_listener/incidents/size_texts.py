@@ -5,6 +5,7 @@ Law: each number has its basis. What is unknown is said to be unknown, with the 
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from fpm_listener.phpfpm.pool_capacity import Capacity, PoolSize
 
+#: Words in English about one worker or sample.
+_ONE = re.compile(r"\b1 (?:(workers) fit\b|(are) |((?:busy )?worker|sample)s\b)")
 #: From this age on, a text states the age of the last sample.
 _OLD_S = 600.0
 #: The most pools that an alert describes.
@@ -47,7 +50,12 @@ def lines(
             peak=size.busy_peak, samples=size.busy_samples, since=at(size.busy_since_s)
         )
         found.append(text + (frames["size_waited"] if size.waited else ""))
-    return found
+    return [_ONE.sub(_singular, line) for line in found]
+
+
+def _singular(found: re.Match[str]) -> str:
+    workers, verb, noun = found.groups()
+    return "1 worker fits" if workers else "1 is " if verb else f"1 {noun}"
 
 
 def described(frames: Mapping[str, str], sizes: Sequence[PoolSize], now_s: float) -> str:

@@ -51,7 +51,7 @@ class Capacity(NamedTuple):
     busy_peak: int | None = None  #: most busy workers of the last 24 h
     busy_samples: int = 0
     busy_since_s: float = 0.0  #: wall seconds of the first of these samples
-    waited: bool = False  #: requests waited meanwhile while the busy workers were not counted
+    waited: bool = False  #: requests waited meanwhile
 
 
 #: Before anything is known.
@@ -93,8 +93,10 @@ class PoolSamples:
         self._workers: dict[int, WorkerMemory] = {}
         self._since_s = self._until_s = 0.0
 
-    def take_busy(self, busy: int, monotonic_s: float, wall_s: float, *, waited: bool) -> None:
-        """Take the number of busy workers; waited: only the queue is known, and it is not empty."""
+    def take_busy(
+        self, busy: int | None, monotonic_s: float, wall_s: float, *, waited: bool
+    ) -> None:
+        """Take the number of busy workers, None = unknown, and whether requests wait."""
         while self._parts and monotonic_s - self._parts[0].began > KEPT_S:
             self._parts.popleft()
         last = self._parts[-1] if self._parts else None
@@ -104,8 +106,8 @@ class PoolSamples:
             self._parts.pop()
         self._parts.append(
             last._replace(
-                peak=max(last.peak, busy),
-                samples=last.samples + (not waited),
+                peak=max(last.peak, busy or 0),
+                samples=last.samples + (busy is not None),
                 waited=last.waited or waited,
             )
         )

@@ -92,11 +92,15 @@ class PoolView:
 
     max_children: int | None = None  #: pm.max_children; None = unknown
     own_requests: int = 0  #: active workers that only answered us
+    is_old: bool = False  #: `numbers` and `states` are of an earlier answer, because clients wait
+    running: int | None = None  #: workers, if clients wait for longer: all of them are busy
     capacity: Capacity = NOTHING
 
     @property
     def busy(self) -> int | None:
         """Return how many workers serve other requests; None if unknown."""
+        if self.is_old:
+            return self.running
         active = self.numbers.get("active_processes")
         return None if active is None else max(0, int(active) - self.own_requests)
 

@@ -139,6 +139,7 @@ def _pool(view: PoolView) -> Document:
     return {
         "name": view.pool,
         "numbers": dict(view.numbers),
+        "numbers_old": view.is_old,
         "capacity": {**size._asdict(), "why": size.why.value if size.why else ""},
         **{name: getattr(view, name) for name in _POOL},
     }

@@ -117,7 +117,7 @@ def pool_load(pool: Document) -> str:
         "idle_processes": "{:.0f} idle",
         "max_children_reached": "max_children reached {:.0f} times",
     }
-    numbers = pool["numbers"]
+    numbers = {} if pool.get("numbers_old") else pool["numbers"]
     busy, most = pool["busy"], pool["max_children"]
     parts = [] if busy is None else [f"{busy} busy" if most is None else f"{busy} of {most} busy"]
     parts += [text.format(numbers[key]) for key, text in texts.items() if key in numbers]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fpm_listener.daemon.capacity_sampler import MOST_WORKERS, CapacitySampler
 from fpm_listener.host.worker_memory import WorkerReader
 from fpm_listener.phpfpm.pool_capacity import Capacity, Unknown
+from fpm_listener.phpfpm.pool_life import Life
 from fpm_listener.phpfpm.status_page import PoolTarget, PoolView
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class Lab:
     def sampled(self, *targets: PoolTarget) -> Capacity:
         """Let the sampler do what is due, and return what is known about the pool www."""
         self.sampler.update(targets or (self.www,))
-        return self.sampler.of(self.www)
+        return self.sampler.count(self.www, PoolView(pool="www", up=None)).capacity
 
 
 def test_relative_path_and_symlink(tmp_path: Path) -> None:
@@ -148,3 +150,24 @@ def test_an_idle_worker_is_not_read_in_full(tmp_path: Path) -> None:
     rollup.unlink()
     (tmp_path / "proc" / "20" / "status").unlink()
     assert reader.read(20, 10) is None
+
+
+def test_clients_wait_at_two_looks(tmp_path: Path) -> None:
+    """Then all workers are busy. A full pool gets no request, so their number is from /proc."""
+    lab = Lab(tmp_path)
+    lab.run(2000, "www", "www", "www")
+    lab.sampled()
+    numbers = {"active_processes": 1.0}
+    waiting = PoolView(pool="www", up=True, numbers=numbers, waiting=9, limit=20, is_old=True)
+    dead = replace(waiting, silent=True, life=Life.STOPPED)
+    idle = PoolView(pool="www", up=True, numbers=numbers, own_requests=1)
+    looks = (idle, waiting, waiting, dead, idle)
+    counted = [lab.sampler.count(lab.www, look) for look in looks]
+    assert [one.busy for one in counted] == [0, None, 3, None, 0]
+    size = counted[-1].capacity
+    assert (size.busy_peak, size.busy_samples, size.waited) == (3, 3, True)
+    fresh = replace(waiting, is_old=False)  # with pm.status_listen
+    assert lab.sampler.count(lab.www, fresh).busy == 1
+    other = PoolTarget("other", "/x", config="/y.conf")
+    assert lab.sampler.count(other, waiting).busy is None
+    assert lab.sampler.count(other, waiting).busy is None

@@ -139,6 +139,18 @@ def test_no_remedy_has_more_workers_than_fit(language: Language) -> None:
                 assert not numbers
 
 
+def test_one_worker() -> None:
+    """The words fit the number."""
+    one = Capacity(fits=1, where="x", workers=1, busy_peak=1, busy_samples=1)
+    fits, peak = size_texts.lines(SIZES, one, 1, lambda _: "X", 0.0)
+    assert fits == "at most 1 worker fits into x; 1 is configured (1 worker measured since X)"
+    assert peak == "peak of the last 24 h: 1 busy worker (1 sample since X)"
+    more = one._replace(fits=11, workers=21, busy_peak=31, busy_samples=41)
+    fits, peak = size_texts.lines(SIZES, more, 51, lambda _: "X", 0.0)
+    assert fits == "at most 11 workers fit into x; 51 are configured (21 workers measured since X)"
+    assert peak == "peak of the last 24 h: 31 busy workers (41 samples since X)"
+
+
 def test_nothing_is_known() -> None:
     """Then nothing is said, and nothing is invented."""
     assert size_texts.described(SIZES, (), 0.0) == ""

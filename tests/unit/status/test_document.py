@@ -246,6 +246,21 @@ def test_how_full_its_pools_are() -> None:
             assert words in " ".join(shown.split())
 
 
+def test_numbers_of_an_earlier_answer() -> None:
+    """While clients wait, only the queue and the running workers are known: all are busy."""
+    old = {"active_processes": 1.0, "idle_processes": 4.0, "max_children_reached": 0.0}
+    pool = PoolView(
+        pool="www", up=True, numbers=old, is_old=True, running=5, max_children=5, waiting=9
+    )
+    for view, line in (
+        (pool, "5 of 5 busy, 9 waiting, saturated"),
+        (dataclasses.replace(pool, running=None), "9 waiting, saturated"),
+    ):
+        process = snapshots.program("php-fpm", pools=(view,))
+        shown = document(dataclasses.replace(WELL, processes=(process,)))["programs"][0]["pools"][0]
+        assert text.pool_load(shown) == line
+
+
 #: A status line for each reason.
 REASONS = {
     Unknown.UNMEASURED: "they were not measured yet",
