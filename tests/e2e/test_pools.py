@@ -146,9 +146,21 @@ def test_two_pools_one_of_them_unresponsive(lab: Lab) -> None:
     check_unresponsive_pool(lab, main, tcp)
 
 
+def check_opcache(lab: Lab) -> None:
+    """Both pools share one OPcache; if the pools cannot read the script, the status says why."""
+    opcache = wait_until(lambda: lab.status("php-fpm")["opcache"], "a reading of OPcache")
+    if opcache["problem"]:
+        assert "other users cannot enter" in opcache["problem"]
+        return
+    samples = [key for key in lab.metrics() if key.startswith("phpfpm_opcache_scripts")]
+    assert samples == ['phpfpm_opcache_scripts{group="php-fpm",process="php-fpm"}']
+    assert opcache["numbers"]["scripts"] >= 1
+
+
 def check_unresponsive_pool(lab: Lab, main: str, address: str) -> None:
     """Stop the workers of the main pool, one of them busy, and continue them."""
-    lab.change_settings(fpm_status="full", fpm_status_interval="1s")
+    lab.change_settings(fpm_status="full", fpm_status_interval="1s", opcache_status="on")
+    check_opcache(lab)
     host, _, port = address.rpartition(":")
     client = socket.create_connection((host, int(port)))
     client.sendall(_BEGIN_REQUEST)
