@@ -26,6 +26,7 @@ class OpenRequest:
     def __init__(self, connection: TimedSocket, path: str) -> None:
         self.path = path
         self._connection = connection
+        self._reader = fastcgi.Reader()
 
     @property
     def has_answer(self) -> bool:
@@ -33,8 +34,11 @@ class OpenRequest:
         return bool(select.select([self._connection], [], [], 0)[0])
 
     def finish(self, deadline_s: float) -> Response | NoAnswer:
-        """Return the answer; deadline_s: monotonic. Raises as `fastcgi.get`."""
-        return fastcgi.finish(self._connection, deadline_s)
+        """Return the answer; deadline_s: monotonic. Raises as `fastcgi.get`.
+
+        After a silence it can be called again: nothing that was received is lost.
+        """
+        return fastcgi.finish(self._connection, deadline_s, self._reader)
 
     def waits_in(self, queue: ListenQueue) -> bool:
         """Return whether it is in the queue."""

@@ -18,7 +18,7 @@ from fpm_listener.daemon import open_request
 from fpm_listener.daemon.request_reader import read_requests
 from fpm_listener.host import sock_diag, socket_users
 from fpm_listener.host.listen_queue import ListenQueue, NoQueue, Obstacle
-from fpm_listener.phpfpm import pool_life
+from fpm_listener.phpfpm import pool_life, status_entries
 from fpm_listener.phpfpm.fastcgi import NoAnswer, Response
 from fpm_listener.phpfpm.pool_life import Life, SocketUser
 from fpm_listener.phpfpm.status_page import PoolTarget, PoolView, parse
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a look waits for an answer; a later one is read by the next look.
 ANSWER_S = 1.0
+#: Seconds for the rest of a late answer.
+_LATE_S = 0.1
 #: Seconds between two looks while clients wait, or while an answer is missing.
 SOON_S = 2.0
 #: The most seconds between two requests to a pool that does not answer.
@@ -175,10 +177,12 @@ class PoolWatch:
         """Look whether the open request has an answer now."""
         if is_own_waiting or not pending.has_answer:
             if is_own_waiting or time.monotonic() < self._ask_due_s:
-                return self._without(_SILENT)
+                return self._without(_SILENT, is_new=False)
             self._close_pending()  # a worker took it, and does not answer; another one may
             return self._ask()
-        answer = pending.finish(time.monotonic() + ANSWER_S)
+        answer = pending.finish(time.monotonic() + _LATE_S)
+        if isinstance(answer, NoAnswer) and answer.silent and time.monotonic() < self._ask_due_s:
+            return self._without(answer, is_new=False)  # a part of the answer is there
         self._close_pending()
         is_ping = pending.path == self.target.ping_path
         return self._take_ping(answer) if is_ping else self._take_status(answer)
@@ -230,23 +234,25 @@ class PoolWatch:
 
     def _numbers(self, answer: Response) -> tuple[dict[str, float], dict[str, int]] | None:
         """Return numbers and states; None if it is no status page. Notes the requests."""
-        found = parse(answer.body) if answer.status == _OK else None
-        if found is not None and self._reads_requests:
-            self._requests = read_requests(self.target, answer.body)
+        page = status_entries.split(answer.body) if answer.status == _OK else None
+        found = parse(page)
+        if page is not None and found is not None and self._reads_requests:
+            self._requests = read_requests(self.target, page)
         return found
 
     def _with(self, view: PoolView) -> PoolView:
         self._unanswered = 0
         return replace(view, failures=self.view.failures, max_children=self.target.max_children)
 
-    def _without(self, answer: NoAnswer) -> PoolView:
-        """Return the state of a pool that does not answer.
+    def _without(self, answer: NoAnswer, *, is_new: bool = True) -> PoolView:
+        """Return the state of a pool that does not answer; `is_new`: this request.
 
         The first look at a silence proves nothing: a busy machine answers late.
         """
         self._unanswered += 1
-        delay_s = self._interval_s * 2.0 ** min(self._unanswered, 8)
-        self._ask_due_s = time.monotonic() + min(delay_s, max(SELDOM_S, self._interval_s))
+        if is_new:  # else an open request would never be too old
+            delay_s = self._interval_s * 2.0 ** min(self._unanswered, 8)
+            self._ask_due_s = time.monotonic() + min(delay_s, max(SELDOM_S, self._interval_s))
         if answer.silent and self._unanswered == 1:
             return replace(self.view, silent=True)
         failed = self._asks and (self._unanswered == 2 or not answer.silent)

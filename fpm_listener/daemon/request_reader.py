@@ -10,10 +10,11 @@ from fpm_listener.phpfpm.pool_life import worker_title
 from fpm_listener.phpfpm.worker_requests import PoolRequests, WorkerRequest, longest
 
 if TYPE_CHECKING:
+    from fpm_listener.phpfpm.status_entries import StatusPage
     from fpm_listener.phpfpm.status_page import PoolTarget
 
 
-def read_requests(target: PoolTarget, page: str) -> PoolRequests:
+def read_requests(target: PoolTarget, page: StatusPage) -> PoolRequests:
     """Return the longest requests of this page. php-fpm reports no memory before their end."""
     found = longest(page, (target.status_path, target.ping_path))
     requests = tuple(_with_memory(one, target.pool) for one in found)

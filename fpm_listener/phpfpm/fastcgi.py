@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from fpm_listener.host.timed_socket import TimedSocket
 
 _T = TypeVar("_T")
+_ID = 1  # of our request; a connection has only one
 _BEGIN, _END, _PARAMS, _STDIN, _STDOUT = 1, 3, 4, 5, 6
 _HEADER = struct.Struct("!BBHHBB")
 #: Longest answer in bytes: a status page of a thousand workers has about 300 KiB.
 LONGEST_ANSWER = 1 << 21
+#: Bytes of its header that are read.
+_LONGEST_HEAD = 1 << 14
 
 
 class Response(NamedTuple):
@@ -85,10 +88,15 @@ def start(
     return _or_why(send)
 
 
-def finish(connection: TimedSocket, deadline_s: float) -> Response | NoAnswer:
-    """Return the answer. The connection stays open. Raises as `get`."""
+def finish(
+    connection: TimedSocket, deadline_s: float, reader: Reader | None = None
+) -> Response | NoAnswer:
+    """Return the answer. The connection stays open. Raises as `get`.
+
+    reader: what was received so far; None = nothing.
+    """
     connection.ends_at_s = deadline_s
-    return _or_why(lambda: _response(_read(connection)))
+    return _or_why(lambda: _response(_read(connection, reader or Reader())))
 
 
 def _or_why(act: Callable[[], _T]) -> _T | NoAnswer:
@@ -111,7 +119,7 @@ def _or_why(act: Callable[[], _T]) -> _T | NoAnswer:
 
 
 def _record(kind: int, content: bytes) -> bytes:
-    return _HEADER.pack(1, kind, 1, len(content), 0, 0) + content
+    return _HEADER.pack(1, kind, _ID, len(content), 0, 0) + content
 
 
 def request(path: str, query: str, more: Mapping[str, str] | None = None) -> bytes:
@@ -142,37 +150,52 @@ def _length(text: bytes) -> bytes:
     return struct.pack("!I", size | 1 << 31) if size > 127 else bytes([size])
 
 
-def _read(connection: TimedSocket) -> bytes:
-    """Return the data for stdout. Raises ValueError if it is no FastCGI."""
-    out, raw, received = bytearray(), bytearray(), 0
-    while True:
-        at = 0  # cut once for each chunk: a chunk can hold thousands of records
+class Reader:
+    """Reads the records of one answer, also in pieces at different times."""
+
+    def __init__(self) -> None:
+        self.out = bytearray()  #: the data for stdout so far
+        self._raw = bytearray()  # the beginning of a record
+        self._received = 0
+
+    def feed(self, chunk: bytes) -> bool:
+        """Take bytes; return whether the answer is complete. Raises ValueError."""
+        if not chunk:
+            raise ValueError("the connection was closed before the end of the answer")
+        raw, at = self._raw, 0  # cut once for each chunk: a chunk can hold thousands of records
+        raw += chunk
+        self._received += len(chunk)
         while len(raw) - at >= _HEADER.size:
-            version, kind, _, size, padding, _ = _HEADER.unpack_from(raw, at)
+            version, kind, request_id, size, padding, _ = _HEADER.unpack_from(raw, at)
             if version != 1:
                 raise ValueError("the server is no php-fpm")
             end = at + _HEADER.size + size
             if len(raw) < end + padding:
                 break
-            if kind == _STDOUT:
-                out += raw[at + _HEADER.size : end]
+            is_ours = request_id == _ID
+            if kind == _STDOUT and is_ours:
+                self.out += raw[at + _HEADER.size : end]
             at = end + padding
-            if kind == _END:
-                return bytes(out)
+            if kind == _END and is_ours:
+                return True
         del raw[:at]
-        chunk = connection.recv(1 << 16)
-        if not chunk:
-            raise ValueError("the connection was closed before the end of the answer")
-        raw += chunk
-        received += len(chunk)
-        if received > 2 * LONGEST_ANSWER or len(out) + len(raw) > LONGEST_ANSWER:
+        too_long = len(self.out) + len(raw) > LONGEST_ANSWER
+        if too_long or self._received > 2 * LONGEST_ANSWER:
             raise ValueError(f"the answer is longer than {LONGEST_ANSWER} bytes")
+        return False
+
+
+def _read(connection: TimedSocket, reader: Reader) -> bytes:
+    """Return the data for stdout. Raises ValueError if it is no FastCGI."""
+    while not reader.feed(connection.recv(1 << 16)):
+        pass
+    return bytes(reader.out)
 
 
 def _response(text: bytes) -> Response:
     head, _, body = text.partition(b"\r\n\r\n")
     status = 200
-    for line in head.split(b"\r\n"):
+    for line in head[:_LONGEST_HEAD].split(b"\r\n"):
         name, _, value = line.partition(b":")
         found = re.match(rb"\s*([0-9]{3})\b", value)
         if name.lower() == b"status" and found:

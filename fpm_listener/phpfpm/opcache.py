@@ -21,6 +21,8 @@ PARAMETER = "FPM_LISTENER_OPCACHE"
 _MARK = "\nfpm-listener-opcache "
 _OK, _FORBIDDEN, _NOT_FOUND = 200, 403, 404
 _LARGEST = 1 << 64
+#: Characters of the answer that are read; php 8.2 needs about 1000.
+_LONGEST = 1 << 16
 
 #: Our names of the numbers, and where they are in the answer.
 NUMBERS = {
@@ -70,8 +72,9 @@ def read(status_code: int, body: str, script: str, hint: str = "") -> OpcacheVie
     _, found, text = ("\n" + body).rpartition(_MARK)
     if status_code != _OK or not found:
         return OpcacheView(problem=_refusal(status_code, body, script, hint))
+    line = text.partition("\n")[0]
     try:
-        parts = json.loads(text.partition("\n")[0])
+        parts = json.loads(line) if len(line) <= _LONGEST else None
     except (ValueError, RecursionError):
         parts = None
     if not isinstance(parts, dict):

@@ -2,15 +2,14 @@
 
 Laws:
 1. Data of requests (URIs, scripts, users) is never read here; see `worker_requests`.
-2. Old versions write lists of processes that are no JSON (quotes in URIs). The pool's numbers are
-   before the list and can be read.
+2. Old versions write lists of processes that are no JSON (quotes in URIs). Then the states of the
+   workers are unknown, and the pool's numbers are read.
 
 Source: `pm.status_path?json&full` of php-fpm 8.2; sapi/fpm/fpm/fpm_status.c of 7.4 to 8.4.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +18,8 @@ from fpm_listener.phpfpm.pool_life import Life
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from fpm_listener.phpfpm.status_entries import StatusPage
 
 #: Keys of the numbers in the JSON, with their names in exporters.
 NUMBERS = {
@@ -47,8 +48,6 @@ STATES = {
     "Ending": "ending",
     "Finishing": "finishing",
 }
-
-_PROCESSES = '"processes":'
 
 #: No number of php-fpm is larger; an integer in JSON can exceed a float.
 _LARGEST = 1 << 64
@@ -146,39 +145,25 @@ class PoolView:
         return busy * 10 > most * 9 or (busy * 4 >= most * 3 and busy >= most - 1)
 
 
-def parse(text: str) -> tuple[dict[str, float], dict[str, int]] | None:
+def parse(page: StatusPage | None) -> tuple[dict[str, float], dict[str, int]] | None:
     """Return the numbers and the states of the workers; None if it is no status page."""
-    whole = _object(text)
-    head, found, _ = text.partition(_PROCESSES)
-    pool = whole or (_object(head.rstrip(", ") + "}") if found else None)
-    if pool is None or "accepted conn" not in pool:
+    if page is None or "accepted conn" not in page.pool:
         return None
     numbers = {
         name: float(value)
         for key, name in NUMBERS.items()
-        if isinstance(value := pool.get(key), int)
+        if isinstance(value := page.pool.get(key), int)
         and not isinstance(value, bool)
         and 0 <= value <= _LARGEST
     }
-    return numbers, _states(whole)
+    return numbers, _states(page) if page.is_whole else {}
 
 
-def _states(whole: Mapping[str, object] | None) -> dict[str, int]:
-    processes = whole.get("processes") if whole else None
-    if not isinstance(processes, list):
-        return {}
+def _states(page: StatusPage) -> dict[str, int]:
     counts = dict.fromkeys(STATES.values(), 0)
-    for process in processes:
-        word = process.get("state") if isinstance(process, dict) else None
+    for worker in page.workers:
+        word = worker.get("state")
         state = STATES.get(word) if isinstance(word, str) else None
         if state is not None:
             counts[state] += 1
     return counts
-
-
-def _object(text: str) -> dict[str, object] | None:
-    try:
-        found = json.loads(text, strict=False)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None

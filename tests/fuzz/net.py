@@ -47,7 +47,7 @@ def fastcgi_answer(data: bytes) -> None:
         theirs.sendall(data[:_FITS])
         theirs.shutdown(socket.SHUT_WR)
         with suppress(ValueError):
-            answer = fastcgi._response(fastcgi._read(timed))
+            answer = fastcgi._response(fastcgi._read(timed, fastcgi.Reader()))
             check(len(answer.body) <= len(data), "more than was sent")
 
 

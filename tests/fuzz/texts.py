@@ -29,7 +29,10 @@ from fpm_listener.phpfpm import (
     inherited_sockets,
     log_parser,
     log_scanner,
+    opcache,
+    status_entries,
     status_page,
+    worker_requests,
 )
 from fpm_listener.phpfpm.listen_sockets import specs
 from fpm_listener.settings import mute_times as settings_mute_times
@@ -176,11 +179,25 @@ def fpm_sockets(data: bytes) -> None:
 
 def fpm_status(data: bytes) -> None:
     """Any process can answer on a pool's port: numbers are finite, counts are no more than said."""
-    found = status_page.parse(data.decode("utf-8", "replace"))
-    if found is not None:
+    page = status_entries.split(data.decode("utf-8", "replace"))
+    found = status_page.parse(page)
+    if page is not None and found is not None:
         numbers, states = found
+        for one in worker_requests.longest(page, ("/status",)):
+            check("?" not in one.script, "a query string")
+            check(0 <= one.duration_s < math.inf, "a duration without end")
         check(all(map(math.isfinite, numbers.values())), "a number without end")
         check(sum(states.values()) <= len(data), "more workers than bytes")
+
+
+def opcache_answer(data: bytes) -> None:
+    """Any script can answer: numbers are finite, and there are numbers or a problem."""
+    body = data.decode("utf-8", "replace")
+    for status in (200, 404):
+        view = opcache.read(status, body, "/x.php")
+        check(all(0 <= one <= 1 << 64 for one in view.numbers.values()), "a number without end")
+        check(len(view.problem) < 400, "a long problem")
+        check(status == 200 or view.problem, "no problem")
 
 
 # -- the operator ----------------------------------------------------------------------------------
@@ -295,6 +312,12 @@ _PAGE = {
     **{key: at for at, key in enumerate(status_page.NUMBERS)},
     "processes": [{"pid": 11, "state": "Running"}, {"pid": 12, "state": {}}],
 }
+_OPCACHE = {
+    part: {key: 7 for group, key in opcache.NUMBERS.values() if group == part}
+    for part, _ in opcache.NUMBERS.values()
+}
+_OPCACHE_ANSWER = json.dumps({"status": {"opcache_enabled": True, **_OPCACHE}}).encode()
+_MARK = b"Notice: x\nfpm-listener-opcache "
 _DEPOSIT = handover_messages.Deposit("stamp", ("/etc",), ("127.0.0.1:9000",), ("9000",))
 
 TARGETS = {
@@ -349,6 +372,14 @@ TARGETS = {
     "fpm-status": Target(
         fpm_status,
         (json.dumps(_PAGE).encode(), b'{"accepted conn":1,"processes":[{"state":{}}]}'),
+    ),
+    "opcache-answer": Target(
+        opcache_answer,
+        (
+            _MARK + _OPCACHE_ANSWER + b"\n",
+            _MARK + b'{"loaded":true,"callable":true,"restricted":true,"status":null}',
+            b"File not found.\n",
+        ),
     ),
     "address": Target(
         address,

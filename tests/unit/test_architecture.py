@@ -81,7 +81,7 @@ PURE = {
         "phpfpm.inherited_sockets",
     ),
     *("phpfpm.listen_sockets", "phpfpm.log_facts", "phpfpm.log_parser"),
-    *("phpfpm.log_scanner", "phpfpm.worker_requests"),
+    *("phpfpm.log_scanner", "phpfpm.worker_requests", "phpfpm.status_entries"),
     *("phpfpm.status_page", "phpfpm.opcache", "phpfpm.guard_command", "phpfpm.guard_messages"),
     *("phpfpm.config_reader", "phpfpm.config_test", "phpfpm.line_splitter"),
     *("phpfpm.pool_life", "phpfpm.pool_probe", "phpfpm.shell_commands", "phpfpm.start_messages"),

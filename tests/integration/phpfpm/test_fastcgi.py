@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -12,52 +10,15 @@ import pytest
 
 from fpm_listener.phpfpm import fastcgi
 from fpm_listener.phpfpm.fastcgi import NoAnswer, Response
+from tests.fastcgi_server import END, Server, answer, record
 from tests.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 
-def record(kind: int, content: bytes, padding: int = 0) -> bytes:
-    return struct.pack("!BBHHBB", 1, kind, 1, len(content), padding, 0) + content + b"\0" * padding
-
-
 PONG = record(6, b"Content-type: text/plain\r\n\r\npo", 3) + record(7, b"noise") + record(6, b"ng")
-END = record(3, b"\0" * 8)
-
-
-class Server:
-    """Takes one connection after the other and does with it what the test says."""
-
-    def __init__(self) -> None:
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.address: tuple[str, int] = self.socket.getsockname()
-        self.do: Callable[[socket.socket], None] = lambda _: None
-        self.over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return
-            with connection:
-                connection.settimeout(10)
-                connection.recv(65536)
-                try:
-                    self.do(connection)
-                except OSError:
-                    continue
-
-    def close(self) -> None:
-        """End it."""
-        self.over.set()
-        self.socket.shutdown(socket.SHUT_RDWR)
-        self.socket.close()
-        self._thread.join(10)
 
 
 @pytest.fixture
@@ -89,6 +50,22 @@ def test_a_status(server: Server) -> None:
     assert ask(server.address) == Response(404, "File not found.\n")
 
 
+def test_records_of_another_request(server: Server) -> None:
+    """They are no part of the answer."""
+    other = record(6, b"other", request_id=2) + record(3, b"\0" * 8, request_id=2)
+    server.do = lambda connection: connection.sendall(other + PONG + END)
+    assert ask(server.address) == Response(200, "pong")
+
+
+def test_hostile_headers(server: Server) -> None:
+    """Only the beginning of the header is read."""
+    text = answer(b"A: b\r\n" * 300_000 + b"Status: 404\r\n\r\nx")
+    server.do = lambda connection: connection.sendall(text)
+    began_s = time.process_time()
+    assert ask(server.address) == Response(200, "x")
+    assert time.process_time() - began_s < 1
+
+
 @pytest.mark.parametrize("pause_s", [0.05, 60.0])
 def test_the_deadline_holds(server: Server, pause_s: float) -> None:
     """Against who says nothing, and against who drips bytes for ever."""
@@ -112,6 +89,7 @@ def test_the_deadline_holds(server: Server, pause_s: float) -> None:
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "no php-fpm"),
         (b"", "closed before"),
         (PONG, "closed before"),
+        (PONG + record(3, b"\0" * 8, request_id=7), "closed before"),
         (record(6, b"x" * 65535) * 40, "longer than"),
     ],
 )

@@ -12,6 +12,7 @@ from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.messages import PoolsSeen
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.phpfpm.pool_life import Life
+from fpm_listener.phpfpm.status_entries import split
 from fpm_listener.phpfpm.status_page import PoolTarget, PoolView, parse
 from fpm_listener.supervisor.process import Program
 from tests.unit.monitor.engine_scenario import FPM, Scenario
@@ -40,9 +41,14 @@ PAGE = {
 }
 
 
+def numbers_of(text: str) -> tuple[dict[str, float], dict[str, int]] | None:
+    """Return the numbers and the states of a page."""
+    return parse(split(text))
+
+
 def test_a_page() -> None:
     """All numbers by the names of the exporters, and workers by what they do."""
-    found = parse(json.dumps(PAGE))
+    found = numbers_of(json.dumps(PAGE))
 
     assert found is not None
     numbers, states = found
@@ -76,8 +82,9 @@ def test_all_words_of_a_page() -> None:
         "Finishing": "finishing",
     }
     for word, state in words.items():
-        page = {**PAGE, "memory peak": 1 << 64, "slow requests": (1 << 64) + 1}
-        found = parse(json.dumps({**page, "processes": [{"state": word}]}))
+        pool = {key: value for key, value in PAGE.items() if key != "processes"}
+        page = {**pool, "memory peak": 1 << 64, "slow requests": (1 << 64) + 1}
+        found = numbers_of(json.dumps({**page, "processes": [{"pid": 11, "state": word}]}))
         assert found is not None
         assert {name for name, count in found[1].items() if count} == {state}
         assert set(found[1]) == set(words.values())
@@ -88,7 +95,7 @@ def test_all_words_of_a_page() -> None:
 def test_a_list_that_is_no_json() -> None:
     """Old versions do not escape URIs: the pool's own numbers are read all the same."""
     text = json.dumps(PAGE, separators=(",", ":")).replace("/status?json", 'a"b\x01\\x')
-    found = parse(text.replace(',"processes"', ', "processes"'))  # as php-fpm writes it
+    found = numbers_of(text.replace(',"processes"', ', "processes"'))  # as php-fpm writes it
 
     assert found is not None
     assert found[0]["accepted_connections"] == 3
@@ -101,10 +108,10 @@ def test_a_list_that_is_no_json() -> None:
 @pytest.mark.parametrize("key", ["accepted conn", "idle processes", "processes", "state", "pool"])
 def test_values_of_other_types(key: str, value: object) -> None:
     """Any process can answer on a pool's port: a value of another type is skipped."""
-    processes: object = [{"state": value}, value] if key == "state" else value
+    processes: object = [{"pid": 11, "state": value}, value] if key == "state" else value
     page = {**PAGE, **({"processes": processes} if key == "state" else {key: value})}
 
-    numbers, states = parse(json.dumps(page)) or ({}, {})
+    numbers, states = numbers_of(json.dumps(page)) or ({}, {})
     assert all(isinstance(number, float) for number in numbers.values())
     assert set(states.values()) <= {0, 1}
 
@@ -115,15 +122,15 @@ def test_values_of_other_types(key: str, value: object) -> None:
 )
 def test_what_is_no_page(text: str) -> None:
     """It is none, and nothing raises."""
-    assert parse(text) is None
+    assert numbers_of(text) is None
 
 
 @given(st.text(max_size=300))
 def test_any_text(text: str) -> None:
     """Nothing raises, whatever stands in a page."""
-    parse(text)
-    parse(json.dumps({**PAGE, "processes": [text]}))
-    parse(json.dumps({**PAGE, "idle processes": text}))
+    numbers_of(text)
+    numbers_of(json.dumps({**PAGE, "processes": [text]}))
+    numbers_of(json.dumps({**PAGE, "idle processes": text}))
 
 
 def pool(

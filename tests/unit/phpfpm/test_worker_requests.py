@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+import tracemalloc
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fpm_listener.phpfpm.status_entries import split
 from fpm_listener.phpfpm.worker_requests import MOST, WorkerRequest, longest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def worker(script: str, duration_s: float, **fields: object) -> dict[str, Any]:
@@ -33,10 +38,18 @@ def worker(script: str, duration_s: float, **fields: object) -> dict[str, Any]:
     }
 
 
+HEAD = '{"pool":"www","accepted conn":3,"slow requests":0, "processes":'
+
+
+def requests(text: str, own: Iterable[str | None] = ()) -> tuple[WorkerRequest, ...]:
+    """Return the longest requests of a page."""
+    page = split(text)
+    return () if page is None else longest(page, own)
+
+
 def page(*workers: object) -> str:
     """Return a page in the form of php-fpm: without spaces, except before the list."""
-    head = '{"pool":"www","accepted conn":3,"slow requests":0, "processes":'
-    return f"{head}{json.dumps(workers, separators=(',', ':'))}}}"
+    return f"{HEAD}{json.dumps(workers, separators=(',', ':'))}}}"
 
 
 def test_the_longest_requests() -> None:
@@ -46,7 +59,7 @@ def test_the_longest_requests() -> None:
         worker("/srv/new.php", 99, state="Creating"),
         *(worker(f"/srv/{number}.php?a=s3cret", number) for number in range(1, 9)),
     )
-    found = longest(text)
+    found = requests(text)
 
     assert [one.script for one in found] == [f"/srv/{number}.php" for number in range(8, 3, -1)]
     assert found[0] == WorkerRequest("GET", "/srv/8.php", 8.0, 11)
@@ -61,7 +74,7 @@ def test_our_own_requests() -> None:
         worker("-", 1, **{"request uri": "/ping"}),
         worker("-", 2, **{"request uri": "/status2", "state": "Reading headers"}),
     )
-    found = longest(text, ("/status", "/ping", None))
+    found = requests(text, ("/status", "/ping", None))
 
     assert found == (WorkerRequest("GET", "-", 2.0, 11),)
 
@@ -69,13 +82,13 @@ def test_our_own_requests() -> None:
 @pytest.mark.parametrize("query", ["?t=s3cret", "%3Ft=s3cret", "%3ft=s3cret"])
 def test_a_query_string_in_the_script(query: str) -> None:
     """A web server can be configured to send it as a part of the path."""
-    assert longest(page(worker(f"/srv/x.php{query}", 1)))[0].script == "/srv/x.php"
+    assert requests(page(worker(f"/srv/x.php{query}", 1)))[0].script == "/srv/x.php"
 
 
 def test_long_texts() -> None:
     """A method and a script are bounded; the end of a path names the script."""
     one = worker("/a" * 4000 + "/x.php", 1, **{"request method": "M" * 900})
-    (found,) = longest(page(one))
+    (found,) = requests(page(one))
 
     assert len(found.method) == 16
     assert len(found.script) == 200
@@ -88,7 +101,7 @@ def test_a_list_that_is_no_json() -> None:
     evil = worker("/srv/evil.php", 3, **{"request uri": "EVIL"})
     text = page(worker("/srv/a.php", 2), evil, worker("/srv/b.php", 1))
     text = text.replace("EVIL", '/x?","script":"/forged?s3cret","y":"\x01\\')
-    found = longest(text)
+    found = requests(text)
 
     assert [one.script for one in found] == ["/srv/evil.php", "/srv/a.php", "/srv/b.php"]
     assert [one.duration_s for one in found] == [3.0, 2.0, 1.0]
@@ -101,7 +114,7 @@ def test_a_list_that_is_no_json() -> None:
 )
 def test_values_of_other_types(key: str, value: object) -> None:
     """Any process can answer on a pool's port: nothing raises, and all is bounded."""
-    for found in longest(page({**worker("/x.php", 1), key: value}, value)):
+    for found in requests(page({**worker("/x.php", 1), key: value}, value)):
         assert isinstance(found.pid, int)
         assert isinstance(found.script, str)
         assert isinstance(found.method, str)
@@ -111,14 +124,36 @@ def test_values_of_other_types(key: str, value: object) -> None:
 @given(st.text(max_size=300))
 def test_any_text(text: str) -> None:
     """Nothing raises."""
-    longest(text)
-    longest(page(worker(text, 1), text) + text)
-    longest('{"pid":' + text)
+    requests(text)
+    requests(page(worker(text, 1), text) + text)
+    requests(HEAD + '[{"pid":' + text)
+
+
+#: Answers of 2 MiB.
+BOMBS = (
+    *('{"pid":' * 300_000, '{"pid":1,"script":"' * 110_000, "[" * 2_000_000),
+    *("{}," * 700_000, '{"pid":{}},' * 190_000, '{"pid":1,"a":[' + "[]," * 700_000),
+    ('{"pid":[' + "[" * 1500) * 1380,
+    ('{"pid":1,"state":"' + "x" * 15000 + '"},') * 139,
+)
 
 
 def test_hostile_sizes() -> None:
     """The longest answer that is accepted costs a moment."""
     began_s = time.process_time()
-    for text in ('{"pid":' * 300_000, '{"pid":1,"script":"' * 110_000, "[" * 2_000_000):
-        longest(text)
+    for text in BOMBS:
+        requests(HEAD + "[" + text)
+        requests(text)
     assert time.process_time() - began_s < 10
+
+
+def test_hostile_lists() -> None:
+    """A list that is valid JSON and needs much memory is not kept."""
+    tracemalloc.start()
+    try:
+        for text in BOMBS[3:6]:
+            split(HEAD + "[" + text)
+            split(text)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
