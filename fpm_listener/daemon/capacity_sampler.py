@@ -3,8 +3,10 @@
 Laws:
 1. Only children of a master that runs below our supervisord count; a title alone proves nothing.
 2. A sample costs little: it reads the memory of a few workers of each pool, the largest ones.
-3. A pool that the listener does not follow makes all pools below the same limit unknown.
-4. Samples follow each other fast until all pools are measured, and then every two minutes.
+3. A php-fpm or a pool that the listener does not follow makes all pools below the same limit
+   unknown, also while it has no workers.
+4. A php-fpm that does not run now keeps its part of the memory: it will start again.
+5. Samples follow each other fast until all pools are measured, and then every two minutes.
 """
 
 from __future__ import annotations
@@ -84,7 +86,8 @@ class CapacitySampler:
         if target not in self._served and (is_waiting or view.busy):
             self._served.add(target)
             self._hurry()
-        return replace(view, capacity=samples.capacity(self._found.get(target, _UNMEASURED)))
+        found = self._found.get(target, _UNMEASURED)
+        return replace(view, capacity=samples.capacity(time.monotonic(), found))
 
     def _workers(self, target: PoolTarget) -> int | None:
         """Return how many workers of a pool run; None = unknown."""
@@ -145,6 +148,11 @@ class CapacitySampler:
                 running.update(workers[pool])
                 group.running.extend(self._measure(master, own[pool], workers[pool]))
         self._reader.keep(running)
+        seen = {one for group in groups.values() for one in group.targets}
+        for one in wanted:
+            before = self._found.get(one, _UNMEASURED).where
+            if one not in seen and before in groups:
+                groups[before].targets.append(one)
         for group in groups.values():
             self._judge(group)
 
@@ -168,12 +176,12 @@ class CapacitySampler:
         """Return the memory of all workers; of those that were not read, the least it can be."""
         sizes = {pid: worker_memory.resident(pid, self._proc) for pid in workers}
         largest = sorted(sizes, key=lambda pid: -sizes[pid])
-        shared = 0
+        samples, shared = self._samples[target], 0
         for pid in largest[:MOST_WORKERS]:
             memory = self._reader.read(pid, master)
             if memory is not None:
                 shared = max(shared, sizes[pid] - memory.now)
-                self._samples[target].take_worker(pid, memory, time.time())
+                samples.take_worker(pid, memory, time.monotonic(), time.time())
                 yield memory
         for pid in largest[MOST_WORKERS:]:
             least = max(0, sizes[pid] - shared)

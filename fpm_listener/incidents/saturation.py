@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fpm_listener.phpfpm.status_page import PoolView
 
 USED_FOR_S = 30.0  #: seconds with clients in all looks
+SEEN_FOR_S = 20.0  #: seconds of them in which there must be looks
 MOST_LOOKS = 0.8  #: the part of them with a queue that is more than half full: others are chance
 GROWS_S, WINDOW_S = 10.0, 60.0  #: seconds over which its growth is measured: both must be enough
 FULL_WITHIN_S = 60.0
@@ -70,8 +71,10 @@ class PoolQueue:
         """Return why it is saturated; empty = it is not."""
         if waiting * 2 <= limit or now_s - self._looks[0].at_s < USED_FOR_S:
             return ""
-        recent = [one.waiting * 2 > limit for one in self._looks if one.at_s >= now_s - USED_FOR_S]
-        if recent.count(True) >= MOST_LOOKS * len(recent):
+        recent = [one for one in self._looks if one.at_s >= now_s - USED_FOR_S]
+        is_seen = now_s - recent[0].at_s >= SEEN_FOR_S  # else there was a gap in the looks
+        most = sum(one.waiting * 2 > limit for one in recent) >= MOST_LOOKS * len(recent)
+        if is_seen and most:
             return f"more than half for {USED_FOR_S:.0f} s"
         if waiting * 3 <= limit * 2:
             return ""

@@ -1,7 +1,7 @@
 """Keeps the samples of a pool, and tells how many workers it needs and how many fit.
 
 Laws:
-1. The samples are in memory only: after a start of the listener they begin anew.
+1. The samples are in memory only: a new listener has none.
 2. A number is always given with its basis: how many samples, and since when.
 3. If one pool below a limit is unknown, no pool below this limit gets a number.
 """
@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from fpm_listener.host.memory_sizes import MemoryLimit, WorkerMemory
     from fpm_listener.phpfpm.capacity import PoolNeed
 
-#: Seconds of which the peak of busy workers is kept, and the length of one part.
+#: Seconds of which samples are kept, and the length of one part of the peak of busy workers.
 KEPT_S, _PART_S = 86400.0, 3600.0
-#: The most workers that a pool remembers; a worker that is measured again counts once.
-_REMEMBERED = 256
 
 
 class Unknown(Enum):
@@ -84,20 +82,28 @@ class _Part(NamedTuple):
     waited: bool
 
 
+class _Measured(NamedTuple):
+    """One worker; a worker that is measured again counts once."""
+
+    memory: WorkerMemory
+    since_s: float  #: wall seconds of its first sample
+    last: float  #: monotonic, of its last sample
+
+
 class PoolSamples:
     """The samples of one pool."""
 
     def __init__(self) -> None:
         self.enough = capacity.ENOUGH  #: workers that must be measured; fewer in a small pool
         self._parts: deque[_Part] = deque()
-        self._workers: dict[int, WorkerMemory] = {}
-        self._since_s = self._until_s = 0.0
+        self._workers: dict[int, _Measured] = {}  # those that were measured last are at the end
+        self._until_s = 0.0
 
     def take_busy(
         self, busy: int | None, monotonic_s: float, wall_s: float, *, waited: bool
     ) -> None:
         """Take the number of busy workers, None = unknown, and whether requests wait."""
-        while self._parts and monotonic_s - self._parts[0].began > KEPT_S:
+        while self._parts and not _is_kept(self._parts[0].began, monotonic_s):
             self._parts.popleft()
         last = self._parts[-1] if self._parts else None
         if last is None or monotonic_s - last.began >= _PART_S:
@@ -112,39 +118,52 @@ class PoolSamples:
             )
         )
 
-    def take_worker(self, pid: int, memory: WorkerMemory, wall_s: float) -> None:
-        """Take the memory of one worker."""
-        self._since_s, self._until_s = self._since_s or wall_s, wall_s
-        self._workers.pop(pid, None)
-        self._workers[pid] = memory
-        if len(self._workers) > _REMEMBERED:
-            del self._workers[next(iter(self._workers))]
+    def take_worker(
+        self, pid: int, memory: WorkerMemory, monotonic_s: float, wall_s: float
+    ) -> None:
+        """Take the memory of one worker.
+
+        After a deployment, workers can need more than all before. So few are remembered that
+        `enough` larger ones raise the 95th percentile.
+        """
+        known = self._workers.pop(pid, None)
+        since_s = known.since_s if known else wall_s
+        self._workers[pid] = _Measured(memory, since_s, monotonic_s)
+        self._until_s = wall_s
+        oldest = next(iter(self._workers))
+        while len(self._workers) >= 20 * self.enough or not _is_kept(
+            self._workers[oldest].last, monotonic_s
+        ):
+            del self._workers[oldest]
+            oldest = next(iter(self._workers))
 
     @property
     def peak(self) -> int | None:
         """Return what one worker needs at most; None = unknown."""
-        return capacity.peak_of(self._workers.values(), self.enough)
+        return capacity.peak_of((one.memory for one in self._workers.values()), self.enough)
 
-    def capacity(self, last: Capacity = NOTHING) -> Capacity:
+    def capacity(self, monotonic_s: float, last: Capacity = NOTHING) -> Capacity:
         """Return what is known; last: how many workers fit, or why that is unknown."""
-        peaks = sorted(
-            one.peak + capacity.KERNEL
-            for one in self._workers.values()
-            if one.peak >= capacity.FRESH
-        )
-        samples = sum(part.samples for part in self._parts)
+        measured = [one for one in self._workers.values() if one.memory.peak >= capacity.FRESH]
+        peaks = sorted(one.memory.peak + capacity.KERNEL for one in measured)
+        parts = [part for part in self._parts if _is_kept(part.began, monotonic_s)]
+        samples = sum(part.samples for part in parts)
         return last._replace(
             workers=len(peaks),
             memory=(capacity.quantile(peaks, 0.5), capacity.quantile(peaks, 0.95))
             if len(peaks) >= self.enough
             else None,
-            since_s=self._since_s,
+            since_s=min((one.since_s for one in measured), default=0.0),
             until_s=self._until_s,
-            busy_peak=max(part.peak for part in self._parts) if samples else None,
+            busy_peak=max(part.peak for part in parts) if samples else None,
             busy_samples=samples,
-            busy_since_s=self._parts[0].began_s if self._parts else 0.0,
-            waited=any(part.waited for part in self._parts),
+            busy_since_s=parts[0].began_s if parts else 0.0,
+            waited=any(part.waited for part in parts),
         )
+
+
+def _is_kept(at_s: float, now_s: float) -> bool:
+    return now_s - at_s <= KEPT_S
 
 
 def divide(

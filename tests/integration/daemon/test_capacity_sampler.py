@@ -99,6 +99,28 @@ def test_another_php_fpm_without_workers(tmp_path: Path) -> None:
     assert (found.why, found.subject) == (Unknown.NOT_FOLLOWED, "pid 21, /x.conf")
 
 
+def test_a_php_fpm_that_is_restarted_keeps_its_part(tmp_path: Path) -> None:
+    """Its workers need the memory again in a moment."""
+    lab = Lab(tmp_path)
+    lab.run(20000, "www", "www", "www")
+    process(tmp_path, 10, "supervisord", 9000, "20 21")
+    process(tmp_path, 21, "php-fpm: master process (/api.conf)", 9000, "201 202 203")
+    (tmp_path / "proc" / "21" / "cwd").symlink_to(tmp_path)
+    for pid in (201, 202, 203):
+        process(tmp_path, pid, "php-fpm: pool api", 20000)
+    api = PoolTarget("api", "/run/api.sock", max_children=50, config="/api.conf")
+    two = lab.sampled(lab.www, api).fits
+    process(tmp_path, 10, "supervisord", 9000, "20")
+    never_started = PoolTarget("old", "/run/old.sock", max_children=50, config="/old.conf")
+    stopped = lab.sampled(lab.www, api, never_started).fits
+    removed = lab.sampled(lab.www).fits
+    assert two
+    assert stopped
+    assert removed
+    assert stopped < two * 1.3
+    assert removed > two * 1.7
+
+
 def test_the_time_of_a_sample(tmp_path: Path) -> None:
     """Samples follow each other until the pools are measured; the next one comes after minutes."""
     lab = Lab(tmp_path)

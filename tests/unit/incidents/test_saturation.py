@@ -58,6 +58,16 @@ def test_it_is_told_before_clients_are_refused(load: Callable[[float], float], l
     assert at_s < refused_at_s
 
 
+def test_looks_that_were_late() -> None:
+    """Many silent pools delay the looks at each one: one look proves nothing about 30 s."""
+    saturation = Saturation()
+    for at_s, waiting in ((0.0, 1), (40.0, 60), (42.0, 60), (58.0, 60)):
+        saturation.take(at_s, [look(waiting)])
+        assert not saturation.line
+    saturation.take(60.0, [look(60)])
+    assert saturation.line
+
+
 @pytest.mark.parametrize(
     "load",
     [
