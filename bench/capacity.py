@@ -36,11 +36,14 @@ sys.path[:0] = [str(ROOT)]
 from tests.waiting import wait_until  # noqa: E402 - after the path
 
 MIB = 1 << 20
-#: Seconds that a request holds its memory.
-HOLD_S = 1.0
+#: A request holds its memory until all have theirs, one has failed, or 25 s are over.
 PHP = """<?php
 $memory = str_repeat("x", (int) $_GET["mib"] << 20);
-usleep((int) ($_GET["hold"] * 1000000));
+file_put_contents("held", "x", FILE_APPEND);
+for ($i = 0; $i < 500 && filesize("held") < $_GET["count"] && !file_exists("failed"); $i++) {
+    usleep(50000);
+    clearstatcache();
+}
 echo strlen($memory);
 """
 CONF = """[global]
@@ -51,7 +54,7 @@ listen = {folder}/s.sock
 listen.backlog = 511
 pm = {pm}
 pm.max_children = {workers}
-pm.start_servers = 2
+pm.start_servers = {workers}
 pm.min_spare_servers = 1
 pm.max_spare_servers = {spare}
 php_admin_value[memory_limit] = 4G
@@ -164,12 +167,17 @@ def _rss(pid: int) -> int:
 
 def answers(folder: str, scene: Scene, count: int) -> int:
     """Return how many of so many requests at the same time are answered in full."""
+    Path(folder, "held").write_bytes(b"")
+    Path(folder, "held").chmod(0o666)
 
     def ask(_: int) -> bool:
-        query, deadline_s = f"mib={scene.worker}&hold={HOLD_S}", time.monotonic() + 30
+        query, deadline_s = f"mib={scene.worker}&count={count}", time.monotonic() + 30
         answer = fastcgi.get(f"{folder}/s.sock", f"{folder}/a.php", query, deadline_s)
         full = str(scene.worker * MIB)
-        return isinstance(answer, fastcgi.Response) and answer.body.strip() == full
+        is_full = isinstance(answer, fastcgi.Response) and answer.body.strip() == full
+        if not is_full:
+            Path(folder, "failed").touch()
+        return is_full
 
     with ThreadPoolExecutor(count) as threads:
         return sum(threads.map(ask, range(count)))
@@ -179,8 +187,6 @@ def survives(scene: Scene, workers: int) -> bool:
     """Return whether so many workers survive, all at their peak."""
     with php_fpm(scene, workers) as (group, _, folder):
         before = group.kills
-        if scene.pm != "static":  # the master starts 1, 2, 4 ... 32 workers each second
-            answers(folder, scene._replace(worker=0), workers)
         return answers(folder, scene, workers) == workers and group.kills == before
 
 
@@ -200,8 +206,15 @@ def recommended(scene: Scene) -> int | None:
     """Return the number that is recommended after a few requests."""
     with php_fpm(scene, scene.measured) as (_, master, folder):
         answers(folder, scene, scene.measured)
-        found = (_memory(scene, pid, master) for pid in procfs.children(master))
-        workers = [one for one in found if one is not None]
+
+        def idle() -> list[WorkerMemory]:
+            found = [_memory(scene, pid, master) for pid in procfs.children(master)]
+            workers = [one for one in found if one is not None]
+            return workers if all(one.now * 2 < one.peak for one in workers) else []
+
+        wait_until(idle, "idle workers")
+        time.sleep(2.5)  # the kernel brings memory.stat up to date every two seconds
+        workers = idle()
         limit, peak = memory_limits.read(master), capacity.peak_of(workers)
         free = None if limit is None else capacity.available(limit, workers)
         if free is None or peak is None:

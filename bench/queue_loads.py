@@ -111,7 +111,7 @@ REFUSING = (
     _refusing("linear, 90 s, dynamic, unix", 64, "linear", 90, pm="dynamic", unix=True),
     _refusing("linear, 180 s", 128, "linear", 180, workers=4, busy_s=2.0),
     _refusing("linear, 240 s, unix", 128, "linear", 240, unix=True, workers=2),
-    _refusing("convex, 80 s", 32, "convex", 80),
+    _refusing("convex, 100 s", 32, "convex", 100),
     _refusing("convex, 120 s, unix", 128, "convex", 120, unix=True, workers=5, busy_s=2.0),
     _refusing("convex, 150 s, dynamic", 64, "convex", 150, pm="dynamic"),
     _refusing("concave, 90 s", 64, "concave", 90),

@@ -77,6 +77,8 @@ def of_texts(status: str, rollup: str, master: str) -> WorkerMemory | None:
     if anonymous is None or peak is None:
         return None
     if "Private_Dirty" in shares:
+        # From one file: the worker can free memory between the reads of two files.
+        anonymous = shares.get("Anonymous", anonymous)
         now = min(anonymous, shares["Private_Dirty"])
         shared = anonymous - now
     else:

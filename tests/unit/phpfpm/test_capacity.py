@@ -15,7 +15,10 @@ STATUS = (
     "Name:\tphp-fpm8.2\nVmHWM:\t   31904 kB\nVmRSS:\t   11612 kB\n"
     "RssAnon:\t    4304 kB\nRssFile:\t    6904 kB\nRssShmem:\t     404 kB\n"
 )
-ROLLUP = "55d0-7ffe ---p 0 00:00 0 [rollup]\nPss:  2488 kB\nPrivate_Dirty:   448 kB\n"
+ROLLUP = (
+    "55d0-7ffe ---p 0 00:00 0 [rollup]\n"
+    "Pss:  2488 kB\nPrivate_Dirty:   448 kB\nAnonymous:   4304 kB\n"
+)
 MASTER = "RssAnon:\t    4144 kB\n"
 
 
@@ -27,6 +30,15 @@ def worker(now: int, peak: int) -> WorkerMemory:
 def test_memory_of_a_worker() -> None:
     """What it shares with its master is not counted, and the peak is that of the request."""
     assert of_texts(STATUS, ROLLUP, "") == WorkerMemory(448 << 10, 20740 << 10, 2488 << 10)
+
+
+def test_memory_that_is_freed_between_two_reads() -> None:
+    """What the worker has freed since does not count as shared."""
+    before = STATUS.replace("RssAnon:\t    4304 kB", "RssAnon:\t   24304 kB")
+    found = of_texts(before, ROLLUP, "")
+
+    assert found is not None
+    assert found.peak == 20740 << 10
 
 
 def test_memory_without_the_right_to_read_it() -> None:
