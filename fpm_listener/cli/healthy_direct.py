@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from typing import TYPE_CHECKING
 
 from fpm_listener.cli.healthy_options import NoVerdict
 from fpm_listener.daemon.discovery import Discovery, probe_targets
 from fpm_listener.daemon.health_check import Question
 from fpm_listener.doctor.running import is_supervisord
-from fpm_listener.host import procfs
+from fpm_listener.host import fpm_titles, procfs
 from fpm_listener.monitor.process_view import ProcessView
 from fpm_listener.phpfpm import config_files, probe
 from fpm_listener.phpfpm.command_line import FpmInvocation
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
 
     from fpm_listener.cli.healthy_options import Options
     from fpm_listener.phpfpm.pool_probe import ProbeTarget
-
-#: php-fpm writes it over its command line. Source: sapi/fpm/fpm/fpm_env.c.
-_TITLE = re.compile(r"php-fpm: master process \((/[^()\x00-\x1f]{1,4000})\)")
 
 
 def answer(options: Options) -> str:
@@ -81,9 +77,9 @@ def _programs(conf: str | None) -> Mapping[ProcessName, tuple[ProbeTarget, ...]]
     if with_fpm:
         return next(iter(with_fpm.values()))
     return {
-        ProcessName(title[1], title[1]): _running(pid, title[1])
+        ProcessName(config, config): _running(pid, config)
         for pid in pids
-        if (title := _TITLE.match(procfs.title(pid)))
+        if (config := fpm_titles.config_of(procfs.title(pid)) or "").startswith("/")
     }
 
 

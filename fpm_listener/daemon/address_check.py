@@ -16,7 +16,7 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from fpm_listener.host import ipv6_only, procfs
+from fpm_listener.host import fpm_titles, ipv6_only, procfs
 from fpm_listener.host.holder_remedies import is_itself, is_our_listener
 from fpm_listener.host.obstacles import Obstacle
 from fpm_listener.host.socket_tables import find_sockets
@@ -98,7 +98,7 @@ def _holder_of(address: str, request: ExamineExit) -> HolderReport | None:
 def _runs_now(config: str) -> bool:
     """Return whether our supervisord runs a php-fpm with this configuration; empty = with any."""
     own = procfs.read_stat("self")
-    title = f"php-fpm: master process ({config})" if config else "php-fpm: master process ("
+    title = f"{fpm_titles.MASTER} ({config}" + ")" * bool(config)
     for pid in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - names only
         if procfs.title(int(pid)).startswith(title):
             stat = procfs.read_stat(pid)

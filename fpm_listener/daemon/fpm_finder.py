@@ -21,7 +21,7 @@ import time
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener.host import procfs
+from fpm_listener.host import fpm_titles, procfs
 from fpm_listener.phpfpm import command_line, script_files, start_script
 from fpm_listener.phpfpm.command_line import FpmInvocation
 from fpm_listener.supervisor.process import ProcessName
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from fpm_listener.supervisor.process import Program
 
-#: php-fpm writes it over its command line. Source: sapi/fpm/fpm/fpm_env.c.
-_TITLE = re.compile(r"php-fpm: master process \((/[^()\x00-\x1f]{1,4000})\)")
 #: php-fpm's own words about its start. Source: sapi/fpm/fpm/fpm.c, fpm_main.c.
 _MESSAGE = re.compile(
     r"\[\d\d-\w{3}-\d{4} [\d:.]+\] "
@@ -170,13 +168,13 @@ def _restore(saved: object) -> dict[ProcessName, Found]:
 
 def _master(pid: int) -> tuple[str, str] | None:
     """Return the executable and the configuration of a php-fpm's master process."""
-    title = _TITLE.match(procfs.title(pid))
-    if title is None:
+    config = fpm_titles.config_of(procfs.title(pid))
+    if config is None or not config.startswith("/"):
         return None
     binary = procfs.executable(pid)
     if binary is not None and command_line.find_in([binary]) is None:
         return None
-    return binary or "php-fpm", title[1]
+    return binary or "php-fpm", config
 
 
 def _is_fpm(pid: int) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.daemon import open_request
 from fpm_listener.daemon.request_reader import read_requests
-from fpm_listener.host import sock_diag, socket_users
+from fpm_listener.host import fpm_titles, sock_diag, socket_users
 from fpm_listener.host.listen_queue import ListenQueue, NoQueue, Obstacle
 from fpm_listener.phpfpm import pool_life, status_entries
 from fpm_listener.phpfpm.fastcgi import NoAnswer, Response
@@ -271,9 +271,9 @@ class PoolWatch:
         """Return what the processes of a silent pool show."""
         users = None
         if queue is not None:
-            users = socket_users.socket_users(queue.inode, pool_life.is_php_fpm)
+            users = socket_users.socket_users(queue.inode, fpm_titles.is_php_fpm)
         if users is None:  # another user's processes: titles and states are for everyone
-            worker = pool_life.worker_title(self.target.pool)
+            worker = fpm_titles.of_worker(self.target.pool)
             users = socket_users.processes(lambda title: title == worker)
         return pool_life.judge([SocketUser(*one) for one in users])
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from fpm_listener.host import procfs
-from fpm_listener.phpfpm.pool_life import worker_title
+from fpm_listener.host import fpm_titles, procfs
 from fpm_listener.phpfpm.worker_requests import PoolRequests, WorkerRequest, longest
 
 if TYPE_CHECKING:
@@ -26,6 +25,6 @@ def _with_memory(request: WorkerRequest, pool: str) -> WorkerRequest:
 
     In another pid namespace, the number belongs to another process or to none.
     """
-    if not request.pid or procfs.title(request.pid) != worker_title(pool):
+    if not request.pid or procfs.title(request.pid) != fpm_titles.of_worker(pool):
         return request
     return request._replace(memory_bytes=procfs.resident_bytes(request.pid))

@@ -19,13 +19,11 @@ import pwd
 import re
 from typing import NamedTuple
 
-from fpm_listener.host import procfs, socket_tables
+from fpm_listener.host import fpm_titles, procfs, socket_tables
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.host.masking import masked
 from fpm_listener.untrusted_text import escaped
 
-_MASTER = re.compile(r"php-fpm: master process")
-_WORKER = re.compile(r"php-fpm: pool ")
 #: docker-ID.scope, /docker/ID, cri-containerd-ID.scope, cri-containerd:ID, libpod-ID.scope, …
 _CONTAINER = re.compile(r"[-/:]([0-9a-f]{64})(?![0-9a-f])")
 #: Words of a container's cgroup, and the command that controls it. Kubernetes has none of its own.
@@ -192,13 +190,13 @@ def _user(uid: int) -> str:
 
 def _judge(process: _Process, proc: str) -> tuple[HolderKind, int]:
     """Return the kind of a process, and the pid of its master or group leader."""
-    is_master = _MASTER.match(process.command) is not None
-    if not is_master and not _WORKER.match(process.command):
+    is_master = process.command.startswith(fpm_titles.MASTER)
+    if not is_master and not process.command.startswith(fpm_titles.WORKER):
         return HolderKind.OTHER, process.pgid
     for pid in {process.ppid, process.pgid} - {process.pid}:
         above = _process(pid, proc)
         # A worker that was just forked still has its master's title.
-        if above and _MASTER.match(above.command):
+        if above and above.command.startswith(fpm_titles.MASTER):
             return HolderKind.MASTER, above.pid
     return (HolderKind.MASTER, process.pid) if is_master else (HolderKind.ORPHAN, process.pgid)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from fpm_listener.host import fpm_titles
 from fpm_listener.monitor.liveness import LIVING
 from fpm_listener.monitor.pid_search import PidFound
 from fpm_listener.supervisor.process import ProcessSeen
@@ -91,7 +92,7 @@ def _match(
 
 
 def _is_master(title: str, config: str) -> bool:
-    return bool(config) and title.startswith(f"php-fpm: master process ({config})")
+    return bool(config) and fpm_titles.config_of(title) == config
 
 
 def _runs(title: str, program: Program) -> bool:

@@ -11,13 +11,14 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from fpm_listener.host import fpm_titles
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 _STOPPED = frozenset({"T", "t"})
 #: What is seen if a queue does not move.
 QUEUED = "clients wait in its queue, and no worker accepts them"
-_WORKER, _MASTER = "php-fpm: pool ", "php-fpm: master process"
 
 
 class Life(Enum):
@@ -43,20 +44,10 @@ class SocketUser(NamedTuple):
 
 def judge(users: Collection[SocketUser]) -> Life:
     """Return what the processes show; empty = none is visible."""
-    workers = [one.state for one in users if one.title.startswith(_WORKER)]
-    masters = [one.state for one in users if one.title.startswith(_MASTER)]
+    workers = [one.state for one in users if one.title.startswith(fpm_titles.WORKER)]
+    masters = [one.state for one in users if one.title.startswith(fpm_titles.MASTER)]
     if workers:
         return Life.STOPPED if _STOPPED.issuperset(workers) else Life.ALIVE
     if masters:
         return Life.STOPPED if _STOPPED.issuperset(masters) else Life.NO_WORKERS
     return Life.UNKNOWN
-
-
-def worker_title(pool: str) -> str:
-    """Return the title that php-fpm gives the workers of a pool."""
-    return _WORKER + pool
-
-
-def is_php_fpm(title: str) -> bool:
-    """Return whether php-fpm gave a process this title."""
-    return title.startswith((_WORKER, _MASTER))

@@ -6,18 +6,15 @@ Law: a name of a process proves nothing. Only descendants of supervisord count.
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fpm_listener.host import procfs
+from fpm_listener.host import fpm_titles, procfs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MASTER = re.compile(r"php-fpm: master process \(([^\x00-\x1f]{1,4000})\)")
-_POOL = re.compile(r"php-fpm: pool (.+)")
 #: Processes between supervisord and php-fpm: a guard or a shell.
 _DEEPEST = 3
 
@@ -27,9 +24,9 @@ def masters(
 ) -> Iterator[tuple[int, str]]:
     """Return the pid of each master, and the real path of its configuration."""
     for pid in _children(supervisord, proc):
-        found = _MASTER.fullmatch(procfs.title(pid, proc))
-        if found:
-            yield pid, _real_path(pid, found[1], proc)
+        config = fpm_titles.config_of(procfs.title(pid, proc))
+        if config is not None:
+            yield pid, _real_path(pid, config, proc)
         elif depth > 1:
             yield from masters(pid, proc, depth - 1)
 
@@ -38,9 +35,9 @@ def workers(master: int, proc: str = "/proc") -> dict[str, list[int]]:
     """Return the pids of the workers of each pool."""
     found: dict[str, list[int]] = {}
     for pid in _children(master, proc):
-        title = _POOL.fullmatch(procfs.title(pid, proc))
-        if title:
-            found.setdefault(title[1], []).append(pid)
+        pool = fpm_titles.pool_of(procfs.title(pid, proc))
+        if pool is not None:
+            found.setdefault(pool, []).append(pid)
     return found
 
 

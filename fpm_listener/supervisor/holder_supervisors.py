@@ -17,7 +17,7 @@ import pwd
 import re
 from typing import NamedTuple
 
-from fpm_listener.host import holder_search, procfs
+from fpm_listener.host import fpm_titles, holder_search, procfs
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport, HolderSupervisor
 from fpm_listener.host.file_access import account_of_process
 from fpm_listener.supervisor import command_search, config_path, supervisorctl
@@ -36,7 +36,6 @@ _NAME, _PATH = (
     re.compile(r"[\w.@+-]{1,200}"),
     re.compile(r"/[^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,500}"),
 )
-_CONF_OF_TITLE = re.compile(r"php-fpm: master process \((/[^()]*)\)")
 
 
 class _Parent(NamedTuple):
@@ -142,10 +141,10 @@ def _name_from_conf(conf: ConfTexts, holder: Holder) -> str | None:
     path = procfs.executable(holder.pid)
     if path is None:
         return None
-    title = _CONF_OF_TITLE.match(holder.command)
+    conf_of_fpm = fpm_titles.config_of(holder.command) or ""
     sections = command_search.sections_of(conf)
     name = path.rpartition("/")[2]
-    return supervisorctl.name_of_program(sections, conf.expansions, name, title[1] if title else "")
+    return supervisorctl.name_of_program(sections, conf.expansions, name, conf_of_fpm)
 
 
 def _as_its_user(found: HolderSupervisor) -> HolderSupervisor:

@@ -56,6 +56,7 @@ PURE = {
         "host.address_holders",
         "host.addresses",
         "host.fallback_names",
+        "host.fpm_titles",
         "host.holder_remedies",
         "host.masking",
         "host.memory_cgroups",
