@@ -117,7 +117,7 @@ def ask(
     """
     for url in sorted(urls, key=lambda url: not url.startswith("unix:")):
         known = {**environ, "SUPERVISOR_SERVER_URL": url}
-        rpc = SupervisorRpc.from_environment(known, find_login=login)
+        rpc = SupervisorRpc.from_environment(known, find_login=login, of_any_user=True)
         loaded = rpc.loaded() if rpc else None
         if isinstance(loaded, Loaded):
             return url, loaded

@@ -4,8 +4,8 @@ Laws:
 1. A supervisord that hangs costs one thread a few seconds.
 2. An answer is a value: the data, or the reason why there is none.
 3. Each call has its own connection.
-4. No password goes to a unix socket of another user: a socket in /tmp can be gone, and anybody can
-   create it again.
+4. A unix socket of another user gets no password, and the listener and the guard do not ask it: a
+   socket in /tmp can be gone, and anybody can create it again.
 
 supervisor's own transport has no timeout, so a supervisord that hangs would stop the listener. Its
 import also loads half of supervisor. The standard library's client needs 6 MiB.
@@ -49,7 +49,7 @@ _UNAUTHORIZED = (
     "in environment= of the listener's section. Until then, exit codes can be unknown, and "
     "self-healing does not work"
 )
-_STRANGER = "{url} is a socket of user id {uid}, neither root nor our own: it gets no password"
+_STRANGER = "{url} is a socket of user id {uid}, neither root nor our own: it is not asked"
 _REJECTED = "rejects the one that it gets"
 #: XML 1.0 does not allow these, but supervisord sends them as they are in its log.
 _CONTROL = bytes(range(9)) + b"\x0b\x0c" + bytes(range(14, 32))
@@ -98,8 +98,14 @@ class SupervisorRpc:
         password: str = "",
         timeout_s: float = TIMEOUT_S,
         find_login: Callable[[str], Login | str] | None = None,
+        *,
+        of_any_user: bool = False,
     ) -> None:
-        """`find_login`: finds the user name and the password if the given ones are rejected."""
+        """`find_login`: finds the user name and the password if the given ones are rejected.
+
+        of_any_user: supervisord can run as another user, as long as it asks for no password.
+        """
+        self._of_any_user = of_any_user
         self._url = url
         self._credentials = f"{username}:{password}" if username else ""
         self._find_login = find_login
@@ -111,13 +117,15 @@ class SupervisorRpc:
         environ: Mapping[str, str],
         timeout_s: float = TIMEOUT_S,
         find_login: Callable[[str], Login | str] | None = None,
+        *,
+        of_any_user: bool = False,
     ) -> SupervisorRpc | None:
         """Return a client for the supervisord that has started us; None if it has no RPC."""
         url = environ.get("SUPERVISOR_SERVER_URL", "")
         if not url.startswith(("unix://", "http://")):
             return None
         name, password = environ.get("SUPERVISOR_USERNAME"), environ.get("SUPERVISOR_PASSWORD")
-        return cls(url, name or "", password or "", timeout_s, find_login)
+        return cls(url, name or "", password or "", timeout_s, find_login, of_any_user=of_any_user)
 
     # -- requests ----------------------------------------------------------------------------------
 
@@ -180,10 +188,10 @@ class SupervisorRpc:
 
     def loaded(self) -> Loaded | RpcFailed:
         """Return the configuration and the processes of supervisord."""
-        configs = self._ask(tuple[Any, ...], "supervisor.getAllConfigInfo")
+        configs = self._ask(rpc_answers.configs, "supervisor.getAllConfigInfo")
         if isinstance(configs, RpcFailed):
             return configs
-        processes = self._ask(tuple[Any, ...], "supervisor.getAllProcessInfo")
+        processes = self._ask(rpc_answers.processes, "supervisor.getAllProcessInfo")
         return processes if isinstance(processes, RpcFailed) else Loaded(configs, processes)
 
     def start(self, name: ProcessName) -> bool | RpcFailed:
@@ -244,7 +252,8 @@ class SupervisorRpc:
             word = base64.b64encode(self._credentials.encode()).decode()
             headers["Authorization"] = f"Basic {word}"
         with self._connect() as connection:
-            uid = connection.peer_uid if self._credentials else None
+            is_any = self._of_any_user and not self._credentials
+            uid = None if is_any else connection.peer_uid
             if uid not in {None, 0, os.geteuid()}:
                 return RpcFailed(why=_STRANGER.format(url=self._url, uid=uid))
             status, answer = http_exchange.post(connection, "/RPC2", headers, body, LONGEST_ANSWER)

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+#: The largest number: supervisord sends 32 bits, and each library can print this time.
+_LARGEST = 1 << 37
+#: The largest pid of Linux.
+_LARGEST_PID = 1 << 22
+
+
 def name_of(info: Mapping[str, Any]) -> ProcessName:
     """Return the name of a process."""
     return ProcessName(str(info["group"]), str(info["name"]))
@@ -24,9 +30,23 @@ def process_seen(info: Mapping[str, Any]) -> ProcessSeen:
     return ProcessSeen(
         name=name_of(info),
         state=State.__members__.get(str(info["statename"]), State.UNKNOWN),
-        pid=int(info["pid"]) or None,
-        started_at_s=float(info["start"]) or None,
+        pid=_pid(info["pid"]),
+        started_at_s=_number(info["start"]) or None,
     )
+
+
+def configs(answer: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Return getAllConfigInfo as it is; each element has a name."""
+    for info in answer:
+        name_of(info)
+    return tuple(answer)
+
+
+def processes(answer: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Return getAllProcessInfo as it is; each element is a process."""
+    for info in answer:
+        process_seen(info)
+    return tuple(answer)
 
 
 def programs(answer: Sequence[Mapping[str, Any]]) -> tuple[Program, ...] | None:
@@ -38,10 +58,10 @@ def programs(answer: Sequence[Mapping[str, Any]]) -> tuple[Program, ...] | None:
             name=name_of(info),
             command=str(info["command"]),
             directory=None if info["directory"] == "none" else str(info["directory"]),
-            startsecs=float(info["startsecs"]),
+            startsecs=_number(info["startsecs"]),
             logs=_logs(info),
             uid=info["uid"] if isinstance(info.get("uid"), int) else None,
-            stopwaitsecs=float(info["stopwaitsecs"]),
+            stopwaitsecs=_number(info["stopwaitsecs"]),
         )
         for info in answer
     )
@@ -59,11 +79,24 @@ def _logs(info: Mapping[str, Any]) -> Logs:
         redirect_stderr=info.get("redirect_stderr") is True,
         stdout_events=info.get("stdout_events_enabled") is True,
         stderr_events=info.get("stderr_events_enabled") is True,
-        stdout_maxbytes=int(info.get("stdout_logfile_maxbytes") or 0),
-        stderr_maxbytes=int(info.get("stderr_logfile_maxbytes") or 0),
+        stdout_maxbytes=int(_number(info.get("stdout_logfile_maxbytes") or 0)),
+        stderr_maxbytes=int(_number(info.get("stderr_logfile_maxbytes") or 0)),
     )
 
 
 def _log(info: Mapping[str, Any], key: str) -> str | None:
     word = str(info.get(key, "auto"))
     return {"auto": "AUTO", "none": None}.get(word, word)
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or not -_LARGEST <= value <= _LARGEST:
+        raise ValueError("no number")
+    return float(value)
+
+
+def _pid(value: object) -> int | None:
+    """Return a pid; None = the process does not run."""
+    if not isinstance(value, int) or not 0 <= value <= _LARGEST_PID:
+        raise ValueError("no pid")
+    return value or None

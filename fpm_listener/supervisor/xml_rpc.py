@@ -2,7 +2,9 @@
 
 xmlrpc.client would load http.client, OpenSSL, gzip and decimal: 6 MiB for each idle listener.
 
-Law: an answer that is damaged or too odd raises ValueError, and nothing else.
+Laws:
+1. An answer that is damaged or too odd raises ValueError, and nothing else.
+2. Any user can be at the other end: time and memory are proportional to the answer's length.
 
 Source: http://xmlrpc.com/spec.md; supervisor/xmlrpc.py (4.2.5 and 4.3.0), which sends strings,
 integers, booleans, arrays and structs.
@@ -10,8 +12,27 @@ integers, booleans, arrays and structs.
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
+#: Elements that supervisord sends. pyexpat keeps the name of each other one: 300 MiB for 16 MiB.
+_TAGS = frozenset(
+    {
+        *("methodResponse", "params", "param", "fault", "value"),
+        *("array", "data", "struct", "member", "name"),
+        *("string", "int", "i4", "i8", "boolean", "double", "nil"),
+    }
+)
+#: A long tag: expat keeps the names of all its attributes. supervisord escapes `<` in texts.
+_LONG_TAG = re.compile(rb"<[^<>]{100}")
+#: Arrays and structs that are open, and in the whole answer; supervisord has three open, and sends
+#: one or two for each process.
+_DEEPEST, _MOST = 20, 100_000
+#: Characters of the longest number.
+_LONGEST_NUMBER = 32
+#: Characters of the longest text of a fault; it goes into the log.
+_LONGEST_FAULT = 1000
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
@@ -44,9 +65,12 @@ def answer(body: bytes) -> Any:  # noqa: ANN401 - the caller knows its type
     """Return the value of an answer in UTF-8. Raises FaultError and ValueError."""
     from xml.parsers import expat  # noqa: PLC0415 - the listener starts faster without it
 
+    if _LONG_TAG.search(body):
+        raise ValueError("a long tag")
     reader = _Reader()
     parser = expat.ParserCreate("utf-8")
     parser.buffer_text = True
+    parser.StartDoctypeDeclHandler = _refuse  # a DTD can contain entities that grow
     parser.StartElementHandler = reader.start
     parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.characters
@@ -59,8 +83,14 @@ def answer(body: bytes) -> Any:  # noqa: ANN401 - the caller knows its type
     (value,) = reader.values
     if reader.is_fault:
         text = value.get("faultString", "") if isinstance(value, dict) else value
-        raise FaultError(str(text))
+        if not isinstance(text, str):
+            raise ValueError("a fault without a text")
+        raise FaultError(text[:_LONGEST_FAULT])
     return value
+
+
+def _refuse(*_: object) -> None:
+    raise ValueError("a document type")
 
 
 class _Reader:
@@ -70,30 +100,35 @@ class _Reader:
         self.values: list[Any] = []
         self.is_fault = False
         self._begins: list[int] = []  # of the open arrays and structs
-        self._text = ""
+        self._count = 0  # of all arrays and structs
+        self._pieces: list[str] = []  # of the text of the present element
         self._is_untyped = False  # a <value> without a type is a string
 
-    def start(self, tag: str, _: dict[str, str]) -> None:
-        """An element begins."""
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        """An element begins. Raises ValueError."""
+        if tag not in _TAGS or attributes:
+            raise ValueError(f"unexpected {tag}")
         if tag in {"array", "struct"}:
+            self._count += 1
+            if len(self._begins) == _DEEPEST or self._count > _MOST:
+                raise ValueError(f"too many {tag}s")
             self._begins.append(len(self.values))
         self._is_untyped = tag == "value"
-        self._text = ""
+        self._pieces.clear()
 
     def characters(self, text: str) -> None:
         """Keep the text of the present element."""
-        self._text += text
+        self._pieces.append(text)
 
     def end(self, tag: str) -> None:
         """An element ends. Raises ValueError, LookupError and TypeError."""
+        text = "".join(self._pieces)
         if tag in {"string", "name"} or (tag == "value" and self._is_untyped):
-            self.values.append(self._text)
-        elif tag in {"int", "i4", "i8"}:
-            self.values.append(int(self._text))
+            self.values.append(text)
+        elif tag in {"int", "i4", "i8", "double"}:
+            self.values.append(_number(text, tag))
         elif tag == "boolean":
-            self.values.append({"0": False, "1": True}[self._text.strip()])
-        elif tag == "double":
-            self.values.append(float(self._text))
+            self.values.append({"0": False, "1": True}[text.strip()])
         elif tag == "nil":
             self.values.append(None)
         elif tag in {"array", "struct"}:
@@ -105,7 +140,15 @@ class _Reader:
             ]
         elif tag == "fault":
             self.is_fault = True
-        elif tag in {"base64", "dateTime.iso8601"}:
-            raise ValueError(f"unexpected {tag}")
         self._is_untyped = False
-        self._text = ""
+        self._pieces.clear()
+
+
+def _number(text: str, tag: str) -> int | float:
+    """Return a number that is finite as a float too. Raises ValueError."""
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError("too long")
+    number = float(text) if tag == "double" else int(text)
+    if not math.isfinite(number):
+        raise ValueError("not finite")
+    return number

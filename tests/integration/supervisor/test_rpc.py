@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 PASSWORD = "s3cret"
+RUNNING = {"group": "a", "name": "a", "statename": "RUNNING", "pid": 1, "start": 1}
 CONF = """\
 [supervisord]
 identifier=café
@@ -208,6 +209,15 @@ def test_a_socket_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert "is a socket of user id 65534" in why(identification(rpc))
 
 
+def test_states_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They can be false. Only `check`, which root may run, asks a supervisord of any user."""
+    monkeypatch.setattr(TimedSocket, "peer_uid", 65534)
+    with door(tmp_path, lambda peer: peer.sendall(result("false"))) as rpc:
+        assert "is not asked" in why(identification(rpc))
+        rpc._of_any_user = True
+        assert identification(rpc) == "false"
+
+
 def test_a_name_with_several_addresses(
     supervisord: Supervisord,
     monkeypatch: pytest.MonkeyPatch,
@@ -339,6 +349,11 @@ def test_an_answer_without_end(tmp_path: Path) -> None:
         result([1, 2]),
         result([{"name": "a"}]),
         result([{"group": "a", "name": "a", "statename": "RUNNING", "pid": "x"}]),
+        result([RUNNING | {"pid": -1}]),
+        result([RUNNING | {"pid": 1 << 30}]),
+        result([RUNNING | {"pid": 1.5}]),
+        result([RUNNING | {"start": "nan"}]),
+        result([RUNNING | {"start": 1e300}]),
         result(7),
         answer(b"<?xml version='1.0'?><html>not supervisord</html>"),
         answer(b"<methodResponse><params><param><value><boolean>9</boolean></value>"),
@@ -350,6 +365,7 @@ def test_an_answer_of_something_else(tmp_path: Path, body: bytes) -> None:
     """What is no answer to the question is a value like other failures."""
     with door(tmp_path, lambda peer: peer.sendall(body)) as rpc:
         assert why(rpc.processes()) == "the answer of supervisord cannot be parsed"
+        assert why(rpc.loaded()) == "the answer of supervisord cannot be parsed"
 
 
 @pytest.mark.parametrize(
