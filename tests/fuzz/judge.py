@@ -45,19 +45,21 @@ def stretch(target: Target, data: bytes) -> Finding | None:
     """Return whether an input repeated to many bytes costs much more than a quarter of it."""
     if not data or not target.stretch:
         return None
-    long = data * (target.stretch // len(data) + 1)
-    found = run(target, long[: target.stretch // 4])
-    seconds = [_cpu_s(target, long[:size]) for size in (target.stretch // 4, target.stretch)]
-    if found is None and seconds[1] > SLOW_S and seconds[1] > GROWTH * seconds[0]:
-        said = f"slow: {target.stretch} bytes cost {seconds[1]:.2f} s, a quarter {seconds[0]:.2f} s"
-        return Finding(said, "stretched", data)
+    long = (data * (target.stretch // len(data) + 1))[: target.stretch]
+    found, long_s = _run_timed(target, long)
+    if found is None and long_s > SLOW_S:
+        _, quarter_s = _run_timed(target, long[: target.stretch // 4])
+        if long_s > GROWTH * quarter_s:
+            said = f"slow: {target.stretch} bytes cost {long_s:.2f} s, a quarter {quarter_s:.2f} s"
+            return Finding(said, "stretched", data)
     return found
 
 
-def _cpu_s(target: Target, data: bytes) -> float:
+def _run_timed(target: Target, data: bytes) -> tuple[Finding | None, float]:
+    """Return also the CPU seconds of an input."""
     begun_s = time.process_time()
-    run(target, data)
-    return time.process_time() - begun_s
+    found = run(target, data)
+    return found, time.process_time() - begun_s
 
 
 _TOKENS = (
