@@ -231,7 +231,7 @@ def test_a_guard_without_hold(lab: Lab) -> None:
 
     wait_until(lambda: not set(orphans) & set(lab.workers()), "the orphans to end")
     wait_until(lambda: "pong" in ping(address), "an answer")
-    assert " signal=SIGQUIT] " in stderr_of(lab)
+    wait_until(lambda: " signal=SIGQUIT] " in stderr_of(lab), "the guard's message")
 
 
 def test_the_listener_does_not_run(lab: Lab) -> None:
@@ -246,7 +246,8 @@ def test_the_listener_does_not_run(lab: Lab) -> None:
         wait_for_new_master(lab, before)
         wait_until(lambda: "pong" in ping(address), "an answer")
         wait_until_running(lab)
-    assert f"{NOT_HELD}: cannot reach the listener" in stderr_of(lab)
+    cannot = f"{NOT_HELD}: cannot reach the listener"
+    wait_until(lambda: cannot in stderr_of(lab), "the guard's message")
 
     lab.ctl("start", "fpm-listener")
     wait_until(lab.is_ready, "the listener")
@@ -323,7 +324,8 @@ def test_supervisord_gives_up(lab: Lab) -> None:
     wait_until(lambda: lab.state("php-fpm") == "FATAL", "FATAL")
 
     wait_until(lambda: refuses(address), "it to be closed")
-    assert "unknown entry 'nonsense'" in stderr_of(lab)  # php-fpm's own words
+    said = "unknown entry 'nonsense'"  # php-fpm's own words
+    wait_until(lambda: said in stderr_of(lab), "php-fpm's message")
 
 
 def test_the_configuration_changes(lab: Lab) -> None:

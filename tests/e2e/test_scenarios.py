@@ -30,6 +30,15 @@ def wait_for_alert(lab: Lab, status: str, **annotations: str) -> dict[str, Any]:
     return wait_until(find, f"an alert {status} {annotations}")
 
 
+def causes_told(lab: Lab) -> list[tuple[str, str]]:
+    """Return the status and the cause of each alert, in their order.
+
+    On a busy machine, an alert of the loop can come before the one of its cause; it is left out.
+    """
+    told = [(one["status"], one["annotations"]["cause"]) for one in lab.webhook.alerts()]
+    return [one for one in told if one != ("firing", "restart_loop")]
+
+
 def make_orphans(lab: Lab) -> int:
     """Kill the master with SIGKILL; return its pid. Its workers keep the address."""
     master = lab.wait_for_php_fpm()
@@ -99,7 +108,7 @@ def test_the_recipe_with_orphans_on_its_port(lab: Lab) -> None:
     resolved = wait_for_alert(lab, "resolved")
     assert resolved["startsAt"] == firing["startsAt"]
     assert resolved["labels"] == firing["labels"]
-    assert [heard["status"] for heard in lab.webhook.alerts()] == ["firing", "resolved"]
+    assert causes_told(lab) == [("firing", "bind_conflict"), ("resolved", "bind_conflict")]
     wait_until(
         lambda: lab.metric("fpm_listener_restart_loop", tier="fast") == 0,
         "fpm_listener_restart_loop",
@@ -256,7 +265,7 @@ def test_the_log_is_rotated_during_a_restart_loop(lab: Lab, how: str) -> None:
         kill(orphan)
     lab.wait_for_php_fpm()
     wait_until(lambda: lab.metric("fpm_listener_bind_conflicts_total") == lines(), "all lines")
-    assert len(lab.webhook.alerts("firing")) == 1
+    assert causes_told(lab).count(("firing", "bind_conflict")) == 1
 
 
 def test_error_log_on_stderr(lab: Lab) -> None:
@@ -380,7 +389,7 @@ def test_the_receiver_is_down_until_the_incident_is_resolved(lab: Lab) -> None:
     lab.webhook.start()
 
     wait_for_alert(lab, "resolved")
-    assert [heard["status"] for heard in lab.webhook.alerts()] == ["firing", "resolved"]
+    assert causes_told(lab) == [("firing", "bind_conflict"), ("resolved", "bind_conflict")]
     wait_until(lambda: lab.metrics()[owed] == 0, "nothing owed")
 
 

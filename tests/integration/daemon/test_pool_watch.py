@@ -85,6 +85,18 @@ class Fpm:
         return socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])))
 
 
+def stop(*pids: int) -> None:
+    """Stop processes: each has to run for a moment before it is stopped."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: all(map(is_stopped, pids)), "stopped processes")
+
+
+def is_stopped(pid: int) -> bool:
+    stat = procfs.read_stat(pid)
+    return stat is not None and stat.state == "T"
+
+
 @pytest.fixture
 def fpm(tmp_path: Path) -> Iterator[Fpm]:
     started = Fpm(tmp_path)
@@ -124,8 +136,7 @@ def test_a_stopped_php_fpm(fpm: Fpm, pool: str) -> None:
     if pool.startswith("static"):
         assert watch.look().up
     stopped = [fpm.master.pid, *fpm.processes(pool)]
-    for pid in stopped:
-        os.kill(pid, signal.SIGSTOP)
+    stop(*stopped)
     views = [watch.look() for _ in range(3)]
     assert [view.silent for view in views] == [True, True, True]
     assert [view.life for view in views] == [Life.STOPPED] * 3
@@ -195,9 +206,9 @@ def test_the_processes_of_another_user(fpm: Fpm) -> None:
     target, seen = fpm.targets["static-tcp"], []
     with ExitStack() as opened:
         fpm.clients(opened, "static-tcp", 5)
-        for is_stopped in (False, True):
-            for pid in fpm.processes("static-tcp") if is_stopped else ():
-                os.kill(pid, signal.SIGSTOP)
+        for must_stop in (False, True):
+            if must_stop:
+                stop(*fpm.processes("static-tcp"))
             reader, writer = os.pipe()
             child = os.fork()
             if child == 0:
