@@ -21,7 +21,7 @@ from tests.waiting import wait_until
 
 CLIENTS = 4
 #: Seconds between two requests of a client: without a pause, clients need more CPU than php-fpm.
-PAUSE_S = 0.002
+PAUSE_S = 0.004
 #: Errors of requests in progress whose worker is killed.
 CUT = {"ConnectionResetError", "ConnectionError", "BrokenPipeError"}
 #: Exits after which php-fpm has unlinked its unix socket. Until its name is restored, requests find
@@ -440,7 +440,7 @@ def test_many_restarts(lab: Lab) -> None:
     wait_until(lambda: str(lab.fpm_log()) in links(), "the log to be followed")
     wait_until(lambda: "anon_inode:[pidfd]" in links(), "the pidfd of the master")
     descriptors = len(list((listener / "fd").iterdir()))
-    _, later_threads = restart(60)
+    _, later_threads = restart(30)
 
     # A scrape, a child that reads configurations, or a rotation may be in progress.
     wait_until(
