@@ -8,9 +8,9 @@ BIN := .venv/bin
 # make must reach the demo, and not a shell between them.
 WITH_FPM = PHP_FPM="$$(scripts/php-fpm-path.sh)"
 
-# The tests wait more than they compute, so four processes keep two cores busy. Each process gets one
+# The tests wait more than they compute, so six processes keep two cores busy. Each process gets one
 # test at a time, so no process is left with the long ones (docs/adr/020).
-SIDE_BY_SIDE = -n 4 --dist loadgroup --maxschedchunk 1
+SIDE_BY_SIDE = -n 6 --dist loadgroup --maxschedchunk 1
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
