@@ -3,6 +3,8 @@
 Rules:
 1. The path is absolute, because supervisord often has another PATH.
 2. The command that the user typed wins: it can be a link that stays when the version changes.
+3. The command starts. pip writes the path of Python into the first line of our script as it is, and
+   Linux starts no script whose first line has a space in that path, or is too long.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import sys
 import fpm_listener
 
 _NAME = "fpm-listener"
+#: Bytes of the longest first line of a script, before Linux 5.1.
+_LONGEST_FIRST_LINE = 127
 #: What is written without quotes in supervisord's file and in a shell.
 _PLAIN = re.compile(r"/[\w./+@-]*fpm-listener[\w.-]*", re.ASCII)
 
@@ -40,7 +44,7 @@ def typed() -> str:
 
 
 def words() -> list[str]:
-    """Return the words that start this program; only the last choice needs PATH."""
+    """Return the words that start this program."""
     if path := typed():
         return [path]
     if file := archive():
@@ -51,7 +55,8 @@ def words() -> list[str]:
         return [beside]
     import shutil  # noqa: PLC0415 - it loads libraries for archives
 
-    return [shutil.which(_NAME) or _NAME]
+    found = shutil.which(_NAME)
+    return [found] if found and _is_program(found) else [sys.executable, "-m", "fpm_listener"]
 
 
 def line() -> str:
@@ -60,4 +65,17 @@ def line() -> str:
 
 
 def _is_program(path: str) -> bool:
-    return os.path.isfile(path) and os.access(path, os.X_OK)  # noqa: PTH113 - a text
+    return os.path.isfile(path) and os.access(path, os.X_OK) and _starts(path)  # noqa: PTH113 - a text
+
+
+def _starts(path: str) -> bool:
+    """Return whether Linux finds the interpreter of a script."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - a text
+            first = file.readline(_LONGEST_FIRST_LINE + 1)
+    except OSError:
+        return True  # it can be readable only for supervisord's user
+    words = first[2:].split()
+    if not first.startswith(b"#!") or not words:
+        return True
+    return len(first) <= _LONGEST_FIRST_LINE and os.path.isfile(words[0])  # noqa: PTH113 - a text

@@ -41,6 +41,21 @@ def test_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert own_command.line() == path
 
 
+@pytest.mark.parametrize("folder", ["my apps", "x" * 120])
+def test_a_script_that_linux_does_not_start(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pip does not quote the path of Python in its first line; Python's own option helps."""
+    python = program(tmp_path / folder, "python3")
+    path = program(tmp_path / folder, "fpm-listener")
+    (tmp_path / folder / "fpm-listener").write_text(f"#!{python}\n")
+    monkeypatch.setattr(sys, "executable", python)
+    monkeypatch.setenv("PATH", str(tmp_path / folder))
+    monkeypatch.setattr(sys, "argv", [path])
+
+    assert own_command.words() == [python, "-m", "fpm_listener"]
+
+
 def test_a_zip_file_that_is_not_executable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It needs Python's path before it."""
     monkeypatch.setattr(sys, "argv", ["f.pyz"])
