@@ -50,6 +50,18 @@ class _Group:
     not_followed: str = ""  #: a php-fpm with pools that are not followed; empty = there is none
 
 
+@dataclass
+class _Pool:
+    """What is known about one pool."""
+
+    samples: PoolSamples = field(default_factory=PoolSamples)
+    last: Capacity = _UNMEASURED  #: the last result: how many workers fit
+    master: int | None = None  #: its pid at the last sample; None = it did not run
+    has_served: bool = False  #: a worker has served a request of a client
+    has_waited: bool = False  #: clients waited at the last look
+    most_active: float | None = None  #: since the start of php-fpm, at the last look
+
+
 class CapacitySampler:
     """Keeps what is known about the size of each pool. Used by the thread of the pools."""
 
@@ -64,59 +76,54 @@ class CapacitySampler:
         self._soon_s = soon_s
         self._root = root
         self._proc = f"{root.rstrip('/')}/proc"
-        self._samples: dict[PoolTarget, PoolSamples] = {}
-        self._found: dict[PoolTarget, Capacity] = {}
+        self._pools: dict[PoolTarget, _Pool] = {}
         self._reader = WorkerReader(self._proc)
-        self._masters: dict[PoolTarget, int] = {}
-        self._served: set[PoolTarget] = set()  # a worker of them has served a request
-        self._waiting: set[PoolTarget] = set()  # clients of them waited at the last look
         self._wait_s = soon_s
         self._sampled_s = self._due_s = float("-inf")
 
     def count(self, target: PoolTarget, view: PoolView) -> PoolView:
         """Count the busy workers of a pool, and return what is known about it now."""
+        pool = self._pools.setdefault(target, _Pool())
         is_waiting = bool(view.queue)
         if view.is_old:
-            has_waited = target in self._waiting and not view.life.is_dead
-            view = replace(view, running=self._workers(target) if has_waited else None)
-        (self._waiting.add if is_waiting else self._waiting.discard)(target)
-        samples = self._samples.setdefault(target, PoolSamples())
+            is_full = pool.has_waited and not view.life.is_dead
+            view = replace(view, running=self._workers(target, pool) if is_full else None)
+        pool.has_waited = is_waiting
         if is_waiting or (view.up and view.busy is not None):
-            samples.take_busy(view.busy, time.monotonic(), time.time(), waited=is_waiting)
-        if target not in self._served and (is_waiting or view.busy):
-            self._served.add(target)
+            busy = _most_busy(pool, view)
+            pool.samples.take_busy(busy, time.monotonic(), time.time(), waited=is_waiting)
+        if not pool.has_served and (is_waiting or view.busy):
+            pool.has_served = True
             self._hurry()
-        found = self._found.get(target, _UNMEASURED)
-        return replace(view, capacity=samples.capacity(time.monotonic(), found))
+        return replace(view, capacity=pool.samples.capacity(time.monotonic(), pool.last))
 
-    def _workers(self, target: PoolTarget) -> int | None:
+    def _workers(self, target: PoolTarget, pool: _Pool) -> int | None:
         """Return how many workers of a pool run; None = unknown."""
-        master = self._masters.get(target)
-        found = {} if master is None else process_tree.workers(master, self._proc)
+        found = {} if pool.master is None else process_tree.workers(pool.master, self._proc)
         return len(found[target.pool]) if target.pool in found else None
 
     def update(self, targets: Iterable[PoolTarget]) -> None:
         """Measure the workers, if it is time."""
         wanted = list(targets)
-        if self._samples.keys() != set(wanted):
+        if self._pools.keys() != set(wanted):
             self._follow(wanted)
         now_s = time.monotonic()
         if not wanted or now_s < self._due_s:
             return
-        self._sample(wanted)
-        is_known = all(self._samples[one].peak is not None for one in wanted)
+        self._sample()
+        is_known = all(pool.samples.peak is not None for pool in self._pools.values())
         self._sampled_s, self._due_s = now_s, now_s + (EVERY_S if is_known else self._wait_s)
         self._wait_s = min(self._wait_s * 2, EVERY_S)
 
     def _follow(self, wanted: list[PoolTarget]) -> None:
         """Measure these pools from now on. A pool with new settings keeps its samples."""
-        before = {(one.config, one.pool): samples for one, samples in self._samples.items()}
-        self._samples = {one: before.get((one.config, one.pool)) or PoolSamples() for one in wanted}
-        for one in wanted:
-            self._samples[one].enough = min(capacity.ENOUGH, one.max_children or capacity.ENOUGH)
-        self._found = {one: self._found[one] for one in wanted if one in self._found}
-        self._served.intersection_update(wanted)
-        self._waiting.intersection_update(wanted)
+        before = {(one.config, one.pool): pool.samples for one, pool in self._pools.items()}
+        self._pools = {
+            one: self._pools.get(one) or _Pool(before.get((one.config, one.pool)) or PoolSamples())
+            for one in wanted
+        }
+        for one, pool in self._pools.items():
+            pool.samples.enough = min(capacity.ENOUGH, one.max_children or capacity.ENOUGH)
         self._hurry()
 
     def _hurry(self) -> None:
@@ -124,42 +131,42 @@ class CapacitySampler:
         self._wait_s = self._soon_s
         self._due_s = min(self._due_s, self._sampled_s + self._soon_s)
 
-    def _sample(self, wanted: list[PoolTarget]) -> None:
+    def _sample(self) -> None:
         parent = self._supervisord
         if parent is None:
             program = procfs.program()
             parent = program.ppid if program is not None else 0
-        self._masters = {}
+        for pool in self._pools.values():
+            pool.master = None
         groups: dict[str, _Group] = {}
         running: set[int] = set()
         for master, config in process_tree.masters(parent, self._proc):
-            own = {one.pool: one for one in wanted if os.path.realpath(one.config) == config}
+            own = {one.pool: one for one in self._pools if os.path.realpath(one.config) == config}
             limit = memory_limits.read(master, self._root)
             key = limit.where if limit else f"unknown {master}"
             group = groups.setdefault(key, _Group(limit))
             group.targets.extend(own.values())
-            self._masters.update(dict.fromkeys(own.values(), master))
+            for target in own.values():
+                self._pools[target].master = master
             workers = process_tree.workers(master, self._proc)
             others = sorted(workers.keys() - own.keys())
             if others or not own:
-                pool = f", pool {others[0]}" if others else ""
-                group.not_followed = escaped(f"pid {master}, {config}{pool}"[:_LONGEST])
-            for pool in own.keys() & workers.keys():
-                running.update(workers[pool])
-                group.running.extend(self._measure(master, own[pool], workers[pool]))
+                name = f", pool {others[0]}" if others else ""
+                group.not_followed = escaped(f"pid {master}, {config}{name}"[:_LONGEST])
+            for name in own.keys() & workers.keys():
+                running.update(workers[name])
+                group.running.extend(self._measure(master, own[name], workers[name]))
         self._reader.keep(running)
-        seen = {one for group in groups.values() for one in group.targets}
-        for one in wanted:
-            before = self._found.get(one, _UNMEASURED).where
-            if one not in seen and before in groups:
-                groups[before].targets.append(one)
+        for target, pool in self._pools.items():
+            if pool.master is None and pool.last.where in groups:
+                groups[pool.last.where].targets.append(target)
         for group in groups.values():
             self._judge(group)
 
     def _judge(self, group: _Group) -> None:
         available = None if group.limit is None else capacity.available(group.limit, group.running)
         needs = [
-            (one.pool, PoolNeed(one.max_children or 0, self._samples[one].peak))
+            (one.pool, PoolNeed(one.max_children or 0, self._pools[one].samples.peak))
             for one in group.targets
         ]
         shares = divide(needs, group.limit, available)
@@ -168,7 +175,7 @@ class CapacitySampler:
         where = group.limit.where if group.limit else ""
         for number, target in enumerate(group.targets):
             fits = None if shares.fits is None else shares.fits[number]
-            self._found[target] = Capacity(fits, shares.why, shares.subject, where)
+            self._pools[target].last = Capacity(fits, shares.why, shares.subject, where)
 
     def _measure(
         self, master: int, target: PoolTarget, workers: Iterable[int]
@@ -176,7 +183,7 @@ class CapacitySampler:
         """Return the memory of all workers; of those that were not read, the least it can be."""
         sizes = {pid: worker_memory.resident(pid, self._proc) for pid in workers}
         largest = sorted(sizes, key=lambda pid: -sizes[pid])
-        samples, shared = self._samples[target], 0
+        samples, shared = self._pools[target].samples, 0
         for pid in largest[:MOST_WORKERS]:
             memory = self._reader.read(pid, master)
             if memory is not None:
@@ -186,3 +193,18 @@ class CapacitySampler:
         for pid in largest[MOST_WORKERS:]:
             least = max(0, sizes[pid] - shared)
             yield WorkerMemory(least, least)
+
+
+def _most_busy(pool: _Pool, view: PoolView) -> int | None:
+    """Return the most workers that were busy since the last look; None = unknown.
+
+    php-fpm keeps the most since its start. If that is another number than at the last look, it was
+    reached in between, or php-fpm has started in between.
+    """
+    busy, most = view.busy, view.numbers.get("max_active_processes")
+    if view.is_old or busy is None or most is None:
+        return busy
+    before, pool.most_active = pool.most_active, most
+    # If they are active now, the request of the listener is among them.
+    is_new = before not in {None, most} and most > busy + view.own_requests
+    return int(most) if is_new else busy

@@ -193,3 +193,22 @@ def test_clients_wait_at_two_looks(tmp_path: Path) -> None:
     other = PoolTarget("other", "/x", config="/y.conf")
     assert lab.sampler.count(other, waiting).busy is None
     assert lab.sampler.count(other, waiting).busy is None
+
+
+def test_a_peak_between_two_looks(tmp_path: Path) -> None:
+    """php-fpm keeps the most active workers. Only a new number was reached since the last look."""
+    lab = Lab(tmp_path)
+    lab.sampled()
+
+    def peak(active: int, most: int) -> int | None:
+        numbers = {"active_processes": float(active), "max_active_processes": float(most)}
+        view = PoolView(pool="www", up=True, numbers=numbers, own_requests=1)
+        return lab.sampler.count(lab.www, view).capacity.busy_peak
+
+    assert peak(1, 40) == 0  # perhaps days ago
+    assert peak(3, 40) == 2
+    assert peak(43, 43) == 42  # one of them answers us
+    assert peak(2, 45) == 45
+    lab.sampler.update(())
+    assert peak(1, 45) == 0
+    assert peak(1, 9) == 9  # php-fpm has started again
