@@ -145,6 +145,14 @@ class IncidentFacts:
         return Cause.OUT_OF_MEMORY in ruled_out
 
     @property
+    def lacks_memory(self) -> bool:
+        """Return whether the kernel ended processes because memory was short, or perhaps did."""
+        if self.cause is Cause.OUT_OF_MEMORY:
+            return self.fault is None  # a fault: one request for memory was refused
+        is_killed = self.killed or self.live.workers.is_killed
+        return self.cause in _OF_WORKERS and is_killed and not self.oom_ruled_out
+
+    @property
     def signal_sent(self) -> bool:
         """Return whether the last run was ended by a signal that only other processes send."""
         last_exit = self.last_exit

@@ -208,20 +208,16 @@ class LiveFailures:
             at_s = min((one.since_s for one in self.silent.values()), default=at_s)
         elif cause in {Cause.CRASH_SIGNAL, Cause.OUT_OF_MEMORY}:
             at_s = max((self.workers.failed_at_s, *(ended.at_s for ended in exits)))
-        lines, sizes = self.requests.lines(cause, at_s), self.pool_sizes(cause)
+        lines, sizes = self.requests.lines(cause, at_s), self.pool_sizes(facts)
         return replace(facts, requests=lines, sizes=sizes, now_s=now.wall_s if sizes else 0.0)
 
-    def pool_sizes(self, cause: Cause) -> tuple[PoolSize, ...]:
-        """Return the sizes of the pools that a cause is about."""
-        match cause:
-            case Cause.OUT_OF_MEMORY:
-                return self.sizes.of()
-            case Cause.SATURATED:
-                return self.sizes.of(self.saturation.pools)
-            case Cause.NOT_ANSWERING:
-                return self.sizes.of(self._silent_pools)
-            case _:
-                return ()
+    def pool_sizes(self, facts: IncidentFacts) -> tuple[PoolSize, ...]:
+        """Return the sizes of the pools that an incident is about."""
+        if facts.cause is Cause.SATURATED:
+            return self.sizes.of(self.saturation.pools)
+        if facts.cause is Cause.NOT_ANSWERING:
+            return self.sizes.of(self._silent_pools)
+        return self.sizes.of() if facts.lacks_memory else ()
 
     def memory(self, cause: Cause) -> dict[str, Any] | None:
         """Return what `restore` needs of an incident with this cause; None = nothing."""

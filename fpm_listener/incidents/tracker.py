@@ -44,6 +44,8 @@ _Effects = list[IncidentEffect]
 
 #: Causes about which the machine may show more.
 _LOOKED_UP = UNEXPLAINED | {Cause.MISSING_PATH}
+#: Causes about which the pools may show more: what they did, and their size.
+_WITH_POOLS = WITH_REQUESTS | {Cause.WORKER_FAILURE}
 
 
 class IncidentTracker:
@@ -206,7 +208,7 @@ class IncidentTracker:
             lookups.end_grace()
         self._unsaved = True
         facts = self._facts(incident, status.last_exit)
-        if incident.cause in WITH_REQUESTS:
+        if incident.cause in _WITH_POOLS:
             facts = self._live.with_pools(now, facts, self.failures.exits)
         return [*effects, Notify(incident.alert(now, reason), facts)]
 
@@ -251,8 +253,8 @@ class IncidentTracker:
         if (incident := self.incident) is None:
             return None
         facts = self._facts(incident, last_exit)
-        if incident.cause in WITH_REQUESTS:
-            facts = replace(facts, sizes=self._live.pool_sizes(incident.cause))
+        if incident.cause in _WITH_POOLS:
+            facts = replace(facts, sizes=self._live.pool_sizes(facts))
         return incident.view(facts)
 
     def _facts(self, incident: Incident, last_exit: ExitReason | None) -> IncidentFacts:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fpm_listener.host.oom_kills import OomKill
 from fpm_listener.incidents import size_texts
 from fpm_listener.incidents.effects import ExamineExit, ExitExamined
+from fpm_listener.incidents.incident_facts import IncidentFacts
+from fpm_listener.incidents.live_view import LiveView, WorkersView
 from fpm_listener.incidents.post_mortem import PostMortem
 from fpm_listener.incidents.size_en import SIZES
 from fpm_listener.incidents.text_en import ENGLISH
@@ -19,6 +21,8 @@ from fpm_listener.incidents.text_zh import CHINESE
 from fpm_listener.monitor.messages import PoolsSeen
 from fpm_listener.phpfpm.pool_capacity import Capacity, PoolSize, Unknown
 from fpm_listener.phpfpm.status_page import PoolView
+from fpm_listener.supervisor.exit_log import ExitReason
+from fpm_listener.vocabulary import Cause, Fault
 from tests.unit.monitor.engine_scenario import EPOCH, FPM, Scenario
 
 if TYPE_CHECKING:
@@ -102,6 +106,30 @@ def test_the_age_of_an_old_number() -> None:
     scenario.play("71 crash", "72 fatal", "15000 tick")
     assert scenario.sent[-1].startswith("repeat: ")
     assert ", the last one 4h ago)" in scenario.alerts[-1].annotations["description"]
+
+
+KILLED = ExitReason(signal=9)
+
+
+@pytest.mark.parametrize(
+    ("facts", "lacks_memory"),
+    [
+        ({"cause": Cause.OUT_OF_MEMORY}, True),
+        ({"cause": Cause.OUT_OF_MEMORY, "fault": Fault.NO_SHARED_MEMORY}, False),
+        ({"cause": Cause.CRASH_SIGNAL, "last_exit": KILLED}, True),
+        ({"cause": Cause.CRASH_SIGNAL, "last_exit": ExitReason(signal=11)}, False),
+        ({"cause": Cause.CONFIG_ERROR, "last_exit": KILLED}, False),
+        ({"cause": Cause.WORKER_FAILURE, "live": LiveView(WorkersView(9, 9))}, True),
+        ({"cause": Cause.WORKER_FAILURE, "live": LiveView(WorkersView(9, None, 1))}, False),
+    ],
+)
+def test_causes_with_the_size_of_the_pools(facts: dict[str, Any], lacks_memory: bool) -> None:  # noqa: FBT001 - a parameter
+    """SIGKILL is perhaps because of memory, unless that is ruled out."""
+    known = IncidentFacts(name=FPM, **facts)
+    assert known.lacks_memory is lacks_memory
+    ruled_out = PostMortem(looked_for=(Cause.OUT_OF_MEMORY,))
+    is_certain = known.cause is Cause.OUT_OF_MEMORY and lacks_memory
+    assert replace(known, post_mortem=ruled_out).lacks_memory is is_certain
 
 
 def test_clients_wait() -> None:
