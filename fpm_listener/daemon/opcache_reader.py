@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two readings, and seconds that a pool has for its answer.
-EVERY_S, _ANSWER_S = 60.0, 3.0
+#: Seconds between two readings, until a second attempt if no pool could be asked, and that a pool
+#: has for its answer.
+EVERY_S, _SOON_S, _ANSWER_S = 60.0, 5.0, 3.0
 #: The most pools that one reading asks.
 _MOST_POOLS = 5
 _MORE = {opcache.PARAMETER: "1"}
@@ -54,8 +55,9 @@ class OpcacheReader:
         """Return the numbers if a reading is due, and a pool is free to answer; otherwise None."""
         if not watches or self._due_s.get(name, 0.0) > time.monotonic():
             return None
-        self._due_s[name] = time.monotonic() + self._every_s
         view = self._ask(name, watches)
+        is_first = view is None and name not in self._seen  # php-fpm starts after the listener
+        self._due_s[name] = time.monotonic() + (_SOON_S if is_first else self._every_s)
         if view is not None:
             self._log_change(name, view)
             self._seen[name] = view
@@ -63,8 +65,7 @@ class OpcacheReader:
 
     def _ask(self, name: ProcessName, watches: Sequence[PoolWatch]) -> OpcacheView | None:
         if self._script is None:
-            why = "opcache_status.php is not a file: fpm-listener.pyz has none; install the package"
-            return OpcacheView(problem=why)
+            return OpcacheView(problem=_NO_FILE)
         usable = [watch for watch in watches if not watch.target.chroot]
         if not usable:
             return OpcacheView(problem=_CHROOT)
@@ -95,6 +96,10 @@ class OpcacheReader:
             log.info("OPcache can be read again program=%s", name)
 
 
+_NO_FILE = (
+    "php-fpm cannot run a script inside fpm-listener.pyz; type: fpm-listener.pyz unpack DIR, then "
+    "start the listener as DIR/bin/fpm-listener"
+)
 _CHROOT = (
     "each pool has a chroot, so php-fpm cannot run the script of fpm-listener; add a pool without "
     "chroot, or set opcache_status = off"
