@@ -254,7 +254,7 @@ class PoolWatch:
             delay_s = self._interval_s * 2.0 ** min(self._unanswered, 8)
             self._ask_due_s = time.monotonic() + min(delay_s, max(SELDOM_S, self._interval_s))
         if answer.silent and self._unanswered == 1:
-            return replace(self.view, silent=True)
+            return replace(self.view, silent=True, is_old=True)
         failed = self._asks and (self._unanswered == 2 or not answer.silent)
         return PoolView(
             pool=self.target.pool,

@@ -91,7 +91,7 @@ class PoolView:
 
     max_children: int | None = None  #: pm.max_children; None = unknown
     own_requests: int = 0  #: active workers that only answered us
-    is_old: bool = False  #: `numbers` and `states` are of an earlier answer, because clients wait
+    is_old: bool = False  #: `numbers` and `states` are of an earlier answer
     running: int | None = None  #: workers, if clients wait for longer: all of them are busy
     capacity: Capacity = NOTHING
 

@@ -123,6 +123,7 @@ def test_the_queue_of_a_busy_pool(fpm: Fpm, kind: str, *, asks: bool) -> None:
             view = watch.look()
             assert (view.waiting, view.limit) == (7, BACKLOG)
             assert view.life in {Life.ALIVE, Life.UNKNOWN}
+            assert view.busy is None  # an earlier number says nothing about now
         assert (watch.view.silent, watch.view.detail) == (True, "")  # busy
         busy[0].close()
         wait_until(lambda: not watch.look().silent, "a queue that moves")
