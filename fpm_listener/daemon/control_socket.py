@@ -197,7 +197,7 @@ class ControlSocket:
             return
         answer = self._ask_main(request)
         if request.action == "status":
-            from fpm_listener.status import document  # noqa: PLC0415 - only for `fpm-listener status`
+            from fpm_listener.status import document  # noqa: PLC0415 - late, see ADR 044
 
             answer = document.to_json(answer, time.time())
         connection.sendall(json.dumps(answer).encode() + b"\n")

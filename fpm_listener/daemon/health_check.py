@@ -102,7 +102,7 @@ class HealthCheck:
     def _look(
         self, targets: Sequence[ProbeTarget], patience: Patience
     ) -> dict[ProbeTarget, PoolProbe]:
-        from fpm_listener.phpfpm import probe  # noqa: PLC0415 - nobody may ever ask
+        from fpm_listener.phpfpm import probe  # noqa: PLC0415 - late, see ADR 044
 
         arrived_s = time.monotonic()
         # A question with a longer timeout does not delay this one.

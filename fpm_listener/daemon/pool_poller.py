@@ -12,10 +12,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fpm_listener.daemon.capacity_sampler import CapacitySampler
 from fpm_listener.daemon.pool_watch import PoolWatch
+from fpm_listener.host import sock_diag
+from fpm_listener.host.netlink import Kernel
 from fpm_listener.internal_errors import is_exhausted, log_only, service_thread
 from fpm_listener.monitor.messages import PoolsSeen
 from fpm_listener.monitor.opcache_seen import OpcacheSeen
@@ -63,11 +66,13 @@ class PoolPoller:
         self._watches: dict[PoolTarget, PoolWatch] = {}
         self._obstacles: set[str] = set()  # that are in the log already
         self._capacity = CapacitySampler()
+        self._kernel = Kernel()
+        self._find_queue = partial(sock_diag.queue, kernel=self._kernel.ask)
         self._changed = threading.Event()
         self._stop = False
         self._opcache: OpcacheReader | None = None
-        if opcache:  # it is off by default, and its modules cost memory
-            from fpm_listener.daemon.opcache_reader import OpcacheReader  # noqa: PLC0415
+        if opcache:
+            from fpm_listener.daemon.opcache_reader import OpcacheReader  # noqa: PLC0415 - late, see ADR 044
 
             self._opcache = OpcacheReader()
         self._thread = service_thread("pools", self._run, failed)
@@ -99,6 +104,7 @@ class PoolPoller:
                     self._read_opcache(process, watches)
             self._changed.wait(self._wait_s())
         self._choose(())
+        self._kernel.close()
 
     def _choose(self, targets: Iterable[PoolTarget]) -> None:
         """Watch these pools only."""
@@ -111,8 +117,8 @@ class PoolPoller:
             watch.close()
 
     def _watch(self, target: PoolTarget) -> PoolWatch:
-        asks, reads = self._asks, self._reads_requests
-        return PoolWatch(target, self._interval_s, asks=asks, reads_requests=reads)
+        asks, reads, find = self._asks, self._reads_requests, self._find_queue
+        return PoolWatch(target, self._interval_s, asks=asks, reads_requests=reads, find_queue=find)
 
     def _measure(self) -> None:
         """Measure the workers, if it is time."""

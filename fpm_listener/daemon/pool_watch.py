@@ -24,7 +24,7 @@ from fpm_listener.phpfpm.pool_life import Life, SocketUser
 from fpm_listener.phpfpm.status_page import PoolTarget, PoolView, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fpm_listener.daemon.open_request import OpenRequest
     from fpm_listener.phpfpm.worker_requests import PoolRequests
@@ -46,9 +46,16 @@ class PoolWatch:
     """One pool. Moments are monotonic seconds."""
 
     def __init__(
-        self, target: PoolTarget, interval_s: float, *, asks: bool, reads_requests: bool = False
+        self,
+        target: PoolTarget,
+        interval_s: float,
+        *,
+        asks: bool,
+        reads_requests: bool = False,
+        find_queue: Callable[..., ListenQueue | NoQueue] = sock_diag.queue,
     ) -> None:
         """`asks`: also ask php-fpm, if it has a status page or a ping page."""
+        self._find_queue = find_queue
         self._reads_requests = reads_requests
         self._requests: PoolRequests | None = None  # not taken yet
         self.target = target
@@ -65,7 +72,7 @@ class PoolWatch:
 
     def look(self) -> PoolView:
         """Return the state of the pool now. Raises OSError if no descriptor or memory is left."""
-        found = sock_diag.queue(self.target.address, last=self._queue)
+        found = self._find_queue(self.target.address, last=self._queue)
         queue = found if isinstance(found, ListenQueue) else None
         last, self._queue = self._queue, queue
         own = [
@@ -114,7 +121,7 @@ class PoolWatch:
 
         Raises as `look`.
         """
-        queue = sock_diag.queue(self.target.address)
+        queue = self._find_queue(self.target.address)
         if isinstance(queue, ListenQueue) and queue.waiting:
             return None
         if self._script is not None:  # a worker has taken it
@@ -143,9 +150,8 @@ class PoolWatch:
     def _judge(
         self, queue: ListenQueue | None, last: ListenQueue | None, own: Sequence[OpenRequest]
     ) -> PoolView:
-        quiet = replace(self.view, silent=False, life=Life.UNKNOWN)
         if queue is not None and queue.waiting > len(own):  # law 1
-            quiet = self._with_numbers(replace(quiet, is_old=True))
+            quiet = self._with_numbers(replace(self._quiet(), is_old=True))
             if last is None or last.inode != queue.inode or not last.waiting:
                 return self.view if self._pending else quiet
             if queue.moved_since(last):
@@ -158,8 +164,12 @@ class PoolWatch:
             return self._without(_SILENT)
         if not self._asks:
             self._unanswered = 0
-            return replace(quiet, detail="")
+            return replace(self._quiet(), detail="")
         return self._ask()
+
+    def _quiet(self) -> PoolView:
+        """Return the last state without what a silence has shown."""
+        return replace(self.view, silent=False, life=Life.UNKNOWN)
 
     def _with_numbers(self, view: PoolView) -> PoolView:
         """Add the numbers that pm.status_listen reports: its worker is free."""
@@ -216,7 +226,7 @@ class PoolWatch:
             return self._without(answer)
         if answer.status != _OK or answer.body.strip() != self.target.ping_response:
             return self._without(_odd(self.target.ping_path, answer))
-        return self._with(PoolView(pool=self.target.pool, up=True))
+        return self._alive({}, {})
 
     def _take_status(self, answer: Response | NoAnswer) -> PoolView:
         if isinstance(answer, NoAnswer):
@@ -224,13 +234,7 @@ class PoolWatch:
         found = self._numbers(answer)
         if found is None:
             return self._without(_odd(self.target.status_path, answer))
-        numbers, states = found
-        own = int(self.target.status_takes_worker)
-        return self._with(
-            PoolView(
-                pool=self.target.pool, up=True, numbers=numbers, states=states, own_requests=own
-            )
-        )
+        return self._alive(*found, own=int(self.target.status_takes_worker))
 
     def _numbers(self, answer: Response) -> tuple[dict[str, float], dict[str, int]] | None:
         """Return numbers and states; None if it is no status page. Notes the requests."""
@@ -240,9 +244,20 @@ class PoolWatch:
             self._requests = read_requests(self.target, page)
         return found
 
-    def _with(self, view: PoolView) -> PoolView:
+    def _alive(
+        self, numbers: Mapping[str, float], states: Mapping[str, int], own: int = 0
+    ) -> PoolView:
+        """Return the state of a pool that answers; own: workers that only answer us."""
         self._unanswered = 0
-        return replace(view, failures=self.view.failures, max_children=self.target.max_children)
+        return PoolView(
+            pool=self.target.pool,
+            up=True,
+            failures=self.view.failures,
+            numbers=numbers,
+            states=states,
+            max_children=self.target.max_children,
+            own_requests=own,
+        )
 
     def _without(self, answer: NoAnswer, *, is_new: bool = True) -> PoolView:
         """Return the state of a pool that does not answer; `is_new`: this request.

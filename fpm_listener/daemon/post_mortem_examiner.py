@@ -12,8 +12,6 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from fpm_listener.daemon import address_check
-from fpm_listener.daemon.machine_checks import MachineChecks
 from fpm_listener.host.file_access import account_of_process
 from fpm_listener.host.oom_counters import OomKills
 from fpm_listener.host.procfs import read_stat
@@ -63,10 +61,12 @@ class PostMortemExaminer:
 
     def examine(self, request: ExamineExit) -> PostMortem:
         """Return the facts about one exit."""
+        from fpm_listener.daemon.machine_checks import MachineChecks  # noqa: PLC0415 - late, see ADR 044
+
         oom = self._kills.since(request.exited_at_s - _LATE_S, time.monotonic())
         supervisord = account_of_process(self._supervisord_pid)
         checks = MachineChecks(request.needs, supervisord, os.environ.get("PATH", ""))
-        obstacles = checks.obstacles or address_check.find_conflicts(request)
+        obstacles = checks.obstacles or _find_conflicts(request)
         refusal = None if request.has_status else self._spawn_error(request.process)
         if refusal is not None:
             # The machine shows more about the same cause: which folder, or which mount.
@@ -113,3 +113,9 @@ def _is_missing(path: str) -> bool:
     except OSError:
         return False  # it may be there
     return False
+
+
+def _find_conflicts(request: ExamineExit) -> list[Obstacle]:
+    from fpm_listener.daemon import address_check  # noqa: PLC0415 - late, see ADR 044
+
+    return address_check.find_conflicts(request)

@@ -12,7 +12,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fpm_listener.daemon import address_check, control_client, startup_check
+from fpm_listener.daemon import control_client, startup_check
 from fpm_listener.daemon.control_socket import ControlSocket
 from fpm_listener.daemon.discovery import Discovery
 from fpm_listener.daemon.fpm_finder import FpmFinder
@@ -44,6 +44,7 @@ from fpm_listener.status.registry import on_demand
 from fpm_listener.supervisor import server_login
 from fpm_listener.supervisor.rpc import SupervisorRpc
 from fpm_listener.vocabulary import Where
+from fpm_listener.web.server import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -59,7 +60,6 @@ if TYPE_CHECKING:
     from fpm_listener.status.snapshot import Snapshot
     from fpm_listener.status.textfile import TextfileWriter
     from fpm_listener.supervisor.process import ProcessName
-    from fpm_listener.web.server import WebServer
 
 log = logging.getLogger(__name__)
 
@@ -154,16 +154,13 @@ class Services:
             self._starter.start(self._control.start)
 
     def _start_web(self) -> None:
-        # Imported late: READY was sent long before this, and http.server is slow to load.
-        from fpm_listener.web.server import WebServer  # noqa: PLC0415
-
         registry = on_demand(self._snapshot)
         failed, caught = self._inbox.failed, self._inbox.errors.caught
         report = self._control.health.report_now
         self._web = WebServer(self._settings.web, self._snapshot, registry, failed, caught, report)
         self._starter.start(self._web.start)
         if self._settings.textfile is not None:
-            from fpm_listener.status.textfile import TextfileWriter  # noqa: PLC0415 - as above
+            from fpm_listener.status.textfile import TextfileWriter  # noqa: PLC0415 - late, see ADR 044
 
             path = self._settings.textfile
             self._textfile = TextfileWriter(path, registry(), failed, caught=caught)
@@ -257,6 +254,8 @@ class Services:
             self._inbox.errors.survive(Where.HOLDER, self._find_holder, look)
 
     def _find_holder(self, look: FindHolder) -> None:
+        from fpm_listener.daemon import address_check  # noqa: PLC0415 - late, see ADR 044
+
         self._inbox.put(address_check.find_holder(look))
 
     def _examine_exits(self, requests: tuple[_ExitRequest, ...]) -> None:

@@ -11,6 +11,7 @@ Source: php-src sapi/fpm/fpm/fpm_sockets.c; each form was started with php-fpm 8
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 _PORT = re.compile(r"[ \t]*\+?0*([0-9]{1,5})")  # as atoi(3) and getaddrinfo(3) take it
@@ -53,6 +54,7 @@ class UnusableAddress(NamedTuple):
 Address = TcpAddress | UnixAddress | UnusableAddress
 
 
+@lru_cache(maxsize=256)  # the same pools are looked at every few seconds
 def parse(text: str) -> Address:
     """Return the address that php-fpm reads from `text`.
 
@@ -125,6 +127,7 @@ def client_target(address: TcpAddress | UnixAddress) -> tuple[str, int] | str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), address.port  # noqa: S104 - not bound
 
 
+@lru_cache(maxsize=256)
 def packed(host: str) -> bytes | None:
     """Return a numeric host as 4 bytes of IPv4 or 16 of IPv6, without its zone; None for a name.
 

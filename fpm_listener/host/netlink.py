@@ -25,35 +25,76 @@ _ATTRIBUTE = struct.Struct("=HH")
 _NUMBER = struct.Struct("=i")
 #: An answer takes well below a millisecond (Linux 6.18).
 _TIMEOUT_S = 1.0
+_TIMEVAL = struct.pack("@ll", 1, 0)
+#: The largest number of a question.
+_MOST = (1 << 32) - 1
 #: One datagram of the kernel has at most 32 KiB. All of them: about 30,000 sockets.
 _DATAGRAM, _MOST_BYTES = 1 << 16, 1 << 22
 
 
-def ask(request: bytes, *, one: bool = False) -> list[bytes]:
-    """Return the kernel's messages without their headers.
+class Kernel:
+    """A netlink socket that stays open for many questions. Used by one thread."""
 
-    request: struct unix_diag_req or inet_diag_req_v2; one: about one socket, which it names.
-    Raises OSError (ENOENT, EPROTONOSUPPORT, EPERM, …), and ValueError for a damaged answer.
-    """
-    flags = _REQUEST if one else _REQUEST | _DUMP
-    header = _HEADER.pack(_HEADER.size + len(request), _BY_FAMILY, flags, 1, 0)
-    ends_at_s = time.monotonic() + _TIMEOUT_S
-    found: list[bytes] = []
-    size = 0
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _SOCK_DIAG) as kernel:
-        kernel.settimeout(_TIMEOUT_S)
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None  # None = the next question opens one
+        self._number = 0
+
+    def ask(self, request: bytes, *, one: bool = False) -> list[bytes]:
+        """Return the kernel's messages without their headers.
+
+        request: struct unix_diag_req or inet_diag_req_v2; one: about one socket, which it names.
+        Raises OSError (ENOENT, EPROTONOSUPPORT, EPERM, …), and ValueError for a damaged answer.
+        """
+        if self._socket is None:
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _SOCK_DIAG)
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):  # settimeout would poll, too
+                self._socket.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL)
+        try:
+            return self._exchange(self._socket, request, one=one)
+        except BaseException:
+            self.close()  # the rest of an answer can still come
+            raise
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _exchange(self, kernel: socket.socket, request: bytes, *, one: bool) -> list[bytes]:
+        self._number = self._number % _MOST + 1
+        flags = _REQUEST if one else _REQUEST | _DUMP
+        header = _HEADER.pack(_HEADER.size + len(request), _BY_FAMILY, flags, self._number, 0)
+        ends_at_s = time.monotonic() + _TIMEOUT_S
+        found: list[bytes] = []
+        size = 0
         kernel.send(header + request)
         while True:
-            kernel.settimeout(max(0.001, ends_at_s - time.monotonic()))
             datagram, sender = kernel.recvfrom(_DATAGRAM)
-            if sender[0] != 0:  # not the kernel
-                continue
+            if time.monotonic() > ends_at_s:
+                raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            if sender[0] != 0 or _number(datagram) != self._number:
+                continue  # not the kernel, or not about this question
             size += len(datagram)
             if not datagram or size > _MOST_BYTES:
                 raise ValueError(f"the answer has {size} bytes")
             is_done = read(datagram, found)
             if is_done or (one and found):
                 return found
+
+
+def ask(request: bytes, *, one: bool = False) -> list[bytes]:
+    """Ask once, as `Kernel.ask`."""
+    kernel = Kernel()
+    try:
+        return kernel.ask(request, one=one)
+    finally:
+        kernel.close()
+
+
+def _number(datagram: bytes) -> int:
+    """Return the number of the question; all messages of a datagram have the same one."""
+    return int(_HEADER.unpack_from(datagram)[3]) if len(datagram) >= _HEADER.size else -1
 
 
 def read(datagram: bytes, found: list[bytes]) -> bool:

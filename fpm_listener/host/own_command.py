@@ -53,7 +53,7 @@ def words() -> list[str]:
     beside = f"{root}/bin/{_NAME}" if root else os.path.join(os.path.dirname(sys.executable), _NAME)  # noqa: PTH118, PTH120 - the same
     if _is_program(beside):
         return [beside]
-    import shutil  # noqa: PLC0415 - it loads libraries for archives
+    import shutil  # noqa: PLC0415 - late, see ADR 044
 
     found = shutil.which(_NAME)
     return [found] if found and _is_program(found) else [sys.executable, "-m", "fpm_listener"]

@@ -13,7 +13,6 @@ Source: php-src fpm_sockets.c (cleanup at the master's exit); inotify(7).
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 from dataclasses import dataclass
@@ -87,10 +86,12 @@ class PathWatch:
 
     def __init__(self) -> None:
         """Raise OSError if inotify is unavailable."""
-        self._libc = ctypes.CDLL(None, use_errno=True)
+        import ctypes  # noqa: PLC0415 - late, see ADR 044
+
+        self._libc, self._errno = ctypes.CDLL(None, use_errno=True), ctypes.get_errno
         self._fd: int = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
-            raise OSError(ctypes.get_errno(), "inotify is unavailable")
+            raise OSError(self._errno(), "inotify is unavailable")
 
     def fileno(self) -> int:
         """Return the descriptor to wait for."""
@@ -112,7 +113,7 @@ class PathWatch:
     def _add(self, path: str, mask: int) -> int:
         number: int = self._libc.inotify_add_watch(self._fd, os.fsencode(path), mask)
         if number < 0:
-            why = ctypes.get_errno()
+            why = self._errno()
             raise OSError(why, os.strerror(why), path)
         return number
 

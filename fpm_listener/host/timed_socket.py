@@ -67,7 +67,9 @@ def connect(address: tuple[str, int] | str, ends_at_s: float) -> TimedSocket:
     address: host and port, or the path of a unix socket; ends_at_s: monotonic.
     """
     targets: Sequence[tuple[int, Any]] = [(socket.AF_UNIX, address)]
-    if not isinstance(address, str):
+    if not isinstance(address, str) and (numeric := _numeric_family(address[0])) is not None:
+        targets = [(numeric, address)]  # the resolver would load the tables of IDNA: 0.7 MiB
+    elif not isinstance(address, str):
         found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
         targets = [(family, sockaddr) for family, _, _, _, sockaddr in found]
     failure: OSError = TimeoutError()
@@ -87,3 +89,14 @@ def connect(address: tuple[str, int] | str, ends_at_s: float) -> TimedSocket:
             connection.ends_at_s = ends_at_s
             return connection
     raise failure
+
+
+def _numeric_family(host: str) -> int | None:
+    """Return the family of a numeric address; None = it is a name."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except (OSError, ValueError):  # ValueError: a NUL, or not ASCII
+            continue
+        return family
+    return None

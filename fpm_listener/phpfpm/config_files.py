@@ -141,7 +141,7 @@ def real_binary(invocation: FpmInvocation) -> str:
     """Return the real path of the binary; `php-fpm` is often a link to a version."""
     if "/" in invocation.binary:
         return os.path.realpath(invocation.binary)
-    import shutil  # noqa: PLC0415 - it loads libraries for archives
+    import shutil  # noqa: PLC0415 - late, see ADR 044
 
     found = shutil.which(invocation.binary)
     return os.path.realpath(found) if found else invocation.binary

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _ID = 1  # of our request; a connection has only one
+_STATUS = re.compile(rb"(?:^|\r\n)status:[ \t]*([0-9]{3})\b", re.IGNORECASE)
 _BEGIN, _END, _PARAMS, _STDIN, _STDOUT = 1, 3, 4, 5, 6
 _HEADER = struct.Struct("!BBHHBB")
 #: Longest answer in bytes: a status page of a thousand workers has about 300 KiB.
@@ -194,10 +195,5 @@ def _read(connection: TimedSocket, reader: Reader) -> bytes:
 
 def _response(text: bytes) -> Response:
     head, _, body = text.partition(b"\r\n\r\n")
-    status = 200
-    for line in head[:_LONGEST_HEAD].split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        found = re.match(rb"\s*([0-9]{3})\b", value)
-        if name.lower() == b"status" and found:
-            status = int(found[1])
-    return Response(status, body.decode("utf-8", "replace"))
+    found = _STATUS.findall(head[:_LONGEST_HEAD])  # the last one counts
+    return Response(int(found[-1]) if found else 200, body.decode("utf-8", "replace"))

@@ -26,7 +26,7 @@ def reader(environ: Mapping[str, str], directory: str | None = None) -> Reader:
     def read(name: str) -> str | None:
         path: str | None = name
         if "/" not in name:
-            import shutil  # noqa: PLC0415 - it loads libraries for archives
+            import shutil  # noqa: PLC0415 - late, see ADR 044
 
             path = shutil.which(name, path=environ.get("PATH", os.defpath))
         elif directory is not None and not name.startswith("/"):

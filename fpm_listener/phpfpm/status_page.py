@@ -152,9 +152,7 @@ def parse(page: StatusPage | None) -> tuple[dict[str, float], dict[str, int]] | 
     numbers = {
         name: float(value)
         for key, name in NUMBERS.items()
-        if isinstance(value := page.pool.get(key), int)
-        and not isinstance(value, bool)
-        and 0 <= value <= _LARGEST
+        if type(value := page.pool.get(key)) is int and 0 <= value <= _LARGEST  # and no bool
     }
     return numbers, _states(page) if page.is_whole else {}
 

@@ -93,7 +93,7 @@ def _whys(receiver: ReceiverSettings, *, may_read: bool) -> list[str]:
 
 
 def _is_found(command: str) -> bool:
-    import shutil  # noqa: PLC0415 - it loads libraries for archives
+    import shutil  # noqa: PLC0415 - late, see ADR 044
 
     return shutil.which(command) is not None
 

@@ -36,6 +36,6 @@ def on_demand(
 
 
 def _make(snapshot: Callable[[], Snapshot]) -> CollectorRegistry:
-    from fpm_listener.status.metrics import make_registry  # noqa: PLC0415 - see above
+    from fpm_listener.status.metrics import make_registry  # noqa: PLC0415 - late, see ADR 044
 
     return make_registry(snapshot)

@@ -63,7 +63,7 @@ def _written(value: int | str) -> str:
 
 def answer(body: bytes) -> Any:  # noqa: ANN401 - the caller knows its type
     """Return the value of an answer in UTF-8. Raises FaultError and ValueError."""
-    from xml.parsers import expat  # noqa: PLC0415 - the listener starts faster without it
+    from xml.parsers import expat  # noqa: PLC0415 - late, see ADR 044
 
     if _LONG_TAG.search(body):
         raise ValueError("a long tag")

@@ -133,7 +133,7 @@ class Application:
         head: bool,
     ) -> Iterable[bytes]:
         if self._metrics is None:  # two first scrapes at once: either application is right
-            from prometheus_client import make_wsgi_app  # noqa: PLC0415 - costs memory
+            from prometheus_client import make_wsgi_app  # noqa: PLC0415 - late, see ADR 044
 
             self._metrics = make_wsgi_app(self._registry())
         started: list[tuple[str, list[tuple[str, str]]]] = []

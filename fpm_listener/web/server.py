@@ -168,9 +168,9 @@ class WebServer:
         self, listening: socket.socket, certificate: Certificate | None, settings: WebSettings
     ) -> Server:
         """Load http.server and the application."""
-        from fpm_listener.web.access import Credentials  # noqa: PLC0415 - see law 2
-        from fpm_listener.web.application import Application  # noqa: PLC0415 - see law 2
-        from fpm_listener.web.connections import Server  # noqa: PLC0415 - see law 2
+        from fpm_listener.web.access import Credentials  # noqa: PLC0415 - late, see ADR 044
+        from fpm_listener.web.application import Application  # noqa: PLC0415 - late, see ADR 044
+        from fpm_listener.web.connections import Server  # noqa: PLC0415 - late, see ADR 044
 
         if self._application is None:
             self._application = Application(
@@ -197,7 +197,7 @@ def _certificate(settings: WebSettings) -> Certificate | None:
     """Load the certificate, if there is one: its errors are reported at the start."""
     if settings.cert_file is None or settings.key_file is None:
         return None
-    from fpm_listener.web.connections import Certificate  # noqa: PLC0415 - see law 2
+    from fpm_listener.web.connections import Certificate  # noqa: PLC0415 - late, see ADR 044
 
     return Certificate(settings.cert_file, settings.key_file)
 

@@ -15,7 +15,8 @@ import pytest
 
 from fpm_listener.daemon.pool_poller import PoolPoller
 from fpm_listener.daemon.pool_watch import PoolWatch
-from fpm_listener.host import procfs, sock_diag
+from fpm_listener.host import procfs
+from fpm_listener.host.netlink import Kernel
 from fpm_listener.monitor.messages import PoolsSeen
 from fpm_listener.phpfpm.fastcgi import NoAnswer, Response
 from fpm_listener.phpfpm.pool_life import Life
@@ -176,10 +177,10 @@ def test_a_kernel_that_hides_the_queue(
 ) -> None:
     """It is one message, and php-fpm is asked as before."""
 
-    def refuse(_request: bytes, *, one: bool) -> list[bytes]:  # noqa: ARG001 - as netlink.ask
+    def refuse(_: Kernel, _request: bytes, *, one: bool) -> list[bytes]:  # noqa: ARG001 - as `ask`
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(sock_diag.queue, "__defaults__", (refuse,))
+    monkeypatch.setattr(Kernel, "ask", refuse)
     taken: list[PoolsSeen | OpcacheSeen] = []
     poller = PoolPoller(0.1, taken.append, print)
     name = ProcessName("php-fpm", "php-fpm")

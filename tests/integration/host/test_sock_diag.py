@@ -281,3 +281,26 @@ def test_the_known_socket_is_replaced(tmp_path: Path, opened: ExitStack) -> None
         assert isinstance(found, ListenQueue)
         assert found.limit == 4
         old.close()
+
+
+def test_a_kernel_socket_that_stays_open(tmp_path: Path, opened: ExitStack) -> None:
+    """It answers many questions, and after an error it is a new one: no answer is mixed up."""
+    paths = [str(tmp_path / f"{number}.sock") for number in range(2)]
+    for number, path in enumerate(paths):
+        listening(opened, socket.AF_UNIX, path, backlog=5 + number)
+    kernel = netlink.Kernel()
+    opened.callback(kernel.close)
+
+    found = [sock_diag.queue(path, kernel.ask) for path in paths]
+    first = kernel._socket
+    assert first is not None
+    # The whole answer to an older question is still in the buffer.
+    first.send(struct.pack("=IHHII", 16 + 24, 20, 0x301, 77, 0) + bytes([1]) + bytes(23))
+    assert [sock_diag.queue(path, kernel.ask) for path in paths] == found
+    assert [one.limit for one in found if isinstance(one, ListenQueue)] == [5, 6]
+    assert kernel._socket is first
+
+    with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+        kernel.ask(b"")
+    assert kernel._socket is None
+    assert sock_diag.queue(paths[1], kernel.ask) == found[1]
