@@ -1,7 +1,7 @@
 # The commands of a checkout. `make` lists them.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-recipe test unit lint collect mutants bench bench-restart bench-waits bench-gap bench-alerts bench-calls bench-capacity bench-check bench-exits bench-fleet bench-logs bench-saturated bench-spin bench-zip check-parity dist fuzz soak screenshots matrix matrix-debian clean setup-demo setup-test setup-fuzz
+.PHONY: help demo demo-recipe test unit lint collect mutants bench bench-restart bench-waits bench-gap bench-alerts bench-calls bench-capacity bench-check bench-cost bench-exits bench-fleet bench-logs bench-saturated bench-spin bench-zip check-parity dist fuzz soak screenshots matrix matrix-debian clean setup-demo setup-test setup-fuzz
 
 BIN := .venv/bin
 # It is found when a recipe runs, because setup can install it just before. `exec`: a signal that ends
