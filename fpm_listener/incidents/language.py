@@ -175,7 +175,6 @@ class Language:
             "exit": self.describe_exit(facts.last_exit) if facts.last_exit else "",
             "exit_words": None if status is None else f"{status}",
             "worker_exit": self._describe_worker(facts),
-            "reload": facts.commands.control("signal USR2", quoted(facts.name.shown)),
             "interval": f"{facts.every_s:.0f}" if facts.every_s >= SLOW_S else "",
             "limit": mebibytes(facts.oom.limit) if facts.oom and facts.oom.limit else "",
             "options": facts.named if facts.fault is Fault.USAGE else "",
@@ -191,6 +190,7 @@ class Language:
         frame, value = reading(facts)
         return {
             **self._restart_parts(facts),
+            "reload": "" if facts.gave_up else self._reload(facts),
             "read": self.frames[frame].format(value=value),
             "grow": size_texts.grow(self.frames, facts.sizes),
             "lower": size_texts.lower(self.frames, facts.sizes),
@@ -217,6 +217,10 @@ class Language:
             for name in ("restart", "update")
         }
 
+    def _reload(self, facts: IncidentFacts) -> str:
+        command = facts.commands.control("signal USR2", quoted(facts.name.shown))
+        return self.frames["reload_by" if command else "reload"].format(value=command)
+
     def _describe_worker(self, facts: IncidentFacts) -> str:
         workers = facts.live.workers
         if workers.status is None and workers.signal is None:
@@ -230,6 +234,14 @@ class Language:
 #: Values with which supervisord's log has exits, by key of [supervisord].
 _SHOWS_EXITS = {"loglevel": "loglevel=info", "logfile": "logfile=/tmp/supervisord.log"}
 #: Causes about which the description says nothing about failures.
-_NO_FAILURES = frozenset({Cause.EXIT_LOOP, Cause.STOP_TIMEOUT, Cause.OPCACHE_FULL, Cause.SATURATED})
+_NO_FAILURES = frozenset(
+    {
+        Cause.EXIT_LOOP,
+        Cause.NOT_ANSWERING,
+        Cause.OPCACHE_FULL,
+        Cause.SATURATED,
+        Cause.STOP_TIMEOUT,
+    }
+)
 #: Causes with which the program itself does not fail.
 _RUNS = _NO_FAILURES | {Cause.WORKER_FAILURE}

@@ -11,10 +11,7 @@ from fpm_listener.vocabulary import Cause
 if TYPE_CHECKING:
     from fpm_listener.vocabulary import Fault
 
-_FIND_REASON = (
-    "{read}. If they have no reason, set catch_workers_output = yes in the pool, then reload "
-    "php-fpm{reload}"
-)
+_FIND_REASON = "{read}. If they show no reason, set catch_workers_output = yes in the pool{reload}"
 
 LIVE: dict[Cause | Variant | Fault, Text] = {
     Variant.WORKERS_OOM: Text(
@@ -47,6 +44,11 @@ LIVE: dict[Cause | Variant | Fault, Text] = {
         "--max-time limits it), another job a sleep. If it must end, set "
         "autorestart=unexpected, or startsecs=0 if it must start again at once",
     ),
+    Cause.NOT_ANSWERING: Text(
+        "it runs|ran and accepts|accepted connections, but does|did not answer requests",
+        "See what its workers do: {workers}. State T means stopped: kill -CONT PID. If all are "
+        "busy, set request_terminate_timeout. If requests need more workers, {grow}{restart}",
+    ),
     Cause.SATURATED: Text(
         "all workers of a pool are|were busy, and too many clients wait|waited",
         "See what its workers do: {workers}. If requests are slow, find out why, for example "
@@ -65,6 +67,7 @@ LIVE: dict[Cause | Variant | Fault, Text] = {
     ),
     Cause.OPCACHE_FULL: Text(
         "its OPcache is|was full, so PHP compiles|compiled scripts again and again",
-        "In php.ini, set {opcache_setting}. Then reload php-fpm{reload}",
+        "In {php_ini}, set {opcache_setting}. Files that PHP reads later can set another value; "
+        "this lists them: {ini_files}{reload}",
     ),
 }

@@ -11,10 +11,7 @@ from fpm_listener.vocabulary import Cause
 if TYPE_CHECKING:
     from fpm_listener.vocabulary import Fault
 
-_FIND_REASON = (
-    "{read}。若其中没有原因，请在进程池中设置 "
-    "catch_workers_output = yes，然后重新加载 php-fpm{reload}"
-)
+_FIND_REASON = "{read}。若其中没有原因，请在进程池中设置 catch_workers_output = yes{reload}"
 
 LIVE: dict[Cause | Variant | Fault, Text] = {
     Variant.WORKERS_OOM: Text(
@@ -45,6 +42,11 @@ LIVE: dict[Cause | Variant | Fault, Text] = {
         "可用 --max-time 限制时长），其他任务需要 sleep。若它本应结束，请设置 "
         "autorestart=unexpected；若它本应立即再次启动，请设置 startsecs=0",
     ),
+    Cause.NOT_ANSWERING: Text(
+        "进程在运行并接受连接，但不响应任何请求",
+        "查看工作进程在做什么：{workers}。状态 T 表示已停止：kill -CONT PID。若全忙，请设置 "
+        "request_terminate_timeout。若请求需要更多工作进程，请{grow}{restart}",
+    ),
     Cause.SATURATED: Text(
         "进程池的工作进程全忙，等待的客户端过多",
         "查看工作进程在做什么：{workers}。如果请求很慢，请查明原因（例如设置 "
@@ -61,6 +63,7 @@ LIVE: dict[Cause | Variant | Fault, Text] = {
     ),
     Cause.OPCACHE_FULL: Text(
         "OPcache 已满，PHP 反复重新编译脚本",
-        "在 php.ini 中设置：{opcache_setting}，然后重新加载 php-fpm{reload}",
+        "在 {php_ini} 中设置：{opcache_setting}。PHP 之后读取的文件可能设置了别的值，列出它们："
+        "{ini_files}{reload}",
     ),
 }

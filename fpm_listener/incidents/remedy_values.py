@@ -63,6 +63,7 @@ def _commands(facts: IncidentFacts, commands: OperatorCommands) -> dict[str, str
         "denied": _denied(facts.forbidden_path or "", tools),
         "modules": f"{quoted(facts.needs.program or 'php-fpm')} -m",
         "check": facts.site.check_command,
+        "ini_files": f"{facts.site.check_command.replace(' -t', ' -i', 1)} | grep -F .ini",
         "disk": folder or "/run /var/log",
         "start": commands.control("start", name) or restart_all,
         "restart": commands.control("restart", name) or restart_all,

@@ -23,10 +23,10 @@ SIZES = {
     "size_why_not_followed": "the listener does not follow another php-fpm that shares the memory "
     "({subject})",
     "size_peak": "peak of the last 24 h: {peak} busy workers ({samples} samples since {since})",
-    "size_waited": ", and requests waited",
+    "size_waited": ", and clients waited",
     "size_sentence": " Pool {pool}: {lines}.",
     "grow_unknown": "find out how many workers fit into the memory before you raise "
-    "pm.max_children: fpm-listener check",
+    "pm.max_children: fpm-listener status",
     "grow_to": "raise pm.max_children of pool {pool} to at most {fits}",
     "grow_full": "add memory before you raise pm.max_children of pool {pool}: at most {fits} "
     "workers fit, and {most} are configured",

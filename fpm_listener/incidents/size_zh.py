@@ -18,9 +18,9 @@ SIZES = {
     "size_why_no_max_children": "进程池 {subject} 的 pm.max_children 未知",
     "size_why_not_followed": "监听器未跟踪共用内存的另一个 php-fpm（{subject}）",
     "size_peak": "最近 24 小时的峰值：{peak} 个工作进程忙碌（自 {since} 起采样 {samples} 次）",
-    "size_waited": "，其间有请求等待",
+    "size_waited": "，其间有客户端等待",
     "size_sentence": "进程池 {pool}：{lines}。",
-    "grow_unknown": "先确定内存能容纳多少个工作进程，再调大 pm.max_children：fpm-listener check",
+    "grow_unknown": "先确定内存能容纳多少个工作进程，再调大 pm.max_children：fpm-listener status",
     "grow_to": "将进程池 {pool} 的 pm.max_children 调大到不超过 {fits}",
     "grow_full": "先增加内存，再调大进程池 {pool} 的 pm.max_children：最多容纳 {fits} 个"
     "工作进程，已配置 {most} 个",

@@ -141,11 +141,6 @@ ENGLISH = Language(
             "it crashes|crashed{exit}{interval}",
             "Find the sender of SIGKILL: a watchdog, a cron job, stopwaitsecs, or a person",
         ),
-        Cause.NOT_ANSWERING: Text(
-            "it runs|ran and accepts|accepted connections, but does|did not answer requests",
-            "See what its workers do: {workers} (state T: kill -CONT them; all busy: set "
-            "request_terminate_timeout, and {grow}){restart}",
-        ),
         Cause.RESTART_LOOP: Text("it is|was in a restart loop{exit}{interval}", "{read}"),
         Cause.GAVE_UP: Text("it is|was down{exit}", "{read}"),
     },
@@ -180,7 +175,8 @@ ENGLISH = Language(
         "instead": " (this host has {value})",
         "remount": ", or make its file system writable: {value}",
         "on_host": " (as root on the host of this container)",
-        "reload": ": {value}",
+        "reload": ". Then reload php-fpm",
+        "reload_by": ". Then reload php-fpm: {value}",
         "exit_words": " with status {value}",
         "worker_exit": " ({value})",
         "pool": " of pool {value}",
@@ -200,6 +196,7 @@ ENGLISH = Language(
         "exit_loop": "These exits are no failures for supervisord. It starts the program again "
         "each time, without a delay.",
         "stop_timeout": "A stop is no failure. This alert is resolved when the program runs again.",
+        "not_answering": "supervisord sees no failure, so it does not restart php-fpm.",
         "saturated": "php-fpm still answers. If the queue becomes full, it refuses clients.",
         "opcache_full": "php-fpm answers requests, but slowly. This alert is resolved after an "
         "hour in which OPcache has neither restarted nor rejected scripts.",
@@ -231,8 +228,8 @@ ENGLISH = Language(
         "read_none": "supervisord keeps no output of it. Set {value}, and read that file after the "
         "next failure",
         "read_unknown": "Read its last log lines",
-        "restart_it": ", or restart it: {value}",
-        "restart_all": ", or restart supervisord and all its programs: {value}",
+        "restart_it": ". Or restart it: {value}",
+        "restart_all": ". Or restart supervisord and all its programs: {value}",
         "update_it": "{value}",
         "update_all": "{value} (this restarts supervisord and all its programs)",
         "then_start": "{remedy}, then type: {{start}}",

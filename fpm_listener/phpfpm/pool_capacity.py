@@ -49,7 +49,7 @@ class Capacity(NamedTuple):
     busy_peak: int | None = None  #: most busy workers of the last 24 h
     busy_samples: int = 0
     busy_since_s: float = 0.0  #: wall seconds of the first of these samples
-    waited: bool = False  #: requests waited meanwhile
+    waited: bool = False  #: clients waited meanwhile
 
 
 #: Before anything is known.

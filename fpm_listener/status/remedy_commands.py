@@ -16,11 +16,11 @@ _COMMAND = re.compile(
           | (?:grep|sed|su|s6-svc|svc)\ - | (?:tail|cat)\ (?='?/) | mount\ -o\ | dmesg\b
           | (?:docker|podman)\ (?:stop|restart)\ | sv\ (?:down|restart)\ | ip\ address\b
           | head\ -1\ | chmod\ \d
-          | fpm-listener\ (?:alerts\ |check\b) | '?\S*php-?fpm[\d.]*'?\ -t\b
+          | fpm-listener\ (?:alerts\ |check\b|status\b) | '?\S*php-?fpm[\d.]*'?\ -[ti]\b
         )
         (?: \$\([^()]*\) | '[^']*' | [^()'\uff08\uff09\uff0c\u3002\uff1b] )*?
     )
-    (?= ,\ then\ type:\ | ,\ or\  | ,\ and\  | \ \((?:state\ T:|this\ )
+    (?= ,\ then\ type:\ | ,\ or\  | ,\ and\  | \.\ [A-Z] | \ \(this\s
       | [)\uff08\uff09\uff0c\u3002\uff1b] | $ )
     """,
     re.VERBOSE,

@@ -256,7 +256,7 @@ TOLD = {
     "clients wait": (
         replace(PLIGHT, cause=Cause.SATURATED),
         "all workers of a pool are busy, and too many clients wait",
-        "how many workers fit into the memory before you raise pm.max_children: fpm-listener check",
+        "before you raise pm.max_children: fpm-listener status",
         "再调大 pm.max_children",
     ),
     "workers": (

@@ -116,7 +116,7 @@ def test_scripts_that_do_not_fit() -> None:
         "seen: OPcache is full and stores no more scripts; misses: 600 in 5 min; memory: 7.0 MiB "
         "used, 1.0 free, 0.0 wasted; keys: 180 of 223; hits: 5, misses: 720"
     )
-    assert "In php.ini, set opcache.memory_consumption = 16. Then" in annotations["remedy"]
+    assert "In php.ini, set opcache.memory_consumption = 16. Files" in annotations["remedy"]
 
     for at_s in range(1860, int(TIMES[-1] + CALM_S + 60), 60):
         fill(scenario, at_s, 3600)
@@ -131,7 +131,7 @@ def test_keys_are_full() -> None:
         fill(scenario, at_s, at_s, keys=223)
 
     assert (
-        "set opcache.max_accelerated_files = 446. Then" in scenario.alerts[0].annotations["remedy"]
+        "set opcache.max_accelerated_files = 446. Files" in scenario.alerts[0].annotations["remedy"]
     )
 
 

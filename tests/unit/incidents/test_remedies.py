@@ -277,6 +277,7 @@ RULES = {
             or not (facts.holder and facts.holder.blind and facts.address)
         ),
     ),
+    "a reload": Rule(r"USR2|reload|重新加载", lambda facts: not facts.gave_up),
     "a remount": Rule(
         r"mount -o remount", lambda facts: "sys_admin" in facts.commands.capabilities
     ),
@@ -330,3 +331,4 @@ def test_each_command_is_one_line_that_a_shell_can_parse(language: str) -> None:
             if piece.is_command:
                 words = shlex.split(piece.text)
                 assert "rm" not in words
+                assert not re.search(r"\. [A-Z]|。", piece.text), "a sentence follows it"

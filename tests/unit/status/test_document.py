@@ -241,7 +241,7 @@ def test_how_full_its_pools_are() -> None:
             "at most 5 workers fit into this container; 8 are configured (6 workers measured since",
             ", the last one 2h ago)",
             "peak of the last 24 h: 8 busy workers (5760 samples since 20",
-            "), and requests waited",
+            "), and clients waited",
         ):
             assert words in " ".join(shown.split())
 

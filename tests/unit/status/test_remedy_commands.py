@@ -37,7 +37,7 @@ from fpm_listener.status.remedy_commands import pieces
             ["/usr/sbin/php-fpm8.2 -t -y /etc/php-fpm.conf"],
         ),
         (
-            "See: ps -o pid,cmd --ppid $(supervisorctl pid php-fpm) (state T: kill -CONT them; all busy), or restart it: supervisorctl restart php-fpm",  # noqa: E501 - as it stands
+            "See: ps -o pid,cmd --ppid $(supervisorctl pid php-fpm). State T means stopped: kill -CONT PID. Or restart it: supervisorctl restart php-fpm",  # noqa: E501 - as it stands
             ["ps -o pid,cmd --ppid $(supervisorctl pid php-fpm)", "supervisorctl restart php-fpm"],
         ),
         ("Read its last log lines: tail /var/log/x.log", ["tail /var/log/x.log"]),
