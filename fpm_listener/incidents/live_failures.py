@@ -223,13 +223,18 @@ class LiveFailures:
         """Return what `restore` needs of an incident with this cause; None = nothing."""
         return self.view(cause).workers._asdict() if cause in self.workers.problems else None
 
-    def restore(self, cause: Cause, lines: Sequence[str], saved: Mapping[str, Any]) -> None:
+    def restore(
+        self, now_s: float, cause: Cause, lines: Sequence[str], saved: Mapping[str, Any]
+    ) -> None:
         """Restore the problem of an incident with this cause and evidence.
 
         Its `workers`: what `memory` returned. Raises KeyError, ValueError or TypeError.
         """
         if cause is Cause.STOP_TIMEOUT:
             self.take_stop_timeout(next(iter(lines), "seen: supervisord killed it"))
+        if cause is Cause.OPCACHE_FULL:
+            self.opcache.restore(now_s, next(iter(lines), "seen: OPcache is full"))
+            self._set_problems()
         if saved.get("workers"):
             line = next(iter(lines), "seen: workers failed")
             self.workers.restore(cause, WorkersView.restored(saved["workers"]), line)

@@ -55,6 +55,12 @@ class OpcacheFull:
             if line and not self.line:
                 self.line, self.setting = f"seen: OPcache {line}", part.setting(view)
 
+    def restore(self, now_s: float, line: str) -> None:
+        """Restore the problem of an earlier listener; the next reading can show that it is over."""
+        self.line = line
+        for part in self._parts:
+            part.see(now_s)
+
     def end_run(self, now_s: float) -> None:
         """Forget the OPcache: php-fpm has ended, and the next one has another."""
         self.view = None
@@ -97,8 +103,10 @@ class _Restarts(_Problem):
         if oom is None or full is None:
             return ""
         before, self._total = self._total, (int(oom), int(full))
-        if before is None:
-            return ""  # nobody knows when they happened
+        if before is None:  # nobody knows when they happened
+            if not sum(self._total):
+                self.end_run(now_s)
+            return ""
         if sum(self._total) < sum(before):  # another OPcache: php-fpm was restarted
             self.end_run(now_s)
             before, self._total = (0, 0), (int(oom), int(full))

@@ -289,7 +289,8 @@ class IncidentTracker:
         """Restore what SaveIncident contained. Raises KeyError, ValueError or TypeError."""
         self.incident = saved_incident.restore(now, saved, self.failures, self._policy)
         if self.incident is not None:
-            self._live.restore(self.incident.cause, self.failures.evidence.lines, saved)
+            lines = self.failures.evidence.lines
+            self._live.restore(now.monotonic_s, self.incident.cause, lines, saved)
 
     def reconfigure(self, policy: Policy) -> None:
         """Use new settings."""

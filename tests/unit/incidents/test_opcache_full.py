@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 from fpm_listener.incidents.opcache_full import CALM_S, FULL_FOR_S, WINDOW_S
 from fpm_listener.monitor.known_programs import ProgramsKnown
+from fpm_listener.monitor.messages import SaveState
 from fpm_listener.monitor.opcache_seen import OpcacheSeen
 from fpm_listener.phpfpm.config import FpmSite
 from fpm_listener.phpfpm.opcache import OpcacheView
 from fpm_listener.supervisor.process import Program
-from tests.unit.monitor.engine_scenario import FPM, Scenario
+from tests.unit.monitor.engine_scenario import FPM, Scenario, moment
 
 MIB = 1 << 20
 
@@ -176,3 +179,34 @@ def test_numbers_of_the_last_run() -> None:
     assert scenario.view().opcache is None
     fill(scenario, 63.0, 5)
     assert scenario.view().opcache is None
+
+
+def restored() -> Scenario:
+    """Return a scene in which the listener starts again, with the incident of the last one."""
+    before = running()
+    for at_s in TIMES:
+        fill(before, at_s, at_s * 2)
+    memory = [effect.memory for effect in before.effects if isinstance(effect, SaveState)][-1]
+    after = Scenario()
+    after.engine.restore(moment(0.0), {FPM: json.loads(json.dumps(memory))})
+    return after.play("1 running")
+
+
+def test_the_listener_starts_again() -> None:
+    """The incident stays open: a new listener has seen no hour without the problem."""
+    scenario = restored()
+    for at_s in range(60, int(CALM_S), 60):
+        fill(scenario, at_s, 3600)
+    assert scenario.sent == []
+    assert scenario.view().incident
+    for at_s in range(int(CALM_S), int(CALM_S) + 300, 60):
+        fill(scenario, at_s, 3600)
+    assert scenario.sent == ["resolved: opcache_full"]
+
+
+def test_the_listener_starts_again_with_another_opcache() -> None:
+    """An OPcache that is not full, and that was never restarted, has no problem."""
+    scenario = restored()
+    for at_s in range(60, 360, 60):
+        fill(scenario, at_s, 10, full=0)
+    assert scenario.sent == ["resolved: opcache_full"]
