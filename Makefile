@@ -1,7 +1,7 @@
 # The commands of a checkout. `make` lists them.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-recipe test unit lint collect mutants bench bench-restart bench-waits bench-gap bench-alerts bench-calls bench-capacity bench-check bench-cost bench-exits bench-fleet bench-logs bench-saturated bench-spin bench-zip check-parity dist fuzz soak screenshots matrix matrix-debian clean setup-demo setup-test setup-fuzz
+.PHONY: help demo demo-recipe test unit lint collect mutants bench bench-restart bench-waits bench-follow bench-gap bench-alerts bench-calls bench-capacity bench-check bench-cost bench-exits bench-fleet bench-logs bench-saturated bench-spin bench-zip check-parity dist fuzz soak screenshots matrix matrix-debian clean setup-demo setup-test setup-fuzz
 
 BIN := .venv/bin
 # It is found when a recipe runs, because setup can install it just before. `exec`: a signal that ends
@@ -50,6 +50,9 @@ bench-restart: setup-test  ## what clients see during restarts of php-fpm
 
 bench-waits: setup-test  ## the longest wait during a restart, in terms of php-fpm's own start, part by part
 	@exec env $(WITH_FPM) $(BIN)/python bench/restart_waits.py
+
+bench-follow: setup-test  ## the CPU time of the log follower, compared with grep -cF
+	@exec $(BIN)/python bench/follow.py
 
 bench-gap: setup-test  ## requests that find no unix socket during restarts, without and with the helper
 	@exec env $(WITH_FPM) $(BIN)/python bench/gap.py
