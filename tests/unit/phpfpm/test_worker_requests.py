@@ -129,6 +129,26 @@ def test_any_text(text: str) -> None:
     requests(HEAD + '[{"pid":' + text)
 
 
+def test_a_long_page() -> None:
+    """It is read entry by entry, with the same result; a broken entry hides no other."""
+    text = page(*(worker(f"/srv/{number}.php", number) for number in range(300)))
+    read, broken = split(text), split(text.replace('"/srv/7.php?', '"/srv/"7.php?'))
+
+    assert read is not None
+    assert broken is not None
+    assert (len(read.workers), read.is_whole) == (300, True)
+    assert (len(broken.workers), broken.is_whole) == (300, False)
+    assert longest(read) == longest(broken)
+    assert [one.script for one in longest(read)][:2] == ["/srv/299.php", "/srv/298.php"]
+    assert not split_is_whole(text[:-2]), "a list that is cut"
+
+
+def split_is_whole(text: str) -> bool:
+    """Return whether all workers of a page could be read."""
+    found = split(text)
+    return found is not None and found.is_whole
+
+
 #: Answers of 2 MiB.
 BOMBS = (
     *('{"pid":' * 300_000, '{"pid":1,"script":"' * 110_000, "[" * 2_000_000),
