@@ -29,6 +29,7 @@ from fpm_listener.monitor.run_output import RunOutput
 from fpm_listener.monitor.self_healing import SelfHealing
 from fpm_listener.monitor.socket_hold import SocketHold
 from fpm_listener.phpfpm.config import FpmSite
+from fpm_listener.phpfpm.status_page import started_again
 from fpm_listener.values import Instant
 from fpm_listener.vocabulary import State, Tier
 
@@ -164,10 +165,11 @@ class ProcessFacts:
         return []
 
     def _take_pools(self, now: Instant, seen: messages.PoolsSeen) -> list[Effect]:
+        is_other_run = started_again(self._pools, seen.pools)
         self._pools = seen.pools
         self._live.requests.take(seen.requests)
         self._live.take_pools(now.monotonic_s, self.liveness.state, seen.pools)
-        return []
+        return [messages.Discover(all_configs=False)] if is_other_run else []
 
     def _take_opcache(self, now: Instant, seen: OpcacheSeen) -> list[Effect]:
         self._live.take_opcache(now.monotonic_s, self.liveness.state, seen.view)

@@ -160,8 +160,8 @@ class ProcessMonitor(ProcessFacts):
             self._count(self._trust.take(now.monotonic_s, fact))
             if fact.kind is FactKind.READY:
                 self._hold.succeed()
-            elif fact.kind is FactKind.RELOAD and self._hold.addresses:
-                effects.append(messages.Discover(all_configs=False))  # it may listen elsewhere now
+            elif fact.kind is FactKind.RELOAD:  # with another address or pm.max_children, perhaps
+                effects.append(messages.Discover(all_configs=False))
         return effects
 
     def _count(self, facts: Iterable[LogFact]) -> None:

@@ -17,7 +17,7 @@ from fpm_listener.phpfpm.pool_capacity import NOTHING, Capacity
 from fpm_listener.phpfpm.pool_life import Life
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from fpm_listener.phpfpm.status_entries import StatusPage
 
@@ -143,6 +143,15 @@ class PoolView:
         if busy is None or most is None:
             return False
         return busy * 10 > most * 9 or (busy * 4 >= most * 3 and busy >= most - 1)
+
+
+def started_again(before: Iterable[PoolView], after: Iterable[PoolView]) -> bool:
+    """Return whether php-fpm has started or reloaded in between, as its own numbers show."""
+    began = {one.pool: one.numbers.get("start_since") for one in before}
+    return any(
+        (past := began.get(one.pool)) is not None and one.numbers.get("start_since", past) < past
+        for one in after
+    )
 
 
 def parse(page: StatusPage | None) -> tuple[dict[str, float], dict[str, int]] | None:

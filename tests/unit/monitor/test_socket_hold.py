@@ -12,10 +12,12 @@ from fpm_listener.monitor.messages import (
     Discover,
     GuardAsks,
     HoldFailed,
+    PoolsSeen,
     ReleaseSockets,
     SocketsHeld,
 )
 from fpm_listener.phpfpm.config import FpmSite
+from fpm_listener.phpfpm.status_page import PoolView
 from fpm_listener.supervisor.process import ProcessName, Program
 from tests.unit.monitor.engine_scenario import ADDRESS, FPM, Scenario
 
@@ -146,13 +148,30 @@ def test_a_guard_knows_the_configuration_before_the_listener() -> None:
 
 
 def test_a_reload_asks_what_it_listens_on_now() -> None:
-    """A changed configuration counts from USR2 on; where nothing is held, who cares."""
+    """A changed configuration counts from USR2 on: its addresses, its pools, pm.max_children."""
     effects = held().log(50, '[23-Nov-2026 10:00:50] NOTICE: reloading: execvp("x", {"x"})')
     assert Discover(all_configs=False) in effects
 
     idle = Scenario().play("0 starting", "3 running")
     effects = idle.log(50, '[23-Nov-2026 10:00:50] NOTICE: reloading: execvp("x", {"x"})')
-    assert not any(isinstance(effect, Discover) for effect in effects)
+    assert Discover(all_configs=False) in effects
+
+
+def test_a_reload_that_is_not_in_the_log() -> None:
+    """With log_level = warning, php-fpm's own numbers show it."""
+    scenario = Scenario().play("0 starting", "3 running")
+    found = [
+        Discover(all_configs=False)
+        in scenario.give(at_s, PoolsSeen(FPM, (PoolView(pool="www", up=True, numbers=numbers),)))
+        for at_s, numbers in (
+            (50.0, {"start_since": 47.0}),
+            (51.0, {}),
+            (52.0, {"start_since": 49.0}),
+            (53.0, {"start_since": 0.0}),
+            (54.0, {"start_since": 1.0}),
+        )
+    ]
+    assert found == [False, False, False, True, False]
 
 
 def test_a_guard_without_hold_lets_go() -> None:
