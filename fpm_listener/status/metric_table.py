@@ -267,7 +267,7 @@ _POOLS = (
               ("quantile", ("0.5", "0.95")),
               "Memory that one worker alone needs at its peak: median and p95 of those measured."),
     MetricRow("phpfpm_recommended_max_children", "gauge", _recommended, None,
-              "Most workers that fit into the memory; absent while it is unknown."),
+              "Most workers that fit into the memory; absent if it is unknown, or if none fits."),
     MetricRow("pool_busy_processes", "gauge", "busy", None,
               "Workers that serve requests, without the one that answers the listener."),
     MetricRow("pool_max_children", "gauge", _max_children, None,

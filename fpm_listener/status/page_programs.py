@@ -61,7 +61,7 @@ def _incident(program: str, incident: Document, recovering: str | None, now_s: f
         badge(tone, tone, "recovering" if recovering else incident["severity"]),
         tag("span", incident["cause"], class_="mono"),
         tag("span", "since ", clock(since_s, now_s), f" ({age(max(0, now_s - since_s))})"),
-        tag("span", count(incident["failures"], "failure")),
+        tag("span", count(incident["failures"], "failure")) if incident["failures"] else Markup(""),
         tag("span", "supervisord gave up") if incident["gave_up"] else Markup(""),
     ]
     parts = [

@@ -109,8 +109,9 @@ class _Screen:
         head = f"{incident['severity'].upper()}: {incident['summary']}"
         yield from self._folded(head, tone=tone)
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(incident["started_at_s"]))
-        failures = count(incident["failures"], "failure")
-        yield from self._folded(f"{incident['cause']} since {since}, {failures}", "  cause:    ")
+        # A php-fpm that does not answer, or is saturated, has not failed.
+        failures = f", {count(incident['failures'], 'failure')}" if incident["failures"] else ""
+        yield from self._folded(f"{incident['cause']} since {since}{failures}", "  cause:    ")
         if incident["holder"]:
             yield from self._folded(incident["holder"], "  holder:   ")
         for line in incident["evidence"]:

@@ -160,6 +160,16 @@ def test_the_table() -> None:
         assert words in table
 
 
+def test_a_problem_without_failures() -> None:
+    """A php-fpm that does not answer or is saturated has not failed."""
+    words = document(TROUBLE)
+    incident = next(one["incident"] for one in words["programs"] if one["incident"])
+    assert re.search("\\d failures?", terminal.to_table(words))
+    incident["failures"] = 0
+    assert "0 failures" not in terminal.to_table(words)
+    assert "0 failures" not in page.to_html(words)
+
+
 @pytest.mark.parametrize("width", [40, 80, 132])
 @pytest.mark.parametrize("name", ALL)
 def test_nothing_is_wider_than_the_terminal(name: str, width: int) -> None:
