@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -151,6 +152,10 @@ class PoolPoller:
         early_s = min(_EARLY_S, self._interval_s * _EARLY_PART)
         now_s = time.monotonic()
         due = [one for one in watches if one.due_s <= now_s + early_s]
+        if len(due) == len({one.target.address for one in due}):  # else they would see each other
+            for watch in due:
+                with suppress(Exception):  # `look` meets it again
+                    watch.begin()
         for watch in due:
             before = watch.view
             try:

@@ -12,21 +12,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fpm_listener.daemon import open_request
+from fpm_listener.daemon import open_request, pool_processes
+from fpm_listener.daemon.open_request import OpenRequest
 from fpm_listener.daemon.request_reader import read_requests
-from fpm_listener.host import fpm_titles, sock_diag, socket_users
+from fpm_listener.host import sock_diag
 from fpm_listener.host.listen_queue import ListenQueue, NoQueue, Obstacle
 from fpm_listener.phpfpm import pool_life, status_entries
 from fpm_listener.phpfpm.fastcgi import NoAnswer, Response
-from fpm_listener.phpfpm.pool_life import Life, SocketUser
+from fpm_listener.phpfpm.pool_life import Life
 from fpm_listener.phpfpm.status_page import PoolTarget, PoolView, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from fpm_listener.daemon.open_request import OpenRequest
     from fpm_listener.phpfpm.worker_requests import PoolRequests
 
 #: Seconds that a look waits for an answer; a later one is read by the next look.
@@ -39,6 +39,7 @@ SOON_S = 2.0
 SELDOM_S = 60.0
 _OK = 200
 _QUERY = "json&full"
+_QUIET: dict[str, Any] = {"silent": False, "life": Life.UNKNOWN}  # without what a silence showed
 _SILENT = NoAnswer("it accepts connections and does not answer", silent=True)
 
 
@@ -67,12 +68,26 @@ class PoolWatch:
         self._queue: ListenQueue | None = None  # at the last look
         self._pending: OpenRequest | None = None  # our request without an answer so far
         self._script: OpenRequest | None = None  # the same, for a script
+        self._found: ListenQueue | NoQueue | None = None  # by `begin`
+        self._early: OpenRequest | NoAnswer | None = None  # the request that it sent
         self._unanswered = 0  # requests in a row
         self._ask_due_s = 0.0
 
+    def begin(self) -> None:
+        """Do the first part of `look`, so that many pools answer at the same time. Raises as it."""
+        target, path = self.target, self.target.status_path
+        self._found = found = self._find_queue(target.address, last=self._queue)
+        if isinstance(found, ListenQueue) and found.waiting:  # law 1
+            return
+        is_ping_first = target.ping_path and not target.status_takes_worker
+        if self._asks and path and not (is_ping_first or self._pending or self._script):
+            where, deadline_s = target.status_address or target.address, time.monotonic() + ANSWER_S
+            self._early = open_request.send(where, path, _QUERY, deadline_s)
+
     def look(self) -> PoolView:
         """Return the state of the pool now. Raises OSError if no descriptor or memory is left."""
-        found = self._find_queue(self.target.address, last=self._queue)
+        found = self._found or self._find_queue(self.target.address, last=self._queue)
+        self._found = None
         queue = found if isinstance(found, ListenQueue) else None
         last, self._queue = self._queue, queue
         own = [
@@ -81,7 +96,7 @@ class PoolWatch:
         waiting = queue.waiting - len(own) if queue else None
         view = self._judge(queue, last, own)
         if view.silent:
-            life = self._life(queue)
+            life = pool_processes.life(self.target.pool, queue)
             view = replace(view, life=life)
             if self._asks and life.is_dead:
                 view = replace(view, up=False)
@@ -92,9 +107,8 @@ class PoolWatch:
             is_hidden = found.obstacle is not Obstacle.NOT_VISIBLE or view.up
             self.obstacle = found.why if is_hidden else ""
         is_soon = view.silent or (queue is not None and queue.waiting > 0)
-        self.due_s = time.monotonic() + (
-            min(SOON_S, self._interval_s) if is_soon else self._interval_s
-        )
+        wait_s = min(SOON_S, self._interval_s) if is_soon else self._interval_s
+        self.due_s = time.monotonic() + wait_s
         return self.view
 
     def take_requests(self) -> PoolRequests | None:
@@ -104,10 +118,10 @@ class PoolWatch:
 
     def close(self) -> None:
         """Close our requests that have no answer."""
-        self._close_pending()
-        if self._script is not None:
-            self._script.close()
-            self._script = None
+        for one in (self._pending, self._script, self._early):
+            if isinstance(one, OpenRequest):
+                one.close()
+        self._pending = self._script = self._early = None
 
     def _close_pending(self) -> None:
         if self._pending is not None:
@@ -137,6 +151,9 @@ class PoolWatch:
 
     def postpone(self) -> None:
         """Look again after the usual time: a shortage on our side hides the pool."""
+        if isinstance(self._early, OpenRequest):
+            self._early.close()
+        self._early = None
         self.due_s = time.monotonic() + self._interval_s
 
     def fail(self, why: str) -> None:
@@ -151,7 +168,7 @@ class PoolWatch:
         self, queue: ListenQueue | None, last: ListenQueue | None, own: Sequence[OpenRequest]
     ) -> PoolView:
         if queue is not None and queue.waiting > len(own):  # law 1
-            quiet = self._with_numbers(replace(self._quiet(), is_old=True))
+            quiet = self._with_numbers(replace(self.view, **_QUIET, is_old=True))
             if last is None or last.inode != queue.inode or not last.waiting:
                 return self.view if self._pending else quiet
             if queue.moved_since(last):
@@ -164,12 +181,8 @@ class PoolWatch:
             return self._without(_SILENT)
         if not self._asks:
             self._unanswered = 0
-            return replace(self._quiet(), detail="")
+            return replace(self.view, **_QUIET, detail="")
         return self._ask()
-
-    def _quiet(self) -> PoolView:
-        """Return the last state without what a silence has shown."""
-        return replace(self.view, silent=False, life=Life.UNKNOWN)
 
     def _with_numbers(self, view: PoolView) -> PoolView:
         """Add the numbers that pm.status_listen reports: its worker is free."""
@@ -211,8 +224,9 @@ class PoolWatch:
 
     def _get(self, address: str, path: str, query: str) -> Response | NoAnswer:
         """Send a request; it stays open if its answer does not come in time (law 2)."""
-        deadline_s = time.monotonic() + ANSWER_S
-        sent = open_request.send(address, path, query, deadline_s)
+        deadline_s = time.monotonic() + ANSWER_S  # also if `begin` sent it: other looks take time
+        early, self._early = self._early, None
+        sent = early or open_request.send(address, path, query, deadline_s)
         if isinstance(sent, NoAnswer):
             return sent
         self._pending = sent
@@ -279,18 +293,6 @@ class PoolWatch:
             detail=answer.why,
             max_children=self.target.max_children,
         )
-
-    # -- the queue and the processes ---------------------------------------------------------------
-
-    def _life(self, queue: ListenQueue | None) -> Life:
-        """Return what the processes of a silent pool show."""
-        users = None
-        if queue is not None:
-            users = socket_users.socket_users(queue.inode, fpm_titles.is_php_fpm)
-        if users is None:  # another user's processes: titles and states are for everyone
-            worker = fpm_titles.of_worker(self.target.pool)
-            users = socket_users.processes(lambda title: title == worker)
-        return pool_life.judge([SocketUser(*one) for one in users])
 
 
 def _odd(path: str | None, answer: Response) -> NoAnswer:

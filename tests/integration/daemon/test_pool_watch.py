@@ -7,12 +7,14 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
+from fpm_listener.daemon import pool_watch
 from fpm_listener.daemon.pool_poller import PoolPoller
 from fpm_listener.daemon.pool_watch import PoolWatch
 from fpm_listener.host import procfs
@@ -128,6 +130,24 @@ def test_the_queue_of_a_busy_pool(fpm: Fpm, kind: str, *, asks: bool) -> None:
         assert (watch.view.silent, watch.view.detail) == (True, "")  # busy
         busy[0].close()
         wait_until(lambda: not watch.look().silent, "a queue that moves")
+    watch.close()
+
+
+def test_a_request_that_is_sent_early(fpm: Fpm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the only one, and no silence if the looks at other pools take long."""
+    watch = PoolWatch(fpm.targets["static-tcp"], 5.0, asks=True)
+    accepted = watch.look().numbers["accepted_connections"]
+    with monkeypatch.context() as patch:
+        patch.setattr(pool_watch, "ANSWER_S", 0.2)
+        watch.begin()
+        late_s = time.monotonic() + 0.2
+        wait_until(lambda: time.monotonic() > late_s, "the looks at other pools")
+    view = watch.look()
+    assert (view.up, view.silent) == (True, False)
+    assert view.numbers["accepted_connections"] == accepted + 1
+    watch.begin()
+    watch.postpone()
+    assert watch.look().numbers["accepted_connections"] == accepted + 3
     watch.close()
 
 
