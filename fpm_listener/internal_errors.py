@@ -4,6 +4,7 @@ Laws:
 1. The traceback is logged without the values of variables. The error's own text is left out where
    it can hold a secret.
 2. A shortage of descriptors, threads or memory is one line without a traceback: no code is wrong.
+   So is a module that cannot be loaded: an upgrade has replaced the files of this process.
 """
 
 from __future__ import annotations
@@ -65,6 +66,13 @@ class InternalErrors:
         text = "(not shown)" if where in _SECRET else str(error)
         if is_exhausted(error):
             log.error("resources exhausted, trying again where=%s error=%r", where.value, text)
+            return
+        if isinstance(error, ImportError):
+            log.error(
+                "a part of fpm-listener cannot be loaded: its files changed or are gone;"
+                " restart it: supervisorctl restart fpm-listener where=%s error=%r",
+                *(where.value, text),
+            )
             return
         log.error(
             "unexpected error, continuing where=%s thread=%s error=%s text=%r\n%s",

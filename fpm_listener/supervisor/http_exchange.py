@@ -48,9 +48,11 @@ def post(
     lines += [f"{name}: {value}" for name, value in headers.items()]
     connection.sendall("\r\n".join((*lines, "", "")).encode("latin-1") + body)
     received = bytearray()
-    while (end := _HEAD_END.search(received)) is None:
+    searched = 0
+    while (end := _HEAD_END.search(received, searched)) is None:
         if len(received) > _LONGEST_HEAD or not (piece := connection.recv(_LONGEST_HEAD)):
             break
+        searched = max(0, len(received) - 3)  # the end can be in two pieces
         received += piece
     if not received:
         raise ConnectionEndedError

@@ -405,6 +405,17 @@ def test_a_shortage(error: Exception, caplog: pytest.LogCaptureFixture, *, exhau
     assert caplog.messages[0].startswith("resources exhausted") is exhausted
 
 
+def test_a_module_that_cannot_be_loaded(caplog: pytest.LogCaptureFixture) -> None:
+    """pip has replaced the files of the running listener: what to do, and no traceback."""
+    InternalErrors(lambda _: None).caught(Where.WEB, ImportError("no New"))
+
+    (message,) = caplog.messages
+    assert message.endswith(
+        "restart it: supervisorctl restart fpm-listener where=web error='no New'"
+    )
+    assert "\n" not in message
+
+
 def test_a_process_that_no_descriptor_is_left_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
