@@ -23,18 +23,15 @@ if TYPE_CHECKING:
 
 _GUARD = guard_messages.PREFIX.encode()
 #: Each line with a fact has one of these words, and so the bytes beside it. php-fpm's usual lines,
-#: about workers that start and exit, lack one of the bytes: not even in May or August they have
-#: them. The lines of `log_level = debug` have the bytes, and not the words.
+#: about workers that start and exit, have none of the first bytes: not even in May or August. The
+#: lines of `log_level = debug` have most of the bytes, and not the words.
 _SIGNS = (
-    (b"R", b"R"),  # ERROR, WARNING, ALERT, Reloading
-    (b"HP", b"PHP"),
-    (b",", b"fpm is running, pid "),
-    (b"y", b"ready to handle connections"),
-    (b"(", b"reloading: execvp("),
-    (b"(F", b"Fatal Error "),  # of opcache
-    (b"Fg", b"Finishing ..."),
-    (b"gT", b"Terminating ..."),
-    (b"g", _GUARD),
+    (b"R", ((b"", b"R"),)),  # ERROR, WARNING, ALERT, Reloading
+    (b"H", ((b"P", b"PHP"),)),
+    (b",", ((b"", b"fpm is running, pid "),)),
+    (b"y", ((b"", b"ready to handle connections"),)),
+    (b"(", ((b"F", b"Fatal Error "), (b"", b"reloading: execvp("))),  # of opcache
+    (b"g", ((b"F", b"Finishing ..."), (b"T", b"Terminating ..."), (b"", _GUARD))),
 )
 
 #: What `log_parser.HEAD` accepts in front of a message. Fixed lengths are the fastest to skip.
@@ -94,9 +91,13 @@ def scan(chunk: bytes | bytearray, end: int | None = None) -> list[LogFact]:
     return facts
 
 
-def _has(chunk: bytes | bytearray, end: int, some: bytes, word: bytes) -> bool:
-    """Return whether the chunk has all of `some` bytes, and the word."""
-    return all(chunk.find(byte, 0, end) >= 0 for byte in some) and chunk.find(word, 0, end) >= 0
+def _has(
+    chunk: bytes | bytearray, end: int, byte: bytes, words: tuple[tuple[bytes, bytes], ...]
+) -> bool:
+    """Return whether the chunk has the byte, and one of the words with the byte beside it."""
+    return chunk.find(byte, 0, end) >= 0 and any(
+        chunk.find(rare, 0, end) >= 0 and chunk.find(word, 0, end) >= 0 for rare, word in words
+    )
 
 
 def _next(chunk: bytes | bytearray, at: int, end: int) -> int:
