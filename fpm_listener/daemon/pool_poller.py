@@ -66,6 +66,7 @@ class PoolPoller:
         self._targets: Mapping[ProcessName, tuple[PoolTarget, ...]] = {}
         self._watches: dict[PoolTarget, PoolWatch] = {}
         self._obstacles: set[str] = set()  # that are in the log already
+        self._unanswered: set[PoolTarget] = set()  # pools that the log reports as such
         self._capacity = CapacitySampler()
         self._kernel = Kernel()
         self._find_queue = partial(sock_diag.queue, kernel=self._kernel.ask)
@@ -116,6 +117,7 @@ class PoolPoller:
         }
         for watch in before.values():
             watch.close()
+        self._unanswered.intersection_update(self._watches)
 
     def _watch(self, target: PoolTarget) -> PoolWatch:
         asks, reads, find = self._asks, self._reads_requests, self._find_queue
@@ -166,7 +168,7 @@ class PoolPoller:
                     watch.postpone()
                 else:
                     watch.fail("its answer cannot be read")
-            self._log_change(process, before, watch.view)
+            self._log_change(process, watch.target, before, watch.view)
             self._log_obstacle(process, watch)
             watch.view = self._capacity.count(watch.target, watch.view)
         if due:
@@ -185,10 +187,14 @@ class PoolPoller:
                 why,
             )
 
-    def _log_change(self, process: ProcessName, before: PoolView, view: PoolView) -> None:
+    def _log_change(
+        self, process: ProcessName, target: PoolTarget, before: PoolView, view: PoolView
+    ) -> None:
         if view.detail and view.detail != before.detail:
+            self._unanswered.add(target)
             log.warning(
                 "pool does not answer program=%s pool=%s why=%r", process, view.pool, view.detail
             )
-        elif before.detail and not view.detail:
+        elif target in self._unanswered and not view.detail and not view.silent:
+            self._unanswered.discard(target)
             log.info("pool answers again program=%s pool=%s", process, view.pool)
