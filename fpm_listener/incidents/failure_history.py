@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 #: Causes that tell how a process ended, not why.
 SYMPTOMS = frozenset({None, Cause.CRASH_SIGNAL})
 
+#: Seconds in which the events of several failures can come together.
+TOGETHER_S = 10.0
+
 #: Lines that an alert shows, if the settings do not say otherwise.
 EVIDENCE_LINES = 8
 
@@ -57,6 +60,7 @@ class FailureHistory:
         self.post_mortem: PostMortem | None = None  #: of the last exit that was examined
         self._is_fpm = False
         self._refused: str | None = None
+        self._explained: ProcessExit | None = None  # the last failure with an explanation
         self._output: tuple[str, ...] = ()  # of the last failure
         self._shown: list[LogFact] = []  # what it shows
 
@@ -82,8 +86,8 @@ class FailureHistory:
                 is_changed = True
         is_changed |= self._retract(news)
         if news.facts:
-            lines += [fact.line for fact in news.facts]
-            is_changed |= self._explain(news.facts)
+            lines += [fact.line for fact, _ in news.facts]
+            is_changed |= sum(self._explain([fact], run) for fact, run in news.facts) > 0
         if news.output is not None:
             self.evidence.set_output(news.output)
             self._output = news.output
@@ -98,8 +102,26 @@ class FailureHistory:
             is_changed |= bool(proof)
         if lines:
             self.evidence.add(lines)
-        self.explanations = explanations(self.exits)
+        self._set_explanations()
         return is_changed
+
+    def _set_explanations(self) -> None:
+        """Explain the last failures.
+
+        The lines of several runs can come together, and before the events: then one run has all of
+        them. So failures of the same kind that come soon after it do not refute its cause.
+        """
+        found = explanations(self.exits)
+        explained = [ended for ended in self.exits if ended.cause is not None]
+        if explained:
+            self._explained = explained[-1]
+        elif (
+            self._explained
+            and self._explained.cause
+            and all(_is_alike(self._explained, ended) for ended in self.exits)
+        ):
+            found = (*found, self._explained.cause)
+        self.explanations = found
 
     def _read_output(self) -> list[LogFact]:
         """Return what the output of the last failure shows. The exit status decides, too."""
@@ -124,9 +146,9 @@ class FailureHistory:
         self.subject = self.fault = self.line = None
         return True
 
-    def _explain(self, facts: Sequence[LogFact]) -> bool:
-        """Explain the last failure with the log lines of its run."""
-        last = self.exits[-1] if self.exits else None
+    def _explain(self, facts: Sequence[LogFact], run: ProcessExit | None = None) -> bool:
+        """Explain a failure with the log lines of its run; None = the last failure."""
+        last = run or (self.exits[-1] if self.exits else None)
         found = [(CAUSES[fact.kind], fact) for fact in facts if fact.kind in CAUSES]
         if not found or last is None or last.cause is Cause.CRASH_SIGNAL:
             return False
@@ -140,6 +162,7 @@ class FailureHistory:
             if cause is last.cause and (is_detailed or last.explained_by is not cause):
                 self.subject, self.fault, last.explained_by = fact.named, fact.fault, cause
                 self.line = masked_line(fact.line)
+        self._explained = last
         return True
 
     def _examine(self, answer: ExitExamined) -> list[str]:
@@ -177,6 +200,7 @@ class FailureHistory:
         """Forget everything: the incident is over, or the operator has stopped the program."""
         self.address = self.subject = self.fault = self.line = self.post_mortem = None
         self.explanations = self._output = ()
+        self._explained = None
         self._shown = []
         self.loops.clear()
         self.exits.clear()
@@ -203,6 +227,13 @@ def explanations(exits: Sequence[ProcessExit]) -> tuple[Cause | None, ...]:
     if crashes == 1 or (last is not None and last.status is not None):
         return tuple(cause for cause in causes if cause is not Cause.CRASH_SIGNAL)
     return causes
+
+
+def _is_alike(explained: ProcessExit, ended: ProcessExit) -> bool:
+    """Return whether a failure that nothing explains can have the cause of the one before."""
+    is_soon = ended.at_s - explained.at_s <= TOGETHER_S
+    is_other = None not in {explained.reason, ended.reason} and explained.reason != ended.reason
+    return ended.never_ran and is_soon and not is_other
 
 
 class Evidence:

@@ -37,7 +37,8 @@ class ProcessNews:
     failure: ProcessExit | None = None  #: a run has failed
     reset: bool = False  #: earlier failures do not count any more, unless an incident is open
     exits: list[tuple[ProcessExit, ExitNote | None]] = field(default_factory=list)
-    facts: list[LogFact] = field(default_factory=list)  #: reasons of the last failed start
+    #: Reasons of failed starts, each with the end of its run; None = the last one.
+    facts: list[tuple[LogFact, ProcessExit | None]] = field(default_factory=list)
     output: tuple[str, ...] | None = None  #: readable lines of a run; None = nothing was read
     conflict: LogFact | None = None  #: a bind conflict in a run that has not failed yet
     answer: HolderFound | ExitExamined | Gone | None = None

@@ -15,7 +15,7 @@ Laws:
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.incidents.post_mortem import SHORT_LIFE_S
@@ -24,9 +24,9 @@ from fpm_listener.phpfpm.log_facts import START_FAILURES, FactKind
 if TYPE_CHECKING:
     from fpm_listener.phpfpm.log_facts import LogFact
 
-#: Seconds that a line waits for the end of its run. The run fails within milliseconds, but
-#: supervisord reports it up to two seconds later, and the listener may have been away.
-WAITS_S = 10.0
+#: Seconds that a line waits for the end of its run. The run fails within milliseconds, but the
+#: event can come much later: the listener was away, or supervisord has many events to send.
+WAITS_S = 60.0
 
 #: Seconds after the end of a run in which a line can still belong to it: the follower's delay.
 LATE_S = 5.0
@@ -43,6 +43,9 @@ _OF_WORKERS = frozenset(
         FactKind.START_ERROR,
     }
 )
+
+#: Exits that can wait for their reason at once: several events can come together.
+_MOST_EXITS = 16
 
 #: Lines that can wait at once; a flood of forged lines must not fill the memory.
 _MOST = 64
@@ -125,8 +128,9 @@ class LogTrust:
         self.start_up = StartUp()
         self._is_explained = False  # the log has reported a failed start in this run
         self._lines = SeenLines()
-        self._undecided: list[LogFact] = []  # lines of the last run until its exit is known
-        self._exit: object = None  # that exit
+        self._last: object = None  # the last exit
+        # Exits whose reason is not known yet, with the lines of their runs.
+        self._undecided: deque[tuple[object, list[LogFact]]] = deque(maxlen=_MOST_EXITS)
 
     def is_new(self, fact: LogFact, run: int) -> bool:
         """Return whether a line is new; `run`: the number of the present run."""
@@ -144,16 +148,16 @@ class LogTrust:
         if fact.kind not in START_FAILURES:
             return facts
         self._is_explained = True
-        if self._exit is None:
+        if not self._undecided or self._undecided[-1][0] is not self._last:
             return facts
-        self._undecided += facts
+        self._undecided[-1][1].extend(facts)
         return ()
 
     def end(self, now_s: float, ended: object, *, failed: bool, killed: bool | None) -> RunLog:
         """End a run with the exit `ended`; `killed`: by a signal, None = not known yet."""
         never_ran, is_explained = self.start_up.is_open, self._is_explained
-        self._undecided = [*self.start_up.end(now_s, failed=failed)]
-        self._exit = ended
+        self._last = ended
+        self._undecided.append((ended, [*self.start_up.end(now_s, failed=failed)]))
         facts = () if killed is None else self.explain(ended, killed=killed)
         return RunLog(never_ran, is_explained, facts)
 
@@ -162,14 +166,14 @@ class LogTrust:
 
         killed: by a signal. That refutes the lines of the run: php-fpm itself exits with a status.
         """
-        if ended is not self._exit:
+        found = next((one for one in self._undecided if one[0] is ended), None)
+        if found is None:
             return ()
-        self._exit = None
-        facts, self._undecided = self._undecided, []
-        if killed:
+        rest = (one for one in self._undecided if one is not found)
+        self._undecided = deque(rest, maxlen=_MOST_EXITS)
+        if killed and ended is self._last:
             self.start_up.refute()
-            return ()
-        return tuple(facts)
+        return () if killed else tuple(found[1])
 
 
 #: Lines that are remembered.

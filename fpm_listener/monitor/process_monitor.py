@@ -143,7 +143,7 @@ class ProcessMonitor(ProcessFacts):
         self._counters.last_exit = note.reason if note is not None else None
         if ended.failed and self._never_ran and self._hold.is_used:
             self._hold.fail(self._counters.last_exit, ended.run_s)
-        self._count(facts)
+        self._count(facts, ended)
         return messages.RunEnded(self.name, ended, note)
 
     # -- its log -----------------------------------------------------------------------------------
@@ -164,11 +164,11 @@ class ProcessMonitor(ProcessFacts):
                 effects.append(messages.Discover(all_configs=False))
         return effects
 
-    def _count(self, facts: Iterable[LogFact]) -> None:
+    def _count(self, facts: Iterable[LogFact], ended: ProcessExit | None = None) -> None:
         for fact in facts:
             self._counters.facts[fact.kind] += 1
             if fact.kind in START_FAILURES:
-                self._news.facts.append(fact)
+                self._news.facts.append((fact, ended))
                 self._news.finished.add(Lookup.LOG)
 
     LEARN: ClassVar[Inputs] = {
