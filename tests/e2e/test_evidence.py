@@ -127,8 +127,14 @@ def test_secrets(lab: CaseLab) -> None:
 
 
 def test_the_newest_lines(lab: CaseLab) -> None:
-    """At most eight, in their order, and the exit last."""
-    lines = texts_of(lab, "many")["evidence"].split("\n")
+    """At most eight, in their order, and the exit last. It can become known after the alert."""
+    texts_of(lab, "many")
+
+    def shown() -> list[str]:
+        lines: list[str] = lab.status("many")["incident"]["evidence"]
+        return lines if any("exited: many" in line for line in lines) else []
+
+    lines = wait_until(shown, "the exit")
     assert len(lines) == 8
     own = [line for line in lines if line.startswith("line ")]
     assert own == [f"line {number} of its output" for number in range(11 - len(own), 11)]
