@@ -10,7 +10,7 @@ WITH_FPM = PHP_FPM="$$(scripts/php-fpm-path.sh)"
 
 # The tests wait more than they compute, so six processes keep two cores busy. Each process gets one
 # test at a time, so no process is left with the long ones (docs/adr/020).
-SIDE_BY_SIDE = -n 6 --dist loadgroup --maxschedchunk 1
+SIDE_BY_SIDE = -n 5 --dist loadgroup --maxschedchunk 1
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14

@@ -117,7 +117,7 @@ class FailureHistory:
             self._explained = explained[-1]
         elif (
             self._explained
-            and self._explained.cause
+            and self._explained.cause not in SYMPTOMS
             and all(_is_alike(self._explained, ended) for ended in self.exits)
         ):
             found = (*found, self._explained.cause)
