@@ -85,9 +85,9 @@ class FailureHistory:
                 ended.cause = Cause.CRASH_SIGNAL
                 is_changed = True
         is_changed |= self._retract(news)
-        if news.facts:
-            lines += [fact.line for fact, _ in news.facts]
-            is_changed |= sum(self._explain([fact], run) for fact, run in news.facts) > 0
+        for fact, run in news.facts:
+            lines.append(fact.line)
+            is_changed |= self._explain([fact], run)
         if news.output is not None:
             self.evidence.set_output(news.output)
             self._output = news.output

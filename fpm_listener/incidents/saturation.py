@@ -78,16 +78,12 @@ class PoolQueue:
             return f"more than half for {USED_FOR_S:.0f} s"
         if waiting * 3 <= limit * 2:
             return ""
-        before = self._at(now_s - GROWS_S)
+        before = next(one for one in reversed(self._looks) if one.at_s <= now_s - GROWS_S)
         still_grows = waiting >= self._looks[-2].waiting
         growth = min(_growth(self._looks[0], self._looks[-1]), _growth(before, self._looks[-1]))
         if still_grows and growth * FULL_WITHIN_S >= limit - waiting:
             return f"{before.waiting} were used {now_s - before.at_s:.0f} s ago"
         return ""
-
-    def _at(self, at_s: float) -> _Look:
-        """Return the last look at a moment or before it."""
-        return next((one for one in reversed(self._looks) if one.at_s <= at_s), self._looks[0])
 
     def _end(self, now_s: float, waiting: int, limit: int) -> None:
         if waiting * 4 > limit or waiting * 2 > self._waiting:

@@ -94,8 +94,7 @@ class Liveness:
         gap_at_s: of the latest gap in the events.
         """
         change = self.run.take(now_s, event, is_fpm=is_fpm)
-        if not self._is_old(now_s, event, gap_at_s):
-            self.state = event.state
+        self._take_state(now_s, event, gap_at_s)
         self._known_at_s, self._disputed = now_s, None
         self.is_removed = False
         if change.began:
@@ -122,14 +121,13 @@ class Liveness:
             self.waking.clear()  # a program that exits on purpose keeps supervisord's pace
         return change
 
-    def _is_old(self, now_s: float, event: ProcessState, gap_at_s: float) -> bool:
-        """Return whether an event is older than the answer that found the present run."""
-        if self._found_pid is None:
-            return False
+    def _take_state(self, now_s: float, event: ProcessState, gap_at_s: float) -> None:
+        """Apply the state of an event that is not older than the answer that found the run."""
         is_late = now_s - self._found_at_s > _LATEST_S
         if event.pid == self._found_pid or gap_at_s > self._found_at_s or is_late:
             self._found_pid = None
-        return self._found_pid is not None
+        if self._found_pid is None:
+            self.state = event.state
 
     def abandon(self, now_s: float) -> None:
         """Note that nobody starts it again, and that this is a problem."""
