@@ -134,7 +134,11 @@ def test_endless_messages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_supervisord_in_the_background(tmp_path: Path) -> None:
     """The container would end at once; the message says what to add."""
-    script = f"exec -a supervisord sleep 99 >/dev/null 2>&1 & echo $! >{tmp_path}/pid; exit 0"
+    script = (
+        f"exec -a supervisord sleep 99 >/dev/null 2>&1 & echo $! >{tmp_path}/pid; "
+        # A daemon has its title when its parent exits; here, exec may come later.
+        "until grep -q supervisord /proc/$!/cmdline; do :; done; exit 0"
+    )
     command = (*RUN, "--", "bash", "-c", script)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
