@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from fpm_listener.delivery.attempt import AttemptResult, FailureReason, RetryLater
 from fpm_listener.delivery.queued_alert import without_evidence
+from fpm_listener.host import spare_descriptors
 from fpm_listener.internal_errors import log_only
 from fpm_listener.settings.receiver_types import KINDS
 from fpm_listener.vocabulary import Where
@@ -62,6 +63,7 @@ class Sender:
         caught: Caught = log_only,
     ) -> None:
         """The thread calls `report`, `failed` and `caught`; they must not wait."""
+        spare_descriptors.keep()
         self._receiver: Receiver | None = None  # made by the thread, which loads its module
         self._settings = settings
         self._external_url = external_url
@@ -101,7 +103,8 @@ class Sender:
     def _attempt(self, attempt: Attempt) -> Outcome:
         try:
             if self._receiver is None:
-                self._receiver = make_receiver(self._settings, self._external_url)
+                with spare_descriptors.for_modules():
+                    self._receiver = make_receiver(self._settings, self._external_url)
             alerts = attempt.alerts
             if not self._settings.evidence:  # an alert can be older than the setting
                 alerts = tuple(map(without_evidence, alerts))

@@ -18,6 +18,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
+from fpm_listener.host import spare_descriptors
 from fpm_listener.internal_errors import log_only
 from fpm_listener.status import document as status_document
 from fpm_listener.status import page
@@ -133,9 +134,11 @@ class Application:
         head: bool,
     ) -> Iterable[bytes]:
         if self._metrics is None:  # two first scrapes at once: either application is right
-            from prometheus_client import make_wsgi_app  # noqa: PLC0415 - late, see ADR 044
+            with spare_descriptors.for_modules():
+                from prometheus_client import make_wsgi_app  # noqa: PLC0415 - late, see ADR 044
 
-            self._metrics = make_wsgi_app(self._registry())
+                registry = self._registry()
+            self._metrics = make_wsgi_app(registry)
         started: list[tuple[str, list[tuple[str, str]]]] = []
         body = b"".join(
             self._metrics(

@@ -15,6 +15,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+from fpm_listener.host import spare_descriptors
 from fpm_listener.internal_errors import log_only
 from fpm_listener.vocabulary import Where
 from fpm_listener.web.descriptors import PAUSE_S
@@ -72,6 +73,7 @@ class WebServer:
 
     def start(self) -> None:
         """Start the thread."""
+        spare_descriptors.keep()
         self._thread.start()
 
     def rebind(self, settings: WebSettings) -> None:
@@ -168,9 +170,10 @@ class WebServer:
         self, listening: socket.socket, certificate: Certificate | None, settings: WebSettings
     ) -> Server:
         """Load http.server and the application."""
-        from fpm_listener.web.access import Credentials  # noqa: PLC0415 - late, see ADR 044
-        from fpm_listener.web.application import Application  # noqa: PLC0415 - late, see ADR 044
-        from fpm_listener.web.connections import Server  # noqa: PLC0415 - late, see ADR 044
+        with spare_descriptors.for_modules():
+            from fpm_listener.web.access import Credentials  # noqa: PLC0415 - late, see ADR 044
+            from fpm_listener.web.application import Application  # noqa: PLC0415 - late, see ADR 044
+            from fpm_listener.web.connections import Server  # noqa: PLC0415 - late, see ADR 044
 
         if self._application is None:
             self._application = Application(
@@ -197,7 +200,8 @@ def _certificate(settings: WebSettings) -> Certificate | None:
     """Load the certificate, if there is one: its errors are reported at the start."""
     if settings.cert_file is None or settings.key_file is None:
         return None
-    from fpm_listener.web.connections import Certificate  # noqa: PLC0415 - late, see ADR 044
+    with spare_descriptors.for_modules():
+        from fpm_listener.web.connections import Certificate  # noqa: PLC0415 - late, see ADR 044
 
     return Certificate(settings.cert_file, settings.key_file)
 

@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "monitor": _MIDDLE,
     "delivery": {"incidents", "settings", "host"},
     "status": {"monitor", "delivery", *_MIDDLE},
-    "web": {"status", "settings"},
+    "web": {"status", "settings", "host"},
     "daemon": {"web", "status", "monitor", "delivery", "guard", *_MIDDLE},
     "replay": {"status", "monitor", *_MIDDLE},
     "cli": {"replay", "daemon", "doctor", "status", "monitor", "delivery", *_MIDDLE},

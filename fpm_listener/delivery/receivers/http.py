@@ -26,6 +26,7 @@ from fpm_listener import __version__
 from fpm_listener.delivery.attempt import Delivered, FailureReason, RetryLater, classify_status
 from fpm_listener.delivery.receivers.deadline import Deadline, mount
 from fpm_listener.delivery.receivers.secrets import BadFileError, Secrets, check_certificate
+from fpm_listener.host import spare_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -158,8 +159,9 @@ class HttpReceiver:
 
     def _post(self, request: HttpRequest) -> HttpResponse | RetryLater:
         """Return the response, or why there is none. Raises BadFileError."""
-        import requests  # noqa: PLC0415 - 11 MiB that a listener without alerts does not need
-        import urllib3  # noqa: PLC0415 - the same
+        with spare_descriptors.for_modules():
+            import requests  # noqa: PLC0415 - 11 MiB that a listener without alerts does not need
+            import urllib3  # noqa: PLC0415 - the same
 
         # Its messages contain URLs, at any level; the outcome contains what matters.
         logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
@@ -242,7 +244,6 @@ def _read(raw: Any) -> bytes:  # noqa: ANN401 - requests does not declare its ty
 
 
 # -- errors ----------------------------------------------------------------------------------------
-
 
 #: Exceptions of urllib3 and http.client that wrap no error of the system, by their names.
 _ERRORS = {

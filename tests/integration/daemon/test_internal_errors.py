@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import urllib.request
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -190,6 +191,9 @@ def test_no_descriptor_is_left(tmp_path: Path) -> None:
     try:
         child.event("a")
         assert ask_status(child)
+        sockets = sockets_of(pid)
+        assert child.errors(Where.WEB) == 0  # this releases the descriptors that are kept for it
+        wait_until(lambda: sockets_of(pid) <= sockets, "the end of the connection")
         used = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
         free = next(number for number in range(1 << 20) if number not in used)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, before[1]))
@@ -218,6 +222,14 @@ def test_no_descriptor_is_left(tmp_path: Path) -> None:
         for one in (*web, *guards):
             one.close()
         assert child.close() == 0
+
+
+def sockets_of(pid: int) -> set[str]:
+    found = set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed a moment ago
+            found.add(str(path.readlink()))
+    return {target for target in found if target.startswith("socket:")}
 
 
 def ask_status(child: Child) -> object:
