@@ -7,7 +7,9 @@ Three ways lead to it, in this order:
    there if it has the same `state_dir`.
 
 Law: any user can bind an abstract name first. We talk only to a process of root, of our own user,
-or of the user of supervisord, that this supervisord has started. The kernel names the process.
+or of the user of supervisord. The kernel names the process and its user. If /proc shows its parent,
+that must be this supervisord.
+Limit: nothing proves for which user a supervisord was started (docs/adr/028).
 """
 
 from __future__ import annotations
@@ -16,14 +18,14 @@ import errno
 import json
 import os
 import socket
-import struct
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fpm_listener.guard.handover_channel import SocketPath, own_channel_name
+from fpm_listener.guard.handover_channel import own_channel_name
 from fpm_listener.host import fallback_directory, procfs, state_directory
+from fpm_listener.host.unix_connection import SocketPath, peer_of
 from fpm_listener.values import FpmListenerError
 
 if TYPE_CHECKING:
@@ -36,7 +38,6 @@ PATIENCE_S = 10.0
 #: The most bytes of an answer; hundreds of programs need some hundred kilobytes.
 _LONGEST = 64 << 20
 _GUARDS, _COMMANDS = b"\0fpm-listener/", b"\0fpm-listener-control/"
-_CREDENTIALS = struct.Struct("iII")
 #: What a path without a listener causes.
 _NOBODY = (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)
 
@@ -64,13 +65,6 @@ def own_name() -> bytes | None:
     """Return the abstract socket for commands, for the listener; None without procfs."""
     channel = own_channel_name()
     return channel and channel.replace(_GUARDS, _COMMANDS, 1)
-
-
-def peer_of(connection: socket.socket) -> tuple[int, int]:
-    """Return pid and uid of the other side; pid 0 = a process in another pid namespace."""
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, _ = _CREDENTIALS.unpack(raw)
-    return pid, uid
 
 
 def ask(

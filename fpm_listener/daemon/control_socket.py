@@ -25,11 +25,12 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fpm_listener.daemon.control_client import PATIENCE_S, SOCKET_NAME, ControlRequest, peer_of
+from fpm_listener.daemon.control_client import PATIENCE_S, SOCKET_NAME, ControlRequest
 from fpm_listener.daemon.health_check import HealthCheck, Question, read_question
 from fpm_listener.daemon.inbox import drain
 from fpm_listener.daemon.unix_listener import listen_at, listen_on
 from fpm_listener.host import socket_paths
+from fpm_listener.host.unix_connection import peer_of
 from fpm_listener.internal_errors import is_exhausted, log_only, service_thread
 from fpm_listener.vocabulary import Where
 from fpm_listener.web.descriptors import PAUSE_S, Reserve

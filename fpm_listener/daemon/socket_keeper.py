@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from fpm_listener.daemon.control_client import peer_of
 from fpm_listener.daemon.held_sockets import SERVES_WITHIN_S, HeldSockets, find_start
 from fpm_listener.daemon.inbox import drain
 from fpm_listener.guard import handover_channel, orphans
 from fpm_listener.guard.handover_messages import PATIENCE_S, Deposit, Done, Hello, Keep, Offer
+from fpm_listener.host.unix_connection import peer_of
 from fpm_listener.internal_errors import is_exhausted, log_only, service_thread
 from fpm_listener.monitor.messages import GuardAsks, SocketsHeld
 from fpm_listener.supervisor.process import ProcessName

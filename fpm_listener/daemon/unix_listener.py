@@ -14,9 +14,9 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from fpm_listener.guard.handover_channel import SocketPath
 from fpm_listener.guard.handover_messages import PATIENCE_S, SOCKET_NAME
 from fpm_listener.host import socket_paths
+from fpm_listener.host.unix_connection import SocketPath
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,7 @@ def listen(directory: StateDirectory) -> socket.socket:
     """
     used = directory.prepare()
     with (
-        SocketPath(used) as path,
+        SocketPath(used, SOCKET_NAME) as path,
         socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe,
     ):
         probe.settimeout(PATIENCE_S)

@@ -20,6 +20,7 @@ import sys
 from fpm_listener.guard import handover_messages
 from fpm_listener.guard.handover_messages import LONGEST, MOST_SOCKETS, PATIENCE_S, SOCKET_NAME
 from fpm_listener.host import procfs
+from fpm_listener.host.unix_connection import SocketPath, peer_of
 
 TYPE_CHECKING = False  # `typing` itself would cost milliseconds
 if TYPE_CHECKING:
@@ -28,21 +29,6 @@ if TYPE_CHECKING:
     from fpm_listener.guard.handover_messages import Message, Packet
 
 _INT = 4  # bytes of a descriptor in a control message
-
-
-class SocketPath:
-    """A short path to a socket of the listener: the kernel allows 107 bytes."""
-
-    def __init__(self, state_dir: str, name: str = SOCKET_NAME) -> None:
-        """Raise OSError if the directory does not exist."""
-        self._name = name
-        self._folder = os.open(state_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-
-    def __enter__(self) -> str:
-        return f"/proc/self/fd/{self._folder}/{self._name}"
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._folder)
 
 
 def channel_name(supervisord_pid: int) -> bytes | None:
@@ -81,7 +67,7 @@ def connect(state_dir: str, patience_s: float = PATIENCE_S) -> _socket.socket:
             raise
         except OSError:
             pass  # no process listens there, or one of another user
-    with SocketPath(state_dir) as path:
+    with SocketPath(state_dir, SOCKET_NAME) as path:
         return _connect(path, patience_s, None)
 
 
@@ -91,9 +77,7 @@ def _connect(address: str | bytes, patience_s: float, supervisord: int | None) -
     client.settimeout(patience_s)
     try:
         client.connect(address)
-        # pid, uid, gid of the process that listens: every user can bind an abstract name.
-        raw = client.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 3 * _INT)
-        pid, uid = (int.from_bytes(raw[at : at + _INT], sys.byteorder) for at in (0, _INT))
+        pid, uid = peer_of(client)  # every user can bind an abstract name
         if uid not in {0, os.geteuid()}:
             _reject_peer(f"user {uid} listens there")
         if supervisord is not None and procfs.supervisor_of(pid) not in {supervisord, None}:

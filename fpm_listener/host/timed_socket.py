@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import math
 import socket
-import struct
 import time
 from typing import TYPE_CHECKING, Any
 
+from fpm_listener.host.unix_connection import peer_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 
 class TimedSocket(socket.socket):
@@ -37,8 +35,7 @@ class TimedSocket(socket.socket):
         """Return the user of the server; None over TCP."""
         if self.family != socket.AF_UNIX:
             return None
-        raw = self.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        return int(_CREDENTIALS.unpack(raw)[1])
+        return peer_of(self)[1]
 
     def connect(self, address: Any, /) -> None:  # noqa: ANN401 - as socket's
         """Connect before the deadline."""

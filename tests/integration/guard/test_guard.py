@@ -504,6 +504,7 @@ def test_little_is_imported(site: Site) -> None:
         *("guard.held_start", "guard.orphan_ender", "guard.orphans", "guard.refusal"),
         *("guard.socket_rights", "guard.start_deadline"),
         *("host.addresses", "host.exec", "host.procfs", "host.state_directory"),
+        "host.unix_connection",
         *("phpfpm.command_line", "phpfpm.config", "phpfpm.config_files", "phpfpm.config_reader"),
         *("phpfpm.guard_command", "phpfpm.guard_messages", "phpfpm.ini_values"),
         *("phpfpm.inherited_sockets", "phpfpm.listen_sockets", "phpfpm.wrappers"),

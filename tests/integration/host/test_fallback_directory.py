@@ -20,7 +20,7 @@ from fpm_listener.daemon.control_socket import Asked, ControlSocket
 from fpm_listener.daemon.persistence import StateStore
 from fpm_listener.delivery.database import Database
 from fpm_listener.delivery.database_files import FILE
-from fpm_listener.host import fallback_directory
+from fpm_listener.host import fallback_directory, unix_connection
 from fpm_listener.host.fallback_directory import OWNER_FILE, StateDirectory
 from fpm_listener.host.state_directory import UnsafeDirectoryError
 from tests.other_user import OTHER_UID, needs_root, open_folder
@@ -294,7 +294,7 @@ def test_the_user_of_a_peer_with_a_high_number(monkeypatch: pytest.MonkeyPatch) 
     raw = struct.pack("iII", 7, 2**32 - 5, 0)
     monkeypatch.setattr(socket.socket, "getsockopt", lambda *_: raw)
     with socket.socket(socket.AF_UNIX) as connection:
-        assert control_client.peer_of(connection) == (7, 2**32 - 5)
+        assert unix_connection.peer_of(connection) == (7, 2**32 - 5)
 
 
 def test_a_listener_without_any_directory() -> None:
