@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fpm_listener.host import state_directory
 from fpm_listener.settings import settings as settings_file
 from fpm_listener.settings.environment import PREFIX
 from fpm_listener.settings.ini_section import SettingsSection, file
@@ -52,7 +53,9 @@ def find(path: str, environ: Mapping[str, str]) -> Endpoint:
 
 def default(environ: Mapping[str, str]) -> Endpoint:
     """Return how to reach a listener without a settings file."""
-    return replace(find(os.devnull, environ), is_default=not environ.get(f"{PREFIX}STATE_DIR"))
+    state_dir = Path(state_directory.configured(None, environ))
+    is_default = not environ.get(state_directory.VARIABLE)
+    return replace(find(os.devnull, environ), state_dir=state_dir, is_default=is_default)
 
 
 class _LenientSection(SettingsSection):

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import _socket
 import os
-import sys
 import time
 
-from fpm_listener import DEFAULT_STATE_DIR, FOLDERS
+from fpm_listener import FOLDERS
 from fpm_listener.cli.healthy_options import NoVerdict, Options, parse
 from fpm_listener.host import state_directory
+from fpm_listener.host.unix_connection import SocketPath, peer_of
 from fpm_listener.untrusted_text import plain
 
 TYPE_CHECKING = False  # `typing` costs milliseconds
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 #: Seconds that the listener has for its own work, beside the timeout.
 _BESIDE_S = 3.0
@@ -30,7 +30,6 @@ _LONGEST_ANSWER = 1 << 20
 _UNKNOWN = 3
 #: How an answer begins: with an exit status.
 _STARTS = frozenset({"0 ", "1 ", "2 ", "3 "})
-_VARIABLE = "FPM_LISTENER_STATE_DIR"
 
 
 def run(words: list[str]) -> int:
@@ -95,9 +94,9 @@ def _ask_elsewhere(state_dir: str, options: Options, problem: str) -> str:
         "nagios": options.nagios,
     }
     # Without settings here, the only listener is the right one.
-    is_default = not options.config and not os.environ.get(_VARIABLE) and _usual_file() is None
+    is_set = options.config or os.environ.get(state_directory.VARIABLE) or _usual_file()
     asked = control_client.ControlRequest(
-        action="healthy", question=question, state_dir=None if is_default else state_dir
+        action="healthy", question=question, state_dir=state_dir if is_set else None
     )
     patience_s = options.timeout_s + _BESIDE_S
     answers, _ = control_client.ask_elsewhere(state_dir, asked, patience_s)
@@ -115,8 +114,9 @@ def _ask_in(folder: str, options: Options) -> str:
     try:
         client.settimeout(_BESIDE_S)
         try:
-            _connect(client, folder)
-            uid = _peer_uid(client)
+            with SocketPath(folder, _SOCKET_NAME) as path:
+                client.connect(path)
+            _, uid = peer_of(client)
             trusted = {0, os.geteuid(), os.stat(folder).st_uid}  # noqa: PTH116 - a text
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             raise _NotHere from None
@@ -144,25 +144,11 @@ def _ask_in(folder: str, options: Options) -> str:
     return text
 
 
-def _connect(client: _socket.socket, folder: str) -> None:
-    """Connect to the socket in a directory; a path has at most 107 bytes. Raises OSError."""
-    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        client.connect(f"/proc/self/fd/{descriptor}/{_SOCKET_NAME}")
-    finally:
-        os.close(descriptor)
-
-
 def _no_listener(state_dir: str) -> str:
     return (
         f"no listener runs with state_dir {state_dir}; check it with supervisorctl status, name its"
         " settings with --config FILE, or ask php-fpm itself: --direct"
     )
-
-
-def _peer_uid(client: _socket.socket) -> int:
-    raw = client.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
-    return int.from_bytes(raw[4:8], sys.byteorder)
 
 
 def _received(client: _socket.socket, ends_at_s: float) -> Iterator[bytes]:
@@ -226,22 +212,13 @@ def decode(answer: bytes) -> str | None:
 # -- the settings ----------------------------------------------------------------------------------
 
 
-def find_state_dir(config: str | None, environ: os._Environ[str] | dict[str, str]) -> str:
+def find_state_dir(config: str | None, environ: Mapping[str, str]) -> str:
     """Return the setting state_dir. Raises NoVerdict if a named file cannot be read."""
-    named = environ.get(_VARIABLE)
-    if named:
-        return named
     path = config or _usual_file()
-    if path is None:
-        return DEFAULT_STATE_DIR
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123 - plain
-            found = state_directory.setting_in(file.read(1 << 20))
+        return state_directory.configured(path, environ)
     except OSError as error:
         raise NoVerdict(f"{path}: cannot be read: {error.strerror}") from None
-    if found is None:
-        return DEFAULT_STATE_DIR
-    return os.path.join(os.path.dirname(os.path.abspath(path)), found)  # noqa: PTH100, PTH118, PTH120 - texts
 
 
 def _usual_file() -> str | None:

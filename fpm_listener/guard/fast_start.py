@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 
-from fpm_listener import DEFAULT_STATE_DIR, regular_file
 from fpm_listener.guard import handover_channel, orphans
 from fpm_listener.guard.handover_messages import Hello, Keep, Offer
 from fpm_listener.host import exec as host_exec
@@ -118,14 +117,7 @@ def working_directory() -> str | None:
 
 def glance_at_state_dir(config: str | None) -> str:
     """Return the listener's `state_dir` without parsing all of its settings. Raises OSError."""
-    value = os.environ.get("FPM_LISTENER_STATE_DIR", "").strip()
-    if config is None:
-        return state_directory.locate(value or DEFAULT_STATE_DIR)
-    text = regular_file.read_text(config)
-    value = value or state_directory.setting_in(text) or DEFAULT_STATE_DIR
-    directory = os.path.dirname(os.path.abspath(config))  # noqa: PTH100, PTH120 - the same
-    path = os.path.join(directory, value)  # noqa: PTH118 - the same
-    return state_directory.locate(path)
+    return state_directory.locate(state_directory.configured(config, os.environ))
 
 
 def original_environment() -> dict[bytes, bytes]:

@@ -15,6 +15,14 @@ import errno
 import os
 import stat
 
+from fpm_listener import DEFAULT_STATE_DIR, regular_file
+
+TYPE_CHECKING = False  # `typing` costs milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: The environment variable that overrides the setting.
+VARIABLE = "FPM_LISTENER_STATE_DIR"
 #: The name is fixed, because the guard and the commands must find it too.
 SUBDIRECTORY = "fpm-listener"
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -26,6 +34,21 @@ class UnsafeDirectoryError(OSError):
     def __init__(self, path: str, problem: str, command: str) -> None:
         """`problem`: follows the path in a sentence; `command`: what the operator can type."""
         super().__init__(errno.EPERM, f"{path} {problem}; type: {command}")
+
+
+def configured(config: str | None, environ: Mapping[str, str]) -> str:
+    """Return the setting `state_dir` as an absolute path, as the listener reads it.
+
+    A relative path starts at the directory of the settings file, or at the working directory if
+    there is no file. config: the file. Raises OSError if it cannot be read.
+    """
+    found = setting_in(regular_file.read_text(config)) if config is not None else None
+    value = environ.get(VARIABLE, "").strip() or found or DEFAULT_STATE_DIR
+    path = os.path.join(os.path.dirname(config or ""), value)  # noqa: PTH118, PTH120 - pathlib costs milliseconds
+    if not path.startswith("/"):
+        path = os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118 - as above
+    # As pathlib shortens it: the text is compared with the listener's.
+    return "/" + "/".join(name for name in path.split("/") if name not in {"", "."})
 
 
 def setting_in(text: str) -> str | None:

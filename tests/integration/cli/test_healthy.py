@@ -14,7 +14,6 @@ import pytest
 from fpm_listener.cli import healthy
 from fpm_listener.cli.healthy_options import NoVerdict, Options, parse
 from fpm_listener.daemon.health_check import read_question
-from fpm_listener.settings import settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,33 +98,6 @@ def test_a_damaged_question(words: dict[str, object]) -> None:
 def test_answers(answer: bytes, text: str | None) -> None:
     """Only a string of JSON with a status and a line is an answer of the listener."""
     assert healthy.decode(answer) == text
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "state_dir = /a/b",
-        "state_dir=/a/b ; comment",
-        "STATE_DIR : rel/dir",
-        "state_dir = /first\nstate_dir = /second",
-        "# state_dir = /no\nlisten = 127.0.0.1:1\nstate_dir=/a#b",
-        "state_dir = /a\n[fpm-listener:receiver:ops]\nurl = https://h/x\n",
-    ],
-)
-def test_the_same_state_dir_as_the_listener(tmp_path: Path, text: str) -> None:
-    """The short reader finds what the whole one finds."""
-    file = tmp_path / "fpm_listener.conf"
-    file.write_text(f"[program:x]\nstate_dir = /wrong\n[fpm-listener]\n{text}\n")
-
-    assert healthy.find_state_dir(str(file), {}) == str(settings.load(str(file), {}).state_dir)
-
-
-def test_the_environment_wins(tmp_path: Path) -> None:
-    """As for the listener."""
-    environ = {"FPM_LISTENER_STATE_DIR": str(tmp_path)}
-
-    assert healthy.find_state_dir(None, environ) == str(tmp_path)
 
 
 def test_a_program_that_hangs(

@@ -28,7 +28,6 @@ from fpm_listener.host.fallback_directory import StateDirectory
 from fpm_listener.monitor.messages import GuardAsks, HoldFailed, SocketsHeld
 from fpm_listener.phpfpm import fork_loop
 from fpm_listener.phpfpm.listen_sockets import ListenSocketSpec, Rights
-from fpm_listener.settings import settings as settings_file
 from fpm_listener.supervisor.process import ProcessName
 from tests.ports import free_port
 from tests.waiting import wait_until
@@ -457,35 +456,6 @@ def test_names_of_closed_sockets(owner: Owner, folder: str) -> None:
 # -- a start without news --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[fpm-listener]\n",
-        "[fpm-listener]\nstate_dir = /x/y\n",
-        "[fpm-listener]\nstate_dir=/x/y ; here\n",
-        "[fpm-listener]\nSTATE_DIR : /x/y # here\n",
-        "[fpm-listener]\nstate_dir = a;b#c\n",
-        "[fpm-listener]\nstate_dir = own\n",
-        "[fpm-listener]\nstate_dir =\n",
-        "[fpm-listener]\nstate_dir = /a\nstate_dir = /b\n",
-        "[other]\nstate_dir = /no\n[fpm-listener]\n; state_dir = /no\nlisten = 127.0.0.1:1\n",
-        "[eventlistener:x]\ncommand=y\n[fpm-listener]\nstate_dir\t=\t/x\n[z]\nstate_dir=/q\n",
-    ],
-)
-@pytest.mark.parametrize("variable", ["", "/from/the/environment", "relative"])
-def test_a_glance_sees_what_a_reading_sees(
-    tmp_path: Path, text: str, variable: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The guard's glance at state_dir and the listener's reading agree."""
-    path = tmp_path / "listener.conf"
-    path.write_text(text)
-    if variable:
-        monkeypatch.setenv("FPM_LISTENER_STATE_DIR", variable)
-
-    assert fast_start.glance_at_state_dir(str(path)) == str(settings_file.load(str(path)).state_dir)
-
-
 def test_a_stamp_tells_what_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Content, replacement, a new file in a folder, another word, another working folder."""
     file, pools = tmp_path / "a.conf", tmp_path / "pool.d"
@@ -560,7 +530,8 @@ def test_the_quick_start(owner: Owner, folder: str) -> None:
         *("fpm_listener.guard.fast_start", "fpm_listener.guard.orphans"),
         *("fpm_listener.guard.handover_channel", "fpm_listener.guard.handover_messages"),
         *("fpm_listener.host.exec", "fpm_listener.host.procfs"),
-        *("fpm_listener.host.state_directory", "fpm_listener.phpfpm.inherited_sockets"),
+        *("fpm_listener.host.state_directory", "fpm_listener.host.unix_connection"),
+        "fpm_listener.phpfpm.inherited_sockets",
     }
     assert connects(f"127.0.0.1:{port}")
 

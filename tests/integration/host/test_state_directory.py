@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fpm_listener.cli import endpoint
 from fpm_listener.daemon import unix_listener
 from fpm_listener.daemon.control_client import SOCKET_NAME, ControlRequest, ask
 from fpm_listener.daemon.control_socket import Asked, ControlSocket
@@ -24,6 +25,7 @@ from fpm_listener.guard.handover_messages import SOCKET_NAME as DOOR
 from fpm_listener.host import state_directory
 from fpm_listener.host.fallback_directory import StateDirectory
 from fpm_listener.host.state_directory import SUBDIRECTORY, UnsafeDirectoryError
+from fpm_listener.settings import settings as settings_file
 from fpm_listener.supervisor.deduplication import EventDeduplicator
 from fpm_listener.supervisor.protocol import Event
 from tests.other_user import OTHER_UID, needs_root, open_folder
@@ -255,6 +257,52 @@ def test_commands_reach_the_listener_again(tmp_path: Path) -> None:
             assert ask(state_dir, ControlRequest(action="list")) == 7
     finally:
         control.stop()
+
+
+# -- the setting -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variable", ["", "/from/the/environment", "relative"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[fpm-listener]\n",
+        "[fpm-listener]\nstate_dir = /x/y\n",
+        "[fpm-listener]\nstate_dir=/x/y ; here\n",
+        "[fpm-listener]\nSTATE_DIR : /x/y # here\n",
+        "[fpm-listener]\nstate_dir = /x//./y/\n",
+        "[fpm-listener]\nstate_dir = a;b#c\n",
+        "[fpm-listener]\nstate_dir = own/dir\n",
+        "[fpm-listener]\nstate_dir = ../beside\n",
+        "[fpm-listener]\nstate_dir =\n",
+        "[fpm-listener]\nstate_dir = /a\nstate_dir = /b\n",
+        "[fpm-listener]\nstate_dir = /a\n[fpm-listener:receiver:ops]\nurl = https://h/x\n",
+        "[other]\nstate_dir = /no\n[fpm-listener]\n; state_dir = /no\nlisten = 127.0.0.1:1\n",
+        "[eventlistener:x]\ncommand=y\n[fpm-listener]\nstate_dir\t=\t/x\n[z]\nstate_dir=/q\n",
+    ],
+)
+def test_all_programs_find_the_same_state_dir(
+    tmp_path: Path, text: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guard and `healthy` find what the listener finds, for both spellings of the file."""
+    (tmp_path / "listener.conf").write_text(text)
+    environ = {"FPM_LISTENER_STATE_DIR": variable} if variable else {}
+    monkeypatch.chdir(tmp_path)
+    for config in ("listener.conf", str(tmp_path / "listener.conf")):
+        expected = str(settings_file.load(config, environ).state_dir)
+        assert state_directory.configured(config, environ) == expected
+
+
+def test_a_relative_state_dir_without_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It starts at the working directory, for each command."""
+    environ = {"FPM_LISTENER_STATE_DIR": "own"}
+    monkeypatch.chdir(tmp_path)
+
+    assert state_directory.configured(None, environ) == str(tmp_path / "own")
+    assert endpoint.default(environ).state_dir == tmp_path / "own"
 
 
 # -- other users -----------------------------------------------------------------------------------
