@@ -160,10 +160,11 @@ class Services:
         self._web = WebServer(self._settings.web, self._snapshot, registry, failed, caught, report)
         self._starter.start(self._web.start)
         if self._settings.textfile is not None:
+            metrics = registry()  # loads prometheus_client
             from fpm_listener.status.textfile import TextfileWriter  # noqa: PLC0415 - late, see ADR 044
 
             path = self._settings.textfile
-            self._textfile = TextfileWriter(path, registry(), failed, caught=caught)
+            self._textfile = TextfileWriter(path, metrics, failed, caught=caught)
             self._starter.start(self._textfile.start)
 
     def _start_pools(self) -> None:

@@ -1,7 +1,6 @@
 """The metrics for prometheus_client, which is loaded when somebody asks for them.
 
-prometheus_client needs 1 MiB beside http.server, and 5 MiB without it. A listener without scrapes
-and without `textfile` saves that.
+A listener without scrapes and without `textfile` does not need it.
 """
 
 from __future__ import annotations
@@ -36,6 +35,9 @@ def on_demand(
 
 
 def _make(snapshot: Callable[[], Snapshot]) -> CollectorRegistry:
+    from fpm_listener.status.metrics_library import load  # noqa: PLC0415 - late, see ADR 044
+
+    load()
     from fpm_listener.status.metrics import make_registry  # noqa: PLC0415 - late, see ADR 044
 
     return make_registry(snapshot)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
-import hmac
 import logging
+
+# hmac has the same function, and loads OpenSSL, which needs 4 MiB.
+from _operator import _compare_digest as compare_digest
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener import regular_file
@@ -32,7 +34,7 @@ class Credentials:
     def allow(self, environ: Environ) -> bool:
         """Return whether the request may pass; it may not if a secret cannot be read."""
         scheme, _, word = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        # wsgiref decodes a header as Latin-1; the file of a token is UTF-8.
+        # WSGI decodes a header as Latin-1; the file of a token is UTF-8.
         given = f"{scheme.lower()} {word}".encode("latin-1", "replace")
         as_token = b"bearer " + _password(word) if scheme.lower() == "basic" else given
         try:
@@ -48,7 +50,7 @@ class Credentials:
             return False
         self._logged = False
         words = [(one, word) for one in wanted for word in (given, as_token)]
-        return any([hmac.compare_digest(*pair) for pair in words])  # noqa: C419 - all compared
+        return any([compare_digest(*pair) for pair in words])  # noqa: C419 - all compared
 
     def _wanted(self) -> list[bytes]:
         wanted = []

@@ -6,7 +6,8 @@ Laws:
 2. An unexpected error of one request does not end the listener.
 
 prometheus_client's WSGI application serves /metrics: it negotiates formats and compresses.
-The first scrape loads it: without scrapes it would only cost memory.
+The first scrape loads it, and the first look at the page loads the page: without them they would
+only cost memory.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 from fpm_listener.host import spare_descriptors
 from fpm_listener.internal_errors import log_only
 from fpm_listener.status import document as status_document
-from fpm_listener.status import page
 from fpm_listener.vocabulary import Where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from types import ModuleType
 
     from prometheus_client import CollectorRegistry
 
@@ -37,12 +38,14 @@ if TYPE_CHECKING:
 #: The fastest level: it reduces a page of 200 programs to an eighth of its size.
 _GZIP_LEVEL = 1
 
-_HEADERS = [
-    ("Content-Security-Policy", page.POLICY),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Cache-Control", "no-store"),
-]
+#: Headers of an answer that does not have its own.
+_HEADERS = {
+    "Content-Type": "text/plain; charset=utf-8",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
 
 _REASONS = {
     200: "200 OK",
@@ -66,7 +69,7 @@ _HOST_REJECTED = (
 
 _INVALID_VERSION = re.compile(r"version\s*=(?!\s*\d{1,4}(\.\d{1,4}){0,3}\s*(;|$))", re.ASCII)
 
-StartResponse = Any  # wsgiref's own type is only for type checkers
+StartResponse = Any
 
 
 class Application:
@@ -91,6 +94,7 @@ class Application:
         self._clock = clock
         self._registry = registry
         self._metrics: Callable[[Environ, StartResponse], Iterable[bytes]] | None = None
+        self._page_module: ModuleType | None = None
         self.credentials: Credentials | None = None
         #: Allowed names in the Host header, if no credentials are required.
         self.allowed_hosts: frozenset[str] = frozenset()
@@ -135,9 +139,9 @@ class Application:
     ) -> Iterable[bytes]:
         if self._metrics is None:  # two first scrapes at once: either application is right
             with spare_descriptors.for_modules():
+                registry = self._registry()  # the first call loads prometheus_client
                 from prometheus_client import make_wsgi_app  # noqa: PLC0415 - late, see ADR 044
 
-                registry = self._registry()
             self._metrics = make_wsgi_app(registry)
         started: list[tuple[str, list[tuple[str, str]]]] = []
         body = b"".join(
@@ -151,7 +155,6 @@ class Application:
             ),
         )
         line, headers = started[0]
-        # Set here: wsgiref would answer a HEAD with a length of 0.
         start(line, [*headers, ("Content-Length", str(len(body)))])
         return [] if head else [body]
 
@@ -174,6 +177,8 @@ class Application:
         if path in _CONTENT_TYPES:
             body, packed = self._render(path, snapshot)
             headers = [("Content-Type", _CONTENT_TYPES[path]), ("Vary", "Accept-Encoding")]
+            if path == "/":
+                headers.append(("Content-Security-Policy", self._page().POLICY))
             if _accepts_gzip(environ):
                 body = packed
                 headers.append(("Content-Encoding", "gzip"))
@@ -187,13 +192,22 @@ class Application:
         if of is not snapshot or second != int(now_s):
             document = status_document.to_json(snapshot, now_s)
             if path == "/":
-                text = page.to_html(document)
+                text = self._page().to_html(document)
             else:
                 text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
             body = _bytes(text)
             packed = gzip.compress(body, _GZIP_LEVEL)
             self._cache[path] = (snapshot, int(now_s), body, packed)
         return body, packed
+
+    def _page(self) -> ModuleType:
+        """Return the module of the page; the first look loads it."""
+        if self._page_module is None:
+            with spare_descriptors.for_modules():
+                from fpm_listener.status import page  # noqa: PLC0415 - late, see ADR 044
+
+            self._page_module = page
+        return self._page_module
 
 
 def _programs_answer(
@@ -252,8 +266,6 @@ def _respond(
     head: bool = False,
 ) -> Iterable[bytes]:
     body = content if isinstance(content, bytes) else _bytes(content)
-    headers = headers or []
-    if not any(name == "Content-Type" for name, _ in headers):
-        headers = [*headers, ("Content-Type", "text/plain; charset=utf-8")]
-    start(_REASONS[code], [*headers, *_HEADERS, ("Content-Length", str(len(body)))])
+    every = {**_HEADERS, **dict(headers or ()), "Content-Length": str(len(body))}
+    start(_REASONS[code], list(every.items()))
     return [] if head else [body]

@@ -7,6 +7,7 @@ Laws:
 2. Nothing that a client sends is printed.
 3. An unexpected error of one connection is reported. If no descriptor is left, connections wait in
    the kernel's queue, and the accept loop pauses.
+4. A connection serves one request.
 
 Why not prometheus_client's own server: with TLS one idle client blocks every scrape, because the
 handshake is in its accept loop. It has no time-outs, no limit of threads, no HEAD and no 404
@@ -15,145 +16,110 @@ handshake is in its accept loop. It has no time-outs, no limit of threads, no HE
 
 from __future__ import annotations
 
-import io
-import logging
-import os
+import select
 import socket
-import socketserver
-import ssl
-import sys
 import threading
 import time
-from http import HTTPStatus
-from http.client import LineTooLong
 from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from fpm_listener import regular_file
 from fpm_listener.internal_errors import is_exhausted, log_only
 from fpm_listener.vocabulary import Where
+from fpm_listener.web import request_head
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
 
     from fpm_listener.internal_errors import Caught
+    from fpm_listener.web.certificate import Certificate
 
-log = logging.getLogger(__name__)
+    #: A WSGI application.
+    Application = Callable[[dict[str, Any], Callable[..., None]], Iterable[bytes]]
 
 #: Connections at once; seconds for one of them, from accept to the last byte.
 CONNECTIONS, DEADLINE_S = 32, 10.0
-#: Seconds from accept to the end of the request's head (with the TLS handshake), and its size; the
-#: library alone accepts 100 lines of 64 KiB.
-HEAD_DEADLINE_S, HEAD_BYTES = 5.0, 16 << 10
+#: Seconds from accept to the end of the request's head, with the TLS handshake.
+HEAD_DEADLINE_S = 5.0
 #: Seconds after which a new connection may replace one that is still being answered.
 SLOW_S = 1.0
 
-
-class _Head(io.BufferedReader):
-    """The head of a request, at most HEAD_BYTES of it."""
-
-    _left = HEAD_BYTES
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        """Return the next line; raises LineTooLong, which http.server answers with 431."""
-        wanted = self._left + 1 if size is None or size < 0 else min(size, self._left + 1)
-        line = super().readline(wanted)
-        self._left -= len(line)
-        if self._left < 0:
-            raise LineTooLong("request")
-        return line
+_REFUSALS = {
+    400: "400 Bad Request",
+    414: "414 URI Too Long",
+    431: "431 Request Header Fields Too Large",
+}
 
 
-class _Handler(WSGIRequestHandler):
-    server: Server
-    rbufsize = 0  # _Head has the buffer
-
-    def setup(self) -> None:
-        super().setup()
-        self.rfile = _Head(self.rfile)  # raw, since rbufsize is 0
-
-    def handle(self) -> None:
-        """Answer one request; http.server does not handle a first line that is too long."""
-        try:
-            super().handle()
-        except LineTooLong:
-            self.command = self.requestline = self.request_version = ""
-            self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
-
-    def parse_request(self) -> bool:
-        good = super().parse_request()
-        self.server.request_received(self.connection)
-        return good
-
-    def get_stderr(self) -> io.StringIO:
-        """Return a buffer that drops wsgiref's tracebacks about closed connections.
-
-        The application logs its own errors.
-        """
-        return io.StringIO()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Log nothing: scrapes are frequent, and a client's text is untrusted."""
-
-
-class Server(socketserver.ThreadingMixIn, WSGIServer):
+class Server:
     """A thread for each connection, few connections, each with a deadline."""
-
-    daemon_threads = True
-    block_on_close = False
 
     def __init__(
         self,
         listening: socket.socket,
         certificate: Certificate | None,
+        application: Application,
         caught: Caught = log_only,
     ) -> None:
-        """`listening`: a socket that listens; `server_close` closes it.
+        """`listening`: a socket that listens; the caller closes it.
 
         `caught`: is called with an unexpected error of one connection.
         """
+        self._listening = listening
+        self._poller = select.poll()
+        self._poller.register(listening, select.POLLIN)
+        self._certificate = certificate
+        self._application = application
         self._caught = caught
         self.exhausted = False  #: the last accept failed because no descriptor is left
-        self._certificate = certificate
         self._guard = threading.Lock()
         # The start of each connection, and whether its request was received; oldest first.
         self._open: dict[socket.socket, tuple[float, bool]] = {}
-        address = listening.getsockname()
-        super().__init__(address, _Handler, bind_and_activate=False)
-        self.socket.close()  # the base class made it
-        self.socket = listening
-        # No lookup of the own host name, which can take half a minute.
-        self.server_name, self.server_port = "fpm-listener", address[1]
-        self.setup_environ()
 
-    def get_request(self) -> tuple[socket.socket, Any]:
-        """Return the next connection, before its TLS handshake."""
+    def serve_next(self, timeout_s: float | None) -> None:
+        """Start a thread for the next connection, and close the connections that are too slow.
+
+        timeout_s: wait so long for a connection; None = without end.
+        """
+        if self._poller.poll(None if timeout_s is None else timeout_s * 1000):
+            self._accept()
+        now_s = time.monotonic()
+        with self._guard:
+            for connection, (since, received) in list(self._open.items()):
+                if now_s - since > (DEADLINE_S if received else HEAD_DEADLINE_S):
+                    del self._open[connection]
+                    _cut(connection)
+
+    @property
+    def has_connections(self) -> bool:
+        """Return whether a connection is open."""
+        return bool(self._open)
+
+    def _accept(self) -> None:
         try:
-            connection, address = self.socket.accept()
+            connection = self._listening.accept()[0]
         except OSError as error:
             if is_exhausted(error):
                 self.exhausted = True
                 self._caught(Where.WEB, error)
-            raise
-        connection.settimeout(DEADLINE_S)
-        if self._certificate is not None:
-            try:
+            return
+        try:
+            connection.settimeout(DEADLINE_S)
+            if self._certificate is not None:
                 connection = self._certificate.wrap(connection)
-            except (OSError, ValueError) as error:
-                connection.close()
-                raise OSError from error
-        return connection, address
-
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the same
-        """Start a thread for the connection, or close it if there are too many."""
+        except (OSError, ValueError):  # the client is gone already
+            connection.close()
+            return
         with self._guard:
             has_room = len(self._open) < CONNECTIONS or self._make_room()
             if has_room:
-                self._open[request] = (time.monotonic(), False)
-        if has_room:
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
+                self._open[connection] = (time.monotonic(), False)
+        if not has_room:
+            _close(connection)
+            return
+        try:
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+        except RuntimeError as error:  # no thread is left
+            self._caught(Where.WEB, error)
+            self._forget(connection)
 
     def _make_room(self) -> bool:
         """Close the oldest idle connection, or the oldest slow one; return whether there was one.
@@ -169,100 +135,61 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
         _cut(candidates[0])
         return True
 
-    @property
-    def has_connections(self) -> bool:
-        """Return whether a connection is open."""
-        return bool(self._open)
+    def _serve(self, connection: socket.socket) -> None:
+        """Answer one request; a client that closes its connection is no error."""
+        try:
+            self._exchange(connection)
+        except Exception as error:  # noqa: BLE001 - law 3
+            if not isinstance(error, OSError) or is_exhausted(error):
+                self._caught(Where.WEB, error)
+        finally:
+            self._forget(connection)
 
-    def request_received(self, request: socket.socket) -> None:
-        """Note that the request of a connection was received."""
+    def _exchange(self, connection: socket.socket) -> None:
+        try:
+            environ = request_head.read(connection.recv)
+        except request_head.RefusedError as refused:
+            line = _REFUSALS[refused.args[0]]
+            body = f"{line[4:]}\n".encode()
+            headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
+            connection.sendall(_head(line, headers) + body)
+            return
+        if environ is None:
+            return
         with self._guard:
-            if request in self._open:
-                self._open[request] = (self._open[request][0], True)
+            if connection in self._open:
+                self._open[connection] = (self._open[connection][0], True)
+        heads: list[bytes] = []
+        pieces = self._application(environ, lambda *given: heads.append(_head(*given)))
+        connection.sendall(b"".join((*heads, *pieces)))
 
-    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as the base class has it
-        """Close the connection."""
+    def _forget(self, connection: socket.socket) -> None:
         with self._guard:
-            self._open.pop(request, None)
-        super().shutdown_request(request)
+            self._open.pop(connection, None)
+        _close(connection)
 
-    def service_actions(self) -> None:
-        """Close the connections whose deadline has passed."""
-        now_s = time.monotonic()
-        with self._guard:
-            for request, (since, received) in list(self._open.items()):
-                if now_s - since > (DEADLINE_S if received else HEAD_DEADLINE_S):
-                    del self._open[request]
-                    _cut(request)
 
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - as the base class has it
-        """Ignore a client that closed its connection; report other errors."""
-        error = sys.exc_info()[1]
-        is_closed = isinstance(error, OSError | ValueError)  # ValueError: its file is closed
-        if isinstance(error, Exception) and (not is_closed or is_exhausted(error)):
-            self._caught(Where.WEB, error)
+def _head(line: str, headers: Iterable[tuple[str, str]]) -> bytes:
+    """Return the head of an answer. Its headers are our own texts."""
+    date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
+    lines = [f"HTTP/1.0 {line}", f"Date: {date}", *(f"{name}: {value}" for name, value in headers)]
+    return "\r\n".join((*lines, "", "")).encode("latin-1")
+
+
+def _close(connection: socket.socket) -> None:
+    """Close a connection; the other side can still read the answer."""
+    try:
+        connection.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # the other side was faster
+    finally:
+        connection.close()
 
 
 def _cut(connection: socket.socket) -> None:
-    """Close a connection that another thread may wait for."""
+    """End a connection that another thread may wait for."""
     try:
         # On the plain socket: TLS would send a closing message.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
     except OSError:
         return
-
-
-class Certificate:
-    """Certificate and key, which are loaded again when their files change."""
-
-    def __init__(self, cert_file: Path, key_file: Path) -> None:
-        self._files = (cert_file, key_file)
-        self._stamp: tuple[int, ...] = ()
-        self._context: ssl.SSLContext | None = None
-        self._load()
-
-    def wrap(self, connection: socket.socket) -> socket.socket:
-        """Return the connection with TLS; the first read does the handshake."""
-        stamp = self._stamps()
-        if stamp != self._stamp:
-            try:
-                self._load()
-            except OSError as error:
-                self._stamp = stamp
-                log.warning(
-                    "loading the new certificate failed, keeping the old one error=%r",
-                    error.strerror,
-                )
-        if self._context is None:
-            raise OSError(0, "no certificate")
-        return self._context.wrap_socket(
-            connection,
-            server_side=True,
-            do_handshake_on_connect=False,
-        )
-
-    def _load(self) -> None:
-        stamp = self._stamps()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        try:
-            for path in self._files:  # OpenSSL would block on a FIFO
-                regular_file.read(path, regular_file.LONGEST_CERTIFICATE)
-            context.load_cert_chain(*self._files, password=_no_passphrase)
-        except (OSError, ValueError) as error:
-            # The errors of OpenSSL contain no file name.
-            files = ", ".join(str(path) for path in self._files)
-            why = getattr(error, "strerror", None) or str(error)
-            raise OSError(0, f"{files}: {why}") from error
-        self._context, self._stamp = context, stamp
-
-    def _stamps(self) -> tuple[int, ...]:
-        try:
-            return tuple(os.stat(path).st_mtime_ns for path in self._files)  # noqa: PTH116 - plain
-        except OSError:
-            return ()
-
-
-def _no_passphrase() -> str:
-    """Stop OpenSSL from asking on the terminal or on fd 0, where supervisord sends its events."""
-    raise ValueError("the key has a passphrase; use a key without a passphrase")

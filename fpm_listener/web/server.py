@@ -2,8 +2,8 @@
 
 Laws:
 1. A port that is in use does not stop the listener: the thread logs it and tries again.
-2. The first connection loads http.server and the pages, which need 3 MiB. If that fails because
-   no descriptor or memory is left, the connection waits, and the thread tries again.
+2. The first connection loads the modules that answer. If that fails because no descriptor or
+   memory is left, the connection waits, and the thread tries again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from fpm_listener.status.health_report import Report
     from fpm_listener.status.snapshot import Snapshot
     from fpm_listener.web.application import Application
-    from fpm_listener.web.connections import Certificate, Server
+    from fpm_listener.web.certificate import Certificate
+    from fpm_listener.web.connections import Server
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ class WebServer:
     def _load(
         self, listening: socket.socket, certificate: Certificate | None, settings: WebSettings
     ) -> Server:
-        """Load http.server and the application."""
+        """Load the server and the application."""
         with spare_descriptors.for_modules():
             from fpm_listener.web.access import Credentials  # noqa: PLC0415 - late, see ADR 044
             from fpm_listener.web.application import Application  # noqa: PLC0415 - late, see ADR 044
@@ -181,16 +182,12 @@ class WebServer:
             )
         self._application.credentials = Credentials(settings) if settings.needs_secret else None
         self._application.allowed_hosts = settings.allowed_hosts
-        server = Server(listening, certificate, self._caught)
-        server.set_app(self._application)
-        return server
+        return Server(listening, certificate, self._application, self._caught)
 
     def _serve(self, server: Server) -> None:
         while not self._changed.is_set():
             # Without a connection nothing has a deadline: an idle listener does not wake up.
-            server.timeout = _POLL_S if server.has_connections else None
-            server.handle_request()
-            server.service_actions()
+            server.serve_next(_POLL_S if server.has_connections else None)
             if server.exhausted:
                 server.exhausted = False
                 self._changed.wait(PAUSE_S)
@@ -201,7 +198,7 @@ def _certificate(settings: WebSettings) -> Certificate | None:
     if settings.cert_file is None or settings.key_file is None:
         return None
     with spare_descriptors.for_modules():
-        from fpm_listener.web.connections import Certificate  # noqa: PLC0415 - late, see ADR 044
+        from fpm_listener.web.certificate import Certificate  # noqa: PLC0415 - late, see ADR 044
 
     return Certificate(settings.cert_file, settings.key_file)
 

@@ -30,6 +30,8 @@ from tests.snapshots import NOW_S, TROUBLE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from fpm_listener.vocabulary import Where
+
 #: Bytes that a socket takes without a reader.
 _FITS = 48 << 10
 #: Seconds; nothing here waits for anybody but threads of this process.
@@ -138,7 +140,7 @@ def _application() -> Application:
 
 def wsgi_request(data: bytes) -> None:
     """No request raises, and none is answered with 500."""
-    # As wsgiref decodes what it is sent.
+    # As WSGI decodes what it is sent.
     method, path, query, *headers = (one.decode("latin-1") for one in parts(data, 9))
     environ: dict[str, Any] = {
         "REQUEST_METHOD": method or "GET",
@@ -163,24 +165,35 @@ def wsgi_request(data: bytes) -> None:
 
 @dataclass
 class _Served:
-    server: Server
+    port: int
     thread: threading.Thread
 
 
 @cache
 def _served() -> _Served:
-    server = Server(socket.create_server(("127.0.0.1", 0)), None)
-    server.set_app(_application())
-    thread = threading.Thread(target=server.serve_forever, args=(0.5,), daemon=True)
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = Server(listening, None, _application(), _unexpected)
+
+    def serve() -> None:
+        while True:
+            server.serve_next(0.5)
+
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    return _Served(server, thread)
+    return _Served(listening.getsockname()[1], thread)
+
+
+_UNEXPECTED: list[Exception] = []
+
+
+def _unexpected(_: Where, error: Exception) -> None:
+    _UNEXPECTED.append(error)
 
 
 def http_request(data: bytes) -> None:
     """Any bytes on a connection get an answer or none; the server goes on."""
     served = _served()
-    port = served.server.server_address[1]
-    with socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S) as client:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=_PATIENCE_S) as client:
         answer = b""
         with suppress(OSError):  # the server may have ended the connection already
             client.sendall(data[:_FITS])
@@ -189,6 +202,7 @@ def http_request(data: bytes) -> None:
                 answer += chunk
     check(b" 500 " not in answer[:20], f"status 500: {answer[:300]!r}")
     check(served.thread.is_alive(), "the server has ended")
+    check(not _UNEXPECTED, f"an unexpected error: {_UNEXPECTED}")
 
 
 # -- what a listener answers to `fpm-listener status` ----------------------------------------------

@@ -12,7 +12,7 @@ from fpm_listener.delivery.receivers.secrets import BadFileError, Secrets
 from fpm_listener.doctor import gathering
 from fpm_listener.doctor.sources import Sources
 from fpm_listener.settings.receivers import ReceiverSettings
-from fpm_listener.web.connections import Certificate
+from fpm_listener.web.certificate import Certificate
 
 #: A file with a hole: it takes no room on the disk.
 HUGE = 1 << 33

@@ -86,7 +86,7 @@ PURE = {
     *("phpfpm.status_page", "phpfpm.opcache", "phpfpm.guard_command", "phpfpm.guard_messages"),
     *("phpfpm.config_reader", "phpfpm.config_test", "phpfpm.line_splitter"),
     *("phpfpm.pool_life", "phpfpm.pool_probe", "phpfpm.shell_commands", "phpfpm.start_messages"),
-    *("status.health", "status.health_report", "status.snapshot"),
+    *("status.health", "status.health_report", "status.snapshot", "web.request_head"),
     *("phpfpm.directives", "phpfpm.pool_checks", "phpfpm.access_format"),
     *("settings.environment", "settings.mute_times", "settings.policy", "settings.receiver_types"),
     "guard.handover_messages",
@@ -257,6 +257,7 @@ def test_heavy_libraries_are_imported_where_they_are_needed() -> None:
         "requests": {"delivery.receivers.http", "delivery.receivers.deadline"},
         "prometheus_client": {
             "status.metrics",
+            "status.metrics_library",
             "status.registry",
             "status.textfile",
             "web.application",

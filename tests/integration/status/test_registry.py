@@ -1,12 +1,15 @@
-"""prometheus_client is loaded when it is needed; a missing one is reported at the start."""
+"""What a listener loads: at its start, at a scrape, and never."""
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 
+from fpm_listener.status import metrics_library
 from fpm_listener.status.registry import on_demand
 from fpm_listener.status.snapshot import Snapshot
 from fpm_listener.values import FpmListenerError
@@ -21,18 +24,62 @@ LATE = (
 )
 
 
-def test_an_idle_listener_loads_no_library_for_scrapes_or_alerts() -> None:
+#: Modules that only TLS, a receiver or an e-mail needs: not a scrape, and not the page.
+NOT_FOR_SCRAPES = (
+    *("ssl", "_ssl", "hashlib", "_hashlib", "http", "socketserver", "wsgiref", "email"),
+    *("urllib.request", "html", "tempfile", "shutil", "random", "importlib.abc", "requests"),
+)
+
+_PROGRAM = f"""
+import sys
+import fpm_listener.__main__, fpm_listener.daemon.daemon, fpm_listener.web.server
+print("start:", *(name for name in {LATE} if name in sys.modules))
+
+from fpm_listener.status.registry import on_demand
+from fpm_listener.status.snapshot import Snapshot
+from fpm_listener.web import access, application, connections
+served = application.Application(Snapshot, on_demand(Snapshot))
+for path in ("/metrics", "/status.json", "/"):
+    environ = {{"REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": ""}}
+    accepts = environ | {{"HTTP_ACCEPT": "application/openmetrics-text; version=1.0.0"}}
+    answers = [b"".join(served(one, lambda line, _: print(line))) for one in (environ, accepts)]
+    print(path, min(map(len, answers)) > 100)
+print("scraped:", *(name for name in {NOT_FOR_SCRAPES} if name in sys.modules))
+
+import ssl
+print(ssl.SSLContext.__module__, ssl.__file__ == ssl.__spec__.origin)
+"""
+
+
+def test_what_an_idle_and_a_scraped_listener_load() -> None:
     """A new import at the top of a module would cost every listener memory."""
-    program = (
-        "import sys\n"
-        "import fpm_listener.__main__, fpm_listener.daemon.daemon, fpm_listener.web.server\n"
-        f"print(*(name for name in {LATE} if name in sys.modules))\n"
-    )
     done = subprocess.run(
-        [sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-I", "-c", _PROGRAM], capture_output=True, text=True, check=True
     )
 
-    assert done.stdout.split() == []
+    answers = [
+        line
+        for path in ("/metrics", "/status.json", "/")
+        for line in ("200 OK", "200 OK", f"{path} True")
+    ]
+    assert done.stdout.splitlines() == ["start:", *answers, "scraped:", "ssl True"]
+
+
+class _NeedsSsl:
+    """A loader of a module that calls a function of ssl."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec("import ssl\nversion = ssl.OPENSSL_VERSION.upper()", vars(module))  # noqa: S102 - as a loader does it
+
+
+def test_a_library_that_uses_more_is_loaded_as_usual() -> None:
+    """A later prometheus_client can need the real ssl: this costs memory, and nothing else."""
+    module = ModuleType("prometheus_client.exposition")
+
+    metrics_library._Loader(_NeedsSsl()).exec_module(module)  # type: ignore[arg-type] # has what is used
+
+    assert module.version == ssl.OPENSSL_VERSION.upper()
+    assert module.ssl is ssl
 
 
 def test_a_missing_library_is_an_error_at_the_start() -> None:

@@ -32,6 +32,7 @@ from fpm_listener.supervisor.process import ProcessName
 from fpm_listener.vocabulary import Cause, State, Where
 from fpm_listener.web import connections
 from fpm_listener.web.application import Application
+from fpm_listener.web.request_head import HEAD_BYTES
 from fpm_listener.web.server import WebServer
 from tests import snapshots
 from tests.waiting import wait_until
@@ -337,14 +338,14 @@ def test_a_dripping_client_is_cut_off(serve: Serve, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     "head",
-    [b"X: " + b"a" * connections.HEAD_BYTES, b"".join(b"X-%d: a\r\n" % n for n in range(150))],
+    [b"X: " + b"a" * HEAD_BYTES, b"".join(b"X-%d: a\r\n" % n for n in range(150))],
 )
 def test_a_request_has_a_size(serve: Serve, head: bytes) -> None:
     """Headers without end are refused, before they fill the memory."""
     server = serve()
     wait_until(lambda: server.port is not None)
     with socket.create_connection(("127.0.0.1", server.port or 0), timeout=200) as client:
-        client.sendall(b"GET / HTTP/1.1\r\n" + head[: connections.HEAD_BYTES])
+        client.sendall(b"GET / HTTP/1.1\r\n" + head[:HEAD_BYTES])
         assert client.recv(100).startswith(b"HTTP/1.0 431 ")
     assert ask(server)[0] == 200
 
@@ -354,7 +355,7 @@ def test_a_first_line_has_a_size(serve: Serve) -> None:
     server = serve()
     wait_until(lambda: server.port is not None)
     with socket.create_connection(("127.0.0.1", server.port or 0), timeout=200) as client:
-        client.sendall(b"GET /" + b"a" * connections.HEAD_BYTES)
+        client.sendall(b"GET /" + b"a" * HEAD_BYTES)
         assert client.recv(100).startswith(b"HTTP/1.0 414 ")
     assert ask(server)[0] == 200
 
