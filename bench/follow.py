@@ -64,15 +64,34 @@ def output() -> Iterator[str]:
         )
 
 
-def others(own: Iterator[str] | None = None) -> Iterator[str]:
-    """Return lines of a web server and of applications, and 1 in 100 of `own`."""
+def raw_output() -> Iterator[str]:
+    """Return what workers and their access log write in the image of Docker.
+
+    It has `catch_workers_output = yes` and `decorate_workers_output = no`.
+    """
+    for number in itertools.count(100):
+        yield f"NOTICE: PHP message: PHP Warning:  Undefined variable $x in /x.php on line {number}"
+        yield f"#{number % 9} /var/www/html/x.php({number}): App->handle(Object(Request), 1, true)"
+        yield time.strftime(
+            f'127.0.0.1 -  %d/%b/%Y:%H:%M:%S +0000 "GET /index.php?id={number}" 200',
+            time.gmtime(START_S + number),
+        )
+
+
+def with_some(usual: Iterator[str], own: Iterator[str]) -> Iterator[str]:
+    """Return usual lines, and 1 in 100 of `own`."""
+    while True:
+        yield next(own if _CHANCE.random() < 0.01 else usual)
+
+
+def others() -> Iterator[str]:
+    """Return lines of a web server and of applications."""
     some = [
         (access if _CHANCE.random() < 0.7 else application)(_CHANCE, START_S + number)
         for number in range(5000)
     ]
     while True:
-        is_own = own is not None and _CHANCE.random() < 0.01
-        yield next(own) if own is not None and is_own else _CHANCE.choice(some)
+        yield _CHANCE.choice(some)
 
 
 def follow_s(path: Path) -> float:
@@ -95,10 +114,12 @@ def main() -> None:
     options = parser.parse_args()
     kinds = {
         "php-fpm: workers that start and exit": workers(),
+        "the same, and 1 in 100 is a warning": with_some(workers(), pool_warnings(START_S)),
         "nginx, Laravel and JSON": others(),
-        "the same, 1 in 100 of php-fpm": others(pool_warnings(START_S)),
+        "the same, and 1 in 100 of php-fpm": with_some(others(), pool_warnings(START_S)),
         "php-fpm with log_level = debug": debug(),
         "php-fpm: output of workers": output(),
+        "the same, not decorated": raw_output(),
     }
     for kind, lines in kinds.items():
         with tempfile.TemporaryDirectory() as folder:

@@ -13,7 +13,6 @@ executable.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -146,7 +145,7 @@ def explain(run: FailedRun, lines: Sequence[str]) -> list[LogFact]:
             if own.kind is FactKind.READY:
                 facts.clear()  # php-fpm runs: earlier lines are not the reason
             facts += (
-                [replace(own, line=line[: log_parser.KEPT])] if own.kind in START_FAILURES else []
+                [own._replace(line=line[: log_parser.KEPT])] if own.kind in START_FAILURES else []
             )
             continue
         found = _match(line)
@@ -210,4 +209,4 @@ def _with_address(facts: list[LogFact], lines: Sequence[str], run: FailedRun) ->
     shown = [address for line in lines if (address := bind_messages.shown_address(line))]
     if not shown:
         return facts
-    return [replace(fact, address=shown[-1]) if fact is conflicts[-1] else fact for fact in facts]
+    return [fact._replace(address=shown[-1]) if fact is conflicts[-1] else fact for fact in facts]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from fpm_listener.vocabulary import Fault
@@ -56,8 +55,7 @@ START_FAILURES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogFact:
+class LogFact(NamedTuple):
     """One line of php-fpm's error log with its fact."""
 
     kind: FactKind

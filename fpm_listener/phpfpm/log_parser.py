@@ -16,7 +16,6 @@ fpm_children.c, fpm_request.c, fpm_process_ctl.c), and lines seen with php-fpm 8
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 from fpm_listener.phpfpm import guard_messages, start_messages
@@ -31,12 +30,12 @@ if TYPE_CHECKING:
 #: Characters of a line that are kept: php-fpm's own default for log_limit.
 KEPT = 1024
 
-#: What stands before a message: time, level, process and pool.
+#: What stands before a message: time, level, process and pool. php-fpm writes no time to syslog.
 HEAD = re.compile(
-    r"(?:\[[0-9]{2}-[A-Z][a-z]{2}-[0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{6})?\] )?"
-    r"(?:[^\W\d][\w.-]*\[[0-9]+\]: )?"  # the ident of syslog, if syslog writes to the file
+    r"(?:\[[0-9]{2}-[A-Z][a-z]{2}-[0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{6})?\] "
+    r"|[^\W\d][\w.-]*\[[0-9]+\]: )?"  # the ident of syslog, if syslog writes to the file
     r"(?:(?P<level>DEBUG|NOTICE|WARNING|ERROR|ALERT): |\[(?P<syslog>[A-Z]+)\] )"
-    r"(?:pid \d+, )?(?:[\w()]+\(\), line \d+: )?"
+    r"(?:(?:pid \d+, )?[a-z0-9_()]+\(\), line \d+: )?"
     r"(?:\[pool (?P<pool>[^\]]*)\] )?",
 )
 
@@ -91,6 +90,8 @@ def classify(line: str) -> LogFact | None:
             return _guard_fact(line)
         return _php_fact(line)
     level = head["level"] or head["syslog"]
+    if level == "NOTICE" and head["pool"] is not None:
+        return None  # php-fpm's notices of a pool are about its usual workers
     read = _LEVELS.get(level)
     found = read(line[head.end() :]) if read else None
     if found is None:
@@ -98,7 +99,7 @@ def classify(line: str) -> LogFact | None:
     kind, words = found
     fact = LogFact(kind=kind, line=line[:KEPT], pool=head["pool"], **words)
     if fact.fault is Fault.SHARED_ADDRESS:
-        return replace(fact, named=f"{fact.pool}, {fact.named}")
+        return fact._replace(named=f"{fact.pool}, {fact.named}")
     return fact
 
 

@@ -189,12 +189,14 @@ HEADS = (
     STAMP + "{}: ",
     "[23-Nov-2026 10:02:16.321232] {}: pid 77, fpm_init(), line 83: ",
     STAMP + "{}: fpm_init(), line 83: ",
+    STAMP + "{}: (null)(), line 0: ",
+    "{}: sapi_cgi_log_message(), line 632: ",
     "[{}] ",
     "php-fpm[77]: [{}] ",
     "päge.7-x[77]: {}: ",
-    STAMP + "php-fpm[77]: {}: ",
     STAMP + "[{}] ",
-    STAMP + "NOTIC[7]: {}: ",
+    "[23-Nov-2026 10:02:16.321232] {}: ",
+    "NOTIC[7]: {}: ",
 )
 MESSAGES = sorted(
     {(head["level"], line[head.end() :]) for _, line in CASES if (head := HEAD.match(line))}
@@ -215,6 +217,65 @@ def test_scan_finds_a_message_with_each_head(head: str, pool: str) -> None:
         assert scan(f"1\n{line}\n".encode()) == expected, line
         found_some = found_some or bool(expected)
     assert found_some
+
+
+def test_a_line_with_the_heads_of_two_writers() -> None:
+    """php-fpm writes no time to syslog, and no notice of a pool about the master."""
+    for head in (STAMP + "php-fpm[77]: ERROR: ", STAMP + "NOTIC[7]: [ERROR] "):
+        assert classify(head + "FPM initialization failed") is None
+    assert classify(STAMP + "NOTICE: [pool www] ready to handle connections") is None
+
+
+USUAL = (
+    STAMP + "NOTICE: [pool www] child 7 exited with code 0 after 9.1 seconds from start",
+    STAMP + 'WARNING: [pool www] child 7 said into stderr: "NOTICE: PHP message: PHP Warning:  x"',
+    "[23-Nov-2026 10:02:16.321232] DEBUG: pid 7, fpm_event_loop(), line 4: [pool www] currently 1",
+    "[23-Nov-2026 10:02:16.321232] NOTICE: pid 7, fpm_children_make(), line 4: [pool www] child",
+    "NOTICE: PHP message: PHP Warning:  Undefined variable $x in /x.php on line 7",
+    "[2026-11-23 10:02:07] production.ERROR: Order not found",
+    '127.0.0.1 - - [23/Nov/2026:10:02:07 +0000] "GET /R HTTP/1.1" 200 7 "-" "Mozilla/5.0 (X11)"',
+)
+
+
+@given(
+    lines=st.lists(
+        st.builds(
+            lambda head, pool, message: head.format(message[0] or "NOTICE") + pool + message[1],
+            st.sampled_from(HEADS),
+            st.sampled_from(["", "[pool www] "]),
+            st.sampled_from(MESSAGES),
+        ),
+        max_size=8,
+    ),
+    usual=st.sampled_from(USUAL),
+    counts=st.lists(st.sampled_from([0, 1, 90, 400]), min_size=8, max_size=8),
+)
+def test_scan_among_usual_lines(lines: list[str], usual: str, counts: list[int]) -> None:
+    """Facts are found wherever they are in a chunk of many lines that state nothing."""
+    assert classify(usual) is None
+    chunk = "".join(
+        f"{usual}\n" * count + f"{line}\n" for line, count in zip(lines, counts, strict=False)
+    )
+    assert scan(chunk.encode()) == [found for line in lines if (found := classify(line))]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        STAMP + "WARNING: [pool ",
+        STAMP + "WARNING: pid",
+        "[aaaaaaaaaaaaaaaaaaaa] Waaaaaaaap",
+        "[aaaaaaaaaaaaaaaaaaaa] Naaaaaaap",
+        "[aaaaaaaaaaaaaaaaaaaa] Waaaaaaaa[a] bbbbbbbbb",
+        "a" * 60,
+        "[" * 60,
+        "NOTICE: PHP message: P",
+    ],
+)
+def test_the_pattern_looks_at_few_bytes_twice(line: str) -> None:
+    """Lines that are made to be slow are not found, and a MiB of them takes no minute."""
+    chunk = f"{line}\n".encode() * ((1 << 20) // (len(line) + 1))
+    assert scan(chunk) == []
 
 
 def test_scan_in_each_month() -> None:
