@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from fpm_listener.cli import check_report, output
+from fpm_listener import __version__
+from fpm_listener.cli import check_report, endpoint, output
+from fpm_listener.daemon import control_client
 from fpm_listener.values import FpmListenerError
 
 if TYPE_CHECKING:
     import argparse
 
     from fpm_listener.doctor.check import CheckResult
+
+#: Seconds for each step of the question for the version of the listener.
+_PATIENCE_S = 2.0
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
@@ -62,7 +68,28 @@ def _this_machine(options: argparse.Namespace, choices: check_report.Choices) ->
         result = check.check_machine(check.find_conf(options.supervisord_conf), live=True)
     except FpmListenerError as error:
         raise check.name_running(error, os.environ) from error
-    return check_report.report(result, choices, is_preview=options.fix_preview)
+    status = check_report.report(result, choices, is_preview=options.fix_preview)
+    if choices.format == "text":
+        note_old_listener()
+    return status
+
+
+def note_old_listener() -> None:
+    """Say if the listener that runs has another version than this command."""
+    with contextlib.suppress(FpmListenerError, LookupError, TypeError):
+        found = endpoint.usual(None, None, os.environ)
+        document = control_client.ask(
+            found.state_dir,
+            control_client.ControlRequest(action="status"),
+            any_state_dir=found.is_default,
+            patience_s=_PATIENCE_S,
+        )
+        running = document["listener"]["version"]
+        if running != __version__:
+            check_report.note(
+                f"the listener that runs is version {running}, and this is version {__version__};"
+                " after an upgrade, restart it: supervisorctl restart fpm-listener"
+            )
 
 
 def _checked(options: argparse.Namespace, paths: list[str]) -> CheckResult:

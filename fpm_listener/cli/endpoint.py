@@ -19,6 +19,7 @@ from fpm_listener.settings.ini_section import SettingsSection, file
 from fpm_listener.settings.settings import (
     ENDPOINT_KEYS,
     SECTION,
+    USUAL_FILES,
     Settings,
     WebSettings,
     read_web,
@@ -37,6 +38,20 @@ class Endpoint:
     state_dir: Path
     mistake: str = ""  #: in the settings; empty = there is none
     is_default: bool = False  #: no settings were found
+
+
+def usual(url: str | None, config: str | None, environ: Mapping[str, str]) -> Endpoint:
+    """Return how to reach the listener. Raises FpmListenerError.
+
+    From `config`, or from the file at a usual place unless a URL is given; the environment
+    overrides both.
+    """
+    if config is not None:
+        return find(config, environ)
+    for path in () if url else USUAL_FILES:
+        if os.access(path, os.R_OK):
+            return find(path, environ)
+    return default(environ)
 
 
 def find(path: str, environ: Mapping[str, str]) -> Endpoint:

@@ -25,14 +25,11 @@ from typing import TYPE_CHECKING, TextIO
 from fpm_listener import regular_file
 from fpm_listener.cli import endpoint, output
 from fpm_listener.daemon.control_client import ControlRequest, ask
-from fpm_listener.settings.settings import USUAL_FILES
 from fpm_listener.status.terminal import to_table
 from fpm_listener.untrusted_text import plain
 from fpm_listener.values import FpmListenerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fpm_listener.cli.endpoint import Endpoint
     from fpm_listener.settings.settings import WebSettings
     from fpm_listener.status.document import Document
@@ -56,7 +53,7 @@ def run(
 
     insecure: a password or token may be sent in clear text.
     """
-    found = endpoint_of(url, config, os.environ)
+    found = endpoint.usual(url, config, os.environ)
     document = ask_listener(url, found, insecure=insecure)
     where = url or f"{found.state_dir} or {url_of(found.web)}"
     if found.mistake:
@@ -78,20 +75,6 @@ def run(
         ) from None
     output.write(text, out)
     return 0
-
-
-def endpoint_of(url: str | None, config: str | None, environ: Mapping[str, str]) -> Endpoint:
-    """Return how to reach the listener. Raises FpmListenerError.
-
-    From `config`, or from the file at a usual place unless a URL is given; the environment
-    overrides both.
-    """
-    if config is not None:
-        return endpoint.find(config, environ)
-    for path in () if url else USUAL_FILES:
-        if os.access(path, os.R_OK):
-            return endpoint.find(path, environ)
-    return endpoint.default(environ)
 
 
 def ask_listener(url: str | None, found: Endpoint, *, insecure: bool) -> Document:

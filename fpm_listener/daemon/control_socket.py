@@ -32,6 +32,7 @@ from fpm_listener.daemon.unix_listener import listen_at, listen_on
 from fpm_listener.host import socket_paths
 from fpm_listener.host.unix_connection import peer_of
 from fpm_listener.internal_errors import is_exhausted, log_only, service_thread
+from fpm_listener.status import document  # at the start: an upgrade must not break it
 from fpm_listener.vocabulary import Where
 from fpm_listener.web.descriptors import PAUSE_S, Reserve
 
@@ -198,8 +199,6 @@ class ControlSocket:
             return
         answer = self._ask_main(request)
         if request.action == "status":
-            from fpm_listener.status import document  # noqa: PLC0415 - late, see ADR 044
-
             answer = document.to_json(answer, time.time())
         connection.sendall(json.dumps(answer).encode() + b"\n")
 

@@ -100,4 +100,5 @@ class Publisher:
             config_reload_ok=self.reload_ok,
             config_reload_s=self.reloaded_at_s,
             started_s=self._started_at_s,
+            installed_version=sources.services.installed_version,
         )

@@ -10,14 +10,15 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from fpm_listener.daemon import control_client, startup_check
+from fpm_listener.daemon import control_client
 from fpm_listener.daemon.control_socket import ControlSocket
 from fpm_listener.daemon.discovery import Discovery
 from fpm_listener.daemon.fpm_finder import FpmFinder
 from fpm_listener.daemon.log_follower import LogFollower
 from fpm_listener.daemon.output_reader import KnowOutputs, OutputReader
+from fpm_listener.daemon.own_checks import CheckRequest, OwnChecks
 from fpm_listener.daemon.pool_poller import PoolPoller
 from fpm_listener.daemon.post_mortem_examiner import PostMortemExaminer, Sample, find_gone
 from fpm_listener.daemon.process_query import ProcessQuery
@@ -39,7 +40,6 @@ from fpm_listener.monitor.messages import (
 )
 from fpm_listener.monitor.self_healing import Act
 from fpm_listener.settings.fpm_status import FpmStatus
-from fpm_listener.settings.receiver_check import ReceiverCheck
 from fpm_listener.status.registry import on_demand
 from fpm_listener.supervisor import server_login
 from fpm_listener.supervisor.rpc import SupervisorRpc
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from fpm_listener.daemon.socket_keeper import SocketKeeper
     from fpm_listener.guard.orphans import Master
     from fpm_listener.monitor.known_programs import ProgramsKnown
-    from fpm_listener.settings.settings import ReceiverSettings, Settings
+    from fpm_listener.settings.settings import Settings
     from fpm_listener.status.snapshot import Snapshot
     from fpm_listener.status.textfile import TextfileWriter
     from fpm_listener.supervisor.process import ProcessName
@@ -65,13 +65,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two readings of php-fpm's configuration because a process changed its state.
 _DISCOVER_EVERY_S = 10.0
-
-
-class _Check(NamedTuple):
-    """Request to the thread of checks: check receivers, and supervisord's configuration."""
-
-    receivers: tuple[ReceiverSettings, ...]
-    supervisord: bool
 
 
 _ExitRequest = CheckGone | KnowOutputs | MarkOutput | ReadOutput
@@ -107,14 +100,14 @@ class Services:
         self._programs = Discovery(rpc, os.getppid(), errors.caught, self.finder)
         self._examiner = PostMortemExaminer(os.getppid(), rpc)
         self._output_reader = OutputReader()
-        self._receiver_check = ReceiverCheck()
+        self._own_checks = OwnChecks(inbox.put)
         self._supervisor = self._worker("supervisor", self._ask_supervisor, Where.SUPERVISOR)
         self._discovery = self._worker("programs", self._read_programs, Where.PROGRAMS)
         self._holders = self._worker("holders", self._find_holders, Where.HOLDER)
         self._exits = self._worker("exits", self._examine_exits, Where.EXIT)
         # A dead network file system stops this thread.
         self._machine = self._worker("machine", self._examine, Where.EXIT)
-        self._checks = self._worker("checks", self._check, Where.CHECK)
+        self._checks = self._worker("checks", self._own_checks.work, Where.CHECK)
         self._control = ControlSocket(
             stored.directory, inbox.put, inbox.failed, errors.caught, control_client.own_name()
         )
@@ -186,7 +179,7 @@ class Services:
         if owns_state_dir:
             self._inbox.errors.survive(Where.THREAD, self._control.start)
         self._supervisor.ask(AskProcesses())
-        self._checks.ask(_Check(self._settings.receivers, supervisord=False))
+        self._checks.ask(CheckRequest(self._settings.receivers, supervisord=False))
         self._machine.ask(Sample())
 
     def reconfigure(self, settings: Settings) -> None:
@@ -204,7 +197,7 @@ class Services:
 
     def _ask_all(self) -> None:
         self._discovery.ask(Discover())
-        self._checks.ask(_Check(self._settings.receivers, supervisord=True))
+        self._checks.ask(CheckRequest(self._settings.receivers, supervisord=True))
 
     def follow(self, known: ProgramsKnown) -> None:
         """Follow the logs, and poll the pools, of the php-fpm programs that are known now."""
@@ -221,6 +214,11 @@ class Services:
     def log_counts(self) -> LogCounts:
         """Return the bytes of log files that were read and skipped, and the errors."""
         return self._log_follower.counts
+
+    @property
+    def installed_version(self) -> str:
+        """Return the version in our files; empty = that of this process, or unknown."""
+        return self._own_checks.installed.other
 
     @property
     def memory(self) -> tuple[Mapping[str, Position], object]:
@@ -279,12 +277,6 @@ class Services:
             self._inbox.put(answer)
             if self._programs.take_output(answer):
                 self._discovery.ask(Discover(all_configs=False))
-
-    def _check(self, requests: tuple[_Check, ...]) -> None:
-        wanted = any(request.supervisord for request in requests)
-        self._inbox.put(self._receiver_check.look(requests[-1].receivers, again=wanted))
-        if wanted and (checked := startup_check.run(os.getppid())) is not None:
-            self._inbox.put(checked)
 
     def _read_programs(self, requests: tuple[Discover, ...]) -> None:
         self._inbox.put(

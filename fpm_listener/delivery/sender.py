@@ -112,6 +112,8 @@ class Sender:
         except Exception as error:  # noqa: BLE001 - its text may hold secrets, its kind does not
             self._caught(Where.RECEIVER, error)
             detail = f"internal error: {type(error).__name__}"
+            if isinstance(error, ImportError):  # an upgrade has replaced the files
+                detail = f"{detail}; restart the listener: supervisorctl restart fpm-listener"
             return RetryLater(reason=FailureReason.OTHER, detail=detail)
 
     def _run(self) -> None:

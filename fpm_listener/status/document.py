@@ -29,7 +29,7 @@ Document = dict[str, Any]
 _LISTENER = (
     *("ready", "supervisor_up", "fast_restart", "events_missed", "protocol_garbage"),
     *("log_bytes_skipped", "log_read_errors", "outbox_persistent"),
-    *("state_dir", "state_dir_temporary"),
+    *("state_dir", "state_dir_temporary", "installed_version"),
 )
 _PROGRAM = ("pid", "starts", "restarts", "failed_starts", "unexpected_exits", "last_exit_s")
 _POOL = ("up", "saturated", "detail", "busy", "max_children", "queue", "queue_limit")

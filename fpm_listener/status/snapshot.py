@@ -65,3 +65,4 @@ class Snapshot:
     config_reload_ok: bool = True
     config_reload_s: float = 0.0  #: wall seconds of the last successful read
     started_s: float = 0.0  #: wall seconds
+    installed_version: str = ""  #: of our files; empty = that of this process, or unknown

@@ -214,6 +214,11 @@ def notes(document: Document) -> list[str]:
     for problem in document["receiver_problems"]:
         name = problem["receiver"]
         found.append(f"receiver {name} cannot work: {problem['why']}" if name else problem["why"])
+    if installed := listener.get("installed_version"):  # older listeners do not send it
+        found.append(
+            f"fpm-listener {installed} was installed, and version {listener['version']} still runs;"
+            " restart it: supervisorctl restart fpm-listener"
+        )
     if not listener["settings_good"]:
         found.append("the settings file has an error; the old settings stay in use")
     return found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from fpm_listener.cli import status
+from fpm_listener.cli import endpoint, status
 from fpm_listener.daemon.control_socket import Asked, ControlSocket
 from fpm_listener.host.fallback_directory import StateDirectory
 from fpm_listener.settings.settings import WebSettings, load
@@ -228,7 +228,7 @@ def test_the_port_belongs_to_somebody_else(
 
     assert taken == []
     status.ask_listener(
-        f"http://127.0.0.1:{port}", status.endpoint_of(None, str(config), {}), insecure=True
+        f"http://127.0.0.1:{port}", endpoint.usual(None, str(config), {}), insecure=True
     )
     assert b"Bearer t0ken" in taken[0]
 
@@ -294,12 +294,12 @@ def test_which_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """The usual file is used, but not for a URL: its password is for its own listener."""
     usual = tmp_path / "usual.conf"
     usual.write_text("[fpm-listener]\nlisten = 127.0.0.1:4\nweb_token_file = token\n")
-    monkeypatch.setattr(status, "USUAL_FILES", ("/nowhere/x.conf", str(usual)))
+    monkeypatch.setattr(endpoint, "USUAL_FILES", ("/nowhere/x.conf", str(usual)))
 
-    assert status.endpoint_of(None, None, {}).web.port == 4
-    assert not status.endpoint_of("http://other", None, {}).web.needs_secret
+    assert endpoint.usual(None, None, {}).web.port == 4
+    assert not endpoint.usual("http://other", None, {}).web.needs_secret
     environ = {"FPM_LISTENER_LISTEN": "[::]:5"}
-    assert status.endpoint_of(None, None, environ).web.port == 5
+    assert endpoint.usual(None, None, environ).web.port == 5
     assert status.url_of(WebSettings(host="::", port=5)) == "http://[::1]:5"
     assert status.url_of(WebSettings(host="10.0.0.1", port=5)) == "http://10.0.0.1:5"
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from fpm_listener import durations
+from fpm_listener import __version__, durations
 from fpm_listener.delivery.receiver_counters import ReceiverView
 from fpm_listener.histogram import HistogramView
 from fpm_listener.phpfpm.opcache import OpcacheView
@@ -223,6 +223,15 @@ def test_the_directory_of_undelivered_alerts() -> None:
     fine = document(Snapshot(state_dir="/data"))
     assert "/data" in page.to_html(fine)
     assert "state_dir" not in terminal.to_table(fine)
+
+
+def test_an_upgrade_without_a_restart() -> None:
+    """A listener of the old version says what to do."""
+    words = document(Snapshot(installed_version="9.0"))
+    for show in (terminal.to_table, page.to_html):
+        shown = " ".join(show(words).split())
+        assert f"fpm-listener 9.0 was installed, and version {__version__} still runs" in shown
+        assert "supervisorctl restart fpm-listener" in shown
 
 
 def test_what_healing_is_about_to_do() -> None:
