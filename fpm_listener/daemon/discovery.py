@@ -204,7 +204,7 @@ def _site(
         pools=tuple(pool.name for pool in conf.pools),
         error_logs=logs,
         user=next((pool.user for pool in conf.pools if pool.user), None),
-        targets=tuple(target for pool in conf.pools if (target := _target(pool, conf.path))),
+        targets=tuple(target for pool in conf.pools if (target := _target(pool, conf))),
         probes=probe_targets(conf),
         config=conf.path,
         check_command=check_command(invocation, conf.path),
@@ -233,7 +233,7 @@ def probe_targets(conf: FpmConf) -> tuple[ProbeTarget, ...]:
     )
 
 
-def _target(pool: Pool, config: str) -> PoolTarget | None:
+def _target(pool: Pool, conf: FpmConf) -> PoolTarget | None:
     """Return how to poll a pool; None if it has no address."""
     if pool.listen is None:
         return None
@@ -246,8 +246,9 @@ def _target(pool: Pool, config: str) -> PoolTarget | None:
         ping_path=ping or None,
         ping_response=pool.options.get("ping.response") or "pong",
         max_children=_whole(pool.options.get("pm.max_children", "")),
+        process_max=_whole(conf.options.get("process.max", "")) or 0,
         chroot=pool.options.get("chroot") or None,
-        config=config,
+        config=conf.path,
     )
 
 

@@ -22,7 +22,7 @@ from fpm_listener.host.listen_queue import ListenQueue, NoQueue, Obstacle
 from fpm_listener.phpfpm import pool_life, status_entries
 from fpm_listener.phpfpm.fastcgi import NoAnswer, Response
 from fpm_listener.phpfpm.pool_life import Life
-from fpm_listener.phpfpm.status_page import PoolTarget, PoolView, parse
+from fpm_listener.phpfpm.status_page import PoolTarget, PoolView, parse, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +60,7 @@ class PoolWatch:
         self._reads_requests = reads_requests
         self._requests: PoolRequests | None = None  # not taken yet
         self.target = target
-        self.view = PoolView(pool=target.pool, up=None, max_children=target.max_children)
+        self.view = self._unseen = unseen(target)
         self.due_s = 0.0  #: of the next look
         self.obstacle = ""  #: why the queue is unknown; empty = it is known
         self._interval_s = interval_s
@@ -263,13 +263,12 @@ class PoolWatch:
     ) -> PoolView:
         """Return the state of a pool that answers; own: workers that only answer us."""
         self._unanswered = 0
-        return PoolView(
-            pool=self.target.pool,
+        return replace(
+            self._unseen,
             up=True,
             failures=self.view.failures,
             numbers=numbers,
             states=states,
-            max_children=self.target.max_children,
             own_requests=own,
         )
 
@@ -285,13 +284,12 @@ class PoolWatch:
         if answer.silent and self._unanswered == 1:
             return replace(self.view, silent=True, is_old=True)
         failed = self._asks and (self._unanswered == 2 or not answer.silent)
-        return PoolView(
-            pool=self.target.pool,
+        return replace(
+            self._unseen,
             up=False if self._asks else None,
             failures=self.view.failures + int(failed),
             silent=answer.silent,
             detail=answer.why,
-            max_children=self.target.max_children,
         )
 
 

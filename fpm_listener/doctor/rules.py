@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fpm_listener.doctor import (
     rules_address,
+    rules_capacity,
     rules_command,
     rules_environment,
     rules_execution,
@@ -41,6 +42,7 @@ RULES: tuple[Rule, ...] = (
     *rules_program.RULES,
     *rules_address.RULES,
     *rules_fpm_config.RULES,
+    *rules_capacity.RULES,
     *rules_fpm_rejections.RULES,
     *rules_supervisord.RULES,
     *rules_listener.RULES,

@@ -5,7 +5,6 @@ Each consequence was measured with php-fpm 8.2 or is in its source.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from fpm_listener.doctor.checked_config import (
@@ -18,8 +17,6 @@ from fpm_listener.doctor.checked_config import (
 )
 from fpm_listener.doctor.rule import KeyRule, Match, key_rules, match, rule
 from fpm_listener.host import addresses
-from fpm_listener.phpfpm import capacity
-from fpm_listener.phpfpm.capacity import PoolNeed
 from fpm_listener.phpfpm.config import LogKind
 from fpm_listener.phpfpm.directives import seconds
 from fpm_listener.phpfpm.ini_values import number
@@ -28,10 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fpm_listener.doctor.checked_config import CheckedConfig, CheckedPool, Fpm, Section
-    from fpm_listener.doctor.running_facts import MeasuredWorkers
-
-#: Bytes that a worker of a small application needs.
-_WORKER_BYTES = 32 << 20
 
 _YES = {"1", "yes", "on", "true"}
 _QUIET = {"warning", "error", "alert"}
@@ -64,15 +57,6 @@ TABLE = (
         ),
     ),
 )
-
-
-def _children(pool: CheckedPool) -> int:
-    return _whole(pool.section.get("pm.max_children")) or 0
-
-
-def _whole(text: str) -> int | None:
-    """Return the number; None if it is not one, or if php-fpm cannot use it."""
-    return int(text) if re.fullmatch(r"[0-9]{1,10}", text) else None
 
 
 @rule("FPM051", read_fpms)
@@ -108,66 +92,6 @@ def slowlog_timeout(pool: CheckedPool) -> Iterator[Match]:
     if slow_s and ends_s and slow_s > ends_s:
         change = {"request_slowlog_timeout": f"{max(1, ends_s // 2)}s"} if ends_s > 0 else {}
         yield match(pool.section, "request_slowlog_timeout", change, slow_s=slow_s, ends_s=ends_s)
-
-
-@rule("FPM057", whole)
-def memory(config: CheckedConfig) -> Iterator[Match]:
-    """The kernel may kill the master when memory is short. Measured workers count first."""
-    measured = config.running.measured if config.running is not None else None
-    found = _measured([*pools(config)], measured) if measured is not None else None
-    if found is not None:
-        yield from found
-        return
-    limit = config.machine.memory_limit()
-    count = sum(map(_children, pools(config)))
-    if limit is not None and count * _WORKER_BYTES > limit:
-        most = max(1, limit // _WORKER_BYTES * 3 // 4)
-        section = max(pools(config), key=_children).section
-        numbers = {"count": count, "needed": count * 32, "limit": limit >> 20, "most": most}
-        yield match(section, "pm.max_children", **numbers)
-
-
-def _measured(checked: list[CheckedPool], measured: MeasuredWorkers) -> list[Match] | None:
-    """Return what the workers that run show; None = too little is known."""
-    runs = [measured.pools.get((pool.fpm.conf.path, pool.name), ()) for pool in checked]
-    needs = [
-        PoolNeed(_children(pool), capacity.peak_of(run))
-        for pool, run in zip(checked, runs, strict=True)
-    ]
-    workers = [worker for run in measured.pools.values() for worker in run]
-    available = capacity.available(measured.limit, workers)
-    fit = capacity.fit(needs, available) if available is not None else None
-    if fit is None or (fit.is_enough and any(need.peak is None for need in needs)):
-        return None
-    if fit.is_enough:
-        return []
-    rows = [row for row in zip(needs, checked, runs, strict=True) if row[0].peak is not None]
-    need, pool, run = max(rows, key=lambda row: row[0].max_children * (row[0].peak or 0))
-    numbers = {
-        "count": sum(row[0].max_children for row in rows),
-        "needed": -(-fit.needed >> 20),
-        "available": fit.available >> 20,
-        "limit": measured.limit.limit >> 20,
-        "where": measured.limit.where,
-        "pool": pool.name,
-        "peak": f"{(need.peak or 0) / (1 << 20):.1f}",
-        "samples": sum(worker.peak >= capacity.FRESH for worker in run),
-        "most": fit.workers,
-    }
-    return [match(pool.section, "pm.max_children", {}, "measured", **numbers)]
-
-
-@rule("FPM058", whole)
-def descriptors(config: CheckedConfig) -> Iterator[Match]:
-    """The master has two descriptors for each worker whose output it catches."""
-    for fpm in config.fpms:
-        count = sum(_children(one) for one in fpm.pools if _catches(one.section))
-        own = _whole(fpm.main.get("rlimit_files"))
-        limit = int(config.supervisord.get("minfds") or 1024)
-        limit = max(limit, config.machine.open_files()) if own is None else own
-        if count * 2 + 64 > limit:
-            numbers = {"count": count, "limit": limit, "needed": count * 3 + 64}
-            yield match(fpm.main, "rlimit_files", **numbers)
 
 
 @rule("FPM060", pools)
@@ -230,13 +154,14 @@ def overridden(pool: CheckedPool) -> Iterator[Match]:
 def forged_lines(pool: Section) -> Iterator[Match]:
     """Lines without decoration look like php-fpm's own lines."""
     decorates = pool.get("decorate_workers_output", "yes").lower() in _YES
-    if _catches(pool) and not decorates:
+    if catches_output(pool) and not decorates:
         found = match(pool, "decorate_workers_output", {"decorate_workers_output": "yes"})
         # Docker's image has it: the application's own lines, such as JSON, are in docker logs.
         yield found._replace(edits=()) if found.package else found
 
 
-def _catches(pool: Section) -> bool:
+def catches_output(pool: Section) -> bool:
+    """Return whether the master reads the output of the workers."""
     return pool.get("catch_workers_output").lower() in _YES
 
 
@@ -250,7 +175,7 @@ def _with_known_output(config: CheckedConfig) -> list[Section]:
 @rule("FPM056", _with_known_output)
 def lost_output(pool: Section) -> Iterator[Match]:
     """Fatal errors of an application's start go to /dev/null."""
-    if not _catches(pool):
+    if not catches_output(pool):
         decorated = {"decorate_workers_output"} & set(pool.values)  # otherwise FPM055 is next
         change = dict.fromkeys(["catch_workers_output", *decorated], "yes")
         yield match(pool, "catch_workers_output", change)
@@ -280,7 +205,7 @@ def unreadable_log(fpm: Fpm) -> Iterator[Match]:
 
 RULES = (
     *TABLE,
-    *(emergency_restart, terminate_timeout, slowlog_timeout, memory, descriptors, probes),
+    *(emergency_restart, terminate_timeout, slowlog_timeout, probes),
     *(pid_folder, one_pid_file, relative_path, hash_comment),
     *(overridden, forged_lines, lost_output, log_folder, one_file, unreadable_log),
 )

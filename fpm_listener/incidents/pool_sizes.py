@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fpm_listener.phpfpm.pool_capacity import PoolSize, Unknown
+from fpm_listener.phpfpm.pool_capacity import PoolSize, SharedLimit, Unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Sequence
 
     from fpm_listener.phpfpm.status_page import PoolView
 
@@ -21,10 +21,12 @@ class PoolSizes:
     def __init__(self) -> None:
         self._sizes: dict[str, PoolSize] = {}
 
-    def take(self, pools: Iterable[PoolView]) -> None:
+    def take(self, pools: Sequence[PoolView]) -> None:
         """Take a look at all pools; none = nobody looks any more."""
         found = {one.pool: self._newest(one) for one in pools}
-        self._sizes = found or self._sizes
+        if found:
+            shared = _shared(max(one.process_max for one in pools), tuple(found.values()))
+            self._sizes = {name: one._replace(shared=shared) for name, one in found.items()}
 
     def _newest(self, view: PoolView) -> PoolSize:
         new = PoolSize(view.pool, view.max_children, view.capacity)
@@ -40,6 +42,15 @@ class PoolSizes:
         """Return the sizes of these pools, or of all, those that lack most memory first."""
         found = [one for one in self._sizes.values() if not names or one.pool in names]
         return tuple(sorted(found, key=_spare))
+
+
+def _shared(process_max: int, sizes: Sequence[PoolSize]) -> SharedLimit | None:
+    """Return process.max if all pools together can reach it; 0 = no limit."""
+    configured = sum(one.max_children or 0 for one in sizes)
+    if not process_max or configured < process_max:
+        return None
+    fits = [one.capacity.fits for one in sizes if one.capacity.fits is not None]
+    return SharedLimit(process_max, configured, sum(fits) if len(fits) == len(sizes) else None)
 
 
 def _spare(one: PoolSize) -> int:

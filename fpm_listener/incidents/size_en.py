@@ -31,6 +31,11 @@ SIZES = {
     "grow_full": "add memory before you raise pm.max_children of pool {pool}: at most {fits} "
     "workers fit, and {most} are configured",
     "grow_none": "add memory: not even one worker of pool {pool} fits",
+    "grow_shared_to": "raise process.max, which limits all pools together to {most} workers, to at "
+    "most {fits}",
+    "grow_shared_full": "add memory before you raise process.max: it limits all pools together to "
+    "{most} workers, and at most {fits} fit",
+    "grow_shared_unknown": "process.max limits all pools together to {most} workers",
     "lower_unknown": "Lower pm.max_children or memory_limit",
     "lower_to": "Set pm.max_children to at most {pools}, lower memory_limit",
     "lower_pool": "{fits} (pool {pool})",

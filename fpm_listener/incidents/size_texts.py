@@ -14,7 +14,7 @@ from fpm_listener.durations import age
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from fpm_listener.phpfpm.pool_capacity import Capacity, PoolSize
+    from fpm_listener.phpfpm.pool_capacity import Capacity, PoolSize, SharedLimit
 
 #: Words in English about one worker or sample.
 _ONE = re.compile(r"\b1 (?:(workers) fit\b|(are) |((?:busy )?worker|sample)s\b)")
@@ -74,9 +74,21 @@ def described(frames: Mapping[str, str], sizes: Sequence[PoolSize], now_s: float
 def grow(frames: Mapping[str, str], sizes: Sequence[PoolSize]) -> str:
     """Return what to do if pools need more workers; never more than fit."""
     known = [one for one in sizes if one.capacity.fits is not None]
-    if not known:
-        return frames["grow_unknown"]
-    return frames["semicolon"].join(_grow(frames, one) for one in known[:_MOST_POOLS])
+    shared = next((one.shared for one in sizes if one.shared is not None), None)
+    found = [] if known else [frames["grow_unknown"]]
+    if shared is None or shared.configured <= shared.most:  # else a higher one changes nothing
+        found += [_grow(frames, one) for one in known[:_MOST_POOLS]]
+    if shared is not None:
+        found.append(_grow_shared(frames, shared))
+    return frames["semicolon"].join(found)
+
+
+def _grow_shared(frames: Mapping[str, str], shared: SharedLimit) -> str:
+    if shared.fits is None:
+        frame = "grow_shared_unknown"
+    else:
+        frame = "grow_shared_to" if shared.fits > shared.most else "grow_shared_full"
+    return frames[frame].format(most=shared.most, fits=shared.fits)
 
 
 def _grow(frames: Mapping[str, str], one: PoolSize) -> str:

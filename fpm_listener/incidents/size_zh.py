@@ -24,6 +24,10 @@ SIZES = {
     "grow_to": "将进程池 {pool} 的 pm.max_children 调大到不超过 {fits}",
     "grow_full": "先增加内存，再调大进程池 {pool} 的 pm.max_children：最多容纳 {fits} 个"
     "工作进程，已配置 {most} 个",
+    "grow_shared_to": "将 process.max（所有进程池合计最多 {most} 个工作进程）调大到不超过 {fits}",
+    "grow_shared_full": "先增加内存，再调大 process.max：它将所有进程池合计限制为 {most} 个"
+    "工作进程，而内存最多容纳 {fits} 个",
+    "grow_shared_unknown": "process.max 将所有进程池合计限制为 {most} 个工作进程",
     "grow_none": "增加内存：进程池 {pool} 连一个工作进程也容纳不下",
     "lower_unknown": "调小 pm.max_children 或 memory_limit",
     "lower_to": "将 pm.max_children 设为不超过 {pools}，调小 memory_limit",

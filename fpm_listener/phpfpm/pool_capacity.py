@@ -56,12 +56,21 @@ class Capacity(NamedTuple):
 NOTHING = Capacity()
 
 
+class SharedLimit(NamedTuple):
+    """process.max, if all pools of one php-fpm together can reach it."""
+
+    most: int  #: workers of all pools together
+    configured: int  #: the sum of pm.max_children
+    fits: int | None  #: workers of all pools together; None = unknown
+
+
 class PoolSize(NamedTuple):
     """A pool as configured, and what is known about its size."""
 
     pool: str
     max_children: int | None  #: None = unknown
     capacity: Capacity
+    shared: SharedLimit | None = None  #: None = process.max limits nothing
 
 
 class Shares(NamedTuple):

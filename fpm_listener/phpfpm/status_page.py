@@ -63,6 +63,7 @@ class PoolTarget(NamedTuple):
     ping_path: str | None = None
     ping_response: str = "pong"
     max_children: int | None = None  #: pm.max_children; None = unknown
+    process_max: int = 0  #: process.max of its php-fpm; 0 = no limit
     chroot: str | None = None
     config: str = ""  #: path of the main file of its php-fpm
 
@@ -90,6 +91,7 @@ class PoolView:
     limit: int | None = None
 
     max_children: int | None = None  #: pm.max_children; None = unknown
+    process_max: int = 0  #: process.max of its php-fpm; 0 = no limit
     own_requests: int = 0  #: active workers that only answered us
     is_old: bool = False  #: `numbers` and `states` are of an earlier answer
     running: int | None = None  #: workers, if clients wait for longer: all of them are busy
@@ -143,6 +145,16 @@ class PoolView:
         if busy is None or most is None:
             return False
         return busy * 10 > most * 9 or (busy * 4 >= most * 3 and busy >= most - 1)
+
+
+def unseen(target: PoolTarget) -> PoolView:
+    """Return the state of a pool before the first look."""
+    return PoolView(
+        pool=target.pool,
+        up=None,
+        max_children=target.max_children,
+        process_max=target.process_max,
+    )
 
 
 def started_again(before: Iterable[PoolView], after: Iterable[PoolView]) -> bool:

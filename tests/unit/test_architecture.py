@@ -100,6 +100,7 @@ PURE = {
     *("doctor.report_github", "doctor.report_gitlab", "doctor.report_sarif"),
     *("doctor.texts", "doctor.explanations", "doctor.held_address"),
     *("doctor.rules_address", "doctor.rules_command", "doctor.rules_fpm_config"),
+    "doctor.rules_capacity",
     *("doctor.rules_fpm_rejections", "doctor.package_defaults"),
     *("doctor.environment_values", "doctor.rejections", "doctor.unknown_keys"),
     *("doctor.rules_environment", "doctor.rules_logs", "doctor.rules_servers"),

@@ -363,6 +363,13 @@ CASES = [
         machine={"workers": (WorkerMemory(1 << 20, 40 << 20),) * 4},
         what="8 workers need 323 MiB",
     ),
+    Case(
+        "FPM057",
+        fpm=(("[www]\n", "[api]\nlisten = 9001\npm = static\npm.max_children = 4\n[www]\n"),),
+        machine={"workers": (WorkerMemory(1 << 20, 40 << 20),) * 4},
+        what="8 workers of pool www alone need 323 MiB",
+    ),
+    Case("FPM074", fpm=(("[global]\n", "[global]\nprocess.max = 4\n"),), what="process.max"),
     Case("FPM058", program("minfds=4096", "minfds=79"), what="8 workers, but only 79 open files"),
     Case("FPM059", fpm=(("pm.max_requests = 1000\n", ""),)),
     Case("FPM060", fpm=(("ping.path = /ping\n", ""),)),

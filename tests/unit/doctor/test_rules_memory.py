@@ -72,12 +72,25 @@ def test_too_little_is_known(
 
 
 def test_a_pool_without_measurements() -> None:
-    """Its workers count as nothing: the others alone are too many, or nothing is known."""
-    ((_, what, _, _),) = says({WWW: (worker(40),) * 4}, fpm=TWO_POOLS)
-    assert what.startswith("8 workers need 323 MiB")
+    """Its workers need memory too: the number is no recommendation, or nothing is known."""
+    ((_, what, why, fix),) = says({WWW: (worker(40),) * 4}, fpm=TWO_POOLS)
+    assert what.startswith("8 workers of pool www alone need 323 MiB")
+    assert "The workers of pool api need memory too: how much is unknown" in why
+    assert fix.startswith("Lower pm.max_children of pool www: more than 5 workers together never")
+    assert "How many fit is unknown until pool api served requests" in fix
 
     ((_, what, _, _),) = says({WWW: (worker(10),) * 4}, fpm=TWO_POOLS)
     assert what.startswith("12 workers with 32 MiB each")
+
+
+def test_process_max() -> None:
+    """Not more workers can run; those of the larger pool count first."""
+    pools = {WWW: (worker(20),) * 4, API: (worker(60),) * 3}
+    limited = (*TWO_POOLS, ("[global]\n", "[global]\nprocess.max = 5\n"))
+    ((_, what, _, _),) = says(pools, fpm=limited)
+    assert what.startswith("5 workers need 262 MiB at their peak")
+
+    assert says(pools, LIMIT._replace(limit=400 * MIB), fpm=limited) == []
 
 
 def test_two_pools_together() -> None:

@@ -14,6 +14,7 @@ from fpm_listener.incidents import size_texts
 from fpm_listener.incidents.effects import ExamineExit, ExitExamined
 from fpm_listener.incidents.incident_facts import IncidentFacts
 from fpm_listener.incidents.live_view import LiveView, WorkersView
+from fpm_listener.incidents.pool_sizes import PoolSizes
 from fpm_listener.incidents.post_mortem import PostMortem
 from fpm_listener.incidents.size_en import SIZES
 from fpm_listener.incidents.text_en import ENGLISH
@@ -165,6 +166,63 @@ def test_no_remedy_has_more_workers_than_fit(language: Language) -> None:
                 assert "to at most" not in words or text is size_texts.lower
             if fits is None:
                 assert not numbers
+
+
+@pytest.mark.parametrize(
+    ("process_max", "other", "fits", "remedy"),
+    [
+        (0, 50, 80, "raise pm.max_children of pool www to at most 80"),
+        (101, 50, 80, "raise pm.max_children of pool www to at most 80"),
+        (
+            100,
+            50,
+            80,
+            (
+                "raise pm.max_children of pool www to at most 80; raise process.max, which limits "
+                "all pools together to 100 workers, to at most 160"
+            ),
+        ),
+        (
+            60,
+            50,
+            40,
+            "raise process.max, which limits all pools together to 60 workers, to at most 80",
+        ),
+        (
+            60,
+            50,
+            30,
+            (
+                "add memory before you raise process.max: it limits all pools together to 60 "
+                "workers, and at most 60 fit"
+            ),
+        ),
+        (
+            60,
+            None,
+            None,
+            "raise pm.max_children of pool www to at most 80",
+        ),
+        (
+            50,
+            None,
+            None,
+            (
+                "find out how many workers fit into the memory before you raise pm.max_children: "
+                "fpm-listener status; process.max limits all pools together to 50 workers"
+            ),
+        ),
+    ],
+)
+def test_process_max(process_max: int, other: int | None, fits: int | None, remedy: str) -> None:
+    """If it is the limit, a higher pm.max_children changes nothing."""
+    size = KNOWN._replace(fits=80 if fits is None and process_max == 60 else fits)
+    www = replace(WWW, process_max=process_max, capacity=size)
+    known = PoolSizes()
+    known.take((www, replace(www, pool="api", max_children=other)))
+
+    assert size_texts.grow(ENGLISH.frames, known.of(("www",))) == remedy
+    assert size_texts.grow(CHINESE.frames, known.of(("www",)))
 
 
 def test_one_worker() -> None:
