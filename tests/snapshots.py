@@ -211,7 +211,9 @@ TROUBLE = replace(
                         waited=True,
                     ),
                 ),
-                PoolView(pool="api", up=True, numbers={**BUSY, "listen_queue": 12.0}),
+                PoolView(
+                    pool="api", up=True, numbers={**BUSY, "listen_queue": 12.0}, too_many_wait=True
+                ),
                 PoolView(pool="old", up=False, detail="refused"),
                 PoolView(pool="new", up=None),
             ),

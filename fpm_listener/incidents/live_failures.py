@@ -219,21 +219,24 @@ class LiveFailures:
             return self.sizes.of(self._silent_pools)
         return self.sizes.of() if facts.lacks_memory else ()
 
-    def memory(self, cause: Cause) -> dict[str, Any] | None:
-        """Return what `restore` needs of an incident with this cause; None = nothing."""
-        return self.view(cause).workers._asdict() if cause in self.workers.problems else None
+    def memory(self, cause: Cause) -> dict[str, Any]:
+        """Return what `restore` needs of an incident with this cause."""
+        is_workers = cause in self.workers.problems
+        workers = self.view(cause).workers._asdict() if is_workers else None
+        return {"workers": workers, "opcache_setting": self.opcache.setting}
 
     def restore(
         self, now_s: float, cause: Cause, lines: Sequence[str], saved: Mapping[str, Any]
     ) -> None:
         """Restore the problem of an incident with this cause and evidence.
 
-        Its `workers`: what `memory` returned. Raises KeyError, ValueError or TypeError.
+        `saved`: what `memory` returned. Raises KeyError, ValueError or TypeError.
         """
         if cause is Cause.STOP_TIMEOUT:
             self.take_stop_timeout(next(iter(lines), "seen: supervisord killed it"))
         if cause is Cause.OPCACHE_FULL:
-            self.opcache.restore(now_s, next(iter(lines), "seen: OPcache is full"))
+            line, setting = next(iter(lines), "seen: OPcache is full"), saved.get("opcache_setting")
+            self.opcache.restore(now_s, line, setting if isinstance(setting, str) else None)
             self._set_problems()
         if saved.get("workers"):
             line = next(iter(lines), "seen: workers failed")

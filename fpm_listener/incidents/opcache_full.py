@@ -55,9 +55,9 @@ class OpcacheFull:
             if line and not self.line:
                 self.line, self.setting = f"seen: OPcache {line}", part.setting(view)
 
-    def restore(self, now_s: float, line: str) -> None:
+    def restore(self, now_s: float, line: str, setting: str | None) -> None:
         """Restore the problem of an earlier listener; the next reading can show that it is over."""
-        self.line = line
+        self.line, self.setting = line, setting
         for part in self._parts:
             part.see(now_s)
 

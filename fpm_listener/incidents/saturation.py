@@ -6,12 +6,14 @@ A pool is saturated if its queue
 
 So a peak that ends soon is none. A queue that takes a minute from empty to full is found before.
 ADR 039 has the measurements.
-It ends when the queue is short for 30 s.
+It ends when the queue is short for 30 s. If the queue is not visible any more, a free worker shows
+that it is short. If nothing shows it for five minutes, it is unknown, and ends too.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ MOST_LOOKS = 0.8  #: the part of them with a queue that is more than half full: 
 GROWS_S, WINDOW_S = 10.0, 60.0  #: seconds over which its growth is measured: both must be enough
 FULL_WITHIN_S = 60.0
 SHORT_FOR_S = 30.0  #: seconds with a short queue, until it is over
+HIDDEN_FOR_S = 300.0  #: seconds in which nothing shows the queue any more, until it is over
 
 
 class _Look(NamedTuple):
@@ -44,13 +47,17 @@ class PoolQueue:
         self.line = ""  #: what is seen; empty = it is not saturated
         self._looks: deque[_Look] = deque()  # since it was empty, at most WINDOW_S
         self._short_since_s: float | None = None
+        self._hidden_since_s: float | None = None  # while saturated
         self._waiting = 0  # when it became saturated
 
     def take(self, now_s: float, view: PoolView) -> None:
         """Take a look at the queue; nothing is known without its length and limit."""
         waiting, limit = view.queue, view.queue_limit
         if waiting is None or not limit:
+            if self.line:
+                self._take_hidden(now_s, view)
             return
+        self._hidden_since_s = None
         if not waiting:
             self._looks.clear()
         else:
@@ -60,7 +67,7 @@ class PoolQueue:
         if self.line:
             self._end(now_s, waiting, limit)
         elif view.has_worker and (why := self._reason(now_s, waiting, limit)):
-            self._waiting, self._short_since_s = waiting, None
+            self._waiting, self._short_since_s, self._hidden_since_s = waiting, None, None
             workers = f"; pm.max_children is {view.max_children}" if view.max_children else ""
             self.line = (
                 f"seen: pool {view.pool}: {waiting} of {limit} places in its queue are used, "
@@ -84,6 +91,19 @@ class PoolQueue:
         if still_grows and growth * FULL_WITHIN_S >= limit - waiting:
             return f"{before.waiting} were used {now_s - before.at_s:.0f} s ago"
         return ""
+
+    def _take_hidden(self, now_s: float, view: PoolView) -> None:
+        """Take a look that does not show the queue."""
+        is_answer = view.up and not view.is_old and not view.silent
+        # A worker that answers us has accepted all clients before us.
+        if is_answer and (view.own_requests or view.numbers.get("idle_processes")):
+            self._hidden_since_s = None
+            self._end(now_s, 0, 1)
+            return
+        self._short_since_s = None
+        self._hidden_since_s = now_s if self._hidden_since_s is None else self._hidden_since_s
+        if now_s - self._hidden_since_s >= HIDDEN_FOR_S:
+            self.line = ""
 
     def _end(self, now_s: float, waiting: int, limit: int) -> None:
         if waiting * 4 > limit or waiting * 2 > self._waiting:
@@ -111,6 +131,15 @@ class Saturation:
         self._set_line(now_s, (queue.line for queue in self._queues.values()))
         if self.line:
             self.pools = tuple(name for name, queue in self._queues.items() if queue.line)
+
+    def marked(self, pools: Sequence[PoolView]) -> tuple[PoolView, ...]:
+        """Return the pools, and whether too many clients wait for each."""
+        return tuple(
+            replace(one, too_many_wait=True)
+            if (queue := self._queues.get(one.pool)) and queue.line
+            else one
+            for one in pools
+        )
 
     def clear(self, now_s: float) -> None:
         """Forget the queues: the process has ended, or nobody looks any more."""

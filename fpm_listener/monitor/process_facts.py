@@ -271,7 +271,7 @@ class ProcessFacts:
                 healed=self._healing.starts,
                 exhausted=self._healing.exhausted,
                 paused=self._healing.paused,
-                pools=self._pools,
+                pools=self._live.saturation.marked(self._pools),
                 opcache=self._live.opcache.view,
                 next_start_s=self._healing.next_start_s,
                 final_end=self._healing.final_end,

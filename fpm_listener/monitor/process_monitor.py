@@ -291,7 +291,7 @@ class ProcessMonitor(ProcessFacts):
             **incident,
             "masters": list(self.liveness.run.former_pids),
             "healing": healing,
-            "workers": self._live.memory(opened.cause) if opened and self._live.problems else None,
+            **(self._live.memory(opened.cause) if opened and self._live.problems else {}),
         }
 
 

@@ -96,6 +96,7 @@ class PoolView:
     is_old: bool = False  #: `numbers` and `states` are of an earlier answer
     running: int | None = None  #: workers, if clients wait for longer: all of them are busy
     capacity: Capacity = NOTHING
+    too_many_wait: bool = False  #: its queue is a problem: see incidents/saturation.py
 
     @property
     def busy(self) -> int | None:
@@ -133,13 +134,14 @@ class PoolView:
 
     @property
     def saturated(self) -> bool:
-        """Return whether requests wait, or nearly all of the most workers are busy.
+        """Return whether too many clients wait, or nearly all of the most workers are busy.
 
+        A client that waits now proves nothing: idle workers accept it in a moment.
         A pool starts workers up to pm.max_children, so a pool without idle workers is not full.
         While a worker answers us, only the others can be busy: in a pool of four or more that
         counts as nearly all. The rule FpmPoolSaturated of monitoring/rules.yml is the same.
         """
-        if self.queue:
+        if self.too_many_wait:
             return True
         busy, most = self.busy, self.max_children
         if busy is None or most is None:

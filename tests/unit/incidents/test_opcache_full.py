@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from fpm_listener.incidents.opcache_full import CALM_S, FULL_FOR_S, WINDOW_S
+from fpm_listener.incidents.text_en import ENGLISH
 from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.messages import SaveState
 from fpm_listener.monitor.opcache_seen import OpcacheSeen
@@ -195,6 +196,9 @@ def restored() -> Scenario:
 def test_the_listener_starts_again() -> None:
     """The incident stays open: a new listener has seen no hour without the problem."""
     scenario = restored()
+    incident = scenario.view().incident
+    assert incident
+    assert "opcache.memory_consumption = 256" in ENGLISH.remedy(incident.facts)
     for at_s in range(60, int(CALM_S), 60):
         fill(scenario, at_s, 3600)
     assert scenario.sent == []

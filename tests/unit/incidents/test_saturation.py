@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -125,6 +125,54 @@ def test_an_unknown_queue(unknown: PoolView) -> None:
     for second in range(0, 300, 2):
         saturation.take(second, [unknown])
     assert not saturation.line
+
+
+def saturated() -> Saturation:
+    """Return a pool that is saturated since second 30."""
+    saturation = Saturation()
+    for second in range(0, 31, 2):
+        saturation.take(second, [look(90)])
+    assert saturation.line
+    return saturation
+
+
+@pytest.mark.parametrize(
+    ("shown", "lasts_s"),
+    [
+        pytest.param({"own_requests": 1}, 30, id="a worker answers"),
+        pytest.param({"numbers": {"idle_processes": 2.0}}, 30, id="a worker is free"),
+        pytest.param({"numbers": {"idle_processes": 0.0}}, 300, id="no worker is free"),
+        pytest.param({"numbers": {"idle_processes": 2.0}, "is_old": True}, 300, id="old numbers"),
+        pytest.param({"up": None}, 300, id="nobody asks"),
+        pytest.param({"own_requests": 1, "silent": True}, 300, id="no answer now"),
+    ],
+)
+def test_a_queue_that_is_hidden_meanwhile(shown: dict[str, Any], lasts_s: int) -> None:
+    """It ends with a proof that the queue is short, or when nothing shows it for minutes."""
+    saturation, hidden = saturated(), PoolView(pool="www", up=True)
+    for second in range(32, 32 + lasts_s, 2):
+        saturation.take(second, [replace(hidden, **shown)])
+        assert saturation.line
+    saturation.take(32 + lasts_s, [replace(hidden, **shown)])
+    assert not saturation.line
+
+
+def test_a_queue_that_is_visible_again() -> None:
+    """The time in which it was hidden does not count."""
+    saturation, hidden = saturated(), PoolView(pool="www", up=None)
+    for second in range(32, 1000, 2):
+        saturation.take(second, [look(90) if second % 200 == 0 else hidden])
+        assert saturation.line
+
+
+def test_the_word_agrees_with_the_incident() -> None:
+    """One client that waits is no problem, and a queue that is too long is one."""
+    waits = replace(look(1), numbers={"active_processes": 1.0})
+    fresh = Saturation()
+    fresh.take(0.0, [waits])
+    assert not any(pool.saturated for pool in fresh.marked([waits]))
+    other = replace(waits, pool="api")
+    assert [pool.saturated for pool in saturated().marked([waits, other])] == [True, False]
 
 
 @pytest.mark.parametrize("life", [Life.UNKNOWN, Life.ALIVE])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -155,6 +156,7 @@ def pool(
         pytest.param(PoolView(pool="www", up=True, max_children=5), id="it answers only pings"),
         pytest.param(pool(0, 5, own=0), id="idle ondemand, status from pm.status_listen"),
         pytest.param(pool(7, None), id="pm.max_children is unknown"),
+        pytest.param(pool(1, 5, total=5, queue=1), id="a request waits for a moment"),
     ],
 )
 def test_a_pool_that_is_not_saturated(view: PoolView) -> None:
@@ -170,12 +172,11 @@ def test_a_pool_that_is_not_saturated(view: PoolView) -> None:
         pytest.param(pool(4, 4), id="static"),
         pytest.param(pool(2, 2, own=0), id="static of two, status from pm.status_listen"),
         pytest.param(pool(1, 1, own=0), id="static of one, status from pm.status_listen"),
-        pytest.param(pool(1, 5, total=5, queue=1), id="requests wait"),
-        pytest.param(pool(1, None, queue=1), id="requests wait, pm.max_children is unknown"),
+        pytest.param(replace(pool(1, 5, queue=60), too_many_wait=True), id="many requests wait"),
     ],
 )
 def test_a_pool_that_is_saturated(view: PoolView) -> None:
-    """All its workers are busy, except the one that answers us, or requests wait."""
+    """All its workers are busy, except the one that answers us, or too many requests wait."""
     assert view.saturated
 
 

@@ -273,7 +273,11 @@ def test_numbers_of_an_earlier_answer() -> None:
     )
     for view, line in (
         (pool, "5 of 5 busy, 9 waiting, saturated"),
-        (dataclasses.replace(pool, running=None), "9 waiting, saturated"),
+        (dataclasses.replace(pool, running=None), "9 waiting"),
+        (
+            dataclasses.replace(pool, running=None, too_many_wait=True),
+            "9 waiting, saturated",
+        ),
     ):
         process = snapshots.program("php-fpm", pools=(view,))
         shown = document(dataclasses.replace(WELL, processes=(process,)))["programs"][0]["pools"][0]
