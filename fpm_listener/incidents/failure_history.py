@@ -4,12 +4,6 @@ Laws:
 1. The order in which event, exit status, log lines and post-mortem arrive does not matter.
 2. A signal refutes the log lines of the run: php-fpm itself exits with a status.
 3. A post-mortem explains only an exit that the log does not explain.
-4. A line that states a fact (a cause, an exit, what the machine shows) is never displaced by other
-   output of the program.
-5. A line of the evidence replaces an older line with the same text. So the line that shows the
-   cause stays, even if a restart loop repeats other lines many times.
-6. Output is that of the last run that was read; the output of an earlier run is forgotten.
-7. The evidence has no secret and no control character: `output_lines` makes each line readable.
 """
 
 from __future__ import annotations
@@ -18,16 +12,16 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from fpm_listener.host.masking import masked_line
-from fpm_listener.host.output_lines import choose, is_of_program, readable, without_time
 from fpm_listener.incidents import output_messages, post_mortem
 from fpm_listener.incidents.effects import ExitExamined
+from fpm_listener.incidents.evidence import Evidence
 from fpm_listener.incidents.incident import CAUSES, RANK
 from fpm_listener.incidents.output_messages import USAGE, FailedRun
 from fpm_listener.incidents.restart_loops import LoopDetector
 from fpm_listener.vocabulary import Cause, Fault, Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from fpm_listener.incidents.post_mortem import PostMortem
     from fpm_listener.incidents.process_news import ProcessExit, ProcessNews
@@ -38,11 +32,11 @@ if TYPE_CHECKING:
 #: Causes that tell how a process ended, not why.
 SYMPTOMS = frozenset({None, Cause.CRASH_SIGNAL})
 
+#: Problems of runs that have ended; all other problems are of the run of now.
+_OF_ENDED_RUNS = {Cause.EXIT_LOOP, Cause.STOP_TIMEOUT}
+
 #: Seconds in which the events of several failures can come together.
 TOGETHER_S = 10.0
-
-#: Lines that an alert shows, if the settings do not say otherwise.
-EVIDENCE_LINES = 8
 
 
 class FailureHistory:
@@ -76,14 +70,7 @@ class FailureHistory:
             self.loops.add(news.failure.at_s)
             self._output, self._shown = (), []
             is_changed = True
-        for ended, note in news.exits:
-            if note is None:
-                continue
-            lines.append(note.line)
-            ended.reason = note.reason
-            if ended.failed and note.reason.signal is not None:
-                ended.cause = Cause.CRASH_SIGNAL
-                is_changed = True
+        is_changed |= self._learn_exits(news, lines)
         is_changed |= self._retract(news)
         for fact, run in news.facts:
             lines.append(fact.line)
@@ -103,6 +90,20 @@ class FailureHistory:
         if lines:
             self.evidence.add(lines)
         self._set_explanations()
+        return is_changed
+
+    def _learn_exits(self, news: ProcessNews, lines: list[str]) -> bool:
+        """Learn how runs ended, and add lines about it; return whether that explains a failure."""
+        is_changed = False
+        for ended, note in news.exits:
+            if note is None:
+                continue
+            if not ended.stopped:
+                lines.append(note.line)
+            ended.reason = note.reason
+            if ended.failed and note.reason.signal is not None:
+                ended.cause = Cause.CRASH_SIGNAL
+                is_changed = True
         return is_changed
 
     def _set_explanations(self) -> None:
@@ -196,6 +197,12 @@ class FailureHistory:
         is_success = known[-1].status == 0 if known else None
         return is_success, bool(self.exits) and self.exits[-1].cause is not None
 
+    def begin_incident(self, problems: Collection[Cause], *, gave_up: bool) -> None:
+        """Forget the evidence of ended runs if the incident is about the run of now."""
+        is_failure = gave_up or bool(self.loops.tiers)
+        if not is_failure and _OF_ENDED_RUNS.isdisjoint(problems):
+            self.evidence = Evidence(self.evidence.most)
+
     def clear(self) -> None:
         """Forget everything: the incident is over, or the operator has stopped the program."""
         self.address = self.subject = self.fault = self.line = self.post_mortem = None
@@ -234,60 +241,3 @@ def _is_alike(explained: ProcessExit, ended: ProcessExit) -> bool:
     is_soon = ended.at_s - explained.at_s <= TOGETHER_S
     is_other = None not in {explained.reason, ended.reason} and explained.reason != ended.reason
     return ended.never_ran and is_soon and not is_other
-
-
-class Evidence:
-    """The lines that the alerts of one incident show."""
-
-    def __init__(self, most: int = EVIDENCE_LINES) -> None:
-        self.most = most  #: lines that are shown
-        self.facts: list[str] = []  #: lines that state facts, oldest first
-        self.output: list[str] = []  #: what the last run has written, oldest first
-        self.lines: list[str] = []  #: both, to show, oldest first
-        self._added: list[str] = []  # the last facts, as they were given
-
-    def _lines(self) -> list[str]:
-        facts = self.facts[-self.most :] if self.most else []
-        known = set(map(without_time, facts))
-        fresh = [line for line in self.output if without_time(line) not in known]
-        chosen = set(choose(fresh, self.most - len(facts)))
-        if not chosen:
-            return facts
-        return self._in_order(facts, chosen)
-
-    def _in_order(self, facts: list[str], chosen: set[str]) -> list[str]:
-        """Return facts and other output in the order of the output."""
-        by_text = {without_time(line): line for line in facts}
-        run: list[str] = []  # the output of the run, with its facts
-        for line in self.output:
-            fact = by_text.pop(without_time(line), None)
-            if fact is not None or line in chosen:
-                run.append(fact if fact is not None else line)
-        left = [line for line in facts if without_time(line) in by_text]
-        later = [line for line in left if not is_of_program(line)]
-        return [*(line for line in left if line not in later), *run, *later]
-
-    def add(self, lines: Iterable[str]) -> None:
-        """Add facts; each replaces an older line that differs only in its time."""
-        added = [*lines]
-        if added and added == self._added:  # each review of an incident adds its problems again
-            return
-        self._added = added
-        kept = {without_time(line): line for line in self.facts}
-        for line in readable(added):
-            text = without_time(line)
-            kept.pop(text, None)
-            kept[text] = line
-        self.facts = list(kept.values())[-self.most :] if self.most else []
-        self.lines = self._lines()
-
-    def limit(self, most: int) -> None:
-        """Show at most so many lines from now on."""
-        self.most = most
-        self.output = self.output if most else []
-        self.add(())
-
-    def set_output(self, lines: Iterable[str]) -> None:
-        """Replace the output by that of another run."""
-        self.output = readable(choose([*lines], 2 * self.most)) if self.most else []
-        self.lines = self._lines()

@@ -153,6 +153,8 @@ class IncidentTracker:
         labels = status.labels
         names = (labels["instance"], labels["supervisor"], str(self._name))
         self._unsaved = True
+        if self._live.problems:
+            self.failures.begin_incident(self._live.problems, gave_up=status.gave_up)
         return Incident(
             incident_id=incident_id(*names, started_at_s=now.wall_s, token=self._id_token),
             started_at_s=now.wall_s,

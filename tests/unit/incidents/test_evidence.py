@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from fpm_listener.incidents import failure_history
-from fpm_listener.incidents.failure_history import EVIDENCE_LINES, Evidence, FailureHistory
+from fpm_listener.incidents import evidence as evidence_module
+from fpm_listener.incidents.evidence import EVIDENCE_LINES, Evidence
+from fpm_listener.incidents.failure_history import FailureHistory
 from fpm_listener.settings.policy import LoopPolicy, Policy
 from fpm_listener.vocabulary import Tier
 
@@ -52,7 +53,7 @@ def test_the_same_facts_again(monkeypatch: pytest.MonkeyPatch) -> None:
     evidence.add(["second", "third"])
     evidence.set_output(["an error"])
     lines = evidence.lines
-    monkeypatch.setattr(failure_history, "readable", lambda _: pytest.fail("it is read again"))
+    monkeypatch.setattr(evidence_module, "readable", lambda _: pytest.fail("it is read again"))
 
     evidence.add(["second", "third"])
     assert evidence.lines == lines == ["first", "second", "third", "an error"]

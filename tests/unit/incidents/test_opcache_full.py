@@ -198,7 +198,7 @@ def test_the_listener_starts_again() -> None:
     scenario = restored()
     incident = scenario.view().incident
     assert incident
-    assert "opcache.memory_consumption = 256" in ENGLISH.remedy(incident.facts)
+    assert "opcache.memory_consumption = 16." in ENGLISH.remedy(incident.facts)
     for at_s in range(60, int(CALM_S), 60):
         fill(scenario, at_s, 3600)
     assert scenario.sent == []

@@ -306,3 +306,17 @@ def test_an_operators_stop_and_a_start_are_no_silence() -> None:
         seen(scenario, at_s, silent=True)
 
     assert scenario.sent == []
+
+
+@pytest.mark.parametrize("late_s", [0.0, 40.0])
+def test_the_evidence_is_of_this_run(late_s: float) -> None:
+    """Earlier stops and failures do not explain why php-fpm does not answer now."""
+    scenario = Scenario(exits=True).play("0 starting", "1 backoff", "1.1 exits 78", "2 starting")
+    scenario.play("3 running", "200 stopping", "201 stopped", f"{201.1 + late_s} exits 0")
+    scenario.play("242 starting", "243 running")
+    for at_s in (250, 265, 900):
+        seen(scenario, at_s, silent=True, life=Life.STOPPED)
+    assert scenario.sent == ["first: not_answering"]
+    evidence = scenario.alerts[0].annotations["evidence"]
+    assert evidence.startswith("seen: pool www")
+    assert "exit status" not in evidence
