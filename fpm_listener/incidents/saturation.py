@@ -50,6 +50,11 @@ class PoolQueue:
         self._hidden_since_s: float | None = None  # while saturated
         self._waiting = 0  # when it became saturated
 
+    @property
+    def is_long(self) -> bool:
+        """Return whether it is saturated, and the last look shows no short queue."""
+        return bool(self.line) and self._short_since_s is None and self._hidden_since_s is None
+
     def take(self, now_s: float, view: PoolView) -> None:
         """Take a look at the queue; nothing is known without its length and limit."""
         waiting, limit = view.queue, view.queue_limit
@@ -136,7 +141,7 @@ class Saturation:
         """Return the pools, and whether too many clients wait for each."""
         return tuple(
             replace(one, too_many_wait=True)
-            if (queue := self._queues.get(one.pool)) and queue.line
+            if (queue := self._queues.get(one.pool)) and queue.is_long
             else one
             for one in pools
         )

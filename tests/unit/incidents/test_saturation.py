@@ -175,6 +175,15 @@ def test_the_word_agrees_with_the_incident() -> None:
     assert [pool.saturated for pool in saturated().marked([waits, other])] == [True, False]
 
 
+@pytest.mark.parametrize("later", [look(0), PoolView(pool="www", up=None)])
+def test_the_word_ends_before_the_incident(later: PoolView) -> None:
+    """The incident waits whether the queue stays short; the word is about the last look."""
+    saturation = saturated()
+    saturation.take(32.0, [later])
+    assert saturation.line
+    assert not any(pool.saturated for pool in saturation.marked([later]))
+
+
 @pytest.mark.parametrize("life", [Life.UNKNOWN, Life.ALIVE])
 def test_an_alert_and_its_end(life: Life) -> None:
     """It is a warning, also while no worker is free; it ends some time after the queue is short."""
