@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sqlite3
 import sys
 import threading
 from collections import Counter
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fpm_listener.__main__ import main
-from fpm_listener.delivery.receivers.deadline import Deadline
+from fpm_listener.delivery.receivers import plain_http
+from fpm_listener.host import timed_socket
+from fpm_listener.host.timed_socket import TimedSocket
 from fpm_listener.supervisor.pipe import Pipe
 
 if TYPE_CHECKING:
@@ -77,27 +79,26 @@ class Connection(sqlite3.Connection):
         return STEPS.run(sql.split(maxsplit=1)[0], super().execute, sql, *values)
 
 
-class Socket(socket.socket):
+class Socket(TimedSocket):
     """A connection to a receiver whose sends and receives are steps."""
 
     def sendall(self, *arguments: Any) -> None:  # noqa: ANN401 - as socket's
         """Send data."""
         STEPS.run("sendall", super().sendall, *arguments)
 
-    def recv_into(self, *arguments: Any) -> int:  # noqa: ANN401 - as socket's
+    def recv(self, *arguments: Any) -> bytes:  # noqa: ANN401 - as socket's
         """Receive data."""
-        return STEPS.run("recv", super().recv_into, *arguments)
+        return STEPS.run("recv", super().recv, *arguments)
 
 
 def count_steps() -> None:
     """Count these calls as steps."""
-    connect, read, acknowledge = Deadline.connect, Pipe.read, Pipe.acknowledge
+    read, acknowledge = Pipe.read, Pipe.acknowledge
 
-    def connect_in_steps(self: Deadline, host: str, port: int) -> socket.socket:
-        plain = STEPS.run("connect", connect, self, host, port)
-        timeout_s = plain.gettimeout()
+    def connect_in_steps(address: tuple[str, int], ends_at_s: float) -> TimedSocket:
+        plain = STEPS.run("connect", timed_socket.connect, address, ends_at_s)
         connection = Socket(fileno=plain.detach())
-        connection.settimeout(timeout_s)
+        connection.ends_at_s = ends_at_s
         return connection
 
     def read_and_count(self: Pipe) -> Any:  # noqa: ANN401 - as Pipe's
@@ -109,7 +110,8 @@ def count_steps() -> None:
 
     patched: list[tuple[Any, str, object]] = [
         (sqlite3, "connect", partial(sqlite3.connect, factory=Connection)),
-        (Deadline, "connect", connect_in_steps),
+        # Not for connections to supervisord.
+        (plain_http, "timed_socket", SimpleNamespace(connect=connect_in_steps)),
         (Pipe, "read", read_and_count),
         (Pipe, "acknowledge", acknowledge_as_a_step),
     ]

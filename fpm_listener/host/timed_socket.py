@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+#: Bytes of one part of a host name (RFC 1035).
+_LONGEST_LABEL = 63
+
+
 class TimedSocket(socket.socket):
     """A socket that raises TimeoutError after `ends_at_s`."""
 
@@ -67,7 +71,7 @@ def connect(address: tuple[str, int] | str, ends_at_s: float) -> TimedSocket:
     if not isinstance(address, str) and (numeric := _numeric_family(address[0])) is not None:
         targets = [(numeric, address)]  # the resolver would load the tables of IDNA: 0.7 MiB
     elif not isinstance(address, str):
-        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(_name(address[0]), address[1], type=socket.SOCK_STREAM)
         targets = [(family, sockaddr) for family, _, _, _, sockaddr in found]
     failure: OSError = TimeoutError()
     for index, (family, sockaddr) in enumerate(targets):
@@ -86,6 +90,14 @@ def connect(address: tuple[str, int] | str, ends_at_s: float) -> TimedSocket:
             connection.ends_at_s = ends_at_s
             return connection
     raise failure
+
+
+def _name(host: str) -> str | bytes:
+    """Return a host name as bytes if it needs no IDNA, whose tables need 0.7 MiB."""
+    needs_none = host.isascii() and all(
+        0 < len(label) <= _LONGEST_LABEL for label in host.split(".")
+    )
+    return host.encode() if needs_none and "\0" not in host else host
 
 
 def _numeric_family(host: str) -> int | None:

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from fpm_listener.host import timed_socket
-from fpm_listener.supervisor import http_exchange, rpc_answers, xml_rpc
-from fpm_listener.supervisor.http_exchange import ConnectionEndedError
+from fpm_listener.host import http_exchange, timed_socket
+from fpm_listener.host.http_exchange import ConnectionEndedError
+from fpm_listener.supervisor import rpc_answers, xml_rpc
 from fpm_listener.supervisor.process import Loaded
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ class SupervisorRpc:
         return self._post_once(body)
 
     def _post_once(self, body: bytes) -> bytes | RpcFailed:
-        headers = {"Content-Type": "text/xml"}
+        headers = {"Host": "localhost", "Content-Type": "text/xml"}
         if self._credentials:
             word = base64.b64encode(self._credentials.encode()).decode()
             headers["Authorization"] = f"Basic {word}"
@@ -256,7 +256,8 @@ class SupervisorRpc:
             uid = None if is_any else connection.peer_uid
             if uid not in {None, 0, os.geteuid()}:
                 return RpcFailed(why=_STRANGER.format(url=self._url, uid=uid))
-            status, answer = http_exchange.post(connection, "/RPC2", headers, body, LONGEST_ANSWER)
+            response = http_exchange.post(connection, "/RPC2", headers, body, "1.0")
+            status, answer = response.status, response.read(LONGEST_ANSWER + 1)
         if status == _LOGIN_NEEDED:
             why = _REJECTED if self._credentials else "none is known"
             return _LoginRejected(why=_UNAUTHORIZED.format(why=why))

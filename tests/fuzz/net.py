@@ -235,6 +235,7 @@ _FAULT = (
     b"</value></member><member><name>faultString</name><value><string>BAD_NAME</string></value>"
     b"</member></struct></value></fault></methodResponse>"
 )
+_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a\r\nok\r\n0\r\n\r\n"
 _BODY = b"Status: 200 OK\r\nContent-Type: text/plain\r\n\r\npong"
 _FASTCGI = fastcgi._record(6, _BODY) + fastcgi._record(6, b"") + fastcgi._record(3, b"\0" * 8)
 _OPENMETRICS = b"application/openmetrics-text;version=1"
@@ -242,7 +243,9 @@ _GET = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: %b\r\n\r\n" % _OPEN
 
 TARGETS = {
     "fastcgi-answer": Target(fastcgi_answer, (_FASTCGI, _FASTCGI.replace(b"200", b"9" * 5000))),
-    "rpc-answer": Target(rpc_answer, (_RPC, _FAULT, b"HTTP/1.1 500 X\r\n\r\n", _RPC[:99])),
+    "rpc-answer": Target(
+        rpc_answer, (_RPC, _FAULT, b"HTTP/1.1 500 X\r\n\r\n", _CHUNKED, _RPC[:99])
+    ),
     "guard-packet": Target(guard_packet, (encode(Hello("a", "b", True)),)),
     "control-request": Target(
         control_request,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpm_listener.delivery.attempt import Delivered, FailureReason, Rejected, RetryLater
 from fpm_listener.delivery.receivers.deadline import Deadline
-from fpm_listener.delivery.receivers.http import TOO_LATE, classify_error
+from fpm_listener.delivery.receivers.http_errors import TOO_LATE, classify_error
 from fpm_listener.delivery.receivers.json_http import one_line
 from fpm_listener.delivery.receivers.message_text import Message, Style
 from fpm_listener.delivery.receivers.secrets import (

@@ -7,6 +7,8 @@ Laws:
    environment are used only if the settings say so.
 3. Certificates and secrets are read again for each attempt.
 4. A connection serves one attempt: alerts are rare, and an idle connection is often dead.
+5. A plain http:// URL is sent by plain_http, everything else by requests. Both have the same
+   outcomes.
 
 The deadline does not limit the resolver, which has its own limits (resolv.conf).
 """
@@ -14,8 +16,6 @@ The deadline does not limit the resolver, which has its own limits (resolv.conf)
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -23,15 +23,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fpm_listener import __version__
-from fpm_listener.delivery.attempt import Delivered, FailureReason, RetryLater, classify_status
+from fpm_listener.delivery.attempt import Delivered, classify_status
+from fpm_listener.delivery.receivers import plain_http
 from fpm_listener.delivery.receivers.deadline import Deadline, mount
+from fpm_listener.delivery.receivers.http_errors import TOO_LATE, classify_error
 from fpm_listener.delivery.receivers.secrets import BadFileError, Secrets, check_certificate
 from fpm_listener.host import spare_descriptors
+from fpm_listener.host.http_exchange import ConnectionEndedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from fpm_listener.delivery.attempt import Outcome
+    from fpm_listener.delivery.attempt import Outcome, RetryLater
     from fpm_listener.incidents.alert import Alert
     from fpm_listener.settings.receivers import ReceiverSettings
 
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 BODY_LIMIT = 64 * 1024
 #: Characters of the shortest secret that is removed from a body before the body is parsed.
 _SHORTEST_SECRET = 6
+_CERTIFICATES = ("ca_file", "cert_file", "key_file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,30 +163,57 @@ class HttpReceiver:
 
     def _post(self, request: HttpRequest) -> HttpResponse | RetryLater:
         """Return the response, or why there is none. Raises BadFileError."""
-        with spare_descriptors.for_modules():
-            import requests  # noqa: PLC0415 - 11 MiB that a listener without alerts does not need
-            import urllib3  # noqa: PLC0415 - the same
+        settings = self._settings
+        for name in _CERTIFICATES:
+            path = getattr(settings, name)
+            if path is not None:
+                check_certificate(name, path)
+        if settings.key_file is not None:
+            self._secrets.warn_if_readable("key_file", settings.key_file)
+        self._trace_request(request)
+        headers = {"User-Agent": f"fpm-listener/{__version__}", "Accept": "*/*"}
+        headers |= {"Accept-Encoding": "identity", "Connection": "close", **request.headers}
+        target = plain_http.target_of(request.url)
+        if target is None or settings.proxy or settings.trust_env:
+            return self._post_with_requests(request, headers)
+        timeout_s = settings.timeout_s
+        try:
+            answer = plain_http.send(target, headers, request.body, timeout_s, BODY_LIMIT)
+        except (OSError, ValueError, ConnectionEndedError) as error:
+            return classify_error(error)
+        return HttpResponse(status=answer[0], retry_after=answer[1], body=answer[2])
 
-        # Its messages contain URLs, at any level; the outcome contains what matters.
-        logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
-        arguments = self._arguments(request)
+    def _trace_request(self, request: HttpRequest) -> None:
         if self._trace is not None:
-            from urllib.parse import urlsplit  # noqa: PLC0415 - the same
+            from urllib.parse import urlsplit  # noqa: PLC0415 - only senders need it
 
             parts = urlsplit(request.url)
             where = f"POST {parts.scheme}://{parts.hostname}/... (the rest is not shown)"
             body = request.body.decode("utf-8", "replace")
             self._trace.sent(where, self._secrets.hide(body))
+
+    def _post_with_requests(
+        self, request: HttpRequest, headers: Mapping[str, str]
+    ) -> HttpResponse | RetryLater:
+        """Return the response, or why there is none."""
+        with spare_descriptors.for_modules():
+            import requests  # noqa: PLC0415 - 12 MiB that a listener without https does not need
+            import urllib3  # noqa: PLC0415 - the same
+
+        # Its messages contain URLs, at any level; the outcome contains what matters.
+        logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
         deadline = Deadline(self._settings.timeout_s)
         try:
             with deadline, requests.Session() as session:
                 mount(session, deadline)
                 response = session.post(
+                    # As bytes: a token may be any UTF-8, and requests encodes text as Latin-1.
+                    headers={name: value.encode() for name, value in headers.items()},
                     data=request.body,
                     allow_redirects=False,
                     stream=True,
                     timeout=self._settings.timeout_s,
-                    **arguments,
+                    **_arguments(self._settings, request.url),
                 )
                 if deadline.over:  # then an empty line is the end of a connection that was cut
                     return TOO_LATE
@@ -197,31 +228,15 @@ class HttpReceiver:
             # The exceptions of requests are OSErrors; an invalid URL is a ValueError.
             return TOO_LATE if deadline.over else classify_error(error)
 
-    def _arguments(self, request: HttpRequest) -> dict[str, Any]:
-        """Return the arguments for requests. Raises BadFileError."""
-        settings = self._settings
-        for name in ("ca_file", "cert_file", "key_file"):
-            path = getattr(settings, name)
-            if path is not None:
-                check_certificate(name, path)
-        if settings.key_file is not None:
-            self._secrets.warn_if_readable("key_file", settings.key_file)
-        given = {"User-Agent": f"fpm-listener/{__version__}"}
-        given |= {"Accept-Encoding": "identity", "Connection": "close", **request.headers}
-        return {
-            "url": request.url,
-            # As bytes: a token may be any UTF-8, and requests encodes text as Latin-1.
-            "headers": {name: value.encode() for name, value in given.items()},
-            "verify": str(settings.ca_file) if settings.ca_file else True,
-            "cert": (str(settings.cert_file), str(settings.key_file))
-            if settings.cert_file
-            else None,
-            "proxies": _proxies(settings, request.url),
-        }
 
-
-_LATE = "no complete response before the deadline"
-TOO_LATE = RetryLater(reason=FailureReason.TIMEOUT, detail=_LATE)
+def _arguments(settings: ReceiverSettings, url: str) -> dict[str, Any]:
+    """Return the arguments for requests that come from the settings."""
+    return {
+        "url": url,
+        "verify": str(settings.ca_file) if settings.ca_file else True,
+        "cert": (str(settings.cert_file), str(settings.key_file)) if settings.cert_file else None,
+        "proxies": _proxies(settings, url),
+    }
 
 
 def _proxies(settings: ReceiverSettings, url: str) -> dict[str, str]:
@@ -229,72 +244,15 @@ def _proxies(settings: ReceiverSettings, url: str) -> dict[str, str]:
         return {"http": settings.proxy, "https": settings.proxy}
     if not settings.trust_env:
         return {}
-    from requests.utils import get_environ_proxies  # noqa: PLC0415 - see HttpReceiver._post
+    from requests.utils import get_environ_proxies  # noqa: PLC0415 - see _post_with_requests
 
     return dict(get_environ_proxies(url))
 
 
 def _read(raw: Any) -> bytes:  # noqa: ANN401 - requests does not declare its type
     """Return the beginning of the body; an error is no failure, because the status is known."""
-    from urllib3.exceptions import HTTPError  # noqa: PLC0415 - see HttpReceiver._post
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415 - see _post_with_requests
 
     with suppress(OSError, HTTPError):
         return bytes(raw.read(BODY_LIMIT, decode_content=False))
     return b""
-
-
-# -- errors ----------------------------------------------------------------------------------------
-
-#: Exceptions of urllib3 and http.client that wrap no error of the system, by their names.
-_ERRORS = {
-    "SSLError": (FailureReason.TLS, "the certificate or its key cannot be used"),
-    "RemoteDisconnected": (FailureReason.CONNECTION, "closed without a response"),
-    "ProxyError": (FailureReason.CONNECTION, "the proxy refused the connection"),
-    "BadStatusLine": (FailureReason.OTHER, "the response is not HTTP"),
-}
-
-
-def classify_error(error: BaseException) -> RetryLater:
-    """Return the outcome for an exception of requests, urllib3 or the system."""
-    causes = list(_causes(error))
-    names = {type(cause).__name__ for cause in causes}
-    system = (_of_the_system(cause) for cause in causes if isinstance(cause, OSError))
-    known = (explained for name, explained in _ERRORS.items() if name in names)
-    otherwise = type(error).__name__
-    if isinstance(error, ValueError):
-        otherwise = "the URL, or a header from the settings, is not valid"
-    reason, detail = next(
-        (one for one in (*system, *known) if one), (FailureReason.OTHER, otherwise)
-    )
-    return RetryLater(reason=reason, detail=detail)
-
-
-def _of_the_system(error: OSError) -> tuple[FailureReason, str] | None:
-    import ssl  # noqa: PLC0415 - 4 MiB and 15 ms; see HttpReceiver._post
-
-    if isinstance(error, ssl.SSLCertVerificationError):
-        # After a comma, the message contains the host name.
-        return FailureReason.TLS, str(error.verify_message).partition(",")[0]
-    if isinstance(error, ssl.SSLError):
-        return FailureReason.TLS, str(error.reason or "handshake failed")
-    if isinstance(error, TimeoutError):
-        return FailureReason.TIMEOUT, _LATE
-    if not isinstance(error.errno, int):  # the exceptions of requests have none
-        return None
-    if isinstance(error, socket.gaierror):
-        return FailureReason.DNS, str(error.strerror)
-    refused = isinstance(error, ConnectionRefusedError)
-    reason = FailureReason.REFUSED if refused else FailureReason.CONNECTION
-    return reason, os.strerror(error.errno)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield `error` and what it wraps, deepest first: requests and urllib3 wrap several times."""
-    seen: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting:
-        one = waiting.pop(0)
-        if isinstance(one, BaseException) and one not in seen:
-            seen.append(one)
-            waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
-    yield from reversed(seen)

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import ssl
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,14 @@ import trustme
 from fpm_listener import __version__
 from fpm_listener.delivery.attempt import Delivered, FailureReason, Outcome, Rejected, RetryLater
 from fpm_listener.delivery.receivers.deadline import Deadline, mount
-from fpm_listener.delivery.receivers.http import BODY_LIMIT, HttpReceiver, HttpResponse
+from fpm_listener.delivery.receivers.http import (
+    BODY_LIMIT,
+    HttpReceiver,
+    HttpRequest,
+    HttpResponse,
+    RequestContext,
+    by_status,
+)
 from fpm_listener.delivery.receivers.webhook import compose, make, payload
 from fpm_listener.settings.receivers import ReceiverSettings
 from tests import receiver_server
@@ -40,32 +48,79 @@ def tell(url: str, **others: object) -> Outcome:
     return make(settings_for(url, **others), "", None).send([fires()])
 
 
+#: A plain http:// URL is sent by plain_http; with trust_env, requests sends it.
+both_ways = pytest.mark.parametrize(
+    "way", [pytest.param({}, id="plain"), pytest.param({"trust_env": True}, id="requests")]
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of the tests can have one."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
 def a_port_without_listener() -> int:
     """Return a port of loopback that was free a moment ago."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 
 
-def test_what_arrives() -> None:
+@both_ways
+def test_what_arrives(way: dict[str, bool]) -> None:
     """One POST: the body to the letter, with the headers that name it and us."""
     with ReceiverServer() as server:
-        webhook = make(settings_for(server.url), "http://web1:19253/", None)
+        webhook = make(settings_for(server.url, **way), "http://web1:19253/", None)
         assert webhook.send([fires()]) == DELIVERED
         (request,) = server.requests
 
     assert (request.method, request.path) == ("POST", "/hook/s3cret-path?token=t0ken")
     assert request.body == payload(fires(), receiver="ops", external_url="http://web1:19253/")
-    assert request.headers["content-type"] == "application/json"
-    assert request.headers["user-agent"] == f"fpm-listener/{__version__}"
-    assert request.headers["idempotency-key"] == "www:php-fpm-1"
-    assert request.headers["x-fpm-listener-reason"] == "first"
-    assert "authorization" not in request.headers
+    headers = {name: value for name, value in request.headers.items() if "webhook-" not in name}
+    assert headers == {
+        "host": f"127.0.0.1:{server.port}",
+        "user-agent": f"fpm-listener/{__version__}",
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "connection": "close",
+        "content-type": "application/json",
+        "content-length": str(len(request.body)),
+        "idempotency-key": "www:php-fpm-1",
+        "x-fpm-listener-reason": "first",
+    }
 
 
+def raw(*pieces: bytes) -> receiver_server.Answer:
+    """Answer with these bytes, and close the connection."""
+
+    def answer(to: receiver_server.Connection) -> None:
+        for piece in pieces:
+            to.socket.sendall(piece)
+
+    return answer
+
+
+NOT_HTTP = RetryLater(reason=FailureReason.OTHER, detail="the response is not HTTP")
+
+
+@both_ways
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [
         (status(204), DELIVERED),
+        (raw(b"HTTP/1.0 200"), DELIVERED),
+        (raw(b"HTTP/1.1 200 OK\r\nX: cut"), DELIVERED),
+        (raw(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"), DELIVERED),
+        (raw(b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nok\n0\n\n"), DELIVERED),
+        (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx"), DELIVERED),
+        (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"), DELIVERED),
+        (raw(b"HTTP/1.1 200 OK\r\nContent-Length: -9\r\n\r\nok"), DELIVERED),
+        (raw(b"HTTP/1.1 20"), NOT_HTTP),
+        (raw(b"ok"), NOT_HTTP),
+        (raw(b"HTTP/1.1 two OK\r\n\r\n"), NOT_HTTP),
+        (raw(b"\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"), NOT_HTTP),
         (status(200, body=b"x" * 1000), DELIVERED),
         (receiver_server.big_body, DELIVERED),
         (receiver_server.bad_headers, DELIVERED),
@@ -94,39 +149,86 @@ def test_what_arrives() -> None:
             receiver_server.silent_close,
             RetryLater(reason=FailureReason.CONNECTION, detail="closed without a response"),
         ),
-        (
-            receiver_server.garbage,
-            RetryLater(reason=FailureReason.OTHER, detail="the response is not HTTP"),
-        ),
+        (receiver_server.garbage, NOT_HTTP),
     ],
 )
-def test_the_outcome_of_a_response(answer: receiver_server.Answer, outcome: Outcome) -> None:
+def test_the_outcome_of_a_response(
+    answer: receiver_server.Answer, outcome: Outcome, way: dict[str, bool]
+) -> None:
     """Each failure has its reason and a text without a URL."""
     with ReceiverServer(answer) as server:
-        assert tell(server.url) == outcome
+        assert tell(server.url, **way) == outcome
 
 
+@both_ways
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b"X: " + b"x" * (1 << 17), id="long"),
+        pytest.param(b"X: x\r\n" * (1 << 15), id="many"),
+    ],
+)
+def test_a_head_without_end(line: bytes, way: dict[str, bool]) -> None:
+    """It is a failure before it fills the memory."""
+    with ReceiverServer(raw(b"HTTP/1.1 200 OK\r\n", line)) as server:
+        outcome = tell(server.url, **way)
+
+    assert isinstance(outcome, RetryLater)
+    assert outcome.reason in {FailureReason.OTHER, FailureReason.CONNECTION}
+
+
+@both_ways
+def test_a_response_before_the_whole_request(way: dict[str, bool]) -> None:
+    """A server that refuses a long body says why, and reads no more of it."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def refuse() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1)
+                connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+
+        server = threading.Thread(target=refuse)
+        server.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        outcome = HttpReceiver(
+            settings_for(url, **way), "", None, compose=_large, classify=by_status
+        ).send([fires()])
+        server.join()
+
+    # The reset of the connection can remove the response.
+    assert isinstance(outcome, Rejected | RetryLater)
+    assert outcome.reason in {FailureReason.CLIENT_ERROR, FailureReason.CONNECTION}
+
+
+def _large(context: RequestContext) -> HttpRequest:
+    return HttpRequest(url=context.secrets.url(), body=b"x" * (16 << 20), headers={})
+
+
+@both_ways
 @pytest.mark.parametrize(
     "answer", [receiver_server.hang, receiver_server.drip_status, receiver_server.drip_headers]
 )
-def test_a_slow_response(answer: receiver_server.Answer) -> None:
+def test_a_slow_response(answer: receiver_server.Answer, way: dict[str, bool]) -> None:
     """The deadline holds for the whole attempt, though a byte arrives from time to time."""
     with ReceiverServer(answer) as server:
-        assert tell(server.url, timeout_s=0.3) == LATE
+        assert tell(server.url, timeout_s=0.3, **way) == LATE
 
 
-def test_a_success_with_an_endless_body() -> None:
+@both_ways
+def test_a_success_with_an_endless_body(way: dict[str, bool]) -> None:
     """The status decides; the body is cut at the deadline."""
     with ReceiverServer() as server:
         server.otherwise = receiver_server.drip_body
         outcome = with_longer_timeouts(
-            lambda timeout_s: tell(server.url, timeout_s=timeout_s), DELIVERED
+            lambda timeout_s: tell(server.url, timeout_s=timeout_s, **way), DELIVERED
         )
 
     assert outcome == DELIVERED
 
 
-def test_only_the_beginning_of_a_body_is_read() -> None:
+@both_ways
+def test_only_the_beginning_of_a_body_is_read(way: dict[str, bool]) -> None:
     """64 KiB of the 10 MiB."""
     with ReceiverServer(receiver_server.big_body) as server:
         seen: list[HttpResponse] = []
@@ -135,43 +237,48 @@ def test_only_the_beginning_of_a_body_is_read() -> None:
             seen.append(response)
             return DELIVERED
 
-        HttpReceiver(settings_for(server.url), "", None, compose=compose, classify=classify).send(
-            [fires()]
+        receiver = HttpReceiver(
+            settings_for(server.url, **way), "", None, compose=compose, classify=classify
         )
+        receiver.send([fires()])
 
     assert [answer.body for answer in seen] == [b"x" * BODY_LIMIT]
 
 
-def test_a_redirect_is_not_followed() -> None:
+@both_ways
+def test_a_redirect_is_not_followed(way: dict[str, bool]) -> None:
     """The other server gets no request; the POST would arrive there as a GET."""
     with (
         ReceiverServer() as elsewhere,
         ReceiverServer(receiver_server.redirect(elsewhere.url)) as server,
     ):
-        outcome = tell(server.url)
+        outcome = tell(server.url, **way)
 
     assert outcome == Rejected(reason=FailureReason.REDIRECT, detail="status 302")
     assert elsewhere.connections == 0
 
 
-def test_a_port_without_listener() -> None:
+@both_ways
+def test_a_port_without_listener(way: dict[str, bool]) -> None:
     """It has its own reason."""
-    assert tell(f"http://127.0.0.1:{a_port_without_listener()}/") == RetryLater(
+    assert tell(f"http://127.0.0.1:{a_port_without_listener()}/", **way) == RetryLater(
         reason=FailureReason.REFUSED,
         detail="Connection refused",
     )
 
 
-def test_an_unknown_host() -> None:
+@both_ways
+def test_an_unknown_host(way: dict[str, bool]) -> None:
     """The top-level domain .invalid is never resolved (RFC 6761); the name is not shown."""
-    outcome = tell("http://s3cret.invalid/")
+    outcome = tell("http://s3cret.invalid/", **way)
 
     assert isinstance(outcome, RetryLater)
     assert outcome.reason is FailureReason.DNS
     assert "s3cret" not in outcome.detail
 
 
-def test_a_connection_that_is_never_made() -> None:
+@both_ways
+def test_a_connection_that_is_never_made(way: dict[str, bool]) -> None:
     """A listening queue that is full drops our SYN, as a firewall does: the deadline holds."""
     with socket.socket() as full, socket.socket() as one, socket.socket() as other:
         full.bind(("127.0.0.1", 0))
@@ -180,7 +287,8 @@ def test_a_connection_that_is_never_made() -> None:
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
 
-        assert tell(f"http://127.0.0.1:{full.getsockname()[1]}/", timeout_s=0.3) == LATE
+        url = f"http://127.0.0.1:{full.getsockname()[1]}/"
+        assert tell(url, timeout_s=0.3, **way) == LATE
 
 
 @pytest.mark.parametrize(
@@ -271,11 +379,12 @@ def test_a_file_with_the_url_is_read_each_time(tmp_path: Path) -> None:
     ]
 
 
-def test_a_bearer_token_from_a_file(tmp_path: Path) -> None:
+@both_ways
+def test_a_bearer_token_from_a_file(tmp_path: Path, way: dict[str, bool]) -> None:
     """It is read each time, without its newline; an invalid value is refused and not shown."""
     file = tmp_path / "token"
     with ReceiverServer() as server:
-        webhook = make(settings_for(server.url, token_file=file), "", None)
+        webhook = make(settings_for(server.url, token_file=file, **way), "", None)
         for token in ("first\n", "sécond"):
             file.write_text(token, encoding="utf-8")
             assert webhook.send([fires()]) == DELIVERED
@@ -288,6 +397,14 @@ def test_a_bearer_token_from_a_file(tmp_path: Path) -> None:
         reason=FailureReason.OTHER,
         detail=f"token_file {file}: must have one line",
     )
+
+
+def test_a_password_in_the_url() -> None:
+    """As requests sends it; a password of the settings is not used then."""
+    with ReceiverServer() as server:
+        url = server.url.replace("http://", "http://me:p%40ss@")
+        assert tell(url) == DELIVERED
+        assert server.requests[0].headers["authorization"] == "Basic bWU6cEBzcw=="
 
 
 def test_a_password_from_a_file(tmp_path: Path) -> None:
@@ -351,18 +468,21 @@ FAULTS = [
 ]
 
 
+@both_ways
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_secret_is_logged_after_any_error(
     fault: receiver_server.Answer,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
+    way: dict[str, bool],
 ) -> None:
     """Not at DEBUG, where urllib3 logs URLs, not in the outcome, not in a repr."""
     caplog.set_level(logging.DEBUG)
     token = tmp_path / "s3cret-token-file"
     token.write_text("b3arer")
     with ReceiverServer(fault) as server:
-        webhook = make(settings_for(server.url, token_file=token, timeout_s=0.3), "", None)
+        made = settings_for(server.url, token_file=token, timeout_s=0.3, **way)
+        webhook = make(made, "", None)
         outcome = webhook.send([fires()])
         shown = f"{caplog.text} {outcome!r} {settings_for(server.url)!r}"
 

@@ -24,8 +24,9 @@ LATE = (
 )
 
 
-#: Modules that only TLS, a receiver or an e-mail needs: not a scrape, and not the page.
-NOT_FOR_SCRAPES = (
+#: Modules that only TLS, https or an e-mail needs: not a scrape, not the page, and not an alert to
+#: a plain http:// URL.
+ONLY_FOR_TLS = (
     *("ssl", "_ssl", "hashlib", "_hashlib", "http", "socketserver", "wsgiref", "email"),
     *("urllib.request", "html", "tempfile", "shutil", "random", "importlib.abc", "requests"),
 )
@@ -44,14 +45,24 @@ for path in ("/metrics", "/status.json", "/"):
     accepts = environ | {{"HTTP_ACCEPT": "application/openmetrics-text; version=1.0.0"}}
     answers = [b"".join(served(one, lambda line, _: print(line))) for one in (environ, accepts)]
     print(path, min(map(len, answers)) > 100)
-print("scraped:", *(name for name in {NOT_FOR_SCRAPES} if name in sys.modules))
+print("scraped:", *(name for name in {ONLY_FOR_TLS} if name in sys.modules))
+
+from fpm_listener.delivery.sender import make_receiver
+from fpm_listener.settings.receivers import ReceiverSettings
+from fpm_listener.incidents.alert import Alert, Reason, Status
+receiver = make_receiver(ReceiverSettings(name="ops", url="http://127.0.0.1:1/x"))
+texts = {{"labels": {{"alertname": "A", "group": "a", "process": "b"}}, "annotations": {{}}}}
+known = {{"starts_at_s": 1.0, "ends_at_s": None, "known_at_s": 1.0}}
+alert = {{"incident_id": "a", "sequence": 1, "reason": Reason.FIRST, "status": Status.FIRING}}
+print(receiver.send([Alert(**alert, **texts, **known)]).detail)
+print("alerted:", *(name for name in {ONLY_FOR_TLS} if name in sys.modules))
 
 import ssl
 print(ssl.SSLContext.__module__, ssl.__file__ == ssl.__spec__.origin)
 """
 
 
-def test_what_an_idle_and_a_scraped_listener_load() -> None:
+def test_what_an_idle_a_scraped_and_an_alerting_listener_load() -> None:
     """A new import at the top of a module would cost every listener memory."""
     done = subprocess.run(
         [sys.executable, "-I", "-c", _PROGRAM], capture_output=True, text=True, check=True
@@ -62,7 +73,9 @@ def test_what_an_idle_and_a_scraped_listener_load() -> None:
         for path in ("/metrics", "/status.json", "/")
         for line in ("200 OK", "200 OK", f"{path} True")
     ]
-    assert done.stdout.splitlines() == ["start:", *answers, "scraped:", "ssl True"]
+    scraped = ["start:", *answers, "scraped:"]
+    alerted = ["Connection refused", "alerted:", "ssl True"]
+    assert done.stdout.splitlines() == [*scraped, *alerted]
 
 
 class _NeedsSsl:
