@@ -29,6 +29,7 @@ from fpm_listener.incidents.effects import (
     ExamineExit,
     FindHolder,
     MarkOutput,
+    OutputRead,
     ReadOutput,
 )
 from fpm_listener.monitor.messages import (
@@ -274,14 +275,15 @@ class Services:
             self._output_reader.end_run(request)
         else:
             answer = self._output_reader.read(request)
-            self._inbox.put(answer)
-            if self._programs.take_output(answer):
-                self._discovery.ask(Discover(all_configs=False))
+            is_new_fpm = self._programs.take_output(answer)
+            (self._discovery.ask if is_new_fpm else self._inbox.put)(answer)
 
-    def _read_programs(self, requests: tuple[Discover, ...]) -> None:
-        self._inbox.put(
-            self._programs.read(all_configs=any(request.all_configs for request in requests))
-        )
+    def _read_programs(self, requests: tuple[Discover | OutputRead, ...]) -> None:
+        everything = any(isinstance(one, Discover) and one.all_configs for one in requests)
+        # An output shows a new php-fpm: the alert that waits for it has the labels of php-fpm then.
+        outputs = [one for one in requests if isinstance(one, OutputRead)]
+        for answer in (self._programs.read(all_configs=everything), *outputs):
+            self._inbox.put(answer)
 
     def _ask_supervisor(self, requests: tuple[ReadExits | SelfHeal | AskProcesses, ...]) -> None:
         for order in [one for one in requests if isinstance(one, SelfHeal)]:

@@ -15,8 +15,9 @@ GRACE_S = 0.2
 #: always has a result.
 SLOW_GRACE_S = 2.0
 #: Seconds that it waits for the configuration when the listener starts: without it, the listener
-#: knows neither php-fpm nor the files with the output.
-START_GRACE_S = 10.0
+#: knows neither php-fpm nor the files with the output. The labels of an alert never change, so they
+#: wait longer than a reading of the configuration, which is killed after 10 s.
+START_GRACE_S = 30.0
 
 
 class Lookup(Enum):

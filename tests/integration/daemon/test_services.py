@@ -10,7 +10,14 @@ from fpm_listener.daemon.inbox import Inbox
 from fpm_listener.daemon.post_mortem_examiner import PostMortemExaminer
 from fpm_listener.daemon.services import Services
 from fpm_listener.host.fallback_directory import StateDirectory
-from fpm_listener.incidents.effects import CheckGone, ExamineExit, ExitExamined, Gone
+from fpm_listener.incidents.effects import (
+    CheckGone,
+    ExamineExit,
+    ExitExamined,
+    Gone,
+    OutputRead,
+    ReadOutput,
+)
 from fpm_listener.incidents.post_mortem import Needs, PostMortem
 from fpm_listener.monitor.known_programs import ProgramsKnown
 from fpm_listener.monitor.messages import ChildrenSeen
@@ -44,6 +51,26 @@ def test_states_are_asked_for_after_the_names(tmp_path: Path) -> None:
     wait_until(
         lambda: any(isinstance(one, ChildrenSeen) for one in inbox.take()), "the states of programs"
     )
+
+
+def test_output_that_shows_a_php_fpm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An alert waits for the output. First the program is known as php-fpm, for its labels."""
+    inbox, taken = Inbox(), list[Any]()
+    services = make(inbox, tmp_path)
+    answer, known = OutputRead(FPM, ("a line",)), ProgramsKnown(programs=(), sites={})
+    monkeypatch.setattr(services._output_reader, "read", lambda _: answer)
+    monkeypatch.setattr(services._programs, "take_output", lambda one: one is answer)
+    monkeypatch.setattr(services._programs, "read", lambda **_: known)
+    services._exits.start()
+    services._discovery.start()
+    services.effects[ReadOutput](ReadOutput(FPM, 1.0))
+
+    def has_come() -> bool:
+        taken.extend(inbox.take())
+        return answer in taken
+
+    wait_until(has_come, "the output")
+    assert taken == [known, answer]
 
 
 def test_a_file_system_that_does_not_answer(
