@@ -56,7 +56,7 @@ def run_check(folder: Path, **inputs: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=200,
     )
 
 

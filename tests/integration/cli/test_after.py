@@ -86,7 +86,7 @@ def test_it_becomes_the_command(tmp_path: Path) -> None:
     with php_fpm(str(tmp_path / "a.sock")):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         with php_fpm(address):
-            out, _ = process.communicate(timeout=60)
+            out, _ = process.communicate()
     pid, found, descriptors = json.loads(out)
     assert (process.returncode, pid) == (0, process.pid)
     assert {name: found[name] for name in environment} == environment

@@ -127,7 +127,7 @@ def test_a_program_that_hangs(
         assert "gives no answer" in capfd.readouterr().out
         assert healthy.run([]) == 1
         assert capfd.readouterr().out == "?[2Jred?\n"
-        thread.join(10)
+        thread.join()
 
 
 def test_few_modules_are_imported() -> None:

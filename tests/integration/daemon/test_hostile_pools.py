@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -91,6 +90,7 @@ def test_hostile_servers(caplog: pytest.LogCaptureFixture) -> None:
     poller.start()
     try:
         wait_until(lambda: all(looks[name] >= 3 for name in SERVERS), "three looks at each pool")
+        wait_until(lambda: views["good"].states.get("running") == 1, "the numbers")
     finally:
         poller.stop()
         for server in servers.values():
@@ -105,7 +105,6 @@ def test_hostile_servers(caplog: pytest.LogCaptureFixture) -> None:
         assert len(told) - len(slow) == (1 if problem else 0) or slow, name
         assert all(problem in text for text in told if text not in slow), name
         assert views[name].up is (not problem) or slow, name
-    assert views["good"].states["running"] == 1
 
 
 def watch_of(server: Server, interval_s: float = 5.0) -> PoolWatch:
@@ -147,10 +146,8 @@ def test_a_worker_that_keeps_our_request() -> None:
 
     server.do = keep
     watch = watch_of(server, 0.1)
-    began_s = time.monotonic()
     assert watch.look().silent
     wait_until(lambda: watch.look().up, "another worker")
-    assert time.monotonic() - began_s < 60
     watch.close()
     server.close()
     kept[0].close()

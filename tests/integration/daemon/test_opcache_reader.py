@@ -68,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait()
 
 
 def targets(folder: Path, *pools: str) -> list[PoolTarget]:
@@ -114,7 +114,7 @@ def test_full_opcache(folder: Path) -> None:
     """More scripts than fit: full, with misses; the numbers are those of this OPcache."""
     script = str(folder / "opcache_status.php")
     for number in range(400):
-        fastcgi.get(f"{folder}/www.sock", f"{folder}/page{number}.php", "", time.monotonic() + 10)
+        fastcgi.get(f"{folder}/www.sock", f"{folder}/page{number}.php", "", time.monotonic() + 60)
     view = seen(script, targets(folder, "www"))
 
     assert view.is_full
@@ -127,7 +127,7 @@ def test_request_of_a_web_server(folder: Path) -> None:
     """Without the parameter of the listener the script prints nothing."""
     script = str(folder / "opcache_status.php")
     more = {"HTTP_FPM_LISTENER_OPCACHE": "1"}
-    answer = fastcgi.get(f"{folder}/www.sock", script, "", time.monotonic() + 10, more)
+    answer = fastcgi.get(f"{folder}/www.sock", script, "", time.monotonic() + 60, more)
 
     assert answer == fastcgi.Response(404, "")
 

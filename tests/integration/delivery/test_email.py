@@ -82,7 +82,8 @@ def serve(box: Box) -> Iterator[Callable[..., tuple[str, int]]]:
     started: list[Controller] = []
 
     def starter(**others: Any) -> tuple[str, int]:  # noqa: ANN401 - aiosmtpd's
-        controller = Controller(box, hostname="127.0.0.1", port=0, **others)
+        words = {"ready_timeout": receiver_server.PATIENCE_S, **others}
+        controller = Controller(box, hostname="127.0.0.1", port=0, **words)
         controller.port = free_port()
         controller.start()
         started.append(controller)

@@ -641,7 +641,7 @@ def test_no_connection_is_kept() -> None:
     with ReceiverServer(receiver_server.drip_headers, receiver_server.reset) as server:
         for _ in range(20):
             tell(server.url, timeout_s=0.3)
-        assert server.connections == 20
+        wait_until(lambda: server.connections == 20, "all connections")
     wait_until(
         lambda: len(os.listdir("/proc/self/fd")) <= before,  # noqa: PTH208 - the same
         "descriptors to be closed",

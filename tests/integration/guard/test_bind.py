@@ -462,7 +462,7 @@ def look(text: str) -> Look:
 
 def ss(*words: str) -> list[str]:
     done = subprocess.run(
-        ["ss", "-H", *words], capture_output=True, text=True, check=True, timeout=60
+        ["ss", "-H", *words], capture_output=True, text=True, check=True, timeout=200
     )
     return done.stdout.splitlines()
 

@@ -44,7 +44,7 @@ def test_a_socket_path_that_becomes_a_symlink() -> None:
             server.bind(str(path))
             with as_other_user(EXCHANGE, str(path), str(target)):
                 end_s = time.monotonic() + RACE_S
-                while time.monotonic() < end_s:
+                while time.monotonic() < end_s or not changed:
                     for mode in (0o666, 0o660):
                         try:
                             rights = Rights(owner=str(OTHER_UID), mode=mode)
@@ -54,7 +54,6 @@ def test_a_socket_path_that_becomes_a_symlink() -> None:
                         changed += 1
         found = target.stat()
 
-    assert changed, "the socket was never there"
     assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (0, 0o600)
 
 

@@ -16,19 +16,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fpm_listener.host import procfs
 from fpm_listener.host.address_holders import HolderKind
 from fpm_listener.host.holder_search import find_holders
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @pytest.fixture
@@ -62,9 +57,15 @@ class Fpm:
             log = folder / "fpm.log"
             wait_until(lambda: log.exists() and "ready to handle" in log.read_text())
             self.pid = int((folder / "fpm.pid").read_text())
+            # A worker has its title a moment after its start.
+            wait_until(lambda: len(self.workers()) == 2, "the titles of the workers")
         except BaseException:
             self.end()
             raise
+
+    def workers(self) -> list[int]:
+        assert self.pid
+        return [one for one in group(self.pid) if procfs.title(one).startswith("php-fpm: pool")]
 
     def kill_master(self) -> int:
         assert self.pid
