@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import zlib
 
 import fpm_listener
 from fpm_listener import regular_file
@@ -57,6 +56,7 @@ def _stamp(path: str) -> tuple[int, ...]:
 def _read_zip(path: str) -> bytes:
     """Return the beginning of the file in a zip file. Raises OSError or ValueError."""
     import zipfile  # noqa: PLC0415 - only after an upgrade
+    import zlib  # noqa: PLC0415 - the same
 
     try:
         with zipfile.ZipFile(path) as archive, archive.open(_MEMBER) as file:

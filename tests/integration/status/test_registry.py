@@ -18,7 +18,7 @@ from fpm_listener.values import FpmListenerError
 LATE = (
     *("prometheus_client", "requests", "urllib3", "certifi", "smtplib", "xmlrpc", "asyncio"),
     *("http", "socketserver", "wsgiref", "email", "ssl", "gzip", "hashlib", "random", "decimal"),
-    *("shutil", "bz2", "lzma", "argparse", "ctypes", "encodings.idna"),
+    *("shutil", "bz2", "lzma", "argparse", "ctypes", "encodings.idna", "zlib"),
     *("fpm_listener.daemon.address_check", "fpm_listener.host.holder_search"),
     *("fpm_listener.web.application", "fpm_listener.web.connections", "fpm_listener.status.page"),
 )
