@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -155,8 +154,3 @@ def storm(path: Path, lines_per_s: int = 2000) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-
-
-def wait_quiet(descriptor: int, seconds: float) -> None:
-    """Wait while nothing is to be read."""
-    select.select([descriptor], [], [], seconds)

@@ -115,15 +115,6 @@ _REFUSED = (
 )
 
 
-def classify_output(line: str) -> LogFact | None:
-    """Return the fact that one line of any program states about a failed start, or None.
-
-    line: without its newline and without markup.
-    """
-    found = _match(line)
-    return found[0] if found else None
-
-
 def explain(run: FailedRun, lines: Sequence[str]) -> list[LogFact]:
     """Return what the output of a failed run says about its cause.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fpm_listener.host.executable import read_elf
 from fpm_listener.incidents import bind_messages
-from fpm_listener.incidents.output_messages import FailedRun, classify_output, explain
+from fpm_listener.incidents.output_messages import FailedRun, explain
 from fpm_listener.phpfpm.log_parser import KEPT
 from fpm_listener.supervisor import spawn_error
 from fpm_listener.supervisor.exit_log import ExitReason
@@ -24,10 +24,7 @@ _RUNS = tuple(
 def output(data: bytes) -> None:
     """No line raises; what a fact names is short and printable, and an address can be found."""
     lines = text(data).split("\n")[:40]
-    facts = [fact for line in lines if (fact := classify_output(line))]
-    for run in _RUNS:
-        facts += explain(run, lines)
-    for fact in facts:
+    for fact in (fact for run in _RUNS for fact in explain(run, lines)):
         check(len(fact.line) <= KEPT, "a line is too long")
         named = f"{fact.address or ''}{fact.named or ''}"
         check(len(named) <= 2 * KEPT, "a long name")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fpm_listener.incidents.output_messages import FailedRun, classify_output, explain
+from fpm_listener.incidents.output_messages import FailedRun, explain
 from fpm_listener.phpfpm.log_facts import FactKind
 from fpm_listener.supervisor.exit_log import ExitReason
 from fpm_listener.vocabulary import Fault
@@ -191,20 +191,17 @@ def test_php_fpm_prints_its_usage() -> None:
 
 def test_a_line_without_a_meaning() -> None:
     """Most lines have no fact."""
-    assert classify_output("listening on :80") is None
-    assert classify_output("") is None
-    fact = classify_output(NGINX)
-    assert fact is not None
+    assert explain(RUN, ["listening on :80", ""]) == []
+    (fact,) = explain(RUN, [NGINX])
     assert (fact.kind, fact.line) == (FactKind.BIND_CONFLICT, NGINX)
 
 
 def test_a_hostile_line() -> None:
     """A line is bounded, and a name has no control characters."""
-    fact = classify_output(NGINX + " x" * 9000)
-    assert fact is not None
+    (fact,) = explain(RUN, [NGINX + " x" * 9000])
     assert len(fact.line) <= 1024
-    named = classify_output("sh: 1: a\x1b[2J: not found")
-    assert named is not None
+    run = RUN._replace(reason=ExitReason(status=127))
+    (named,) = explain(run, ["sh: 1: a\x1b[2J: not found"])
     assert named.named == "a\\x1b[2J"
 
 
