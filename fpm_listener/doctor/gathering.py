@@ -60,20 +60,7 @@ def gather(
     sources = sources or Sources()
     answer = read(path, environ=environ, text=draft)
     if isinstance(answer, ConfUnreadable):
-        if not answer.refused:
-            raise FpmListenerError(answer.why)
-        included = _included(path) if sources.tree is None else []
-        damaged = answer.damaged[:1] if answer.damaged else ()
-        paths = dict.fromkeys([path, *included, *damaged])
-        files = texts_of(paths, sources, path, draft)
-        why = {
-            "refused": answer.why,
-            "unset": answer.unset,
-            "missing": answer.missing,
-            "damaged": answer.damaged,
-            "marked": answer.marked,
-        }
-        return CheckedConfig(why, ini_lines.scan(files), (), (), machine)
+        return _rejected(answer, path, machine, draft, sources)
     sections = ini_lines.scan(texts_of(answer["files"], sources, path, draft))
     if sources.tree is not None:
         answer["uid"] = sources.uid(sections.get("supervisord"))
@@ -81,26 +68,15 @@ def gather(
     processes = tuple(
         _supervised(found, sections, environ, uid, sources) for found in answer["processes"]
     )
-    fpms: dict[tuple[str, str | None, str | None], Fpm] = {}  # each configuration of a section
-    unknown: dict[str, Unknown] = {}
-    for process in processes:
-        found = invocations.find(process, sources.scripts)
-        if isinstance(found, Unknown):
-            unknown.setdefault(process.section.name, found)
-        elif found is not None:
-            own = (process.section.name, found.php_fpm.config, found.php_fpm.prefix)
-            fpms[own] = fpms.get(own) or _fpm(process, found, machine, sources)
+    fpms, unknown = _fpms(processes, machine, sources)
     settings_files = tuple(_own_settings(processes, environ, sources, path, draft))
     accepted = [(path, one) for path, one in settings_files if isinstance(one, Settings)]
-    healing = [one.healing for _, one in accepted]
-    healed = [one.fatal_programs or ["*"] for one in healing if one.shutdown_on_fatal]
-    healed += [["*"] for one in healing if one.restart_fatal]
     return CheckedConfig(
         supervisord={name: answer[name] for name in _SUPERVISORD},
         sections=sections,
         processes=processes,
-        fpms=tuple(fpms.values()),
-        unknown=tuple(unknown.values()),
+        fpms=fpms,
+        unknown=unknown,
         machine=machine,
         running=runs,
         is_environment_known=runs is not None and runs.environ is not None,
@@ -113,9 +89,47 @@ def gather(
             for problem in receiver_check.problems(one.receivers, may_read=os.geteuid() == 0)
         ),
         state_dirs=tuple((path, str(one.state_dir)) for path, one in accepted),
-        healed=tuple(glob for one in healed for glob in one),
+        healed=tuple(glob for _, one in accepted for glob in one.healing.after_fatal),
         nginx_daemons=tuple(nginx_conf.daemons(processes, sources.read_text)),
     )
+
+
+def _rejected(
+    answer: ConfUnreadable, path: str, machine: Machine, draft: str | None, sources: Sources
+) -> CheckedConfig:
+    """Return what is known of a configuration that supervisor rejects. Raises FpmListenerError.
+
+    It is raised if the file itself cannot be read.
+    """
+    if not answer.refused:
+        raise FpmListenerError(answer.why)
+    included = _included(path) if sources.tree is None else []
+    paths = dict.fromkeys([path, *included, *(answer.damaged or ())[:1]])
+    why = {
+        "refused": answer.why,
+        "unset": answer.unset,
+        "missing": answer.missing,
+        "damaged": answer.damaged,
+        "marked": answer.marked,
+    }
+    files = texts_of(paths, sources, path, draft)
+    return CheckedConfig(why, ini_lines.scan(files), (), (), machine)
+
+
+def _fpms(
+    processes: Iterable[Supervised], machine: Machine, sources: Sources
+) -> tuple[tuple[Fpm, ...], tuple[Unknown, ...]]:
+    """Return each php-fpm, one for each configuration of a section, and the unclear commands."""
+    fpms: dict[tuple[str, str | None, str | None], Fpm] = {}
+    unknown: dict[str, Unknown] = {}
+    for process in processes:
+        found = invocations.find(process, sources.scripts)
+        if isinstance(found, Unknown):
+            unknown.setdefault(process.section.name, found)
+        elif found is not None:
+            own = (process.section.name, found.php_fpm.config, found.php_fpm.prefix)
+            fpms[own] = fpms.get(own) or _fpm(process, found, machine, sources)
+    return tuple(fpms.values()), tuple(unknown.values())
 
 
 def _fpm(process: Supervised, found: Invocation, machine: Machine, sources: Sources) -> Fpm:

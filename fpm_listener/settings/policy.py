@@ -43,6 +43,13 @@ class HealingPolicy(NamedTuple):
     shutdown_on_fatal: bool = False  #: shut supervisord down if a program has ended for good
     fatal_programs: tuple[str, ...] = ()  #: globs over group:name; empty = every program
 
+    @property
+    def after_fatal(self) -> tuple[str, ...]:
+        """Return globs over group:name of the programs whose FATAL has a consequence."""
+        if self.shutdown_on_fatal:
+            return self.fatal_programs or ("*",)
+        return ("*",) if self.restart_fatal else ()
+
 
 NO_HEALING = HealingPolicy()
 
