@@ -34,6 +34,21 @@ Then `fpm-listener status` shows the state. Metrics are at http://127.0.0.1:1925
 """
 
 
+#: How most commands take `--config`.
+_CONFIG: dict[str, Any] = {
+    "metavar": "FILE",
+    "help": "the settings (default: the file in supervisord.d)",
+}
+
+
+class _Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: SLF001 - action=
+    """Commands whose own help begins with the sentence that the list has about them."""
+
+    def add_parser(self, name: str, *, help: str | None = None, **how: Any) -> Any:  # noqa: A002, ANN401 - argparse
+        about = f"{help[:1].upper()}{help[1:]}." if help else None
+        return super().add_parser(name, help=help, description=about, **how)
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose help on standard output is printed as the output of all commands."""
 
@@ -51,8 +66,12 @@ def make_parser() -> argparse.ArgumentParser:
         description="Watches php-fpm under supervisord: restart loops, causes, alerts.",
     )
     parser.add_argument("--version", action="version", version=f"fpm-listener {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    listen = commands.add_parser("listen", help="run as an [eventlistener:...] of supervisord")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", action=_Commands
+    )
+    listen = commands.add_parser(
+        "listen", help="run as event listener of supervisord, in a section [eventlistener:NAME]"
+    )
     listen.add_argument("--config", required=True, metavar="FILE", help="the settings")
     status = commands.add_parser("status", help="show the current state, problems first")
     status.add_argument(
@@ -92,12 +111,10 @@ def make_parser() -> argparse.ArgumentParser:
     leave = commands.add_parser(
         "leave", help="stop self-healing of a program until it is started by hand"
     )
-    leave.add_argument(
-        "--config", metavar="FILE", help="the settings (default: the file in supervisord.d)"
-    )
+    leave.add_argument("--config", **_CONFIG)
     leave.add_argument("program", metavar="PROGRAM", help="name, or group:name")
     unpack = commands.add_parser(
-        "unpack", help="of fpm-listener.pyz: install it in a directory, for a fast start"
+        "unpack", help="install fpm-listener.pyz in a directory, so that it starts faster"
     )
     unpack.add_argument("folder", metavar="DIR", help="a new directory")
     commands.add_parser("version", help="print the version")
@@ -131,9 +148,9 @@ def _add_init(commands: argparse._SubParsersAction[Any]) -> None:
 _CONTAINER = (
     (("-c", "--conf"), "FILE", "supervisord.conf (default: the file that supervisord finds)"),
     (("--write",), "", "write the file; the old one is kept beside it"),
-    (("--dockerfile",), "FILE", "Dockerfile of the image: its system, its user, its copies"),
+    (("--dockerfile",), "FILE", "Dockerfile of the image: its system, its user and its files"),
     (("--user",), "NAME", "user that supervisord starts as (default: USER of the Dockerfile)"),
-    (("--path",), "PATH", "path of fpm-listener in the image (default: as it is found here)"),
+    (("--path",), "PATH", "path of fpm-listener in the image (default: its path on this machine)"),
     (("--token-file",), "FILE", "serve metrics on every address, to clients with this token"),
     (("--textfile",), "FILE", "also write the metrics to this file"),
 )
@@ -155,7 +172,7 @@ def _add_healthy(commands: argparse._SubParsersAction[Any]) -> None:
     """Add `healthy`, whose options `cli.healthy` parses: argparse costs it milliseconds."""
     healthy = commands.add_parser(
         "healthy",
-        help="for HEALTHCHECK and probes: exit 0 if php-fpm serves requests, otherwise 1",
+        help="exit with 0 if php-fpm serves requests, otherwise with 1: for HEALTHCHECK and probes",
     )
     healthy.add_argument(
         "programs", nargs="*", metavar="PROGRAM", help="name, or group:name (default: each php-fpm)"
@@ -172,21 +189,21 @@ def _add_healthy(commands: argparse._SubParsersAction[Any]) -> None:
         "--timeout", metavar="S", help="seconds within which a pool must accept (default: 5)"
     )
     healthy.add_argument(
-        "--start-period", metavar="S", help="seconds during which a start counts as healthy (0)"
+        "--start-period",
+        metavar="S",
+        help="seconds during which a start counts as healthy (default: 0)",
     )
     healthy.add_argument(
         "--nagios", action="store_true", help="print as a Nagios plugin; exit with 0, 2 or 3"
     )
-    healthy.add_argument(
-        "--config", metavar="FILE", help="the settings (default: the file in supervisord.d)"
-    )
+    healthy.add_argument("--config", **_CONFIG)
 
 
 def _add_container_commands(commands: argparse._SubParsersAction[Any]) -> None:
     """Add `run` and `after`. They are printed only: both parse their words themselves."""
     run = commands.add_parser(
         "run",
-        help="be PID 1 of a container: run supervisord, and exit with 1 after on_fatal",
+        help="run supervisord as PID 1 of a container, and exit with 1 after on_fatal",
         usage="%(prog)s -- supervisord -n -c FILE",
     )
     run.add_argument("command", nargs="+", metavar="COMMAND", help="supervisord and its arguments")
@@ -201,30 +218,30 @@ def _add_container_commands(commands: argparse._SubParsersAction[Any]) -> None:
         metavar="PROGRAM",
         help="name of a php-fpm in supervisord's configuration, or its address",
     )
-    after.add_argument("--timeout", metavar="30s", help="longest wait; then exit 75")
+    after.add_argument(
+        "--timeout", metavar="30s", help="longest wait (default: 30s); then the exit status is 75"
+    )
     after.add_argument("--config", metavar="FILE", help="the listener's settings")
     after.add_argument("--supervisord-conf", metavar="FILE", help="configuration of supervisord")
-    after.add_argument("command", nargs="+", metavar="COMMAND", help="what it becomes")
+    after.add_argument("command", nargs="+", metavar="COMMAND", help="the command that it becomes")
 
 
 def _add_alerts(commands: argparse._SubParsersAction[Any]) -> None:
     """Add `alerts`; its options can be before and after the action."""
-    config: dict[str, Any] = {
-        "metavar": "FILE",
-        "help": "the settings (default: the file in supervisord.d)",
-    }
     as_json: dict[str, Any] = {
         "action": "store_true",
-        "help": "of list: print JSON instead of a table",
+        "help": "with list: print JSON instead of a table",
     }
     alerts = commands.add_parser(
         "alerts", help="test a receiver; show, retry or drop undelivered alerts"
     )
-    alerts.add_argument("--config", **config)
+    alerts.add_argument("--config", **_CONFIG)
     alerts.add_argument("--json", **as_json)
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument("--config", **config)
-    actions = alerts.add_subparsers(dest="action", required=True, metavar="ACTION")
+    common.add_argument("--config", **_CONFIG)
+    actions = alerts.add_subparsers(
+        dest="action", required=True, metavar="ACTION", action=_Commands
+    )
     test = actions.add_parser(
         "test", parents=[common], help="send a test alert now and show the result"
     )
@@ -238,4 +255,6 @@ def _add_alerts(commands: argparse._SubParsersAction[Any]) -> None:
     drop = actions.add_parser(
         "drop", parents=[common], help="drop one alert, or all alerts of a receiver"
     )
-    drop.add_argument("which", metavar="NUMBER|NAME", help="as shown by `list`")
+    drop.add_argument(
+        "which", metavar="NUMBER|NAME", help="a number that `list` shows, or the name of a receiver"
+    )

@@ -35,7 +35,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     check.add_argument(
         "--offline",
         action="store_true",
-        help="use only the files, also if a supervisord runs with one of them",
+        help="use only the files, even if a supervisord runs with one of them",
     )
     check.add_argument(
         "--supervisord-conf",

@@ -46,7 +46,7 @@ def add_arguments(check: argparse.ArgumentParser) -> None:
         help="only these rules: ids or their beginnings, such as FPM014,FPM1",
     )
     check.add_argument(
-        "--ignore", metavar="IDS", action="append", help="not these rules, as for --select"
+        "--ignore", metavar="IDS", action="append", help="skip these rules; IDS as for --select"
     )
     check.add_argument(
         "--fail-on", choices=FAIL_ON, help="least severity for exit status 1 (default: warning)"

@@ -37,12 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     logs.add_argument(
         "--rotated",
         action="store_true",
-        help="read the older files of each log, too: FILE.1, FILE-20261128.gz",
+        help="also read the older files of each log: FILE.1, FILE-20261128.gz",
     )
     logs.add_argument(
-        "--since", metavar="TIME", help="first moment: 2h, or '2026-11-23 08:00' (default: all)"
+        "--since",
+        metavar="TIME",
+        help="use lines from this time on: 2h (ago), or '2026-11-23 08:00' (default: all lines)",
     )
-    logs.add_argument("--until", metavar="TIME", help="last moment, as --since")
+    logs.add_argument(
+        "--until", metavar="TIME", help="use lines up to this time; TIME as for --since"
+    )
     logs.add_argument(
         "--tz",
         metavar="ZONE",

@@ -1,7 +1,7 @@
 """`fpm-listener healthy`: one line and an exit status, for HEALTHCHECK and probes.
 
 Laws:
-1. The status is 0 or 1, also after a mistake on the command line: Docker reserves 2. With --nagios
+1. The status is 0 or 1, even after a mistake on the command line: Docker reserves 2. With --nagios
    it is 0, 2 or 3.
 2. It is called every few seconds, so it imports almost nothing: no argparse, no json, no settings.
    `-h` and `--direct` load more.

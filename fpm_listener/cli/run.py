@@ -1,6 +1,6 @@
 """`fpm-listener run -- supervisord -n …`: PID 1 of a container, with supervisord as its child.
 
-supervisord exits with 0 also when the listener has shut it down (`on_fatal`); this exits with 1.
+supervisord exits with 0 even when the listener has shut it down (`on_fatal`); this exits with 1.
 
 Laws:
 1. Every signal reaches supervisord, and once: the terminal sends its signals to both of us itself.
@@ -133,7 +133,7 @@ def _is_in_background() -> bool:
 
 
 def _open_channel() -> RunChannel | None:
-    """Return the socket for messages of the listener; supervisord starts also without it."""
+    """Return the socket for messages of the listener; supervisord starts even without it."""
     try:
         return RunChannel()
     except OSError as error:

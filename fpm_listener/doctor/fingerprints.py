@@ -1,4 +1,4 @@
-"""Recognises a finding again in a later run, also if its line has moved.
+"""Recognises a finding again in a later run, even if its line has moved.
 
 Law: a fingerprint consists of the rule, the file, the section and the key. It has no line and no
 value: a value can be a secret, and a finding with another number is the same finding.

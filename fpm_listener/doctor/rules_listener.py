@@ -180,7 +180,7 @@ def unwritable_state_dir(config: CheckedConfig) -> Iterator[Match]:
             values = {"state_dir": state_dir, "user": config.machine.named_user(uid), "used": used}
             variant = "memory" if not used else "" if is_temporary(used) else "lasting"
             yield Match(Place(file, 0, "fpm-listener"), {**values, "uid": uid}, variant=variant)
-        # supervisord itself opens the log, also if the listener has another user.
+        # supervisord itself opens the log, even if the listener has another user.
         log, uid = process.settings["stderr_logfile"] or "", process.settings.get("supervisord_uid")
         is_file = log.startswith("/") and not log.startswith(("/dev/", "/proc/"))
         if uid and is_file and not config.machine.may_write(uid, log):

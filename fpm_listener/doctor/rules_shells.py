@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _GROUP: dict[str, str | None] = {"stopasgroup": "true", "killasgroup": "true"}
 #: A text with which each shell stays, and one with which bash 5.2 stays. dash always stays; busybox
-#: (ash) becomes the last command also with a redirection.
+#: (ash) becomes the last command even with a redirection.
 _PIPE = re.compile(r"(?<!\|)\|(?!\|)")
 _REDIRECTION = re.compile(r"[<>]")
 _NODE = {"npm": {"start", "run", "run-script"}, "yarn": {"start", "run"}, "pnpm": {"start", "run"}}

@@ -153,7 +153,7 @@ def begin(
     """Return the conversation with the listener.
 
     hold: False = it must release its sockets; most: sockets that there can be.
-    wait: also without `hold`, soon after a start of supervisord.
+    wait: even without `hold`, soon after a start of supervisord.
     """
     if most > MOST_SOCKETS:
         hold = False

@@ -1,4 +1,4 @@
-"""Asks the kernel, through a pidfd, how a process ended: also after its parent has reaped it.
+"""Asks the kernel, through a pidfd, how a process ended: even after its parent has reaped it.
 
 It needs no permission, only a pidfd that was opened before the parent reaped the process.
 

@@ -92,7 +92,7 @@ def _leader(process: ProcessStat) -> ProcessStat:
 
 
 def executable(pid: int, proc: str = "/proc") -> str | None:
-    """Return the path of the executable, also if it was replaced since.
+    """Return the path of the executable, even if it was replaced since.
 
     None: the process is gone, or not readable. In a container, root lacks CAP_SYS_PTRACE.
     """

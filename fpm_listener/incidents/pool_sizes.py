@@ -1,4 +1,4 @@
-"""Keeps what was known last about the size of each pool, also after php-fpm has ended.
+"""Keeps what was known last about the size of each pool, even after php-fpm has ended.
 
 It is in memory only.
 """

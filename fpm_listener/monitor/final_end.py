@@ -3,7 +3,7 @@
 Laws:
 1. Only an end that supervisord does not undo counts. A stop never counts.
 2. An expected exit counts only for the programs of `on_fatal_programs`. A job that exits with 0 is
-   done, also if supervisord calls it FATAL because it was faster than startsecs.
+   done, even if supervisord calls it FATAL because it was faster than startsecs.
 3. An unknown fact never ends a container, with one exception: FATAL that an event reported counts
    although the exit status is unknown, unless autorestart=false shows that it can be a job.
 """

@@ -104,7 +104,7 @@ class FpmConf(NamedTuple):
 
     @property
     def opened_log(self) -> ErrorLog:
-        """Return the error log that php-fpm opens at its start: also with -O."""
+        """Return the error log that php-fpm opens at its start: even with -O."""
         return self.configured_log or self.log
 
     @property

@@ -1,6 +1,6 @@
 """The moments of a replay, from the times of lines.
 
-Law: monotonic time never goes back, also if the clock of the logs does. Wall times are those of the
+Law: monotonic time never goes back, even if the clock of the logs does. Wall times are those of the
 lines.
 """
 
