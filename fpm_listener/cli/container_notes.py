@@ -117,7 +117,7 @@ def _pools(fpm: Fpm) -> str | None:
 def _decisions(draft: Draft) -> Iterator[str]:
     """Say what this command does not decide."""
     if not draft.before.fpms and not draft.before.unknown:
-        yield "No program starts php-fpm. fpm-listener watches the other programs all the same."
+        yield "No program starts php-fpm. fpm-listener still watches the other programs."
     yield from _guards(draft)
     for fpm in draft.config.fpms:
         if not fpm.is_read and not is_official_elsewhere(fpm):

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ACTIONS = ("list", "retry", "drop", "worked", "leave", "status", "healthy")
-#: Questions about the health of programs that are answered side by side.
+#: Questions about the health of programs that are answered at the same time.
 _MOST_HEALTHY = 16
 _LONGEST_REQUEST = 1 << 16
 _NONE = type(None)

@@ -78,7 +78,7 @@ def _sections(fpm: Fpm | None) -> list[Section]:
 
 @rule("FPM151", whole)
 def container_stays(config: CheckedConfig) -> Iterator[Match]:
-    """supervisord is the main process of the container, and goes on; FPM009 reports php-fpm's."""
+    """supervisord is the main process of the container, and continues; FPM009 reports php-fpm's."""
     watched = any(
         process.kind == "eventlistener" and not process.is_our_listener
         for process in config.processes

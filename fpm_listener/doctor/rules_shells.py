@@ -38,7 +38,7 @@ def _is_lost(program: Neighbour) -> bool:
 
 @rule("FPM146", neighbours)
 def loop(program: Neighbour) -> Iterator[Match]:
-    """The shell ends, and the command that the loop runs then goes on."""
+    """The shell ends, and the command that the loop runs then continues."""
     started = program.started
     if started.ends_with_loop and _is_lost(program) and not re.search(r"\btrap\s", started.text):
         yield program.match("stopasgroup", _GROUP, shell=started.shell)

@@ -2,7 +2,7 @@
 
 Laws:
 1. A working site is never made worse: the guard reports what it does not understand, and becomes
-   php-fpm all the same.
+   php-fpm anyway.
 2. It adds no wait if the address is free, and never waits as long as startsecs, so that
    supervisord's own BACKOFF and FATAL apply. Both count from the start of the process.
    An exception: in the first seconds of supervisord it waits for the listener, a second or longer,
@@ -11,7 +11,7 @@ Laws:
    sockets that php-fpm gets.
 4. Only proven orphans of this program are signalled; other processes are named.
 5. It runs before every start, so it imports little, and nothing heavy before it has to wait.
-6. The listener can hang, be absent or have another version: php-fpm starts all the same.
+6. The listener can hang, be absent or have another version: php-fpm starts anyway.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def final_end(
     *,
     is_fpm: bool,
 ) -> FinalEnd | None:
-    """Return how a program has ended for good; None = the container goes on.
+    """Return how a program has ended for good; None = the container continues.
 
     Its caller knows that nobody starts the program again.
     """

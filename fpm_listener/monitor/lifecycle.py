@@ -181,7 +181,7 @@ class ProcessRun:
     def correct(self, state: State, pid: int | None) -> tuple[bool, bool]:
         """Apply a state that no event has reported.
 
-        Return whether a run has ended unseen, and whether a new run goes on.
+        Return whether a run has ended unseen, and whether a new run continues.
         """
         exists = state.name in Phase.__members__
         before, self.phase = self.pid, Phase[state.name] if exists else Phase.NONE

@@ -50,7 +50,7 @@ class Correction(NamedTuple):
     """What an accepted answer has changed."""
 
     has_ended: bool  #: a run has ended unseen
-    is_new_run: bool  #: a new run goes on
+    is_new_run: bool  #: a new run began
     is_first: bool  #: the state was unknown before
 
 

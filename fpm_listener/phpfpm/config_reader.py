@@ -81,7 +81,7 @@ class Reader:
         self._prefix = prefix
         self._scanner = scanner
         self._includes: list[str] = []
-        # Outlives a file: php-fpm goes on with it, in and out of includes.
+        # Outlives a file: php-fpm continues with it, in and out of includes.
         self._current = self._main = Section(name="global")
         self.sections = {"global": self._main}  # names are compared without regard to case
         self.files: list[str] = []

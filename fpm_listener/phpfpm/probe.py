@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 _LOOK_S = 0.02
 #: Seconds after which an answer shows that no worker was free.
 _SLOW_S = 0.5
-#: Pools that are looked at side by side.
+#: Pools that are looked at at the same time.
 _MOST_THREADS = 64
 
 
 def probe_all(targets: Sequence[ProbeTarget], timeout_s: float) -> list[PoolProbe]:
-    """Look at all pools side by side; return the results in the order of `targets`.
+    """Look at all pools at the same time; return the results in the order of `targets`.
 
     Raises OSError and RuntimeError if this process has no descriptor, memory or thread left.
     """

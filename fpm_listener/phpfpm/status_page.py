@@ -82,7 +82,7 @@ class PoolView:
     failures: int = 0  #: requests without an answer since the start of the listener
     numbers: Mapping[str, float] = field(default_factory=dict)  #: by NUMBERS' names
     states: Mapping[str, int] = field(default_factory=dict)  #: workers by STATES' names
-    silent: bool = False  #: a connection waits for its acceptance or answer, in vain so far
+    silent: bool = False  #: a connection waits for its acceptance or answer, so far without one
     life: Life = Life.UNKNOWN  #: what the processes of a silent pool show
     detail: str = ""  #: why there was no answer
     #: Connections that wait to be accepted, and the most of them (the backlog), from the kernel;
