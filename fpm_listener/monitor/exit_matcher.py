@@ -88,7 +88,7 @@ class ExitMatcher:
         return ExitsKnown([])
 
     def disown(self, run: Run) -> None:
-        """Forget the pid of an exit: a run that continues has it, and its status is not known yet."""
+        """Forget the pid of an exit: a run that continues has it, so its status is unknown."""
         for index, one in enumerate(self._exits):
             if one.run == run and one.reason is None:
                 self._exits[index] = one._replace(run=run._replace(pid=None))
