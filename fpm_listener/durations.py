@@ -13,7 +13,7 @@ LONGEST_S = 36500 * UNITS_S["d"]
 def parse(text: str) -> float:
     """Return the seconds of `text`.
 
-    Raises ValueError where it is no number followed by ms, s, m, h or d.
+    Raises ValueError where it is not a number followed by ms, s, m, h or d.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", text.strip(), re.ASCII)
     if not found:

@@ -69,7 +69,7 @@ class Fault(Enum):
     NO_CONFIG_FILE = "no_config_file"  #: php-fpm's configuration file does not exist
     NO_LIBRARY = "no_library"  #: a shared library does not exist
     NO_COMMAND = "no_command"  #: a command in a script does not exist
-    NO_POOL_FOLDER = "no_pool_folder"  #: chdir, chroot or prefix of a pool is no directory
+    NO_POOL_FOLDER = "no_pool_folder"  #: chdir, chroot or prefix of a pool is not a directory
     SOCKET_OWNER = "socket_owner"  #: the owner of a unix socket cannot be changed
     PRIORITY = "priority"  #: the process may not raise its priority
     CORE_LIMIT = "core_limit"  #: rlimit_core is above the limit of the process

@@ -68,7 +68,7 @@ def parse(words: Sequence[str]) -> Options:
             if not found[name]:
                 raise FpmListenerError(f"after: {name} needs a value; usage: {USAGE}")
         elif word.startswith("-"):
-            raise FpmListenerError(f"after: {word!r} is no option; usage: {USAGE}")
+            raise FpmListenerError(f"after: {word!r} is not an option; usage: {USAGE}")
         else:
             names.append(word)
     if len(names) != 1 or not command:

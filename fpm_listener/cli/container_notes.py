@@ -1,6 +1,6 @@
 """What `fpm-listener init --container` says beside the changed file: a Dockerfile, and decisions.
 
-All of it can be copied into a Dockerfile: what is no instruction is a comment.
+All of it can be copied into a Dockerfile: what is not an instruction is a comment.
 """
 
 from __future__ import annotations

@@ -65,6 +65,6 @@ def _seconds(name: str, text: str) -> float:
             found = -1.0
     if not 0 <= found <= _LONGEST_S:  # false for nan
         raise NoVerdict(
-            f"{name} {text!r} is no time from 0 to {_LONGEST_S:g} seconds; write, for example, 5s"
+            f"{name} {text!r} is not a time from 0 to {_LONGEST_S:g} seconds; write one, such as 5s"
         )
     return found

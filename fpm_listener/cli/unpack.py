@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 #: Its text is the hash of the zip file. A directory without it is not ours.
 _MARK = ".fpm-listener.pyz"
-#: Folders of the zip file that are no code.
+#: Folders of the zip file that are not code.
 _NO_CODE = ("share/", "licenses/")
 #: PATH of supervisord, unless the image or the host sets another one.
 _USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -108,7 +108,7 @@ def _examine(target: Path) -> str | None:
         own = target.lstat()
     except FileNotFoundError:
         return None
-    kind = "is a symlink" if stat.S_ISLNK(own.st_mode) else "exists and is no directory"
+    kind = "is a symlink" if stat.S_ISLNK(own.st_mode) else "exists and is not a directory"
     if not stat.S_ISDIR(own.st_mode):
         raise FpmListenerError(f"unpack: {target} {kind}; remove it, or name another directory")
     if why := _unsafe(own, sticky_is_safe=False):

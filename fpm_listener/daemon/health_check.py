@@ -2,7 +2,7 @@
 
 Laws:
 1. A question never runs on the main thread: it can last as long as its timeout.
-2. Questions at the same time share a look, so that many probes are no load for php-fpm.
+2. Questions at the same time share a look, so that many probes add no load to php-fpm.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def read_question(words: Mapping[str, Any]) -> Question:
     if not isinstance(names, list) or len(names) > _MOST_NAMES or not isinstance(nagios, bool):
         raise ValueError("no list of programs")
     if not all(isinstance(name, str) for name in names):
-        raise ValueError("a name of a program is no text")
+        raise ValueError("a name of a program is not text")
     return Question(tuple(names), patience, nagios)
 
 

@@ -1,7 +1,7 @@
 """Finds the files that contain the output of programs.
 
 Laws:
-1. A device, a pipe and a socket are no files: nothing here opens them.
+1. A device, a pipe and a socket are not files: nothing here opens them.
 2. A file whose name supervisord has chosen (AUTO) counts only if supervisord's user owns it and
    there is one. Another user can create files with such names in /tmp.
 """

@@ -2,7 +2,7 @@
 
 Laws:
 1. A run's lines are those between the end of the run before it and its own end. The event of a
-   start is no boundary: supervisord sends it after it has written the first output of the run.
+   start is not a boundary: supervisord sends it after it has written the first output of the run.
 2. At most TAIL bytes of a file are read, and only for an alert. A mark costs one system call.
 3. Only a regular file is opened, never a device or a pipe, and no link of an ordinary user.
 4. Of a run that has ended before the files were known, only the newest line counts, and only if

@@ -251,7 +251,7 @@ class PoolWatch:
         return self._alive(*found, own=int(self.target.status_takes_worker))
 
     def _numbers(self, answer: Response) -> tuple[dict[str, float], dict[str, int]] | None:
-        """Return numbers and states; None if it is no status page. Notes the requests."""
+        """Return numbers and states; None if it is not a status page. Notes the requests."""
         page = status_entries.split(answer.body) if answer.status == _OK else None
         found = parse(page)
         if page is not None and found is not None and self._reads_requests:

@@ -69,7 +69,7 @@ def _worker_folders(pool: Pool) -> tuple[str, ...]:
 
 
 def _paths(words: Iterable[str | None]) -> tuple[str, ...]:
-    """Return each absolute path once; devices and descriptors are no files, `$pool` no name."""
+    """Return each absolute path once, without devices, descriptors and paths with `$pool`."""
     return tuple(
         dict.fromkeys(
             word

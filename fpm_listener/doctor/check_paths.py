@@ -69,7 +69,7 @@ def check_paths(
 
 def _image(root: str) -> FileTree:
     if not os.path.isdir(root):  # noqa: PTH112 - a text
-        raise FpmListenerError(f"--root {root}: it is no directory; name that of an unpacked image")
+        raise FpmListenerError(f"--root {root} is not a directory; name that of an unpacked image")
     return FileTree(root, is_image=True)
 
 

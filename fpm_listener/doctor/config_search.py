@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from fpm_listener.doctor.config_kinds import Seen
 
-#: Bytes of one file, and of all; names that are looked at. A larger file is no configuration.
+#: Bytes of one file, and of all; names that are looked at. A larger file is not a configuration.
 _LONGEST, _MOST_BYTES, _MOST_NAMES = 1 << 20, 64 << 20, 500_000
 _MOST_MATCHES = 10_000
 #: Limits of one file that no real configuration reaches: characters of a line or of a value in
@@ -168,7 +168,7 @@ class Search:
             self._files[real] = ConfigFile(path, text, seen, tree, is_named)
 
     def _obstacle(self, real: str, tree: FileTree, *, is_named: bool) -> str | None:
-        """Return why a file is not read; None = it is no regular file, and nobody named it."""
+        """Return why a file is not read; None = it is not a regular file, and nobody named it."""
         if not is_named and not os.path.isfile(real):  # noqa: PTH113 - texts
             is_there = os.path.lexists(real)
             return None if is_there else "it is a link to a file that does not exist"
@@ -197,7 +197,7 @@ def _refusal(seen: Seen | None, *, is_named: bool) -> str:
     """Return why a file is not checked; empty if it is, or if nobody asks for a reason."""
     if seen is None:
         what = "configuration of supervisord or php-fpm"
-        return f"by its content it is no {what}" if is_named else ""
+        return f"by its content it is not a {what}" if is_named else ""
     if seen.kind is Kind.TEMPLATE:
         return f"it is a template ({seen.syntax}). Check the file that is made of it"
     return ""

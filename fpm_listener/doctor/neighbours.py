@@ -1,7 +1,7 @@
 """Reads the commands of the programs beside php-fpm: web servers, queue workers, cron.
 
 Laws:
-1. A wrapper is no program: `gosu www-data nginx` is nginx.
+1. A wrapper is not a program: `gosu www-data nginx` is nginx.
 2. A script is unknown: no rule says anything about what may be in it.
 """
 

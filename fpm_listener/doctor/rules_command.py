@@ -172,7 +172,7 @@ def _is_code(cut: str) -> bool:
 
 @rule("FPM024", processes)
 def cut_short(process: Supervised) -> Iterator[Match]:
-    """` ;` and ` #` begin a comment in every value; a real comment is no mistake."""
+    """` ;` and ` #` begin a comment in every value; a real comment is not a mistake."""
     line = process.section.lines.get("command")
     if line and line.cut and (not words_of(process.command) or _is_code(line.cut)):
         command = masked_text(process.command)

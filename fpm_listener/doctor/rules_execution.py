@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fpm_listener.doctor.machine import Machine
     from fpm_listener.doctor.rule import Match
 
-#: Commands of a shell that are no programs.
+#: Commands of a shell that are not programs.
 _BUILTINS = {
     *("cd", "exec", "export", "set", "source", ".", "ulimit", "umask", "unset", "eval", "trap"),
     *("if", "while", "until", "for", "case", "{", "(", "!", "[[", "alias", "command", "builtin"),

@@ -139,7 +139,7 @@ def undeliverable(config: CheckedConfig) -> Iterator[Match]:
 
 @rule("FPM126", whole)
 def no_password(config: CheckedConfig) -> Iterator[Match]:
-    """The listener takes the password from the file, if that is no hash and may be read."""
+    """The listener takes the password from the file, if that is not a hash and may be read."""
     servers = config.supervisord.get("servers") or ()
     # supervisord names the first unix socket to its children, then the TCP port.
     used = next((one for one in servers if one.get("family") == "unix"), next(iter(servers), None))

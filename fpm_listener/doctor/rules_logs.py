@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _OUTPUT = re.compile(r"/dev/(?:std(?:out|err)|fd/[12]|tty|console)|/proc/(?:self|1)/fd/[12]")
 _TRUE = {"true", "1", "on", "yes"}
 _VERBOSE = {"debug", "blather", "trace"}
-#: Logs that are no files.
+#: Logs that are not files.
 _NO_FILE = ("/dev/", "/proc/")
 
 

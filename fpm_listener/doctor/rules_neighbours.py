@@ -118,7 +118,7 @@ def _signals(program: Neighbour) -> _Signals | None:
 
 @rule("FPM152", whole)
 def wrong_signal(config: CheckedConfig) -> Iterator[Match]:
-    """A stop that is no stop, that leaves processes behind, or that drops answers of php-fpm."""
+    """A stop that is not a stop, that leaves processes behind, or that drops answers of php-fpm."""
     for program in neighbours(config):
         known = _signals(program)
         number = program.settings["stopsignal"]

@@ -63,7 +63,7 @@ _OTHER_NAMES = {
     **dict.fromkeys(("maxretries", "retries", "restart_max_retries"), "startretries"),
     **dict.fromkeys(("killsignal", "stop_signal"), "stopsignal"),
 }
-#: Supervisor 2 had switches with these names. They are no names of files.
+#: Supervisor 2 had switches with these names. They are not names of files.
 _SWITCHES = {"log_stdout", "log_stderr"}
 _SWITCH_VALUES = {"true", "false", "yes", "no", "on", "off", "1", "0"}
 #: Keys for a start order.

@@ -114,17 +114,17 @@ def flaw(fd: int, key: str) -> str | None:
     """Return why php-fpm must not get `fd` under `key`; None if the socket is right."""
     try:
         if not stat.S_ISSOCK(os.fstat(fd).st_mode):
-            return "it is no socket"
+            return "it is not a socket"
         probe = _socket.socket(fileno=os.dup(fd))
     except OSError as error:
-        return f"it is no open socket ({error.strerror})"
+        return f"it is not an open socket ({error.strerror})"
     try:
         if not probe.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN):
             return "it does not listen"
         if not os.get_blocking(fd):
             return "it does not block"
         if probe.type != _socket.SOCK_STREAM:
-            return "it is no stream"
+            return "it is not a stream"
         name = probe.getsockname()
         bound = name if probe.family == _socket.AF_UNIX else _key(probe.family, name)
     finally:
@@ -238,7 +238,7 @@ def _bind_unix(path: str, backlog: int, rights: Rights) -> Bound | NotOurs | Ava
         return NotOurs(why=f"its owner or group {error.args[0]!r} is unknown")
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            return NotOurs(why=f"{path} is no socket")
+            return NotOurs(why=f"{path} is not a socket")
         os.unlink(path)  # noqa: PTH108 - nobody listens: php-fpm unlinks it, too
     except FileNotFoundError:
         pass

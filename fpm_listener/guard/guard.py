@@ -56,7 +56,7 @@ def run(words: Sequence[str], *, listener_is_silent: bool = False) -> int:
     invocation = optional("the reading of the command", find, None)
     program = options.command[0]
     if invocation is None:
-        sentence = f"{program!r} is no php-fpm; it is started without a check"
+        sentence = f"{program!r} is not php-fpm; it is started without a check"
         say(GuardCode.NOT_PHP_FPM, sentence, program=program)
     elif not invocation.test_only:
         try:

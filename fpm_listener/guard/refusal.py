@@ -27,7 +27,7 @@ EX_TEMPFAIL, EX_CONFIG = 75, 78
 _reported: set[tuple[str, str]] = set()
 
 
-class StartRefused(Exception):  # noqa: N818 - it is no error of ours
+class StartRefused(Exception):  # noqa: N818 - it is not an error of ours
     """php-fpm must not start; the text is the whole line."""
 
     def __init__(

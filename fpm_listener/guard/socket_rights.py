@@ -53,7 +53,7 @@ def set_owner(path: str, uid: int, gid: int) -> None:
 
 
 def _open_socket(path: str) -> int | None:
-    """Return a descriptor of the unix socket at `path`; None if it is no socket."""
+    """Return a descriptor of the unix socket at `path`; None if it is not a socket."""
     descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
         return descriptor

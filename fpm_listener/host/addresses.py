@@ -70,7 +70,7 @@ def parse(text: str) -> Address:
     port = _PORT.fullmatch(port_text)
     if not port or not 0 < int(port[1]) < 65536:
         hint = "; a unix socket is written without unix:" if host == "unix" else ""
-        return UnusableAddress(text=text, why=f"{port_text!r} is no port from 1 to 65535{hint}")
+        return UnusableAddress(text=text, why=f"{port_text!r} is not a port from 1 to 65535{hint}")
     if colon and host[:1] == "[" and host[-1:] == "]":
         host = host[1:-1]
     if colon and not _NAME.fullmatch(host) and _ipv6(host) is None:

@@ -164,7 +164,7 @@ def _format_obstacle(shown: str, head: bytes) -> Obstacle | None:
     if _has_formats():
         return None
     has_mark = head.startswith(_BYTE_ORDER_MARK + b"#!")
-    why = "has a byte order mark before #!" if has_mark else "is no program, and no script with #!"
+    why = "has a byte order mark before #!" if has_mark else "is neither a program nor a script"
     return seen(Fault.NO_FORMAT, shown, f"{shown} {why}")
 
 

@@ -145,7 +145,7 @@ def read_owner(path: str) -> str | None:
 
 
 def _without_links(path: str) -> str:
-    """Return a path whose directories are no links."""
+    """Return a path whose directories are not links."""
     parent, _, name = path.rpartition("/")
     return f"{os.path.realpath(parent)}/{name}"
 

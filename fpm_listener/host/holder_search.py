@@ -155,7 +155,7 @@ def _process(pid: int, proc: str) -> _Process | None:
         started=stat.started,
         command=escaped(title)[:_COMMAND_LENGTH],
         user=_user(uid),
-        # A process in our own unit is no other service: its stop would stop supervisord.
+        # A process in our own unit is not another service: its stop would stop supervisord.
         unit=unit if unit != own_unit else None,
         container=container if is_inside else None,
         engine=engine if is_inside else None,

@@ -2,7 +2,7 @@
 
 Laws:
 1. Each visible ancestor counts: a process may use what the tightest of them has left.
-2. A cgroup that exists and is not visible makes the limit unknown (None), and is no guess.
+2. A cgroup that exists and is not visible makes the limit unknown (None), and is not a guess.
 3. Memory that the kernel can free for others, such as the cache of files, is not in use.
 4. Nothing here needs root.
 

@@ -17,8 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-#: Environment variable of supervisord's programs: the name of the socket of `run`. It is no setting
-#: (settings/environment.py).
+#: Environment variable of supervisord's programs: the name of the socket of `run`. It is not a
+#: setting (settings/environment.py).
 VARIABLE = "FPM_LISTENER_RUN"
 #: The messages: supervisord is going to be shut down; that has failed.
 SHUTDOWN, CANCELLED = b"shutdown", b"cancelled"

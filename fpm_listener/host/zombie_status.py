@@ -1,7 +1,7 @@
 """Reads how a process ended from /proc while it is a zombie: before its parent has reaped it.
 
-Law: an unproven 0 is no answer. The kernel writes 0 into the field if the reader has no permission,
-for example for a program that has changed its user.
+Law: an unproven 0 is not an answer. The kernel writes 0 into the field if the reader has no
+permission, for example for a program that has changed its user.
 
 Source: proc(5), fs/proc/array.c (do_task_stat), fs/proc/base.c (proc_pid_readlink).
 """

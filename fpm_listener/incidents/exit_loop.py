@@ -1,6 +1,6 @@
 """Programs that exit as expected again and again: supervisord restarts them without a delay.
 
-Such exits are no failures, so they have a window of their own. A program with `startsecs=0` is
+Such exits are not failures, so they have a window of their own. A program with `startsecs=0` is
 meant to exit, and so is one that supervisord does not start again. If `autorestart` is unknown,
 nothing counts: a person or cron may start the program.
 """

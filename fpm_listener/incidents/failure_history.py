@@ -59,7 +59,7 @@ class FailureHistory:
         self._shown: list[LogFact] = []  # what it shows
 
     def configure(self, site: FpmSite | None) -> None:
-        """Set what the configuration contains; None = the program is no php-fpm."""
+        """Set what the configuration contains; None = the program is not php-fpm."""
         self._is_fpm, self._refused = site is not None, site.refused if site else None
 
     def take(self, news: ProcessNews) -> bool:

@@ -71,7 +71,7 @@ class IncidentFacts:
     needs: Needs = field(default_factory=Needs)
     output: ProgramOutput = UNKNOWN
     post_mortem: PostMortem | None = None  #: of the last exit that was examined
-    live: LiveView = NOTHING  #: about problems that are no failures of the program
+    live: LiveView = NOTHING  #: about problems that are not failures of the program
     exhausted: bool = False  #: self-healing has used all its starts of the day
     recovering: bool = False  #: it runs again, or is stopped, and the incident is not resolved yet
     evidence: tuple[str, ...] = ()  #: the last log lines, oldest first

@@ -1,4 +1,4 @@
-"""The texts in English about problems that are no failures of the program itself."""
+"""The texts in English about problems that are not failures of the program itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Problems that are no failures of the program itself, as supervisord sees it.
+"""Problems that are not failures of the program itself, as supervisord sees it.
 
 Its workers fail, its pools do not answer, it exits as expected again and again, or supervisord had
 to kill it.

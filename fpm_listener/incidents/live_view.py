@@ -1,4 +1,4 @@
-"""What texts about problems contain that are no failures of the program itself, as values."""
+"""What texts about problems contain that are not failures of the program itself, as values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The texts in Chinese about problems that are no failures: the same rows as in live_en.py."""
+"""The texts in Chinese about problems that are not failures: the same rows as in live_en.py."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ USAGE = 64
 _QUOTES = "'\"`\u2018\u2019"
 _NAME = rf"[{_QUOTES}]?(?P<named>[^\s:{_QUOTES}]{{1,512}})[{_QUOTES}]?"
 #: `sh: 1: `, `/entry.sh: line 3: exec: `, `env: `
-#: A folder for `cd` is no command.
+#: A folder for `cd` is not a command.
 _SHELL = rf"(?:(?!cd: )[^\s:{_QUOTES}]{{1,256}}: (?:line )?(?:[0-9]{{1,6}}: )?){{1,2}}(?:exec: )?"
 
 

@@ -1,7 +1,7 @@
 """Where the output of a program goes, as supervisord's configuration and the machine show it.
 
 Laws:
-1. A file is named only if it is a regular file, or can become one. A device or a pipe is no file.
+1. A file is named only if it is a regular file, or can become one. Devices and pipes are not files.
 2. What is not known is not claimed: an unknown program has no files and no hidden output.
 """
 

@@ -28,7 +28,7 @@ def find_recovery(
 ) -> Recovery | None:
     """Return when the process is well again; None = that is not known yet.
 
-    calm_since_s: as ProcessStatus; problems: those that are no failures.
+    calm_since_s: as ProcessStatus; problems: those that are not failures.
     """
     if incident.cause is Cause.STOP_TIMEOUT:
         if incident.sent_cause is None:

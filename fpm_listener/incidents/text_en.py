@@ -193,9 +193,10 @@ ENGLISH = Language(
         "workers_crashed": "{count} workers crashed in this incident; the master keeps running.",
         "workers_failed": "php-fpm logged {count} failures of workers in this incident; the master "
         "keeps running.",
-        "exit_loop": "These exits are no failures for supervisord. It starts the program again "
+        "exit_loop": "These exits are not failures for supervisord. It starts the program again "
         "each time, without a delay.",
-        "stop_timeout": "A stop is no failure. This alert is resolved when the program runs again.",
+        "stop_timeout": "A stop is not a failure. This alert is resolved when the program runs "
+        "again.",
         "not_answering": "supervisord sees no failure, so it does not restart php-fpm.",
         "saturated": "php-fpm still answers. If the queue becomes full, it refuses clients.",
         "opcache_full": "php-fpm answers requests, but slowly. This alert is resolved after an "

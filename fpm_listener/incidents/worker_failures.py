@@ -4,8 +4,8 @@ Laws:
 1. The text proves nothing: an application can print such a line. A failure counts only if the
    process does not exist any more; the listener checks that soon after the line.
 2. SIGTERM and SIGQUIT end a worker on purpose, and so does a master that reloads or exits: with
-   SIGKILL after process_control_timeout. That is no failure. All other failures count at any time:
-   log_level can hide that a reload is over, and an application can print that one begins.
+   SIGKILL after process_control_timeout. That is not a failure. All other failures count at any
+   time: log_level can hide that a reload is over, and an application can print that one begins.
 3. php-fpm can log a thousand failures a second. The last ones are checked, once a second.
 """
 

@@ -224,7 +224,7 @@ class ProcessFacts:
         return []
 
     def _take_kill(self, _now: Instant, killed: messages.StopTimedOut) -> list[Effect]:
-        """Note that a stop has cut what the process was doing. It is no failure."""
+        """Note that a stop has cut what the process was doing. It is not a failure."""
         self._live.take_kill(killed.pid, killed.line, is_free=self._tracker.incident is None)
         return []
 

@@ -3,8 +3,8 @@
 Laws:
 1. The command is read as supervisor reads it: split into words as by a shell, without a shell.
 2. The command must become php-fpm: each word before it is a known wrapper, an option of one, or an
-   assignment. `service php-fpm start` does not count: its php-fpm is no child of supervisord.
-3. Options end at the first word that is no option, as in php-fpm, which then refuses to start.
+   assignment. `service php-fpm start` does not count: its php-fpm is not a child of supervisord.
+3. Options end at the first word that is not an option, as in php-fpm, which then refuses to start.
 
 Source: main/getopt.c, sapi/fpm/fpm/fpm_main.c, php-fpm8.2 -h; the packages of the distributions.
 """

@@ -169,7 +169,7 @@ class Reader:
         while len(raw) - at >= _HEADER.size:
             version, kind, request_id, size, padding, _ = _HEADER.unpack_from(raw, at)
             if version != 1:
-                raise ValueError("the server is no php-fpm")
+                raise ValueError("the server is not php-fpm")
             end = at + _HEADER.size + size
             if len(raw) < end + padding:
                 break
@@ -187,7 +187,7 @@ class Reader:
 
 
 def _read(connection: TimedSocket, reader: Reader) -> bytes:
-    """Return the data for stdout. Raises ValueError if it is no FastCGI."""
+    """Return the data for stdout. Raises ValueError if it is not FastCGI."""
     while not reader.feed(connection.recv(1 << 16)):
         pass
     return bytes(reader.out)

@@ -74,7 +74,7 @@ def _unsupported(
 ) -> str | None:
     """Return why we cannot make this socket as php-fpm would."""
     if not re.fullmatch(r"-?[0-9]{1,9}", backlog):
-        return f"listen.backlog = {backlog!r} is no number"
+        return f"listen.backlog = {backlog!r} is not a number"
     if options.get("listen.setfib"):
         return "listen.setfib is for FreeBSD"
     if isinstance(address, TcpAddress):
@@ -82,7 +82,7 @@ def _unsupported(
     if options.get("listen.acl_users") or options.get("listen.acl_groups"):
         return "access lists (listen.acl_users, listen.acl_groups) are php-fpm's own to set"
     if not re.fullmatch(r"0*[0-7]{1,3}|", options.get("listen.mode", "")):
-        return f"listen.mode = {options['listen.mode']!r} is no octal number up to 777"
+        return f"listen.mode = {options['listen.mode']!r} is not an octal number up to 777"
     if set(address.path) & set(",="):
         return f"{VARIABLE} has no way to write a path with a comma or an equals sign"
     return None

@@ -3,7 +3,7 @@
 Laws:
 1. Patterns are anchored at the start of the line: output of an application (`said into stderr`, a
    request's URI) is never searched.
-2. Text is no proof. An application can forge any line. Such a line gives a fact, too, and
+2. Text is not proof. An application can forge any line. Such a line gives a fact, too, and
    `monitor.log_trust` decides whether it counts.
 3. Text can be hostile: numbers and addresses are bounded, so that no line raises, and the costs of
    a line grow with its length only.

@@ -76,7 +76,7 @@ def _ask(target: tuple[str, int] | str, request: bytes, deadline_s: float) -> Po
             return _closed(target)
     version, kind, *_ = _HEADER.unpack(head)
     if version != 1 or kind not in _KINDS:
-        return Pong(Outcome.NOT_FASTCGI, "the server is no php-fpm: it does not answer in FastCGI")
+        return Pong(Outcome.NOT_FASTCGI, "the server is not php-fpm: it does not answer in FastCGI")
     return Pong(Outcome.ANSWERED)
 
 

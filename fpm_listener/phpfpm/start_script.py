@@ -82,7 +82,7 @@ def _in_words(
             if not is_shell and not text.startswith("#!"):
                 continue
             if not is_shell and not _FIRST_LINE.match(text):
-                return StartScript(word, "it is no script of a shell")
+                return StartScript(word, "it is not a script of a shell")
             return _in_script(word, text, words[at + 1 :], read, environ, depth)
         is_shell = is_shell or _SHELL.fullmatch(word) is not None
         is_bash = is_bash or word.rpartition("/")[2] == "bash"

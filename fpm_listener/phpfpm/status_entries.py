@@ -26,7 +26,7 @@ _PROCESSES, _ENTRY = '"processes":', '{"pid":'
 _DECODER = json.JSONDecoder(strict=False)
 
 _NUMBER = r"([0-9]{1,18})"
-#: What is read of an entry that is no JSON.
+#: What is read of an entry that is not JSON.
 _BROKEN = {
     "pid": re.compile(rf"\s*{_NUMBER}"),
     "state": re.compile(r'"state":"([^"]{1,40})"'),
@@ -59,7 +59,7 @@ def split(text: str) -> StatusPage | None:
 
 
 def _split(text: str) -> StatusPage | None:
-    """Return the parts of a page that is long, or is no JSON."""
+    """Return the parts of a page that is long, or is not JSON."""
     head, found, rest = text.partition(_PROCESSES)
     pool = _object(head.rstrip(", \n") + "}" if found else text)
     if pool is None:
@@ -96,7 +96,7 @@ def _entry(part: str, *, is_last: bool) -> tuple[Mapping[str, object], bool]:
 
 
 def _broken_entry(part: str) -> Mapping[str, object]:
-    """Return an entry of a page that is no JSON."""
+    """Return an entry of a page that is not JSON."""
     found: dict[str, object] = {}
     for key, form in _BROKEN.items():
         match = form.match(part) if key == "pid" else form.search(part)

@@ -2,7 +2,7 @@
 
 Laws:
 1. Data of requests (URIs, scripts, users) is never read here; see `worker_requests`.
-2. Old versions write lists of processes that are no JSON (quotes in URIs). Then the states of the
+2. Old versions write lists of processes that are not JSON (quotes in URIs). Then the states of the
    workers are unknown, and the pool's numbers are read.
 
 Source: `pm.status_path?json&full` of php-fpm 8.2; sapi/fpm/fpm/fpm_status.c of 7.4 to 8.4.
@@ -169,7 +169,7 @@ def started_again(before: Iterable[PoolView], after: Iterable[PoolView]) -> bool
 
 
 def parse(page: StatusPage | None) -> tuple[dict[str, float], dict[str, int]] | None:
-    """Return the numbers and the states of the workers; None if it is no status page."""
+    """Return the numbers and the states of the workers; None if it is not a status page."""
     if page is None or "accepted conn" not in page.pool:
         return None
     numbers = {

@@ -114,7 +114,7 @@ class FileLines:
     def _shorten(self, start: int, filled: int) -> tuple[int, bool]:
         """Shorten a line without end; return the bytes in use, and whether its rest is left out.
 
-        Zero bytes in front of it are no part of it: the file was truncated there.
+        Zero bytes in front of it are not part of it: the file was truncated there.
         """
         line = bytes(self._buffer[start:filled])
         text = line.lstrip(b"\0")

@@ -37,7 +37,7 @@ _UNSEEN = Seen()
 
 
 def log_of(name: ProcessName) -> str:
-    """Return what stands for the path of the error log of a php-fpm; it is no path."""
+    """Return what stands for the path of the error log of a php-fpm; it is not a path."""
     return f"the log of {name}"
 
 

@@ -30,7 +30,7 @@ SAMPLE = 1 << 16
 #: Older files of one log; more are left out, the oldest first.
 _MOST_OLD = 300
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY
-#: How files begin that are no logs, and what to do.
+#: How files begin that are not logs, and what to do.
 _OTHER_KINDS = (
     (
         b"LPKSHHRH",
@@ -204,7 +204,7 @@ def _open_named(path: str) -> int:
         raise OSError(errno.EISDIR, "it is a directory; name the files in it")
     is_pipe = stat.S_ISFIFO(mode) and path.startswith(("/dev/fd/", "/proc/"))
     if not stat.S_ISREG(mode) and not is_pipe and path != "/dev/stdin":
-        raise OSError(errno.EINVAL, "it is no file; use - for the output of another command")
+        raise OSError(errno.EINVAL, "it is not a file; use - for the output of another command")
     return os.open(path, _FLAGS)
 
 
@@ -213,7 +213,7 @@ def _open_found(path: str) -> int:
     descriptor = os.open(path, _FLAGS | os.O_NOFOLLOW | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no file")
+        raise OSError(errno.EINVAL, "it is not a file")
     return descriptor
 
 

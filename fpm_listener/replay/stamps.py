@@ -1,7 +1,7 @@
 """Finds the time in a line of a log, and converts it into Unix seconds.
 
 Laws:
-1. A line is untrusted text: an impossible date is no time, and nothing raises.
+1. A line is untrusted text: an impossible date is not a time, and nothing raises.
 2. A time without a zone is local time of the zone that `StampReader` got. The hour that a change
    of the clocks repeats is resolved with the lines before it, and counted.
 

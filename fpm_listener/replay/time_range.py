@@ -50,7 +50,7 @@ def read_moment(text: str, option: str, zone: tzinfo | None, now_s: float) -> fl
 
 def _no_time(option: str, text: str) -> FpmListenerError:
     return FpmListenerError(
-        f"{option} {text!r}: it is no time. Use for example 30m, 2h, 2d (ago), 2026-11-28, "
+        f"{option} {text!r}: it is not a time. Use for example 30m, 2h, 2d (ago), 2026-11-28, "
         "'2026-11-28 10:00', 2026-11-28T10:00:00Z or 10:00 (today)"
     )
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 PREFIX = "FPM_LISTENER_"
-#: Variables that are no settings: `fpm-listener run` sets them (host/run_channel.py).
+#: Variables that are not settings: `fpm-listener run` sets them (host/run_channel.py).
 _NO_SETTINGS = frozenset({"FPM_LISTENER_RUN"})
 _RECEIVER_PREFIX = "FPM_LISTENER_RECEIVER_"
 

@@ -128,7 +128,7 @@ def _worker_memory(pool: PoolView, quantile: str) -> int | None:
 
 
 def _recommended(pool: PoolView) -> int | None:
-    return pool.capacity.fits or None  # 0 is no valid pm.max_children
+    return pool.capacity.fits or None  # 0 is not a valid pm.max_children
 
 
 # -- the table -------------------------------------------------------------------------------------

@@ -56,8 +56,8 @@ def parsed(
     """Return a parser that has read the file, or why supervisor refuses it.
 
     Each further round sets one environment variable that is not set here, to find the next one.
-    is_open: a variable that is not set is no reason to refuse the file. read: of one file, within
-    a limit of bytes.
+    is_open: a variable that is not set is not a reason to refuse the file. read: of one file,
+    within a limit of bytes.
     """
     unset: list[str] = []
     places: list[str] = []

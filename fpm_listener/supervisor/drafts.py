@@ -1,4 +1,4 @@
-"""Lets supervisor's parser read a text that is no file yet, for example that of an image.
+"""Lets supervisor's parser read a text that is not a file yet, for example that of an image.
 
 That image has other directories and users than this machine. Only the child that parses uses this.
 The rules of the doctor report what is missing.

@@ -112,8 +112,8 @@ class LogCursor:
     """
 
     def __init__(self, *, skip_old: bool = True) -> None:
-        # The whole lines of the last reading. One line is no mark: two processes of the same name,
-        # in different groups, can exit in the same millisecond with the same words.
+        # The whole lines of the last reading. One line is not a mark: two processes of one name, in
+        # different groups, can exit in the same millisecond with the same words.
         self._last: Sequence[str] | None = None if skip_old else ()
 
     def take(self, text: str) -> list[ExitNote | KillNote]:

@@ -132,7 +132,7 @@ class SupervisorRpc:
     def read_log_tail(self, nbytes: int) -> str | RpcFailed:
         """Return the last `nbytes` bytes of supervisord's own log, or fewer.
 
-        The first line can be incomplete. If the bytes are no UTF-8 or start within a character,
+        The first line can be incomplete. If the bytes are not UTF-8 or start within a character,
         supervisord 4.2.5 and 4.3.0 answer with status 500 (and log a traceback): then fewer bytes
         are requested.
         """

@@ -105,7 +105,7 @@ def _owner(path: str) -> int | None:
 
 
 def _address(section: ConfigSection, expansions: Mapping[str, str]) -> str | None:
-    """Return the address of a section as `_normal` does; None = it is no server."""
+    """Return the address of a section as `_normal` does; None = it is not a server."""
     kind = section.name.partition(":")[0]
     if kind == "unix_http_server":
         return _normal(f"unix://{get(section, 'file', '', expansions) or ''}")

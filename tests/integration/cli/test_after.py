@@ -128,7 +128,7 @@ def test_a_stop_while_it_waits() -> None:
         (("a", "b", "--", "true"), 2, "name one program"),
         (("php-fpm",), 2, "the command after -- is missing"),
         (("php-fpm", "--timeout", "soon", "--", "x"), 2, "--timeout 'soon': write a number"),
-        (("php-fpm", "--wait", "5s", "--", "x"), 2, "'--wait' is no option"),
+        (("php-fpm", "--wait", "5s", "--", "x"), 2, "'--wait' is not an option"),
         (("php-fpm", "--config"), 2, "--config needs a value"),
     ],
 )

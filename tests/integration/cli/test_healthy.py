@@ -35,10 +35,10 @@ def test_options() -> None:
     [
         (["--what"], "'--what' is not an option; usage: "),
         (["--timeout"], "--timeout needs a value"),
-        (["--timeout", "soon"], "--timeout 'soon' is no time from 0 to 600 seconds"),
-        (["--timeout", "nan"], "is no time"),
-        (["--start-period=-1"], "is no time"),
-        (["--start-period=1d"], "is no time"),
+        (["--timeout", "soon"], "--timeout 'soon' is not a time from 0 to 600 seconds"),
+        (["--timeout", "nan"], "is not a time"),
+        (["--start-period=-1"], "is not a time"),
+        (["--start-period=1d"], "is not a time"),
     ],
 )
 def test_mistakes(words: list[str], message: str, capfd: pytest.CaptureFixture[str]) -> None:
@@ -77,7 +77,7 @@ def test_a_request_with_any_name() -> None:
 )
 def test_a_damaged_question(words: dict[str, object]) -> None:
     """The listener does not answer it."""
-    with pytest.raises(ValueError, match=r"is not a number|no list|is no text"):
+    with pytest.raises(ValueError, match=r"is not a number|no list|is not text"):
         read_question(words)
 
 

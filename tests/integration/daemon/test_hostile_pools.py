@@ -49,8 +49,8 @@ def _sends(data: bytes) -> Callable[[socket.socket], None]:
 #: What a server does, and the message about it; empty = its numbers are read.
 SERVERS: dict[str, tuple[Callable[[socket.socket], None], str]] = {
     "good": (_sends(GOOD), ""),
-    "garbage": (_sends(b"\xff" + os.urandom(100_000)), "the server is no php-fpm"),
-    "http": (_sends(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "the server is no php-fpm"),
+    "garbage": (_sends(b"\xff" + os.urandom(100_000)), "the server is not php-fpm"),
+    "http": (_sends(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "the server is not php-fpm"),
     "endless": (_endless, "longer than"),
     "many": (_sends(page(*[json.dumps(WORKER)] * 30_000)), "longer than"),
     "closes": (_sends(b""), "closed before the end"),

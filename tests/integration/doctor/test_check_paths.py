@@ -140,7 +140,7 @@ def test_an_included_file_that_is_not_utf_8(tmp_path: Path) -> None:
 def test_paths_without_a_configuration(repository: Path) -> None:
     """They are an error that says what to name."""
     for path, why in {
-        "nginx.conf": "by its content it is no configuration",
+        "nginx.conf": "by its content it is not a configuration",
         ".git": "no configuration of supervisord or php-fpm is there",
         "*.nothing": "no file matches this pattern",
         "absent.conf": "there is no such file",

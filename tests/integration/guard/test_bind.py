@@ -617,7 +617,7 @@ def test_a_file_is_not_replaced(folder: Path) -> None:
     path.write_text("dear")
     found = guard_bind.bind(parse(str(path)), backlog=5, rights=Rights())
 
-    assert found == NotOurs(why=f"{path} is no socket")
+    assert found == NotOurs(why=f"{path} is not a socket")
     assert path.read_text() == "dear"
 
 
@@ -732,13 +732,13 @@ def test_a_descriptor_that_is_closed(listener: socket.socket) -> None:
     name, number = key(listener), listener.fileno()
     listener.close()
 
-    assert guard_bind.flaw(number, name) == "it is no open socket (Bad file descriptor)"
+    assert guard_bind.flaw(number, name) == "it is not an open socket (Bad file descriptor)"
 
 
 def test_a_descriptor_that_is_a_file(folder: Path) -> None:
     """A number may mean something else by now."""
     with (folder / "x").open("w") as file:
-        assert guard_bind.flaw(file.fileno(), "127.0.0.1:9000") == "it is no socket"
+        assert guard_bind.flaw(file.fileno(), "127.0.0.1:9000") == "it is not a socket"
 
 
 def test_a_socket_that_does_not_listen() -> None:
@@ -760,7 +760,7 @@ def test_a_socket_that_is_no_stream(folder: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as made:
         made.bind(path)
         made.listen()
-        assert guard_bind.flaw(made.fileno(), path) == "it is no stream"
+        assert guard_bind.flaw(made.fileno(), path) == "it is not a stream"
 
 
 def test_a_socket_of_another_address(listener: socket.socket) -> None:

@@ -689,7 +689,7 @@ def test_an_orphan_that_does_not_finish(site: Site) -> None:
 
 
 def test_somebody_else(site: Site) -> None:
-    """Who is no php-fpm is named, never signalled."""
+    """Who is not php-fpm is named, never signalled."""
     address = free_address()
     site.configure(address)
     other = site.listen(address)
@@ -945,7 +945,7 @@ def test_a_command_that_is_no_php_fpm(site: Site) -> None:
     assert run.exit() == 7
     assert run.out() == b"a b\n"
     assert run.said() == [
-        f"{SAID}[not_php_fpm program=sh] 'sh' is no php-fpm; it is started without a check"
+        f"{SAID}[not_php_fpm program=sh] 'sh' is not php-fpm; it is started without a check"
     ]
 
 

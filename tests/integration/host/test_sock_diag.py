@@ -157,7 +157,7 @@ def test_two_sockets_with_one_port(opened: ExitStack) -> None:
 
 
 def test_nothing_is_visible(tmp_path: Path) -> None:
-    """No file, a file that is no socket, and a socket of nobody: each says so."""
+    """No file, a file that is not a socket, and a socket of nobody: each says so."""
     stale = tmp_path / "stale.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(stale))
@@ -168,7 +168,7 @@ def test_nothing_is_visible(tmp_path: Path) -> None:
         str(tmp_path / "file"): "is not a socket",
         str(stale): "no socket of this network namespace",
         "127.0.0.1:1": "no socket of this network namespace",
-        "a:b": "is no port",
+        "a:b": "is not a port",
     }.items():
         found = sock_diag.queue(address)
         assert isinstance(found, NoQueue)

@@ -131,7 +131,7 @@ def test_no_server(tmp_path: Path) -> None:
     assert ask(stale) is Outcome.REFUSED
     assert ask(str(tmp_path / "none")) is Outcome.NO_SOCKET
     assert ask("a:b") is Outcome.UNUSABLE
-    assert "no port" in ping("a:b", time.monotonic() + 1).why
+    assert "not a port" in ping("a:b", time.monotonic() + 1).why
 
 
 @needs_root

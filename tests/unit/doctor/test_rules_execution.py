@@ -137,8 +137,8 @@ def test_a_program_that_was_not_examined() -> None:
     """It is a finding, with the reason; a shell operator in its command is the better finding."""
     of = checkup()
     (process,) = [one for one in of.processes if one.kind == "program"]
-    (one,) = found("FPM027", of._replace(unknown=(Unknown(process, "/x: it is no script"),)))
-    assert one.what == "check does not know how this command starts php-fpm: /x: it is no script"
+    (one,) = found("FPM027", of._replace(unknown=(Unknown(process, "/x: it is not a script"),)))
+    assert one.what == "check does not know how this command starts php-fpm: /x: it is not a script"
 
     of = checkup(command("a && b"))
     (process,) = [one for one in of.processes if one.kind == "program"]

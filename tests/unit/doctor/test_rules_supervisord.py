@@ -71,7 +71,7 @@ CASES = [
     Case("FPM112", change("[supervisord]", "[group:web]\nprogram=a\n[supervisord]"), what="'program' is not a key of [group:x]"),
     Case("FPM112", change("[supervisord]", "[supervisorctl]\nfile=/x\n[supervisord]"), what="'file' is not a key of [supervisorctl]"),
     Case("FPM112", change("[supervisord]", "[include]\nfile=/x\n[supervisord]"), what="'file' is not a key of [include]"),
-    Case("FPM123", change("[program:php-fpm]", "[programs:web]\ncommand=x\n[program:php-fpm]"), (), "[programs:web]", "[programs:web] is no section", fix="[program:web]"),
+    Case("FPM123", change("[program:php-fpm]", "[programs:web]\ncommand=x\n[program:php-fpm]"), (), "[programs:web]", "[programs:web] is not a section", fix="[program:web]"),
     Case("FPM123", change("[program:php-fpm]", "[supervisor]\nnodaemon=true\n[program:php-fpm]"), (), "[supervisor]", fix="[supervisord]"),
     Case("FPM123", change("[program:php-fpm]", "[web]\ncommand=x\n[program:php-fpm]"), (), "[web]", fix="[program:web]"),
     Case("FPM123", change("[program:php-fpm]", "[Program:web]\n[program:php-fpm]"), fix="[program:web]"),

@@ -58,17 +58,17 @@ def test_a_path_that_is_too_long() -> None:
     ("text", "why"),
     [
         ("", "empty"),
-        ("0", "no port"),
-        ("65536", "no port"),
-        ("99999", "no port"),
-        ("9" * 5000, "no port"),
-        ("127.0.0.1:", "no port"),
-        ("127.0.0.1:http", "no port"),
-        ("127.0.0.1:-5", "no port"),
-        ("127.0.0.1:9000x", "no port"),
-        ("127.0.0.1:9000 # comment", "no port"),
-        ("127.0.0.1:٩٠٠٠", "no port"),
-        ("/run/a:b.sock", "no port"),
+        ("0", "not a port"),
+        ("65536", "not a port"),
+        ("99999", "not a port"),
+        ("9" * 5000, "not a port"),
+        ("127.0.0.1:", "not a port"),
+        ("127.0.0.1:http", "not a port"),
+        ("127.0.0.1:-5", "not a port"),
+        ("127.0.0.1:9000x", "not a port"),
+        ("127.0.0.1:9000 # comment", "not a port"),
+        ("127.0.0.1:٩٠٠٠", "not a port"),
+        ("/run/a:b.sock", "not a port"),
         ("unix:/run/x.sock", "without unix:"),
         (":9000", "is not a host name"),
         ("*:9000", "is not a host name"),
@@ -199,8 +199,8 @@ def test_numbers_that_are_the_same(one: str, other: str) -> None:
 def test_why_an_address_is_unusable() -> None:
     """The hint on `unix:` is given for it alone."""
     assert parse("unix:/x") == UnusableAddress(
-        "unix:/x", "'/x' is no port from 1 to 65535; a unix socket is written without unix:"
+        "unix:/x", "'/x' is not a port from 1 to 65535; a unix socket is written without unix:"
     )
-    assert parse("host:0") == UnusableAddress("host:0", "'0' is no port from 1 to 65535")
+    assert parse("host:0") == UnusableAddress("host:0", "'0' is not a port from 1 to 65535")
     assert parse("*:1") == UnusableAddress("*:1", "'*' is not a host name or an IP address")
     assert parse("") == UnusableAddress("", "it is empty")

@@ -72,7 +72,7 @@ def test_a_backlog_that_is_no_number(text: str) -> None:
     """What php-fpm makes of it is php-fpm's own affair."""
     found = wish(TCP, listen_backlog=text)
 
-    assert found.unsupported == f"listen.backlog = {text!r} is no number"
+    assert found.unsupported == f"listen.backlog = {text!r} is not a number"
 
 
 # -- rights ----------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ def test_a_mode_that_is_none(text: str) -> None:
     """The socket is left to php-fpm."""
     found = wish(UNIX, listen_mode=text)
 
-    assert found.unsupported == f"listen.mode = {text!r} is no octal number up to 777"
+    assert found.unsupported == f"listen.mode = {text!r} is not an octal number up to 777"
 
 
 # -- what is left to php-fpm -----------------------------------------------------------------------

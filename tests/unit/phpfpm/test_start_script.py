@@ -87,7 +87,7 @@ def test_arguments_and_variables() -> None:
         ("#!/bin/sh\nPV=8\nexec php-fpm${PV:-8.2}\n", "no command in it becomes php-fpm"),
         ("#!/bin/sh\n. /env\nexec php-fpm${PV:-8.2}\n", "no command in it becomes php-fpm"),
         ("#!/bin/sh\nread -r C\nexec php-fpm -y ${C:-/a}", "the value of ${C:-/a} is not known"),
-        ("#!/usr/bin/python3\nimport os\n", "it is no script of a shell"),
+        ("#!/usr/bin/python3\nimport os\n", "it is not a script of a shell"),
         ("#!/bin/sh\nexec php-fpm -F 'open\n", "no command in it becomes php-fpm"),
         (f"#!/bin/sh\n{' ' * 70000}\nexec php-fpm\n", "no command in it becomes php-fpm"),
     ],
