@@ -120,7 +120,7 @@ def _path(options: Options) -> str:
     if not PROGRAM.fullmatch(Path(path).name):
         raise FpmListenerError(
             f"--path {path}: the name of the file must be fpm-listener or fpm-listener.pyz;"
-            " otherwise php-fpm is not found behind it"
+            " otherwise fpm-listener does not find php-fpm in command="
         )
     return shlex.quote(path).replace("%", "%%")
 

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     logs.add_argument(
         "--config",
         metavar="FILE",
-        help="settings of the listener: what is a loop (default: the file in supervisord.d)",
+        help="settings with the windows of restart loops (default: the file in supervisord.d)",
     )
     logs.add_argument(
         "--rotated",

@@ -42,7 +42,7 @@ def answer(options: Options) -> str:
     try:
         looks = dict(zip(flat, probe.probe_all(flat, patience.timeout_s), strict=True))
     except (OSError, RuntimeError) as error:
-        raise NoVerdict(f"this process cannot ask: {error}") from None
+        raise NoVerdict(f"cannot ask php-fpm: {error}") from None
     verdicts = tuple(
         health.judge(
             ProcessView(name=name, is_fpm=True, state=State.RUNNING),

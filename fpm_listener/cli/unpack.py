@@ -117,7 +117,7 @@ def _examine(target: Path) -> str | None:
         return (target / _MARK).read_text()
     if any(target.iterdir()):
         raise FpmListenerError(
-            f"unpack: {target} has files that are not of fpm-listener; it stays unchanged;"
+            f"unpack: {target} has files of other programs; it stays unchanged;"
             " name a directory that does not exist"
         )
     return ""

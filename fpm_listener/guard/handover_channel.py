@@ -89,7 +89,7 @@ def _connect(address: str | bytes, patience_s: float, supervisord: int | None) -
 
 
 def _reject_peer(why: str) -> None:
-    raise OSError(errno.EPERM, f"the socket is not of our listener: {why}")
+    raise OSError(errno.EPERM, f"the socket does not belong to our listener: {why}")
 
 
 def send(connection: _socket.socket, message: Packet, descriptors: Sequence[int] = ()) -> None:

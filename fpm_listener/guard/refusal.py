@@ -109,7 +109,7 @@ def not_free_in_time(
         if report is not None:
             from fpm_listener.host import holder_remedies  # noqa: PLC0415 - AddressWait has imported it
 
-            unseen = report.blind or "no process is seen to have it"
+            unseen = report.blind or "no visible process has it"
             from fpm_listener.supervisor import command_search  # noqa: PLC0415 - the same
 
             tools = command_search.find_tools()

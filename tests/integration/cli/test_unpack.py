@@ -74,7 +74,7 @@ def test_other_files(folder: Path) -> None:
     (folder / "a").mkdir()
     (folder / "a" / "mine").touch()
 
-    with pytest.raises(FpmListenerError, match="has files that are not of fpm-listener"):
+    with pytest.raises(FpmListenerError, match="has files of other programs"):
         install(folder, folder / "a")
     assert os.listdir(folder / "a") == ["mine"]  # noqa: PTH208 - names
 

@@ -410,7 +410,7 @@ def test_a_folder_that_others_can_write(folder: str) -> None:
             close([*ready, *go_on])
 
     assert isinstance(begun, HandoverRefused)
-    assert "not of our listener: user 65534 listens there" in begun.why
+    assert "not belong to our listener: user 65534 listens there" in begun.why
 
 
 # -- names of unix sockets -------------------------------------------------------------------------
