@@ -11,8 +11,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -26,6 +24,7 @@ import pytest
 from fpm_listener.phpfpm import guard_messages
 from fpm_listener.phpfpm.log_facts import FactKind
 from fpm_listener.phpfpm.log_parser import classify
+from tests import fastcgi_clients
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -300,25 +299,10 @@ def site() -> Iterator[Site]:
 
 def request(address: str, script: str = "/ping", filename: str = "/ping") -> str:
     """Return php-fpm's answer over FastCGI; an empty text where there is none."""
-
-    def record(kind: int, content: bytes) -> bytes:
-        return struct.pack("!BBHHBB", 1, kind, 1, len(content), 0, 0) + content
-
-    words = {"SCRIPT_NAME": script, "SCRIPT_FILENAME": filename, "REQUEST_METHOD": "GET"}
-    params = b"".join(bytes([len(k), len(v)]) + k.encode() + v.encode() for k, v in words.items())
-    text = record(1, struct.pack("!HB5x", 1, 0)) + record(4, params) + record(4, b"")
-    host, _, port = address.rpartition(":")
-    with socket.socket(socket.AF_UNIX if "/" in address else socket.AF_INET) as client:
-        client.settimeout(DEADLINE_S)
-        try:
-            client.connect(address if "/" in address else (host, int(port)))
-            client.sendall(text + record(5, b""))
-            answer = b""
-            while chunk := client.recv(65536):
-                answer += chunk
-        except OSError:
-            return ""
-    return answer.decode("latin-1")
+    try:
+        return fastcgi_clients.ask(address, script, filename, DEADLINE_S)
+    except OSError:
+        return ""
 
 
 def refusal(run: Run) -> str:

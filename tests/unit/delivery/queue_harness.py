@@ -10,6 +10,7 @@ from fpm_listener.values import Instant
 from tests.samples import YES, at, ended
 
 if TYPE_CHECKING:
+    from fpm_listener.delivery.alertmanager_queue import AlertmanagerQueue
     from fpm_listener.delivery.attempt import Attempt, Outcome
     from fpm_listener.incidents.alert import Alert
 
@@ -25,7 +26,7 @@ class QueueHarness:
     """A queue, a clock, and numbers for the alerts."""
 
     def __init__(self, policy: QueuePolicy = POLICY) -> None:
-        self.queue = ReceiverQueue("ops", policy)
+        self.queue: ReceiverQueue | AlertmanagerQueue = ReceiverQueue("ops", policy)
         self.now = at(0.0)
         self.number = 0
 

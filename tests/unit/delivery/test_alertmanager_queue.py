@@ -10,38 +10,22 @@ from fpm_listener.delivery.alertmanager_queue import (
     RESOLVED_FOR_S,
     AlertmanagerQueue,
 )
-from fpm_listener.delivery.attempt import Attempt, Outcome
+from fpm_listener.delivery.attempt import Outcome
 from fpm_listener.delivery.queued_alert import QueuedAlert, QueuePolicy
-from fpm_listener.incidents.alert import Alert, Reason
+from fpm_listener.incidents.alert import Reason
 from fpm_listener.settings.receiver_types import Rate
-from fpm_listener.values import Instant
 from tests.samples import DOWN, NO, YES, at, ended, fires, resolves
-from tests.unit.delivery.queue_harness import POLICY
+from tests.unit.delivery.queue_harness import POLICY, QueueHarness
 
 AM = replace(POLICY, batch=3)
 
 
-class QueueHarness:
-    """A queue and a clock."""
+class AlertmanagerHarness(QueueHarness):
+    """A queue for an Alertmanager."""
 
     def __init__(self, policy: QueuePolicy = AM) -> None:
+        super().__init__(policy)
         self.queue = AlertmanagerQueue("am", policy)
-        self.now = at(0.0)
-        self.number = 0
-
-    def enqueue(self, *alerts: Alert) -> None:
-        """Enqueue `alerts`."""
-        for alert in alerts:
-            self.number += 1
-            self.queue.enqueue(self.number, alert, self.now)
-
-    def wait(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now = Instant(self.now.monotonic_s + seconds, self.now.wall_s + seconds)
-
-    def start_attempt(self) -> Attempt | None:
-        """Start the attempt that is due now."""
-        return self.queue.start_attempt(self.now)[0]
 
     def deliver(self, outcome: Outcome = YES) -> list[str]:
         """Let the receiver answer all that is due now; return the ids."""
@@ -51,14 +35,10 @@ class QueueHarness:
             self.queue.record_result(ended(attempt, outcome), self.now, 1.0)
         return delivered
 
-    def dropped(self) -> dict[str, int]:
-        """Return the counts of drops that are not 0."""
-        return {name: count for name, count in self.queue.counters.dropped.items() if count}
-
 
 def test_a_firing_incident_is_sent_every_minute() -> None:
     """Alertmanager resolves it otherwise; several attempts may fail before that."""
-    harness = QueueHarness()
+    harness = AlertmanagerHarness()
     harness.enqueue(fires("a"))
 
     assert harness.deliver() == ["a-1"]
@@ -74,7 +54,7 @@ def test_a_firing_incident_is_sent_every_minute() -> None:
 
 def test_a_resolved_alert_is_sent_for_five_minutes() -> None:
     """Alertmanager may be down when the incident ends; then the queue is empty."""
-    harness = QueueHarness()
+    harness = AlertmanagerHarness()
     harness.enqueue(fires("a"))
     harness.deliver()
     harness.enqueue(resolves("a"))
@@ -91,7 +71,7 @@ def test_a_resolved_alert_is_sent_for_five_minutes() -> None:
 
 def test_a_resolved_alert_without_its_firing_one_is_not_sent() -> None:
     """As for every receiver; the drop is counted."""
-    harness = QueueHarness()
+    harness = AlertmanagerHarness()
     harness.enqueue(fires("a"))
     harness.deliver(DOWN)
     harness.enqueue(resolves("a"))
@@ -102,7 +82,7 @@ def test_a_resolved_alert_without_its_firing_one_is_not_sent() -> None:
 
 def test_the_latest_alert_is_sent() -> None:
     """With all its annotations: Alertmanager uses the last ones."""
-    harness = QueueHarness()
+    harness = AlertmanagerHarness()
     harness.enqueue(fires("a", 1), fires("a", 2))
     assert harness.deliver() == ["a-2"]
     harness.enqueue(fires("a", 3))
@@ -112,7 +92,7 @@ def test_the_latest_alert_is_sent() -> None:
 
 def test_an_alert_during_an_attempt_is_sent_at_once() -> None:
     """The delivered alert is the one before it."""
-    harness = QueueHarness()
+    harness = AlertmanagerHarness()
     harness.enqueue(fires("a", 1))
     attempt = harness.start_attempt()
     harness.enqueue(fires("a", 2))
@@ -124,7 +104,7 @@ def test_an_alert_during_an_attempt_is_sent_at_once() -> None:
 
 def test_many_share_a_message() -> None:
     """As many as a message may have."""
-    harness = QueueHarness()
+    harness = AlertmanagerHarness()
     harness.enqueue(*(fires(name) for name in "abcde"))
     attempt = harness.start_attempt()
 
@@ -136,7 +116,7 @@ def test_many_share_a_message() -> None:
 
 def test_a_rejected_alert_is_sent_alone() -> None:
     """The others of its message are delivered; it is dropped and counted."""
-    harness = QueueHarness()
+    harness = AlertmanagerHarness()
     harness.enqueue(fires("a"), fires("poison"), fires("c"))
     attempt = harness.start_attempt()
     harness.queue.record_result(ended(attempt, NO), harness.now, 1.0)
@@ -153,7 +133,7 @@ def test_a_rejected_alert_is_sent_alone() -> None:
 
 def test_everything_is_sent_again_after_a_failure() -> None:
     """By the schedule of failures; a new incident does not wait for it."""
-    harness = QueueHarness()
+    harness = AlertmanagerHarness()
     harness.enqueue(fires("a"))
     for _ in range(9):
         harness.wait(max(0.0, (harness.queue.due_s(harness.now) or 0.0) - harness.now.monotonic_s))
@@ -167,7 +147,7 @@ def test_everything_is_sent_again_after_a_failure() -> None:
 
 def test_alertmanager_gets_a_firing_alert_before_it_resolves_it() -> None:
     """After an outage of any length, the delay is at most RESEND_S."""
-    harness = QueueHarness()
+    harness = AlertmanagerHarness()
     harness.enqueue(fires("a"))
     harness.deliver()
     for _ in range(20):
@@ -183,7 +163,7 @@ def test_a_resolved_alert_during_the_attempt_with_the_firing_one(
     outcome: Outcome, delivered: list[str]
 ) -> None:
     """It is sent only if the firing one was delivered."""
-    harness = QueueHarness()
+    harness = AlertmanagerHarness()
     harness.enqueue(fires("a"))
     attempt = harness.start_attempt()
     harness.enqueue(resolves("a"))
@@ -195,7 +175,7 @@ def test_a_resolved_alert_during_the_attempt_with_the_firing_one(
 
 def test_a_stale_incident() -> None:
     """An incident without a new alert for a long time is dropped."""
-    harness = QueueHarness()
+    harness = AlertmanagerHarness()
     harness.enqueue(fires("a"))
     harness.deliver()
     harness.wait(AM.max_age_s + 1.0)
@@ -206,7 +186,7 @@ def test_a_stale_incident() -> None:
 
 def test_repeats_keep_an_incident() -> None:
     """A repeat shows that the incident still lasts."""
-    harness = QueueHarness()
+    harness = AlertmanagerHarness()
     harness.enqueue(fires("a"))
     for hour in range(0, 72, 4):
         harness.enqueue(replace(fires("a", hour + 2), reason=Reason.REPEAT))
@@ -218,7 +198,7 @@ def test_repeats_keep_an_incident() -> None:
 
 def test_a_restored_alert_is_sent_again() -> None:
     """At once; its time to delivery is not measured again."""
-    harness = QueueHarness()
+    harness = AlertmanagerHarness()
     row = QueuedAlert(number=1, alert=fires("a"), since_s=-3600.0)
     harness.queue.restore(row)
 
@@ -228,7 +208,7 @@ def test_a_restored_alert_is_sent_again() -> None:
 
 def test_a_receiver_without_resolved_alerts() -> None:
     """Alertmanager resolves the alert itself."""
-    harness = QueueHarness(replace(AM, send_resolved=False))
+    harness = AlertmanagerHarness(replace(AM, send_resolved=False))
     harness.enqueue(fires("a"))
     harness.deliver()
     harness.enqueue(resolves("a"))
@@ -241,7 +221,7 @@ def test_a_receiver_without_resolved_alerts() -> None:
 @pytest.mark.parametrize("count", [10, 100])
 def test_the_maximum_number_of_alerts(count: int) -> None:
     """The oldest are dropped and counted."""
-    harness = QueueHarness(replace(AM, max_alerts=10))
+    harness = AlertmanagerHarness(replace(AM, max_alerts=10))
     harness.enqueue(*(fires(str(index)) for index in range(count)))
 
     assert len(harness.queue) == 10
@@ -250,7 +230,7 @@ def test_the_maximum_number_of_alerts(count: int) -> None:
 
 def test_the_operator_drops() -> None:
     """A dropped alert is not sent."""
-    harness = QueueHarness()
+    harness = AlertmanagerHarness()
     harness.enqueue(fires("a"), fires("b"))
     harness.queue.drop([1])
 
@@ -260,7 +240,7 @@ def test_the_operator_drops() -> None:
 
 def test_a_late_delivery_of_a_replaced_sender() -> None:
     """Its successor sends everything again; the late delivery counts."""
-    harness = QueueHarness()
+    harness = AlertmanagerHarness()
     harness.enqueue(fires("a"))
     attempt = harness.start_attempt()
     harness.queue.replace_sender()
@@ -276,7 +256,7 @@ def test_the_times_match_those_of_alertmanager() -> None:
 
 def test_rates_count_from_the_first_message_on() -> None:
     """The rates come from the settings."""
-    harness = QueueHarness(replace(AM, batch=1, rates=(Rate(1, 10.0),)))
+    harness = AlertmanagerHarness(replace(AM, batch=1, rates=(Rate(1, 10.0),)))
     harness.enqueue(fires("a"), fires("b"))
 
     assert harness.deliver() == ["a-1"]
@@ -286,7 +266,7 @@ def test_rates_count_from_the_first_message_on() -> None:
 
 def test_attempts_start_at_one_after_a_delivery() -> None:
     """An attempt after a delivery is a first attempt."""
-    harness = QueueHarness()
+    harness = AlertmanagerHarness()
     harness.enqueue(fires("a"))
     numbers = []
     for outcome in (DOWN, YES, YES):
@@ -311,7 +291,7 @@ def test_an_alertmanager_without_settings() -> None:
 
 def test_a_failure_of_a_dropped_incident() -> None:
     """It does not count for the next incident; a failure of one that lasts still does."""
-    harness = QueueHarness()
+    harness = AlertmanagerHarness()
     harness.enqueue(fires("a"))
     harness.deliver(DOWN)
     harness.enqueue(fires("b"))
@@ -323,7 +303,7 @@ def test_a_failure_of_a_dropped_incident() -> None:
 
 def test_a_new_sender_starts_at_once() -> None:
     """Though the result of the former one is missing."""
-    harness = QueueHarness()
+    harness = AlertmanagerHarness()
     harness.enqueue(fires("a"))
     assert harness.start_attempt() is not None
     assert harness.start_attempt() is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from fpm_listener.incidents.alert import Reason
@@ -26,6 +28,13 @@ def repeats(scenario: Scenario, step_s: float, *hours: float) -> list[float]:
     return found
 
 
+def last_saved(scenario: Scenario) -> dict[str, Any]:
+    """Return what was saved last about php-fpm."""
+    saved = [e.memory for e in scenario.effects if isinstance(e, SaveState) and e.process == FPM]
+    assert saved[-1] is not None
+    return saved[-1]
+
+
 @pytest.mark.parametrize("step_s", STEPS_S)
 def test_a_repeat_comes_in_time(step_s: float) -> None:
     """No sooner than after repeat_interval, and no later."""
@@ -42,10 +51,7 @@ def test_a_repeat_after_a_restart_comes_in_time(step_s: float) -> None:
     scenario = Scenario()
     scenario.fail(0.0, 2.0, 4.0)
     scenario.give(20.0, Tick())
-    saved = [e.memory for e in scenario.effects if isinstance(e, SaveState) and e.process == FPM][
-        -1
-    ]
-    assert saved is not None
+    saved = last_saved(scenario)
     later = Scenario()
     now = Instant(HOUR_S, EPOCH + HOUR_S + step_s)
     later.engine.restore(now, {FPM: {**saved, "clock_shift_s": step_s}})
@@ -58,10 +64,7 @@ def test_without_a_known_shift_nothing_is_silent_for_years() -> None:
     scenario = Scenario()
     scenario.fail(0.0, 2.0, 4.0)
     scenario.give(20.0, Tick())
-    saved = [e.memory for e in scenario.effects if isinstance(e, SaveState) and e.process == FPM][
-        -1
-    ]
-    assert saved is not None
+    saved = last_saved(scenario)
     later = Scenario()
     step_s = -50 * YEAR_S
     later.engine.restore(Instant(HOUR_S, EPOCH + HOUR_S + step_s), {FPM: saved})
