@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fpm_listener.doctor.checked_config import CheckedConfig
     from fpm_listener.doctor.config_search import ConfigFile
     from fpm_listener.doctor.rule import Finding
+    from fpm_listener.supervisor.ini_lines import Place
 
 #: A section of a group, whose programs can be in a file that is not here.
 _GROUP = re.compile(r"(?m)^([ \t]*\[)group:")
@@ -236,32 +237,25 @@ class _Checks:
         sources = TreeSources(tree, self._machine(tree).uid)
         paths = [path for path in config.files if path != file.path]
         read = {file.path: file.text, **dict(gathering.texts_of(paths, sources))}
-        new = {path for path in read if self._real(tree, path) not in self._done}
+        reals = {path: self._real(tree, path) for path in read}
         fpm_sections = [fpm.sections for fpm in config.fpms]
-        lone = None
+        opened = set(open_lines(config.sections))
+        opened.update(*(open_lines(one, php=True) for one in fpm_sections))
+        incomplete_at: set[Place] = set()
         if file.seen.kind is Kind.PHP_FPM:
-            reals = [self._real(tree, path) for path in read]
-            lone = frozenset(one for real in reals for one in self._complete.get(real, ()))
+            lone = {one for real in reals.values() for one in self._complete.get(real, ())}
             if tree.outside:
                 lone -= {"global"}  # an included file that is not here can have this section, too
+            incomplete_at.update(*(incomplete(one.values(), lone) for one in fpm_sections))
+        new = frozenset(path for path, real in reals.items() if real not in self._done)
         partial = Partial(
-            files=frozenset(new),
+            files=new,
             is_fragment=is_fragment,
-            open_lines=frozenset(
-                {
-                    *open_lines(config.sections),
-                    *(place for one in fpm_sections for place in open_lines(one, php=True)),
-                }
-            ),
+            open_lines=frozenset(opened),
             continued=frozenset(
-                path for path in read if self._is_continued.get(self._real(tree, path))
+                path for path, real in reals.items() if self._is_continued.get(real)
             ),
-            open_sections=frozenset(
-                place
-                for one in fpm_sections
-                if lone is not None
-                for place in incomplete(one.values(), lone)
-            ),
+            open_sections=frozenset(incomplete_at),
         )
         defaults = {fpm.conf.path for fpm in config.fpms if fpm.invocation.config is None}
         outside = [path for path in tree.outside if path not in defaults]
@@ -274,7 +268,7 @@ class _Checks:
         self._findings.update(dict.fromkeys(found))
         self._texts |= read
         self._count += len(new)
-        self._done |= {self._real(tree, path) for path in read}
+        self._done.update(reals.values())
 
     def _machine(self, tree: FileTree) -> Offline | Image:
         return Image(tree) if tree.is_image else Offline(tree)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from fpm_listener.supervisor.ini_lines import ConfigSection, Place
 
@@ -59,7 +60,7 @@ def open_lines(
                 yield line.file, line.number
 
 
-def incomplete(sections: Iterable[ConfigSection], complete: frozenset[str]) -> Iterator[Place]:
+def incomplete(sections: Iterable[ConfigSection], complete: AbstractSet[str]) -> Iterator[Place]:
     """Return the headers of the sections of php-fpm that are not complete."""
     for section in sections:
         if section.name.lower() not in complete:

@@ -11,6 +11,8 @@ from fpm_listener.status.text import count, timeline_text
 from fpm_listener.untrusted_text import short_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fpm_listener.status.document import Document
 
 #: Entries that are seen before one unfolds the rest, and parts of the day in the picture.
@@ -58,34 +60,21 @@ def _entry(entry: Document, now_s: float) -> Markup:
 def _strip(entries: list[Document], now_s: float) -> Markup:
     """Return the day as a chart: failures as bars, incidents behind them."""
     start_s, size_s = now_s - KEPT_S, KEPT_S / _BUCKETS
-    failures: Counter[int] = Counter()
-    open_: dict[str, float] = {}
     shapes = []
-
-    def incident(start_at_s: float, end_at_s: float) -> None:
-        left = max(0.0, (start_at_s - start_s) / size_s)
-        width = max(0.4, (end_at_s - start_s) / size_s - left)
+    for opened_at_s, ended_at_s in _incidents(entries, now_s):
+        left = max(0.0, (opened_at_s - start_s) / size_s)
+        width = max(0.4, (ended_at_s - start_s) / size_s - left)
         shapes.append(_rect("span bad", left, 0, width, 30))
-
+    failures: Counter[int] = Counter()
     for entry in entries:
         if entry["what"] == "failed":
             failures[int((entry["last_at_s"] - start_s) // size_s)] += entry["count"]
-        elif entry["what"] == "incident":
-            open_.setdefault(entry["program"], entry["first_at_s"])
-        elif entry["what"] in {"changed", "worse"}:
-            open_.setdefault(entry["program"], start_s)  # it started before the oldest entry
-        elif entry["what"] == "resolved":
-            incident(open_.pop(entry["program"], start_s), entry["last_at_s"])
-    for opened_at_s in open_.values():
-        incident(opened_at_s, now_s)
     if not shapes and not failures:
         return Markup("")  # an empty red chart looks like a problem
     most = max(failures.values(), default=1)
     for bucket, number in sorted(failures.items()):
-        height = 4 + 24 * (number / most) ** 0.5
-        shapes.append(
-            _rect("failures", min(bucket, _BUCKETS - 1) + 0.12, 30 - height, 0.76, height)
-        )
+        left, height = min(bucket, _BUCKETS - 1) + 0.12, 4 + 24 * (number / most) ** 0.5
+        shapes.append(_rect("failures", left, 30 - height, 0.76, height))
     total = sum(failures.values())
     text = f"{count(total, 'failure')} in the last 24 hours" if total else "no failure in 24 hours"
     chart = tag(
@@ -97,12 +86,8 @@ def _strip(entries: list[Document], now_s: float) -> Markup:
         role="img",
         aria_label=text,
     )
-    scale = tag(
-        "p",
-        *(tag("span", w) for w in ("24 h ago", "12 h ago", "now")),
-        class_="scale",
-        aria_hidden="true",
-    )
+    words = (tag("span", one) for one in ("24 h ago", "12 h ago", "now"))
+    scale = tag("p", *words, class_="scale", aria_hidden="true")
     legend = tag(
         "p",
         tag("span", tag("i"), text),
@@ -110,6 +95,21 @@ def _strip(entries: list[Document], now_s: float) -> Markup:
         class_="legend",
     )
     return tag("div", chart, scale, legend, class_="strip")
+
+
+def _incidents(entries: list[Document], now_s: float) -> Iterator[tuple[float, float]]:
+    """Yield the start and the end of each incident, in wall seconds."""
+    open_: dict[str, float] = {}
+    for entry in entries:
+        program = entry["program"]
+        if entry["what"] == "incident":
+            open_.setdefault(program, entry["first_at_s"])
+        elif entry["what"] in {"changed", "worse"}:
+            open_.setdefault(program, now_s - KEPT_S)  # it started before the oldest entry
+        elif entry["what"] == "resolved":
+            yield open_.pop(program, now_s - KEPT_S), entry["last_at_s"]
+    for opened_at_s in open_.values():
+        yield opened_at_s, now_s
 
 
 def _rect(kind: str, x: float, y: float, width: float, height: float) -> Markup:

@@ -574,7 +574,7 @@ CASES = [
         program("[supervisord]", "[inet_http_server]\nport=*:9001\n[supervisord]"),
         what="is not on loopback",
     ),
-    Case("FPM123", program("[program:php-fpm]", "[programs:php-fpm]"), what="no section"),
+    Case("FPM123", program("[program:php-fpm]", "[programs:php-fpm]"), what="not a section"),
     Case("FPM113", machine={"missing": {"LOGS"}}, what="does not exist"),
     Case(
         "FPM116",
