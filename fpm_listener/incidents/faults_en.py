@@ -29,7 +29,7 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
         "of [{section}]",
     ),
     Fault.NO_POOL_FOLDER: Text(
-        "the folder {folder}, which its pool needs, is|was missing or no folder",
+        "the folder {folder}, which its pool needs, is|was missing, or is|was not a folder",
         "Create it ({create_folder}), or correct chdir, chroot or prefix in the php-fpm "
         "configuration",
     ),
@@ -106,7 +106,7 @@ FAULTS: dict[Cause | Variant | Fault, Text] = {
     Fault.NO_LOADER: Text(
         "{named} needs|needed a loader that is|was missing",
         "Install a build of it for this system. A program for Alpine (musl) does not run on "
-        "Debian (glibc), and the reverse",
+        "Debian (glibc), and a program for Debian does not run on Alpine",
     ),
     Fault.WINDOWS_LINE: Text(
         "the first line of {named} ends|ended with CR LF, as on Windows",
