@@ -186,8 +186,8 @@ def _remaining(draft: Draft) -> Iterator[str]:
             yield f"{finding.id}{kind} {finding.where}: {finding.what}. {finding.fix}"
     if foreign:
         yield (
-            "php-fpm of the file is not on this machine. Run this command in the image, or"
-            f" fpm-listener check: {foreign} checks need its files and users"
+            "The php-fpm of this file is not on this machine, so its files and users were not"
+            f" checked ({foreign} findings). Run this command, or fpm-listener check, in the image"
         )
 
 

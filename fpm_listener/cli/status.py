@@ -141,8 +141,9 @@ def fetch(url: str, web: WebSettings) -> Document:
         raise FpmListenerError(f"{url}: the answer is nested too deeply to be a status") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         why = getattr(error, "reason", error)
+        why = getattr(why, "strerror", None) or why
         raise FpmListenerError(
-            f"{url}: no listener answers there ({why}); check that it runs, and its setting listen"
+            f"{url}: no listener answers there ({why}); check that it runs, and the setting listen"
         ) from None
     return document
 

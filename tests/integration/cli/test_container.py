@@ -300,7 +300,7 @@ def test_outside_of_the_image(tmp_path: Path) -> None:
     container.run(given, found.append, found.append, machine, parse)
     printed = "\n".join(found)
     assert "+command=fpm-listener guard" in printed
-    assert "php-fpm of the file is not on this machine. Run this command in the image" in printed
+    assert "The php-fpm of this file is not on this machine, so its files and users" in printed
     assert ("apk add" in printed, "apt-get" in printed) == (True, True)
     assert "FPM068" not in printed
 
