@@ -29,6 +29,8 @@ _KINDS = (*PROGRAMS, *_SERVERS, "group:", "rpcinterface:", "ctlplugin:")
 _SECTIONS = [name for name in SECTION_KEYS if name != "group"]
 #: Files without a position, which supervisord's log rotation needs.
 _DEVICE = re.compile(r"/dev/(?:std(?:out|err)|fd/\d+|tty\S*|console|pts/\d+)|/proc/\w+/fd/\d+")
+#: Closing so many descriptors takes at least 0.05 s (see FPM172).
+_MANY_DESCRIPTORS = 16384
 #: A variable with a default value, as in a shell.
 _DEFAULT = re.compile(r"%\(ENV_(\w+):?[-=?+]", re.ASCII)
 #: Paths whose directory must exist when supervisord starts.
@@ -143,6 +145,14 @@ def hidden_exits(config: CheckedConfig) -> Iterator[Match]:
         yield match(config.section("supervisord"), "loglevel", {"loglevel": "info"}, value=level)
 
 
+@rule("FPM172", whole)
+def many_descriptors(config: CheckedConfig) -> Iterator[Match]:
+    """supervisord closes them one by one, whatever limit the container has."""
+    count = int(config.supervisord.get("minfds") or 0)
+    if count > _MANY_DESCRIPTORS:
+        yield match(config.section("supervisord"), "minfds", count=count)
+
+
 @rule("FPM123", whole)
 def unknown_section(config: CheckedConfig) -> Iterator[Match]:
     """supervisord ignores it, with all programs and settings in it."""
@@ -222,5 +232,5 @@ def section_twice(config: CheckedConfig) -> Iterator[Match]:
 RULES = (
     *TABLE,
     *(no_server, inet_server, rejected, log_folder, relative_command, section_twice),
-    *(unknown_section, log_without_position, hidden_exits),
+    *(unknown_section, log_without_position, hidden_exits, many_descriptors),
 )

@@ -744,6 +744,7 @@ CASES = [
     Case(
         "FPM170", program("nodaemon=true", "nodaemon=true\nlogfile=/dev/stdout\nlogfile_maxbytes=0")
     ),
+    Case("FPM172", program("minfds=4096", "minfds=65535"), what="minfds is 65535"),
     Case("FPM171", program("nodaemon=true", "nodaemon=true\nloglevel=debug")),
 ]
 

@@ -197,6 +197,9 @@ def _checkup(
         fpms.append(Fpm(process, invocation, read, scanned, machine, invocation.version))
     servers = [{"family": "unix", "url": "unix:///run/supervisor.sock"}]
     known = {"nodaemon": True, "minfds": 1024, "servers": servers}
+    main = sections["supervisord"].lines if "supervisord" in sections else {}
+    if "minfds" in main:
+        known["minfds"] = int(main["minfds"].value)
     known |= more.get("known", {})
     rest = {key: value for key, value in more.items() if key != "known"}
     return CheckedConfig(known, sections, processes, tuple(fpms), machine, **rest)

@@ -60,6 +60,7 @@ CASES = [
     Case("FPM168", program_line('environment=A="${APP_ENV:-prod}"'), what="contains $APP_ENV"),
     Case("FPM169", main("user=www-data") + program_line("user=root"), (), f"{AT} user=root", "user is root, but supervisord runs as user www-data", {}, "remove user= from [supervisord]"),
     Case("FPM169", main("user=33") + program_line("user=root"), (), what="runs as user 33"),
+    Case("FPM172", main("minfds=65535"), (), "[supervisord] minfds=65535", "minfds is 65535: before each start, supervisord closes 65535", {}, "rlimit_files in [global]"),
     Case("FPM171", main("loglevel=DEBUG"), (), "[supervisord] loglevel=DEBUG", "loglevel is debug", {("supervisord", "loglevel"): "info"}),
     Case("FPM112", program_line("auto_start=true"), (), f"{AT} auto_start=true", "'auto_start' is not a key", {(P, "auto_start"): None, (P, "autostart"): "true"}, "Write autostart"),
     Case("FPM112", program_line("log_stderr=/x"), (), what="'log_stderr'", edits={}, fix="Remove it: stderr_logfile in"),
@@ -123,6 +124,7 @@ def test_a_mistake(case: Case) -> None:
         ("FPM169", program_line("user=root")),
         ("FPM169", main("user=www-data")),
         ("FPM171", main("loglevel=info")),
+        ("FPM172", main("minfds=16384")),
         ("FPM112", main("[ctlplugin:x]\nanything=1\n[x-mine]\nauto_start=1")),
     ],
 )
