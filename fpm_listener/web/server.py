@@ -3,7 +3,8 @@
 Laws:
 1. A port that is in use does not stop the listener: the thread logs it and tries again.
 2. The first connection loads the modules that answer. If that fails because no descriptor or
-   memory is left, the connection waits, and the thread tries again.
+   memory is left, the connection waits, and the thread tries again. If an upgrade has replaced
+   the modules, the answer says so.
 """
 
 from __future__ import annotations
@@ -40,6 +41,15 @@ FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 
 #: Connections that wait in the kernel.
 _BACKLOG = 128
+
+#: The answer while the modules of the server cannot be loaded: an upgrade has replaced them.
+_RESTART = (
+    b"HTTP/1.0 503 Service Unavailable\r\nContent-Type: text/plain\r\n\r\n"
+    b"The files of fpm-listener changed or are gone. Restart it:"
+    b" supervisorctl restart fpm-listener\n"
+)
+#: Seconds and bytes of a request that gets this answer.
+_REQUEST_S, _REQUEST_BYTES = 1.0, 16 << 10
 
 #: Seconds between two checks of deadlines while a connection is open.
 _POLL_S = 0.5
@@ -164,6 +174,8 @@ class WebServer:
                 return self._load(listening, certificate, settings)
             except Exception as error:  # noqa: BLE001 - see law 2
                 self._caught(Where.WEB, error)
+                if isinstance(error, ImportError):
+                    _reject(listening, is_tls=certificate is not None)
                 self._changed.wait(PAUSE_S)
         return None
 
@@ -201,6 +213,16 @@ def _certificate(settings: WebSettings) -> Certificate | None:
         from fpm_listener.web.certificate import Certificate  # noqa: PLC0415 - late, see ADR 044
 
     return Certificate(settings.cert_file, settings.key_file)
+
+
+def _reject(listening: socket.socket, *, is_tls: bool) -> None:
+    """Answer that the listener must be restarted: its modules cannot be loaded any more."""
+    with contextlib.suppress(OSError):
+        connection, _ = listening.accept()
+        with connection:
+            connection.settimeout(_REQUEST_S)
+            if connection.recv(_REQUEST_BYTES) and not is_tls:
+                connection.sendall(_RESTART)
 
 
 def _bind(settings: WebSettings) -> socket.socket:

@@ -152,6 +152,34 @@ def test_not_ready_yet(serve: Serve) -> None:
     assert ask(server, "/-/healthy")[0] == 200
 
 
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_an_upgrade_has_replaced_the_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_tls: bool
+) -> None:
+    """Each client is told what to do; over TLS, the connection is closed."""
+    caught: list[Where] = []
+    files = certify(trustme.CA(), tmp_path) if is_tls else {}
+    settings = WebSettings(port=0, **files)  # type: ignore[arg-type] # paths
+    errors = InternalErrors(caught.append).caught
+    server = WebServer(settings, Snapshot, partial(make_registry, Snapshot), print, errors)
+    monkeypatch.setitem(sys.modules, "fpm_listener.web.application", None)
+    server.start()
+    try:
+        wait_until(lambda: server.port is not None, "the port")
+        for _ in range(2):
+            with socket.create_connection(("127.0.0.1", server.port or 0), 200) as client:
+                client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+                answer = client.makefile("rb").read()
+            assert answer.startswith(b"HTTP/1.0 503 ") is not is_tls
+            assert (b"supervisorctl restart fpm-listener" in answer) is not is_tls
+        monkeypatch.undo()
+        if not is_tls:
+            assert ask(server, "/-/healthy")[0] == 200
+    finally:
+        server.stop()
+    assert caught == [Where.WEB, Where.WEB]
+
+
 def test_the_page_shows_no_markup_of_others(serve: Serve) -> None:
     """Names and log lines are text on the page, and nothing may be loaded or run."""
     _, headers, body = ask(serve(), "/")
