@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Seconds for each step of the question for the version of the listener.
 _PATIENCE_S = 2.0
+#: Characters of a version: another user's process can answer.
+_LONGEST = 40
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
@@ -84,7 +86,7 @@ def note_old_listener() -> None:
             any_state_dir=found.is_default,
             patience_s=_PATIENCE_S,
         )
-        running = document["listener"]["version"]
+        running = str(document["listener"]["version"])[:_LONGEST]
         if running != __version__:
             check_report.note(
                 f"the listener that runs is version {running}, and this is version {__version__};"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     [
         ({"listener": {"version": "0.0.9"}}, "supervisorctl restart fpm-listener"),
         ({"listener": {"version": "\x1b[31m"}}, "the listener that runs is version ?[31m"),
+        ({"listener": {"version": "9" * 1000}}, f"version {'9' * 40}, and this is version"),
         ({"listener": {"version": __version__}}, ""),
         ({"listener": None}, ""),
         ([], ""),
