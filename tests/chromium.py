@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Seconds. A shared machine starts a browser slowly.
-DEADLINE_S = 40.0
+DEADLINE_S = 150.0
 
 _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),

@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -140,7 +140,7 @@ class Container:
         return Path(f"/proc/{self.init}/root{path}")
 
     def run(
-        self, *command: str, uid: int | None = None, timeout_s: float = 60.0
+        self, *command: str, uid: int | None = None, timeout_s: float = DEADLINE_S
     ) -> subprocess.CompletedProcess[str]:
         """Run one more command in the container, as `docker exec` does; return its result."""
         target = str(self.init)
@@ -203,7 +203,7 @@ class Container:
         assert self._engine
         return self._engine.poll() is not None
 
-    def wait(self, deadline_s: float = 60.0) -> int:
+    def wait(self, deadline_s: float = DEADLINE_S) -> int:
         """Wait for the end; return the exit status of PID 1, or the negative signal."""
         assert self._engine
         wait_until(self.has_ended, "the end of the container", deadline_s)

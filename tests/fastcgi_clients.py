@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _VERSION, _BEGIN, _END, _PARAMS, _STDIN, _STDOUT = 1, 1, 3, 4, 5, 6  # FastCGI 1.0, section 8
 _RESPONDER, _REQUEST_COMPLETE = 1, 0
+#: Seconds for each step of a request. php-fpm is restarted meanwhile, perhaps on a busy machine.
+_ANSWER_S = 60.0
 #: Seconds before a client that has failed tries its next request.
 _AFTER_FAILURE_S = 0.001
 #: Seconds for the client processes to begin, and beyond their last requests' own time to end.
@@ -39,7 +41,7 @@ def ask(
     address: str,
     script: str = "/ping",
     filename: str = "/ping",
-    timeout_s: float = 5.0,
+    timeout_s: float = _ANSWER_S,
 ) -> str:
     """Return the output of php-fpm for one request, with headers.
 
@@ -252,7 +254,7 @@ def _ask_until_stdin_ends(address: str, script: str, pause_s: float) -> _ClientR
     while not select.select([0], [], [], wait_s)[0]:
         began_at_s = time.monotonic()
         try:
-            answer = _exchange(target, request, 5.0)
+            answer = _exchange(target, request, _ANSWER_S)
             if answer.startswith(("Status: 4", "Status: 5")):
                 raise ErrorStatusError(answer.partition("\r")[0])
         except OSError as error:

@@ -70,6 +70,14 @@ class CaseLab(Lab):
             self.sections[f"program:{its_name}"] = {**dict(parser[section]), **keys}
         return folder
 
+    def fpm_conf_path(self, name: str) -> Path:
+        """Return the path of a php-fpm configuration: a case has a folder, others have not."""
+        return (
+            self.folder / name / "php-fpm.conf"
+            if name in self.addresses
+            else super().fpm_conf_path(name)
+        )
+
     def start_programs(self) -> None:
         """Start all programs with autostart=false, without waiting until they run.
 
@@ -95,6 +103,25 @@ class CaseLab(Lab):
 
         wanted = " ".join(f"{key}={value}" for key, value in labels.items())
         return wait_until(find, f"the alert of {name} {wanted}")
+
+    def shows(self, name: str, key: str, words: str) -> str:
+        """Wait until an alert or the open incident of a program has these words; return the text.
+
+        key: of the text; empty = any.
+
+        Look-ups of the listener can come after the first alert, above all on a busy machine.
+        """
+
+        def find() -> str | None:
+            incident = self.status(name)["incident"]
+            said = [alert["annotations"] for alert in self.webhook.alerts("firing", name)]
+            said += [incident] if incident else []
+            found = (one[key] if key else str(one) for one in said)
+            # The evidence of an incident is a list of lines.
+            texts = (one if isinstance(one, str) else "\n".join(one) for one in found)
+            return next((text for text in texts if words in text), None)
+
+        return wait_until(find, f"{words!r} in the {key} of {name}")
 
 
 @contextmanager

@@ -25,6 +25,7 @@ import urllib.request
 import xmlrpc.client
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,6 +33,7 @@ from supervisor.options import ClientOptions
 from supervisor.supervisorctl import Controller
 from supervisor.xmlrpc import SupervisorTransport
 
+from fpm_listener.host import procfs
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -42,6 +44,10 @@ Value = TypeVar("Value")
 
 #: The guard's message when it starts php-fpm without held sockets.
 NOT_HELD = "listening sockets are not held"
+#: The workers of a pool that the lab configures.
+WORKERS = 2
+#: A program that has an address and does nothing.
+HOLDER = "import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(3600)"
 
 
 def php_fpm() -> str:
@@ -66,6 +72,32 @@ def processes(pattern: str) -> list[int]:
         if re.search(pattern, command):
             found.append(int(entry.parts[2]))
     return sorted(found)
+
+
+def listens(address: str) -> bool:
+    """Return whether a TCP address accepts connections."""
+    host, _, port = address.rpartition(":")
+    with socket.socket() as client:
+        return client.connect_ex((host, int(port))) == 0
+
+
+def children(pid: int) -> list[int]:
+    """Return the children of a process that have not ended."""
+    found = [procfs.read_stat(one) for one in procfs.pids()]
+    return [one.pid for one in found if one is not None and one.ppid == pid and not one.has_ended]
+
+
+def has_ended(pid: int) -> bool:
+    """Return whether a process is gone or a zombie: it holds nothing."""
+    found = procfs.read_stat(pid)
+    return found is None or found.has_ended
+
+
+def handles(pid: int, number: int) -> bool:
+    """Return whether a process ignores or catches a signal. A program that starts does not yet."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    masks = re.findall(r"^Sig(?:Ign|Cgt):\s+(\w+)$", status, re.MULTILINE)
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
@@ -151,6 +183,7 @@ class Lab:
         self.listener_keys: dict[str, str] = {"buffer_size": "1024", "priority": "-50"}
         self.sections: dict[str, dict[str, str]] = {}
         self.pools: set[str] = set()
+        self._workers: dict[str, int] = {}  #: by program
         self._supervisord: subprocess.Popen[bytes] | None = None
         self._strays: list[subprocess.Popen[bytes]] = []
         self._starts_without_hold = 0
@@ -161,14 +194,19 @@ class Lab:
         """Write a php-fpm configuration; return its path."""
         pool_name = f"lab{self.web_port}{name.replace('-', '')}"
         self.pools.add(pool_name)
-        path = self.folder / f"{name}.conf"
+        self._workers[name] = WORKERS
+        path = self.fpm_conf_path(name)
         owner = "user = www-data\ngroup = www-data\n" if os.geteuid() == 0 else ""
         path.write_text(
             f"[global]\nerror_log = {self.fpm_log(name)}\ndaemonize = no\n"
-            f"[{pool_name}]\n{owner}listen = {listen}\npm = static\npm.max_children = 2\n"
+            f"[{pool_name}]\n{owner}listen = {listen}\npm = static\npm.max_children = {WORKERS}\n"
             f"ping.path = /ping\n{pool}\n",
         )
         return path
+
+    def fpm_conf_path(self, name: str) -> Path:
+        """Return the path of a php-fpm configuration."""
+        return self.folder / f"{name}.conf"
 
     def fpm_log(self, name: str = "php-fpm") -> Path:
         """Return the path of php-fpm's error log."""
@@ -301,6 +339,29 @@ class Lab:
         self._strays.append(child)
         return child
 
+    def hold_port(self, port: int) -> subprocess.Popen[bytes]:
+        """Run a program that listens on a port; return when it does."""
+        holder = self.stray(sys.executable, "-c", HOLDER.format(port=port))
+        wait_until(lambda: listens(f"127.0.0.1:{port}"), "the program to listen")
+        return holder
+
+    def kill_php_fpm(self, number: int = signal.SIGKILL, name: str = "php-fpm") -> int:
+        """End the master with a signal, after its workers; return its pid.
+
+        No orphan has the address when the next master starts: the master is stopped until its
+        workers have ended, so it cannot start others.
+        """
+        master = self.wait_for_php_fpm(name)
+        kill(master, signal.SIGSTOP)
+        workers = children(master)
+        for worker in workers:
+            kill(worker)
+        wait_until(lambda: all(map(has_ended, workers)), "the workers to end")
+        kill(master, number)
+        kill(master, signal.SIGCONT)
+        wait_until(lambda: has_ended(master), "the master to end")
+        return master
+
     def ctl(self, *words: str) -> str:
         """Run a command of supervisorctl; return what it prints.
 
@@ -355,10 +416,16 @@ class Lab:
         for child in self._strays:
             kill(child.pid)
             child.wait()
-        left = [pid for pool in self.pools for pid in processes(rf"php-fpm: pool {pool}\b")]
-        for pid in [*processes(re.escape(str(self.folder))), *left]:
-            if pid != os.getpid():
-                kill(pid)
+        wait_until(self._has_killed_all, "the end of all processes")
+
+    def _has_killed_all(self) -> bool:
+        """Kill the processes that are left; return whether none was."""
+        patterns = [rf"php-fpm: pool {pool}\b" for pool in self.pools]
+        left = {pid for one in (re.escape(str(self.folder)), *patterns) for pid in processes(one)}
+        left.discard(os.getpid())
+        for pid in left:
+            kill(pid)
+        return not left
 
     # -- looking at it -----------------------------------------------------------------------------
 
@@ -450,26 +517,32 @@ class Lab:
 
     def master(self, name: str = "php-fpm") -> int | None:
         """Return the pid of the php-fpm master that uses this lab's configuration."""
-        conf = re.escape(str(self.folder / f"{name}.conf"))
+        conf = re.escape(str(self.fpm_conf_path(name)))
         found = processes(rf"php-fpm: master process \({conf}\)")
-        return found[0] if found else None
+        # A new worker has the title of its master for a moment.
+        workers = {worker for pid in found for worker in children(pid)} if found[1:] else set()
+        return next((pid for pid in found if pid not in workers), None)
 
     def workers(self, name: str = "php-fpm") -> list[int]:
         """Return the pids of the workers, also of orphans."""
         return processes(rf"php-fpm: pool lab{self.web_port}{name.replace('-', '')}\b")
 
     def listener_pid(self) -> int:
-        """Return the pid of our listener."""
-        (pid,) = processes(
-            r"-m fpm_listener listen --config " + re.escape(str(self.folder / "supervisord.d")),
-        )
+        """Wait for our listener; return its pid. Its children can have its command for a moment."""
+        command = "-m fpm_listener listen --config " + re.escape(str(self.folder / "supervisord.d"))
+        of_ours = partial(children, self.supervisord_pid)
+        found = wait_until(lambda: set(processes(command)) & set(of_ours()), "the listener")
+        (pid,) = found
         return pid
 
     def wait_for_php_fpm(self, name: str = "php-fpm") -> int:
-        """Wait until php-fpm answers; return the pid of its master."""
-        return wait_until(
-            lambda: self.master(name) if self.workers(name) else None, f"{name} to run"
-        )
+        """Wait until php-fpm has all its workers; return the pid of its master."""
+
+        def serving() -> int | None:
+            workers = self.workers(name)
+            return self.master(name) if len(workers) >= self._workers.get(name, 1) else None
+
+        return wait_until(serving, f"{name} to run")
 
     def log(self) -> str:
         """Return the listener's log."""

@@ -8,8 +8,9 @@ import re
 import shutil
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -59,6 +60,14 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
+def running_php_fpm(container: Container) -> dict[str, Any] | None:
+    """Return the listener's data of php-fpm as soon as it is RUNNING."""
+    status = container.run(OURS, "status", "--json")
+    programs = json.loads(status.stdout)["programs"] if status.stdout else []
+    named = (one for one in programs if one["name"] == "php-fpm:php-fpm")
+    return next((one for one in named if one["state"] == "RUNNING"), None)
+
+
 @pytest.mark.parametrize("user", ["root", "www-data"])
 def test_the_result_runs(user: str, folder: Path) -> None:
     """The doctor finds only hints, and the listener gets php-fpm's log and watches it."""
@@ -73,18 +82,14 @@ def test_the_result_runs(user: str, folder: Path) -> None:
     )
     try:
         container.start(str(COMMANDS / "supervisord"), "-n", "-c", "/etc/supervisord.conf")
-        started = "success: php-fpm entered RUNNING state"
-        wait_until(lambda: started in container.text(), "php-fpm")
+        for logged in ("success: php-fpm entered RUNNING state", "ready to handle connections"):
+            wait_until(lambda logged=logged: logged in container.text(), logged)  # type: ignore[misc]
         found = container.run(OURS, "check", "--supervisord-conf", "/etc/supervisord.conf")
-        status = container.run(OURS, "status", "--json")
+        php_fpm = wait_until(partial(running_php_fpm, container), "the listener to know php-fpm")
         said = container.path("/etc/said").read_text()
         words = json.loads(re.findall(r"^  CMD (\[.*)", said, re.MULTILINE)[0])
-        healthy = container.run(OURS, *words[1:])
+        wait_until(lambda: container.run(OURS, *words[1:]).returncode == 0, "a healthy container")
     finally:
         container.close()
     assert found.returncode == 0, found.stdout
-    assert healthy.returncode == 0, healthy.stdout + healthy.stderr
-    assert "ready to handle connections" in container.text()
-    programs = {one["name"]: one for one in json.loads(status.stdout)["programs"]}
-    php_fpm = programs["php-fpm:php-fpm"]
-    assert (php_fpm["kind"], php_fpm["state"]) == ("php-fpm", "RUNNING")
+    assert php_fpm["kind"] == "php-fpm"

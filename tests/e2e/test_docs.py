@@ -70,7 +70,6 @@ def test_a_command_line_of_the_pages(lab: Lab) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
         )
         words = line.split()
         good = GOOD.get(words[1] if len(words) > 1 else "", {0})

@@ -17,8 +17,6 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.lab import WebhookReceiver
 from tests.ports import free_port
 from tests.waiting import wait_until
@@ -126,7 +124,6 @@ def firing_counts(webhook: WebhookReceiver) -> Counter[tuple[str, str]]:
     return Counter((one["alertname"], one["instance"]) for one in labels)
 
 
-@pytest.mark.timeout(300)
 def test_many_hosts_fail_at_once(tmp_path: Path) -> None:
     """Each incident is notified once through the shipped rules and routes, without its symptoms."""
     prometheus, alertmanager = free_port(), free_port()
@@ -156,8 +153,8 @@ def test_many_hosts_fail_at_once(tmp_path: Path) -> None:
         for command in commands:
             with (tmp_path / "log").open("ab") as log:
                 children.append(subprocess.Popen(command, stdout=log, stderr=log))
-        wait_until(lambda: run_query(prometheus, "sum(up)") == HOSTS, "every target", deadline_s=90)
-        wait_until(lambda: wanted <= set(firing_counts(webhook)), "what fires", deadline_s=90)
+        wait_until(lambda: run_query(prometheus, "sum(up)") == HOSTS, "every target")
+        wait_until(lambda: wanted <= set(firing_counts(webhook)), "what fires")
         print_figures(prometheus)
         # A loop and a conflict of one program fire both; one of them is told.
         assert run_query(prometheus, 'count(ALERTS{alertname="FpmRestartLoop"})') == len(CONFLICTS)

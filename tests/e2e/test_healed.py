@@ -17,7 +17,6 @@ from tests.waiting import wait_until
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "healing.md"
 PAUSED = "program stopped for a while: restart loop"
-HOLDER = "import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(1000)"
 
 
 def healing(lab: Lab) -> dict[str, Any]:
@@ -41,7 +40,7 @@ def stopped_plan(lab: Lab) -> dict[str, Any] | None:
 def test_a_program_in_a_restart_loop(lab: Lab) -> None:
     """The listener stops and starts it, also after its own restart, until the operator decides."""
     port, told = free_port(), lab.folder / "told"
-    stray = lab.stray(sys.executable, "-c", HOLDER.format(port=port))
+    stray = lab.hold_port(port)
     lab.settings |= {
         "loop": "2 in 60s",
         "loop_delay": "1s..60s",
@@ -51,7 +50,8 @@ def test_a_program_in_a_restart_loop(lab: Lab) -> None:
     lab.fpm_program(f"127.0.0.1:{port}", startretries="1000")
     lab.start()
     plan = wait_until(lambda: stopped_plan(lab), "the pause")
-    assert plan["next_start_in_s"] <= 2.0
+    # A busy machine can miss the first pauses, and each is twice as long as the one before.
+    assert plan["next_start_in_s"] <= 2.0 * 2 ** plan["starts"]
     kill(lab.listener_pid())
     wait_until(lambda: healing(lab)["starts"] >= 1, "a start by the next listener")
 
@@ -134,7 +134,8 @@ def test_on_fatal_shutdown(lab: Lab, first: str, status: int) -> None:
     if first == "run":
         lab.program("broken", "/bin/sh -c 'sleep 2; exit 4'", autorestart="false")
     else:
-        lab.program("broken", "/bin/false", startretries="0")
+        # On a busy machine, it could run longer than the usual startsecs.
+        lab.program("broken", "/bin/false", startretries="0", startsecs="3600")
     lab.webhook.start()
     conf = lab.write()
     command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(conf)]

@@ -12,9 +12,8 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
-
-import pytest
 
 from fpm_listener.cli import healthy
 from fpm_listener.host import sock_diag
@@ -25,11 +24,15 @@ from tests.ports import free_port
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    import pytest
 
 
 #: Clients of a load; two of them are served at once.
-CLIENTS, WORKERS = 8, 2
+CLIENTS, WORKERS = 10, 2
+#: Two clients that are served at once leave more than half of it full.
+BACKLOG = CLIENTS - WORKERS
 
 
 class Asking:
@@ -54,9 +57,22 @@ def direct(lab: Lab, *words: str) -> tuple[int, str]:
     conf = str(lab.folder / "supervisord.conf")
     command = [sys.executable, "-m", "fpm_listener", "healthy", "--direct"]
     command += ["--timeout", "60", "--supervisord-conf", conf, *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     return done.returncode, done.stdout.strip()
+
+
+def wait_for_answer(ask: Callable[[], tuple[int, str]], wanted: int, *words: str) -> None:
+    """Ask until the answer has this exit status and these words.
+
+    On a busy machine, an answer can be late. Then php-fpm is busy, or the verdict is unknown.
+    """
+
+    def is_wanted() -> bool:
+        status, line = ask()
+        return status == wanted and all(word in line for word in words)
+
+    wait_until(is_wanted, f"the exit status {wanted} and {words}")
 
 
 @contextmanager
@@ -95,7 +111,6 @@ def programs_status(lab: Lab) -> int:
         return error.code
 
 
-@pytest.mark.timeout(300)
 def test_ten_situations(lab: Lab, capfd: pytest.CaptureFixture[str]) -> None:
     """Each has its verdict and exit status, on TCP and unix, with and without the listener."""
     port, path = free_port(), f"{lab.folder}/w.sock"
@@ -107,7 +122,7 @@ def test_ten_situations(lab: Lab, capfd: pytest.CaptureFixture[str]) -> None:
     pool = f"lab{lab.web_port}unix"
     lab.pools.add(pool)
     owner = "user = www-data\ngroup = www-data\n" if os.geteuid() == 0 else ""
-    other = f"[{pool}]\nlisten = {path}\nlisten.backlog = {CLIENTS}\n{owner}"
+    other = f"[{pool}]\nlisten = {path}\nlisten.backlog = {BACKLOG}\n{owner}"
     pace = f"pm = static\npm.max_children = {WORKERS}\n"
     conf.write_text(conf.read_text() + other + pace)
     lab.program("slow", "sleep 1000", startsecs="3600")
@@ -120,13 +135,10 @@ def test_ten_situations(lab: Lab, capfd: pytest.CaptureFixture[str]) -> None:
 
     # fine; before the first event a pool that answers is fine too, and then it is `starting`
     wait_until(lambda: lab.status("php-fpm")["state"] == "RUNNING", "the event RUNNING")
-    wait_until(lambda: ask()[0] == 0, "php-fpm to be fine")
-    assert ask() == (0, "php-fpm: fine: 2 pools answer")
-    assert direct(lab) == (0, "php-fpm: fine: 2 pools answer")
+    wait_for_answer(ask, 0, "php-fpm: fine: 2 pools answer")
+    wait_for_answer(partial(direct, lab), 0, "php-fpm: fine: 2 pools answer")
     wait_until(lambda: programs_status(lab) == 200, "an answer within the usual timeout")
-    status, line = ask("--nagios")
-    assert (status, line[:8]) == (0, "FPM OK -")
-    assert f"'{main}_queue'=0" in line
+    wait_for_answer(partial(ask, "--nagios"), 0, "FPM OK -", f"'{main}_queue'=0")
 
     # starting, FATAL, looping, unknown
     assert ask("slow")[0] == 1
@@ -142,13 +154,10 @@ def test_ten_situations(lab: Lab, capfd: pytest.CaptureFixture[str]) -> None:
 
     # busy and saturated
     with load(("127.0.0.1", port), tcp, str(script)):
-        status, line = ask()
-        assert (status, "busy" in line) == (0, True), line
+        wait_for_answer(ask, 0, "busy")
     with load(path, path, str(script)):
-        status, line = ask()
-        assert (status, "saturated" in line) == (0, True), line
-        status, line = direct(lab)
-        assert (status, "saturated" in line) == (0, True), line
+        wait_for_answer(ask, 0, "saturated")
+        wait_for_answer(partial(direct, lab), 0, "saturated")
 
     check_stopped(lab, ask)
     check_without_listener(lab, ask, path)
@@ -162,17 +171,14 @@ def check_stopped(lab: Lab, ask: Asking) -> None:
         kill(pid, signal.SIGSTOP)
     try:
         for _ in range(3):  # the second and third question do not lengthen the queue
-            status, line = ask("--timeout", "0.5")
-            assert (status, line.startswith("php-fpm: dead: ")) == (1, True), line
-            assert "; 1 of " in line
-        status, line = direct(lab, "--timeout", "0.5")
-        assert (status, "php-fpm: dead: " in line) == (1, True), line
+            wait_for_answer(partial(ask, "--timeout", "0.5"), 1, "php-fpm: dead: ", "; 1 of ")
+        wait_for_answer(partial(direct, lab, "--timeout", "0.5"), 1, "php-fpm: dead: ")
         assert programs_status(lab) == 503
-        assert ask("--timeout", "0.5", "--nagios")[0] == 2
+        wait_for_answer(partial(ask, "--timeout", "0.5", "--nagios"), 2)
     finally:
         for pid in pids:
             kill(pid, signal.SIGCONT)
-    wait_until(lambda: ask()[0] == 0, "php-fpm to be fine again")
+    wait_for_answer(ask, 0)
 
 
 def check_without_listener(lab: Lab, ask: Asking, path: str) -> None:
@@ -216,4 +222,4 @@ def check_wrong_server(lab: Lab, ask: Asking, path: str) -> None:
         finally:
             with socket.socket(socket.AF_UNIX) as last:
                 last.connect(path)
-            thread.join(10)
+            thread.join()

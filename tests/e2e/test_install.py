@@ -7,14 +7,11 @@ import subprocess
 import venv
 from pathlib import Path
 
-import pytest
-
 from fpm_listener import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.timeout(300)
 def test_pip_install_into_an_empty_environment(tmp_path: Path) -> None:
     """The command works, its dependencies fit, and the files of supervisord.d/ are there."""
     clone, environment = tmp_path / "clone", tmp_path / "environment"

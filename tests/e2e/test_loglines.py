@@ -172,7 +172,7 @@ def test_the_configuration_is_not_readable(lab: CaseLab) -> None:
 
     path = f"{lab.folder}/L32/php-fpm.conf"
     assert f"failed to open configuration file '{path}': Permission denied (13)" in evidence(alert)
-    assert path in remedy(alert)
+    lab.shows("L32", "remedy", path)
 
 
 def test_a_directive_that_php_8_does_not_have(lab: CaseLab) -> None:
@@ -180,7 +180,7 @@ def test_a_directive_that_php_8_does_not_have(lab: CaseLab) -> None:
     alert = lab.alert("L07", cause="config_error")
 
     assert "Directive 'track_errors' is no longer available in PHP" in evidence(alert)
-    assert f"{lab.folder}/L07/php.ini" in remedy(alert)
+    lab.shows("L07", "remedy", f"{lab.folder}/L07/php.ini")
 
 
 def test_an_option_that_php_fpm_does_not_know(lab: CaseLab) -> None:
@@ -201,9 +201,9 @@ def test_nginx_cannot_bind(lab: CaseLab) -> None:
 
 def test_node_cannot_bind(lab: CaseLab) -> None:
     """The holder of the address is named: here it is the listener itself."""
-    alert = lab.alert("node", cause="bind_conflict")
+    lab.alert("node", cause="bind_conflict")
 
-    assert f"127.0.0.1:{lab.web_port} is in use by pid {lab.listener_pid()}" in summary(alert)
+    lab.shows("node", "summary", f"127.0.0.1:{lab.web_port} is in use by pid {lab.listener_pid()}")
 
 
 def test_python_does_not_name_the_address(lab: CaseLab) -> None:
@@ -211,7 +211,7 @@ def test_python_does_not_name_the_address(lab: CaseLab) -> None:
     alert = lab.alert("python", cause="bind_conflict")
 
     assert "Address already in use" in evidence(alert)
-    assert f"*:{lab.web_port} is in use by pid {lab.listener_pid()}" in summary(alert)
+    lab.shows("python", "summary", f"*:{lab.web_port} is in use by pid {lab.listener_pid()}")
 
 
 def test_a_command_that_does_not_exist(lab: CaseLab) -> None:
@@ -224,19 +224,20 @@ def test_a_command_that_does_not_exist(lab: CaseLab) -> None:
 
 def test_two_pools_with_one_address(lab: CaseLab) -> None:
     """Both pools and their files are named."""
-    alert = lab.alert("two", cause="config_error")
+    lab.alert("two", cause="config_error")
 
     for index in (0, 1):
-        assert f"lab{lab.web_port}two{index} ({lab.folder}/two/{index}.pool:" in str(alert)
+        lab.shows("two", "", f"lab{lab.web_port}two{index} ({lab.folder}/two/{index}.pool:")
 
 
 def test_two_pools_that_want_one_port(lab: CaseLab) -> None:
     """php-fpm itself keeps the address from its second pool."""
-    alert = lab.alert("rivals", cause="bind_conflict")
+    lab.alert("rivals", cause="bind_conflict")
 
-    assert "by another pool of this php-fpm" in summary(alert)
+    lab.shows("rivals", "summary", "by another pool of this php-fpm")
     for index in (0, 1):
-        assert f"lab{lab.web_port}rivals{index} ({lab.folder}/rivals/{index}.pool:" in str(alert)
+        pool = f"lab{lab.web_port}rivals{index} ({lab.folder}/rivals/{index}.pool:"
+        lab.shows("rivals", "", pool)
 
 
 def test_a_limit_of_processes(lab: CaseLab) -> None:

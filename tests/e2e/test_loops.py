@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.case_lab import CaseLab, running_case_lab
-from tests.e2e.lab import kill
+from tests.e2e.lab import handles, kill
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("loops")  # one process: they share a lab
 
 #: A program that ignores TERM: supervisord must kill it.
-STUBBORN = (
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-    "print('ready', flush=True); time.sleep(1000)"
-)
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)"
 #: A program that exits with 0 after a second and a third.
 SHORT = f"{sys.executable} -c 'import time; time.sleep(1.3)'"
 
@@ -61,14 +58,14 @@ def test_a_deployment_removes_the_directory(loops: CaseLab) -> None:
     """Hundreds of workers a second exit with 70: the alert is critical, and names the directory."""
     end_workers(loops, "L21")
     alert = loops.alert("L21", cause="worker_failure")
-    said = alert["annotations"]
 
     folder = str(loops.folder / "L21" / "release")
     assert alert["labels"]["severity"] == "critical"
-    assert f"its workers do not start, because {folder} does not exist" in said["summary"]
-    assert f"Create {folder} again" in said["remedy"]
-    assert "supervisorctl restart" not in said["remedy"]
-    assert "exited with code 70" in said["evidence"]
+    because = f"its workers do not start, because {folder} does not exist"
+    loops.shows("L21", "summary", because)
+    remedy = loops.shows("L21", "remedy", f"Create {folder} again")
+    assert "supervisorctl restart" not in remedy
+    assert "exited with code 70" in alert["annotations"]["evidence"]
     assert loops.state("L21") == "RUNNING"
     Path(folder).mkdir()
     assert loops.alert("L21", "resolved")["annotations"]["cause"] == "worker_failure"
@@ -125,6 +122,7 @@ def test_an_operator_restarts_a_program(loops: CaseLab) -> None:
 
 def test_supervisord_kills_a_program(loops: CaseLab) -> None:
     """One warning, no failure; resolved when the program runs, and not before."""
+    wait_until(lambda: handles(loops.process_info("stubborn")["pid"], signal.SIGTERM), "its start")
     loops.ctl("stop", "stubborn")
     alert = loops.alert("stubborn", cause="stop_timeout")
     said = alert["annotations"]
@@ -168,14 +166,8 @@ def quiet() -> Iterator[CaseLab]:
 
 def test_the_log_of_supervisord_has_no_exits(quiet: CaseLab) -> None:
     """The alert has the exit from another source, or says why it is unknown and what to set."""
-    killed: set[int] = set()
-    while len(killed) < 4:
-        pid = wait_until(lambda: quiet.process_info("L25")["pid"], "a master")
-        if pid not in killed:
-            wait_until(lambda: quiet.workers("L25"), "workers")
-            killed.add(pid)
-            for one in (pid, *quiet.workers("L25")):
-                kill(one)
+    for _ in range(4):
+        quiet.kill_php_fpm(name="L25")
     alert = quiet.alert("L25")
     said = alert["annotations"]
 

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 def test_a_bind_conflict_sent_to_four_receivers(lab: Lab, tmp_path: Path) -> None:
     """Each gets it in its format and language; a receiver that rejects it is reported to others."""
     port, told = free_port(), tmp_path / "told"
-    holder = "import socket, time; s = socket.create_server(('127.0.0.1', %d)); time.sleep(1000)"
-    lab.stray(sys.executable, "-c", holder % port)
+    lab.hold_port(port)
     lab.fpm_program(f"127.0.0.1:{port}", startsecs="2")
     with ReceiverServer() as wecom, ReceiverServer() as dingtalk:
         wecom.otherwise = status(200, body=b'{"errcode":0,"errmsg":"ok"}')

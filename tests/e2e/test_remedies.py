@@ -44,30 +44,19 @@ def cases() -> Iterator[CaseLab]:
         yield lab
 
 
-def remedy(cases: CaseLab, name: str, words: str) -> str:
-    """Wait for a remedy with these words; look-ups can come after the first alert."""
-
-    def find() -> str | None:
-        incident = cases.status(name)["incident"]
-        text = incident["remedy"] if incident else ""
-        return text if words in text else None
-
-    return wait_until(find, f"{words!r} in the remedy of {name}")
-
-
 def test_another_program_crashes(cases: CaseLab) -> None:
     """L13: the remedy of a program that is no php-fpm says nothing about PHP."""
     cases.alert("L13", cause="crash_signal")
 
-    assert "php" not in remedy(cases, "L13", "core dump").lower()
+    assert "php" not in cases.shows("L13", "remedy", "core dump").lower()
 
 
 def test_a_read_only_file_system(cases: CaseLab) -> None:
     """L26: rights are not the problem, so the remedy shows how to make the folder writable."""
-    alert = cases.alert("L26", cause="permission")
+    cases.alert("L26", cause="permission")
 
-    assert "read-only file system" in alert["annotations"]["summary"]
-    text = remedy(cases, "L26", "mount -o remount,rw")
+    cases.shows("L26", "summary", "read-only file system")
+    text = cases.shows("L26", "remedy", "mount -o remount,rw")
     assert f"docker run --tmpfs {cases.folder}/L26/ro" in text
     assert "namei" not in text
 
@@ -77,14 +66,14 @@ def test_standard_error_of_another_user(cases: CaseLab) -> None:
     alert = cases.alert("L28", cause="permission")
 
     assert "/proc/self/fd/2" in alert["annotations"]["summary"]
-    text = remedy(cases, "L28", "Set error_log to a file")
+    text = cases.shows("L28", "remedy", "Set error_log to a file")
     assert "namei" not in text
 
 
 def test_another_supervisord_starts_it_again(cases: CaseLab) -> None:
     """L30: a kill of the holder would not last, so the remedy names its supervisord."""
     cases.alert("L30", cause="bind_conflict")
-    text = remedy(cases, "L30", " stop php-fpm")
+    text = cases.shows("L30", "remedy", " stop php-fpm")
 
     assert "Another supervisord" in text
     assert f"{cases.folder}/L30/other.conf" in text
@@ -109,13 +98,13 @@ def test_a_pool_that_runs_as_root(cases: CaseLab) -> None:
     """L31: `php-fpm -t` does not report this, so the remedy does not contain it."""
     cases.alert("L31", cause="config_error")
 
-    assert " -t" not in remedy(cases, "L31", "user and group")
+    assert " -t" not in cases.shows("L31", "remedy", "user and group")
 
 
 def test_a_configuration_that_its_user_may_not_read(cases: CaseLab) -> None:
     """L32: `php-fpm -t` as root reports no error, so the remedy shows the rights of the file."""
     cases.alert("L32", cause="permission")
-    text = remedy(cases, "L32", f"{cases.folder}/L32/php-fpm.conf")
+    text = cases.shows("L32", "remedy", f"{cases.folder}/L32/php-fpm.conf")
 
     assert " -t" not in text
     assert re.search(r"namei -l |ls -ld ", text)

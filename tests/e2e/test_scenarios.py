@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,11 +51,7 @@ def test_the_master_crashes_once(lab: Lab) -> None:
     lab.start()
     master = lab.wait_for_php_fpm()
     wait_until(lambda: lab.metric("fpm_listener_process_state", state="RUNNING") == 1, "RUNNING")
-    for worker in lab.workers():  # so that no orphan keeps the address
-        kill(worker, signal.SIGSTOP)
-    os.kill(master, signal.SIGSEGV)
-    for worker in lab.workers():
-        kill(worker)
+    lab.kill_php_fpm(signal.SIGSEGV)
     wait_until(lambda: lab.metric("fpm_listener_process_unexpected_exits_total") == 1, "the crash")
     wait_until(lambda: lab.master() not in {None, master}, "the new master")
 
@@ -122,14 +117,14 @@ def test_a_plain_command_until_fatal(lab: Lab) -> None:
     make_orphans(lab)
 
     wait_until(lambda: lab.metric("fpm_listener_process_fatal_total") == 1, "FATAL")
-    worse = wait_until(
-        lambda: [
-            a for a in lab.webhook.alerts("firing") if "gave up" in a["annotations"]["summary"]
-        ],
-        "the alert that it got worse",
-    )[0]
-    assert worse["annotations"]["cause"] == "bind_conflict"
-    assert " start php-fpm" in worse["annotations"]["remedy"]
+
+    def worse() -> dict[str, Any] | None:
+        told = [one["annotations"] for one in lab.webhook.alerts("firing")]
+        told = [one for one in told if "gave up" in one["summary"]]
+        # On a busy machine, it can get worse before its cause is known.
+        return next((one for one in told if one["cause"] == "bind_conflict"), None)
+
+    assert " start php-fpm" in wait_until(worse, "the alert that it got worse")["remedy"]
     assert len({heard["startsAt"] for heard in lab.webhook.alerts()}) == 1
     wait_until(
         lambda: lab.metric("fpm_listener_process_last_exit_status") == 78,
@@ -144,8 +139,7 @@ def test_a_plain_command_until_fatal(lab: Lab) -> None:
 def test_restart_fatal(lab: Lab) -> None:
     """The program is started when its cause is gone; nobody has to act."""
     port = free_port()
-    holder = "import socket, time; s = socket.create_server(('127.0.0.1', %d)); time.sleep(1000)"
-    stray = lab.stray(sys.executable, "-c", holder % port)
+    stray = lab.hold_port(port)
     lab.settings["restart_fatal"] = "2s..4s"
     lab.fpm_program(f"127.0.0.1:{port}", startsecs="2", startretries="1")
     lab.start()
@@ -154,6 +148,8 @@ def test_restart_fatal(lab: Lab) -> None:
         lambda: lab.metric("fpm_listener_process_healed_total") >= 1,
         "fpm_listener_process_healed_total",
     )
+    # On a busy machine, the log is followed late: the program must still fail then.
+    wait_for_alert(lab, "firing", cause="bind_conflict")
     stray.kill()
     stray.wait()
 
@@ -214,8 +210,13 @@ def test_a_broken_configuration(lab: Lab, keys: dict[str, str]) -> None:
     evidence = wait_for_alert(lab, "firing", cause="config_error")["annotations"]["evidence"]
     assert "unknown entry 'nonsense'" in evidence
     assert lab.metric("fpm_listener_bind_conflicts_total") == 0
-    facts = lab.metric("fpm_listener_fpm_log_facts_total", fact="config_error")
-    assert facts <= 2 * lab.metric("fpm_listener_process_starts_total")
+
+    def counts_match() -> bool:
+        # A line can be known before the event of its start.
+        facts = lab.metric("fpm_listener_fpm_log_facts_total", fact="config_error")
+        return facts <= 2 * lab.metric("fpm_listener_process_starts_total")
+
+    wait_until(counts_match, "at most two lines for each start")
 
 
 def test_the_operator_stops_and_restarts(lab: Lab) -> None:
@@ -252,8 +253,12 @@ def test_the_log_is_rotated_during_a_restart_loop(lab: Lab, how: str) -> None:
     if how == "rename":
         lab.fpm_log().rename(kept)
     else:
+        # A line between the copy and the cut would be lost for everybody, so nothing runs then.
+        kill(lab.supervisord_pid, signal.SIGSTOP)
+        wait_until(lambda: not processes(f"{lab.folder}/php-fpm.conf"), "a pause")
         kept.write_bytes(lab.fpm_log().read_bytes())
         os.truncate(lab.fpm_log(), 0)
+        kill(lab.supervisord_pid, signal.SIGCONT)
 
     def lines() -> int:
         logs = [path.read_text() for path in (kept, lab.fpm_log()) if path.exists()]
@@ -447,10 +452,7 @@ def test_an_application_writes_false_log_lines(lab: Lab) -> None:
             lambda: "done" in ping(f"127.0.0.1:{port}", str(script), str(script)), "the script"
         )
         wait_until(lambda: line in lab.fpm_log().read_text(), "the false line")
-        workers = lab.workers()
-        kill(master)
-        for worker in workers:
-            kill(worker)
+        lab.kill_php_fpm()
         wait_until(partial(has_other_master, lab, master), "another master")
 
     wait_for_alert(lab, "firing", cause="crash_signal")

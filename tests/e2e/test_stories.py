@@ -9,7 +9,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import sys
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests.e2e.lab import Lab, kill, php_fpm
+from tests.e2e.lab import HOLDER, Lab, kill, listens, php_fpm
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -59,12 +58,6 @@ def kill_master(lab: Lab, name: str) -> None:
     kill(lab.wait_for_php_fpm(name))
 
 
-def listens(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    with socket.socket() as client:
-        return client.connect_ex((host, int(port))) == 0
-
-
 def rival(*command: str) -> Callable[[Lab, str], None]:
     def prepare(lab: Lab, name: str) -> None:
         address = f"127.0.0.1:{free_port()}"
@@ -103,7 +96,6 @@ def missing_binary(lab: Lab, name: str) -> None:
     lab.program(name, f"/usr/sbin/php-fpm5.0 -F -y {conf}", autorestart="true")
 
 
-LISTENER = "import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(1000)"
 FAILURES = {
     "orphans-tcp": Failure(
         orphans(lambda _: f"127.0.0.1:{free_port()}"),
@@ -139,7 +131,7 @@ FAILURES = {
         r"Stop it \(kill -QUIT \d+\): it runs this very configuration.*daemonize = yes",
     ),
     "foreign": Failure(
-        rival(sys.executable, "-c", LISTENER),
+        rival(sys.executable, "-c", HOLDER),
         "bind_conflict",
         r"Address already in use \(98\)",
         r"Stop it \(kill \d+\), or use another address",
@@ -203,6 +195,7 @@ def test_many_programs_fail_for_different_reasons(lab: Lab) -> None:
     for name, failure in failures.items():
         if failure.then:
             failure.then(lab, name)
+    lab.wait_for_php_fpm("operated")
     assert "stopped" in lab.ctl("stop", "operated")
     assert "started" in lab.ctl("start", "operated")
     assert "started" in lab.ctl("restart", "operated")
