@@ -197,6 +197,10 @@ class HttpReceiver:
     ) -> HttpResponse | RetryLater:
         """Return the response, or why there is none."""
         with spare_descriptors.for_modules():
+            # First: urllib3 1.26 loads it inside a finder, while it holds the lock of all imports.
+            # A thread that loads it at that moment waits for this lock: both wait without end.
+            import http.client  # noqa: F401, PLC0415
+
             import requests  # noqa: PLC0415 - 12 MiB that a listener without https does not need
             import urllib3  # noqa: PLC0415 - the same
 

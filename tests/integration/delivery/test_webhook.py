@@ -5,6 +5,8 @@ import os
 import re
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -646,3 +648,35 @@ def test_no_connection_is_kept() -> None:
         lambda: len(os.listdir("/proc/self/fd")) <= before,  # noqa: PTH208 - the same
         "descriptors to be closed",
     )
+
+
+def test_urllib3_is_loaded_after_http_client() -> None:
+    """urllib3 1.26 loads http.client inside its finder, while it holds the lock of all imports.
+
+    A thread that loads http.client at that moment would wait for this lock without end: seen with
+    requests 2.28 and urllib3 1.26 (Debian 12), an e-mail receiver and a webhook.
+    """
+    program = (
+        "import sys\n"
+        "class Finder:\n"
+        "    @staticmethod\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name == 'urllib3':\n"
+        "            print('http.client' in sys.modules)\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        "from fpm_listener.delivery.receivers.webhook import make\n"
+        "from fpm_listener.settings.receivers import ReceiverSettings\n"
+        "from tests.samples import fires\n"
+        "print('http.client' in sys.modules)\n"
+        f"url = 'https://127.0.0.1:{a_port_without_listener()}'\n"
+        "make(ReceiverSettings(name='ops', url=url), '', None).send([fires()])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.split() == ["False", "True"]
