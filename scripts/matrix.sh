@@ -33,7 +33,8 @@ run() {
     shift 3
     [ -x "$venv/bin/pip" ] || "$python" -m venv --clear "$venv" || return
     # shellcheck disable=SC2046 # several words
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --editable '.[test]' $(pins "$dependencies") &&
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --editable '.[test]' \
+        --config-settings editable_mode=compat $(pins "$dependencies") &&
         "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps -r scripts/axe-core.txt &&
         "$venv/bin/python" -m pytest -p no:cacheprovider "$@"
 }

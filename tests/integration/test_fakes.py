@@ -159,7 +159,7 @@ def test_host(tmp_path: Path, *, real: bool) -> None:
 class Scripted(Random):
     """A random generator that returns these numbers in turn."""
 
-    def __init__(self, *numbers: float) -> None:
+    def __init__(self, numbers: tuple[float, ...]) -> None:  # Python 3.10: only one argument
         super().__init__()
         self.numbers = list(numbers)
 
@@ -182,7 +182,7 @@ def receiver(server: ReceiverServer, state: str, *, real: bool) -> Send:
     """Return how to send one alert to a receiver in this state, and the number that it got."""
     if not real:
         numbers = {"up": (0.9, 0.9), "answer lost": (0.9, 0.0), "away": (0.9,)}[state]
-        fake = FakeReceiver(Scripted(*numbers), away=state == "away")
+        fake = FakeReceiver(Scripted(numbers), away=state == "away")
         return lambda alert: fake.send((alert,)), lambda: len(fake.took)
     url = f"http://127.0.0.1:{free_port()}/" if state == "away" else server.url
     server.script = [silent_close] if state == "answer lost" else []
