@@ -174,7 +174,8 @@ class WebServer:
                 return self._load(listening, certificate, settings)
             except Exception as error:  # noqa: BLE001 - see law 2
                 self._caught(Where.WEB, error)
-                if isinstance(error, ImportError):
+                # A shared library (its path is known) can also fail for want of a descriptor.
+                if isinstance(error, ImportError) and not (error.path or "").endswith(".so"):
                     _reject(listening, is_tls=certificate is not None)
                 self._changed.wait(PAUSE_S)
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import errno
 import gzip
 import http.client
 import json
@@ -664,8 +665,27 @@ def test_malformed_requests(
     assert (caught, failures, caplog.messages) == ([], [], [])
 
 
+class Shortage:
+    """Lets the import of one module fail."""
+
+    def __init__(self, module: str, error: Exception) -> None:
+        self._module, self._error = module, error
+
+    def find_spec(self, name: str, *_: object) -> None:
+        """Raise the error for the module."""
+        if name == self._module:
+            raise self._error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files"),
+        ImportError("_x.so: cannot open shared object file", name="_x", path="/lib/_x.so"),
+    ],
+)
 def test_a_library_that_cannot_be_loaded_now_is_loaded_later(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """For example, no descriptor is left: the client waits, and the listener runs on."""
     caught: list[Where] = []
@@ -679,7 +699,9 @@ def test_a_library_that_cannot_be_loaded_now_is_loaded_later(
     try:
         wait_until(lambda: server.port is not None)
         with monkeypatch.context() as patch:
-            patch.setitem(sys.modules, "fpm_listener.web.connections", None)
+            module = "fpm_listener.web.connections"
+            patch.delitem(sys.modules, module)
+            patch.setattr(sys, "meta_path", [Shortage(module, error), *sys.meta_path])
             with socket.create_connection(("127.0.0.1", server.port or 0), DEADLINE_S) as client:
                 client.sendall(b"GET /-/healthy HTTP/1.0\r\n\r\n")
                 wait_until(lambda: bool(caught))
