@@ -31,7 +31,9 @@ class OpenRequest:
     @property
     def has_answer(self) -> bool:
         """Return whether php-fpm has sent something, or has closed the connection."""
-        return bool(select.select([self._connection], [], [], 0)[0])
+        poller = select.poll()
+        poller.register(self._connection, select.POLLIN)
+        return bool(poller.poll(0))
 
     def finish(self, deadline_s: float) -> Response | NoAnswer:
         """Return the answer; deadline_s: monotonic. Raises as `fastcgi.get`.

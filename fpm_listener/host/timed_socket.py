@@ -6,7 +6,10 @@ A name server is the exception: the resolver has its own limits (resolv.conf).
 
 from __future__ import annotations
 
+import errno
 import math
+import os
+import select
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -22,17 +25,17 @@ _LONGEST_LABEL = 63
 
 
 class TimedSocket(socket.socket):
-    """A socket that raises TimeoutError after `ends_at_s`."""
+    """A socket that raises TimeoutError after `ends_at_s`. Never use its timeouts.
+
+    It does not block, so that it waits only if it must: most answers are there already.
+    """
 
     ends_at_s = math.inf  #: monotonic seconds
 
-    @property
-    def left_s(self) -> float:
-        """Return the seconds until the deadline. Raises TimeoutError after it."""
-        left_s = self.ends_at_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError
-        return left_s
+    def __init__(self, family: int = -1, kind: int = -1, *, fileno: int | None = None) -> None:
+        """`fileno`: of a socket that is open already."""
+        super().__init__(family, kind, fileno=fileno)
+        self.setblocking(False)
 
     @property
     def peer_uid(self) -> int | None:
@@ -43,23 +46,44 @@ class TimedSocket(socket.socket):
 
     def connect(self, address: Any, /) -> None:  # noqa: ANN401 - as socket's
         """Connect before the deadline."""
-        self.settimeout(self.left_s)
-        super().connect(address)
+        self._check_deadline()
+        number = self.connect_ex(address)
+        if number == errno.EINPROGRESS:
+            self._wait(select.POLLOUT)
+            number = self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            raise OSError(number, os.strerror(number))
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:  # noqa: ANN401 - as socket's
         """Send all bytes before the deadline."""
-        self.settimeout(self.left_s)
-        super().sendall(data, flags)
+        rest = memoryview(data)
+        while rest:
+            self._check_deadline()
+            try:
+                rest = rest[self.send(rest, flags) :]
+            except BlockingIOError:
+                self._wait(select.POLLOUT)
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """Return the next bytes."""
-        self.settimeout(self.left_s)
-        return super().recv(bufsize, flags)
+        self._check_deadline()
+        while True:
+            try:
+                return super().recv(bufsize, flags)
+            except BlockingIOError:
+                self._wait(select.POLLIN)
 
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:  # noqa: ANN401 - as socket's
-        """Read into a buffer, as http.client does for each piece of an answer."""
-        self.settimeout(self.left_s)
-        return super().recv_into(buffer, nbytes, flags)
+    def _check_deadline(self) -> None:
+        if time.monotonic() >= self.ends_at_s:
+            raise TimeoutError
+
+    def _wait(self, event: int) -> None:
+        """Wait until the socket is ready. Raises TimeoutError."""
+        poller = select.poll()
+        poller.register(self, event)
+        left_s = self.ends_at_s - time.monotonic()
+        if left_s <= 0 or not poller.poll(None if left_s == math.inf else left_s * 1000):
+            raise TimeoutError
 
 
 def connect(address: tuple[str, int] | str, ends_at_s: float) -> TimedSocket:

@@ -48,7 +48,8 @@ class Deadline:
 
     def connect(self, host: str, port: int) -> socket.socket:
         """Return a connection to the first address of `host` that takes one. Raises OSError."""
-        connection = timed_socket.connect((host, port), self._ends_at_s)
+        timed = timed_socket.connect((host, port), self._ends_at_s)
+        connection = socket.socket(fileno=timed.detach())  # urllib3 sets timeouts of its own
         # A second handle on the same socket: the first goes into the TLS layer.
         self._handle = connection.dup()
         if self.over:

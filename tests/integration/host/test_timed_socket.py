@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,6 @@ def test_a_deadline_that_is_over(server: socket.socket) -> None:
         steps: list[Callable[[], object]] = [
             lambda: client.sendall(b"x"),
             lambda: client.recv(1),
-            lambda: client.recv_into(bytearray(1)),
             lambda: client.connect(server.getsockname()),
             lambda: timed_socket.connect(server.getsockname(), time.monotonic()),
         ]
@@ -37,19 +37,65 @@ def test_a_deadline_that_is_over(server: socket.socket) -> None:
 
 
 def test_bytes_that_come_do_not_extend_the_deadline(server: socket.socket) -> None:
-    """Each read may take only the time that is left."""
+    """A peer that sends one byte after the other cannot hold the client."""
     with server, timed_socket.connect(server.getsockname(), time.monotonic() + 60) as client:
         peer, _ = server.accept()
-        with peer:
-            peer.sendall(b"ab")
-            assert client.recv(1) == b"a"
-            first_s = client.gettimeout()
-            assert client.recv_into(bytearray(1)) == 1
-            second_s = client.gettimeout()
+        stopped = threading.Event()
 
-    assert first_s is not None
-    assert second_s is not None
-    assert second_s < first_s <= 60
+        def drip() -> None:
+            while not stopped.wait(0.001):
+                peer.sendall(b"x")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            assert client.recv(1) == b"x"
+            client.ends_at_s = time.monotonic() + 0.05
+            with pytest.raises(TimeoutError):
+                list(iter(lambda: client.recv(1), b""))
+        finally:
+            stopped.set()
+            thread.join()
+            peer.close()
+
+
+def test_a_silent_peer(server: socket.socket) -> None:
+    """The wait for the first byte, and for room to send, ends at the deadline."""
+    with server, timed_socket.connect(server.getsockname(), time.monotonic() + 60) as client:
+        client.ends_at_s = time.monotonic() + 0.05
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        client.ends_at_s = time.monotonic() + 0.05
+        with pytest.raises(TimeoutError):
+            client.sendall(bytes(1 << 25))
+
+
+def test_more_bytes_than_the_peer_takes_at_once(server: socket.socket) -> None:
+    """All bytes arrive in their order."""
+    data = bytes(range(256)) * (1 << 14)
+    with server, timed_socket.connect(server.getsockname(), time.monotonic() + 60) as client:
+        peer, _ = server.accept()
+        received = bytearray()
+
+        def read() -> None:
+            while chunk := peer.recv(1 << 16):
+                received.extend(chunk)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        thread.join()
+        peer.close()
+    assert received == data
+
+
+def test_a_port_that_nobody_listens_on() -> None:
+    """The refusal is an error at once."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        closed = gone.getsockname()
+    with pytest.raises(ConnectionRefusedError):
+        timed_socket.connect(closed, time.monotonic() + 60)
 
 
 def test_a_host_with_several_addresses(
