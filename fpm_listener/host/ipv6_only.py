@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 import struct
 
-from fpm_listener.host import sock_diag
+from fpm_listener.host import inet_diag
 
 
 def inodes() -> frozenset[str] | None:
     """Return the inodes of listening TCP sockets that accept only IPv6; None = unknown."""
     try:
-        found = sock_diag.tcp_listeners(socket.AF_INET6)
+        found = inet_diag.listeners(socket.AF_INET6)
     except (OSError, ValueError, struct.error):
         return None
     return frozenset(str(one.inode) for one in found if one.is_v6only)

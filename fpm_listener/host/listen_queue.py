@@ -33,7 +33,7 @@ class ListenQueue(NamedTuple):
     #: TCP: connections that were accepted; only read while a client waits, because the kernel
     #: walks through all connections of the machine.
     served: frozenset[object] = frozenset()
-    cookie: tuple[int, ...] = ()  #: unix: with the inode, the kernel's name of the socket
+    again: bytes = b""  #: the question about this socket alone; empty = there is none
 
     @property
     def is_full(self) -> bool:

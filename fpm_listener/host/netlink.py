@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +30,13 @@ _TIMEVAL = struct.pack("@ll", 1, 0)
 _MOST = (1 << 32) - 1
 #: One datagram of the kernel has at most 32 KiB. All of them: about 30,000 sockets.
 _DATAGRAM, _MOST_BYTES = 1 << 16, 1 << 22
+
+
+class Ask(Protocol):
+    """`ask`, or `Kernel.ask`."""
+
+    def __call__(self, request: bytes, /, *, one: bool) -> list[bytes]:
+        """Return the kernel's messages."""
 
 
 class Kernel:
@@ -90,6 +97,19 @@ def ask(request: bytes, *, one: bool = False) -> list[bytes]:
         return kernel.ask(request, one=one)
     finally:
         kernel.close()
+
+
+def ask_again(kernel: Ask, question: bytes) -> bytes | None:
+    """Return what the kernel says about one known socket; None if it is gone.
+
+    question: empty = there is none.
+    """
+    if not question:
+        return None
+    try:
+        return next(iter(kernel(question, one=True)), None)
+    except OSError:  # the question about all sockets tells why
+        return None
 
 
 def _number(datagram: bytes) -> int:

@@ -26,8 +26,15 @@ def opened() -> Iterator[ExitStack]:
         yield stack
 
 
-def listening(opened: ExitStack, family: int, address: object, backlog: int = 5) -> socket.socket:
+def listening(
+    opened: ExitStack,
+    family: int,
+    address: object,
+    backlog: int = 5,
+    reuse: int = socket.SO_REUSEADDR,
+) -> socket.socket:
     server = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
+    server.setsockopt(socket.SOL_SOCKET, reuse, 1)
     server.bind(address)  # type: ignore[arg-type]  # one of several kinds
     server.listen(backlog)
     return server
@@ -250,7 +257,7 @@ def test_a_list_of_clients_that_is_too_long(tmp_path: Path, opened: ExitStack) -
 
 
 def test_an_empty_queue_is_cheap(tmp_path: Path, opened: ExitStack) -> None:
-    """The kernel walks through no list of clients, and the known unix socket is asked directly."""
+    """The kernel walks through no list of clients, and a known socket is asked directly."""
     path = str(tmp_path / "fpm.sock")
     server = listening(opened, socket.AF_UNIX, path)
     port = listening(opened, socket.AF_INET, ("127.0.0.1", 0)).getsockname()[1]
@@ -260,16 +267,15 @@ def test_an_empty_queue_is_cheap(tmp_path: Path, opened: ExitStack) -> None:
         asked.append(one)
         return netlink.ask(request, one=one)
 
-    last = sock_diag.queue(path, count)
-    assert isinstance(last, ListenQueue)
-    assert sock_diag.queue(path, count, last=last) == last
-    assert asked == [False, True]
-    asked.clear()
-    sock_diag.queue(f"127.0.0.1:{port}", count)
-    assert asked == [False]
+    for address in (f"127.0.0.1:{port}", path):
+        first = sock_diag.queue(address, count)
+        assert isinstance(first, ListenQueue)
+        assert sock_diag.queue(address, count, last=first) == first
+        assert asked == [False, True]
+        asked.clear()
 
     client(opened, server)
-    again = sock_diag.queue(path, count, last=last)
+    again = sock_diag.queue(path, count, last=look(path))
     assert isinstance(again, ListenQueue)
     assert again.clients is not None
     assert len(again.clients) == again.waiting == 1
@@ -288,6 +294,58 @@ def test_the_known_socket_is_replaced(tmp_path: Path, opened: ExitStack) -> None
         assert isinstance(found, ListenQueue)
         assert found.limit == 4
         old.close()
+
+
+@pytest.mark.parametrize(
+    ("family", "bound", "asked"),
+    [
+        (socket.AF_INET, "127.0.0.1", "127.0.0.1:{}"),
+        (socket.AF_INET, "0.0.0.0", "127.0.0.1:{}"),
+        (socket.AF_INET6, "::", "127.0.0.1:{}"),
+        (socket.AF_INET6, "::", "{}"),
+        (socket.AF_INET, "0.0.0.0", "{}"),
+        (socket.AF_INET6, "::1", "[::1]:{}"),
+    ],
+)
+def test_the_known_port(opened: ExitStack, family: int, bound: str, asked: str) -> None:
+    """It is found with one question; a client that waits, and a new socket, are seen at once."""
+    server = listening(opened, family, (bound, 0))
+    port = server.getsockname()[1]
+    address, exact = asked.format(port), []
+
+    def count(request: bytes, *, one: bool) -> list[bytes]:
+        exact.append(one)
+        return netlink.ask(request, one=one)
+
+    last = look(address)
+    assert sock_diag.queue(address, count, last=last) == last
+    assert exact == [True]
+
+    client(opened, server)
+    full = sock_diag.queue(address, last=last)
+    assert isinstance(full, ListenQueue)
+    assert full[:2] == (1, 5)
+    assert full.clients == look(address).clients != ()
+    opened.enter_context(server.accept()[0])
+    assert sock_diag.queue(address, last=full) == last
+
+    server.close()
+    assert isinstance(sock_diag.queue(address, last=last), NoQueue)
+    listening(opened, family, (bound, port), backlog=7)
+    assert sock_diag.queue(address, last=last) == look(address)
+    assert look(address).limit == 7
+
+
+def test_a_more_exact_port(opened: ExitStack) -> None:
+    """A second socket now accepts the clients of the address."""
+    reuse = socket.SO_REUSEPORT
+    port = listening(opened, socket.AF_INET6, ("::", 0), reuse=reuse).getsockname()[1]
+    last = look(f"127.0.0.1:{port}")
+    listening(opened, socket.AF_INET, ("127.0.0.1", port), backlog=9, reuse=reuse)
+
+    found = sock_diag.queue(f"127.0.0.1:{port}", last=last)
+    assert isinstance(found, ListenQueue)
+    assert found.limit == 9
 
 
 def test_a_kernel_socket_that_stays_open(tmp_path: Path, opened: ExitStack) -> None:
