@@ -83,7 +83,7 @@ class CapacitySampler:
 
     def count(self, target: PoolTarget, view: PoolView) -> PoolView:
         """Count the busy workers of a pool, and return what is known about it now."""
-        pool = self._pools.setdefault(target, _Pool())
+        pool = self._pools.get(target) or self._pools.setdefault(target, _Pool())
         is_waiting = bool(view.queue)
         if view.is_old:
             is_full = pool.has_waited and not view.life.is_dead

@@ -95,9 +95,10 @@ def _is_bound(bound: bytes, path: str) -> bool:
     if not bound or bound.startswith(b"\0"):
         return False
     text = os.fsdecode(bound.rstrip(b"\0"))
-    name = os.path.basename(path)  # noqa: PTH119 - as above
-    is_near = os.path.basename(text) == name  # noqa: PTH119 - as above
-    return text == path or (is_near and os.path.realpath(text) == os.path.realpath(path))
+    if text == path:
+        return True
+    is_near = os.path.basename(text) == os.path.basename(path)  # noqa: PTH119 - as above
+    return is_near and os.path.realpath(text) == os.path.realpath(path)
 
 
 def _with_clients(found: ListenQueue, kernel: Ask) -> ListenQueue:

@@ -9,13 +9,14 @@ Laws:
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from fpm_listener.phpfpm import capacity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from fpm_listener.host.memory_sizes import MemoryLimit, WorkerMemory
     from fpm_listener.phpfpm.capacity import PoolNeed
@@ -81,14 +82,15 @@ class Shares(NamedTuple):
     subject: str = ""
 
 
-class _Part(NamedTuple):
+@dataclass(slots=True)
+class _Part:
     """The busy workers of one hour."""
 
     began_s: float  #: wall seconds
     began: float  #: monotonic
-    peak: int
-    samples: int
-    waited: bool
+    peak: int = 0
+    samples: int = 0
+    waited: bool = False
 
 
 class _Measured(NamedTuple):
@@ -99,6 +101,14 @@ class _Measured(NamedTuple):
     last: float  #: monotonic, of its last sample
 
 
+class _Memory(NamedTuple):
+    """The memory of all workers that have served requests."""
+
+    workers: int
+    bytes: tuple[int, int]  #: median and p95
+    since_s: float  #: wall seconds of the first sample
+
+
 class PoolSamples:
     """The samples of one pool."""
 
@@ -107,6 +117,7 @@ class PoolSamples:
         self._parts: deque[_Part] = deque()
         self._workers: dict[int, _Measured] = {}  # those that were measured last are at the end
         self._until_s = 0.0
+        self._memory: _Memory | None = None  # of them; None = it must be counted again
 
     def take_busy(
         self, busy: int | None, monotonic_s: float, wall_s: float, *, waited: bool
@@ -114,18 +125,12 @@ class PoolSamples:
         """Take the number of busy workers, None = unknown, and whether requests wait."""
         while self._parts and not _is_kept(self._parts[0].began, monotonic_s):
             self._parts.popleft()
-        last = self._parts[-1] if self._parts else None
-        if last is None or monotonic_s - last.began >= _PART_S:
-            last = _Part(wall_s, monotonic_s, 0, 0, waited=False)
-        else:
-            self._parts.pop()
-        self._parts.append(
-            last._replace(
-                peak=max(last.peak, busy or 0),
-                samples=last.samples + (busy is not None),
-                waited=last.waited or waited,
-            )
-        )
+        if not self._parts or monotonic_s - self._parts[-1].began >= _PART_S:
+            self._parts.append(_Part(wall_s, monotonic_s))
+        part = self._parts[-1]
+        part.waited = part.waited or waited
+        if busy is not None:
+            part.peak, part.samples = max(part.peak, busy), part.samples + 1
 
     def take_worker(
         self, pid: int, memory: WorkerMemory, monotonic_s: float, wall_s: float
@@ -135,6 +140,7 @@ class PoolSamples:
         After a deployment, workers can need more than all before. So few are remembered that
         `enough` larger ones raise the 95th percentile.
         """
+        self._memory = None
         known = self._workers.pop(pid, None)
         since_s = known.since_s if known else wall_s
         self._workers[pid] = _Measured(memory, since_s, monotonic_s)
@@ -153,22 +159,29 @@ class PoolSamples:
 
     def capacity(self, monotonic_s: float, last: Capacity = NOTHING) -> Capacity:
         """Return what is known; last: how many workers fit, or why that is unknown."""
-        measured = [one for one in self._workers.values() if one.memory.peak >= capacity.FRESH]
-        peaks = sorted(one.memory.peak + capacity.KERNEL for one in measured)
+        if self._memory is None:
+            self._memory = _memory(self._workers.values())
         parts = [part for part in self._parts if _is_kept(part.began, monotonic_s)]
         samples = sum(part.samples for part in parts)
         return last._replace(
-            workers=len(peaks),
-            memory=(capacity.quantile(peaks, 0.5), capacity.quantile(peaks, 0.95))
-            if len(peaks) >= self.enough
-            else None,
-            since_s=min((one.since_s for one in measured), default=0.0),
+            workers=self._memory.workers,
+            memory=self._memory.bytes if self._memory.workers >= self.enough else None,
+            since_s=self._memory.since_s,
             until_s=self._until_s,
             busy_peak=max(part.peak for part in parts) if samples else None,
             busy_samples=samples,
             busy_since_s=parts[0].began_s if parts else 0.0,
             waited=any(part.waited for part in parts),
         )
+
+
+def _memory(workers: Iterable[_Measured]) -> _Memory:
+    measured = [one for one in workers if one.memory.peak >= capacity.FRESH]
+    if not measured:
+        return _Memory(0, (0, 0), 0.0)
+    peaks = sorted(one.memory.peak + capacity.KERNEL for one in measured)
+    sizes = capacity.quantile(peaks, 0.5), capacity.quantile(peaks, 0.95)
+    return _Memory(len(peaks), sizes, min(one.since_s for one in measured))
 
 
 def _is_kept(at_s: float, now_s: float) -> bool:
