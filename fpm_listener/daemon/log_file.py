@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which a renamed file is still read: php-fpm writes to it until USR1.
 LINGER_S = 5.0
+#: Seconds for which a file must have been the same, before a look at its attributes is enough:
+#: its times have a resolution of up to 2 s, and network file systems keep attributes for 3 s.
+SAME_FOR_S = 10.0
 #: Seconds after which a renamed file is closed even if its end was not reached.
 GIVE_UP_S = 60.0
 
@@ -63,10 +66,23 @@ class FileFollower:
         self._file: LogReader | None = None
         self._old: list[LogReader] = []
         self._problem: str | None = None  # that was logged last
+        self._seen: tuple[int, ...] = ()  # attributes of the file at the path, if all is read
+        self._same_since_s = 0.0  # monotonic
+        self._is_settled = False  # it was the same for a while when it was read last
+
+    def is_unchanged(self) -> bool:
+        """Return whether `poll` would find nothing, because the file is the same for a while."""
+        if not self._is_settled:
+            return False
+        try:
+            return _attributes(os.stat(self.path)) == self._seen  # noqa: PTH116 - fast
+        except OSError:
+            return False
 
     def poll(self) -> list[LogFact]:
         """Return the facts of the lines that have become whole since the last call."""
         facts: list[LogFact] = []
+        before, self._seen = self._seen, ()
         for old in list(self._old):
             facts += self._read(old)
             if old in self._old and self._is_done(old):
@@ -80,6 +96,10 @@ class FileFollower:
         if self._file is not None:
             facts += self._check_path(self._file)
         self._from_start = True  # a file that appears later is new from its first byte
+        if self._seen != before:
+            self._same_since_s = self._clock()
+        same_for_s = self._clock() - self._same_since_s
+        self._is_settled = bool(self._seen) and same_for_s >= SAME_FOR_S
         return facts
 
     def _is_done(self, old: LogReader) -> bool:
@@ -206,6 +226,7 @@ class FileFollower:
         if (found.st_dev, found.st_ino) == file.key:
             if file.at_end:
                 self._report_readable()
+                self._seen = () if self._old else _attributes(found)
             return []
         self._leave(file)
         if file.at_end:
@@ -229,3 +250,8 @@ class FileFollower:
         if self._file is None:
             self._resume = file.position(with_half_line=True)  # in case it comes back
         return file.flush()
+
+
+def _attributes(found: os.stat_result) -> tuple[int, ...]:
+    """Return what changes whenever a file is written, truncated or replaced."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

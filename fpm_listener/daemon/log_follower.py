@@ -62,6 +62,7 @@ class LogFollower:
         self._deliver = deliver
         self._resume = dict(resume or {})
         self._wanted: tuple[str, ...] = ()
+        self._followed: tuple[str, ...] = ()  # those in `_followers`
         self._wake = threading.Event()
         self._fast_until_s = 0.0  # monotonic
         self._quiet_from_s = 0.0  # monotonic
@@ -116,6 +117,8 @@ class LogFollower:
     def _poll(self) -> bool:
         """Poll every file once; return whether one has more to read."""
         changed = self._change()
+        if not changed and all(one.is_unchanged() for one in self._followers.values()):
+            return False
         before = self.counts.bytes_read
         for path, follower in self._followers.items():
             try:
@@ -138,7 +141,9 @@ class LogFollower:
     def _change(self) -> bool:
         """Follow the wanted files; return whether they are others than before."""
         wanted = self._wanted
-        is_changed = set(wanted) != set(self._followers)
+        if wanted == self._followed:
+            return False
+        self._followed = wanted
         for path in [path for path in self._followers if path not in wanted]:
             follower = self._followers.pop(path)
             self._past = self._past.plus(follower)
@@ -148,7 +153,7 @@ class LogFollower:
             if path not in self._followers:
                 resume = self._resume.pop(path, None)
                 self._followers[path] = FileFollower(path, resume=resume, buffer=self._buffer)
-        return is_changed
+        return True
 
     def _remember(self, path: str, at: Position | None) -> None:
         """Keep the position of a file: its configuration may be unreadable for a moment only."""

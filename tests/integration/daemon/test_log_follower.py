@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fpm_listener.daemon import log_follower
-from fpm_listener.daemon.log_file import GIVE_UP_S, LINGER_S, FileFollower
+from fpm_listener.daemon.log_file import GIVE_UP_S, LINGER_S, SAME_FOR_S, FileFollower
 from fpm_listener.daemon.log_follower import LogFollower
 from fpm_listener.daemon.log_position import Position
 from fpm_listener.daemon.log_reader import CHUNK, TURN
@@ -868,3 +868,46 @@ def test_a_quiet_log_is_polled_seldom(
     add(path, lines(2))
     tail.poll_fast()
     wait_until(lambda: receiver.facts == [(str(path), 2)])
+
+
+def settled(scene: Scene) -> FileFollower:
+    """Return the follower of a file that was the same for a while; its content is old."""
+    scene.write(1)
+    os.utime(scene.path, (0, 0))
+    follower = scene.follow()
+    assert scene.poll() == []
+    assert not follower.is_unchanged()
+    scene.clock.now_s += SAME_FOR_S
+    assert not follower.is_unchanged()  # nothing has read it since
+    assert scene.poll() == []
+    assert follower.is_unchanged()
+    return follower
+
+
+def test_a_file_that_is_the_same_for_long(scene: Scene) -> None:
+    """Its attributes are enough; the first new byte is read, and then the next seconds as usual."""
+    follower = settled(scene)
+    scene.write(2)
+    assert not follower.is_unchanged()
+    assert scene.poll() == [2]
+    assert not follower.is_unchanged()
+    scene.write(3)
+    assert scene.poll() == [3]
+
+
+@pytest.mark.parametrize("change", ["rewritten", "replaced", "deleted", "emptied"])
+def test_a_file_that_changes_after_a_long_time(scene: Scene, change: str) -> None:
+    """Another content of the same size, another file, and no file are changes."""
+    follower = settled(scene)
+    if change == "rewritten":
+        scene.path.write_bytes(lines(9))
+    elif change == "replaced":
+        scene.rotate()
+        scene.write(9)
+    elif change == "deleted":
+        scene.path.unlink()
+    else:
+        os.truncate(scene.path, 0)
+    assert not follower.is_unchanged()
+    assert scene.poll() == ([9] if change in {"rewritten", "replaced"} else [])
+    assert not follower.is_unchanged()
