@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fpm_listener.doctor import check, gathering, running
 from fpm_listener.doctor.check import CheckResult
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fpm_listener.doctor.checked_config import CheckedConfig
     from fpm_listener.doctor.config_search import ConfigFile
     from fpm_listener.doctor.rule import Finding
+    from fpm_listener.supervisor.config import ConfUnreadable
     from fpm_listener.supervisor.ini_lines import Place
 
 #: A section of a group, whose programs can be in a file that is not here.
@@ -97,6 +98,16 @@ def _with_real_edits(finding: Finding, image: FileTree) -> Finding:
     """Return the finding with the paths that its edits have on this machine."""
     edits = tuple(edit._replace(file=image.real(edit.file)) for edit in finding.edits)
     return finding._replace(edits=edits)
+
+
+def _as_typed(
+    answer: dict[str, Any] | ConfUnreadable, path: str
+) -> dict[str, Any] | ConfUnreadable:
+    """Return the answer; if the user typed a relative path, included files have relative ones."""
+    if isinstance(answer, dict) and not path.startswith("/"):
+        here = f"{os.getcwd()}/"  # noqa: PTH109 - a text
+        answer["files"] = [one.removeprefix(here) for one in answer["files"]]
+    return answer
 
 
 def _doubt(file: ConfigFile, answer: object) -> str:
@@ -185,14 +196,14 @@ class _Checks:
         is_fragment = file.seen.kind is Kind.PROGRAMS
         draft = f"{file.text}\n[supervisord]\n" if is_fragment else file.text
         tree.outside.clear()
-        answer = child.read(file.path, draft, tree)
+        answer = _as_typed(child.read(file.path, draft, tree), file.path)
         if getattr(answer, "is_incomplete", False) and _GROUP.search(draft):
             draft = _GROUP.sub(r"\1x-group:", draft)
-            answer = child.read(file.path, draft, tree)
+            answer = _as_typed(child.read(file.path, draft, tree), file.path)
             self._note(file.path, "a [group:x] names programs of a file that is not here")
         if config_errors.NO_FILE in getattr(answer, "why", ""):
             draft = _UNIX.sub(r"\g<0>\nfile=/run/supervisor.sock", draft)
-            answer = child.read(file.path, draft, tree)
+            answer = _as_typed(child.read(file.path, draft, tree), file.path)
             self._note(file.path, "[unix_http_server] has no file=; another file must have it")
         try:
             config = gathering.gather(

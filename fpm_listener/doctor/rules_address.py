@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 #: Keys with names, and keys with lists of them: users or groups.
 _NAMES = {"user": "user", "group": "group", "listen.owner": "user", "listen.group": "group"}
+_ROOT = {"root", "0"}
 _LISTS = {"listen.acl_users": "user", "listen.acl_groups": "group"}
 
 
@@ -215,8 +216,11 @@ def as_root(pool: CheckedPool) -> Iterator[Match]:
     """php-fpm refuses it without -R."""
     if pool.fpm.uid not in {None, 0}:
         return
-    if pool.user in {"root", "0"} and not pool.fpm.invocation.allow_root:
-        yield match(pool.section, "user")
+    is_lone = not pool.fpm.program.place.file  # no known program, so no known option
+    keys = [key for key in ("user", "group") if pool.section.get(key) in _ROOT]
+    if keys and (is_lone or not pool.fpm.invocation.allow_root):
+        names = {"value": pool.section.get(keys[0]), "kind": keys[0]}
+        yield match(pool.section, keys[0], None, "option" if is_lone else "", **names)
 
 
 RULES = (

@@ -1,6 +1,7 @@
 """Rules on shells that stay between supervisord and a program: stop signals do not reach it.
 
-Measured with supervisor 4.3.0, dash 0.5.12, bash 5.2, busybox 1.35 and npm 11.19.
+Measured with supervisor 4.3.0, dash 0.5.12, bash 5.2, busybox 1.35, npm 11.19, and Apache 2.4 and
+MariaDB 10.11 of Debian 12.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ _GROUP: dict[str, str | None] = {"stopasgroup": "true", "killasgroup": "true"}
 _PIPE = re.compile(r"(?<!\|)\|(?!\|)")
 _REDIRECTION = re.compile(r"[<>]")
 _NODE = {"npm": {"start", "run", "run-script"}, "yarn": {"start", "run"}, "pnpm": {"start", "run"}}
+#: Scripts that stay, and the words with which they run a program in the foreground.
+_SCRIPTS = {
+    "apache2ctl": ("apache", re.compile(r"-D ?(?:FOREGROUND|NO_DETACH)\b")),
+    "mysqld_safe": ("mysqld_safe", re.compile("")),
+    "mariadbd-safe": ("mysqld_safe", re.compile("")),
+}
 #: Commands that do not run on, and commands of the shell.
 _SHORT = {
     *("sleep", "echo", "true", "false", "exit", "test", "[", "wait", "cd", "export", "source"),
@@ -49,6 +56,10 @@ def shell_stays(program: Neighbour) -> Iterator[Match]:
     """Without exec the program is a child of the shell."""
     started = program.started
     if not _is_lost(program) or started.ends_with_loop:
+        return
+    variant, pattern = _SCRIPTS.get(program.name, ("", None))
+    if pattern and pattern.search(" ".join(program.words)):
+        yield program.match("stopasgroup", _GROUP, variant)
         return
     if program.words[1:] and program.words[1] in _NODE.get(program.name, ()):
         yield program.match("stopasgroup", _GROUP, "node", manager=program.name)

@@ -16,10 +16,12 @@ import pytest
 
 from fpm_listener.doctor import check, gathering, report, suppressions, text_files
 from fpm_listener.doctor.host_facts import Host
+from fpm_listener.doctor.lone_pools import lone_pools
 from fpm_listener.doctor.rule import FindingSeverity
 from fpm_listener.doctor.rules import RULES
 from fpm_listener.doctor.rules import examine as apply_rules
 from fpm_listener.doctor.running_facts import MeasuredWorkers, Running
+from fpm_listener.doctor.sources import Sources
 from fpm_listener.host.address_holders import Holder, HolderKind, HolderReport
 from fpm_listener.host.memory_sizes import MemoryLimit, WorkerMemory
 from fpm_listener.supervisor.process import Loaded
@@ -351,6 +353,7 @@ CASES = [
         what="with a blank",
     ),
     Case("FPM050", fpm=(("user = www-data", "user = root"),)),
+    Case("FPM050", fpm=(("user = www-data", "user = root"),), machine={"lone": True}),
     Case("FPM051", fpm=(("emergency_restart_threshold = 10\n", ""),)),
     Case("FPM052", fpm=(("request_terminate_timeout = 60s\n", ""),)),
     Case("FPM053", fpm=pool("request_slowlog_timeout = 2m\nslowlog = /var/log/slow.log")),
@@ -643,6 +646,8 @@ CASES = [
         machine={"sh": ""},
         what="sh -c runs node without",
     ),
+    Case("FPM147", beside("apache2ctl -DFOREGROUND"), what="apache2ctl is a script"),
+    Case("FPM147", beside("mysqld_safe"), what="ignores the stop signal"),
     Case("FPM147", beside("npm start"), what="npm runs the program in a shell"),
     Case("FPM148", beside('sh -c "node x.js &"'), what="ends with &"),
     Case("FPM149", beside("nginx", "startsecs=0"), what="startsecs is 0"),
@@ -781,6 +786,9 @@ def examine(folder: Path, case: Case | None = None) -> list[Finding]:
     def look(address: str) -> HolderReport:
         return HolderReport(address=address, holders=holders)
 
+    if answers.pop("lone", False):
+        lone = lone_pools(f"{folder}/php-fpm.conf", FakeHost(**answers), Sources())
+        return apply_rules(lone, TEXTS)
     path = f"{folder}/supervisord.conf"
     if any(one is not None for one in (loaded, environ, problem, workers)):
         runs = None if environ is None else Running(1, environ)

@@ -145,3 +145,26 @@ def test_a_server_without_its_interface(tmp_path: Path) -> None:
 
     assert "FPM163" not in ids(checked(tmp_path / "conf.d", main_conf=text))
     assert "FPM163" in ids(checked(tmp_path / "b", supervisord_conf=text))
+
+
+def test_a_pool_as_root_without_its_command(tmp_path: Path) -> None:
+    """The command may have -R, so this is no error; both ways somebody has to look at it."""
+    found = checked(tmp_path, zz_conf=f"{POOL}{SPARE}{SILENT}user = root\ngroup = root\n")
+
+    assert [(one.id, one.severity.value) for one in found.findings] == [("FPM050", "warning")]
+
+
+def test_an_include_below_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Findings name the included file as the user can type it."""
+    main = "[supervisord]\nnodaemon=true\n[include]\nfiles = conf.d/*.conf\n"
+    checked(tmp_path, a__supervisord_conf=main)
+    (tmp_path / "a" / "conf.d").mkdir()
+    (tmp_path / "a" / "conf.d" / "x.conf").write_text("[program:php-fpm]\ncommand=php-fpm -F\n")
+    monkeypatch.chdir(tmp_path)
+
+    assert {one.file for one in check_paths(["a"], is_offline=True).findings} == {
+        "a/supervisord.conf",
+        "a/conf.d/x.conf",
+    }

@@ -90,7 +90,8 @@ CASES = [
     Case("FPM073", (), pool("listen.allowed_clients = 10.0.0.0/8,localhost"), what="'10.0.0.0/8', 'localhost'", why="No allowed address is left"),
     Case("FPM073", (), pool("listen.allowed_clients = 127.0.0.1, 10.0.0.5"), what="' 10.0.0.5'", why="connection from these clients"),
     Case("FPM050", (), (("user = www-data", "user = root"),), "[www] user=root", "user = root", fix="user = www-data"),
-    Case("FPM050", (), (("user = www-data", "user = 0"),), "[www] user=0", "user = root"),
+    Case("FPM050", (), (("user = www-data", "user = 0"),), "[www] user=0", "user = 0"),
+    Case("FPM050", (), pool("group = root"), "[www] group=root", "group = root", fix="group = www-data"),
     Case("FPM051", (), without("emergency_restart_threshold = 10"), "[global]", "are not set", {("global", "emergency_restart_threshold"): "10", ("global", "emergency_restart_interval"): "1m"}),
     Case("FPM051", (), without("emergency_restart_interval = 1m"), "[global] emergency_restart_threshold=10", "are not set"),
     Case("FPM052", (), without("request_terminate_timeout = 60s"), "[www]", "request_terminate_timeout is 0", {}, "request_terminate_timeout = 60s"),
@@ -295,7 +296,7 @@ def test_a_prefix_on_the_command_line() -> None:
 
 def test_root_is_allowed() -> None:
     """With -R a pool as root is what somebody has asked for."""
-    root = (("user = www-data", "user = root"),)
+    root = (("user = www-data", "user = root\ngroup = 0"),)
 
     assert found("FPM050", checkup(((COMMAND, f"{COMMAND} -R"),), root)) == []
 
