@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,6 @@ from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from fpm_listener.phpfpm.opcache import OpcacheView
 
@@ -37,12 +37,14 @@ POOLS = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Run php-fpm with a small OPcache and all POOLS."""
-    folder = tmp_path_factory.mktemp("opcache")
-    below = folder.relative_to(tempfile.gettempdir()).parents
-    for parent in (folder, *folder.parents[: len(below) - 1]):
-        parent.chmod(0o711)  # the user of the pools must reach the script
+def folder() -> Iterator[Path]:
+    """Run php-fpm with a small OPcache and all POOLS.
+
+    The user of the pools must reach the script. Each start of pytest closes its own folder of
+    temporary files to others, so this one is elsewhere.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="opcache-"))
+    folder.chmod(0o711)
     script = shutil.copy("fpm_listener/phpfpm/opcache_status.php", folder)
     os.chmod(script, 0o644)  # noqa: PTH101 - a path as text
     for number in range(400):
@@ -69,6 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     finally:
         process.terminate()
         process.wait()
+        shutil.rmtree(folder)
 
 
 def targets(folder: Path, *pools: str) -> list[PoolTarget]:
