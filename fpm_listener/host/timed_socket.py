@@ -12,6 +12,7 @@ import os
 import select
 import socket
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fpm_listener.host.unix_connection import peer_of
@@ -59,19 +60,18 @@ class TimedSocket(socket.socket):
         rest = memoryview(data)
         while rest:
             self._check_deadline()
-            try:
+            with suppress(BlockingIOError):
                 rest = rest[self.send(rest, flags) :]
-            except BlockingIOError:
-                self._wait(select.POLLOUT)
+                continue
+            self._wait(select.POLLOUT)
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """Return the next bytes."""
         self._check_deadline()
         while True:
-            try:
+            with suppress(BlockingIOError):
                 return super().recv(bufsize, flags)
-            except BlockingIOError:
-                self._wait(select.POLLIN)
+            self._wait(select.POLLIN)  # after the block: it is not the cause of a timeout
 
     def _check_deadline(self) -> None:
         if time.monotonic() >= self.ends_at_s:

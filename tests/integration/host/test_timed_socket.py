@@ -63,8 +63,9 @@ def test_a_silent_peer(server: socket.socket) -> None:
     """The wait for the first byte, and for room to send, ends at the deadline."""
     with server, timed_socket.connect(server.getsockname(), time.monotonic() + 60) as client:
         client.ends_at_s = time.monotonic() + 0.05
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError) as late:
             client.recv(1)
+        assert late.value.__context__ is None  # senders report the deepest cause
         client.ends_at_s = time.monotonic() + 0.05
         with pytest.raises(TimeoutError):
             client.sendall(bytes(1 << 25))
