@@ -101,6 +101,26 @@ class InternalErrors:
             return None
 
 
+class RetriedThread(threading.Thread):
+    """A daemon thread that can be started again after its start has failed.
+
+    Python 3.13 and later refuse that: "thread already started".
+    """
+
+    def __init__(self, name: str, work: Callable[[], object]) -> None:
+        super().__init__(target=work, name=name, daemon=True)
+        self._once_more = name, work
+
+    def start(self) -> None:
+        """Start the thread. Raises RuntimeError if there are too many threads."""
+        try:
+            super().start()
+        except RuntimeError:
+            if self.ident is None:
+                self.__init__(*self._once_more)  # type: ignore[misc]
+            raise
+
+
 def service_thread(
     name: str, work: Callable[[], object], failed: Callable[[BaseException], None]
 ) -> threading.Thread:
@@ -115,7 +135,7 @@ def service_thread(
         except BaseException as error:  # noqa: BLE001 - passed on, with its traceback
             failed(error)
 
-    return threading.Thread(target=run, name=name, daemon=True)
+    return RetriedThread(name, run)
 
 
 def _uncounted(_: Where) -> None:

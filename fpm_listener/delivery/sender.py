@@ -10,7 +10,6 @@ Laws:
 
 from __future__ import annotations
 
-import threading
 import time
 from importlib import import_module
 from queue import SimpleQueue
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from fpm_listener.delivery.attempt import AttemptResult, FailureReason, RetryLater
 from fpm_listener.delivery.queued_alert import without_evidence
 from fpm_listener.host import spare_descriptors
-from fpm_listener.internal_errors import log_only
+from fpm_listener.internal_errors import RetriedThread, log_only
 from fpm_listener.settings.receiver_types import KINDS
 from fpm_listener.vocabulary import Where
 
@@ -71,11 +70,7 @@ class Sender:
         self._failed = failed
         self._caught = caught
         self._attempts: SimpleQueue[Attempt | None] = SimpleQueue()
-        self._thread = threading.Thread(
-            target=self._run,
-            name=f"sender-{settings.name}",
-            daemon=True,  # law 2
-        )
+        self._thread = RetriedThread(f"sender-{settings.name}", self._run)  # daemon: law 2
 
     def send(self, attempt: Attempt) -> None:
         """Pass the attempt to the thread; return at once."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import generate_latest
 
-from fpm_listener.internal_errors import log_only
+from fpm_listener.internal_errors import RetriedThread, log_only
 from fpm_listener.vocabulary import Where
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class TextfileWriter:
         self._interval_s = interval_s
         self._stop = threading.Event()
         self._logged_error: str | None = None
-        self._thread = threading.Thread(target=self._run, name="textfile", daemon=True)
+        self._thread = RetriedThread("textfile", self._run)
 
     def start(self) -> None:
         """Start the thread."""

@@ -17,7 +17,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from fpm_listener.host import spare_descriptors
-from fpm_listener.internal_errors import log_only
+from fpm_listener.internal_errors import RetriedThread, log_only
 from fpm_listener.vocabulary import Where
 from fpm_listener.web.descriptors import PAUSE_S
 
@@ -80,7 +80,7 @@ class WebServer:
         self._changed = threading.Event()
         self._stopped = False
         self._listening: socket.socket | None = None
-        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
+        self._thread = RetriedThread("web", self._run)
 
     def start(self) -> None:
         """Start the thread."""

@@ -30,7 +30,7 @@ from fpm_listener.daemon.worker import Starter, Worker
 from fpm_listener.delivery.attempt import Attempt, Delivered, RetryLater
 from fpm_listener.delivery.sender import Sender
 from fpm_listener.guard.handover_messages import SOCKET_NAME
-from fpm_listener.internal_errors import InternalErrors, is_exhausted
+from fpm_listener.internal_errors import InternalErrors, RetriedThread, is_exhausted
 from fpm_listener.phpfpm.status_page import PoolTarget
 from fpm_listener.settings.receivers import ReceiverSettings
 from fpm_listener.settings.settings import WebSettings
@@ -269,6 +269,32 @@ def test_a_sender_without_a_thread(no_thread: Callable[[], None]) -> None:
         assert answers.empty()
         assert sender.stop(time.monotonic() + PATIENCE_S)
     assert caught == [Where.THREAD]
+
+
+def test_a_thread_of_python_3_13(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread of Python 3.13 cannot start again after a failed start; ours can."""
+    tried: list[object] = []
+    start = threading.Thread.start
+
+    def start_once(thread: threading.Thread) -> None:
+        started = vars(thread)["_started"]
+        if any(started is one for one in tried):
+            message = "thread already started"
+            raise RuntimeError(message)
+        tried.append(started)
+        if len(tried) == 1:
+            message = "can't start new thread"
+            raise RuntimeError(message)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_once)
+    done: SimpleQueue[str] = SimpleQueue()
+    thread = RetriedThread("test", lambda: done.put("a"))
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        thread.start()
+    thread.start()
+
+    assert done.get(timeout=PATIENCE_S) == "a"
 
 
 def test_a_worker_without_a_thread(no_thread: Callable[[], None]) -> None:
