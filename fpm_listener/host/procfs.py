@@ -13,7 +13,7 @@ import time
 
 TYPE_CHECKING = False  # `typing` costs the guard milliseconds
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 
 #: Longest seconds of a script before us.
@@ -137,16 +137,28 @@ def environment(pid: int, proc: str = "/proc") -> bytes:
 def has_socket(pid: int, inodes: Collection[int], proc: str = "/proc") -> bool | None:
     """Return whether the process has one of the sockets open; None if it is not readable."""
     links = {f"socket:[{inode}]" for inode in inodes}
-    folder = f"{proc}/{pid}/fd"
     try:
-        for name in os.listdir(folder):  # noqa: PTH208 - names only
-            if _target(f"{folder}/{name}") in links:
-                return True
+        return any(target in links for target in _open_files(pid, proc))
     except PermissionError:
         return None
     except OSError:
         return False  # it has ended
-    return False
+
+
+def sockets(pid: int, proc: str = "/proc") -> set[str] | None:
+    """Return its open sockets as procfs names them (socket:[42]); None if they are not readable."""
+    try:
+        return {target for target in _open_files(pid, proc) if target.startswith("socket:")}
+    except PermissionError:
+        return None
+    except OSError:
+        return set()  # it has ended
+
+
+def _open_files(pid: int, proc: str) -> Iterator[str]:
+    folder = f"{proc}/{pid}/fd"
+    for name in os.listdir(folder):  # noqa: PTH208 - names only
+        yield _target(f"{folder}/{name}")
 
 
 def _target(path: str) -> str:

@@ -3,7 +3,10 @@
 php-fpm does not report a wrong socket (non-blocking, closed, not listening): the master logs that
 it is ready, and about 400 workers a second exit with status 0.
 
-Law: a php-fpm that answers is in order, however fast its workers change.
+Laws:
+1. A php-fpm that answers is in order, however fast its workers change.
+2. So is one whose worker has accepted a connection: with pm.max_requests = 1 all workers are young,
+   and our own question can wait behind many clients.
 
 Source: php-fpm 8.2.36; FastCGI specification 1.0 §4.1 (FCGI_GET_VALUES needs no script).
 """
@@ -22,6 +25,8 @@ _ADULT_S = 0.25
 _LOOKS, _LOOK_S = 5, 0.01
 #: Seconds for an answer.
 _ANSWER_S = 0.5
+#: Searches for an accepted connection, _LOOK_S apart.
+_CLIENT_LOOKS = 50
 _NAME = b"FCGI_MAX_CONNS"
 _CONTENT = bytes([len(_NAME), 0]) + _NAME
 _GET_VALUES = bytes([1, 9, 0, 0, 0, len(_CONTENT), 0, 0]) + _CONTENT
@@ -30,14 +35,16 @@ _GET_VALUES = bytes([1, 9, 0, 0, 0, len(_CONTENT), 0, 0]) + _CONTENT
 def is_looping(master: int, listener: int) -> bool:
     """Return whether a master is in a fork loop. master: its pid; listener: one of its sockets.
 
-    Takes no time if a worker is a quarter of a second old, otherwise up to a second.
+    Takes no time if a worker is a quarter of a second old, otherwise up to two seconds.
     """
     before = _newborn(master)
     if not before:
         return False
     time.sleep(_ADULT_S)
     after = _newborn(master)
-    return bool(after) and not before & after and not _answers(listener)
+    if not after or before & after:
+        return False
+    return not _answers(listener) and not _has_clients(master)
 
 
 def _newborn(master: int) -> set[int]:
@@ -86,3 +93,18 @@ def _answers(listener: int) -> bool:
         except OSError:
             return True  # a process closed the connection
     return True
+
+
+def _has_clients(master: int) -> bool:
+    """Return whether a worker has a socket that its master does not have: an accepted connection.
+
+    If the sockets are not readable, nothing is proven, and the answer is yes.
+    """
+    inherited = procfs.sockets(master)
+    for _ in range(_CLIENT_LOOKS):
+        for worker in _workers(master):
+            own = procfs.sockets(worker)
+            if inherited is None or own is None or own - inherited:
+                return True
+        time.sleep(_LOOK_S)
+    return False

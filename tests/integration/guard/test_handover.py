@@ -604,10 +604,12 @@ print("it has the address")
 # -- php-fpm that forks in vain --------------------------------------------------------------------
 
 STORM = """
-import os, sys, time
+import os, socket, sys, time
 sys.stdout.write("on\\n"); sys.stdout.flush()
 while True:
-    if os.fork() == 0: time.sleep(0.003); os._exit(0)
+    if os.fork() == 0:
+        client = socket.socket() if "busy" in sys.argv else None
+        time.sleep(0.003); os._exit(0)
     time.sleep(0.001)
     try:
         while os.waitpid(-1, os.WNOHANG)[0]: pass
@@ -643,6 +645,20 @@ def test_a_storm(storm: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch) 
         finally:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
+
+
+def test_young_workers_with_clients() -> None:
+    """With pm.max_requests = 1 and a long queue, workers are young and our question waits."""
+    command = [sys.executable, "-c", STORM, "busy"]
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as master,
+    ):
+        assert master.stdout
+        master.stdout.readline()
+        is_looping = fork_loop.is_looping(master.pid, listener.fileno())
+        master.kill()
+    assert not is_looping
 
 
 def test_a_pause_of_the_listener_is_no_storm(
