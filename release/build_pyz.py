@@ -37,7 +37,9 @@ _LOCK = re.compile(r"([\w.-]+)==(\S+) --hash=sha256:([0-9a-f]{64})")
 #: Parts of wheels that nothing here imports.
 _UNUSED = re.compile(
     r"supervisor/(?:tests|ui|skel|scripts)/|certifi/tests/|prometheus_client/(?:twisted|bridge)/"
-    r"|urllib3/contrib/emscripten/|.*/(?:__main__|cli)\.py|charset_normalizer/cli/"
+    r"|urllib3/contrib/(?:emscripten/|pyopenssl|socks)|.*/(?:__main__|cli)\.py"
+    r"|charset_normalizer/cli/|prometheus_client/(?:openmetrics/)?parser|requests/help"
+    r"|supervisor/(?:web|templating)\.py"
 )
 #: Files of the archive that are ours; one of them replaces that of certifi.
 _OWN = {"__main__.py": "pyz_main.py", "certifi/core.py": "pyz_certifi.py"}

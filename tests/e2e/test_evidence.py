@@ -114,8 +114,7 @@ def test_output_that_goes_to_a_device(lab: CaseLab) -> None:
 
 def test_secrets(lab: CaseLab) -> None:
     """They are masked in the alert, on the page and in the files of the listener."""
-    evidence = texts_of(lab, "secrets")["evidence"]
-    assert "login failed with password=***" in evidence
+    evidence = lab.shows("secrets", "evidence", "login failed with password=***")
     assert "https://***@example.org/" in evidence
     assert "hunter2" not in evidence
     assert "hunter2" not in lab.get("/")

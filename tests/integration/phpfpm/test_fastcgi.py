@@ -86,7 +86,7 @@ def test_the_deadline_holds(server: Server, pause_s: float) -> None:
 @pytest.mark.parametrize(
     ("bytes_", "why"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "no php-fpm"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is not php-fpm"),
         (b"", "closed before"),
         (PONG, "closed before"),
         (PONG + record(3, b"\0" * 8, request_id=7), "closed before"),
