@@ -26,7 +26,8 @@ class Lookup(Enum):
     HOLDER = "holder"  #: who listens on the address
     EXIT = "exit"  #: the exit status, in supervisord's log
     LOG = "log"  #: the lines of php-fpm's log
-    PROGRAMS = "programs"  #: supervisord's configuration, when the listener starts
+    #: supervisord's configuration, when the listener starts; each step says whether it is pending
+    PROGRAMS = "programs"
     OUTPUT = "output"  #: the last lines that the program has written
     MACHINE = "machine"  #: what the machine shows after an exit
     STATE = "state"  #: the state, from supervisord

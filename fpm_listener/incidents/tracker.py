@@ -102,7 +102,7 @@ class IncidentTracker:
             self._holders.take(now.monotonic_s, news.answer.report)
         elif isinstance(news.answer, Gone):
             self._holders.take_gone(news.answer.pids)
-        self._lookups.pending |= news.started
+        self._lookups.pending = (self._lookups.pending - {Lookup.PROGRAMS}) | news.started
         self._lookups.pending -= news.finished
         return effects
 

@@ -146,13 +146,13 @@ class Engine:
         self._shared.awaited = frozenset({Lookup.PROGRAMS})
 
     def _programs_known(self, now: Instant, known: ProgramsKnown) -> list[Effect]:
+        waited = self._processes if self._shared.awaited else ()
         self._shared.awaited = frozenset()
         self._programs = {program.name: program for program in known.programs}
-        inputs: dict[ProcessName, ProcessInput] = {}
+        inputs: dict[ProcessName, ProcessInput] = dict.fromkeys(waited, messages.Tick())
         for program in known.programs:
-            name = program.name
-            if self._find(name) is not None:
-                inputs[name] = known.about(program)
+            if self._find(program.name) is not None:
+                inputs[program.name] = known.about(program)
         return self._pass(now, inputs)
 
     def _guard_asks(self, now: Instant, asked: messages.GuardAsks) -> list[Effect]:

@@ -216,7 +216,6 @@ class ProcessFacts:
         self.site = known.site or FpmSite()
         self._hold.configure(self.site.addresses)
         self.output = known.output
-        self._news.finished.add(Lookup.PROGRAMS)
         self._tracker.configure(known)
         self._live.configure(known.program, self.site.pools)
         if not self.site.targets:

@@ -259,6 +259,16 @@ def test_the_programs_never_come() -> None:
     assert [alert.annotations["cause"] for alert in scenario.alerts_now] == ["restart_loop"]
 
 
+def test_the_configuration_does_not_have_the_program() -> None:
+    """Its alert waits no longer when the configuration is read, or cannot be read."""
+    scenario = Scenario()
+    scenario.engine.expect_programs()
+    scenario.fail(0.0, 1.0, 2.0)
+    scenario.give(3.0, known(FILES, JOB))
+    scenario.play("5.1 tick")
+    assert [alert.annotations["cause"] for alert in scenario.alerts_now] == ["restart_loop"]
+
+
 def test_output_before_the_program_is_known() -> None:
     """The listener starts during a loop: the lines explain it as soon as php-fpm is known."""
     scenario = Scenario()
