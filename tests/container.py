@@ -16,6 +16,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -81,6 +82,7 @@ class Container:
         self._cgroups: list[Path] = []
         self._init = 0
         self._namespace = ""
+        self._held: int | None = None  # a descriptor of the namespace
 
     # -- before the start --------------------------------------------------------------------------
 
@@ -98,11 +100,11 @@ class Container:
         """Start the command as PID 1. Raises AssertionError with the output if that fails."""
         assert os.geteuid() == 0, "a container needs root"
         output, container_output = os.pipe()
-        ready, setup_ready = os.pipe()
+        ours, theirs = socket.socketpair()
         if self.conditions.uid:  # as containerd does, so that /dev/stderr can be opened
             os.fchown(container_output, self.conditions.uid, self.conditions.uid)
         script = self.folder / "setup.sh"
-        script.write_text("\n".join(self._setup(setup_ready, command)) + "\n")
+        script.write_text("\n".join(self._setup(theirs.fileno(), command)) + "\n")
         isolate = "exec unshare --fork --kill-child --pid --mount --ipc --uts --net --cgroup"
         join = "".join(f"echo 0 >{cgroup}/cgroup.procs; " for cgroup in self._make_cgroups())
         self._engine = subprocess.Popen(
@@ -110,22 +112,25 @@ class Container:
             stdin=subprocess.DEVNULL,
             stdout=container_output,
             stderr=container_output,
-            pass_fds=(setup_ready,),
+            pass_fds=(theirs.fileno(),),
             cwd="/",
             start_new_session=True,
         )
         os.close(container_output)
-        os.close(setup_ready)
+        theirs.close()
         self._reader = threading.Thread(target=self._read, args=(output,), daemon=True)
         self._reader.start()
-        with os.fdopen(ready) as pipe:
-            self._namespace = pipe.readline().strip()  # unshare keeps the pipe open
+        engine = self._engine.pid
+        with ours, ours.makefile() as lines:  # the setup goes on when we close it
+            self._namespace = lines.readline().strip()
+            if self._namespace:
+                # While it is open, no other container gets the number of this namespace.
+                self._held = os.open(f"/proc/{engine}/ns/pid_for_children", os.O_RDONLY)
+                self._init = int(Path(f"/proc/{engine}/task/{engine}/children").read_text())
         if not self._namespace:
             self._engine.wait()
             self._reader.join()
         assert self._namespace, f"the container does not start: {self.text()}"
-        engine = self._engine.pid
-        self._init = int(Path(f"/proc/{engine}/task/{engine}/children").read_text() or 0)
 
     # -- while it runs -----------------------------------------------------------------------------
 
@@ -223,6 +228,9 @@ class Container:
             self._engine.wait()
         if self._reader:
             self._reader.join()
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
         for cgroup in self._cgroups:
             wait_until(partial(_is_removed, cgroup), f"the end of {cgroup}")
         self._cgroups = []
@@ -279,7 +287,7 @@ class Container:
         yield f"cd {shlex.quote(conditions.workdir)}"
         if conditions.read_only:
             yield "mount -o remount,bind,ro /"
-        yield f"readlink /proc/self/ns/pid >&{ready}; exec {ready}>&-"
+        yield f"readlink /proc/self/ns/pid >&{ready}; read -r -u {ready} || :; exec {ready}>&-"
         yield f"exec {shlex.join([*self._become(conditions.uid), *command])}"
 
     def _limits(self) -> dict[str, int]:
